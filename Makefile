@@ -1,0 +1,50 @@
+# make quickstart   train a small Griffin on this machine's own Python library, and let it write
+# make test         every test on JAX, PyTorch and TensorFlow, and inference on NumPy
+# make lint         format and lint
+# make bench        the benchmarks, into benchmarks/results/
+# make docs         the documentation, into site/
+#
+# Each makes .venv and installs what it needs when missing. PYTHON names the interpreter, BACKEND the backend.
+
+PYTHON ?= python3
+BACKEND ?= jax
+MINUTES ?= 3
+OUTPUT ?= runs/quickstart
+
+ifeq ($(filter jax torch tensorflow,$(BACKEND)),)
+$(error BACKEND must be jax, torch or tensorflow. Got $(BACKEND))
+endif
+
+install = @$(PYTHON) scripts/environment.py
+run = .venv/bin/python
+
+.PHONY: help quickstart test lint format bench docs
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+quickstart:
+	$(install) $(BACKEND) viz
+	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT)
+
+test:
+	$(install) jax torch tensorflow viz dev docs
+	$(run) tests/run_backends.py $(ARGUMENTS)
+
+lint:
+	$(install) dev
+	$(run) -m ruff format --check .
+	$(run) -m ruff check .
+
+format:
+	$(install) dev
+	$(run) -m ruff format .
+	$(run) -m ruff check --fix .
+
+bench:
+	$(install) jax torch tensorflow viz
+	$(run) benchmarks/run.py $(ARGUMENTS)
+
+docs:
+	$(install) docs
+	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
