@@ -1,0 +1,48 @@
+"""The backend that Keras will take, when nobody has chosen one that is installed."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+#: The backends that train, in the order in which they are looked for; each is also the name of the module it needs.
+BACKENDS = ("jax", "torch", "tensorflow")
+_KERAS_DEFAULT = "tensorflow"
+
+
+def choose_backend() -> None:
+    """Set `KERAS_BACKEND` to an installed backend where Keras would take one that isn't.
+
+    Keras takes the backend of the environment variable `KERAS_BACKEND`, else that of `keras.json`, else TensorFlow,
+    installed or not: whoever installed JAX alone would meet `No module named 'tensorflow'`. An explicit choice stands.
+    Nothing happens when `KERAS_BACKEND` is set, when Keras is already imported, or when the backend that Keras would
+    take is there.
+
+    Raises:
+        ImportError: no backend is installed.
+    """
+    if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules or _is_installed(_backend_of_keras_json()):
+        return
+    for backend in BACKENDS:
+        if _is_installed(backend):
+            os.environ["KERAS_BACKEND"] = backend
+            return
+    extras = ", ".join(f"'keras-griffin[{backend}]'" for backend in BACKENDS)
+    raise ImportError(f"keras_griffin: Keras needs a backend, and none is installed. Install one of {extras}.")
+
+
+def _is_installed(module_name: str) -> bool:
+    return importlib.util.find_spec(module_name) is not None
+
+
+def _backend_of_keras_json() -> str:
+    """The backend of Keras's own settings file, read as Keras reads it: a file that is not JSON counts as absent."""
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    if not path.exists():
+        return _KERAS_DEFAULT
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError:
+        return _KERAS_DEFAULT
+    return settings.get("backend", _KERAS_DEFAULT)

@@ -1,0 +1,45 @@
+"""What the ops ask of their arguments, and how they recognise symbolic ones."""
+
+import keras
+from keras import ops
+
+
+def as_tensor(argument):
+    """A tensor of the backend from an array or a variable; a tensor, a KerasTensor or None as it is."""
+    if argument is None or isinstance(argument, keras.KerasTensor):
+        return argument
+    return ops.convert_to_tensor(argument)
+
+
+def is_symbolic(*arguments) -> bool:
+    """Whether any argument is a `KerasTensor`, as while a functional model is being built."""
+    return any(isinstance(argument, keras.KerasTensor) for argument in arguments)
+
+
+def shape_fits(tensor, expected: tuple[int | None, ...]) -> bool:
+    """Whether a tensor may have the expected shape; None, on either side, is a size not known yet."""
+    shape = tuple(tensor.shape)
+    sizes = zip(shape, expected, strict=False)
+    return len(shape) == len(expected) and all(None in (got, wanted) or got == wanted for got, wanted in sizes)
+
+
+def check_steps(op_name: str, steps_shape: tuple[int | None, ...], **flags):
+    """Raise unless each flag that is given (`reset`, `mask`) is boolean with one value for each step.
+
+    Args:
+        op_name: the op in whose name the error speaks.
+        steps_shape: `(B, T)`.
+        **flags: tensors or None, by the name of the op's argument.
+
+    Raises:
+        ValueError: a flag has another shape or dtype.
+    """
+    for name, flag in flags.items():
+        if flag is None:
+            continue
+        dtype = keras.backend.standardize_dtype(flag.dtype)
+        if dtype != "bool" or not shape_fits(flag, steps_shape):
+            raise ValueError(
+                f"{op_name}: {name} must be boolean, one value for each step, shape {steps_shape}. "
+                f"Got dtype {dtype} and shape {tuple(flag.shape)}."
+            )

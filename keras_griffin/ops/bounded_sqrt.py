@@ -1,0 +1,31 @@
+"""The square root with a bounded derivative."""
+
+from keras import ops
+
+from keras_griffin.shapes import Tensor
+
+#: sqrt of 2.5e-7, below which the derivative stays at 1 / (2 * 5e-4) = 1000.
+_SMALLEST_ROOT = 5e-4
+
+
+def bounded_sqrt(x: Tensor) -> Tensor:
+    """Square root whose derivative is at most 1000.
+
+        y = sqrt(x)        dy/dx = 1 / (2 sqrt(max(x, 2.5e-7)))
+
+    The derivative of sqrt is infinite at 0, where the input of a recurrence vanishes as its decay reaches 1.
+
+    Args:
+        x: any shape, any float dtype, finite and not negative.
+
+    Returns:
+        The shape and dtype of `x`; exactly the backend's `sqrt(x)`.
+
+    Precision: everything in the dtype of `x`. The derivative is a constant for a second differentiation.
+
+    Reference: Botev et al. 2024 (arXiv 2404.07839), section 2.
+    """
+    root = ops.stop_gradient(ops.sqrt(x))
+    slope = 0.5 / ops.maximum(root, _SMALLEST_ROOT)
+    # The last term is zero: it carries the derivative, and adds nothing to the value.
+    return root + slope * (x - ops.stop_gradient(x))

@@ -1,0 +1,141 @@
+"""Causal depthwise convolution along time."""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.compaction import real_steps_first, take_steps
+from keras_griffin.shapes import Tensor
+
+
+def causal_conv(
+    inputs: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    initial_state: Tensor | None = None,
+    *,
+    reset: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Convolve each channel with the newest K steps of itself.
+
+        y_t = bias + sum_s kernel[K - 1 - s] * x_{t - s}        s = 0 .. K - 1
+
+    Args:
+        inputs: `(B, T, D)` float; T may be 0.
+        kernel: `(K, D)`, the current step's tap last.
+        bias: `(D,)`, or None for none.
+        initial_state: `(B, K - 1, D)`, the inputs before the first, oldest first; None for zeros.
+        reset: `(B, T)` bool; no tap reaches from a True step, or from a later one, to what stands before it.
+        mask: `(B, T)` bool; a False step outputs zero and is as if it were not there: it takes no place among the
+            taps, whatever it holds stays unseen, and a reset at it is none.
+
+    Returns:
+        `(outputs, final_state)`: `(B, T, D)` in the dtype of `inputs`, and `(B, K - 1, D)` in that of `initial_state`
+        (of `inputs` where there is none), the newest inputs with zeros for those from before the last reset.
+
+    Precision: products and sums in float32, in float64 where `inputs` is, rounded once.
+
+    Raises:
+        ValueError: the shapes do not fit, or `reset` or `mask` is not boolean.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
+    """
+    arguments = [as_tensor(argument) for argument in (inputs, kernel, bias, initial_state, reset, mask)]
+    _check(*arguments)
+    convolve = CausalConv() if is_symbolic(*arguments) else _causal_conv
+    return convolve(*arguments)
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CausalConv(keras.Operation):
+    """`causal_conv` as a node of a functional model."""
+
+    def call(self, inputs, kernel, bias, initial_state, reset, mask):
+        """The values, where there are any."""
+        return _causal_conv(inputs, kernel, bias, initial_state, reset, mask)
+
+    def compute_output_spec(self, inputs, kernel, bias, initial_state, reset, mask):
+        """The shapes and dtypes of outputs and final state."""
+        batch_size, _, width = inputs.shape
+        state_dtype = inputs.dtype if initial_state is None else initial_state.dtype
+        state_shape = (batch_size, kernel.shape[0] - 1, width)
+        return keras.KerasTensor(inputs.shape, inputs.dtype), keras.KerasTensor(state_shape, state_dtype)
+
+
+def _check(inputs, kernel, bias, initial_state, reset, mask):
+    if len(inputs.shape) != 3 or len(kernel.shape) != 2 or kernel.shape[0] == 0:
+        raise ValueError(
+            "causal_conv: inputs must have shape (B, T, D) and kernel (K, D), with K at least 1. "
+            f"Got inputs {tuple(inputs.shape)} and kernel {tuple(kernel.shape)}."
+        )
+    batch_size, length, width = inputs.shape
+    taps = kernel.shape[0]
+    expected = {
+        "kernel": (kernel, (taps, width)),
+        "bias": (bias, (width,)),
+        "initial_state": (initial_state, (batch_size, taps - 1, width)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor is not None and not shape_fits(tensor, shape):
+            raise ValueError(
+                f"causal_conv: {name} must have shape {shape} for inputs {tuple(inputs.shape)} and {taps} taps. "
+                f"Got {tuple(tensor.shape)}."
+            )
+    check_steps("causal_conv", (batch_size, length), reset=reset, mask=mask)
+
+
+def _causal_conv(inputs, kernel, bias, initial_state, reset, mask):
+    if mask is None:
+        return _convolve(inputs, kernel, bias, initial_state, reset)
+    # With the real steps at the front, no tap meets a masked one.
+    sources, places = real_steps_first(mask)
+    inputs = take_steps(ops.where(mask[..., None], inputs, 0), sources)
+    reset = None if reset is None else take_steps(ops.logical_and(reset, mask), sources)
+    real = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    outputs, final_state = _convolve(inputs, kernel, bias, initial_state, reset, real)
+    return ops.where(mask[..., None], take_steps(outputs, places), 0), final_state
+
+
+def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
+    """The convolution of the first `real` `(B, 1)` steps of each row, of all when None; the others mean nothing."""
+    taps = kernel.shape[0]
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    precise = "float64" if dtype == "float64" else "float32"
+    batch_size, length, width = ops.shape(inputs)
+    if initial_state is None:
+        initial_state = ops.zeros((batch_size, taps - 1, width), dtype)
+    history = ops.concatenate([ops.cast(initial_state, precise), ops.cast(inputs, precise)], axis=1)
+    # How many resets there were, up to each step of the history.
+    document = None if reset is None else ops.pad(ops.cumsum(ops.cast(reset, "int32"), axis=1), [(0, 0), (taps - 1, 0)])
+
+    outputs = _sum_of_taps(history, document, ops.cast(kernel, precise))
+    if bias is not None:
+        outputs = outputs + ops.cast(bias, precise)
+    newest = slice(length, None) if real is None else real + ops.arange(taps - 1, dtype="int32")
+    final_state = _newest(history, document, newest)
+    return ops.cast(outputs, dtype), ops.cast(final_state, initial_state.dtype)
+
+
+def _sum_of_taps(history, document, kernel):
+    taps = kernel.shape[0]
+    outputs = history[:, taps - 1 :] * kernel[taps - 1]
+    for tap in range(taps - 1):
+        # Ends as many steps short of the history's end as the tap looks back.
+        past = slice(tap, tap - taps + 1)
+        seen = history[:, past]
+        if document is not None:
+            seen = ops.where((document[:, past] == document[:, taps - 1 :])[..., None], seen, 0)
+        outputs = outputs + seen * kernel[tap]
+    return outputs
+
+
+def _newest(history, document, steps):
+    """The chosen steps, a slice or `(B, K - 1)`, of the history, zeros for those from before the last reset."""
+
+    def take(x):
+        return x[:, steps] if isinstance(steps, slice) else take_steps(x, steps)
+
+    if document is None:
+        return take(history)
+    return ops.where((take(document) == document[:, -1:])[..., None], take(history), 0)

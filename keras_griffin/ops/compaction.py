@@ -1,0 +1,50 @@
+"""Masked steps moved out of the way, so that real steps stand next to each other."""
+
+from keras import ops
+
+from keras_griffin.shapes import Tensor
+
+
+def real_steps_first(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each step comes from and where it goes, when the real ones move to the front.
+
+    Args:
+        mask: `(B, T)` bool; a False step is not real.
+
+    Returns:
+        `(sources, places)`, each `(B, T)` int32: `take_steps(x, sources)` has the real steps of x first and the masked
+        ones after them, each kind in its own order; `take_steps(moved, places)` puts them back.
+    """
+    return _permutation(ops.logical_not(mask))
+
+
+def real_steps_last(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """As `real_steps_first`, with the real steps at the end."""
+    return _permutation(mask)
+
+
+def _permutation(late):
+    length = ops.shape(late)[1]
+    steps = ops.arange(length, dtype="int32")
+    # Keys without ties, since not every backend sorts stably.
+    sources = ops.argsort(ops.where(late, steps + length, steps), axis=1)
+    return sources, ops.argsort(sources, axis=1)
+
+
+def take_steps(x: Tensor, sources: Tensor) -> Tensor:
+    """The steps of each row in another order, `y[b, t] = x[b, sources[b, t]]`.
+
+    Args:
+        x: `(B, S, ...)`.
+        sources: `(B, T)` int, from 0 to S - 1.
+
+    Returns:
+        `(B, T, ...)`, dtype of `x`.
+    """
+    batch_size, length, *rest = ops.shape(x)
+    if x.shape[1] == 0:
+        # No step to take, and JAX gives such a gather the wrong shape.
+        return x
+    # Whole rows of one matrix: on every backend this is faster, forward and backward, than a gather along an axis.
+    first_rows = ops.arange(batch_size, dtype="int32")[:, None] * length
+    return ops.take(ops.reshape(x, (batch_size * length, *rest)), first_rows + sources, axis=0)

@@ -1,0 +1,220 @@
+"""The one place where an implementation of an op is chosen.
+
+An op is a contract and a table of implementations in order of preference. The choice is made from facts known before
+the call (backend, device, shape, dtype). Nothing is tried: a chosen implementation that fails shows its failure.
+"""
+
+import contextlib
+import contextvars
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+_DEVICES = ("cpu", "gpu", "tpu")
+_requests: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("keras_griffin_implementations", default={})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known before a call."""
+
+    backend: str
+    device: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One row of an op's table: a module of the op's package with a function of the op's name.
+
+    Args:
+        name: the module's name, and the name by which users ask for it.
+        backend: the only Keras backend it runs on; None for every backend.
+        automatic: the devices on which it may be chosen unasked.
+    """
+
+    name: str
+    backend: str | None = None
+    automatic: tuple[str, ...] = _DEVICES
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the table says of one implementation for one call."""
+
+    name: str
+    chosen: bool
+    available: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The verdict on every implementation of an op, printable as a table."""
+
+    op_name: str
+    facts: Facts
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def chosen(self) -> str:
+        """The name of the implementation that a call would use."""
+        return next(verdict.name for verdict in self.verdicts if verdict.chosen)
+
+    def __str__(self) -> str:
+        shape = "any shape" if self.facts.shape is None else f"shape {self.facts.shape}"
+        head = f"{self.op_name} on {self.facts.backend}, {self.facts.device}, {shape}, {self.facts.dtype}"
+        width = max(len(verdict.name) for verdict in self.verdicts)
+        rows = [f"  {'*' if v.chosen else ' '} {v.name:<{width}}  {v.reason}" for v in self.verdicts]
+        return "\n".join([head, *rows])
+
+
+class Op:
+    """An op's table of implementations, in order of preference.
+
+    Args:
+        name: the op's name; also the name of the function in each implementation's module.
+        package: the package that holds the implementations' modules.
+        implementations: the rows.
+    """
+
+    registry: dict[str, "Op"] = {}
+
+    def __init__(self, name: str, package: str, implementations: list[Implementation]):
+        self.name = name
+        self.package = package
+        self.implementations = tuple(implementations)
+        Op.registry[name] = self
+
+    def module(self, implementation: Implementation):
+        """The implementation's module, imported on first use so that other backends are never loaded."""
+        return importlib.import_module(f"{self.package}.{implementation.name}")
+
+    def rejection(self, implementation: Implementation, facts: Facts) -> str | None:
+        """Why the implementation can't serve such a call, or None when it can."""
+        if implementation.backend not in (None, facts.backend):
+            return f"needs the {implementation.backend} backend"
+        return self.module(implementation).supports(facts)
+
+    def requested(self) -> str | None:
+        """The name that the user asked for: `use_implementation` first, then the environment."""
+        return _requests.get().get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}")
+
+    def choose(self, shape: tuple[int | None, ...] | None, dtype: str) -> Callable:
+        """The function that will run for such a call."""
+        facts = current_facts(shape, dtype)
+        requested = self.requested()
+        if requested is not None:
+            chosen = self._named(requested)
+            rejection = self.rejection(chosen, facts)
+            if rejection is not None:
+                raise ValueError(
+                    f"{self.name}: the implementation {requested!r} was asked for and must support the call. "
+                    f"It {rejection}; the call has backend {facts.backend}, device {facts.device}, "
+                    f"shape {facts.shape}, dtype {facts.dtype}."
+                )
+        else:
+            chosen = self._preferred(facts)
+        return getattr(self.module(chosen), self.name)
+
+    def explain(self, shape: tuple[int | None, ...] | None, dtype: str) -> Explanation:
+        """The verdict on every row for such a call."""
+        facts = current_facts(shape, dtype)
+        requested = self.requested()
+        chosen = self._named(requested) if requested is not None else self._preferred(facts)
+        return Explanation(self.name, facts, tuple(self._verdict(row, chosen, facts) for row in self.implementations))
+
+    def _named(self, name: str) -> Implementation:
+        for implementation in self.implementations:
+            if implementation.name == name:
+                return implementation
+        names = ", ".join(implementation.name for implementation in self.implementations)
+        raise ValueError(f"{self.name}: an implementation must be one of {names}. Got {name!r}.")
+
+    def _preferred(self, facts: Facts) -> Implementation:
+        for implementation in self.implementations:
+            if facts.device in implementation.automatic and self.rejection(implementation, facts) is None:
+                return implementation
+        raise ValueError(f"{self.name}: no implementation supports {facts}.")
+
+    def _verdict(self, row: Implementation, chosen: Implementation, facts: Facts) -> Verdict:
+        rejection = self.rejection(row, facts)
+        if rejection is not None:
+            reason = rejection
+        elif row is chosen:
+            reason = "chosen: asked for" if self.requested() else "chosen: the first in order of preference"
+        elif facts.device not in row.automatic:
+            reason = f"available; on {facts.device} only when asked for"
+        else:
+            reason = f"available; {chosen.name} is preferred"
+        return Verdict(row.name, row is chosen, rejection is None, reason)
+
+
+def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
+    """The facts of a call on the active backend's default device."""
+    backend = keras.backend.backend()
+    device = "cpu"
+    if backend in ("jax", "torch", "tensorflow"):
+        device = importlib.import_module(f"keras_griffin.ops.{backend}_device").device_kind()
+    return Facts(backend, device, shape, dtype)
+
+
+@contextlib.contextmanager
+def use_implementation(op_name: str, implementation_name: str):
+    """Ask for one implementation of an op inside a `with` block; it never falls back to another.
+
+    The choice is read when a function is traced: a function compiled before the block keeps its own. The environment
+    variable `KERAS_GRIFFIN_<OP>=<name>` asks for the whole process.
+
+    Args:
+        op_name: such as `"linear_scan"`.
+        implementation_name: a name from the table that `explain(op_name)` prints.
+
+    Raises:
+        ValueError: the op or the implementation is unknown; or, at the call, the implementation can't serve it.
+
+    Examples:
+        >>> import keras_griffin
+        >>> with keras_griffin.ops.use_implementation("linear_scan", "portable"):
+        ...     print(keras_griffin.ops.explain("linear_scan").chosen)
+        portable
+    """
+    find_op(op_name)._named(implementation_name)
+    token = _requests.set({**_requests.get(), op_name: implementation_name})
+    try:
+        yield
+    finally:
+        _requests.reset(token)
+
+
+def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: str = "float32") -> Explanation:
+    """Say which implementation of an op this machine will use, and why not each of the others.
+
+    Args:
+        op_name: such as `"linear_scan"`.
+        shape: the shape of the op's first tensor; None where it doesn't matter.
+        dtype: the dtype of that tensor.
+
+    Returns:
+        An `Explanation`: print it for the table, read `.chosen` for the name.
+
+    Raises:
+        ValueError: the op is unknown.
+
+    Examples:
+        >>> import keras_griffin
+        >>> keras_griffin.ops.explain("linear_scan", shape=(1, 64, 8)).facts.shape
+        (1, 64, 8)
+    """
+    return find_op(op_name).explain(shape, dtype)
+
+
+def find_op(op_name: str) -> Op:
+    """The op of that name, or a sentence with the names there are."""
+    if op_name not in Op.registry:
+        raise ValueError(f"explain: an op must be one of {', '.join(sorted(Op.registry))}. Got {op_name!r}.")
+    return Op.registry[op_name]

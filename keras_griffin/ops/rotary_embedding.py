@@ -1,0 +1,68 @@
+"""Rotary position embedding."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.shapes import Tensor
+
+
+def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, base: float = 10000.0) -> Tensor:
+    """Turn pairs of channels of each head by angles in proportion to the position.
+
+        (y_j, y_{j+r/2}) = (x_j cos a - x_{j+r/2} sin a, x_{j+r/2} cos a + x_j sin a)        j = 0 .. r/2 - 1
+        a = position * base^(-2 j / r)        r = fraction * H
+
+    The other channels pass unchanged. The product of two rotated heads depends on their distance alone.
+
+    Args:
+        x: `(B, T, N, H)` float: heads.
+        positions: `(T,)` or `(B, T)`, integers or floats.
+        fraction: the part of the channels that is rotated, the first ones; it must make their number even.
+        base: longest wavelength over shortest, roughly.
+
+    Returns:
+        `(B, T, N, H)`, dtype of `x`.
+
+    Precision: angles and rotation in float32 (float64 where `x` is), rounded once to the dtype of `x`.
+
+    Raises:
+        ValueError: the shapes do not fit, or the number of rotated channels is not an even one from 0 to H.
+
+    Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
+    """
+    _check_shapes(tuple(x.shape), tuple(positions.shape))
+    rotated = _rotated_channels(x.shape[-1], fraction)
+    if rotated == 0:
+        return x
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    precise = "float64" if dtype == "float64" else "float32"
+    wavenumbers = base ** (-2.0 * np.arange(rotated // 2) / rotated)
+    angles = ops.expand_dims(ops.cast(positions, precise), -1) * ops.convert_to_tensor(wavenumbers, precise)
+    # One angle for all heads: (..., T, 1, r / 2).
+    cosine, sine = ops.expand_dims(ops.cos(angles), -2), ops.expand_dims(ops.sin(angles), -2)
+    first = ops.cast(x[..., : rotated // 2], precise)
+    second = ops.cast(x[..., rotated // 2 : rotated], precise)
+    turned = [first * cosine - second * sine, second * cosine + first * sine]
+    return ops.concatenate([*(ops.cast(part, dtype) for part in turned), x[..., rotated:]], axis=-1)
+
+
+def _check_shapes(x_shape, positions_shape):
+    fits = len(x_shape) == 4 and len(positions_shape) in (1, 2)
+    expected = x_shape[1:2] if len(positions_shape) == 1 else x_shape[:2]
+    sizes = zip(positions_shape, expected, strict=False)
+    if not fits or any(None not in (p, e) and p not in (e, 1) for p, e in sizes):
+        raise ValueError(
+            "rotary_embedding: x must have shape (B, T, N, H) and positions (T,) or (B, T). "
+            f"Got x {x_shape} and positions {positions_shape}."
+        )
+
+
+def _rotated_channels(channels, fraction):
+    rotated = round(fraction * channels)
+    if not 0 <= rotated <= channels or rotated % 2 or abs(rotated - fraction * channels) > 1e-6:
+        raise ValueError(
+            "rotary_embedding: fraction times the channels of a head must be an even number from 0 to that of the "
+            f"channels. Got fraction {fraction} and {channels} channels."
+        )
+    return rotated
