@@ -1,0 +1,30 @@
+"""Weights around the mathematics; the same for every model."""
+
+from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
+from keras_griffin.layers.cg_lru import CGLRU
+from keras_griffin.layers.decay_initializer import DecayInitializer
+from keras_griffin.layers.gated_mlp import GatedMLP
+from keras_griffin.layers.projection import projection
+from keras_griffin.layers.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.residual_block import ResidualBlock
+from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.layers.rms_norm import RMSNorm
+from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
+from keras_griffin.layers.token_embedding import TokenEmbedding
+
+__all__ = [
+    "BlockDiagonalDense",
+    "CGLRU",
+    "DecayInitializer",
+    "GatedMLP",
+    "RGLRU",
+    "RMSNorm",
+    "RecurrentUnitState",
+    "ResidualBlock",
+    "SequenceLayer",
+    "TemporalConv1D",
+    "TemporalConvState",
+    "TokenEmbedding",
+    "projection",
+]

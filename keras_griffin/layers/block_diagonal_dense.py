@@ -1,0 +1,84 @@
+"""A dense layer whose matrix is block-diagonal."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class BlockDiagonalDense(keras.layers.Layer):
+    """Multiply by a block-diagonal matrix and add a bias.
+
+        y_g = x_g W_g + b_g        for each of G blocks of channels
+
+    It has 1/G of a dense layer's weights, and its channels can be divided over devices without communication. The
+    blocks are one `keras.layers.EinsumDense`, so LoRA and int8 come from Keras. Each block is initialised normal with
+    variance 1 / (its own fan-in).
+
+    Args:
+        num_blocks: G; divides the input's and the output's width.
+        units: width of the output; None for the input's.
+        use_bias: whether a bias, zero at first, is added.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Input shape: `(..., D)`.
+
+    Output shape: `(..., units)`.
+
+    Raises:
+        ValueError: the number of blocks does not divide a width.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> layer = keras_griffin.layers.BlockDiagonalDense(num_blocks=4)
+        >>> tuple(layer(np.ones((2, 3, 32), "float32")).shape)
+        (2, 3, 32)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.4 and section 3 ("Efficient linear recurrences").
+    """
+
+    def __init__(self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.num_blocks = num_blocks
+        self.units = units
+        self.use_bias = use_bias
+        self.supports_masking = True
+
+    def build(self, inputs_shape):
+        """Make the blocks' kernel `(G, D / G, units / G)` and bias `(G, units / G)`."""
+        width = inputs_shape[-1]
+        units = width if self.units is None else self.units
+        if self.num_blocks < 1 or width % self.num_blocks or units % self.num_blocks:
+            raise ValueError(
+                "BlockDiagonalDense: num_blocks must divide the input's and the output's width. "
+                f"Got num_blocks {self.num_blocks}, input width {width} and output width {units}."
+            )
+        block_width = width // self.num_blocks
+        self.blocks = keras.layers.EinsumDense(
+            "ngi,gij->ngj",
+            output_shape=(self.num_blocks, units // self.num_blocks),
+            bias_axes="gj" if self.use_bias else None,
+            # A fan computed from the kernel's shape would count the blocks as part of the fan-in.
+            kernel_initializer=keras.initializers.RandomNormal(stddev=block_width**-0.5),
+            dtype=self.dtype_policy,
+            name="blocks",
+        )
+        self.blocks.build((None, self.num_blocks, block_width))
+
+    def call(self, inputs):
+        """Split the channels into blocks, multiply, and join them again."""
+        split = ops.reshape(inputs, (-1, self.num_blocks, inputs.shape[-1] // self.num_blocks))
+        output_width = self.compute_output_shape(inputs.shape)[-1]
+        return ops.reshape(self.blocks(split), (*ops.shape(inputs)[:-1], output_width))
+
+    def compute_output_shape(self, inputs_shape):
+        """The inputs' shape with the last axis `units`."""
+        return (*inputs_shape[:-1], inputs_shape[-1] if self.units is None else self.units)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_blocks": self.num_blocks,
+            "units": self.units,
+            "use_bias": self.use_bias,
+        }

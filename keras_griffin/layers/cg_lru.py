@@ -1,0 +1,83 @@
+"""The complex-gated linear recurrent unit."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.ops import linear_scan
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CGLRU(RGLRU):
+    """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
+
+        x_t = [x1_t; x2_t],  xc_t = x1_t + i x2_t                       (8, 9)
+        r_t = sigmoid(W_a x_t + b_a),  i_t = sigmoid(W_x x_t + b_x)     (10, 11)
+        ac_t = sigmoid(Lambda)^(c r_t) * exp(i c r_t theta)             (12)
+        hc_t = ac_t * hc_{t-1} + sqrt(1 - |ac_t|^2) * (i_t * xc_t)      (13)
+        y_t = [Re hc_t; Im hc_t]                                        (14)
+
+    The gates read all R channels and give R / 2. A complex number is a pair of real ones throughout. The state is
+    float32, stored as y is; outputs are in the compute dtype. With theta = 0 it is an RG-LRU on each half, the gates
+    shared.
+
+    Args:
+        *args: the positional arguments of `RGLRU`; the decay's options are of its magnitude.
+        maximum_phase: the initial rotation of a step with an open gate, c * theta, is uniform from 0 to this (radians).
+            The paper gives no rule for it; this is the released code's.
+        **kwargs: the other arguments of `RGLRU`.
+
+    Call arguments: as for `RGLRU`.
+
+    State: `RecurrentUnitState`, [Re h; Im h] as `(B, R)` float32.
+
+    Input shape: `(B, T, R)`, R even.
+
+    Output shape: `(B, T, R)`; `(B, R)` without `return_sequences`.
+
+    Raises:
+        ValueError: R is odd, the blocks do not divide R / 2, or a decay option is not one there is.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.layers.CGLRU()(np.ones((2, 10, 32), "float32")).shape)
+        (2, 10, 32)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), appendix B, equations 8 to 14.
+    """
+
+    def __init__(self, *args, maximum_phase: float = 0.1 * math.pi, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.maximum_phase = maximum_phase
+
+    def build_weights(self, width):
+        """Make the two gates, and Lambda and theta, `(R / 2,)`."""
+        if width % 2:
+            raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
+        self.build_gates(width, width // 2)
+        self.phase = self.add_weight(
+            shape=(width // 2,),
+            initializer=keras.initializers.RandomUniform(0.0, self.maximum_phase / self.exponent),
+            name="phase",
+            autocast=False,
+        )
+
+    def scan(self, inputs, hidden, reset, mask):
+        """Equations 12 to 14."""
+        exponent, magnitude_minus_one, input_gate = self.gate(inputs, reset)
+        magnitude, phase = 1.0 + magnitude_minus_one, exponent * ops.cast(self.phase, "float32")
+        decay = (magnitude * ops.cos(phase), magnitude * ops.sin(phase))
+        gated_inputs = tuple(input_gate * half for half in _halves(ops.cast(inputs, "float32")))
+        states, hidden = linear_scan(decay, gated_inputs, _halves(hidden), mask=mask)
+        return ops.cast(ops.concatenate(states, -1), self.compute_dtype), ops.concatenate(hidden, -1)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "maximum_phase": self.maximum_phase}
+
+
+def _halves(joined):
+    """The real and the imaginary half of the last axis."""
+    return tuple(ops.split(joined, 2, axis=-1))

@@ -1,0 +1,53 @@
+"""Where the decays of an RG-LRU start."""
+
+import keras
+from keras import ops
+
+RULES = ("paper", "ring")
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class DecayInitializer(keras.initializers.Initializer):
+    """Draw Lambda so that the decays sigmoid(Lambda) cover a range.
+
+    `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. `"ring"`, the released code's rule:
+    a itself lies in the range, with a^2 uniform, so that a complex decay would be uniform by area on a ring. With the
+    range (0.9, 0.999) and the exponent 8, a^8 covers [0.9, 0.999] by the first and [0.430, 0.992] by the second.
+
+    With l = log(a), Lambda = l - log(1 - exp(l)).
+
+    Args:
+        rule: `"paper"` or `"ring"`.
+        decay_range: `(low, high)`, 0 < low < high < 1.
+        exponent: c, the power to which the recurrence gate raises the decay.
+        seed: an integer or a `keras.random.SeedGenerator`; None for a fresh seed.
+
+    Raises:
+        ValueError: the rule is unknown or the range is not inside (0, 1).
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.4; Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
+    """
+
+    def __init__(self, rule: str = "paper", decay_range=(0.9, 0.999), exponent: float = 8.0, seed=None):
+        if rule not in RULES:
+            raise ValueError(f"DecayInitializer: the rule must be one of {', '.join(RULES)}. Got {rule!r}.")
+        low, high = decay_range
+        if not 0.0 < low < high < 1.0:
+            raise ValueError(f"DecayInitializer: decay_range must be 0 < low < high < 1. Got {tuple(decay_range)}.")
+        self.rule = rule
+        self.decay_range = (low, high)
+        self.exponent = exponent
+        self.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        """Draw Lambda of the given shape."""
+        # decay = u^(1 / power), with u uniform on the range's bounds raised to what the rule calls uniform.
+        bound_power, power = (1, self.exponent) if self.rule == "paper" else (2, 2)
+        low, high = (bound**bound_power for bound in self.decay_range)
+        uniform = keras.initializers.RandomUniform(low, high, seed=self.seed)(shape, "float32")
+        log_decay = ops.log(uniform) / power
+        return ops.cast(log_decay - ops.log(-ops.expm1(log_decay)), dtype or keras.config.floatx())
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"rule": self.rule, "decay_range": self.decay_range, "exponent": self.exponent, "seed": self.seed}

@@ -1,0 +1,130 @@
+"""What local and global multi-query attention share: projections, heads and rotation."""
+
+from keras import ops
+
+from keras_griffin.layers.projection import projection
+from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.ops import rotary_embedding
+
+
+class MultiQueryAttention(SequenceLayer):
+    """Many query heads over few key and value heads, with rotary positions.
+
+    A subclass decides which keys a query sees. Queries, keys and values have no bias, the output projection has one.
+
+    Args:
+        num_heads: N, the query heads.
+        head_dim: H, the channels of a head; None for D / N.
+        num_key_value_heads: K, dividing N; 1 is multi-query attention.
+        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_base: the base of the rotation's wavelengths.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Raises:
+        ValueError: the heads do not divide the width, or the key and value heads the heads.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_dim: int | None = None,
+        num_key_value_heads: int = 1,
+        rotary_fraction: float = 0.5,
+        rotary_base: float = 10000.0,
+        output_variance_scale: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_heads < 1 or num_key_value_heads < 1 or num_heads % num_key_value_heads:
+            raise ValueError(
+                f"{type(self).__name__}: num_key_value_heads must divide num_heads. "
+                f"Got num_key_value_heads {num_key_value_heads} and num_heads {num_heads}."
+            )
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.num_key_value_heads = num_key_value_heads
+        self.rotary_fraction = rotary_fraction
+        self.rotary_base = rotary_base
+        self.output_variance_scale = output_variance_scale
+
+    @classmethod
+    def arguments_for_model(cls, config) -> dict:
+        """The arguments that a `GriffinConfig` gives to every kind of attention."""
+        return {
+            "num_heads": config.num_heads,
+            "head_dim": config.head_dim,
+            "num_key_value_heads": config.num_key_value_heads,
+            "rotary_fraction": config.rotary_fraction,
+            "rotary_base": config.rotary_base,
+            "output_variance_scale": 2.0 / config.num_layers,
+        }
+
+    @classmethod
+    def for_model(cls, config, **kwargs):
+        """The mixer that a `GriffinConfig` asks for."""
+        return cls(**cls.arguments_for_model(config), **kwargs)
+
+    @staticmethod
+    def parameter_count(config) -> int:
+        """The number of parameters of `for_model(config)`."""
+        inner = config.num_heads * config.head_dim
+        return config.width * (2 * inner + 2 * config.num_key_value_heads * config.head_dim) + config.width
+
+    def build(self, inputs_shape):
+        """Make the four projections."""
+        width = inputs_shape[-1]
+        if self.head_dim is None and width % self.num_heads:
+            raise ValueError(
+                f"{type(self).__name__}: num_heads must divide the inputs' width when head_dim is not given. "
+                f"Got num_heads {self.num_heads} and width {width}."
+            )
+        self.channels = width // self.num_heads if self.head_dim is None else self.head_dim
+        shared = {"use_bias": False, "dtype": self.dtype_policy}
+        self.query = projection(self.num_heads * self.channels, name="query", **shared)
+        self.key = projection(self.num_key_value_heads * self.channels, name="key", **shared)
+        self.value = projection(self.num_key_value_heads * self.channels, name="value", **shared)
+        self.output_projection = projection(
+            width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
+        )
+        for part in (self.query, self.key, self.value):
+            part.build(inputs_shape)
+        self.output_projection.build((*inputs_shape[:-1], self.num_heads * self.channels))
+
+    def project(self, inputs):
+        """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
+        batch_size, length = ops.shape(inputs)[:2]
+        query = ops.reshape(self.query(inputs), (batch_size, length, self.num_heads, self.channels))
+        key_shape = (batch_size, length, self.num_key_value_heads, self.channels)
+        return query, ops.reshape(self.key(inputs), key_shape), ops.reshape(self.value(inputs), key_shape)
+
+    def rotate(self, heads, positions):
+        """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
+        return rotary_embedding(heads, positions, fraction=self.rotary_fraction, base=self.rotary_base)
+
+    def join(self, heads):
+        """Put the heads' outputs `(B, T, N, H)` together and project them to the width."""
+        batch_size, length = ops.shape(heads)[:2]
+        return self.output_projection(ops.reshape(heads, (batch_size, length, self.num_heads * self.channels)))
+
+    def empty_keys(self, batch_size, length):
+        """Zeros in the shape of `length` keys."""
+        return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "num_key_value_heads": self.num_key_value_heads,
+            "rotary_fraction": self.rotary_fraction,
+            "rotary_base": self.rotary_base,
+            "output_variance_scale": self.output_variance_scale,
+        }
+
+
+def document_numbers(reset, mask):
+    """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
+    starts = reset if mask is None else ops.logical_and(reset, mask)
+    return ops.cumsum(ops.cast(starts, "int32"), axis=1)

@@ -1,0 +1,155 @@
+"""What RG-LRU and CG-LRU share: Keras's conventions for recurrent layers around a scan."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.shapes import Tensor
+
+
+class RecurrentUnitState(NamedTuple):
+    """The state of a recurrent unit."""
+
+    #: `(B, R)`, float32 whatever the compute dtype: h after the last step.
+    hidden: Tensor
+
+
+class RecurrentUnit(SequenceLayer):
+    """A layer that keeps one vector, with the options of `keras.layers.LSTM`.
+
+    A subclass gives `scan(inputs, hidden, reset, mask) -> (outputs, hidden)` and makes its weights in `build_weights`.
+
+    Args:
+        return_sequences: return every step's output; otherwise only the last.
+        return_state: also return the final hidden state, after the outputs.
+        go_backwards: run from the last step to the first; outputs are in the order in which they were made.
+        stateful: start each call where the last one ended, until `reset_state`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+    """
+
+    def __init__(self, return_sequences=True, return_state=False, go_backwards=False, stateful=False, **kwargs):
+        super().__init__(**kwargs)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        # Keras's Bidirectional sets this to True, so that the two directions' padding does not mix.
+        self.zero_output_for_mask = False
+
+    def build(self, inputs_shape):
+        """Make the weights, and the kept state of a stateful layer."""
+        self.width = inputs_shape[-1]
+        self.build_weights(self.width)
+        if self.stateful:
+            if inputs_shape[0] is None:
+                raise ValueError(
+                    f"{type(self).__name__}: a stateful layer must know its batch size. Got inputs {inputs_shape}."
+                )
+            self.kept_state = _KeptState(inputs_shape[0], name="kept_state", dtype="float32")
+            self.kept_state.build((inputs_shape[0], self.width))
+
+    def build_weights(self, width: int):
+        """Make the weights for inputs of the given width."""
+        raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
+
+    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None):
+        """Run the recurrence over `(B, T, R)` from `(B, R)`; returns outputs and the final hidden state."""
+        raise NotImplementedError(f"scan: {type(self).__name__} must define it.")
+
+    def initial_state(self, batch_size):
+        """Zeros."""
+        return RecurrentUnitState(ops.zeros((batch_size, self.width), "float32"))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`. Always forward in time, always every output."""
+        outputs, hidden = self.scan(self.prepare(inputs, mask), state.hidden, reset, mask)
+        return outputs, RecurrentUnitState(hidden)
+
+    def call(self, inputs, initial_state=None, reset=None, mask=None):
+        """Run over the whole sequence.
+
+        Args:
+            inputs: `(B, T, R)`.
+            initial_state: `(B, R)`, or a list that holds it; zeros (or the kept state, if stateful) by default.
+            reset: `(B, T)` bool; at a True step everything before it, in the order of processing, is forgotten.
+            mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
+
+        Returns:
+            The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
+            the final state `(B, R)`, float32.
+        """
+        if self.go_backwards:
+            inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
+        outputs, state = self.advance(inputs, self._starting_state(inputs, initial_state), reset=reset, mask=mask)
+        if self.stateful:
+            self.kept_state.hidden.assign(state.hidden)
+        if not self.return_sequences:
+            outputs = ops.cast(state.hidden, self.compute_dtype)
+        elif self.zero_output_for_mask and mask is not None:
+            outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
+        return [outputs, state.hidden] if self.return_state else outputs
+
+    def _starting_state(self, inputs, initial_state) -> RecurrentUnitState:
+        if initial_state is None:
+            batch_size = ops.shape(inputs)[0]
+            return RecurrentUnitState(self.kept_state.hidden.value) if self.stateful else self.initial_state(batch_size)
+        hidden = initial_state[0] if isinstance(initial_state, (list, tuple)) else initial_state
+        return RecurrentUnitState(ops.cast(hidden, "float32"))
+
+    def get_initial_state(self, batch_size):
+        """The initial state as Keras's recurrent layers give it: a list."""
+        return list(self.initial_state(batch_size))
+
+    def reset_state(self):
+        """Forget what a stateful layer kept."""
+        if self.stateful and self.built:
+            self.kept_state.hidden.assign(ops.zeros(self.kept_state.hidden.shape))
+
+    reset_states = reset_state
+
+    def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None):
+        """Shapes and dtypes of what `call` returns."""
+        batch_size, length, width = inputs.shape
+        shape = (batch_size, length, width) if self.return_sequences else (batch_size, width)
+        outputs = keras.KerasTensor(shape, self.compute_dtype)
+        return [outputs, keras.KerasTensor((batch_size, width), "float32")] if self.return_state else outputs
+
+    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
+        """Shapes of what `call` returns."""
+        batch_size, length, width = inputs_shape
+        shape = (batch_size, length, width) if self.return_sequences else (batch_size, width)
+        return (shape, (batch_size, width)) if self.return_state else shape
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Only a sequence of outputs has a mask."""
+        mask = previous_mask if self.return_sequences else None
+        return [mask, None] if self.return_state else mask
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
+            "stateful": self.stateful,
+        }
+
+
+class _KeptState(keras.layers.Layer):
+    """The hidden state that a stateful layer keeps between calls: a variable, but no part of a saved model."""
+
+    def __init__(self, batch_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.batch_size = batch_size
+
+    def build(self, hidden_shape):
+        self.hidden = self.add_weight(shape=hidden_shape, initializer="zeros", trainable=False, name="hidden")
+
+    def save_own_variables(self, store):
+        """A saved model starts afresh."""
+
+    def load_own_variables(self, store):
+        """A loaded model starts afresh."""

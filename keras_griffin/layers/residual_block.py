@@ -1,0 +1,87 @@
+"""The residual block around a temporal mixer."""
+
+import keras
+
+from keras_griffin.layers.gated_mlp import GatedMLP
+from keras_griffin.layers.rms_norm import RMSNorm
+from keras_griffin.layers.sequence_layer import SequenceLayer
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class ResidualBlock(SequenceLayer):
+    """Mix along time, then along channels, each around a residual connection.
+
+        u = x + mixer(norm(x))
+        y = u + mlp(norm(u))
+
+    Args:
+        mixer: a `SequenceLayer` that keeps the width, such as `RecurrentBlock` or `LocalMQA`.
+        hidden_width: M, the width inside the gated MLP.
+        norm_epsilon: epsilon of both norms.
+        output_variance_scale: variance of the MLP's last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    State: the mixer's.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> mixer = keras_griffin.mixers.RecurrentBlock(recurrence_width=16)
+        >>> block = keras_griffin.layers.ResidualBlock(mixer, hidden_width=24)
+        >>> tuple(block(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.1, figure 2.
+    """
+
+    def __init__(self, mixer, hidden_width: int, norm_epsilon: float = 1e-6, output_variance_scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.mixer = mixer
+        self.hidden_width = hidden_width
+        self.norm_epsilon = norm_epsilon
+        self.output_variance_scale = output_variance_scale
+        self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
+        self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
+        self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
+
+    def build(self, inputs_shape):
+        """Build the four parts; a mixer that was loaded is built already."""
+        for part in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
+            if not part.built:
+                part.build(inputs_shape)
+
+    def initial_state(self, batch_size):
+        """The mixer's."""
+        return self.mixer.initial_state(batch_size)
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs = self.prepare(inputs, mask)
+        mixed, state = self.mixer.advance(self.mixer_norm(inputs), state, reset=reset, mask=mask)
+        return self._mix_channels(inputs + mixed), state
+
+    def call(self, inputs, reset=None, mask=None):
+        """The whole sequence; the mixer may have a cheaper way than `advance` to do it."""
+        inputs = self.prepare(inputs, mask)
+        return self._mix_channels(inputs + self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask))
+
+    def _mix_channels(self, inputs):
+        return inputs + self.mlp(self.mlp_norm(inputs))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "mixer": keras.saving.serialize_keras_object(self.mixer),
+            "hidden_width": self.hidden_width,
+            "norm_epsilon": self.norm_epsilon,
+            "output_variance_scale": self.output_variance_scale,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild the mixer too."""
+        return cls(**{**config, "mixer": keras.saving.deserialize_keras_object(config["mixer"])})

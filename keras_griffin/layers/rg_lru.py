@@ -1,0 +1,123 @@
+"""The real-gated linear recurrent unit."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
+from keras_griffin.layers.decay_initializer import DecayInitializer
+from keras_griffin.layers.recurrent_unit import RecurrentUnit
+from keras_griffin.ops import bounded_sqrt, linear_scan
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RGLRU(RecurrentUnit):
+    """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
+
+        r_t = sigmoid(W_a x_t + b_a)                               recurrence gate   (1)
+        i_t = sigmoid(W_x x_t + b_x)                               input gate        (2)
+        a_t = a^(c r_t),  a = sigmoid(Lambda)                      decay             (3)
+        h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * (i_t * x_t)        output            (4)
+
+    W_a and W_x are block-diagonal. The gates do not read h, so all steps but the scan itself are parallel in time. The
+    state and everything that makes it are float32; outputs are in the compute dtype. A reset sets a_t = 0, so the step
+    gets its whole input, i_t * x_t, and nothing of the past. The derivative of the square root is bounded by 1000.
+
+    It follows the conventions of `keras.layers.LSTM`, except that it keeps its input's width.
+
+    Args:
+        num_blocks: blocks of W_a and W_x; None for 16, or the greatest divisor of 16 that divides the width.
+        exponent: c.
+        decay_range: the range that the initial decays cover.
+        decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
+        return_sequences: return every step's output; otherwise only the last.
+        return_state: also return the final hidden state, after the outputs.
+        go_backwards: run from the last step to the first; outputs are in the order in which they were made.
+        stateful: start each call where the last one ended, until `reset_state`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, R)`.
+        initial_state: `(B, R)`, or a list that holds it; zeros by default.
+        reset: `(B, T)` bool; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
+
+    State: `RecurrentUnitState`, h as `(B, R)` float32.
+
+    Input shape: `(B, T, R)`.
+
+    Output shape: `(B, T, R)`; `(B, R)` without `return_sequences`.
+
+    Raises:
+        ValueError: the blocks do not divide the width, or a decay option is not one there is.
+
+    Examples:
+        >>> import numpy as np, keras, keras_griffin
+        >>> model = keras.Sequential([keras_griffin.layers.RGLRU(return_sequences=False), keras.layers.Dense(1)])
+        >>> tuple(model(np.ones((2, 10, 32), "float32")).shape)
+        (2, 1)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.4, equations 1 to 4. Equation 6 there prints Lambda with the
+    opposite sign.
+    """
+
+    def __init__(
+        self,
+        num_blocks: int | None = None,
+        exponent: float = 8.0,
+        decay_range: tuple[float, float] = (0.9, 0.999),
+        decay_initializer: str = "paper",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_blocks = num_blocks
+        self.exponent = exponent
+        self.decay_range = tuple(decay_range)
+        self.decay_initializer = decay_initializer
+        DecayInitializer(decay_initializer, decay_range, exponent)  # its checks, before anything is built
+
+    def build_weights(self, width):
+        """Make the two gates and Lambda, `(R,)`."""
+        self.build_gates(width, width)
+
+    def build_gates(self, width: int, units: int):
+        """Make the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
+        num_blocks = math.gcd(units, 16) if self.num_blocks is None else self.num_blocks
+        self.recurrence_gate = BlockDiagonalDense(num_blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
+        self.input_gate = BlockDiagonalDense(num_blocks, units, name="input_gate", dtype=self.dtype_policy)
+        self.recurrence_gate.build((None, None, width))
+        self.input_gate.build((None, None, width))
+        self.decay_parameter = self.add_weight(
+            shape=(units,),
+            initializer=DecayInitializer(self.decay_initializer, self.decay_range, self.exponent),
+            name="decay_parameter",
+            autocast=False,
+        )
+
+    def gate(self, inputs, reset):
+        """Equations 1 to 3: c r_t, a_t - 1 and sqrt(1 - a_t^2) i_t, in float32."""
+        exponent = self.exponent * ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
+        decay_minus_one = ops.expm1(-exponent * ops.softplus(-ops.cast(self.decay_parameter, "float32")))
+        if reset is not None:
+            decay_minus_one = ops.where(ops.expand_dims(reset, -1), -1.0, decay_minus_one)
+        # With e = a_t - 1, 1 - a_t^2 = -e (2 + e) loses no digits where a_t is close to 1.
+        multiplier = bounded_sqrt(-decay_minus_one * (2.0 + decay_minus_one))
+        return exponent, decay_minus_one, multiplier * ops.sigmoid(ops.cast(self.input_gate(inputs), "float32"))
+
+    def scan(self, inputs, hidden, reset, mask):
+        """Equation 4."""
+        _, decay_minus_one, input_gate = self.gate(inputs, reset)
+        gated_inputs = input_gate * ops.cast(inputs, "float32")
+        states, hidden = linear_scan(1.0 + decay_minus_one, gated_inputs, hidden, mask=mask)
+        return ops.cast(states, self.compute_dtype), hidden
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_blocks": self.num_blocks,
+            "exponent": self.exponent,
+            "decay_range": self.decay_range,
+            "decay_initializer": self.decay_initializer,
+        }

@@ -1,0 +1,53 @@
+"""Root mean square normalisation with a scale stored as its distance from one."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RMSNorm(keras.layers.Layer):
+    """Divide each vector by its root mean square and scale its channels.
+
+        y = x / sqrt(mean(x^2) + epsilon) * (1 + scale)
+
+    The scale is stored as its distance from one, as in the released Griffin code, so that it starts at zero. Computed
+    in float32 and returned in the compute dtype.
+
+    Args:
+        epsilon: added to the mean square.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Input shape: `(..., D)`.
+
+    Output shape: `(..., D)`.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> keras_griffin.layers.RMSNorm()(np.ones((2, 3, 8), "float32")).shape[-1]
+        8
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.1; Zhang and Sennrich 2019 (arXiv 1910.07467).
+    """
+
+    def __init__(self, epsilon: float = 1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.supports_masking = True
+
+    def build(self, inputs_shape):
+        """Make the scale, `(D,)`, zero."""
+        self.scale = self.add_weight(shape=inputs_shape[-1:], initializer="zeros", name="scale", autocast=False)
+
+    def call(self, inputs):
+        """Normalise the last axis."""
+        wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        scale = 1.0 + ops.cast(self.scale, wide.dtype)
+        return ops.cast(ops.rms_normalization(wide, scale, axis=-1, epsilon=self.epsilon), self.compute_dtype)
+
+    def compute_output_shape(self, inputs_shape):
+        """The shape of the inputs."""
+        return tuple(inputs_shape)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon}

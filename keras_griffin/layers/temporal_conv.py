@@ -1,0 +1,91 @@
+"""The short causal depthwise convolution of the recurrent block."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.ops import causal_conv
+from keras_griffin.shapes import Tensor
+
+
+class TemporalConvState(NamedTuple):
+    """The state of `TemporalConv1D`."""
+
+    #: `(B, kernel_size - 1, D)`, compute dtype: the newest inputs, oldest first, zeros where there were none.
+    inputs: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class TemporalConv1D(SequenceLayer):
+    """Convolve each channel with the last few steps of itself.
+
+        y_t = b + sum_s w[kernel_size - 1 - s] * x_{t-s}        s = 0 .. kernel_size - 1
+
+    Steps before the start are zeros. No tap reaches across a reset, and a masked step outputs zero and is not seen by
+    later ones.
+
+    Args:
+        kernel_size: number of taps, the current step's included.
+        use_bias: whether a bias, zero at first, is added.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step the history is forgotten first.
+        mask: `(B, T)` bool, optional.
+
+    State: `TemporalConvState`, the newest `kernel_size - 1` inputs.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: the kernel size is below 1.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> layer = keras_griffin.layers.TemporalConv1D(kernel_size=4)
+        >>> tuple(layer(np.ones((2, 10, 8), "float32")).shape)
+        (2, 10, 8)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
+    """
+
+    def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        if kernel_size < 1:
+            raise ValueError(f"TemporalConv1D: kernel_size must be at least 1. Got {kernel_size}.")
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+
+    def build(self, inputs_shape):
+        """Make the kernel `(kernel_size, D)` and the bias `(D,)`."""
+        self.width = inputs_shape[-1]
+        self.kernel = self.add_weight(
+            shape=(self.kernel_size, self.width),
+            initializer=keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5),
+            name="kernel",
+            autocast=False,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias", autocast=False)
+
+    def initial_state(self, batch_size):
+        """No input yet: zeros."""
+        return TemporalConvState(ops.zeros((batch_size, self.kernel_size - 1, self.width), self.compute_dtype))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs = self.prepare(inputs, mask)
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        bias = None if self.bias is None else ops.cast(self.bias, self.compute_dtype)
+        outputs, newest = causal_conv(inputs, kernel, bias, state.inputs, reset=reset, mask=mask)
+        return outputs, TemporalConvState(newest)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "kernel_size": self.kernel_size, "use_bias": self.use_bias}

@@ -1,0 +1,81 @@
+"""Token embedding, and logits from the same table."""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class TokenEmbedding(keras.layers.ReversibleEmbedding):
+    """Look tokens up in a table, and score vectors against the same table.
+
+        embed:   x = scale * E[token]
+        logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap, in float32
+
+    Being a `keras.layers.ReversibleEmbedding`, it takes LoRA and int8 from Keras.
+
+    Args:
+        vocabulary_size: V.
+        width: D.
+        scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
+        logits_soft_cap: bound of the logits' magnitude, or None for no bound.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T)` token ids, or `(B, T, D)` vectors with `reverse`.
+        reverse: whether to give logits.
+
+    Input shape: `(B, T)`.
+
+    Output shape: `(B, T, D)`; `(B, T, V)`, float32, with `reverse`.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> embedding = keras_griffin.layers.TokenEmbedding(vocabulary_size=10, width=4)
+        >>> vectors = embedding(np.array([[1, 2, 3]]))
+        >>> tuple(embedding(vectors, reverse=True).shape)
+        (1, 3, 10)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.1; Botev et al. 2024 (arXiv 2404.07839) for scale and cap.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        width: int,
+        scale_by_sqrt_width: bool = False,
+        logits_soft_cap: float | None = None,
+        **kwargs,
+    ):
+        initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
+        super().__init__(vocabulary_size, width, embeddings_initializer=initializer, **kwargs)
+        self.scale_by_sqrt_width = scale_by_sqrt_width
+        self.soft_cap = logits_soft_cap
+        # Rounded once here: inside a traced call the number could not be read back.
+        rounded = ops.cast(ops.cast(math.sqrt(width), "bfloat16"), "float32")
+        self.scale = float(ops.convert_to_numpy(rounded)) if scale_by_sqrt_width else 1.0
+
+    def call(self, inputs, reverse=False):
+        """Embed tokens, or give the logits of vectors."""
+        outputs = super().call(inputs, reverse=reverse)
+        if not reverse:
+            return outputs * self.scale if self.scale_by_sqrt_width else outputs
+        logits = ops.cast(outputs, "float32")
+        return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
+
+    def compute_output_spec(self, inputs, reverse=False):
+        """Shapes and dtypes of what `call` returns."""
+        if reverse:
+            return keras.KerasTensor((*inputs.shape[:-1], self.input_dim), "float32")
+        return keras.KerasTensor((*inputs.shape, self.output_dim), self.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **keras.layers.Layer.get_config(self),
+            "vocabulary_size": self.input_dim,
+            "width": self.output_dim,
+            "scale_by_sqrt_width": self.scale_by_sqrt_width,
+            "logits_soft_cap": self.soft_cap,
+        }

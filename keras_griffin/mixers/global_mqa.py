@@ -1,0 +1,99 @@
+"""Global multi-query attention, the paper's baseline."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
+from keras_griffin.shapes import Tensor
+
+
+class GlobalMQAState(NamedTuple):
+    """The state of `GlobalMQA`: every key so far. It grows by each step."""
+
+    #: `(B, steps, K, H)`, compute dtype, before rotation.
+    keys: Tensor
+    #: `(B, steps, K, H)`, compute dtype.
+    values: Tensor
+    #: `(B, steps)` bool: which of them a later query may see.
+    visible: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class GlobalMQA(MultiQueryAttention):
+    """Mix along time by attention to all steps so far: the baseline that Griffin is compared with.
+
+        y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s <= t
+
+    Time is O(T^2), and the state grows with every step.
+
+    Args:
+        num_heads: N, the query heads.
+        head_dim: H, the channels of a head; None for D / N.
+        num_key_value_heads: K, dividing N.
+        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_base: the base of the rotation's wavelengths.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step is not seen.
+
+    State: `GlobalMQAState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: the heads do not fit the width.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.mixers.GlobalMQA(num_heads=2)(np.ones((2, 10, 8), "float32")).shape)
+        (2, 10, 8)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
+    """
+
+    def initial_state(self, batch_size):
+        """No keys."""
+        empty = self.empty_keys(batch_size, 0)
+        return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
+
+    def call(self, inputs, reset=None, mask=None):
+        """The whole sequence; without resets and masks the backend's causal attention."""
+        if reset is not None or mask is not None:
+            return super().call(inputs, reset=reset, mask=mask)
+        query, key, value = self.project(self.prepare(inputs))
+        positions = ops.arange(ops.shape(query)[1], dtype="int32")
+        query, key = self.rotate(query, positions), self.rotate(key, positions)
+        return self.join(ops.dot_product_attention(query, key, value, is_causal=True))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        query, key, value = self.project(self.prepare(inputs, mask))
+        batch_size, length = ops.shape(query)[:2]
+        real = ops.ones((batch_size, length), "bool") if mask is None else ops.cast(mask, "bool")
+        new = ops.zeros((batch_size, length), "bool") if reset is None else reset
+        keys = ops.concatenate([state.keys, key], axis=1)
+        values = ops.concatenate([state.values, value], axis=1)
+        visible = ops.concatenate([state.visible, real], axis=1)
+        documents = ops.concatenate([ops.zeros_like(state.visible, "int32"), document_numbers(new, mask)], axis=1)
+        positions = ops.cumsum(ops.cast(visible, "int32"), axis=1) - 1
+
+        past = ops.shape(state.visible)[1]
+        steps = ops.arange(past + length, dtype="int32")
+        causal = steps <= steps[past:, None]
+        same_document = documents[:, None, :] == documents[:, past:, None]
+        # A masked query sees itself, so that no softmax is empty.
+        own = steps == steps[past:, None]
+        sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
+        outputs = ops.dot_product_attention(
+            self.rotate(query, positions[:, past:]), self.rotate(keys, positions), values, mask=sees[:, None]
+        )
+        visible = ops.logical_and(visible, documents == documents[:, -1:])
+        return self.join(outputs), GlobalMQAState(keys, values, visible)

@@ -1,0 +1,153 @@
+"""The recurrent block: a gated branch around a convolution and an RG-LRU."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.layers import (
+    RGLRU,
+    RecurrentUnitState,
+    SequenceLayer,
+    TemporalConv1D,
+    TemporalConvState,
+    projection,
+)
+from keras_griffin.shapes import Tensor
+
+
+class RecurrentBlockState(NamedTuple):
+    """The state of `RecurrentBlock`."""
+
+    #: `(B,)` bool: whether a step has been seen.
+    started: Tensor
+    conv: TemporalConvState
+    rg_lru: RecurrentUnitState
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RecurrentBlock(SequenceLayer):
+    """Mix along time with an RG-LRU.
+
+        y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
+
+    The first step of a stream is the start of a document: the RG-LRU takes its input whole, as after a reset. (Equation
+    4 of the paper does not say; the released code does so.)
+
+    Args:
+        recurrence_width: R, the width of the convolution and the RG-LRU.
+        num_gate_blocks: blocks of the RG-LRU's gates; None for its default.
+        conv_kernel_size: taps of the convolution.
+        decay_initializer: `"paper"` or `"ring"`; see `RGLRU`.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state as it was.
+
+    State: `RecurrentBlockState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> block = keras_griffin.mixers.RecurrentBlock(recurrence_width=16)
+        >>> tuple(block(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
+    """
+
+    def __init__(
+        self,
+        recurrence_width: int,
+        num_gate_blocks: int | None = None,
+        conv_kernel_size: int = 4,
+        decay_initializer: str = "paper",
+        output_variance_scale: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.recurrence_width = recurrence_width
+        self.num_gate_blocks = num_gate_blocks
+        self.conv_kernel_size = conv_kernel_size
+        self.decay_initializer = decay_initializer
+        self.output_variance_scale = output_variance_scale
+
+    @classmethod
+    def for_model(cls, config, **kwargs):
+        """The mixer that a `GriffinConfig` asks for."""
+        return cls(
+            config.recurrence_width,
+            num_gate_blocks=config.num_gate_blocks,
+            conv_kernel_size=config.conv_kernel_size,
+            decay_initializer=config.decay_initializer,
+            output_variance_scale=2.0 / config.num_layers,
+            **kwargs,
+        )
+
+    @staticmethod
+    def parameter_count(config) -> int:
+        """The number of parameters of `for_model(config)`."""
+        width, inner = config.width, config.recurrence_width
+        projections = 2 * (width * inner + inner) + inner * width + width
+        conv = config.conv_kernel_size * inner + inner
+        gates = 2 * (inner * inner // config.num_gate_blocks + inner)
+        return projections + conv + gates + inner
+
+    def build(self, inputs_shape):
+        """Make the three projections, the convolution and the RG-LRU."""
+        width = inputs_shape[-1]
+        inner_shape = (*inputs_shape[:-1], self.recurrence_width)
+        self.gate = projection(self.recurrence_width, name="gate", dtype=self.dtype_policy)
+        self.input_projection = projection(self.recurrence_width, name="input_projection", dtype=self.dtype_policy)
+        self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
+        self.rg_lru = RGLRU(
+            self.num_gate_blocks, decay_initializer=self.decay_initializer, name="rg_lru", dtype=self.dtype_policy
+        )
+        self.output_projection = projection(
+            width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
+        )
+        self.gate.build(inputs_shape)
+        self.input_projection.build(inputs_shape)
+        self.conv.build(inner_shape)
+        self.rg_lru.build(inner_shape)
+        self.output_projection.build(inner_shape)
+
+    def initial_state(self, batch_size):
+        """Nothing seen, zeros."""
+        started = ops.zeros((batch_size,), "bool")
+        return RecurrentBlockState(started, self.conv.initial_state(batch_size), self.rg_lru.initial_state(batch_size))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs = self.prepare(inputs, mask)
+        first, started = _first_step(state.started, inputs, mask)
+        gate = keras.activations.gelu(self.gate(inputs), approximate=True)
+        mixed, conv = self.conv.advance(self.input_projection(inputs), state.conv, reset=reset, mask=mask)
+        start = first if reset is None else ops.logical_or(first, reset)
+        mixed, rg_lru = self.rg_lru.advance(mixed, state.rg_lru, reset=start, mask=mask)
+        return self.output_projection(gate * mixed), RecurrentBlockState(started, conv, rg_lru)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "recurrence_width": self.recurrence_width,
+            "num_gate_blocks": self.num_gate_blocks,
+            "conv_kernel_size": self.conv_kernel_size,
+            "decay_initializer": self.decay_initializer,
+            "output_variance_scale": self.output_variance_scale,
+        }
+
+
+def _first_step(started, inputs, mask):
+    """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""
+    real = ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else ops.cast(mask, "bool")
+    steps = ops.cumsum(ops.cast(real, "int32"), axis=1)
+    first = ops.logical_and(ops.logical_and(real, steps == 1), ops.logical_not(ops.expand_dims(started, 1)))
+    return first, ops.logical_or(started, steps[:, -1] > 0)

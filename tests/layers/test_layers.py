@@ -1,0 +1,170 @@
+"""The small layers against NumPy, and what holds for every layer: shapes, saving, mixed precision."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin import layers, mixers
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+INPUTS = np.random.default_rng(0).normal(size=(2, 6, 12)).astype("float32")
+LAYERS = {
+    "RMSNorm": partial(layers.RMSNorm, 1e-5),
+    "BlockDiagonalDense": partial(layers.BlockDiagonalDense, 3, units=6, use_bias=False),
+    "GatedMLP": partial(layers.GatedMLP, 20, output_variance_scale=0.5),
+    "TemporalConv1D": partial(layers.TemporalConv1D, 3),
+    "RGLRU": partial(layers.RGLRU, num_blocks=3, decay_range=(0.5, 0.9), decay_initializer="ring"),
+    "CGLRU": partial(layers.CGLRU, num_blocks=3, maximum_phase=1.0),
+    "ResidualBlock": lambda **kwargs: layers.ResidualBlock(mixers.RecurrentBlock(16, **kwargs), 20, **kwargs),
+    "RecurrentBlock": partial(mixers.RecurrentBlock, 16, conv_kernel_size=2),
+    "LocalMQA": partial(mixers.LocalMQA, 3, window=4),
+    "GlobalMQA": partial(mixers.GlobalMQA, 3, head_dim=8),
+}
+EVERY_LAYER = pytest.mark.parametrize("name", LAYERS)
+
+
+@EVERY_LAYER
+def test_functional_model_of_any_length_saved_and_loaded(name, tmp_path):
+    inputs = keras.Input((None, 12))
+    model = keras.Model(inputs, LAYERS[name]()(inputs))
+    assert model.output_shape[:2] == (None, None)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for length in (6, 1):
+        outputs = as_array(model(INPUTS[:, :length]))
+        assert outputs.shape[1:] == (length, *model.output_shape[2:])
+        assert_close(loaded(INPUTS[:, :length]), outputs)
+
+
+@EVERY_LAYER
+@pytest.mark.trainable
+def test_every_weight_is_trained(name):
+    model = keras.Sequential([keras.Input((6, 12)), LAYERS[name](), keras.layers.Dense(1)])
+    before = [as_array(weight) for weight in model.layers[0].trainable_variables]
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.fit(INPUTS, np.ones((2, 6, 1), "float32"), epochs=2, verbose=0)
+    for weight, old in zip(model.layers[0].trainable_variables, before, strict=True):
+        assert np.isfinite(as_array(weight)).all() and np.abs(as_array(weight) - old).max() > 0, weight.path
+
+
+@EVERY_LAYER
+def test_mixed_precision(name):
+    half = LAYERS[name](dtype="mixed_bfloat16")
+    outputs = half(INPUTS)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    assert {weight.dtype for weight in half.weights} == {"float32"}
+    assert np.isfinite(as_array(ops.cast(outputs, "float32"))).all()
+
+
+def test_rms_norm():
+    layer = layers.RMSNorm(epsilon=1e-3)
+    layer.build((None, 12))
+    scale = np.random.default_rng(1).normal(size=12)
+    layer.scale.assign(scale)
+    x = INPUTS.astype("float64")
+    assert_close(layer(INPUTS), x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-3) * (1 + scale))
+
+
+def test_block_diagonal_dense_is_a_dense_layer_with_zeros():
+    layer = layers.BlockDiagonalDense(3, units=6)
+    layer.build((None, None, 12))
+    kernel, bias = (np.random.default_rng(1).normal(size=weight.shape) for weight in layer.get_weights())
+    layer.set_weights([kernel, bias])
+    dense = np.zeros((12, 6))
+    for g in range(3):
+        dense[4 * g : 4 * g + 4, 2 * g : 2 * g + 2] = kernel[g]
+    assert_close(layer(INPUTS), INPUTS @ dense + bias.reshape(-1))
+
+
+def test_gated_mlp():
+    layer = layers.GatedMLP(20)
+    layer.build((None, None, 12))
+    gate, gate_bias, up, up_bias, down, down_bias = weights = [
+        np.random.default_rng(i).normal(size=weight.shape) * 0.3 for i, weight in enumerate(layer.get_weights())
+    ]
+    layer.set_weights(weights)
+    hidden = gelu(INPUTS @ gate + gate_bias) * (INPUTS @ up + up_bias)
+    assert_close(layer(INPUTS), hidden @ down + down_bias)
+
+
+def test_projections_start_with_the_variance_asked_for():
+    layer = layers.GatedMLP(3072, output_variance_scale=0.25)
+    layer.build((None, None, 1024))
+    np.testing.assert_allclose(as_array(layer.gate.kernel).std(), 1024**-0.5, rtol=0.02)
+    np.testing.assert_allclose(as_array(layer.down.kernel).std(), (0.25 / 3072) ** 0.5, rtol=0.02)
+    assert np.abs(as_array(layer.down.kernel)).max() > 3.5 * (0.25 / 3072) ** 0.5  # not truncated at two deviations
+
+
+def test_token_embedding():
+    layer = layers.TokenEmbedding(10, 96, scale_by_sqrt_width=True, logits_soft_cap=3.0)
+    token_ids = np.array([[1, 9, 0]])
+    vectors = as_array(layer(token_ids))
+    table = as_array(layer.embeddings)
+    assert layer.scale == 9.8125  # the square root of 96 in bfloat16
+    assert_close(vectors, 9.8125 * table[token_ids])
+    assert_close(layer(vectors, reverse=True), 3.0 * np.tanh(vectors @ table.T / 3.0))
+    np.testing.assert_allclose(table.std(), 96**-0.5, rtol=0.1)
+    plain = layers.TokenEmbedding(10, 96)
+    assert_close(plain(token_ids), as_array(plain.embeddings)[token_ids])
+    assert_close(plain(vectors, reverse=True), vectors @ as_array(plain.embeddings).T)
+
+
+def test_logits_are_float32_under_mixed_precision():
+    layer = layers.TokenEmbedding(10, 8, dtype="mixed_bfloat16")
+    vectors = layer(np.array([[1, 2]]))
+    assert keras.backend.standardize_dtype(vectors.dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(layer(vectors, reverse=True).dtype) == "float32"
+
+
+def test_temporal_conv():
+    layer = layers.TemporalConv1D(4)
+    layer.build((None, None, 12))
+    kernel, bias = (np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.get_weights()))
+    layer.set_weights([kernel, bias])
+    padded = np.concatenate([np.zeros((2, 3, 12)), INPUTS], axis=1)
+    assert_close(layer(INPUTS), bias + sum(kernel[k] * padded[:, k : k + 6] for k in range(4)))
+
+
+def test_temporal_conv_starts_with_the_papers_variance():
+    layer = layers.TemporalConv1D(4)
+    layer.build((None, None, 4096))
+    np.testing.assert_allclose(as_array(layer.kernel).std(), 0.05, rtol=0.03)
+
+
+def test_residual_block_adds_twice():
+    block = layers.ResidualBlock(mixers.RecurrentBlock(16), 20)
+    x = INPUTS
+    outputs = as_array(block(x))
+    u = x + as_array(block.mixer(block.mixer_norm(x)))
+    assert_close(outputs, u + as_array(block.mlp(block.mlp_norm(u))))
+
+
+def test_projections_take_lora_and_int8_from_keras():
+    model = keras.Sequential([keras.Input((6, 12)), layers.RGLRU(num_blocks=3), layers.GatedMLP(16)])
+    model.layers[1].gate.enable_lora(2)
+    model.layers[0].input_gate.blocks.enable_lora(2)
+    before = as_array(model(INPUTS))
+    with pytest.warns(UserWarning, match="does not have a `quantize` method"):  # the layers around the projections
+        model.quantize("int8")
+    assert {model.layers[1].up.quantization_mode, model.layers[0].input_gate.blocks.quantization_mode} == {"int8"}
+    assert_close(model(INPUTS), before, "bfloat16", factor=2)  # eight bits carry about as much as bfloat16
+
+
+def test_messages():
+    with pytest.raises(ValueError, match=r"TemporalConv1D: kernel_size must be at least 1\. Got 0\."):
+        layers.TemporalConv1D(0)
+    with pytest.raises(
+        ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
+    ):
+        layers.BlockDiagonalDense(5).build((None, 12))
+    with pytest.raises(NotImplementedError, match=r"advance: SequenceLayer must define it\."):
+        layers.SequenceLayer().advance(INPUTS, None)

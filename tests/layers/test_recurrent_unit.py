@@ -1,0 +1,155 @@
+"""The conventions of Keras's recurrent layers, for both units."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.layers import CGLRU, RGLRU
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+UNITS = pytest.mark.parametrize("unit", [RGLRU, CGLRU])
+INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
+
+
+def sharing(unit, weights_of, **kwargs):
+    """A new unit with the weights of another."""
+    layer = unit(**kwargs)
+    layer(INPUTS)
+    for new, old in zip(layer.trainable_variables, weights_of.trainable_variables, strict=True):
+        new.assign(old)
+    return layer
+
+
+@pytest.fixture
+def plain(request):
+    unit = request.getfixturevalue("unit")
+    layer = unit()
+    layer(INPUTS)
+    return layer
+
+
+@UNITS
+def test_return_state_and_last_output(unit, plain):
+    outputs = as_array(plain(INPUTS))
+    both = sharing(unit, plain, return_state=True)(INPUTS)
+    assert isinstance(both, list) and len(both) == 2
+    assert_close(both[0], outputs)
+    assert_close(both[1], outputs[:, -1])
+    assert_close(sharing(unit, plain, return_sequences=False)(INPUTS), outputs[:, -1])
+
+
+@UNITS
+def test_initial_state_goes_on(unit, plain):
+    layer = sharing(unit, plain, return_state=True)
+    first, state = layer(INPUTS[:, :3])
+    rest, _ = layer(INPUTS[:, 3:], initial_state=state)
+    assert_close(np.concatenate([as_array(first), as_array(rest)], 1), as_array(plain(INPUTS)))
+    (zeros,) = layer.get_initial_state(3)
+    assert_close(layer(INPUTS, initial_state=[zeros])[0], as_array(plain(INPUTS)))
+
+
+@UNITS
+def test_go_backwards_gives_outputs_in_processing_order(unit, plain):
+    expected = as_array(plain(INPUTS[:, ::-1].copy()))
+    assert_close(sharing(unit, plain, go_backwards=True)(INPUTS), expected)
+
+
+@UNITS
+def test_stateful_goes_on_until_reset_state(unit, plain):
+    layer = sharing(unit, plain, stateful=True)
+    layer.reset_state()
+    pieces = [as_array(layer(INPUTS[:, :3])), as_array(layer(INPUTS[:, 3:]))]
+    assert_close(np.concatenate(pieces, 1), as_array(plain(INPUTS)))
+    layer.reset_states()
+    assert_close(layer(INPUTS), as_array(plain(INPUTS)))
+
+
+@UNITS
+def test_stateful_works_in_predict(unit):
+    inputs = keras.Input(batch_shape=(3, 7, 8))
+    layer = unit(stateful=True)
+    model = keras.Model(inputs, layer(inputs))
+    first, second = (model.predict(INPUTS, batch_size=3, verbose=0) for _ in range(2))
+    twice = as_array(sharing(unit, layer)(np.concatenate([INPUTS, INPUTS], 1)))
+    assert_close(first, twice[:, :7])
+    assert_close(second, twice[:, 7:])
+
+
+@UNITS
+def test_a_kept_state_is_not_saved(unit, tmp_path):
+    model = keras.Sequential([keras.Input(batch_shape=(3, 7, 8)), unit(stateful=True)])
+    model(INPUTS)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    model.layers[0].reset_state()
+    assert_close(loaded(INPUTS), as_array(model(INPUTS)))
+
+
+@UNITS
+def test_bidirectional(unit):
+    layer = keras.layers.Bidirectional(unit())
+    outputs = as_array(layer(INPUTS))
+    forward, backward = layer.forward_layer, layer.backward_layer
+    assert backward.go_backwards and outputs.shape == (3, 7, 16)
+    assert_close(outputs[..., :8], as_array(forward(INPUTS)))
+    assert_close(outputs[..., 8:], as_array(backward(INPUTS))[:, ::-1])
+
+
+@UNITS
+def test_bidirectional_with_a_mask_sees_no_padding(unit):
+    layer = keras.layers.Bidirectional(unit())
+    mask = np.ones((3, 7), bool)
+    mask[:, 5:] = False
+    layer(INPUTS)
+    padded = as_array(layer(INPUTS, mask=mask))
+    assert_close(padded[:, :5], as_array(layer(INPUTS[:, :5])))
+    np.testing.assert_array_equal(padded[:, 5:], 0)
+
+
+@UNITS
+def test_time_distributed(unit, plain):
+    four = np.stack([INPUTS, 2 * INPUTS], axis=1)
+    outputs = as_array(keras.layers.TimeDistributed(plain)(four))
+    assert_close(outputs[:, 0], as_array(plain(INPUTS)))
+    assert_close(outputs[:, 1], as_array(plain(2 * INPUTS)))
+
+
+@UNITS
+def test_a_mask_from_keras_is_obeyed(unit):
+    token_ids = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
+    model = keras.Sequential([keras.layers.Embedding(5, 8, mask_zero=True), unit(return_sequences=False)])
+    outputs = as_array(model(token_ids))
+    assert_close(outputs[:1], as_array(model(token_ids[:1, :3])))
+    assert_close(outputs[1:], as_array(model(token_ids[1:, :1])))
+
+
+@UNITS
+def test_a_masked_step_repeats_the_output(unit, plain):
+    mask = np.ones((3, 7), bool)
+    mask[:, 4:] = False
+    outputs = as_array(plain(INPUTS, mask=mask))
+    assert_close(outputs[:, 4:], np.repeat(outputs[:, 3:4], 3, axis=1))
+
+
+@UNITS
+def test_symbolic_shapes(unit):
+    sequence = keras.Input((None, 8))
+    outputs, state = unit(return_state=True)(sequence)
+    assert outputs.shape == (None, None, 8) and state.shape == (None, 8)
+    assert unit(return_sequences=False)(sequence).shape == (None, 8)
+    assert unit(return_state=True).compute_output_shape((2, None, 8)) == ((2, None, 8), (2, 8))
+
+
+@UNITS
+def test_saved_and_loaded_without_custom_objects(unit, tmp_path):
+    model = keras.Sequential([keras.Input((None, 8)), unit(num_blocks=2), keras.layers.Bidirectional(unit())])
+    model.save(tmp_path / "model.keras")
+    assert_close(keras.saving.load_model(tmp_path / "model.keras")(INPUTS), as_array(model(INPUTS)))
+
+
+def test_a_stateful_layer_must_know_its_batch_size():
+    with pytest.raises(
+        ValueError, match=r"RGLRU: a stateful layer must know its batch size\. Got inputs \(None, 7, 8\)"
+    ):
+        RGLRU(stateful=True).build((None, 7, 8))

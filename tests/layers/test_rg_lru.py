@@ -1,0 +1,135 @@
+"""The RG-LRU against the paper's equations, written out in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.layers import RGLRU
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def block_diagonal(layer, inputs):
+    kernel, bias = (np.asarray(w, "float64") for w in layer.get_weights())
+    blocks = inputs.reshape(*inputs.shape[:-1], *kernel.shape[:2])
+    return np.concatenate([blocks[..., g, :] @ kernel[g] + bias[g] for g in range(kernel.shape[0])], axis=-1)
+
+
+def made(layer, width, seed=0):
+    """The layer built, with weights large enough that every term matters."""
+    layer.build((None, None, width))
+    generator = np.random.default_rng(seed)
+    for weight in layer.weights:
+        weight.assign(as_array(weight) + 0.5 * generator.normal(size=weight.shape))
+    return layer
+
+
+def paper(layer, inputs, hidden, reset=None):
+    """Equations 1 to 4, one step at a time."""
+    decay_parameter = np.asarray(as_array(layer.decay_parameter), "float64")
+    outputs = []
+    for t in range(inputs.shape[1]):
+        x = np.asarray(inputs[:, t], "float64")
+        recurrence_gate = sigmoid(block_diagonal(layer.recurrence_gate, x))
+        input_gate = sigmoid(block_diagonal(layer.input_gate, x))
+        decay = sigmoid(decay_parameter) ** (layer.exponent * recurrence_gate)
+        if reset is not None:
+            decay = np.where(reset[:, t, None], 0.0, decay)
+        hidden = decay * hidden + np.sqrt(1.0 - decay**2) * (input_gate * x)
+        outputs.append(hidden)
+    return np.stack(outputs, axis=1)
+
+
+def test_equations():
+    layer = made(RGLRU(num_blocks=3), 12)
+    inputs = np.random.default_rng(1).normal(size=(2, 9, 12)).astype("float32")
+    hidden = np.random.default_rng(2).normal(size=(2, 12)).astype("float32")
+    reset = np.random.default_rng(3).random((2, 9)) < 0.3
+    assert_close(layer(inputs), paper(layer, inputs, np.zeros((2, 12))))
+    assert_close(layer(inputs, initial_state=hidden), paper(layer, inputs, hidden))
+    assert_close(layer(inputs, initial_state=[hidden], reset=reset), paper(layer, inputs, hidden, reset))
+
+
+def test_an_exponent_of_two():
+    layer = made(RGLRU(exponent=2.0), 6)
+    inputs = np.random.default_rng(1).normal(size=(1, 5, 6)).astype("float32")
+    assert_close(layer(inputs), paper(layer, inputs, np.zeros((1, 6))))
+
+
+@pytest.mark.parametrize(("rule", "power", "spread"), [("paper", 8, 1), ("ring", 1, 2)])
+def test_initial_decays_cover_their_range_uniformly(rule, power, spread):
+    layer = RGLRU(decay_initializer=rule)
+    layer.build((None, None, 4096))
+    decay = sigmoid(np.asarray(as_array(layer.decay_parameter), "float64")) ** power
+    assert 0.9 - 1e-4 <= decay.min() < 0.901 and 0.998 < decay.max() <= 0.999 + 1e-4
+    low, high = 0.9**spread, 0.999**spread
+    quantiles = np.quantile((decay**spread - low) / (high - low), [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(quantiles, [0.25, 0.5, 0.75], atol=0.03)
+
+
+def test_gates_start_with_the_fan_in_of_a_block():
+    layer = RGLRU(num_blocks=16)
+    layer.build((None, None, 1024))
+    for gate in (layer.recurrence_gate, layer.input_gate):
+        kernel, bias = gate.get_weights()
+        assert kernel.shape == (16, 64, 64) and bias.shape == (16, 64)
+        np.testing.assert_allclose(kernel.std(), 64**-0.5, rtol=0.02)
+        np.testing.assert_array_equal(bias, 0)
+
+
+def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
+    layer = made(RGLRU(), 8)
+    kernel, bias = layer.recurrence_gate.get_weights()
+    layer.recurrence_gate.set_weights([0 * kernel, 0 * bias - 100.0])
+    hidden = np.random.default_rng(2).normal(size=(2, 8)).astype("float32")
+    inputs = np.random.default_rng(1).normal(size=(2, 50, 8)).astype("float32")
+    assert_close(layer(inputs, initial_state=hidden)[:, -1], hidden)
+
+
+@pytest.mark.trainable
+def test_gradients_are_finite_where_the_decay_is_one():
+    layer = made(RGLRU(), 8)
+    layer.decay_parameter.assign(np.full(8, 200.0))  # sigmoid(200) is 1 in float32
+    inputs = np.random.default_rng(1).normal(size=(2, 7, 8)).astype("float32")
+    _, (gradient,) = value_and_gradient(lambda x: ops.sum(layer(x) ** 2), inputs)
+    assert np.isfinite(gradient).all()
+
+
+def test_blocks_default_to_the_greatest_divisor_of_sixteen():
+    for width, blocks in ((64, 16), (20, 4), (7, 1)):
+        layer = RGLRU()
+        layer.build((None, None, width))
+        assert layer.recurrence_gate.num_blocks == blocks
+
+
+def test_messages():
+    with pytest.raises(
+        ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
+    ):
+        RGLRU(num_blocks=5).build((None, None, 12))
+    with pytest.raises(ValueError, match=r"DecayInitializer: the rule must be one of paper, ring\. Got 'papre'"):
+        RGLRU(decay_initializer="papre")
+    with pytest.raises(
+        ValueError, match=r"DecayInitializer: decay_range must be 0 < low < high < 1\. Got \(0.9, 1.2\)"
+    ):
+        RGLRU(decay_range=(0.9, 1.2))
+
+
+@pytest.mark.trainable
+def test_an_lstm_user_changes_one_line():
+    def model(recurrent):
+        inputs = keras.Input((None, 8))
+        return keras.Model(inputs, keras.layers.Dense(1)(recurrent(inputs)))
+
+    x, y = np.ones((4, 6, 8), "float32"), np.ones((4, 1), "float32")
+    for recurrent in (keras.layers.LSTM(8), RGLRU(return_sequences=False)):
+        trained = model(recurrent)
+        trained.compile("adam", "mse")
+        history = trained.fit(x, y, epochs=3, verbose=0).history["loss"]
+        assert history[-1] < history[0]

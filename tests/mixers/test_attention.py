@@ -1,0 +1,88 @@
+"""Local and global multi-query attention against dense attention in NumPy."""
+
+import numpy as np
+import pytest
+
+from keras_griffin.mixers import GlobalMQA, LocalMQA
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+INPUTS = np.random.default_rng(0).normal(size=(2, 9, 12)).astype("float32")
+
+
+def rotated(heads, fraction, base):
+    """The first channels of each head as complex numbers, turned by their position."""
+    rotary = int(heads.shape[-1] * fraction)
+    half = rotary // 2
+    angles = np.arange(heads.shape[1])[:, None] * base ** (-np.arange(half) / half)
+    turned = (heads[..., :half] + 1j * heads[..., half:rotary]) * np.exp(1j * angles)[:, None]
+    return np.concatenate([turned.real, turned.imag, heads[..., rotary:]], axis=-1)
+
+
+def dense(mixer, inputs, window):
+    """Attention as the definition reads, one query at a time, in float64."""
+    query, key, value, output, bias = (np.asarray(w, "float64") for w in mixer.get_weights())
+    batch_size, length, _ = inputs.shape
+    groups = mixer.num_heads // mixer.num_key_value_heads
+    q, k, v = ((inputs @ w).reshape(batch_size, length, -1, mixer.channels) for w in (query, key, value))
+    q, k = (rotated(x, mixer.rotary_fraction, mixer.rotary_base) for x in (q, k))
+    outputs = np.zeros_like(q)
+    for b in range(batch_size):
+        for t in range(length):
+            for n in range(mixer.num_heads):
+                seen = slice(max(0, t - window + 1), t + 1)
+                logits = k[b, seen, n // groups] @ q[b, t, n] / np.sqrt(mixer.channels)
+                weights = np.exp(logits - logits.max())
+                outputs[b, t, n] = weights / weights.sum() @ v[b, seen, n // groups]
+    return outputs.reshape(batch_size, length, -1) @ output + bias
+
+
+def made(mixer):
+    mixer.build((None, None, 12))
+    for i, weight in enumerate(mixer.weights):
+        weight.assign(np.random.default_rng(i).normal(size=weight.shape) * 0.5)
+    return mixer
+
+
+@pytest.mark.parametrize("options", [{}, {"num_key_value_heads": 3}, {"head_dim": 6, "rotary_fraction": 1.0}])
+@pytest.mark.parametrize("window", [1, 3, 50])
+def test_local(window, options):
+    mixer = made(LocalMQA(3, window, rotary_base=100.0, **options))
+    assert_close(mixer(INPUTS), dense(mixer, INPUTS, window))
+
+
+@pytest.mark.parametrize("options", [{}, {"num_key_value_heads": 3}, {"head_dim": 6, "rotary_fraction": 1.0}])
+def test_global(options):
+    mixer = made(GlobalMQA(3, rotary_base=100.0, **options))
+    assert_close(mixer(INPUTS), dense(mixer, INPUTS, 9))
+
+
+def test_a_long_stream_is_what_its_last_tokens_make():
+    """However long the stream, an output depends on distances within the window alone."""
+    mixer = made(LocalMQA(3, 4))
+    state = mixer.initial_state(2)
+    for _ in range(30):
+        _, state = mixer.advance(INPUTS, state)
+    outputs, _ = mixer.advance(INPUTS, state)
+    assert_close(outputs[:, 3:], as_array(mixer(INPUTS))[:, 3:])
+
+
+def test_the_state_keeps_a_window_of_keys_that_are_not_rotated():
+    mixer = made(LocalMQA(3, 4))
+    _, state = mixer.advance(INPUTS, mixer.initial_state(2))
+    assert state.keys.shape == (2, 4, 1, 4)
+    assert_close(state.keys[:, :, 0], as_array(mixer.key(INPUTS))[:, -4:])
+    np.testing.assert_array_equal(as_array(state.count), 4)
+
+
+def test_messages():
+    with pytest.raises(ValueError, match=r"LocalMQA: window must be at least 1\. Got 0\."):
+        LocalMQA(3, 0)
+    with pytest.raises(
+        ValueError, match=r"GlobalMQA: num_key_value_heads must divide num_heads\. Got .* 2 and num_heads 3"
+    ):
+        GlobalMQA(3, num_key_value_heads=2)
+    with pytest.raises(
+        ValueError, match=r"LocalMQA: num_heads must divide the inputs' width .* Got num_heads 5 and width 12"
+    ):
+        LocalMQA(5, 4).build((None, None, 12))
