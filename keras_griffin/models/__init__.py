@@ -1,0 +1,16 @@
+"""Stacks of mixers: functional Keras models."""
+
+from keras_griffin.models.config import GriffinConfig
+from keras_griffin.models.griffin import Griffin, Hawk, MQATransformer
+from keras_griffin.models.language_model import LanguageModel, LanguageModelState
+from keras_griffin.models.presets import presets
+
+__all__ = [
+    "Griffin",
+    "GriffinConfig",
+    "Hawk",
+    "LanguageModel",
+    "LanguageModelState",
+    "MQATransformer",
+    "presets",
+]

@@ -1,0 +1,194 @@
+"""A language model of residual blocks, as a functional Keras model."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.mixers import MIXERS
+from keras_griffin.models.config import GriffinConfig
+from keras_griffin.models.documents import document_boundaries, real_first
+from keras_griffin.shapes import Tensor
+
+
+class LanguageModelState(NamedTuple):
+    """The state of a `LanguageModel`."""
+
+    #: `(B,)` int32: the segment id of each row's newest document, 0 before the first token.
+    segment: Tensor
+    #: The state of each residual block, in order.
+    blocks: tuple
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class LanguageModel(keras.Model):
+    """Predict each token's successor from the tokens so far.
+
+        x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
+
+    A functional `keras.Model` over `(B, T)` token ids, compiled for next-token prediction when it is made, so that
+    `model.fit(token_ids, targets)` needs nothing else; compile again to change that.
+
+    Args:
+        config: a `GriffinConfig`.
+        **kwargs: `name`, and `dtype` (a dtype or a policy such as `"mixed_bfloat16"`) for every layer.
+
+    Input shape: `(B, T)` integers from 0 to V - 1.
+
+    Output shape: `(B, T, V)` logits, float32.
+
+    Raises:
+        ValueError: token ids are known to be no integers or outside the vocabulary.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> tuple(model(np.array([[1, 2, 3]])).shape)
+        (1, 3, 256)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.
+    """
+
+    def __init__(self, config: GriffinConfig, *, dtype=None, **kwargs):
+        if isinstance(config, dict):
+            config = GriffinConfig(**config)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        embedding = TokenEmbedding(
+            config.vocabulary_size,
+            config.width,
+            scale_by_sqrt_width=config.scale_embeddings,
+            logits_soft_cap=config.logits_soft_cap,
+            dtype=policy,
+            name="token_embedding",
+        )
+        blocks = [_residual_block(config, index, policy) for index in range(config.num_layers)]
+        norm = RMSNorm(config.norm_epsilon, dtype=policy, name="final_norm")
+
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        x = embedding(token_ids)
+        for block in blocks:
+            x = block(x)
+        super().__init__(inputs=token_ids, outputs=embedding(norm(x), reverse=True), **kwargs)
+        self.config = config
+        self.token_embedding = embedding
+        self.blocks = blocks
+        self.final_norm = norm
+        self.compile(
+            optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.1, beta_2=0.96, clipnorm=1.0),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+
+    def packed(self) -> keras.Model:
+        """A functional model over packed rows, sharing this model's weights.
+
+        Its inputs are `{"token_ids": (B, T), "segment_ids": (B, T)}`: 0 is padding, wherever it stands, and a positive
+        id that differs from the one before starts a new document, which knows nothing of the others. Logits at padding
+        mean nothing; give `fit` a `sample_weight` of 0 there.
+
+        Returns:
+            A `keras.Model`, compiled as a `LanguageModel` is.
+        """
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
+        # Every layer is causal: with each row's real tokens moved to its front, padding needs no mask at all.
+        order = real_first(segment_ids > 0)
+        tokens = ops.take_along_axis(token_ids, order, axis=1)
+        segments = ops.take_along_axis(segment_ids, order, axis=1)
+        reset = document_boundaries(segments, ops.zeros_like(segments[:, 0])).reset
+        x = self.token_embedding(tokens)
+        for block in self.blocks:
+            x = block(x, reset=reset)
+        x = ops.take_along_axis(self.final_norm(x), ops.argsort(order, axis=1)[:, :, None], axis=1)
+        logits = self.token_embedding(x, reverse=True)
+        model = keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, logits, name=f"{self.name}_packed")
+        model.compile(optimizer=type(self.optimizer).from_config(self.optimizer.get_config()), loss=self.loss)
+        return model
+
+    def initial_state(self, batch_size: int) -> LanguageModelState:
+        """The state before the first token of `batch_size` rows."""
+        blocks = tuple(block.initial_state(batch_size) for block in self.blocks)
+        return LanguageModelState(ops.zeros((batch_size,), "int32"), blocks)
+
+    def advance(self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None):
+        """Continue from `state` by any number of tokens: prefill, chunks and decoding are one method.
+
+        The state remembers each row's newest positive segment id: the same id, or None, goes on with that document;
+        another positive id starts a new one; 0 is padding and leaves the row's state as it was.
+
+        Args:
+            token_ids: `(B, T)` integers, T >= 1.
+            state: what `initial_state` or an earlier `advance` returned.
+            segment_ids: `(B, T)` integers, or None where all tokens go on.
+
+        Returns:
+            `(logits, state)`: `(B, T, V)` float32, and the state after the last token.
+        """
+        if segment_ids is None:
+            reset = mask = None
+            segment = ops.maximum(state.segment, 1)
+        else:
+            reset, mask, segment = document_boundaries(segment_ids, state.segment)
+        x = self.token_embedding(token_ids)
+        states = []
+        for block, block_state in zip(self.blocks, state.blocks, strict=True):
+            x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
+            states.append(block_state)
+        return self.token_embedding(self.final_norm(x), reverse=True), LanguageModelState(segment, tuple(states))
+
+    @property
+    def state_grows(self) -> bool:
+        """Whether the state grows with every token, as that of global attention does."""
+        return "global_mqa" in self.config.mixer_names
+
+    def __call__(self, token_ids, *args, **kwargs):
+        """Logits of token ids; see the class."""
+        check_token_ids(type(self).__name__, token_ids, self.config.vocabulary_size)
+        return super().__call__(token_ids, *args, **kwargs)
+
+    def fit(self, x=None, y=None, **kwargs):
+        """Train; see `keras.Model.fit`. Arrays are checked before the first step."""
+        for token_ids in (x, y):
+            check_token_ids("fit", token_ids, self.config.vocabulary_size)
+        return super().fit(x, y, **kwargs)
+
+    def get_config(self):
+        """The config from which the model is rebuilt."""
+        return {
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "dtype": keras.saving.serialize_keras_object(self.token_embedding.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuild the model from `get_config`."""
+        return cls(**config)
+
+
+def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
+    mixer = MIXERS[config.mixer_names[index]].for_model(config, name="mixer", dtype=policy)
+    return ResidualBlock(
+        mixer,
+        config.mlp_width,
+        norm_epsilon=config.norm_epsilon,
+        output_variance_scale=2.0 / config.num_layers,
+        dtype=policy,
+        name=f"block_{index}",
+    )
+
+
+def check_token_ids(function_name: str, token_ids, vocabulary_size: int):
+    """Refuse ids that are known to be wrong; tensors of a traced function are not looked into."""
+    if not isinstance(token_ids, (np.ndarray, list, tuple)):
+        return
+    token_ids = np.asarray(token_ids)
+    if not np.issubdtype(token_ids.dtype, np.integer):
+        raise ValueError(f"{function_name}: token ids must be integers. Got dtype {token_ids.dtype}.")
+    if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocabulary_size:
+        raise ValueError(
+            f"{function_name}: token ids must be from 0 to {vocabulary_size - 1}. "
+            f"Got ids from {token_ids.min()} to {token_ids.max()}."
+        )

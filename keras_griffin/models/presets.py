@@ -1,0 +1,73 @@
+"""Every size of the paper, and of RecurrentGemma."""
+
+import difflib
+
+from keras_griffin.models.config import GriffinConfig
+
+#: The paper's Table 2: width D, recurrence width D_RNN, layers, heads of 128 channels.
+PAPER_SIZES = {
+    "100m": (768, 1024, 12, 6),
+    "200m": (1024, 1536, 12, 8),
+    "400m": (1536, 2048, 12, 12),
+    "1.3b": (2048, 2560, 24, 16),
+    "3b": (3072, 4096, 24, 24),
+    "7b": (4096, 5632, 32, 32),
+    "14b": (5120, 8192, 40, 40),
+}
+#: The pattern of mixers of each family. Only Griffin was trained at 14b.
+FAMILIES = {
+    "griffin": ("recurrent", "recurrent", "local_mqa"),
+    "hawk": ("recurrent",),
+    "mqa": ("global_mqa",),
+}
+#: RecurrentGemma: width (also D_RNN), layers, heads of 256 channels (also the blocks of the gates).
+RECURRENT_GEMMA_SIZES = {"2b": (2560, 26, 10), "9b": (4096, 38, 16)}
+
+
+def presets() -> dict[str, GriffinConfig]:
+    """The named sizes.
+
+    The paper does not name its vocabulary; its presets use RecurrentGemma's 256,000 tokens.
+
+    Returns:
+        A `GriffinConfig` by name: `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`, and
+        `recurrentgemma_2b` and `recurrentgemma_9b`.
+
+    Examples:
+        >>> from keras_griffin.models import presets
+        >>> presets()["recurrentgemma_2b"].parameter_count()
+        2682862080
+
+    Reference: De et al. 2024 (arXiv 2402.19427), table 2; Botev et al. 2024 (arXiv 2404.07839), table 1.
+    """
+    configs = {}
+    for family, pattern in FAMILIES.items():
+        for size, (width, recurrence_width, num_layers, num_heads) in PAPER_SIZES.items():
+            if size == "14b" and family != "griffin":
+                continue
+            configs[f"{family}_{size}"] = GriffinConfig(
+                256_000, width, num_layers, num_heads, recurrence_width=recurrence_width, block_pattern=pattern
+            )
+    for size, (width, num_layers, num_heads) in RECURRENT_GEMMA_SIZES.items():
+        configs[f"recurrentgemma_{size}"] = GriffinConfig(
+            256_000,
+            width,
+            num_layers,
+            num_heads,
+            recurrence_width=width,
+            num_gate_blocks=num_heads,
+            window=2048,
+            decay_initializer="ring",
+            scale_embeddings=True,
+            logits_soft_cap=30.0,
+        )
+    return configs
+
+
+def find_preset(name: str) -> GriffinConfig:
+    """The preset of that name, or a sentence with the nearest names."""
+    configs = presets()
+    if name not in configs:
+        nearest = difflib.get_close_matches(name, configs, n=3, cutoff=0.0)
+        raise ValueError(f"from_preset: no preset has that name; the nearest are {', '.join(nearest)}. Got {name!r}.")
+    return configs[name]

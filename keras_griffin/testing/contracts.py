@@ -1,0 +1,246 @@
+"""The laws of everything temporal, as checks that any layer can be put through.
+
+    from keras_griffin.testing import contracts
+
+    @pytest.mark.parametrize("law", contracts.LAWS)
+    def test_my_mixer(law):
+        law(contracts.Subject(lambda: MyMixer(num_heads=2), width=8))
+
+A law is a function of a `Subject`; it raises AssertionError when the layer breaks it.
+"""
+
+import inspect
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+LENGTH = 11
+BATCH = 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A layer to be judged.
+
+    Args:
+        make: returns a new layer; keyword arguments such as `dtype` are passed on to it.
+        width: the width of its inputs.
+        float32_states: names of the state's leaves that stay float32 under a half-precision policy.
+    """
+
+    make: Callable[..., keras.layers.Layer]
+    width: int
+    float32_states: tuple[str, ...] = ()
+
+    def layer(self, **kwargs):
+        """A built layer, the same weights each time, biases included."""
+        random.seed(7)  # from which Keras draws the seeds of initialisers
+        layer = self.make(**kwargs)
+        layer.build((None, None, self.width))
+        generator = np.random.default_rng(8)
+        for weight in layer.weights:
+            weight.assign(as_array(weight) + 0.3 * generator.normal(size=weight.shape))
+        return layer
+
+    def inputs(self, length: int = LENGTH, seed: int = 9) -> np.ndarray:
+        """Normal inputs `(B, T, D)`."""
+        return np.random.default_rng(seed).normal(size=(BATCH, length, self.width)).astype("float32")
+
+
+def call_equals_advance(subject: Subject):
+    """Law 1: the whole sequence is `advance` from the initial state."""
+    layer, inputs = subject.layer(), subject.inputs()
+    outputs, _ = layer.advance(inputs, layer.initial_state(BATCH))
+    assert_close(layer(inputs), as_array(outputs))
+    reset, mask = _marks(LENGTH)
+    outputs, _ = layer.advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
+    assert_close(
+        as_array(layer(inputs, reset=reset, mask=mask)) * mask[:, :, None], as_array(outputs) * mask[:, :, None]
+    )
+
+
+def cuts_change_nothing(subject: Subject):
+    """Law 2: cutting the sequence anywhere gives the same outputs and the same final state."""
+    layer, inputs = subject.layer(), subject.inputs()
+    for reset, mask in ((None, None), _marks(LENGTH)):
+        expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
+        for cuts in ((1,), (4, 5), (2, 3, 9), tuple(range(1, LENGTH))):
+            outputs, state = _advance_in_pieces(layer, inputs, cuts, reset, mask)
+            real = 1.0 if mask is None else mask[:, :, None]
+            assert_close(as_array(outputs) * real, as_array(expected) * real)
+            _assert_states_close(state, expected_state)
+
+
+def never_looks_ahead(subject: Subject):
+    """Law 3: outputs never depend on later inputs, not even on NaN."""
+    layer, inputs = subject.layer(), subject.inputs()
+    expected = as_array(layer(inputs))
+    for cut in (1, 5, LENGTH - 1):
+        poisoned = inputs.copy()
+        poisoned[:, cut:] = np.nan
+        assert_close(layer(poisoned)[:, :cut], expected[:, :cut])
+
+
+def reset_forgets(subject: Subject):
+    """Law 4: after a reset the past makes no difference, to outputs or to the state."""
+    layer, inputs = subject.layer(), subject.inputs()
+    other = subject.inputs(seed=10)
+    for start in (1, 4, LENGTH - 1):
+        reset = np.zeros((BATCH, LENGTH), bool)
+        reset[:, start] = True
+        outputs, state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset)
+        mixed = np.concatenate([other[:, :start], inputs[:, start:]], axis=1)
+        outputs_after_other, state_after_other = layer.advance(mixed, layer.initial_state(BATCH), reset=reset)
+        assert_close(outputs_after_other[:, start:], as_array(outputs)[:, start:])
+        fresh, fresh_state = layer.advance(inputs[:, start:], layer.initial_state(BATCH), reset=reset[:, start:])
+        assert_close(fresh, as_array(outputs)[:, start:])
+        if state_size(state) == state_size(fresh_state):
+            _assert_states_close(state, state_after_other)
+            _assert_states_close(state, fresh_state)
+
+
+def masked_steps_change_nothing(subject: Subject):
+    """Law 5: masked steps, whatever they hold, leave outputs and state as if they were not there."""
+    layer, inputs = subject.layer(), subject.inputs()
+    expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH))
+    for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH), (0, 3, LENGTH)):
+        padded = np.insert(inputs, places, np.nan, axis=1)
+        mask = np.insert(np.ones((BATCH, LENGTH), bool), places, False, axis=1)
+        outputs, state = layer.advance(padded, layer.initial_state(BATCH), mask=mask)
+        real = np.flatnonzero(mask[0])
+        assert_close(as_array(outputs)[:, real], as_array(expected))
+        if state_size(state) == state_size(expected_state):
+            _assert_states_close(state, expected_state)
+    first = layer.initial_state(BATCH)
+    _, state = layer.advance(np.full_like(inputs, np.nan), first, mask=np.zeros((BATCH, LENGTH), bool))
+    if state_size(state) == state_size(first):
+        _assert_states_close(state, first)
+
+
+def state_does_not_grow(subject: Subject):
+    """Law 6: the size of the state is the same after any number of steps."""
+    layer = subject.layer()
+    first = layer.initial_state(BATCH)
+    _, state = layer.advance(subject.inputs(), first)
+    if state_size(state) != state_size(first):
+        raise AssertionError(f"state_does_not_grow: sizes must be equal. Got {state_size(first)}, {state_size(state)}.")
+
+
+def dtypes_survive_mixed_precision(subject: Subject):
+    """Law 7: under `mixed_bfloat16` outputs are bfloat16, state dtypes survive, recurrent states are float32."""
+    layer, inputs = subject.layer(dtype="mixed_bfloat16"), subject.inputs()
+    first = layer.initial_state(BATCH)
+    outputs, state = layer.advance(inputs, first)
+    assert_close(outputs, as_array(subject.layer()(inputs)), "bfloat16", factor=3)  # weights are rounded as well
+    if _dtype(layer(inputs)) != "bfloat16" or _dtype(outputs) != "bfloat16":
+        raise AssertionError(f"dtypes_survive: outputs must be bfloat16. Got {_dtype(outputs)}.")
+    before, after = ([(p, _dtype(x)) for p, x in _named_leaves(s)] for s in (first, state))
+    if before != after:
+        raise AssertionError(f"dtypes_survive: state dtypes must be equal. Got {before} and {after}.")
+    for name, dtype in after:
+        if name in subject.float32_states and dtype != "float32":
+            raise AssertionError(f"dtypes_survive: {name} must be float32. Got {dtype}.")
+
+
+def gradients_survive_cuts(subject: Subject):
+    """Law 8: gradients for inputs and weights are the same for the whole and for its pieces."""
+    layer, inputs = subject.layer(), subject.inputs()
+    weights = [as_array(weight) for weight in layer.trainable_variables]
+    target = np.random.default_rng(11).normal(size=inputs.shape).astype("float32")
+
+    def loss(pieces):
+        def function(inputs, *weights):
+            with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights, strict=True))):
+                outputs = _advance_in_pieces(layer, inputs, (3, 4), None, None)[0] if pieces else layer(inputs)
+                return ops.sum(outputs * ops.convert_to_tensor(target))
+
+        return value_and_gradient(function, inputs, *weights)
+
+    (whole, whole_gradients), (cut, cut_gradients) = loss(pieces=False), loss(pieces=True)
+    assert_close(cut, whole)
+    for actual, expected in zip(cut_gradients, whole_gradients, strict=True):
+        assert_close(actual, expected)
+
+
+def config_rebuilds_the_layer(subject: Subject):
+    """Law 9: the config round trip rebuilds the same layer, and holds every constructor argument."""
+    layer, inputs = subject.layer(), subject.inputs()
+    config = keras.saving.serialize_keras_object(layer)
+    rebuilt = keras.saving.deserialize_keras_object(config)
+    rebuilt.set_weights(layer.get_weights())
+    assert_close(rebuilt(inputs), as_array(layer(inputs)))
+    if rebuilt.get_config() != layer.get_config():
+        raise AssertionError(f"config_rebuilds: configs must be equal. Got {rebuilt.get_config()}.")
+    arguments = inspect.signature(type(layer).__init__).parameters.values()
+    names = {a.name for a in arguments if a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)} - {"self"}
+    missing = sorted(names - set(layer.get_config()))
+    if missing:
+        raise AssertionError(f"config_rebuilds: the config must hold every argument. Got none of {missing}.")
+
+
+LAWS = (
+    call_equals_advance,
+    cuts_change_nothing,
+    never_looks_ahead,
+    reset_forgets,
+    masked_steps_change_nothing,
+    state_does_not_grow,
+    dtypes_survive_mixed_precision,
+    gradients_survive_cuts,
+    config_rebuilds_the_layer,
+)
+
+
+def state_size(state) -> int:
+    """The number of elements in a state."""
+    return sum(int(np.prod(leaf.shape)) for leaf in keras.tree.flatten(state))
+
+
+def _marks(length):
+    """A reset and a mask `(B, T)` of mixed patterns, one row wholly real and one starting with padding."""
+    generator = np.random.default_rng(12)
+    reset = generator.random((BATCH, length)) < 0.25
+    mask = generator.random((BATCH, length)) < 0.7
+    mask[0] = True
+    mask[1, :3] = False
+    return reset, mask
+
+
+def _advance_in_pieces(layer, inputs, cuts, reset, mask):
+    """`advance` over the pieces between the cuts."""
+    state = layer.initial_state(BATCH)
+    outputs = []
+    for start, stop in zip((0, *cuts), (*cuts, LENGTH), strict=True):
+        marks = {"reset": reset, "mask": mask}
+        marks = {name: None if mark is None else mark[:, start:stop] for name, mark in marks.items()}
+        piece, state = layer.advance(inputs[:, start:stop], state, **marks)
+        outputs.append(piece)
+    return ops.concatenate(outputs, axis=1), state
+
+
+def _assert_states_close(actual, expected):
+    for (name, one), (other_name, other) in zip(_named_leaves(actual), _named_leaves(expected), strict=True):
+        if name != other_name or _dtype(one) != _dtype(other):
+            raise AssertionError(f"states must have the same leaves. Got {name} and {other_name}.")
+        assert_close(ops.cast(one, "float32"), as_array(other))
+
+
+def _named_leaves(state, prefix=""):
+    """The leaves of nested NamedTuples with their dotted names."""
+    if not isinstance(state, tuple):
+        return [(prefix, state)]
+    names = getattr(state, "_fields", range(len(state)))
+    leaves = [_named_leaves(field, f"{prefix}.{name}".lstrip(".")) for name, field in zip(names, state, strict=True)]
+    return [leaf for group in leaves for leaf in group]
+
+
+def _dtype(tensor) -> str:
+    return keras.backend.standardize_dtype(tensor.dtype)

@@ -1,0 +1,29 @@
+"""Gradients of a function of NumPy arrays on the active backend."""
+
+import importlib
+
+import keras
+import numpy as np
+
+
+def value_and_gradient(function, *arrays):
+    """Evaluate `function` and its gradients on the active backend.
+
+    Args:
+        function: takes one tensor for each array and returns a scalar tensor.
+        *arrays: NumPy arrays of a floating dtype, kept as they are.
+
+    Returns:
+        `(value, gradients)`: a NumPy scalar, and a list of NumPy arrays, one for each argument.
+
+    Raises:
+        ValueError: the active backend has no gradients.
+    """
+    backend = keras.backend.backend()
+    if backend not in ("jax", "torch", "tensorflow"):
+        raise ValueError(f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {backend}.")
+    module = importlib.import_module(f"keras_griffin.testing.{backend}_gradient")
+    tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
+    value, gradients = module.value_and_gradient(function, tensors)
+    as_numpy = keras.ops.convert_to_numpy
+    return np.asarray(as_numpy(value)), [np.asarray(as_numpy(gradient)) for gradient in gradients]

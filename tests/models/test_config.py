@@ -1,0 +1,61 @@
+"""The config: derived fields, rules, counts."""
+
+import dataclasses
+
+import pytest
+
+from keras_griffin.models import GriffinConfig
+
+SMALL = {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3}
+
+
+def test_derived_fields():
+    config = GriffinConfig(**SMALL)
+    assert (config.mlp_width, config.recurrence_width, config.head_dim) == (144, 64, 16)
+    assert config.mixer_names == ("recurrent", "recurrent", "local_mqa", "recurrent", "recurrent")
+
+
+@pytest.mark.parametrize(("width", "expected"), [(8, 16), (64, 80), (192, 256), (256, 336), (768, 1024), (1024, 1408)])
+def test_recurrence_width_is_about_four_thirds_of_the_width(width, expected):
+    assert GriffinConfig(11, width, 2, 1).recurrence_width == expected
+
+
+def test_it_is_frozen_and_goes_through_json():
+    config = GriffinConfig(**SMALL, logits_soft_cap=30.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.width = 3
+    assert GriffinConfig(**config.to_dict()) == config
+    assert hash(config) == hash(GriffinConfig(**config.to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 0}, r"GriffinConfig: window must be at least 1\. Got window 0\."),
+        ({"width": 0}, r"GriffinConfig: width must be at least 1\. Got width 0\."),
+        ({"num_heads": 5}, r"num_heads must divide width when head_dim is not given\. Got num_heads 5 and width 48\."),
+        (
+            {"recurrence_width": 40},
+            r"num_gate_blocks must divide recurrence_width\. Got num_gate_blocks 16 and recurrence_width 40\.",
+        ),
+        (
+            {"num_key_value_heads": 2},
+            r"num_key_value_heads must divide num_heads\. Got num_key_value_heads 2 and num_heads 3\.",
+        ),
+        (
+            {"block_pattern": ("recurrent", "mamba")},
+            r"block_pattern must name mixers among recurrent, local_mqa, global_mqa\. Got block_pattern \('recur",
+        ),
+        ({"block_pattern": ()}, r"block_pattern must name mixers"),
+        ({"decay_initializer": "x"}, r"decay_initializer must be one of paper, ring\. Got decay_initializer 'x'\."),
+    ],
+)
+def test_messages(changes, message):
+    with pytest.raises(ValueError, match=message):
+        GriffinConfig(**{**SMALL, **changes})
+
+
+def test_replace_names_unknown_fields():
+    with pytest.raises(ValueError, match=r"GriffinConfig: every change must name a field\. Got widht\."):
+        GriffinConfig(**SMALL).replace(widht=3)
+    assert GriffinConfig(**SMALL).replace(window=5).window == 5

@@ -1,0 +1,193 @@
+"""Whole models: training, cuts, packing, saving, precision."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+CONFIG = GriffinConfig(
+    vocabulary_size=13, width=32, num_layers=4, num_heads=2, window=5, num_gate_blocks=4, logits_soft_cap=5.0
+)
+FAMILIES = pytest.mark.parametrize("family", [Griffin, Hawk, MQATransformer])
+TOKENS = np.random.default_rng(0).integers(0, 13, (3, 14)).astype("int32")
+
+
+def made(family, config=CONFIG, **kwargs):
+    """A model with weights large enough that every layer matters."""
+    model = family(config, **kwargs)
+    for i, weight in enumerate(model.weights):
+        weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
+    return model
+
+
+@FAMILIES
+def test_parameter_count(family):
+    model = family(CONFIG)
+    assert model.count_params() == model.config.parameter_count()
+    assert model.count_params() - 13 * 32 == model.config.parameter_count(embedding=False)
+    uneven = family(CONFIG.replace(num_key_value_heads=2, head_dim=20, mlp_width=50, recurrence_width=36))
+    assert uneven.count_params() == uneven.config.parameter_count()
+
+
+def test_families_differ_in_the_mixer_alone():
+    assert Griffin(CONFIG).config.mixer_names == ("recurrent", "recurrent", "local_mqa", "recurrent")
+    assert set(Hawk(CONFIG).config.mixer_names) == {"recurrent"}
+    assert set(MQATransformer(CONFIG).config.mixer_names) == {"global_mqa"}
+    assert [MQATransformer(CONFIG).state_grows, Griffin(CONFIG).state_grows] == [True, False]
+
+
+@FAMILIES
+def test_section_2(family):
+    model = made(family)
+    x = model.token_embedding(TOKENS)
+    for block in model.blocks:
+        u = x + block.mixer(block.mixer_norm(x))
+        x = u + block.mlp(block.mlp_norm(u))
+    logits = as_array(model.final_norm(x)) @ as_array(model.token_embedding.embeddings).T
+    assert_close(model(TOKENS), 5.0 * np.tanh(logits / 5.0))
+
+
+@FAMILIES
+def test_advance_in_any_cuts_equals_one_pass(family):
+    model = made(family)
+    expected = as_array(model(TOKENS))
+    for cuts in ((), (1,), (3, 4, 9), tuple(range(1, 14))):
+        state, pieces = model.initial_state(3), []
+        for start, stop in zip((0, *cuts), (*cuts, 14), strict=True):
+            logits, state = model.advance(TOKENS[:, start:stop], state)
+            pieces.append(as_array(logits))
+        assert_close(np.concatenate(pieces, 1), expected)
+
+
+def packed_row():
+    """Three documents with padding before, between, inside and after."""
+    documents = [TOKENS[0, :5], TOKENS[1, :1], TOKENS[2, :7]]
+    token_ids = np.concatenate([[9, 9], documents[0][:2], [9], documents[0][2:], documents[1], documents[2], [9, 9]])
+    segment_ids = np.array([0, 0, 1, 1, 0, 1, 1, 1, 2, 5, 5, 5, 5, 5, 5, 5, 0, 0], "int32")
+    places = [np.flatnonzero(segment_ids == segment) for segment in (1, 2, 5)]
+    return token_ids[None].astype("int32"), segment_ids[None], documents, places
+
+
+@FAMILIES
+def test_a_packed_row_equals_its_documents_alone(family):
+    model = made(family)
+    token_ids, segment_ids, documents, places = packed_row()
+    packed = model.packed()
+    outputs = as_array(packed({"token_ids": token_ids, "segment_ids": segment_ids}))
+    for document, place in zip(documents, places, strict=True):
+        assert_close(outputs[0, place], as_array(model(document[None]))[0])
+    for cuts in ((), (4, 9), tuple(range(1, 18))):
+        state, pieces = model.initial_state(1), []
+        for start, stop in zip((0, *cuts), (*cuts, 18), strict=True):
+            logits, state = model.advance(token_ids[:, start:stop], state, segment_ids=segment_ids[:, start:stop])
+            pieces.append(as_array(logits))
+        for document, place in zip(documents, places, strict=True):
+            assert_close(np.concatenate(pieces, 1)[0, place], as_array(model(document[None]))[0])
+
+
+def test_segment_ids_go_on_with_the_newest_document():
+    model = made(Griffin)
+    whole = as_array(model(TOKENS))
+    ones = np.ones((3, 14), "int32")
+    for first, second in ((None, ones), (7 * ones, None), (7 * ones, 7 * ones)):
+        marks = [ids if ids is None else ids[:, :7] for ids in (first, second)]
+        logits, state = model.advance(TOKENS[:, :7], model.initial_state(3), segment_ids=marks[0])
+        rest, _ = model.advance(TOKENS[:, 7:], state, segment_ids=marks[1])
+        assert_close(np.concatenate([as_array(logits), as_array(rest)], 1), whole)
+    _, state = model.advance(TOKENS[:, :7], model.initial_state(3), segment_ids=ones[:, :7])
+    new, _ = model.advance(TOKENS[:, 7:], state, segment_ids=2 * ones[:, 7:])
+    assert_close(new, as_array(model(TOKENS[:, 7:])))
+
+
+def test_padding_alone_leaves_the_state_as_it_was():
+    model = made(Griffin)
+    _, state = model.advance(TOKENS, model.initial_state(3))
+    _, after = model.advance(TOKENS[:, :4], state, segment_ids=np.zeros((3, 4), "int32"))
+    for one, other in zip(keras.tree.flatten(after), keras.tree.flatten(state), strict=True):
+        np.testing.assert_array_equal(as_array(one), as_array(other))
+
+
+@FAMILIES
+@pytest.mark.trainable
+def test_fit_needs_nothing_else(family):
+    model = family(CONFIG)
+    inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
+    history = model.fit(inputs, targets, epochs=15, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    assert abs(history[0] - np.log(13)) < 1.0
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_with_rows_of_any_length(jit_compile):
+    if keras.backend.backend() == "torch" and jit_compile:
+        pytest.skip("torch.compile of a whole model takes minutes on a CPU; the scan's own tests compile it")
+    model = Griffin(CONFIG)
+    model.compile(model.optimizer, model.loss, jit_compile=jit_compile)
+
+    class Rows(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            row = TOKENS[: 1 + index % 2, : 8 + index % 2]
+            return row[:, :-1], row[:, 1:]
+
+    history = model.fit(Rows(), epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+
+
+@pytest.mark.trainable
+def test_a_packed_model_trains_the_same_weights():
+    model = Griffin(CONFIG)
+    token_ids, segment_ids, _, _ = packed_row()
+    before = as_array(model.blocks[0].mixer.rg_lru.decay_parameter)
+    inputs = {"token_ids": token_ids, "segment_ids": segment_ids}
+    history = model.packed().fit(inputs, token_ids, sample_weight=segment_ids > 0, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.abs(as_array(model.blocks[0].mixer.rg_lru.decay_parameter) - before).max() > 0
+
+
+@pytest.mark.trainable
+def test_mixed_bfloat16_trains_200_steps():
+    model = Griffin(CONFIG, dtype="mixed_bfloat16")
+    model.compile(keras.optimizers.Adam(3e-3), model.loss)
+    inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
+    history = model.fit(inputs, targets, epochs=200, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
+    logits, state = model.advance(inputs, model.initial_state(3))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert keras.backend.standardize_dtype(state.blocks[0].rg_lru.hidden.dtype) == "float32"
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+
+
+@FAMILIES
+def test_saved_and_loaded_without_custom_objects(family, tmp_path):
+    model = made(family, name="tiny", dtype="mixed_bfloat16")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is family and loaded.config == model.config and loaded.name == "tiny"
+    np.testing.assert_array_equal(as_array(loaded(TOKENS)), as_array(model(TOKENS)))
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = family(CONFIG, dtype="mixed_bfloat16")
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(as_array(other(TOKENS)), as_array(model(TOKENS)))
+
+
+def test_bad_token_ids():
+    model = Griffin(CONFIG)
+    with pytest.raises(ValueError, match=r"Griffin: token ids must be integers\. Got dtype float32\."):
+        model(TOKENS.astype("float32"))
+    with pytest.raises(ValueError, match=r"Griffin: token ids must be from 0 to 12\. Got ids from 0 to 13\."):
+        model(np.array([[0, 13]]))
+    with pytest.raises(ValueError, match=r"fit: token ids must be from 0 to 12\. Got ids from -1 to 12\."):
+        model.fit(TOKENS, TOKENS - 1)
+
+
+def test_layers_are_named_for_lora_and_layout():
+    names = {weight.path for weight in Griffin(CONFIG).weights}
+    assert any(name.endswith("block_0/mixer/rg_lru/recurrence_gate/blocks/kernel") for name in names)
+    assert any(name.endswith("block_2/mixer/query/kernel") for name in names)

@@ -1,0 +1,60 @@
+"""Every preset has the number of parameters that the papers, or a recount of them, give."""
+
+import pytest
+
+from keras_griffin.models import Griffin, presets
+
+# Non-embedding parameters in billions, with 16 gate blocks: MQA, Hawk, Griffin.
+PAPER = {
+    "100m": (0.080, 0.094, 0.089),
+    "200m": (0.142, 0.174, 0.163),
+    "400m": (0.316, 0.374, 0.355),
+    "1.3b": (1.12, 1.30, 1.24),
+    "3b": (2.51, 3.00, 2.83),
+    "7b": (5.94, 7.17, 6.79),
+}
+
+
+@pytest.mark.parametrize("size", PAPER)
+def test_table_2(size):
+    for family, expected in zip(("mqa", "hawk", "griffin"), PAPER[size], strict=True):
+        count = presets()[f"{family}_{size}"].parameter_count(embedding=False) / 1e9
+        assert abs(count - expected) < (0.0006 if expected < 1 else 0.008), (family, count)
+
+
+def test_the_largest_griffin():
+    assert abs(presets()["griffin_14b"].parameter_count(embedding=False) / 1e9 - 13.8) < 0.05
+    assert len(presets()) == 21
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "body", "embedding", "recurrent", "attention"),
+    [("recurrentgemma_2b", 2.683, 2.028, 0.655, 18, 8), ("recurrentgemma_9b", 8.580, 7.531, 1.049, 26, 12)],
+)
+def test_recurrentgemma(name, total, body, embedding, recurrent, attention):
+    config = presets()[name]
+    counts = config.parameter_count() / 1e9, config.parameter_count(embedding=False) / 1e9
+    assert [round(count, 3) for count in (*counts, counts[0] - counts[1])] == [total, body, embedding]
+    assert config.mixer_names.count("recurrent") == recurrent
+    assert config.mixer_names.count("local_mqa") == attention
+
+
+def test_griffin_layers_of_table_2():
+    layers = {"100m": (8, 4), "1.3b": (16, 8), "7b": (22, 10), "14b": (27, 13)}
+    for size, (recurrent, attention) in layers.items():
+        names = presets()[f"griffin_{size}"].mixer_names
+        assert (names.count("recurrent"), names.count("local_mqa")) == (recurrent, attention)
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(ValueError, match=r"from_preset: .* nearest are griffin_400m, .* Got 'grifin_400m'\."):
+        Griffin.from_preset("grifin_400m")
+
+
+def test_from_preset_takes_overrides():
+    small = {"width": 32, "mlp_width": 96, "recurrence_width": 32, "num_heads": 2, "head_dim": 16, "vocabulary_size": 7}
+    model = Griffin.from_preset("griffin_100m", num_layers=3, window=8, **small)
+    assert model.config.num_layers == 3 and model.config.window == 8
+    assert model.count_params() == model.config.parameter_count()
+    with pytest.raises(ValueError, match=r"every change must name a field\. Got widht\."):
+        Griffin.from_preset("griffin_100m", widht=3)

@@ -1,0 +1,137 @@
+"""Every temporal layer and mixer is put through every law; and broken layers are caught."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin import layers, mixers
+from keras_griffin.layers import RecurrentUnitState, SequenceLayer
+from keras_griffin.models import GriffinConfig
+from keras_griffin.testing import contracts
+from keras_griffin.testing.contracts import LAWS, Subject
+
+CONFIG = GriffinConfig(vocabulary_size=7, width=12, num_layers=2, num_heads=3, window=4, num_gate_blocks=2)
+SUBJECTS = {
+    "RGLRU": Subject(layers.RGLRU, 12, ("hidden",)),
+    "CGLRU": Subject(layers.CGLRU, 12, ("hidden",)),
+    "TemporalConv1D": Subject(layers.TemporalConv1D, 5),
+    "TemporalConv1D kernel 1": Subject(lambda **kwargs: layers.TemporalConv1D(1, **kwargs), 5),
+    "LocalMQA window 1": Subject(lambda **kwargs: mixers.LocalMQA(2, 1, **kwargs), 8),
+    "LocalMQA long window": Subject(lambda **kwargs: mixers.LocalMQA(2, 100, **kwargs), 8),
+    "LocalMQA grouped": Subject(lambda **kwargs: mixers.LocalMQA(4, 3, num_key_value_heads=2, **kwargs), 16),
+    "ResidualBlock": Subject(
+        lambda **kwargs: layers.ResidualBlock(mixers.LocalMQA(2, 3, **kwargs), hidden_width=6, **kwargs), 8
+    ),
+}
+for name, mixer in mixers.MIXERS.items():
+    SUBJECTS[name] = Subject(lambda mixer=mixer, **kwargs: mixer.for_model(CONFIG, **kwargs), 12, ("rg_lru.hidden",))
+# The state of global attention grows: that is why the paper replaces it.
+BROKEN_ON_PURPOSE = {("global_mqa", contracts.state_does_not_grow)}
+
+
+def case(name, law):
+    """A parameter of the tests below, deselected where there are no gradients to compare."""
+    marks = [pytest.mark.trainable] if law is contracts.gradients_survive_cuts else []
+    return pytest.param(name, law, marks=marks, id=f"{getattr(name, '__name__', name)}-{law.__name__}")
+
+
+@pytest.mark.parametrize(("name", "law"), [case(name, law) for name in SUBJECTS for law in LAWS])
+def test_law(name, law):
+    if (name, law) in BROKEN_ON_PURPOSE:
+        with pytest.raises(AssertionError):
+            law(SUBJECTS[name])
+    else:
+        law(SUBJECTS[name])
+
+
+class Average(SequenceLayer):
+    """A correct layer, the running sum, that the faults below spoil."""
+
+    def build(self, inputs_shape):
+        self.width = inputs_shape[-1]
+        self.scale = self.add_weight(shape=(self.width,), initializer="ones", autocast=False)
+
+    def initial_state(self, batch_size):
+        return RecurrentUnitState(ops.zeros((batch_size, self.width), "float32"))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        inputs = ops.cast(self.prepare(inputs, mask), "float32") * self.scale
+        sums = ops.cumsum(inputs, axis=1) + state.hidden[:, None]
+        return ops.cast(sums, self.compute_dtype), RecurrentUnitState(sums[:, -1])
+
+
+class LooksAhead(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
+        return outputs + 0.0 * outputs[:, -1:], state
+
+
+class Forgets(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        return super().advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
+
+
+class CallsDifferently(Average):
+    def call(self, inputs, reset=None, mask=None):
+        return super().call(inputs, reset, mask) + 1.0
+
+
+class SeesPadding(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
+        return outputs, RecurrentUnitState(state.hidden + 1.0)
+
+
+class RoundsItsState(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
+        return outputs, RecurrentUnitState(ops.cast(state.hidden, self.compute_dtype))
+
+
+class Grows(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        outputs, _ = super().advance(inputs, RecurrentUnitState(state.hidden[:, : self.width]), reset=reset, mask=mask)
+        return outputs, RecurrentUnitState(ops.concatenate([state.hidden, outputs[:, -1]], axis=-1))
+
+
+class LosesAnArgument(Average):
+    def __init__(self, speed=1, **kwargs):
+        super().__init__(**kwargs)
+
+
+class CutsGradients(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        return super().advance(inputs, RecurrentUnitState(ops.stop_gradient(state.hidden)), reset=reset, mask=mask)
+
+
+BROKEN_LAYERS = [
+    (LooksAhead, contracts.never_looks_ahead),
+    (Forgets, contracts.cuts_change_nothing),
+    (CallsDifferently, contracts.call_equals_advance),
+    (Average, contracts.reset_forgets),
+    (SeesPadding, contracts.masked_steps_change_nothing),
+    (RoundsItsState, contracts.dtypes_survive_mixed_precision),
+    (Grows, contracts.state_does_not_grow),
+    (CutsGradients, contracts.gradients_survive_cuts),
+    (LosesAnArgument, contracts.config_rebuilds_the_layer),
+]
+
+
+@pytest.mark.parametrize(("broken", "law"), [case(broken, law) for broken, law in BROKEN_LAYERS])
+def test_a_broken_layer_is_caught(broken, law):
+    keras.saving.register_keras_serializable("keras_griffin_tests")(broken)
+    with pytest.raises(AssertionError):
+        law(Subject(broken, 4, ("hidden",)))
+
+
+def test_a_correct_layer_passes():
+    subject = Subject(Average, 4, ("hidden",))
+    for law in (contracts.never_looks_ahead, contracts.state_does_not_grow, contracts.dtypes_survive_mixed_precision):
+        law(subject)
+
+
+def test_subjects_are_the_same_each_time():
+    subject = SUBJECTS["RGLRU"]
+    for one, other in zip(subject.layer().get_weights(), subject.layer().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
