@@ -1,6 +1,18 @@
 """Mathematics: pure functions of tensors, no weights."""
 
+from keras_griffin.ops.bounded_sqrt import bounded_sqrt
+from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.implementation import explain, use_implementation
 from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.ops.local_attention import local_attention
+from keras_griffin.ops.rotary_embedding import rotary_embedding
 
-__all__ = ["explain", "linear_scan", "use_implementation"]
+__all__ = [
+    "bounded_sqrt",
+    "causal_conv",
+    "explain",
+    "linear_scan",
+    "local_attention",
+    "rotary_embedding",
+    "use_implementation",
+]

@@ -6,6 +6,7 @@ the call (backend, device, shape, dtype). Nothing is tried: a chosen implementat
 
 import contextlib
 import contextvars
+import functools
 import importlib
 import os
 from collections.abc import Callable
@@ -92,7 +93,7 @@ class Op:
 
     def module(self, implementation: Implementation):
         """The implementation's module, imported on first use so that other backends are never loaded."""
-        return importlib.import_module(f"{self.package}.{implementation.name}")
+        return _imported(f"{self.package}.{implementation.name}")
 
     def rejection(self, implementation: Implementation, facts: Facts) -> str | None:
         """Why the implementation can't serve such a call, or None when it can."""
@@ -154,12 +155,18 @@ class Op:
         return Verdict(row.name, row is chosen, rejection is None, reason)
 
 
+@functools.cache
+def _imported(name: str):
+    """The module of that name. Cached, so that a call costs little and TensorFlow's AutoGraph leaves it alone."""
+    return importlib.import_module(name)
+
+
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     """The facts of a call on the active backend's default device."""
     backend = keras.backend.backend()
     device = "cpu"
     if backend in ("jax", "torch", "tensorflow"):
-        device = importlib.import_module(f"keras_griffin.ops.{backend}_device").device_kind()
+        device = _imported(f"keras_griffin.ops.{backend}_device").device_kind()
     return Facts(backend, device, shape, dtype)
 
 

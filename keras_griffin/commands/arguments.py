@@ -1,0 +1,38 @@
+"""Types of command-line values, with the rule in the message."""
+
+import argparse
+
+
+def positive_int(text: str) -> int:
+    """An integer of at least 1."""
+    return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0."""
+    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a finite number above 0")
+
+
+def non_negative_float(text: str) -> float:
+    """A finite number of at least 0."""
+    return _number(text, float, lambda value: 0 <= value < float("inf"), "a finite number of at least 0")
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def _number(text, kind, is_allowed, rule):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"must be {rule}. Got {text!r}.")
+    return value

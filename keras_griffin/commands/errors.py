@@ -1,0 +1,20 @@
+"""How a command refuses: one sentence, no traceback."""
+
+import contextlib
+
+#: The exit code of a command that refused, and that of one which Ctrl-C ended.
+REFUSED = 2
+INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """What the user asked for can't be done; the message is one sentence, and the exit code 2."""
+
+
+@contextlib.contextmanager
+def refusals():
+    """Inside the `with` block, what the library refuses is the user's to put right."""
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(str(error)) from error

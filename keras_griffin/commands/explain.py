@@ -1,0 +1,24 @@
+"""Say which kernels this machine will use, and why not the others."""
+
+import argparse
+
+from keras_griffin.commands.errors import refusals
+from keras_griffin.ops.implementation import Op, explain
+
+#: A representative shape of each op's first tensor: a training batch of a small model.
+SHAPES = {"linear_scan": (8, 512, 768), "local_attention": (8, 512, 8, 64)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("ops", nargs="*", metavar="OP", help="such as linear_scan; all of them when none is named")
+    parser.add_argument("--dtype", default="float32", help="of the op's first tensor (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table of each op."""
+    with refusals():
+        tables = [explain(name, SHAPES.get(name), arguments.dtype) for name in arguments.ops or sorted(Op.registry)]
+    print("\n\n".join(str(table) for table in tables))
+    print("\n* is used. To ask for another: KERAS_GRIFFIN_<OP>=<name>, such as KERAS_GRIFFIN_LINEAR_SCAN=portable.")
+    return 0

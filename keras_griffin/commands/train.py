@@ -1,0 +1,200 @@
+"""Train a byte-level model on text, keep the best one, and let it write.
+
+Without FILES it learns Python: the sources of the standard library on this machine, about 12 MB.
+Several files are split by file, one file by position: the model is validated on text that it has
+never seen.
+
+The folder of the run gets model.keras (the best model so far, whole at every moment), log.csv,
+loss.png (where matplotlib is installed) and result.json. Ctrl-C stops after the batch, says where
+the best model is, and exits with 130.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+from keras_griffin.commands.arguments import natural, positive_float, positive_int
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
+from keras_griffin.commands.generate import VOCABULARY_SIZE, add_sampling_arguments, continue_text
+from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
+from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
+from keras_griffin.training import (
+    AdamW,
+    BestCheckpoint,
+    BitsPerByte,
+    HeldOutWindows,
+    RandomWindows,
+    Stopwatch,
+    draw_loss_curve,
+    measure_pace,
+    stop_on_interrupt,
+    warm_up_then_cosine,
+)
+
+FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
+#: How often a run is validated, and on how many bytes; the last validation takes all that are held out.
+EPOCHS = 10
+EPOCH_VALIDATION_BYTES = 32768
+#: The steps that are timed to tell how many fit into the minutes asked for.
+TIMED_STEPS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text, taken as bytes")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
+    _add_integer(model, "--width", 256, "width of the residual stream")
+    _add_integer(model, "--layers", 6, "residual blocks")
+    _add_integer(model, "--heads", 4, "attention heads; divides the width")
+    _add_integer(model, "--window", 128, "bytes that local attention sees")
+    training = parser.add_argument_group("training")
+    length = training.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes", type=positive_float, default=30.0, metavar="X", help="train for about this long (default: 30)"
+    )
+    length.add_argument(
+        "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded up to ten equal epochs"
+    )
+    _add_integer(training, "--sequence-length", 256, "bytes in a window")
+    _add_integer(training, "--batch-size", 16, "windows in a batch")
+    training.add_argument(
+        "--learning-rate", type=positive_float, default=3e-3, metavar="X", help="at its peak (default: %(default)s)"
+    )
+    training.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="of the split, the weights and the batches (default: 0)"
+    )
+    training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
+    training.add_argument("--output", metavar="FOLDER", help="of the run (default: runs/MODEL-DATE-TIME)")
+    sample = parser.add_argument_group("what it writes at the end")
+    sample.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
+    _add_integer(sample, "--sample-bytes", 500, "how much to write")
+    add_sampling_arguments(sample)
+
+
+def _add_integer(group, option: str, default: int, text: str) -> None:
+    group.add_argument(option, type=positive_int, default=default, metavar="N", help=f"{text} (default: {default})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, validate on all held-out bytes, and write."""
+    # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
+    random.seed(arguments.seed)
+    with refusals():
+        corpus = load_corpus(arguments.files, seed=arguments.seed, least_bytes=arguments.sequence_length + 1)
+        model = build_model(arguments)
+        compressors = compressed_bits_per_byte(corpus.validation)
+        print_rows(describe_run(arguments, corpus, compressors, model))
+    folder = make_folder(arguments)
+    checkpoint = BestCheckpoint(folder / "model.keras", monitor="val_bits_per_byte")
+    stopwatch = Stopwatch()
+    started = time.perf_counter()
+    try:
+        fit(model, corpus, arguments, [checkpoint, stopwatch, keras.callbacks.CSVLogger(folder / "log.csv")])
+        if not checkpoint.is_saved:
+            raise CommandError(
+                f"train: the loss must stay finite, and it became NaN. Got the learning rate {arguments.learning_rate}."
+            )
+        # Loading into the model at hand keeps what was compiled.
+        model.load_weights(checkpoint.path)
+        result = {
+            "bits_per_byte": validate(model, corpus, arguments),
+            **compressors,
+            "bytes_per_second": arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step,
+            "seconds": time.perf_counter() - started,
+            "parameters": model.count_params(),
+            "backend": keras.backend.backend(),
+            "arguments": vars(arguments),
+        }
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        is_drawn = draw_loss_curve(folder / "log.csv", folder / "loss.png", levels=compressors)
+        print_rows(describe_result(result, corpus, folder, is_drawn))
+        print(f"\n{continue_text(model, arguments.prompt, arguments.sample_bytes, arguments)}")
+    except KeyboardInterrupt:
+        print(describe_stop(checkpoint), file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def build_model(arguments: argparse.Namespace) -> LanguageModel:
+    """The model that the options ask for."""
+    config = GriffinConfig(
+        vocabulary_size=VOCABULARY_SIZE,
+        width=arguments.width,
+        num_layers=arguments.layers,
+        num_heads=arguments.heads,
+        window=arguments.window,
+    )
+    return FAMILIES[arguments.model](config, dtype="mixed_bfloat16" if arguments.mixed_precision else "float32")
+
+
+def make_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of the run."""
+    folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"train: --output must be a folder that can be made. Got {str(folder)!r}: {error}."
+        ) from error
+    return folder
+
+
+def fit(model: LanguageModel, corpus: Corpus, arguments: argparse.Namespace, callbacks: list) -> None:
+    """Train for the time or the steps that were asked for, on windows that start anywhere.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed, and what it asked for is done.
+    """
+    shape = arguments.sequence_length, arguments.batch_size
+    held_out = HeldOutWindows(corpus.validation, *shape, windows=-(-EPOCH_VALIDATION_BYTES // shape[0]))
+    steps = arguments.steps
+    if steps is None:
+        timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
+        steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
+    epochs = min(EPOCHS, steps)
+    windows = RandomWindows(corpus.train, *shape, num_batches=-(-steps // epochs), seed=arguments.seed)
+    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * windows.num_batches))
+    with stop_on_interrupt() as interruption:
+        model.fit(
+            windows,
+            epochs=epochs,
+            shuffle=False,
+            validation_data=held_out,
+            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks, interruption],
+            # A progress bar in a file is a mess.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    if interruption.is_asked_for:
+        raise KeyboardInterrupt
+
+
+def count_steps(model: LanguageModel, timed: RandomWindows, held_out: HeldOutWindows, seconds: float) -> int:
+    """The steps for which the time is enough, found by training for a moment with a learning rate of zero."""
+    started = time.perf_counter()
+    compile_for_training(model, 0.0)
+    pace = measure_pace(model, timed, held_out)
+    steps = pace.steps_within(seconds - (time.perf_counter() - started), EPOCHS)
+    print_rows({"pace": f"{1000 * pace.step:.0f} ms a step: the time is enough for {steps:,} steps"})
+    return steps
+
+
+def compile_for_training(model: LanguageModel, learning_rate) -> None:
+    """Compile for next-byte prediction."""
+    model.compile(
+        optimizer=AdamW(learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[BitsPerByte()],
+    )
+
+
+def validate(model: LanguageModel, corpus: Corpus, arguments: argparse.Namespace) -> float:
+    """The bits per byte over all held-out bytes."""
+    held_out = HeldOutWindows(corpus.validation, arguments.sequence_length, arguments.batch_size)
+    return model.evaluate(held_out, verbose=0, return_dict=True)["bits_per_byte"]

@@ -1,0 +1,185 @@
+"""How the next token is chosen from the logits.
+
+A sampler is a pure function `(logits (B, V), uniform (B,)) -> ids (B,)`, float32 to int32. All of its chance is in
+`uniform`, one number in [0, 1) for each row, so the same numbers choose the same tokens on every backend. Sums are
+float32: like the numbers themselves, they don't resolve probabilities below 2**-24.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from keras_griffin.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The token with the largest logit; the smallest id among equals.
+
+    Examples:
+        >>> from keras_griffin.generation import Greedy
+        >>> Greedy()
+        Greedy()
+    """
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        return ops.cast(ops.argmax(logits, axis=-1), "int32")
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A draw from softmax(logits / temperature): below 1 bolder in what is likely, above 1 more even.
+
+    Args:
+        temperature: above 0.
+
+    Raises:
+        ValueError: the temperature is not a finite number above 0.
+
+    Examples:
+        >>> from keras_griffin.generation import Temperature
+        >>> Temperature(0.8)
+        Temperature(temperature=0.8)
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        _check_temperature(self)
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        return _draw(_temper(logits, self.temperature), uniform)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """A draw from softmax(logits / temperature) among the k largest logits, and those equal to the k-th.
+
+    Args:
+        k: at least 1; from the vocabulary's size on, nothing is left out.
+        temperature: above 0.
+
+    Raises:
+        ValueError: k is not an integer of at least 1, or the temperature is not a finite number above 0.
+
+    Examples:
+        >>> from keras_griffin.generation import TopK
+        >>> TopK(40)
+        TopK(k=40, temperature=1.0)
+    """
+
+    k: int
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if not isinstance(self.k, int | np.integer) or self.k < 1:
+            raise ValueError(f"TopK: k must be an integer of at least 1. Got {self.k!r}.")
+        _check_temperature(self)
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        logits = _temper(logits, self.temperature)
+        largest, _ = ops.top_k(logits, min(int(self.k), logits.shape[-1]))
+        return _draw(_keep_from(logits, largest[:, -1:]), uniform)
+
+
+@dataclass(frozen=True)
+class TopP:
+    """A draw from softmax(logits / temperature) among the fewest likeliest tokens whose probabilities reach p.
+
+    The token that brings the sum to p belongs to them, and so do those exactly as likely as the last of them.
+
+    Args:
+        p: above 0, at most 1.
+        temperature: above 0; applied first.
+
+    Raises:
+        ValueError: p is not above 0 and at most 1, or the temperature is not a finite number above 0.
+
+    Examples:
+        >>> from keras_griffin.generation import TopP
+        >>> TopP(0.9, temperature=0.7)
+        TopP(p=0.9, temperature=0.7)
+
+    Reference: Holtzman et al., The Curious Case of Neural Text Degeneration, arXiv 1904.09751, section 3.1.
+    """
+
+    p: float
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if not _is_number(self.p) or not 0 < self.p <= 1:
+            raise ValueError(f"TopP: p must be above 0 and at most 1. Got {self.p!r}.")
+        _check_temperature(self)
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        logits = _temper(logits, self.temperature)
+        descending = -ops.sort(-logits, axis=-1)
+        probabilities = ops.softmax(descending, axis=-1)
+        likelier = ops.cumsum(probabilities, axis=-1) - probabilities
+        smallest = ops.min(ops.where(likelier < self.p, descending, np.inf), axis=-1, keepdims=True)
+        return _draw(_keep_from(logits, smallest), uniform)
+
+
+Sampler = Callable[[Tensor, Tensor], Tensor]
+#: The samplers that can be asked for by name.
+SAMPLERS = {"greedy": Greedy, "temperature": Temperature}
+
+
+def get_sampler(sampler: str | Sampler) -> Sampler:
+    """The sampler itself, or the one of that name.
+
+    Raises:
+        ValueError: an unknown name, or something that can't be called with logits and uniform numbers.
+    """
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler]()
+    if not callable(sampler) or isinstance(sampler, type):
+        names = ", ".join(repr(name) for name in SAMPLERS)
+        raise ValueError(
+            f"generate: the sampler must be {names}, or a sampler such as TopP(0.9) from keras_griffin.generation. "
+            f"Got {sampler!r}."
+        )
+    return sampler
+
+
+def _draw(logits, uniform):
+    """The id at which the cumulative distribution of softmax(logits) passes `uniform`.
+
+    Token v owns the interval [start_v, end_v) of the running sum of weights. Taken is the last token of positive weight
+    that starts at the number or before: the first such token starts at exactly 0, so there is one, and a token of
+    weight 0 is never taken, however a backend rounds its running sum.
+    """
+    weights = ops.exp(logits)
+    ends = ops.cumsum(weights, axis=-1)
+    reached = ends - weights <= ops.expand_dims(uniform, 1) * ends[:, -1:]
+    vocabulary = ops.arange(logits.shape[-1], dtype="int32")
+    return ops.max(ops.where(ops.logical_and(reached, weights > 0), vocabulary, 0), axis=-1)
+
+
+def _temper(logits, temperature):
+    """`logits / temperature` with the largest at 0, so that no temperature overflows."""
+    logits = ops.cast(logits, "float32")
+    return (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
+
+
+def _keep_from(logits, smallest):
+    """The logits of at least `smallest (B, 1)`; the others at minus infinity."""
+    return ops.where(logits >= smallest, logits, -np.inf)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _check_temperature(sampler):
+    temperature = sampler.temperature
+    if not _is_number(temperature) or not 0 < temperature < math.inf:
+        name = type(sampler).__name__
+        raise ValueError(f"{name}: the temperature must be a finite number above 0. Got {temperature!r}.")

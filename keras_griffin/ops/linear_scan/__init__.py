@@ -1,0 +1,184 @@
+"""h_t = a_t * h_{t-1} + x_t: the contract, and the table of implementations.
+
+An implementation is one file and one row below. Its function
+
+    linear_scan(decay, inputs, initial_state, reverse) -> (states, final_state)
+
+takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`, all in the dtype of accumulation: decay
+and inputs `(B, T, D)`, T at least 2 (any T where it is known only when the model runs), and initial_state `(B, D)`. Its
+`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+"""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.linear_scan.components import Components, add, multiply
+from keras_griffin.shapes import Tensor
+
+_OP = Op(
+    "linear_scan",
+    __name__,
+    [
+        Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
+        Implementation("jax_associative", backend="jax", automatic=("gpu",)),
+        Implementation("torch_loop", backend="torch"),
+        Implementation("tensorflow_loop", backend="tensorflow"),
+        Implementation("numpy_loop", backend="numpy"),
+        Implementation("portable"),
+        Implementation("reference", automatic=()),
+    ],
+)
+
+Number = Tensor | tuple[Tensor, Tensor]
+
+
+def linear_scan(
+    decay: Number,
+    inputs: Number,
+    initial_state: Number | None = None,
+    *,
+    reset: Tensor | None = None,
+    mask: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Number, Number]:
+    """Run a linear recurrence along time.
+
+        h_t = a_t * h_{t-1} + x_t        t = 1 .. T
+
+    For a complex recurrence decay, inputs and initial_state, and then states and final_state, are each a pair
+    `(real, imaginary)` of what follows.
+
+    Args:
+        decay: a, `(B, T, D)` float.
+        inputs: x, `(B, T, D)` float; T may be 0.
+        initial_state: h_0, `(B, D)` float; None for zeros.
+        reset: `(B, T)` bool; the state is set to zero before a True step. None for all False.
+        mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever decay, inputs and reset
+            hold there stays unseen. None for all True.
+        reverse: run from the last step to the first, h_t = a_t * h_{t+1} + x_t. "Before" then means after.
+
+    Returns:
+        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one made, `(B, D)` in the
+        dtype of accumulation. Differentiable, once, in decay, inputs and initial_state.
+
+    Precision: accumulates in float32, in float64 where `inputs` is, and rounds `states` once. A reset multiplies what
+    stands before it by zero, so that only a finite past is forgotten.
+
+    Raises:
+        ValueError: pairs are mixed with single tensors, the shapes do not fit, a dtype is not floating, `reset` or
+            `mask` is not boolean, or the implementation that was asked for can't serve the call.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), equation 4; appendix B, equation 13 for the complex case.
+    """
+    decay, inputs, initial_state = (_as_components(x) for x in (decay, inputs, initial_state))
+    reset, mask = as_tensor(reset), as_tensor(mask)
+    _check(decay, inputs, initial_state, reset, mask)
+    if is_symbolic(*decay, *inputs, *(initial_state or ()), reset, mask):
+        results = LinearScan(reverse)(decay, inputs, initial_state, reset, mask)
+    else:
+        results = _scan(decay, inputs, initial_state, reset, mask, reverse)
+    return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class LinearScan(keras.Operation):
+    """`linear_scan` of components as a node of a functional model.
+
+    Args:
+        reverse: run from the last step to the first.
+        name: the node's name.
+    """
+
+    def __init__(self, reverse: bool = False, *, name: str | None = None):
+        super().__init__(name=name)
+        self.reverse = reverse
+
+    def call(self, decay, inputs, initial_state, reset, mask):
+        """The values, where there are any."""
+        return _scan(decay, inputs, initial_state, reset, mask, self.reverse)
+
+    def compute_output_spec(self, decay, inputs, initial_state, reset, mask):
+        """The shapes and dtypes of states and final state."""
+        batch_size, _, width = inputs[0].shape
+        accumulated = _accumulation_dtype(inputs)
+        states = tuple(keras.KerasTensor(x.shape, x.dtype) for x in inputs)
+        return states, tuple(keras.KerasTensor((batch_size, width), accumulated) for _ in inputs)
+
+
+def _scan(decay, inputs, initial_state, reset, mask, reverse):
+    dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), _accumulation_dtype(inputs)
+    length = inputs[0].shape[1]
+    implementation = _OP.choose(tuple(inputs[0].shape), dtype)
+
+    decay, inputs = _cast(decay, accumulated), _cast(inputs, accumulated)
+    # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
+    initial_state = _cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
+    if reset is not None:
+        decay = tuple(ops.where(reset[..., None], 0.0, a) for a in decay)
+    if mask is not None:
+        decay = tuple(ops.where(mask[..., None], a, one) for a, one in zip(decay, (1.0, 0.0), strict=False))
+        inputs = tuple(ops.where(mask[..., None], x, 0.0) for x in inputs)
+
+    if length == 0:
+        states, final_state = inputs, initial_state
+    elif length == 1:
+        final_state = add(multiply(tuple(a[:, 0] for a in decay), initial_state), tuple(x[:, 0] for x in inputs))
+        states = tuple(h[:, None] for h in final_state)
+    else:
+        states, final_state = implementation(decay, inputs, initial_state, reverse)
+    return _cast(states, dtype), _cast(final_state, accumulated)
+
+
+def _accumulation_dtype(inputs):
+    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
+
+
+def _cast(components, dtype) -> Components:
+    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
+
+
+def _as_components(number):
+    """`(real,)` or `(real, imaginary)`, of tensors; None as it is."""
+    if number is None:
+        return None
+    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
+
+
+def _check(decay, inputs, initial_state, reset, mask):
+    numbers = {"decay": decay, "inputs": inputs}
+    if initial_state is not None:
+        numbers["initial_state"] = initial_state
+    kinds = {len(components) for components in numbers.values()}
+    if kinds not in ({1}, {2}):
+        got = ", ".join(f"{name} of {len(components)}" for name, components in numbers.items())
+        raise ValueError(
+            f"linear_scan: decay, inputs and initial_state must be all tensors or all pairs (real, imaginary). Got {got}."
+        )
+    for name, components in numbers.items():
+        dtypes = [keras.backend.standardize_dtype(component.dtype) for component in components]
+        if not all(map(keras.backend.is_float_dtype, dtypes)):
+            raise ValueError(f"linear_scan: {name} must be of a real floating dtype. Got {' and '.join(dtypes)}.")
+
+    shape = tuple(inputs[0].shape)
+    if len(shape) != 3:
+        raise ValueError(f"linear_scan: inputs must have shape (B, T, D). Got {shape}.")
+    batch_size, length, width = shape
+    for part in inputs[1:] + decay:
+        if not shape_fits(part, shape):
+            raise ValueError(
+                "linear_scan: decay and inputs must have the same shape. "
+                f"Got decay {_shapes(decay)} and inputs {_shapes(inputs)}."
+            )
+    for part in initial_state or ():
+        if not shape_fits(part, (batch_size, width)):
+            raise ValueError(
+                f"linear_scan: initial_state must have shape {(batch_size, width)} for inputs {_shapes(inputs)}. "
+                f"Got {_shapes(initial_state)}."
+            )
+    check_steps("linear_scan", (batch_size, length), reset=reset, mask=mask)
+
+
+def _shapes(components):
+    return " and ".join(str(tuple(component.shape)) for component in components)

@@ -1,0 +1,26 @@
+"""Arithmetic on numbers held as tuples of real tensors: `(real,)` or `(real, imaginary)`.
+
+Plain operators only, so that every backend's tensors will do.
+"""
+
+from keras_griffin.shapes import Tensor
+
+Components = tuple[Tensor, ...]
+
+
+def add(first: Components, second: Components) -> Components:
+    """The sum."""
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def multiply(first: Components, second: Components) -> Components:
+    """The product."""
+    if len(first) == 1:
+        return (first[0] * second[0],)
+    (a, b), (c, d) = first, second
+    return a * c - b * d, a * d + b * c
+
+
+def conjugate(number: Components) -> Components:
+    """The complex conjugate; of a real number, itself."""
+    return (*number[:1], *(-imaginary for imaginary in number[1:]))

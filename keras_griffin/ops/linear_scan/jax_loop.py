@@ -1,0 +1,103 @@
+"""On JAX: one compiled loop along time, in place, and one such loop back for the gradients.
+
+XLA updates an array in place where every read of it comes before the write or is made from what was written. So each row
+is computed from the newest version of the arrays, and a row is never used for two writes; otherwise every step would
+copy whole arrays.
+"""
+
+import functools
+
+import jax
+from jax import lax
+
+from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+
+
+def supports(facts) -> str | None:
+    """Everything on JAX."""
+    return None
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def linear_scan(
+    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    length = decay[0].shape[1]
+    at = _order(length, reverse)
+
+    def step(t, states):
+        # The states before step t are done; from there on they are the inputs still.
+        return _write(
+            states, at(t), lambda now: add(multiply(_row(decay, at(t)), _row(now, at(t - 1))), _row(now, at(t)))
+        )
+
+    first = multiply(_row(decay, at(0)), _as_row(initial_state))
+    states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
+    states = lax.fori_loop(1, length, step, states)
+    return states, _without_time(_row(states, at(length - 1)))
+
+
+def _forward(decay, inputs, initial_state, reverse):
+    states, final_state = linear_scan(decay, inputs, initial_state, reverse)
+    return (states, final_state), (decay, states, initial_state)
+
+
+def _backward(reverse, residuals, gradients):
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} and da_t = dx_t conj(h_{t-1}), in the arrays of g and h."""
+    decay, states, initial_state = residuals
+    states_gradient, final_gradient = gradients
+    length = decay[0].shape[1]
+    at = _order(length, reverse)
+
+    def step(i, carried):
+        inputs_gradient, decay_gradient = carried
+        t = length - 2 - i
+        inputs_gradient = _write(
+            inputs_gradient,
+            at(t),
+            lambda now: add(_row(now, at(t)), multiply(conjugate(_row(decay, at(t + 1))), _row(now, at(t + 1)))),
+        )
+        # Up to step t, the array of the decay's gradient still holds the states.
+        decay_gradient = _write(
+            decay_gradient,
+            at(t + 1),
+            lambda now: multiply(_row(inputs_gradient, at(t + 1)), conjugate(_row(now, at(t)))),
+        )
+        return inputs_gradient, decay_gradient
+
+    last = at(length - 1)
+    states_gradient = _write(states_gradient, last, lambda now: add(_row(now, last), _as_row(final_gradient)))
+    inputs_gradient, decay_gradient = lax.fori_loop(0, length - 1, step, (states_gradient, states))
+    first = _row(inputs_gradient, at(0))
+    decay_gradient = _write(decay_gradient, at(0), lambda now: multiply(first, conjugate(_as_row(initial_state))))
+    return decay_gradient, inputs_gradient, _without_time(multiply(conjugate(_row(decay, at(0))), first))
+
+
+linear_scan.defvjp(_forward, _backward)
+
+
+def _order(length, reverse):
+    """The place of the t-th step to be made."""
+    return lambda t: length - 1 - t if reverse else t
+
+
+def _row(arrays, place):
+    return tuple(lax.dynamic_slice_in_dim(array, place, 1, axis=1) for array in arrays)
+
+
+def _write(arrays, place, compute):
+    """Put the row that `compute` makes of the arrays, one component after the other."""
+    for index in range(len(arrays)):
+        row = compute(arrays)[index]
+        written = lax.dynamic_update_slice_in_dim(arrays[index], row, place, axis=1)
+        arrays = (*arrays[:index], written, *arrays[index + 1 :])
+    return arrays
+
+
+def _as_row(state):
+    return tuple(component[:, None] for component in state)
+
+
+def _without_time(row):
+    return tuple(component[:, 0] for component in row)

@@ -1,0 +1,31 @@
+"""On the NumPy backend: one step after the other."""
+
+import numpy as np
+
+from keras_griffin.ops.linear_scan.components import Components
+
+
+def supports(facts) -> str | None:
+    """Everything on the NumPy backend."""
+    return None
+
+
+def linear_scan(
+    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    decay, inputs, state = _number(decay), _number(inputs), _number(initial_state)
+    states = np.empty_like(inputs)
+    steps = range(inputs.shape[1])
+    for t in reversed(steps) if reverse else steps:
+        state = decay[:, t] * state + inputs[:, t]
+        states[:, t] = state
+    return _components(states), _components(state)
+
+
+def _number(components):
+    return components[0] if len(components) == 1 else components[0] + 1j * components[1]
+
+
+def _components(number):
+    return (number.real, number.imag) if np.iscomplexobj(number) else (number,)

@@ -1,0 +1,61 @@
+"""On every backend: log T rounds over the whole arrays with `keras.ops`, differentiated by the backend itself.
+
+After round k, each step has taken in the 2^k steps before it (Hillis and Steele 1986). O(T log T) in time, and in memory
+where there are gradients.
+"""
+
+from keras import ops
+
+from keras_griffin.ops.linear_scan.components import Components, add, multiply
+
+
+def supports(facts) -> str | None:
+    """Everything."""
+    return None
+
+
+def linear_scan(
+    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    length = ops.shape(inputs[0])[1]
+    steps = ops.arange(length, dtype="int32")[:, None]
+    steps_made = length - 1 - steps if reverse else steps
+
+    def before(arrays, distance, one):
+        """What stands `distance` steps earlier; where nothing does, one or zero."""
+        fillers = (one, 0.0)[: len(arrays)]
+        moved = [ops.roll(array, -distance if reverse else distance, axis=1) for array in arrays]
+        return tuple(ops.where(steps_made >= distance, x, filler) for x, filler in zip(moved, fillers, strict=True))
+
+    def take_in(distance, decay, states):
+        states = add(states, multiply(decay, before(states, distance, 0.0)))
+        return 2 * distance, multiply(decay, before(decay, distance, 1.0)), states
+
+    states = _with_start(decay, inputs, initial_state, reverse)
+    if isinstance(length, int):
+        distance = 1
+        while distance < length:
+            distance, decay, states = take_in(distance, decay, states)
+    else:
+        _, _, states = ops.while_loop(
+            lambda distance, *_: distance < length, take_in, (1, decay, states), maximum_iterations=_most_rounds(length)
+        )
+    last_rows = [h[:, :1] if reverse else h[:, -1:] for h in states]
+    # Joined, since a sequence of no steps has no last row.
+    pairs = zip(initial_state, last_rows, strict=True)
+    return states, tuple(ops.concatenate([h[:, None], row], axis=1)[:, -1] for h, row in pairs)
+
+
+def _with_start(decay, inputs, initial_state, reverse):
+    """The inputs, with what the initial state becomes added to the first."""
+    first, others = (slice(-1, None), slice(-1)) if reverse else (slice(1), slice(1, None))
+    entering = multiply(tuple(a[:, first] for a in decay), tuple(h[:, None] for h in initial_state))
+    firsts = add(tuple(x[:, first] for x in inputs), entering)
+    parts = [(x[:, others], row) if reverse else (row, x[:, others]) for x, row in zip(inputs, firsts, strict=True)]
+    return tuple(ops.concatenate(part, axis=1) for part in parts)
+
+
+def _most_rounds(length):
+    """A bound on log2(length), at least 1: XLA asks for one, to differentiate the loop."""
+    return 1 + ops.sum(ops.cast(2 ** ops.arange(31, dtype="int32") < length, "int32"))

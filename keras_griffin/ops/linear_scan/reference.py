@@ -1,0 +1,114 @@
+"""The definition of `linear_scan` and of its gradient: NumPy in float64, one step after the other.
+
+It judges the other implementations, and is judged by finite differences. Here a complex number is a complex number; the
+other implementations hold it as a pair of real tensors, whose gradients are the two parts of the gradients below.
+"""
+
+import numpy as np
+
+from keras_griffin.shapes import Tensor
+
+
+def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reverse=False):
+    """Every state of h_t = a_t h_{t-1} + x_t.
+
+    Args:
+        decay: `(B, T, D)`, real or complex.
+        inputs: `(B, T, D)`.
+        initial_state: `(B, D)`; None for zeros.
+        reset: `(B, T)` bool; at a True step the past is multiplied by zero.
+        mask: `(B, T)` bool; a False step leaves the state as it was.
+        reverse: run from the last step to the first.
+
+    Returns:
+        `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
+    """
+    decay, inputs = _effective(decay, inputs, reset, mask)
+    states = np.empty_like(inputs)
+    state = np.zeros_like(inputs, shape=(inputs.shape[0], inputs.shape[2]))
+    if initial_state is not None:
+        state = state + initial_state
+    for t in _steps(inputs, reverse):
+        state = decay[:, t] * state + inputs[:, t]
+        states[:, t] = state
+    return states, state
+
+
+def linear_scan_gradient(
+    decay, inputs, initial_state, states_gradient, final_gradient, *, reset=None, mask=None, reverse=False
+):
+    """The gradients of a loss, from those for states and final state.
+
+    With g_t the gradient for h_t, and the final state's added to the last of them,
+
+        dx_t = g_t + conj(a_{t+1}) dx_{t+1}        da_t = dx_t conj(h_{t-1})        dh_0 = conj(a_1) dx_1
+
+    Args:
+        decay: as for `definition`, and so are `inputs`, `initial_state`, `reset`, `mask` and `reverse`.
+        inputs: see `decay`.
+        initial_state: see `decay`.
+        states_gradient: `(B, T, D)`.
+        final_gradient: `(B, D)`.
+        reset: see `decay`.
+        mask: see `decay`.
+        reverse: see `decay`.
+
+    Returns:
+        The gradients for decay, inputs and initial state, shaped as they are.
+    """
+    states, _ = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
+    decay, inputs = _effective(decay, inputs, reset, mask)
+    steps = _steps(inputs, reverse)
+    before = dict(zip(steps[1:], steps, strict=False))
+    first_state = 0.0 if initial_state is None else initial_state
+
+    decay_gradient, inputs_gradient = np.empty_like(decay), np.empty_like(inputs)
+    gradient = np.zeros_like(states, shape=(states.shape[0], states.shape[2])) + final_gradient
+    for t in reversed(steps):
+        gradient = states_gradient[:, t] + gradient
+        inputs_gradient[:, t] = gradient
+        decay_gradient[:, t] = gradient * np.conj(states[:, before[t]] if t in before else first_state)
+        gradient = np.conj(decay[:, t]) * gradient
+
+    if reset is not None:
+        decay_gradient[reset] = 0.0
+    if mask is not None:
+        decay_gradient[~mask] = 0.0
+        inputs_gradient[~mask] = 0.0
+    return decay_gradient, inputs_gradient, gradient
+
+
+def supports(facts) -> str | None:
+    """Everything, when asked for, as long as the values are there: no tracing, no gradients."""
+    return None
+
+
+def linear_scan(
+    decay: tuple[Tensor, ...], inputs: tuple[Tensor, ...], initial_state: tuple[Tensor, ...], reverse: bool
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """The definition, for tuples of components; see the package."""
+    decay, inputs, initial_state = (_number(x) for x in (decay, inputs, initial_state))
+    results = definition(decay, inputs, initial_state, reverse=reverse)
+    return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
+
+
+def _number(components):
+    """The real or complex array that the components make."""
+    real, *imaginary = (np.asarray(component, "float64") for component in components)
+    return real + 1j * imaginary[0] if imaginary else real
+
+
+def _effective(decay, inputs, reset, mask):
+    """Decay and inputs in double precision, as reset and mask leave them."""
+    dtype = np.result_type(decay, inputs, np.float64)
+    decay, inputs = np.array(decay, dtype), np.array(inputs, dtype)
+    if reset is not None:
+        decay[reset] = 0.0
+    if mask is not None:
+        decay[~mask], inputs[~mask] = 1.0, 0.0
+    return decay, inputs
+
+
+def _steps(inputs, reverse):
+    steps = list(range(inputs.shape[1]))
+    return steps[::-1] if reverse else steps

@@ -1,0 +1,124 @@
+"""On TensorFlow: one while loop along time, in place, and one such loop back for the gradients.
+
+Both are always compiled by XLA, whether or not the function around them is: uncompiled, a step of TensorFlow's loops
+costs several times its arithmetic. XLA updates an array in place where every read of it comes before the write or is
+made from what was written. So each row is computed from the newest version of the arrays, and is never used for two
+writes; otherwise every step would copy whole arrays.
+"""
+
+import functools
+
+import tensorflow as tf
+from keras import ops
+
+from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+
+
+def supports(facts) -> str | None:
+    """Everything on TensorFlow."""
+    return None
+
+
+def linear_scan(
+    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    parts = len(inputs)
+
+    @tf.custom_gradient
+    def scan(*tensors):
+        # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
+        tensors = [tf.stop_gradient(tensor) for tensor in tensors]
+        decay, inputs, initial_state = (tuple(tensors[i : i + parts]) for i in range(0, 3 * parts, parts))
+        states, final_state = _compiled(_scan, parts, inputs[0].dtype, reverse)(decay, inputs, initial_state)
+
+        def gradient(*gradients):
+            compiled = _compiled(_gradient, parts, inputs[0].dtype, reverse)
+            return tf.nest.flatten(compiled(decay, states, initial_state, gradients[:parts], gradients[parts:]))
+
+        return (*states, *final_state), gradient
+
+    results = scan(*decay, *inputs, *initial_state)
+    results = [tf.ensure_shape(y, x.shape) for y, x in zip(results, (*inputs, *initial_state), strict=True)]
+    return tuple(results[:parts]), tuple(results[parts:])
+
+
+@functools.cache
+def _compiled(function, parts, dtype, reverse):
+    """The function, traced once and compiled once for each shape that it meets."""
+    number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
+    signature = [number, number, state] + ([number, state] if function is _gradient else [])
+    function = functools.partial(function, reverse=reverse)
+    return tf.function(function, input_signature=signature, jit_compile=True, autograph=False)
+
+
+def _scan(decay, inputs, initial_state, reverse):
+    length = tf.shape(inputs[0])[1]
+    at = _order(length, reverse)
+
+    def step(t, states):
+        # The states before step t are done; from there on they are the inputs still.
+        return _write(
+            states, at(t), lambda now: add(multiply(_row(decay, at(t)), _row(now, at(t - 1))), _row(now, at(t)))
+        )
+
+    first = multiply(_row(decay, at(0)), _as_row(initial_state))
+    states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
+    states = _loop(1, length, step, states)
+    last = _row(states, at(length - 1))
+    # Joined, since a sequence of no steps has no last row.
+    final_state = tuple(tf.concat([h[:, None], row], 1)[:, -1] for h, row in zip(initial_state, last, strict=True))
+    return states, final_state
+
+
+def _gradient(decay, states, initial_state, states_gradient, final_gradient, reverse):
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
+    length = tf.shape(states[0])[1]
+    at = _order(length, reverse)
+
+    def step(i, gradient):
+        t = length - 1 - i
+        return _write(
+            gradient,
+            at(t),
+            lambda now: add(_row(now, at(t)), multiply(conjugate(_row(decay, at(t + 1))), _row(now, at(t + 1)))),
+        )
+
+    last = at(length - 1)
+    gradient = _write(states_gradient, last, lambda now: add(_row(now, last), _as_row(final_gradient)))
+    gradient = _loop(1, length, step, gradient)
+    starts = _as_row(initial_state)
+    if reverse:
+        before = tuple(tf.concat([h[:, 1:], start], 1) for h, start in zip(states, starts, strict=True))
+    else:
+        before = tuple(tf.concat([start, h[:, :-1]], 1) for h, start in zip(states, starts, strict=True))
+    into_start = multiply(conjugate(_row(decay, at(0))), _row(gradient, at(0)))
+    return multiply(gradient, conjugate(before)), gradient, tuple(tf.reduce_sum(x, 1) for x in into_start)
+
+
+def _order(length, reverse):
+    """The place of the t-th step to be made."""
+    return lambda t: length - 1 - t if reverse else t
+
+
+def _loop(start, stop, step, arrays):
+    _, arrays = tf.while_loop(lambda t, _: t < stop, lambda t, arrays: (t + 1, step(t, arrays)), (start, arrays))
+    return arrays
+
+
+def _row(arrays, place):
+    """One row of each array; of an array of no rows, none."""
+    batch_size, length, width = tf.unstack(tf.shape(arrays[0]))
+    return tuple(tf.slice(array, [0, place, 0], [batch_size, tf.minimum(length, 1), width]) for array in arrays)
+
+
+def _write(arrays, place, compute):
+    """Put the row that `compute` makes of the arrays, one component after the other."""
+    for index in range(len(arrays)):
+        written = ops.slice_update(arrays[index], (0, place, 0), compute(arrays)[index])
+        arrays = (*arrays[:index], written, *arrays[index + 1 :])
+    return arrays
+
+
+def _as_row(state):
+    return tuple(component[:, None] for component in state)

@@ -1,0 +1,173 @@
+"""Local attention by blocks of queries, in `keras.ops`: every backend, every device.
+
+A block of Q queries looks at its own keys and at those of the blocks before it that its windows reach. Blocks are one
+more batch axis, so time and memory are O(T (W + Q)), forward and backward. The query heads of a group are more queries
+of the same keys: keys are not repeated for them. Where keys are few, all queries are one block and look at all of them.
+"""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.compaction import real_steps_last, take_steps
+
+#: Added to the logit of a key that a query does not see: its weight becomes exactly zero.
+_HIDDEN = -1e30
+
+
+def supports(facts):
+    """It serves every call."""
+    return None
+
+
+def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
+    """The contract is `keras_griffin.ops.local_attention`."""
+    if mask is None:
+        return _attend(query, key, value, window, segment_ids, None)
+    real_query = mask[:, ops.shape(key)[1] - ops.shape(query)[1] :]
+    if _few(key.shape[1], window):
+        outputs = _attend(query, key, value, window, segment_ids, mask)
+    else:
+        # With the masked steps out of the way, at the front, every window is one run of keys.
+        query_sources, query_places = real_steps_last(real_query)
+        sources, _ = real_steps_last(mask)
+        key, value, mask = (take_steps(x, sources) for x in (key, value, mask))
+        segment_ids = None if segment_ids is None else take_steps(segment_ids, sources)
+        outputs = _attend(take_steps(query, query_sources), key, value, window, segment_ids, mask)
+        outputs = take_steps(outputs, query_places)
+    return ops.where(real_query[..., None, None], outputs, 0)
+
+
+def _block_length(window):
+    """Q, the queries of a block: measured, a quarter of the window, and no less than 32."""
+    return max(32, -(-window // 4))
+
+
+def _reach(window):
+    """How many keys before its own a block looks at: W - 1, in whole blocks."""
+    block = _block_length(window)
+    return -(-(window - 1) // block) * block
+
+
+def _few(num_keys, window):
+    return num_keys is not None and num_keys <= _reach(window) + _block_length(window)
+
+
+def _attend(query, key, value, window, segment_ids, mask):
+    """Attention where masked steps stand at the front, or anywhere among few keys."""
+    # What is not finite would spoil matrix products even at weight zero: it is taken out, and the outputs that depend
+    # on it are lost at the end.
+    whole_query = _is_finite(query)
+    whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
+    query, key, value = _only(query, whole_query), _only(key, whole_key), _only(value, whole_key)
+    by_key = [key, value, whole_key, segment_ids, mask]
+    length = query.shape[1]
+    if _few(key.shape[1], window):
+        outputs, whole = _in_one_block(query, *by_key, window)
+    elif length is not None and _few(length + window - 1, window):
+        newest = [None if x is None else x[:, -(length + window - 1) :] for x in by_key]
+        outputs, whole = _in_one_block(query, *newest, window)
+    else:
+        outputs, whole = _in_blocks(query, *by_key, window)
+    return ops.where(ops.logical_and(whole_query, whole)[..., None, None], outputs, float("nan"))
+
+
+def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
+    """All queries against all keys; masked keys may stand anywhere."""
+    span = ops.shape(key)[1]
+    own = slice(span - ops.shape(query)[1], None)
+    if key.shape[1] == 1:
+        # Its weight is 1; Keras warns of a softmax over one element.
+        return ops.repeat(value[:, own], query.shape[2] // key.shape[2], axis=2), whole_key[:, own]
+    if mask is None:
+        place = ops.arange(span, dtype="int32")[None]
+    else:
+        place = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    distance = place[:, own, None] - place[:, None, :]
+    visible = ops.logical_and(distance >= 0, distance < window)
+    if mask is not None:
+        visible = ops.logical_and(visible, mask[:, None, :])
+    if segment_ids is not None:
+        visible = ops.logical_and(visible, segment_ids[:, own, None] == segment_ids[:, None, :])
+    blocks = (ops.expand_dims(x, 1) for x in (query, key, value, whole_key, visible))
+    outputs, whole = _softmax_attention(*blocks)
+    return outputs[:, 0], whole[:, 0]
+
+
+def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
+    """Blocks of queries against the keys that their windows reach; masked steps stand at the front."""
+    block, reach = _block_length(window), _reach(window)
+    length, span = ops.shape(query)[1], ops.shape(key)[1]
+    blocks = -(-length // block)
+    unused = blocks * block - length
+
+    def own(x):
+        """`(B, T, ...)` to `(B, n, Q, ...)`."""
+        rows, _, *rest = ops.shape(x)
+        return ops.reshape(_padded(x, 0, unused), (rows, blocks, block, *rest))
+
+    def reached(x):
+        """`(B, S, ...)` to `(B, n, reach + Q, ...)`."""
+        rows, _, *rest = ops.shape(x)
+        # The first block's reach starts `reach` keys before the first query's own.
+        x = _padded(x, reach, unused)[:, span - length :]
+        x = ops.reshape(x, (rows, blocks + reach // block, block, *rest))
+        return ops.concatenate([x[:, i : i + blocks] for i in range(reach // block + 1)], axis=2)
+
+    distance = reach + ops.arange(block)[:, None] - ops.arange(reach + block)
+    visible = ops.logical_and(distance >= 0, distance < window)
+    present = ops.ones((1, span), "bool") if mask is None else mask
+    visible = ops.logical_and(visible, reached(present)[:, :, None, :])
+    if segment_ids is not None:
+        same = own(segment_ids[:, span - length :])[..., None] == reached(segment_ids)[:, :, None, :]
+        visible = ops.logical_and(visible, same)
+    outputs, whole = _softmax_attention(own(query), reached(key), reached(value), reached(whole_key), visible)
+    rows, _, _, *heads = ops.shape(outputs)
+    outputs = ops.reshape(outputs, (rows, blocks * block, *heads))
+    return outputs[:, :length], ops.reshape(whole, (rows, blocks * block))[:, :length]
+
+
+def _softmax_attention(query, key, value, whole_key, visible):
+    """Attention within blocks.
+
+    Args:
+        query: `(B, n, Q, N, H)`.
+        key: `(B, n, C, K, H)`.
+        value: `(B, n, C, K, H)`.
+        whole_key: `(B, n, C)` bool: whether key and value were finite.
+        visible: `(B or 1, n, Q, C)` bool: which keys each query sees.
+
+    Returns:
+        Outputs `(B, n, Q, N, H)`, and `(B, n, Q)` bool: whether all that the query sees was finite.
+    """
+    rows, blocks, block, num_heads, channels = ops.shape(query)
+    keys, num_key_heads = ops.shape(key)[2:4]
+    group = num_heads // num_key_heads
+    dtype = query.dtype
+    precise = "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
+    grouped = (rows, num_key_heads, blocks, block * group)
+    apart = (rows, num_key_heads, blocks, block, group)
+    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). The keys, fewest of all, take the scale.
+    query = ops.moveaxis(ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels)), 3, 1)
+    key, value = ops.moveaxis(key * channels**-0.5, 3, 1), ops.moveaxis(value, 3, 1)
+    logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
+    bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
+    logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
+    weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
+    outputs = ops.reshape(ops.matmul(ops.cast(weights, dtype), value), (*apart, channels))
+    outputs = ops.reshape(ops.moveaxis(outputs, 1, 3), (rows, blocks, block, num_heads, channels))
+    lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
+    return outputs, ops.logical_not(lost)
+
+
+def _is_finite(x):
+    """Which steps of `(B, T, N, H)` are finite throughout: `(B, T)` bool."""
+    return ops.all(ops.isfinite(x), axis=(-2, -1))
+
+
+def _only(x, keep):
+    return ops.where(keep[..., None, None], x, 0)
+
+
+def _padded(x, before, after):
+    """`x` with so many steps of zeros before and after."""
+    return ops.pad(x, [(0, 0), (before, after)] + [(0, 0)] * (len(x.shape) - 2))

@@ -1,0 +1,38 @@
+"""A picture of how a run went."""
+
+import csv
+import importlib.util
+import os
+from collections.abc import Mapping
+
+
+def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, levels: Mapping[str, float]) -> bool:
+    """Draw training and validation bits per byte over the epochs of a log that `keras.callbacks.CSVLogger` wrote.
+
+    Args:
+        log_path: the log, with the columns `epoch`, `bits_per_byte` and `val_bits_per_byte`.
+        image_path: the picture to write; its suffix says the format.
+        levels: horizontal lines to compare with, by name.
+
+    Returns:
+        Whether it was drawn: matplotlib, which the extra `viz` brings, may be missing.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    # Without pyplot nothing of the user's own plotting is touched, and no display is needed.
+    from matplotlib.figure import Figure
+
+    with open(log_path, newline="") as log:
+        rows = list(csv.DictReader(log))
+    epochs = [int(row["epoch"]) + 1 for row in rows]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for column, label in {"bits_per_byte": "training", "val_bits_per_byte": "validation"}.items():
+        axes.plot(epochs, [float(row[column]) for row in rows], marker="o", label=label)
+    for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
+        axes.axhline(level, color="gray", linestyle=style, label=f"{name}, {level:.2f}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("bits per byte")
+    axes.legend()
+    figure.savefig(image_path, dpi=150)
+    return True

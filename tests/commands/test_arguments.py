@@ -1,0 +1,38 @@
+import argparse
+
+import pytest
+
+from keras_griffin.commands import arguments
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("positive_int", "1", 1),
+        ("natural", "0", 0),
+        ("positive_float", "0.5", 0.5),
+        ("non_negative_float", "0", 0.0),
+        ("share", "1", 1.0),
+    ],
+)
+def test_a_value_inside_the_rule_is_taken(kind, text, value):
+    assert getattr(arguments, kind)(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "rule"),
+    [
+        ("positive_int", "0", "an integer of at least 1"),
+        ("positive_int", "1.5", "an integer of at least 1"),
+        ("natural", "-1", "an integer of at least 0"),
+        ("positive_float", "0", "a finite number above 0"),
+        ("positive_float", "inf", "a finite number above 0"),
+        ("non_negative_float", "nan", "a finite number of at least 0"),
+        ("share", "1.1", "a number above 0 and at most 1"),
+        ("share", "none", "a number above 0 and at most 1"),
+    ],
+)
+def test_a_value_outside_is_refused_with_the_rule_and_the_value(kind, text, rule):
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        getattr(arguments, kind)(text)
+    assert str(error.value) == f"must be {rule}. Got {text!r}."

@@ -1,0 +1,36 @@
+import keras
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.ops.implementation import Op
+
+
+def test_every_op_has_a_table_with_one_choice(capsys):
+    assert main(["explain"]) == 0
+    printed = capsys.readouterr().out
+    for op in Op.registry.values():
+        table = next(table for table in printed.split("\n\n") if table.startswith(f"{op.name} on "))
+        assert keras.backend.backend() in table.splitlines()[0]
+        assert sum(line.startswith("  * ") for line in table.splitlines()) == 1
+        assert all(f" {row.name} " in table for row in op.implementations)
+
+
+def test_an_op_that_is_named_has_the_only_table(capsys):
+    assert main(["explain", "linear_scan", "--dtype", "bfloat16"]) == 0
+    printed = capsys.readouterr().out
+    assert "bfloat16" in printed.splitlines()[0]
+    assert "local_attention" not in printed
+
+
+def test_an_unknown_op_is_refused_with_the_names(capsys):
+    assert main(["explain", "cumsum"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("explain: an op must be one of ") and error.endswith("Got 'cumsum'.\n")
+
+
+@pytest.mark.parametrize("name", ["linear_scan", "local_attention"])
+def test_what_the_environment_asks_for_is_shown(name, monkeypatch, capsys):
+    monkeypatch.setenv(f"KERAS_GRIFFIN_{name.upper()}", "portable")
+    assert main(["explain", name]) == 0
+    chosen = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  * ")]
+    assert len(chosen) == 1 and "portable" in chosen[0] and "asked for" in chosen[0]

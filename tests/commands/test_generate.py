@@ -1,0 +1,104 @@
+import zipfile
+
+import keras
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.models import Griffin, GriffinConfig
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    """A byte-level model that has learnt nothing."""
+    config = GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8)
+    return save_untrained(config, tmp_path_factory.mktemp("model") / "model.keras")
+
+
+def save_untrained(config, path):
+    model = Griffin(config)
+    # Keras warns of an optimizer that was saved before its first step.
+    model.optimizer.build(model.trainable_variables)
+    model.save(path)
+    return path
+
+
+def generate(path, *options, capsys):
+    code = main(["generate", "--model", str(path), *options])
+    printed = capsys.readouterr()
+    assert code == 0 and not printed.err
+    return printed.out
+
+
+@pytest.mark.trainable
+def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys):
+    folder, _, _ = finished_run
+    text = generate(folder / "model.keras", "--prompt", "return ", "--bytes", "5", capsys=capsys)
+    assert text.startswith("return ")
+
+
+def test_the_seed_decides_what_is_written(model_path, capsys):
+    texts = [generate(model_path, "--bytes", "20", "--seed", seed, capsys=capsys) for seed in ("1", "1", "2")]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_at_temperature_zero_the_seed_does_not_matter(model_path, capsys):
+    texts = [
+        generate(model_path, "--bytes", "20", "--temperature", "0", "--seed", seed, capsys=capsys) for seed in "12"
+    ]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("prompt", ["", "\N{SNOWMAN} ", "\udcff"])
+def test_any_prompt_is_taken(model_path, prompt, capsys):
+    text = generate(model_path, "--prompt", prompt, "--bytes", "3", capsys=capsys)
+    assert text.startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def refused(path, capsys):
+    assert main(["generate", "--model", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and printed.err.count("\n") == 1
+    return printed.err
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    assert refused(path, capsys) == f"generate: --model must be a file that exists. Got '{path}'.\n"
+
+
+def write_text(path):
+    path.write_text("no archive")
+
+
+def write_other_archive(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+
+
+def write_broken_config(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            archive.writestr(name, "{")
+
+
+@pytest.mark.parametrize("write", [write_text, write_other_archive, write_broken_config])
+def test_a_file_that_keras_did_not_write_is_refused(write, tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    write(path)
+    assert refused(path, capsys) == f"generate: --model must be a whole .keras file. Got '{path}', which is not.\n"
+
+
+def test_a_model_that_is_not_ours_is_refused_and_not_loaded(tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    assert refused(path, capsys) == (
+        f"generate: --model must hold a language model of keras_griffin. Got '{path}' with a 'Sequential'.\n"
+    )
+
+
+def test_a_language_model_over_other_ids_is_refused(tmp_path, capsys):
+    config = GriffinConfig(vocabulary_size=100, width=16, num_layers=1, num_heads=2)
+    path = save_untrained(config, tmp_path / "model.keras")
+    assert refused(path, capsys) == (
+        f"generate: --model must hold a language model over the 256 bytes. Got '{path}' over 100 ids.\n"
+    )

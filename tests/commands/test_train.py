@@ -1,0 +1,144 @@
+import csv
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.commands import train
+from keras_griffin.models import LanguageModel
+from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
+
+pytestmark = pytest.mark.trainable
+
+
+def test_a_run_says_what_it_does_and_writes(finished_run):
+    _, printed, code = finished_run
+    assert code == 0
+    labels = ["backend", "kernels", "text", "to train on", "held out", "model", "batch", "validation", "speed", "saved"]
+    starts = [printed.index(f"\n{label:<12} ") for label in labels[1:]]
+    assert printed.startswith("backend") and starts == sorted(starts)
+    assert f"{keras.backend.backend()} on " in printed
+    assert "linear_scan by " in printed and "local_attention by " in printed
+    assert "bytes of 1 file" in printed
+    assert printed.split("\n\n", 1)[1].startswith("def ")
+
+
+def test_a_run_leaves_the_model_the_log_and_the_result(finished_run):
+    folder, _, _ = finished_run
+    assert {path.name for path in folder.iterdir()} - {"loss.png"} == {"model.keras", "log.csv", "result.json"}
+    log = (folder / "log.csv").read_text().splitlines()
+    assert len(log) == 4 and "val_bits_per_byte" in log[0]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["bytes_per_second"] > 0
+    assert result["arguments"]["steps"] == 3
+
+
+def test_a_run_draws_its_curve(finished_run):
+    pytest.importorskip("matplotlib")
+    folder, printed, _ = finished_run
+    assert (folder / "loss.png").is_file()
+    assert "loss.png" in printed
+
+
+def test_the_result_is_that_of_the_saved_model_on_all_held_out_bytes(finished_run, text_file):
+    folder, printed, _ = finished_run
+    model = keras.saving.load_model(folder / "model.keras")
+    assert isinstance(model, LanguageModel)
+    text = np.frombuffer(text_file.read_bytes(), "uint8")
+    held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
+    bits = model.evaluate(held_out, verbose=0, return_dict=True)["bits_per_byte"]
+    assert json.loads((folder / "result.json").read_text())["bits_per_byte"] == pytest.approx(bits, rel=1e-4)
+    assert f"{bits:.3f} bits per byte, all {len(text) // 10:,} held-out bytes" in printed
+
+
+@pytest.mark.parametrize("family", ["hawk", "mqa"])
+def test_every_family_and_mixed_precision_train(family, text_file, tmp_path, small, capsys):
+    options = ["--model", family, "--mixed-precision", "--steps", "1", "--sample-bytes", "1"]
+    assert main(["train", str(text_file), *small, *options, "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "computing in bfloat16" in printed
+    assert f"{family} with " in printed
+
+
+def press_ctrl_c(monkeypatch, *, after_batches, times=1):
+    """Press Ctrl-C when so many batches of training have ended."""
+
+    class Interrupting(Stopwatch):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if len(self._durations) == after_batches:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train, "Stopwatch", Interrupting)
+
+
+def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, text_file, tmp_path, small, capsys):
+    press_ctrl_c(monkeypatch, after_batches=3)
+    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    path = tmp_path / "model.keras"
+    bits = [float(row["val_bits_per_byte"]) for row in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
+    # Two epochs of two batches each, the second of them cut short.
+    assert len(bits) == 2
+    sentence = f"Stopped. The best model so far, {min(bits):.3f} bits per byte, is in {path}\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    logits = keras.saving.load_model(path)(np.zeros((1, 4), "int32"))
+    assert np.isfinite(keras.ops.convert_to_numpy(logits)).all()
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, text_file, tmp_path, small, capsys):
+    press_ctrl_c(monkeypatch, after_batches=1)
+    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    assert f"is in {tmp_path / 'model.keras'}\n" in capsys.readouterr().err
+    assert keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations == 1
+
+
+# Keras leaves the log open when `fit` is torn down.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_second_ctrl_c_does_not_wait(monkeypatch, text_file, tmp_path, small, capsys):
+    press_ctrl_c(monkeypatch, after_batches=1, times=2)
+    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n")
+
+
+def test_minutes_become_the_steps_that_fit(monkeypatch, text_file, tmp_path, small, capsys):
+    monkeypatch.setattr(train, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
+    monkeypatch.setattr(train, "EPOCHS", 2)
+    options = ["--minutes", "1", "--sample-bytes", "1", "--output", str(tmp_path)]
+    assert main(["train", str(text_file), *small, *options]) == 0
+    assert "10000 ms a step: the time is enough for 2 steps" in capsys.readouterr().out
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_a_loss_that_is_no_number_is_told(text_file, tmp_path, small, capsys):
+    options = ["--steps", "4", "--learning-rate", "1e30", "--output", str(tmp_path)]
+    assert main(["train", str(text_file), *small, *options]) == 2
+    assert capsys.readouterr().err == (
+        "train: the loss must stay finite, and it became NaN. Got the learning rate 1e+30.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
+        (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
+        (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
+        (["{text}", "--output", "{text}"], "train: --output must be a folder that can be made. Got "),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, options, sentence):
+    options = [option.format(text=text_file) for option in options]
+    assert main(["train", *options, "--steps", "1"]) == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed and printed.count("\n") == 1
+
+
+def test_an_implementation_that_is_not_there_is_told(monkeypatch, text_file, small, capsys):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
+    assert main(["train", str(text_file), *small, "--steps", "1"]) == 2
+    assert "linear_scan: an implementation must be one of" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""What holds for every test: a backend, fixed seeds, no setting left behind, and no gradients where there are none."""
+
+import random
+
+import keras_griffin  # noqa: F401  Chooses an installed backend where KERAS_BACKEND is unset; so it stands before keras.
+
+import keras  # isort: skip
+import numpy as np
+import pytest
+
+BACKEND = keras.backend.backend()
+
+
+def pytest_report_header():
+    return f"keras {keras.__version__} on {BACKEND}"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests marked `trainable` where the backend computes no gradients."""
+    if BACKEND in ("jax", "torch", "tensorflow"):
+        return
+    trainable = [item for item in items if item.get_closest_marker("trainable")]
+    items[:] = [item for item in items if item not in trainable]
+    config.hook.pytest_deselected(items=trainable)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """Start every test from the same random state.
+
+    `keras.utils.set_random_seed` imports TensorFlow wherever it is installed, so only TensorFlow's own tests call it.
+    Keras draws the seeds of initialisers from Python's generator.
+    """
+    random.seed(0)
+    np.random.seed(0)
+    if BACKEND == "tensorflow":
+        keras.utils.set_random_seed(0)
+    elif BACKEND == "torch":
+        import torch
+
+        torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_settings():
+    """Fail a test that leaves Keras's global settings changed for those after it."""
+    before = _settings()
+    yield
+    after = _settings()
+    if after != before:
+        keras.config.set_floatx(before["floatx"])
+        keras.config.set_dtype_policy(before["dtype_policy"])
+        pytest.fail(f"The test left Keras's settings changed, from {before} to {after}.")
+
+
+def _settings():
+    return {"floatx": keras.config.floatx(), "dtype_policy": keras.config.dtype_policy().name}

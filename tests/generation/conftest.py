@@ -1,0 +1,91 @@
+"""Models to generate with: one of a few lines, which counts how often its Python code runs, and a tiny Griffin."""
+
+import random
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.models import Griffin, GriffinConfig
+
+VOCABULARY_SIZE = 11
+WIDTH = 8
+
+
+class FakeState(NamedTuple):
+    """What the fake has seen."""
+
+    segment: Any  # (B,) int32: the last positive segment id, 0 before the first token
+    hidden: Any  # (B, D) float32
+
+
+class FakeModel:
+    """h_t = h_(t-1) / 2 + embedding[token_t], logits = h unembedding; a new document starts at h = 0.
+
+    `runs` counts runs of `advance` in Python: calls where nothing is compiled, traces where it is.
+    """
+
+    def __init__(self):
+        generator = np.random.default_rng(0)
+        self.config = SimpleNamespace(vocabulary_size=VOCABULARY_SIZE)
+        self.embedding = keras.Variable(generator.normal(size=(VOCABULARY_SIZE, WIDTH)).astype("float32"))
+        self.unembedding = keras.Variable(generator.normal(size=(WIDTH, VOCABULARY_SIZE)).astype("float32"))
+        self.variables = [self.embedding, self.unembedding]
+        self.runs = 0
+
+    def predict(self, token_ids, verbose):
+        return ops.convert_to_numpy(self.advance(token_ids, self.initial_state(len(token_ids)))[0])
+
+    def initial_state(self, batch_size):
+        return FakeState(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size, WIDTH)))
+
+    def advance(self, token_ids, state, *, segment_ids=None):
+        self.runs += 1
+        vectors = ops.take(self.embedding.value, token_ids, axis=0)
+        segment, hidden = state
+        outputs = []
+        for step in range(token_ids.shape[1]):
+            current = ops.maximum(segment, 1) if segment_ids is None else ops.convert_to_tensor(segment_ids)[:, step]
+            goes_on = ops.cast(current == segment, "float32")[:, None]
+            real = current > 0
+            hidden = ops.where(real[:, None], goes_on * hidden / 2 + vectors[:, step], hidden)
+            segment = ops.where(real, current, segment)
+            outputs.append(hidden)
+        return ops.matmul(ops.stack(outputs, axis=1), self.unembedding.value), FakeState(segment, hidden)
+
+
+def tiny_griffin():
+    """A Griffin whose text varies: its weights are larger than those of a model to be trained."""
+    random.seed(0)
+    model = Griffin(GriffinConfig(vocabulary_size=VOCABULARY_SIZE, width=32, num_layers=3, num_heads=2, window=4))
+    generator = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
+    return model
+
+
+MAKERS = {"fake": FakeModel, "griffin": tiny_griffin}
+
+
+@pytest.fixture(params=MAKERS)
+def make_model(request):
+    return MAKERS[request.param]
+
+
+@pytest.fixture(scope="session")
+def griffin():
+    return tiny_griffin()
+
+
+@pytest.fixture(scope="session", params=MAKERS)
+def model(request):
+    """A model that many tests share, with what is compiled for it; none of them changes it."""
+    return request.getfixturevalue("griffin") if request.param == "griffin" else FakeModel()
+
+
+@pytest.fixture
+def fake():
+    return FakeModel()

@@ -1,0 +1,222 @@
+from collections import namedtuple
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.generation import TopK, TopP
+from keras_griffin.generation.generate import generate, stream
+from keras_griffin.testing.closeness import assert_close
+
+PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
+RAGGED = [[3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5, 8], [9, 7]]
+
+
+def states_of(state):
+    return [ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(state)]
+
+
+def assert_same_state(actual, expected):
+    for ours, theirs in zip(states_of(actual), states_of(expected), strict=True):
+        assert_close(ours, theirs, "float32")
+
+
+def test_the_greedy_text_is_that_of_one_pass_without_a_state(model):
+    made = generate(model, PROMPT, 6)
+    assert made.shape == (3, 11) and made.dtype == "int32"
+    likeliest = np.argmax(model.predict(made, verbose=0), axis=-1)
+    np.testing.assert_array_equal(made[:, :5], PROMPT)
+    np.testing.assert_array_equal(made[:, 5:], likeliest[:, 4:-1])
+    assert len(np.unique(made[:, 5:])) > 4, "a text that varies, or nothing is shown"
+
+
+def test_a_ragged_row_gets_what_it_gets_alone(model):
+    together = generate(model, RAGGED, 6)
+    assert [row.dtype for row in together] == ["int32"] * 4
+    for row, prompt in zip(together, RAGGED, strict=True):
+        np.testing.assert_array_equal(row, generate(model, [prompt], 6)[0])
+        np.testing.assert_array_equal(row[: len(prompt)], prompt)
+
+
+@pytest.mark.parametrize("sampler", ["temperature", TopK(4), TopP(0.8, temperature=2.0)], ids=str)
+def test_a_sampled_row_depends_on_its_index_and_not_on_other_rows(model, sampler):
+    together = generate(model, RAGGED, 6, sampler=sampler, seed=3)
+    np.testing.assert_array_equal(together[0], generate(model, RAGGED[:1], 6, sampler=sampler, seed=3)[0])
+    for index, row in enumerate(RAGGED):
+        among_others = [[0] * 7, [1], [2, 2], [3]]
+        among_others[index] = row
+        np.testing.assert_array_equal(together[index], generate(model, among_others, 6, sampler=sampler, seed=3)[index])
+
+
+def test_a_tensor_an_array_and_a_list_get_the_same(fake):
+    expected = generate(fake, PROMPT, 3)
+    np.testing.assert_array_equal(generate(fake, ops.convert_to_tensor(PROMPT), 3), expected)
+    from_list = generate(fake, PROMPT.tolist(), 3)
+    assert isinstance(from_list, list)
+    np.testing.assert_array_equal(np.stack(from_list), expected)
+
+
+def test_no_new_tokens_return_the_prompt_and_the_state_after_it(fake):
+    tokens, state = generate(fake, PROMPT, 0, return_state=True)
+    np.testing.assert_array_equal(tokens, PROMPT)
+    assert_same_state(state, fake.advance(PROMPT, fake.initial_state(3))[1])
+    assert [row.tolist() for row in generate(fake, RAGGED, 0)] == RAGGED
+
+
+def test_the_returned_state_has_seen_every_token(fake):
+    tokens, state = generate(fake, PROMPT, 4, return_state=True)
+    assert_same_state(state, fake.advance(tokens, fake.initial_state(3))[1])
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4])
+def test_going_on_from_a_state_equals_one_run(model, cut):
+    _, state = generate(model, PROMPT[:, :cut], 0, return_state=True)
+    made, state = generate(model, PROMPT[:, cut:], 4, state=state, return_state=True)
+    whole, state_of_whole = generate(model, PROMPT, 4, return_state=True)
+    np.testing.assert_array_equal(made, whole[:, cut:])
+    assert_same_state(state, state_of_whole)
+
+
+def test_a_talk_equals_one_run_over_what_was_said(fake):
+    first, state = generate(fake, RAGGED, 3, return_state=True)
+    answers = [[2, 7], [1, 8, 2], [8], [0, 0, 0, 4]]
+    second = generate(fake, answers, 4, state=state)
+    whole = generate(fake, [[*said, *answer] for said, answer in zip(first, answers, strict=True)], 4)
+    for said, answer, everything in zip(first, second, whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate([said, answer]), everything)
+
+
+def test_a_given_state_stays_valid(fake):
+    _, state = generate(fake, PROMPT, 1, return_state=True)
+    before = states_of(state)
+    one, another = (generate(fake, PROMPT[:, :1], 4, state=state) for _ in range(2))
+    np.testing.assert_array_equal(one, another)
+    for kept, copied in zip(states_of(state), before, strict=True):
+        np.testing.assert_array_equal(kept, copied)
+
+
+def test_a_state_goes_on_with_the_document_that_it_is_in(fake):
+    """Whatever segment ids `advance` met before."""
+    segment_ids = np.array([[1, 1, 5, 5]] * 3, "int32")
+    _, state = fake.advance(PROMPT[:, :4], fake.initial_state(3), segment_ids=segment_ids)
+    made = generate(fake, PROMPT[:, 4:], 4, state=state)
+    np.testing.assert_array_equal(made, generate(fake, PROMPT[:, 2:], 4)[:, 2:])
+
+
+def test_a_seed_repeats_and_no_seed_does_not(fake):
+    first, again, other = (generate(fake, PROMPT, 12, sampler="temperature", seed=seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+    fresh = [generate(fake, PROMPT, 12, sampler="temperature") for _ in range(2)]
+    assert np.any(fresh[0] != fresh[1])
+
+
+def test_equal_rows_of_a_batch_draw_different_tokens(fake):
+    made = generate(fake, np.repeat(PROMPT[:1], 2, axis=0), 12, sampler="temperature", seed=0)
+    assert np.any(made[0] != made[1])
+
+
+Read = namedtuple("Read", ["segment", "count"])
+
+
+def script(rows):
+    """A model whose greedy text is scripted: row r says rows[r][0], rows[r][1], ... whatever it is given."""
+    rows = ops.convert_to_tensor(np.array(rows, "int32"))
+
+    class Script:
+        config = SimpleNamespace(vocabulary_size=11)
+        variables = []
+
+        def initial_state(self, batch_size):
+            return Read(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size,), "int32"))
+
+        def advance(self, token_ids, state, *, segment_ids):
+            """The state counts the tokens read."""
+            count = ops.sum(ops.cast(segment_ids > 0, "int32"), axis=1) + state.count
+            said = ops.take_along_axis(rows, ops.clip(count[:, None] - 1, 0, rows.shape[1] - 1), axis=1)
+            return ops.one_hot(said, 11), Read(state.segment, count)
+
+    return Script()
+
+
+SCRIPT = [[4, 7, 5, 5, 5, 5], [6, 6, 6, 7, 5, 5], [4, 4, 8, 4, 4, 4]]
+
+
+def test_rows_end_with_their_stop_id():
+    model = script(SCRIPT)
+    made, state = generate(model, np.ones((3, 1), "int32"), 6, stop_ids=[7, 8], return_state=True)
+    np.testing.assert_array_equal(made, [[1, 4, 7, 0, 0, 0, 0], [1, 6, 6, 6, 7, 0, 0], [1, 4, 4, 8, 0, 0, 0]])
+    # The state has read the stop ids, and none of the fill.
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 4])
+    made, state = generate(model, [[1]] * 3, 6, stop_ids={7, 8}, return_state=True)
+    assert [row.tolist() for row in made] == [[1, 4, 7], [1, 6, 6, 6, 7], [1, 4, 4, 8]]
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 4])
+
+
+def test_a_stop_id_in_the_last_place_and_one_never_met():
+    made, state = generate(script(SCRIPT), [[1]] * 3, 4, stop_ids=[7], return_state=True)
+    assert [row.tolist() for row in made] == [[1, 4, 7], [1, 6, 6, 6, 7], [1, 4, 4, 8, 4]]
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 5])
+
+
+def test_a_stop_id_in_the_prompt_or_of_zero():
+    model = script([[4, 0, 4, 0]])
+    assert generate(model, [[7]], 3, stop_ids=[7])[0].tolist() == [7, 4, 0, 4]
+    assert generate(model, [[7]], 3, stop_ids=[0])[0].tolist() == [7, 4, 0]
+
+
+def test_a_stopped_row_changes_nothing_for_the_others(fake):
+    free = generate(fake, RAGGED, 8)
+    stop_id = int(free[0][len(RAGGED[0])])
+    stopped = generate(fake, RAGGED, 8, stop_ids=[stop_id])
+    for row, prompt, whole in zip(stopped, RAGGED, free, strict=True):
+        np.testing.assert_array_equal(row, whole[: len(row)])
+        new = row[len(prompt) :].tolist()
+        assert new.index(stop_id) == len(new) - 1 if stop_id in new else len(new) == 8
+
+
+def test_a_stream_gives_the_tokens_of_generate(fake):
+    made = generate(fake, RAGGED, 6, sampler=TopP(0.9), seed=1)
+    tokens = list(stream(fake, RAGGED, 6, sampler=TopP(0.9), seed=1))
+    assert all(step.shape == (4,) and step.dtype == "int32" for step in tokens)
+    for index, row in enumerate(RAGGED):
+        assert [int(step[index]) for step in tokens] == made[index][len(row) :].tolist()
+
+
+def test_a_stream_ends_when_all_rows_have_stopped():
+    tokens = list(stream(script(SCRIPT), [[1]] * 3, 6, stop_ids=[7, 8]))
+    np.testing.assert_array_equal(tokens, [[4, 6, 4], [7, 6, 4], [0, 6, 8], [0, 7, 0]])
+
+
+def test_a_stream_is_made_as_it_is_asked_for(fake):
+    tokens = stream(fake, PROMPT, 10**9)
+    assert len([next(tokens) for _ in range(5)]) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0. Got -1."),
+        ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer of at least 0. Got 2.0."),
+        ({"prompt": [[1], []]}, "every row of the prompt must hold at least one id. Got none in row 1."),
+        ({"prompt": [[11]]}, "the ids of the prompt must be at least 0 and below the vocabulary's size 11. Got 11."),
+        ({"stop_ids": [11]}, "stop_ids must be at least 0 and below the vocabulary's size 11. Got 11."),
+        ({"seed": -1}, "the seed must be None or an integer from 0 to 2**64 - 1. Got -1."),
+        (
+            {"sampler": "best"},
+            "the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
+            "keras_griffin.generation. Got 'best'.",
+        ),
+        (
+            {"state": Read(np.zeros(2, "int32"), np.zeros(2, "int32"))},
+            "the state must have one row for each row of the prompt. Got a state of 2 and a prompt of 3.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("function", [generate, stream])
+def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, sentence):
+    with pytest.raises(ValueError) as error:
+        function(fake, **{"prompt": PROMPT, "max_new_tokens": 2, **change})
+    assert str(error.value) == f"generate: {sentence}"

@@ -1,0 +1,147 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_griffin.tasks import text
+from keras_griffin.tasks.text import CorpusError, compressed_bits_per_byte, load_corpus
+
+
+def write_files(folder, contents):
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def random_files(rng, number):
+    """Files of all sizes and any bytes, some empty and some the same as others."""
+    files = {}
+    for index in range(number):
+        if files and rng.random() < 0.3:
+            content = files[list(files)[rng.integers(len(files))]]
+        else:
+            content = rng.integers(256, size=int(rng.exponential(300)), dtype="uint8").tobytes()
+        files[f"{rng.integers(5)}/{index}.bin"] = content
+    return files
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_split_by_file_gives_every_distinct_content_to_exactly_one_side(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    files = random_files(rng, number=int(rng.integers(3, 200)))
+    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed)
+
+    def contents(names):
+        return [Path(name).read_bytes() for name in names]
+
+    train, validation = contents(corpus.train_files), contents(corpus.validation_files)
+    assert sorted(train + validation) == sorted(set(files.values()) - {b""})
+    assert b"".join(train) == corpus.train.tobytes()
+    assert b"".join(validation) == corpus.validation.tobytes()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_about_four_percent_of_many_files_is_held_out(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    files = {str(index): rng.bytes(int(rng.integers(1, 200))) for index in range(500)}
+    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed)
+    share = len(corpus.validation) / (len(corpus.train) + len(corpus.validation))
+    assert 0.035 <= share <= 0.05
+
+
+def test_of_few_large_files_the_smallest_is_held_out(tmp_path):
+    folder = write_files(tmp_path / "files", {"a": b"a" * 300, "b": b"b" * 200, "c": b"c" * 400})
+    corpus = load_corpus([folder])
+    assert corpus.validation_files == (str(folder / "b"),)
+
+
+def test_the_seed_alone_decides_the_split(tmp_path):
+    folder = write_files(tmp_path / "files", {str(index): b"%d" % index for index in range(100)})
+    splits = [load_corpus([folder], seed=seed).validation_files for seed in (0, 0, 1, 2)]
+    assert splits[0] == splits[1]
+    assert len(set(splits)) == 3
+
+
+def test_a_single_file_is_split_by_position(tmp_path):
+    data = bytes(range(256)) * 4
+    (tmp_path / "one").write_bytes(data)
+    corpus = load_corpus([tmp_path / "one"])
+    assert corpus.train.tobytes() + corpus.validation.tobytes() == data
+    assert len(corpus.validation) == 102
+    assert corpus.train.dtype == np.uint8
+
+
+def test_two_copies_of_a_file_are_a_single_file(tmp_path):
+    folder = write_files(tmp_path / "files", {"a": bytes(range(100)), "b": bytes(range(100))})
+    corpus = load_corpus([folder])
+    assert corpus.train_files == corpus.validation_files == (str(folder / "a"),)
+    assert len(corpus.train) + len(corpus.validation) == 100
+
+
+def test_folders_are_read_in_order_without_hidden_files(tmp_path):
+    contents = {"b/2": b"two", "b/1": b"one", "a": b"zero", ".git/x": b"git", ".y": b"hidden", "__pycache__/z": b"code"}
+    corpus = load_corpus([write_files(tmp_path / "files", contents)], seed=1)
+    names = sorted(corpus.train_files + corpus.validation_files)
+    assert names == [str(tmp_path / "files" / name) for name in ("a", "b/1", "b/2")]
+    assert list(corpus.train_files) == [name for name in names if name in corpus.train_files]
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    folder = write_files(tmp_path / "files", {"a": b"one", "b": b"two"})
+    (folder / "back").symlink_to(folder, target_is_directory=True)
+    corpus = load_corpus([folder])
+    assert len(corpus.train) + len(corpus.validation) == 6
+
+
+def test_the_standard_library_is_the_text_when_no_path_is_given():
+    corpus = load_corpus()
+    files = corpus.train_files + corpus.validation_files
+    assert "ast.py" in files and os.path.join("json", "decoder.py") in files
+    assert all(name.endswith(".py") for name in files)
+    assert not any({"site-packages", "test", "tests"} & set(name.split(os.sep)) for name in files)
+    assert 5e6 < len(corpus.train) + len(corpus.validation) < 30e6
+    assert 0.03 < len(corpus.validation) / (len(corpus.train) + len(corpus.validation)) < 0.05
+
+
+def test_a_missing_path_is_refused():
+    with pytest.raises(CorpusError, match=r"^load_corpus: a path must exist\. Got 'no/such/file'\.$"):
+        load_corpus(["no/such/file"])
+
+
+def test_a_path_that_is_neither_file_nor_folder_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorpusError, match=r"a path must be a file or a folder\. Got '.*pipe', which is neither\.$"):
+        load_corpus([tmp_path / "pipe"])
+
+
+@pytest.mark.parametrize(("method", "kind"), [("read_bytes", "file"), ("iterdir", "folder")])
+def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, monkeypatch, method, kind):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    write_files(tmp_path / "files", {"a": b"one"})
+    monkeypatch.setattr(text.Path, method, refuse)
+    with pytest.raises(CorpusError, match=rf"a {kind} must be readable\. Got '.*': Permission denied\.$"):
+        load_corpus([tmp_path / "files"])
+
+
+def test_an_empty_corpus_is_refused(tmp_path):
+    write_files(tmp_path / "files", {"a": b"", "b": b""})
+    with pytest.raises(CorpusError, match=r"a corpus must have at least one byte\. Got none from .*files\.$"):
+        load_corpus([tmp_path / "files"])
+
+
+def test_a_corpus_too_short_for_a_window_is_refused(tmp_path):
+    (tmp_path / "short").write_bytes(b"x" * 100)
+    sentence = r"the training and the validation part must have at least 65 bytes each\. Got 90 and 10 from .*short\.$"
+    with pytest.raises(CorpusError, match=sentence):
+        load_corpus([tmp_path / "short"], least_bytes=65)
+
+
+def test_compressors_need_eight_bits_for_noise_and_few_for_repetition():
+    noise = np.random.default_rng(0).integers(256, size=20_000, dtype="uint8")
+    assert all(8.0 <= bits < 8.1 for bits in compressed_bits_per_byte(noise).values())
+    assert all(bits < 0.1 for bits in compressed_bits_per_byte(np.zeros(20_000, "uint8")).values())

@@ -1,0 +1,336 @@
+"""The rules of docs/architecture.md, read from the source.
+
+A rule is a function of one source file that yields a sentence for each violation. Every rule is shown to catch a small
+bad example, and then the whole package is held to it.
+"""
+
+import ast
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_griffin.backend import BACKENDS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: The storeys, from the ground up. A file imports from its own storey and from those before it; rooms on one level
+#: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
+LADDER = (
+    ("shapes", "backend"),
+    ("ops",),
+    ("layers",),
+    ("mixers",),
+    ("generation",),
+    ("models",),
+    ("tasks", "conversion", "training", "distribution", "inspection", "hub"),
+    ("commands",),
+    ("__main__",),
+    ("testing",),
+)
+LEVELS = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
+#: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
+OPTIONAL = {"matplotlib"}
+
+
+class Source:
+    """One file of the package: its path below the root, and its text."""
+
+    def __init__(self, path: str, text: str):
+        self.path = Path(path)
+        self.lines = text.splitlines()
+        self.tree = ast.parse(text)
+        parts = self.path.with_suffix("").parts
+        self.package = parts[:-1]
+        self.room = parts[1]
+        self.name = parts[-1]
+        self.backend = next((backend for backend in BACKENDS if self.name.startswith(f"{backend}_")), None)
+
+    @functools.cached_property
+    def imports(self) -> list[tuple[str, bool]]:
+        """Each module or name imported, absolute and dotted, and whether importing the file imports it."""
+        return list(self._imports(self.tree, at_import=True))
+
+    def _imports(self, node, at_import):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, at_import) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                above = self.package[: len(self.package) - child.level + 1] if child.level else ()
+                module = ".".join([*above, *([child.module] if child.module else [])])
+                yield from ((f"{module}.{alias.name}", at_import) for alias in child.names)
+            elif isinstance(child, ast.Call) and ast.unparse(child.func).split(".")[-1] in (
+                "import_module",
+                "__import__",
+            ):
+                yield _literal_start(child.args[0]), at_import
+            in_function = isinstance(child, ast.FunctionDef | ast.Lambda)
+            yield from self._imports(child, at_import and not in_function)
+
+
+def _literal_start(node) -> str:
+    """What is known of a string from its source: `keras_griffin.ops.` of `f"keras_griffin.ops.{backend}_device"`."""
+    if isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    return node.value if isinstance(node, ast.Constant) else ""
+
+
+def imports_go_down_the_ladder(source):
+    for name, _ in source.imports:
+        room = name.split(".")[1] if name.startswith("keras_griffin.") else None
+        if room not in LEVELS or room == source.room or source.room == "__init__":
+            continue
+        if LEVELS[room] >= LEVELS[source.room] or room == "testing":
+            yield f"{source.room} imports {name}"
+
+
+def every_folder_has_its_place_on_the_ladder(source):
+    if source.room not in LEVELS and source.room != "__init__":
+        yield f"{source.room} stands on no level of the ladder"
+
+
+def tasks_are_numpy_only(source):
+    for name, _ in source.imports:
+        if source.room == "tasks" and name.split(".")[0] not in {"numpy", "keras_griffin", *sys.stdlib_module_names}:
+            yield f"imports {name}"
+
+
+def backends_are_imported_only_in_files_named_after_them(source):
+    legal = {source.backend, "triton" if source.backend == "torch" else None}
+    legal = legal if source.room in ("ops", "testing", "generation") else {}
+    for name, _ in source.imports:
+        top = name.split(".")[0]
+        if top in ("triton", *BACKENDS) and top not in legal:
+            yield f"imports {name}"
+
+
+def nothing_but_keras_and_numpy_is_needed(source):
+    for name, at_import in source.imports:
+        top = name.split(".")[0]
+        known = {"", "keras", "numpy", "keras_griffin", "triton", *BACKENDS, *sys.stdlib_module_names}
+        if top not in known and (at_import or top not in OPTIONAL):
+            yield f"imports {name}"
+
+
+def keras_internals_are_left_alone(source):
+    for name, _ in source.imports:
+        if name.startswith("keras.src"):
+            yield f"imports {name}"
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "keras.src":
+            yield f"line {node.lineno} uses keras.src"
+
+
+def no_assert(source):
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assert):
+            yield f"line {node.lineno} asserts"
+
+
+def no_broad_except(source):
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler):
+            names = {"BaseException"} if node.type is None else {ast.unparse(part) for part in ast.walk(node.type)}
+            if names & {"Exception", "BaseException"}:
+                yield f"line {node.lineno} catches everything"
+
+
+def nothing_is_tried_around_a_kernel(source):
+    for node in ast.walk(source.tree):
+        if source.room == "ops" and isinstance(node, ast.Try) and node.handlers:
+            yield f"line {node.lineno} tries"
+
+
+def files_are_small(source):
+    limit = 400
+    if source.room == "layers":
+        limit = 200
+    elif is_kernel(source):
+        limit = 350
+    if len(source.lines) >= limit:
+        yield f"{len(source.lines)} lines, and the limit is {limit}"
+
+
+def a_mixer_imports_no_mixer(source):
+    for name, _ in source.imports:
+        if source.room == "mixers" and source.name != "__init__" and name.startswith("keras_griffin.mixers"):
+            yield f"imports {name}"
+
+
+def a_kernel_imports_no_kernel_of_another_op(source):
+    for name, _ in source.imports:
+        _, room, op, inside, *_ = [*name.split("."), "", "", "", ""]
+        if is_kernel(source) and room == "ops" and op != source.package[2] and is_kernel_name(inside):
+            yield f"imports {name}"
+
+
+def references_are_numpy(source):
+    for name, _ in source.imports:
+        allowed = {"numpy", *sys.stdlib_module_names}
+        if source.name == "reference" and name.split(".")[0] not in allowed and "shapes" not in name.split("."):
+            yield f"imports {name}"
+
+
+def a_state_stands_just_above_its_owner(source):
+    for state, owner in zip(source.tree.body, [*source.tree.body[1:], None], strict=True):
+        if isinstance(state, ast.ClassDef) and "NamedTuple" in [ast.unparse(base) for base in state.bases]:
+            if state.name.endswith("State") and not isinstance(owner, ast.ClassDef):
+                yield f"no class follows {state.name}"
+
+
+def every_file_has_its_test_file(source):
+    """Where a file defines anything, a test file mirrors it; see `test_files`."""
+    if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in source.tree.body):
+        folder, pattern = test_files(source)
+        if not any("def test_" in path.read_text() for path in (ROOT / folder).glob(pattern)):
+            yield f"no test in {folder}/{pattern}"
+
+
+def test_files(source) -> tuple[str, str]:
+    """The folder and the name of the tests of a file.
+
+    A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested together
+    over one table; the files `<backend>_x.py` are tested together, on every backend, as `x`.
+    """
+    folder = "/".join(["tests", *source.package[1:]])
+    if source.name == "__init__":
+        return folder, f"test_{source.package[-1]}.py"
+    if is_kernel(source):
+        return folder, "test_implementations.py"
+    if source.backend:
+        return folder, f"test_{source.name.removeprefix(f'{source.backend}_')}*.py"
+    return folder, f"test_{source.name.strip('_')}.py"
+
+
+test_files.__test__ = False
+
+
+def is_kernel(source) -> bool:
+    """Whether a file implements an op: it stands in the op's folder under a kernel's name."""
+    return source.room == "ops" and len(source.package) == 3 and is_kernel_name(source.name)
+
+
+def is_kernel_name(name) -> bool:
+    """Whether a kernel would be called so."""
+    return name in ("reference", "portable") or name.split("_")[0] in ("numpy", *BACKENDS)
+
+
+RULES = {
+    rule.__name__: rule
+    for rule in (
+        imports_go_down_the_ladder,
+        every_folder_has_its_place_on_the_ladder,
+        tasks_are_numpy_only,
+        backends_are_imported_only_in_files_named_after_them,
+        nothing_but_keras_and_numpy_is_needed,
+        keras_internals_are_left_alone,
+        no_assert,
+        no_broad_except,
+        nothing_is_tried_around_a_kernel,
+        files_are_small,
+        a_mixer_imports_no_mixer,
+        a_kernel_imports_no_kernel_of_another_op,
+        references_are_numpy,
+        a_state_stands_just_above_its_owner,
+        every_file_has_its_test_file,
+    )
+}
+
+BAD = [
+    ("imports_go_down_the_ladder", "keras_griffin/ops/a.py", "from keras_griffin.layers import RMSNorm"),
+    ("imports_go_down_the_ladder", "keras_griffin/ops/a.py", "def f():\n    import keras_griffin.models"),
+    ("imports_go_down_the_ladder", "keras_griffin/ops/a.py", "from .. import layers"),
+    ("imports_go_down_the_ladder", "keras_griffin/ops/a.py", "importlib.import_module(f'keras_griffin.layers.{name}')"),
+    ("imports_go_down_the_ladder", "keras_griffin/training/a.py", "from keras_griffin.inspection import memory"),
+    ("imports_go_down_the_ladder", "keras_griffin/__main__.py", "from keras_griffin.testing import closeness"),
+    ("every_folder_has_its_place_on_the_ladder", "keras_griffin/utils/a.py", ""),
+    ("tasks_are_numpy_only", "keras_griffin/tasks/a.py", "import keras"),
+    ("backends_are_imported_only_in_files_named_after_them", "keras_griffin/ops/a.py", "import jax"),
+    ("backends_are_imported_only_in_files_named_after_them", "keras_griffin/ops/s/jax_loop.py", "import torch"),
+    ("backends_are_imported_only_in_files_named_after_them", "keras_griffin/ops/s/jax_loop.py", "import triton"),
+    ("backends_are_imported_only_in_files_named_after_them", "keras_griffin/layers/torch_a.py", "import torch"),
+    ("nothing_but_keras_and_numpy_is_needed", "keras_griffin/ops/a.py", "import scipy.special"),
+    ("nothing_but_keras_and_numpy_is_needed", "keras_griffin/training/a.py", "import matplotlib.pyplot"),
+    ("nothing_but_keras_and_numpy_is_needed", "keras_griffin/training/a.py", "def f():\n    import pandas"),
+    ("keras_internals_are_left_alone", "keras_griffin/ops/a.py", "from keras.src.backend import config"),
+    ("keras_internals_are_left_alone", "keras_griffin/ops/a.py", "from keras import src"),
+    ("keras_internals_are_left_alone", "keras_griffin/ops/a.py", "x = keras.src.backend"),
+    ("no_assert", "keras_griffin/ops/a.py", "assert True"),
+    ("no_broad_except", "keras_griffin/ops/a.py", "try:\n    pass\nexcept:\n    pass"),
+    ("no_broad_except", "keras_griffin/ops/a.py", "try:\n    pass\nexcept (KeyError, Exception):\n    pass"),
+    ("nothing_is_tried_around_a_kernel", "keras_griffin/ops/a.py", "try:\n    pass\nexcept KeyError:\n    pass"),
+    ("files_are_small", "keras_griffin/layers/a.py", "\n" * 200),
+    ("files_are_small", "keras_griffin/ops/linear_scan/portable.py", "\n" * 350),
+    ("files_are_small", "keras_griffin/models/a.py", "\n" * 400),
+    ("a_mixer_imports_no_mixer", "keras_griffin/mixers/a.py", "from keras_griffin.mixers.local_mqa import LocalMQA"),
+    ("a_mixer_imports_no_mixer", "keras_griffin/mixers/a.py", "from . import local_mqa"),
+    (
+        "a_kernel_imports_no_kernel_of_another_op",
+        "keras_griffin/ops/local_attention/portable.py",
+        "from ..linear_scan import portable",
+    ),
+    ("references_are_numpy", "keras_griffin/ops/linear_scan/reference.py", "from keras import ops"),
+    ("a_state_stands_just_above_its_owner", "keras_griffin/layers/a.py", "class AState(NamedTuple):\n    pass\nx = 1"),
+    ("every_file_has_its_test_file", "keras_griffin/ops/no_such_op.py", "def f(): pass"),
+    ("every_file_has_its_test_file", "keras_griffin/ops/no_such_op/jax_loop.py", "def f(): pass"),
+]
+
+
+def sources():
+    return [
+        Source(str(path.relative_to(ROOT)), path.read_text()) for path in sorted(ROOT.glob("keras_griffin/**/*.py"))
+    ]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), BAD)
+def test_a_rule_catches_a_bad_example(rule, path, text):
+    assert list(RULES[rule](Source(path, text)))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_obeys(rule):
+    violations = [f"{source.path}: {sentence}" for source in sources() for sentence in RULES[rule](source)]
+    assert not violations, "\n".join([rule.replace("_", " "), *violations])
+
+
+def test_every_rule_has_a_bad_example():
+    assert {rule for rule, *_ in BAD} == set(RULES)
+
+
+def test_every_kernel_is_a_row_in_the_table_of_its_op():
+    from keras_griffin.ops.implementation import Op
+
+    kernels = {(source.package[2], source.name) for source in sources() if is_kernel(source)}
+    rows = {(op.name, row.name) for op in Op.registry.values() for row in op.implementations}
+    assert kernels and rows == kernels
+
+
+def test_every_mixer_is_a_row_in_the_table_of_mixers():
+    from keras_griffin.mixers import MIXERS
+
+    files = {f"keras_griffin.mixers.{source.name}" for source in sources() if source.room == "mixers"}
+    assert files - {"keras_griffin.mixers.__init__"} == {mixer.__module__ for mixer in MIXERS.values()}
+
+
+@pytest.mark.parametrize("installed", ["all", "only the active backend"])
+def test_importing_every_module_loads_nothing_but_the_package(installed):
+    """And the active backend, which Keras loads; so do its NumPy backend and its Orbax callback, for JAX."""
+    active = keras.backend.backend()
+    others = set(BACKENDS) - {active}
+    modules = [".".join([*source.package, source.name]) for source in sources() if source.backend not in others]
+    modules = [module.removesuffix(".__init__") for module in modules if not module.endswith("__main__")]
+    absent = [] if installed == "all" else sorted(others - ({"jax"} if active == "numpy" else set()))
+    program = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({absent!r}))
+import keras
+before = set(sys.modules)
+for module in {modules!r}:
+    importlib.import_module(module)
+print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} - sys.stdlib_module_names))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stdout.strip()) == (0, "['keras_griffin']"), run.stderr

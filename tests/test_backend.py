@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_griffin import backend
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Describe a machine: the modules installed, KERAS_BACKEND, and the text of keras.json; return what is chosen."""
+
+    def choose(installed, variable=None, keras_json=None, keras_imported=False):
+        monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: name if name in installed else None)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        if variable is None:
+            monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        else:
+            monkeypatch.setenv("KERAS_BACKEND", variable)
+        if keras_json is not None:
+            (tmp_path / "keras.json").write_text(keras_json)
+        modules = dict(sys.modules)
+        if not keras_imported:
+            del modules["keras"]
+        monkeypatch.setattr(backend.sys, "modules", modules)
+        backend.choose_backend()
+        return os.environ.get("KERAS_BACKEND")
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [
+        (["jax"], "jax"),
+        (["torch"], "torch"),
+        (["torch", "jax"], "jax"),
+        (["tensorflow"], None),
+        (["jax", "torch", "tensorflow"], None),
+    ],
+)
+def test_an_installed_backend_is_chosen_only_where_keras_would_take_a_missing_one(machine, installed, chosen):
+    assert machine(installed) == chosen
+
+
+@pytest.mark.parametrize(
+    ("keras_json", "chosen"),
+    [('{"backend": "torch"}', None), ('{"backend": "tensorflow"}', "jax"), ("{}", "jax"), ("not json", "jax")],
+)
+def test_keras_json_is_read_as_keras_reads_it(machine, keras_json, chosen):
+    assert machine(["jax", "torch"], keras_json=keras_json) == chosen
+
+
+def test_an_explicit_choice_stands_even_when_it_is_not_installed(machine):
+    assert machine(["jax"], variable="torch") == "torch"
+
+
+def test_an_empty_variable_is_no_choice(machine):
+    assert machine(["torch"], variable="") == "torch"
+
+
+def test_nothing_happens_after_keras_is_imported(machine):
+    assert machine(["jax"], keras_imported=True) is None
+
+
+def test_without_any_backend_one_sentence_names_the_extras(machine):
+    with pytest.raises(ImportError) as error:
+        machine([])
+    assert str(error.value) == (
+        "keras_griffin: Keras needs a backend, and none is installed. "
+        "Install one of 'keras-griffin[jax]', 'keras-griffin[torch]', 'keras-griffin[tensorflow]'."
+    )
+
+
+def test_import_works_where_only_the_active_backend_is_installed(tmp_path):
+    """A new process, no KERAS_BACKEND, an empty KERAS_HOME, and every other backend impossible to import."""
+    import keras
+
+    active = keras.backend.backend()
+    if active not in backend.BACKENDS:
+        pytest.skip("the backend is chosen among those that train")
+    others = [name for name in backend.BACKENDS if name != active]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({others!r}))\n"
+        "import keras_griffin, keras; print(keras.backend.backend())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environment["KERAS_HOME"] = str(tmp_path)
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split()[-1] == active

@@ -1,0 +1,96 @@
+"""What the documentation says of the code is true, its examples run, and it builds strictly and offline."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ITEMS = [
+    *(f"({number})" for number in range(1, 15)),
+    *(f"Table {number}" for number in range(1, 4)),
+    *("Figure 1a", "Figure 1b", "Figure 6a", "Figure 6b", "Figure 6c"),
+    *(f"Figure {number}" for number in (2, 3, 4, 5, 7, 8, 9, 10)),
+]
+
+
+def rows(text):
+    """The rows of all tables in a page, each a list of its cells, that end in a status."""
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
+    ]
+    return [row for row in cells if row[-1] in ("done", "planned", "out of reach")]
+
+
+def mistakes(text):
+    """What is wrong with a page like paper.md: files or names that are not there, and work done without a test."""
+    for row in rows(text):
+        for path, names in re.findall(r"`([\w/]+\.\w+)`(?:: (`\w+`(?:, `\w+`)*))?", " ".join(row)):
+            file = ROOT / path if path.startswith(("tests/", "benchmarks/")) else ROOT / "keras_griffin" / path
+            source = file.read_text() if file.is_file() else None
+            if source is None:
+                yield f"{row[0]}: no file {path}"
+            for name in re.findall(r"\w+", names):
+                if not re.search(rf"^(class|def) {name}\b", source or "", re.MULTILINE):
+                    yield f"{row[0]}: no {name} in {path}"
+        if row[-1] == "done" and not re.search(r"`(tests|benchmarks)/", " ".join(row)):
+            yield f"{row[0]}: done, but no test"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| (1) | gate | `nowhere.py` | `tests/test_docs.py` | done |",
+        "| (1) | gate | `backend.py`: `nobody` | `tests/test_docs.py` | done |",
+        "| (1) | gate | `backend.py`: `choose_backend` | | done |",
+    ],
+)
+def test_a_mistake_in_a_page_is_found(row):
+    assert list(mistakes(row))
+
+
+def test_paper_names_only_what_there_is():
+    assert not list(mistakes((ROOT / "docs/paper.md").read_text()))
+
+
+def test_paper_covers_every_numbered_equation_table_and_figure():
+    covered = {item for row in rows((ROOT / "docs/paper.md").read_text()) for item in row[0].split(", ")}
+    assert not set(ITEMS) - covered
+
+
+def test_the_tree_in_architecture_is_the_tree():
+    """Each file named is there, and each folder is named."""
+    block = (ROOT / "docs/architecture.md").read_text().split("## The tree\n\n")[1].split("\n\n")[0]
+    named, above = set(), []
+    for line in block.splitlines():
+        depth = (len(line) - len(line.lstrip()) - 4) // 2
+        for name in re.findall(r"[\w/]+(?:/|\.py)(?=\s|$)", line):
+            above[depth:] = [name] if name.endswith("/") else []
+            named.add("".join(above[:depth]) + name)
+    packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("keras_griffin/**/__init__.py")}
+    assert all((ROOT / name).exists() for name in named), [name for name in named if not (ROOT / name).exists()]
+    assert packages <= named
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param("README.md", marks=pytest.mark.trainable), "docs/index.md", "docs/kernels.md"]
+)
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text()
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(compile(example, page, "exec"), {})
+
+
+def test_the_documentation_builds_strictly(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    pages = " ".join(path.read_text() for path in tmp_path.glob("**/*.html"))
+    assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"https?:\"", pages)

@@ -1,0 +1,65 @@
+import subprocess
+import sys
+
+import pytest
+
+from keras_griffin import __main__
+from keras_griffin.__main__ import main
+from keras_griffin.commands import COMMANDS
+from keras_griffin.commands.errors import CommandError
+
+
+def exit_code(argv):
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    return error.value.code
+
+
+def test_help_names_every_command(capsys):
+    assert exit_code(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: python -m keras_griffin")
+    assert all(f"\n    {name} " in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_is_its_description(name, capsys):
+    assert exit_code([name, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert COMMANDS[name].__doc__.splitlines()[0] in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ([], "python -m keras_griffin: the following arguments are required: COMMAND (See --help.)\n"),
+        (["train", "--steps", "0"], "argument --steps: must be an integer of at least 1. Got '0'. (See --help.)\n"),
+        (["train", "--steps", "1", "--minutes", "1"], "not allowed with argument --steps (See --help.)\n"),
+        (["generate"], "the following arguments are required: --model (See --help.)\n"),
+        (["generate", "--model", "x", "--top-p", "2"], "must be a number above 0 and at most 1. Got '2'."),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(argv, sentence, capsys):
+    assert exit_code(argv) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [(CommandError("A sentence."), 2, "A sentence.\n"), (KeyboardInterrupt(), 130, "\nStopped.\n")],
+)
+def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, capsys, error, code, sentence):
+    def run(arguments):
+        raise error
+
+    monkeypatch.setattr(__main__.COMMANDS["explain"], "run", run)
+    assert main(["explain"]) == code
+    assert capsys.readouterr().err == sentence
+
+
+def test_the_module_runs_as_a_program():
+    run = subprocess.run([sys.executable, "-m", "keras_griffin", "explain"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "linear_scan on " in run.stdout

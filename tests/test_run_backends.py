@@ -1,0 +1,44 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent / "run_backends.py"
+
+
+def run(folder, source, *arguments):
+    """Run a suite of one file on the numpy backend; return the exit status and the lines printed."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "test_sample.py").write_text(source)
+    command = [sys.executable, str(SCRIPT), "--backends", "numpy", str(folder), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    return process.returncode, process.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "closing_line"),
+    [
+        ("def test_a(): pass\n", 0, "1 passed, 0 failed, 0 skipped"),
+        ("def test_a(): pass\ndef test_b(): assert False\n", 1, "1 passed, 1 failed, 0 skipped"),
+        ("import pytest\ndef test_a(): pytest.skip()\n", 0, "0 passed, 0 failed, 1 skipped"),
+        ("", 1, "0 passed, 1 failed, 0 skipped"),
+        ("import nowhere\n", 1, "0 passed, 1 failed, 0 skipped"),
+        ("import os\ndef test_a(): os._exit(7)\n", 1, "0 passed, 1 failed, 0 skipped"),
+    ],
+    ids=["pass", "fail", "skip", "no test", "broken file", "killed"],
+)
+def test_the_status_and_the_closing_line_say_what_happened(tmp_path, source, status, closing_line):
+    returned, lines = run(tmp_path, source)
+    assert (returned, lines[-1]) == (status, closing_line)
+
+
+def test_a_run_sees_its_backend_and_an_empty_keras_home_and_passes_arguments_on(tmp_path):
+    source = (
+        "import os\n"
+        "def test_a():\n    assert os.environ['KERAS_BACKEND'] == 'numpy'\n"
+        "def test_b():\n    assert os.listdir(os.environ['KERAS_HOME']) == []\n"
+        "def test_c():\n    assert False\n"
+    )
+    status, lines = run(tmp_path, source, "-k", "test_a or test_b")
+    assert (status, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")

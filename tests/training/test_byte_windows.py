@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import HeldOutWindows, RandomWindows
+
+
+def random_text(length, seed=0):
+    return np.random.default_rng(seed).integers(256, size=length, dtype="uint8")
+
+
+def test_random_windows_are_cut_from_the_text_with_targets_one_ahead():
+    text = np.arange(200, dtype="uint8")
+    token_ids, targets = RandomWindows(text, sequence_length=16, batch_size=32, num_batches=1)[0]
+    assert token_ids.shape == targets.shape == (32, 16)
+    assert token_ids.dtype == targets.dtype == np.int32
+    np.testing.assert_array_equal(targets, token_ids + 1)
+    np.testing.assert_array_equal(token_ids, token_ids[:, :1] + np.arange(16))
+
+
+def test_random_windows_start_everywhere_and_reach_the_last_byte():
+    windows = RandomWindows(np.arange(20, dtype="uint8"), sequence_length=4, batch_size=500, num_batches=1)
+    token_ids, targets = windows[0]
+    assert set(token_ids[:, 0]) == set(range(16))
+    assert targets.max() == 19
+
+
+def test_a_batch_depends_on_seed_epoch_and_index_alone():
+    def batch(seed, epoch, index):
+        windows = RandomWindows(random_text(1000), 8, 4, num_batches=10, seed=seed)
+        for _ in range(epoch):
+            windows.on_epoch_end()
+        return str(windows[index][0].tolist())
+
+    assert batch(0, 2, 5) == batch(0, 2, 5)
+    assert len({batch(0, 2, 5), batch(1, 2, 5), batch(0, 3, 5), batch(0, 2, 6)}) == 4
+
+
+@pytest.mark.parametrize("length", [9, 10, 16, 17, 18, 63, 64, 65, 1000])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_held_out_windows_predict_every_byte_but_the_first_once(length, batch_size):
+    held_out = HeldOutWindows(np.arange(length), sequence_length=8, batch_size=batch_size)
+    predicted = []
+    for token_ids, targets, weights in held_out:
+        assert token_ids.shape == targets.shape == weights.shape == (batch_size, 8)
+        np.testing.assert_array_equal(targets, token_ids + 1)
+        predicted += targets[weights == 1].tolist()
+        assert set(np.unique(weights)) <= {0.0, 1.0}
+    assert sorted(predicted) == list(range(1, length))
+    assert held_out.num_predictions == length - 1
+
+
+def test_a_choice_of_held_out_windows_spreads_over_the_text():
+    held_out = HeldOutWindows(np.arange(1000), sequence_length=8, batch_size=4, windows=6)
+    batches = list(held_out)
+    predicted = np.concatenate([targets[weights == 1] for _, targets, weights in batches])
+    assert held_out.num_batches == len(batches) == 2
+    assert held_out.num_predictions == len(predicted) == len(set(predicted))
+    assert predicted.min() == 1 and predicted.max() == 999
+    assert np.diff(np.sort(predicted)).max() < 200
+
+
+def test_more_windows_than_there_are_means_all():
+    assert HeldOutWindows(random_text(100), 8, 4, windows=1000).num_predictions == 99
+
+
+@pytest.mark.parametrize("windows_class", [RandomWindows, HeldOutWindows])
+@pytest.mark.parametrize(("sequence_length", "length"), [(0, 10), (10, 10)])
+def test_a_window_that_does_not_fit_is_refused(windows_class, sequence_length, length):
+    sentence = (
+        rf"^{windows_class.__name__}: sequence_length must be at least 1 and less than the length of the text\. "
+        rf"Got sequence_length {sequence_length} and a text of {length}\.$"
+    )
+    numbers = {"num_batches": 1} if windows_class is RandomWindows else {}
+    with pytest.raises(ValueError, match=sentence):
+        windows_class(random_text(length), sequence_length, batch_size=2, **numbers)
+
+
+@pytest.mark.trainable
+def test_fit_takes_each_batch_once_and_then_those_of_another_epoch():
+    class Recorder(RandomWindows):
+        def __getitem__(self, index):
+            taken.append((self._epoch, index))
+            return super().__getitem__(index)
+
+    taken = []
+    windows = Recorder(random_text(1000), sequence_length=8, batch_size=4, num_batches=5)
+    model = keras.Sequential(
+        [keras.Input((8,), dtype="int32"), keras.layers.Embedding(256, 4), keras.layers.Dense(256)]
+    )
+    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(windows, epochs=2, verbose=0)
+    # Keras looks at a few batches before the first epoch.
+    first_epoch = taken[-10][0]
+    assert sorted(taken[-10:]) == [(first_epoch + epoch, index) for epoch in range(2) for index in range(5)]

@@ -1,0 +1,44 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import BestCheckpoint, save_whole
+
+
+def small_model(value=0.0):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.layers[0].bias.assign([value])
+    return model
+
+
+def saved_value(path):
+    return float(np.asarray(keras.saving.load_model(path).layers[0].bias)[0])
+
+
+def test_only_an_epoch_better_than_all_before_is_saved(tmp_path):
+    checkpoint = BestCheckpoint(tmp_path / "model.keras", monitor="val_bits_per_byte")
+    assert not checkpoint.is_saved
+    saved = []
+    for epoch, value in enumerate([3.0, 4.0, float("nan"), 2.0, 2.0]):
+        checkpoint.set_model(small_model(epoch))
+        checkpoint.on_epoch_end(epoch, {"val_bits_per_byte": value})
+        saved.append(saved_value(tmp_path / "model.keras"))
+    assert saved == [0.0, 0.0, 0.0, 3.0, 3.0]
+    assert checkpoint.is_saved and checkpoint.best == 2.0
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(tmp_path, monkeypatch, error):
+    path = tmp_path / "model.keras"
+    save_whole(small_model(1.0), path)
+    model = small_model(2.0)
+
+    def write_a_part(target):
+        target.write_bytes(b"a part")
+        raise error
+
+    monkeypatch.setattr(model, "save", write_a_part)
+    with pytest.raises(type(error)):
+        save_whole(model, path)
+    assert saved_value(path) == 1.0
+    assert list(tmp_path.iterdir()) == [path]

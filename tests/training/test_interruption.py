@@ -1,0 +1,77 @@
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import stop_on_interrupt
+
+
+class PressCtrlC(keras.callbacks.Callback):
+    """Press Ctrl-C while a batch runs."""
+
+    def __init__(self, moment, batch):
+        super().__init__()
+        self.batch = batch
+        setattr(self, moment, self.press)
+
+    def press(self, batch, logs=None):
+        if batch == self.batch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class Count(keras.callbacks.Callback):
+    batches = validations = epochs = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches += 1
+
+    def on_test_end(self, logs=None):
+        self.validations += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs += 1
+
+
+def fit(*callbacks):
+    """Three epochs of five batches, each validated on five batches."""
+    count = Count()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.ones((10, 4)), np.ones((10, 1))
+    model.fit(*data, batch_size=2, epochs=3, verbose=0, validation_data=data, callbacks=[*callbacks, count])
+    return count.batches, count.validations, count.epochs
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize(
+    ("moment", "batches"), [("on_train_batch_begin", 3), ("on_train_batch_end", 3), ("on_test_batch_begin", 5)]
+)
+def test_fit_ends_after_the_batch_with_a_validated_epoch(moment, batches, capsys):
+    with stop_on_interrupt() as interruption:
+        batch = 0 if moment == "on_test_batch_begin" else 2
+        assert fit(PressCtrlC(moment, batch), interruption) == (batches, 1, 1)
+    assert interruption.is_asked_for
+    sentence = "\nStopping after this batch and a validation; Ctrl-C again stops at once.\n"
+    assert capsys.readouterr().err == sentence
+
+
+@pytest.mark.trainable
+def test_without_an_interrupt_fit_runs_to_its_end():
+    with stop_on_interrupt() as interruption:
+        assert fit(interruption) == (15, 3, 3)
+    assert not interruption.is_asked_for
+
+
+def test_the_second_interrupt_is_raised_at_once():
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_handler_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_interrupt():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,65 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import AdamW, HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, pace
+
+TEXT = np.random.default_rng(0).integers(256, size=1000, dtype="uint8")
+
+
+def compiled_model(learning_rate):
+    model = keras.Sequential(
+        [keras.Input((8,), dtype="int32"), keras.layers.Embedding(256, 4), keras.layers.Dense(256)]
+    )
+    model.compile(AdamW(learning_rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_the_steps_fill_the_time_that_compilation_and_validations_leave():
+    assert Pace(start=4.0, step=0.125, validation=2.0).steps_within(seconds=64.0, epochs=10) == 320
+
+
+def test_there_is_a_step_for_each_epoch_however_short_the_time():
+    assert Pace(start=4.0, step=0.1, validation=2.0).steps_within(seconds=1.0, epochs=10) == 10
+
+
+@pytest.mark.trainable
+def test_measuring_leaves_the_weights_as_they_are():
+    model = compiled_model(learning_rate=0.0)
+    before = [np.array(weights) for weights in model.get_weights()]
+    measured = measure_pace(model, RandomWindows(TEXT, 8, 4, num_batches=3), HeldOutWindows(TEXT, 8, 4))
+    assert measured.start >= 0 and measured.step > 0 and measured.validation > 0
+    for weights, earlier in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, earlier)
+
+
+@pytest.mark.trainable
+def test_the_stopwatch_leaves_out_compilation_and_validation(monkeypatch):
+    class Clock(keras.callbacks.Callback):
+        """The first batch takes 100 s, each other 1 s, a batch of validation 10 s."""
+
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.now += 1.0 if self.now else 100.0
+
+        def on_test_batch_begin(self, batch, logs=None):
+            self.now += 10.0
+
+    clock, stopwatch = Clock(), Stopwatch()
+    monkeypatch.setattr(pace, "time", clock)
+    held_out = HeldOutWindows(TEXT[:100], 8, 4)
+    windows = RandomWindows(TEXT, 8, 4, num_batches=5)
+    compiled_model(1e-3).fit(windows, epochs=3, validation_data=held_out, callbacks=[clock, stopwatch], verbose=0)
+    assert clock.now > 200
+    assert stopwatch.seconds_per_step == 1.0
+
+
+@pytest.mark.trainable
+def test_a_single_step_is_timed_with_its_compilation():
+    stopwatch = Stopwatch()
+    compiled_model(1e-3).fit(RandomWindows(TEXT, 8, 4, num_batches=1), callbacks=[stopwatch], verbose=0)
+    assert stopwatch.seconds_per_step > 0
