@@ -6,6 +6,7 @@ bad example, and then the whole package is held to it.
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -176,36 +177,35 @@ def references_are_numpy(source):
 
 def a_state_stands_just_above_its_owner(source):
     for state, owner in zip(source.tree.body, [*source.tree.body[1:], None], strict=True):
-        if isinstance(state, ast.ClassDef) and "NamedTuple" in [ast.unparse(base) for base in state.bases]:
-            if state.name.endswith("State") and not isinstance(owner, ast.ClassDef):
-                yield f"no class follows {state.name}"
+        if is_named_tuple(state) and state.name.endswith("State") and not isinstance(owner, ast.ClassDef):
+            yield f"no class follows {state.name}"
 
 
-def every_file_has_its_test_file(source):
-    """Where a file defines anything, a test file mirrors it; see `test_files`."""
-    if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in source.tree.body):
-        folder, pattern = test_files(source)
-        if not any("def test_" in path.read_text() for path in (ROOT / folder).glob(pattern)):
-            yield f"no test in {folder}/{pattern}"
-
-
-def test_files(source) -> tuple[str, str]:
-    """The folder and the name of the tests of a file.
+def every_file_has_its_tests(source):
+    """Where a file defines anything, a test file of its own mirrors it, or the folder's tests name all that it defines.
 
     A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested together
     over one table; the files `<backend>_x.py` are tested together, on every backend, as `x`.
     """
-    folder = "/".join(["tests", *source.package[1:]])
-    if source.name == "__init__":
-        return folder, f"test_{source.package[-1]}.py"
+    definitions = [node for node in source.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    defined = [node.name for node in definitions if not is_named_tuple(node)]
+    folder = ROOT.joinpath("tests", *source.package[1:])
+    name = source.package[-1] if source.name == "__init__" else source.name.strip("_")
     if is_kernel(source):
-        return folder, "test_implementations.py"
-    if source.backend:
-        return folder, f"test_{source.name.removeprefix(f'{source.backend}_')}*.py"
-    return folder, f"test_{source.name.strip('_')}.py"
+        name = "implementations"
+    elif source.backend:
+        name = source.name.removeprefix(f"{source.backend}_") + "*"
+    if not defined or any("def test_" in path.read_text() for path in folder.glob(f"test_{name}.py")):
+        return
+    words = set(re.findall(r"\w+", "".join(path.read_text() for path in folder.glob("test_*.py"))))
+    unnamed = [name for name in defined if not name.startswith("_") and name not in words]
+    if unnamed or is_kernel(source) or source.backend:
+        yield f"no test_{name}.py in {folder.relative_to(ROOT)}, where no test names {', '.join(unnamed)}"
 
 
-test_files.__test__ = False
+def is_named_tuple(node) -> bool:
+    """Whether a statement defines a NamedTuple."""
+    return isinstance(node, ast.ClassDef) and "NamedTuple" in [ast.unparse(base) for base in node.bases]
 
 
 def is_kernel(source) -> bool:
@@ -235,7 +235,7 @@ RULES = {
         a_kernel_imports_no_kernel_of_another_op,
         references_are_numpy,
         a_state_stands_just_above_its_owner,
-        every_file_has_its_test_file,
+        every_file_has_its_tests,
     )
 }
 
@@ -274,8 +274,8 @@ BAD = [
     ),
     ("references_are_numpy", "keras_griffin/ops/linear_scan/reference.py", "from keras import ops"),
     ("a_state_stands_just_above_its_owner", "keras_griffin/layers/a.py", "class AState(NamedTuple):\n    pass\nx = 1"),
-    ("every_file_has_its_test_file", "keras_griffin/ops/no_such_op.py", "def f(): pass"),
-    ("every_file_has_its_test_file", "keras_griffin/ops/no_such_op/jax_loop.py", "def f(): pass"),
+    ("every_file_has_its_tests", "keras_griffin/ops/no_such_op.py", "def of_which_no_test_speaks(): pass"),
+    ("every_file_has_its_tests", "keras_griffin/ops/no_such_op/jax_loop.py", "def f(): pass"),
 ]
 
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
+from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -114,11 +115,8 @@ class LocalMQA(MultiQueryAttention):
         visible = documents == documents[:, -1:]
         if real is not None:
             visible = ops.logical_and(visible, real)
-            # Real steps last, each kind in its own order.
-            steps = ops.arange(ops.shape(real)[1], dtype="int32")
-            order = ops.argsort(ops.where(real, ops.shape(real)[1] + steps, steps), axis=1)
-            order = order[:, -self.window :, None, None]
-            keys, values = ops.take_along_axis(keys, order, axis=1), ops.take_along_axis(values, order, axis=1)
+            sources = real_steps_last(real)[0][:, -self.window :]
+            keys, values = take_steps(keys, sources), take_steps(values, sources)
         count = ops.minimum(ops.sum(ops.cast(visible, "int32"), axis=1), self.window)
         kept = self._newest(count)[:, :, None, None]
         keys, values = (ops.where(kept, x[:, -self.window :], ops.zeros((), x.dtype)) for x in (keys, values))

@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+import keras
 from keras import ops
 
+from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -31,7 +33,7 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
     segment_ids = ops.cast(segment_ids, "int32")
     mask = segment_ids > 0
     # The id before each step, padding skipped: real ids moved to the front, looked up by how many came before.
-    known = ops.concatenate([ops.expand_dims(segment, 1), ops.take_along_axis(segment_ids, real_first(mask), 1)], 1)
+    known = ops.concatenate([ops.expand_dims(segment, 1), take_steps(segment_ids, real_steps_first(mask)[0])], 1)
     real = ops.cast(mask, "int32")
     before = ops.cumsum(real, axis=1) - real
     previous = ops.take_along_axis(known, before, axis=1)
@@ -40,8 +42,26 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
     return Boundaries(reset, mask, newest[:, 0])
 
 
-def real_first(mask: Tensor) -> Tensor:
-    """The order `(B, T)` that puts each row's real steps first, each kind in its own order."""
-    length = ops.shape(mask)[1]
-    steps = ops.arange(length, dtype="int32")
-    return ops.argsort(ops.where(mask, steps, length + steps), axis=1)
+class PackedRows(keras.layers.Layer):
+    """Move the real tokens of packed rows to the front, and mark where their documents start.
+
+    Every layer of a model is causal: padding that stands behind all real tokens needs no mask at all.
+
+    Call arguments:
+        token_ids: `(B, T)` integers.
+        segment_ids: `(B, T)` integers: 0 is padding, equal positive ids are one document.
+
+    Returns:
+        `(token_ids, reset, places)`, each `(B, T)`: the tokens, real ones first; a bool, True where one document
+        follows another; and where each step has gone, so that `take_steps(y, places)` puts outputs back.
+    """
+
+    def call(self, token_ids, segment_ids):
+        """See the class."""
+        sources, places = real_steps_first(segment_ids > 0)
+        token_ids, segment_ids = take_steps(token_ids, sources), take_steps(segment_ids, sources)
+        return token_ids, document_boundaries(segment_ids, ops.zeros_like(segment_ids[:, 0])).reset, places
+
+    def compute_output_spec(self, token_ids, segment_ids):
+        """Shapes and dtypes of what `call` returns."""
+        return tuple(keras.KerasTensor(token_ids.shape, dtype) for dtype in ("int32", "bool", "int32"))

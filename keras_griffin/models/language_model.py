@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import document_boundaries, real_first
+from keras_griffin.models.documents import PackedRows, document_boundaries
 from keras_griffin.shapes import Tensor
 
 
@@ -93,15 +93,11 @@ class LanguageModel(keras.Model):
         """
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-        # Every layer is causal: with each row's real tokens moved to its front, padding needs no mask at all.
-        order = real_first(segment_ids > 0)
-        tokens = ops.take_along_axis(token_ids, order, axis=1)
-        segments = ops.take_along_axis(segment_ids, order, axis=1)
-        reset = document_boundaries(segments, ops.zeros_like(segments[:, 0])).reset
+        tokens, reset, places = PackedRows(name="packed_rows")(token_ids, segment_ids)
         x = self.token_embedding(tokens)
         for block in self.blocks:
             x = block(x, reset=reset)
-        x = ops.take_along_axis(self.final_norm(x), ops.argsort(order, axis=1)[:, :, None], axis=1)
+        x = ops.take_along_axis(self.final_norm(x), ops.expand_dims(places, -1), axis=1)
         logits = self.token_embedding(x, reverse=True)
         model = keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, logits, name=f"{self.name}_packed")
         model.compile(optimizer=type(self.optimizer).from_config(self.optimizer.get_config()), loss=self.loss)

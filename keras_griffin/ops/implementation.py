@@ -9,13 +9,16 @@ import contextvars
 import functools
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import keras
 
 _DEVICES = ("cpu", "gpu", "tpu")
-_requests: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("keras_griffin_implementations", default={})
+_requests: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar(
+    "keras_griffin_implementations", default=MappingProxyType({})
+)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 
+# Pieces of few different lengths: each is compiled anew on JAX.
 LENGTH = 11
 BATCH = 3
 
@@ -72,7 +73,7 @@ def cuts_change_nothing(subject: Subject):
     layer, inputs = subject.layer(), subject.inputs()
     for reset, mask in ((None, None), _marks(LENGTH)):
         expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
-        for cuts in ((1,), (4, 5), (2, 3, 9), tuple(range(1, LENGTH))):
+        for cuts in ((4, 5), tuple(range(1, LENGTH))):
             outputs, state = _advance_in_pieces(layer, inputs, cuts, reset, mask)
             real = 1.0 if mask is None else mask[:, :, None]
             assert_close(as_array(outputs) * real, as_array(expected) * real)
@@ -93,7 +94,7 @@ def reset_forgets(subject: Subject):
     """Law 4: after a reset the past makes no difference, to outputs or to the state."""
     layer, inputs = subject.layer(), subject.inputs()
     other = subject.inputs(seed=10)
-    for start in (1, 4, LENGTH - 1):
+    for start in (5, LENGTH - 1):
         reset = np.zeros((BATCH, LENGTH), bool)
         reset[:, start] = True
         outputs, state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset)
@@ -111,7 +112,7 @@ def masked_steps_change_nothing(subject: Subject):
     """Law 5: masked steps, whatever they hold, leave outputs and state as if they were not there."""
     layer, inputs = subject.layer(), subject.inputs()
     expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH))
-    for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH), (0, 3, LENGTH)):
+    for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH, LENGTH), (0, 3, LENGTH)):
         padded = np.insert(inputs, places, np.nan, axis=1)
         mask = np.insert(np.ones((BATCH, LENGTH), bool), places, False, axis=1)
         outputs, state = layer.advance(padded, layer.initial_state(BATCH), mask=mask)
@@ -159,7 +160,7 @@ def gradients_survive_cuts(subject: Subject):
     def loss(pieces):
         def function(inputs, *weights):
             with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights, strict=True))):
-                outputs = _advance_in_pieces(layer, inputs, (3, 4), None, None)[0] if pieces else layer(inputs)
+                outputs = _advance_in_pieces(layer, inputs, (4, 5), None, None)[0] if pieces else layer(inputs)
                 return ops.sum(outputs * ops.convert_to_tensor(target))
 
         return value_and_gradient(function, inputs, *weights)

@@ -1,16 +1,18 @@
+import argparse
 import zipfile
 
 import keras
 import pytest
 
 from keras_griffin.__main__ import main
+from keras_griffin.commands.generate import continue_text, load_byte_model
 from keras_griffin.models import Griffin, GriffinConfig
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
     """A byte-level model that has learnt nothing."""
-    config = GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8)
+    config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2)
     return save_untrained(config, tmp_path_factory.mktemp("model") / "model.keras")
 
 
@@ -22,36 +24,37 @@ def save_untrained(config, path):
     return path
 
 
-def generate(path, *options, capsys):
-    code = main(["generate", "--model", str(path), *options])
-    printed = capsys.readouterr()
-    assert code == 0 and not printed.err
-    return printed.out
+@pytest.fixture(scope="module")
+def write(model_path):
+    """Continue a prompt with one loaded model, which is compiled once."""
+    model = load_byte_model(model_path)
+
+    def continued(prompt="def ", temperature=1.0, seed=0):
+        arguments = argparse.Namespace(temperature=temperature, top_p=0.9, seed=seed)
+        return continue_text(model, prompt, 20, arguments)
+
+    return continued
 
 
 @pytest.mark.trainable
 def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys):
     folder, _, _ = finished_run
-    text = generate(folder / "model.keras", "--prompt", "return ", "--bytes", "5", capsys=capsys)
-    assert text.startswith("return ")
+    assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", "--bytes", "5"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("return ") and not printed.err
 
 
-def test_the_seed_decides_what_is_written(model_path, capsys):
-    texts = [generate(model_path, "--bytes", "20", "--seed", seed, capsys=capsys) for seed in ("1", "1", "2")]
-    assert texts[0] == texts[1] != texts[2]
+def test_the_seed_decides_what_is_written(write):
+    assert write(seed=1) == write(seed=1) != write(seed=2)
 
 
-def test_at_temperature_zero_the_seed_does_not_matter(model_path, capsys):
-    texts = [
-        generate(model_path, "--bytes", "20", "--temperature", "0", "--seed", seed, capsys=capsys) for seed in "12"
-    ]
-    assert texts[0] == texts[1]
+def test_at_temperature_zero_the_seed_does_not_matter(write):
+    assert write(temperature=0.0, seed=1) == write(temperature=0.0, seed=2)
 
 
 @pytest.mark.parametrize("prompt", ["", "\N{SNOWMAN} ", "\udcff"])
-def test_any_prompt_is_taken(model_path, prompt, capsys):
-    text = generate(model_path, "--prompt", prompt, "--bytes", "3", capsys=capsys)
-    assert text.startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+def test_any_prompt_is_taken(write, prompt):
+    assert write(prompt).startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def refused(path, capsys):
@@ -81,10 +84,10 @@ def write_broken_config(path):
             archive.writestr(name, "{")
 
 
-@pytest.mark.parametrize("write", [write_text, write_other_archive, write_broken_config])
-def test_a_file_that_keras_did_not_write_is_refused(write, tmp_path, capsys):
+@pytest.mark.parametrize("write_file", [write_text, write_other_archive, write_broken_config])
+def test_a_file_that_keras_did_not_write_is_refused(write_file, tmp_path, capsys):
     path = tmp_path / "model.keras"
-    write(path)
+    write_file(path)
     assert refused(path, capsys) == f"generate: --model must be a whole .keras file. Got '{path}', which is not.\n"
 
 

@@ -14,6 +14,9 @@ from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
 
 pytestmark = pytest.mark.trainable
 
+#: A model small enough to compile fast.
+TINY = "--width 16 --layers 1 --heads 2 --window 8 --sequence-length 16 --batch-size 4 --sample-bytes 1".split()
+
 
 def test_a_run_says_what_it_does_and_writes(finished_run):
     _, printed, code = finished_run
@@ -55,13 +58,27 @@ def test_the_result_is_that_of_the_saved_model_on_all_held_out_bytes(finished_ru
     assert f"{bits:.3f} bits per byte, all {len(text) // 10:,} held-out bytes" in printed
 
 
+@pytest.fixture
+def train_tiny(text_file, tmp_path):
+    """Train a model of one block with more options; the exit code."""
+
+    def run(words):
+        return main(["train", str(text_file), *TINY, "--output", str(tmp_path), *words.split()])
+
+    return run
+
+
 @pytest.mark.parametrize("family", ["hawk", "mqa"])
-def test_every_family_and_mixed_precision_train(family, text_file, tmp_path, small, capsys):
-    options = ["--model", family, "--mixed-precision", "--steps", "1", "--sample-bytes", "1"]
-    assert main(["train", str(text_file), *small, *options, "--output", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert "computing in bfloat16" in printed
-    assert f"{family} with " in printed
+def test_every_family_trains(family, train_tiny, capsys):
+    assert train_tiny(f"--model {family} --steps 1") == 0
+    assert f"{family} with " in capsys.readouterr().out
+
+
+def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
+    assert train_tiny("--mixed-precision --steps 1") == 0
+    assert "computing in bfloat16" in capsys.readouterr().out
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    assert model.blocks[0].compute_dtype == "bfloat16" and model.blocks[0].variable_dtype == "float32"
 
 
 def press_ctrl_c(monkeypatch, *, after_batches, times=1):
@@ -77,9 +94,9 @@ def press_ctrl_c(monkeypatch, *, after_batches, times=1):
     monkeypatch.setattr(train, "Stopwatch", Interrupting)
 
 
-def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, text_file, tmp_path, small, capsys):
+def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=3)
-    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    assert train_tiny("--steps 20") == 130
     path = tmp_path / "model.keras"
     bits = [float(row["val_bits_per_byte"]) for row in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
     # Two epochs of two batches each, the second of them cut short.
@@ -90,55 +107,52 @@ def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, text_file, tmp_
     assert np.isfinite(keras.ops.convert_to_numpy(logits)).all()
 
 
-def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, text_file, tmp_path, small, capsys):
+def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1)
-    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    assert train_tiny("--steps 20") == 130
     assert f"is in {tmp_path / 'model.keras'}\n" in capsys.readouterr().err
-    assert keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations == 1
+    assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) == 1
 
 
 # Keras leaves the log open when `fit` is torn down.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_second_ctrl_c_does_not_wait(monkeypatch, text_file, tmp_path, small, capsys):
+def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
-    assert main(["train", str(text_file), *small, "--steps", "20", "--output", str(tmp_path)]) == 130
+    assert train_tiny("--steps 20") == 130
     assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n")
 
 
-def test_minutes_become_the_steps_that_fit(monkeypatch, text_file, tmp_path, small, capsys):
+def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, capsys):
     monkeypatch.setattr(train, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
     monkeypatch.setattr(train, "EPOCHS", 2)
-    options = ["--minutes", "1", "--sample-bytes", "1", "--output", str(tmp_path)]
-    assert main(["train", str(text_file), *small, *options]) == 0
+    assert train_tiny("--minutes 1") == 0
     assert "10000 ms a step: the time is enough for 2 steps" in capsys.readouterr().out
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
-def test_a_loss_that_is_no_number_is_told(text_file, tmp_path, small, capsys):
-    options = ["--steps", "4", "--learning-rate", "1e30", "--output", str(tmp_path)]
-    assert main(["train", str(text_file), *small, *options]) == 2
+def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
+    assert train_tiny("--steps 4 --learning-rate 1e30") == 2
     assert capsys.readouterr().err == (
         "train: the loss must stay finite, and it became NaN. Got the learning rate 1e+30.\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("words", "sentence"),
     [
         (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
         (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
         (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
-        (["{text}", "--output", "{text}"], "train: --output must be a folder that can be made. Got "),
+        (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made. Got "),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, options, sentence):
-    options = [option.format(text=text_file) for option in options]
-    assert main(["train", *options, "--steps", "1"]) == 2
+def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, sentence):
+    assert main(["train", *(word.format(text=text_file) for word in words), "--steps", "1"]) == 2
     printed = capsys.readouterr().err
     assert sentence in printed and printed.count("\n") == 1
 
 
-def test_an_implementation_that_is_not_there_is_told(monkeypatch, text_file, small, capsys):
+def test_an_implementation_that_is_not_there_is_told(monkeypatch, train_tiny, capsys):
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
-    assert main(["train", str(text_file), *small, "--steps", "1"]) == 2
+    assert train_tiny("--steps 1") == 2
     assert "linear_scan: an implementation must be one of" in capsys.readouterr().err

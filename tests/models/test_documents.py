@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_griffin.models.documents import document_boundaries, real_first
+from keras_griffin.models.documents import PackedRows, document_boundaries
 from keras_griffin.testing.arrays import as_array
 
 
@@ -35,6 +35,9 @@ def test_large_ids_are_exact():
     assert int(newest[0]) == 2**30 + 1
 
 
-def test_real_first_keeps_the_order_of_each_kind():
-    mask = ops.convert_to_tensor(np.array([[False, True, False, True, True]]))
-    np.testing.assert_array_equal(as_array(real_first(mask)), [[1, 3, 4, 0, 2]])
+def test_packed_rows_puts_real_tokens_first_and_says_where_they_went():
+    token_ids, segment_ids = np.array([[9, 1, 9, 2, 3]], "int32"), np.array([[0, 1, 0, 1, 2]], "int32")
+    tokens, reset, places = PackedRows()(token_ids, segment_ids)
+    np.testing.assert_array_equal(as_array(tokens), [[1, 2, 3, 9, 9]])
+    np.testing.assert_array_equal(as_array(reset), [[False, False, True, False, False]])
+    np.testing.assert_array_equal(as_array(tokens)[0, as_array(places)[0]], token_ids[0])

@@ -4,9 +4,9 @@ An implementation is one file and one row below. Its function
 
     linear_scan(decay, inputs, initial_state, reverse) -> (states, final_state)
 
-takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`, all in the dtype of accumulation: decay
-and inputs `(B, T, D)`, T at least 2 (any T where it is known only when the model runs), and initial_state `(B, D)`. Its
-`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`, all in the dtype of accumulation:
+decay and inputs `(B, T, D)`, T at least 2 (any T where it is known only when the model runs), and initial_state
+`(B, D)`. Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
 """
 
 import keras
@@ -154,7 +154,8 @@ def _check(decay, inputs, initial_state, reset, mask):
     if kinds not in ({1}, {2}):
         got = ", ".join(f"{name} of {len(components)}" for name, components in numbers.items())
         raise ValueError(
-            f"linear_scan: decay, inputs and initial_state must be all tensors or all pairs (real, imaginary). Got {got}."
+            "linear_scan: decay, inputs and initial_state must be all tensors or all pairs (real, imaginary). "
+            f"Got {got}."
         )
     for name, components in numbers.items():
         dtypes = [keras.backend.standardize_dtype(component.dtype) for component in components]

@@ -1,4 +1,4 @@
-"""On JAX: a parallel prefix, log T rounds over the whole arrays, for devices with more lanes than a row has channels."""
+"""On JAX: a parallel prefix, log T rounds over whole arrays, for devices with more lanes than a row has channels."""
 
 import functools
 

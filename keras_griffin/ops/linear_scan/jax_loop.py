@@ -1,8 +1,8 @@
 """On JAX: one compiled loop along time, in place, and one such loop back for the gradients.
 
-XLA updates an array in place where every read of it comes before the write or is made from what was written. So each row
-is computed from the newest version of the arrays, and a row is never used for two writes; otherwise every step would
-copy whole arrays.
+XLA updates an array in place where every read of it comes before the write or is made from what was written. So each
+row is computed from the newest version of the arrays, and a row is never used for two writes; otherwise every step
+would copy whole arrays.
 """
 
 import functools

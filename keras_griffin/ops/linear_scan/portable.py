@@ -1,7 +1,7 @@
 """On every backend: log T rounds over the whole arrays with `keras.ops`, differentiated by the backend itself.
 
-After round k, each step has taken in the 2^k steps before it (Hillis and Steele 1986). O(T log T) in time, and in memory
-where there are gradients.
+After round k, each step has taken in the 2^k steps before it (Hillis and Steele 1986). O(T log T) in time, and in
+memory where there are gradients.
 """
 
 from keras import ops

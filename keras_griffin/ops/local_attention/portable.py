@@ -38,8 +38,8 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
 
 
 def _block_length(window):
-    """Q, the queries of a block: measured, a quarter of the window, and no less than 32."""
-    return max(32, -(-window // 4))
+    """Q, the queries of a block: measured, a quarter of the window, and no less than 16."""
+    return max(16, -(-window // 4))
 
 
 def _reach(window):
@@ -58,7 +58,8 @@ def _attend(query, key, value, window, segment_ids, mask):
     # on it are lost at the end.
     whole_query = _is_finite(query)
     whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
-    query, key, value = _only(query, whole_query), _only(key, whole_key), _only(value, whole_key)
+    query, value = _only(query, whole_query), _only(value, whole_key)
+    key = _only(key, whole_key) * query.shape[-1] ** -0.5
     by_key = [key, value, whole_key, segment_ids, mask]
     length = query.shape[1]
     if _few(key.shape[1], window):
@@ -148,7 +149,7 @@ def _softmax_attention(query, key, value, whole_key, visible):
     apart = (rows, num_key_heads, blocks, block, group)
     # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). The keys, fewest of all, take the scale.
     query = ops.moveaxis(ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels)), 3, 1)
-    key, value = ops.moveaxis(key * channels**-0.5, 3, 1), ops.moveaxis(value, 3, 1)
+    key, value = ops.moveaxis(key, 3, 1), ops.moveaxis(value, 3, 1)
     logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
     bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
     logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
@@ -161,7 +162,8 @@ def _softmax_attention(query, key, value, whole_key, visible):
 
 def _is_finite(x):
     """Which steps of `(B, T, N, H)` are finite throughout: `(B, T)` bool."""
-    return ops.all(ops.isfinite(x), axis=(-2, -1))
+    # One pass: a sum is finite only where all its terms are. (One that overflows belongs to a product that does.)
+    return ops.isfinite(ops.sum(x, axis=(-2, -1)))
 
 
 def _only(x, keep):

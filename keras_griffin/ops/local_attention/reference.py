@@ -23,8 +23,8 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
 def local_attention_gradient(cotangent, query, key, value, window, *, segment_ids=None, mask=None):
     """The gradients of `sum(cotangent * outputs)` for query, key and value, float64.
 
-        dv_s = sum_t p_ts dy_t        dl_ts = p_ts (dy_t . v_s - dy_t . y_t)
-        dq_t = sum_s dl_ts k_s / sqrt(H)        dk_s = sum_t dl_ts q_t / sqrt(H)
+    dv_s = sum_t p_ts dy_t        dl_ts = p_ts (dy_t . v_s - dy_t . y_t)
+    dq_t = sum_s dl_ts k_s / sqrt(H)        dk_s = sum_t dl_ts q_t / sqrt(H)
     """
     cotangent, query, key, value = (np.asarray(x, "float64") for x in (cotangent, query, key, value))
     d_query, d_key, d_value = np.zeros_like(query), np.zeros_like(key), np.zeros_like(value)

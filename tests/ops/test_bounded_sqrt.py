@@ -1,0 +1,34 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.ops.bounded_sqrt import bounded_sqrt
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+VALUES = np.array([0.0, 1e-30, 1e-12, 2.4e-7, 2.6e-7, 1e-3, 0.5, 1.0, 9.0], "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_value_is_exactly_the_square_root(dtype):
+    x = ops.cast(VALUES, dtype)
+    root = bounded_sqrt(x)
+    assert keras.backend.standardize_dtype(root.dtype) == dtype
+    np.testing.assert_array_equal(as_array(root), as_array(ops.sqrt(x)))
+    assert_close(root, np.sqrt(as_array(x).astype("float64")))
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (3, 3)])
+def test_the_shape_is_kept(shape):
+    assert tuple(bounded_sqrt(ops.ones(shape)).shape) == shape
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_derivative_is_bounded(dtype):
+    x = as_array(ops.cast(VALUES, dtype))
+    _, [gradient] = value_and_gradient(lambda x: ops.sum(bounded_sqrt(ops.cast(x, dtype))), x)
+    assert_close(gradient, 0.5 / np.sqrt(np.maximum(x.astype("float64"), 2.5e-7)), dtype)
+    assert gradient.max() <= 1001

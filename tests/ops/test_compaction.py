@@ -1,0 +1,73 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.ops.compaction import real_steps_first, real_steps_last, take_steps
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+GENERATOR = np.random.default_rng(0)
+LENGTH = 65
+MASK = GENERATOR.random((5, LENGTH)) < 0.6
+MASK[0], MASK[1], MASK[2, :9], MASK[3, -9:] = True, False, False, False
+X = GENERATOR.normal(size=(5, LENGTH, 2, 3)).astype("float32")
+
+
+def _moved(x, first):
+    """The definition, row by row."""
+    steps = [np.concatenate([np.flatnonzero(row == first), np.flatnonzero(row != first)]) for row in MASK]
+    return np.stack([row[order] for row, order in zip(x, steps, strict=True)])
+
+
+@pytest.mark.parametrize(("permutation", "first"), [(real_steps_first, True), (real_steps_last, False)])
+def test_each_kind_keeps_its_own_order(permutation, first):
+    sources, places = permutation(ops.convert_to_tensor(MASK))
+    for indices in (sources, places):
+        assert keras.backend.standardize_dtype(indices.dtype) == "int32"
+    moved = take_steps(ops.convert_to_tensor(X), sources)
+    np.testing.assert_array_equal(as_array(moved), _moved(X, first))
+    np.testing.assert_array_equal(as_array(take_steps(moved, places)), X)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "bfloat16"])
+def test_flags_and_any_dtype_can_be_moved(dtype):
+    sources, _ = real_steps_first(ops.convert_to_tensor(MASK))
+    x = ops.cast(MASK, dtype)
+    moved = take_steps(x, sources)
+    assert keras.backend.standardize_dtype(moved.dtype) == dtype
+    np.testing.assert_array_equal(as_array(moved), _moved(as_array(x), True))
+
+
+def test_fewer_steps_than_there_are_can_be_taken():
+    sources = np.array([[64, 0]] * 5, "int32")
+    np.testing.assert_array_equal(as_array(take_steps(ops.convert_to_tensor(X), sources)), X[:, [64, 0]])
+
+
+def test_no_steps_at_all():
+    mask = ops.zeros((5, 0), "bool")
+    sources, places = real_steps_first(mask)
+    assert tuple(sources.shape) == tuple(places.shape) == (5, 0)
+    assert tuple(take_steps(ops.zeros((5, 0, 3)), sources).shape) == (5, 0, 3)
+
+
+@pytest.mark.trainable
+def test_the_gradient_goes_back_to_where_a_step_came_from():
+    weights = np.random.default_rng(1).normal(size=X.shape).astype("float32")
+
+    def loss(x):
+        sources, _ = real_steps_first(ops.convert_to_tensor(MASK))
+        return ops.sum(take_steps(x, sources) * ops.convert_to_tensor(weights))
+
+    _, [gradient] = value_and_gradient(loss, X)
+    assert_close(_moved(gradient, True), weights, "float32")
+
+
+@pytest.mark.trainable
+def test_the_gradient_of_a_step_taken_twice_is_a_sum():
+    sources = np.array([[4, 4, 0]] * 5, "int32")
+    _, [gradient] = value_and_gradient(lambda x: ops.sum(take_steps(x, ops.convert_to_tensor(sources))), X)
+    expected = np.zeros(X.shape)
+    expected[:, 4], expected[:, 0] = 2, 1
+    assert_close(gradient, expected, "float32")

@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.ops.rotary_embedding import rotary_embedding
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(3, 7, 2, 8)).astype("float32")
+POSITIONS = {
+    "of all rows": np.arange(7),
+    "of each row": GENERATOR.integers(0, 2000, size=(3, 7)),
+    "far out": np.arange(7) + 100_000,
+    "fractional": np.linspace(-1.5, 3.0, 7).astype("float32"),
+}
+
+
+def _turned(x, positions, fraction=0.5, base=10000.0):
+    """The definition, each pair of channels as a complex number."""
+    x = np.asarray(x, "float64")
+    half = round(fraction * x.shape[-1]) // 2
+    wavenumbers = base ** -(np.arange(half) / max(half, 1))
+    angles = np.broadcast_to(positions, x.shape[:2])[..., None, None] * wavenumbers
+    pairs = (x[..., :half] + 1j * x[..., half : 2 * half]) * np.exp(1j * angles)
+    return np.concatenate([pairs.real, pairs.imag, x[..., 2 * half :]], axis=-1)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_pairs_are_turned_by_the_position(positions):
+    positions = POSITIONS[positions]
+    # An angle of 100 000 in float32 is off by up to 4e-3.
+    factor = 400 if positions.max() > 10_000 else 40 if positions.max() > 100 else 1
+    assert_close(rotary_embedding(ops.convert_to_tensor(X), positions), _turned(X, positions), factor=factor)
+
+
+@pytest.mark.parametrize(("fraction", "base"), [(0.25, 10000.0), (1.0, 100.0), (0.0, 10000.0)])
+def test_fraction_and_base(fraction, base):
+    actual = rotary_embedding(ops.convert_to_tensor(X), np.arange(7), fraction=fraction, base=base)
+    assert_close(actual, _turned(X, np.arange(7), fraction, base))
+    rotated = round(8 * fraction)
+    np.testing.assert_array_equal(as_array(actual)[..., rotated:], X[..., rotated:])
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_short_sequences(length):
+    assert_close(rotary_embedding(ops.convert_to_tensor(X[:, :length]), np.full(length, 3)), _turned(X, 3)[:, :length])
+
+
+def test_half_precision_is_rounded_once():
+    x = ops.cast(X, "bfloat16")
+    actual = rotary_embedding(x, np.arange(7) + 500)
+    assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
+    assert_close(actual, _turned(as_array(x), np.arange(7) + 500), "bfloat16", factor=0.5)
+
+
+def test_products_depend_on_the_distance_alone():
+    x = ops.convert_to_tensor(X)
+    near, far = (as_array(rotary_embedding(x, np.arange(7) + shift)) for shift in (0, 50))
+    for heads in (near, far):
+        products = np.einsum("btnh,bsnh->bnts", heads, heads)
+        assert_close(products, np.einsum("btnh,bsnh->bnts", near, near), "float32")
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_gradient_is_turned_back(dtype):
+    weights = np.random.default_rng(1).normal(size=X.shape).astype("float32")
+    positions = POSITIONS["of each row"] % 50
+
+    def loss(x):
+        turned = rotary_embedding(ops.cast(x, dtype), ops.convert_to_tensor(positions))
+        return ops.sum(ops.cast(turned, "float32") * ops.convert_to_tensor(weights))
+
+    _, [gradient] = value_and_gradient(loss, X)
+    assert_close(gradient, _turned(weights, -positions), dtype)
+
+
+def test_in_a_functional_model_of_any_length():
+    heads, positions = keras.Input((None, 2, 8)), keras.Input((None,), dtype="int32")
+    outputs = rotary_embedding(heads, positions)
+    assert outputs.shape == (None, None, 2, 8)
+    model = keras.Model([heads, positions], outputs)
+    steps = POSITIONS["of each row"].astype("int32") % 50
+    assert_close(model([X, steps]), _turned(X, steps))
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "positions_shape"),
+    [((3, 7, 8), (7,)), ((3, 7, 2, 8), (6,)), ((3, 7, 2, 8), (2, 7)), ((3, 7, 2, 8), (3, 7, 1)), ((3, 7, 2, 8), ())],
+)
+def test_shapes_that_do_not_fit(x_shape, positions_shape):
+    with pytest.raises(ValueError) as error:
+        rotary_embedding(ops.zeros(x_shape), np.zeros(positions_shape))
+    assert str(error.value) == (
+        "rotary_embedding: x must have shape (B, T, N, H) and positions (T,) or (B, T). "
+        f"Got x {x_shape} and positions {positions_shape}."
+    )
+
+
+@pytest.mark.parametrize("fraction", [-0.25, 0.3, 0.125, 1.25])
+def test_fractions_that_do_not_fit(fraction):
+    with pytest.raises(ValueError) as error:
+        rotary_embedding(ops.convert_to_tensor(X), np.arange(7), fraction=fraction)
+    assert str(error.value) == (
+        "rotary_embedding: fraction times the channels of a head must be an even number from 0 to that of the "
+        f"channels. Got fraction {fraction} and 8 channels."
+    )
