@@ -16,4 +16,6 @@ def test_the_kernel_is_normal_with_the_variance_asked_for(variance_scale):
 
 
 def test_the_bias_can_be_left_out():
-    assert projection(4, use_bias=False).bias is None
+    layer = projection(4, use_bias=False)
+    layer.build((None, 3))
+    assert [tuple(weight.shape) for weight in layer.weights] == [(3, 4)]

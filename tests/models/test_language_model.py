@@ -158,7 +158,8 @@ def test_mixed_bfloat16_trains_200_steps():
     model = Griffin(CONFIG, dtype="mixed_bfloat16")
     model.compile(keras.optimizers.Adam(3e-3), model.loss)
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
-    history = model.fit(inputs, targets, epochs=200, verbose=0).history["loss"]
+    fifty_steps = np.tile(inputs, (50, 1)), np.tile(targets, (50, 1))
+    history = model.fit(*fifty_steps, batch_size=3, shuffle=False, epochs=4, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
     logits, state = model.advance(inputs, model.initial_state(3))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"

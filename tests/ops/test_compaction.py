@@ -41,7 +41,7 @@ def test_flags_and_any_dtype_can_be_moved(dtype):
 
 
 def test_fewer_steps_than_there_are_can_be_taken():
-    sources = np.array([[64, 0]] * 5, "int32")
+    sources = ops.convert_to_tensor([[64, 0]] * 5, "int32")
     np.testing.assert_array_equal(as_array(take_steps(ops.convert_to_tensor(X), sources)), X[:, [64, 0]])
 
 

@@ -11,7 +11,7 @@ def test_the_tolerance_is_relative_to_the_largest_magnitude_but_at_least_to_one(
     expected = np.array([scale, 0.0])
     tolerance = TOLERANCES[dtype] * max(1.0, scale)
     assert_close(expected + [0.0, 0.9 * tolerance], expected, dtype)
-    with pytest.raises(AssertionError, match=rf"must be at most .* for {dtype}\. Got 1\.1e"):
+    with pytest.raises(AssertionError, match=rf"must be at most .* for {dtype}\."):
         assert_close(expected + [0.0, 1.1 * tolerance], expected, dtype)
     assert_close(expected + [0.0, 1.9 * tolerance], expected, dtype, factor=2)
 

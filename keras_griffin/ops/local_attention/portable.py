@@ -59,7 +59,7 @@ def _attend(query, key, value, window, segment_ids, mask):
     whole_query = _is_finite(query)
     whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
     query, value = _only(query, whole_query), _only(value, whole_key)
-    key = _only(key, whole_key) * query.shape[-1] ** -0.5
+    key = ops.multiply(_only(key, whole_key), query.shape[-1] ** -0.5)
     by_key = [key, value, whole_key, segment_ids, mask]
     length = query.shape[1]
     if _few(key.shape[1], window):

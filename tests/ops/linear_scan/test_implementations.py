@@ -1,163 +1,178 @@
-"""Every implementation that the active backend can run, against the reference."""
-
-from dataclasses import dataclass
+"""Every implementation that the backend can run, on every case, against the reference; and the reference itself."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import linear_scan, use_implementation
-from keras_griffin.ops.implementation import current_facts, find_op
-from keras_griffin.ops.linear_scan import reference
+from keras_griffin.ops import explain, linear_scan, use_implementation
+from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
 from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.cases import SCAN_CASES, ScanCase
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 
-WIDTH = 4
-OP = find_op("linear_scan")
-FACTS = current_facts(None, "float32")
-AVAILABLE = [row.name for row in OP.implementations if OP.rejection(row, FACTS) is None]
-DIFFERENTIABLE = [name for name in AVAILABLE if name != "reference"]
+BACKEND = keras.backend.backend()
+IMPLEMENTATIONS = [verdict.name for verdict in explain("linear_scan").verdicts if verdict.available]
+DIFFERENTIABLE = [name for name in IMPLEMENTATIONS if name != "reference"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One call; its arrays hold the values that its dtype can hold, so that only the op rounds."""
+@pytest.fixture(autouse=True)
+def double_precision(request):
+    """JAX has float64 only inside such a block."""
+    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
+    if BACKEND != "jax" or case is None or case.dtype != "float64":
+        yield
+        return
+    import jax
 
-    length: int
-    batch_size: int
-    is_complex: bool = False
-    reverse: bool = False
-    reset: bool = False
-    mask: bool = False
-    dtype: str = "float32"
-
-    def __str__(self):
-        words = [name for name in ("is_complex", "reverse", "reset", "mask") if getattr(self, name)]
-        return "-".join([f"{self.batch_size}x{self.length}", *words, self.dtype])
-
-    def numbers(self):
-        """Decay, inputs and initial state, and the gradients for states and final state."""
-        generator = np.random.default_rng(self.length)
-        shapes = [(self.batch_size, self.length, WIDTH), (self.batch_size, WIDTH)]
-
-        def normal(shape):
-            return generator.normal(size=(1 + self.is_complex, *shape))
-
-        turn = generator.uniform(-np.pi, np.pi, shapes[0])
-        size = generator.uniform(0.5, 1.0, shapes[0]) * generator.choice([-1.0, 1.0], shapes[0])
-        decay = np.stack([size * np.cos(turn), size * np.sin(turn)]) if self.is_complex else size[None]
-        numbers = [decay, normal(shapes[0]), normal(shapes[1]), normal(shapes[0]), normal(shapes[1])]
-        return [tuple(as_array(ops.cast(part, self.dtype)) for part in number) for number in numbers]
-
-    def options(self):
-        """The other arguments."""
-        generator = np.random.default_rng(1)
-        reset, mask = generator.random((2, self.batch_size, self.length)) < [[[0.1]], [[0.6]]]
-        return {
-            "reset": reset if self.reset else None,
-            "mask": mask if self.mask else None,
-            "reverse": self.reverse,
-        }
+    with jax.enable_x64(True):
+        yield
 
 
-# Few shapes, since JAX compiles for each.
-REAL = [
-    Case(1, 3, reset=True),
-    Case(2, 1, reverse=True),
-    Case(63, 1),
-    Case(64, 3, reverse=True, reset=True),
-    Case(65, 3),
-    Case(65, 3, reverse=True, reset=True, mask=True),
-    Case(65, 3, mask=True, dtype="bfloat16"),
-]
-COMPLEX = [
-    Case(1, 3, is_complex=True, mask=True),
-    Case(2, 1, is_complex=True),
-    Case(65, 3, is_complex=True, reset=True, mask=True),
-    Case(65, 3, is_complex=True, reverse=True),
-    Case(65, 3, is_complex=True, reverse=True, mask=True, dtype="bfloat16"),
-]
-# JAX has float64 only as a setting of the whole process.
-DOUBLE = [] if FACTS.backend == "jax" else [Case(65, 3, reset=True, dtype="float64")]
-CASES = [*REAL, *COMPLEX, *DOUBLE]
+def components(number):
+    return [number.real, number.imag] if np.iscomplexobj(number) else [number]
 
 
-def as_number(parts):
-    return parts[0].astype("float64") if len(parts) == 1 else parts[0] + 1j * parts[1].astype("float64")
+def as_argument(tensors, dtype):
+    """One tensor, or a pair."""
+    tensors = tuple(ops.convert_to_tensor(tensor, dtype) for tensor in tensors)
+    return tensors if len(tensors) == 2 else tensors[0]
 
 
-def as_parts(number, count):
-    return (number.real, number.imag)[:count]
+def as_number(result):
+    """The real or complex array of a result of `linear_scan`."""
+    return as_array(result[0]) + 1j * as_array(result[1]) if isinstance(result, tuple) else as_array(result)
 
 
-def as_argument(parts, dtype):
-    parts = tuple(ops.cast(part, dtype) for part in parts)
-    return parts if len(parts) == 2 else parts[0]
+def flags(case, arguments):
+    return {"reset": arguments.reset, "mask": arguments.mask, "reverse": case.reverse}
 
 
-def flat(results):
-    """Every part of states and final state."""
-    return keras.tree.flatten(results)
+def scan_case(implementation, case, arguments, decay=None, inputs=None):
+    accumulation = "float64" if case.dtype == "float64" else "float32"
+    decay = arguments.decay if decay is None else decay
+    inputs = arguments.inputs if inputs is None else inputs
+    start = arguments.initial_state
+    with use_implementation("linear_scan", implementation):
+        return linear_scan(
+            as_argument(components(decay), case.dtype),
+            as_argument(components(inputs), case.dtype),
+            None if start is None else as_argument(components(start), accumulation),
+            **flags(case, arguments),
+        )
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("name", AVAILABLE)
-def test_values(name, case):
-    decay, inputs, initial_state, *_ = case.numbers()
-    expected = reference.definition(as_number(decay), as_number(inputs), as_number(initial_state), **case.options())
-    with use_implementation("linear_scan", name):
-        results = linear_scan(*(as_argument(x, case.dtype) for x in (decay, inputs, initial_state)), **case.options())
-    states, final_state = ([x] if not case.is_complex else x for x in results)
-    for actual, part in zip(states, as_parts(expected[0], len(inputs)), strict=True):
-        assert_close(actual, part, case.dtype)
-    accumulated = "float64" if case.dtype == "float64" else "float32"
-    for actual, part in zip(final_state, as_parts(expected[1], len(inputs)), strict=True):
-        assert_close(actual, part, accumulated)
+def assert_numbers_close(actual, expected, dtype):
+    for got, wanted in zip(components(actual), components(expected), strict=True):
+        assert_close(got, wanted, dtype)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", SCAN_CASES, ids=str)
+def test_values(implementation, case):
+    arguments = case.arguments()
+    states, final_state = scan_case(implementation, case, arguments)
+    expected = definition(*arguments[:3], **flags(case, arguments))
+    accumulation = "float64" if case.dtype == "float64" else "float32"
+    assert_numbers_close(as_number(states), expected[0], case.dtype)
+    assert_numbers_close(as_number(final_state), expected[1], accumulation)
+    parts = [*(states if case.is_complex else [states]), *(final_state if case.is_complex else [final_state])]
+    dtypes = [keras.backend.standardize_dtype(part.dtype) for part in parts]
+    assert dtypes == [case.dtype] * (len(parts) // 2) + [accumulation] * (len(parts) // 2)
 
 
 @pytest.mark.trainable
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("name", DIFFERENTIABLE)
-def test_gradients_through_states_and_final_state(name, case):
-    decay, inputs, initial_state, states_gradient, final_gradient = case.numbers()
-    count = len(inputs)
-    expected = reference.linear_scan_gradient(
-        *map(as_number, (decay, inputs, initial_state, states_gradient, final_gradient)), **case.options()
-    )
-    accumulated = "float64" if case.dtype == "float64" else "float32"
-
-    def loss(*parts):
-        arguments = [as_argument(parts[i : i + count], case.dtype) for i in range(0, 3 * count, count)]
-        results = flat(linear_scan(*arguments, **case.options()))
-        weights = (*states_gradient, *final_gradient)
-        return sum(
-            ops.sum(ops.cast(result, accumulated) * ops.convert_to_tensor(weight, accumulated))
-            for result, weight in zip(results, weights, strict=True)
-        )
-
-    with use_implementation("linear_scan", name):
-        _, gradients = value_and_gradient(loss, *decay, *inputs, *initial_state)
-    wanted = [part for number in expected for part in as_parts(number, count)]
-    for actual, part in zip(gradients, wanted, strict=True):
-        assert_close(actual, part, case.dtype)
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", DIFFERENTIABLE)
-def test_a_length_known_only_when_the_model_runs(name, reverse):
-    """Lengths 5, 2, 1 and 0, one compiled function on TensorFlow."""
-    generator = np.random.default_rng(2)
-    batches = [
-        tuple(
-            generator.random(shape).astype("float32") for shape in ((2, length, WIDTH), (2, length, WIDTH), (2, WIDTH))
-        )
-        for length in (5, 2, 1, 0)
+@pytest.mark.parametrize("implementation", DIFFERENTIABLE)
+@pytest.mark.parametrize("case", SCAN_CASES, ids=str)
+def test_gradients(implementation, case):
+    arguments = case.arguments()
+    accumulation = "float64" if case.dtype == "float64" else "float32"
+    weights = [
+        [ops.convert_to_tensor(part, accumulation) for part in components(weight)]
+        for weight in (arguments.states_weight, arguments.final_weight)
     ]
-    symbolic = [keras.Input((None, WIDTH)), keras.Input((None, WIDTH)), keras.Input((WIDTH,))]
-    with use_implementation("linear_scan", name):
+    numbers = [number for number in arguments[:3] if number is not None]
+    arrays = [part.astype(accumulation) for number in numbers for part in components(number)]
+
+    def loss(*tensors):
+        parts = 2 if case.is_complex else 1
+        decay, inputs, *start = (tensors[i : i + parts] for i in range(0, len(tensors), parts))
+        with use_implementation("linear_scan", implementation):
+            results = linear_scan(
+                as_argument(decay, case.dtype),
+                as_argument(inputs, case.dtype),
+                as_argument(start[0], accumulation) if start else None,
+                **flags(case, arguments),
+            )
+        total = 0.0
+        for result, weight in zip(results, weights, strict=True):
+            for part, factor in zip(result if case.is_complex else [result], weight, strict=True):
+                total = total + ops.sum(ops.cast(part, accumulation) * factor)
+        return total
+
+    _, gradients = value_and_gradient(loss, *arrays)
+    expected = linear_scan_gradient(*arguments[:3], *arguments[5:], **flags(case, arguments))
+    expected = [part for number in expected[: len(numbers)] for part in components(number)]
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        assert_close(gradient, wanted, case.dtype)
+
+
+@pytest.mark.parametrize("implementation", DIFFERENTIABLE)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_length_known_only_when_the_model_runs(implementation, reverse):
+    batches = [ScanCase(length, 2).arguments()[:3] for length in (5, 2, 1, 0)]
+    symbolic = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((5,))]
+    with use_implementation("linear_scan", implementation):
         model = keras.Model(symbolic, linear_scan(*symbolic, reverse=reverse)[1])
         actual = model.predict(((batch,) for batch in batches), verbose=0)
-    expected = [reference.definition(*batch, reverse=reverse)[1] for batch in batches]
+    expected = [definition(*batch, reverse=reverse)[1] for batch in batches]
     assert_close(actual, np.concatenate(expected))
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_states_do_not_depend_on_later_steps(implementation, reverse):
+    case = ScanCase(130, 3, reverse=reverse)
+    arguments = case.arguments()
+    later = slice(None, 70) if reverse else slice(70, None)
+    earlier = slice(70, None) if reverse else slice(None, 70)
+    decay, inputs = arguments.decay.copy(), arguments.inputs.copy()
+    decay[:, later] = inputs[:, later] = np.nan
+    states, _ = scan_case(implementation, case, arguments, decay, inputs)
+    expected, _ = definition(*arguments[:3], reverse=reverse)
+    assert_close(as_array(states)[:, earlier], expected[:, earlier], "float32")
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_decay_of_zero_forgets_and_a_decay_of_one_keeps_everything(implementation):
+    case = ScanCase(130)
+    arguments = case.arguments()
+    zeros, ones = np.zeros_like(arguments.decay), np.ones_like(arguments.decay)
+    states, _ = scan_case(implementation, case, arguments, decay=zeros)
+    assert np.array_equal(as_array(states), arguments.inputs)
+    states, _ = scan_case(implementation, case, arguments, decay=ones)
+    assert_close(states, arguments.initial_state[:, None] + np.cumsum(arguments.inputs, axis=1))
+
+
+@pytest.mark.parametrize("case", [case for case in SCAN_CASES if case.length <= 2 or case.dtype == "float64"], ids=str)
+def test_the_reference_gradient_is_that_of_finite_differences(case):
+    arguments = case.arguments(width=2)
+
+    def loss(*numbers):
+        states, final_state = definition(*numbers, **flags(case, arguments))
+        return np.sum((states * arguments.states_weight.conj()).real) + np.sum(
+            (final_state * arguments.final_weight.conj()).real
+        )
+
+    numbers = [np.nan_to_num(number) for number in arguments[:3]]
+    gradients = linear_scan_gradient(*numbers, *arguments[5:], **flags(case, arguments))
+    for index, gradient in enumerate(gradients):
+        differences = np.zeros_like(gradient)
+        for place in np.ndindex(gradient.shape):
+            for unit in (1.0, 1.0j) if case.is_complex else (1.0,):
+                moved = [[number.copy() for number in numbers] for _ in range(2)]
+                moved[0][index][place] += 1e-6 * unit
+                moved[1][index][place] -= 1e-6 * unit
+                differences[place] += unit * (loss(*moved[0]) - loss(*moved[1])) / 2e-6
+        assert_numbers_close(gradient, differences, "float32")
