@@ -3,3 +3,8 @@
 from keras_griffin.backend import choose_backend
 
 choose_backend()
+
+from keras_griffin import generation, layers, mixers, models, ops
+
+__all__ = ["generation", "layers", "mixers", "models", "ops"]
+__version__ = "0.1.0"

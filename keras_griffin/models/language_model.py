@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.generation.generate import generate, stream
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
@@ -133,6 +134,14 @@ class LanguageModel(keras.Model):
             x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
             states.append(block_state)
         return self.token_embedding(self.final_norm(x), reverse=True), LanguageModelState(segment, tuple(states))
+
+    def generate(self, prompt, max_new_tokens: int, **options):
+        """Continue every row of a prompt; see `keras_griffin.generation.generate` for arguments and returns."""
+        return generate(self, prompt, max_new_tokens, **options)
+
+    def stream(self, prompt, max_new_tokens: int, **options):
+        """Yield the tokens that `generate` would append, as they are made; see `keras_griffin.generation.stream`."""
+        return stream(self, prompt, max_new_tokens, **options)
 
     @property
     def state_grows(self) -> bool:

@@ -6,7 +6,10 @@ from keras import ops
 
 def as_tensor(argument):
     """A tensor of the backend from an array or a variable; a tensor, a KerasTensor or None as it is."""
-    if argument is None or isinstance(argument, keras.KerasTensor):
+    if isinstance(argument, keras.Variable):
+        return argument.value
+    # Keras's NumPy backend would make float32 of a tensor in float64.
+    if argument is None or isinstance(argument, keras.KerasTensor) or ops.is_tensor(argument):
         return argument
     return ops.convert_to_tensor(argument)
 

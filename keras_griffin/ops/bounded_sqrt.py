@@ -25,8 +25,7 @@ def bounded_sqrt(x: Tensor) -> Tensor:
 
     Reference: Botev et al. 2024 (arXiv 2404.07839), section 2.
     """
-    # The cast is for Keras on NumPy, whose sqrt widens half precision.
-    root = ops.stop_gradient(ops.cast(ops.sqrt(x), x.dtype))
+    root = ops.stop_gradient(ops.sqrt(x))
     slope = ops.divide(0.5, ops.maximum(root, _SMALLEST_ROOT))
     # The last term is zero: it carries the derivative, and adds nothing to the value.
     return root + slope * (x - ops.stop_gradient(x))

@@ -11,7 +11,8 @@ def as_array(values) -> np.ndarray:
     Args:
         values: a tensor, a Keras variable or an array.
     """
-    tensor = ops.convert_to_tensor(values)
+    # Keras's NumPy backend would make float32 of a tensor in float64.
+    tensor = values if ops.is_tensor(values) else ops.convert_to_tensor(values)
     if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
         tensor = ops.cast(tensor, "float32")
     return np.asarray(ops.convert_to_numpy(tensor))

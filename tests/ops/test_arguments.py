@@ -14,6 +14,12 @@ def test_arrays_and_variables_become_tensors():
         np.testing.assert_array_equal(ops.convert_to_numpy(tensor), array)
 
 
+def test_a_tensor_keeps_its_dtype():
+    for dtype in ("bfloat16", "float64"):
+        tensor = ops.ones((2,), dtype)
+        assert as_tensor(tensor).dtype == tensor.dtype
+
+
 def test_none_and_symbolic_arguments_stay_as_they_are():
     symbolic = keras.KerasTensor((2, None))
     assert as_tensor(None) is None

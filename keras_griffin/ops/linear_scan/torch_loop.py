@@ -3,6 +3,7 @@
 The loop stands inside an operator of its own, so that `torch.compile` does not unroll it.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def linear_scan(
 @torch.library.custom_op("keras_griffin::linear_scan", mutates_args=())
 def _linear_scan(decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], reverse: bool) -> list[Tensor]:
     decay, inputs, state = _number(decay), _number(inputs), _number(initial_state)
-    states = torch.empty_like(inputs, memory_format=torch.contiguous_format)
+    states = _empty_like(inputs)
     _scan(decay, inputs, state, states, reverse)
     return [*_components(states), *_components(states[:, 0 if reverse else -1].clone())]
 
@@ -44,17 +45,15 @@ def _gradient(
 ) -> list[Tensor]:
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
     states_gradient, final_gradient = _number(gradients[: len(decay)]), _number(gradients[len(decay) :])
-    decay, states, initial_state = _number(decay).conj(), _number(states).conj(), _number(initial_state).conj()
+    decay, states, initial_state = (torch.conj_physical(_number(x)) for x in (decay, states, initial_state))
     first, last = (-1, 0) if reverse else (0, -1)
     later, earlier = slice(1, None), slice(None, -1)
     if reverse:
         later, earlier = earlier, later
 
-    inputs_gradient = states_gradient.clone(memory_format=torch.contiguous_format)
-    inputs_gradient[:, last] += final_gradient
-    unfinished = inputs_gradient[:, earlier]
-    _scan(decay[:, later], unfinished, inputs_gradient[:, last], unfinished, not reverse)
-    decay_gradient = torch.empty_like(inputs_gradient)
+    inputs_gradient, decay_gradient = _empty_like(states), _empty_like(states)
+    newest = torch.add(states_gradient[:, last], final_gradient, out=inputs_gradient[:, last])
+    _scan(decay[:, later], states_gradient[:, earlier], newest, inputs_gradient[:, earlier], not reverse)
     torch.mul(inputs_gradient[:, later], states[:, earlier], out=decay_gradient[:, later])
     torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
     initial_gradient = decay[:, first] * inputs_gradient[:, first]
@@ -83,7 +82,7 @@ _linear_scan.register_autograd(_backward, setup_context=_keep)
 
 
 def _scan(decay, inputs, state, states, reverse):
-    """Write the states, `(B, T, D)`; they may be the inputs themselves, and every array a view."""
+    """Write the states, `(B, T, D)`; every array may be a view."""
     length = inputs.shape[1]
     # About as many chunks as steps in each, since both are walked through one after the other.
     chunks = 1 if length < _SHORTEST_CUT else 2 ** (length.bit_length() // 2)
@@ -117,6 +116,14 @@ def _walk(decay, inputs, state, states, reverse):
 def _in_order(reverse, *arrays):
     views = [array.unbind(-2) for array in arrays]
     return zip(*(steps[::-1] if reverse else steps for steps in views), strict=True)
+
+
+def _empty_like(array):
+    """An array of the same shape and dtype, with nothing in it yet."""
+    if array.device.type != "cpu":
+        return torch.empty_like(array, memory_format=torch.contiguous_format)
+    # NumPy asks the system for large pages, PyTorch does not, and the first touch of small ones takes longer than the scan.
+    return torch.from_numpy(np.empty(array.shape, str(array.dtype).removeprefix("torch.")))
 
 
 def _number(components):

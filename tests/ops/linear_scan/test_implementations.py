@@ -125,7 +125,7 @@ def test_a_length_known_only_when_the_model_runs(implementation, reverse):
     symbolic = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((5,))]
     with use_implementation("linear_scan", implementation):
         model = keras.Model(symbolic, linear_scan(*symbolic, reverse=reverse)[1])
-        actual = model.predict(((batch,) for batch in batches), verbose=0)
+        actual = model.predict(((batch,) for batch in batches), steps=len(batches), verbose=0)
     expected = [definition(*batch, reverse=reverse)[1] for batch in batches]
     assert_close(actual, np.concatenate(expected))
 

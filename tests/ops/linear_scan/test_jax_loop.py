@@ -1,0 +1,102 @@
+"""What only JAX asks of its implementations: its transformations, and loops that copy nothing."""
+
+import os
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "jax":
+    pytest.skip("JAX's own transformations", allow_module_level=True)
+
+import jax
+from jax import numpy as jnp
+
+from keras_griffin.ops import linear_scan, use_implementation
+from keras_griffin.ops.linear_scan import jax_loop
+from keras_griffin.testing.closeness import assert_close
+
+B, T, D = 2, 80, 8
+GENERATOR = np.random.default_rng(0)
+DECAY = GENERATOR.uniform(0.5, 1.0, (B, T, D)).astype("float32")
+INPUTS = GENERATOR.normal(size=(B, T, D)).astype("float32")
+WEIGHT = GENERATOR.normal(size=(B, T, D)).astype("float32")
+
+
+@pytest.fixture(params=["jax_loop", "jax_associative"])
+def implementation(request):
+    with use_implementation("linear_scan", request.param):
+        yield request.param
+
+
+def loss(decay, inputs):
+    states, final_state = linear_scan(decay, inputs)
+    return jnp.sum(states * WEIGHT[0]) + jnp.sum(jnp.square(final_state))
+
+
+def test_vmap_is_a_loop_over_calls(implementation):
+    stacked = [np.stack([x, 0.5 * x, -x]) for x in (DECAY, INPUTS)]
+    for function in (loss, jax.grad(loss, (0, 1))):
+        together = jax.jit(jax.vmap(function))(*stacked)
+        apart = [jax.jit(function)(*pair) for pair in zip(*stacked, strict=True)]
+        for got, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(jax.tree.map(lambda *x: np.stack(x), *apart)), strict=True):
+            assert_close(got, np.asarray(wanted))
+
+
+def test_checkpoint_changes_no_gradient(implementation):
+    gradients = jax.jit(jax.grad(jax.checkpoint(loss), (0, 1)))(DECAY, INPUTS)
+    for got, wanted in zip(gradients, jax.grad(loss, (0, 1))(DECAY, INPUTS), strict=True):
+        assert_close(got, np.asarray(wanted))
+
+
+def test_a_gradient_is_differentiable_forward(implementation):
+    """As for Hessian-vector products."""
+
+    def slope(epsilon):
+        return jax.grad(loss)(DECAY + epsilon * WEIGHT, INPUTS)
+
+    _, product = jax.jvp(slope, (0.0,), (1.0,))
+    difference = (slope(0.5e-2) - slope(-0.5e-2)) / 1e-2
+    assert_close(product, np.asarray(difference), factor=1e3)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_no_step_of_a_loop_copies_an_array(parts, reverse):
+    """A copy in each of T steps would cost T squared."""
+
+    def gradient(decay, inputs, start, weight):
+        (states, final_state), pull_back = jax.vjp(
+            lambda *numbers: jax_loop.linear_scan(*numbers, reverse), decay, inputs, start
+        )
+        return pull_back((weight, final_state))
+
+    number, start = (DECAY,) * parts, (DECAY[:, 0],) * parts
+    text = jax.jit(gradient).lower(number, number, start, number).compile().as_text()
+    loops = text[: text.index("\nENTRY")]
+    assert "dynamic-update-slice" in loops
+    assert not re.search(rf"= f32\[{B},{T},{D}\]\S* copy", loops)
+
+
+def test_rows_of_a_batch_may_live_on_different_devices():
+    program = """
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from keras_griffin.ops import linear_scan
+mesh = jax.make_mesh((2,), ("batch",))
+rows = NamedSharding(mesh, PartitionSpec("batch"))
+generator = np.random.default_rng(0)
+decay, inputs = (jax.device_put(generator.uniform(0.5, 1.0, (4, 9, 3)).astype("float32"), rows) for _ in range(2))
+gradient = jax.jit(jax.grad(lambda decay, inputs: linear_scan(decay, inputs)[0].sum(), (0, 1)))
+lowered = gradient.lower(decay, inputs).compile()
+assert not any(word in lowered.as_text() for word in ("all-gather", "all-reduce", "all-to-all"))
+for got, wanted in zip(gradient(decay, inputs), gradient(np.asarray(decay), np.asarray(inputs))):
+    assert len(got.sharding.device_set) == 2
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+"""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
