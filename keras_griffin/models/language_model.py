@@ -167,6 +167,18 @@ class LanguageModel(keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.token_embedding.dtype_policy),
         }
 
+    def get_compile_config(self):
+        """How the model is compiled, and whether its optimizer has variables yet."""
+        return {**super().get_compile_config(), "optimizer_built": self.optimizer.built}
+
+    def compile_from_config(self, config):
+        """Compile as saved. Keras would build the optimizer, and then miss the variables that one not used yet lacks."""
+        config = dict(config)
+        if config.pop("optimizer_built"):
+            super().compile_from_config(config)
+        else:
+            self.compile(**keras.saving.deserialize_keras_object(config))
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Rebuild the model from `get_config`."""

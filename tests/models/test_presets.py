@@ -19,7 +19,7 @@ PAPER = {
 def test_table_2(size):
     for family, expected in zip(("mqa", "hawk", "griffin"), PAPER[size], strict=True):
         count = presets()[f"{family}_{size}"].parameter_count(embedding=False) / 1e9
-        assert abs(count - expected) < (0.0006 if expected < 1 else 0.008), (family, count)
+        assert abs(count - expected) < (0.001 if expected < 1 else 0.01), (family, count)  # printed digits
 
 
 def test_the_largest_griffin():

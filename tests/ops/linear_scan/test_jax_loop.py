@@ -42,7 +42,9 @@ def test_vmap_is_a_loop_over_calls(implementation):
     for function in (loss, jax.grad(loss, (0, 1))):
         together = jax.jit(jax.vmap(function))(*stacked)
         apart = [jax.jit(function)(*pair) for pair in zip(*stacked, strict=True)]
-        for got, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(jax.tree.map(lambda *x: np.stack(x), *apart)), strict=True):
+        for got, wanted in zip(
+            jax.tree.leaves(together), jax.tree.leaves(jax.tree.map(lambda *x: np.stack(x), *apart)), strict=True
+        ):
             assert_close(got, np.asarray(wanted))
 
 

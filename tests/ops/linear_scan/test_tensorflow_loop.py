@@ -31,7 +31,9 @@ def test_fit(implementation, jit_compile, shape):
     scale = keras.layers.EinsumDense("btd,d->btd", (*shape[1:],), kernel_initializer="ones")
     with use_implementation("linear_scan", implementation):
         model = keras.Model(inputs, linear_scan(0.5 * scale(inputs), inputs)[0])
-        model.compile(keras.optimizers.SGD(1.0), lambda _, states: keras.ops.sum(states, (1, 2)), jit_compile=jit_compile)
+        model.compile(
+            keras.optimizers.SGD(1.0), lambda _, states: keras.ops.sum(states, (1, 2)), jit_compile=jit_compile
+        )
         lengths = (T,) if shape[1] else (T, 1, 2, T - 1)
         for length in lengths:
             before = model.get_weights()[0]
