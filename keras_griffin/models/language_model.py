@@ -172,7 +172,7 @@ class LanguageModel(keras.Model):
         return {**super().get_compile_config(), "optimizer_built": self.optimizer.built}
 
     def compile_from_config(self, config):
-        """Compile as saved. Keras would build the optimizer, and then miss the variables that one not used yet lacks."""
+        """Compile as saved; Keras alone would look for the variables of an optimizer that has none yet."""
         config = dict(config)
         if config.pop("optimizer_built"):
             super().compile_from_config(config)

@@ -122,7 +122,8 @@ def _empty_like(array):
     """An array of the same shape and dtype, with nothing in it yet."""
     if array.device.type != "cpu":
         return torch.empty_like(array, memory_format=torch.contiguous_format)
-    # NumPy asks the system for large pages, PyTorch does not, and the first touch of small ones takes longer than the scan.
+    # NumPy asks the system for large pages, PyTorch does not, and the first touch of small ones takes longer than the
+    # scan.
     return torch.from_numpy(np.empty(array.shape, str(array.dtype).removeprefix("torch.")))
 
 
