@@ -71,7 +71,7 @@ class GlobalMQA(MultiQueryAttention):
         query, key, value = self.project(self.prepare(inputs))
         positions = ops.arange(ops.shape(query)[1], dtype="int32")
         query, key = self.rotate(query, positions), self.rotate(key, positions)
-        return self.join(ops.dot_product_attention(query, key, value, is_causal=True))
+        return self._attend(query, key, value, is_causal=True)
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
@@ -92,8 +92,13 @@ class GlobalMQA(MultiQueryAttention):
         # A masked query sees itself, so that no softmax is empty.
         own = steps == steps[past:, None]
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
-        outputs = ops.dot_product_attention(
-            self.rotate(query, positions[:, past:]), self.rotate(keys, positions), values, mask=sees[:, None]
-        )
+        query, rotated = self.rotate(query, positions[:, past:]), self.rotate(keys, positions)
+        outputs = self._attend(query, rotated, values, mask=sees[:, None])
         visible = ops.logical_and(visible, documents == documents[:, -1:])
-        return self.join(outputs), GlobalMQAState(keys, values, visible)
+        return outputs, GlobalMQAState(keys, values, visible)
+
+    def _attend(self, query, key, value, **options):
+        # Keras's attention on TensorFlow wants as many key heads as query heads.
+        groups = self.num_heads // self.num_key_value_heads
+        key, value = (ops.repeat(x, groups, axis=2) for x in (key, value))
+        return self.join(ops.dot_product_attention(query, key, value, **options))
