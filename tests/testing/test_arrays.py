@@ -17,5 +17,5 @@ def test_half_precision_is_widened_and_other_dtypes_stay():
     assert as_array(ops.ones((2,), "bfloat16")).dtype == "float32"
     assert as_array(ops.ones((2,), "float16")).dtype == "float32"
     assert as_array(ops.ones((2,), "int32")).dtype == "int32"
-    double = ops.ones((2,), "float64")
-    assert as_array(double).dtype == keras.backend.standardize_dtype(double.dtype)
+    if keras.backend.backend() != "jax":  # where float64 is off, and asking for it warns
+        assert as_array(ops.ones((2,), "float64")).dtype == "float64"
