@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_griffin.ops.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 #: sqrt of 2.5e-7, below which the derivative stays at 1 / (2 * 5e-4) = 1000.
@@ -23,8 +24,9 @@ def bounded_sqrt(x: Tensor) -> Tensor:
 
     Precision: everything in the dtype of `x`. The derivative is a constant for a second differentiation.
 
-    Reference: Botev et al. 2024 (arXiv 2404.07839), section 2.
+    Reference: Botev et al. 2024 (arXiv 2404.07839).
     """
+    x = as_tensor(x)
     root = ops.stop_gradient(ops.sqrt(x))
     slope = ops.divide(0.5, ops.maximum(root, _SMALLEST_ROOT))
     # The last term is zero: it carries the derivative, and adds nothing to the value.

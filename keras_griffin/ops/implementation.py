@@ -6,9 +6,8 @@ the call (backend, device, shape, dtype). Nothing is tried: a chosen implementat
 
 import contextlib
 import contextvars
-import functools
-import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -158,10 +157,11 @@ class Op:
         return Verdict(row.name, row is chosen, rejection is None, reason)
 
 
-@functools.cache
 def _imported(name: str):
-    """The module of that name. Cached, so that a call costs little and TensorFlow's AutoGraph leaves it alone."""
-    return importlib.import_module(name)
+    """The module of that name, in words that AutoGraph and Dynamo follow; `importlib` makes them warn."""
+    if name not in sys.modules:
+        __import__(name)
+    return sys.modules[name]
 
 
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.ops.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 
@@ -31,6 +32,7 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
 
     Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
     """
+    x, positions = as_tensor(x), as_tensor(positions)
     _check_shapes(tuple(x.shape), tuple(positions.shape))
     rotated = _rotated_channels(x.shape[-1], fraction)
     if rotated == 0:
