@@ -90,13 +90,15 @@ def run(arguments: argparse.Namespace) -> int:
         corpus = load_corpus(arguments.files, seed=arguments.seed, least_bytes=arguments.sequence_length + 1)
         model = build_model(arguments)
         compressors = compressed_bits_per_byte(corpus.validation)
-        print_rows(describe_run(arguments, corpus, compressors, model))
+        some_held_out = held_out_windows(corpus, arguments, EPOCH_VALIDATION_BYTES)
+        print_rows(describe_run(arguments, corpus, compressors, model, some_held_out.num_predictions))
     folder = make_folder(arguments)
-    checkpoint = BestCheckpoint(folder / "model.keras", monitor="val_bits_per_byte")
+    checkpoint = BestCheckpoint(folder / "model.keras", monitor="val_bits")
     stopwatch = Stopwatch()
     started = time.perf_counter()
     try:
-        fit(model, corpus, arguments, [checkpoint, stopwatch, keras.callbacks.CSVLogger(folder / "log.csv")])
+        log = keras.callbacks.CSVLogger(folder / "log.csv")
+        fit(model, corpus, some_held_out, arguments, [checkpoint, stopwatch, log])
         if not checkpoint.is_saved:
             raise CommandError(
                 f"train: the loss must stay finite, and it became NaN. Got the learning rate {arguments.learning_rate}."
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Loading into the model at hand keeps what was compiled.
         model.load_weights(checkpoint.path)
         result = {
-            "bits_per_byte": validate(model, corpus, arguments),
+            "bits_per_byte": evaluate(model, held_out_windows(corpus, arguments)),
             **compressors,
             "bytes_per_second": arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step,
             "seconds": time.perf_counter() - started,
@@ -146,14 +148,21 @@ def make_folder(arguments: argparse.Namespace) -> Path:
     return folder
 
 
-def fit(model: LanguageModel, corpus: Corpus, arguments: argparse.Namespace, callbacks: list) -> None:
+def held_out_windows(corpus: Corpus, arguments: argparse.Namespace, num_bytes: int | None = None) -> HeldOutWindows:
+    """Windows over about so many of the held-out bytes, evenly spread; over all of them where no number is given."""
+    windows = None if num_bytes is None else -(-num_bytes // arguments.sequence_length)
+    return HeldOutWindows(corpus.validation, arguments.sequence_length, arguments.batch_size, windows)
+
+
+def fit(
+    model: LanguageModel, corpus: Corpus, held_out: HeldOutWindows, arguments: argparse.Namespace, callbacks: list
+) -> None:
     """Train for the time or the steps that were asked for, on windows that start anywhere.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed, and what it asked for is done.
     """
     shape = arguments.sequence_length, arguments.batch_size
-    held_out = HeldOutWindows(corpus.validation, *shape, windows=-(-EPOCH_VALIDATION_BYTES // shape[0]))
     steps = arguments.steps
     if steps is None:
         timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
@@ -190,11 +199,11 @@ def compile_for_training(model: LanguageModel, learning_rate) -> None:
     model.compile(
         optimizer=AdamW(learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[BitsPerByte()],
+        # With a longer name the progress bar would break in 80 columns.
+        weighted_metrics=[BitsPerByte(name="bits")],
     )
 
 
-def validate(model: LanguageModel, corpus: Corpus, arguments: argparse.Namespace) -> float:
-    """The bits per byte over all held-out bytes."""
-    held_out = HeldOutWindows(corpus.validation, arguments.sequence_length, arguments.batch_size)
-    return model.evaluate(held_out, verbose=0, return_dict=True)["bits_per_byte"]
+def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
+    """The bits per byte over the windows."""
+    return model.evaluate(held_out, verbose=0, return_dict=True)["bits"]

@@ -17,7 +17,11 @@ def print_rows(rows: Mapping[str, str]) -> None:
 
 
 def describe_run(
-    arguments: argparse.Namespace, corpus: Corpus, compressors: Mapping[str, float], model: LanguageModel
+    arguments: argparse.Namespace,
+    corpus: Corpus,
+    compressors: Mapping[str, float],
+    model: LanguageModel,
+    bytes_per_validation: int,
 ) -> dict[str, str]:
     """The machine, the text and the model."""
     dtype = "bfloat16" if arguments.mixed_precision else "float32"
@@ -30,6 +34,7 @@ def describe_run(
         "held out": f"{_size(corpus.validation, corpus.validation_files)}, for which {_versus(compressors)}",
         "model": f"{arguments.model} with {model.count_params():,} parameters",
         "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} bytes",
+        "val_bits": f"bits per byte on {bytes_per_validation:,} of the held-out bytes, after each epoch",
     }
 
 

@@ -5,19 +5,25 @@ the call (backend, device, shape, dtype). Nothing is tried: a chosen implementat
 """
 
 import contextlib
-import contextvars
 import os
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import keras
 
 _DEVICES = ("cpu", "gpu", "tpu")
-_requests: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar(
-    "keras_griffin_implementations", default=MappingProxyType({})
-)
+
+
+class _Requests(threading.local):
+    """What `use_implementation` asks for in this thread. Not a context variable: Dynamo can't follow one."""
+
+    def __init__(self):
+        self.names: dict[str, str] = {}
+
+
+_requests = _Requests()
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Op:
 
     def requested(self) -> str | None:
         """The name that the user asked for: `use_implementation` first, then the environment."""
-        return _requests.get().get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}")
+        return _requests.names.get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}")
 
     def choose(self, shape: tuple[int | None, ...] | None, dtype: str) -> Callable:
         """The function that will run for such a call."""
@@ -194,11 +200,12 @@ def use_implementation(op_name: str, implementation_name: str):
         portable
     """
     find_op(op_name)._named(implementation_name)
-    token = _requests.set({**_requests.get(), op_name: implementation_name})
+    outside = _requests.names
+    _requests.names = {**outside, op_name: implementation_name}
     try:
         yield
     finally:
-        _requests.reset(token)
+        _requests.names = outside
 
 
 def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: str = "float32") -> Explanation:

@@ -68,14 +68,14 @@ class ScanCase:
             phase = generator.uniform(-np.pi, np.pi, sequence)
             decay = self._round(decay * np.cos(phase)) + 1j * self._round(decay * np.sin(phase))
         inputs = number(sequence)
-        mask = generator.random(sequence[:2]) < 0.8 if self.has_mask else None
+        mask = generator.random(sequence[:2]) < 0.7 if self.has_mask else None
         if self.has_mask:
             decay[~mask] = inputs[~mask] = np.nan
         return ScanArguments(
             decay,
             inputs,
             initial_state=number(state) if self.has_initial_state else None,
-            reset=generator.random(sequence[:2]) < 0.1 if self.has_reset else None,
+            reset=generator.random(sequence[:2]) < 0.2 if self.has_reset else None,
             mask=mask,
             states_weight=number(sequence),
             final_weight=number(state),
@@ -88,19 +88,18 @@ class ScanCase:
         return array.astype(self.dtype).astype("float64")
 
 
+#: Long ones are few, since JAX compiles for each.
 SCAN_CASES = (
     *(ScanCase(length, batch_size) for length, batch_size in [(0, 1), (1, 3), (2, 1), (63, 3), (64, 1), (65, 3)]),
     ScanCase(1000),
-    *(ScanCase(length, 3, is_complex=True) for length in (0, 2, 65)),
-    ScanCase(65, 3, dtype="bfloat16"),
-    ScanCase(65, is_complex=True, dtype="bfloat16"),
-    ScanCase(65, dtype="float64"),
-    ScanCase(65, 3, is_complex=True, dtype="float64"),
-    ScanCase(65, 3, has_initial_state=False),
     ScanCase(65, 3, reverse=True),
-    ScanCase(65, 3, has_reset=True),
-    ScanCase(65, 3, has_mask=True),
-    ScanCase(2, 3, reverse=True, has_reset=True, has_mask=True),
-    ScanCase(130, 3, reverse=True, has_reset=True, has_mask=True),
-    ScanCase(130, 3, is_complex=True, reverse=True, has_reset=True, has_mask=True),
+    ScanCase(5, 3, has_reset=True),
+    ScanCase(5, 3, has_mask=True),
+    ScanCase(5, 3, dtype="bfloat16", has_initial_state=False),
+    ScanCase(5, 3, dtype="float64", reverse=True),
+    ScanCase(2, 3, is_complex=True),
+    ScanCase(65, 3, is_complex=True),
+    ScanCase(5, 3, is_complex=True, dtype="bfloat16", reverse=True),
+    ScanCase(5, 3, is_complex=True, dtype="float64"),
+    ScanCase(65, 3, is_complex=True, reverse=True, has_reset=True, has_mask=True),
 )

@@ -10,7 +10,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
     """Draw training and validation bits per byte over the epochs of a log that `keras.callbacks.CSVLogger` wrote.
 
     Args:
-        log_path: the log, with the columns `epoch`, `bits_per_byte` and `val_bits_per_byte`.
+        log_path: the log, with the columns `epoch`, `bits` and `val_bits`.
         image_path: the picture to write; its suffix says the format.
         levels: horizontal lines to compare with, by name.
 
@@ -27,7 +27,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
     epochs = [int(row["epoch"]) + 1 for row in rows]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for column, label in {"bits_per_byte": "training", "val_bits_per_byte": "validation"}.items():
+    for column, label in {"bits": "training", "val_bits": "validation"}.items():
         axes.plot(epochs, [float(row[column]) for row in rows], marker="o", label=label)
     for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
         axes.axhline(level, color="gray", linestyle=style, label=f"{name}, {level:.2f}")

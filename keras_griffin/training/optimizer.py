@@ -22,8 +22,8 @@ class AdamW(keras.optimizers.AdamW):
         **kwargs: as for `keras.optimizers.AdamW`.
 
     Examples:
-        >>> import keras_griffin
-        >>> keras_griffin.training.AdamW(1e-3).weight_decay
+        >>> from keras_griffin.training import AdamW
+        >>> AdamW(1e-3).weight_decay
         0.1
 
     Reference: the fine-tuning recipe released with RecurrentGemma, with beta_2 0.96; De et al. 2024 (arXiv 2402.19427),

@@ -2,6 +2,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -21,7 +23,8 @@ TINY = "--width 16 --layers 1 --heads 2 --window 8 --sequence-length 16 --batch-
 def test_a_run_says_what_it_does_and_writes(finished_run):
     _, printed, code = finished_run
     assert code == 0
-    labels = ["backend", "kernels", "text", "to train on", "held out", "model", "batch", "validation", "speed", "saved"]
+    before = ["backend", "kernels", "text", "to train on", "held out", "model", "batch", "val_bits"]
+    labels = [*before, "validation", "speed", "saved"]
     starts = [printed.index(f"\n{label:<12} ") for label in labels[1:]]
     assert printed.startswith("backend") and starts == sorted(starts)
     assert f"{keras.backend.backend()} on " in printed
@@ -34,7 +37,7 @@ def test_a_run_leaves_the_model_the_log_and_the_result(finished_run):
     folder, _, _ = finished_run
     assert {path.name for path in folder.iterdir()} - {"loss.png"} == {"model.keras", "log.csv", "result.json"}
     log = (folder / "log.csv").read_text().splitlines()
-    assert len(log) == 4 and "val_bits_per_byte" in log[0]
+    assert len(log) == 4 and "val_bits" in log[0].split(",")
     result = json.loads((folder / "result.json").read_text())
     assert result["bytes_per_second"] > 0
     assert result["arguments"]["steps"] == 3
@@ -53,7 +56,7 @@ def test_the_result_is_that_of_the_saved_model_on_all_held_out_bytes(finished_ru
     assert isinstance(model, LanguageModel)
     text = np.frombuffer(text_file.read_bytes(), "uint8")
     held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
-    bits = model.evaluate(held_out, verbose=0, return_dict=True)["bits_per_byte"]
+    bits = model.evaluate(held_out, verbose=0, return_dict=True)["bits"]
     assert json.loads((folder / "result.json").read_text())["bits_per_byte"] == pytest.approx(bits, rel=1e-4)
     assert f"{bits:.3f} bits per byte, all {len(text) // 10:,} held-out bytes" in printed
 
@@ -66,6 +69,14 @@ def train_tiny(text_file, tmp_path):
         return main(["train", str(text_file), *TINY, "--output", str(tmp_path), *words.split()])
 
     return run
+
+
+def test_the_saved_model_loads_where_only_the_package_is_imported(finished_run):
+    folder, _, _ = finished_run
+    program = f"import keras_griffin, keras; print(keras.saving.load_model({str(folder / 'model.keras')!r}).name)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["griffin"]
 
 
 @pytest.mark.parametrize("family", ["hawk", "mqa"])
@@ -98,7 +109,7 @@ def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, train_tiny, tmp
     press_ctrl_c(monkeypatch, after_batches=3)
     assert train_tiny("--steps 20") == 130
     path = tmp_path / "model.keras"
-    bits = [float(row["val_bits_per_byte"]) for row in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
+    bits = [float(row["val_bits"]) for row in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
     # Two epochs of two batches each, the second of them cut short.
     assert len(bits) == 2
     sentence = f"Stopped. The best model so far, {min(bits):.3f} bits per byte, is in {path}\n"

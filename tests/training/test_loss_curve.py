@@ -4,7 +4,7 @@ import pytest
 
 from keras_griffin.training import draw_loss_curve
 
-LOG = "epoch,bits_per_byte,loss,val_bits_per_byte,val_loss\n0,4.0,2.8,3.5,2.4\n1,3.0,2.1,2.9,2.0\n"
+LOG = "epoch,bits,loss,val_bits,val_loss\n0,4.0,2.8,3.5,2.4\n1,3.0,2.1,2.9,2.0\n"
 
 
 def test_the_curve_is_drawn_as_a_picture(tmp_path):

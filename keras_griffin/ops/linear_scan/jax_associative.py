@@ -19,9 +19,13 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    return _scan(decay, inputs, initial_state, reverse)
+
+
+def _scan(decay, inputs, initial_state, reverse):
     first, last = (-1, 0) if reverse else (0, -1)
     entering = multiply(_at(decay, first), initial_state)
-    inputs = tuple(x.at[:, first].add(component) for x, component in zip(inputs, entering, strict=True))
+    inputs = tuple(jnp.asarray(x).at[:, first].add(component) for x, component in zip(inputs, entering, strict=True))
     _, states = lax.associative_scan(_compose, (decay, inputs), reverse=reverse, axis=1)
     return states, _at(states, last)
 
@@ -33,7 +37,7 @@ def _compose(earlier, later):
 
 
 def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = linear_scan(decay, inputs, initial_state, reverse)
+    states, final_state = _scan(decay, inputs, initial_state, reverse)
     return (states, final_state), (decay, states, initial_state)
 
 
@@ -44,7 +48,7 @@ def _backward(reverse, residuals, gradients):
     first = -1 if reverse else 0
     ones = conjugate(tuple(jnp.full_like(a[:, :1], 1.0 - index) for index, a in enumerate(decay)))
     next_decay = _shifted(conjugate(decay), ones, not reverse)
-    inputs_gradient, _ = linear_scan(next_decay, states_gradient, final_gradient, not reverse)
+    inputs_gradient, _ = _scan(next_decay, states_gradient, final_gradient, not reverse)
     previous_states = _shifted(states, tuple(h[:, None] for h in initial_state), reverse)
     decay_gradient = multiply(inputs_gradient, conjugate(previous_states))
     return decay_gradient, inputs_gradient, multiply(conjugate(_at(decay, first)), _at(inputs_gradient, first))

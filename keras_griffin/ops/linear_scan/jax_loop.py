@@ -23,6 +23,10 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    return _scan(decay, inputs, initial_state, reverse)
+
+
+def _scan(decay, inputs, initial_state, reverse):
     length = decay[0].shape[1]
     at = _order(length, reverse)
 
@@ -39,7 +43,7 @@ def linear_scan(
 
 
 def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = linear_scan(decay, inputs, initial_state, reverse)
+    states, final_state = _scan(decay, inputs, initial_state, reverse)
     return (states, final_state), (decay, states, initial_state)
 
 

@@ -10,8 +10,8 @@ from keras_griffin.ops.linear_scan.components import Components, add, multiply
 
 
 def supports(facts) -> str | None:
-    """Everything."""
-    return None
+    """Everything that Keras does: its NumPy backend computes in float32."""
+    return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
 
 
 def linear_scan(
@@ -19,18 +19,11 @@ def linear_scan(
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     length = ops.shape(inputs[0])[1]
-    steps = ops.arange(length, dtype="int32")[:, None]
-    steps_made = length - 1 - steps if reverse else steps
-
-    def before(arrays, distance, one):
-        """What stands `distance` steps earlier; where nothing does, one or zero."""
-        fillers = (one, 0.0)[: len(arrays)]
-        moved = [ops.roll(array, -distance if reverse else distance, axis=1) for array in arrays]
-        return tuple(ops.where(steps_made >= distance, x, filler) for x, filler in zip(moved, fillers, strict=True))
+    before = _before if isinstance(length, int) else _before_in_a_loop
 
     def take_in(distance, decay, states):
-        states = add(states, multiply(decay, before(states, distance, 0.0)))
-        return 2 * distance, multiply(decay, before(decay, distance, 1.0)), states
+        states = add(states, multiply(decay, before(states, distance, 0.0, reverse)))
+        return 2 * distance, multiply(decay, before(decay, distance, 1.0, reverse)), states
 
     states = _with_start(decay, inputs, initial_state, reverse)
     if isinstance(length, int):
@@ -54,6 +47,24 @@ def _with_start(decay, inputs, initial_state, reverse):
     firsts = add(tuple(x[:, first] for x in inputs), entering)
     parts = [(x[:, others], row) if reverse else (row, x[:, others]) for x, row in zip(inputs, firsts, strict=True)]
     return tuple(ops.concatenate(part, axis=1) for part in parts)
+
+
+def _before(arrays, distance, one, reverse):
+    """What stands `distance` steps earlier; where nothing does, one or zero."""
+    part = slice(distance, None) if reverse else slice(-distance)
+    around = [(0, 0), (0, distance) if reverse else (distance, 0), (0, 0)]
+    fillers = (one, 0.0)[: len(arrays)]
+    return tuple(ops.pad(x[:, part], around, constant_values=filler) for x, filler in zip(arrays, fillers, strict=True))
+
+
+def _before_in_a_loop(arrays, distance, one, reverse):
+    """As `_before`, where T and `distance` are known only when the model runs."""
+    length = ops.shape(arrays[0])[1]
+    steps = ops.arange(length, dtype="int32")[:, None]
+    known = (length - 1 - steps if reverse else steps) >= distance
+    moved = [ops.roll(x, -distance if reverse else distance, axis=1) for x in arrays]
+    fillers = (one, 0.0)[: len(arrays)]
+    return tuple(ops.where(known, x, filler) for x, filler in zip(moved, fillers, strict=True))
 
 
 def _most_rounds(length):

@@ -48,12 +48,13 @@ def _compiled(function, parts, dtype, reverse):
     """The function, traced once and compiled once for each shape that it meets."""
     number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
     signature = [number, number, state] + ([number, state] if function is _gradient else [])
-    function = functools.partial(function, reverse=reverse)
-    return tf.function(function, input_signature=signature, jit_compile=True, autograph=False)
+    return tf.function(
+        lambda *arguments: function(*arguments, reverse), input_signature=signature, jit_compile=True, autograph=False
+    )
 
 
 def _scan(decay, inputs, initial_state, reverse):
-    length = tf.shape(inputs[0])[1]
+    length = _at_least_one(inputs)
     at = _order(length, reverse)
 
     def step(t, states):
@@ -73,7 +74,7 @@ def _scan(decay, inputs, initial_state, reverse):
 
 def _gradient(decay, states, initial_state, states_gradient, final_gradient, reverse):
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
-    length = tf.shape(states[0])[1]
+    length = _at_least_one(states)
     at = _order(length, reverse)
 
     def step(i, gradient):
@@ -94,6 +95,11 @@ def _gradient(decay, states, initial_state, states_gradient, final_gradient, rev
         before = tuple(tf.concat([start, h[:, :-1]], 1) for h, start in zip(states, starts, strict=True))
     into_start = multiply(conjugate(_row(decay, at(0))), _row(gradient, at(0)))
     return multiply(gradient, conjugate(before)), gradient, tuple(tf.reduce_sum(x, 1) for x in into_start)
+
+
+def _at_least_one(arrays):
+    """T, or one step where there are none, whose row is then empty."""
+    return tf.maximum(tf.shape(arrays[0])[1], 1)
 
 
 def _order(length, reverse):

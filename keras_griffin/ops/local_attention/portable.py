@@ -49,7 +49,7 @@ def _reach(window):
 
 
 def _few(num_keys, window):
-    return num_keys is not None and num_keys <= _reach(window) + _block_length(window)
+    return isinstance(num_keys, int) and num_keys <= _reach(window) + _block_length(window)
 
 
 def _attend(query, key, value, window, segment_ids, mask):

@@ -50,19 +50,21 @@ def test_vmap_is_a_loop_over_calls(implementation):
 
 def test_checkpoint_changes_no_gradient(implementation):
     gradients = jax.jit(jax.grad(jax.checkpoint(loss), (0, 1)))(DECAY, INPUTS)
-    for got, wanted in zip(gradients, jax.grad(loss, (0, 1))(DECAY, INPUTS), strict=True):
+    for got, wanted in zip(gradients, jax.jit(jax.grad(loss, (0, 1)))(DECAY, INPUTS), strict=True):
         assert_close(got, np.asarray(wanted))
 
 
 def test_a_gradient_is_differentiable_forward(implementation):
     """As for Hessian-vector products."""
 
+    @jax.jit
     def slope(epsilon):
         return jax.grad(loss)(DECAY + epsilon * WEIGHT, INPUTS)
 
     _, product = jax.jvp(slope, (0.0,), (1.0,))
     difference = (slope(0.5e-2) - slope(-0.5e-2)) / 1e-2
-    assert_close(product, np.asarray(difference), factor=1e3)
+    # A difference of float32 numbers has about half of their digits.
+    assert_close(product, np.asarray(difference), factor=300)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -56,7 +56,8 @@ def test_a_tape_may_be_asked_twice():
     with tf.GradientTape(persistent=True) as tape:
         tape.watch((decay, inputs))
         states, final_state = linear_scan(decay, inputs)
-    from_states, from_final = (tape.gradient(result, (decay, inputs)) for result in (states[:, -1], final_state))
+        last = states[:, -1]
+    from_states, from_final = (tape.gradient(result, (decay, inputs)) for result in (last, final_state))
     for got, wanted in zip(from_states, from_final, strict=True):
         assert_close(got, wanted.numpy())
 

@@ -70,6 +70,18 @@ def test_in_a_functional_model_of_any_length(marked):
     assert keras.saving.deserialize_keras_object(config).window == WINDOW
 
 
+@pytest.mark.skipif(keras.backend.backend() == "numpy", reason="Keras tries the layer on uninitialised memory there")
+def test_in_a_layer_that_is_traced_with_lengths_unknown():
+    """On JAX such a length is neither None nor an integer."""
+    layer = keras.layers.Lambda(lambda x: local_attention(x, x, x, WINDOW))
+    symbolic = keras.Input((None, 2, 4))
+    model = keras.Model(symbolic, layer(symbolic))
+    assert model.output.shape == (None, None, 2, 4)
+    for length in (1, LENGTH):
+        x = np.random.default_rng(0).normal(size=(BATCH, length, 2, 4)).astype("float32")
+        assert_close(model(x), reference.local_attention(x, x, x, WINDOW))
+
+
 QUERY, KEY = (3, 7, 4, 4), (3, 7, 2, 4)
 
 
