@@ -148,6 +148,7 @@ def test_residual_block_adds_twice():
     assert_close(outputs, u + as_array(block.mlp(block.mlp_norm(u))))
 
 
+@pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
 def test_projections_take_lora_and_int8_from_keras():
     model = keras.Sequential([keras.Input((6, 12)), layers.RGLRU(num_blocks=3), layers.GatedMLP(16)])
     model.layers[1].gate.enable_lora(2)

@@ -86,7 +86,7 @@ def test_gates_start_with_the_fan_in_of_a_block():
 def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
     layer = made(RGLRU(), 8)
     kernel, bias = layer.recurrence_gate.get_weights()
-    layer.recurrence_gate.set_weights([0 * kernel, 0 * bias - 100.0])
+    layer.recurrence_gate.set_weights([0 * kernel, 0 * bias - 80.0])
     hidden = np.random.default_rng(2).normal(size=(2, 8)).astype("float32")
     inputs = np.random.default_rng(1).normal(size=(2, 50, 8)).astype("float32")
     assert_close(layer(inputs, initial_state=hidden)[:, -1], hidden)
