@@ -1,0 +1,128 @@
+"""A training step and a decoding step of a whole Griffin, beside those of transformers and of DeepMind's code.
+
+    KERAS_BACKEND=jax python benchmarks/model.py
+
+Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence width 256, window 128; 4 rows of 512 tokens
+in float32. A peer is measured where its package can be imported: transformers on PyTorch, recurrentgemma on JAX.
+"""
+
+import importlib.util
+import time
+
+import keras
+import numpy as np
+from timing import BACKEND, least_seconds
+
+from keras_griffin.models import Griffin, GriffinConfig
+
+CONFIG = GriffinConfig(
+    vocabulary_size=256,
+    width=256,
+    num_layers=6,
+    num_heads=4,
+    recurrence_width=256,
+    window=128,
+    num_gate_blocks=4,
+    scale_embeddings=True,
+    logits_soft_cap=30.0,
+)
+TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
+
+
+def ours():
+    """Rows of (what, seconds) of this package: a step of `train_on_batch`, and of `generate`."""
+    model = Griffin(CONFIG)
+    model.compile(keras.optimizers.SGD(1e-3), model.loss, jit_compile=BACKEND != "torch")
+    start = time.perf_counter()
+    model.train_on_batch(TOKENS[:, :-1], TOKENS[:, 1:])
+    yield "first training step, compilation included", time.perf_counter() - start
+    yield "training step", least_seconds(model.train_on_batch, TOKENS[:, :-1], TOKENS[:, 1:], budget=10)
+    for batch_size in (1, 16):
+        prompt = TOKENS[:batch_size, :8] if batch_size <= 4 else np.tile(TOKENS[:, :8], (4, 1))
+        model.generate(prompt, 4)
+        few, many = (least_seconds(model.generate, prompt, n, budget=3) for n in (20, 120))
+        yield f"decoding step, batch {batch_size}", (many - few) / 100
+
+
+def transformers_on_torch():
+    """Forward and backward of the same size with transformers."""
+    import torch
+    from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
+
+    config = RecurrentGemmaConfig(
+        num_hidden_layers=6,
+        vocab_size=256,
+        hidden_size=256,
+        intermediate_size=1536,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        lru_width=256,
+        attention_window_size=128,
+        head_dim=64,
+    )
+    model = RecurrentGemmaForCausalLM(config)
+    tokens = torch.tensor(TOKENS[:, :-1], dtype=torch.long)
+
+    def step():
+        model.zero_grad()
+        model(tokens, labels=tokens, use_cache=False).loss.backward()
+
+    yield "transformers, forward and backward", least_seconds(step, budget=6)
+
+
+def deepmind_on_jax():
+    """Forward and backward of the same size with DeepMind's code, its scan unrolled as it comes."""
+    import jax
+    import jax.numpy as jnp
+    from recurrentgemma import jax as recurrentgemma
+    from recurrentgemma.common import GriffinConfig as DeepMindConfig
+    from recurrentgemma.common import ScanType, TemporalBlockType
+
+    kinds = (TemporalBlockType.RECURRENT, TemporalBlockType.RECURRENT, TemporalBlockType.ATTENTION)
+    config = DeepMindConfig(
+        vocab_size=256,
+        width=256,
+        mlp_expanded_width=768,
+        num_heads=4,
+        lru_width=256,
+        block_types=kinds * 2,
+        embeddings_scale_by_sqrt_dim=True,
+        attention_window_size=128,
+        logits_soft_cap=30.0,
+        scan_type=ScanType.AUTO,
+    )
+    model = recurrentgemma.Griffin(config)
+    tokens, positions = jnp.asarray(TOKENS[:, :-1]), jnp.tile(jnp.arange(512), (4, 1))
+    parameters = model.init(jax.random.key(0), tokens, positions)
+
+    def loss(parameters):
+        logits = model.apply(parameters, tokens, positions)[0]
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[..., None], -1))
+
+    start = time.perf_counter()
+    step = jax.jit(jax.value_and_grad(loss))
+    jax.block_until_ready(step(parameters))
+    yield "recurrentgemma, first step, compilation included", time.perf_counter() - start
+    yield "recurrentgemma, forward and backward", least_seconds(step, parameters, budget=6)
+
+
+PEERS = {"torch": ("transformers", transformers_on_torch), "jax": ("recurrentgemma", deepmind_on_jax)}
+
+
+def main():
+    """Print the table of the active backend."""
+    print(f"\n### Model on {BACKEND}\n\n| what | seconds |\n|---|---|")
+    for what, seconds in ours():
+        print(f"| {what} | {seconds:.4f} |", flush=True)
+    package, peer = PEERS.get(BACKEND, (None, None))
+    if package is None:
+        return
+    if importlib.util.find_spec(package) is None:
+        print(f"\n{package} is not installed: not measured.")
+        return
+    for what, seconds in peer():
+        print(f"| {what} | {seconds:.4f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

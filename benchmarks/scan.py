@@ -1,0 +1,76 @@
+"""The scan against the floor of its memory traffic, beside Keras's own scan and recurrent layers.
+
+    KERAS_BACKEND=jax python benchmarks/scan.py
+
+Forward moves three arrays (decay, inputs, states). A gradient is taken of the sum of squares of the states: forward and
+backward move eight arrays, and the loss itself two more, which are counted with the time but not with the floor.
+"""
+
+import keras
+import numpy as np
+from timing import BACKEND, compiled, copy_bandwidth, least_seconds, value_and_gradient
+
+from keras_griffin.ops import explain, linear_scan
+
+SHAPES = {"S1": (1, 2048, 2560), "S2": (8, 512, 768), "S3": (1, 16384, 1024), "S4": (4, 1024, 512)}
+
+
+def ours(decay, inputs):
+    """Every state."""
+    return linear_scan(decay, inputs)[0]
+
+
+def of_keras(decay, inputs):
+    """Keras's associative scan of the same recurrence."""
+
+    def compose(earlier, later):
+        return earlier[0] * later[0], later[0] * earlier[1] + later[1]
+
+    return keras.ops.associative_scan(compose, (decay, inputs), axis=1)[1]
+
+
+def rows():
+    """One row for each shape and method: name, method, times over floor."""
+    generator = np.random.default_rng(0)
+    for name, shape in SHAPES.items():
+        decay = keras.ops.convert_to_tensor(generator.uniform(0.9, 0.999, shape).astype("float32"))
+        inputs = keras.ops.convert_to_tensor(generator.normal(size=shape).astype("float32"))
+        array_bytes = 4 * int(np.prod(shape))
+        floor = array_bytes / copy_bandwidth(array_bytes)
+        methods = {explain("linear_scan", shape).chosen: ours}
+        # Under XLA, TensorFlow's form of it fails; PyTorch's takes seconds for the longest.
+        if BACKEND != "tensorflow" and name != "S3":
+            methods["keras.ops.associative_scan"] = of_keras
+        for method, function in methods.items():
+            forward = least_seconds(compiled(function), decay, inputs)
+            both = least_seconds(compiled(value_and_gradient(function)), decay, inputs)
+            yield name, shape, method, forward, both, forward / (3 * floor), both / (8 * floor)
+
+
+def layers():
+    """One row for each recurrent layer, forward on (4, 1024, 512)."""
+    from keras_griffin.layers import RGLRU
+
+    inputs = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=SHAPES["S4"]).astype("float32"))
+    made = {"RGLRU": RGLRU(), "LSTM": keras.layers.LSTM(512, return_sequences=True)}
+    made["GRU"] = keras.layers.GRU(512, return_sequences=True)
+    for name, layer in made.items():
+        layer(inputs[:, :2])
+        yield name, least_seconds(compiled(lambda x, layer=layer: layer(x)), inputs)
+
+
+def main():
+    """Print the table of the active backend."""
+    print(f"\n### Scan on {BACKEND}\n")
+    print("| shape | method | forward ms | forward + backward ms | over floor | over floor |")
+    print("|---|---|---|---|---|---|")
+    for name, shape, method, forward, both, over, both_over in rows():
+        times = f"{1e3 * forward:.2f} | {1e3 * both:.2f} | {over:.1f} | {both_over:.1f}"
+        print(f"| {name} {shape} | {method} | {times} |", flush=True)
+    print("\n| layer, (4, 1024, 512) | forward ms |\n|---|---|")
+    for name, seconds in layers():
+        print(f"| {name} | {1e3 * seconds:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Times as the least of many runs, and the floor that memory traffic sets."""
+
+import os
+import time
+
+import keras
+import numpy as np
+
+BACKEND = keras.backend.backend()
+
+
+def compiled(function):
+    """The function as users of the backend run it: compiled on JAX and TensorFlow, as it stands on PyTorch."""
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    return function
+
+
+def value_and_gradient(function):
+    """A function that gives the sum of the outputs' squares and its gradients for all arguments."""
+
+    def loss(*arguments):
+        return keras.ops.sum(keras.ops.square(function(*arguments)))
+
+    if BACKEND == "jax":
+        import jax
+
+        return jax.value_and_grad(loss, argnums=(0, 1))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        def on_tape(*arguments):
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                value = loss(*arguments)
+            return value, tape.gradient(value, arguments)
+
+        return on_tape
+
+    import torch
+
+    def with_autograd(*arguments):
+        arguments = [argument.detach().requires_grad_() for argument in arguments]
+        return torch.autograd.grad(loss(*arguments), arguments)
+
+    return with_autograd
+
+
+def wait(result):
+    """Return when the result is there."""
+    if BACKEND == "jax":
+        import jax
+
+        jax.block_until_ready(result)
+
+
+def least_seconds(function, *arguments, budget: float = 4.0) -> float:
+    """The shortest of the runs that fit in `budget` seconds, at least three, after one that compiles."""
+    wait(function(*arguments))
+    times = []
+    end = time.perf_counter() + budget
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        wait(function(*arguments))
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def copy_bandwidth(num_bytes: int) -> float:
+    """Bytes moved per second by `a = b + c` over arrays of so many bytes, on as many threads as there are cores."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    a, b, c = (np.ones(num_bytes // 4, "float32") for _ in range(3))
+    parts = [slice(i * a.size // cores, (i + 1) * a.size // cores) for i in range(cores)]
+    with ThreadPoolExecutor(cores) as pool:
+
+        def triad():
+            list(pool.map(lambda part: np.add(b[part], c[part], out=a[part]), parts))
+
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            triad()
+            times.append(time.perf_counter() - start)
+    return 3 * num_bytes / min(times)
