@@ -30,7 +30,12 @@ def main():
         for backend in options.backends.split(","):
             run = subprocess.run(
                 [sys.executable, FOLDER / f"{name}.py"],
-                env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(FOLDER.parent),
+                    "KERAS_BACKEND": backend,
+                    "TF_CPP_MIN_LOG_LEVEL": "2",
+                },
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -18,7 +18,7 @@ from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.training import AdamW, HeldOutWindows, RandomWindows, warm_up_then_cosine
 
 STEPS, BATCH_SIZE, LENGTH, MOST_PARAMETERS = 2000, 12, 64, 800_000
-SIZES = {Griffin: (128, 4, 176), Hawk: (128, 4, 144), MQATransformer: (128, 5, 176)}
+SIZES = {Griffin: (128, 4, 112), Hawk: (128, 4, 112), MQATransformer: (128, 4, None)}
 
 
 def main():
