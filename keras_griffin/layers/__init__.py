@@ -4,7 +4,7 @@ from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.cg_lru import CGLRU
 from keras_griffin.layers.decay_initializer import DecayInitializer
 from keras_griffin.layers.gated_mlp import GatedMLP
-from keras_griffin.layers.projection import projection
+from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.residual_block import ResidualBlock
 from keras_griffin.layers.rg_lru import RGLRU
@@ -26,5 +26,6 @@ __all__ = [
     "TemporalConv1D",
     "TemporalConvState",
     "TokenEmbedding",
+    "project",
     "projection",
 ]

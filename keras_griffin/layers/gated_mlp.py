@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.layers.projection import projection
+from keras_griffin.layers.projection import project, projection
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -42,13 +42,14 @@ class GatedMLP(keras.layers.Layer):
         self.gate = projection(self.hidden_width, name="gate", dtype=self.dtype_policy)
         self.up = projection(self.hidden_width, name="up", dtype=self.dtype_policy)
         self.down = projection(width, variance_scale=self.output_variance_scale, name="down", dtype=self.dtype_policy)
-        self.gate.build(inputs_shape)
-        self.up.build(inputs_shape)
-        self.down.build((*inputs_shape[:-1], self.hidden_width))
+        self.gate.build((None, width))
+        self.up.build((None, width))
+        self.down.build((None, self.hidden_width))
 
     def call(self, inputs):
         """Apply the MLP to each vector."""
-        return self.down(keras.activations.gelu(self.gate(inputs), approximate=True) * self.up(inputs))
+        gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
+        return project(self.down, gate * project(self.up, inputs))
 
     def compute_output_shape(self, inputs_shape):
         """The shape of the inputs."""

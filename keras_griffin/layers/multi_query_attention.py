@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_griffin.layers.projection import projection
+from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import rotary_embedding
 
@@ -88,15 +88,19 @@ class MultiQueryAttention(SequenceLayer):
             width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
         )
         for part in (self.query, self.key, self.value):
-            part.build(inputs_shape)
-        self.output_projection.build((*inputs_shape[:-1], self.num_heads * self.channels))
+            part.build((None, width))
+        self.output_projection.build((None, self.num_heads * self.channels))
 
     def project(self, inputs):
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
         batch_size, length = ops.shape(inputs)[:2]
-        query = ops.reshape(self.query(inputs), (batch_size, length, self.num_heads, self.channels))
+        query = ops.reshape(project(self.query, inputs), (batch_size, length, self.num_heads, self.channels))
         key_shape = (batch_size, length, self.num_key_value_heads, self.channels)
-        return query, ops.reshape(self.key(inputs), key_shape), ops.reshape(self.value(inputs), key_shape)
+        return (
+            query,
+            ops.reshape(project(self.key, inputs), key_shape),
+            ops.reshape(project(self.value, inputs), key_shape),
+        )
 
     def rotate(self, heads, positions):
         """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
@@ -105,7 +109,8 @@ class MultiQueryAttention(SequenceLayer):
     def join(self, heads):
         """Put the heads' outputs `(B, T, N, H)` together and project them to the width."""
         batch_size, length = ops.shape(heads)[:2]
-        return self.output_projection(ops.reshape(heads, (batch_size, length, self.num_heads * self.channels)))
+        joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
+        return project(self.output_projection, joined)
 
     def empty_keys(self, batch_size, length):
         """Zeros in the shape of `length` keys."""

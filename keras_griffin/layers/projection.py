@@ -1,6 +1,11 @@
 """The dense projections of Griffin's blocks, with the initialisation of its released code."""
 
+from collections.abc import Callable
+
 import keras
+from keras import ops
+
+from keras_griffin.shapes import Tensor
 
 
 def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0, **kwargs) -> keras.layers.Dense:
@@ -19,3 +24,20 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
     """
     initializer = keras.initializers.VarianceScaling(variance_scale, "fan_in", "untruncated_normal")
     return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, **kwargs)
+
+
+def project(layer: Callable, inputs: Tensor) -> Tensor:
+    """Apply a dense layer, or another function of rows, to the last axis of an array, the axes before it joined.
+
+    XLA on a CPU takes about twice as long for the gradient of a product over two leading axes. (A subclass of `Dense`
+    that did this would get no int8 from Keras.)
+
+    Args:
+        layer: takes `(rows, D)` to `(rows, units)`.
+        inputs: `(..., D)`.
+
+    Returns:
+        `(..., units)`.
+    """
+    rows = layer(ops.reshape(inputs, (-1, inputs.shape[-1])))
+    return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))

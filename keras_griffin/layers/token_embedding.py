@@ -1,9 +1,12 @@
 """Token embedding, and logits from the same table."""
 
 import math
+from functools import partial
 
 import keras
 from keras import ops
+
+from keras_griffin.layers.projection import project
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -13,7 +16,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         embed:   x = scale * E[token]
         logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap, in float32
 
-    Being a `keras.layers.ReversibleEmbedding`, it takes LoRA and int8 from Keras.
+    Being a `keras.layers.ReversibleEmbedding`, it takes LoRA from Keras.
 
     Args:
         vocabulary_size: V.
@@ -58,10 +61,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
 
     def call(self, inputs, reverse=False):
         """Embed tokens, or give the logits of vectors."""
-        outputs = super().call(inputs, reverse=reverse)
         if not reverse:
+            outputs = super().call(inputs)
             return outputs * self.scale if self.scale_by_sqrt_width else outputs
-        logits = ops.cast(outputs, "float32")
+        logits = ops.cast(project(partial(super().call, reverse=True), inputs), "float32")
         return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
 
     def compute_output_spec(self, inputs, reverse=False):

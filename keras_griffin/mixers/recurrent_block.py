@@ -11,6 +11,7 @@ from keras_griffin.layers import (
     SequenceLayer,
     TemporalConv1D,
     TemporalConvState,
+    project,
     projection,
 )
 from keras_griffin.shapes import Tensor
@@ -112,11 +113,11 @@ class RecurrentBlock(SequenceLayer):
         self.output_projection = projection(
             width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
         )
-        self.gate.build(inputs_shape)
-        self.input_projection.build(inputs_shape)
+        self.gate.build((None, width))
+        self.input_projection.build((None, width))
         self.conv.build(inner_shape)
         self.rg_lru.build(inner_shape)
-        self.output_projection.build(inner_shape)
+        self.output_projection.build((None, self.recurrence_width))
 
     def initial_state(self, batch_size):
         """Nothing seen, zeros."""
@@ -127,11 +128,11 @@ class RecurrentBlock(SequenceLayer):
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs = self.prepare(inputs, mask)
         first, started = _first_step(state.started, inputs, mask)
-        gate = keras.activations.gelu(self.gate(inputs), approximate=True)
-        mixed, conv = self.conv.advance(self.input_projection(inputs), state.conv, reset=reset, mask=mask)
+        gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
+        mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
         start = first if reset is None else ops.logical_or(first, reset)
         mixed, rg_lru = self.rg_lru.advance(mixed, state.rg_lru, reset=start, mask=mask)
-        return self.output_projection(gate * mixed), RecurrentBlockState(started, conv, rg_lru)
+        return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, rg_lru)
 
     def get_config(self):
         """The constructor's arguments."""
