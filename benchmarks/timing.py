@@ -22,32 +22,33 @@ def compiled(function):
     return function
 
 
-def value_and_gradient(function):
-    """A function that gives the sum of the outputs' squares and its gradients for all arguments."""
-
-    def loss(*arguments):
-        return keras.ops.sum(keras.ops.square(function(*arguments)))
-
+def forward_and_backward(function):
+    """A function of `(gradient, *arguments)`: the outputs, and what their gradient becomes for each argument."""
     if BACKEND == "jax":
         import jax
 
-        return jax.value_and_grad(loss, argnums=(0, 1))
+        def with_vjp(gradient, *arguments):
+            outputs, backward = jax.vjp(function, *arguments)
+            return outputs, backward(gradient)
+
+        return with_vjp
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        def on_tape(*arguments):
+        def on_tape(gradient, *arguments):
             with tf.GradientTape() as tape:
                 tape.watch(arguments)
-                value = loss(*arguments)
-            return value, tape.gradient(value, arguments)
+                outputs = function(*arguments)
+            return outputs, tape.gradient(outputs, arguments, output_gradients=gradient)
 
         return on_tape
 
     import torch
 
-    def with_autograd(*arguments):
+    def with_autograd(gradient, *arguments):
         arguments = [argument.detach().requires_grad_() for argument in arguments]
-        return torch.autograd.grad(loss(*arguments), arguments)
+        outputs = function(*arguments)
+        return outputs, torch.autograd.grad(outputs, arguments, gradient)
 
     return with_autograd
 
