@@ -20,7 +20,7 @@ def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", default="jax,torch,tensorflow")
-    parser.add_argument("--only", default="scan,attention,model")
+    parser.add_argument("--only", default="scan,attention,growth,model")
     parser.add_argument("--machine", default=f"cpu-{os.cpu_count()}-cores", help="name of the file of results")
     options = parser.parse_args()
     report = [f"# {options.machine}\n", f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores. "]

@@ -1,7 +1,9 @@
-"""Times as the least of many runs, and the floor that memory traffic sets."""
+"""Times as the least of many runs, the floor that memory traffic sets, and peaks of memory."""
 
+import ctypes
 import os
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -91,3 +93,22 @@ def copy_bandwidth(num_bytes: int) -> float:
             triad()
             times.append(time.perf_counter() - start)
     return 3 * num_bytes / min(times)
+
+
+def peak_bytes(function, *arguments) -> int | None:
+    """How far memory rises above what the process held before a call, results included; None where not Linux."""
+    process = Path("/proc/self")
+    if not (process / "clear_refs").exists():
+        return None
+    wait(function(*arguments))
+    # What earlier calls freed goes back to the system, and the mark of the highest level down to the present one.
+    ctypes.CDLL(None).malloc_trim(0)
+    (process / "clear_refs").write_text("5")
+    before = _status_bytes(process, "VmHWM")
+    wait(function(*arguments))
+    return _status_bytes(process, "VmHWM") - before
+
+
+def _status_bytes(process, name):
+    line = next(line for line in (process / "status").read_text().splitlines() if line.startswith(name))
+    return 1024 * int(line.split()[1])

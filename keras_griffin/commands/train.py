@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text, taken as bytes")
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
-    _add_integer(model, "--width", 256, "width of the residual stream")
+    _add_integer(model, "--width", 192, "width of the residual stream")
     _add_integer(model, "--layers", 6, "residual blocks")
-    _add_integer(model, "--heads", 4, "attention heads; divides the width")
+    _add_integer(model, "--heads", 3, "attention heads; divides the width")
     _add_integer(model, "--window", 128, "bytes that local attention sees")
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded up to ten equal epochs"
     )
     _add_integer(training, "--sequence-length", 256, "bytes in a window")
-    _add_integer(training, "--batch-size", 16, "windows in a batch")
+    _add_integer(training, "--batch-size", 8, "windows in a batch")
     training.add_argument(
         "--learning-rate", type=positive_float, default=3e-3, metavar="X", help="at its peak (default: %(default)s)"
     )

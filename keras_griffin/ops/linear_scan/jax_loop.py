@@ -18,11 +18,17 @@ def supports(facts) -> str | None:
     return None
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+# Compiled once for each shape, also where it is called outside of any compiled function.
+@functools.partial(jax.jit, static_argnums=(3,))
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    return _differentiable_scan(decay, inputs, initial_state, reverse)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _differentiable_scan(decay, inputs, initial_state, reverse):
     return _scan(decay, inputs, initial_state, reverse)
 
 
@@ -78,7 +84,7 @@ def _backward(reverse, residuals, gradients):
     return decay_gradient, inputs_gradient, _without_time(multiply(conjugate(_row(decay, at(0))), first))
 
 
-linear_scan.defvjp(_forward, _backward)
+_differentiable_scan.defvjp(_forward, _backward)
 
 
 def _order(length, reverse):
