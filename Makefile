@@ -10,6 +10,8 @@ PYTHON ?= python3
 BACKEND ?= jax
 MINUTES ?= 3
 OUTPUT ?= runs/quickstart
+# A model for which three minutes on two cores are enough.
+SIZE = --width 128 --layers 3 --heads 2 --window 64 --sequence-length 128 --batch-size 16 --learning-rate 4e-3
 
 ifeq ($(filter jax torch tensorflow,$(BACKEND)),)
 $(error BACKEND must be jax, torch or tensorflow. Got $(BACKEND))
@@ -25,7 +27,7 @@ help:
 
 quickstart:
 	$(install) $(BACKEND) viz
-	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT)
+	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT) $(SIZE)
 
 test:
 	$(install) jax torch tensorflow viz dev docs

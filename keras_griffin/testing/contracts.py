@@ -20,6 +20,7 @@ from keras import ops
 
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compile import compiled
 from keras_griffin.testing.gradients import value_and_gradient
 
 # Pieces of few different lengths: each is compiled anew on JAX.
@@ -62,22 +63,24 @@ class Subject:
 def call_equals_advance(subject: Subject):
     """Law 1: the whole sequence is `advance` from the initial state."""
     layer, inputs = subject.layer(), subject.inputs()
-    outputs, _ = layer.advance(inputs, layer.initial_state(BATCH))
-    assert_close(layer(inputs), as_array(outputs))
+    call, advance = compiled(layer), compiled(layer.advance)
+    outputs, _ = advance(inputs, layer.initial_state(BATCH))
+    assert_close(call(inputs), as_array(outputs))
     reset, mask = _marks(LENGTH)
-    outputs, _ = layer.advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
+    outputs, _ = advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
     assert_close(
-        as_array(layer(inputs, reset=reset, mask=mask)) * mask[:, :, None], as_array(outputs) * mask[:, :, None]
+        as_array(call(inputs, reset=reset, mask=mask)) * mask[:, :, None], as_array(outputs) * mask[:, :, None]
     )
 
 
 def cuts_change_nothing(subject: Subject):
     """Law 2: cutting the sequence anywhere gives the same outputs and the same final state."""
     layer, inputs = subject.layer(), subject.inputs()
+    advance = compiled(layer.advance)
     for reset, mask in ((None, None), _marks(LENGTH)):
-        expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
+        expected, expected_state = advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
         for cuts in ((4, 5), tuple(range(1, LENGTH))):
-            outputs, state = _advance_in_pieces(layer, inputs, cuts, reset, mask)
+            outputs, state = _advance_in_pieces(advance, layer.initial_state(BATCH), inputs, cuts, reset, mask)
             real = 1.0 if mask is None else mask[:, :, None]
             assert_close(as_array(outputs) * real, as_array(expected) * real)
             _assert_states_close(state, expected_state)
@@ -86,25 +89,27 @@ def cuts_change_nothing(subject: Subject):
 def never_looks_ahead(subject: Subject):
     """Law 3: outputs never depend on later inputs, not even where those are NaN."""
     layer, inputs = subject.layer(), subject.inputs()
-    expected = as_array(layer(inputs))
+    call = compiled(layer)
+    expected = as_array(call(inputs))
     for cut in (1, 5, LENGTH - 1):
         poisoned = inputs.copy()
         poisoned[:, cut:] = subject.poison
-        assert_close(layer(poisoned)[:, :cut], expected[:, :cut])
+        assert_close(call(poisoned)[:, :cut], expected[:, :cut])
 
 
 def reset_forgets(subject: Subject):
     """Law 4: after a reset the past makes no difference, to outputs or to the state."""
     layer, inputs = subject.layer(), subject.inputs()
+    advance = compiled(layer.advance)
     other = subject.inputs(seed=10)
     for start in (5, LENGTH - 1):
         reset = np.zeros((BATCH, LENGTH), bool)
         reset[:, start] = True
-        outputs, state = layer.advance(inputs, layer.initial_state(BATCH), reset=reset)
+        outputs, state = advance(inputs, layer.initial_state(BATCH), reset=reset)
         mixed = np.concatenate([other[:, :start], inputs[:, start:]], axis=1)
-        outputs_after_other, state_after_other = layer.advance(mixed, layer.initial_state(BATCH), reset=reset)
+        outputs_after_other, state_after_other = advance(mixed, layer.initial_state(BATCH), reset=reset)
         assert_close(outputs_after_other[:, start:], as_array(outputs)[:, start:])
-        fresh, fresh_state = layer.advance(inputs[:, start:], layer.initial_state(BATCH), reset=reset[:, start:])
+        fresh, fresh_state = advance(inputs[:, start:], layer.initial_state(BATCH), reset=reset[:, start:])
         assert_close(fresh, as_array(outputs)[:, start:])
         if state_size(state) == state_size(fresh_state):
             _assert_states_close(state, state_after_other)
@@ -114,17 +119,18 @@ def reset_forgets(subject: Subject):
 def masked_steps_change_nothing(subject: Subject):
     """Law 5: masked steps, whatever they hold, leave outputs and state as if they were not there."""
     layer, inputs = subject.layer(), subject.inputs()
-    expected, expected_state = layer.advance(inputs, layer.initial_state(BATCH))
+    advance = compiled(layer.advance)
+    expected, expected_state = advance(inputs, layer.initial_state(BATCH))
     for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH, LENGTH), (0, 3, LENGTH)):
         padded = np.insert(inputs, places, np.nan, axis=1)
         mask = np.insert(np.ones((BATCH, LENGTH), bool), places, False, axis=1)
-        outputs, state = layer.advance(padded, layer.initial_state(BATCH), mask=mask)
+        outputs, state = advance(padded, layer.initial_state(BATCH), mask=mask)
         real = np.flatnonzero(mask[0])
         assert_close(as_array(outputs)[:, real], as_array(expected))
         if state_size(state) == state_size(expected_state):
             _assert_states_close(state, expected_state)
     first = layer.initial_state(BATCH)
-    _, state = layer.advance(np.full_like(inputs, np.nan), first, mask=np.zeros((BATCH, LENGTH), bool))
+    _, state = advance(np.full_like(inputs, np.nan), first, mask=np.zeros((BATCH, LENGTH), bool))
     if state_size(state) == state_size(first):
         _assert_states_close(state, first)
 
@@ -163,7 +169,11 @@ def gradients_survive_cuts(subject: Subject):
     def loss(pieces):
         def function(inputs, *weights):
             with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights, strict=True))):
-                outputs = _advance_in_pieces(layer, inputs, (4, 5), None, None)[0] if pieces else layer(inputs)
+                outputs = (
+                    _advance_in_pieces(layer.advance, layer.initial_state(BATCH), inputs, (4, 5), None, None)[0]
+                    if pieces
+                    else layer(inputs)
+                )
                 return ops.sum(outputs * ops.convert_to_tensor(target))
 
         return value_and_gradient(function, inputs, *weights)
@@ -218,14 +228,13 @@ def _marks(length):
     return reset, mask
 
 
-def _advance_in_pieces(layer, inputs, cuts, reset, mask):
+def _advance_in_pieces(advance, state, inputs, cuts, reset, mask):
     """`advance` over the pieces between the cuts."""
-    state = layer.initial_state(BATCH)
     outputs = []
     for start, stop in zip((0, *cuts), (*cuts, LENGTH), strict=True):
         marks = {"reset": reset, "mask": mask}
         marks = {name: None if mark is None else mark[:, start:stop] for name, mark in marks.items()}
-        piece, state = layer.advance(inputs[:, start:stop], state, **marks)
+        piece, state = advance(inputs[:, start:stop], state, **marks)
         outputs.append(piece)
     return ops.concatenate(outputs, axis=1), state
 

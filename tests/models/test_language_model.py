@@ -7,6 +7,7 @@ import pytest
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compile import compiled
 
 CONFIG = GriffinConfig(
     vocabulary_size=13, width=32, num_layers=4, num_heads=2, window=5, num_gate_blocks=4, logits_soft_cap=5.0
@@ -53,11 +54,12 @@ def test_section_2(family):
 @FAMILIES
 def test_advance_in_any_cuts_equals_one_pass(family):
     model = made(family)
+    advance = compiled(model.advance)
     expected = as_array(model(TOKENS))
     for cuts in ((6, 7, 13), (6, *range(7, 14))):
         state, pieces = model.initial_state(3), []
         for start, stop in zip((0, *cuts), (*cuts, 14), strict=True):
-            logits, state = model.advance(TOKENS[:, start:stop], state)
+            logits, state = advance(TOKENS[:, start:stop], state)
             pieces.append(as_array(logits))
         assert_close(np.concatenate(pieces, 1), expected)
 
@@ -75,37 +77,40 @@ def packed_row():
 def test_a_packed_row_equals_its_documents_alone(family):
     model = made(family)
     token_ids, segment_ids, documents, places = packed_row()
-    packed = model.packed()
+    advance, call, packed = compiled(model.advance), compiled(model), compiled(model.packed())
+    alone = [as_array(call(document[None]))[0] for document in documents]
     outputs = as_array(packed({"token_ids": token_ids, "segment_ids": segment_ids}))
-    for document, place in zip(documents, places, strict=True):
-        assert_close(outputs[0, place], as_array(model(document[None]))[0])
+    for expected, place in zip(alone, places, strict=True):
+        assert_close(outputs[0, place], expected)
     for cuts in ((8, 9, 17), (8, *range(9, 18))):
         state, pieces = model.initial_state(1), []
         for start, stop in zip((0, *cuts), (*cuts, 18), strict=True):
-            logits, state = model.advance(token_ids[:, start:stop], state, segment_ids=segment_ids[:, start:stop])
+            logits, state = advance(token_ids[:, start:stop], state, segment_ids=segment_ids[:, start:stop])
             pieces.append(as_array(logits))
-        for document, place in zip(documents, places, strict=True):
-            assert_close(np.concatenate(pieces, 1)[0, place], as_array(model(document[None]))[0])
+        for expected, place in zip(alone, places, strict=True):
+            assert_close(np.concatenate(pieces, 1)[0, place], expected)
 
 
 def test_segment_ids_go_on_with_the_newest_document():
     model = made(Griffin)
-    whole = as_array(model(TOKENS))
+    advance, call = compiled(model.advance), compiled(model)
+    whole = as_array(call(TOKENS))
     ones = np.ones((3, 14), "int32")
     for first, second in ((None, ones), (7 * ones, None), (7 * ones, 7 * ones)):
         marks = [ids if ids is None else ids[:, :7] for ids in (first, second)]
-        logits, state = model.advance(TOKENS[:, :7], model.initial_state(3), segment_ids=marks[0])
-        rest, _ = model.advance(TOKENS[:, 7:], state, segment_ids=marks[1])
+        logits, state = advance(TOKENS[:, :7], model.initial_state(3), segment_ids=marks[0])
+        rest, _ = advance(TOKENS[:, 7:], state, segment_ids=marks[1])
         assert_close(np.concatenate([as_array(logits), as_array(rest)], 1), whole)
-    _, state = model.advance(TOKENS[:, :7], model.initial_state(3), segment_ids=ones[:, :7])
-    new, _ = model.advance(TOKENS[:, 7:], state, segment_ids=2 * ones[:, 7:])
-    assert_close(new, as_array(model(TOKENS[:, 7:])))
+    _, state = advance(TOKENS[:, :7], model.initial_state(3), segment_ids=ones[:, :7])
+    new, _ = advance(TOKENS[:, 7:], state, segment_ids=2 * ones[:, 7:])
+    assert_close(new, as_array(call(TOKENS[:, 7:])))
 
 
 def test_padding_alone_leaves_the_state_as_it_was():
     model = made(Griffin)
-    _, state = model.advance(TOKENS, model.initial_state(3))
-    _, after = model.advance(TOKENS[:, :4], state, segment_ids=np.zeros((3, 4), "int32"))
+    advance = compiled(model.advance)
+    _, state = advance(TOKENS, model.initial_state(3))
+    _, after = advance(TOKENS[:, :4], state, segment_ids=np.zeros((3, 4), "int32"))
     for one, other in zip(keras.tree.flatten(after), keras.tree.flatten(state), strict=True):
         np.testing.assert_array_equal(as_array(one), as_array(other))
 
