@@ -6,6 +6,7 @@ The recipe: 2000 steps of 12 windows of 64 characters, at most 0.8 M parameters,
 the text train, the rest validates. nanoGPT's README gives a validation loss of 1.88 nats per character.
 """
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from timing import BACKEND
 
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
-from keras_griffin.training import AdamW, HeldOutWindows, RandomWindows, warm_up_then_cosine
+from keras_griffin.training import AdamW, BitsPerByte, HeldOutWindows, RandomWindows, warm_up_then_cosine
 
 STEPS, BATCH_SIZE, LENGTH, MOST_PARAMETERS = 2000, 12, 64, 800_000
 SIZES = {Griffin: (128, 4, 112), Hawk: (128, 4, 112), MQATransformer: (128, 4, None)}
@@ -38,12 +39,14 @@ def main():
         model = family(config)
         if model.count_params() > MOST_PARAMETERS:
             raise SystemExit(f"shakespeare: at most {MOST_PARAMETERS} parameters. Got {model.count_params()}.")
-        model.compile(AdamW(warm_up_then_cosine(4e-3, STEPS)), model.loss)
+        model.compile(AdamW(warm_up_then_cosine(4e-3, STEPS)), model.loss, weighted_metrics=[BitsPerByte(name="bits")])
         start = time.perf_counter()
         model.fit(RandomWindows(train, LENGTH, BATCH_SIZE, num_batches=STEPS, seed=0), verbose=0)
         seconds = time.perf_counter() - start
-        loss = model.evaluate(HeldOutWindows(validation, LENGTH, 128), verbose=0)
-        print(f"| {family.__name__} | {model.count_params():,} | {loss:.3f} | {seconds:.0f} |", flush=True)
+        bits = model.evaluate(HeldOutWindows(validation, LENGTH, 128), verbose=0, return_dict=True)["bits"]
+        print(
+            f"| {family.__name__} | {model.count_params():,} | {bits * math.log(2):.3f} | {seconds:.0f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The legend of axis letters: read this first.
 
-Every shape in this package is written with these letters.
+Shapes in this package are written with these letters; one that is used in a single file is explained there.
 
     B   batch: rows that know nothing of each other
     T   time: positions along the sequence
+    S   steps of keys, T of them the queries' own
     D   width of the model, or the channels of whatever an op is given
     R   recurrence width: channels inside the recurrent block (D_RNN in the paper)
-    M   width inside the gated MLP (3 D in the paper)
+    M   width inside the gated MLP (in the paper, M is the factor 3 and this is M D)
     N   query heads
     K   key and value heads (1 in multi-query attention); as (K, D), the taps of a convolution
     H   channels of one head

@@ -70,7 +70,7 @@ model = Griffin(config)
 # %%
 model.compile(
     AdamW(warm_up_then_cosine(4e-3, STEPS)),
-    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    model.loss,
     weighted_metrics=[BitsPerByte(name="bits")],
 )
 epochs = 4

@@ -22,7 +22,7 @@ def main(extras):
     # Without ensurepip, which Debian packs apart, an environment has no pip.
     if not INTERPRETER.exists() and subprocess.call([sys.executable, "-c", "import ensurepip, venv"]):
         return "Python needs its venv module to make .venv. On Debian and Ubuntu: apt install python3-venv"
-    if not INTERPRETER.exists():
+    if not has_pip():
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", ENVIRONMENT])
     wanted = requirements()
     unknown = [extra for extra in extras if extra not in wanted]
@@ -31,12 +31,19 @@ def main(extras):
     missing = [extra for extra in extras if not is_installed(extra, wanted[extra])]
     if not missing:
         return None
-    print(f"Installing into .venv: {', '.join(missing)}", flush=True)
+    print(f"Installing into .venv, which takes minutes: {', '.join(missing)}", flush=True)
     if subprocess.call([INTERPRETER, "-m", "pip", "install", "-q", "--editable", f"{ROOT}[{','.join(missing)}]"]):
         return "pip could not install them; its message stands above."
     for extra in missing:
         stamp(extra).write_text(wanted[extra])
     return None
+
+
+def has_pip():
+    """Whether there is an environment, and a whole one: an interruption may have left it without pip."""
+    return INTERPRETER.exists() and not subprocess.call(
+        [INTERPRETER, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def requirements():

@@ -73,7 +73,7 @@ class Source:
 
 
 def _literal_start(node) -> str:
-    """What is known of a string from its source: `keras_griffin.ops.` of `f"keras_griffin.ops.{backend}_device"`."""
+    """What is known of a string from its source: `keras_griffin.ops.` of `f"keras_griffin.ops.{backend}_facts"`."""
     if isinstance(node, ast.JoinedStr) and node.values:
         node = node.values[0]
     return node.value if isinstance(node, ast.Constant) else ""

@@ -8,9 +8,9 @@ def positive_int(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
 
 
-def natural(text: str) -> int:
-    """An integer of at least 0."""
-    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+def seed(text: str) -> int:
+    """An integer of 64 bits without sign."""
+    return _number(text, int, lambda value: 0 <= value < 2**64, "an integer from 0 to 2**64 - 1")
 
 
 def positive_float(text: str) -> float:

@@ -7,12 +7,15 @@ from keras_griffin.ops.implementation import Op, explain
 
 #: A representative shape of each op's first tensor: a training batch of a small model.
 SHAPES = {"linear_scan": (8, 512, 768), "local_attention": (8, 512, 8, 64)}
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("ops", nargs="*", metavar="OP", help="such as linear_scan; all of them when none is named")
-    parser.add_argument("--dtype", default="float32", help="of the op's first tensor (default: %(default)s)")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="of the op's first tensor (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,4 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         tables = [explain(name, SHAPES.get(name), arguments.dtype) for name in arguments.ops or sorted(Op.registry)]
     print("\n\n".join(str(table) for table in tables))
     print("\n* is used. To ask for another: KERAS_GRIFFIN_<OP>=<name>, such as KERAS_GRIFFIN_LINEAR_SCAN=portable.")
+    with refusals():
+        for table in tables:
+            table.chosen  # noqa: B018  It raises where what was asked for can't serve.
     return 0

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import sys
+import warnings
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_griffin.commands.arguments import natural, non_negative_float, positive_int, share
-from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.arguments import non_negative_float, positive_int, seed, share
+from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.kernels import chosen_kernels
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import LanguageModel
 
@@ -25,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bytes", type=positive_int, default=500, metavar="N", help="how much to write (default: %(default)s)"
     )
     add_sampling_arguments(parser)
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="another seed, another text (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another seed, another text (default: 0)")
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +52,16 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
     model = load_byte_model(Path(arguments.model))
+    with refusals():
+        chosen_kernels(model.config, 1, max(len(arguments.prompt), 2))
     print(continue_text(model, arguments.prompt, arguments.bytes, arguments))
     return 0
 
 
 def continue_text(model: LanguageModel, prompt: str, num_bytes: int, arguments: argparse.Namespace) -> str:
     """The prompt and what a byte-level model writes after it; bytes that are not UTF-8 become U+FFFD.
+
+    In a terminal so do control characters.
 
     Args:
         model: over the 256 bytes.
@@ -67,7 +74,13 @@ def continue_text(model: LanguageModel, prompt: str, num_bytes: int, arguments: 
     sampler = TopP(arguments.top_p, arguments.temperature) if arguments.temperature > 0 else Greedy()
     token_ids = np.frombuffer(prompt_bytes, "uint8").astype("int32")[None]
     written = model.generate(token_ids, num_bytes, sampler=sampler, seed=arguments.seed)
-    return bytes(np.asarray(written[0], "uint8")).decode("utf-8", "replace")
+    text = bytes(np.asarray(written[0], "uint8")).decode("utf-8", "replace")
+    return printable(text) if sys.stdout.isatty() else text
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for what would move a terminal's cursor or change its colours."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
 
 
 def load_byte_model(path: Path) -> LanguageModel:
@@ -86,7 +99,16 @@ def load_byte_model(path: Path) -> LanguageModel:
             "generate: --model must hold a language model of keras_griffin. "
             f"Got {str(path)!r} with a {registered_name!r}."
         )
-    model = keras.saving.load_model(path)
+    try:
+        with warnings.catch_warnings():
+            # The optimizer's variables, which writing does not need.
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            model = keras.saving.load_model(path, compile=False)
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CommandError(
+            f"generate: --model must be a whole .keras file of this version. Got {str(path)!r}: {reason}"
+        ) from error
     if model.config.vocabulary_size != VOCABULARY_SIZE:
         raise CommandError(
             f"generate: --model must hold a language model over the {VOCABULARY_SIZE} bytes. "
@@ -107,6 +129,8 @@ def _registered_name(path: Path) -> str | None:
             return None
         try:
             config = json.loads(archive.read("config.json"))
-        except ValueError:
+        except (ValueError, zipfile.BadZipFile):
             return None
-    return config["registered_name"] or config["class_name"]
+    if not isinstance(config, dict):
+        return None
+    return config.get("registered_name") or config.get("class_name")

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.arguments import natural, positive_float, positive_int
+from keras_griffin.backend import BACKENDS
+from keras_griffin.commands.arguments import positive_float, positive_int
+from keras_griffin.commands.arguments import seed as seed_number
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
 from keras_griffin.commands.generate import VOCABULARY_SIZE, add_sampling_arguments, continue_text
 from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
@@ -68,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=positive_float, default=3e-3, metavar="X", help="at its peak (default: %(default)s)"
     )
     training.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="of the split, the weights and the batches (default: 0)"
+        "--seed",
+        type=seed_number,
+        default=0,
+        metavar="N",
+        help="of the split, the weights and the batches (default: 0)",
     )
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
     training.add_argument("--output", metavar="FOLDER", help="of the run (default: runs/MODEL-DATE-TIME)")
@@ -86,6 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, validate on all held-out bytes, and write."""
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)
+    if keras.backend.backend() not in BACKENDS:
+        raise CommandError(
+            f"train: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which computes "
+            "no gradients."
+        )
     with refusals():
         corpus = load_corpus(arguments.files, seed=arguments.seed, least_bytes=arguments.sequence_length + 1)
         model = build_model(arguments)
@@ -105,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         # Loading into the model at hand keeps what was compiled.
         model.load_weights(checkpoint.path)
+        print_rows({"validating": f"the best model, on all {len(corpus.validation):,} held-out bytes"})
         result = {
             "bits_per_byte": evaluate(model, held_out_windows(corpus, arguments)),
             **compressors,
@@ -138,12 +150,15 @@ def build_model(arguments: argparse.Namespace) -> LanguageModel:
 
 def make_folder(arguments: argparse.Namespace) -> Path:
     """The folder of the run."""
+    if arguments.output == "":
+        raise CommandError("train: --output must name a folder. Got ''.")
     folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.csv").write_text("")
     except OSError as error:
         raise CommandError(
-            f"train: --output must be a folder that can be made. Got {str(folder)!r}: {error}."
+            f"train: --output must be a folder that can be made and written to. Got {str(folder)!r}: {error}."
         ) from error
     return folder
 
@@ -198,7 +213,7 @@ def compile_for_training(model: LanguageModel, learning_rate) -> None:
     """Compile for next-byte prediction."""
     model.compile(
         optimizer=AdamW(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=model.loss,
         # With a longer name the progress bar would break in 80 columns.
         weighted_metrics=[BitsPerByte(name="bits")],
     )
@@ -206,4 +221,5 @@ def compile_for_training(model: LanguageModel, learning_rate) -> None:
 
 def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
     """The bits per byte over the windows."""
-    return model.evaluate(held_out, verbose=0, return_dict=True)["bits"]
+    verbose = 1 if sys.stdout.isatty() else 0
+    return model.evaluate(held_out, verbose=verbose, return_dict=True)["bits"]

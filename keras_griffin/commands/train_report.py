@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_griffin.commands.kernels import chosen_kernels
 from keras_griffin.models import LanguageModel
-from keras_griffin.ops.implementation import current_facts, explain
+from keras_griffin.ops.implementation import current_facts
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import BestCheckpoint
 
@@ -26,29 +27,18 @@ def describe_run(
     """The machine, the text and the model."""
     dtype = "bfloat16" if arguments.mixed_precision else "float32"
     facts = current_facts(None, dtype)
+    kernels = chosen_kernels(model.config, arguments.batch_size, arguments.sequence_length, dtype, training=True)
     return {
         "backend": f"{facts.backend} on {facts.device}, computing in {dtype}",
-        "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in chosen_kernels(arguments, model, dtype).items()),
+        "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()),
         "text": corpus.name,
         "to train on": _size(corpus.train, corpus.train_files),
-        "held out": f"{_size(corpus.validation, corpus.validation_files)}, for which {_versus(compressors)}",
+        "held out": _size(corpus.validation, corpus.validation_files),
+        "to beat": _versus(compressors),
         "model": f"{arguments.model} with {model.count_params():,} parameters",
         "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} bytes",
         "val_bits": f"bits per byte on {bytes_per_validation:,} of the held-out bytes, after each epoch",
     }
-
-
-def chosen_kernels(arguments: argparse.Namespace, model: LanguageModel, dtype: str) -> dict[str, str]:
-    """The implementation of each op that the model uses, for the shapes of a training batch."""
-    config = model.config
-    rows = (arguments.batch_size, arguments.sequence_length)
-    # The recurrence is in float32 whatever the compute dtype.
-    uses = {
-        "recurrent": ("linear_scan", (*rows, config.recurrence_width), "float32"),
-        "local_mqa": ("local_attention", (*rows, config.num_heads, config.head_dim), dtype),
-    }
-    chosen = [uses[mixer] for mixer in dict.fromkeys(config.mixer_names) if mixer in uses]
-    return {op: explain(op, shape, op_dtype).chosen for op, shape, op_dtype in chosen}
 
 
 def describe_result(result: Mapping[str, float], corpus: Corpus, folder: Path, is_drawn: bool) -> dict[str, str]:
@@ -56,9 +46,10 @@ def describe_result(result: Mapping[str, float], corpus: Corpus, folder: Path, i
     minutes, seconds = divmod(round(result["seconds"]), 60)
     curve = "loss.png" if is_drawn else "no loss.png, which needs matplotlib: pip install 'keras-griffin[viz]'"
     return {
-        "validation": f"{result['bits_per_byte']:.3f} bits per byte, all {len(corpus.validation):,} held-out bytes; "
-        + _versus({name: result[name] for name in ("zlib", "lzma")}),
-        "speed": f"{result['bytes_per_second']:,.0f} bytes/s in training; {minutes} min {seconds} s in all",
+        "validation": f"{result['bits_per_byte']:.3f} bits per byte",
+        "to beat": _versus({name: result[name] for name in ("zlib", "lzma")}),
+        "speed": f"{result['bytes_per_second']:,.0f} tokens (bytes) per second in training",
+        "time": f"{minutes} min {seconds} s in all",
         "saved": f"{folder / 'model.keras'}, with log.csv, result.json and {curve}",
     }
 
@@ -66,7 +57,8 @@ def describe_result(result: Mapping[str, float], corpus: Corpus, folder: Path, i
 def describe_stop(checkpoint: BestCheckpoint) -> str:
     """What Ctrl-C leaves."""
     if not checkpoint.is_saved:
-        return "Stopped before there was a model to keep."
+        earlier = f" {checkpoint.path} is of an earlier run." if checkpoint.path.exists() else ""
+        return f"Stopped before there was a model to keep.{earlier}"
     return f"Stopped. The best model so far, {checkpoint.best:.3f} bits per byte, is in {checkpoint.path}"
 
 

@@ -56,19 +56,18 @@ def sampler_function(sampler: Sampler) -> Sampler:
 
 
 def _read(model, token_ids: Tensor, mask: Tensor, state: State) -> State:
-    # The logits are not returned, so a compiler never computes them.
     return _advance(model, token_ids, mask, state)[1]
 
 
 def _step(model, token_ids: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
-    logits, state = _advance(model, token_ids, mask, state)
-    return logits[:, -1], state
+    x, state = _advance(model, token_ids, mask, state)
+    return model.logits(x[:, -1:])[:, 0], state
 
 
 def _advance(model, token_ids, mask, state):
     # Every row goes on with the document that it is in, whatever its segment id.
     segment = keras.ops.maximum(state.segment, 1)
-    return model.advance(token_ids, state, segment_ids=keras.ops.where(mask, segment[:, None], 0))
+    return model.advance_without_logits(token_ids, state, segment_ids=keras.ops.where(mask, segment[:, None], 0))
 
 
 def _backend_module():

@@ -45,23 +45,23 @@ def generate(
         ValueError: the prompt, the stop ids, the number of tokens, the sampler, the seed or the state is not as said.
 
     Examples:
-        >>> from keras_griffin.generation.generate import generate
+        >>> from keras_griffin.generation import generate
         >>> from keras_griffin.models import Griffin, GriffinConfig
         >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
         >>> [len(row) for row in generate(model, [[1, 2, 3], [4]], 5, sampler="temperature", seed=0)]
         [8, 6]
     """
-    talk = _Talk(model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
-    made = np.array(list(talk), "int32").reshape(-1, len(talk.rows)).T
+    continuation = _Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
+    made = np.array(list(continuation), "int32").reshape(-1, len(continuation.rows)).T
     if isinstance(prompt, list | tuple):
         tokens = [
-            np.concatenate([row, _until_stop(new, talk.stop_ids)]).astype("int32")
-            for row, new in zip(talk.rows, made, strict=True)
+            np.concatenate([row, _until_stop(new, continuation.stop_ids)]).astype("int32")
+            for row, new in zip(continuation.rows, made, strict=True)
         ]
     else:
-        fill = np.full((len(talk.rows), max_new_tokens - made.shape[1]), PAD_ID)
-        tokens = np.concatenate([np.stack(talk.rows), made, fill], axis=1).astype("int32")
-    return (tokens, talk.final_state()) if return_state else tokens
+        fill = np.full((len(continuation.rows), max_new_tokens - made.shape[1]), PAD_ID)
+        tokens = np.concatenate([np.stack(continuation.rows), made, fill], axis=1).astype("int32")
+    return (tokens, continuation.final_state()) if return_state else tokens
 
 
 def stream(
@@ -79,10 +79,10 @@ def stream(
     Arguments and errors are those of `generate`. A row gives 0 after its stop id; the iterator ends when all rows have
     met one.
     """
-    return iter(_Talk(model, prompt, max_new_tokens, sampler, seed, stop_ids, state))
+    return iter(_Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state))
 
 
-class _Talk:
+class _Continuation:
     """Rows being continued, token by token.
 
     Between steps the state has seen every token but the last one of each row. That one waits in `last`, and `waiting`
@@ -129,15 +129,26 @@ class _Talk:
         return logits
 
     def _first_state(self, state):
+        first = self.model.initial_state(len(self.rows))
         if state is None:
-            return self.model.initial_state(len(self.rows))
-        batch_size = state.segment.shape[0]
-        if batch_size != len(self.rows):
+            return first
+        got, wanted = _leaf_shapes(state), _leaf_shapes(first)
+        if [shape[2:] for shape in got] != [shape[2:] for shape in wanted]:
+            raise ValueError(
+                f"generate: the state must be one of this model, of {len(wanted)} tensors. "
+                f"Got {type(state).__name__} of {len(got)}."
+            )
+        if {shape[0] for shape in got} != {len(self.rows)}:
             raise ValueError(
                 "generate: the state must have one row for each row of the prompt. "
-                f"Got a state of {batch_size} and a prompt of {len(self.rows)}."
+                f"Got a state of {got[0][0]} and a prompt of {len(self.rows)}."
             )
         return state
+
+
+def _leaf_shapes(state):
+    """The shapes of a state's tensors; their second axis may be time."""
+    return [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(state)]
 
 
 def _until_stop(tokens, stop_ids):

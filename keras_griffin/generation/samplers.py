@@ -136,7 +136,8 @@ def get_sampler(sampler: str | Sampler) -> Sampler:
     """The sampler itself, or the one of that name.
 
     Raises:
-        ValueError: an unknown name, or something that can't be called with logits and uniform numbers.
+        ValueError: an unknown name, something that can't be called with logits and uniform numbers, or that can't be
+            recognised when it comes again.
     """
     if isinstance(sampler, str) and sampler in SAMPLERS:
         return SAMPLERS[sampler]()
@@ -146,6 +147,8 @@ def get_sampler(sampler: str | Sampler) -> Sampler:
             f"generate: the sampler must be {names}, or a sampler such as TopP(0.9) from keras_griffin.generation. "
             f"Got {sampler!r}."
         )
+    if type(sampler).__hash__ is None:
+        raise ValueError(f"generate: a sampler must be hashable, as a frozen dataclass is. Got {sampler!r}.")
     return sampler
 
 

@@ -24,10 +24,18 @@ class CGLRU(RGLRU):
     shared.
 
     Args:
-        *args: the positional arguments of `RGLRU`; the decay's options are of its magnitude.
+        num_blocks: as in `RGLRU`, and so are the arguments down to `stateful`; the decay's options are of its
+            magnitude.
+        exponent: see `num_blocks`.
+        decay_range: see `num_blocks`.
+        decay_initializer: see `num_blocks`.
+        return_sequences: see `num_blocks`.
+        return_state: see `num_blocks`.
+        go_backwards: see `num_blocks`.
+        stateful: see `num_blocks`.
         maximum_phase: the initial rotation of a step with an open gate, c * theta, is uniform from 0 to this (radians).
             The paper gives no rule for it; this is the released code's.
-        **kwargs: the other arguments of `RGLRU`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments: as for `RGLRU`.
 
@@ -48,8 +56,31 @@ class CGLRU(RGLRU):
     Reference: De et al. 2024 (arXiv 2402.19427), appendix B, equations 8 to 14.
     """
 
-    def __init__(self, *args, maximum_phase: float = 0.1 * math.pi, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        num_blocks: int | None = None,
+        exponent: float = 8.0,
+        decay_range: tuple[float, float] = (0.9, 0.999),
+        decay_initializer: str = "paper",
+        return_sequences: bool = True,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        *,
+        maximum_phase: float = 0.1 * math.pi,
+        **kwargs,
+    ):
+        super().__init__(
+            num_blocks,
+            exponent,
+            decay_range,
+            decay_initializer,
+            return_sequences,
+            return_state,
+            go_backwards,
+            stateful,
+            **kwargs,
+        )
         self.maximum_phase = maximum_phase
 
     def build_weights(self, width):

@@ -1,6 +1,7 @@
 """Where the decays of an RG-LRU start."""
 
 import keras
+import numpy as np
 from keras import ops
 
 RULES = ("paper", "ring")
@@ -23,7 +24,7 @@ class DecayInitializer(keras.initializers.Initializer):
         seed: an integer or a `keras.random.SeedGenerator`; None for a fresh seed.
 
     Raises:
-        ValueError: the rule is unknown or the range is not inside (0, 1).
+        ValueError: the rule is unknown, the range is not inside (0, 1), or the exponent is not positive.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.4; Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
     """
@@ -32,8 +33,12 @@ class DecayInitializer(keras.initializers.Initializer):
         if rule not in RULES:
             raise ValueError(f"DecayInitializer: the rule must be one of {', '.join(RULES)}. Got {rule!r}.")
         low, high = decay_range
-        if not 0.0 < low < high < 1.0:
-            raise ValueError(f"DecayInitializer: decay_range must be 0 < low < high < 1. Got {tuple(decay_range)}.")
+        if not 0.0 < np.float32(low) < np.float32(high) < 1.0:
+            raise ValueError(
+                f"DecayInitializer: decay_range must be 0 < low < high < 1 in float32. Got {tuple(decay_range)}."
+            )
+        if not exponent > 0.0:
+            raise ValueError(f"DecayInitializer: exponent must be positive. Got {exponent}.")
         self.rule = rule
         self.decay_range = (low, high)
         self.exponent = exponent

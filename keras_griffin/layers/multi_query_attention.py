@@ -22,7 +22,8 @@ class MultiQueryAttention(SequenceLayer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        ValueError: the heads do not divide the width, or the key and value heads the heads.
+        ValueError: the heads do not divide the width, or the key and value heads the heads, or pairs of channels do not
+            make the part that is rotated.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class MultiQueryAttention(SequenceLayer):
                 f"{type(self).__name__}: num_key_value_heads must divide num_heads. "
                 f"Got num_key_value_heads {num_key_value_heads} and num_heads {num_heads}."
             )
+        if head_dim is not None:
+            self._check_rotation(head_dim, rotary_fraction)
         self.num_heads = num_heads
         self.head_dim = head_dim
         self.num_key_value_heads = num_key_value_heads
@@ -73,13 +76,15 @@ class MultiQueryAttention(SequenceLayer):
 
     def build(self, inputs_shape):
         """Make the four projections."""
-        width = inputs_shape[-1]
+        super().build(inputs_shape)
+        width = self.width
         if self.head_dim is None and width % self.num_heads:
             raise ValueError(
                 f"{type(self).__name__}: num_heads must divide the inputs' width when head_dim is not given. "
                 f"Got num_heads {self.num_heads} and width {width}."
             )
         self.channels = width // self.num_heads if self.head_dim is None else self.head_dim
+        self._check_rotation(self.channels, self.rotary_fraction)
         shared = {"use_bias": False, "dtype": self.dtype_policy}
         self.query = projection(self.num_heads * self.channels, name="query", **shared)
         self.key = projection(self.num_key_value_heads * self.channels, name="key", **shared)
@@ -90,6 +95,14 @@ class MultiQueryAttention(SequenceLayer):
         for part in (self.query, self.key, self.value):
             part.build((None, width))
         self.output_projection.build((None, self.num_heads * self.channels))
+
+    def _check_rotation(self, channels, fraction):
+        rotated = fraction * channels
+        if not 0.0 <= fraction <= 1.0 or abs(rotated - 2 * round(rotated / 2)) > 1e-6:
+            raise ValueError(
+                f"{type(self).__name__}: rotary_fraction must be from 0 to 1 and give an even number of channels. "
+                f"Got rotary_fraction {fraction} and {channels} channels."
+            )
 
     def project(self, inputs):
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
@@ -114,6 +127,7 @@ class MultiQueryAttention(SequenceLayer):
 
     def empty_keys(self, batch_size, length):
         """Zeros in the shape of `length` keys."""
+        self.require_built("initial_state")
         return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
 
     def get_config(self):

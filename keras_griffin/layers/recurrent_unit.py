@@ -40,14 +40,14 @@ class RecurrentUnit(SequenceLayer):
 
     def build(self, inputs_shape):
         """Make the weights, and the kept state of a stateful layer."""
-        self.width = inputs_shape[-1]
+        super().build(inputs_shape)
         self.build_weights(self.width)
         if self.stateful:
             if inputs_shape[0] is None:
                 raise ValueError(
                     f"{type(self).__name__}: a stateful layer must know its batch size. Got inputs {inputs_shape}."
                 )
-            self.kept_state = _KeptState(inputs_shape[0], name="kept_state", dtype="float32")
+            self.kept_state = _KeptState(name="kept_state", dtype="float32")
             self.kept_state.build((inputs_shape[0], self.width))
 
     def build_weights(self, width: int):
@@ -60,11 +60,13 @@ class RecurrentUnit(SequenceLayer):
 
     def initial_state(self, batch_size):
         """Zeros."""
+        self.require_built("initial_state")
         return RecurrentUnitState(ops.zeros((batch_size, self.width), "float32"))
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`. Always forward in time, always every output."""
-        outputs, hidden = self.scan(self.prepare(inputs, mask), state.hidden, reset, mask)
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        outputs, hidden = self.scan(inputs, state.hidden, reset, mask)
         return outputs, RecurrentUnitState(hidden)
 
     def call(self, inputs, initial_state=None, reset=None, mask=None):
@@ -80,6 +82,7 @@ class RecurrentUnit(SequenceLayer):
             The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
             the final state `(B, R)`, float32.
         """
+        reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
         if self.go_backwards:
             inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
         outputs, state = self.advance(inputs, self._starting_state(inputs, initial_state), reset=reset, mask=mask)
@@ -93,14 +96,21 @@ class RecurrentUnit(SequenceLayer):
 
     def _starting_state(self, inputs, initial_state) -> RecurrentUnitState:
         if initial_state is None:
-            batch_size = ops.shape(inputs)[0]
-            return RecurrentUnitState(self.kept_state.hidden.value) if self.stateful else self.initial_state(batch_size)
+            if self.stateful:
+                # A copy: PyTorch writes the next state over this one before the gradients are computed.
+                return RecurrentUnitState(ops.copy(self.kept_state.hidden.value))
+            return self.initial_state(ops.shape(inputs)[0])
         hidden = initial_state[0] if isinstance(initial_state, (list, tuple)) else initial_state
         return RecurrentUnitState(ops.cast(hidden, "float32"))
 
     def get_initial_state(self, batch_size):
         """The initial state as Keras's recurrent layers give it: a list."""
         return list(self.initial_state(batch_size))
+
+    @property
+    def states(self) -> list | None:
+        """What a stateful layer keeps, as Keras's recurrent layers give it: a list of variables, or None."""
+        return [self.kept_state.hidden] if self.stateful and self.built else None
 
     def reset_state(self):
         """Forget what a stateful layer kept."""
@@ -123,7 +133,7 @@ class RecurrentUnit(SequenceLayer):
         return (shape, (batch_size, width)) if self.return_state else shape
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Only a sequence of outputs has a mask."""
+        """Only a sequence of outputs has a mask: that of the inputs, also where `go_backwards`, as in Keras."""
         mask = previous_mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask
 
@@ -140,10 +150,6 @@ class RecurrentUnit(SequenceLayer):
 
 class _KeptState(keras.layers.Layer):
     """The hidden state that a stateful layer keeps between calls: a variable, but no part of a saved model."""
-
-    def __init__(self, batch_size: int, **kwargs):
-        super().__init__(**kwargs)
-        self.batch_size = batch_size
 
     def build(self, hidden_shape):
         self.hidden = self.add_weight(shape=hidden_shape, initializer="zeros", trainable=False, name="hidden")

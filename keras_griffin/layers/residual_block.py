@@ -49,9 +49,15 @@ class ResidualBlock(SequenceLayer):
 
     def build(self, inputs_shape):
         """Build the four parts; a mixer that was loaded is built already."""
+        super().build(inputs_shape)
         for part in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
             if not part.built:
                 part.build(inputs_shape)
+
+    @property
+    def state_grows(self):
+        """Whether the mixer's does."""
+        return self.mixer.state_grows
 
     def initial_state(self, batch_size):
         """The mixer's."""
@@ -59,13 +65,13 @@ class ResidualBlock(SequenceLayer):
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs = self.prepare(inputs, mask)
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
         mixed, state = self.mixer.advance(self.mixer_norm(inputs), state, reset=reset, mask=mask)
         return self._mix_channels(inputs + mixed), state
 
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence; the mixer may have a cheaper way than `advance` to do it."""
-        inputs = self.prepare(inputs, mask)
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
         return self._mix_channels(inputs + self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask))
 
     def _mix_channels(self, inputs):

@@ -50,7 +50,8 @@ class RGLRU(RecurrentUnit):
     Output shape: `(B, T, R)`; `(B, R)` without `return_sequences`.
 
     Raises:
-        ValueError: the blocks do not divide the width, or a decay option is not one there is.
+        ValueError: the blocks do not divide the width, a decay option is not one there is, or the exponent is not
+            positive.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -68,9 +69,13 @@ class RGLRU(RecurrentUnit):
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
+        return_sequences: bool = True,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(return_sequences, return_state, go_backwards, stateful, **kwargs)
         self.num_blocks = num_blocks
         self.exponent = exponent
         self.decay_range = tuple(decay_range)

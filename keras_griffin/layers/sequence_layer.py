@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_griffin.ops.arguments import as_tensor, check_steps
 from keras_griffin.shapes import State, Tensor
 
 
@@ -20,9 +21,18 @@ class SequenceLayer(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
+    #: Whether the state grows with every step, against the sixth law.
+    state_grows = False
+
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    def build(self, inputs_shape):
+        """Note the width, so that Keras refuses inputs of another one. A subclass calls this first."""
+        self.width = inputs_shape[-1]
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.width})
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step.
@@ -32,6 +42,9 @@ class SequenceLayer(keras.layers.Layer):
 
         Returns:
             The layer's state type, each field with a leading axis B.
+
+        Raises:
+            ValueError: the layer is not built yet, so that its width is unknown.
         """
         raise NotImplementedError(f"initial_state: {type(self).__name__} must define it.")
 
@@ -46,6 +59,9 @@ class SequenceLayer(keras.layers.Layer):
 
         Returns:
             `(outputs, state)`: `(B, T, D)` in the compute dtype, and the state after the last step.
+
+        Raises:
+            ValueError: the shapes do not fit.
         """
         raise NotImplementedError(f"advance: {type(self).__name__} must define it.")
 
@@ -58,11 +74,31 @@ class SequenceLayer(keras.layers.Layer):
         """Outputs have the shape of the inputs unless a subclass says otherwise."""
         return tuple(inputs_shape)
 
-    def prepare(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The inputs in the compute dtype, masked steps zero, the layer's weights made if this is its first use."""
-        inputs = ops.convert_to_tensor(inputs)
-        if not self.built:
-            self.build(tuple(inputs.shape))
+    def prepare(self, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None):
+        """What `call` and `advance` do first with their arguments.
+
+        Returns:
+            `(inputs, reset, mask)`: the inputs in the compute dtype, zero at masked steps, and the marks as booleans.
+
+        Raises:
+            ValueError: the inputs are not `(B, T, D)`, or a mark is not `(B, T)`.
+        """
+        name = type(self).__name__
+        inputs = as_tensor(inputs)
+        if len(inputs.shape) != 3:
+            raise ValueError(f"{name}: inputs must have shape (B, T, D). Got {tuple(inputs.shape)}.")
+        reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
+        check_steps(name, tuple(inputs.shape[:2]), reset=reset, mask=mask)
         inputs = ops.cast(inputs, self.compute_dtype)
-        # Zero times NaN is NaN: what stands at a masked step must not even be multiplied.
-        return inputs if mask is None else ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
+        if mask is not None:
+            # Zero times NaN is NaN: what stands at a masked step must not even be multiplied.
+            inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
+        return inputs, reset, mask
+
+    def require_built(self, function_name: str):
+        """Raise unless the layer knows its width."""
+        if not self.built:
+            raise ValueError(
+                f"{function_name}: the layer must be built first, by a call or by build((None, None, width)). "
+                f"Got {type(self).__name__} {self.name!r}, not built."
+            )

@@ -63,7 +63,7 @@ class TemporalConv1D(SequenceLayer):
 
     def build(self, inputs_shape):
         """Make the kernel `(kernel_size, D)` and the bias `(D,)`."""
-        self.width = inputs_shape[-1]
+        super().build(inputs_shape)
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.width),
             initializer=keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5),
@@ -76,11 +76,12 @@ class TemporalConv1D(SequenceLayer):
 
     def initial_state(self, batch_size):
         """No input yet: zeros."""
+        self.require_built("initial_state")
         return TemporalConvState(ops.zeros((batch_size, self.kernel_size - 1, self.width), self.compute_dtype))
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs = self.prepare(inputs, mask)
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         bias = None if self.bias is None else ops.cast(self.bias, self.compute_dtype)
         outputs, newest = causal_conv(inputs, kernel, bias, state.inputs, reset=reset, mask=mask)

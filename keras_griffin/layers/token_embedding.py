@@ -14,7 +14,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     """Look tokens up in a table, and score vectors against the same table.
 
         embed:   x = scale * E[token]
-        logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap, in float32
+        logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap
+
+    The product is made in the compute dtype; the cap, and the logits, are float32.
 
     Being a `keras.layers.ReversibleEmbedding`, it takes LoRA from Keras.
 
@@ -23,7 +25,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width: D.
         scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
         logits_soft_cap: bound of the logits' magnitude, or None for no bound.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+        name: as for every Keras layer, and so are the arguments below.
+        dtype: see `name`.
+        trainable: see `name`.
+        quantization_config: see `name`.
 
     Call arguments:
         inputs: `(B, T)` token ids, or `(B, T, D)` vectors with `reverse`.
@@ -49,10 +54,22 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width: int,
         scale_by_sqrt_width: bool = False,
         logits_soft_cap: float | None = None,
-        **kwargs,
+        *,
+        name: str | None = None,
+        dtype=None,
+        trainable: bool = True,
+        quantization_config=None,
     ):
         initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
-        super().__init__(vocabulary_size, width, embeddings_initializer=initializer, **kwargs)
+        super().__init__(
+            vocabulary_size,
+            width,
+            embeddings_initializer=initializer,
+            name=name,
+            dtype=dtype,
+            trainable=trainable,
+            quantization_config=quantization_config,
+        )
         self.scale_by_sqrt_width = scale_by_sqrt_width
         self.soft_cap = logits_soft_cap
         # Rounded once here: inside a traced call the number could not be read back.

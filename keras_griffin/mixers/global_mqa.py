@@ -59,6 +59,8 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
+    state_grows = True
+
     def initial_state(self, batch_size):
         """No keys."""
         empty = self.empty_keys(batch_size, 0)
@@ -68,16 +70,17 @@ class GlobalMQA(MultiQueryAttention):
         """The whole sequence; without resets and masks the backend's causal attention."""
         if reset is not None or mask is not None:
             return super().call(inputs, reset=reset, mask=mask)
-        query, key, value = self.project(self.prepare(inputs))
+        query, key, value = self.project(self.prepare(inputs)[0])
         positions = ops.arange(ops.shape(query)[1], dtype="int32")
         query, key = self.rotate(query, positions), self.rotate(key, positions)
         return self._attend(query, key, value, is_causal=True)
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
-        query, key, value = self.project(self.prepare(inputs, mask))
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        query, key, value = self.project(inputs)
         batch_size, length = ops.shape(query)[:2]
-        real = ops.ones((batch_size, length), "bool") if mask is None else ops.cast(mask, "bool")
+        real = ops.ones((batch_size, length), "bool") if mask is None else mask
         new = ops.zeros((batch_size, length), "bool") if reset is None else reset
         keys = ops.concatenate([state.keys, key], axis=1)
         values = ops.concatenate([state.values, value], axis=1)

@@ -1,5 +1,6 @@
 """Local (sliding-window) multi-query attention."""
 
+import numbers
 from typing import NamedTuple
 
 import keras
@@ -53,7 +54,7 @@ class LocalMQA(MultiQueryAttention):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: the window is below 1, or the heads do not fit the width.
+        ValueError: the window is no integer of at least 1, or the heads do not fit the width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -64,10 +65,22 @@ class LocalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
 
-    def __init__(self, num_heads: int, window: int, **kwargs):
-        super().__init__(num_heads, **kwargs)
-        if window < 1:
-            raise ValueError(f"LocalMQA: window must be at least 1. Got {window}.")
+    def __init__(
+        self,
+        num_heads: int,
+        window: int,
+        head_dim: int | None = None,
+        num_key_value_heads: int = 1,
+        rotary_fraction: float = 0.5,
+        rotary_base: float = 10000.0,
+        output_variance_scale: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(
+            num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
+        )
+        if not isinstance(window, numbers.Integral) or window < 1:
+            raise ValueError(f"LocalMQA: window must be an integer of at least 1. Got {window!r}.")
         self.window = window
 
     @classmethod
@@ -82,7 +95,8 @@ class LocalMQA(MultiQueryAttention):
 
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence, without the empty window that `advance` would look at."""
-        query, key, value = self.project(self.prepare(inputs, mask))
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
         positions = _positions(ops.shape(inputs)[1], mask)
         query, key = self.rotate(query, positions), self.rotate(key, positions)
@@ -90,7 +104,8 @@ class LocalMQA(MultiQueryAttention):
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
-        query, key, value = self.project(self.prepare(inputs, mask))
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        query, key, value = self.project(inputs)
         length = ops.shape(query)[1]
         keys = ops.concatenate([state.keys, key], axis=1)
         values = ops.concatenate([state.values, value], axis=1)
@@ -98,7 +113,7 @@ class LocalMQA(MultiQueryAttention):
         new = ops.zeros(ops.shape(query)[:2], "bool") if reset is None else reset
         # The window belongs to document 0, which goes on in the chunk until its first reset.
         documents = ops.concatenate([ops.where(seen, 0, -1), document_numbers(new, mask)], axis=1)
-        real = None if mask is None else ops.concatenate([seen, ops.cast(mask, "bool")], axis=1)
+        real = None if mask is None else ops.concatenate([seen, mask], axis=1)
         positions = _positions(self.window + length, real)
         outputs = local_attention(
             self.rotate(query, positions[..., self.window :]),

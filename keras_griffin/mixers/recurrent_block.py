@@ -54,6 +54,10 @@ class RecurrentBlock(SequenceLayer):
 
     Output shape: `(B, T, D)`.
 
+    Raises:
+        ValueError: the recurrence width is below 1 or not divided by the blocks, or a part's option is not one there
+            is.
+
     Examples:
         >>> import numpy as np, keras_griffin
         >>> block = keras_griffin.mixers.RecurrentBlock(recurrence_width=16)
@@ -73,11 +77,17 @@ class RecurrentBlock(SequenceLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if recurrence_width < 1:
+            raise ValueError(f"RecurrentBlock: recurrence_width must be at least 1. Got {recurrence_width}.")
         self.recurrence_width = recurrence_width
         self.num_gate_blocks = num_gate_blocks
         self.conv_kernel_size = conv_kernel_size
         self.decay_initializer = decay_initializer
         self.output_variance_scale = output_variance_scale
+        self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
+        self.rg_lru = RGLRU(
+            num_gate_blocks, decay_initializer=decay_initializer, name="rg_lru", dtype=self.dtype_policy
+        )
 
     @classmethod
     def for_model(cls, config, **kwargs):
@@ -101,15 +111,12 @@ class RecurrentBlock(SequenceLayer):
         return projections + conv + gates + inner
 
     def build(self, inputs_shape):
-        """Make the three projections, the convolution and the RG-LRU."""
-        width = inputs_shape[-1]
+        """Make the three projections, and build the convolution and the RG-LRU."""
+        super().build(inputs_shape)
+        width = self.width
         inner_shape = (*inputs_shape[:-1], self.recurrence_width)
         self.gate = projection(self.recurrence_width, name="gate", dtype=self.dtype_policy)
         self.input_projection = projection(self.recurrence_width, name="input_projection", dtype=self.dtype_policy)
-        self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        self.rg_lru = RGLRU(
-            self.num_gate_blocks, decay_initializer=self.decay_initializer, name="rg_lru", dtype=self.dtype_policy
-        )
         self.output_projection = projection(
             width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
         )
@@ -121,12 +128,13 @@ class RecurrentBlock(SequenceLayer):
 
     def initial_state(self, batch_size):
         """Nothing seen, zeros."""
+        self.require_built("initial_state")
         started = ops.zeros((batch_size,), "bool")
         return RecurrentBlockState(started, self.conv.initial_state(batch_size), self.rg_lru.initial_state(batch_size))
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs = self.prepare(inputs, mask)
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
         first, started = _first_step(state.started, inputs, mask)
         gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
         mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
@@ -148,7 +156,7 @@ class RecurrentBlock(SequenceLayer):
 
 def _first_step(started, inputs, mask):
     """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""
-    real = ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else ops.cast(mask, "bool")
+    real = ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else mask
     steps = ops.cumsum(ops.cast(real, "int32"), axis=1)
     first = ops.logical_and(ops.logical_and(real, steps == 1), ops.logical_not(ops.expand_dims(started, 1)))
-    return first, ops.logical_or(started, steps[:, -1] > 0)
+    return first, ops.logical_or(started, ops.any(real, axis=1))

@@ -2,10 +2,18 @@
 
 import dataclasses
 import math
+import numbers
 from dataclasses import dataclass
 
 from keras_griffin.layers.decay_initializer import RULES
 from keras_griffin.mixers import MIXERS
+
+#: Fields that count something; those of the second line may be None, and then follow from others.
+DERIVED = ("mlp_width", "recurrence_width", "head_dim")
+COUNTS = (
+    *("vocabulary_size", "width", "num_layers", "num_heads", "num_key_value_heads", "window"),
+    *("conv_kernel_size", "num_gate_blocks", *DERIVED),
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,11 @@ class GriffinConfig:
         # The dataclass is frozen for its users; what depends on other fields is filled in once, here.
         fill = object.__setattr__
         fill(self, "block_pattern", tuple(self.block_pattern))
-        for name in ("vocabulary_size", "width", "num_layers", "num_heads", "num_key_value_heads", "window"):
-            self._check(getattr(self, name) >= 1, f"{name} must be at least 1", name)
-        for name in ("conv_kernel_size", "num_gate_blocks"):
-            self._check(getattr(self, name) >= 1, f"{name} must be at least 1", name)
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value is not None or name not in DERIVED:
+                is_count = isinstance(value, numbers.Integral) and value >= 1
+                self._check(is_count, f"{name} must be an integer of at least 1", name)
         if self.mlp_width is None:
             fill(self, "mlp_width", 3 * self.width)
         if self.recurrence_width is None:
@@ -99,6 +108,13 @@ class GriffinConfig:
             f"block_pattern must name mixers among {', '.join(MIXERS)}",
             "block_pattern",
         )
+        self._check(self.norm_epsilon > 0.0, "norm_epsilon must be positive", "norm_epsilon")
+        self._check(
+            self.logits_soft_cap is None or self.logits_soft_cap > 0.0,
+            "logits_soft_cap must be positive, or None",
+            "logits_soft_cap",
+        )
+        self._check(0.0 <= self.rotary_fraction <= 1.0, "rotary_fraction must be from 0 to 1", "rotary_fraction")
         self._check(
             self.decay_initializer in RULES,
             f"decay_initializer must be one of {', '.join(RULES)}",
@@ -130,11 +146,13 @@ class GriffinConfig:
         return blocks + self.width + (self.vocabulary_size * self.width if embedding else 0)
 
     def replace(self, **changes) -> "GriffinConfig":
-        """A copy with some fields changed; widths that were derived stay as they are."""
+        """A copy with some fields changed; an inner width with the value that None gives follows the change."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise ValueError(f"GriffinConfig: every change must name a field. Got {', '.join(unknown)}.")
-        return dataclasses.replace(self, **changes)
+        derived = dataclasses.replace(self, **dict.fromkeys(DERIVED))
+        follow = {name: None for name in DERIVED if getattr(self, name) == getattr(derived, name)}
+        return dataclasses.replace(self, **{**follow, **changes})
 
     def to_dict(self) -> dict:
         """The fields as JSON can hold them."""

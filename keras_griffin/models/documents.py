@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_griffin.ops.arguments import as_tensor, shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
 
@@ -42,6 +44,21 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
     return Boundaries(reset, mask, newest[:, 0])
 
 
+def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor):
+    """Refuse segment ids that are no integers, not one for each token, or known to be negative."""
+    shape = tuple(as_tensor(token_ids).shape)
+    if isinstance(segment_ids, np.ndarray) and segment_ids.size and segment_ids.min() < 0:
+        raise ValueError(f"{function_name}: segment_ids must be at least 0. Got {segment_ids.min()}.")
+    segment_ids = as_tensor(segment_ids)
+    dtype = keras.backend.standardize_dtype(segment_ids.dtype)
+    if "int" not in dtype or not shape_fits(segment_ids, shape):
+        raise ValueError(
+            f"{function_name}: segment_ids must be integers, one for each token, shape {shape}. "
+            f"Got dtype {dtype} and shape {tuple(segment_ids.shape)}."
+        )
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
 class PackedRows(keras.layers.Layer):
     """Move the real tokens of packed rows to the front, and mark where their documents start.
 

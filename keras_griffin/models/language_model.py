@@ -1,5 +1,6 @@
 """A language model of residual blocks, as a functional Keras model."""
 
+import warnings
 from typing import NamedTuple
 
 import keras
@@ -10,7 +11,8 @@ from keras_griffin.generation.generate import generate, stream
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import PackedRows, document_boundaries
+from keras_griffin.models.documents import PackedRows, check_segment_ids, document_boundaries
+from keras_griffin.models.optimizer import AdamW
 from keras_griffin.shapes import Tensor
 
 
@@ -29,8 +31,9 @@ class LanguageModel(keras.Model):
 
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
 
-    A functional `keras.Model` over `(B, T)` token ids, compiled for next-token prediction when it is made, so that
-    `model.fit(token_ids, targets)` needs nothing else; compile again to change that.
+    A functional `keras.Model` over `(B, T)` token ids, compiled for next-token prediction when it is made, with
+    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` needs nothing else; compile again to change
+    that.
 
     Args:
         config: a `GriffinConfig`.
@@ -56,6 +59,8 @@ class LanguageModel(keras.Model):
     def __init__(self, config: GriffinConfig, *, dtype=None, **kwargs):
         if isinstance(config, dict):
             config = GriffinConfig(**config)
+        if not isinstance(config, GriffinConfig):
+            raise ValueError(f"{type(self).__name__}: config must be a GriffinConfig. Got {config!r}.")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         embedding = TokenEmbedding(
             config.vocabulary_size,
@@ -73,13 +78,17 @@ class LanguageModel(keras.Model):
         for block in blocks:
             x = block(x)
         super().__init__(inputs=token_ids, outputs=embedding(norm(x), reverse=True), **kwargs)
+        # For Keras, which scales the loss where the policy is mixed_float16.
+        self.dtype_policy = policy
         self.config = config
+        self.quantized_to = None
         self.token_embedding = embedding
         self.blocks = blocks
         self.final_norm = norm
         self.compile(
-            optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.1, beta_2=0.96, clipnorm=1.0),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=AdamW(),
+            # A mean over what has weight: Keras's default would count padding as predicted without loss.
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
         )
 
     def packed(self) -> keras.Model:
@@ -90,7 +99,7 @@ class LanguageModel(keras.Model):
         mean nothing; give `fit` a `sample_weight` of 0 there.
 
         Returns:
-            A `keras.Model`, compiled as a `LanguageModel` is.
+            A `keras.Model`, compiled with this model's loss and a fresh optimizer of the same settings.
         """
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
@@ -122,67 +131,135 @@ class LanguageModel(keras.Model):
 
         Returns:
             `(logits, state)`: `(B, T, V)` float32, and the state after the last token.
+
+        Raises:
+            ValueError: token ids are known to be no integers or outside the vocabulary, or the segment ids are no
+                integers, known to be negative, or not one for each token.
         """
+        x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
+        return self.logits(x), state
+
+    def advance_without_logits(
+        self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None
+    ):
+        """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits."""
+        check_token_ids("advance", token_ids, self.config.vocabulary_size)
         if segment_ids is None:
             reset = mask = None
             segment = ops.maximum(state.segment, 1)
         else:
+            check_segment_ids("advance", segment_ids, token_ids)
             reset, mask, segment = document_boundaries(segment_ids, state.segment)
         x = self.token_embedding(token_ids)
         states = []
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
             states.append(block_state)
-        return self.token_embedding(self.final_norm(x), reverse=True), LanguageModelState(segment, tuple(states))
+        return x, LanguageModelState(segment, tuple(states))
 
-    def generate(self, prompt, max_new_tokens: int, **options):
+    def logits(self, x: Tensor) -> Tensor:
+        """The logits, `(B, T, V)` float32, of what the last block gave, `(B, T, D)`."""
+        return self.token_embedding(self.final_norm(x), reverse=True)
+
+    def generate(
+        self,
+        prompt,
+        max_new_tokens: int,
+        *,
+        sampler="greedy",
+        seed: int | None = None,
+        stop_ids=(),
+        state: LanguageModelState | None = None,
+        return_state: bool = False,
+    ):
         """Continue every row of a prompt; see `keras_griffin.generation.generate` for arguments and returns."""
-        return generate(self, prompt, max_new_tokens, **options)
+        options = {"sampler": sampler, "seed": seed, "stop_ids": stop_ids, "state": state}
+        return generate(self, prompt, max_new_tokens, return_state=return_state, **options)
 
-    def stream(self, prompt, max_new_tokens: int, **options):
+    def stream(
+        self,
+        prompt,
+        max_new_tokens: int,
+        *,
+        sampler="greedy",
+        seed: int | None = None,
+        stop_ids=(),
+        state: LanguageModelState | None = None,
+    ):
         """Yield the tokens that `generate` would append, as they are made; see `keras_griffin.generation.stream`."""
-        return stream(self, prompt, max_new_tokens, **options)
+        return stream(self, prompt, max_new_tokens, sampler=sampler, seed=seed, stop_ids=stop_ids, state=state)
 
     @property
     def state_grows(self) -> bool:
         """Whether the state grows with every token, as that of global attention does."""
-        return "global_mqa" in self.config.mixer_names
+        return any(block.state_grows for block in self.blocks)
 
     def __call__(self, token_ids, *args, **kwargs):
         """Logits of token ids; see the class."""
         check_token_ids(type(self).__name__, token_ids, self.config.vocabulary_size)
         return super().__call__(token_ids, *args, **kwargs)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """Train; see `keras.Model.fit`. Arrays are checked before the first step."""
-        for token_ids in (x, y):
-            check_token_ids("fit", token_ids, self.config.vocabulary_size)
-        return super().fit(x, y, **kwargs)
+        self._check_arrays("fit", x, y)
+        if isinstance(kwargs.get("validation_data"), tuple):
+            self._check_arrays("fit", *kwargs["validation_data"][:2])
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluate; see `keras.Model.evaluate`. Arrays are checked before the first step."""
+        self._check_arrays("evaluate", x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Logits of many rows; see `keras.Model.predict`. Arrays are checked before the first step."""
+        self._check_arrays("predict", x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check_arrays(self, function_name, token_ids, targets=None):
+        check_token_ids(function_name, token_ids, self.config.vocabulary_size)
+        # Other losses have other targets.
+        if isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy):
+            check_token_ids(function_name, targets, self.config.vocabulary_size, ignored=self.loss.ignore_class)
+
+    def quantize(self, mode=None, **kwargs):
+        """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`."""
+        with warnings.catch_warnings():
+            # The layers around the projections, which have nothing to quantise themselves.
+            warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
+            super().quantize(mode, **kwargs)
+        self.quantized_to = mode
 
     def get_config(self):
         """The config from which the model is rebuilt."""
         return {
             "name": self.name,
             "config": self.config.to_dict(),
-            "dtype": keras.saving.serialize_keras_object(self.token_embedding.dtype_policy),
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "quantized_to": self.quantized_to,
         }
 
     def get_compile_config(self):
-        """How the model is compiled, and whether its optimizer has variables yet."""
-        return {**super().get_compile_config(), "optimizer_built": self.optimizer.built}
+        """How the model is compiled, and, beside the optimizer's settings, whether it has variables yet."""
+        config = super().get_compile_config()
+        return {**config, "optimizer": {**config["optimizer"], "built": self.optimizer.built}}
 
     def compile_from_config(self, config):
         """Compile as saved; Keras alone would look for the variables of an optimizer that has none yet."""
-        config = dict(config)
-        if config.pop("optimizer_built"):
+        if config["optimizer"].get("built", True):
             super().compile_from_config(config)
         else:
             self.compile(**keras.saving.deserialize_keras_object(config))
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Rebuild the model from `get_config`."""
-        return cls(**config)
+        """Rebuild the model from `get_config`, its projections as they were quantised."""
+        config = dict(config)
+        quantized_to = config.pop("quantized_to", None)
+        model = cls(**config)
+        if quantized_to is not None:
+            model.quantize(quantized_to)
+        return model
 
 
 def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
@@ -197,15 +274,29 @@ def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
     )
 
 
-def check_token_ids(function_name: str, token_ids, vocabulary_size: int):
-    """Refuse ids that are known to be wrong; tensors of a traced function are not looked into."""
-    if not isinstance(token_ids, (np.ndarray, list, tuple)):
+def check_token_ids(function_name: str, token_ids, vocabulary_size: int, ignored: int | None = None):
+    """Refuse ids that are known to be wrong; the values of tensors are not looked into.
+
+    Args:
+        function_name: in whose name the error speaks.
+        token_ids: anything; what is neither an array, a tensor nor a list is left to others.
+        vocabulary_size: V.
+        ignored: an id that is allowed besides.
+    """
+    if isinstance(token_ids, (list, tuple)):
+        try:
+            token_ids = np.asarray(token_ids)
+        except ValueError as error:
+            raise ValueError(f"{function_name}: token ids must be rows of one length. Got {token_ids!r}.") from error
+    if not (isinstance(token_ids, (np.ndarray, keras.KerasTensor)) or ops.is_tensor(token_ids)):
         return
-    token_ids = np.asarray(token_ids)
-    if not np.issubdtype(token_ids.dtype, np.integer):
-        raise ValueError(f"{function_name}: token ids must be integers. Got dtype {token_ids.dtype}.")
-    if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocabulary_size:
-        raise ValueError(
-            f"{function_name}: token ids must be from 0 to {vocabulary_size - 1}. "
-            f"Got ids from {token_ids.min()} to {token_ids.max()}."
-        )
+    dtype = keras.backend.standardize_dtype(token_ids.dtype)
+    if "int" not in dtype:
+        raise ValueError(f"{function_name}: token ids must be integers. Got dtype {dtype}.")
+    if isinstance(token_ids, np.ndarray):
+        token_ids = token_ids if ignored is None else token_ids[token_ids != ignored]
+        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocabulary_size:
+            raise ValueError(
+                f"{function_name}: token ids must be from 0 to {vocabulary_size - 1}. "
+                f"Got ids from {token_ids.min()} to {token_ids.max()}."
+            )

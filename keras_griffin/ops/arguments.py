@@ -26,6 +26,20 @@ def shape_fits(tensor, expected: tuple[int | None, ...]) -> bool:
     return len(shape) == len(expected) and all(None in (got, wanted) or got == wanted for got, wanted in sizes)
 
 
+def check_floating(op_name: str, **tensors):
+    """Raise unless each tensor that is given is of a real floating dtype.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(f"{op_name}: {name} must be of a real floating dtype. Got {dtype}.")
+
+
 def check_steps(op_name: str, steps_shape: tuple[int | None, ...], **flags):
     """Raise unless each flag that is given (`reset`, `mask`) is boolean with one value for each step.
 

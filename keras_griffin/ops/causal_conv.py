@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
 
@@ -37,7 +37,7 @@ def causal_conv(
     Precision: products and sums in float32, in float64 where `inputs` is, rounded once.
 
     Raises:
-        ValueError: the shapes do not fit, or `reset` or `mask` is not boolean.
+        ValueError: the shapes do not fit, a dtype is not floating, or `reset` or `mask` is not boolean.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
@@ -82,6 +82,7 @@ def _check(inputs, kernel, bias, initial_state, reset, mask):
                 f"causal_conv: {name} must have shape {shape} for inputs {tuple(inputs.shape)} and {taps} taps. "
                 f"Got {tuple(tensor.shape)}."
             )
+    check_floating("causal_conv", inputs=inputs, kernel=kernel, bias=bias, initial_state=initial_state)
     check_steps("causal_conv", (batch_size, length), reset=reset, mask=mask)
 
 

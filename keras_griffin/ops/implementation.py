@@ -5,10 +5,11 @@ the call (backend, device, shape, dtype). Nothing is tried: a chosen implementat
 """
 
 import contextlib
+import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -34,6 +35,8 @@ class Facts:
     device: str
     shape: tuple[int | None, ...] | None
     dtype: str
+    #: Whether the tensors hold numbers that NumPy may read: not while they are compiled or differentiated.
+    has_values: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class Implementation:
         name: the module's name, and the name by which users ask for it.
         backend: the only Keras backend it runs on; None for every backend.
         automatic: the devices on which it may be chosen unasked.
+        needs_values: it computes in NumPy, and can't be compiled or differentiated.
     """
 
     name: str
     backend: str | None = None
     automatic: tuple[str, ...] = _DEVICES
+    needs_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,32 @@ class Explanation:
 
     @property
     def chosen(self) -> str:
-        """The name of the implementation that a call would use."""
-        return next(verdict.name for verdict in self.verdicts if verdict.chosen)
+        """The name of the implementation that a call would use.
+
+        Raises:
+            ValueError: one was asked for that can't serve it.
+        """
+        verdict = next(verdict for verdict in self.verdicts if verdict.chosen)
+        if not verdict.available:
+            facts = self.facts
+            raise ValueError(
+                f"{self.op_name}: the implementation {verdict.name!r} was asked for and must support the call. "
+                f"It {verdict.reason}; the call has backend {facts.backend}, device {facts.device}, "
+                f"shape {facts.shape}, dtype {facts.dtype}."
+            )
+        return verdict.name
 
     def __str__(self) -> str:
         shape = "any shape" if self.facts.shape is None else f"shape {self.facts.shape}"
         head = f"{self.op_name} on {self.facts.backend}, {self.facts.device}, {shape}, {self.facts.dtype}"
         width = max(len(verdict.name) for verdict in self.verdicts)
-        rows = [f"  {'*' if v.chosen else ' '} {v.name:<{width}}  {v.reason}" for v in self.verdicts]
+        rows = [f"  {_mark(v)} {v.name:<{width}}  {v.reason}" for v in self.verdicts]
         return "\n".join([head, *rows])
+
+
+def _mark(verdict):
+    """In the table: what is used, and what was asked for and can't be."""
+    return " " if not verdict.chosen else "*" if verdict.available else "!"
 
 
 class Op:
@@ -107,32 +129,29 @@ class Op:
         """Why the implementation can't serve such a call, or None when it can."""
         if implementation.backend not in (None, facts.backend):
             return f"needs the {implementation.backend} backend"
+        if implementation.needs_values and not facts.has_values:
+            return "can't be compiled or differentiated"
         return self.module(implementation).supports(facts)
 
     def requested(self) -> str | None:
         """The name that the user asked for: `use_implementation` first, then the environment."""
-        return _requests.names.get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}")
+        return _requests.names.get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}") or None
 
-    def choose(self, shape: tuple[int | None, ...] | None, dtype: str) -> Callable:
-        """The function that will run for such a call."""
+    def choose(self, shape: tuple[int | None, ...] | None, dtype: str, tensors: Sequence = ()) -> Callable:
+        """The function that will run for a call with such tensors."""
         facts = current_facts(shape, dtype)
-        requested = self.requested()
-        if requested is not None:
-            chosen = self._named(requested)
-            rejection = self.rejection(chosen, facts)
-            if rejection is not None:
-                raise ValueError(
-                    f"{self.name}: the implementation {requested!r} was asked for and must support the call. "
-                    f"It {rejection}; the call has backend {facts.backend}, device {facts.device}, "
-                    f"shape {facts.shape}, dtype {facts.dtype}."
-                )
-        else:
+        if self.requested() is None:
             chosen = self._preferred(facts)
+        else:
+            facts = dataclasses.replace(facts, has_values=_have_values(tensors))
+            chosen = self._named(self._explain(facts).chosen)
         return getattr(self.module(chosen), self.name)
 
-    def explain(self, shape: tuple[int | None, ...] | None, dtype: str) -> Explanation:
+    def explain(self, shape: tuple[int | None, ...] | None, dtype: str, has_values: bool = True) -> Explanation:
         """The verdict on every row for such a call."""
-        facts = current_facts(shape, dtype)
+        return self._explain(dataclasses.replace(current_facts(shape, dtype), has_values=has_values))
+
+    def _explain(self, facts: Facts) -> Explanation:
         requested = self.requested()
         chosen = self._named(requested) if requested is not None else self._preferred(facts)
         return Explanation(self.name, facts, tuple(self._verdict(row, chosen, facts) for row in self.implementations))
@@ -159,7 +178,7 @@ class Op:
         elif facts.device not in row.automatic:
             reason = f"available; on {facts.device} only when asked for"
         else:
-            reason = f"available; {chosen.name} is preferred"
+            reason = f"available; {chosen.name} is {'asked for' if self.requested() else 'preferred'}"
         return Verdict(row.name, row is chosen, rejection is None, reason)
 
 
@@ -173,10 +192,19 @@ def _imported(name: str):
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     """The facts of a call on the active backend's default device."""
     backend = keras.backend.backend()
-    device = "cpu"
-    if backend in ("jax", "torch", "tensorflow"):
-        device = _imported(f"keras_griffin.ops.{backend}_device").device_kind()
-    return Facts(backend, device, shape, dtype)
+    module = _facts_module()
+    return Facts(backend, "cpu" if module is None else module.device_kind(), shape, dtype)
+
+
+def _have_values(tensors) -> bool:
+    module = _facts_module()
+    return module is None or module.has_values(tensors)
+
+
+def _facts_module():
+    """What the active backend says of devices and tensors; None where there is the CPU and values alone."""
+    backend = keras.backend.backend()
+    return _imported(f"keras_griffin.ops.{backend}_facts") if backend in ("jax", "torch", "tensorflow") else None
 
 
 @contextlib.contextmanager
@@ -199,7 +227,7 @@ def use_implementation(op_name: str, implementation_name: str):
         ...     print(keras_griffin.ops.explain("linear_scan").chosen)
         portable
     """
-    find_op(op_name)._named(implementation_name)
+    find_op(op_name, "use_implementation")._named(implementation_name)
     outside = _requests.names
     _requests.names = {**outside, op_name: implementation_name}
     try:
@@ -230,8 +258,8 @@ def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: st
     return find_op(op_name).explain(shape, dtype)
 
 
-def find_op(op_name: str) -> Op:
+def find_op(op_name: str, function_name: str = "explain") -> Op:
     """The op of that name, or a sentence with the names there are."""
     if op_name not in Op.registry:
-        raise ValueError(f"explain: an op must be one of {', '.join(sorted(Op.registry))}. Got {op_name!r}.")
+        raise ValueError(f"{function_name}: an op must be one of {', '.join(sorted(Op.registry))}. Got {op_name!r}.")
     return Op.registry[op_name]

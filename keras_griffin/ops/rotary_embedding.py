@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.shapes import Tensor
 
 
@@ -28,11 +28,13 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
     Precision: angles and rotation in float32 (float64 where `x` is), rounded once to the dtype of `x`.
 
     Raises:
-        ValueError: the shapes do not fit, or the number of rotated channels is not an even one from 0 to H.
+        ValueError: the shapes do not fit, `x` is not floating, or the number of rotated channels is not an even one
+            from 0 to H.
 
     Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
     """
     x, positions = as_tensor(x), as_tensor(positions)
+    check_floating("rotary_embedding", x=x)
     _check_shapes(tuple(x.shape), tuple(positions.shape))
     rotated = _rotated_channels(x.shape[-1], fraction)
     if rotated == 0:

@@ -73,7 +73,7 @@ def load_corpus(paths: Sequence[str | os.PathLike] = (), *, seed: int = 0, least
         set()
     """
     if paths:
-        name = ", ".join(str(path) for path in paths)
+        name = _name(paths)
         documents = _distinct(document for path in paths for document in _read(Path(path)))
     else:
         name = "Python's standard library"
@@ -130,6 +130,14 @@ def compressed_bits_per_byte(data: np.ndarray) -> dict[str, float]:
     text = data.tobytes()
     compressed = {"zlib": zlib.compress(text, 9), "lzma": lzma.compress(text)}
     return {name: 8 * len(code) / len(text) for name, code in compressed.items()}
+
+
+def _name(paths: Sequence[str | os.PathLike]) -> str:
+    """The paths by name, where they are few."""
+    if any(not str(path) for path in paths):
+        raise CorpusError("load_corpus: a path must have a name. Got ''.")
+    first = ", ".join(str(path) for path in paths[:3])
+    return first if len(paths) <= 3 else f"{first} and {len(paths) - 3} more"
 
 
 def _read(path: Path) -> Iterator[Document]:

@@ -4,7 +4,7 @@
 
     @pytest.mark.parametrize("law", contracts.LAWS)
     def test_my_mixer(law):
-        law(contracts.Subject(lambda: MyMixer(num_heads=2), width=8))
+        law(contracts.Subject(functools.partial(MyMixer, num_heads=2), width=8))
 
 A law is a function of a `Subject`; it raises AssertionError when the layer breaks it.
 """

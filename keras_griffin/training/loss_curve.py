@@ -21,6 +21,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
         return False
     # Without pyplot nothing of the user's own plotting is touched, and no display is needed.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with open(log_path, newline="") as log:
         rows = list(csv.DictReader(log))
@@ -31,6 +32,9 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
         axes.plot(epochs, [float(row[column]) for row in rows], marker="o", label=label)
     for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
         axes.axhline(level, color="gray", linestyle=style, label=f"{name}, {level:.2f}")
+    axes.margins(y=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("Predicting the next byte")
     axes.set_xlabel("epoch")
     axes.set_ylabel("bits per byte")
     axes.legend()

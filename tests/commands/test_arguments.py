@@ -9,10 +9,10 @@ from keras_griffin.commands import arguments
     ("kind", "text", "value"),
     [
         ("positive_int", "1", 1),
-        ("natural", "0", 0),
         ("positive_float", "0.5", 0.5),
         ("non_negative_float", "0", 0.0),
         ("share", "1", 1.0),
+        ("seed", "18446744073709551615", 2**64 - 1),
     ],
 )
 def test_a_value_inside_the_rule_is_taken(kind, text, value):
@@ -24,11 +24,12 @@ def test_a_value_inside_the_rule_is_taken(kind, text, value):
     [
         ("positive_int", "0", "an integer of at least 1"),
         ("positive_int", "1.5", "an integer of at least 1"),
-        ("natural", "-1", "an integer of at least 0"),
+        ("seed", "-1", "an integer from 0 to 2**64 - 1"),
         ("positive_float", "0", "a finite number above 0"),
         ("positive_float", "inf", "a finite number above 0"),
         ("non_negative_float", "nan", "a finite number of at least 0"),
         ("share", "1.1", "a number above 0 and at most 1"),
+        ("seed", "18446744073709551616", "an integer from 0 to 2**64 - 1"),
         ("share", "none", "a number above 0 and at most 1"),
     ],
 )

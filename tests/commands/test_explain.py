@@ -34,3 +34,11 @@ def test_what_the_environment_asks_for_is_shown(name, monkeypatch, capsys):
     assert main(["explain", name]) == 0
     chosen = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  * ")]
     assert len(chosen) == 1 and "portable" in chosen[0] and "asked for" in chosen[0]
+
+
+def test_what_was_asked_for_and_cannot_serve_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "numpy_loop" if keras.backend.backend() != "numpy" else "jax_loop")
+    assert main(["explain", "linear_scan"]) == 2
+    printed = capsys.readouterr()
+    assert sum(line.startswith("  ! ") for line in printed.out.splitlines()) == 1
+    assert printed.err.startswith("linear_scan: the implementation ") and printed.err.count("\n") == 1

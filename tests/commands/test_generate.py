@@ -5,7 +5,7 @@ import keras
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands.generate import continue_text, load_byte_model
+from keras_griffin.commands.generate import continue_text, load_byte_model, printable
 from keras_griffin.models import Griffin, GriffinConfig
 
 
@@ -84,7 +84,13 @@ def write_broken_config(path):
             archive.writestr(name, "{")
 
 
-@pytest.mark.parametrize("write_file", [write_text, write_other_archive, write_broken_config])
+def write_a_list_as_config(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.json", "metadata.json", "model.weights.h5"):
+            archive.writestr(name, "[]")
+
+
+@pytest.mark.parametrize("write_file", [write_text, write_other_archive, write_broken_config, write_a_list_as_config])
 def test_a_file_that_keras_did_not_write_is_refused(write_file, tmp_path, capsys):
     path = tmp_path / "model.keras"
     write_file(path)
@@ -105,3 +111,23 @@ def test_a_language_model_over_other_ids_is_refused(tmp_path, capsys):
     assert refused(path, capsys) == (
         f"generate: --model must hold a language model over the 256 bytes. Got '{path}' over 100 ids.\n"
     )
+
+
+def test_a_damaged_file_is_refused(model_path, tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(model_path) as whole, zipfile.ZipFile(path, "w") as damaged:
+        for name in whole.namelist():
+            data = whole.read(name)
+            damaged.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
+    assert refused(path, capsys).startswith(
+        f"generate: --model must be a whole .keras file of this version. Got '{path}': "
+    )
+
+
+def test_an_implementation_that_is_not_there_is_told(model_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
+    assert "linear_scan: an implementation must be one of" in refused(model_path, capsys)
+
+
+def test_a_terminal_is_spared_control_characters():
+    assert printable("a\tb\n\x1b[31mc\x08") == "a\tb\n\ufffd[31mc\ufffd"

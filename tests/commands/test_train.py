@@ -23,10 +23,10 @@ TINY = "--width 16 --layers 1 --heads 2 --window 8 --sequence-length 16 --batch-
 def test_a_run_says_what_it_does_and_writes(finished_run):
     _, printed, code = finished_run
     assert code == 0
-    before = ["backend", "kernels", "text", "to train on", "held out", "model", "batch", "val_bits"]
-    labels = [*before, "validation", "speed", "saved"]
-    starts = [printed.index(f"\n{label:<12} ") for label in labels[1:]]
-    assert printed.startswith("backend") and starts == sorted(starts)
+    before = ["backend", "kernels", "text", "to train on", "held out", "to beat", "model", "batch", "val_bits"]
+    after = ["validating", "validation", "to beat", "speed", "time", "saved"]
+    labels = [line[:12].strip() for line in printed.split("\n\n", 1)[0].splitlines() if line[12:13] == " "]
+    assert [label for label in labels if label in (*before, *after)] == [*before, *after]
     assert f"{keras.backend.backend()} on " in printed
     assert "linear_scan by " in printed and "local_attention by " in printed
     assert "bytes of 1 file" in printed
@@ -58,7 +58,8 @@ def test_the_result_is_that_of_the_saved_model_on_all_held_out_bytes(finished_ru
     held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
     bits = model.evaluate(held_out, verbose=0, return_dict=True)["bits"]
     assert json.loads((folder / "result.json").read_text())["bits_per_byte"] == pytest.approx(bits, rel=1e-4)
-    assert f"{bits:.3f} bits per byte, all {len(text) // 10:,} held-out bytes" in printed
+    assert f"validation   {bits:.3f} bits per byte\n" in printed
+    assert f"on all {len(text) // 10:,} held-out bytes" in printed
 
 
 @pytest.fixture
@@ -154,7 +155,13 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
         (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
         (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
-        (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made. Got "),
+        ([""], "load_corpus: a path must have a name. Got ''."),
+        (
+            ["{text}", "--width", "34", "--heads", "17"],
+            "LocalMQA: rotary_fraction must be from 0 to 1 and give an even",
+        ),
+        (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made and written to."),
+        (["{text}", *TINY, "--output", ""], "train: --output must name a folder. Got ''."),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, sentence):
@@ -163,7 +170,19 @@ def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, s
     assert sentence in printed and printed.count("\n") == 1
 
 
-def test_an_implementation_that_is_not_there_is_told(monkeypatch, train_tiny, capsys):
-    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
-    assert train_tiny("--steps 1") == 2
-    assert "linear_scan: an implementation must be one of" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("magic", "linear_scan: an implementation must be one of"),
+        (
+            "numpy_loop",
+            "linear_scan: the implementation 'numpy_loop' was asked for and must support the call. It needs",
+        ),
+        ("reference", "must support the call. It can't be compiled or differentiated; the call has"),
+    ],
+)
+def test_an_implementation_that_cannot_serve_is_told(name, sentence, monkeypatch, train_tiny, capsys):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", name)
+    assert train_tiny("--model hawk --steps 1") == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed and printed.count("\n") == 1

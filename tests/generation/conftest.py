@@ -43,6 +43,13 @@ class FakeModel:
         return FakeState(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size, WIDTH)))
 
     def advance(self, token_ids, state, *, segment_ids=None):
+        x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
+        return self.logits(x), state
+
+    def logits(self, x):
+        return ops.matmul(x, self.unembedding.value)
+
+    def advance_without_logits(self, token_ids, state, *, segment_ids=None):
         self.runs += 1
         vectors = ops.take(self.embedding.value, token_ids, axis=0)
         segment, hidden = state
@@ -54,7 +61,7 @@ class FakeModel:
             hidden = ops.where(real[:, None], goes_on * hidden / 2 + vectors[:, step], hidden)
             segment = ops.where(real, current, segment)
             outputs.append(hidden)
-        return ops.matmul(ops.stack(outputs, axis=1), self.unembedding.value), FakeState(segment, hidden)
+        return ops.stack(outputs, axis=1), FakeState(segment, hidden)
 
 
 def tiny_griffin():

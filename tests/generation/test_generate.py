@@ -132,11 +132,14 @@ def script(rows):
         def initial_state(self, batch_size):
             return Read(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size,), "int32"))
 
-        def advance(self, token_ids, state, *, segment_ids):
+        def advance_without_logits(self, token_ids, state, *, segment_ids):
             """The state counts the tokens read."""
             count = ops.sum(ops.cast(segment_ids > 0, "int32"), axis=1) + state.count
             said = ops.take_along_axis(rows, ops.clip(count[:, None] - 1, 0, rows.shape[1] - 1), axis=1)
-            return ops.one_hot(said, 11), Read(state.segment, count)
+            return said, Read(state.segment, count)
+
+        def logits(self, said):
+            return ops.one_hot(said, 11)
 
     return Script()
 
@@ -210,9 +213,10 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
             "keras_griffin.generation. Got 'best'.",
         ),
         (
-            {"state": Read(np.zeros(2, "int32"), np.zeros(2, "int32"))},
+            {"state": Read(np.zeros(2, "int32"), np.zeros((2, 8)))},
             "the state must have one row for each row of the prompt. Got a state of 2 and a prompt of 3.",
         ),
+        ({"state": (1, 2, 3)}, "the state must be one of this model, of 2 tensors. Got tuple of 3."),
     ],
 )
 @pytest.mark.parametrize("function", [generate, stream])

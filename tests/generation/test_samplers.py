@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,16 @@ SAMPLERS = [
     TopP(0.9, temperature=3.0),
     TopP(1.0),
 ]
+
+
+@dataclass
+class Changing:
+    """A sampler that can't be recognised when it comes again, since its temperature may have changed."""
+
+    temperature: float = 1.0
+
+    def __call__(self, logits, uniform):
+        return Temperature(self.temperature)(logits, uniform)
 
 
 def logits_of(seed):
@@ -159,6 +171,10 @@ def test_a_sampler_is_found_by_name_or_is_itself():
             lambda: get_sampler(Greedy),
             "generate: the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
             f"keras_griffin.generation. Got {Greedy!r}.",
+        ),
+        (
+            lambda: get_sampler(Changing()),
+            "generate: a sampler must be hashable, as a frozen dataclass is. Got Changing(temperature=1.0).",
         ),
     ],
 )

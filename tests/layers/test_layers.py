@@ -169,3 +169,34 @@ def test_messages():
         layers.BlockDiagonalDense(5).build((None, 12))
     with pytest.raises(NotImplementedError, match=r"advance: SequenceLayer must define it\."):
         layers.SequenceLayer().advance(INPUTS, None)
+
+
+TEMPORAL = [layers.RGLRU, layers.CGLRU, layers.TemporalConv1D]
+
+
+@pytest.mark.parametrize("layer", TEMPORAL)
+def test_arguments_that_do_not_fit(layer):
+    name = layer.__name__
+    with pytest.raises(
+        ValueError, match=rf"initial_state: the layer must be built first, .* Got {name} 'unbuilt', not built\."
+    ):
+        layer(name="unbuilt").initial_state(2)
+    built = layer()
+    built.build((None, None, 12))
+    with pytest.raises(ValueError, match=rf"{name}: mask must be boolean, .* shape \(2, 6\)\. Got .* shape \(2, 5\)\."):
+        built(INPUTS, mask=np.ones((2, 5), bool))
+    with pytest.raises(ValueError, match=rf"{name}: reset must be boolean, .* Got .* shape \(2, 1\)\."):
+        built.advance(INPUTS, built.initial_state(2), reset=np.ones((2, 1), bool))
+    with pytest.raises(ValueError, match=rf"{name}: inputs must have shape \(B, T, D\)\. Got \(2, 12\)\."):
+        built.advance(INPUTS[:, 0], built.initial_state(2))
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 12"):
+        built(INPUTS[..., :8])
+    with pytest.raises(ValueError, match="expected ndim=3"):
+        keras.Sequential([keras.Input((12,)), layer()])
+
+
+@pytest.mark.parametrize("layer", TEMPORAL)
+def test_marks_may_be_integers(layer):
+    layer = layer()
+    marks = np.array([[1, 0, 1, 1, 0, 1]] * 2)
+    assert_close(layer(INPUTS, reset=marks, mask=marks), as_array(layer(INPUTS, reset=marks > 0, mask=marks > 0)))

@@ -153,3 +153,25 @@ def test_a_stateful_layer_must_know_its_batch_size():
         ValueError, match=r"RGLRU: a stateful layer must know its batch size\. Got inputs \(None, 7, 8\)"
     ):
         RGLRU(stateful=True).build((None, 7, 8))
+
+
+@UNITS
+def test_bidirectional_returns_both_states(unit):
+    inputs = keras.Input((7, 8))
+    layer = keras.layers.Bidirectional(unit(return_state=True))
+    model = keras.Model(inputs, layer(inputs, mask=None))
+    assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), (3, 8), (3, 8)]
+
+
+@UNITS
+@pytest.mark.trainable
+def test_a_stateful_layer_is_trained(unit):
+    layer = unit(stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=INPUTS.shape), layer])
+    model.compile("sgd", "mse")
+    before = as_array(layer.decay_parameter)
+    model.fit(INPUTS, INPUTS, batch_size=3, epochs=2, verbose=0)
+    assert np.abs(as_array(layer.decay_parameter) - before).max() > 0
+    (kept,) = layer.states
+    assert np.abs(as_array(kept)).max() > 0
+    assert unit().states is None

@@ -115,8 +115,10 @@ def test_messages():
         RGLRU(num_blocks=5).build((None, None, 12))
     with pytest.raises(ValueError, match=r"DecayInitializer: the rule must be one of paper, ring\. Got 'papre'"):
         RGLRU(decay_initializer="papre")
+    with pytest.raises(ValueError, match=r"DecayInitializer: exponent must be positive\. Got 0\.0\."):
+        RGLRU(exponent=0.0)
     with pytest.raises(
-        ValueError, match=r"DecayInitializer: decay_range must be 0 < low < high < 1\. Got \(0.9, 1.2\)"
+        ValueError, match=r"DecayInitializer: decay_range must be 0 < low < high < 1 in float32\. Got \(0.9, 1.2\)"
     ):
         RGLRU(decay_range=(0.9, 1.2))
 

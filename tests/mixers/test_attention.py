@@ -76,7 +76,7 @@ def test_the_state_keeps_a_window_of_keys_that_are_not_rotated():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match=r"LocalMQA: window must be at least 1\. Got 0\."):
+    with pytest.raises(ValueError, match=r"LocalMQA: window must be an integer of at least 1\. Got 0\."):
         LocalMQA(3, 0)
     with pytest.raises(
         ValueError, match=r"GlobalMQA: num_key_value_heads must divide num_heads\. Got .* 2 and num_heads 3"

@@ -31,8 +31,13 @@ def test_it_is_frozen_and_goes_through_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"window": 0}, r"GriffinConfig: window must be at least 1\. Got window 0\."),
-        ({"width": 0}, r"GriffinConfig: width must be at least 1\. Got width 0\."),
+        ({"window": 0}, r"GriffinConfig: window must be an integer of at least 1\. Got window 0\."),
+        ({"window": 2.5}, r"GriffinConfig: window must be an integer of at least 1\. Got window 2\.5\."),
+        ({"mlp_width": 0}, r"GriffinConfig: mlp_width must be an integer of at least 1\. Got mlp_width 0\."),
+        ({"logits_soft_cap": 0.0}, r"logits_soft_cap must be positive, or None\. Got logits_soft_cap 0\.0\."),
+        ({"norm_epsilon": -1.0}, r"norm_epsilon must be positive\. Got norm_epsilon -1\.0\."),
+        ({"rotary_fraction": 2.0}, r"rotary_fraction must be from 0 to 1\. Got rotary_fraction 2\.0\."),
+        ({"width": 0}, r"GriffinConfig: width must be an integer of at least 1\. Got width 0\."),
         ({"num_heads": 5}, r"num_heads must divide width when head_dim is not given\. Got num_heads 5 and width 48\."),
         (
             {"recurrence_width": 40},
@@ -59,3 +64,8 @@ def test_replace_names_unknown_fields():
     with pytest.raises(ValueError, match=r"GriffinConfig: every change must name a field\. Got widht\."):
         GriffinConfig(**SMALL).replace(widht=3)
     assert GriffinConfig(**SMALL).replace(window=5).window == 5
+
+
+def test_replace_lets_inner_widths_follow_unless_they_were_chosen():
+    config = GriffinConfig(**SMALL, mlp_width=100).replace(width=96)
+    assert (config.mlp_width, config.recurrence_width, config.head_dim) == (100, 128, 32)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.models.optimizer import AdamW
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compile import compiled
@@ -193,9 +194,71 @@ def test_bad_token_ids():
         model(np.array([[0, 13]]))
     with pytest.raises(ValueError, match=r"fit: token ids must be from 0 to 12\. Got ids from -1 to 11\."):
         model.fit(TOKENS, TOKENS - 1)
+    with pytest.raises(ValueError, match=r"fit: token ids must be from 0 to 12\. Got ids from 13 to 13\."):
+        model.fit(TOKENS, TOKENS, validation_data=(TOKENS, np.full_like(TOKENS, 13)))
+    for name, refused in (("evaluate", TOKENS + 1), ("predict", TOKENS + 1), ("predict", TOKENS - 1)):
+        with pytest.raises(ValueError, match=rf"{name}: token ids must be from 0 to 12\. Got ids from "):
+            getattr(model, name)(refused)
+    with pytest.raises(ValueError, match=r"advance: token ids must be from 0 to 12\. Got ids from 1 to 13\."):
+        model.advance(np.array([[1, 13]]), model.initial_state(1))
+    with pytest.raises(ValueError, match=r"advance: token ids must be integers\. Got dtype float32\."):
+        model.advance(keras.ops.ones((1, 2)), model.initial_state(1))
+    with pytest.raises(ValueError, match=r"Griffin: token ids must be rows of one length\. Got \[\[1, 2\], \[3\]\]\."):
+        model([[1, 2], [3]])
+    with pytest.raises(ValueError, match=r"Griffin: config must be a GriffinConfig\. Got 'griffin_100m'\."):
+        Griffin("griffin_100m")
 
 
 def test_layers_are_named_for_lora_and_layout():
     names = {weight.path for weight in Griffin(CONFIG).weights}
     assert any(name.endswith("block_0/mixer/rg_lru/recurrence_gate/blocks/kernel") for name in names)
     assert any(name.endswith("block_2/mixer/query/kernel") for name in names)
+
+
+@pytest.mark.trainable
+def test_other_losses_have_other_targets():
+    model = Griffin(CONFIG)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1))
+    model.fit(TOKENS, np.where(TOKENS == 0, -1, TOKENS), 2, verbose=0)
+    model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.fit(TOKENS, np.eye(13, dtype="float32")[TOKENS], verbose=0)
+
+
+def test_weight_decay_spares_the_recurrence_unasked():
+    assert type(Griffin(CONFIG).optimizer) is AdamW
+
+
+def test_losses_are_scaled_for_float16():
+    optimizer = Griffin(CONFIG, dtype="mixed_float16").optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and isinstance(optimizer.inner_optimizer, AdamW)
+
+
+def test_a_packed_model_is_saved_and_loaded(tmp_path):
+    token_ids, segment_ids, _, _ = packed_row()
+    packed = made(Griffin).packed()
+    packed.save_weights(tmp_path / "packed.weights.h5")
+    packed.compile(loss="mse")
+    packed.save(tmp_path / "packed.keras")
+    loaded = keras.saving.load_model(tmp_path / "packed.keras", compile=False)
+    inputs = {"token_ids": token_ids, "segment_ids": segment_ids}
+    np.testing.assert_array_equal(as_array(loaded(inputs)), as_array(packed(inputs)))
+
+
+def test_a_clone_has_the_same_shape_and_other_weights():
+    model = made(Griffin)
+    clone = keras.models.clone_model(model)
+    assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(as_array(clone(TOKENS)), as_array(model(TOKENS)))
+
+
+@pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
+def test_a_quantised_model_is_saved_and_loaded(tmp_path):
+    model = made(Griffin)
+    expected = as_array(model(TOKENS))
+    model.quantize("int8")
+    assert {model.blocks[0].mlp.up.quantization_mode, model.blocks[2].mixer.query.quantization_mode} == {"int8"}
+    assert_close(model(TOKENS), expected, "bfloat16", factor=5)  # eight bits carry about as much as bfloat16
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(as_array(loaded(TOKENS)), as_array(model(TOKENS)))

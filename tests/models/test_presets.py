@@ -52,9 +52,19 @@ def test_an_unknown_preset_names_the_nearest():
 
 
 def test_from_preset_takes_overrides():
-    small = {"width": 32, "mlp_width": 96, "recurrence_width": 32, "num_heads": 2, "head_dim": 16, "vocabulary_size": 7}
+    small = {"width": 32, "recurrence_width": 32, "num_heads": 2, "vocabulary_size": 7}
     model = Griffin.from_preset("griffin_100m", num_layers=3, window=8, **small)
     assert model.config.num_layers == 3 and model.config.window == 8
     assert model.count_params() == model.config.parameter_count()
     with pytest.raises(ValueError, match=r"every change must name a field\. Got widht\."):
         Griffin.from_preset("griffin_100m", widht=3)
+
+
+def test_what_is_no_name_is_refused(tmp_path):
+    for preset in (str(tmp_path), "hf://google/recurrentgemma-2b"):
+        with pytest.raises(
+            ValueError, match=rf"from_preset: a preset must be a name from presets\(\); .* Got '{preset}'"
+        ):
+            Griffin.from_preset(preset)
+    with pytest.raises(ValueError, match=r"from_preset: a preset must be given by its name\. Got None\."):
+        Griffin.from_preset(None)

@@ -241,3 +241,8 @@ def test_arguments_that_do_not_fit(changes, sentence):
     with pytest.raises(ValueError) as error:
         causal_conv(**{name: np.zeros(shape, "float32") for name, shape in shapes.items()})
     assert str(error.value) == f"causal_conv: {sentence}"
+
+
+def test_integers_are_refused():
+    with pytest.raises(ValueError, match=r"causal_conv: inputs must be of a real floating dtype\. Got int32\."):
+        causal_conv(np.ones((1, 3, 2), "int32"), np.ones((2, 2), "float32"))

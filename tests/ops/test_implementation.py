@@ -155,3 +155,9 @@ def test_every_op_of_the_package_has_a_choice_here(name):
     assert keras_griffin.ops.explain(name).chosen != "reference"
     with keras_griffin.ops.use_implementation(name, "portable"):
         assert keras_griffin.ops.explain(name).chosen == "portable"
+
+
+def test_an_unknown_op_is_refused_in_the_callers_name():
+    with pytest.raises(ValueError, match=r"use_implementation: an op must be one of .*\. Got 'halve'\.$"):
+        with use_implementation("halve", "portable"):
+            pass

@@ -60,7 +60,7 @@ class Average(SequenceLayer):
         return RecurrentUnitState(ops.zeros((batch_size, self.width), "float32"))
 
     def advance(self, inputs, state, *, reset=None, mask=None):
-        inputs = ops.cast(self.prepare(inputs, mask), "float32") * self.scale
+        inputs = ops.cast(self.prepare(inputs, reset, mask)[0], "float32") * self.scale
         sums = ops.cumsum(inputs, axis=1) + state.hidden[:, None]
         return ops.cast(sums, self.compute_dtype), RecurrentUnitState(sums[:, -1])
 

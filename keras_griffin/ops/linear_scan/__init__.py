@@ -27,7 +27,7 @@ _OP = Op(
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),
-        Implementation("reference", automatic=()),
+        Implementation("reference", automatic=(), needs_values=True),
     ],
 )
 
@@ -110,7 +110,8 @@ class LinearScan(keras.Operation):
 def _scan(decay, inputs, initial_state, reset, mask, reverse):
     dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), _accumulation_dtype(inputs)
     length = inputs[0].shape[1]
-    implementation = _OP.choose(tuple(inputs[0].shape), dtype)
+    tensors = (*decay, *inputs, *(initial_state or ()))
+    implementation = _OP.choose(tuple(inputs[0].shape), dtype, tensors)
 
     decay, inputs = _cast(decay, accumulated), _cast(inputs, accumulated)
     # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.

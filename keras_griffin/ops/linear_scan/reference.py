@@ -79,7 +79,7 @@ def linear_scan_gradient(
 
 
 def supports(facts) -> str | None:
-    """Everything, when asked for, as long as the values are there: no tracing, no gradients."""
+    """Everything that has values."""
     return None
 
 

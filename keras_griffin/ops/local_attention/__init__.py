@@ -5,11 +5,15 @@ import numbers
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.shapes import Tensor
 
-_OP = Op("local_attention", __name__, [Implementation("portable"), Implementation("reference", automatic=())])
+_OP = Op(
+    "local_attention",
+    __name__,
+    [Implementation("portable"), Implementation("reference", automatic=(), needs_values=True)],
+)
 
 
 def local_attention(
@@ -45,8 +49,8 @@ def local_attention(
     Precision: softmax in float32 (float64 where `query` is); matrix products in the dtype of `query`.
 
     Raises:
-        ValueError: `window` is not an integer of at least 1, the shapes do not fit, K does not divide N, `mask` is not
-            boolean, or `segment_ids` are not integers.
+        ValueError: `window` is not an integer of at least 1, the shapes do not fit, K does not divide N, a dtype is
+            not floating, `mask` is not boolean, or `segment_ids` are not integers.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
@@ -83,7 +87,7 @@ def _attend(query, key, value, window, segment_ids, mask):
     if query.shape[1] == 0:
         return query
     dtype = keras.backend.standardize_dtype(query.dtype)
-    implementation = _OP.choose(tuple(query.shape), dtype)
+    implementation = _OP.choose(tuple(query.shape), dtype, (query, key, value))
     key, value = ops.cast(key, dtype), ops.cast(value, dtype)
     outputs = implementation(query, key, value, window, segment_ids=segment_ids, mask=mask)
     return ops.convert_to_tensor(outputs, dtype)
@@ -105,6 +109,7 @@ def _check(query, key, value, window, segment_ids, mask):
         raise ValueError(f"local_attention: there must be a key for each query, S at least T. {shapes}")
     if num_key_heads == 0 or num_heads % num_key_heads:
         raise ValueError(f"local_attention: the key heads K must divide the query heads N. {shapes}")
+    check_floating("local_attention", query=query, key=key, value=value)
     steps_shape = (batch_size, span)
     check_steps("local_attention", steps_shape, mask=mask)
     if segment_ids is not None:

@@ -162,8 +162,9 @@ def _softmax_attention(query, key, value, whole_key, visible):
 
 def _is_finite(x):
     """Which steps of `(B, T, N, H)` are finite throughout: `(B, T)` bool."""
-    # One pass: a sum is finite only where all its terms are. (One that overflows belongs to a product that does.)
-    return ops.isfinite(ops.sum(x, axis=(-2, -1)))
+    # One pass: a sum is finite only where all its terms are, with room enough that only they decide.
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return ops.isfinite(ops.sum(ops.cast(x, "float64" if dtype == "float64" else "float32"), axis=(-2, -1)))
 
 
 def _only(x, keep):

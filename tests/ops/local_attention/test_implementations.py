@@ -203,3 +203,11 @@ def test_what_each_serves(device, dtype, served):
     assert portable.supports(facts) is None
     assert reference.supports(facts) == (None if served else "reads float32 and float64 on the CPU")
     assert [row.name for row in find_op("local_attention").implementations] == ["portable", "reference"]
+
+
+def test_large_finite_numbers_in_half_precision_are_finite():
+    """Their sum over a head's channels is not."""
+    query = np.full((1, 3, 1, 256), 1e-3, "float16")
+    value = np.full((1, 3, 1, 256), 300.0, "float16")
+    outputs = local_attention(*(ops.convert_to_tensor(x) for x in (query, query, value)), 2)
+    np.testing.assert_array_equal(as_array(outputs), 300.0)

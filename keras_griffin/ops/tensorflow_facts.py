@@ -1,4 +1,4 @@
-"""The kind of device that TensorFlow computes on."""
+"""What is known before a call on TensorFlow."""
 
 import tensorflow as tf
 
@@ -9,3 +9,8 @@ def device_kind() -> str:
         if tf.config.list_logical_devices(kind):
             return kind.lower()
     return "cpu"
+
+
+def has_values(tensors) -> bool:
+    """Whether the tensors hold numbers: False while a graph is made."""
+    return tf.executing_eagerly()

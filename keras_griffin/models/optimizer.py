@@ -1,4 +1,4 @@
-"""AdamW as Griffin's authors mask it, and the learning rate's course over a run."""
+"""AdamW as Griffin's authors mask it."""
 
 import keras
 
@@ -17,7 +17,7 @@ class AdamW(keras.optimizers.AdamW):
     Args:
         learning_rate: a float or a schedule.
         weight_decay: per step, as a share of the learning rate.
-        beta_2: the decay of the second moment.
+        beta_2: the decay of the second moment, 0.96 in the recipe.
         global_clipnorm: the greatest norm of all gradients together; None for no limit.
         **kwargs: as for `keras.optimizers.AdamW`.
 
@@ -50,30 +50,3 @@ def decays(variable: keras.Variable) -> bool:
     """Whether weight decay acts on a variable: on matrices outside the recurrence and the embedding."""
     *layers, name = variable.path.split("/")
     return len(variable.shape) > 1 and name not in _SPARED_NAMES and _SPARED_LAYERS.isdisjoint(layers)
-
-
-def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05):
-    """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
-
-    Args:
-        learning_rate: the peak.
-        steps: the steps of the whole course.
-        warm_up: the share of the steps in which it rises.
-        final: the first and the last value, as a share of the peak.
-
-    Returns:
-        A `keras.optimizers.schedules.CosineDecay`.
-
-    Examples:
-        >>> from keras_griffin.training import warm_up_then_cosine
-        >>> schedule = warm_up_then_cosine(1e-3, steps=100)
-        >>> [f"{float(schedule(step)):.5f}" for step in (0, 3, 100)]
-        ['0.00005', '0.00100', '0.00005']
-    """
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=final * learning_rate,
-        decay_steps=(1.0 - warm_up) * steps,
-        alpha=final,
-        warmup_target=learning_rate,
-        warmup_steps=warm_up * steps,
-    )

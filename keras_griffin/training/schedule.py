@@ -1,0 +1,30 @@
+"""The learning rate's course over a run."""
+
+import keras
+
+
+def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05):
+    """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
+
+    Args:
+        learning_rate: the peak.
+        steps: the steps of the whole course.
+        warm_up: the share of the steps in which it rises.
+        final: the first and the last value, as a share of the peak.
+
+    Returns:
+        A `keras.optimizers.schedules.CosineDecay`.
+
+    Examples:
+        >>> from keras_griffin.training import warm_up_then_cosine
+        >>> schedule = warm_up_then_cosine(1e-3, steps=100)
+        >>> [f"{float(schedule(step)):.5f}" for step in (0, 3, 100)]
+        ['0.00005', '0.00100', '0.00005']
+    """
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=final * learning_rate,
+        decay_steps=(1.0 - warm_up) * steps,
+        alpha=final,
+        warmup_target=learning_rate,
+        warmup_steps=warm_up * steps,
+    )
