@@ -3,7 +3,8 @@
     KERAS_BACKEND=jax python benchmarks/model.py
 
 Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence width 256, window 128; 4 rows of 512 tokens
-in float32. A peer is measured where its package can be imported: transformers on PyTorch, recurrentgemma on JAX.
+in float32. A peer is measured where its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
+training step is forward and backward alone; ours has the optimizer in it.
 """
 
 import importlib.util
@@ -67,7 +68,7 @@ def transformers_on_torch():
         model.zero_grad()
         model(tokens, labels=tokens, use_cache=False).loss.backward()
 
-    yield "transformers, forward and backward", least_seconds(step, budget=6)
+    yield "training step", least_seconds(step, budget=10)
 
 
 def deepmind_on_jax():
@@ -102,8 +103,8 @@ def deepmind_on_jax():
     start = time.perf_counter()
     step = jax.jit(jax.value_and_grad(loss))
     jax.block_until_ready(step(parameters))
-    yield "recurrentgemma, first step, compilation included", time.perf_counter() - start
-    yield "recurrentgemma, forward and backward", least_seconds(step, parameters, budget=6)
+    yield "first training step, compilation included", time.perf_counter() - start
+    yield "training step", least_seconds(step, parameters, budget=10)
 
 
 PEERS = {"torch": ("transformers", transformers_on_torch), "jax": ("recurrentgemma", deepmind_on_jax)}
@@ -112,7 +113,9 @@ PEERS = {"torch": ("transformers", transformers_on_torch), "jax": ("recurrentgem
 def main():
     """Print the table of the active backend."""
     print(f"\n### Model on {BACKEND}\n\n| what | seconds |\n|---|---|")
+    times = {}
     for what, seconds in ours():
+        times[what] = seconds
         print(f"| {what} | {seconds:.4f} |", flush=True)
     package, peer = PEERS.get(BACKEND, (None, None))
     if package is None:
@@ -121,7 +124,9 @@ def main():
         print(f"\n{package} is not installed: not measured.")
         return
     for what, seconds in peer():
-        print(f"| {what} | {seconds:.4f} |", flush=True)
+        print(f"| {package}, {what} | {seconds:.4f} |", flush=True)
+        if what in times:
+            print(f"| ours / {package}, {what} | {times[what] / seconds:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

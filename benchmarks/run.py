@@ -1,8 +1,8 @@
-"""All benchmarks on every backend, each in a process of its own, into one file.
+"""The benchmarks on every backend, each in a process of its own, into one file for each benchmark.
 
-    python benchmarks/run.py [--backends jax,torch] [--only scan,model]
+    python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
-The file is benchmarks/results/<machine>.md, written when all have ended.
+The files are benchmarks/results/<benchmark>-<machine>.md. `shakespeare` runs only when it is named, with --text.
 """
 
 import argparse
@@ -10,44 +10,75 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
+BENCHMARKS = ("scan", "attention", "growth", "model")
+PACKAGES = ("keras", "numpy", "jax", "torch", "tensorflow", "transformers", "recurrentgemma")
 
 
 def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backends", default="jax,torch,tensorflow")
-    parser.add_argument("--only", default="scan,attention,growth,model")
-    parser.add_argument("--machine", default=f"cpu-{os.cpu_count()}-cores", help="name of the file of results")
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help="separated by commas; %(default)s unless given")
+    parser.add_argument("--backends", default="jax,torch,tensorflow", help="separated by commas")
+    parser.add_argument("--machine", default=f"cpu-{os.cpu_count()}-cores", help="in the names of the files")
+    parser.add_argument("--text", metavar="FILE", help="what shakespeare trains on")
     options = parser.parse_args()
-    report = [f"# {options.machine}\n", f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores. "]
-    report[-1] += ", ".join(f"{name} {version(name)}" for name in ("keras", *options.backends.split(","))) + ".\n"
-    report.append(f"`python benchmarks/run.py --only {options.only}`\n")
-    for name in options.only.split(","):
+    names = options.only.split(",")
+    unknown = set(names) - {*BENCHMARKS, "shakespeare"}
+    if unknown:
+        parser.error(f"the benchmarks are {', '.join(BENCHMARKS)} and shakespeare. Got {', '.join(sorted(unknown))}.")
+    if "shakespeare" in names and not (options.text and Path(options.text).is_file()):
+        parser.error(f"shakespeare needs --text FILE. Got {options.text!r}.")
+    for name in names:
+        report = [f"# {name}, {options.machine}\n\n{machine()}\n"]
         for backend in options.backends.split(","):
-            run = subprocess.run(
-                [sys.executable, FOLDER / f"{name}.py"],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(FOLDER.parent),
-                    "KERAS_BACKEND": backend,
-                    "TF_CPP_MIN_LOG_LEVEL": "2",
-                },
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            print(run.stdout, flush=True)
-            report.append(run.stdout)
-            if run.returncode:
-                raise SystemExit(f"run: {name}.py failed on {backend} with status {run.returncode}.")
-    path = FOLDER / "results" / f"{options.machine}.md"
-    whole = path.with_suffix(".tmp")
-    whole.write_text("\n".join(report))
-    whole.replace(path)
-    print(f"written to {path}")
+            arguments = [options.text] if name == "shakespeare" else []
+            report.append(run(name, backend, arguments))
+        write(FOLDER / "results" / f"{name}-{options.machine}.md", "\n".join(report))
+
+
+def machine():
+    """The processor, and the versions of everything that is measured."""
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
+    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    processor = ", ".join(sorted(names)) or platform.processor() or platform.machine()
+    versions = [f"Python {platform.python_version()}", *filter(None, map(installed, PACKAGES))]
+    return f"{processor}, {os.cpu_count()} cores. {', '.join(versions)}."
+
+
+def installed(package):
+    """The package with its version, or None."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return None
+
+
+def run(name, backend, arguments):
+    """What one benchmark prints on one backend."""
+    settings = {"PYTHONPATH": str(FOLDER.parent), "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, FOLDER / f"{name}.py", *arguments]
+    with subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True) as process:
+        printed = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            printed.append(line)
+    if process.returncode:
+        raise SystemExit(f"run: {name}.py failed on {backend} with status {process.returncode}.")
+    return "".join(printed)
+
+
+def write(path, text):
+    """Write a file that is whole at every moment."""
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_suffix(".tmp")
+    aside.write_text(text)
+    aside.replace(path)
+    print(f"\nwritten to {path}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ SIZES = {Griffin: (128, 4, 112), Hawk: (128, 4, 112), MQATransformer: (128, 4, N
 
 def main():
     """Train the three families and print a table."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
+        raise SystemExit(f"shakespeare: the only argument must be a file. Got {sys.argv[1:]}.")
     text = Path(sys.argv[1]).read_bytes()
     characters = bytes(sorted(set(text)))
     ids = np.frombuffer(text.translate(bytes.maketrans(characters, bytes(range(len(characters))))), "uint8")
