@@ -19,7 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 # The longest first, so that the last process to run alone is a short one.
-BACKENDS = ("tensorflow", "torch", "jax", "numpy")
+BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 
 
 @dataclass(frozen=True)

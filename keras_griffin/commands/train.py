@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes", type=positive_float, default=30.0, metavar="X", help="train for about this long (default: 30)"
     )
     length.add_argument(
-        "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded up to ten equal epochs"
+        "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded to ten equal epochs"
     )
     _add_integer(training, "--sequence-length", 256, "bytes in a window")
     _add_integer(training, "--batch-size", 8, "windows in a batch")
@@ -183,7 +183,7 @@ def fit(
         timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
         steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
     epochs = min(EPOCHS, steps)
-    windows = RandomWindows(corpus.train, *shape, num_batches=-(-steps // epochs), seed=arguments.seed)
+    windows = RandomWindows(corpus.train, *shape, num_batches=round(steps / epochs), seed=arguments.seed)
     compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * windows.num_batches))
     with stop_on_interrupt() as interruption:
         model.fit(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import keras
 
+from keras_griffin.generation.room import in_the_same_room
 from keras_griffin.generation.samplers import Sampler
 from keras_griffin.shapes import State, Tensor
 
@@ -23,8 +24,8 @@ _compiled = weakref.WeakKeyDictionary()
 class ModelFunctions(NamedTuple):
     """What a model runs, as functions of `(token_ids (B, T), mask (B, T), state)`.
 
-    Tokens are read where the mask is True. Where the functions are compiled, they are so for each shape, hold the model
-    weakly, and take the buffers of the state that they are given.
+    Tokens are read where the mask is True. A state that grows must have room for them, and keeps its size. Compiled
+    functions are compiled for each shape, hold the model weakly, and take the buffers of the state that they are given.
     """
 
     #: The state after the tokens.
@@ -37,8 +38,7 @@ class ModelFunctions(NamedTuple):
 def model_functions(model) -> ModelFunctions:
     """The functions of a model; compiled ones are kept for as long as the model lives and keeps its variables."""
     backend = keras.backend.backend()
-    # A state that grows has a new shape at every step, and would be compiled at every step.
-    if backend not in _COMPILING or getattr(model, "state_grows", False):
+    if backend not in _COMPILING:
         prepare = _backend_module().compile_advance if backend == "torch" else functools.partial
         return ModelFunctions(prepare(_read, model), prepare(_step, model), compiled=False)
     # Other variables, as after `quantize` or `enable_lora`, mean another computation.
@@ -67,7 +67,9 @@ def _step(model, token_ids: Tensor, mask: Tensor, state: State) -> tuple[Tensor,
 def _advance(model, token_ids, mask, state):
     # Every row goes on with the document that it is in, whatever its segment id.
     segment = keras.ops.maximum(state.segment, 1)
-    return model.advance_without_logits(token_ids, state, segment_ids=keras.ops.where(mask, segment[:, None], 0))
+    marks = keras.ops.where(mask, segment[:, None], 0)
+    x, after = model.advance_without_logits(token_ids, state, segment_ids=marks)
+    return x, in_the_same_room(after, state)
 
 
 def _backend_module():

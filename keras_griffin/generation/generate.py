@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_griffin.generation.compile import model_functions, sampler_function
 from keras_griffin.generation.prompt import PAD_ID, left_pad, read_prompt, read_stop_ids
+from keras_griffin.generation.room import grows, with_room, without_room
 from keras_griffin.generation.samplers import Sampler, get_sampler
 from keras_griffin.generation.uniform import uniform_numbers
 from keras_griffin.shapes import State
@@ -101,10 +102,13 @@ class _Continuation:
         # The functions hold the model weakly, and a stream may be all that is left of it.
         self.model = model
         self.functions = model_functions(model)
+        self.initial_state = model.initial_state(len(self.rows))
         # They take the buffers of the state that they are given, and the caller's must stay valid.
         self.state = keras.tree.map_structure(keras.ops.copy, self._first_state(state))
+        self.room = self.read = 0
         token_ids, mask = left_pad(self.rows, bucketed=self.functions.compiled)
         if token_ids.shape[1] > 1:
+            self._make_room(token_ids.shape[1] - 1)
             self.state = self.functions.read(token_ids[:, :-1], mask[:, :-1], self.state)
         self.last = token_ids[:, -1]
         self.waiting = self.alive = mask[:, -1]
@@ -122,17 +126,29 @@ class _Continuation:
     def final_state(self):
         """The state after every token."""
         self._read_last()
-        return self.state
+        return without_room(self.state, self.initial_state, self.room)
+
+    def _make_room(self, steps):
+        """See that a state that grows has room for so many steps, which use it up."""
+        if not grows(self.initial_state):
+            return
+        if self.room < steps:
+            # Powers of two, so that what is compiled for one size serves other prompts.
+            more = max(64, 1 << (self.read + steps - 1).bit_length())
+            self.state = with_room(self.state, self.initial_state, more)
+            self.room += more
+        self.room -= steps
+        self.read += steps
 
     def _read_last(self):
+        self._make_room(1)
         logits, self.state = self.functions.step(self.last[:, None], self.waiting[:, None], self.state)
         return logits
 
     def _first_state(self, state):
-        first = self.model.initial_state(len(self.rows))
         if state is None:
-            return first
-        got, wanted = _leaf_shapes(state), _leaf_shapes(first)
+            return self.initial_state
+        got, wanted = _leaf_shapes(state), _leaf_shapes(self.initial_state)
         if [shape[2:] for shape in got] != [shape[2:] for shape in wanted]:
             raise ValueError(
                 f"generate: the state must be one of this model, of {len(wanted)} tensors. "

@@ -54,11 +54,6 @@ class ResidualBlock(SequenceLayer):
             if not part.built:
                 part.build(inputs_shape)
 
-    @property
-    def state_grows(self):
-        """Whether the mixer's does."""
-        return self.mixer.state_grows
-
     def initial_state(self, batch_size):
         """The mixer's."""
         return self.mixer.initial_state(batch_size)

@@ -21,9 +21,6 @@ class SequenceLayer(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
-    #: Whether the state grows with every step, against the sixth law.
-    state_grows = False
-
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True

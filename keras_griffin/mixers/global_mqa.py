@@ -59,8 +59,6 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
-    state_grows = True
-
     def initial_state(self, batch_size):
         """No keys."""
         empty = self.empty_keys(batch_size, 0)

@@ -189,11 +189,6 @@ class LanguageModel(keras.Model):
         """Yield the tokens that `generate` would append, as they are made; see `keras_griffin.generation.stream`."""
         return stream(self, prompt, max_new_tokens, sampler=sampler, seed=seed, stop_ids=stop_ids, state=state)
 
-    @property
-    def state_grows(self) -> bool:
-        """Whether the state grows with every token, as that of global attention does."""
-        return any(block.state_grows for block in self.blocks)
-
     def __call__(self, token_ids, *args, **kwargs):
         """Logits of token ids; see the class."""
         check_token_ids(type(self).__name__, token_ids, self.config.vocabulary_size)

@@ -134,6 +134,13 @@ def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, capsys):
     assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n")
 
 
+def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):
+    monkeypatch.setattr(train, "EPOCHS", 2)
+    assert train_tiny("--steps 5") == 0
+    assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) in (2, 4)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
 def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, capsys):
     monkeypatch.setattr(train, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
     monkeypatch.setattr(train, "EPOCHS", 2)

