@@ -4,6 +4,7 @@ KERAS_BACKEND=jax python benchmarks/growth.py
 """
 
 import functools
+import resource
 
 import keras
 import numpy as np
@@ -48,6 +49,9 @@ def main():
             seconds, peak = least_seconds(function, *arguments, budget=2), peak_bytes(function, *arguments)
             peak = "not measured" if peak is None else f"{peak / length:,.0f}"
             print(f"| {length} | {name} | {1e6 * seconds / length:.2f} | {peak} |", flush=True)
+    # One array of T x T numbers would be a gibibyte.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    print(f"\nThe process as a whole never held more than {peak:.2f} GiB.")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,10 @@ class RMSNorm(keras.layers.Layer):
         """Normalise the last axis."""
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         scale = 1.0 + ops.cast(self.scale, wide.dtype)
-        return ops.cast(ops.rms_normalization(wide, scale, axis=-1, epsilon=self.epsilon), self.compute_dtype)
+        # As rows, for the reason that `scale_channels` gives.
+        rows = ops.reshape(wide, (-1, inputs.shape[-1]))
+        outputs = ops.reshape(ops.rms_normalization(rows, scale, axis=-1, epsilon=self.epsilon), ops.shape(inputs))
+        return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape):
         """The shape of the inputs."""

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
+from keras_griffin.ops.scale_channels import scale_channels
 from keras_griffin.shapes import Tensor
 
 
@@ -120,14 +121,14 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
 
 def _sum_of_taps(history, document, kernel):
     taps = kernel.shape[0]
-    outputs = history[:, taps - 1 :] * kernel[taps - 1]
+    outputs = scale_channels(history[:, taps - 1 :], kernel[taps - 1])
     for tap in range(taps - 1):
         # Ends as many steps short of the history's end as the tap looks back.
         past = slice(tap, tap - taps + 1)
         seen = history[:, past]
         if document is not None:
             seen = ops.where((document[:, past] == document[:, taps - 1 :])[..., None], seen, 0)
-        outputs = outputs + seen * kernel[tap]
+        outputs = outputs + scale_channels(seen, kernel[tap])
     return outputs
 
 
