@@ -44,7 +44,7 @@ class BlockDiagonalDense(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Make the blocks' kernel `(G, D / G, units / G)` and bias `(G, units / G)`."""
+        """Make the blocks' kernel `(G, D / G, units / G)` and bias `(G, 1, units / G)`."""
         width = inputs_shape[-1]
         units = width if self.units is None else self.units
         if self.num_blocks < 1 or width % self.num_blocks or units % self.num_blocks:
@@ -54,21 +54,23 @@ class BlockDiagonalDense(keras.layers.Layer):
             )
         block_width = width // self.num_blocks
         self.blocks = keras.layers.EinsumDense(
-            "ngi,gij->ngj",
-            output_shape=(self.num_blocks, units // self.num_blocks),
+            "gni,gij->gnj",
+            output_shape=(None, units // self.num_blocks),
             bias_axes="gj" if self.use_bias else None,
             # A fan computed from the kernel's shape would count the blocks as part of the fan-in.
             kernel_initializer=keras.initializers.RandomNormal(stddev=block_width**-0.5),
             dtype=self.dtype_policy,
             name="blocks",
         )
-        self.blocks.build((None, self.num_blocks, block_width))
+        self.blocks.build((self.num_blocks, None, block_width))
 
     def call(self, inputs):
         """Split the channels into blocks, multiply, and join them again."""
         split = ops.reshape(inputs, (-1, self.num_blocks, inputs.shape[-1] // self.num_blocks))
+        # With the blocks in front these are plain products of matrices; in between, XLA on a CPU takes twice as long.
+        products = ops.moveaxis(self.blocks(ops.moveaxis(split, 1, 0)), 0, 1)
         output_width = self.compute_output_shape(inputs.shape)[-1]
-        return ops.reshape(self.blocks(split), (*ops.shape(inputs)[:-1], output_width))
+        return ops.reshape(products, (*ops.shape(inputs)[:-1], output_width))
 
     def compute_output_shape(self, inputs_shape):
         """The inputs' shape with the last axis `units`."""
