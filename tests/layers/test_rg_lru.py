@@ -78,7 +78,7 @@ def test_gates_start_with_the_fan_in_of_a_block():
     layer.build((None, None, 1024))
     for gate in (layer.recurrence_gate, layer.input_gate):
         kernel, bias = gate.get_weights()
-        assert kernel.shape == (16, 64, 64) and bias.shape == (16, 64)
+        assert kernel.shape == (16, 64, 64) and bias.shape == (16, 1, 64)
         np.testing.assert_allclose(kernel.std(), 64**-0.5, rtol=0.02)
         np.testing.assert_array_equal(bias, 0)
 
