@@ -155,7 +155,8 @@ def make_folder(arguments: argparse.Namespace) -> Path:
     folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.csv").write_text("")
+        # Nothing of an earlier run is lost before this one begins.
+        (folder / "log.csv").open("a").close()
     except OSError as error:
         raise CommandError(
             f"train: --output must be a folder that can be made and written to. Got {str(folder)!r}: {error}."

@@ -12,5 +12,5 @@ def device_kind() -> str:
 
 
 def has_values(tensors) -> bool:
-    """Whether the tensors hold numbers: False while a graph is made."""
+    """Whether the tensors hold numbers: False while a graph is made. A tape outside of any graph can't be seen."""
     return tf.executing_eagerly()

@@ -1,9 +1,13 @@
-"""The kind of the device on which the active backend computes, on this machine and as if on others."""
+"""What is known before a call: the kind of device, here and as if on others, and whether tensors hold numbers."""
 
 import keras
+import numpy as np
 import pytest
+from keras import ops
 
+from keras_griffin.ops import linear_scan, local_attention, use_implementation
 from keras_griffin.ops.implementation import current_facts
+from keras_griffin.testing.gradients import value_and_gradient
 
 BACKEND = keras.backend.backend()
 
@@ -34,3 +38,27 @@ def test_the_device_of_this_machine():
 def test_other_devices(kind, monkeypatch):
     as_if_on(kind, monkeypatch)
     assert current_facts(None, "float32").device == kind
+
+
+NUMBERS = np.random.default_rng(0).uniform(0.1, 0.9, (1, 4, 2)).astype("float32")
+USES = {
+    "linear_scan": lambda x: linear_scan(x, x)[0],
+    "local_attention": lambda x: local_attention(x[:, :, None], x[:, :, None], x[:, :, None], 2),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_the_reference_computes_where_there_are_values(name):
+    with use_implementation(name, "reference"):
+        USES[name](ops.convert_to_tensor(NUMBERS))
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("name", USES)
+def test_the_reference_refuses_to_be_compiled_or_differentiated(name):
+    def loss(x):
+        return ops.sum(USES[name](x))
+
+    with use_implementation(name, "reference"):
+        with pytest.raises(ValueError, match=rf"{name}: .* 'reference' .* It can't be compiled or differentiated;"):
+            value_and_gradient(loss, NUMBERS)
