@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The storeys, from the ground up. A file imports from its own storey and from those before it; rooms on one level
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
-    ("shapes", "backend"),
+    ("shapes", "backend", "files"),
     ("ops",),
     ("layers",),
     ("mixers",),
@@ -34,7 +34,9 @@ LADDER = (
 )
 LEVELS = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"matplotlib"}
+OPTIONAL = {"huggingface_hub", "matplotlib", "orbax"}
+#: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
+NEEDED = {"keras", "ml_dtypes", "numpy"}
 
 
 class Source:
@@ -111,7 +113,7 @@ def backends_are_imported_only_in_files_named_after_them(source):
 def nothing_but_keras_and_numpy_is_needed(source):
     for name, at_import in source.imports:
         top = name.split(".")[0]
-        known = {"", "keras", "numpy", "keras_griffin", "triton", *BACKENDS, *sys.stdlib_module_names}
+        known = {"", *NEEDED, "keras_griffin", "triton", *BACKENDS, *sys.stdlib_module_names}
         if top not in known and (at_import or top not in OPTIONAL):
             yield f"imports {name}"
 

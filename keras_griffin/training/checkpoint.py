@@ -6,6 +6,8 @@ from pathlib import Path
 
 import keras
 
+from keras_griffin.files import whole_file
+
 
 class BestCheckpoint(keras.callbacks.Callback):
     """Save the model whenever an epoch ends with the least value so far of a quantity.
@@ -38,9 +40,5 @@ class BestCheckpoint(keras.callbacks.Callback):
 
 def save_whole(model: keras.Model, path: Path) -> None:
     """Save a model so that the file at `path` is at every moment the old one or the new one, never a part."""
-    aside = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
+    with whole_file(path) as aside:
         model.save(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

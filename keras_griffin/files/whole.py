@@ -1,0 +1,81 @@
+"""Files and folders that are at every moment the old ones or the new ones, never a part."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file aside, and put it in its place when it is whole.
+
+    Whatever ends the block early, also Ctrl-C, leaves the earlier file as it was and nothing beside it. Two writers of
+    one path don't meet: the last one to finish has it.
+
+    Args:
+        path: where the file will be; its folder exists.
+
+    Yields:
+        The path to write to: of the same name, in a folder of its own beside `path`.
+    """
+    path = Path(os.path.realpath(path))
+    with _folder_beside(path) as aside:
+        yield aside / path.name
+        os.replace(aside / path.name, path)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike, may_remove: Collection[str] = ()) -> Iterator[Path]:
+    """Fill a folder aside, and put it in its place when it is whole.
+
+    A folder that is there already is replaced, but nothing in it is lost that the writer does not know: all that it
+    holds must be written again, or be named in `may_remove`. Between the renaming of the old one and that of the new
+    one, for an instant, there is none.
+
+    Args:
+        path: where the folder will be; folders above it are made.
+        may_remove: names that may be in the old folder and not in the new one.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        ValueError: a file stands at `path`, or a folder that holds something else.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"whole_folder: there must be a folder or nothing at the path. Got {str(path)!r}, a file.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _folder_beside(path) as aside:
+        new, old = aside / path.name, aside / "old"
+        if new == old:
+            old = aside / "older"
+        new.mkdir()
+        yield new
+        strangers = _names(path) - _names(new) - set(may_remove)
+        if strangers:
+            raise ValueError(
+                f"whole_folder: a folder that is replaced must hold nothing that would be lost. "
+                f"Got {str(path)!r} with {', '.join(sorted(strangers))}."
+            )
+        if path.exists():
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
+            if old.exists():
+                os.rename(old, path)
+            raise
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A folder on the same file system, where renaming is one step; it and what is left in it are removed."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.partial-", dir=path.parent) as aside:
+        yield Path(aside)
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.exists() else set()

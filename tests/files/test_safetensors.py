@@ -1,0 +1,174 @@
+"""The safetensors format, against the package that defines it."""
+
+import json
+import struct
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.files.safetensors import DTYPES
+
+
+def some_tensors():
+    rng = np.random.default_rng(0)
+    shapes = {"matrix": (3, 5), "scalar": (), "empty": (0, 4), "odd": (7,)}
+    return {
+        f"{dtype}.{name}": np.asarray(100 * rng.random(shape)).astype(dtype)
+        for dtype in DTYPES.values()
+        for name, shape in shapes.items()
+    }
+
+
+def assert_same(tensors, expected):
+    assert set(tensors) == set(expected)
+    for name, array in expected.items():
+        assert tensors[name].dtype == array.dtype and tensors[name].shape == array.shape, name
+        assert tensors[name].tobytes() == array.tobytes(), name
+
+
+def file_of(path, header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+def test_what_is_written_is_read(tmp_path):
+    expected = some_tensors()
+    write_safetensors(tmp_path / "a", expected, {"format": "ünï"})
+    tensors = SafeTensors(tmp_path / "a")
+    assert_same(tensors, expected)
+    assert tensors.metadata == {"format": "ünï"} and len(tensors) == len(expected)
+    for name, array in expected.items():
+        assert (tensors.shape(name), tensors.dtype(name)) == (array.shape, array.dtype)
+        assert tensors[name].flags.aligned and not tensors[name].flags.writeable
+
+
+def test_the_safetensors_package_reads_what_is_written(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy", reason="needs the extra dev")
+    expected = some_tensors()
+    write_safetensors(tmp_path / "a", expected, {"format": "pt"})
+    assert_same(numpy.load_file(tmp_path / "a"), expected)
+    with numpy.safe_open(tmp_path / "a", "numpy") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_what_the_safetensors_package_writes_is_read(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy", reason="needs the extra dev")
+    expected = some_tensors()
+    numpy.save_file(expected, tmp_path / "a", {"format": "np"})
+    assert_same(SafeTensors(tmp_path / "a"), expected)
+    assert SafeTensors(tmp_path / "a").metadata == {"format": "np"}
+
+
+def test_no_tensors_and_no_metadata(tmp_path):
+    write_safetensors(tmp_path / "a", {})
+    assert dict(SafeTensors(tmp_path / "a")) == {} and SafeTensors(tmp_path / "a").metadata == {}
+
+
+def test_arrays_in_any_order_of_memory(tmp_path):
+    array = np.arange(24.0).reshape(4, 6)
+    write_safetensors(tmp_path / "a", {"T": array.T, "reversed": array[::-1]})
+    tensors = SafeTensors(tmp_path / "a")
+    np.testing.assert_array_equal(tensors["T"], array.T)
+    np.testing.assert_array_equal(tensors["reversed"], array[::-1])
+
+
+def test_one_tensor_is_in_memory_at_a_time(tmp_path):
+    alive, most = set(), 0
+
+    class Counted(np.ndarray):
+        def __del__(self):
+            alive.discard(id(self))
+
+    def read():
+        nonlocal most
+        array = np.zeros(5, "float32").view(Counted)
+        alive.add(id(array))
+        most = max(most, len(alive))
+        return array
+
+    stored = StoredTensor((5,), np.dtype("float32"), read)
+    write_safetensors(tmp_path / "a", {str(i): stored for i in range(4)})
+    assert most == 1 and len(SafeTensors(tmp_path / "a")) == 4
+
+
+def test_a_stored_tensor_is_read_when_it_is_written(tmp_path):
+    write_safetensors(tmp_path / "a", some_tensors())
+    tensors = SafeTensors(tmp_path / "a")
+    write_safetensors(tmp_path / "b", {name: tensors.stored(name) for name in tensors})
+    assert_same(SafeTensors(tmp_path / "b"), some_tensors())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "sentence"),
+    [
+        ({"a": np.zeros(2, "complex64")}, None, r"a dtype among bool, .* Got 'a' of complex64\."),
+        ({"a": np.zeros(2, ">f4")}, None, r"a dtype among .* Got 'a' of >f4\."),
+        ({"__metadata__": np.zeros(2)}, None, r"a name other than __metadata__\. Got '__metadata__' of float64\."),
+        ({"a": np.zeros(2)}, {"a": 1}, r"metadata must be strings by string\. Got \{'a': 1\}\."),
+        (
+            {"a": StoredTensor((3,), np.dtype("int8"), lambda: np.zeros(2, "int8"))},
+            None,
+            r"'a' must be \(3,\) of int8, as promised\. Got \(2,\) of int8\.",
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_the_old_file_stays(tmp_path, tensors, metadata, sentence):
+    write_safetensors(tmp_path / "a", {"old": np.arange(3)})
+    with pytest.raises(ValueError, match=rf"^write_safetensors: .*{sentence}$"):
+        write_safetensors(tmp_path / "a", tensors, metadata)
+    assert_same(SafeTensors(tmp_path / "a"), {"old": np.arange(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "sentence"),
+    [
+        (b"", b"", r"the header must be JSON, each name once\. Got .*"),
+        (b"{]", b"", r"the header must be JSON.*"),
+        (b"\xff{}", b"", r"the header must be JSON.*"),
+        (b"[" * 100_000, b"", r"the header must be JSON.*"),
+        (b"[]", b"", r"the header must be a JSON object"),
+        (b" {}", b"", r"the header must be a JSON object"),
+        (b'{"a":1,"a":1}', b"", r"each name once\. Got a name that stands twice"),
+        ({"__metadata__": {"a": 1}}, b"", r"the metadata must be strings by string\. Got \{'a': 1\}"),
+        ({"a": []}, b"", r"'a' must have a dtype, a shape and two offsets\. Got \[\]"),
+        ({"a": {"dtype": "F32", "shape": [2]}}, b"", r"'a' must have a dtype, a shape and two offsets.*"),
+        ({"a": entry(shape=(-2,))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
+        ({"a": entry(shape=(True, 2))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
+        ({"a": entry(offsets=(0, 4, 8))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
+        ({"a": entry("F31")}, bytes(8), r"the dtype of 'a' must be one of BOOL, .* Got 'F31'"),
+        ({"a": entry([])}, bytes(8), r"the dtype of 'a' must be one of BOOL, .* Got \[\]"),
+        ({"a": entry(shape=(3,))}, bytes(8), r"'a' must have 12 bytes for shape \(3,\) of F32\. Got offsets \[0, 8\]"),
+        ({"a": entry(offsets=(8, 0))}, bytes(8), r"'a' must have 8 bytes .* Got offsets \[8, 0\]"),
+        ({"a": entry(offsets=(4, 12))}, bytes(12), r"must follow one another\. Got 'a' at 4 where 0 was reached"),
+        ({"a": entry(), "b": entry()}, bytes(8), r"must follow one another\. Got 'b' at 0 where 8 was reached"),
+        ({"a": entry()}, bytes(7), r"must fill the file\. Got tensors of 8 bytes and a file with 7"),
+        ({"a": entry()}, bytes(9), r"must fill the file\. Got tensors of 8 bytes and a file with 9"),
+    ],
+)
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path, header, data, sentence):
+    path = file_of(tmp_path / "a.safetensors", header, data)
+    with pytest.raises(ValueError, match=rf"(?s)^SafeTensors: .*{sentence}, in '.*a\.safetensors'\.$"):
+        SafeTensors(path)
+
+
+@pytest.mark.parametrize("length", [3, 2**40, 2**64 - 1])
+def test_a_header_that_is_not_there_is_refused(tmp_path, length):
+    with pytest.raises(ValueError, match=rf"must lie inside the file\. Got a header of {length} bytes in 10 bytes"):
+        SafeTensors(file_of(tmp_path / "a", b"{}", length=length))
+
+
+def test_a_file_cut_off_anywhere_is_refused(tmp_path):
+    write_safetensors(tmp_path / "a", {"a": np.arange(4.0), "b": np.zeros(3, ml_dtypes.bfloat16)}, {"x": "y"})
+    whole = (tmp_path / "a").read_bytes()
+    for size in range(len(whole)):
+        (tmp_path / "b").write_bytes(whole[:size])
+        with pytest.raises(ValueError, match="^SafeTensors: "):
+            SafeTensors(tmp_path / "b")
