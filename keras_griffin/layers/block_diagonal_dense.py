@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_griffin.layers.initialization import random_initializer
+
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class BlockDiagonalDense(keras.layers.Layer):
@@ -58,7 +60,7 @@ class BlockDiagonalDense(keras.layers.Layer):
             output_shape=(None, units // self.num_blocks),
             bias_axes="gj" if self.use_bias else None,
             # A fan computed from the kernel's shape would count the blocks as part of the fan-in.
-            kernel_initializer=keras.initializers.RandomNormal(stddev=block_width**-0.5),
+            kernel_initializer=random_initializer(keras.initializers.RandomNormal(stddev=block_width**-0.5)),
             dtype=self.dtype_policy,
             name="blocks",
         )

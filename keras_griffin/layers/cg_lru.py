@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import linear_scan
 
@@ -90,7 +91,7 @@ class CGLRU(RGLRU):
         self.build_gates(width, width // 2)
         self.phase = self.add_weight(
             shape=(width // 2,),
-            initializer=keras.initializers.RandomUniform(0.0, self.maximum_phase / self.exponent),
+            initializer=random_initializer(keras.initializers.RandomUniform(0.0, self.maximum_phase / self.exponent)),
             name="phase",
             autocast=False,
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.shapes import Tensor
 
 
@@ -23,7 +24,7 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
         The layer, not yet built.
     """
     initializer = keras.initializers.VarianceScaling(variance_scale, "fan_in", "untruncated_normal")
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, **kwargs)
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=random_initializer(initializer), **kwargs)
 
 
 def project(layer: Callable, inputs: Tensor) -> Tensor:

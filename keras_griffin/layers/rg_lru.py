@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DecayInitializer
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
 from keras_griffin.ops import bounded_sqrt, linear_scan
 
@@ -95,7 +96,7 @@ class RGLRU(RecurrentUnit):
         self.input_gate.build((None, None, width))
         self.decay_parameter = self.add_weight(
             shape=(units,),
-            initializer=DecayInitializer(self.decay_initializer, self.decay_range, self.exponent),
+            initializer=random_initializer(DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)),
             name="decay_parameter",
             autocast=False,
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import causal_conv
 from keras_griffin.shapes import Tensor
@@ -66,7 +67,7 @@ class TemporalConv1D(SequenceLayer):
         super().build(inputs_shape)
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.width),
-            initializer=keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5),
+            initializer=random_initializer(keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5)),
             name="kernel",
             autocast=False,
         )

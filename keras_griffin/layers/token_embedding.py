@@ -6,6 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.projection import project
 
 
@@ -64,7 +65,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         super().__init__(
             vocabulary_size,
             width,
-            embeddings_initializer=initializer,
+            embeddings_initializer=random_initializer(initializer),
             name=name,
             dtype=dtype,
             trainable=trainable,

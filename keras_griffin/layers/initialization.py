@@ -1,0 +1,37 @@
+"""Leave out the drawing of random weights that will be overwritten at once."""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+import keras
+
+#: A context variable: each thread, and each asynchronous task, has its own.
+_IS_LEFT_OUT = contextvars.ContextVar("keras_griffin_initialization_is_left_out", default=False)
+
+
+@contextlib.contextmanager
+def without_initialization() -> Iterator[None]:
+    """Inside the `with` block, layers of this package that are made and built start with zeros.
+
+    For weights that are read from a file next. Drawing numbers for a large model takes longer than reading it.
+
+    Examples:
+        >>> import keras_griffin
+        >>> from keras_griffin.layers.initialization import without_initialization
+        >>> with without_initialization():
+        ...     layer = keras_griffin.layers.TemporalConv1D(kernel_size=2)
+        ...     layer.build((None, None, 3))
+        >>> layer.kernel.numpy().tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    token = _IS_LEFT_OUT.set(True)
+    try:
+        yield
+    finally:
+        _IS_LEFT_OUT.reset(token)
+
+
+def random_initializer(initializer: keras.initializers.Initializer) -> keras.initializers.Initializer:
+    """The initializer; zeros inside `without_initialization`. Every random weight of this package goes through here."""
+    return keras.initializers.Zeros() if _IS_LEFT_OUT.get() else initializer
