@@ -4,7 +4,7 @@ from keras_griffin.backend import choose_backend
 
 choose_backend()
 
-from keras_griffin import generation, layers, mixers, models, ops, training
+from keras_griffin import conversion, generation, layers, mixers, models, ops, tokenizers, training
 
-__all__ = ["generation", "layers", "mixers", "models", "ops", "training"]
+__all__ = ["conversion", "generation", "layers", "mixers", "models", "ops", "tokenizers", "training"]
 __version__ = "0.1.0"

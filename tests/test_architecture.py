@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
     ("shapes", "backend", "files"),
-    ("ops",),
+    ("ops", "tokenizers"),
     ("layers",),
     ("mixers",),
     ("generation",),
@@ -34,7 +34,7 @@ LADDER = (
 )
 LEVELS = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"huggingface_hub", "matplotlib", "orbax"}
+OPTIONAL = {"huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy"}
 
@@ -103,7 +103,7 @@ def tasks_are_numpy_only(source):
 
 def backends_are_imported_only_in_files_named_after_them(source):
     legal = {source.backend, "triton" if source.backend == "torch" else None}
-    legal = legal if source.room in ("ops", "testing", "generation") else {}
+    legal = legal if source.room in ("ops", "testing", "generation", "conversion") else {}
     for name, _ in source.imports:
         top = name.split(".")[0]
         if top in ("triton", *BACKENDS) and top not in legal:

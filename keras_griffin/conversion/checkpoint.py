@@ -1,0 +1,116 @@
+"""Any file or folder of weights as tensors by name, each read when it is needed."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from keras_griffin.files import SafeTensors, StoredTensor
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+#: What Orbax leaves in a folder, by its versions.
+ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint")
+
+
+def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
+    """The tensors of a checkpoint, by name, none of them read.
+
+    Args:
+        path: a folder with `model.safetensors` or its shards and their index, an Orbax folder, or a file that ends in
+            `.safetensors`, `.npz` or `.pt`. The names of nested trees are joined by dots.
+
+    Returns:
+        `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        ImportError: PyTorch or Orbax would be needed, and is not installed.
+        ValueError: what is there is no checkpoint, or not a whole one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"open_checkpoint: there must be a checkpoint at the path. Got {str(path)!r}, nothing.")
+    if path.is_dir():
+        if (path / INDEX).is_file():
+            return _open_shards(path / INDEX)
+        if (path / SINGLE).is_file():
+            return _open_safetensors(path / SINGLE)
+        if any((path / mark).exists() for mark in ORBAX_MARKS):
+            from keras_griffin.conversion.orbax_checkpoint import open_orbax
+
+            return open_orbax(path)
+    if path.suffix == ".safetensors":
+        return _open_safetensors(path)
+    if path.suffix == ".npz":
+        return _open_npz(path)
+    if path.suffix in (".pt", ".pth"):
+        return _open_torch(path)
+    raise ValueError(
+        f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX} or an Orbax checkpoint, or a file that "
+        f"ends in .safetensors, .npz or .pt. Got {str(path)!r}."
+    )
+
+
+def _open_safetensors(path) -> dict[str, StoredTensor]:
+    tensors = SafeTensors(path)
+    return {name: tensors.stored(name) for name in tensors}
+
+
+def _open_shards(index) -> dict[str, StoredTensor]:
+    try:
+        shard_of = json.loads(index.read_text("utf-8"))["weight_map"]
+        files = sorted(set(shard_of.values()))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"open_checkpoint: the index must have a weight_map. Got {str(index)!r}: {error}.") from error
+    strange = [name for name in files if not isinstance(name, str) or Path(name).name != name]
+    absent = [name for name in files if name not in strange and not (index.parent / name).is_file()]
+    if strange or absent:
+        raise ValueError(
+            f"open_checkpoint: the shards must lie beside their index. Got {str(index)!r}, which names "
+            f"{', '.join(map(str, strange or absent))}."
+        )
+    tensors = {}
+    for name in files:
+        shard = _open_safetensors(index.parent / name)
+        if set(shard) != {tensor for tensor, file in shard_of.items() if file == name}:
+            raise ValueError(f"open_checkpoint: the index must name what its shards hold. Got {name!r}, which differs.")
+        tensors |= shard
+    return tensors
+
+
+def _open_npz(path) -> dict[str, StoredTensor]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            return {name: _stored_npy(path, archive, name) for name in names}
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise ValueError(f"open_checkpoint: the file must be a whole .npz. Got {str(path)!r}: {error}.") from error
+
+
+def _stored_npy(path, archive, name) -> StoredTensor:
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        is_old = version == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if is_old else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    # NumPy stores bfloat16 as two bytes of nothing in particular.
+    is_bfloat16 = dtype == np.dtype("V2")
+
+    def read():
+        with np.load(path, allow_pickle=False) as arrays:
+            array = arrays[name]
+        return array.view(ml_dtypes.bfloat16) if is_bfloat16 else array
+
+    return StoredTensor(shape, np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else dtype, read)
+
+
+def _open_torch(path) -> dict[str, StoredTensor]:
+    try:
+        from keras_griffin.conversion import torch_checkpoint
+    except ImportError as error:
+        raise ImportError(f"open_checkpoint: PyTorch must be installed to read .pt. Got {str(path)!r}.") from error
+    return torch_checkpoint.open_torch(path)

@@ -1,0 +1,83 @@
+"""The config of a RecurrentGemma from DeepMind, which comes without one: read from the shapes of its tensors."""
+
+import re
+from collections.abc import Mapping
+
+from keras_griffin.conversion.namings import DEEPMIND_FLAX, Naming
+from keras_griffin.files import StoredTensor
+from keras_griffin.models import GriffinConfig
+
+#: What no shape tells, as RecurrentGemma was released. DeepMind's window of 2048 does not count the query's own key.
+RELEASED = {
+    "window": 2049,
+    "logits_soft_cap": 30.0,
+    "scale_embeddings": True,
+    "decay_initializer": "ring",
+    "rotary_fraction": 0.5,
+    "rotary_base": 10000.0,
+    "norm_epsilon": 1e-6,
+}
+
+
+def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> GriffinConfig:
+    """The config that a checkpoint's shapes tell, and `RELEASED` for the rest.
+
+    The heads are the blocks of a recurrent layer's gates; without such a layer, the width over a key's.
+
+    Args:
+        tensors: the checkpoint's.
+        naming: one of DeepMind's two.
+
+    Returns:
+        The `GriffinConfig`.
+
+    Raises:
+        ValueError: a tensor that tells a size is missing or has other axes.
+    """
+    layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
+    is_attention = [f"blocks.{index}.attention_block.proj_k.{_weight(naming)}" in tensors for index in sorted(layers)]
+    if not layers or layers != set(range(len(layers))):
+        raise ValueError(f"load_recurrentgemma: blocks must be numbered from 0. Got {sorted(layers)}.")
+    pattern = shortest_pattern(["local_mqa" if attends else "recurrent" for attends in is_attention])
+    vocabulary_size, width = _shape(tensors, "embedder.input_embedding", 2)
+    _, _, mlp_width = _shape(tensors, "blocks.0.mlp_block.ffw_up.w", 3)
+    sizes = {"recurrence_width": width}
+    num_heads = head_dim = None
+    if "local_mqa" in pattern:
+        key = f"blocks.{pattern.index('local_mqa')}.attention_block.proj_k.{_weight(naming)}"
+        head_dim = _shape(tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
+        num_heads = width // head_dim
+    if "recurrent" in pattern:
+        block = f"blocks.{pattern.index('recurrent')}.recurrent_block"
+        num_heads, *_ = _shape(tensors, f"{block}.rg_lru.a_gate.w", 3)
+        kernel_size, recurrence_width = _shape(tensors, f"{block}.conv_1d.w", 2)
+        sizes = {"recurrence_width": recurrence_width, "conv_kernel_size": kernel_size}
+    return GriffinConfig(
+        vocabulary_size=vocabulary_size,
+        width=width,
+        num_layers=len(layers),
+        num_heads=num_heads,
+        mlp_width=mlp_width,
+        head_dim=head_dim,
+        num_gate_blocks=num_heads,
+        block_pattern=pattern,
+        **sizes,
+        **RELEASED,
+    )
+
+
+def shortest_pattern(names: list[str]) -> tuple[str, ...]:
+    """The shortest start of a list that, repeated and cut, gives the list."""
+    lengths = range(1, len(names) + 1)
+    return tuple(next(names[:n] for n in lengths if all(name == names[i % n] for i, name in enumerate(names))))
+
+
+def _weight(naming) -> str:
+    return "kernel" if naming is DEEPMIND_FLAX else "weight"
+
+
+def _shape(tensors, name, num_axes) -> tuple[int, ...]:
+    shape = tuple(tensors[name].shape) if name in tensors else None
+    if shape is None or len(shape) != num_axes or 0 in shape:
+        raise ValueError(f"load_recurrentgemma: the checkpoint must have {name} with {num_axes} axes. Got {shape}.")
+    return shape

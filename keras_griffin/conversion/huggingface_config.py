@@ -1,0 +1,102 @@
+"""The `config.json` of a RecurrentGemma for `transformers`, read and written in every spelling that there is."""
+
+import numbers
+from collections.abc import Mapping
+
+from keras_griffin.models import GriffinConfig
+
+#: What `transformers` takes where a config is silent. (Its `num_key_value_heads` is then the number of heads.)
+DEFAULTS = {
+    "vocab_size": 256_000,
+    "hidden_size": 2560,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 10,
+    "intermediate_size": 7680,
+    "attention_window_size": 2048,
+    "conv1d_width": 4,
+    "logits_soft_cap": 30.0,
+    "rms_norm_eps": 1e-6,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "attention_bias": False,
+}
+#: Names of mixers there and here.
+MIXERS = {"recurrent": "recurrent", "attention": "local_mqa"}
+BLOCK_TYPES = ("recurrent", "recurrent", "attention")
+
+
+def read_config(raw: Mapping) -> GriffinConfig:
+    """The model that a `config.json` describes.
+
+    Args:
+        raw: its content.
+
+    Returns:
+        The `GriffinConfig`. Its window is theirs, `window` keys with the query's own, as `transformers` 5 has it.
+
+    Raises:
+        ValueError: it is of another model, or asks for what this package has not.
+    """
+    if raw.get("model_type") != "recurrent_gemma":
+        _refuse("model_type must be 'recurrent_gemma'", raw.get("model_type"))
+    values = {**DEFAULTS, **raw}
+    if values["hidden_activation"] != "gelu_pytorch_tanh":
+        _refuse("hidden_activation must be 'gelu_pytorch_tanh'", values["hidden_activation"])
+    if values["attention_bias"]:
+        _refuse("attention_bias must be false", values["attention_bias"])
+    for name in ("hidden_size", "num_attention_heads", "intermediate_size"):
+        if not isinstance(values[name], numbers.Integral) or values[name] < 1:
+            _refuse(f"{name} must be an integer of at least 1", values[name])
+    if values["intermediate_size"] % 2:
+        _refuse("intermediate_size, twice the MLP's width, must be even", values["intermediate_size"])
+    if not isinstance(values["rms_norm_eps"], numbers.Real):
+        _refuse("rms_norm_eps must be a number", values["rms_norm_eps"])
+    width, num_heads = values["hidden_size"], values["num_attention_heads"]
+    base, fraction = _rotation(raw)
+    return GriffinConfig(
+        vocabulary_size=values["vocab_size"],
+        width=width,
+        num_layers=values["num_hidden_layers"],
+        num_heads=num_heads,
+        mlp_width=values["intermediate_size"] // 2,
+        recurrence_width=_given(raw, "lru_width", width),
+        head_dim=_given(raw, "head_dim", width // num_heads),
+        num_key_value_heads=_given(raw, "num_key_value_heads", num_heads),
+        window=values["attention_window_size"],
+        conv_kernel_size=values["conv1d_width"],
+        block_pattern=_block_pattern(raw),
+        num_gate_blocks=num_heads,
+        decay_initializer="ring",
+        rotary_fraction=fraction,
+        rotary_base=base,
+        scale_embeddings=True,
+        logits_soft_cap=values["logits_soft_cap"],
+        norm_epsilon=values["rms_norm_eps"],
+    )
+
+
+def _given(raw, name, otherwise):
+    return otherwise if raw.get(name) is None else raw[name]
+
+
+def _block_pattern(raw) -> tuple[str, ...]:
+    types = _given(raw, "block_types", _given(raw, "_block_types", BLOCK_TYPES))
+    if not isinstance(types, list | tuple) or not types or not set(types) <= set(MIXERS):
+        _refuse(f"block_types must be a list of {' and '.join(MIXERS)}", types)
+    return tuple(MIXERS[name] for name in types)
+
+
+def _rotation(raw) -> tuple[float, float]:
+    """The base and the rotated fraction, which stand in `rope_parameters` since `transformers` 5, and above before."""
+    nested = _given(raw, "rope_parameters", _given(raw, "rope_scaling", {}))
+    if not isinstance(nested, Mapping) or nested.get("rope_type", nested.get("type", "default")) != "default":
+        _refuse("rope_parameters must be of rope_type 'default'", nested)
+    outer = {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    outer |= {name: raw[name] for name in outer if raw.get(name) is not None}
+    values = [_given(nested, name, outer[name]) for name in outer]
+    if not all(isinstance(value, numbers.Real) for value in values):
+        _refuse("rope_theta and partial_rotary_factor must be numbers", values)
+    return tuple(float(value) for value in values)
+
+
+def _refuse(rule, received):
+    raise ValueError(f"load_recurrentgemma: in config.json, {rule}. Got {received!r}.")

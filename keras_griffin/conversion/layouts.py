@@ -1,0 +1,42 @@
+"""How a tensor of another implementation lies beside the variables that hold the same numbers here.
+
+Letters beside those of `keras_griffin.shapes`: P for the inputs of a projection, Q for its outputs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Layout(NamedTuple):
+    """One foreign tensor and one variable or more, in both directions. All but negation and joining are views."""
+
+    #: The foreign shape, from the variables' shapes.
+    shape: Callable[..., tuple[int, ...]]
+    #: The foreign array as a tuple of the variables' arrays.
+    split: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+    #: The variables' arrays as the foreign one.
+    join: Callable[..., np.ndarray]
+
+
+#: The same array.
+SAME = Layout(lambda shape: shape, lambda theirs: (theirs,), lambda ours: ours)
+#: `(P, Q)` here, `(Q, P)` there.
+TRANSPOSED = Layout(lambda shape: shape[::-1], lambda theirs: (theirs.T,), lambda ours: ours.T)
+#: Lambda here, a softplus's argument there: sigmoid(Lambda) = exp(-softplus(-Lambda)).
+NEGATED = Layout(lambda shape: shape, lambda theirs: (-theirs,), lambda ours: -ours)
+#: Taps `(K, D)`, the current step's last; there `(D, 1, K)`, a depthwise convolution's.
+DEPTHWISE = Layout(
+    lambda shape: (shape[1], 1, shape[0]), lambda theirs: (theirs[:, 0, :].T,), lambda ours: ours.T[:, None, :]
+)
+#: The bias `(G, 1, D / G)` of blocks; there `(G, D / G)`.
+BLOCKS_BIAS = Layout(lambda shape: (shape[0], shape[2]), lambda theirs: (theirs[:, None, :],), lambda ours: ours[:, 0])
+#: Two kernels `(P, Q)`; there one `(2, P, Q)`.
+PAIR_OF_KERNELS = Layout(lambda first, _: (2, *first), tuple, lambda *ours: np.stack(ours))
+#: Two biases `(Q,)`; there one `(2, 1, 1, Q)`.
+PAIR_OF_BIASES = Layout(
+    lambda first, _: (2, 1, 1, *first),
+    lambda theirs: tuple(theirs[:, 0, 0]),
+    lambda *ours: np.stack(ours)[:, None, None],
+)

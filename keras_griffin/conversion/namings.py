@@ -1,0 +1,144 @@
+"""What the tensors of RecurrentGemma are called: by Hugging Face, and in DeepMind's Flax and PyTorch code."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from keras_griffin.conversion.layouts import (
+    BLOCKS_BIAS,
+    DEPTHWISE,
+    NEGATED,
+    PAIR_OF_BIASES,
+    PAIR_OF_KERNELS,
+    SAME,
+    TRANSPOSED,
+    Layout,
+)
+
+
+class ForeignTensor(NamedTuple):
+    """A tensor of another implementation, and the variables that hold its numbers here."""
+
+    layout: Layout
+    #: The paths of the variables, such as `"block_0/mlp/up/kernel"`.
+    variables: tuple[str, ...]
+
+
+class Naming(NamedTuple):
+    """The names of one implementation. Each table gives a layout and paths by name, relative to what it is part of."""
+
+    model: Mapping[str, tuple]
+    block_prefix: str
+    block: Mapping[str, tuple]
+    #: For each mixer that the implementation has: the names' prefix in the block, and the tensors.
+    mixers: Mapping[str, tuple[str, Mapping[str, tuple]]]
+
+    @property
+    def embedding(self) -> str:
+        """The name of the embedding table."""
+        return next(name for name, (_, path) in self.model.items() if path == "token_embedding/embeddings")
+
+    def tensors(self, mixer_names: tuple[str, ...]) -> dict[str, ForeignTensor]:
+        """The tensors, by name, of a model with these mixers."""
+        found = {name: ForeignTensor(layout, paths) for name, (layout, *paths) in self.model.items()}
+        for index, mixer_name in enumerate(mixer_names):
+            prefix, path_prefix = self.block_prefix.format(index), f"block_{index}/"
+            mixer_prefix, mixer = self.mixers[mixer_name]
+            for name, (layout, *paths) in self.block.items():
+                found[prefix + name] = ForeignTensor(layout, tuple(path_prefix + path for path in paths))
+            for name, (layout, *paths) in mixer.items():
+                paths = tuple(f"{path_prefix}mixer/{path}" for path in paths)
+                found[prefix + mixer_prefix + name] = ForeignTensor(layout, paths)
+        return found
+
+
+def _gates(input_gate: str, recurrence_gate: str, weight: str, bias: str) -> dict[str, tuple]:
+    names = {input_gate: "input_gate", recurrence_gate: "recurrence_gate"}
+    kernels = {f"{name}{weight}": (SAME, f"rg_lru/{gate}/blocks/kernel") for name, gate in names.items()}
+    return kernels | {f"{name}{bias}": (BLOCKS_BIAS, f"rg_lru/{gate}/blocks/bias") for name, gate in names.items()}
+
+
+def _projections(weight: str, layout: Layout, names: Mapping[str, str], use_bias: bool = True) -> dict[str, tuple]:
+    kernels = {f"{name}.{weight}": (layout, f"{path}/kernel") for name, path in names.items()}
+    biases = {f"{name}.bias": (SAME, f"{path}/bias") for name, path in names.items()}
+    return kernels | biases if use_bias else kernels
+
+
+RECURRENT_PROJECTIONS = {"linear_x": "input_projection", "linear_y": "gate", "linear_out": "output_projection"}
+
+#: `transformers`, since 4.40.
+HUGGING_FACE = Naming(
+    model={
+        "model.embed_tokens.weight": (SAME, "token_embedding/embeddings"),
+        "model.final_norm.weight": (SAME, "final_norm/scale"),
+    },
+    block_prefix="model.layers.{}.",
+    block={
+        "temporal_pre_norm.weight": (SAME, "mixer_norm/scale"),
+        "channel_pre_norm.weight": (SAME, "mlp_norm/scale"),
+        **_projections(
+            "weight",
+            TRANSPOSED,
+            {"mlp_block.gate_proj": "mlp/gate", "mlp_block.up_proj": "mlp/up", "mlp_block.down_proj": "mlp/down"},
+        ),
+    },
+    mixers={
+        "recurrent": (
+            "temporal_block.",
+            {
+                **_projections("weight", TRANSPOSED, RECURRENT_PROJECTIONS),
+                "conv_1d.weight": (DEPTHWISE, "conv/kernel"),
+                "conv_1d.bias": (SAME, "conv/bias"),
+                "rg_lru.recurrent_param": (NEGATED, "rg_lru/decay_parameter"),
+                **_gates("rg_lru.input_gate", "rg_lru.recurrent_gate", "_weight", "_bias"),
+            },
+        ),
+        "local_mqa": (
+            "temporal_block.",
+            {
+                **_projections("weight", TRANSPOSED, {"q_proj": "query", "k_proj": "key", "v_proj": "value"}, False),
+                **_projections("weight", TRANSPOSED, {"o_proj": "output_projection"}),
+            },
+        ),
+    },
+)
+
+
+def _deepmind(weight: str, layout: Layout) -> Naming:
+    """DeepMind's two implementations, which differ in their linear layers alone."""
+    return Naming(
+        model={
+            "embedder.input_embedding": (SAME, "token_embedding/embeddings"),
+            "final_norm.scale": (SAME, "final_norm/scale"),
+        },
+        block_prefix="blocks.{}.",
+        block={
+            "temporal_pre_norm.scale": (SAME, "mixer_norm/scale"),
+            "channel_pre_norm.scale": (SAME, "mlp_norm/scale"),
+            "mlp_block.ffw_up.w": (PAIR_OF_KERNELS, "mlp/gate/kernel", "mlp/up/kernel"),
+            "mlp_block.ffw_up.b": (PAIR_OF_BIASES, "mlp/gate/bias", "mlp/up/bias"),
+            **_projections(weight, layout, {"mlp_block.ffw_down": "mlp/down"}),
+        },
+        mixers={
+            "recurrent": (
+                "recurrent_block.",
+                {
+                    **_projections(weight, layout, RECURRENT_PROJECTIONS),
+                    "conv_1d.w": (SAME, "conv/kernel"),
+                    "conv_1d.b": (SAME, "conv/bias"),
+                    "rg_lru.a_param": (NEGATED, "rg_lru/decay_parameter"),
+                    **_gates("rg_lru.input_gate", "rg_lru.a_gate", ".w", ".b"),
+                },
+            ),
+            "local_mqa": (
+                "attention_block.",
+                {
+                    **_projections(weight, layout, {"proj_q": "query", "proj_k": "key", "proj_v": "value"}, False),
+                    **_projections(weight, layout, {"proj_final": "output_projection"}),
+                },
+            ),
+        },
+    )
+
+
+DEEPMIND_FLAX = _deepmind("kernel", SAME)
+DEEPMIND_TORCH = _deepmind("weight", TRANSPOSED)

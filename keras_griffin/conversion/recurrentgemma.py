@@ -1,0 +1,147 @@
+"""Load RecurrentGemma's weights, in whichever form they were published."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from keras_griffin.conversion.checkpoint import open_checkpoint
+from keras_griffin.conversion.deepmind_config import infer_config
+from keras_griffin.conversion.huggingface_config import read_config
+from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, Naming
+from keras_griffin.files import StoredTensor
+from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.models import Griffin, LanguageModel
+from keras_griffin.models.weights import check_tensors, fill
+
+#: Rows of the embedding that are compared at a time.
+ROWS = 4096
+
+
+def load_recurrentgemma(path: str | os.PathLike, dtype=None, *, name: str | None = None, **overrides) -> Griffin:
+    """A model with the weights of a checkpoint of RecurrentGemma, or of another model of its shape.
+
+    Tensors are read one after another and rounded once, to the variables' dtype. A folder of Hugging Face has a config,
+    and its window counts keys as `transformers` 5 does: `window` of them, the query's own included. A checkpoint of
+    DeepMind has none: its shapes tell the sizes, and the rest is as released, with one key more, as in DeepMind's code:
+    `window=2049`, `logits_soft_cap=30.0`, `scale_embeddings=True`; give others as overrides.
+
+    Args:
+        path: a folder of Hugging Face, or a `.safetensors` file in one; or of DeepMind, a `.pt` file, an Orbax folder,
+            or its tensors in a `.safetensors` or `.npz` file, by the dotted names of either of its implementations.
+        dtype: a dtype or a policy for every layer, such as `"bfloat16"` or `"mixed_bfloat16"`; None for Keras's.
+        name: the model's name.
+        **overrides: `GriffinConfig` fields. With a smaller `vocabulary_size`, the embedding's first rows are taken.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        ImportError: PyTorch or Orbax would be needed, and is not installed.
+        ValueError: a tensor is missing, unknown or misshapen, or what is at the path is something else.
+
+    Reference: Botev et al. 2024 (arXiv 2404.07839).
+    """
+    path = Path(path)
+    tensors = open_checkpoint(path)
+    if all(tensor_name.startswith("params.") for tensor_name in tensors):
+        tensors = {tensor_name.removeprefix("params."): tensor for tensor_name, tensor in tensors.items()}
+    naming = find_naming(tensors, path)
+    if naming is HUGGING_FACE:
+        config = read_config(_read_json(path if path.is_dir() else path.parent))
+        tensors = _without_copy_of_embedding(tensors, naming)
+    else:
+        config = infer_config(tensors, naming)
+    config = config.replace(**overrides)
+    tensors = _cut_embedding(tensors, naming, config.vocabulary_size)
+    with without_initialization():
+        model = Griffin(config, dtype=dtype, name=name)
+    fill("load_recurrentgemma", model, as_variables("load_recurrentgemma", tensors, naming, model))
+    return model
+
+
+def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
+    """By whose names the tensors go.
+
+    Raises:
+        ValueError: by no one's.
+    """
+    if HUGGING_FACE.embedding in tensors:
+        return HUGGING_FACE
+    if DEEPMIND_FLAX.embedding in tensors:
+        is_flax = any(name.endswith(".ffw_down.kernel") for name in tensors)
+        return DEEPMIND_FLAX if is_flax else DEEPMIND_TORCH
+    raise ValueError(
+        f"load_recurrentgemma: the checkpoint must have the tensor {HUGGING_FACE.embedding} or "
+        f"{DEEPMIND_FLAX.embedding}. Got {str(path)!r} with {len(tensors)} tensors: "
+        f"{', '.join([*list(tensors)[:3], '...'])}."
+    )
+
+
+def as_variables(
+    function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, model: LanguageModel
+) -> dict[str, StoredTensor]:
+    """Foreign tensors as those of a model's variables, by the variables' paths.
+
+    Args:
+        function_name: in whose name the error speaks.
+        tensors: the foreign ones.
+        naming: by whose names they go.
+        model: whose variables they are for.
+
+    Raises:
+        ValueError: they are not those of such a model.
+    """
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
+    foreign = naming.tensors(model.config.mixer_names)
+    expected = {name: layout.shape(*(shapes[path] for path in paths)) for name, (layout, paths) in foreign.items()}
+    check_tensors(function_name, expected, tensors)
+    return {
+        path: _part(tensors[name], layout, place, shapes[path])
+        for name, (layout, paths) in foreign.items()
+        for place, path in enumerate(paths)
+    }
+
+
+def _part(tensor, layout, place, shape) -> StoredTensor:
+    return StoredTensor(shape, tensor.dtype, lambda: layout.split(tensor.read())[place])
+
+
+def _read_json(folder: Path) -> dict:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"load_recurrentgemma: config.json must lie beside the tensors. Got {str(folder)!r} without.")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"load_recurrentgemma: config.json must be JSON. Got {str(path)!r}: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"load_recurrentgemma: config.json must be an object. Got {config!r}.")
+    return config
+
+
+def _without_copy_of_embedding(tensors, naming) -> dict[str, StoredTensor]:
+    """Logits come from the embedding; a checkpoint may hold it twice, but not two."""
+    tensors = dict(tensors)
+    head = tensors.pop("lm_head.weight", None)
+    if head is None:
+        return tensors
+    embedding = tensors[naming.embedding]
+    if tuple(head.shape) == tuple(embedding.shape):
+        head, embedding = head.read(), embedding.read()
+        rows = range(0, len(head), ROWS)
+        if all(np.array_equal(head[row : row + ROWS], embedding[row : row + ROWS]) for row in rows):
+            return tensors
+    raise ValueError(f"load_recurrentgemma: lm_head.weight must equal {naming.embedding}. Got another.")
+
+
+def _cut_embedding(tensors, naming, vocabulary_size) -> dict[str, StoredTensor]:
+    """The embedding's rows of real tokens: published tables are padded to a round number."""
+    whole = tensors[naming.embedding]
+    if len(whole.shape) != 2 or whole.shape[0] <= vocabulary_size:
+        return tensors
+    cut = StoredTensor((vocabulary_size, whole.shape[1]), whole.dtype, lambda: whole.read()[:vocabulary_size])
+    return {**tensors, naming.embedding: cut}

@@ -1,0 +1,53 @@
+"""A checkpoint that PyTorch saved, as NumPy arrays."""
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from keras_griffin.files import StoredTensor
+
+
+def open_torch(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a `.pt` file, mapped into memory where its format allows it; nothing else in it is run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `StoredTensor`s by name, those of nested dictionaries joined by dots.
+
+    Raises:
+        ValueError: the file is not whole, or holds something else than tensors.
+    """
+    try:
+        # Files of PyTorch before 1.6 are no archives, and can't be mapped.
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return {name: _stored(tensor) for name, tensor in _leaves(saved, ())}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"open_checkpoint: a .pt file must hold tensors by name, and nothing that would be run. "
+            f"Got {str(path)!r}: {reason}"
+        ) from error
+
+
+def _leaves(tree, names) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(tree, torch.Tensor):
+        yield ".".join(names), tree.detach()
+    elif isinstance(tree, Mapping):
+        for name, branch in tree.items():
+            yield from _leaves(branch, (*names, str(name)))
+    else:
+        raise TypeError(f"{'.'.join(names) or 'The file'} is a {type(tree).__name__}.")
+
+
+def _stored(tensor) -> StoredTensor:
+    if tensor.dtype == torch.bfloat16:
+        dtype = np.dtype(ml_dtypes.bfloat16)
+        return StoredTensor(tuple(tensor.shape), dtype, lambda: tensor.view(torch.int16).numpy().view(dtype))
+    return StoredTensor(tuple(tensor.shape), tensor.numpy().dtype, tensor.numpy)

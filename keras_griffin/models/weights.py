@@ -1,0 +1,83 @@
+"""Give a model's variables values that lie in files."""
+
+from collections.abc import Mapping
+
+import keras
+import ml_dtypes
+import numpy as np
+from keras import ops
+
+from keras_griffin.files import StoredTensor
+
+#: How many of a checkpoint's mistakes a message names.
+NAMED_MISTAKES = 8
+
+
+def fill(function_name: str, model: keras.Model, tensors: Mapping[str, StoredTensor]) -> None:
+    """Read every variable of a model, one after another, each rounded once to the variable's dtype.
+
+    Args:
+        function_name: in whose name the error speaks.
+        model: whose variables are overwritten.
+        tensors: by the variables' paths, such as `"block_0/mlp/up/kernel"`.
+
+    Raises:
+        ValueError: as `check_tensors`.
+    """
+    variables = {variable.path: variable for variable in model.weights}
+    check_tensors(function_name, {path: tuple(variable.shape) for path, variable in variables.items()}, tensors)
+    for path, variable in variables.items():
+        assign(variable, tensors[path].read())
+
+
+def check_tensors(
+    function_name: str, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, StoredTensor]
+) -> None:
+    """Refuse tensors that are missing, unknown, misshapen or not of floating point, all in one sentence.
+
+    Args:
+        function_name: in whose name the error speaks.
+        expected: the shape of each tensor that must be there.
+        tensors: those that are there.
+
+    Raises:
+        ValueError: they are not the same.
+    """
+    mistakes = []
+    for name, shape in expected.items():
+        if name not in tensors:
+            mistakes.append(f"no {name}, which should be {shape}")
+        elif tuple(tensors[name].shape) != shape:
+            mistakes.append(f"{name} of shape {tuple(tensors[name].shape)}, which should be {shape}")
+        elif not _is_floating(tensors[name].dtype):
+            mistakes.append(f"{name} of dtype {tensors[name].dtype}, which should be floating point")
+    mistakes += [f"{name} {tuple(tensors[name].shape)}, which is not known" for name in tensors if name not in expected]
+    if mistakes:
+        more = len(mistakes) - NAMED_MISTAKES
+        rest = [f"{more} more such mistakes"] if more > 0 else []
+        received = "; ".join([*mistakes[:NAMED_MISTAKES], *rest])
+        raise ValueError(
+            f"{function_name}: the tensors must be those of the model, no more and no less. Got {received}."
+        )
+
+
+def assign(variable: keras.Variable, array: np.ndarray) -> None:
+    """Round an array to a variable's dtype and give it to the variable.
+
+    No other copy of it in a wider dtype is made on the way, and none of its memory is kept: it may lie in a file.
+    """
+    dtype = np.dtype(variable.dtype)
+    if keras.backend.backend() != "torch":
+        # JAX and TensorFlow may keep an array's memory as their tensor's.
+        variable.assign(np.array(array, dtype, order="C"))
+        return
+    array = np.asarray(array, dtype)
+    if dtype == ml_dtypes.bfloat16:
+        # Keras would make a float32 copy of it for PyTorch.
+        variable.assign(ops.view(ops.convert_to_tensor(array.view("int16")), "bfloat16"))
+    else:
+        variable.assign(array)
+
+
+def _is_floating(dtype) -> bool:
+    return np.issubdtype(dtype, np.floating) or dtype == ml_dtypes.bfloat16

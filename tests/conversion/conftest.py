@@ -1,0 +1,233 @@
+"""Small checkpoints with random weights under the names of each implementation, and what they must compute.
+
+The names, shapes and equations are written out here once more, from the published code, so that the tables of
+`keras_griffin.conversion` are not their own witness.
+"""
+
+import json
+import types
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from keras_griffin.files import write_safetensors
+
+V, D, M, L, H, LAYERS, WINDOW = 37, 32, 40, 48, 4, 5, 5
+CONFIG = {
+    "model_type": "recurrent_gemma",
+    "architectures": ["RecurrentGemmaForCausalLM"],
+    "vocab_size": V,
+    "hidden_size": D,
+    "intermediate_size": 2 * M,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": H,
+    "num_key_value_heads": 1,
+    "lru_width": L,
+    "attention_window_size": WINDOW,
+    "conv1d_width": 4,
+    "logits_soft_cap": 4.0,
+    "rms_norm_eps": 1e-5,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "block_types": ["recurrent", "recurrent", "attention"],
+    "rope_parameters": {"rope_theta": 500.0, "partial_rotary_factor": 0.5, "rope_type": "default"},
+    "bos_token_id": 2,
+}
+
+
+def is_attention(layer):
+    return layer % 3 == 2
+
+
+def huggingface_shapes(layers=LAYERS, kv=1):
+    shapes = {"model.embed_tokens.weight": (V, D), "model.final_norm.weight": (D,)}
+    for n in range(layers):
+        block = {
+            "temporal_pre_norm.weight": (D,),
+            "channel_pre_norm.weight": (D,),
+            "mlp_block.gate_proj.weight": (M, D),
+            "mlp_block.gate_proj.bias": (M,),
+            "mlp_block.up_proj.weight": (M, D),
+            "mlp_block.up_proj.bias": (M,),
+            "mlp_block.down_proj.weight": (D, M),
+            "mlp_block.down_proj.bias": (D,),
+        }
+        if is_attention(n):
+            block |= {
+                "temporal_block.q_proj.weight": (D, D),
+                "temporal_block.k_proj.weight": (kv * D // H, D),
+                "temporal_block.v_proj.weight": (kv * D // H, D),
+                "temporal_block.o_proj.weight": (D, D),
+                "temporal_block.o_proj.bias": (D,),
+            }
+        else:
+            block |= {
+                "temporal_block.linear_x.weight": (L, D),
+                "temporal_block.linear_x.bias": (L,),
+                "temporal_block.linear_y.weight": (L, D),
+                "temporal_block.linear_y.bias": (L,),
+                "temporal_block.linear_out.weight": (D, L),
+                "temporal_block.linear_out.bias": (D,),
+                "temporal_block.conv_1d.weight": (L, 1, 4),
+                "temporal_block.conv_1d.bias": (L,),
+                "temporal_block.rg_lru.recurrent_param": (L,),
+                "temporal_block.rg_lru.input_gate_weight": (H, L // H, L // H),
+                "temporal_block.rg_lru.input_gate_bias": (H, L // H),
+                "temporal_block.rg_lru.recurrent_gate_weight": (H, L // H, L // H),
+                "temporal_block.rg_lru.recurrent_gate_bias": (H, L // H),
+            }
+        shapes |= {f"model.layers.{n}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def huggingface_weights(dtype="float32", **sizes):
+    rng = np.random.default_rng(0)
+    weights = {}
+    for name, shape in huggingface_shapes(**sizes).items():
+        fan_in = shape[-1] if len(shape) > 1 and "gate_weight" not in name else 4
+        scale = 0.5 if len(shape) == 1 else fan_in**-0.5
+        shift = -2.0 if name.endswith("recurrent_param") else 0.0
+        weights[name] = (shift + scale * rng.standard_normal(shape)).astype(dtype)
+    return weights
+
+
+def deepmind_weights(huggingface, linear):
+    """DeepMind's names; `linear` is `"kernel"`, as in Flax, or `"weight"`, as in PyTorch."""
+
+    def put(theirs, ours):
+        matrix = huggingface[f"{ours}.weight"]
+        weights[f"{theirs}.{linear}"] = matrix.T if linear == "kernel" else matrix
+        if f"{ours}.bias" in huggingface:
+            weights[f"{theirs}.bias"] = huggingface[f"{ours}.bias"]
+
+    weights = {
+        "embedder.input_embedding": huggingface["model.embed_tokens.weight"],
+        "final_norm.scale": huggingface["model.final_norm.weight"],
+    }
+    for n in range(LAYERS):
+        ours, theirs = f"model.layers.{n}", f"blocks.{n}"
+        for norm in ("temporal_pre_norm", "channel_pre_norm"):
+            weights[f"{theirs}.{norm}.scale"] = huggingface[f"{ours}.{norm}.weight"]
+        gate, up = (f"{ours}.mlp_block.{name}" for name in ("gate_proj", "up_proj"))
+        weights[f"{theirs}.mlp_block.ffw_up.w"] = np.stack([huggingface[f"{x}.weight"].T for x in (gate, up)])
+        weights[f"{theirs}.mlp_block.ffw_up.b"] = np.stack([huggingface[f"{x}.bias"][None, None] for x in (gate, up)])
+        put(f"{theirs}.mlp_block.ffw_down", f"{ours}.mlp_block.down_proj")
+        ours = f"{ours}.temporal_block"
+        if is_attention(n):
+            for name, foreign in {"q": "proj_q", "k": "proj_k", "v": "proj_v", "o": "proj_final"}.items():
+                put(f"{theirs}.attention_block.{foreign}", f"{ours}.{name}_proj")
+            continue
+        theirs = f"{theirs}.recurrent_block"
+        for name in ("linear_x", "linear_y", "linear_out"):
+            put(f"{theirs}.{name}", f"{ours}.{name}")
+        weights[f"{theirs}.conv_1d.w"] = huggingface[f"{ours}.conv_1d.weight"][:, 0].T
+        weights[f"{theirs}.conv_1d.b"] = huggingface[f"{ours}.conv_1d.bias"]
+        weights[f"{theirs}.rg_lru.a_param"] = huggingface[f"{ours}.rg_lru.recurrent_param"]
+        for name, foreign in {"recurrent_gate": "a_gate", "input_gate": "input_gate"}.items():
+            weights[f"{theirs}.rg_lru.{foreign}.w"] = huggingface[f"{ours}.rg_lru.{name}_weight"]
+            weights[f"{theirs}.rg_lru.{foreign}.b"] = huggingface[f"{ours}.rg_lru.{name}_bias"]
+    return weights
+
+
+def expected_logits(weights, token_ids, *, window=WINDOW, cap=4.0, epsilon=1e-5, base=500.0):
+    """RecurrentGemma's logits `(T, V)` of one row, in float64, step by step."""
+    weights = {name: array.astype("float64") for name, array in weights.items()}
+    embedding = weights["model.embed_tokens.weight"]
+    x = embedding[token_ids] * float(ml_dtypes.bfloat16(D**0.5))
+    layers = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("model.layers."))
+    for n in range(layers):
+        w = {name.removeprefix(f"model.layers.{n}."): array for name, array in weights.items()}
+        mix = _attend if is_attention(n) else _recur
+        temporal = {name.removeprefix("temporal_block."): array for name, array in w.items()}
+        x = x + mix(temporal, _norm(x, w["temporal_pre_norm.weight"], epsilon), window, base)
+        y = _norm(x, w["channel_pre_norm.weight"], epsilon)
+        gate, up = (_linear(w, f"mlp_block.{name}", y) for name in ("gate_proj", "up_proj"))
+        x = x + _linear(w, "mlp_block.down_proj", _gelu(gate) * up)
+    logits = _norm(x, weights["model.final_norm.weight"], epsilon) @ embedding.T
+    return cap * np.tanh(logits / cap)
+
+
+def _linear(w, name, x):
+    return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0.0)
+
+
+def _norm(x, scale, epsilon):
+    return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + epsilon) * (1.0 + scale)
+
+
+def _gelu(x):
+    return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _recur(w, x, window, base):
+    gate = _gelu(_linear(w, "linear_y", x))
+    padded = np.concatenate([np.zeros((3, L)), _linear(w, "linear_x", x)])
+    taps = w["conv_1d.weight"][:, 0]
+    conv = [np.sum(padded[t : t + 4] * taps.T, 0) + w["conv_1d.bias"] for t in range(len(x))]
+    hidden, outputs = np.zeros(L), []
+    for t, inputs in enumerate(conv):
+        blocks = inputs.reshape(H, L // H)
+        a_gate, i_gate = (
+            _sigmoid(np.einsum("hi,hij->hj", blocks, w[f"rg_lru.{g}_gate_weight"]) + w[f"rg_lru.{g}_gate_bias"]).ravel()
+            for g in ("recurrent", "input")
+        )
+        log_a = -8.0 * a_gate * np.log1p(np.exp(w["rg_lru.recurrent_param"]))
+        multiplier = np.sqrt(1.0 - np.exp(2.0 * log_a)) if t else 1.0
+        hidden = (np.exp(log_a) if t else 0.0) * hidden + multiplier * i_gate * inputs
+        outputs.append(hidden)
+    return _linear(w, "linear_out", gate * np.array(outputs))
+
+
+def _attend(w, x, window, base):
+    width = D // H
+    q, k, v = (_linear(w, f"{name}_proj", x) for name in "qkv")
+    kv = k.shape[-1] // width
+    k, v = (np.repeat(array.reshape(-1, kv, width), H // kv, 1) for array in (k, v))
+    q, k = (np.array([_rotate(step, t, base) for t, step in enumerate(y.reshape(-1, H, width))]) for y in (q, k))
+    outputs = []
+    for t in range(len(x)):
+        seen = slice(max(0, t - window + 1), t + 1)
+        scores = np.einsum("hc,shc->hs", q[t], k[seen]) / np.sqrt(width)
+        probabilities = np.exp(scores - scores.max(-1, keepdims=True))
+        probabilities /= probabilities.sum(-1, keepdims=True)
+        outputs.append(np.einsum("hs,shc->hc", probabilities, v[seen]).ravel())
+    return _linear(w, "o_proj", np.array(outputs))
+
+
+def _rotate(heads, position, base):
+    """The first half of each head's channels, by pairs a quarter apart."""
+    quarter = heads.shape[-1] // 4
+    angles = position * base ** (-np.arange(quarter) / quarter)
+    first, second, rest = heads[:, :quarter], heads[:, quarter : 2 * quarter], heads[:, 2 * quarter :]
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin, rest], -1)
+
+
+def write_huggingface(folder, weights, config=CONFIG, num_shards=1):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    if num_shards == 1:
+        write_safetensors(folder / "model.safetensors", weights, {"format": "pt"})
+        return folder
+    names = [f"model-{i + 1:05}-of-{num_shards:05}.safetensors" for i in range(num_shards)]
+    weight_map = {name: names[i % num_shards] for i, name in enumerate(weights)}
+    for file in names:
+        write_safetensors(folder / file, {name: weights[name] for name in weights if weight_map[name] == file})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoints():
+    """The helpers, for tests, which can't import from one another."""
+    helpers = (huggingface_weights, deepmind_weights, expected_logits, write_huggingface)
+    return types.SimpleNamespace(config=CONFIG, **{helper.__name__: helper for helper in helpers})
+
+
+@pytest.fixture
+def huggingface_folder(tmp_path):
+    return write_huggingface(tmp_path / "huggingface", huggingface_weights())
