@@ -6,21 +6,25 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
+from keras_griffin.layers.multi_query_attention import MultiQueryAttention, attend_to_laps, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.shapes import Tensor
 
 
 class LocalMQAState(NamedTuple):
-    """The state of `LocalMQA`: a window of keys, newest last, that never grows."""
+    """The state of `LocalMQA`: a ring of the newest W keys, which never grows.
 
-    #: `(B, W, K, H)`, compute dtype, before rotation; zeros where there is no key.
+    Step n of a document stands in place n mod W. Its key is rotated by that place and not by n, so that no angle grows
+    with the stream; a query that looks at a key written a lap ago is turned by W more.
+    """
+
+    #: `(B, W, K, H)`, compute dtype, each rotated by its place; zeros where there is none.
     keys: Tensor
     #: `(B, W, K, H)`, compute dtype.
     values: Tensor
-    #: `(B,)` int32: how many of them, counted from the end, a later query may see.
-    count: Tensor
+    #: `(B,)` int32: n of the document's next step, as long as that is below 2 W; then W + n mod W.
+    next_step: Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -29,8 +33,8 @@ class LocalMQA(MultiQueryAttention):
 
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s = t - W + 1 .. t
 
-    Keys are kept before rotation and rotated by their place in the window when a query looks at them: only distances
-    matter, so positions never grow and a stream may run for ever. Time and memory are O(T W).
+    Only the distance of query and key matters, so positions are counted within the window: they never grow, and a stream
+    may run for ever. Time and memory are O(T W).
 
     Args:
         num_heads: N, the query heads.
@@ -89,7 +93,7 @@ class LocalMQA(MultiQueryAttention):
         return {**super().arguments_for_model(config), "window": config.window}
 
     def initial_state(self, batch_size):
-        """An empty window."""
+        """An empty ring."""
         empty = self.empty_keys(batch_size, self.window)
         return LocalMQAState(empty, empty, ops.zeros((batch_size,), "int32"))
 
@@ -106,13 +110,14 @@ class LocalMQA(MultiQueryAttention):
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         query, key, value = self.project(inputs)
+        if inputs.shape[1] == 1 and reset is None and mask is None:
+            return self._step(query, key, value, state)
         length = ops.shape(query)[1]
-        keys = ops.concatenate([state.keys, key], axis=1)
-        values = ops.concatenate([state.values, value], axis=1)
-        seen = self._newest(state.count)
+        seen, keys, values = self._oldest_first(state)
+        keys, values = ops.concatenate([keys, key], axis=1), ops.concatenate([values, value], axis=1)
         new = ops.zeros(ops.shape(query)[:2], "bool") if reset is None else reset
-        # The window belongs to document 0, which goes on in the chunk until its first reset.
-        documents = ops.concatenate([ops.where(seen, 0, -1), document_numbers(new, mask)], axis=1)
+        # The ring belongs to document 0, which goes on in the chunk until its first reset.
+        documents = document_numbers(new, mask)
         real = None if mask is None else ops.concatenate([seen, mask], axis=1)
         positions = _positions(self.window + length, real)
         outputs = local_attention(
@@ -120,26 +125,57 @@ class LocalMQA(MultiQueryAttention):
             self.rotate(keys, positions),
             values,
             self.window,
-            segment_ids=documents,
+            segment_ids=ops.concatenate([ops.where(seen, 0, -1), documents], axis=1),
             mask=real,
         )
-        return self.join(outputs), self._window(keys, values, documents, real)
+        return self.join(outputs), self._written(key, value, state, documents, mask)
 
-    def _window(self, keys, values, documents, real) -> LocalMQAState:
-        """The newest keys and values, those of earlier documents cleared."""
-        visible = documents == documents[:, -1:]
-        if real is not None:
-            visible = ops.logical_and(visible, real)
-            sources = real_steps_last(real)[0][:, -self.window :]
-            keys, values = take_steps(keys, sources), take_steps(values, sources)
-        count = ops.minimum(ops.sum(ops.cast(visible, "int32"), axis=1), self.window)
-        kept = self._newest(count)[:, :, None, None]
-        keys, values = (ops.where(kept, x[:, -self.window :], ops.zeros((), x.dtype)) for x in (keys, values))
-        return LocalMQAState(keys, values, count)
+    def _step(self, query, key, value, state):
+        """`advance` by one step of every row: one place of the ring changes."""
+        place = state.next_step % self.window
+        laps = ops.stack([place, place + self.window], axis=1)
+        # Turned for the keys of this lap, and for those of the lap before.
+        query = self.rotate(ops.repeat(query, 2, axis=1), laps)
+        where = ops.stack([ops.arange(ops.shape(place)[0], dtype="int32"), place], axis=1)
+        keys = ops.scatter_update(state.keys, where, self.rotate(key, laps[:, :1])[:, 0])
+        values = ops.scatter_update(state.values, where, value[:, 0])
+        next_step = self._wrapped(state.next_step + 1)
+        places = ops.arange(self.window, dtype="int32")
+        visible, this_lap = places < next_step[:, None], places <= place[:, None]
+        return self.join(attend_to_laps(query, keys, values, visible, this_lap)), LocalMQAState(keys, values, next_step)
 
-    def _newest(self, count):
-        """Which places `(B, W)` of a window hold its newest `count` `(B,)` keys."""
-        return ops.arange(self.window, dtype="int32") >= self.window - ops.expand_dims(count, 1)
+    def _oldest_first(self, state):
+        """The ring in order of time: which places `(B, W)` hold a step, and keys, not rotated, and values."""
+        steps = state.next_step[:, None] - self.window + ops.arange(self.window, dtype="int32")
+        places = steps % self.window
+        return steps >= 0, self.rotate(take_steps(state.keys, places), -places), take_steps(state.values, places)
+
+    def _written(self, key, value, state, documents, mask) -> LocalMQAState:
+        """The ring after a chunk: the last document's newest W steps, each in its place."""
+        last = documents[:, -1:]
+        own = documents == last if mask is None else ops.logical_and(documents == last, mask)
+        # The steps that the last document had before the chunk, and has after it.
+        before = ops.where(last == 0, state.next_step[:, None], 0)
+        after = before + ops.sum(ops.cast(own, "int32"), axis=1, keepdims=True)
+        places = ops.arange(self.window, dtype="int32")
+        # The newest step of each place. Those of the chunk are counted from its end, the masked ones out of the way.
+        step = after - 1 - (after - 1 - places) % self.window
+        source = ops.shape(key)[1] - (after - step)
+        if mask is not None:
+            key, value = (take_steps(x, real_steps_last(mask)[0]) for x in (key, value))
+        written, kept = (x[..., None, None] for x in (step >= before, ops.logical_and(step >= 0, step < before)))
+        source = ops.maximum(source, 0)
+        key, value = take_steps(key, source), take_steps(value, source)
+        key = self.rotate(key, places)
+        keys, values = (
+            ops.where(written, new, ops.where(kept, old, ops.zeros((), old.dtype)))
+            for new, old in ((key, state.keys), (value, state.values))
+        )
+        return LocalMQAState(keys, values, self._wrapped(after[:, 0]))
+
+    def _wrapped(self, step):
+        """A number of steps below 2 W that has the same place and, from W on, says that the ring is full."""
+        return ops.where(step < 2 * self.window, step, self.window + step % self.window)
 
     def get_config(self):
         """The constructor's arguments."""

@@ -156,7 +156,8 @@ class RecurrentBlock(SequenceLayer):
 
 def _first_step(started, inputs, mask):
     """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""
-    real = ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else mask
-    steps = ops.cumsum(ops.cast(real, "int32"), axis=1)
-    first = ops.logical_and(ops.logical_and(real, steps == 1), ops.logical_not(ops.expand_dims(started, 1)))
-    return first, ops.logical_or(started, ops.any(real, axis=1))
+    fresh = ops.logical_not(ops.expand_dims(started, 1))
+    if mask is None:
+        return ops.logical_and(fresh, ops.arange(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
+    steps = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    return ops.logical_and(fresh, mask & (steps == 1)), ops.logical_or(started, ops.any(mask, axis=1))

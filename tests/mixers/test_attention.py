@@ -67,12 +67,35 @@ def test_a_long_stream_is_what_its_last_tokens_make():
     assert_close(outputs[:, 3:], as_array(mixer(INPUTS))[:, 3:])
 
 
-def test_the_state_keeps_a_window_of_keys_that_are_not_rotated():
-    mixer = made(LocalMQA(3, 4))
-    _, state = mixer.advance(INPUTS, mixer.initial_state(2))
-    assert state.keys.shape == (2, 4, 1, 4)
-    assert_close(state.keys[:, :, 0], as_array(mixer.key(INPUTS))[:, -4:])
-    np.testing.assert_array_equal(as_array(state.count), 4)
+def test_the_state_is_a_ring_of_keys_that_are_rotated_by_their_place():
+    """Step n stands in place n mod W, whatever it was written with."""
+    mixer = made(LocalMQA(3, 4, rotary_fraction=0.0))
+    length = INPUTS.shape[1]
+    places = np.arange(length - 4, length) % 4
+    keys = as_array(mixer.key(INPUTS))[:, -4:]
+    for sizes in ([length], [1] * length, [2, 1, length - 3]):
+        state = mixer.initial_state(2)
+        for chunk in np.split(INPUTS, np.cumsum(sizes)[:-1], axis=1):
+            _, state = mixer.advance(chunk, state)
+        assert state.keys.shape == (2, 4, 1, 4)
+        assert_close(as_array(state.keys)[:, places, 0], keys)
+        np.testing.assert_array_equal(as_array(state.next_step), 4 + length % 4)
+
+
+@pytest.mark.parametrize("next_step", [4, 5, 6, 7])
+def test_a_stream_of_any_length_is_that_of_its_last_window(next_step):
+    """No number in the state grows: what 10^8 steps leave is what a fresh stream of as many mod W leaves."""
+    mixer = made(LocalMQA(3, 4, rotary_base=100.0))
+    inputs = np.random.default_rng(1).normal(size=(2, next_step + 40, 12)).astype("float32")
+    _, long = mixer.advance(inputs[:, : next_step + 32], mixer.initial_state(2))
+    _, short = mixer.advance(inputs[:, 32 : next_step + 32], mixer.initial_state(2))
+    assert_close(long.keys, as_array(short.keys))
+    assert_close(long.values, as_array(short.values))
+    for state in (long, short):
+        np.testing.assert_array_equal(as_array(state.next_step), next_step)
+    for step in range(next_step + 32, next_step + 40):
+        outputs, long = mixer.advance(inputs[:, step : step + 1], long)
+        assert_close(outputs, dense(mixer, inputs[:, step - 3 : step + 1], 4)[:, -1:])
 
 
 def test_messages():
