@@ -1,0 +1,82 @@
+"""Bytes as tokens."""
+
+import json
+import os
+from pathlib import Path
+
+import keras
+
+from keras_griffin.files import whole_file
+from keras_griffin.tokenizers.checks import check_id
+from keras_griffin.tokenizers.incremental_decoder import decode
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class ByteTokenizer:
+    """Text as the bytes of its UTF-8: 256 ids, none of them special.
+
+    Bytes that came as surrogates, as those of a command line that are not UTF-8, are encoded as the bytes they were.
+
+    Examples:
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> tokenizer = ByteTokenizer()
+        >>> tokenizer.encode("né")
+        [110, 195, 169]
+        >>> tokenizer.decode([110, 195, 169])
+        'né'
+    """
+
+    #: The file that `save` writes.
+    file_name = "byte_tokenizer.json"
+    vocabulary_size = 256
+    #: A line break: where a model of bytes begins when it has nothing to go on.
+    start_id = 10
+    stop_ids = ()
+    pad_id = 0
+
+    def encode(self, text: str, *, start: bool = True) -> list[int]:
+        """The text's bytes; models of bytes want no start token, whatever `start` is.
+
+        Raises:
+            ValueError: the text holds half a surrogate pair, which is no byte.
+        """
+        try:
+            return list(text.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                "encode: the text must be characters and the surrogates of bytes. "
+                f"Got {text[error.start]!r} at {error.start}."
+            ) from error
+
+    def decode(self, token_ids) -> str:
+        """The text of `(T,)` ids; bytes that are not UTF-8 become U+FFFD."""
+        return decode(self, token_ids)
+
+    def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
+        """The byte itself."""
+        check_id(token_id, self.vocabulary_size)
+        return bytes([token_id])
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write `byte_tokenizer.json`, which says no more than that this is it."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with whole_file(Path(directory) / self.file_name) as path:
+            path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n")
+
+    def get_config(self) -> dict:
+        """Nothing: all are the same."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ByteTokenizer":
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+    def __hash__(self):
+        return hash(type(self))
+
+    def __repr__(self):
+        return "ByteTokenizer()"

@@ -1,0 +1,63 @@
+"""Token ids to text, as they come."""
+
+import codecs
+
+import keras
+import numpy as np
+
+
+class IncrementalDecoder:
+    """The text of a stream of tokens, piece by piece.
+
+    The pieces together are exactly `tokenizer.decode` of all ids. A character comes when its last byte has come, and
+    U+FFFD as soon as its bytes can't become a character. What is kept between tokens is at most three bytes.
+
+    Args:
+        tokenizer: as `keras_griffin.tokenizers` says; `token_bytes` is all that is asked of it.
+
+    Examples:
+        >>> from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
+        >>> decoder = IncrementalDecoder(ByteTokenizer())
+        >>> [decoder.push(byte) for byte in "né".encode()], decoder.flush()
+        (['n', '', 'é'], '')
+    """
+
+    def __init__(self, tokenizer):
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_first = True
+
+    def push(self, token_id: int) -> str:
+        """The text that this token makes certain, which may be none.
+
+        Raises:
+            ValueError: the id is not in the vocabulary.
+        """
+        written = self._tokenizer.token_bytes(token_id)
+        if written and self._is_first:
+            written = self._tokenizer.token_bytes(token_id, is_first=True)
+            self._is_first = False
+        text = self._utf8.decode(written)
+        # Half a surrogate can't become a character, but Python waits for its third byte.
+        waiting, _ = self._utf8.getstate()
+        if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
+            text += self._utf8.decode(b"", final=True)
+        return text
+
+    def flush(self) -> str:
+        """The rest, at the end of the text: U+FFFD where a character was begun. Another text may follow."""
+        self._is_first = True
+        return self._utf8.decode(b"", final=True)
+
+
+def decode(tokenizer, token_ids) -> str:
+    """The text of `token_ids (T,)`, a list or an array of integers: `decode` of each tokenizer of this package.
+
+    Raises:
+        ValueError: the ids are not integers in one row, or one is not in the vocabulary.
+    """
+    array = keras.ops.convert_to_numpy(token_ids)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise ValueError(f"decode: token_ids must be integers (T,). Got {array.dtype} {array.shape}.")
+    decoder = IncrementalDecoder(tokenizer)
+    return "".join(map(decoder.push, array.tolist())) + decoder.flush()

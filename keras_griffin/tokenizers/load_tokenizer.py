@@ -1,0 +1,43 @@
+"""The tokenizer that a folder holds."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer
+from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
+from keras_griffin.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+
+
+def load_tokenizer(
+    directory: str | os.PathLike,
+) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer | None:
+    """The tokenizer of a folder, by its files; None where there is none.
+
+    Known are `byte_tokenizer.json`, `tokenizer.json` (Hugging Face) and `tokenizer.model` (SentencePiece), in this
+    order. Released models often hold the last two, which say the same; then the first whose package is installed is
+    taken.
+
+    Args:
+        directory: with what `save` wrote, or a released model.
+
+    Raises:
+        ImportError: a package is missing; the message says what to install.
+        ValueError: a file is not what its name says.
+
+    Examples:
+        >>> import tempfile
+        >>> from keras_griffin.tokenizers import ByteTokenizer, load_tokenizer
+        >>> folder = tempfile.mkdtemp()
+        >>> ByteTokenizer().save(folder)
+        >>> load_tokenizer(folder)
+        ByteTokenizer()
+    """
+    directory = Path(directory)
+    if (directory / ByteTokenizer.file_name).is_file():
+        return ByteTokenizer()
+    packages = {HuggingFaceTokenizer: "tokenizers", SentencePieceTokenizer: "sentencepiece"}
+    there = [cls for cls in packages if (directory / cls.file_name).is_file()]
+    # Sorting keeps the order of equals. Where no package is installed, the first class says what is missing.
+    there.sort(key=lambda cls: importlib.util.find_spec(packages[cls]) is None)
+    return there[0].load(directory) if there else None

@@ -1,0 +1,149 @@
+import random
+import sys
+import types
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from keras_griffin.tokenizers import HuggingFaceTokenizer
+
+
+def tokenizer_of(json):
+    return HuggingFaceTokenizer(Tokenizer.from_str(json))
+
+
+def test_the_special_ids_are_found_by_name(gemma_json, byte_level_json):
+    gemma = tokenizer_of(gemma_json)
+    assert (gemma.start_id, gemma.stop_ids, gemma.pad_id) == (2, (1, 5), 0)
+    gpt = tokenizer_of(byte_level_json)
+    assert (gpt.start_id, gpt.stop_ids, gpt.pad_id) == (None, (0,), 0)
+
+
+def test_the_special_ids_can_be_given_and_are_kept(gemma_json, tmp_path):
+    tokenizer = HuggingFaceTokenizer(Tokenizer.from_str(gemma_json), start_id=None, stop_ids=(4, 1), pad_id=3)
+    assert tokenizer != tokenizer_of(gemma_json)
+    tokenizer.save(tmp_path)
+    for same in (
+        HuggingFaceTokenizer.load(tmp_path),
+        HuggingFaceTokenizer.from_config(tokenizer.get_config()),
+    ):
+        assert same == tokenizer and (same.start_id, same.stop_ids, same.pad_id) == (None, (4, 1), 3)
+    assert tokenizer.encode("the") == tokenizer_of(gemma_json).encode("the", start=False)
+
+
+@pytest.mark.parametrize("kind", ["gemma_json", "llama_json", "byte_level_json"])
+@pytest.mark.parametrize("text", ["the cat", " the  cat ", "  the", "本 で😀", ""])
+def test_ids_and_text_are_those_of_the_package(request, kind, text):
+    theirs = Tokenizer.from_str(request.getfixturevalue(kind))
+    ours = HuggingFaceTokenizer(theirs)
+    ids = ours.encode(text, start=False)
+    assert ids == theirs.encode(text, add_special_tokens=False).ids
+    assert ours.decode(ids) == theirs.decode(ids) == text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_bytes_at_the_level_of_bytes_are_decoded_as_by_the_package(byte_level_json, seed):
+    theirs = Tokenizer.from_str(byte_level_json)
+    chance = random.Random(seed)
+    ids = [chance.randrange(theirs.get_vocab_size()) for _ in range(60)]
+    assert HuggingFaceTokenizer(theirs).decode(ids) == theirs.decode(ids)
+
+
+def test_a_broken_byte_leaves_its_neighbours_alone(gemma_json):
+    """The package replaces the whole run of bytes, which could not be streamed."""
+    theirs = Tokenizer.from_str(gemma_json)
+    ids = [theirs.token_to_id(f"<0x{byte:02X}>") for byte in "€".encode() + b"\xff"]
+    assert theirs.decode(ids) == "\ufffd" * 4
+    assert HuggingFaceTokenizer(theirs).decode(ids) == "€\ufffd"
+
+
+def test_special_tokens_in_a_text_become_their_ids(gemma_json):
+    ids = tokenizer_of(gemma_json).encode("<start_of_turn>the<end_of_turn>")
+    assert ids[:2] == [2, 4] and ids[-1] == 5
+
+
+def test_marks_of_turns_write_nothing_even_where_they_are_not_special(byte_level_json):
+    theirs = Tokenizer.from_str(byte_level_json)
+    theirs.add_tokens(["<start_of_turn>", "<end_of_turn>"])
+    ours = HuggingFaceTokenizer(theirs)
+    ids = ours.encode("the<end_of_turn>")
+    assert ids[-1] == ours.stop_ids[-1] and ours.decode(ids) == "the"
+
+
+def test_the_start_token_stands_once_where_the_tokenizer_puts_it_too(gemma_json):
+    theirs = Tokenizer.from_str(gemma_json)
+    theirs.post_processor = processors.TemplateProcessing("<bos> $A <eos>", None, [("<bos>", 2), ("<eos>", 1)])
+    assert theirs.encode("the").ids[0] == 2
+    assert HuggingFaceTokenizer(theirs).encode("the") == tokenizer_of(gemma_json).encode("the")
+
+
+def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json):
+    theirs = Tokenizer.from_str(gemma_json)
+    theirs.enable_truncation(2)
+    theirs.enable_padding(length=2)
+    ours = HuggingFaceTokenizer(theirs)
+    assert ours.decode(ours.encode("the cat")) == "the cat"
+    assert theirs.truncation and theirs.padding
+    theirs.add_tokens(["cat"])
+    assert ours == tokenizer_of(gemma_json)
+
+
+def test_ids_may_have_gaps():
+    letters = Tokenizer(models.WordLevel({"a": 0, "b": 7}, "a"))
+    ours = HuggingFaceTokenizer(letters)
+    assert ours.vocabulary_size == 8 and ours.decode([3]) == "" and ours.token_bytes(7) == b" b"
+
+
+@pytest.mark.parametrize("is_of_transformers", [False, True])
+def test_other_objects_with_the_methods_do(gemma_json, is_of_transformers):
+    """Under the names of either package; a tokenizer of transformers in Python gives lists."""
+    whole = Tokenizer.from_str(gemma_json)
+    other = types.SimpleNamespace(decode=whole.decode, get_vocab=whole.get_vocab)
+    if is_of_transformers:
+        other.encode = lambda text, add_special_tokens: whole.encode(text, add_special_tokens=add_special_tokens).ids
+        # It gives the unknown token's id for names that it lacks.
+        other.convert_tokens_to_ids = lambda name: 3 if whole.token_to_id(name) is None else whole.token_to_id(name)
+        other.convert_ids_to_tokens = whole.id_to_token
+    else:
+        other.encode, other.token_to_id, other.id_to_token = whole.encode, whole.token_to_id, whole.id_to_token
+    ours, expected = HuggingFaceTokenizer(other), HuggingFaceTokenizer(whole)
+    assert ours.encode("the 😀<end_of_turn>") == expected.encode("the 😀<end_of_turn>")
+    assert ours.decode(expected.encode("the 😀")) == "the 😀"
+    assert (ours.start_id, ours.stop_ids, ours.pad_id) == (expected.start_id, expected.stop_ids, expected.pad_id)
+    assert ours == ours and ours not in (expected, HuggingFaceTokenizer(other)) and expected != ours
+    with pytest.raises(ValueError, match="HuggingFaceTokenizer: to be saved, .* Got SimpleNamespace."):
+        ours.get_config()
+
+
+def test_a_fast_tokenizer_of_transformers_is_the_one_that_it_keeps(gemma_json):
+    kept = Tokenizer.from_str(gemma_json)
+    assert HuggingFaceTokenizer(types.SimpleNamespace(backend_tokenizer=kept)) == HuggingFaceTokenizer(kept)
+
+
+def test_words_with_a_space_between_them_are_understood():
+    words = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "c": 2, "##at": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer, words.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece(cleanup=False)
+    ours = HuggingFaceTokenizer(words)
+    assert ours.decode(ours.encode("the cat the")) == "the cat the"
+
+
+def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():
+    letters = {letter: index for index, letter in enumerate("Thecat,i'sdon3m.SoIg!")}
+    ending = Tokenizer(models.BPE({**letters, **{f"{key}</w>": 30 + id for key, id in letters.items()}}, []))
+    ending.pre_tokenizer, ending.decoder = pre_tokenizers.Whitespace(), decoders.BPEDecoder()
+    ending.model.end_of_word_suffix = "</w>"
+    with pytest.raises(ValueError, match="HuggingFaceTokenizer: a text must be what its tokens write one after an"):
+        HuggingFaceTokenizer(ending)
+
+
+def test_it_is_read_from_its_file(gemma_json, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(gemma_json, encoding="utf-8")
+    assert HuggingFaceTokenizer(tmp_path / "tokenizer.json") == tokenizer_of(gemma_json)
+    assert HuggingFaceTokenizer(str(tmp_path / "tokenizer.json")) == tokenizer_of(gemma_json)
+
+
+def test_without_the_package_it_says_what_to_install(gemma_json, tmp_path, monkeypatch):
+    (tmp_path / "tokenizer.json").write_text(gemma_json, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match=r"HuggingFaceTokenizer: .* pip install 'keras-griffin\[tokenizers\]'"):
+        HuggingFaceTokenizer(tmp_path / "tokenizer.json")
