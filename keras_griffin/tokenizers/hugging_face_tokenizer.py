@@ -16,7 +16,7 @@ from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP
 #: The name of a token that stands for one byte, where most tokens stand for characters.
 _BYTE_NAME = re.compile("<0x([0-9A-Fa-f]{2})>")
 #: What a tokenizer must write as it is, token by token, to be understood.
-_SAMPLE = "The cat, it's said, sat on 3 mats. So did a dog!"
+_SAMPLE = "The cat, it's said, sat on 3 mats. So did a dog! É 本 😀"
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -156,9 +156,7 @@ class HuggingFaceTokenizer:
         """A token to put before another, which is then not the first, and its text."""
         for token_id in range(self.vocabulary_size):
             text = self._text(token_id)
-            # A byte may change its neighbours.
-            is_plain = text.isascii() and text.isalnum() and not _BYTE_NAME.fullmatch(self._name(token_id))
-            if is_plain and token_id not in self._named_ids:
+            if text.isascii() and text.isalnum():
                 return [token_id], text
         return [], ""
 

@@ -54,8 +54,7 @@ class SentencePieceTokenizer:
         source = f"{len(proto)} bytes" if isinstance(proto, bytes) else repr(str(proto))
         self._proto = proto if isinstance(proto, bytes) else Path(proto).read_bytes()
         self._processor = SentencePieceProcessor()
-        # Of no bytes at all the processor makes an empty model.
-        if not self._proto or not _is_loaded(self._processor, self._proto):
+        if not _is_loaded(self._processor, self._proto):
             raise ValueError(
                 f"SentencePieceTokenizer: proto must be a SentencePiece model. Got {source}, which is none."
             )

@@ -88,6 +88,11 @@ def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json
     assert ours == tokenizer_of(gemma_json)
 
 
+def test_a_name_of_a_byte_may_be_a_word():
+    words = Tokenizer(models.WordLevel({"a": 0, "<0xE2>": 1}, "a"))
+    assert HuggingFaceTokenizer(words).decode([0, 1]) == words.decode([0, 1]) == "a <0xE2>"
+
+
 def test_ids_may_have_gaps():
     letters = Tokenizer(models.WordLevel({"a": 0, "b": 7}, "a"))
     ours = HuggingFaceTokenizer(letters)
@@ -134,6 +139,19 @@ def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():
     ending.model.end_of_word_suffix = "</w>"
     with pytest.raises(ValueError, match="HuggingFaceTokenizer: a text must be what its tokens write one after an"):
         HuggingFaceTokenizer(ending)
+
+
+def test_a_tokenizer_that_leaves_bytes_out_is_refused():
+    """As some do that are written in Python: what is not whole in a token alone would be lost without a word."""
+    other = types.SimpleNamespace(
+        encode=lambda text, add_special_tokens: list(text.encode()),
+        decode=lambda ids, skip_special_tokens: bytes(ids).decode("utf-8", "ignore"),
+        get_vocab=lambda: {chr(byte): byte for byte in range(256)},
+        token_to_id={chr(byte): byte for byte in range(256)}.get,
+        id_to_token=chr,
+    )
+    with pytest.raises(ValueError, match='Got "The cat, .* É 本 😀", and "The cat, .*" token by token.'):
+        HuggingFaceTokenizer(other)
 
 
 def test_it_is_read_from_its_file(gemma_json, tmp_path):
