@@ -1,5 +1,11 @@
 """Weights from other implementations, and for them."""
 
+from keras_griffin.conversion.huggingface import save_huggingface
+from keras_griffin.conversion.preset_format import CHECKPOINT
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
+from keras_griffin.models.preset_files import FORMATS
 
-__all__ = ["load_recurrentgemma"]
+__all__ = ["load_recurrentgemma", "save_huggingface"]
+
+# `from_preset` stands below this folder and does not know it.
+FORMATS.append(CHECKPOINT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
+from keras_griffin.conversion.orbax_checkpoint import open_orbax
 from keras_griffin.files import SafeTensors, StoredTensor
 
 INDEX = "model.safetensors.index.json"
@@ -34,25 +35,25 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"open_checkpoint: there must be a checkpoint at the path. Got {str(path)!r}, nothing.")
-    if path.is_dir():
-        if (path / INDEX).is_file():
-            return _open_shards(path / INDEX)
-        if (path / SINGLE).is_file():
-            return _open_safetensors(path / SINGLE)
-        if any((path / mark).exists() for mark in ORBAX_MARKS):
-            from keras_griffin.conversion.orbax_checkpoint import open_orbax
+    if not is_checkpoint(path):
+        raise ValueError(
+            f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX} or an Orbax checkpoint, or a file that "
+            f"ends in {', '.join(OPENERS)}. Got {str(path)!r}."
+        )
+    if path.is_file():
+        return OPENERS[path.suffix](path)
+    if (path / INDEX).is_file():
+        return _open_shards(path / INDEX)
+    if (path / SINGLE).is_file():
+        return _open_safetensors(path / SINGLE)
+    return open_orbax(path)
 
-            return open_orbax(path)
-    if path.suffix == ".safetensors":
-        return _open_safetensors(path)
-    if path.suffix == ".npz":
-        return _open_npz(path)
-    if path.suffix in (".pt", ".pth"):
-        return _open_torch(path)
-    raise ValueError(
-        f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX} or an Orbax checkpoint, or a file that "
-        f"ends in .safetensors, .npz or .pt. Got {str(path)!r}."
-    )
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `open_checkpoint` would look into what is at a path."""
+    if path.is_dir():
+        return any((path / mark).exists() for mark in (INDEX, SINGLE, *ORBAX_MARKS))
+    return path.is_file() and path.suffix in OPENERS
 
 
 def _open_safetensors(path) -> dict[str, StoredTensor]:
@@ -87,8 +88,10 @@ def _open_npz(path) -> dict[str, StoredTensor]:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             return {name: _stored_npy(path, archive, name) for name in names}
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise ValueError(f"open_checkpoint: the file must be a whole .npz. Got {str(path)!r}: {error}.") from error
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"open_checkpoint: the file must be a whole .npz of arrays. Got {str(path)!r}: {error}."
+        ) from error
 
 
 def _stored_npy(path, archive, name) -> StoredTensor:
@@ -97,6 +100,8 @@ def _stored_npy(path, archive, name) -> StoredTensor:
         is_old = version == (1, 0)
         read_header = np.lib.format.read_array_header_1_0 if is_old else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"{name} must be an array of numbers")
     # NumPy stores bfloat16 as two bytes of nothing in particular.
     is_bfloat16 = dtype == np.dtype("V2")
 
@@ -110,7 +115,13 @@ def _stored_npy(path, archive, name) -> StoredTensor:
 
 def _open_torch(path) -> dict[str, StoredTensor]:
     try:
-        from keras_griffin.conversion import torch_checkpoint
+        from keras_griffin.conversion.torch_checkpoint import open_torch
     except ImportError as error:
-        raise ImportError(f"open_checkpoint: PyTorch must be installed to read .pt. Got {str(path)!r}.") from error
-    return torch_checkpoint.open_torch(path)
+        raise ImportError(
+            f"open_checkpoint: PyTorch must be installed to read .pt: pip install torch. Got {str(path)!r}."
+        ) from error
+    return open_torch(path)
+
+
+#: By the end of a file's name.
+OPENERS = {".safetensors": _open_safetensors, ".npz": _open_npz, ".pt": _open_torch}

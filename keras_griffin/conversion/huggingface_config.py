@@ -48,8 +48,9 @@ def read_config(raw: Mapping) -> GriffinConfig:
             _refuse(f"{name} must be an integer of at least 1", values[name])
     if values["intermediate_size"] % 2:
         _refuse("intermediate_size, twice the MLP's width, must be even", values["intermediate_size"])
-    if not isinstance(values["rms_norm_eps"], numbers.Real):
-        _refuse("rms_norm_eps must be a number", values["rms_norm_eps"])
+    for name in ("rms_norm_eps", "logits_soft_cap"):
+        if not isinstance(values[name], numbers.Real):
+            _refuse(f"{name} must be a number", values[name])
     width, num_heads = values["hidden_size"], values["num_attention_heads"]
     base, fraction = _rotation(raw)
     return GriffinConfig(
@@ -72,6 +73,67 @@ def read_config(raw: Mapping) -> GriffinConfig:
         logits_soft_cap=values["logits_soft_cap"],
         norm_epsilon=values["rms_norm_eps"],
     )
+
+
+def write_config(config: GriffinConfig, dtype: str) -> dict:
+    """A `config.json` in the spelling of `transformers` 5, and that of 4 beside it where it differs.
+
+    Args:
+        config: the model's.
+        dtype: its variables'.
+
+    Returns:
+        The content; the ids of special tokens are not in it.
+
+    Raises:
+        ValueError: `transformers` has no such model; the message names the field.
+    """
+    block_types = {ours: theirs for theirs, ours in MIXERS.items()}
+    mixers = sorted(set(config.mixer_names))
+    has_recurrence = "recurrent" in mixers
+    for holds, rule, received in (
+        (set(mixers) <= set(block_types), "block_pattern must be of recurrent and local_mqa", ", ".join(mixers)),
+        (config.scale_embeddings, "scale_embeddings must be True", config.scale_embeddings),
+        (config.logits_soft_cap is not None, "logits_soft_cap must be a number", config.logits_soft_cap),
+        (
+            config.num_gate_blocks == config.num_heads or not has_recurrence,
+            f"num_gate_blocks must be num_heads, {config.num_heads},",
+            config.num_gate_blocks,
+        ),
+    ):
+        if not holds:
+            raise ValueError(f"save_huggingface: {rule} for transformers. Got {received}.")
+    rotation = {"rope_theta": config.rotary_base, "partial_rotary_factor": config.rotary_fraction}
+    # They repeat the pattern a hundred times.
+    is_long = config.num_layers > 100 * len(config.block_pattern)
+    pattern = config.mixer_names if is_long else config.block_pattern
+    return {
+        "architectures": ["RecurrentGemmaForCausalLM"],
+        "model_type": "recurrent_gemma",
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.width,
+        "intermediate_size": 2 * config.mlp_width,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+        "lru_width": config.recurrence_width if has_recurrence else config.width,
+        "attention_window_size": config.window,
+        "conv1d_width": config.conv_kernel_size,
+        "block_types": [block_types[name] for name in pattern],
+        "logits_soft_cap": config.logits_soft_cap,
+        "rms_norm_eps": config.norm_epsilon,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "w_init_variance_scale": 0.01,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "rope_parameters": {**rotation, "rope_type": "default"},
+        **rotation,
+        "dtype": dtype,
+        "torch_dtype": dtype,
+    }
 
 
 def _given(raw, name, otherwise):

@@ -60,7 +60,9 @@ def _leaves(tree, keys) -> Iterator[tuple]:
     elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
         yield keys, tree
     else:
-        raise ValueError(f"open_checkpoint: an Orbax tree must be of arrays. Got a {type(tree).__name__} at {keys}.")
+        raise ValueError(
+            f"open_checkpoint: an Orbax tree must be of arrays. Got a {type(tree).__name__} at {'.'.join(keys)}."
+        )
 
 
 def _nested(keys, leaf) -> dict:

@@ -14,6 +14,7 @@ from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGG
 from keras_griffin.files import StoredTensor
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import Griffin, LanguageModel
+from keras_griffin.models.preset_files import load_tokenizer_of
 from keras_griffin.models.weights import check_tensors, fill
 
 #: Rows of the embedding that are compared at a time.
@@ -36,7 +37,7 @@ def load_recurrentgemma(path: str | os.PathLike, dtype=None, *, name: str | None
         **overrides: `GriffinConfig` fields. With a smaller `vocabulary_size`, the embedding's first rows are taken.
 
     Returns:
-        The model.
+        The model, with the tokenizer whose files lie in the folder, or in that of the file.
 
     Raises:
         FileNotFoundError: there is nothing at the path.
@@ -60,6 +61,7 @@ def load_recurrentgemma(path: str | os.PathLike, dtype=None, *, name: str | None
     with without_initialization():
         model = Griffin(config, dtype=dtype, name=name)
     fill("load_recurrentgemma", model, as_variables("load_recurrentgemma", tensors, naming, model))
+    load_tokenizer_of(model, path if path.is_dir() else path.parent)
     return model
 
 
@@ -74,10 +76,10 @@ def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
     if DEEPMIND_FLAX.embedding in tensors:
         is_flax = any(name.endswith(".ffw_down.kernel") for name in tensors)
         return DEEPMIND_FLAX if is_flax else DEEPMIND_TORCH
+    some = ", ".join([*list(tensors)[:3], *(["..."] if len(tensors) > 3 else [])])
     raise ValueError(
         f"load_recurrentgemma: the checkpoint must have the tensor {HUGGING_FACE.embedding} or "
-        f"{DEEPMIND_FLAX.embedding}. Got {str(path)!r} with {len(tensors)} tensors: "
-        f"{', '.join([*list(tensors)[:3], '...'])}."
+        f"{DEEPMIND_FLAX.embedding}. Got {str(path)!r} with {len(tensors)} tensors: {some}."
     )
 
 

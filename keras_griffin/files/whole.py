@@ -27,16 +27,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike, may_remove: Collection[str] = ()) -> Iterator[Path]:
+def whole_folder(path: str | os.PathLike, replaces: Collection[str] = ()) -> Iterator[Path]:
     """Fill a folder aside, and put it in its place when it is whole.
 
-    A folder that is there already is replaced, but nothing in it is lost that the writer does not know: all that it
-    holds must be written again, or be named in `may_remove`. Between the renaming of the old one and that of the new
-    one, for an instant, there is none.
+    A folder that is there already is replaced as a whole, so it must hold nothing but what the writer knows. Between
+    the renaming of the old one and that of the new one, for an instant, there is none.
 
     Args:
         path: where the folder will be; folders above it are made.
-        may_remove: names that may be in the old folder and not in the new one.
+        replaces: the names that an old folder may hold.
 
     Yields:
         The folder to fill.
@@ -45,21 +44,13 @@ def whole_folder(path: str | os.PathLike, may_remove: Collection[str] = ()) -> I
         ValueError: a file stands at `path`, or a folder that holds something else.
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"whole_folder: there must be a folder or nothing at the path. Got {str(path)!r}, a file.")
+    _check_replaceable(path, replaces)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _folder_beside(path) as aside:
-        new, old = aside / path.name, aside / "old"
-        if new == old:
-            old = aside / "older"
+        new, old = aside / path.name, aside / f"old {path.name}"
         new.mkdir()
         yield new
-        strangers = _names(path) - _names(new) - set(may_remove)
-        if strangers:
-            raise ValueError(
-                f"whole_folder: a folder that is replaced must hold nothing that would be lost. "
-                f"Got {str(path)!r} with {', '.join(sorted(strangers))}."
-            )
+        _check_replaceable(path, replaces)
         if path.exists():
             os.rename(path, old)
         try:
@@ -70,12 +61,19 @@ def whole_folder(path: str | os.PathLike, may_remove: Collection[str] = ()) -> I
             raise
 
 
+def _check_replaceable(path, replaces):
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"whole_folder: there must be a folder or nothing at the path. Got {str(path)!r}, a file.")
+    strangers = sorted({entry.name for entry in path.iterdir()} - set(replaces)) if path.exists() else []
+    if strangers:
+        raise ValueError(
+            f"whole_folder: a folder that is replaced must hold nothing that would be lost. "
+            f"Got {str(path)!r} with {', '.join(strangers)}."
+        )
+
+
 @contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """A folder on the same file system, where renaming is one step; it and what is left in it are removed."""
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.partial-", dir=path.parent) as aside:
         yield Path(aside)
-
-
-def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()} if folder.exists() else set()

@@ -1,10 +1,15 @@
 """The paper's three families: they differ in the mixer alone."""
 
+import os
+from pathlib import Path
+
 import keras
 
 from keras_griffin.models.config import GriffinConfig
+from keras_griffin.models.hub import SCHEME, download
 from keras_griffin.models.language_model import LanguageModel
-from keras_griffin.models.presets import find_preset
+from keras_griffin.models.preset_files import load_path
+from keras_griffin.models.presets import find_preset, presets
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -23,22 +28,35 @@ class Griffin(LanguageModel):
     """
 
     @classmethod
-    def from_preset(cls, preset: str, *, dtype=None, name=None, **overrides) -> "Griffin":
-        """A model of a named size, with random weights.
+    def from_preset(cls, preset: str | os.PathLike, *, dtype=None, name: str | None = None, **overrides) -> "Griffin":
+        """A model of a named size, with random weights, or a saved one.
 
         Args:
-            preset: a name from `keras_griffin.models.presets()`.
-            dtype: a dtype or a policy for every layer.
+            preset: a name from `keras_griffin.models.presets()`; or a folder that `save_to_preset` wrote; or what
+                `keras_griffin.conversion.load_recurrentgemma` reads; or `"hf://owner/name"`, which is downloaded from
+                the Hugging Face Hub and is one of those two.
+            dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
             name: the model's name.
-            **overrides: `GriffinConfig` fields that replace the preset's.
+            **overrides: `GriffinConfig` fields that replace the preset's. Beside saved weights, only those that change
+                no variable's shape, such as `window`.
 
         Returns:
-            The model.
+            The model. A folder in which a `Hawk` was saved gives a `Hawk`, also when this is called on `Griffin`.
 
         Raises:
-            ValueError: there is no such preset, or an override is no field.
+            ImportError: a package that is needed for this is not installed.
+            OSError: the Hub can't be reached, or does not give the repository.
+            ValueError: there is no such preset, the saved model is of another class, its weights are not whole, or an
+                override is no field or not possible.
         """
-        return cls(find_preset(preset).replace(**overrides), dtype=dtype, name=name)
+        if not isinstance(preset, str | os.PathLike):
+            raise ValueError(f"from_preset: a preset must be a name, a path or hf://owner/name. Got {preset!r}.")
+        text = os.fspath(preset)
+        if text.startswith(SCHEME):
+            return load_path(download(text), cls, dtype, name, overrides)
+        if text not in presets() and os.path.exists(text):
+            return load_path(Path(text), cls, dtype, name, overrides)
+        return cls(find_preset(text).replace(**overrides), dtype=dtype, name=name)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

@@ -1,7 +1,6 @@
 """Every size of the paper, and of RecurrentGemma."""
 
 import difflib
-import os
 
 from keras_griffin.models.config import GriffinConfig
 
@@ -66,15 +65,14 @@ def presets() -> dict[str, GriffinConfig]:
 
 
 def find_preset(name: str) -> GriffinConfig:
-    """The preset of that name, or a sentence with the nearest names."""
-    if not isinstance(name, str):
-        raise ValueError(f"from_preset: a preset must be given by its name. Got {name!r}.")
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none; the message names the nearest.
+    """
     configs = presets()
-    if "/" in name or os.path.isdir(name):
-        raise ValueError(
-            f"from_preset: a preset must be a name from presets(); saved weights are loaded by "
-            f"keras.saving.load_model or load_weights. Got {name!r}."
-        )
+    if name not in configs and "/" in name:
+        raise ValueError(f"from_preset: there must be a folder or a file at a path. Got {name!r}, where nothing is.")
     if name not in configs:
         nearest = difflib.get_close_matches(name, configs, n=3, cutoff=0.0)
         raise ValueError(f"from_preset: no preset has that name; the nearest are {', '.join(nearest)}. Got {name!r}.")

@@ -1,4 +1,4 @@
-"""Give a model's variables values that lie in files."""
+"""Between a model's variables and files."""
 
 from collections.abc import Mapping
 
@@ -77,6 +77,18 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
         variable.assign(ops.view(ops.convert_to_tensor(array.view("int16")), "bfloat16"))
     else:
         variable.assign(array)
+
+
+def stored(variable: keras.Variable) -> StoredTensor:
+    """A variable as `write_safetensors` takes it."""
+    return StoredTensor(tuple(variable.shape), np.dtype(variable.dtype), lambda: as_array(variable))
+
+
+def as_array(variable: keras.Variable) -> np.ndarray:
+    """A variable's value, bit by bit, in its own dtype."""
+    if keras.backend.backend() == "torch" and variable.dtype == "bfloat16":
+        return ops.convert_to_numpy(ops.view(variable.value, "int16")).view(ml_dtypes.bfloat16)
+    return np.asarray(ops.convert_to_numpy(variable))
 
 
 def _is_floating(dtype) -> bool:

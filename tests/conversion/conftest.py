@@ -13,7 +13,7 @@ import pytest
 
 from keras_griffin.files import write_safetensors
 
-V, D, M, L, H, LAYERS, WINDOW = 37, 32, 40, 48, 4, 5, 5
+V, D, M, L, H, LAYERS, WINDOW = 260, 32, 40, 48, 4, 5, 5
 CONFIG = {
     "model_type": "recurrent_gemma",
     "architectures": ["RecurrentGemmaForCausalLM"],

@@ -1,30 +1,36 @@
+import json
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 
 from keras_griffin.conversion import load_recurrentgemma
+from keras_griffin.files import write_safetensors
 from keras_griffin.models import Griffin
+from keras_griffin.tokenizers import ByteTokenizer
 
-TOKEN_IDS = np.random.default_rng(1).integers(1, 37, 19)
-
-
-def logits(model, token_ids=TOKEN_IDS):
-    return keras.ops.convert_to_numpy(model(token_ids[None]))[0]
+TOKEN_IDS = np.random.default_rng(1).integers(1, 260, 19)
+#: What no shape of DeepMind's tells, and differs from the released values.
+OVERRIDES = {"window": 6, "logits_soft_cap": 4.0, "norm_epsilon": 1e-5, "rotary_base": 500.0}
 
 
 def assert_loads(path, expected, **overrides):
     model = load_recurrentgemma(path, **overrides)
     assert type(model) is Griffin
+    logits = keras.ops.convert_to_numpy(model(TOKEN_IDS[None]))[0]
     # Rounding in float32 through five layers.
-    np.testing.assert_allclose(logits(model), expected, atol=2e-5)
+    np.testing.assert_allclose(logits, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
     weights = checkpoints.huggingface_weights()
     folder = checkpoints.write_huggingface(tmp_path / "folder", weights, num_shards=num_shards)
-    assert_loads(folder, checkpoints.expected_logits(weights, TOKEN_IDS))
+    expected = checkpoints.expected_logits(weights, TOKEN_IDS)
+    assert_loads(folder, expected)
+    if num_shards == 1:
+        assert_loads(folder / "model.safetensors", expected)
 
 
 def test_as_many_key_heads_as_heads_where_the_config_is_silent(tmp_path, checkpoints):
@@ -32,3 +38,144 @@ def test_as_many_key_heads_as_heads_where_the_config_is_silent(tmp_path, checkpo
     weights = checkpoints.huggingface_weights(kv=4)
     folder = checkpoints.write_huggingface(tmp_path / "folder", weights, config)
     assert_loads(folder, checkpoints.expected_logits(weights, TOKEN_IDS))
+
+
+@pytest.mark.parametrize("linear", ["kernel", "weight"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
+@pytest.mark.parametrize("prefix", ["", "params."])
+def test_a_checkpoint_of_deepmind(tmp_path, checkpoints, linear, suffix, prefix):
+    weights = checkpoints.huggingface_weights()
+    theirs = checkpoints.deepmind_weights(weights, linear)
+    path = tmp_path / f"checkpoint{suffix}"
+    if suffix == ".safetensors":
+        write_safetensors(path, {prefix + name: array for name, array in theirs.items()})
+    elif suffix == ".npz":
+        np.savez(path, **{prefix + name: array for name, array in theirs.items()})
+    else:
+        torch = pytest.importorskip("torch", reason="needs the extra torch")
+        tensors = {name: torch.tensor(np.ascontiguousarray(array)) for name, array in theirs.items()}
+        torch.save({"params": tensors} if prefix else tensors, path)
+    # Their window of 5 is one of 6 keys.
+    assert_loads(path, checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
+
+
+def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
+    orbax = pytest.importorskip("orbax.checkpoint", reason="needs the extra orbax")
+    weights = checkpoints.huggingface_weights()
+    tree = {}
+    for name, array in checkpoints.deepmind_weights(weights, "kernel").items():
+        # Flax has keys with a dot: blocks.0.
+        *keys, last = name.replace("blocks.", "blocks/").split(".")
+        branch = tree
+        for key in keys:
+            branch = branch.setdefault(key.replace("/", "."), {})
+        branch[last] = array
+    orbax.PyTreeCheckpointer().save(tmp_path / "orbax", {"params": tree})
+    assert_loads(tmp_path / "orbax", checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
+
+
+def test_what_no_shape_tells_is_as_released(tmp_path, checkpoints):
+    weights = checkpoints.deepmind_weights(checkpoints.huggingface_weights(), "kernel")
+    write_safetensors(tmp_path / "a.safetensors", weights)
+    config = load_recurrentgemma(tmp_path / "a.safetensors").config
+    assert (config.window, config.logits_soft_cap, config.scale_embeddings) == (2049, 30.0, True)
+    assert (config.num_heads, config.num_gate_blocks, config.block_pattern[2:]) == (4, 4, ("local_mqa",))
+
+
+def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
+    weights = checkpoints.huggingface_weights()
+    folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
+    for policy, dtype in {"bfloat16": ml_dtypes.bfloat16, "mixed_bfloat16": "float32", "float16": "float16"}.items():
+        model = load_recurrentgemma(folder, policy)
+        for path, name in {
+            "token_embedding/embeddings": "model.embed_tokens.weight",
+            "block_1/mixer/conv/bias": "model.layers.1.temporal_block.conv_1d.bias",
+        }.items():
+            variable = next(variable for variable in model.weights if variable.path == path)
+            assert variable.dtype == np.dtype(dtype)
+            value = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+            np.testing.assert_array_equal(value, weights[name].astype(dtype).astype("float32"))
+        assert model.dtype_policy.name == policy
+
+
+def test_rows_of_no_token_are_left_out(tmp_path, checkpoints):
+    weights = checkpoints.huggingface_weights()
+    padded = {**weights, "model.embed_tokens.weight": np.pad(weights["model.embed_tokens.weight"], [(0, 3), (0, 0)])}
+    expected = checkpoints.expected_logits(weights, TOKEN_IDS)
+    assert_loads(checkpoints.write_huggingface(tmp_path / "folder", padded), expected)
+    write_safetensors(tmp_path / "a.safetensors", checkpoints.deepmind_weights(padded, "weight"))
+    assert_loads(tmp_path / "a.safetensors", expected, **{**OVERRIDES, "window": 5}, vocabulary_size=260)
+
+
+def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
+    weights = checkpoints.huggingface_weights()
+    folder, embedding = tmp_path / "folder", weights["model.embed_tokens.weight"]
+    checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": embedding})
+    assert_loads(folder, checkpoints.expected_logits(weights, TOKEN_IDS))
+    for other in (embedding + 1e-3, embedding[1:]):
+        checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": other})
+        with pytest.raises(ValueError, match=r"lm_head\.weight must equal model\.embed_tokens\.weight\. Got another\."):
+            load_recurrentgemma(folder)
+
+
+def test_overrides_and_a_name(huggingface_folder):
+    model = load_recurrentgemma(huggingface_folder, name="gemma", window=3, logits_soft_cap=None)
+    assert (model.name, model.config.window, model.config.logits_soft_cap) == ("gemma", 3, None)
+    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow\."):
+        load_recurrentgemma(huggingface_folder, widow=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda weights: weights.pop("model.layers.1.mlp_block.up_proj.weight"),
+            r"Got no model\.layers\.1\.mlp_block\.up_proj\.weight, which should be \(40, 32\)\.$",
+        ),
+        (
+            lambda weights: weights.update({"model.layers.9.x": np.zeros(3)}),
+            r"Got model\.layers\.9\.x \(3,\), which is not known\.$",
+        ),
+        (
+            lambda weights: weights.update({"model.layers.0.temporal_block.conv_1d.weight": np.zeros((48, 4))}),
+            r"Got model\.layers\.0\.\w+\.conv_1d\.weight of shape \(48, 4\), which should be \(48, 1, 4\)\.$",
+        ),
+        (
+            lambda weights: weights.update({"model.final_norm.weight": np.zeros(32, "int8")}),
+            r"Got model\.final_norm\.weight of dtype int8, which should be floating point\.$",
+        ),
+    ],
+)
+def test_every_tensor_must_be_there_and_no_other(tmp_path, checkpoints, change, sentence):
+    weights = checkpoints.huggingface_weights()
+    change(weights)
+    folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
+    with pytest.raises(ValueError, match=r"^load_recurrentgemma: the tensors must be those .*" + sentence):
+        load_recurrentgemma(folder)
+
+
+def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
+    write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2), "b": np.zeros(2)})
+    with pytest.raises(ValueError, match=r"must have the tensor .* or .*\. Got '.*' with 2 tensors: a, b\.$"):
+        load_recurrentgemma(tmp_path / "a.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"must be a checkpoint at the path\. Got '.*nowhere', nothing\."):
+        load_recurrentgemma(tmp_path / "nowhere")
+    config = huggingface_folder / "config.json"
+    for text, sentence in {
+        "{": r"config\.json must be JSON\. Got '.*': ",
+        "[]": r"config\.json must be an object\. Got \[\]\.",
+        json.dumps({"model_type": "gemma"}): r"model_type must be 'recurrent_gemma'\. Got 'gemma'\.",
+    }.items():
+        config.write_text(text)
+        with pytest.raises(ValueError, match=rf"^load_recurrentgemma: .*{sentence}"):
+            load_recurrentgemma(huggingface_folder)
+    config.unlink()
+    with pytest.raises(ValueError, match=r"config\.json must lie beside the tensors\. Got '.*' without\."):
+        load_recurrentgemma(huggingface_folder)
+
+
+def test_the_tokenizer_of_the_folder(huggingface_folder):
+    assert load_recurrentgemma(huggingface_folder).tokenizer is None
+    ByteTokenizer().save(huggingface_folder)
+    assert load_recurrentgemma(huggingface_folder).tokenizer == ByteTokenizer()
+    assert load_recurrentgemma(huggingface_folder / "model.safetensors").tokenizer == ByteTokenizer()

@@ -48,15 +48,14 @@ def test_a_link_to_a_file_stays_a_link(tmp_path):
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
 
 
-@pytest.mark.parametrize("name", ["folder", "old"])
-def test_a_folder_appears_and_is_replaced_when_it_is_whole(tmp_path, name):
-    path = tmp_path / "above" / name
+def test_a_folder_appears_and_is_replaced_when_it_is_whole(tmp_path):
+    path = tmp_path / "above" / "folder"
     for text in ("one", "two"):
-        with whole_folder(path) as aside:
+        with whole_folder(path, replaces={"a.txt"}) as aside:
             (aside / "a.txt").write_text(text)
-            assert contents(path) == ({} if text == "one" else {"a.txt": "one"})
+            assert (contents(path) if path.exists() else {}) == ({} if text == "one" else {"a.txt": "one"})
         assert contents(path) == {"a.txt": text}
-    assert os.listdir(path.parent) == [name]
+    assert os.listdir(path.parent) == ["folder"]
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
@@ -64,7 +63,7 @@ def test_a_folder_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_pa
     path = tmp_path / "folder"
     path.mkdir()
     (path / "a.txt").write_text("old")
-    with pytest.raises(type(error)), whole_folder(path) as aside:
+    with pytest.raises(type(error)), whole_folder(path, replaces={"a.txt"}) as aside:
         (aside / "a.txt").write_text("a par")
         raise error
     assert contents(path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["folder"]
@@ -77,29 +76,30 @@ def test_a_folder_whose_last_step_fails_is_put_back(tmp_path, monkeypatch):
     rename = os.rename
 
     def rename_but_not_the_new_one(source, target):
-        if os.listdir(source) == ["a.txt", "b.txt"] or (source / "b.txt").exists():
+        if (source / "a.txt").read_text() == "new":
             raise OSError("no")
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", rename_but_not_the_new_one)
-    with pytest.raises(OSError, match="no"), whole_folder(path) as aside:
+    with pytest.raises(OSError, match="no"), whole_folder(path, replaces={"a.txt"}) as aside:
         (aside / "a.txt").write_text("new")
-        (aside / "b.txt").write_text("new")
     assert contents(path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["folder"]
 
 
 def test_what_the_writer_does_not_know_is_not_lost(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
-    (path / "a.txt").write_text("old")
     (path / "diary.txt").write_text("dear diary")
     (path / "cache.txt").write_text("old")
-    with pytest.raises(ValueError, match=r"whole_folder: .* nothing that would be lost\. Got '.*' with diary\.txt\."):
-        with whole_folder(path, may_remove={"cache.txt"}) as aside:
-            (aside / "a.txt").write_text("new")
-    assert contents(path) == {"a.txt": "old", "diary.txt": "dear diary", "cache.txt": "old"}
+    sentence = r"whole_folder: .* nothing that would be lost\. Got '.*' with diary\.txt\."
+    with pytest.raises(ValueError, match=sentence), whole_folder(path, replaces={"cache.txt"}):
+        pytest.fail("It is refused before anything is written.")
     (path / "diary.txt").unlink()
-    with whole_folder(path, may_remove={"cache.txt"}) as aside:
+    with pytest.raises(ValueError, match=sentence), whole_folder(path, replaces={"cache.txt"}):
+        (path / "diary.txt").write_text("written meanwhile")
+    assert contents(path) == {"diary.txt": "written meanwhile", "cache.txt": "old"}
+    (path / "diary.txt").unlink()
+    with whole_folder(path, replaces={"cache.txt"}) as aside:
         (aside / "a.txt").write_text("new")
     assert contents(path) == {"a.txt": "new"}
 

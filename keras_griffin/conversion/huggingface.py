@@ -1,0 +1,66 @@
+"""Save a model so that Hugging Face's `transformers` loads it."""
+
+import json
+import os
+
+from keras_griffin.conversion.huggingface_config import write_config
+from keras_griffin.conversion.namings import HUGGING_FACE
+from keras_griffin.files import StoredTensor, whole_folder, write_safetensors
+from keras_griffin.models import LanguageModel
+from keras_griffin.models.preset_files import TOKENIZER_FILES, check_saveable
+from keras_griffin.models.weights import stored
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+#: What a folder that is saved to again may hold.
+FILES = {CONFIG, WEIGHTS, "generation_config.json", *TOKENIZER_FILES}
+
+
+def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
+    """Save a model as a `RecurrentGemmaForCausalLM`: `config.json`, `model.safetensors` and the tokenizer's files.
+
+    The numbers are the model's own, in its variables' dtype; `load_recurrentgemma` gives them back bit by bit. The
+    folder is at every moment the old one or the whole new one.
+
+    Args:
+        model: of recurrent blocks and local attention, with scaled embeddings and a soft cap, as RecurrentGemma is.
+        directory: a folder that this function may replace, or a path where there is none.
+
+    Raises:
+        ValueError: `transformers` has no such model, the model is quantised or has LoRA, or the folder holds something
+            else.
+    """
+    check_saveable("save_huggingface", model)
+    config = write_config(model.config, model.variable_dtype)
+    tokenizer = getattr(model, "tokenizer", None)
+    config |= {
+        "pad_token_id": None if tokenizer is None else tokenizer.pad_id,
+        "bos_token_id": None if tokenizer is None else tokenizer.start_id,
+        "eos_token_id": None if tokenizer is None else _one_or_list(tokenizer.stop_ids),
+    }
+    with whole_folder(directory, replaces=FILES) as folder:
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        # `transformers` wants the metadata.
+        write_safetensors(folder / WEIGHTS, foreign_tensors(model), {"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save(folder)
+
+
+def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
+    """The model's weights by their names in `transformers`, none of them made."""
+    variables = {variable.path: stored(variable) for variable in model.weights}
+    tensors = {}
+    for name, (layout, paths) in HUGGING_FACE.tensors(model.config.mixer_names).items():
+        parts = [variables[path] for path in paths]
+        tensors[name] = StoredTensor(
+            layout.shape(*(part.shape for part in parts)), parts[0].dtype, _join(layout, parts)
+        )
+    return tensors
+
+
+def _join(layout, parts):
+    return lambda: layout.join(*(part.read() for part in parts))
+
+
+def _one_or_list(ids):
+    return ids[0] if len(ids) == 1 else list(ids) or None

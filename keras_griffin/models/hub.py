@@ -1,0 +1,41 @@
+"""Presets from the Hugging Face Hub."""
+
+from pathlib import Path
+
+SCHEME = "hf://"
+#: Weights that run nothing when they are read, configs, and tokenizers.
+PATTERNS = ["*.safetensors", "*.json", "tokenizer.model"]
+
+
+def download(address: str) -> Path:
+    """The local folder of a repository on the Hub; it is downloaded at most once.
+
+    Args:
+        address: `"hf://owner/name"`.
+
+    Returns:
+        The folder, in the cache of `huggingface_hub`.
+
+    Raises:
+        ImportError: `huggingface_hub` is not installed.
+        OSError: the repository can't be had.
+        ValueError: the address is no repository's.
+    """
+    repository = address.removeprefix(SCHEME)
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise ValueError(f"from_preset: an address on the Hub must be hf://owner/name. Got {address!r}.")
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            f"from_preset: hf:// needs the package huggingface-hub: pip install 'keras-griffin[hub]'. Got {address!r}."
+        ) from error
+    try:
+        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=PATTERNS))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise OSError(
+            "from_preset: the repository could not be downloaded; accept its licence and log in with `hf auth login` "
+            "where it asks for that, and without a network give the folder of a copy in its place. "
+            f"Got {address!r}: {reason}"
+        ) from error

@@ -1,0 +1,190 @@
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from keras_griffin.conversion.checkpoint import is_checkpoint, open_checkpoint
+from keras_griffin.files import write_safetensors
+
+ARRAYS = {
+    "a.w": np.arange(6, dtype="float32").reshape(2, 3),
+    "a.b": np.arange(3).astype(ml_dtypes.bfloat16),
+    "empty": np.zeros((0, 2), "float16"),
+}
+
+
+def assert_opens(path, prefix=""):
+    assert is_checkpoint(path)
+    tensors = open_checkpoint(path)
+    assert set(tensors) == {prefix + name for name in ARRAYS}
+    for name, array in ARRAYS.items():
+        tensor = tensors[prefix + name]
+        assert (tensor.shape, tensor.dtype) == (array.shape, array.dtype)
+        assert tensor.read().dtype == array.dtype
+        np.testing.assert_array_equal(tensor.read(), array)
+
+
+def refusal(path, error=ValueError):
+    with pytest.raises(error) as caught:
+        open_checkpoint(path)
+    return str(caught.value)
+
+
+def test_safetensors_in_a_folder_and_alone(tmp_path):
+    write_safetensors(tmp_path / "model.safetensors", ARRAYS)
+    assert_opens(tmp_path)
+    assert_opens(tmp_path / "model.safetensors")
+
+
+def shards(folder, weight_map=None, **changes):
+    for name, array in ARRAYS.items():
+        write_safetensors(folder / f"{name}.safetensors", {name: array})
+    weight_map = {name: f"{name}.safetensors" for name in ARRAYS} if weight_map is None else weight_map
+    weight_map = {name: file for name, file in {**weight_map, **changes}.items() if file}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder
+
+
+def test_shards(tmp_path):
+    assert_opens(shards(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"b": "b.safetensors"}, "the shards must lie beside their index. Got '.*', which names b.safetensors."),
+        ({"b": "../b"}, "the shards must lie beside their index. Got '.*', which names ../b."),
+        ({"b": 3}, ".*"),
+        ({"b": "a.b.safetensors"}, "the index must name what its shards hold. Got 'a.b.safetensors', which differs."),
+    ],
+)
+def test_an_index_must_be_that_of_its_shards(tmp_path, changes, sentence):
+    (tmp_path / "folder").mkdir()
+    folder = shards(tmp_path / "folder", **changes)
+    with pytest.raises(ValueError, match=rf"^open_checkpoint: {sentence}$"):
+        open_checkpoint(folder)
+
+
+def test_an_index_that_is_none(tmp_path):
+    for text in ("{", "[]", "{}", '{"weight_map": []}'):
+        (tmp_path / "model.safetensors.index.json").write_text(text)
+        assert refusal(tmp_path).startswith("open_checkpoint: the index must have a weight_map. Got ")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(tmp_path, save):
+    save(tmp_path / "a.npz", **ARRAYS)
+    assert_opens(tmp_path / "a.npz")
+
+
+def test_an_npz_that_is_none_or_would_run_something(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    assert refusal(tmp_path / "a.npz").startswith("open_checkpoint: the file must be a whole .npz of arrays. Got ")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.txt", "text")
+    assert "Got" in refusal(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", a=np.array([Touch(tmp_path / "touched")], dtype=object))
+    assert "a must be an array of numbers" in refusal(tmp_path / "a.npz")
+    assert not (tmp_path / "touched").exists()
+
+
+class Touch:
+    """What a pickle can do to whoever opens it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="needs the extra torch")
+
+
+def torch_tensors(torch):
+    return {
+        name: torch.tensor(array.astype("float32")).to(getattr(torch, str(array.dtype)))
+        for name, array in ARRAYS.items()
+    }
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_pt_by_open_torch(tmp_path, torch, is_new):
+    torch.save(torch_tensors(torch), tmp_path / "a.pt", _use_new_zipfile_serialization=is_new)
+    assert_opens(tmp_path / "a.pt")
+
+
+def test_pt_of_nested_dictionaries_and_parameters(tmp_path, torch):
+    tensors = torch_tensors(torch)
+    a = {"w": torch.nn.Parameter(tensors["a.w"]), "b": tensors["a.b"]}
+    torch.save({"params": {"a": a, "empty": tensors["empty"]}}, tmp_path / "a.pt")
+    assert_opens(tmp_path / "a.pt", "params.")
+
+
+def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
+    start = "open_checkpoint: a .pt file must hold tensors by name, and nothing that would be run. Got "
+    torch.save({"a": Touch(tmp_path / "touched")}, tmp_path / "a.pt")
+    assert refusal(tmp_path / "a.pt").startswith(start)
+    assert not (tmp_path / "touched").exists()
+    torch.save({"a": 3}, tmp_path / "a.pt")
+    assert refusal(tmp_path / "a.pt").endswith("a is a int.")
+    whole = (tmp_path / "a.pt").read_bytes()
+    for content in (b"no checkpoint", b"", whole[: len(whole) // 2]):
+        (tmp_path / "a.pt").write_bytes(content)
+        assert refusal(tmp_path / "a.pt").startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("module", "path", "sentence"),
+    [
+        (
+            "torch",
+            "a.pt",
+            r"open_checkpoint: PyTorch must be installed to read \.pt: pip install torch\. Got '.*a\.pt'\.",
+        ),
+        (
+            "orbax.checkpoint",
+            "orbax",
+            r"an Orbax folder needs the package orbax-checkpoint: pip install '.*\[orbax\]'\.",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch, module, path, sentence):
+    (tmp_path / "a.pt").write_bytes(b"")
+    (tmp_path / "orbax").mkdir()
+    (tmp_path / "orbax" / "_METADATA").write_text("{}")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "keras_griffin.conversion.torch_checkpoint", raising=False)
+    with pytest.raises(ImportError, match=sentence):
+        open_checkpoint(tmp_path / path)
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "a.bin").write_text("")
+    for path in (tmp_path, tmp_path / "a.bin"):
+        assert not is_checkpoint(path)
+        assert refusal(path).startswith("open_checkpoint: the path must be a folder with model.safetensors, ")
+    assert not is_checkpoint(tmp_path / "nowhere.pt")
+    assert refusal(tmp_path / "nowhere.pt", FileNotFoundError).endswith(
+        "Got '" + str(tmp_path) + "/nowhere.pt', nothing."
+    )
+
+
+def test_reading_safetensors_needs_no_torch(tmp_path, huggingface_folder):
+    program = f"""
+import os, sys
+os.environ.setdefault("KERAS_BACKEND", "numpy")
+sys.modules["torch"] = None
+from keras_griffin.conversion.checkpoint import open_checkpoint
+print(len(open_checkpoint({str(huggingface_folder)!r})))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0 and int(run.stdout) > 60, run.stderr
