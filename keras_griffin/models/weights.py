@@ -64,19 +64,36 @@ def check_tensors(
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """Round an array to a variable's dtype and give it to the variable.
 
-    No other copy of it in a wider dtype is made on the way, and none of its memory is kept: it may lie in a file.
+    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch and TensorFlow
+    write into the variable, piece by piece.
     """
     dtype = np.dtype(variable.dtype)
-    if keras.backend.backend() != "torch":
-        # JAX and TensorFlow may keep an array's memory as their tensor's.
+    write_rows = WRITE_ROWS.get(keras.backend.backend())
+    if write_rows is None or array.ndim == 0 or array.shape != tuple(variable.shape):
+        # A copy, because JAX may keep an array's memory as its own.
         variable.assign(np.array(array, dtype, order="C"))
         return
-    array = np.asarray(array, dtype)
-    if dtype == ml_dtypes.bfloat16:
-        # Keras would make a float32 copy of it for PyTorch.
-        variable.assign(ops.view(ops.convert_to_tensor(array.view("int16")), "bfloat16"))
+    step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
+    for start in range(0, len(array), step):
+        write_rows(variable.value, start, np.array(array[start : start + step], dtype, order="C"))
+
+
+def _write_rows_torch(value, start, rows):
+    if rows.dtype == ml_dtypes.bfloat16:
+        # Keras would make a float32 copy of it.
+        rows = ops.view(ops.convert_to_tensor(rows.view("int16")), "bfloat16")
     else:
-        variable.assign(array)
+        rows = ops.convert_to_tensor(rows)
+    value.detach()[start : start + len(rows)].copy_(rows)
+
+
+def _write_rows_tensorflow(value, start, rows):
+    value[start : start + len(rows)].assign(rows)
+
+
+#: How a backend whose variables can be written to writes some rows.
+WRITE_ROWS = {"torch": _write_rows_torch, "tensorflow": _write_rows_tensorflow}
+PIECE_BYTES = 2**26
 
 
 def stored(variable: keras.Variable) -> StoredTensor:

@@ -52,6 +52,24 @@ def test_a_variable_keeps_nothing_of_the_array_s_memory(dtype):
     assert np.all(as_array(variable) == 1.0)
 
 
+def test_a_large_array_is_assigned_in_pieces(monkeypatch):
+    monkeypatch.setattr("keras_griffin.models.weights.PIECE_BYTES", 20)
+    array = np.random.default_rng(0).standard_normal((7, 2)).astype("float32")
+    for dtype in ("float32", "bfloat16"):
+        variable = variable_of(array.shape, dtype)
+        assign(variable, array)
+        np.testing.assert_array_equal(as_array(variable), array.astype(dtype))
+    for shape in ((), (0, 3), (3, 0)):
+        variable = variable_of(shape, "float32")
+        assign(variable, np.ones(shape, "float32"))
+        np.testing.assert_array_equal(as_array(variable), np.ones(shape))
+
+
+def test_an_array_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match="shape"):
+        assign(variable_of((3, 2), "float32"), np.ones((2, 2), "float32"))
+
+
 def test_a_model_is_filled_by_path():
     model, other = Griffin(CONFIG), Griffin(CONFIG)
     fill("from_preset", model, {variable.path: stored(variable) for variable in other.weights})
