@@ -1,0 +1,128 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.conversion import load_recurrentgemma, save_huggingface
+from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.models.weights import as_array
+from keras_griffin.tokenizers import ByteTokenizer
+
+CONFIG = GriffinConfig(
+    vocabulary_size=256,
+    width=16,
+    num_layers=3,
+    num_heads=2,
+    window=4,
+    num_gate_blocks=2,
+    decay_initializer="ring",
+    scale_embeddings=True,
+    logits_soft_cap=5.0,
+)
+
+
+@pytest.fixture
+def model():
+    model = Griffin(CONFIG)
+    model.tokenizer = ByteTokenizer()
+    return model
+
+
+def values(model):
+    return {variable.path: as_array(variable).tobytes() for variable in model.weights}
+
+
+def test_a_folder_of_hugging_face_becomes_a_preset_and_one_again(tmp_path, model, capsys):
+    theirs, preset, again = (str(tmp_path / name) for name in ("theirs", "preset", "again"))
+    save_huggingface(model, theirs)
+    assert main(["convert", theirs, preset]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    size = 4 * CONFIG.parameter_count() / 1e9
+    assert lines[:2] == [
+        f"Reading {theirs}",
+        f"Writing a Griffin with {CONFIG.parameter_count():,} parameters, {size:.2f} GB, to {preset}",
+    ]
+    assert lines[2].startswith("Done in ") and lines[2].endswith(
+        " s: byte_tokenizer.json, config.json, model.safetensors"
+    )
+    loaded = Griffin.from_preset(preset)
+    assert (values(loaded), loaded.config, loaded.tokenizer) == (values(model), CONFIG, ByteTokenizer())
+    assert main(["convert", preset, again, "--to", "huggingface"]) == 0
+    for name in os.listdir(theirs):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+
+
+def test_in_another_dtype(tmp_path, model):
+    save_to_preset(model, tmp_path / "preset")
+    assert main(["convert", str(tmp_path / "preset"), str(tmp_path / "half"), "--dtype", "bfloat16"]) == 0
+    tensors = SafeTensors(tmp_path / "half" / "model.safetensors")
+    assert {str(tensors.dtype(name)) for name in tensors} == {"bfloat16"}
+    assert Griffin.from_preset(tmp_path / "half").dtype_policy.name == "bfloat16"
+
+
+def test_a_folder_called_as_a_size_of_the_paper(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_to_preset(model, "hawk_100m")
+    assert main(["convert", "hawk_100m", "theirs", "--to", "huggingface"]) == 0
+    assert values(load_recurrentgemma("theirs")) == values(model)
+
+
+def refusal(argv, capsys):
+    assert main(["convert", *argv]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("source", ["", "griffin_100m", "no/where"])
+def test_a_source_that_is_not_there(tmp_path, source, capsys):
+    error = refusal([source, str(tmp_path / "target")], capsys)
+    assert error == f"convert: SOURCE must be a folder, a file or hf://OWNER/NAME. Got {source!r}.\n"
+
+
+def test_a_source_that_is_no_model(tmp_path, capsys):
+    target = str(tmp_path / "target")
+    write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2)})
+    error = refusal([str(tmp_path / "a.safetensors"), target], capsys)
+    assert error.startswith("load_recurrentgemma: the checkpoint must have the tensor ")
+    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must lead to a folder ")
+    assert refusal(["hf://name", target], capsys).startswith("from_preset: an address on the Hub must be ")
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_package_that_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    error = refusal(["hf://owner/name", str(tmp_path / "target")], capsys)
+    assert error.startswith("from_preset: hf:// needs the package huggingface-hub: pip install ")
+
+
+def test_a_tokenizer_is_not_lost(tmp_path, model, monkeypatch, capsys):
+    def missing(_):
+        raise ImportError("Install something.")
+
+    save_to_preset(model, tmp_path / "preset")
+    monkeypatch.setattr("keras_griffin.models.preset_files.load_tokenizer", missing)
+    error = refusal([str(tmp_path / "preset"), str(tmp_path / "target")], capsys)
+    assert error.startswith("convert: SOURCE must come with a tokenizer that can be read. The model is loaded without ")
+
+
+def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model, capsys):
+    source, target = str(tmp_path / "preset"), tmp_path / "target"
+    save_to_preset(model, source)
+    target.mkdir()
+    (target / "mine.txt").write_text("mine")
+    error = refusal([source, str(target)], capsys)
+    assert error.startswith("whole_folder: ") and error.endswith("with mine.txt.\n")
+    error = refusal([source, str(target / "mine.txt" / "below")], capsys)
+    assert error.startswith("convert: TARGET must be a folder that can be written. Got '")
+    assert os.listdir(target) == ["mine.txt"]
+
+
+def test_a_model_that_the_target_s_format_has_not(tmp_path, capsys):
+    save_to_preset(Griffin(CONFIG.replace(scale_embeddings=False)), tmp_path / "preset")
+    error = refusal([str(tmp_path / "preset"), str(tmp_path / "target"), "--to", "huggingface"], capsys)
+    assert error == "save_huggingface: scale_embeddings must be True for transformers. Got False.\n"
