@@ -225,6 +225,13 @@ class LanguageModel(keras.Model):
             super().quantize(mode, **kwargs)
         self.quantized_to = mode
 
+    def save_to_preset(self, directory):
+        """Save config, weights and tokenizer in a folder; see `keras_griffin.models.preset_files.save_to_preset`."""
+        # Presets are made of models, so their module imports this one.
+        from keras_griffin.models.preset_files import save_to_preset
+
+        save_to_preset(self, directory)
+
     def get_config(self):
         """The config from which the model is rebuilt."""
         return {

@@ -42,6 +42,12 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, cls, dtype):
     assert_same(load_path(tmp_path / "preset", LanguageModel, None, None, {}), model)
 
 
+def test_a_model_saves_itself(tmp_path):
+    model = Griffin(CONFIG)
+    model.save_to_preset(tmp_path / "preset")
+    assert_same(Griffin.from_preset(tmp_path / "preset"), model)
+
+
 def test_the_layout_is_the_documented_one(folder):
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
     assert json.loads((folder / "config.json").read_text()) == {
