@@ -1,4 +1,4 @@
-"""The command line: `python -m keras_griffin train | generate | explain`."""
+"""The command line: `python -m keras_griffin train | generate | convert | explain`."""
 
 import argparse
 import io
