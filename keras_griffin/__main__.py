@@ -1,12 +1,13 @@
-"""The command line: `python -m keras_griffin train | generate | convert | explain`."""
+"""The command line: `python -m keras_griffin train | generate | chat | convert | explain`."""
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from keras_griffin.commands import COMMANDS
-from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError
+from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,20 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None for those of the process.
 
     Returns:
-        The exit code: 0, 2 where the command refused, 130 after Ctrl-C.
+        The exit code: 0, 2 where the command refused, 130 after Ctrl-C, 141 where nobody reads on.
     """
     arguments = make_parser().parse_args(argv)
     # What a model writes may not be expressible in the terminal's encoding.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        return COMMANDS[arguments.command].run(arguments)
+        code = COMMANDS[arguments.command].run(arguments)
+        sys.stdout.flush()
+        return code
     except CommandError as error:
         print(error, file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # As `head` does when it has enough. What is left would be flushed at the end, and fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
 
 
 if __name__ == "__main__":

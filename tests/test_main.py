@@ -63,3 +63,10 @@ def test_the_module_runs_as_a_program():
     run = subprocess.run([sys.executable, "-m", "keras_griffin", "explain"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "linear_scan on " in run.stdout
+
+
+def test_output_that_nobody_reads_on_is_no_fault():
+    command = [sys.executable, "-m", "keras_griffin", "explain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        assert (run.stderr.read(), run.wait()) == ("", 141)

@@ -2,9 +2,10 @@
 
 import contextlib
 
-#: The exit code of a command that refused, and that of one which Ctrl-C ended.
+#: The exit codes of a command that refused, of one that Ctrl-C ended, and of one whose output nobody reads on.
 REFUSED = 2
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 class CommandError(Exception):

@@ -22,10 +22,11 @@ from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.arguments import positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
-from keras_griffin.commands.generate import VOCABULARY_SIZE, add_sampling_arguments, continue_text
+from keras_griffin.commands.generate import add_sampling_arguments, continue_text
 from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
+from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import (
     AdamW,
     BestCheckpoint,
@@ -139,13 +140,14 @@ def run(arguments: argparse.Namespace) -> int:
 def build_model(arguments: argparse.Namespace) -> LanguageModel:
     """The model that the options ask for."""
     config = GriffinConfig(
-        vocabulary_size=VOCABULARY_SIZE,
+        vocabulary_size=ByteTokenizer.vocabulary_size,
         width=arguments.width,
         num_layers=arguments.layers,
         num_heads=arguments.heads,
         window=arguments.window,
     )
-    return FAMILIES[arguments.model](config, dtype="mixed_bfloat16" if arguments.mixed_precision else "float32")
+    dtype = "mixed_bfloat16" if arguments.mixed_precision else "float32"
+    return FAMILIES[arguments.model](config, dtype=dtype, tokenizer=ByteTokenizer())
 
 
 def make_folder(arguments: argparse.Namespace) -> Path:

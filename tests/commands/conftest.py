@@ -1,9 +1,24 @@
 import contextlib
 import io
+from dataclasses import dataclass
 
 import pytest
+import sentencepiece
+from keras import ops
 
 from keras_griffin.__main__ import main
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer
+
+TINY = GriffinConfig(
+    vocabulary_size=256,
+    width=16,
+    num_layers=2,
+    num_heads=2,
+    window=8,
+    num_gate_blocks=2,
+    block_pattern=("recurrent", "local_mqa"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +36,53 @@ def finished_run(text_file, tmp_path_factory):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         code = main(["train", str(text_file), *model, "--steps", "3", "--sample-bytes", "12", "--output", str(folder)])
     return folder, printed.getvalue(), code
+
+
+@pytest.fixture(scope="session")
+def byte_model():
+    """A model of bytes that has learnt nothing; tests share it, with what is compiled for it."""
+    return Griffin(TINY, tokenizer=ByteTokenizer())
+
+
+@pytest.fixture(scope="session")
+def gemma_model():
+    """A model that has learnt nothing, with a tokenizer that knows Gemma's marks of turns."""
+    proto = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat", "hello world, hello all", "user", "model"] * 5),
+        model_writer=proto,
+        model_type="bpe",
+        vocab_size=350,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        user_defined_symbols=["<start_of_turn>", "<end_of_turn>", "\n"],
+        minloglevel=2,
+        **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3},
+    )
+    tokenizer = SentencePieceTokenizer(proto.getvalue())
+    size = tokenizer.vocabulary_size
+    # As RecurrentGemma, so that it can be saved as one.
+    config = TINY.replace(vocabulary_size=size, recurrence_width=24, scale_embeddings=True, logits_soft_cap=30.0)
+    return Griffin(config, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True)
+class Says:
+    """A sampler that chooses one token, and now and then another."""
+
+    token_id: int
+    other_id: int | None = None
+
+    def __call__(self, logits, uniform):
+        """`(B, V)` and `(B,)` to `(B,)`."""
+        other_id = self.token_id if self.other_id is None else self.other_id
+        return ops.cast(ops.where(uniform < 0.3, other_id, self.token_id), "int32")
+
+
+@pytest.fixture(scope="session")
+def says():
+    """What makes a sampler that chooses one token, and now and then another."""
+    return Says

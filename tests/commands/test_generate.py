@@ -1,133 +1,108 @@
 import argparse
-import zipfile
 
-import keras
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands.generate import continue_text, load_byte_model, printable
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.commands import generate
+from keras_griffin.commands.generate import continue_text, make_sampler, stream_text
+from keras_griffin.generation import Greedy, TopP
+from keras_griffin.models.preset_files import save_to_preset
 
 
-@pytest.fixture(scope="module")
-def model_path(tmp_path_factory):
-    """A byte-level model that has learnt nothing."""
-    config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2)
-    return save_untrained(config, tmp_path_factory.mktemp("model") / "model.keras")
+def options(prompt="def ", temperature=1.0, seed=0, tokens=20):
+    return argparse.Namespace(prompt=prompt, temperature=temperature, top_p=0.9, seed=seed, tokens=tokens)
 
 
-def save_untrained(config, path):
-    model = Griffin(config)
-    # Keras warns of an optimizer that was saved before its first step.
-    model.optimizer.build(model.trainable_variables)
-    model.save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def write(model_path):
-    """Continue a prompt with one loaded model, which is compiled once."""
-    model = load_byte_model(model_path)
-
-    def continued(prompt="def ", temperature=1.0, seed=0):
-        arguments = argparse.Namespace(temperature=temperature, top_p=0.9, seed=seed)
-        return continue_text(model, prompt, 20, arguments)
-
-    return continued
+def write(model, prompt="def ", **values):
+    return continue_text(model, prompt, 20, options(**values))
 
 
 @pytest.mark.trainable
-def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys):
+@pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
+def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys, words):
     folder, _, _ = finished_run
-    assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", "--bytes", "5"]) == 0
+    assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", *words]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("return ") and not printed.err
+    assert printed.out.startswith("return ") and printed.out.endswith("\n") and not printed.err
+    assert 1 + len("return ") < len(printed.out) <= 1 + len("return ") + 5
 
 
-def test_the_seed_decides_what_is_written(write):
-    assert write(seed=1) == write(seed=1) != write(seed=2)
+def test_a_model_from_a_folder_continues_a_prompt(gemma_model, tmp_path, capsys):
+    save_to_preset(gemma_model, tmp_path / "preset")
+    words = ["--prompt", "the cat", "--tokens", "5", "--dtype", "bfloat16"]
+    assert main(["generate", "--model", str(tmp_path / "preset"), *words]) == 0
+    assert capsys.readouterr().out.startswith("the cat")
 
 
-def test_at_temperature_zero_the_seed_does_not_matter(write):
-    assert write(temperature=0.0, seed=1) == write(temperature=0.0, seed=2)
+def test_the_seed_decides_what_is_written(byte_model):
+    assert write(byte_model, seed=1) == write(byte_model, seed=1) != write(byte_model, seed=2)
+
+
+def test_at_temperature_zero_the_seed_does_not_matter(byte_model):
+    assert make_sampler(options(temperature=0.0)) == Greedy()
+    assert make_sampler(options(temperature=0.5)) == TopP(0.9, 0.5)
+    assert write(byte_model, temperature=0.0, seed=1) == write(byte_model, temperature=0.0, seed=2)
 
 
 @pytest.mark.parametrize("prompt", ["", "\N{SNOWMAN} ", "\udcff"])
-def test_any_prompt_is_taken(write, prompt):
-    assert write(prompt).startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+def test_any_prompt_is_taken(byte_model, prompt):
+    assert write(byte_model, prompt).startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
-def refused(path, capsys):
-    assert main(["generate", "--model", str(path)]) == 2
+@pytest.mark.parametrize("prompt", ["", "the cat"])
+@pytest.mark.parametrize("kind", ["byte_model", "gemma_model"])
+def test_a_stream_is_the_same_text(kind, prompt, request, capsys):
+    model = request.getfixturevalue(kind)
+    assert stream_text(model, options(prompt)) == 0
+    assert capsys.readouterr().out == write(model, prompt) + "\n"
+
+
+def test_a_stream_is_shown_piece_by_piece(byte_model, says, monkeypatch):
+    """Each at once, and no character by halves."""
+    shown = []
+    monkeypatch.setattr(generate, "show", shown.append)
+    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
+    assert stream_text(byte_model, options("é", tokens=3)) == 0
+    assert shown == ["é", "a", "a", "a"]
+    shown.clear()
+    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(0xC3))
+    assert stream_text(byte_model, options("é", tokens=3)) == 0
+    assert shown == ["é", "\ufffd", "\ufffd", "\ufffd"]
+
+
+def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys):
+    show, shown = generate.show, []
+
+    def show_and_stop(piece):
+        show(piece)
+        shown.append(piece)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate, "show", show_and_stop)
+    monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
+    assert main(["generate", "--model", "any", "--prompt", "x", "--stream"]) == 130
+    assert capsys.readouterr() == ("xaa\n", "")
+
+
+@pytest.mark.parametrize("words", [[], ["--stream"]])
+def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: gemma_model)
+    assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and printed.err.count("\n") == 1
-    return printed.err
+    assert not printed.out and printed.err.startswith("encode: the text must be characters alone. Got the surrogate")
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path, capsys):
+def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
     path = tmp_path / "model.keras"
-    assert refused(path, capsys) == f"generate: --model must be a file that exists. Got '{path}'.\n"
+    assert main(["generate", "--model", str(path)]) == 2
+    assert capsys.readouterr() == ("", f"generate: --model must be a file that exists. Got '{path}'.\n")
 
 
-def write_text(path):
-    path.write_text("no archive")
-
-
-def write_other_archive(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("hello.txt", "hello")
-
-
-def write_broken_config(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("config.json", "metadata.json", "model.weights.h5"):
-            archive.writestr(name, "{")
-
-
-def write_a_list_as_config(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("config.json", "metadata.json", "model.weights.h5"):
-            archive.writestr(name, "[]")
-
-
-@pytest.mark.parametrize("write_file", [write_text, write_other_archive, write_broken_config, write_a_list_as_config])
-def test_a_file_that_keras_did_not_write_is_refused(write_file, tmp_path, capsys):
-    path = tmp_path / "model.keras"
-    write_file(path)
-    assert refused(path, capsys) == f"generate: --model must be a whole .keras file. Got '{path}', which is not.\n"
-
-
-def test_a_model_that_is_not_ours_is_refused_and_not_loaded(tmp_path, capsys):
-    path = tmp_path / "model.keras"
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
-    assert refused(path, capsys) == (
-        f"generate: --model must hold a language model of keras_griffin. Got '{path}' with a 'Sequential'.\n"
-    )
-
-
-def test_a_language_model_over_other_ids_is_refused(tmp_path, capsys):
-    config = GriffinConfig(vocabulary_size=100, width=16, num_layers=1, num_heads=2)
-    path = save_untrained(config, tmp_path / "model.keras")
-    assert refused(path, capsys) == (
-        f"generate: --model must hold a language model over the 256 bytes. Got '{path}' over 100 ids.\n"
-    )
-
-
-def test_a_damaged_file_is_refused(model_path, tmp_path, capsys):
-    path = tmp_path / "model.keras"
-    with zipfile.ZipFile(model_path) as whole, zipfile.ZipFile(path, "w") as damaged:
-        for name in whole.namelist():
-            data = whole.read(name)
-            damaged.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
-    assert refused(path, capsys).startswith(
-        f"generate: --model must be a whole .keras file of this version. Got '{path}': "
-    )
-
-
-def test_an_implementation_that_is_not_there_is_told(model_path, monkeypatch, capsys):
+def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys):
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
-    assert "linear_scan: an implementation must be one of" in refused(model_path, capsys)
-
-
-def test_a_terminal_is_spared_control_characters():
-    assert printable("a\tb\n\x1b[31mc\x08") == "a\tb\n\ufffd[31mc\ufffd"
+    assert main(["generate", "--model", "any"]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and "linear_scan: an implementation must be one of" in printed.err

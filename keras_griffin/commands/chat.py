@@ -1,0 +1,169 @@
+"""Talk with a model.
+
+The model keeps one state for the whole talk and reads each word once: a turn takes as long, and as
+much memory, after a thousand turns as after one, and of what was said long ago the model knows what
+fits in there. (With global attention it keeps everything, and grows.)
+
+A model whose vocabulary has Gemma's marks of turns is spoken to as Gemma's instruction-tuned models
+are. Any other reads what you type as a line, and answers with what it would write up to the end of
+its next line that is not empty.
+
+Ctrl-C cuts an answer short, and at the prompt it ends the talk, as does Ctrl-D. /help lists the
+commands. Where the input is no terminal, each line is a message, and only answers are printed.
+"""
+
+import argparse
+import contextlib
+import io
+import signal
+import sys
+
+from keras_griffin.commands.arguments import positive_int, seed
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
+from keras_griffin.commands.generate import add_sampling_arguments, make_sampler
+from keras_griffin.commands.kernels import chosen_kernels
+from keras_griffin.commands.load_model import add_model_arguments, load_text_model
+from keras_griffin.commands.talk import Talk
+from keras_griffin.commands.terminal import show
+from keras_griffin.generation import load_state, save_state
+
+HELP = """\
+/state       what the model keeps of the talk
+/save FILE   keep it in a file
+/load FILE   go on with the talk that is in a file
+/new         begin another talk
+/help        this
+Ctrl-C       cut an answer short, or leave
+Ctrl-D       leave"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--tokens", type=positive_int, default=500, metavar="N", help="of one answer at most (default: %(default)s)"
+    )
+    add_sampling_arguments(parser)
+    parser.add_argument(
+        "--seed", type=seed, metavar="N", help="make the talk repeatable (default: another one each time)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load the model and talk until there is no more input."""
+    model = load_text_model("chat", arguments.model, arguments.dtype)
+    with refusals():
+        chosen_kernels(model.config, 1, 2, model.dtype_policy.compute_dtype)
+    talk = Talk(model, arguments.tokens, make_sampler(arguments), arguments.seed)
+    # The bytes of a file may not be UTF-8; the tokenizer has the say.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    is_terminal = sys.stdin.isatty()
+    if is_terminal:
+        # Importing it gives `input` line editing and a history, where the system has it.
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401
+    try:
+        while True:
+            take_turn(talk, input("> " if is_terminal and sys.stdout.isatty() else ""), is_terminal)
+    except EOFError:
+        if is_terminal:
+            print()
+        return 0
+    except KeyboardInterrupt:
+        print()
+        return INTERRUPTED
+
+
+def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
+    """Do what a line of input asks for; what can't be done is said in a sentence.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed twice, or where nobody sits who could go on.
+    """
+    try:
+        if line.startswith("/"):
+            print(obey(talk, line))
+        elif line.strip():
+            print_answer(talk, line, is_terminal)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+
+
+def obey(talk: Talk, line: str) -> str:
+    """What a command such as `/state` says.
+
+    Raises:
+        CommandError: there is no such command, or its file can't be written or read.
+    """
+    match line.split(maxsplit=1):
+        case ["/state"]:
+            return repr(talk.state)
+        case ["/save", file_name]:
+            with refusals_of_files():
+                save_state(talk.at_the_end_of_a_turn(), file_name.strip())
+            return "Saved."
+        case ["/load", file_name]:
+            with refusals_of_files():
+                talk.resume(load_state(file_name.strip()))
+            return "Loaded."
+        case ["/new"]:
+            talk.start_anew()
+            return "A new talk."
+        case ["/help"]:
+            return HELP
+    raise CommandError(
+        "chat: a line that begins with / must be a command, which /help lists; with a space in front it is a message. "
+        f"Got {line!r}."
+    )
+
+
+@contextlib.contextmanager
+def refusals_of_files():
+    """Inside the `with` block, a file that can't be had, or that holds something else, is the user's to put right."""
+    try:
+        with refusals():
+            yield
+    except OSError as error:
+        raise CommandError(f"chat: the file must be one that can be read or written. Got {error}.") from error
+
+
+def print_answer(talk: Talk, message: str, is_terminal: bool) -> None:
+    """Print the answer as it is made, and a line break after it; Ctrl-C cuts it."""
+    shown = ""
+    with held_interrupt() as interrupt:
+        with refusals():
+            pieces = talk.answer(message)
+        for piece in pieces:
+            show(piece)
+            shown = piece or shown
+            if interrupt.is_asked_for:
+                break
+    if interrupt.is_asked_for and not is_terminal:
+        raise KeyboardInterrupt
+    if not shown.endswith("\n"):
+        print()
+
+
+class _Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self):
+        self.is_asked_for = False
+
+    def ask(self, signal_number, frame):
+        """The handler of the signal; the second time it doesn't wait."""
+        if self.is_asked_for:
+            raise KeyboardInterrupt
+        self.is_asked_for = True
+
+
+@contextlib.contextmanager
+def held_interrupt():
+    """Inside the `with` block, Ctrl-C is noted: a token is written to its end, so that the state is whole."""
+    interrupt = _Interrupt()
+    previous = signal.signal(signal.SIGINT, interrupt.ask)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,139 @@
+"""The model that `--model` names, wherever it lies."""
+
+import argparse
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_griffin.commands.errors import CommandError
+from keras_griffin.models import Griffin, LanguageModel
+from keras_griffin.models.hub import SCHEME
+from keras_griffin.tokenizers import ByteTokenizer
+
+DTYPES = ("float32", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model, and in which dtype."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; or hf://OWNER/NAME",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, metavar="DTYPE", help=f"of a model that is no .keras file: {', '.join(DTYPES)}"
+    )
+
+
+def load_text_model(command: str, name: str, dtype: str | None = None) -> LanguageModel:
+    """The model, if it takes and gives text; one over 256 ids that has no tokenizer is taken to read bytes.
+
+    Args:
+        command: in whose name errors speak.
+        name: what `--model` says.
+        dtype: what `--dtype` says.
+
+    Raises:
+        CommandError: there is no such model, or it comes without a tokenizer.
+    """
+    with warnings.catch_warnings():
+        # Here a tokenizer that can't be loaded is no detail.
+        warnings.filterwarnings("error", message="The model is loaded without its tokenizer")
+        try:
+            model = load_model(command, name, dtype)
+        except UserWarning as warning:
+            raise CommandError(f"{command}: --model must come with its tokenizer. Got {name!r}: {warning}") from warning
+    if model.tokenizer is None and model.config.vocabulary_size == ByteTokenizer.vocabulary_size:
+        model.tokenizer = ByteTokenizer()
+    if model.tokenizer is None:
+        raise CommandError(
+            f"{command}: --model must come with a tokenizer, or be over the {ByteTokenizer.vocabulary_size} bytes. "
+            f"Got {name!r} over {model.config.vocabulary_size} ids, without."
+        )
+    return model
+
+
+def load_model(command: str, name: str, dtype: str | None = None) -> LanguageModel:
+    """The model in a `.keras` file, in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
+
+    Args:
+        command: in whose name errors speak.
+        name: what `--model` says.
+        dtype: what `--dtype` says; a `.keras` file has its own.
+
+    Raises:
+        CommandError: there is no such model, or it can't be loaded.
+    """
+    path = Path(name)
+    if path.suffix == ".keras":
+        if dtype is not None:
+            raise CommandError(
+                f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
+            )
+        return _load_keras_file(command, path)
+    # An empty name would be the folder at hand.
+    if not name or (not name.startswith(SCHEME) and not path.exists()):
+        raise CommandError(f"{command}: --model must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
+    try:
+        # A folder may be called as a size of the paper, whose weights would be random.
+        return Griffin.from_preset(name if name.startswith(SCHEME) else path.absolute(), dtype=dtype)
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(_first_line(error)) from error
+
+
+def _load_keras_file(command, path):
+    if not path.is_file():
+        raise CommandError(f"{command}: --model must be a file that exists. Got {str(path)!r}.")
+    registered_name = _registered_name(path)
+    if registered_name is None:
+        raise CommandError(f"{command}: --model must be a whole .keras file. Got {str(path)!r}, which is not.")
+    if not registered_name.startswith("keras_griffin>"):
+        raise CommandError(
+            f"{command}: --model must hold a language model of keras_griffin. "
+            f"Got {str(path)!r} with a {registered_name!r}."
+        )
+    try:
+        with warnings.catch_warnings():
+            # The optimizer's variables, which writing does not need.
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            model = keras.saving.load_model(path, compile=False)
+    except ImportError as error:
+        raise CommandError(_first_line(error)) from error
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise CommandError(
+            f"{command}: --model must be a whole .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
+        ) from error
+    if not isinstance(model, LanguageModel):
+        raise CommandError(
+            f"{command}: --model must hold a language model of keras_griffin. "
+            f"Got {str(path)!r} with a {registered_name!r}."
+        )
+    return model
+
+
+def _first_line(error) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _registered_name(path: Path) -> str | None:
+    """The name under which the class of a `.keras` file's model is registered; None where it is no such file.
+
+    Looked at before the file is loaded, because loading runs whatever class it names.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if not {"config.json", "metadata.json", "model.weights.h5"} <= set(archive.namelist()):
+            return None
+        try:
+            config = json.loads(archive.read("config.json"))
+        except (ValueError, zipfile.BadZipFile):
+            return None
+    if not isinstance(config, dict):
+        return None
+    return config.get("registered_name") or config.get("class_name")

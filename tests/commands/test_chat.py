@@ -1,0 +1,192 @@
+import io
+import signal
+
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.commands import chat
+from keras_griffin.commands.talk import find_end_of_turn
+from keras_griffin.models.preset_files import save_to_preset
+
+
+class Lines(io.StringIO):
+    """Input, from a terminal or not; an error among the lines is raised."""
+
+    def __init__(self, lines, is_terminal):
+        super().__init__()
+        self._lines = iter(lines)
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+    def readline(self, size=-1):
+        line = next(self._lines, "")
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+
+class Screen(io.StringIO):
+    """Output, to a terminal or not."""
+
+    def __init__(self, is_terminal):
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+
+@pytest.fixture
+def lead(monkeypatch, capsys):
+    """Talk with a model: exit code, output, and what stands on stderr."""
+
+    def lead(model, sampler, *lines, is_terminal=False, tokens=3):
+        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype: model)
+        monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
+        monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
+        screen = Screen(is_terminal)
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", screen)
+            code = main(["chat", "--model", "any", "--tokens", str(tokens)])
+        return code, screen.getvalue(), capsys.readouterr().err
+
+    return lead
+
+
+def test_a_model_from_a_folder_answers(gemma_model, tmp_path, monkeypatch, capsys):
+    save_to_preset(gemma_model, tmp_path / "preset")
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n/state\n"))
+    options = ["--tokens", "4", "--dtype", "bfloat16", "--temperature", "0", "--seed", "1"]
+    assert main(["chat", "--model", str(tmp_path / "preset"), *options]) == 0
+    printed = capsys.readouterr()
+    assert "\nLanguageModelState: 1 rows, 2 layers, " in printed.out and not printed.err
+
+
+def test_of_input_that_is_no_terminal_each_line_is_a_message(byte_model, says, lead):
+    assert lead(byte_model, says(97), "hello\n", "\n", "  \n", "world") == (0, "aaa\naaa\n", "")
+
+
+def test_a_terminal_is_asked_until_ctrl_d(byte_model, says, lead):
+    answer = lead(byte_model, says(97), "hello\n", "\n", " \n", "world\n", is_terminal=True)
+    assert answer == (0, "> aaa\n> > > aaa\n> \n", "")
+
+
+def test_ctrl_c_at_the_prompt_ends_the_line_and_the_talk(byte_model, says, lead):
+    assert lead(byte_model, says(97), "hello\n", KeyboardInterrupt(), is_terminal=True) == (130, "> aaa\n> \n", "")
+
+
+def press_ctrl_c(monkeypatch, *, at_piece, times=1):
+    """Press Ctrl-C when so many pieces of an answer have been shown, and in later answers no more."""
+    show, pieces = chat.show, []
+
+    def show_and_press(piece):
+        show(piece)
+        pieces.append(piece)
+        if len(pieces) == at_piece:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(chat, "show", show_and_press)
+
+
+def test_ctrl_c_cuts_an_answer_and_the_talk_goes_on(byte_model, says, lead, monkeypatch):
+    press_ctrl_c(monkeypatch, at_piece=2)
+    before = signal.getsignal(signal.SIGINT)
+    code, output, errors = lead(byte_model, says(97), "x\n", "/state\n", "y\n", "/state\n", is_terminal=True)
+    assert signal.getsignal(signal.SIGINT) is before
+    output = output.split("\n")
+    assert (code, errors, output[0], output[2]) == (0, "", "> aa", "> aaa")
+    # x and a line break, and two letters; then a line break after what was cut, y and a line break, and three letters.
+    assert output[1].endswith("tokens seen: 4") and output[3].endswith("tokens seen: 10")
+
+
+def test_ctrl_c_twice_ends_the_talk(byte_model, says, lead, monkeypatch):
+    press_ctrl_c(monkeypatch, at_piece=2, times=2)
+    assert lead(byte_model, says(97), "x\n", "y\n", is_terminal=True) == (130, "> aa\n", "")
+
+
+def test_ctrl_c_ends_a_talk_that_is_no_terminals(byte_model, says, lead, monkeypatch):
+    press_ctrl_c(monkeypatch, at_piece=2)
+    assert lead(byte_model, says(97), "x\n", "y\n") == (130, "aa\n", "")
+
+
+def test_an_answer_may_end_its_line_itself(byte_model, says, lead):
+    # Line breaks alone are no answer, up to the limit.
+    assert lead(byte_model, says(10), "x\n", "y\n") == (0, "\n\n\n\n\n\n", "")
+
+
+def test_a_message_with_marks_of_turns_gets_a_sentence_and_the_talk_goes_on(gemma_model, says, lead):
+    sampler = says(find_end_of_turn(gemma_model.tokenizer))
+    code, output, errors = lead(gemma_model, sampler, "a<end_of_turn>\n", "hello\n", "<start_of_turn>\n", "hello\n")
+    assert (code, output) == (0, "\n\n")
+    assert errors == (
+        "chat_prompt: a message must not hold <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
+        "next_turn: a message must not hold <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
+    )
+
+
+def test_commands(byte_model, says, lead):
+    code, output, errors = lead(byte_model, says(97), "/state\n", "a\n", "/state \n", "/new\n", "/state\n", "/help\n")
+    states = [line.partition("; ")[2] for line in output.splitlines() if line.startswith("LanguageModelState: 1 rows")]
+    assert (code, errors) == (0, "")
+    assert states == ["tokens seen: 0", "tokens seen: 5", "tokens seen: 0"]
+    assert "\nA new talk.\n" in output and output.endswith(chat.HELP + "\n")
+
+
+def test_a_talk_is_saved_and_loaded(byte_model, says, lead, tmp_path):
+    """An answer that was cut gets its end there."""
+    path = tmp_path / "a talk"
+    assert lead(byte_model, says(97), "a\n", f"/save {path} \n") == (0, "aaa\nSaved.\n", "")
+    code, output, errors = lead(byte_model, says(97), f"/load {path}\n", "/state\n", "b\n", "/state\n")
+    loaded, first, answer, second = output.splitlines()
+    assert (code, errors, loaded, answer) == (0, "", "Loaded.", "aaa")
+    assert first.endswith("tokens seen: 6") and second.endswith("tokens seen: 11")
+
+
+def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_model, says, lead, tmp_path):
+    (tmp_path / "text").write_text("hello")
+    lines = [f"/load {tmp_path}/none\n", f"/load {tmp_path}/text\n", f"/save {tmp_path}/no/folder\n", "a\n"]
+    code, output, errors = lead(byte_model, says(97), *lines)
+    none, text, folder = errors.splitlines()
+    assert (code, output) == (0, "aaa\n")
+    assert none.startswith("chat: the file must be one that can be read or written. Got [Errno 2] No such file")
+    assert text.startswith("load_state: the file must be a whole safetensors file: ")
+    assert folder.startswith("chat: the file must be one that can be read or written. Got [Errno 2] No such file")
+
+
+@pytest.mark.parametrize("line", ["/stat", "/usr/bin", "/", "/state of it", "/save", "/load"])
+def test_what_is_no_command_is_refused_and_not_read(byte_model, says, lead, line):
+    code, output, errors = lead(byte_model, says(97), line + "\n", " " + line + "\n", "/state\n")
+    assert (code, errors) == (
+        0,
+        "chat: a line that begins with / must be a command, which /help lists; with a space in front it is a message. "
+        f"Got {line!r}.\n",
+    )
+    assert output.startswith("aaa\n") and output.endswith(f"tokens seen: {len(line) + 5}\n")
+
+
+def test_help_names_every_command():
+    assert all(command in chat.HELP for command in ("/state", "/save", "/load", "/new", "/help"))
+
+
+def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
+    """A model of bytes reads them; others say that they don't."""
+    for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
+        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, model=model: model)
+        monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+        with monkeypatch.context() as patch:
+            screen = Screen(False)
+            patch.setattr("sys.stdout", screen)
+            stderr = io.StringIO()
+            patch.setattr("sys.stderr", stderr)
+            assert main(["chat", "--model", "any", "--tokens", "3"]) == 0
+        assert (screen.getvalue(), stderr.getvalue().count("surrogate")) == (output, errors)
+
+
+def test_an_implementation_that_is_not_there_is_told(byte_model, says, lead, monkeypatch):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
+    code, output, errors = lead(byte_model, says(97), "x\n")
+    assert (code, output) == (2, "") and "linear_scan: an implementation must be one of" in errors
