@@ -13,7 +13,7 @@ from keras_griffin.models.weights import stored
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 #: What a folder that is saved to again may hold.
-FILES = {CONFIG, WEIGHTS, "generation_config.json", *TOKENIZER_FILES}
+FILES = {CONFIG, WEIGHTS, *TOKENIZER_FILES}
 
 
 def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:

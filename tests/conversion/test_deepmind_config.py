@@ -4,6 +4,7 @@ import pytest
 from keras_griffin.conversion.deepmind_config import infer_config, shortest_pattern
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH
 from keras_griffin.files import StoredTensor
+from keras_griffin.models import presets
 
 NAMINGS = {"kernel": DEEPMIND_FLAX, "weight": DEEPMIND_TORCH}
 
@@ -31,6 +32,23 @@ def test_shapes_tell_the_sizes(checkpoints, linear):
     assert (config.num_heads, config.num_gate_blocks, config.head_dim, config.num_key_value_heads) == (4, 4, 8, 1)
     assert (config.recurrence_width, config.conv_kernel_size) == (48, 4)
     assert config.block_pattern == ("recurrent", "recurrent", "local_mqa")
+
+
+@pytest.mark.parametrize("linear", NAMINGS)
+@pytest.mark.parametrize(("size", "width", "layers", "heads"), [("2b", 2560, 26, 10), ("9b", 4096, 38, 16)])
+def test_the_released_sizes_are_the_presets_with_deepmind_s_window(linear, size, width, layers, heads):
+    shapes = {"embedder.input_embedding": (256_000, width)}
+    for n in range(layers):
+        shapes[f"blocks.{n}.mlp_block.ffw_up.w"] = (2, width, 3 * width)
+        if n % 3 == 2:
+            key = (width, 256) if linear == "kernel" else (256, width)
+            shapes[f"blocks.{n}.attention_block.proj_k.{linear}"] = key
+        else:
+            shapes[f"blocks.{n}.recurrent_block.rg_lru.a_gate.w"] = (heads, width // heads, width // heads)
+            shapes[f"blocks.{n}.recurrent_block.conv_1d.w"] = (4, width)
+    tensors = {name: StoredTensor(shape, np.dtype("float32"), None) for name, shape in shapes.items()}
+    # Their 2048 keys come before the query's own.
+    assert infer_config(tensors, NAMINGS[linear]) == presets()[f"recurrentgemma_{size}"].replace(window=2049)
 
 
 @pytest.mark.parametrize("linear", NAMINGS)
