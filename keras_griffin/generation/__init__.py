@@ -1,6 +1,26 @@
-"""How a language model continues a text: samplers, and the loop that asks for one token after another."""
+"""How a language model continues a text: samplers, the loop, and the state as a value."""
 
-from keras_griffin.generation.generate import generate, stream
+from keras_griffin.generation.generate import Stream, generate, prefill, stream
 from keras_griffin.generation.samplers import Greedy, Temperature, TopK, TopP
+from keras_griffin.generation.scoring import bits_per_byte, perplexity, score
+from keras_griffin.generation.state import LanguageModelState, concatenate
+from keras_griffin.generation.state_io import load_state, register_state_type, save_state
 
-__all__ = ["Greedy", "Temperature", "TopK", "TopP", "generate", "stream"]
+__all__ = [
+    "Greedy",
+    "LanguageModelState",
+    "Stream",
+    "Temperature",
+    "TopK",
+    "TopP",
+    "bits_per_byte",
+    "concatenate",
+    "generate",
+    "load_state",
+    "perplexity",
+    "prefill",
+    "register_state_type",
+    "save_state",
+    "score",
+    "stream",
+]

@@ -1,16 +1,22 @@
-"""Continue prompts, one token at a time, from a state of constant size."""
+"""Continue prompts from a state of constant size."""
 
 from collections.abc import Iterator
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_griffin.generation.compile import model_functions, sampler_function
-from keras_griffin.generation.prompt import PAD_ID, left_pad, read_prompt, read_stop_ids
+from keras_griffin.generation.compile import compiles
+from keras_griffin.generation.loop import read, write
+from keras_griffin.generation.prompt import PAD_ID, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
 from keras_griffin.generation.room import grows, with_room, without_room
 from keras_griffin.generation.samplers import Sampler, get_sampler
+from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
-from keras_griffin.shapes import State
+from keras_griffin.tokenizers import IncrementalDecoder
+
+#: How many tokens are made between two looks at them.
+BLOCK = 128
 
 
 def generate(
@@ -21,26 +27,28 @@ def generate(
     sampler: str | Sampler = "greedy",
     seed: int | None = None,
     stop_ids=(),
-    state: State = None,
+    state: LanguageModelState | None = None,
     return_state: bool = False,
 ):
     """Continue every row of a prompt; what a row gets never depends on the other rows.
 
     Args:
         model: a `LanguageModel`.
-        prompt: `(B, T)` integer ids, or a list of B rows of any lengths of at least 1.
+        prompt: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts. An empty row goes
+            on from its state; where that has seen nothing, it begins with the tokenizer's start token.
         max_new_tokens: how many tokens each row gets, unless it meets a stop id first; 0 only reads the prompt.
         sampler: `"greedy"`, `"temperature"`, or a sampler such as `TopP(0.9)`.
         seed: makes sampling repeatable: each row draws from a stream of its own, given by the seed and the row's index.
             None draws a fresh seed.
-        stop_ids: a row that gets one of these ids keeps it and gets no more.
-        state: where to go on, from an earlier call with `return_state=True`, or from `advance`; it stays valid.
+        stop_ids: a row that gets one of these ids keeps it and gets no more. For text those of the tokenizer count too.
+        state: where to go on, from an earlier call with `return_state=True`, from `prefill` or `advance`; it stays
+            valid.
         return_state: return the state too.
 
     Returns:
-        The prompt followed by the new tokens, int32. For an array an array `(B, T + max_new_tokens)`, filled with 0
-        after a stop id; for a list a list of arrays, each cut after its stop id. With `return_state`, a pair of that
-        and the state after all those tokens (the fill excepted), from which another prompt goes on.
+        The prompt followed by the new tokens, int32: for an array an array `(B, T + max_new_tokens)`, filled with 0
+        after a stop id; for a list a list of arrays, each cut after its stop id; for text text. With `return_state`, a
+        pair of that and the state after all those tokens (the fill excepted), from which another prompt goes on.
 
     Raises:
         ValueError: the prompt, the stop ids, the number of tokens, the sampler, the seed or the state is not as said.
@@ -52,17 +60,11 @@ def generate(
         >>> [len(row) for row in generate(model, [[1, 2, 3], [4]], 5, sampler="temperature", seed=0)]
         [8, 6]
     """
-    continuation = _Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
-    made = np.array(list(continuation), "int32").reshape(-1, len(continuation.rows)).T
-    if isinstance(prompt, list | tuple):
-        tokens = [
-            np.concatenate([row, _until_stop(new, continuation.stop_ids)]).astype("int32")
-            for row, new in zip(continuation.rows, made, strict=True)
-        ]
-    else:
-        fill = np.full((len(continuation.rows), max_new_tokens - made.shape[1]), PAD_ID)
-        tokens = np.concatenate([np.stack(continuation.rows), made, fill], axis=1).astype("int32")
-    return (tokens, continuation.final_state()) if return_state else tokens
+    continuation = Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
+    nothing = np.zeros((len(continuation.rows), 0), "int32")
+    made = np.concatenate([nothing, *continuation.blocks(BLOCK)], axis=1)
+    tokens = _as_the_prompt(prompt, continuation, made, max_new_tokens)
+    return (tokens, continuation.state) if return_state else tokens
 
 
 def stream(
@@ -73,98 +75,178 @@ def stream(
     sampler: str | Sampler = "greedy",
     seed: int | None = None,
     stop_ids=(),
-    state: State = None,
-) -> Iterator[np.ndarray]:
-    """Continue every row of a prompt, and give each step's tokens `(B,)` int32 as they are made.
+    state: LanguageModelState | None = None,
+) -> "Stream":
+    """Continue every row of a prompt, and give each step's tokens as they are made.
 
-    Arguments and errors are those of `generate`. A row gives 0 after its stop id; the iterator ends when all rows have
-    met one.
+    Arguments and errors are those of `generate`.
+
+    Returns:
+        A `Stream`: an iterator over the tokens `(B,)` int32 of each step; over pieces of text for a text, and over
+        lists of them for a list of texts. It ends when all rows have met a stop id. Its `state` is that after what it
+        gave.
     """
-    return iter(_Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state))
+    return Stream(Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state), prompt)
 
 
-class _Continuation:
-    """Rows being continued, token by token.
+def prefill(model, prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
+    """The state after a prompt: a prefix that many continuations may use.
 
-    Between steps the state has seen every token but the last one of each row. That one waits in `last`, and `waiting`
-    says where it is a token: a row's stop id is still read in the step after it, and nothing from then on.
+    Memory does not grow with the prompt, which is read in pieces.
+
+    Args:
+        model: a `LanguageModel`.
+        prompt: as for `generate`.
+        state: where to go on; it stays valid.
+
+    Raises:
+        ValueError: the prompt or the state is not as said.
     """
+    return Continuation(model, prompt, 0, "greedy", 0, (), state).state
+
+
+class Continuation:
+    """Rows being continued, block by block: what they began with, and the state after all that they have got."""
 
     def __init__(self, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
         if not isinstance(max_new_tokens, int | np.integer) or max_new_tokens < 0:
             raise ValueError(f"generate: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}.")
-        vocabulary_size = model.config.vocabulary_size
-        self.rows = read_prompt(prompt, vocabulary_size)
-        self.stop_ids = read_stop_ids(stop_ids, vocabulary_size)
-        self.uniform = uniform_numbers(seed, len(self.rows))
-        self.sampler = sampler_function(get_sampler(sampler))
-        self.max_new_tokens = max_new_tokens
-        # The functions hold the model weakly, and a stream may be all that is left of it.
+        self.tokenizer = getattr(model, "tokenizer", None)
+        self.seen = _seen(prompt, model, state)
+        rows = read_prompt(prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
+        self.rows = start_empty_rows(rows, self.seen, getattr(self.tokenizer, "start_id", None))
+        self.stop_ids = read_stop_ids(stop_ids, model.config.vocabulary_size)
+        if is_text(prompt):
+            self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")
+        self.uniform = uniform_numbers(seed, len(rows))
+        self.sampler = get_sampler(sampler)
+        # What is compiled holds the model weakly, and a stream may be all that is left of it.
         self.model = model
-        self.functions = model_functions(model)
-        self.initial_state = model.initial_state(len(self.rows))
-        # They take the buffers of the state that they are given, and the caller's must stay valid.
-        self.state = keras.tree.map_structure(keras.ops.copy, self._first_state(state))
+        self.steps_left = max_new_tokens
+        self.alive = np.ones(len(rows), bool)
+        self.initial_state = model.initial_state(len(rows))
         self.room = self.read = 0
-        token_ids, mask = left_pad(self.rows, bucketed=self.functions.compiled)
-        if token_ids.shape[1] > 1:
-            self._make_room(token_ids.shape[1] - 1)
-            self.state = self.functions.read(token_ids[:, :-1], mask[:, :-1], self.state)
-        self.last = token_ids[:, -1]
-        self.waiting = self.alive = mask[:, -1]
+        # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid.
+        state = self.initial_state if state is None else fitted("generate", state, self.initial_state)
+        self._state = keras.tree.map_structure(ops.copy, state)
+        for token_ids, mask in chunks(self.rows, bucketed=compiles()):
+            self._make_room(token_ids.shape[1])
+            self.room -= token_ids.shape[1]
+            self._state = read(model, self._state, token_ids, mask)
 
-    def __iter__(self):
-        for _ in range(self.max_new_tokens):
-            if not self.alive.any():
-                return
-            logits = self._read_last()
-            ids = keras.ops.convert_to_numpy(self.sampler(logits, next(self.uniform)))
-            self.last = np.where(self.alive, ids, PAD_ID).astype("int32")
-            self.waiting, self.alive = self.alive, self.alive & ~np.isin(self.last, self.stop_ids)
-            yield self.last
+    @property
+    def state(self) -> LanguageModelState:
+        """The state after every token so far; it stays valid when the rows go on."""
+        return without_room(keras.tree.map_structure(ops.copy, self._state), self.initial_state, self.room)
 
-    def final_state(self):
-        """The state after every token."""
-        self._read_last()
-        return without_room(self.state, self.initial_state, self.room)
+    def blocks(self, steps: int) -> Iterator[np.ndarray]:
+        """The rest of the tokens, `(B, steps)` int32 at a time, fewer in the last block; 0 after a row's stop id."""
+        while self.steps_left and np.any(ops.convert_to_numpy(self.alive)):
+            wanted = min(steps, self.steps_left)
+            uniform = np.zeros((steps, len(self.rows)), "float32")
+            uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
+            self._make_room(wanted)
+            token_ids, self._state, self.alive = write(
+                self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids
+            )
+            self.room -= token_ids.shape[1]
+            self.steps_left -= wanted
+            yield token_ids
+
+    def decoders(self) -> list[IncrementalDecoder]:
+        """For each row what makes text of its new tokens; the first word of a text is not that of one that goes on."""
+        goes_on = [bool(before or self.tokenizer.decode(row)) for before, row in zip(self.seen, self.rows, strict=True)]
+        return [IncrementalDecoder(self.tokenizer, is_first=not within) for within in goes_on]
 
     def _make_room(self, steps):
-        """See that a state that grows has room for so many steps, which use it up."""
+        """See that a state that grows has room for so many steps more."""
         if not grows(self.initial_state):
             return
+        self.read += steps
         if self.room < steps:
             # Powers of two, so that what is compiled for one size serves other prompts.
-            more = max(64, 1 << (self.read + steps - 1).bit_length())
-            self.state = with_room(self.state, self.initial_state, more)
+            more = max(64, 1 << (self.read - 1).bit_length())
+            self._state = with_room(self._state, self.initial_state, more)
             self.room += more
-        self.room -= steps
-        self.read += steps
-
-    def _read_last(self):
-        self._make_room(1)
-        logits, self.state = self.functions.step(self.last[:, None], self.waiting[:, None], self.state)
-        return logits
-
-    def _first_state(self, state):
-        if state is None:
-            return self.initial_state
-        got, wanted = _leaf_shapes(state), _leaf_shapes(self.initial_state)
-        if [shape[2:] for shape in got] != [shape[2:] for shape in wanted]:
-            raise ValueError(
-                f"generate: the state must be one of this model, of {len(wanted)} tensors. "
-                f"Got {type(state).__name__} of {len(got)}."
-            )
-        if {shape[0] for shape in got} != {len(self.rows)}:
-            raise ValueError(
-                "generate: the state must have one row for each row of the prompt. "
-                f"Got a state of {got[0][0]} and a prompt of {len(self.rows)}."
-            )
-        return state
 
 
-def _leaf_shapes(state):
-    """The shapes of a state's tensors; their second axis may be time."""
-    return [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(state)]
+class Stream:
+    """The tokens of a continuation as they are made, or their text; made by `stream`.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> tokens = model.stream([[1, 2, 3]], 1000)
+        >>> len([next(tokens) for _ in range(5)]), tokens.state.tokens.shape
+        (5, (1,))
+    """
+
+    def __init__(self, continuation: Continuation, prompt):
+        self._continuation = continuation
+        steps = (block[:, 0] for block in continuation.blocks(1))
+        if is_text(prompt):
+            steps = _texts(steps, continuation)
+        if isinstance(prompt, str):
+            steps = (text for (text,) in steps if text)
+        self._steps = steps
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._steps)
+
+    @property
+    def state(self) -> LanguageModelState:
+        """The state after everything that was given so far; it stays valid when the stream goes on."""
+        return self._continuation.state
+
+
+def _texts(steps, continuation) -> Iterator[list[str]]:
+    """For each step the text that became certain in each row, and at the end what is left."""
+    decoders = continuation.decoders()
+    alive = np.ones(len(decoders), bool)
+    for token_ids in steps:
+        yield [
+            decoder.push(int(token)) if goes_on else ""
+            for decoder, token, goes_on in zip(decoders, token_ids, alive, strict=True)
+        ]
+        alive &= ~np.isin(token_ids, continuation.stop_ids)
+    rest = [decoder.flush() for decoder in decoders]
+    if any(rest):
+        yield rest
+
+
+def _seen(prompt, model, state) -> np.ndarray:
+    """How many tokens each row has seen before the prompt; zeros for a new state."""
+    num_rows = 1 if isinstance(prompt, str) else len(prompt)
+    if state is None:
+        return np.zeros(num_rows, "int32")
+    state = fitted("generate", state, model.initial_state(1))
+    if state.tokens.shape[0] != num_rows:
+        raise ValueError(
+            "generate: the state must have one row for each row of the prompt. "
+            f"Got a state of {state.tokens.shape[0]} and a prompt of {num_rows}."
+        )
+    return ops.convert_to_numpy(state.tokens)
+
+
+def _as_the_prompt(prompt, continuation, made, max_new_tokens):
+    """The prompt with the tokens that were made, `(B, t)`, in the form in which it came."""
+    rows = continuation.rows
+    if is_text(prompt):
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        written = [
+            text + "".join(map(decoder.push, _until_stop(new, continuation.stop_ids).tolist())) + decoder.flush()
+            for text, decoder, new in zip(prompts, continuation.decoders(), made, strict=True)
+        ]
+        return written[0] if isinstance(prompt, str) else written
+    if isinstance(prompt, list | tuple):
+        return [
+            np.concatenate([row, _until_stop(new, continuation.stop_ids)]) for row, new in zip(rows, made, strict=True)
+        ]
+    fill = np.full((len(rows), max_new_tokens - made.shape[1]), PAD_ID, "int32")
+    return np.concatenate([np.stack(rows), made, fill], axis=1)
 
 
 def _until_stop(tokens, stop_ids):

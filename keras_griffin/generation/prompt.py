@@ -1,25 +1,33 @@
 """From what a user calls a prompt to the arrays that a model takes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import keras
 import numpy as np
 
 #: Fills a row of an array after its stop id, and the place before a short prompt, where nothing is read.
 PAD_ID = 0
+#: How many tokens of each row are read at once: what a prompt needs of memory does not grow with its length.
+CHUNK = 512
 
 
-def read_prompt(prompt, vocabulary_size: int) -> list[np.ndarray]:
-    """The rows of a prompt, each a vector of at least one id.
+def read_prompt(prompt, vocabulary_size: int, tokenizer=None, seen: np.ndarray | None = None) -> list[np.ndarray]:
+    """The rows of a prompt, each a vector of ids.
 
     Args:
-        prompt: `(B, T)` ids, or a list of B rows of any lengths.
+        prompt: `(B, T)` ids, a list of B rows of any lengths, a text, or a list of B texts.
         vocabulary_size: V.
+        tokenizer: of the model; None where it has none.
+        seen: `(B,)`, how many tokens the state of each row has seen; None for a new one. A text is given the
+            tokenizer's start token only where it is the first.
 
     Raises:
-        ValueError: no rows, an empty row, a wrong number of axes, ids that are not integers or not in the vocabulary.
+        ValueError: no rows, a wrong number of axes, ids that are not integers or not in the vocabulary, or text for a
+            model without a tokenizer.
     """
-    if isinstance(prompt, list | tuple):
+    if is_text(prompt):
+        rows = _encoded([prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
+    elif isinstance(prompt, list | tuple):
         rows = [np.asarray(keras.ops.convert_to_numpy(row)) for row in prompt]
     else:
         rows = list(np.atleast_1d(keras.ops.convert_to_numpy(prompt)))
@@ -31,10 +39,32 @@ def read_prompt(prompt, vocabulary_size: int) -> list[np.ndarray]:
                 "generate: the prompt must be (B, T) ids or a list of rows of ids. "
                 f"Got row {index} of shape {row.shape}."
             )
-        if not row.size:
-            raise ValueError(f"generate: every row of the prompt must hold at least one id. Got none in row {index}.")
-        _check_ids("the ids of the prompt", row, vocabulary_size)
-    return rows
+        if row.size:
+            _check_ids("the ids of the prompt", row, vocabulary_size)
+    return [row.astype("int32") for row in rows]
+
+
+def is_text(prompt) -> bool:
+    """Whether a prompt is a text or a list of texts."""
+    rows = prompt if isinstance(prompt, list | tuple) else [prompt]
+    return bool(rows) and all(isinstance(row, str) for row in rows)
+
+
+def start_empty_rows(rows: list[np.ndarray], seen: np.ndarray, start_id: int | None) -> list[np.ndarray]:
+    """The rows, with the start token in those that are empty and have seen nothing.
+
+    Raises:
+        ValueError: there is such a row, and no start token is known.
+    """
+    for index, row in enumerate(rows):
+        if not row.size and not seen[index] and start_id is None:
+            raise ValueError(
+                "generate: an empty row must have a start token, and the model has no tokenizer that knows one: put "
+                f"the id into the row. Got none in row {index}."
+            )
+    return [
+        row if row.size or before else np.array([start_id], "int32") for row, before in zip(rows, seen, strict=True)
+    ]
 
 
 def read_stop_ids(stop_ids, vocabulary_size: int) -> np.ndarray:
@@ -49,30 +79,47 @@ def read_stop_ids(stop_ids, vocabulary_size: int) -> np.ndarray:
         return np.zeros(0, "int32")
     vector = np.array(list(stop_ids))
     _check_ids("stop_ids", vector, vocabulary_size)
-    return vector
+    return vector.astype("int32")
 
 
-def left_pad(rows: list[np.ndarray], bucketed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Align the rows at their ends.
+def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The rows aligned at their ends, a piece of time after another.
 
     Args:
-        rows: vectors of at least one id.
-        bucketed: make the number of columns before the last a power of two, so that a function compiled for one length
-            serves all lengths up to twice it.
+        rows: vectors of ids.
+        bucketed: make the length of a prompt of one chunk a power of two, and that of a longer one a multiple of
+            `CHUNK`, so that a function compiled for one length serves others.
 
     Returns:
-        `(token_ids, mask)`, `(B, T)` int32 and bool: the last column holds every row's last id, and the mask is False
-        before a row's first.
+        `(token_ids, mask)` for each piece, `(B, t)` int32 and bool, the mask False before a row's first token. It is
+        None in all pieces but the first where there is nothing to mask.
     """
-    columns = max(row.size for row in rows) - 1
-    if bucketed and columns:
-        columns = 1 << (columns - 1).bit_length()
-    token_ids = np.full((len(rows), columns + 1), PAD_ID, "int32")
-    mask = np.zeros_like(token_ids, dtype=bool)
-    for index, row in enumerate(rows):
-        token_ids[index, -row.size :] = row
-        mask[index, -row.size :] = True
-    return token_ids, mask
+    length = max(row.size for row in rows)
+    if not length:
+        return
+    if bucketed:
+        length = 1 << (length - 1).bit_length() if length <= CHUNK else -(-length // CHUNK) * CHUNK
+    token_ids = np.full((len(rows), length), PAD_ID, "int32")
+    for row, place in zip(rows, token_ids, strict=True):
+        place[length - row.size :] = row
+    mask = np.arange(length) >= length - np.array([[row.size] for row in rows])
+    first = (length - 1) % CHUNK + 1
+    yield token_ids[:, :first], mask[:, :first]
+    for start in range(first, length, CHUNK):
+        piece = slice(start, start + CHUNK)
+        yield token_ids[:, piece], None if mask[:, piece].all() else mask[:, piece]
+
+
+def _encoded(texts, tokenizer, seen):
+    if tokenizer is None:
+        raise ValueError(
+            "generate: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
+            f"Got {texts[0][:40]!r}."
+        )
+    seen = np.zeros(len(texts)) if seen is None else seen
+    return [
+        np.array(tokenizer.encode(text, start=not before), "int32") for text, before in zip(texts, seen, strict=True)
+    ]
 
 
 def _check_ids(what, ids, vocabulary_size):

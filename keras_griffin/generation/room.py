@@ -7,7 +7,7 @@ each step then pushes one of them out. Which tensors grow is seen in the initial
 import keras
 from keras import ops
 
-from keras_griffin.shapes import State
+from keras_griffin.shapes import State, Tensor
 
 
 def grows(initial_state: State) -> bool:
@@ -36,6 +36,13 @@ def in_the_same_room(state: State, earlier: State) -> State:
         state,
         earlier,
     )
+
+
+def joined_rows(leaves: tuple[Tensor, ...]) -> Tensor:
+    """The rows of several states' tensors; those that have grown less get empty places before their first token."""
+    longest = max(leaf.shape[1] if len(leaf.shape) > 1 else 0 for leaf in leaves)
+    leaves = [_after_zeros(x, longest - x.shape[1]) if longest and x.shape[1] < longest else x for x in leaves]
+    return ops.concatenate(leaves, axis=0)
 
 
 def _grows(initial_leaf):

@@ -1,16 +1,19 @@
-"""Run what generation runs again and again, on PyTorch: eagerly, and without recording gradients."""
+"""Run what generation runs again and again, on PyTorch, without recording gradients."""
+
+import weakref
 
 import torch
 
 
-def compile_advance(function, model):
-    """`function(model, token_ids, mask, state)` without its first argument.
+def compile_for_model(function, model):
+    """`function(model, state, ...)` without its first argument.
 
     `no_grad` rather than `inference_mode`, so that training may go on from a state that generation returned.
     """
+    reference = weakref.ref(model)
 
     @torch.no_grad()
-    def advance(token_ids, mask, state):
-        return function(model, token_ids, mask, state)
+    def run(state, *arguments):
+        return function(reference(), state, *arguments)
 
-    return advance
+    return run

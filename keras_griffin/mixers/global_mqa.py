@@ -12,6 +12,7 @@ from keras_griffin.shapes import Tensor
 class GlobalMQAState(NamedTuple):
     """The state of `GlobalMQA`: every key so far. It grows by each step."""
 
+    grows = True
     #: `(B, steps, K, H)`, compute dtype, before rotation.
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.

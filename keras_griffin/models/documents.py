@@ -44,6 +44,21 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
     return Boundaries(reset, mask, newest[:, 0])
 
 
+def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
+    """The last real step `(B, D)` of each row of `x (B, T, D)`; `before (B, D)` where there is none.
+
+    Args:
+        x: `(B, T, D)`.
+        mask: `(B, T)` bool, False at padding; None where there is none.
+        before: `(B, D)`.
+    """
+    if mask is None:
+        return x[:, -1]
+    steps = ops.where(mask, ops.arange(ops.shape(x)[1], dtype="int32"), -1)
+    newest = ops.max(steps, axis=1, keepdims=True)
+    return ops.where(newest >= 0, take_steps(x, ops.maximum(newest, 0))[:, 0], before)
+
+
 def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor):
     """Refuse segment ids that are no integers, not one for each token, or known to be negative."""
     shape = tuple(as_tensor(token_ids).shape)

@@ -1,28 +1,19 @@
 """A language model of residual blocks, as a functional Keras model."""
 
 import warnings
-from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.generation.generate import generate, stream
+from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
+from keras_griffin.generation.state import MOST_TOKENS, fitted
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import PackedRows, check_segment_ids, document_boundaries
+from keras_griffin.models.documents import PackedRows, check_segment_ids, document_boundaries, newest_step
 from keras_griffin.models.optimizer import AdamW
 from keras_griffin.shapes import Tensor
-
-
-class LanguageModelState(NamedTuple):
-    """The state of a `LanguageModel`."""
-
-    #: `(B,)` int32: the segment id of each row's newest document, 0 before the first token.
-    segment: Tensor
-    #: The state of each residual block, in order.
-    blocks: tuple
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -37,6 +28,7 @@ class LanguageModel(keras.Model):
 
     Args:
         config: a `GriffinConfig`.
+        tokenizer: for a model that takes and gives text; see `keras_griffin.tokenizers`.
         **kwargs: `name`, and `dtype` (a dtype or a policy such as `"mixed_bfloat16"`) for every layer.
 
     Input shape: `(B, T)` integers from 0 to V - 1.
@@ -56,7 +48,7 @@ class LanguageModel(keras.Model):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
-    def __init__(self, config: GriffinConfig, *, dtype=None, **kwargs):
+    def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, **kwargs):
         if isinstance(config, dict):
             config = GriffinConfig(**config)
         if not isinstance(config, GriffinConfig):
@@ -82,6 +74,7 @@ class LanguageModel(keras.Model):
         self.dtype_policy = policy
         self.config = config
         self.quantized_to = None
+        self.tokenizer = tokenizer
         self.token_embedding = embedding
         self.blocks = blocks
         self.final_norm = norm
@@ -90,6 +83,20 @@ class LanguageModel(keras.Model):
             # A mean over what has weight: Keras's default would count padding as predicted without loss.
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
         )
+
+    @property
+    def tokenizer(self):
+        """What makes token ids of text and text of token ids, or None."""
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer):
+        if tokenizer is not None and tokenizer.vocabulary_size > self.config.vocabulary_size:
+            raise ValueError(
+                f"{type(self).__name__}: the tokenizer's ids must be in the model's vocabulary. "
+                f"Got {tokenizer.vocabulary_size} ids and a vocabulary of {self.config.vocabulary_size}."
+            )
+        self._tokenizer = tokenizer
 
     def packed(self) -> keras.Model:
         """A functional model over packed rows, sharing this model's weights.
@@ -115,8 +122,10 @@ class LanguageModel(keras.Model):
 
     def initial_state(self, batch_size: int) -> LanguageModelState:
         """The state before the first token of `batch_size` rows."""
+        nothing = ops.zeros((batch_size,), "int32")
+        last = ops.zeros((batch_size, self.config.width), self.dtype_policy.compute_dtype)
         blocks = tuple(block.initial_state(batch_size) for block in self.blocks)
-        return LanguageModelState(ops.zeros((batch_size,), "int32"), blocks)
+        return LanguageModelState(nothing, ops.copy(nothing), last, blocks)
 
     def advance(self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None):
         """Continue from `state` by any number of tokens: prefill, chunks and decoding are one method.
@@ -133,9 +142,10 @@ class LanguageModel(keras.Model):
             `(logits, state)`: `(B, T, V)` float32, and the state after the last token.
 
         Raises:
-            ValueError: token ids are known to be no integers or outside the vocabulary, or the segment ids are no
-                integers, known to be negative, or not one for each token.
+            ValueError: token ids are known to be no integers or outside the vocabulary; the segment ids are no
+                integers, known to be negative, or not one for each token; or the state is of another model.
         """
+        state = fitted("advance", state, self.initial_state(1))
         x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
         return self.logits(x), state
 
@@ -144,18 +154,22 @@ class LanguageModel(keras.Model):
     ):
         """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits."""
         check_token_ids("advance", token_ids, self.config.vocabulary_size)
+        batch_size, length = ops.shape(token_ids)
         if segment_ids is None:
             reset = mask = None
             segment = ops.maximum(state.segment, 1)
+            count = ops.full((batch_size,), length, "int32")
         else:
             check_segment_ids("advance", segment_ids, token_ids)
             reset, mask, segment = document_boundaries(segment_ids, state.segment)
+            count = ops.sum(ops.cast(mask, "int32"), axis=1)
         x = self.token_embedding(token_ids)
         states = []
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
             states.append(block_state)
-        return x, LanguageModelState(segment, tuple(states))
+        tokens = ops.minimum(state.tokens, MOST_TOKENS - count) + count
+        return x, LanguageModelState(segment, tokens, newest_step(x, mask, state.last), tuple(states))
 
     def logits(self, x: Tensor) -> Tensor:
         """The logits, `(B, T, V)` float32, of what the last block gave, `(B, T, D)`."""
@@ -186,8 +200,16 @@ class LanguageModel(keras.Model):
         stop_ids=(),
         state: LanguageModelState | None = None,
     ):
-        """Yield the tokens that `generate` would append, as they are made; see `keras_griffin.generation.stream`."""
+        """Yield what `generate` would append, as it is made; see `keras_griffin.generation.stream`."""
         return stream(self, prompt, max_new_tokens, sampler=sampler, seed=seed, stop_ids=stop_ids, state=state)
+
+    def prefill(self, prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
+        """The state after a prompt, from which many may go on; see `keras_griffin.generation.prefill`."""
+        return prefill(self, prompt, state=state)
+
+    def score(self, token_ids, segment_ids=None):
+        """The log-probability of each token; see `keras_griffin.generation.score`."""
+        return score(self, token_ids, segment_ids)
 
     def __call__(self, token_ids, *args, **kwargs):
         """Logits of token ids; see the class."""
@@ -239,6 +261,7 @@ class LanguageModel(keras.Model):
             "config": self.config.to_dict(),
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "quantized_to": self.quantized_to,
+            "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
         }
 
     def get_compile_config(self):
@@ -258,7 +281,8 @@ class LanguageModel(keras.Model):
         """Rebuild the model from `get_config`, its projections as they were quantised."""
         config = dict(config)
         quantized_to = config.pop("quantized_to", None)
-        model = cls(**config)
+        tokenizer = keras.saving.deserialize_keras_object(config.pop("tokenizer", None))
+        model = cls(**config, tokenizer=tokenizer)
         if quantized_to is not None:
             model.quantize(quantized_to)
         return model

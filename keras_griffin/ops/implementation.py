@@ -143,7 +143,7 @@ class Op:
         if self.requested() is None:
             chosen = self._preferred(facts)
         else:
-            facts = dataclasses.replace(facts, has_values=_have_values(tensors))
+            facts = dataclasses.replace(facts, has_values=have_values(tensors))
             chosen = self._named(self._explain(facts).chosen)
         return getattr(self.module(chosen), self.name)
 
@@ -196,7 +196,8 @@ def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     return Facts(backend, "cpu" if module is None else module.device_kind(), shape, dtype)
 
 
-def _have_values(tensors) -> bool:
+def have_values(tensors) -> bool:
+    """Whether the tensors hold numbers that NumPy may read: not while they are compiled or differentiated."""
     module = _facts_module()
     return module is None or module.has_values(tensors)
 

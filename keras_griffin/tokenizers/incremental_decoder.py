@@ -14,6 +14,7 @@ class IncrementalDecoder:
 
     Args:
         tokenizer: as `keras_griffin.tokenizers` says; `token_bytes` is all that is asked of it.
+        is_first: whether the text begins here; False where it goes on.
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
@@ -22,10 +23,10 @@ class IncrementalDecoder:
         (['n', '', 'é'], '')
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, *, is_first: bool = True):
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._is_first = True
+        self._is_first = is_first
 
     def push(self, token_id: int) -> str:
         """The text that this token makes certain, which may be none.

@@ -19,7 +19,8 @@ class FakeState(NamedTuple):
     """What the fake has seen."""
 
     segment: Any  # (B,) int32: the last positive segment id, 0 before the first token
-    hidden: Any  # (B, D) float32
+    tokens: Any  # (B,) int32
+    last: Any  # (B, D) float32: what the logits are made of, here h
 
 
 class FakeModel:
@@ -40,7 +41,8 @@ class FakeModel:
         return ops.convert_to_numpy(self.advance(token_ids, self.initial_state(len(token_ids)))[0])
 
     def initial_state(self, batch_size):
-        return FakeState(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size, WIDTH)))
+        nothing = ops.zeros((batch_size,), "int32")
+        return FakeState(nothing, ops.copy(nothing), ops.zeros((batch_size, WIDTH)))
 
     def advance(self, token_ids, state, *, segment_ids=None):
         x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
@@ -52,7 +54,7 @@ class FakeModel:
     def advance_without_logits(self, token_ids, state, *, segment_ids=None):
         self.runs += 1
         vectors = ops.take(self.embedding.value, token_ids, axis=0)
-        segment, hidden = state
+        segment, tokens, hidden = state
         outputs = []
         for step in range(token_ids.shape[1]):
             current = ops.maximum(segment, 1) if segment_ids is None else ops.convert_to_tensor(segment_ids)[:, step]
@@ -60,8 +62,38 @@ class FakeModel:
             real = current > 0
             hidden = ops.where(real[:, None], goes_on * hidden / 2 + vectors[:, step], hidden)
             segment = ops.where(real, current, segment)
+            tokens = tokens + ops.cast(real, "int32")
             outputs.append(hidden)
-        return ops.stack(outputs, axis=1), FakeState(segment, hidden)
+        return ops.stack(outputs, axis=1), FakeState(segment, tokens, hidden)
+
+
+def scripted(rows):
+    """A model whose greedy text is scripted: row r says rows[r][0], rows[r][1], ... whatever it is given."""
+    rows = ops.convert_to_tensor(np.array(rows, "int32"))
+
+    class Script:
+        config = SimpleNamespace(vocabulary_size=11)
+        variables = []
+
+        def initial_state(self, batch_size):
+            return FakeState(*(ops.zeros((batch_size,), "int32") for _ in range(3)))
+
+        def advance_without_logits(self, token_ids, state, *, segment_ids):
+            count = token_ids.shape[1] if segment_ids is None else ops.sum(ops.cast(segment_ids > 0, "int32"), axis=1)
+            tokens = state.tokens + count
+            said = ops.take_along_axis(rows, ops.clip(tokens[:, None] - 1, 0, rows.shape[1] - 1), axis=1)
+            return said, FakeState(state.segment, tokens, said[:, 0])
+
+        def logits(self, said):
+            return ops.one_hot(said, 11)
+
+    return Script()
+
+
+@pytest.fixture
+def script():
+    """Makes a model whose greedy text is given."""
+    return scripted
 
 
 def tiny_griffin():

@@ -8,25 +8,30 @@ import pytest
 from keras import ops
 
 from keras_griffin.generation import Greedy, Temperature, TopK, TopP
-from keras_griffin.generation.compile import model_functions, sampler_function
+from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.generate import generate, stream
+from keras_griffin.generation.loop import write
 
 BACKEND = keras.backend.backend()
-COMPILES = BACKEND in ("jax", "tensorflow")
 PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
 
 
-@pytest.mark.skipif(not COMPILES, reason="nothing is compiled on this backend")
+@pytest.mark.skipif(not compiles(), reason="nothing is compiled on this backend")
 def test_nothing_is_compiled_again_while_the_prompt_stays_in_its_bucket(fake):
     generate(fake, PROMPT, 3)
-    assert fake.runs == 2, "one reading of the prompt and one step"
-    generate(fake, PROMPT[:, :4], 7, sampler=TopK(3), return_state=True)
-    generate(fake, [[1, 2, 3, 4], [5], [6, 7]], 1)
-    assert fake.runs == 2
-    generate(fake, np.ones((3, 6), "int32"), 2)
-    assert fake.runs == 3, "a longer prompt is read by another function, and the step is the same"
-    generate(fake, PROMPT[:, :1], 2)
-    assert fake.runs == 3, "a prompt of one token needs the step alone"
+    assert fake.runs == 2, "one reading of the prompt and one loop"
+    generate(fake, PROMPT[:, :4], 7, return_state=True)
+    assert fake.runs == 3, "a prompt of four tokens has a bucket of its own"
+    generate(fake, PROMPT, 200)
+    generate(fake, [[1, 2, 3, 4, 5], [5], [6, 7]], 1)
+    generate(fake, np.ones((3, 8), "int32"), 2)
+    assert fake.runs == 3
+    generate(fake, PROMPT, 3, sampler=TopK(3))
+    generate(fake, PROMPT, 9, sampler=TopK(3), stop_ids=[])
+    assert fake.runs == 4, "another sampler is another loop"
+    generate(fake, PROMPT, 3, sampler=TopK(3), stop_ids=[3])
+    generate(fake, PROMPT, 9, sampler=TopK(3), stop_ids=[5])
+    assert fake.runs == 5, "and so is one that looks for a stop id"
 
 
 def test_new_weights_take_effect(fake):
@@ -68,26 +73,42 @@ def test_a_model_that_has_generated_is_saved_and_copied(griffin, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="buffers are given away on JAX alone")
-def test_a_step_takes_the_buffers_of_its_state(fake):
+def test_the_loop_takes_the_buffers_of_its_state(fake):
     state = fake.initial_state(3)
-    model_functions(fake).step(PROMPT[:, :1], np.ones((3, 1), bool), state)
+    write(fake, Greedy(), state, np.ones(3, bool), np.zeros((2, 3), "float32"), 2, np.zeros(0, "int32"))
     assert all(leaf.is_deleted() for leaf in state)
+
+
+def test_few_functions_are_kept(fake):
+    first = prepared(scaled, fake, by=0)
+    assert prepared(scaled, fake, by=0) is first
+    for by in range(1, 20):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(prepared(scaled, fake, by=by)(ops.ones((3,)))), by * 3 * np.ones(3)
+        )
+    assert prepared(scaled, fake, by=0) is not first
+
+
+def scaled(model, x, *, by):
+    return x * by * len(x)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="gradients are recorded unasked on PyTorch alone")
 def test_no_gradient_is_recorded_and_training_may_go_on_from_the_state(fake):
     _, state = generate(fake, PROMPT, 2, return_state=True)
-    assert not state.hidden.requires_grad
+    assert not state.last.requires_grad
     logits, _ = fake.advance(ops.convert_to_tensor(PROMPT), state)
     logits.sum().backward()
     assert fake.embedding.value.grad is not None
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Temperature(0.5), TopK(5), TopP(0.7)], ids=repr)
-def test_a_sampler_as_it_runs_chooses_what_the_sampler_chooses(sampler):
+def test_the_loop_chooses_what_the_sampler_chooses(fake, sampler):
     generator = np.random.default_rng(0)
-    logits = ops.convert_to_tensor(generator.normal(scale=3, size=(500, 50)).astype("float32"))
-    uniform = ops.convert_to_tensor(generator.random(500, dtype="float32"))
-    as_it_runs = ops.convert_to_numpy(sampler_function(sampler)(logits, uniform))
-    np.testing.assert_array_equal(as_it_runs, ops.convert_to_numpy(sampler(logits, uniform)))
-    assert sampler_function(sampler) is sampler_function(copy.copy(sampler))
+    uniform = generator.random((6, 3), dtype="float32")
+    made, state, _ = write(fake, sampler, fake.initial_state(3), np.ones(3, bool), uniform, 6, np.zeros(0, "int32"))
+    twin, state = copy.copy(fake), fake.initial_state(3)
+    for step, numbers in enumerate(uniform):
+        ids = ops.convert_to_numpy(sampler(twin.logits(state.last), ops.convert_to_tensor(numbers)))
+        np.testing.assert_array_equal(made[:, step], ids)
+        _, state = twin.advance(ids[:, None], state)

@@ -1,6 +1,3 @@
-from collections import namedtuple
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
@@ -118,53 +115,27 @@ def test_equal_rows_of_a_batch_draw_different_tokens(fake):
     assert np.any(made[0] != made[1])
 
 
-Read = namedtuple("Read", ["segment", "count"])
-
-
-def script(rows):
-    """A model whose greedy text is scripted: row r says rows[r][0], rows[r][1], ... whatever it is given."""
-    rows = ops.convert_to_tensor(np.array(rows, "int32"))
-
-    class Script:
-        config = SimpleNamespace(vocabulary_size=11)
-        variables = []
-
-        def initial_state(self, batch_size):
-            return Read(ops.zeros((batch_size,), "int32"), ops.zeros((batch_size,), "int32"))
-
-        def advance_without_logits(self, token_ids, state, *, segment_ids):
-            """The state counts the tokens read."""
-            count = ops.sum(ops.cast(segment_ids > 0, "int32"), axis=1) + state.count
-            said = ops.take_along_axis(rows, ops.clip(count[:, None] - 1, 0, rows.shape[1] - 1), axis=1)
-            return said, Read(state.segment, count)
-
-        def logits(self, said):
-            return ops.one_hot(said, 11)
-
-    return Script()
-
-
 SCRIPT = [[4, 7, 5, 5, 5, 5], [6, 6, 6, 7, 5, 5], [4, 4, 8, 4, 4, 4]]
 
 
-def test_rows_end_with_their_stop_id():
+def test_rows_end_with_their_stop_id(script):
     model = script(SCRIPT)
     made, state = generate(model, np.ones((3, 1), "int32"), 6, stop_ids=[7, 8], return_state=True)
     np.testing.assert_array_equal(made, [[1, 4, 7, 0, 0, 0, 0], [1, 6, 6, 6, 7, 0, 0], [1, 4, 4, 8, 0, 0, 0]])
     # The state has read the stop ids, and none of the fill.
-    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 4])
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.tokens), [3, 5, 4])
     made, state = generate(model, [[1]] * 3, 6, stop_ids={7, 8}, return_state=True)
     assert [row.tolist() for row in made] == [[1, 4, 7], [1, 6, 6, 6, 7], [1, 4, 4, 8]]
-    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 4])
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.tokens), [3, 5, 4])
 
 
-def test_a_stop_id_in_the_last_place_and_one_never_met():
+def test_a_stop_id_in_the_last_place_and_one_never_met(script):
     made, state = generate(script(SCRIPT), [[1]] * 3, 4, stop_ids=[7], return_state=True)
     assert [row.tolist() for row in made] == [[1, 4, 7], [1, 6, 6, 6, 7], [1, 4, 4, 8, 4]]
-    np.testing.assert_array_equal(ops.convert_to_numpy(state.count), [3, 5, 5])
+    np.testing.assert_array_equal(ops.convert_to_numpy(state.tokens), [3, 5, 5])
 
 
-def test_a_stop_id_in_the_prompt_or_of_zero():
+def test_a_stop_id_in_the_prompt_or_of_zero(script):
     model = script([[4, 0, 4, 0]])
     assert generate(model, [[7]], 3, stop_ids=[7])[0].tolist() == [7, 4, 0, 4]
     assert generate(model, [[7]], 3, stop_ids=[0])[0].tolist() == [7, 4, 0]
@@ -188,7 +159,7 @@ def test_a_stream_gives_the_tokens_of_generate(fake):
         assert [int(step[index]) for step in tokens] == made[index][len(row) :].tolist()
 
 
-def test_a_stream_ends_when_all_rows_have_stopped():
+def test_a_stream_ends_when_all_rows_have_stopped(script):
     tokens = list(stream(script(SCRIPT), [[1]] * 3, 6, stop_ids=[7, 8]))
     np.testing.assert_array_equal(tokens, [[4, 6, 4], [7, 6, 4], [0, 6, 8], [0, 7, 0]])
 
@@ -203,7 +174,11 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
     [
         ({"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0. Got -1."),
         ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer of at least 0. Got 2.0."),
-        ({"prompt": [[1], []]}, "every row of the prompt must hold at least one id. Got none in row 1."),
+        (
+            {"prompt": [[1], []]},
+            "an empty row must have a start token, and the model has no tokenizer that knows one: put the id into the "
+            "row. Got none in row 1.",
+        ),
         ({"prompt": [[11]]}, "the ids of the prompt must be at least 0 and below the vocabulary's size 11. Got 11."),
         ({"stop_ids": [11]}, "stop_ids must be at least 0 and below the vocabulary's size 11. Got 11."),
         ({"seed": -1}, "the seed must be None or an integer from 0 to 2**64 - 1. Got -1."),
@@ -213,14 +188,24 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
             "keras_griffin.generation. Got 'best'.",
         ),
         (
-            {"state": Read(np.zeros(2, "int32"), np.zeros((2, 8)))},
+            {"state": lambda state: type(state)(*(leaf[:2] for leaf in state))},
             "the state must have one row for each row of the prompt. Got a state of 2 and a prompt of 3.",
         ),
-        ({"state": (1, 2, 3)}, "the state must be one of this model, of 2 tensors. Got tuple of 3."),
+        (
+            {"state": lambda state: (1, 2, 3)},
+            "the state must be one of this model. Got one whose 3 tensors are not the 3 of this model's FakeState, or "
+            "other ones.",
+        ),
+        (
+            {"state": lambda state: state._replace(last=state.last[:, :7])},
+            "the state must be one of this model. Got one whose last is of shape (3, 7) and not (3, 8).",
+        ),
     ],
 )
 @pytest.mark.parametrize("function", [generate, stream])
 def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, sentence):
+    if "state" in change:
+        change = {"state": change["state"](fake.initial_state(3))}
     with pytest.raises(ValueError) as error:
         function(fake, **{"prompt": PROMPT, "max_new_tokens": 2, **change})
     assert str(error.value) == f"generate: {sentence}"

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.generation.prompt import left_pad, read_prompt, read_stop_ids
+from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,14 @@ OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
         (np.zeros((0, 3), "int32"), "the prompt must have at least one row. Got none."),
         ([1, 2], "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape ()."),
         (np.array([1, 2]), "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape ()."),
-        ("def ", "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape ()."),
+        (
+            "def ",
+            "a model must have a tokenizer to take text; set model.tokenizer, or give token ids. Got 'def '.",
+        ),
         (
             np.zeros((2, 3, 4), "int32"),
             "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape (3, 4).",
         ),
-        ([[1, 2], []], "every row of the prompt must hold at least one id. Got none in row 1."),
-        (np.zeros((2, 0), "int32"), "every row of the prompt must hold at least one id. Got none in row 0."),
         ([[1.0, 2.0]], "the ids of the prompt must be integers. Got float64."),
         (np.ones((1, 2), bool), "the ids of the prompt must be integers. Got bool."),
         ([[1], [2, 5]], f"the ids of the prompt {OUTSIDE}. Got 5."),
@@ -76,18 +77,58 @@ def test_wrong_stop_ids_get_one_sentence(stop_ids, sentence):
     assert str(error.value) == f"generate: {sentence}"
 
 
-@pytest.mark.parametrize(
-    ("longest", "columns"), [(1, 1), (2, 2), (3, 3), (4, 5), (5, 5), (6, 9), (9, 9), (10, 17), (17, 17), (18, 33)]
-)
-def test_the_columns_before_the_last_are_a_power_of_two(longest, columns):
+def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
+    class Tokenizer:
+        def encode(self, text, *, start=True):
+            return [4] * start + [len(word) for word in text.split()]
+
+    rows = read_prompt(["a bb", "ccc"], 5, Tokenizer(), seen=np.array([0, 7]))
+    assert [row.tolist() for row in rows] == [[4, 1, 2], [3]]
+    assert [row.tolist() for row in read_prompt("a bb", 5, Tokenizer())] == [[4, 1, 2]]
+    assert is_text("") and is_text(["a", "b"]) and not is_text([]) and not is_text([[1]])
+
+
+def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
+    rows = [np.array([3]), np.zeros(0, "int32"), np.zeros(0, "int32")]
+    assert [row.tolist() for row in start_empty_rows(rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
+    with pytest.raises(ValueError) as error:
+        start_empty_rows(rows, np.array([0, 0, 5]), None)
+    assert str(error.value) == (
+        "generate: an empty row must have a start token, and the model has no tokenizer that knows one: put the id "
+        "into the row. Got none in row 1."
+    )
+
+
+@pytest.mark.parametrize(("longest", "columns"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (9, 16), (CHUNK, CHUNK)])
+def test_a_short_prompt_is_one_chunk_whose_length_is_a_power_of_two(longest, columns):
     rows = [np.arange(longest), np.array([7])]
-    token_ids, mask = left_pad(rows, bucketed=True)
+    ((token_ids, mask),) = chunks(rows, bucketed=True)
     assert token_ids.shape == mask.shape == (2, columns)
-    assert left_pad(rows, bucketed=False)[0].shape == (2, longest)
+    ((token_ids, mask),) = chunks(rows, bucketed=False)
+    assert token_ids.shape == mask.shape == (2, longest)
+
+
+@pytest.mark.parametrize("bucketed", [True, False])
+@pytest.mark.parametrize("length", [CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 5])
+def test_a_long_prompt_is_cut(length, bucketed):
+    rows = [np.arange(length), np.arange(CHUNK + 1), np.arange(3)]
+    pieces = list(chunks(rows, bucketed))
+    assert len(pieces) == -(-length // CHUNK)
+    assert all(ids.shape == (3, CHUNK) for ids, _ in pieces[1:])
+    assert pieces[0][0].shape[1] == (CHUNK if bucketed else (length - 1) % CHUNK + 1)
+    for index, row in enumerate(rows):
+        real = [ids[index] if mask is None else ids[index][mask[index]] for ids, mask in pieces]
+        np.testing.assert_array_equal(np.concatenate(real), row)
+    (_, first), (_, last) = pieces[0], list(chunks(rows[:1], bucketed))[-1]
+    assert first is not None and last is None, "a mask only where it is needed, and always in the first"
 
 
 def test_rows_end_together():
-    token_ids, mask = left_pad([np.array([3, 4, 5, 6]), np.array([7])], bucketed=True)
-    np.testing.assert_array_equal(token_ids, [[0, 3, 4, 5, 6], [0, 0, 0, 0, 7]])
-    np.testing.assert_array_equal(mask, [[False, True, True, True, True], [False, False, False, False, True]])
+    ((token_ids, mask),) = chunks([np.array([3, 4, 5, 6, 8]), np.array([7])], bucketed=True)
+    np.testing.assert_array_equal(token_ids, [[0, 0, 0, 3, 4, 5, 6, 8], [0, 0, 0, 0, 0, 0, 0, 7]])
+    np.testing.assert_array_equal(mask.sum(axis=1), [5, 1])
     assert (token_ids.dtype, mask.dtype) == ("int32", bool)
+
+
+def test_nothing_to_read_is_no_chunk():
+    assert list(chunks([np.zeros(0, "int32")] * 2, bucketed=True)) == []

@@ -1,0 +1,87 @@
+"""The loop: logits, a token, the state after it; again and again."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.generation.compile import compiles, prepared
+from keras_griffin.generation.prompt import PAD_ID
+from keras_griffin.generation.room import in_the_same_room
+from keras_griffin.generation.samplers import Sampler
+from keras_griffin.shapes import State, Tensor
+
+
+def read(model, state: State, token_ids: np.ndarray, mask: np.ndarray | None) -> State:
+    """The state after the tokens `(B, T)` of the documents that the rows are in; a False step is no token.
+
+    A state that grows must have room for them. The state that is given is used up.
+    """
+    arguments = (token_ids,) if mask is None else (token_ids, mask)
+    return prepared(_read, model)(state, *arguments)
+
+
+def write(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndarray, steps: int, stop_ids: np.ndarray):
+    """Let every row that is alive go on by up to `steps` tokens.
+
+    Args:
+        model: with `advance_without_logits` and `logits`.
+        sampler: chooses tokens.
+        state: of the rows; it is used up, and must have room if it grows.
+        alive: `(B,)` bool: the rows that go on.
+        uniform: `(n, B)` float32, with n at least `steps`: the sampler's chance.
+        steps: how many tokens at most; fewer where no row is alive any longer.
+        stop_ids: `(S,)`: a row that gets one of them has read it and is not alive from then on.
+
+    Returns:
+        `(token_ids, state, alive)`: `(B, t)` int32 with t at most `steps`, a row's fill being 0; the state after them;
+        and which rows are alive.
+    """
+    if compiles():
+        run = prepared(_write, model, sampler=sampler)
+        count, token_ids, state, alive = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids)
+        return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive
+    run = prepared(_step, model, sampler=sampler)
+    token_ids = []
+    for numbers in uniform[:steps]:
+        if stop_ids.size and not np.any(ops.convert_to_numpy(alive)):
+            break
+        ids, state, alive = run(state, alive, numbers, stop_ids)
+        token_ids.append(ids)
+    return np.array([ops.convert_to_numpy(ids) for ids in token_ids], "int32").reshape(-1, len(alive)).T, state, alive
+
+
+def _read(model, state, token_ids, mask=None):
+    segment_ids = None
+    if mask is not None:
+        # Every row goes on with the document that it is in, whatever its segment id.
+        segment_ids = ops.where(mask, ops.maximum(state.segment, 1)[:, None], 0)
+    return in_the_same_room(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
+
+
+def _write(model, state, alive, uniform, steps, stop_ids, *, sampler):
+    """`write` as one loop of the backend."""
+    places = ops.arange(uniform.shape[0], dtype="int32")[:, None]
+    token_ids = ops.full(uniform.shape, PAD_ID, "int32")
+
+    def goes_on(step, token_ids, state, alive):
+        return ops.logical_and(step < steps, ops.any(alive))
+
+    def go_on(step, token_ids, state, alive):
+        ids, state, alive = _step(model, state, alive, ops.take(uniform, step, axis=0), stop_ids, sampler=sampler)
+        return step + 1, ops.where(places == step, ids, token_ids), state, alive
+
+    return ops.while_loop(goes_on, go_on, (ops.zeros((), "int32"), token_ids, state, alive))
+
+
+def _step(model, state, alive, uniform, stop_ids, *, sampler):
+    ids = ops.where(alive, sampler(model.logits(state.last[:, None])[:, 0], uniform), PAD_ID)
+    after = _read(model, state, ids[:, None])
+    if stop_ids.shape[0]:
+        # A row that has stopped has read its stop id, and stays as it is.
+        after = keras.tree.map_structure(lambda new, old: _in_rows(alive, new, old), after, state)
+        alive = ops.logical_and(alive, ops.logical_not(ops.any(ids[:, None] == stop_ids, axis=1)))
+    return ids, after, alive
+
+
+def _in_rows(chosen, new, old):
+    return ops.where(ops.reshape(chosen, (-1, *[1] * (len(new.shape) - 1))), new, old)

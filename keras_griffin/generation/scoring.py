@@ -1,0 +1,174 @@
+"""How likely a model finds a text."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.generation.compile import compiles, prepared
+from keras_griffin.generation.prompt import CHUNK, PAD_ID, is_text, read_prompt
+from keras_griffin.generation.room import grows, in_the_same_room, with_room
+
+#: The most logits that are held at once, 256 MB of them.
+MOST_LOGITS = 1 << 26
+
+
+def score(model, token_ids, segment_ids=None):
+    """The logarithm of the probability of each token, given those before it in its document.
+
+        log p(x_t | x_1 .. x_(t-1)),  0 where nothing stands before x_t
+
+    Tokens are read in pieces: memory does not grow with their number, but that of the result.
+
+    Args:
+        model: a `LanguageModel`.
+        token_ids: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts, which are given
+            the tokenizer's start token.
+        segment_ids: `(B, T)` integers where `token_ids` is an array: 0 is padding, equal positive ids are one document.
+            None for one document a row.
+
+    Returns:
+        Natural logarithms, float32: `(B, T)` for an array; for a list a list of vectors; for a text one vector. 0 at
+        the first token of a document, which nothing predicts, and at padding.
+
+    Raises:
+        ValueError: the ids are not as said, or the segment ids are not one for each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> model.score(np.array([[1, 2, 3, 4]])).shape
+        (1, 4)
+    """
+    rows = read_prompt(token_ids, model.config.vocabulary_size, getattr(model, "tokenizer", None))
+    is_array = not isinstance(token_ids, str | list | tuple)
+    if segment_ids is not None:
+        segment_ids = np.asarray(ops.convert_to_numpy(segment_ids))
+        fits = is_array and segment_ids.shape == np.shape(rows) and segment_ids.dtype.kind in "iu"
+        if not fits or segment_ids.min(initial=0) < 0:
+            raise ValueError(
+                "score: segment_ids must be integers of at least 0, one for each token of an array. "
+                f"Got {segment_ids.dtype} {segment_ids.shape}."
+            )
+    lengths = np.array([[row.size] for row in rows])
+    padded = np.full((len(rows), lengths.max()), PAD_ID, "int32")
+    for row, place in zip(rows, padded, strict=True):
+        place[: row.size] = row
+    marks = np.arange(lengths.max()) < lengths if segment_ids is None else segment_ids
+    result = _score(model, padded, marks.astype("int32"))
+    if is_array:
+        return result
+    vectors = [line[: row.size] for line, row in zip(result, rows, strict=True)]
+    return vectors[0] if isinstance(token_ids, str) else vectors
+
+
+def perplexity(model, token_ids, segment_ids=None) -> float:
+    """The perplexity of some texts, exp(-mean log p(x_t | ...)) over every token that something stands before.
+
+    The arguments are those of `score`.
+
+    Raises:
+        ValueError: as `score`; or no token has another before it.
+
+    Examples:
+        >>> from keras_griffin.generation import perplexity
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> 100 < perplexity(model, [[1, 2, 3, 4], [5, 6]]) < 1000
+        True
+    """
+    logarithms = score(model, token_ids, segment_ids)
+    rows = [logarithms] if isinstance(token_ids, str) else logarithms
+    if segment_ids is None:
+        count = sum(max(len(row) - 1, 0) for row in rows)
+    else:
+        # Each document's first token is predicted by nothing.
+        count = sum(np.sum(row > 0) - len(_runs(row[row > 0])) for row in ops.convert_to_numpy(segment_ids))
+    if not count:
+        raise ValueError("perplexity: some token must have another before it. Got none that has.")
+    return math.exp(-sum(float(np.sum(row, dtype="float64")) for row in rows) / count)
+
+
+def bits_per_byte(model, texts: str | list[str]) -> float:
+    """The bits that a model needs for each byte of some texts, -log2 p(text | start token) / bytes of UTF-8.
+
+    It compares models of different vocabularies. A perfectly ignorant model of bytes needs 8.
+
+    Args:
+        model: a `LanguageModel` with a tokenizer that has a start token.
+        texts: a text, or a list of texts, each a document.
+
+    Raises:
+        ValueError: there is no text, no tokenizer, or no start token.
+
+    Examples:
+        >>> from keras_griffin.generation import bits_per_byte
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> model.tokenizer = ByteTokenizer()
+        >>> 7 < bits_per_byte(model, "All happy families are alike.") < 12
+        True
+    """
+    tokenizer = getattr(model, "tokenizer", None)
+    texts = [texts] if isinstance(texts, str) else texts
+    if not is_text(texts) or not any(texts):
+        raise ValueError(f"bits_per_byte: texts must be a text or a list of texts, not all empty. Got {texts!r}.")
+    if getattr(tokenizer, "start_id", None) is None:
+        raise ValueError(
+            "bits_per_byte: the model must have a tokenizer with a start token, so that the first token is predicted. "
+            f"Got {tokenizer!r}."
+        )
+    rows = [[tokenizer.start_id, *tokenizer.encode(text, start=False)] for text in texts]
+    nats = -sum(float(np.sum(row, dtype="float64")) for row in score(model, rows))
+    return nats / math.log(2) / sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
+
+
+def _score(model, token_ids, segment_ids):
+    """`score` of `(B, T)` ids, padding marked by 0."""
+    # With the real tokens at the front, each stands next to its predecessor.
+    order = np.argsort(segment_ids == 0, axis=1, kind="stable")
+    token_ids, segment_ids = (np.take_along_axis(x, order, axis=1) for x in (token_ids, segment_ids))
+    num_rows, length = token_ids.shape
+    predicted = np.zeros(token_ids.shape, bool)
+    predicted[:, 1:] = (segment_ids[:, 1:] == segment_ids[:, :-1]) & (segment_ids[:, 1:] > 0)
+
+    chunk = _chunk_length(num_rows * model.config.vocabulary_size)
+    if compiles() and length < chunk:
+        chunk = 1 << max(length - 1, 0).bit_length()
+    padding = -length % chunk if compiles() else 0
+    token_ids, segment_ids = (np.pad(x, [(0, 0), (0, padding)]) for x in (token_ids, segment_ids))
+    # Copies, because tensors that are given away must not be one and the same.
+    state = keras.tree.map_structure(ops.copy, model.initial_state(num_rows))
+    if grows(state):
+        state = with_room(state, state, token_ids.shape[1])
+    score_chunk, pieces = prepared(_score_chunk, model), []
+    for start in range(0, token_ids.shape[1], chunk):
+        piece = slice(start, start + chunk)
+        logarithms, state = score_chunk(state, token_ids[:, piece], segment_ids[:, piece])
+        pieces.append(ops.convert_to_numpy(logarithms))
+    moved = np.concatenate([np.zeros((num_rows, 0), "float32"), *pieces], axis=1)[:, :length]
+    result = np.zeros((num_rows, length), "float32")
+    np.put_along_axis(result, order, np.where(predicted, moved, 0), axis=1)
+    return result
+
+
+def _score_chunk(model, state, token_ids, segment_ids):
+    """The log-probability of each token of a chunk, and the state after it."""
+    x, after = model.advance_without_logits(token_ids, state, segment_ids=segment_ids)
+    before = ops.concatenate([ops.cast(state.last, x.dtype)[:, None], x[:, :-1]], axis=1)
+    logits = model.logits(before)
+    chosen = ops.take_along_axis(logits, ops.convert_to_tensor(token_ids)[..., None], axis=-1)[..., 0]
+    return chosen - ops.logsumexp(logits, axis=-1), in_the_same_room(after, state)
+
+
+def _chunk_length(logits_per_step):
+    """How many steps are read at once: a power of two."""
+    return min(CHUNK, 1 << max(MOST_LOGITS // logits_per_step, 1).bit_length() - 1)
+
+
+def _runs(values):
+    """The first of each run of equal values."""
+    return values[np.diff(values, prepend=-1) != 0]

@@ -1,0 +1,135 @@
+"""A state in a file.
+
+A safetensors file with the state's tensors by their paths, such as `blocks.0.rg_lru.hidden`. Its metadata are
+
+    format      "keras_griffin state 1"
+    kinds       JSON: for each part that is a NamedTuple {"type": its name, "parts": {field: part}}, for a tuple a list
+                of its parts, for a tensor its name in the file
+    crc32       JSON: a checksum of each tensor's bytes, by its name
+"""
+
+import json
+import os
+import zlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin import layers, mixers
+from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.generation.state import LanguageModelState, walk
+from keras_griffin.shapes import State
+
+FORMAT = "keras_griffin state 1"
+#: The types of states by name. That of a mixer of one's own is added with `register_state_type`.
+STATE_TYPES = {
+    name: getattr(room, name) for room in (layers, mixers) for name in room.__all__ if name.endswith("State")
+}
+
+
+def register_state_type(state_type: type) -> type:
+    """Let `load_state` know the NamedTuple that a mixer of one's own keeps; usable as a decorator.
+
+    Raises:
+        ValueError: another type has that name.
+    """
+    name = state_type.__name__
+    if STATE_TYPES.setdefault(name, state_type) is not state_type:
+        raise ValueError(f"register_state_type: a name must belong to one type. Got another {name}.")
+    return state_type
+
+
+register_state_type(LanguageModelState)
+
+
+def save_state(state: State, path: str | os.PathLike) -> None:
+    """Write a state to a safetensors file, which any backend reads.
+
+    The file at `path` is at every moment the old one or the new one, never a part.
+
+    Args:
+        state: of a model, or of a layer.
+        path: of the file.
+
+    Raises:
+        ValueError: a part of the state is of a type that `load_state` would not know.
+    """
+    kinds = _kinds(state, ())
+    arrays = {".".join(path): _as_array(leaf) for path, leaf, _ in walk(state)}
+    sums = {name: zlib.crc32(np.ascontiguousarray(array).view("uint8").tobytes()) for name, array in arrays.items()}
+    metadata = {"format": FORMAT, "kinds": json.dumps(kinds), "crc32": json.dumps(sums)}
+    write_safetensors(path, arrays, metadata=metadata)
+
+
+def load_state(path: str | os.PathLike) -> State:
+    """Read a state from a file that `save_state` wrote, on any backend.
+
+    Tensors keep the dtypes that they were saved with; a model of another dtype rounds them when it goes on from them,
+    and refuses the state of a model of another shape.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ValueError: the file is not a state's, is not whole, or is damaged.
+        FileNotFoundError: there is no such file.
+
+    Examples:
+        >>> import tempfile
+        >>> from keras_griffin.generation import load_state, save_state
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> path = tempfile.mkdtemp() + "/prefix.safetensors"
+        >>> save_state(model.prefill([[1, 2, 3]]), path)
+        >>> load_state(path)
+        LanguageModelState: 1 rows, 3 layers, 2,702 bytes; tokens seen: 3
+    """
+    try:
+        tensors = SafeTensors(path)
+    except ValueError as error:
+        reason = str(error).removeprefix("SafeTensors: ")
+        raise ValueError(f"load_state: the file must be a whole safetensors file: {reason}") from error
+    if tensors.metadata.get("format") != FORMAT:
+        found = tensors.metadata.get("format", "tensors that are no state")
+        raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
+    try:
+        kinds, sums = json.loads(tensors.metadata["kinds"]), json.loads(tensors.metadata["crc32"])
+        state = _build(kinds, lambda name: _checked(tensors, name, sums))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"load_state: the file must be undamaged. Got {str(path)!r}: {error}.") from error
+    return keras.tree.map_structure(ops.convert_to_tensor, state)
+
+
+def _kinds(state, path):
+    """The metadata's `kinds` of a state."""
+    if not isinstance(state, tuple):
+        return ".".join(path)
+    if not hasattr(state, "_fields"):
+        return [_kinds(part, (*path, str(index))) for index, part in enumerate(state)]
+    name = type(state).__name__
+    if STATE_TYPES.get(name) is not type(state):
+        raise ValueError(f"save_state: the state's types must be known; see register_state_type. Got {name}.")
+    return {"type": name, "parts": {field: _kinds(part, (*path, field)) for field, part in state._asdict().items()}}
+
+
+def _build(kinds, read):
+    if isinstance(kinds, str):
+        return read(kinds)
+    if isinstance(kinds, list):
+        return tuple(_build(part, read) for part in kinds)
+    state_type = STATE_TYPES[kinds["type"]]
+    return state_type(**{field: _build(part, read) for field, part in kinds["parts"].items()})
+
+
+def _checked(tensors, name, sums):
+    array = np.array(tensors[name])
+    if zlib.crc32(array.view("uint8").tobytes()) != sums[name]:
+        raise ValueError(f"the checksum of {name} is not that of its bytes")
+    return array
+
+
+def _as_array(leaf):
+    """A tensor's value in its own dtype."""
+    dtype = keras.backend.standardize_dtype(leaf.dtype)
+    return np.ascontiguousarray(ops.convert_to_numpy(leaf)).astype(np.dtype(dtype), copy=False)

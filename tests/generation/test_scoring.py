@@ -1,0 +1,100 @@
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.generation import bits_per_byte, perplexity, score
+from keras_griffin.generation import score as score_function
+from keras_griffin.generation.prompt import CHUNK
+from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.tokenizers import ByteTokenizer
+
+TOKENS = np.random.default_rng(0).integers(0, 11, (3, 13)).astype("int32")
+
+
+def by_definition(model, row):
+    """log p of each token of one row, from the logits of one pass, in float64."""
+    logits = as_array(model(np.asarray(row)[None]))[0].astype("float64")
+    logarithms = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return np.concatenate([[0.0], logarithms[np.arange(len(row) - 1), row[1:]]])
+
+
+@pytest.mark.parametrize("token_ids", [TOKENS, ops.convert_to_tensor(TOKENS), TOKENS.astype("int64")])
+def test_each_token_gets_its_log_probability(griffin, token_ids):
+    scores = score(griffin, token_ids)
+    assert scores.shape == TOKENS.shape and scores.dtype == "float32"
+    for row, tokens in zip(scores, TOKENS, strict=True):
+        np.testing.assert_allclose(row, by_definition(griffin, tokens), atol=1e-5)
+    np.testing.assert_array_equal(griffin.score(TOKENS), scores)
+
+
+def test_rows_of_any_lengths(griffin):
+    rows = [TOKENS[0], TOKENS[1, :1], TOKENS[2, :4], []]
+    for row, tokens in zip(score(griffin, [list(row) for row in rows]), rows, strict=True):
+        assert row.shape == (len(tokens),)
+        np.testing.assert_allclose(row, by_definition(griffin, tokens) if len(tokens) else [], atol=1e-5)
+
+
+def test_documents_and_padding(griffin):
+    """Wherever padding stands, each document is scored as it is alone."""
+    segment_ids = np.array([[0, 1, 1, 0, 1, 2, 2, 2, 0, 5, 0, 0, 5], [7] * 13, [0] * 13])
+    scores = score(griffin, TOKENS, segment_ids)
+    assert np.all(scores[segment_ids == 0] == 0)
+    for row in range(2):
+        for document in set(segment_ids[row]) - {0}:
+            own = segment_ids[row] == document
+            np.testing.assert_allclose(scores[row, own], by_definition(griffin, TOKENS[row, own]), atol=1e-5)
+    padded = np.where(segment_ids > 0, TOKENS, 3)
+    np.testing.assert_array_equal(score(griffin, padded, segment_ids), scores)
+
+
+@pytest.mark.parametrize("family", [Griffin, MQATransformer])
+def test_pieces_make_no_difference(family, monkeypatch):
+    model = family(GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4))
+    tokens = np.random.default_rng(1).integers(0, 11, (2, CHUNK + 9))
+    expected = np.stack([by_definition(model, row) for row in tokens])
+    np.testing.assert_allclose(score(model, tokens), expected, atol=2e-5)
+    # Room for the logits of eight steps of two rows.
+    monkeypatch.setattr("keras_griffin.generation.scoring.MOST_LOGITS", 8 * 2 * 11)
+    np.testing.assert_allclose(score(model, tokens[:, :43]), expected[:, :43], atol=2e-5)
+
+
+def test_perplexity(griffin):
+    logarithms = np.stack([by_definition(griffin, row) for row in TOKENS])
+    expected = math.exp(-logarithms.sum() / (3 * 12))
+    assert math.isclose(perplexity(griffin, TOKENS), expected, rel_tol=1e-5)
+    assert math.isclose(perplexity(griffin, TOKENS.tolist()), expected, rel_tol=1e-5)
+    segment_ids = np.array([[1] * 5 + [0] * 3 + [2] * 5, [0] * 12 + [1], [1] * 2 + [0] * 11])
+    parts = [by_definition(griffin, part) for part in (TOKENS[0, :5], TOKENS[0, 8:], TOKENS[2, :2])]
+    expected = math.exp(-sum(part.sum() for part in parts) / (4 + 4 + 0 + 1))
+    assert math.isclose(perplexity(griffin, TOKENS, segment_ids), expected, rel_tol=1e-5)
+    with pytest.raises(ValueError, match="^perplexity: some token must have another before it. Got none that has.$"):
+        perplexity(griffin, [[1], [2]])
+
+
+@pytest.fixture(scope="module")
+def reader():
+    model = Griffin(GriffinConfig(vocabulary_size=256, width=16, num_layers=2, num_heads=2))
+    model.tokenizer = ByteTokenizer()
+    return model
+
+
+def test_bits_per_byte(reader):
+    texts = ["né", "a longer text", ""]
+    rows = [[10, *text.encode()] for text in texts]
+    bits = -sum(by_definition(reader, np.array(row)).sum() for row in rows) / math.log(2)
+    assert math.isclose(bits_per_byte(reader, texts), bits / (3 + 13), rel_tol=1e-5)
+    np.testing.assert_allclose(reader.score("né"), by_definition(reader, np.array(rows[0][1:])), atol=1e-5)
+
+
+def test_messages(griffin, reader):
+    with pytest.raises(ValueError, match=r"^score: segment_ids must be integers .* Got int64 \(3, 12\)\.$"):
+        score_function(griffin, TOKENS, np.ones((3, 12), "int64"))
+    with pytest.raises(ValueError, match=r"^score: segment_ids must be integers of at least 0"):
+        score_function(griffin, TOKENS, -np.ones((3, 13), "int64"))
+    with pytest.raises(ValueError, match="^bits_per_byte: the model must have a tokenizer with a start token"):
+        bits_per_byte(griffin, "a")
+    with pytest.raises(ValueError, match=r"^bits_per_byte: texts must be a text or a list of texts.* Got \[''\]\.$"):
+        bits_per_byte(reader, [""])

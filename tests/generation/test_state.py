@@ -1,0 +1,146 @@
+"""A state as a value: rows chosen, repeated and joined, and what it says of itself."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.generation import concatenate, generate
+from keras_griffin.generation.state import MOST_TOKENS, fitted, why_not_like
+from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.testing.arrays import as_array
+
+ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
+
+
+@pytest.fixture(scope="module")
+def state(griffin):
+    return griffin.prefill(ROWS)
+
+
+def leaves(state):
+    return [as_array(leaf) for leaf in keras.tree.flatten(state)]
+
+
+def assert_same(state, other):
+    for ours, theirs in zip(leaves(state), leaves(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("rows", "indices"),
+    [([2, 0], [2, 0]), ([1, 1], [1, 1]), (slice(1, None), [1, 2]), ([True, False, True], [0, 2]), (-1, [2])],
+)
+def test_rows_are_selected_as_those_of_a_vector(griffin, state, rows, indices):
+    chosen = state.select(rows)
+    assert chosen.num_rows == len(indices)
+    for ours, theirs in zip(leaves(chosen), leaves(state), strict=True):
+        np.testing.assert_array_equal(ours, theirs[indices])
+    together = generate(griffin, [[]] * 3, 4, state=state)
+    for row, index in zip(generate(griffin, [[]] * len(indices), 4, state=chosen), indices, strict=True):
+        np.testing.assert_array_equal(row, together[index])
+
+
+def test_rows_are_repeated_next_to_each_other(state):
+    assert_same(state.repeat(2), state.select([0, 0, 1, 1, 2, 2]))
+
+
+def test_states_are_joined(griffin, state):
+    assert_same(concatenate([state.select([2]), state.select([0, 1])]), state.select([2, 0, 1]))
+    assert_same(concatenate(iter([state])), state)
+
+
+def test_states_that_have_grown_differently_are_joined():
+    model = MQATransformer(GriffinConfig(vocabulary_size=11, width=16, num_layers=2, num_heads=2))
+    alone = [model.generate([row], 5)[0] for row in ROWS]
+    joined = concatenate([model.prefill([row]) for row in ROWS])
+    assert joined.blocks[0].keys.shape[:2] == (3, 7)
+    for row, new, whole in zip(ROWS, model.generate([[]] * 3, 5, state=joined), alone, strict=True):
+        np.testing.assert_array_equal([*row, *new], whole)
+
+
+def test_a_state_says_what_it_is(state):
+    assert state.num_bytes == sum(leaf.nbytes for leaf in leaves(state))
+    assert repr(state) == f"LanguageModelState: 3 rows, 3 layers, {state.num_bytes:,} bytes; tokens seen: 3, 1, 7"
+    assert repr(state.repeat(4)).endswith("tokens seen: 3, 3, 3, 3, 1, 1, 1, ... 7")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX has tensors without values in an eager call")
+def test_a_state_that_has_no_values_can_be_printed(state):
+    import jax
+
+    said = []
+    jax.jit(lambda traced: said.append(repr(traced)))(state)
+    assert said[0].endswith("tokens seen: not known while compiling")
+
+
+def test_nothing_changes_a_state(griffin, state):
+    before = [leaf.copy() for leaf in leaves(state)]
+    fork = state
+    generate(griffin, [[3]] * 3, 5, state=fork)
+    griffin.prefill([[3, 4]] * 3, state=fork)
+    list(griffin.stream([[3]] * 3, 3, state=fork))
+    griffin.advance(np.array([[1]] * 3), fork)
+    with pytest.raises(AttributeError):
+        state.last = 0
+    for now, then in zip(leaves(state), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_the_count_of_tokens_stops_where_int32_ends(griffin, state):
+    full = state._replace(tokens=ops.full((3,), MOST_TOKENS - 2, "int32"))
+    for tokens, _ in ((1, 0), (5, 0)):
+        _, full = griffin.advance(np.ones((3, tokens), "int32"), full)
+    np.testing.assert_array_equal(as_array(full.tokens), MOST_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.select([3]), "select: rows must be among the 3 of the state. Got [3]."),
+        (lambda s: s.repeat(0), "repeat: times must be an integer of at least 1. Got 0."),
+        (lambda s: concatenate([]), "concatenate: there must be at least one state. Got none."),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
+    with pytest.raises(ValueError) as error:
+        change(state)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"num_layers": 4}, r"\d+ tensors are not the \d+ of this model's LanguageModelState, or other ones"),
+        (
+            {"block_pattern": ("local_mqa",)},
+            r"\d+ tensors are not the \d+ of this model's LanguageModelState, or other",
+        ),
+        ({"window": 5}, r"blocks\.2\.keys is of shape \(3, 5, 1, 16\) and not \(3, 4, 1, 16\)"),
+        ({"recurrence_width": 48}, r"blocks\.0\.conv\.inputs is of shape \(3, 3, 48\) and not \(3, 3, 32\)"),
+    ],
+)
+def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes, reason):
+    config = griffin.config.replace(**{"recurrence_width": 32, **changes})
+    own = Griffin(griffin.config.replace(recurrence_width=32)).initial_state(1)
+    other = Griffin(config).initial_state(3)
+    with pytest.raises(ValueError, match=f"^generate: the state must be one of this model. Got one whose {reason}"):
+        fitted("generate", other, own)
+    with pytest.raises(ValueError, match="^concatenate: the states must be of one model. Got one whose "):
+        concatenate([own, other])
+
+
+def test_rows_of_different_numbers_are_refused(griffin, state):
+    torn = state._replace(last=state.last[:2])
+    assert why_not_like(torn, state) == "tensors have different numbers of rows, 2, 3"
+
+
+def test_a_state_of_another_dtype_goes_on(griffin):
+    narrow = Griffin(griffin.config, dtype="bfloat16")
+    narrow.set_weights([as_array(weight) for weight in griffin.weights])
+    state = griffin.prefill(ROWS)
+    for model, given in ((narrow, state), (griffin, narrow.prefill(ROWS))):
+        _, after = model.generate([[]] * 3, 2, state=given, return_state=True)
+        expected = [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(model.initial_state(1))]
+        assert [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(after)] == expected
+        model.advance(np.ones((3, 1), "int32"), given)

@@ -1,0 +1,139 @@
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin import layers, mixers
+from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.generation import load_state, save_state
+from keras_griffin.generation.state_io import STATE_TYPES, register_state_type
+from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.testing.arrays import as_array
+
+CONFIG = GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4)
+ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
+
+
+def assert_same(state, other):
+    assert type(state) is type(other)
+    for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(other), strict=True):
+        assert keras.backend.standardize_dtype(ours.dtype) == keras.backend.standardize_dtype(theirs.dtype)
+        np.testing.assert_array_equal(as_array(ours), as_array(theirs))
+
+
+@pytest.mark.parametrize("family", [Griffin, MQATransformer])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_state_comes_back_as_it_was(tmp_path, family, dtype):
+    model = family(CONFIG, dtype=dtype)
+    state = model.prefill(ROWS)
+    save_state(state, tmp_path / "state")
+    loaded = load_state(tmp_path / "state")
+    assert_same(loaded, state)
+    for row, expected in zip(*(model.generate([[]] * 3, 4, state=s) for s in (loaded, state)), strict=True):
+        np.testing.assert_array_equal(row, expected)
+
+
+def test_the_state_of_a_layer_is_kept_too(tmp_path):
+    layer = mixers.LocalMQA(2, 3)
+    layer.build((None, None, 8))
+    _, state = layer.advance(np.ones((1, 2, 8), "float32"), layer.initial_state(1))
+    save_state(state, tmp_path / "state")
+    assert_same(load_state(tmp_path / "state"), state)
+
+
+def test_every_type_of_state_is_known():
+    named = {name for room in (layers, mixers) for name in vars(room) if name.endswith("State")}
+    assert named | {"LanguageModelState"} <= set(STATE_TYPES)
+
+
+OTHER_BACKEND = """
+import sys, keras_griffin
+from keras_griffin.generation import load_state, save_state
+save_state(load_state(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow", "numpy"])
+def test_another_backend_reads_and_writes_the_same(tmp_path, backend):
+    state = Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
+    save_state(state, tmp_path / "ours")
+    command = [sys.executable, "-c", OTHER_BACKEND, tmp_path / "ours", tmp_path / "theirs"]
+    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": ":".join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+    assert_same(load_state(tmp_path / "theirs"), state)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "state"
+    save_state(Griffin(CONFIG).prefill(ROWS), path)
+    whole = path.read_bytes()
+    for length in (0, 4, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="^load_state: the file must be a whole safetensors file: .*Got "):
+            load_state(path)
+    path.write_bytes(whole + b"x")
+    with pytest.raises(ValueError, match="^load_state: the file must be a whole safetensors file: .*Got "):
+        load_state(path)
+    # One bit of the numbers, one of the kinds' names.
+    flipped = bytearray(whole)
+    flipped[-1] ^= 64
+    path.write_bytes(flipped)
+    with pytest.raises(
+        ValueError, match=r"^load_state: the file must be undamaged\. Got .*: the checksum of .* is not"
+    ):
+        load_state(path)
+    path.write_bytes(whole.replace(b"LocalMQAState", b"LocalMQBState"))
+    with pytest.raises(ValueError, match=r"^load_state: the file must be undamaged\. Got .*LocalMQBState"):
+        load_state(path)
+
+
+def test_what_is_no_state_is_refused(tmp_path):
+    write_safetensors(tmp_path / "tensors", {"a": np.ones(3)})
+    with pytest.raises(
+        ValueError, match=r"^load_state: the file must hold a '.*'\. Got 'tensors that are no state' in "
+    ):
+        load_state(tmp_path / "tensors")
+    with pytest.raises(FileNotFoundError):
+        load_state(tmp_path / "nothing")
+
+
+def test_a_save_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = tmp_path / "state"
+    model = Griffin(CONFIG)
+    save_state(model.prefill(ROWS), path)
+    before = path.read_bytes()
+    monkeypatch.setattr("keras_griffin.files.safetensors._bytes_of", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        save_state(model.prefill([[1]]), path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_file_says_what_it_is(tmp_path):
+    save_state(Griffin(CONFIG).prefill(ROWS), tmp_path / "state")
+    tensors = SafeTensors(tmp_path / "state")
+    assert tensors.metadata["format"] == "keras_griffin state 1"
+    assert tensors.shape("blocks.0.rg_lru.hidden") == (3, CONFIG.recurrence_width)
+
+
+class OwnState(NamedTuple):
+    """Of a mixer of one's own."""
+
+    x: Any
+
+
+def test_a_type_of_ones_own_is_registered(tmp_path):
+    with pytest.raises(ValueError, match="^save_state: the state's types must be known; .* Got OwnState."):
+        save_state(OwnState(np.ones(2, "float32")), tmp_path / "state")
+    try:
+        assert register_state_type(OwnState) is OwnState
+        save_state(OwnState(keras.ops.ones(2)), tmp_path / "state")
+        assert_same(load_state(tmp_path / "state"), OwnState(keras.ops.ones(2)))
+        with pytest.raises(ValueError, match="^register_state_type: a name must belong to one type. Got another Own"):
+            register_state_type(NamedTuple("OwnState", []))
+    finally:
+        STATE_TYPES.pop("OwnState")
