@@ -1,10 +1,12 @@
 # make quickstart   train a small Griffin on this machine's own Python library, and let it write
 # make test         every test on JAX, PyTorch and TensorFlow, and inference on NumPy
+# make parity       logits, greedy tokens and files beside those of transformers and DeepMind's recurrentgemma
 # make lint         format and lint
 # make bench        the benchmarks, into benchmarks/results/
 # make docs         the documentation, into site/
 #
-# Each makes .venv and installs what it needs when missing. PYTHON names the interpreter, BACKEND the backend.
+# Each makes .venv (parity also .venv-parity, for the packages it compares with) and installs what it needs when missing.
+# PYTHON names the interpreter, BACKEND the backend.
 
 PYTHON ?= python3
 BACKEND ?= jax
@@ -20,7 +22,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test lint format bench docs
+.PHONY: help quickstart test parity lint format bench docs
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +34,11 @@ quickstart:
 test:
 	$(install) jax torch tensorflow viz dev docs
 	$(run) tests/run_backends.py $(ARGUMENTS)
+
+parity:
+	$(install) jax torch tensorflow orbax
+	$(install) --into .venv-parity parity
+	$(run) -m parity.run $(ARGUMENTS)
 
 lint:
 	$(install) dev

@@ -1,69 +1,85 @@
-"""Make .venv at the root of the repository and install this package into it with the extras named, once.
+"""Make an environment at the root of the repository and install what is named into it, once.
 
     python3 scripts/environment.py jax viz
+    python3 scripts/environment.py --into .venv-parity parity
 
-A stamp in .venv holds, for each extra, the requirements that were installed: nothing is installed again until
-pyproject.toml asks for something else.
+A name is one of pyproject.toml's extras, installed together with this package, or one of its dependency groups,
+installed alone. A stamp in the environment holds, for each name, the requirements that were installed: nothing is
+installed again until pyproject.toml asks for something else.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = ROOT / ".venv"
-INTERPRETER = ENVIRONMENT / "bin" / "python"
 
 
-def main(extras):
+def main():
     """Install what is missing; return None, or the sentence that says why that can't be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--into", metavar="NAME", default=".venv", help="the environment's folder; %(default)s")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="extras and dependency groups")
+    options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036  The interpreter is the user's, not the package's.
         return f"Python must be 3.11 or newer. Got {sys.version.split()[0]}. Name another: make ... PYTHON=python3.12"
+    environment = ROOT / options.into
     # Without ensurepip, which Debian packs apart, an environment has no pip.
-    if not INTERPRETER.exists() and subprocess.call([sys.executable, "-c", "import ensurepip, venv"]):
-        return "Python needs its venv module to make .venv. On Debian and Ubuntu: apt install python3-venv"
-    if not has_pip():
-        subprocess.check_call([sys.executable, "-m", "venv", "--clear", ENVIRONMENT])
-    wanted = requirements()
-    unknown = [extra for extra in extras if extra not in wanted]
+    if not interpreter(environment).exists() and subprocess.call([sys.executable, "-c", "import ensurepip, venv"]):
+        return f"Python needs its venv module to make {options.into}. On Debian and Ubuntu: apt install python3-venv"
+    if not has_pip(environment):
+        subprocess.check_call([sys.executable, "-m", "venv", "--clear", environment])
+    extras, groups = requirements()
+    unknown = [name for name in options.names if name not in {**extras, **groups}]
     if unknown:
-        return f"The extras are {', '.join(wanted)}. Got {', '.join(unknown)}."
-    missing = [extra for extra in extras if not is_installed(extra, wanted[extra])]
+        return f"The extras and groups are {', '.join({**extras, **groups})}. Got {', '.join(unknown)}."
+    wanted = {name: "\n".join({**extras, **groups}[name]) for name in options.names}
+    missing = [name for name in options.names if not is_installed(environment, name, wanted[name])]
     if not missing:
         return None
-    print(f"Installing into .venv, which takes minutes: {', '.join(missing)}", flush=True)
-    if subprocess.call([INTERPRETER, "-m", "pip", "install", "-q", "--editable", f"{ROOT}[{','.join(missing)}]"]):
+    print(f"Installing into {options.into}, which takes minutes: {', '.join(missing)}", flush=True)
+    package = ",".join(name for name in missing if name in extras)
+    arguments = ["--editable", f"{ROOT}[{package}]"] if package else []
+    arguments += [requirement for name in missing if name in groups for requirement in groups[name]]
+    if subprocess.call([interpreter(environment), "-m", "pip", "install", "-q", *arguments]):
         return "pip could not install them; its message stands above."
-    for extra in missing:
-        stamp(extra).write_text(wanted[extra])
+    for name in missing:
+        stamp(environment, name).write_text(wanted[name])
     return None
 
 
-def has_pip():
+def interpreter(environment):
+    """The environment's Python."""
+    return environment / "bin" / "python"
+
+
+def has_pip(environment):
     """Whether there is an environment, and a whole one: an interruption may have left it without pip."""
-    return INTERPRETER.exists() and not subprocess.call(
-        [INTERPRETER, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    return interpreter(environment).exists() and not subprocess.call(
+        [interpreter(environment), "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
 def requirements():
-    """For each extra, the text of its stamp: what pyproject.toml asks for."""
+    """What pyproject.toml asks for, by extra (with what the package itself needs) and by dependency group."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    return {extra: "\n".join([*project["dependencies"], *needed]) for extra, needed in extras.items()}
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    extras = {extra: [*project["dependencies"], *needed] for extra, needed in project["optional-dependencies"].items()}
+    return extras, pyproject.get("dependency-groups", {})
 
 
-def is_installed(extra, wanted):
-    """Whether the stamp of an extra says what is wanted."""
-    return stamp(extra).exists() and stamp(extra).read_text() == wanted
+def is_installed(environment, name, wanted):
+    """Whether the stamp of an extra or a group says what is wanted."""
+    return stamp(environment, name).exists() and stamp(environment, name).read_text() == wanted
 
 
-def stamp(extra):
-    """The file that says what was installed for an extra."""
-    return ENVIRONMENT / f".extra-{extra}"
+def stamp(environment, name):
+    """The file that says what was installed for an extra or a group."""
+    return environment / f".extra-{name}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""keras_griffin beside the packages that the same checkpoints were made for."""
