@@ -1,19 +1,72 @@
-"""Run what generation runs again and again, on PyTorch, without recording gradients."""
+"""Run what generation runs again and again, on PyTorch, without recording gradients.
 
+A decoding step is a thousand small operations, and finding them through Keras takes ten times as long as running them.
+So what is called often with one set of shapes is recorded once, as the operations on tensors that it is made of, and
+then replayed; and what is called very often is compiled by PyTorch's Inductor. Each step pays for itself: it is taken
+when about as much time has been spent without it as it costs.
+"""
+
+import importlib.util
+import os
+import shutil
 import weakref
 
+import keras
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+#: Calls with one set of shapes before it is recorded (a second or two), and before it is compiled (half a minute).
+RECORD_AFTER = 32
+COMPILE_AFTER = 4096
 
 
 def compile_for_model(function, model):
     """`function(model, state, ...)` without its first argument.
 
+    What is recorded reads the weights' tensors at every call, and knows nothing of the model, which is held weakly.
     `no_grad` rather than `inference_mode`, so that training may go on from a state that generation returned.
     """
     reference = weakref.ref(model)
+    by_shapes = {}
 
     @torch.no_grad()
-    def run(state, *arguments):
-        return function(reference(), state, *arguments)
+    def run(*arguments):
+        leaves = [torch.as_tensor(leaf) for leaf in keras.tree.flatten(arguments)]
+        shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+        if shapes not in by_shapes:
+            by_shapes[shapes] = _Tiers(lambda *given: function(reference(), *given), arguments)
+        return by_shapes[shapes](leaves)
 
     return run
+
+
+class _Tiers:
+    """A function of tensors of fixed shapes, which becomes faster as it is called."""
+
+    def __init__(self, function, arguments):
+        self.function = function
+        self.structure = keras.tree.map_structure(lambda _: 0, arguments)
+        self.calls = 0
+        self.graph = self.results = None
+
+    def __call__(self, leaves):
+        self.calls += 1
+        if self.calls <= RECORD_AFTER:
+            return self.function(*keras.tree.pack_sequence_as(self.structure, leaves))
+        if self.graph is None:
+            self.graph = make_fx(self._flat)(*leaves)
+        elif self.calls > COMPILE_AFTER and isinstance(self.graph, torch.fx.GraphModule) and can_compile(leaves[0]):
+            self.graph = torch.compile(self.graph, fullgraph=True, dynamic=False)
+        return keras.tree.pack_sequence_as(self.results, list(self.graph(*leaves)))
+
+    def _flat(self, *leaves):
+        results = self.function(*keras.tree.pack_sequence_as(self.structure, list(leaves)))
+        self.results = keras.tree.map_structure(lambda _: 0, results)
+        return keras.tree.flatten(results)
+
+
+def can_compile(tensor: torch.Tensor) -> bool:
+    """Whether Inductor finds what it compiles with: a C++ compiler for a CPU, Triton for a GPU."""
+    if tensor.device.type == "cpu":
+        return shutil.which(os.environ.get("CXX", "g++")) is not None
+    return importlib.util.find_spec("triton") is not None

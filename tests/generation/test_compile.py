@@ -112,3 +112,27 @@ def test_the_loop_chooses_what_the_sampler_chooses(fake, sampler):
         ids = ops.convert_to_numpy(sampler(twin.logits(state.last), ops.convert_to_tensor(numbers)))
         np.testing.assert_array_equal(made[:, step], ids)
         _, state = twin.advance(ids[:, None], state)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
+def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
+    from keras_griffin.generation import torch_compile
+
+    tokens = [[3, 1, 4], [1], [5, 9]]
+    expected = generate(fake, tokens, 12, sampler=TopP(0.9), seed=1, stop_ids=[2])
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 2)
+    monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 5)
+    recorded = copy.copy(fake)
+    recorded.runs = 0
+    for made, whole in zip(
+        generate(recorded, tokens, 12, sampler=TopP(0.9), seed=1, stop_ids=[2]), expected, strict=True
+    ):
+        np.testing.assert_array_equal(made, whole)
+    assert recorded.runs == 4, "the prompt; two steps in Python, and one more to be recorded"
+    # What is recorded reads the weights as they are.
+    for variable in fake.variables:
+        variable.assign(-2 * ops.flip(variable.value, axis=0))
+    changed = generate(copy.copy(fake), tokens, 12)
+    for made, whole in zip(generate(recorded, tokens, 12), changed, strict=True):
+        np.testing.assert_array_equal(made, whole)
