@@ -70,7 +70,7 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
     dtype = np.dtype(variable.dtype)
     write_rows = WRITE_ROWS.get(keras.backend.backend())
     if write_rows is None or array.ndim == 0 or array.shape != tuple(variable.shape):
-        # A copy, because JAX may keep an array's memory as its own.
+        # A copy, because JAX may take an array's memory for its own, and a file's would change with the file.
         variable.assign(np.array(array, dtype, order="C"))
         return
     step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))

@@ -44,8 +44,11 @@ def test_every_bit_comes_and_goes(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_variable_keeps_nothing_of_the_array_s_memory(dtype):
-    # Large and aligned, as arrays are whose memory backends would share.
-    array = np.ones((256, 1024), dtype)
+    # Aligned, as arrays must be for a backend to share their memory.
+    memory = np.ones(2**20 + 64, "uint8")
+    start = -memory.ctypes.data % 64
+    array = memory[start : start + 2**20].view(dtype).reshape(256, -1)
+    array[:] = 1.0
     variable = variable_of(array.shape, dtype)
     assign(variable, array)
     array[:] = 2.0
