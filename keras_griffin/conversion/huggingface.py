@@ -32,7 +32,7 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
     """
     check_saveable("save_huggingface", model)
     config = write_config(model.config, model.variable_dtype)
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = model.tokenizer
     config |= {
         "pad_token_id": None if tokenizer is None else tokenizer.pad_id,
         "bos_token_id": None if tokenizer is None else tokenizer.start_id,

@@ -66,7 +66,7 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
         "dtype": model.dtype_policy.name,
         "config": model.config.to_dict(),
     }
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = model.tokenizer
     with whole_folder(directory, replaces={CONFIG, WEIGHTS, *TOKENIZER_FILES}) as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         write_safetensors(folder / WEIGHTS, {variable.path: stored(variable) for variable in model.weights})
