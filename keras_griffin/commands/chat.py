@@ -59,15 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     is_terminal = sys.stdin.isatty()
+    prompt = "> " if is_terminal and sys.stdout.isatty() else ""
     if is_terminal:
         # Importing it gives `input` line editing and a history, where the system has it.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401
     try:
         while True:
-            take_turn(talk, input("> " if is_terminal and sys.stdout.isatty() else ""), is_terminal)
+            # A file's lines may end as on Windows.
+            take_turn(talk, input(prompt).removesuffix("\r"), is_terminal)
     except EOFError:
-        if is_terminal:
+        if prompt:
             print()
         return 0
     except KeyboardInterrupt:

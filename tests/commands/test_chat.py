@@ -42,14 +42,14 @@ class Screen(io.StringIO):
 def lead(monkeypatch, capsys):
     """Talk with a model: exit code, output, and what stands on stderr."""
 
-    def lead(model, sampler, *lines, is_terminal=False, tokens=3):
+    def lead(model, sampler, *lines, is_terminal=False, to_file=False):
         monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
         monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
-        screen = Screen(is_terminal)
+        screen = Screen(is_terminal and not to_file)
         with monkeypatch.context() as patch:
             patch.setattr("sys.stdout", screen)
-            code = main(["chat", "--model", "any", "--tokens", str(tokens)])
+            code = main(["chat", "--model", "any", "--tokens", "3"])
         return code, screen.getvalue(), capsys.readouterr().err
 
     return lead
@@ -71,6 +71,15 @@ def test_of_input_that_is_no_terminal_each_line_is_a_message(byte_model, says, l
 def test_a_terminal_is_asked_until_ctrl_d(byte_model, says, lead):
     answer = lead(byte_model, says(97), "hello\n", "\n", " \n", "world\n", is_terminal=True)
     assert answer == (0, "> aaa\n> > > aaa\n> \n", "")
+
+
+def test_a_file_gets_answers_alone(byte_model, says, lead):
+    assert lead(byte_model, says(97), "hello\n", is_terminal=True, to_file=True) == (0, "aaa\n", "")
+
+
+def test_lines_may_end_as_on_windows(byte_model, says, lead):
+    code, output, errors = lead(byte_model, says(97), "hello\r\n", "\r\n", "/state\r\n")
+    assert (code, errors) == (0, "") and output.startswith("aaa\n") and output.endswith("tokens seen: 9\n")
 
 
 def test_ctrl_c_at_the_prompt_ends_the_line_and_the_talk(byte_model, says, lead):
