@@ -1,4 +1,4 @@
-"""A training step and a decoding step of a whole Griffin, beside those of transformers and of DeepMind's code.
+"""A training step of a whole Griffin, beside those of transformers and of DeepMind's code.
 
     KERAS_BACKEND=jax python benchmarks/model.py
 
@@ -31,23 +31,17 @@ TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
 
 
 def ours():
-    """Rows of (what, seconds) of this package: a step of `train_on_batch`, and of `generate`."""
+    """Rows of (what, seconds) of this package: a step of `train_on_batch`."""
     model = Griffin(CONFIG)
     model.compile(keras.optimizers.SGD(1e-3), model.loss, jit_compile=BACKEND != "torch")
     start = time.perf_counter()
     model.train_on_batch(TOKENS[:, :-1], TOKENS[:, 1:])
     yield "first training step, compilation included", time.perf_counter() - start
     yield "training step", least_seconds(model.train_on_batch, TOKENS[:, :-1], TOKENS[:, 1:], budget=10)
-    for batch_size in (1, 16):
-        prompt = TOKENS[:batch_size, :8] if batch_size <= 4 else np.tile(TOKENS[:, :8], (4, 1))
-        model.generate(prompt, 4)
-        few, many = (least_seconds(model.generate, prompt, n, budget=3) for n in (20, 120))
-        yield f"decoding step, batch {batch_size}", (many - few) / 100
 
 
-def transformers_on_torch():
-    """Forward and backward of the same size with transformers."""
-    import torch
+def transformers_model():
+    """The same model in transformers."""
     from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
     config = RecurrentGemmaConfig(
@@ -61,7 +55,14 @@ def transformers_on_torch():
         attention_window_size=128,
         head_dim=64,
     )
-    model = RecurrentGemmaForCausalLM(config)
+    return RecurrentGemmaForCausalLM(config)
+
+
+def transformers_on_torch():
+    """Forward and backward with transformers."""
+    import torch
+
+    model = transformers_model()
     tokens = torch.tensor(TOKENS[:, :-1], dtype=torch.long)
 
     def step():
@@ -71,8 +72,8 @@ def transformers_on_torch():
     yield "training step", least_seconds(step, budget=10)
 
 
-def deepmind_on_jax():
-    """Forward and backward of the same size with DeepMind's code, its scan unrolled as it comes."""
+def deepmind_model():
+    """The same model in DeepMind's code, its scan as it comes, and random parameters."""
     import jax
     import jax.numpy as jnp
     from recurrentgemma import jax as recurrentgemma
@@ -93,8 +94,17 @@ def deepmind_on_jax():
         scan_type=ScanType.AUTO,
     )
     model = recurrentgemma.Griffin(config)
+    some = jnp.zeros((1, 2), "int32")
+    return model, model.init(jax.random.key(0), some, jnp.arange(2)[None])
+
+
+def deepmind_on_jax():
+    """Forward and backward with DeepMind's code, its scan unrolled as it comes."""
+    import jax
+    import jax.numpy as jnp
+
+    model, parameters = deepmind_model()
     tokens, positions = jnp.asarray(TOKENS[:, :-1]), jnp.tile(jnp.arange(512), (4, 1))
-    parameters = model.init(jax.random.key(0), tokens, positions)
 
     def loss(parameters):
         logits = model.apply(parameters, tokens, positions)[0]

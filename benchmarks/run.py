@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-BENCHMARKS = ("scan", "attention", "growth", "model")
+BENCHMARKS = ("scan", "attention", "growth", "model", "decode")
 PACKAGES = ("keras", "numpy", "jax", "torch", "tensorflow", "transformers", "recurrentgemma")
 
 

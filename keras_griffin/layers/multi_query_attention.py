@@ -2,8 +2,6 @@
 
 import keras
 import numpy as np
-import keras
-import numpy as np
 from keras import ops
 
 from keras_griffin.layers.projection import project, projection
@@ -173,33 +171,5 @@ def attend_once(query, keys, values, visible):
     logits = ops.matmul(ops.multiply(query, channels**-0.5), ops.swapaxes(keys, -1, -2))
     precise = keras.backend.result_type(logits.dtype, "float32")
     logits = ops.where(visible[:, None, None, :], ops.cast(logits, precise), -np.inf)
-    weights = ops.cast(ops.softmax(logits, axis=-1), values.dtype)
-    return ops.reshape(ops.matmul(weights, values), (batch_size, 1, num_heads, channels))
-
-
-def attend_to_laps(query, keys, values, visible, this_lap):
-    """Softmax attention of one step to a ring of keys, without the apparatus that many steps need.
-
-    Args:
-        query: `(B, 2, N, H)`, turned for the keys of this lap, and for those of the lap before.
-        keys: `(B, W, K, H)`.
-        values: `(B, W, K, H)`.
-        visible: `(B, W)` bool; at least one in each row.
-        this_lap: `(B, W)` bool: which keys were written in this lap.
-
-    Returns:
-        `(B, 1, N, H)`. The softmax is float32, float64 where `query` is.
-    """
-    batch_size, laps, num_heads, channels = ops.shape(query)
-    num_key_heads = keys.shape[2]
-    group = num_heads // num_key_heads
-    # Query heads of one key head together: (B, K, 2 N / K, H), and keys (B, K, W, H).
-    query = ops.reshape(ops.multiply(query, channels**-0.5), (batch_size, laps, num_key_heads, group, channels))
-    query = ops.reshape(ops.moveaxis(query, 2, 1), (batch_size, num_key_heads, laps * group, channels))
-    keys, values = ops.moveaxis(keys, 2, 1), ops.moveaxis(values, 2, 1)
-    logits = ops.matmul(query, ops.swapaxes(keys, -1, -2))
-    logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
-    this_lap, visible = this_lap[:, None, None], visible[:, None, None]
-    logits = ops.where(visible, ops.where(this_lap, logits[:, :, :group], logits[:, :, group:]), -np.inf)
     weights = ops.cast(ops.softmax(logits, axis=-1), values.dtype)
     return ops.reshape(ops.matmul(weights, values), (batch_size, 1, num_heads, channels))

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention, attend_to_laps, document_numbers
+from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.ring_attention import ring_attention, write_place
 from keras_griffin.shapes import Tensor
 
 
@@ -33,8 +34,8 @@ class LocalMQA(MultiQueryAttention):
 
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s = t - W + 1 .. t
 
-    Only the distance of query and key matters, so positions are counted within the window: they never grow, and a stream
-    may run for ever. Time and memory are O(T W).
+    Only the distance of query and key matters, so positions are counted within the window: they never grow, and a
+    stream may run for ever. Time and memory are O(T W).
 
     Args:
         num_heads: N, the query heads.
@@ -136,13 +137,11 @@ class LocalMQA(MultiQueryAttention):
         laps = ops.stack([place, place + self.window], axis=1)
         # Turned for the keys of this lap, and for those of the lap before.
         query = self.rotate(ops.repeat(query, 2, axis=1), laps)
-        where = ops.stack([ops.arange(ops.shape(place)[0], dtype="int32"), place], axis=1)
-        keys = ops.scatter_update(state.keys, where, self.rotate(key, laps[:, :1])[:, 0])
-        values = ops.scatter_update(state.values, where, value[:, 0])
+        keys = write_place(state.keys, place, self.rotate(key, laps[:, :1]))
+        values = write_place(state.values, place, value)
         next_step = self._wrapped(state.next_step + 1)
-        places = ops.arange(self.window, dtype="int32")
-        visible, this_lap = places < next_step[:, None], places <= place[:, None]
-        return self.join(attend_to_laps(query, keys, values, visible, this_lap)), LocalMQAState(keys, values, next_step)
+        outputs = ring_attention(query, keys, values, place, next_step)
+        return self.join(outputs), LocalMQAState(keys, values, next_step)
 
     def _oldest_first(self, state):
         """The ring in order of time: which places `(B, W)` hold a step, and keys, not rotated, and values."""
