@@ -1,0 +1,124 @@
+"""Time of a decoded token, beside transformers and DeepMind's code on the same machine in the same run.
+
+    KERAS_BACKEND=jax python benchmarks/decode.py
+
+The model is that of model.py. A peer is measured where its package can be imported, whatever the backend: transformers
+steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX; both choose the
+likeliest token. Ours is `generate`, the likeliest token too. PyTorch is measured after the calls with which generation
+there becomes fast (`generation/torch_compile.py`).
+"""
+
+import importlib.util
+import time
+
+import numpy as np
+from model import CONFIG, TOKENS, deepmind_model, transformers_model
+from timing import BACKEND, least_seconds
+
+from keras_griffin.models import Griffin
+
+BATCH_SIZES = (1, 16)
+FEW, MANY = 16, 272
+
+
+def ours(batch_size):
+    """Seconds a step of `generate`."""
+    model = Griffin(CONFIG)
+    prompt = prompts(batch_size)
+    warm_up(model, prompt)
+    few, many = (least_seconds(model.generate, prompt, steps, budget=6) for steps in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def warm_up(model, prompt):
+    """What comes before a steady pace: on PyTorch, compilation after some thousand steps."""
+    if BACKEND == "torch":
+        from keras_griffin.generation.torch_compile import COMPILE_AFTER
+
+        model.generate(prompt, COMPILE_AFTER + 1)
+
+
+def transformers_on_torch(batch_size):
+    """Seconds a step of transformers, its cache carried along."""
+    import torch
+
+    model = transformers_model()
+    tokens = torch.tensor(prompts(batch_size), dtype=torch.long)
+
+    @torch.no_grad()
+    def decode(steps):
+        position = tokens.shape[1]
+        outputs = model(tokens, use_cache=True, cache_position=torch.arange(position))
+        for step in range(position, position + steps):
+            token = outputs.logits[:, -1:].argmax(-1)
+            outputs = model(token, use_cache=True, cache_position=torch.tensor([step]))
+
+    few, many = (least_seconds(decode, steps, budget=6) for steps in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def deepmind_on_jax(batch_size):
+    """Seconds a step of DeepMind's compiled step."""
+    import jax
+    import jax.numpy as jnp
+
+    model, parameters = deepmind_model()
+    tokens = jnp.asarray(prompts(batch_size))
+    positions = jnp.tile(jnp.arange(tokens.shape[1]), (batch_size, 1))
+    logits, cache = model.apply(parameters, tokens, positions, return_cache=True)
+
+    @jax.jit
+    def step(parameters, token, position, cache):
+        logits, cache = model.apply(parameters, token, position, cache, return_cache=True)
+        return jnp.argmax(logits[:, -1:], axis=-1), cache
+
+    def decode(steps):
+        token, own = jnp.argmax(logits[:, -1:], axis=-1), cache
+        for offset in range(steps):
+            position = jnp.full((batch_size, 1), tokens.shape[1] + offset)
+            token, own = step(parameters, token, position, own)
+        return token
+
+    few, many = (least_seconds(lambda n: decode(n).block_until_ready(), steps, budget=6) for steps in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def prompts(batch_size):
+    """`(batch_size, 8)` ids."""
+    return np.tile(TOKENS[:1, :8], (batch_size, 1))
+
+
+PEERS = {"transformers": transformers_on_torch, "recurrentgemma": deepmind_on_jax}
+
+
+def main():
+    """Print the table of the active backend."""
+    print(f"\n### Decoding on {BACKEND}\n\n| what | batch | ms a step | tokens a second |\n|---|---|---|---|")
+    times = {}
+    for batch_size in BATCH_SIZES:
+        start = time.perf_counter()
+        times[batch_size] = ours(batch_size)
+        print_row("ours", batch_size, times[batch_size])
+        if batch_size == 1:
+            print(
+                f"| compilation and warming up included | 1 | {time.perf_counter() - start:.1f} s in all | |",
+                flush=True,
+            )
+    growth = BATCH_SIZES[-1] * times[1] / times[BATCH_SIZES[-1]]
+    print(f"| tokens a second, batch {BATCH_SIZES[-1]} / batch 1 | | {growth:.1f} | |", flush=True)
+    for package, peer in PEERS.items():
+        if importlib.util.find_spec(package) is None:
+            print(f"| {package} | 1 | not installed: not measured | |")
+            continue
+        seconds = peer(1)
+        print_row(package, 1, seconds)
+        print(f"| {package} / ours | 1 | {seconds / times[1]:.2f} | |", flush=True)
+
+
+def print_row(what, batch_size, seconds):
+    """One line of the table."""
+    print(f"| {what} | {batch_size} | {1e3 * seconds:.3f} | {batch_size / seconds:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
