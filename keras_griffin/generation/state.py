@@ -26,9 +26,9 @@ class LanguageModelState(NamedTuple):
         >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
         >>> state = model.prefill([[1, 2, 3], [4]])
         >>> state
-        LanguageModelState: 2 rows, 3 layers, 3,610 bytes; tokens seen: 3, 1
+        LanguageModelState: 2 rows, 3 layers, 5,404 bytes; tokens seen: 3, 1
         >>> state.select([1]).repeat(4)
-        LanguageModelState: 4 rows, 3 layers, 7,220 bytes; tokens seen: 1, 1, 1, 1
+        LanguageModelState: 4 rows, 3 layers, 10,808 bytes; tokens seen: 1, 1, 1, 1
     """
 
     #: `(B,)` int32: the segment id of each row's newest document, 0 before the first token.
