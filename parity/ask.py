@@ -3,11 +3,12 @@
 import numpy as np
 
 from parity.questions import NEW_TOKENS, REFUSES, positions
+from parity.rows import LIMIT
 
 #: What references raise where they can't go the way that they are asked to go.
 REFUSALS = (AssertionError, NotImplementedError, RuntimeError, ValueError)
-#: Greedy choices are compared one for one: the best logit must be ahead by more than rounding.
-LEAST_MARGIN = 1e-3
+#: Greedy choices are compared one for one: the best logit must be ahead by far more than rounding.
+LEAST_MARGIN = 10 * LIMIT
 #: Documents are run at one length, so that JAX compiles one program: what comes later never changes what came before.
 LENGTH = 24
 

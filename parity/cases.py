@@ -40,13 +40,14 @@ class Case:
         return [self.block_types[index % len(self.block_types)] for index in range(self.num_layers)]
 
 
+# Seeds without a greedy choice between two equals; see `parity.ask`.
 CASES = (
     # sqrt(24) = 4.899 is not a bfloat16 number: the embeddings' scale is 4.90625.
     Case("base", seed=1, width=24, num_heads=2, num_layers=3, recurrence_width=24, from_one_token=True),
     Case("wide", seed=2, width=16, num_heads=4, num_layers=4, recurrence_width=32, from_one_token=True),
     Case("hawk", seed=3, width=24, num_heads=3, num_layers=3, recurrence_width=36, block_types=("recurrent",)),
     # As the released models: cut after two recurrent blocks, and stored in bfloat16.
-    Case("cut", seed=4, width=32, num_heads=4, num_layers=5, recurrence_width=32, stored="bfloat16"),
+    Case("cut", seed=10, width=32, num_heads=4, num_layers=5, recurrence_width=32, stored="bfloat16"),
     # As the presets of the paper: no scale and no cap, which Hugging Face can't say.
     Case(
         *("paper", 5, 16, 2, 4, 24),
@@ -152,4 +153,4 @@ def weights(case):
         tensors |= linear(f"{mlp}.gate_proj", case.mlp_width, width)
         tensors |= linear(f"{mlp}.up_proj", case.mlp_width, width)
         tensors |= linear(f"{mlp}.down_proj", width, case.mlp_width)
-    return {**tensors, "model.final_norm.weight": draw(1.0, width, around=6.0)}
+    return {**tensors, "model.final_norm.weight": draw(1.0, width, around=3.0)}
