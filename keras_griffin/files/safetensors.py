@@ -7,6 +7,7 @@ the rest    the tensors, row-major and little-endian, without gaps; offsets coun
 
 import json
 import math
+import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,9 @@ class SafeTensors(Mapping):
         self.metadata: dict[str, str] = self._checked_metadata(header.pop(METADATA, {}))
         self._entries = {name: self._checked_entry(name, entry) for name, entry in header.items()}
         self._check_offsets(size - 8 - length)
-        self._bytes = np.asarray(np.memmap(self.path, dtype="uint8", mode="r"))[8 + length :]
+        with self.path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes = np.frombuffer(self._map, "uint8")[8 + length :]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
@@ -90,7 +93,13 @@ class SafeTensors(Mapping):
 
     def stored(self, name: str) -> StoredTensor:
         """A tensor as `write_safetensors` takes it."""
-        return StoredTensor(self.shape(name), self.dtype(name), lambda: self[name])
+        return StoredTensor(self.shape(name), self.dtype(name), lambda: self._only(name))
+
+    def _only(self, name):
+        """A tensor, without what was read before it in memory: those pages are read again if they are looked at."""
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return self[name]
 
     def __getitem__(self, name: str) -> np.ndarray:
         dtype, shape, begin, end = self._entries[name]

@@ -15,7 +15,7 @@ def compile_for_model(function, model):
     """
     reference = weakref.ref(model)
 
-    @functools.partial(jax.jit, donate_argnames="state")
+    @functools.partial(jax.jit, donate_argnames="state", compiler_options=_options(model))
     def compiled(values, state, *arguments):
         model = reference()
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
@@ -25,3 +25,14 @@ def compile_for_model(function, model):
         return compiled([variable.value for variable in reference().variables], state, *arguments)
 
     return run
+
+
+def _options(model) -> dict[str, str]:
+    """What XLA is told.
+
+    On a CPU it works in float32 where it has no bfloat16, as for a lookup in the embedding, and would make float32
+    copies of such weights, once, before a loop: they would take three times the model's memory.
+    """
+    if jax.default_backend() == "cpu" and any(variable.dtype == "bfloat16" for variable in model.variables):
+        return {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
+    return {}

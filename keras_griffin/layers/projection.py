@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 
 
@@ -40,5 +41,18 @@ def project(layer: Callable, inputs: Tensor) -> Tensor:
     Returns:
         `(..., units)`.
     """
-    rows = layer(ops.reshape(inputs, (-1, inputs.shape[-1])))
+    rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
+    rows = _product(layer, rows) if _is_plain(layer) else layer(rows)
     return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
+
+
+def _is_plain(layer) -> bool:
+    """Whether a layer is a bfloat16 product and a bias, and no more: without LoRA, and not quantised."""
+    is_dense = type(layer) is keras.layers.Dense and layer.compute_dtype == "bfloat16"
+    return is_dense and not layer.lora_enabled and layer.quantization_mode is None
+
+
+def _product(layer, rows):
+    """What a plain layer computes, for a backend that can do better than Keras with few rows of bfloat16."""
+    outputs = row_product(ops.cast(rows, "bfloat16"), ops.cast(layer.kernel, "bfloat16"))
+    return outputs if layer.bias is None else ops.add(outputs, ops.cast(layer.bias, "bfloat16"))

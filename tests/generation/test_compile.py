@@ -1,4 +1,5 @@
 import copy
+import functools
 import gc
 import weakref
 
@@ -136,3 +137,22 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
     changed = generate(copy.copy(fake), tokens, 12)
     for made, whole in zip(generate(recorded, tokens, 12), changed, strict=True):
         np.testing.assert_array_equal(made, whole)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="it is XLA that would make the copies")
+def test_no_float32_copy_of_bfloat16_weights_is_made():
+    import jax
+
+    from keras_griffin.generation.jax_compile import compile_for_model
+    from keras_griffin.generation.loop import _write
+    from keras_griffin.models import Griffin, GriffinConfig
+
+    config = GriffinConfig(vocabulary_size=4096, width=256, num_layers=3, num_heads=2, window=4)
+    model = Griffin(config, dtype="bfloat16")
+    run = compile_for_model(functools.partial(_write, sampler=Greedy()), model)
+    (compiled,) = [cell.cell_contents for cell in run.__closure__ if hasattr(cell.cell_contents, "lower")]
+    arguments = np.ones(1, bool), np.zeros((8, 1), "float32"), np.int32(8), np.zeros(0, "int32")
+    values = [variable.value for variable in model.variables]
+    memory = compiled.lower(values, model.initial_state(1), *arguments).compile().memory_analysis()
+    weights = sum(value.nbytes for value in jax.tree.leaves(values))
+    assert memory.temp_size_in_bytes < weights / 4

@@ -1,0 +1,89 @@
+"""Memory of decoding after 1 to 100,000 tokens: flat for Griffin, growing for the MQA baseline.
+
+    KERAS_BACKEND=jax python benchmarks/memory.py [PLOT.png]
+
+Both models have width 128, three layers, two heads of 64 and a vocabulary of 256; Griffin's window is 128. Each point
+is a process of its own, whose peak is that of all it did. Griffin generates every token. The baseline, whose every
+token looks at all before it, reads them as a prompt and generates the last 16.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+
+from timing import BACKEND
+
+LENGTHS = (1, 10, 100, 1_000, 10_000, 100_000)
+LAST = 16
+
+
+def measure(family, length):
+    """Bytes of the state, and the peak of this process, after so many tokens."""
+    import keras
+    import numpy as np
+
+    from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+
+    config = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=2, window=128)
+    model = {"Griffin": Griffin, "MQA": MQATransformer}[family](config)
+    made = max(1, length - 1) if family == "Griffin" else LAST
+    read = max(1, length - made)
+    prompt = np.random.default_rng(0).integers(0, 256, (1, read))
+    _, state = model.generate(prompt, made, return_state=True)
+    seen = int(keras.ops.convert_to_numpy(state.tokens)[0])
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"tokens": seen, "state": state.num_bytes, "peak": peak}
+
+
+def point(family, length):
+    """`measure` in a process of its own."""
+    run = subprocess.run([sys.executable, __file__, family, str(length)], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def main(plot=None):
+    """Print the table of the active backend, and draw it where a file is named."""
+    print(f"\n### Memory of decoding on {BACKEND}\n")
+    print("| model | tokens | state, bytes | peak of the process, MiB |\n|---|---|---|---|")
+    points = {}
+    for family in ("Griffin", "MQA"):
+        points[family] = []
+        for length in LENGTHS:
+            measured = point(family, length)
+            points[family].append(measured)
+            print(
+                f"| {family} | {measured['tokens']:,} | {measured['state']:,} | {measured['peak'] / 2**20:,.0f} |",
+                flush=True,
+            )
+    if plot:
+        draw(points, plot)
+        print(f"\n![State and peak memory against tokens]({plot.rpartition('/')[2]})")
+
+
+def draw(points, path):
+    """State and peak against tokens, both models."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for family, colour in (("MQA", "#c44e52"), ("Griffin", "#4c72b0")):
+        tokens = [measured["tokens"] for measured in points[family]]
+        for axes, what, scale in ((left, "state", 1e6), (right, "peak", 1e9)):
+            axes.plot(tokens, [measured[what] / scale for measured in points[family]], "o-", color=colour, label=family)
+    left.set(title="State of one row", xlabel="tokens", ylabel="MB", xscale="log", yscale="log")
+    right.set(title=f"Peak of the process ({BACKEND})", xlabel="tokens", ylabel="GB", xscale="log", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,26 @@
+"""The definition: NumPy, float64, one number after another."""
+
+import numpy as np
+
+
+def supports(facts):
+    """Why it cannot serve such a call, or None: arrays that NumPy can read."""
+    if facts.device != "cpu" or facts.dtype not in ("float32", "float64"):
+        return "reads float32 and float64 on the CPU"
+    return None
+
+
+def row_product(rows, matrix):
+    """`(n, U)`, float64; the contract is `keras_griffin.ops.row_product`."""
+    rows, matrix = np.asarray(rows, "float64"), np.asarray(matrix, "float64")
+    outputs = np.zeros((len(rows), matrix.shape[1]))
+    for n, row in enumerate(rows):
+        for i, x in enumerate(row):
+            outputs[n] += x * matrix[i]
+    return outputs
+
+
+def row_product_gradient(cotangent, rows, matrix):
+    """The gradients of `sum(cotangent * outputs)`: dx = dy W^T and dW = x^T dy, float64."""
+    cotangent, rows, matrix = (np.asarray(x, "float64") for x in (cotangent, rows, matrix))
+    return row_product(cotangent, matrix.T), row_product(rows.T, cotangent)
