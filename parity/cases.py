@@ -40,7 +40,8 @@ class Case:
         return [self.block_types[index % len(self.block_types)] for index in range(self.num_layers)]
 
 
-# Seeds without a greedy choice between two equals; see `parity.ask`.
+# Seeds without a greedy choice between two equals (see `parity.ask`), and where the references' own rounding is not
+# most of the limit: float32 is exact to a few millionths of these logits, seldom to no more than ten.
 CASES = (
     # sqrt(24) = 4.899 is not a bfloat16 number: the embeddings' scale is 4.90625.
     Case("base", seed=1, width=24, num_heads=2, num_layers=3, recurrence_width=24, from_one_token=True),
@@ -50,7 +51,7 @@ CASES = (
     Case("cut", seed=10, width=32, num_heads=4, num_layers=5, recurrence_width=32, stored="bfloat16"),
     # As the presets of the paper: no scale and no cap, which Hugging Face can't say.
     Case(
-        *("paper", 5, 16, 2, 4, 24),
+        *("paper", 11, 16, 2, 4, 24),
         soft_cap=0.0,
         scale_embeddings=False,
         for_transformers=False,

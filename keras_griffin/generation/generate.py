@@ -131,7 +131,8 @@ class Continuation:
         self._state = keras.tree.map_structure(ops.copy, state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_room(token_ids.shape[1])
-            self.room -= token_ids.shape[1]
+            # Masked steps take no place from those that see anything.
+            self.room -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
             self._state = read(model, self._state, token_ids, mask)
 
     @property

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
+from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -96,8 +97,12 @@ class GlobalMQA(MultiQueryAttention):
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         query, rotated = self.rotate(query, positions[:, past:]), self.rotate(keys, positions)
         outputs = self._attend(query, rotated, values, mask=sees[:, None])
-        visible = ops.logical_and(visible, documents == documents[:, -1:])
-        return outputs, GlobalMQAState(keys, values, visible)
+        state = GlobalMQAState(keys, values, ops.logical_and(visible, documents == documents[:, -1:]))
+        if mask is not None:
+            # What no query sees stands in front, where it can be cut off.
+            sources, _ = real_steps_last(state.visible)
+            state = GlobalMQAState(*(take_steps(x, sources) for x in state))
+        return outputs, state
 
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow wants as many key heads as query heads.
