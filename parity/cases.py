@@ -41,7 +41,7 @@ class Case:
 
 
 # Seeds without a greedy choice between two equals (see `parity.ask`), and where the references' own rounding is not
-# most of the limit: float32 is exact to a few millionths of these logits, seldom to no more than ten.
+# most of the limit.
 CASES = (
     # sqrt(24) = 4.899 is not a bfloat16 number: the embeddings' scale is 4.90625.
     Case("base", seed=1, width=24, num_heads=2, num_layers=3, recurrence_width=24, from_one_token=True),
