@@ -2,7 +2,8 @@
 
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
-The files are benchmarks/results/<benchmark>-<machine>.md. `shakespeare` runs only when it is named, with --text.
+The files are benchmarks/results/<benchmark>-<machine>.md. Only when they are named run `shakespeare`, with --text,
+`memory`, which draws a plot beside its file, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -10,11 +11,13 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "attention", "growth", "model", "decode")
+NAMED = ("shakespeare", "memory", "two_billion")
 PACKAGES = ("keras", "numpy", "jax", "torch", "tensorflow", "transformers", "recurrentgemma")
 
 
@@ -27,16 +30,17 @@ def main():
     parser.add_argument("--text", metavar="FILE", help="what shakespeare trains on")
     options = parser.parse_args()
     names = options.only.split(",")
-    unknown = set(names) - {*BENCHMARKS, "shakespeare"}
+    unknown = set(names) - {*BENCHMARKS, *NAMED}
     if unknown:
-        parser.error(f"the benchmarks are {', '.join(BENCHMARKS)} and shakespeare. Got {', '.join(sorted(unknown))}.")
+        parser.error(f"the benchmarks are {', '.join((*BENCHMARKS, *NAMED))}. Got {', '.join(sorted(unknown))}.")
     if "shakespeare" in names and not (options.text and Path(options.text).is_file()):
         parser.error(f"shakespeare needs --text FILE. Got {options.text!r}.")
     for name in names:
         report = [f"# {name}, {options.machine}\n\n{machine()}\n"]
         for backend in options.backends.split(","):
-            arguments = [options.text] if name == "shakespeare" else []
-            report.append(run(name, backend, arguments))
+            plot = FOLDER / "results" / f"memory-{backend}-{options.machine}.png"
+            arguments = {"shakespeare": [options.text], "memory": [plot], "two_billion": [tempfile.gettempdir()]}
+            report.append(run(name, backend, arguments.get(name, [])))
         write(FOLDER / "results" / f"{name}-{options.machine}.md", "\n".join(report))
 
 

@@ -31,7 +31,7 @@ def compile_for_model(function, model):
 
     @torch.no_grad()
     def run(*arguments):
-        leaves = [torch.as_tensor(leaf) for leaf in keras.tree.flatten(arguments)]
+        leaves = [x if torch.is_tensor(x) else keras.ops.convert_to_tensor(x) for x in keras.tree.flatten(arguments)]
         shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
         if shapes not in by_shapes:
             by_shapes[shapes] = _Tiers(lambda *given: function(reference(), *given), arguments)
