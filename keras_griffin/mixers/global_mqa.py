@@ -97,12 +97,13 @@ class GlobalMQA(MultiQueryAttention):
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         query, rotated = self.rotate(query, positions[:, past:]), self.rotate(keys, positions)
         outputs = self._attend(query, rotated, values, mask=sees[:, None])
-        state = GlobalMQAState(keys, values, ops.logical_and(visible, documents == documents[:, -1:]))
+        visible = ops.logical_and(visible, documents == documents[:, -1:])
         if mask is not None:
-            # What no query sees stands in front, where it can be cut off.
-            sources, _ = real_steps_last(state.visible)
-            state = GlobalMQAState(*(take_steps(x, sources) for x in state))
-        return outputs, state
+            # What no query sees becomes zeros in front, where they can be cut off.
+            sources, _ = real_steps_last(visible)
+            keys, values, visible = (take_steps(x, sources) for x in (keys, values, visible))
+            keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
+        return outputs, GlobalMQAState(keys, values, visible)
 
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow wants as many key heads as query heads.

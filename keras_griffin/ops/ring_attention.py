@@ -32,6 +32,9 @@ def ring_attention(query: Tensor, keys: Tensor, values: Tensor, place: Tensor, c
     batch_size, laps, num_heads, channels = ops.shape(query)
     num_key_heads = keys.shape[2]
     group = num_heads // num_key_heads
+    if keys.shape[1] == 1:
+        # Its weight is 1; Keras warns of a softmax over one element.
+        return ops.repeat(values, group, axis=2)
     # Query heads of one key head together: (B, K, 2 N / K, H), and keys (B, K, W, H).
     query = ops.reshape(ops.multiply(query, channels**-0.5), (batch_size, laps, num_key_heads, group, channels))
     query = ops.reshape(ops.moveaxis(query, 2, 1), (batch_size, num_key_heads, laps * group, channels))
