@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.load_model import DTYPES
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.preset_files import save_to_preset
 
 SAVERS = {"preset": save_to_preset, "huggingface": save_huggingface}
-DTYPES = ("float32", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """What generation runs again and again, made ready for the active backend.
 
-JAX and TensorFlow compile a function once for each shape that it meets. PyTorch runs it as it stands, and records what
-is run often: see `torch_compile.py`. Other backends run it as it stands.
+JAX and TensorFlow compile a function once for each shape that it meets. PyTorch runs it as it stands, and records a
+step that is run often: see `torch_compile.py`. Other backends run it as it stands.
 """
 
 import functools
@@ -24,7 +24,7 @@ def compiles() -> bool:
     return keras.backend.backend() in COMPILING
 
 
-def prepared(function: Callable, model, **fixed) -> Callable:
+def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
     """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, made ready for the backend.
 
     The function is kept for as long as the model lives and keeps its variables, and holds it weakly. It takes the
@@ -33,6 +33,8 @@ def prepared(function: Callable, model, **fixed) -> Callable:
     Args:
         function: of a model, a state and tensors; gives tensors.
         model: has `variables`.
+        is_step: whether it is called for every token, so that PyTorch is to record it. A prompt is not recorded: its
+            recurrence is a loop over time, which would be written out step by step.
         **fixed: hashable arguments that decide what is computed.
     """
     # Other variables, as after `quantize` or `enable_lora`, mean another computation.
@@ -44,13 +46,15 @@ def prepared(function: Callable, model, **fixed) -> Callable:
     if key not in functions:
         if len(functions) >= _KEPT:
             functions.pop(next(iter(functions)))
-        functions[key] = _prepare(functools.partial(function, **fixed), model)
+        functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
     return functions[key]
 
 
-def _prepare(function, model):
+def _prepare(function, model, is_step):
     backend = keras.backend.backend()
     if backend not in (*COMPILING, "torch"):
         reference = weakref.ref(model)
         return lambda state, *arguments: function(reference(), state, *arguments)
-    return importlib.import_module(f"keras_griffin.generation.{backend}_compile").compile_for_model(function, model)
+    module = importlib.import_module(f"keras_griffin.generation.{backend}_compile")
+    record = backend == "torch" and is_step
+    return module.record_for_model(function, model) if record else module.compile_for_model(function, model)

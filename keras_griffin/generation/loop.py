@@ -40,7 +40,7 @@ def write(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndar
         run = prepared(_write, model, sampler=sampler)
         count, token_ids, state, alive = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids)
         return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive
-    run = prepared(_step, model, sampler=sampler)
+    run = prepared(_step, model, is_step=True, sampler=sampler)
     token_ids = []
     for numbers in uniform[:steps]:
         if stop_ids.size and not np.any(ops.convert_to_numpy(alive)):

@@ -1,9 +1,9 @@
 """Run what generation runs again and again, on PyTorch, without recording gradients.
 
 A decoding step is a thousand small operations, and finding them through Keras takes ten times as long as running them.
-So what is called often with one set of shapes is recorded once, as the operations on tensors that it is made of, and
-then replayed; and what is called very often is compiled by PyTorch's Inductor. Each step pays for itself: it is taken
-when about as much time has been spent without it as it costs.
+So a step that is called often with one set of shapes is recorded once, as the operations on tensors that it is made of,
+and then replayed; one that is called very often is compiled by PyTorch's Inductor. Each is done when about as much time
+has been spent without it as it costs.
 """
 
 import importlib.util
@@ -21,10 +21,23 @@ COMPILE_AFTER = 4096
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument.
+    """`function(model, state, ...)` without its first argument. The model is held weakly.
 
-    What is recorded reads the weights' tensors at every call, and knows nothing of the model, which is held weakly.
     `no_grad` rather than `inference_mode`, so that training may go on from a state that generation returned.
+    """
+    reference = weakref.ref(model)
+
+    @torch.no_grad()
+    def run(state, *arguments):
+        return function(reference(), state, *arguments)
+
+    return run
+
+
+def record_for_model(function, model):
+    """As `compile_for_model`, recorded and compiled for each set of shapes with which it is called often.
+
+    What is recorded reads the weights' tensors at every call, and knows nothing of the model.
     """
     reference = weakref.ref(model)
     by_shapes = {}

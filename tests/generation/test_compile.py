@@ -131,6 +131,11 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
     ):
         np.testing.assert_array_equal(made, whole)
     assert recorded.runs == 4, "the prompt; two steps in Python, and one more to be recorded"
+    # A prompt is never recorded: it runs in Python however often it is read.
+    for _ in range(4):
+        recorded.runs = 0
+        generate(recorded, [[3, 1, 4, 1, 5]], 0)
+        assert recorded.runs == 1
     # What is recorded reads the weights as they are.
     for variable in fake.variables:
         variable.assign(-2 * ops.flip(variable.value, axis=0))
