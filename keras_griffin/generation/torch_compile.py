@@ -2,8 +2,8 @@
 
 A decoding step is a thousand small operations, and finding them through Keras takes ten times as long as running them.
 So a step that is called often with one set of shapes is recorded once, as the operations on tensors that it is made of,
-and then replayed; one that is called very often is compiled by PyTorch's Inductor. Each is done when about as much time
-has been spent without it as it costs.
+and then replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each is
+done when about as much time has been spent without it as it costs.
 """
 
 import importlib.util
@@ -14,6 +14,8 @@ import weakref
 import keras
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+
+from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 
 #: Calls with one set of shapes before it is recorded (a second or two), and before it is compiled (half a minute).
 RECORD_AFTER = 32
@@ -35,26 +37,28 @@ def compile_for_model(function, model):
 
 
 def record_for_model(function, model):
-    """As `compile_for_model`, recorded and compiled for each set of shapes with which it is called often.
+    """As `compile_for_model`, recorded and compiled for each set of shapes and dtypes with which it is called often.
 
     What is recorded reads the weights' tensors at every call, and knows nothing of the model.
     """
     reference = weakref.ref(model)
-    by_shapes = {}
+    by_kinds = {}
 
     @torch.no_grad()
     def run(*arguments):
         leaves = [x if torch.is_tensor(x) else keras.ops.convert_to_tensor(x) for x in _flat(arguments)]
-        shapes = tuple([leaf.shape for leaf in leaves])
-        if shapes not in by_shapes:
-            by_shapes[shapes] = _Tiers(lambda *given: function(reference(), *given), arguments)
-        return by_shapes[shapes](leaves)
+        # What is compiled takes no other strides.
+        leaves = [leaf.contiguous() for leaf in leaves]
+        kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
+        if kinds not in by_kinds:
+            by_kinds[kinds] = _Tiers(lambda *given: function(reference(), *given), arguments)
+        return by_kinds[kinds](leaves)
 
     return run
 
 
 class _Tiers:
-    """A function of tensors of fixed shapes, which becomes faster as it is called."""
+    """A function of tensors of fixed shapes and dtypes, which becomes faster as it is called."""
 
     def __init__(self, function, arguments):
         self.function = function
@@ -69,14 +73,18 @@ class _Tiers:
         if self.graph is None:
             self.graph = make_fx(self._on_leaves)(*leaves)
         elif self.calls > COMPILE_AFTER and isinstance(self.graph, torch.fx.GraphModule) and can_compile(leaves[0]):
-            self.graph = torch.compile(self.graph, fullgraph=True, dynamic=False)
+            graph = make_fx(self._on_leaves, decomposition_table=ONE_ROW_AS_SUM)(*leaves)
+            # Not `torch.compile`, whose guards would look at every tensor before every step.
+            from torch._inductor import compile as compile_graph
+
+            self.graph = compile_graph(graph, leaves)
         return _packed(self.results, iter(self.graph(*leaves)))
 
     def _on_leaves(self, *leaves):
         results = self.function(*_packed(self.structure, iter(leaves)))
         leaves = _flat(results)
         self.results = _packed(results, iter([None] * len(leaves)))
-        return leaves
+        return [leaf.contiguous() for leaf in leaves]
 
 
 def _flat(structure) -> list:

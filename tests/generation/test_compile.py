@@ -130,7 +130,7 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
         generate(recorded, tokens, 12, sampler=TopP(0.9), seed=1, stop_ids=[2]), expected, strict=True
     ):
         np.testing.assert_array_equal(made, whole)
-    assert recorded.runs == 4, "the prompt; two steps in Python, and one more to be recorded"
+    assert recorded.runs == 5, "the prompt; two steps in Python, one more to be recorded, and one to be compiled"
     # A prompt is never recorded: it runs in Python however often it is read.
     for _ in range(4):
         recorded.runs = 0
@@ -142,6 +142,25 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
     changed = generate(copy.copy(fake), tokens, 12)
     for made, whole in zip(generate(recorded, tokens, 12), changed, strict=True):
         np.testing.assert_array_equal(made, whole)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
+def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
+    import torch
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
+    monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 3)
+    run = torch_compile.record_for_model(lambda model, x, y: (x.T + 1, x * y), fake)
+    x = torch.arange(9.0).reshape(3, 3)
+    for call in range(14):
+        x = x.T if call % 2 else x
+        expected = x.numpy().T + 1, x.numpy() ** 2
+        x, square = run(x, x.double() if call % 4 < 2 else x)
+        np.testing.assert_array_equal(x, expected[0])
+        np.testing.assert_array_equal(square, expected[1])
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="it is XLA that would make the copies")
