@@ -65,11 +65,13 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """Round an array to a variable's dtype and give it to the variable.
 
     No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch and TensorFlow
-    write into the variable, piece by piece.
+    write into the variable, piece by piece; JAX lets go of the old value first, which must be nobody else's.
     """
     dtype = np.dtype(variable.dtype)
     write_rows = WRITE_ROWS.get(keras.backend.backend())
     if write_rows is None or array.ndim == 0 or array.shape != tuple(variable.shape):
+        if keras.backend.backend() == "jax" and array.shape == tuple(variable.shape):
+            variable.value.delete()
         # A copy, because JAX may take an array's memory for its own, and a file's would change with the file.
         variable.assign(np.array(array, dtype, order="C"))
         return
