@@ -60,7 +60,7 @@ def generate(
         >>> [len(row) for row in generate(model, [[1, 2, 3], [4]], 5, sampler="temperature", seed=0)]
         [8, 6]
     """
-    continuation = Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
+    continuation = Continuation("generate", model, prompt, max_new_tokens, sampler, seed, stop_ids, state)
     nothing = np.zeros((len(continuation.rows), 0), "int32")
     made = np.concatenate([nothing, *continuation.blocks(BLOCK)], axis=1)
     tokens = _as_the_prompt(prompt, continuation, made, max_new_tokens)
@@ -86,7 +86,7 @@ def stream(
         lists of them for a list of texts. It ends when all rows have met a stop id. Its `state` is that after what it
         gave.
     """
-    return Stream(Continuation(model, prompt, max_new_tokens, sampler, seed, stop_ids, state), prompt)
+    return Stream(Continuation("stream", model, prompt, max_new_tokens, sampler, seed, stop_ids, state), prompt)
 
 
 def prefill(model, prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
@@ -102,24 +102,26 @@ def prefill(model, prompt, *, state: LanguageModelState | None = None) -> Langua
     Raises:
         ValueError: the prompt or the state is not as said.
     """
-    return Continuation(model, prompt, 0, "greedy", 0, (), state).state
+    return Continuation("prefill", model, prompt, 0, "greedy", 0, (), state).state
 
 
 class Continuation:
     """Rows being continued, block by block: what they began with, and the state after all that they have got."""
 
-    def __init__(self, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
+    def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
         if not isinstance(max_new_tokens, int | np.integer) or max_new_tokens < 0:
-            raise ValueError(f"generate: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}.")
+            raise ValueError(
+                f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
+            )
         self.tokenizer = getattr(model, "tokenizer", None)
-        self.seen = _seen(prompt, model, state)
-        rows = read_prompt(prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
-        self.rows = start_empty_rows(rows, self.seen, getattr(self.tokenizer, "start_id", None))
-        self.stop_ids = read_stop_ids(stop_ids, model.config.vocabulary_size)
+        self.seen = _seen(function_name, prompt, model, state)
+        rows = read_prompt(function_name, prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
+        self.rows = start_empty_rows(function_name, rows, self.seen, getattr(self.tokenizer, "start_id", None))
+        self.stop_ids = read_stop_ids(function_name, stop_ids, model.config.vocabulary_size)
         if is_text(prompt):
             self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")
-        self.uniform = uniform_numbers(seed, len(rows))
-        self.sampler = get_sampler(sampler)
+        self.uniform = uniform_numbers(function_name, seed, len(rows))
+        self.sampler = get_sampler(function_name, sampler)
         # What is compiled holds the model weakly, and a stream may be all that is left of it.
         self.model = model
         self.steps_left = max_new_tokens
@@ -127,7 +129,7 @@ class Continuation:
         self.initial_state = model.initial_state(len(rows))
         self.room = self.read = 0
         # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid.
-        state = self.initial_state if state is None else fitted("generate", state, self.initial_state)
+        state = self.initial_state if state is None else fitted(function_name, state, self.initial_state)
         self._state = keras.tree.map_structure(ops.copy, state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_room(token_ids.shape[1])
@@ -220,15 +222,15 @@ def _texts(steps, continuation) -> Iterator[list[str]]:
         yield rest
 
 
-def _seen(prompt, model, state) -> np.ndarray:
+def _seen(function_name, prompt, model, state) -> np.ndarray:
     """How many tokens each row has seen before the prompt; zeros for a new state."""
     num_rows = 1 if isinstance(prompt, str) else len(prompt)
     if state is None:
         return np.zeros(num_rows, "int32")
-    state = fitted("generate", state, model.initial_state(1))
+    state = fitted(function_name, state, model.initial_state(1))
     if state.tokens.shape[0] != num_rows:
         raise ValueError(
-            "generate: the state must have one row for each row of the prompt. "
+            f"{function_name}: the state must have one row for each row of the prompt. "
             f"Got a state of {state.tokens.shape[0]} and a prompt of {num_rows}."
         )
     return ops.convert_to_numpy(state.tokens)

@@ -11,10 +11,13 @@ PAD_ID = 0
 CHUNK = 512
 
 
-def read_prompt(prompt, vocabulary_size: int, tokenizer=None, seen: np.ndarray | None = None) -> list[np.ndarray]:
+def read_prompt(
+    function_name: str, prompt, vocabulary_size: int, tokenizer=None, seen: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The rows of a prompt, each a vector of ids.
 
     Args:
+        function_name: in whose name the error speaks, as everywhere here.
         prompt: `(B, T)` ids, a list of B rows of any lengths, a text, or a list of B texts.
         vocabulary_size: V.
         tokenizer: of the model; None where it has none.
@@ -26,21 +29,21 @@ def read_prompt(prompt, vocabulary_size: int, tokenizer=None, seen: np.ndarray |
             model without a tokenizer.
     """
     if is_text(prompt):
-        rows = _encoded([prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
+        rows = _encoded(function_name, [prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
     elif isinstance(prompt, list | tuple):
         rows = [np.asarray(keras.ops.convert_to_numpy(row)) for row in prompt]
     else:
         rows = list(np.atleast_1d(keras.ops.convert_to_numpy(prompt)))
     if not rows:
-        raise ValueError("generate: the prompt must have at least one row. Got none.")
+        raise ValueError(f"{function_name}: the prompt must have at least one row. Got none.")
     for index, row in enumerate(rows):
         if row.ndim != 1:
             raise ValueError(
-                "generate: the prompt must be (B, T) ids or a list of rows of ids. "
+                f"{function_name}: the prompt must be (B, T) ids or a list of rows of ids. "
                 f"Got row {index} of shape {row.shape}."
             )
         if row.size:
-            _check_ids("the ids of the prompt", row, vocabulary_size)
+            _check_ids(function_name, "the ids of the prompt", row, vocabulary_size)
     return [row.astype("int32") for row in rows]
 
 
@@ -50,7 +53,9 @@ def is_text(prompt) -> bool:
     return bool(rows) and all(isinstance(row, str) for row in rows)
 
 
-def start_empty_rows(rows: list[np.ndarray], seen: np.ndarray, start_id: int | None) -> list[np.ndarray]:
+def start_empty_rows(
+    function_name: str, rows: list[np.ndarray], seen: np.ndarray, start_id: int | None
+) -> list[np.ndarray]:
     """The rows, with the start token in those that are empty and have seen nothing.
 
     Raises:
@@ -59,26 +64,26 @@ def start_empty_rows(rows: list[np.ndarray], seen: np.ndarray, start_id: int | N
     for index, row in enumerate(rows):
         if not row.size and not seen[index] and start_id is None:
             raise ValueError(
-                "generate: an empty row must have a start token, and the model has no tokenizer that knows one: put "
-                f"the id into the row. Got none in row {index}."
+                f"{function_name}: an empty row must have a start token, and the model has no tokenizer that knows "
+                f"one: put the id into the row. Got none in row {index}."
             )
     return [
         row if row.size or before else np.array([start_id], "int32") for row, before in zip(rows, seen, strict=True)
     ]
 
 
-def read_stop_ids(stop_ids, vocabulary_size: int) -> np.ndarray:
+def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndarray:
     """The stop ids as a vector.
 
     Raises:
         ValueError: not a collection, or ids that are not integers or not in the vocabulary.
     """
     if not isinstance(stop_ids, Collection):
-        raise ValueError(f"generate: stop_ids must be a collection of ids. Got {stop_ids!r}.")
+        raise ValueError(f"{function_name}: stop_ids must be a collection of ids. Got {stop_ids!r}.")
     if not len(stop_ids):
         return np.zeros(0, "int32")
     vector = np.array(list(stop_ids))
-    _check_ids("stop_ids", vector, vocabulary_size)
+    _check_ids(function_name, "stop_ids", vector, vocabulary_size)
     return vector.astype("int32")
 
 
@@ -110,10 +115,10 @@ def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray,
         yield token_ids[:, piece], None if mask[:, piece].all() else mask[:, piece]
 
 
-def _encoded(texts, tokenizer, seen):
+def _encoded(function_name, texts, tokenizer, seen):
     if tokenizer is None:
         raise ValueError(
-            "generate: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
+            f"{function_name}: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
             f"Got {texts[0][:40]!r}."
         )
     seen = np.zeros(len(texts)) if seen is None else seen
@@ -122,11 +127,12 @@ def _encoded(texts, tokenizer, seen):
     ]
 
 
-def _check_ids(what, ids, vocabulary_size):
+def _check_ids(function_name, what, ids, vocabulary_size):
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"generate: {what} must be integers. Got {ids.dtype}.")
+        raise ValueError(f"{function_name}: {what} must be integers. Got {ids.dtype}.")
     outside = ids[(ids < 0) | (ids >= vocabulary_size)]
     if outside.size:
         raise ValueError(
-            f"generate: {what} must be at least 0 and below the vocabulary's size {vocabulary_size}. Got {outside[0]}."
+            f"{function_name}: {what} must be at least 0 and below the vocabulary's size {vocabulary_size}. "
+            f"Got {outside[0]}."
         )

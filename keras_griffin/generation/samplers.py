@@ -132,7 +132,7 @@ Sampler = Callable[[Tensor, Tensor], Tensor]
 SAMPLERS = {"greedy": Greedy, "temperature": Temperature}
 
 
-def get_sampler(sampler: str | Sampler) -> Sampler:
+def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
     """The sampler itself, or the one of that name.
 
     Raises:
@@ -144,11 +144,11 @@ def get_sampler(sampler: str | Sampler) -> Sampler:
     if not callable(sampler) or isinstance(sampler, type):
         names = ", ".join(repr(name) for name in SAMPLERS)
         raise ValueError(
-            f"generate: the sampler must be {names}, or a sampler such as TopP(0.9) from keras_griffin.generation. "
-            f"Got {sampler!r}."
+            f"{function_name}: the sampler must be {names}, or a sampler such as TopP(0.9) from "
+            f"keras_griffin.generation. Got {sampler!r}."
         )
     if type(sampler).__hash__ is None:
-        raise ValueError(f"generate: a sampler must be hashable, as a frozen dataclass is. Got {sampler!r}.")
+        raise ValueError(f"{function_name}: a sampler must be hashable, as a frozen dataclass is. Got {sampler!r}.")
     return sampler
 
 

@@ -42,7 +42,7 @@ def score(model, token_ids, segment_ids=None):
         >>> model.score(np.array([[1, 2, 3, 4]])).shape
         (1, 4)
     """
-    rows = read_prompt(token_ids, model.config.vocabulary_size, getattr(model, "tokenizer", None))
+    rows = read_prompt("score", token_ids, model.config.vocabulary_size, getattr(model, "tokenizer", None))
     is_array = not isinstance(token_ids, str | list | tuple)
     if segment_ids is not None:
         segment_ids = np.asarray(ops.convert_to_numpy(segment_ids))

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def uniform_numbers(seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
+def uniform_numbers(function_name: str, seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
     """Random numbers `(B,)` float32 in [0, 1) for step after step; a row's depend on the seed and its index alone.
 
     Args:
+        function_name: in whose name the error speaks.
         seed: from 0 to 2**64 - 1; None draws one from Python's `random`, which `keras.utils.set_random_seed` seeds.
         batch_size: B.
 
@@ -20,7 +21,7 @@ def uniform_numbers(seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
     if seed is None:
         seed = random.getrandbits(64)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise ValueError(f"generate: the seed must be None or an integer from 0 to 2**64 - 1. Got {seed!r}.")
+        raise ValueError(f"{function_name}: the seed must be None or an integer from 0 to 2**64 - 1. Got {seed!r}.")
     keys = [np.array([seed, row], "uint64") for row in range(batch_size)]
     rows = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
     return (np.array([row.random(dtype="float32") for row in rows], "float32") for _ in itertools.count())

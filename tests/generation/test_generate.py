@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.generation import TopK, TopP
-from keras_griffin.generation.generate import generate, stream
+from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.testing.closeness import assert_close
 
 PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
@@ -208,4 +208,9 @@ def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, 
         change = {"state": change["state"](fake.initial_state(3))}
     with pytest.raises(ValueError) as error:
         function(fake, **{"prompt": PROMPT, "max_new_tokens": 2, **change})
-    assert str(error.value) == f"generate: {sentence}"
+    assert str(error.value) == f"{function.__name__}: {sentence}"
+
+
+def test_prefill_speaks_in_its_own_name(fake):
+    with pytest.raises(ValueError, match=r"^prefill: the prompt must have at least one row\. Got none\.$"):
+        prefill(fake, [])

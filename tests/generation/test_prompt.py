@@ -15,14 +15,14 @@ from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt,
     ],
 )
 def test_rows_come_from_lists_arrays_and_tensors(prompt):
-    rows = read_prompt(prompt, 5)
+    rows = read_prompt("generate", prompt, 5)
     assert [row.tolist() for row in rows] == [[1, 2, 3], [4]]
 
 
 def test_an_array_is_its_rows():
     array = np.array([[1, 2], [3, 4]])
     for prompt in (array, keras.ops.convert_to_tensor(array), array.astype("int64")):
-        assert [row.tolist() for row in read_prompt(prompt, 5)] == [[1, 2], [3, 4]]
+        assert [row.tolist() for row in read_prompt("generate", prompt, 5)] == [[1, 2], [3, 4]]
 
 
 OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
@@ -52,14 +52,14 @@ OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
 )
 def test_a_wrong_prompt_gets_one_sentence(prompt, sentence):
     with pytest.raises(ValueError) as error:
-        read_prompt(prompt, 5)
+        read_prompt("generate", prompt, 5)
     assert str(error.value) == f"generate: {sentence}"
 
 
 def test_stop_ids_are_any_collection_of_ids():
     for stop_ids in ((1, 4), [1, 4], {1, 4}, np.array([1, 4]), range(1, 5, 3)):
-        assert sorted(read_stop_ids(stop_ids, 5)) == [1, 4]
-    assert read_stop_ids((), 5).size == 0
+        assert sorted(read_stop_ids("generate", stop_ids, 5)) == [1, 4]
+    assert read_stop_ids("generate", (), 5).size == 0
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_stop_ids_are_any_collection_of_ids():
 )
 def test_wrong_stop_ids_get_one_sentence(stop_ids, sentence):
     with pytest.raises(ValueError) as error:
-        read_stop_ids(stop_ids, 5)
+        read_stop_ids("generate", stop_ids, 5)
     assert str(error.value) == f"generate: {sentence}"
 
 
@@ -82,17 +82,17 @@ def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
         def encode(self, text, *, start=True):
             return [4] * start + [len(word) for word in text.split()]
 
-    rows = read_prompt(["a bb", "ccc"], 5, Tokenizer(), seen=np.array([0, 7]))
+    rows = read_prompt("generate", ["a bb", "ccc"], 5, Tokenizer(), seen=np.array([0, 7]))
     assert [row.tolist() for row in rows] == [[4, 1, 2], [3]]
-    assert [row.tolist() for row in read_prompt("a bb", 5, Tokenizer())] == [[4, 1, 2]]
+    assert [row.tolist() for row in read_prompt("generate", "a bb", 5, Tokenizer())] == [[4, 1, 2]]
     assert is_text("") and is_text(["a", "b"]) and not is_text([]) and not is_text([[1]])
 
 
 def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     rows = [np.array([3]), np.zeros(0, "int32"), np.zeros(0, "int32")]
-    assert [row.tolist() for row in start_empty_rows(rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
+    assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
     with pytest.raises(ValueError) as error:
-        start_empty_rows(rows, np.array([0, 0, 5]), None)
+        start_empty_rows("generate", rows, np.array([0, 0, 5]), None)
     assert str(error.value) == (
         "generate: an empty row must have a start token, and the model has no tokenizer that knows one: put the id "
         "into the row. Got none in row 1."

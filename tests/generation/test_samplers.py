@@ -144,10 +144,10 @@ def test_a_sampler_is_found_by_name_or_is_itself():
     def custom(logits, uniform):
         return uniform
 
-    assert get_sampler("greedy") == Greedy()
-    assert get_sampler("temperature") == Temperature(1.0)
-    assert get_sampler(TopK(3)) == TopK(3)
-    assert get_sampler(custom) is custom
+    assert get_sampler("generate", "greedy") == Greedy()
+    assert get_sampler("generate", "temperature") == Temperature(1.0)
+    assert get_sampler("generate", TopK(3)) == TopK(3)
+    assert get_sampler("generate", custom) is custom
 
 
 @pytest.mark.parametrize(
@@ -163,17 +163,17 @@ def test_a_sampler_is_found_by_name_or_is_itself():
         (lambda: TopP(0.0), "TopP: p must be above 0 and at most 1. Got 0.0."),
         (lambda: TopP(1.5), "TopP: p must be above 0 and at most 1. Got 1.5."),
         (
-            lambda: get_sampler("best"),
+            lambda: get_sampler("generate", "best"),
             "generate: the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
             "keras_griffin.generation. Got 'best'.",
         ),
         (
-            lambda: get_sampler(Greedy),
+            lambda: get_sampler("generate", Greedy),
             "generate: the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
             f"keras_griffin.generation. Got {Greedy!r}.",
         ),
         (
-            lambda: get_sampler(Changing()),
+            lambda: get_sampler("generate", Changing()),
             "generate: a sampler must be hashable, as a frozen dataclass is. Got Changing(temperature=1.0).",
         ),
     ],

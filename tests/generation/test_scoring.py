@@ -90,6 +90,8 @@ def test_bits_per_byte(reader):
 
 
 def test_messages(griffin, reader):
+    with pytest.raises(ValueError, match=r"^score: the prompt must have at least one row\. Got none\.$"):
+        score_function(griffin, [])
     with pytest.raises(ValueError, match=r"^score: segment_ids must be integers .* Got int64 \(3, 12\)\.$"):
         score_function(griffin, TOKENS, np.ones((3, 12), "int64"))
     with pytest.raises(ValueError, match=r"^score: segment_ids must be integers of at least 0"):

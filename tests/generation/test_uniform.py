@@ -7,7 +7,7 @@ from keras_griffin.generation.uniform import uniform_numbers
 
 
 def numbers(seed, batch_size, steps=5):
-    return np.stack(list(itertools.islice(uniform_numbers(seed, batch_size), steps)), axis=1)
+    return np.stack(list(itertools.islice(uniform_numbers("generate", seed, batch_size), steps)), axis=1)
 
 
 def test_a_row_draws_by_the_seed_and_its_index_alone():
@@ -29,5 +29,5 @@ def test_without_a_seed_every_call_draws_others():
 @pytest.mark.parametrize("seed", [-1, 2**64, 0.5, "0"])
 def test_a_wrong_seed_gets_one_sentence(seed):
     with pytest.raises(ValueError) as error:
-        uniform_numbers(seed, 2)
+        uniform_numbers("generate", seed, 2)
     assert str(error.value) == f"generate: the seed must be None or an integer from 0 to 2**64 - 1. Got {seed!r}."
