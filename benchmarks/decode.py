@@ -2,10 +2,11 @@
 
     KERAS_BACKEND=jax python benchmarks/decode.py
 
-The model is that of model.py. A peer is measured where its package can be imported, whatever the backend: transformers
-steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX; both choose the
-likeliest token. Ours is `generate`, the likeliest token too. PyTorch is measured after the calls with which generation
-there becomes fast (`generation/torch_compile.py`).
+The model is that of model.py. On JAX its products with the weights are measured alone, too, with nothing else of a
+step: as XLA multiplies, no step can take less. A peer is measured where its package can be imported, whatever the
+backend: transformers steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop
+on JAX; both choose the likeliest token. Ours is `generate`, the likeliest token too. PyTorch is measured after the
+calls with which generation there becomes fast (`generation/torch_compile.py`).
 """
 
 import importlib.util
@@ -36,6 +37,42 @@ def warm_up(model, prompt):
         from keras_griffin.generation.torch_compile import COMPILE_AFTER
 
         model.generate(prompt, COMPILE_AFTER + 1)
+
+
+def products_alone(batch_size):
+    """Seconds of a step's products with the weights, one after another, in one compiled loop of JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    weights = [
+        variable.value
+        for variable in Griffin(CONFIG).variables
+        if variable.path.endswith(("kernel", "embeddings")) and not variable.path.endswith("conv/kernel")
+    ]
+    widths = {
+        weight.shape[axis] * (weight.shape[0] if weight.ndim == 3 else 1) for weight in weights for axis in (-2, -1)
+    }
+
+    def step(_, rows):
+        for weight in weights:
+            if weight.ndim == 3:
+                inputs = rows[weight.shape[0] * weight.shape[1]].reshape(batch_size, *weight.shape[:2])
+                outputs = jnp.einsum("bgi,gio->bgo", inputs, weight).reshape(batch_size, -1)
+            else:
+                outputs = rows[weight.shape[0]] @ weight
+            # Added, so that no product is left out and each has to wait for those before it.
+            rows = {**rows, outputs.shape[1]: rows[outputs.shape[1]] + outputs}
+        return rows
+
+    @jax.jit
+    def loop(steps, rows):
+        return jax.lax.fori_loop(0, steps, step, rows)
+
+    rows = {width: jnp.zeros((batch_size, width)) for width in widths}
+    few, many = (
+        least_seconds(lambda n: jax.block_until_ready(loop(n, rows)), steps, budget=6) for steps in (FEW, MANY)
+    )
+    return (many - few) / (MANY - FEW)
 
 
 def transformers_on_torch(batch_size):
@@ -104,8 +141,12 @@ def main():
                 f"| compilation and warming up included | 1 | {time.perf_counter() - start:.1f} s in all | |",
                 flush=True,
             )
-    growth = BATCH_SIZES[-1] * times[1] / times[BATCH_SIZES[-1]]
-    print(f"| tokens a second, batch {BATCH_SIZES[-1]} / batch 1 | | {growth:.1f} | |", flush=True)
+    print_growth("tokens a second", times)
+    if BACKEND == "jax":
+        alone = {batch_size: products_alone(batch_size) for batch_size in BATCH_SIZES}
+        for batch_size, seconds in alone.items():
+            print_row("its products with the weights alone", batch_size, seconds)
+        print_growth("products alone", alone)
     for package, peer in PEERS.items():
         if importlib.util.find_spec(package) is None:
             print(f"| {package} | 1 | not installed: not measured | |")
@@ -113,6 +154,12 @@ def main():
         seconds = peer(1)
         print_row(package, 1, seconds)
         print(f"| {package} / ours | 1 | {seconds / times[1]:.2f} | |", flush=True)
+
+
+def print_growth(what, times):
+    """How many times as many rows a second the largest batch gives as the smallest."""
+    few, many = BATCH_SIZES
+    print(f"| {what}, batch {many} / batch {few} | | {many * times[few] / (few * times[many]):.1f} | |", flush=True)
 
 
 def print_row(what, batch_size, seconds):
