@@ -67,17 +67,29 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
     No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch and TensorFlow
     write into the variable, piece by piece; JAX lets go of the old value first, which must be nobody else's.
     """
-    dtype = np.dtype(variable.dtype)
-    write_rows = WRITE_ROWS.get(keras.backend.backend())
-    if write_rows is None or array.ndim == 0 or array.shape != tuple(variable.shape):
-        if keras.backend.backend() == "jax" and array.shape == tuple(variable.shape):
-            variable.value.delete()
-        # A copy, because JAX may take an array's memory for its own, and a file's would change with the file.
+    dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
+    fits = array.shape == tuple(variable.shape)
+    if fits and backend == "jax":
+        variable.value.delete()
+        variable.assign(_jax_array(array, dtype))
+    elif fits and array.ndim and backend in WRITE_ROWS:
+        step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
+        for start in range(0, len(array), step):
+            rows = np.array(array[start : start + step], dtype, order="C")
+            WRITE_ROWS[backend](variable.value, start, rows)
+    else:
         variable.assign(np.array(array, dtype, order="C"))
-        return
-    step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
-    for start in range(0, len(array), step):
-        write_rows(variable.value, start, np.array(array[start : start + step], dtype, order="C"))
+
+
+def _jax_array(array, dtype):
+    """A copy whose memory is JAX's from then on: on a CPU it takes what is aligned as its own instead of copying it."""
+    import jax
+
+    memory = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")
+    start = -memory.ctypes.data % _ALIGNMENT
+    aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
+    aligned[...] = array
+    return jax.device_put(aligned)
 
 
 def _write_rows_torch(value, start, rows):
@@ -96,6 +108,8 @@ def _write_rows_tensorflow(value, start, rows):
 #: How a backend whose variables can be written to writes some rows.
 WRITE_ROWS = {"torch": _write_rows_torch, "tensorflow": _write_rows_tensorflow}
 PIECE_BYTES = 2**26
+#: Bytes.
+_ALIGNMENT = 64
 
 
 def stored(variable: keras.Variable) -> StoredTensor:
