@@ -4,6 +4,8 @@ import weakref
 
 import tensorflow as tf
 
+from keras_griffin.ops.tensorflow_facts import device_kind
+
 
 def compile_for_model(function, model):
     """`function(model, state, ...)` without its first argument, compiled for each shape it meets.
@@ -13,7 +15,7 @@ def compile_for_model(function, model):
     reference = weakref.ref(model)
     by_shapes = {}
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=_pays_with_xla(model))
     def compiled(*arguments):
         return function(reference(), *arguments)
 
@@ -26,3 +28,12 @@ def compile_for_model(function, model):
         return by_shapes[shapes](*arguments)
 
     return run
+
+
+def _pays_with_xla(model) -> bool:
+    """Whether XLA is to compile it; otherwise it runs as a graph.
+
+    On a CPU XLA works in float32 where it has no bfloat16, and would make float32 copies of all such weights, once,
+    before a loop: they would take three times the model's memory.
+    """
+    return device_kind() != "cpu" or not any(variable.dtype == "bfloat16" for variable in model.variables)

@@ -9,6 +9,10 @@ from keras import ops
 
 from keras_griffin.files import StoredTensor
 
+#: How much PyTorch is given at once.
+PIECE_BYTES = 2**26
+#: Bytes.
+_ALIGNMENT = 64
 #: How many of a checkpoint's mistakes a message names.
 NAMED_MISTAKES = 8
 
@@ -64,52 +68,44 @@ def check_tensors(
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """Round an array to a variable's dtype and give it to the variable.
 
-    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch and TensorFlow
-    write into the variable, piece by piece; JAX lets go of the old value first, which must be nobody else's.
+    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch writes into the
+    variable, piece by piece. JAX lets go of the old value first, which must be nobody else's. TensorFlow gets whole
+    values: a variable that was once written to in part it copies at every reading.
     """
     dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
     fits = array.shape == tuple(variable.shape)
-    if fits and backend == "jax":
-        variable.value.delete()
-        variable.assign(_jax_array(array, dtype))
-    elif fits and array.ndim and backend in WRITE_ROWS:
+    if fits and array.ndim and backend == "torch":
         step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
         for start in range(0, len(array), step):
-            rows = np.array(array[start : start + step], dtype, order="C")
-            WRITE_ROWS[backend](variable.value, start, rows)
-    else:
-        variable.assign(np.array(array, dtype, order="C"))
+            _write_rows(variable.value, start, np.array(array[start : start + step], dtype, order="C"))
+        return
+    if fits and backend == "jax":
+        variable.value.delete()
+    copy = _aligned(array, dtype)
+    if backend == "jax":
+        import jax
+
+        # Keras would copy bfloat16 once more.
+        copy = jax.device_put(copy)
+    variable.assign(copy)
 
 
-def _jax_array(array, dtype):
-    """A copy whose memory is JAX's from then on: on a CPU it takes what is aligned as its own instead of copying it."""
-    import jax
-
+def _aligned(array, dtype):
+    """A copy in memory that is aligned, which JAX takes as its own instead of copying it."""
     memory = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")
     start = -memory.ctypes.data % _ALIGNMENT
     aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
     aligned[...] = array
-    return jax.device_put(aligned)
+    return aligned
 
 
-def _write_rows_torch(value, start, rows):
+def _write_rows(value, start, rows):
     if rows.dtype == ml_dtypes.bfloat16:
         # Keras would make a float32 copy of it.
         rows = ops.view(ops.convert_to_tensor(rows.view("int16")), "bfloat16")
     else:
         rows = ops.convert_to_tensor(rows)
     value.detach()[start : start + len(rows)].copy_(rows)
-
-
-def _write_rows_tensorflow(value, start, rows):
-    value[start : start + len(rows)].assign(rows)
-
-
-#: How a backend whose variables can be written to writes some rows.
-WRITE_ROWS = {"torch": _write_rows_torch, "tensorflow": _write_rows_tensorflow}
-PIECE_BYTES = 2**26
-#: Bytes.
-_ALIGNMENT = 64
 
 
 def stored(variable: keras.Variable) -> StoredTensor:
