@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.rg_lru import RGLRU
-from keras_griffin.ops import linear_scan
+from keras_griffin.ops import rg_lru
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -97,13 +97,19 @@ class CGLRU(RGLRU):
         )
 
     def scan(self, inputs, hidden, reset, mask):
-        """Equations 12 to 14."""
-        exponent, magnitude_minus_one, input_gate = self.gate(inputs, reset)
-        magnitude, phase = 1.0 + magnitude_minus_one, exponent * ops.cast(self.phase, "float32")
-        decay = (magnitude * ops.cos(phase), magnitude * ops.sin(phase))
-        gated_inputs = tuple(input_gate * half for half in _halves(ops.cast(inputs, "float32")))
-        states, hidden = linear_scan(decay, gated_inputs, _halves(hidden), mask=mask)
-        return ops.cast(ops.concatenate(states, -1), self.compute_dtype), ops.concatenate(hidden, -1)
+        """Equations 8 to 14."""
+        states, hidden = rg_lru(
+            _halves(inputs),
+            self.input_gate(inputs),
+            self.recurrence_gate(inputs),
+            self.decay_parameter,
+            _halves(hidden),
+            phase=self.phase,
+            exponent=self.exponent,
+            reset=reset,
+            mask=mask,
+        )
+        return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
 
     def get_config(self):
         """The constructor's arguments."""

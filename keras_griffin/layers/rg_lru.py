@@ -3,13 +3,12 @@
 import math
 
 import keras
-from keras import ops
 
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
-from keras_griffin.ops import bounded_sqrt, linear_scan
+from keras_griffin.ops import rg_lru
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -101,22 +100,11 @@ class RGLRU(RecurrentUnit):
             autocast=False,
         )
 
-    def gate(self, inputs, reset):
-        """Equations 1 to 3: c r_t, a_t - 1 and sqrt(1 - a_t^2) i_t, in float32."""
-        exponent = self.exponent * ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
-        decay_minus_one = ops.expm1(-exponent * ops.softplus(-ops.cast(self.decay_parameter, "float32")))
-        if reset is not None:
-            decay_minus_one = ops.where(ops.expand_dims(reset, -1), -1.0, decay_minus_one)
-        # With e = a_t - 1, 1 - a_t^2 = -e (2 + e) loses no digits where a_t is close to 1.
-        multiplier = bounded_sqrt(-decay_minus_one * (2.0 + decay_minus_one))
-        return exponent, decay_minus_one, multiplier * ops.sigmoid(ops.cast(self.input_gate(inputs), "float32"))
-
     def scan(self, inputs, hidden, reset, mask):
-        """Equation 4."""
-        _, decay_minus_one, input_gate = self.gate(inputs, reset)
-        gated_inputs = input_gate * ops.cast(inputs, "float32")
-        states, hidden = linear_scan(1.0 + decay_minus_one, gated_inputs, hidden, mask=mask)
-        return ops.cast(states, self.compute_dtype), hidden
+        """Equations 1 to 4."""
+        logits = self.input_gate(inputs), self.recurrence_gate(inputs)
+        marks = {"reset": reset, "mask": mask}
+        return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, **marks)
 
     def get_config(self):
         """The constructor's arguments."""

@@ -1,5 +1,6 @@
 """Between a model's variables and files."""
 
+import importlib
 from collections.abc import Mapping
 
 import keras
@@ -11,8 +12,6 @@ from keras_griffin.files import StoredTensor
 
 #: How much PyTorch is given at once.
 PIECE_BYTES = 2**26
-#: Bytes.
-_ALIGNMENT = 64
 #: How many of a checkpoint's mistakes a message names.
 NAMED_MISTAKES = 8
 
@@ -68,8 +67,8 @@ def check_tensors(
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """Round an array to a variable's dtype and give it to the variable.
 
-    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch writes into the
-    variable, piece by piece. JAX lets go of the old value first, which must be nobody else's. TensorFlow gets whole
+    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch writes into
+    the variable, piece by piece. JAX lets go of the old value first, which must be nobody else's. TensorFlow gets whole
     values: a variable that was once written to in part it copies at every reading.
     """
     dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
@@ -81,22 +80,10 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
         return
     if fits and backend == "jax":
         variable.value.delete()
-    copy = _aligned(array, dtype)
-    if backend == "jax":
-        import jax
-
-        # Keras would copy bfloat16 once more.
-        copy = jax.device_put(copy)
+        copy = importlib.import_module("keras_griffin.models.jax_array").owned_copy(array, dtype)
+    else:
+        copy = np.array(array, dtype, order="C")
     variable.assign(copy)
-
-
-def _aligned(array, dtype):
-    """A copy in memory that is aligned, which JAX takes as its own instead of copying it."""
-    memory = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")
-    start = -memory.ctypes.data % _ALIGNMENT
-    aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
-    aligned[...] = array
-    return aligned
 
 
 def _write_rows(value, start, rows):

@@ -5,6 +5,7 @@ from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.implementation import explain, use_implementation
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.local_attention import local_attention
+from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.ops.rotary_embedding import rotary_embedding
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "explain",
     "linear_scan",
     "local_attention",
+    "rg_lru",
     "rotary_embedding",
     "use_implementation",
 ]

@@ -28,6 +28,12 @@ def bounded_sqrt(x: Tensor) -> Tensor:
     """
     x = as_tensor(x)
     root = ops.stop_gradient(ops.sqrt(x))
-    slope = ops.divide(0.5, ops.maximum(root, _SMALLEST_ROOT))
     # The last term is zero: it carries the derivative, and adds nothing to the value.
-    return root + slope * (x - ops.stop_gradient(x))
+    return root + bounded_slope(root) * (x - ops.stop_gradient(x))
+
+
+def bounded_slope(root: Tensor) -> Tensor:
+    """The derivative that `bounded_sqrt` has where the root is `root`."""
+    # Keras makes float32 of what `maximum` gives on PyTorch, and of a Python number.
+    smallest = ops.convert_to_tensor(_SMALLEST_ROOT, root.dtype)
+    return ops.divide(0.5, ops.where(root > smallest, root, smallest))

@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -32,3 +34,19 @@ def test_the_derivative_is_bounded(dtype):
     _, [gradient] = value_and_gradient(lambda x: ops.sum(ops.cast(bounded_sqrt(ops.cast(x, dtype)), "float32")), x)
     assert_close(gradient, 0.5 / np.sqrt(np.maximum(x.astype("float64"), 2.5e-7)), dtype)
     assert gradient.max() <= 1001
+
+
+@pytest.mark.trainable
+def test_a_derivative_in_double_precision():
+    with double_precision():
+        _, [gradient] = value_and_gradient(lambda x: ops.sum(bounded_sqrt(x)), VALUES.astype("float64"))
+        assert_close(gradient, 0.5 / np.sqrt(np.maximum(VALUES.astype("float64"), 2.5e-7)), "float64")
+
+
+def double_precision():
+    """JAX has float64 only inside such a block."""
+    if keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    import jax
+
+    return jax.enable_x64(True)

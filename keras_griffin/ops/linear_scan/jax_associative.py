@@ -25,10 +25,11 @@ def linear_scan(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _differentiable_scan(decay, inputs, initial_state, reverse):
-    return _scan(decay, inputs, initial_state, reverse)
+    return scan(decay, inputs, initial_state, reverse)
 
 
-def _scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, reverse):
+    """`linear_scan`, which JAX can't differentiate at a good price."""
     first, last = (-1, 0) if reverse else (0, -1)
     entering = multiply(_at(decay, first), initial_state)
     inputs = tuple(jnp.asarray(x).at[:, first].add(component) for x, component in zip(inputs, entering, strict=True))
@@ -43,18 +44,21 @@ def _compose(earlier, later):
 
 
 def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = _scan(decay, inputs, initial_state, reverse)
+    states, final_state = scan(decay, inputs, initial_state, reverse)
     return (states, final_state), (decay, states, initial_state)
 
 
 def _backward(reverse, residuals, gradients):
-    """A scan in the other direction, with each step's decay taken from the step after it."""
-    decay, states, initial_state = residuals
+    return scan_gradient(*residuals, gradients, reverse)
+
+
+def scan_gradient(decay, states, initial_state, gradients, reverse):
+    """A scan in the other direction, with each step's decay taken from the step after it; as in `jax_loop`."""
     states_gradient, final_gradient = gradients
     first = -1 if reverse else 0
     ones = conjugate(tuple(jnp.full_like(a[:, :1], 1.0 - index) for index, a in enumerate(decay)))
     next_decay = _shifted(conjugate(decay), ones, not reverse)
-    inputs_gradient, _ = _scan(next_decay, states_gradient, final_gradient, not reverse)
+    inputs_gradient, _ = scan(next_decay, states_gradient, final_gradient, not reverse)
     previous_states = _shifted(states, tuple(h[:, None] for h in initial_state), reverse)
     decay_gradient = multiply(inputs_gradient, conjugate(previous_states))
     return decay_gradient, inputs_gradient, multiply(conjugate(_at(decay, first)), _at(inputs_gradient, first))

@@ -29,10 +29,11 @@ def linear_scan(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _differentiable_scan(decay, inputs, initial_state, reverse):
-    return _scan(decay, inputs, initial_state, reverse)
+    return scan(decay, inputs, initial_state, reverse)
 
 
-def _scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, reverse):
+    """`linear_scan`, which JAX can't differentiate at a good price."""
     length = decay[0].shape[1]
     at = _order(length, reverse)
 
@@ -49,13 +50,27 @@ def _scan(decay, inputs, initial_state, reverse):
 
 
 def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = _scan(decay, inputs, initial_state, reverse)
+    states, final_state = scan(decay, inputs, initial_state, reverse)
     return (states, final_state), (decay, states, initial_state)
 
 
 def _backward(reverse, residuals, gradients):
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} and da_t = dx_t conj(h_{t-1}), in the arrays of g and h."""
-    decay, states, initial_state = residuals
+    return scan_gradient(*residuals, gradients, reverse)
+
+
+def scan_gradient(decay, states, initial_state, gradients, reverse):
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} and da_t = dx_t conj(h_{t-1}), in the arrays of g and h.
+
+    Args:
+        decay: as for `scan`, and so are `initial_state` and `reverse`.
+        states: what `scan` gave.
+        initial_state: see `decay`.
+        gradients: those for the states and for the final state.
+        reverse: see `decay`.
+
+    Returns:
+        The gradients for decay, inputs and initial state.
+    """
     states_gradient, final_gradient = gradients
     length = decay[0].shape[1]
     at = _order(length, reverse)

@@ -26,19 +26,19 @@ def linear_scan(
     parts = len(inputs)
 
     @tf.custom_gradient
-    def scan(*tensors):
+    def differentiable_scan(*tensors):
         # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
         tensors = [tf.stop_gradient(tensor) for tensor in tensors]
         decay, inputs, initial_state = (tuple(tensors[i : i + parts]) for i in range(0, 3 * parts, parts))
-        states, final_state = _compiled(_scan, parts, inputs[0].dtype, reverse)(decay, inputs, initial_state)
+        states, final_state = _compiled(scan, parts, inputs[0].dtype, reverse)(decay, inputs, initial_state)
 
         def gradient(*gradients):
-            compiled = _compiled(_gradient, parts, inputs[0].dtype, reverse)
+            compiled = _compiled(scan_gradient, parts, inputs[0].dtype, reverse)
             return tf.nest.flatten(compiled(decay, states, initial_state, gradients[:parts], gradients[parts:]))
 
         return (*states, *final_state), gradient
 
-    results = scan(*decay, *inputs, *initial_state)
+    results = differentiable_scan(*decay, *inputs, *initial_state)
     results = [tf.ensure_shape(y, x.shape) for y, x in zip(results, (*inputs, *initial_state), strict=True)]
     return tuple(results[:parts]), tuple(results[parts:])
 
@@ -47,13 +47,14 @@ def linear_scan(
 def _compiled(function, parts, dtype, reverse):
     """The function, traced once and compiled once for each shape that it meets."""
     number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
-    signature = [number, number, state] + ([number, state] if function is _gradient else [])
+    signature = [number, number, state] + ([number, state] if function is scan_gradient else [])
     return tf.function(
         lambda *arguments: function(*arguments, reverse), input_signature=signature, jit_compile=True, autograph=False
     )
 
 
-def _scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, reverse):
+    """`linear_scan`, to be compiled by XLA and not differentiated."""
     length = _at_least_one(inputs)
     at = _order(length, reverse)
 
@@ -72,7 +73,7 @@ def _scan(decay, inputs, initial_state, reverse):
     return states, final_state
 
 
-def _gradient(decay, states, initial_state, states_gradient, final_gradient, reverse):
+def scan_gradient(decay, states, initial_state, states_gradient, final_gradient, reverse):
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
     length = _at_least_one(states)
     at = _order(length, reverse)

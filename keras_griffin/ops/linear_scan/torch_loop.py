@@ -28,10 +28,10 @@ def linear_scan(
 
 @torch.library.custom_op("keras_griffin::linear_scan", mutates_args=())
 def _linear_scan(decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], reverse: bool) -> list[Tensor]:
-    decay, inputs, state = _number(decay), _number(inputs), _number(initial_state)
-    states = _empty_like(inputs)
-    _scan(decay, inputs, state, states, reverse)
-    return [*_components(states), *_components(states[:, 0 if reverse else -1].clone())]
+    decay, inputs, state = as_number(decay), as_number(inputs), as_number(initial_state)
+    states = empty_like(inputs)
+    scan_into(states, decay, inputs, state, reverse)
+    return [*as_components(states), *as_components(states[:, 0 if reverse else -1].clone())]
 
 
 @_linear_scan.register_fake
@@ -43,26 +43,38 @@ def _(decay, inputs, initial_state, reverse):
 def _gradient(
     decay: list[Tensor], states: list[Tensor], initial_state: list[Tensor], gradients: list[Tensor], reverse: bool
 ) -> list[Tensor]:
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
-    states_gradient, final_gradient = _number(gradients[: len(decay)]), _number(gradients[len(decay) :])
-    decay, states, initial_state = (torch.conj_physical(_number(x)) for x in (decay, states, initial_state))
-    first, last = (-1, 0) if reverse else (0, -1)
-    later, earlier = slice(1, None), slice(None, -1)
-    if reverse:
-        later, earlier = earlier, later
-
-    inputs_gradient, decay_gradient = _empty_like(states), _empty_like(states)
-    newest = torch.add(states_gradient[:, last], final_gradient, out=inputs_gradient[:, last])
-    _scan(decay[:, later], states_gradient[:, earlier], newest, inputs_gradient[:, earlier], not reverse)
-    torch.mul(inputs_gradient[:, later], states[:, earlier], out=decay_gradient[:, later])
-    torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
-    initial_gradient = decay[:, first] * inputs_gradient[:, first]
-    return [*_components(decay_gradient), *_components(inputs_gradient), *_components(initial_gradient)]
+    numbers = (decay, states, initial_state, gradients[: len(decay)], gradients[len(decay) :])
+    results = scan_gradient(*map(as_number, numbers), reverse)
+    return [component for number in results for component in as_components(number)]
 
 
 @_gradient.register_fake
 def _(decay, states, initial_state, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
+
+
+def scan_gradient(
+    decay: Tensor, states: Tensor, initial_state: Tensor, states_gradient: Tensor, final_gradient: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
+
+    Every argument is one tensor, real or complex, and may be a view.
+
+    Returns:
+        The gradients for decay, inputs and initial state.
+    """
+    decay, states, initial_state = (torch.conj_physical(x) for x in (decay, states, initial_state))
+    first, last = (-1, 0) if reverse else (0, -1)
+    later, earlier = slice(1, None), slice(None, -1)
+    if reverse:
+        later, earlier = earlier, later
+
+    inputs_gradient, decay_gradient = empty_like(states), empty_like(states)
+    newest = torch.add(states_gradient[:, last], final_gradient, out=inputs_gradient[:, last])
+    scan_into(inputs_gradient[:, earlier], decay[:, later], states_gradient[:, earlier], newest, not reverse)
+    torch.mul(inputs_gradient[:, later], states[:, earlier], out=decay_gradient[:, later])
+    torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
+    return decay_gradient, inputs_gradient, decay[:, first] * inputs_gradient[:, first]
 
 
 def _keep(ctx, inputs, output):
@@ -81,8 +93,8 @@ def _backward(ctx, gradients):
 _linear_scan.register_autograd(_backward, setup_context=_keep)
 
 
-def _scan(decay, inputs, state, states, reverse):
-    """Write the states, `(B, T, D)`; every array may be a view."""
+def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, reverse: bool):
+    """Write the states, `(B, T, D)`; every argument is one tensor, real or complex, and may be a view."""
     length = inputs.shape[1]
     # About as many chunks as steps in each, since both are walked through one after the other.
     chunks = 1 if length < _SHORTEST_CUT else 2 ** (length.bit_length() // 2)
@@ -118,20 +130,23 @@ def _in_order(reverse, *arrays):
     return zip(*(steps[::-1] if reverse else steps for steps in views), strict=True)
 
 
-def _empty_like(array):
+def empty_like(array: Tensor) -> Tensor:
     """An array of the same shape and dtype, with nothing in it yet."""
     if array.device.type != "cpu":
         return torch.empty_like(array, memory_format=torch.contiguous_format)
     # NumPy asks the system for large pages, PyTorch does not, and the first touch of small ones takes longer than the
-    # scan.
-    return torch.from_numpy(np.empty(array.shape, str(array.dtype).removeprefix("torch.")))
+    # scan. In bytes, because it knows no bfloat16.
+    *shape, width = array.shape
+    return torch.from_numpy(np.empty((*shape, width * array.itemsize), "uint8")).view(array.dtype)
 
 
-def _number(components):
+def as_number(components: Components) -> Tensor:
+    """One tensor, real or complex."""
     return components[0] if len(components) == 1 else torch.complex(*components)
 
 
-def _components(number):
+def as_components(number: Tensor) -> Components:
+    """`(real,)` or `(real, imaginary)`."""
     if number.is_complex():
         return number.real.contiguous(), number.imag.contiguous()
     return (number,)

@@ -47,7 +47,7 @@ def test_fit(implementation, jit_compile, shape):
 def test_each_function_is_traced_once_whatever_the_shapes():
     for length in (2, 3, 4):
         linear_scan(DECAY[:, :length], INPUTS[:, :length])
-    compiled = tensorflow_loop._compiled(tensorflow_loop._scan, 1, tf.float32, False)
+    compiled = tensorflow_loop._compiled(tensorflow_loop.scan, 1, tf.float32, False)
     assert compiled.experimental_get_tracing_count() == 1
 
 
@@ -68,8 +68,8 @@ def test_no_step_of_a_loop_copies_an_array(parts, reverse):
     """A copy in each of T steps would cost T squared."""
     number, start = (tf.constant(DECAY),) * parts, (tf.constant(DECAY[:, 0]),) * parts
     calls = {
-        tensorflow_loop._scan: (number, number, start),
-        tensorflow_loop._gradient: (number, number, start, number, start),
+        tensorflow_loop.scan: (number, number, start),
+        tensorflow_loop.scan_gradient: (number, number, start, number, start),
     }
     for function, arguments in calls.items():
         compiled = tensorflow_loop._compiled(function, parts, tf.float32, reverse)

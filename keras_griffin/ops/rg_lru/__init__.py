@@ -1,0 +1,203 @@
+"""The whole RG-LRU, gates and scan, as one op: the contract, and the table of implementations.
+
+An implementation is one file and one row below. Its function
+
+    rg_lru(unit, initial_state, marks, exponent, reverse) -> (states, final_state)
+
+takes a `Unit` in the dtypes in which it came, components `(B, D)` in the dtype of accumulation, and `Marks`; it gives
+components in the dtype of accumulation, T being at least 2 (any T where it is known only when the model runs). Its
+`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+"""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.bounded_sqrt import bounded_sqrt
+from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.linear_scan.components import add, multiply
+from keras_griffin.ops.rg_lru.gates import gates
+from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.shapes import Tensor
+
+_OP = Op(
+    "rg_lru",
+    __name__,
+    [
+        Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
+        Implementation("jax_associative", backend="jax", automatic=("gpu",)),
+        Implementation("torch_loop", backend="torch"),
+        Implementation("tensorflow_loop", backend="tensorflow"),
+        Implementation("portable"),
+        # Unasked only where there is nothing else: NumPy in float64.
+        Implementation("reference", automatic=("cpu",), needs_values=True),
+    ],
+)
+
+Number = Tensor | tuple[Tensor, Tensor]
+
+
+def rg_lru(
+    inputs: Number,
+    input_gate_logits: Tensor,
+    recurrence_gate_logits: Tensor,
+    decay_parameter: Tensor,
+    initial_state: Number | None = None,
+    *,
+    phase: Tensor | None = None,
+    exponent: float = 8.0,
+    reset: Tensor | None = None,
+    mask: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Number, Number]:
+    """Run a real- or complex-gated linear recurrent unit along time.
+
+        r_t = sigmoid(recurrence_gate_logits_t),  i_t = sigmoid(input_gate_logits_t)
+        a_t = sigmoid(Lambda)^(c r_t)                      with a phase: times exp(i c r_t theta)
+        h_t = a_t * h_{t-1} + sqrt(1 - |a_t|^2) * (i_t * x_t)
+
+    What the gates make of the logits is computed again for the gradient, so that beside the three arrays that come in
+    only the states are kept for it.
+
+    With a phase, inputs and initial_state, and then states and final_state, are each a pair `(real, imaginary)` of what
+    follows.
+
+    Args:
+        inputs: x, `(B, T, D)` float; T may be 0.
+        input_gate_logits: `(B, T, D)` float.
+        recurrence_gate_logits: `(B, T, D)` float.
+        decay_parameter: Lambda, `(D,)` float.
+        initial_state: h_0, `(B, D)` float; None for zeros.
+        phase: theta, `(D,)` float, radians; None for a real unit.
+        exponent: c, positive.
+        reset: `(B, T)` bool; at a True step a_t = 0. None for all False.
+        mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever the other arrays hold
+            there stays unseen. None for all True.
+        reverse: run from the last step to the first.
+
+    Returns:
+        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one made, `(B, D)` in the
+        dtype of accumulation. Differentiable, once, in all tensors of numbers. The square root's derivative is at most
+        1000, as `bounded_sqrt` has it.
+
+    Precision: everything in float32, in float64 where `inputs` is (on JAX but for the sine and cosine of a phase, which
+    are Keras's); `states` and gradients are rounded once.
+
+    Raises:
+        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, pairs come without
+            a phase or a phase without pairs, the exponent is not positive, or the implementation that was asked for
+            can't serve the call.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4; appendix B, equations 10 to 13 for the complex unit.
+    """
+    tensors = (as_tensor(x) for x in (input_gate_logits, recurrence_gate_logits, decay_parameter, phase))
+    unit = Unit(_as_components(inputs), *tensors)
+    initial_state = None if initial_state is None else _as_components(initial_state)
+    marks = Marks(as_tensor(reset), as_tensor(mask))
+    _check(unit, initial_state, marks, exponent)
+    if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), *marks):
+        results = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, *marks)
+    else:
+        results = _run(unit, initial_state, marks, exponent, reverse)
+    return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class GatedScan(keras.Operation):
+    """`rg_lru` of components as a node of a functional model.
+
+    Args:
+        exponent: c.
+        reverse: run from the last step to the first.
+        name: the node's name.
+    """
+
+    def __init__(self, exponent: float = 8.0, reverse: bool = False, *, name: str | None = None):
+        super().__init__(name=name)
+        self.exponent = exponent
+        self.reverse = reverse
+
+    def call(
+        self, inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, initial_state, reset, mask
+    ):
+        """The values, where there are any."""
+        unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+        return _run(unit, initial_state, Marks(reset, mask), self.exponent, self.reverse)
+
+    def compute_output_spec(
+        self, inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, initial_state, reset, mask
+    ):
+        """The shapes and dtypes of states and final state."""
+        batch_size, _, width = inputs[0].shape
+        states = tuple(keras.KerasTensor(x.shape, x.dtype) for x in inputs)
+        return states, tuple(keras.KerasTensor((batch_size, width), _accumulation_dtype(inputs)) for _ in inputs)
+
+
+def _run(unit, initial_state, marks, exponent, reverse):
+    dtype, accumulated = keras.backend.standardize_dtype(unit.inputs[0].dtype), _accumulation_dtype(unit.inputs)
+    shape = tuple(unit.inputs[0].shape)
+    tensors = [x for x in (*unit.inputs, *unit[1:], *(initial_state or ())) if x is not None]
+    implementation = _OP.choose(shape, dtype, tensors)
+    # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
+    initial_state = _cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in unit.inputs], accumulated)
+    if shape[1] == 0:
+        states, final_state = unit.inputs, initial_state
+    elif shape[1] == 1:
+        # A step of decoding: nothing but the equations.
+        decay, gated_inputs = gates(unit, marks, exponent, accumulated, bounded_sqrt)
+        final_state = add(multiply(tuple(a[:, 0] for a in decay), initial_state), tuple(x[:, 0] for x in gated_inputs))
+        states = tuple(h[:, None] for h in final_state)
+    else:
+        states, final_state = implementation(unit, initial_state, marks, exponent, reverse)
+    return _cast(states, dtype), _cast(final_state, accumulated)
+
+
+def _accumulation_dtype(inputs):
+    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
+
+
+def _cast(components, dtype):
+    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
+
+
+def _as_components(number):
+    """`(real,)` or `(real, imaginary)`, of tensors."""
+    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
+
+
+def _check(unit, initial_state, marks, exponent):
+    parts = {len(unit.inputs), len(initial_state or unit.inputs), 1 if unit.phase is None else 2}
+    if len(parts) > 1:
+        raise ValueError(
+            "rg_lru: inputs and initial_state must be pairs (real, imaginary) with a phase, and tensors without. "
+            f"Got inputs of {len(unit.inputs)}, initial_state of {len(initial_state or unit.inputs)}, and "
+            f"{'no phase' if unit.phase is None else 'a phase'}."
+        )
+    if not exponent > 0:
+        raise ValueError(f"rg_lru: exponent must be positive. Got {exponent}.")
+    named = {
+        "input_gate_logits": unit.input_gate_logits,
+        "recurrence_gate_logits": unit.recurrence_gate_logits,
+        "decay_parameter": unit.decay_parameter,
+        "phase": unit.phase,
+    }
+    for part in (*unit.inputs, *(initial_state or ())):
+        check_floating("rg_lru", inputs=part)
+    check_floating("rg_lru", **named)
+    shape = tuple(unit.inputs[0].shape)
+    if len(shape) != 3:
+        raise ValueError(f"rg_lru: inputs must have shape (B, T, D). Got {shape}.")
+    batch_size, length, width = shape
+    wanted = {
+        **{f"part {index} of inputs": (x, shape) for index, x in enumerate(unit.inputs[1:], 2)},
+        **{name: (x, (width,) if name in ("decay_parameter", "phase") else shape) for name, x in named.items()},
+        "initial_state": (None, None),
+    }
+    for part in initial_state or ():
+        wanted["initial_state"] = (part, (batch_size, width))
+    for name, (tensor, expected) in wanted.items():
+        if tensor is not None and not shape_fits(tensor, expected):
+            raise ValueError(
+                f"rg_lru: {name} must have shape {expected} for inputs {shape}. Got {tuple(tensor.shape)}."
+            )
+    check_steps("rg_lru", (batch_size, length), reset=marks.reset, mask=marks.mask)

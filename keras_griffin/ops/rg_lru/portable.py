@@ -1,0 +1,25 @@
+"""On every backend: the gates, then the backend's `linear_scan`, each differentiated in its own way."""
+
+from keras_griffin.ops.bounded_sqrt import bounded_sqrt
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.rg_lru.gates import gates
+from keras_griffin.ops.rg_lru.unit import Marks, Unit
+
+
+def supports(facts) -> str | None:
+    """Everything that Keras does: its NumPy backend computes in float32."""
+    return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
+
+
+def rg_lru(
+    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    decay, gated_inputs = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
+    results = linear_scan(*(_number(x) for x in (decay, gated_inputs, initial_state)), reverse=reverse)
+    return tuple(x if isinstance(x, tuple) else (x,) for x in results)
+
+
+def _number(components):
+    return components if len(components) == 2 else components[0]

@@ -1,0 +1,117 @@
+"""The definition of `rg_lru` and of its gradient: NumPy in float64, with the paper's equations as they are printed.
+
+It judges the other implementations, and is judged by finite differences. A complex number is a complex number here, and
+its gradient that for its real part plus i times that for its imaginary part: a conjugated factor takes it further back.
+"""
+
+import numpy as np
+
+from keras_griffin.ops.linear_scan import reference as scan_reference
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.rg_lru.unit import Marks, Unit
+
+#: The square root's derivative goes no higher.
+LARGEST_SLOPE = 1000.0
+
+
+def definition(unit: Unit, initial_state, marks: Marks, exponent: float, reverse: bool):
+    """Every state and the last one.
+
+    Args:
+        unit: of arrays; its inputs are one array, real or complex.
+        initial_state: `(B, D)`, or None for zeros.
+        marks: of arrays or None.
+        exponent: c.
+        reverse: run from the last step to the first.
+
+    Returns:
+        `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
+    """
+    unit = _seen(unit, marks.mask)
+    decay, root, _, input_gate = _gates(unit, marks.reset, exponent)
+    gated_inputs = root * input_gate * unit.inputs
+    return scan_reference.definition(decay, gated_inputs, initial_state, mask=marks.mask, reverse=reverse)
+
+
+def rg_lru_gradient(unit: Unit, initial_state, marks: Marks, exponent: float, reverse: bool, gradients):
+    """The gradients of a loss, from those for states and final state.
+
+    Args:
+        unit: as for `definition`, and so are the arguments down to `reverse`.
+        initial_state: see `unit`.
+        marks: see `unit`.
+        exponent: see `unit`.
+        reverse: see `unit`.
+        gradients: `(B, T, D)` and `(B, D)`.
+
+    Returns:
+        `(unit, initial_state)` of gradients.
+    """
+    unit = _seen(unit, marks.mask)
+    decay, root, recurrence_gate, input_gate = _gates(unit, marks.reset, exponent)
+    into_decay, into_gated, into_start = scan_reference.linear_scan_gradient(
+        decay, root * input_gate * unit.inputs, initial_state, *gradients, mask=marks.mask, reverse=reverse
+    )
+    # 1 - |a|^2 = 1 - exp(2 Re log a), and a = exp(log a).
+    into_product = np.real(into_gated * np.conj(unit.inputs))
+    with np.errstate(divide="ignore"):
+        into_square = into_product * input_gate * np.minimum(0.5 / root, LARGEST_SLOPE)
+    into_log = np.conj(decay) * into_decay - 2.0 * np.abs(decay) ** 2 * into_square
+    into_power = np.real(into_log) * np.log(_sigmoid(unit.decay_parameter))
+    into_phase = None
+    if unit.phase is not None:
+        into_power = into_power + np.imag(into_log) * unit.phase
+        into_phase = np.sum(np.imag(into_log) * exponent * recurrence_gate, axis=(0, 1))
+    gradient = Unit(
+        inputs=into_gated * root * input_gate,
+        input_gate_logits=into_product * root * input_gate * (1.0 - input_gate),
+        recurrence_gate_logits=into_power * exponent * recurrence_gate * (1.0 - recurrence_gate),
+        decay_parameter=_sigmoid(-unit.decay_parameter)
+        * np.sum(np.real(into_log) * exponent * recurrence_gate, axis=(0, 1)),
+        phase=into_phase,
+    )
+    return gradient, into_start
+
+
+def supports(facts) -> str | None:
+    """What NumPy can read."""
+    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
+
+
+def rg_lru(
+    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """The definition, for tuples of components; see the package."""
+    arrays = (x if x is None else np.asarray(x, "float64") for x in unit[1:])
+    marks = Marks(*(mark if mark is None else np.asarray(mark) for mark in marks))
+    results = definition(Unit(_number(unit.inputs), *arrays), _number(initial_state), marks, exponent, reverse)
+    return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
+
+
+def _gates(unit, reset, exponent):
+    """a_t, sqrt(1 - |a_t|^2), r_t and i_t."""
+    recurrence_gate, input_gate = _sigmoid(unit.recurrence_gate_logits), _sigmoid(unit.input_gate_logits)
+    log_decay = np.log(_sigmoid(unit.decay_parameter))
+    if unit.phase is not None:
+        log_decay = log_decay + 1j * unit.phase
+    decay = np.exp(exponent * recurrence_gate * log_decay)
+    if reset is not None:
+        decay[reset] = 0.0
+    return decay, np.sqrt(1.0 - np.abs(decay) ** 2), recurrence_gate, input_gate
+
+
+def _seen(unit, mask):
+    """The unit with zeros where nothing is seen."""
+    if mask is None:
+        return unit
+    return unit._replace(**{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in Unit._fields[:3]})
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _number(components):
+    """The real or complex array that the components make."""
+    real, *imaginary = (np.asarray(component, "float64") for component in components)
+    return real + 1j * imaginary[0] if imaginary else real

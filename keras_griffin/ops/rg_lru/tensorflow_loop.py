@@ -1,0 +1,75 @@
+"""On TensorFlow: the gates, then a loop; for the gradient the gates once more, instead of keeping what they made.
+
+Both are always compiled by XLA, as the loop itself must be; see `linear_scan.tensorflow_loop`.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.tensorflow_loop import scan, scan_gradient
+from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.unit import Marks, Unit
+
+
+def supports(facts) -> str | None:
+    """Everything on TensorFlow."""
+    return None
+
+
+def rg_lru(
+    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    parts = len(initial_state)
+    run, run_back = _compiled(exponent, reverse)
+
+    @tf.custom_gradient
+    def differentiable(*tensors):
+        # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
+        unit, initial_state = _packed([tf.stop_gradient(tensor) for tensor in tensors], parts)
+        states, final_state = run(unit, initial_state, marks)
+
+        def gradient(*gradients):
+            return _flat(*run_back(unit, states, initial_state, marks, gradients[:parts], gradients[parts:]))
+
+        return (*states, *final_state), gradient
+
+    results = differentiable(*_flat(unit, initial_state))
+    shapes = [x.shape for x in (*unit.inputs, *initial_state)]
+    results = [tf.ensure_shape(y, shape) for y, shape in zip(results, shapes, strict=True)]
+    return tuple(results[:parts]), tuple(results[parts:])
+
+
+@functools.cache
+def _compiled(exponent, reverse):
+    """Forward and backward, each traced for few kinds of arguments and compiled once for each shape that it meets."""
+
+    def run(unit, initial_state, marks):
+        return scan(*gates(unit, marks, exponent, initial_state[0].dtype.name), initial_state, reverse)
+
+    def run_back(unit, states, initial_state, marks, states_gradient, final_gradient):
+        dtype = initial_state[0].dtype.name
+        decay, _ = gates(unit, marks, exponent, dtype)
+        into_decay, into_inputs, into_start = scan_gradient(
+            decay, states, initial_state, states_gradient, final_gradient, reverse
+        )
+        gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
+        pairs = zip(_flat(gradient, ()), _flat(unit, ()), strict=True)
+        return _packed([tf.cast(x, like.dtype) for x, like in pairs], len(unit.inputs), len(into_start))[0], into_start
+
+    return tuple(
+        tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) for function in (run, run_back)
+    )
+
+
+def _flat(unit, initial_state):
+    return [x for x in (*unit.inputs, *unit[1:], *initial_state) if x is not None]
+
+
+def _packed(tensors, parts, states=None):
+    """What `_flat` took apart; a complex unit has a phase."""
+    inputs, rest = tuple(tensors[:parts]), tensors[parts:]
+    phase = rest[3] if parts == 2 else None
+    return Unit(inputs, *rest[:3], phase), tuple(rest[2 + parts :])

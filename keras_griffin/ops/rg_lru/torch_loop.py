@@ -1,0 +1,162 @@
+"""On PyTorch: a piece of time after another, so that what the gates make of it stays in the cache, and is never kept.
+
+Forward and backward stand inside operators of their own, so that `torch.compile` does not unroll their loops.
+"""
+
+import torch
+from torch import Tensor
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
+from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.unit import Marks, Unit
+
+#: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
+PIECE = 2**18
+
+
+def supports(facts) -> str | None:
+    """Everything on PyTorch."""
+    return None
+
+
+def rg_lru(
+    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
+    parts = len(initial_state)
+    return tuple(results[:parts]), tuple(results[parts:])
+
+
+@torch.library.custom_op("keras_griffin::rg_lru", mutates_args=())
+def _rg_lru(
+    inputs: list[Tensor],
+    input_gate_logits: Tensor,
+    recurrence_gate_logits: Tensor,
+    decay_parameter: Tensor,
+    phase: Tensor | None,
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    exponent: float,
+    reverse: bool,
+) -> list[Tensor]:
+    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    marks, state = Marks(reset, mask), as_number(initial_state)
+    states = empty_like(state[:, None].expand(-1, inputs[0].shape[1], -1))
+    for piece in _pieces(inputs[0], reverse):
+        decay, gated_inputs = gates(_at(unit, piece), _marks_at(marks, piece), exponent, initial_state[0].dtype)
+        scan_into(states[:, piece], as_number(decay), as_number(gated_inputs), state, reverse)
+        state = states[:, piece.start if reverse else piece.stop - 1]
+    return [*as_components(states), *as_components(state.clone())]
+
+
+@_rg_lru.register_fake
+def _(
+    inputs,
+    input_gate_logits,
+    recurrence_gate_logits,
+    decay_parameter,
+    phase,
+    initial_state,
+    reset,
+    mask,
+    exponent,
+    reverse,
+):
+    return [h.new_empty(inputs[0].shape) for h in initial_state] + [torch.empty_like(h) for h in initial_state]
+
+
+@torch.library.custom_op("keras_griffin::rg_lru_gradient", mutates_args=())
+def _gradient(
+    inputs: list[Tensor],
+    input_gate_logits: Tensor,
+    recurrence_gate_logits: Tensor,
+    decay_parameter: Tensor,
+    phase: Tensor | None,
+    states: list[Tensor],
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    gradients: list[Tensor],
+    exponent: float,
+    reverse: bool,
+) -> list[Tensor]:
+    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    marks, parts, dtype = Marks(reset, mask), len(inputs), initial_state[0].dtype
+    states, first_state = as_number(states), as_number(initial_state)
+    states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
+    sequences = [empty_like(x) for x in (*inputs, input_gate_logits, recurrence_gate_logits)]
+    channels = [torch.zeros_like(x, dtype=dtype) for x in (decay_parameter, phase) if x is not None]
+    for piece in reversed(_pieces(inputs[0], reverse)):
+        there, marked = _at(unit, piece), _marks_at(marks, piece)
+        decay, _ = gates(there, marked, exponent, dtype)
+        before = piece.stop if reverse else piece.start - 1
+        state = states[:, before] if 0 <= before < states.shape[1] else first_state
+        into_decay, into_gated, into_state = scan_gradient(
+            as_number(decay), states[:, piece], state, states_gradient[:, piece], into_state, reverse
+        )
+        gradient = gates_gradient(there, marked, exponent, dtype, as_components(into_decay), as_components(into_gated))
+        for whole, part in zip(sequences, (*gradient.inputs, *gradient[1:3]), strict=True):
+            whole[:, piece] = part
+        for total, part in zip(channels, gradient[3:], strict=False):
+            total += part
+    decay_gradient, *phase_gradient = channels
+    phase_gradient = [x.to(phase.dtype) for x in phase_gradient]
+    return [*sequences, decay_gradient.to(decay_parameter.dtype), *phase_gradient, *as_components(into_state)]
+
+
+@_gradient.register_fake
+def _(
+    inputs,
+    input_gate_logits,
+    recurrence_gate_logits,
+    decay_parameter,
+    phase,
+    states,
+    initial_state,
+    reset,
+    mask,
+    gradients,
+    exponent,
+    reverse,
+):
+    arguments = (*inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, *initial_state)
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in arguments if x is not None]
+
+
+def _keep(ctx, inputs, output):
+    *unit, initial_state, reset, mask, ctx.exponent, ctx.reverse = inputs
+    ctx.parts = len(initial_state)
+    ctx.save_for_backward(*unit[0], *unit[1:], *output[: ctx.parts], *initial_state, reset, mask)
+
+
+def _backward(ctx, gradients):
+    kept, parts = list(ctx.saved_tensors), ctx.parts
+    inputs, unit, kept = kept[:parts], kept[parts : parts + 4], kept[parts + 4 :]
+    states, initial_state, marks = kept[:parts], kept[parts : 2 * parts], kept[2 * parts :]
+    results = iter(_gradient(inputs, *unit, states, initial_state, *marks, list(gradients), ctx.exponent, ctx.reverse))
+    into_inputs = [next(results) for _ in inputs]
+    into_unit = [None if x is None else next(results) for x in unit]
+    return into_inputs, *into_unit, list(results), None, None, None, None
+
+
+_rg_lru.register_autograd(_backward, setup_context=_keep)
+
+
+def _pieces(array, reverse) -> list[slice]:
+    """Pieces of time in the order in which they are made."""
+    batch_size, length, width = array.shape
+    size = max(1, PIECE // max(1, batch_size * width))
+    pieces = [slice(start, min(start + size, length)) for start in range(0, length, size)]
+    return pieces[::-1] if reverse else pieces
+
+
+def _at(unit, piece):
+    inputs, *logits = (*unit[:1], *unit[1:3])
+    return Unit(tuple(x[:, piece] for x in inputs), *(x[:, piece] for x in logits), *unit[3:])
+
+
+def _marks_at(marks, piece):
+    return Marks(*(mark if mark is None else mark[:, piece] for mark in marks))

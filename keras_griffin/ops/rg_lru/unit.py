@@ -1,0 +1,30 @@
+"""The arguments of the implementations of `rg_lru`."""
+
+from typing import NamedTuple
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.shapes import Tensor
+
+
+class Unit(NamedTuple):
+    """The tensors that make decay and gated inputs; their gradients, too, are one."""
+
+    #: x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`.
+    inputs: Components
+    #: `(B, T, D)`.
+    input_gate_logits: Tensor
+    #: `(B, T, D)`.
+    recurrence_gate_logits: Tensor
+    #: Lambda, `(D,)`.
+    decay_parameter: Tensor
+    #: theta, `(D,)`, where x is complex; otherwise None.
+    phase: Tensor | None
+
+
+class Marks(NamedTuple):
+    """What is special about some steps."""
+
+    #: `(B, T)` bool, or None.
+    reset: Tensor | None
+    #: `(B, T)` bool, or None.
+    mask: Tensor | None
