@@ -25,19 +25,6 @@ CALLS = [pytest.param(name, case, id=f"{name}-{case}") for case in SCAN_CASES fo
 DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[0] in DIFFERENTIABLE]
 
 
-@pytest.fixture(autouse=True)
-def double_precision(request):
-    """JAX has float64 only inside such a block."""
-    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
-    if BACKEND != "jax" or case is None or case.dtype != "float64":
-        yield
-        return
-    import jax
-
-    with jax.enable_x64(True):
-        yield
-
-
 def components(number):
     return [number.real, number.imag] if np.iscomplexobj(number) else [number]
 
