@@ -1,8 +1,7 @@
 """The product of one row and a matrix as a sum, for PyTorch's Inductor on a CPU.
 
 One row uses each number of the matrix once, so that reading the matrix is all there is to do. The library that Inductor
-calls for a product rearranges the matrix first; the loop that Inductor writes for a sum reads it once, on all cores, in
-half the time or less.
+calls for a product rearranges the matrix first; the loop that Inductor writes for a sum reads it once, on all cores.
 """
 
 import torch

@@ -180,3 +180,17 @@ def test_no_float32_copy_of_bfloat16_weights_is_made():
     memory = compiled.lower(values, model.initial_state(1), *arguments).compile().memory_analysis()
     weights = sum(value.nbytes for value in jax.tree.leaves(values))
     assert memory.temp_size_in_bytes < weights / 4
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone goes without XLA")
+def test_bfloat16_on_a_cpu_goes_without_xla(fake):
+    from keras_griffin.generation.tensorflow_compile import _pays_with_xla
+    from keras_griffin.models import Griffin, GriffinConfig
+
+    assert _pays_with_xla(fake)
+    config = GriffinConfig(vocabulary_size=16, width=16, num_layers=3, num_heads=2, window=4)
+    model = Griffin(config, dtype="bfloat16")
+    assert not _pays_with_xla(model)
+    whole = generate(model, [[1, 2, 3]], 9)[0]
+    first, state = generate(model, [[1, 2, 3]], 4, return_state=True)
+    np.testing.assert_array_equal(whole, np.concatenate([first[0], generate(model, [[]], 5, state=state)[0]]))

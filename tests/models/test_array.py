@@ -1,5 +1,4 @@
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -18,7 +17,3 @@ def test_a_copy_has_the_values_and_shares_no_memory(shape, dtype):
     array[...] = 0.0
     assert copy.dtype == dtype and copy.shape == shape
     np.testing.assert_array_equal(np.asarray(copy), expected)
-
-
-def test_bfloat16_is_the_dtype_of_ml_dtypes():
-    assert owned_copy(np.ones(2), np.dtype(ml_dtypes.bfloat16)).dtype == "bfloat16"

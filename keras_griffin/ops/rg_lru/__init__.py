@@ -188,14 +188,14 @@ def _check(unit, initial_state, marks, exponent):
     if len(shape) != 3:
         raise ValueError(f"rg_lru: inputs must have shape (B, T, D). Got {shape}.")
     batch_size, length, width = shape
-    wanted = {
-        **{f"part {index} of inputs": (x, shape) for index, x in enumerate(unit.inputs[1:], 2)},
-        **{name: (x, (width,) if name in ("decay_parameter", "phase") else shape) for name, x in named.items()},
-        "initial_state": (None, None),
-    }
-    for part in initial_state or ():
-        wanted["initial_state"] = (part, (batch_size, width))
-    for name, (tensor, expected) in wanted.items():
+    sequence, channels = ("input_gate_logits", "recurrence_gate_logits"), ("decay_parameter", "phase")
+    wanted = [
+        *(("inputs", x, shape) for x in unit.inputs),
+        *((name, named[name], shape) for name in sequence),
+        *((name, named[name], (width,)) for name in channels),
+        *(("initial_state", h, (batch_size, width)) for h in initial_state or ()),
+    ]
+    for name, tensor, expected in wanted:
         if tensor is not None and not shape_fits(tensor, expected):
             raise ValueError(
                 f"rg_lru: {name} must have shape {expected} for inputs {shape}. Got {tuple(tensor.shape)}."

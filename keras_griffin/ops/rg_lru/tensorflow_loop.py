@@ -32,7 +32,7 @@ def rg_lru(
         states, final_state = run(unit, initial_state, marks)
 
         def gradient(*gradients):
-            return _flat(*run_back(unit, states, initial_state, marks, gradients[:parts], gradients[parts:]))
+            return run_back(unit, states, initial_state, marks, gradients[:parts], gradients[parts:])
 
         return (*states, *final_state), gradient
 
@@ -56,8 +56,8 @@ def _compiled(exponent, reverse):
             decay, states, initial_state, states_gradient, final_gradient, reverse
         )
         gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
-        pairs = zip(_flat(gradient, ()), _flat(unit, ()), strict=True)
-        return _packed([tf.cast(x, like.dtype) for x, like in pairs], len(unit.inputs), len(into_start))[0], into_start
+        pairs = zip(_flat(gradient, into_start), _flat(unit, initial_state), strict=True)
+        return [tf.cast(x, like.dtype) for x, like in pairs]
 
     return tuple(
         tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) for function in (run, run_back)
@@ -68,7 +68,7 @@ def _flat(unit, initial_state):
     return [x for x in (*unit.inputs, *unit[1:], *initial_state) if x is not None]
 
 
-def _packed(tensors, parts, states=None):
+def _packed(tensors, parts):
     """What `_flat` took apart; a complex unit has a phase."""
     inputs, rest = tuple(tensors[:parts]), tensors[parts:]
     phase = rest[3] if parts == 2 else None

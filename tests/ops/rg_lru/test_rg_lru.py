@@ -94,6 +94,7 @@ def test_a_functional_model_survives_its_config():
     start, mark = keras.Input((D,)), keras.Input((None,), dtype="bool")
     results = rg_lru(*symbolic, DECAY, start, exponent=3.0, mask=mark, reverse=True)
     model = keras.Model([*symbolic, start, mark], list(results))
+    model = keras.Model.from_config(model.get_config())
     assert any(isinstance(operation, GatedScan) and operation.reverse for operation in model.operations)
     expected = rg_lru(*UNIT, START, exponent=3.0, mask=~flags(2), reverse=True)
     for actual, wanted in zip(model([*UNIT[:3], START, ~flags(2)]), expected, strict=True):
@@ -128,6 +129,11 @@ WRONG = [
     ),
     ((*UNIT[:3], DECAY[:2]), {}, "decay_parameter must have shape (3,) for inputs (2, 6, 3). Got (2,)."),
     ((*UNIT, START[:1]), {}, "initial_state must have shape (2, 3) for inputs (2, 6, 3). Got (1, 3)."),
+    (
+        (PAIR, *UNIT[1:], (START[:1], START)),
+        {"phase": PHASE},
+        "initial_state must have shape (2, 3) for inputs (2, 6, 3). Got (1, 3).",
+    ),
     ((*UNIT[:3], DECAY.astype("int32")), {}, "decay_parameter must be of a real floating dtype. Got int32."),
     (
         UNIT,
@@ -137,7 +143,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "options", "sentence"), WRONG, ids=[sentence for *_, sentence in WRONG])
+@pytest.mark.parametrize(("arguments", "options", "sentence"), WRONG, ids=range(len(WRONG)))
 def test_a_wrong_argument_gets_one_sentence(arguments, options, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(f'rg_lru: {sentence}')}$"):
         rg_lru(*arguments, **options)
