@@ -2,11 +2,13 @@
 
 An implementation is one file and one row below. Its function
 
-    linear_scan(decay, inputs, initial_state, reverse) -> (states, final_state)
+    linear_scan(decay, inputs, initial_state, marks, reverse) -> (states, final_state)
 
-takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`, all in the dtype of accumulation:
-decay and inputs `(B, T, D)`, T at least 2 (any T where it is known only when the model runs), and initial_state
-`(B, D)`. Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`: decay and inputs `(B, T, D)` in the
+dtypes in which they came, T at least 2 (any T where it is known only when the model runs), and initial_state `(B, D)`
+in the dtype of accumulation, as final_state is. States may have either dtype. Those that don't scan marks and other
+dtypes themselves are made `on_effective` numbers. `supports(facts)` returns None, or why it can't serve such a call, in
+words that follow "It".
 """
 
 import keras
@@ -15,6 +17,7 @@ from keras import ops
 from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
+from keras_griffin.ops.linear_scan.marks import effective, marks_of_steps
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -112,23 +115,17 @@ def _scan(decay, inputs, initial_state, reset, mask, reverse):
     length = inputs[0].shape[1]
     tensors = (*decay, *inputs, *(initial_state or ()))
     implementation = _OP.choose(tuple(inputs[0].shape), dtype, tensors)
-
-    decay, inputs = _cast(decay, accumulated), _cast(inputs, accumulated)
+    marks = marks_of_steps(reset, mask)
     # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
     initial_state = _cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
-    if reset is not None:
-        decay = tuple(ops.where(reset[..., None], 0.0, a) for a in decay)
-    if mask is not None:
-        decay = tuple(ops.where(mask[..., None], a, one) for a, one in zip(decay, (1.0, 0.0), strict=False))
-        inputs = tuple(ops.where(mask[..., None], x, 0.0) for x in inputs)
-
     if length == 0:
         states, final_state = inputs, initial_state
     elif length == 1:
+        decay, inputs = effective(decay, inputs, marks, accumulated)
         final_state = add(multiply(tuple(a[:, 0] for a in decay), initial_state), tuple(x[:, 0] for x in inputs))
         states = tuple(h[:, None] for h in final_state)
     else:
-        states, final_state = implementation(decay, inputs, initial_state, reverse)
+        states, final_state = implementation(decay, inputs, initial_state, marks, reverse)
     return _cast(states, dtype), _cast(final_state, accumulated)
 
 

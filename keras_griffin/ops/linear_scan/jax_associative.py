@@ -7,6 +7,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 
 def supports(facts) -> str | None:
@@ -14,6 +15,7 @@ def supports(facts) -> str | None:
     return None
 
 
+@on_effective
 # Compiled once for each shape, also where it is called outside of any compiled function.
 @functools.partial(jax.jit, static_argnums=(3,))
 def linear_scan(

@@ -11,6 +11,7 @@ import jax
 from jax import lax
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 
 def supports(facts) -> str | None:
@@ -18,6 +19,7 @@ def supports(facts) -> str | None:
     return None
 
 
+@on_effective
 # Compiled once for each shape, also where it is called outside of any compiled function.
 @functools.partial(jax.jit, static_argnums=(3,))
 def linear_scan(

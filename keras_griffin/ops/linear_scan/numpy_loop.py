@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 
 def supports(facts) -> str | None:
@@ -10,6 +11,7 @@ def supports(facts) -> str | None:
     return None
 
 
+@on_effective
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:

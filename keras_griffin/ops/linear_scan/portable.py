@@ -7,6 +7,7 @@ memory where there are gradients.
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 
 def supports(facts) -> str | None:
@@ -14,6 +15,7 @@ def supports(facts) -> str | None:
     return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
 
 
+@on_effective
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:

@@ -79,16 +79,21 @@ def linear_scan_gradient(
 
 
 def supports(facts) -> str | None:
-    """Everything that has values."""
-    return None
+    """What NumPy can read."""
+    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
 
 
 def linear_scan(
-    decay: tuple[Tensor, ...], inputs: tuple[Tensor, ...], initial_state: tuple[Tensor, ...], reverse: bool
+    decay: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    initial_state: tuple[Tensor, ...],
+    marks: tuple,
+    reverse: bool,
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The definition, for tuples of components; see the package."""
     decay, inputs, initial_state = (_number(x) for x in (decay, inputs, initial_state))
-    results = definition(decay, inputs, initial_state, reverse=reverse)
+    reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
+    results = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
     return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
 
 

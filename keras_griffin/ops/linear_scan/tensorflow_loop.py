@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 
 def supports(facts) -> str | None:
@@ -19,6 +20,7 @@ def supports(facts) -> str | None:
     return None
 
 
+@on_effective
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:

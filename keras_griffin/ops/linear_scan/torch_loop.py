@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import on_effective
 
 #: A shorter sequence is one chunk: more of them would cost more calls than they save.
 _SHORTEST_CUT = 64
@@ -18,6 +19,7 @@ def supports(facts) -> str | None:
     return None
 
 
+@on_effective
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, reverse: bool
 ) -> tuple[Components, Components]:

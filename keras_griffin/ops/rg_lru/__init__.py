@@ -16,8 +16,9 @@ from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan.components import add, multiply
+from keras_griffin.ops.linear_scan.marks import marks_of_steps
 from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -93,12 +94,12 @@ def rg_lru(
     tensors = (as_tensor(x) for x in (input_gate_logits, recurrence_gate_logits, decay_parameter, phase))
     unit = Unit(_as_components(inputs), *tensors)
     initial_state = None if initial_state is None else _as_components(initial_state)
-    marks = Marks(as_tensor(reset), as_tensor(mask))
-    _check(unit, initial_state, marks, exponent)
-    if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), *marks):
-        results = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, *marks)
+    reset, mask = as_tensor(reset), as_tensor(mask)
+    _check(unit, initial_state, reset, mask, exponent)
+    if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), reset, mask):
+        results = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, reset, mask)
     else:
-        results = _run(unit, initial_state, marks, exponent, reverse)
+        results = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)
     return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)
 
 
@@ -122,7 +123,7 @@ class GatedScan(keras.Operation):
     ):
         """The values, where there are any."""
         unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
-        return _run(unit, initial_state, Marks(reset, mask), self.exponent, self.reverse)
+        return _run(unit, initial_state, marks_of_steps(reset, mask), self.exponent, self.reverse)
 
     def compute_output_spec(
         self, inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, initial_state, reset, mask
@@ -165,7 +166,7 @@ def _as_components(number):
     return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
 
 
-def _check(unit, initial_state, marks, exponent):
+def _check(unit, initial_state, reset, mask, exponent):
     parts = {len(unit.inputs), len(initial_state or unit.inputs), 1 if unit.phase is None else 2}
     if len(parts) > 1:
         raise ValueError(
@@ -200,4 +201,4 @@ def _check(unit, initial_state, marks, exponent):
             raise ValueError(
                 f"rg_lru: {name} must have shape {expected} for inputs {shape}. Got {tuple(tensor.shape)}."
             )
-    check_steps("rg_lru", (batch_size, length), reset=marks.reset, mask=marks.mask)
+    check_steps("rg_lru", (batch_size, length), reset=reset, mask=mask)

@@ -15,7 +15,8 @@ from keras import ops
 
 from keras_griffin.ops.bounded_sqrt import bounded_slope
 from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.shapes import Tensor
 
 
@@ -54,9 +55,8 @@ def gates(
     weight = parts.multiplier * parts.input_gate
     gated_inputs = tuple(weight * x for x in parts.inputs)
     if marks.mask is not None:
-        seen = ops.expand_dims(marks.mask, -1)
-        decay = tuple(ops.where(seen, a, neutral) for a, neutral in zip(decay, (1.0, 0.0), strict=False))
-        gated_inputs = tuple(ops.where(seen, x, 0.0) for x in gated_inputs)
+        decay = tuple(ops.where(marks.mask, a, neutral) for a, neutral in zip(decay, (1.0, 0.0), strict=False))
+        gated_inputs = tuple(ops.where(marks.mask, x, 0.0) for x in gated_inputs)
     return decay, gated_inputs
 
 
@@ -69,9 +69,8 @@ def gates_gradient(
     """
     parts = _parts(unit, marks, exponent, dtype, ops.sqrt)
     if marks.mask is not None:
-        seen = ops.expand_dims(marks.mask, -1)
         decay_gradient, gated_gradient = (
-            tuple(ops.where(seen, g, 0.0) for g in gradient) for gradient in (decay_gradient, gated_gradient)
+            tuple(ops.where(marks.mask, g, 0.0) for g in gradient) for gradient in (decay_gradient, gated_gradient)
         )
     input_gate, power, magnitude, multiplier = parts.input_gate, parts.power, parts.magnitude, parts.multiplier
     decay_parameter = ops.cast(unit.decay_parameter, dtype)
@@ -114,7 +113,7 @@ def _parts(unit, marks, exponent, dtype, square_root):
     power = exponent * recurrence_gate
     magnitude_minus_one = ops.expm1(-power * ops.softplus(-ops.cast(unit.decay_parameter, dtype)))
     if marks.reset is not None:
-        magnitude_minus_one = ops.where(ops.expand_dims(marks.reset, -1), -1.0, magnitude_minus_one)
+        magnitude_minus_one = ops.where(marks.reset, -1.0, magnitude_minus_one)
     multiplier = square_root(-magnitude_minus_one * (2.0 + magnitude_minus_one))
     return _Parts(
         tuple(inputs), ops.sigmoid(input_gate_logits), recurrence_gate, power, 1.0 + magnitude_minus_one, multiplier
@@ -122,7 +121,7 @@ def _parts(unit, marks, exponent, dtype, square_root):
 
 
 def _seen(steps, mask):
-    return steps if mask is None else ops.where(ops.expand_dims(mask, -1), steps, 0.0)
+    return steps if mask is None else ops.where(mask, steps, 0.0)
 
 
 def _sum(terms):

@@ -3,8 +3,9 @@
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 
 
 def supports(facts) -> str | None:

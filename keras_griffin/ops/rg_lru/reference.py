@@ -8,49 +8,51 @@ import numpy as np
 
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 
 #: The square root's derivative goes no higher.
 LARGEST_SLOPE = 1000.0
 
 
-def definition(unit: Unit, initial_state, marks: Marks, exponent: float, reverse: bool):
+def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=None, reverse=False):
     """Every state and the last one.
 
     Args:
         unit: of arrays; its inputs are one array, real or complex.
         initial_state: `(B, D)`, or None for zeros.
-        marks: of arrays or None.
         exponent: c.
+        reset: `(B, T)` bool; at a True step a_t = 0.
+        mask: `(B, T)` bool; a False step leaves the state as it was.
         reverse: run from the last step to the first.
 
     Returns:
         `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
     """
-    unit = _seen(unit, marks.mask)
-    decay, root, _, input_gate = _gates(unit, marks.reset, exponent)
+    unit = _seen(unit, mask)
+    decay, root, _, input_gate = _gates(unit, reset, exponent)
     gated_inputs = root * input_gate * unit.inputs
-    return scan_reference.definition(decay, gated_inputs, initial_state, mask=marks.mask, reverse=reverse)
+    return scan_reference.definition(decay, gated_inputs, initial_state, mask=mask, reverse=reverse)
 
 
-def rg_lru_gradient(unit: Unit, initial_state, marks: Marks, exponent: float, reverse: bool, gradients):
+def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, reset=None, mask=None, reverse=False):
     """The gradients of a loss, from those for states and final state.
 
     Args:
-        unit: as for `definition`, and so are the arguments down to `reverse`.
+        unit: as for `definition`, and so are all arguments but `gradients`.
         initial_state: see `unit`.
-        marks: see `unit`.
         exponent: see `unit`.
-        reverse: see `unit`.
         gradients: `(B, T, D)` and `(B, D)`.
+        reset: see `unit`.
+        mask: see `unit`.
+        reverse: see `unit`.
 
     Returns:
         `(unit, initial_state)` of gradients.
     """
-    unit = _seen(unit, marks.mask)
-    decay, root, recurrence_gate, input_gate = _gates(unit, marks.reset, exponent)
+    unit = _seen(unit, mask)
+    decay, root, recurrence_gate, input_gate = _gates(unit, reset, exponent)
     into_decay, into_gated, into_start = scan_reference.linear_scan_gradient(
-        decay, root * input_gate * unit.inputs, initial_state, *gradients, mask=marks.mask, reverse=reverse
+        decay, root * input_gate * unit.inputs, initial_state, *gradients, mask=mask, reverse=reverse
     )
     # 1 - |a|^2 = 1 - exp(2 Re log a), and a = exp(log a).
     into_product = np.real(into_gated * np.conj(unit.inputs))
@@ -79,12 +81,13 @@ def supports(facts) -> str | None:
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    unit: Unit, initial_state: Components, marks: tuple, exponent: float, reverse: bool
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The definition, for tuples of components; see the package."""
     arrays = (x if x is None else np.asarray(x, "float64") for x in unit[1:])
-    marks = Marks(*(mark if mark is None else np.asarray(mark) for mark in marks))
-    results = definition(Unit(_number(unit.inputs), *arrays), _number(initial_state), marks, exponent, reverse)
+    unit, initial_state = Unit(_number(unit.inputs), *arrays), _number(initial_state)
+    reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
+    results = definition(unit, initial_state, exponent, reset=reset, mask=mask, reverse=reverse)
     return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
 
 

@@ -8,9 +8,10 @@ import functools
 import tensorflow as tf
 
 from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.tensorflow_loop import scan, scan_gradient
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 
 
 def supports(facts) -> str | None:

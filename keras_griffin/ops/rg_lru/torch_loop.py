@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 
 #: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
 PIECE = 2**18

@@ -19,12 +19,3 @@ class Unit(NamedTuple):
     decay_parameter: Tensor
     #: theta, `(D,)`, where x is complex; otherwise None.
     phase: Tensor | None
-
-
-class Marks(NamedTuple):
-    """What is special about some steps."""
-
-    #: `(B, T)` bool, or None.
-    reset: Tensor | None
-    #: `(B, T)` bool, or None.
-    mask: Tensor | None

@@ -17,6 +17,7 @@ from jax import numpy as jnp
 
 from keras_griffin.ops import linear_scan, use_implementation
 from keras_griffin.ops.linear_scan import jax_loop
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.testing.closeness import assert_close
 
 B, T, D = 2, 80, 8
@@ -74,7 +75,7 @@ def test_no_step_of_a_loop_copies_an_array(parts, reverse):
 
     def gradient(decay, inputs, start, weight):
         (states, final_state), pull_back = jax.vjp(
-            lambda *numbers: jax_loop.linear_scan(*numbers, reverse), decay, inputs, start
+            lambda *numbers: jax_loop.linear_scan(*numbers, Marks(None, None), reverse), decay, inputs, start
         )
         return pull_back((weight, final_state))
 

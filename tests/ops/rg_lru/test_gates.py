@@ -5,8 +5,9 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import bounded_sqrt
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 
@@ -22,7 +23,7 @@ def test_gates_gradient(parts, marked):
     draw = lambda *shape: generator.normal(size=shape).astype("float32")  # noqa: E731
     arrays = [draw(B, T, D) for _ in range(parts + 2)] + [3 + draw(D)] + [draw(D)] * (parts - 1)
     weights = [tuple(draw(B, T, D) for _ in range(parts)) for _ in range(2)]
-    marks = Marks(generator.random((B, T)) < 0.3, generator.random((B, T)) < 0.7) if marked else Marks(None, None)
+    marks = Marks(*(generator.random((B, T, 1)) < share for share in (0.3, 0.7))) if marked else Marks(None, None)
 
     def unit_of(tensors):
         return Unit(tuple(tensors[:parts]), *tensors[parts : parts + 3], tensors[-1] if parts == 2 else None)

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_griffin.ops import explain, rg_lru, use_implementation
 from keras_griffin.ops.rg_lru.reference import definition, rg_lru_gradient
-from keras_griffin.ops.rg_lru.unit import Marks, Unit
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.cases import SCAN_CASES, ScanCase
 from keras_griffin.testing.closeness import assert_close
@@ -35,7 +35,7 @@ class Arguments(NamedTuple):
 
     unit: Unit
     initial_state: np.ndarray | None
-    marks: Marks
+    marks: dict[str, np.ndarray | None]
     weights: tuple[np.ndarray, np.ndarray]
 
 
@@ -53,7 +53,7 @@ def arguments_of(case, width=5):
     return Arguments(
         Unit(scan.inputs, *logits, *channels),
         scan.initial_state,
-        Marks(scan.reset, scan.mask),
+        {"reset": scan.reset, "mask": scan.mask},
         (scan.states_weight, scan.final_weight),
     )
 
@@ -88,8 +88,7 @@ def call(implementation, case, marks, tensors):
             None if start is None else number(start, accumulated),
             phase=phase,
             exponent=EXPONENT,
-            reset=marks.reset,
-            mask=marks.mask,
+            **marks,
             reverse=case.reverse,
         )
 
@@ -115,7 +114,7 @@ def test_values(implementation, case):
     unit, start, marks, _ = arguments_of(case)
     tensors = [ops.convert_to_tensor(x, accumulation(case)) for x in flat(case, unit, start)]
     results = call(implementation, case, marks, tensors)
-    expected = definition(unit, start, marks, EXPONENT, case.reverse)
+    expected = definition(unit, start, EXPONENT, **marks, reverse=case.reverse)
     for result, wanted, dtype in zip(results, expected, (case.dtype, accumulation(case)), strict=True):
         for got, part in zip(components(as_number(result)), components(wanted), strict=True):
             assert_close(got, part, precision(replace(case, dtype=dtype)))
@@ -138,7 +137,7 @@ def test_gradients(implementation, case):
 
     arrays = [x.astype(accumulation(case)) for x in flat(case, unit, start)]
     _, gradients = value_and_gradient(loss, *arrays)
-    into_unit, into_start = rg_lru_gradient(unit, start, marks, EXPONENT, case.reverse, weights)
+    into_unit, into_start = rg_lru_gradient(unit, start, EXPONENT, weights, **marks, reverse=case.reverse)
     for gradient, wanted in zip(gradients, flat(case, into_unit, into_start), strict=True):
         assert_close(gradient, wanted, precision(case))
 
@@ -154,5 +153,5 @@ def test_a_length_known_only_when_the_model_runs(implementation, reverse):
         outputs = rg_lru(*symbolic, units[0].decay_parameter.astype("float32"), exponent=EXPONENT, reverse=reverse)[1]
         model = keras.Model(symbolic, outputs)
         actual = model.predict(((batch,) for batch in batches), steps=len(batches), verbose=0)
-    expected = [definition(unit, None, Marks(None, None), EXPONENT, reverse)[1] for unit in units]
+    expected = [definition(unit, None, EXPONENT, reverse=reverse)[1] for unit in units]
     assert_close(actual, np.concatenate(expected))

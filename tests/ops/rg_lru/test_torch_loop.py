@@ -21,14 +21,16 @@ def arguments(is_complex):
     draw = lambda *shape: torch.randn(*shape, generator=generator).requires_grad_()  # noqa: E731
     parts = 2 if is_complex else 1
     inputs, start = [draw(B, T, D) for _ in range(parts)], [draw(B, D) for _ in range(parts)]
-    marks = torch.rand(B, T, generator=generator) < 0.2, torch.rand(B, T, generator=generator) < 0.8
+    marks = torch.rand(B, T, 1, generator=generator) < 0.2, torch.rand(B, T, 1, generator=generator) < 0.8
     return inputs, draw(B, T, D), draw(B, T, D), draw(D), draw(D) if is_complex else None, start, *marks
 
 
 def results_and_gradients(is_complex, reverse):
     inputs, *unit, phase, start, reset, mask = arguments(is_complex)
     number = (lambda parts: tuple(parts)) if is_complex else (lambda parts: parts[0])
-    results = rg_lru(number(inputs), *unit, number(start), phase=phase, reset=reset, mask=mask, reverse=reverse)
+    results = rg_lru(
+        number(inputs), *unit, number(start), phase=phase, reset=reset[..., 0], mask=mask[..., 0], reverse=reverse
+    )
     results = [part for result in results for part in (result if is_complex else [result])]
     tensors = [tensor for tensor in (*inputs, *unit, *start, phase) if tensor is not None]
     return [*results, *torch.autograd.grad(sum(torch.sum(torch.sin(part)) for part in results), tensors)]

@@ -1,0 +1,52 @@
+"""What is special about some steps, and how most implementations see to it: before they scan."""
+
+import functools
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.shapes import Tensor
+
+
+class Marks(NamedTuple):
+    """Resets and mask of a sequence."""
+
+    #: `(B, T, 1)` bool, or None.
+    reset: Tensor | None
+    #: `(B, T, 1)` bool, or None.
+    mask: Tensor | None
+
+
+def marks_of_steps(reset: Tensor | None, mask: Tensor | None) -> Marks:
+    """The marks that users give, `(B, T)`, with an axis for the channels."""
+    return Marks(*(None if mark is None else ops.expand_dims(mark, -1) for mark in (reset, mask)))
+
+
+def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -> tuple[Components, Components]:
+    """Decay and inputs as the marks leave them: 0 and x at a reset, 1 and 0 at a masked step.
+
+    Args:
+        decay: `(B, T, D)`.
+        inputs: `(B, T, D)`.
+        marks: resets and mask.
+        dtype: of the results.
+    """
+    decay, inputs = (tuple(ops.convert_to_tensor(x, dtype) for x in number) for number in (decay, inputs))
+    if marks.reset is not None:
+        decay = tuple(ops.where(marks.reset, 0.0, a) for a in decay)
+    if marks.mask is not None:
+        decay = tuple(ops.where(marks.mask, a, one) for a, one in zip(decay, (1.0, 0.0), strict=False))
+        inputs = tuple(ops.where(marks.mask, x, 0.0) for x in inputs)
+    return decay, inputs
+
+
+def on_effective(scan):
+    """The package's `linear_scan` around one of `(decay, inputs, initial_state, reverse)`, all in one dtype."""
+
+    @functools.wraps(scan)
+    def linear_scan(decay, inputs, initial_state, marks, reverse):
+        decay, inputs = effective(decay, inputs, marks, initial_state[0].dtype)
+        return scan(decay, inputs, initial_state, reverse)
+
+    return linear_scan
