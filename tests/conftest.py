@@ -1,6 +1,10 @@
 """What holds for every test: a backend, fixed seeds, no setting left behind, and no gradients where there are none."""
 
+import os
 import random
+
+# With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import keras_griffin  # noqa: F401  Chooses an installed backend where KERAS_BACKEND is unset; so it stands before keras.
 

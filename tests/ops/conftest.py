@@ -1,5 +1,8 @@
 """What the tests of the ops share."""
 
+import functools
+import importlib.util
+
 import keras
 import pytest
 
@@ -15,3 +18,41 @@ def double_precision(request):
 
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def tpu(request, monkeypatch):
+    """A TPU, for the tests of an `implementation` that needs one: its kernels are interpreted.
+
+    What nobody has written yet holds NaN there.
+    """
+    name = request.node.callspec.params.get("implementation") if hasattr(request.node, "callspec") else None
+    if name != "jax_pallas_tpu":
+        yield
+        return
+    import jax
+    from jax.experimental import pallas
+
+    from keras_griffin.ops.linear_scan import jax_pallas_blocks
+
+    monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: "tpu")
+    monkeypatch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
+    # Compiling what stands for the kernel takes longer than running it.
+    monkeypatch.setattr(jax_pallas_blocks, "UNROLL", 1)
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def topology(request, monkeypatch):
+    """The chips of a TPU that is not there, to compile for; `request.param` names it."""
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("libtpu is not installed")
+    from jax.experimental import topologies
+
+    # What the compiler asks the machine for; without them it looks for a TPU in the cloud.
+    environment = {"SKIP_MDS_QUERY": "1", "WORKER_HOSTNAMES": "localhost", "ACCELERATOR_TYPE": "v5litepod-4"}
+    for name, value in environment.items():
+        monkeypatch.setenv(f"TPU_{name}", value)
+    return topologies.get_topology_desc(platform="tpu", topology_name=request.param).devices

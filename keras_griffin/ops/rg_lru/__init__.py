@@ -25,8 +25,10 @@ _OP = Op(
     "rg_lru",
     __name__,
     [
+        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",)),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
         Implementation("jax_associative", backend="jax", automatic=("gpu",)),
+        Implementation("torch_triton", backend="torch", automatic=("gpu",)),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("portable"),

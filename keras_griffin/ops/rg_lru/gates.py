@@ -32,7 +32,12 @@ class _Parts(NamedTuple):
 
 
 def gates(
-    unit: Unit, marks: Marks, exponent: float, dtype: str, square_root: Callable = ops.sqrt
+    unit: Unit,
+    marks: Marks,
+    exponent: float,
+    dtype: str,
+    square_root: Callable = ops.sqrt,
+    expm1: Callable = ops.expm1,
 ) -> tuple[Components, Components]:
     """Decay and gated inputs, the scan's arguments.
 
@@ -42,11 +47,12 @@ def gates(
         exponent: c.
         dtype: of accumulation, and of the results.
         square_root: `bounded_sqrt` where the backend is to differentiate this function by itself.
+        expm1: exp(x) - 1 for x <= 0, where Keras's does not serve.
 
     Returns:
         `(decay, gated_inputs)`, components of shape `(B, T, D)`.
     """
-    parts = _parts(unit, marks, exponent, dtype, square_root)
+    parts = _parts(unit, marks, exponent, dtype, square_root, expm1)
     if unit.phase is None:
         decay = (parts.magnitude,)
     else:
@@ -61,13 +67,19 @@ def gates(
 
 
 def gates_gradient(
-    unit: Unit, marks: Marks, exponent: float, dtype: str, decay_gradient: Components, gated_gradient: Components
+    unit: Unit,
+    marks: Marks,
+    exponent: float,
+    dtype: str,
+    decay_gradient: Components,
+    gated_gradient: Components,
+    expm1: Callable = ops.expm1,
 ) -> Unit:
     """The gradients of a loss for the unit's tensors, from those for decay and gated inputs.
 
     The derivative of the square root is bounded as in `bounded_sqrt`.
     """
-    parts = _parts(unit, marks, exponent, dtype, ops.sqrt)
+    parts = _parts(unit, marks, exponent, dtype, ops.sqrt, expm1)
     if marks.mask is not None:
         decay_gradient, gated_gradient = (
             tuple(ops.where(marks.mask, g, 0.0) for g in gradient) for gradient in (decay_gradient, gated_gradient)
@@ -98,12 +110,12 @@ def gates_gradient(
         inputs=tuple(g * (multiplier * input_gate) for g in gated_gradient),
         input_gate_logits=weight_gradient * multiplier * (input_gate * (1.0 - input_gate)),
         recurrence_gate_logits=exponent * power_gradient * (recurrence_gate * (1.0 - recurrence_gate)),
-        decay_parameter=ops.sigmoid(-decay_parameter) * ops.sum(log_gradient * power, axis=(0, 1)),
-        phase=None if angle_gradient is None else ops.sum(angle_gradient * power, axis=(0, 1)),
+        decay_parameter=ops.sigmoid(-decay_parameter) * _sum_over_steps(log_gradient * power),
+        phase=None if angle_gradient is None else _sum_over_steps(angle_gradient * power),
     )
 
 
-def _parts(unit, marks, exponent, dtype, square_root):
+def _parts(unit, marks, exponent, dtype, square_root, expm1):
     # Zero times NaN is NaN: what stands at a masked step must not even be multiplied.
     *inputs, input_gate_logits, recurrence_gate_logits = (
         _seen(ops.cast(x, dtype), marks.mask)
@@ -111,7 +123,7 @@ def _parts(unit, marks, exponent, dtype, square_root):
     )
     recurrence_gate = ops.sigmoid(recurrence_gate_logits)
     power = exponent * recurrence_gate
-    magnitude_minus_one = ops.expm1(-power * ops.softplus(-ops.cast(unit.decay_parameter, dtype)))
+    magnitude_minus_one = expm1(-power * ops.softplus(-ops.cast(unit.decay_parameter, dtype)))
     if marks.reset is not None:
         magnitude_minus_one = ops.where(marks.reset, -1.0, magnitude_minus_one)
     multiplier = square_root(-magnitude_minus_one * (2.0 + magnitude_minus_one))
@@ -127,3 +139,7 @@ def _seen(steps, mask):
 def _sum(terms):
     first, *others = terms
     return first + others[0] if others else first
+
+
+def _sum_over_steps(x):
+    return ops.sum(x, axis=tuple(range(len(x.shape) - 1)))

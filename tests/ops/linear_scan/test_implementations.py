@@ -16,7 +16,9 @@ BACKEND = keras.backend.backend()
 
 
 def available(dtype="float32"):
-    return [verdict.name for verdict in explain("linear_scan", dtype=dtype).verdicts if verdict.available]
+    """What this machine can run, and what it can interpret."""
+    names = [verdict.name for verdict in explain("linear_scan", dtype=dtype).verdicts if verdict.available]
+    return [*names, *(["jax_pallas_tpu"] if BACKEND == "jax" and dtype != "float64" else [])]
 
 
 IMPLEMENTATIONS = available()

@@ -1,0 +1,314 @@
+"""How a Pallas kernel walks through time on a TPU, for every recurrence h_t = a_t h_(t-1) + x_t.
+
+The grid is batch by channels by time, time innermost and in order. A block of time stands in the chip's memory while
+the next one is fetched. In it, a group of rows is prepared as whole registers, then walked through row by row, the
+state going from row to row and from block to block in float32. What decay and inputs of a group are, and what their
+gradients become, say functions that are given rows of the operands as they stand in memory.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jax import lax
+from jax import numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP, Walk, tile
+from keras_griffin.ops.linear_scan.marks import Marks
+
+_RESET, _MASKED = 1, 2
+
+
+class Operands(NamedTuple):
+    """What a kernel reads to make decay and inputs; in it, rows of these."""
+
+    #: Any tree of `(B, T, D)`.
+    sequences: object
+    #: Any tree of `(D,)`.
+    channels: object
+    marks: Marks
+
+
+def scan(
+    name: str,
+    load: Callable,
+    operands: Operands,
+    initial_state: Components,
+    reverse: bool,
+    dtype,
+    cost: tuple[int, int],
+) -> tuple[Components, Components]:
+    """Every state, in `dtype`, and the last one.
+
+    Args:
+        name: the kernel's, in profiles.
+        load: gives decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
+        operands: what is read.
+        initial_state: `(B, D)`, float32.
+        reverse: run from the last step to the first.
+        dtype: of the states.
+        cost: floating-point operations, and those of them that are transcendental, per element.
+    """
+    parts, sequences = len(initial_state), jax.tree.leaves(operands.sequences)
+    shape, kind = sequences[0].shape, _like(sequences[0])
+    itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts
+    walk = Walk(shape, tile(*shape[1:], sum(itemsizes)), reverse)
+
+    def kernel(sequences, channels, flags, start, states, final, carry, decay, rows):
+        @pl.when(pl.program_id(2) == 0)
+        def _():
+            _write(carry, _read(start))
+
+        def visit(at, steps):
+            here = pl.ds(at, GROUP)
+            _write(decay, (arguments := load(_group(walk, sequences, channels, flags, here, steps)))[0])
+            _write(rows, arguments[1])
+
+            def step(row, state):
+                state = add(multiply(_read(decay, row), state), _read(rows, row))
+                _write(rows, state, row)
+                return state
+
+            _write(carry, walk.through_rows(step, _read(carry)))
+            _write(states, _read(rows), here)
+
+        walk.groups(visit)
+
+        @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
+        def _():
+            _write(final, _read(carry))
+
+    arguments, specs = _arguments(walk, operands)
+    results = (kind(shape, dtype),) * parts, (kind((shape[0], 1, shape[2]), jnp.float32),) * parts
+    states, final = _call(
+        name,
+        kernel,
+        walk,
+        ((*arguments, _as_row(initial_state)), (*specs, (walk.state(),) * parts)),
+        (results, ((walk.sequence(),) * parts, (walk.state(),) * parts)),
+        _scratch(walk, parts, 1, GROUP, GROUP),
+        cost,
+    )
+    return tuple(states), tuple(h[:, 0] for h in final)
+
+
+def scan_gradient(
+    name: str,
+    load: Callable,
+    finish: Callable,
+    operands: Operands,
+    states: Components,
+    initial_state: Components,
+    gradients: tuple[Components, Components],
+    reverse: bool,
+    results: tuple,
+    cost: tuple[int, int],
+):
+    """The gradients of a scan: one in the other direction, c being what goes from each step to the one before it.
+
+        dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
+
+    Args:
+        name: the kernel's, in profiles.
+        load: gives the decay of a group from its `Operands`.
+        finish: gives, from `Operands`, da and dx of a group, what is to be written: a tree of sequences' rows, and a
+            tree of `(D,)` which is summed over all steps.
+        operands: what is read.
+        states: what `scan` gave.
+        initial_state: as for `scan`, and so is `reverse`.
+        gradients: those for the states and for the final state.
+        reverse: see `initial_state`.
+        results: trees like those of `finish`: sequences in the dtypes that are wanted, and `(D,)`.
+        cost: as for `scan`.
+
+    Returns:
+        Two trees as `finish` gives, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+    """
+    parts, shape, kind = len(states), states[0].shape, _like(states[0])
+    read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
+    walk = Walk(shape, tile(*shape[1:], sum(x.dtype.itemsize for x in read)), not reverse)
+
+    def kernel(
+        sequences,
+        channels,
+        flags,
+        start,
+        states,
+        beyond,
+        gradient,
+        final,
+        written,
+        sums,
+        into_start,
+        carry,
+        decay,
+        rows,
+    ):
+        @pl.when(pl.program_id(2) == 0)
+        def _():
+            _write(carry, _read(final))
+            jax.tree.map(lambda ref: _write((ref,), (jnp.zeros(ref.shape, ref.dtype),)), sums)
+
+        def visit(at, steps):
+            here, inside = pl.ds(at, GROUP), walk.inside(steps)
+            group = _group(walk, sequences, channels, flags, here, steps)
+            _write(decay, load(group))
+            # Beyond the last step nothing is known, and a masked step's decay of one hands it on.
+            given = _read(gradient, here)
+            _write(rows, given if inside is None else tuple(jnp.where(inside, g, 0.0) for g in given))
+
+            def step(row, flowing):
+                into_inputs = add(_read(rows, row), flowing)
+                _write(rows, into_inputs, row)
+                return multiply(conjugate(_read(decay, row)), into_inputs)
+
+            _write(carry, walk.through_rows(step, _read(carry)))
+            into_inputs = _read(rows)
+            into_decay = multiply(into_inputs, conjugate(_before(walk, states, beyond, start, at, steps)))
+            into_sequences, into_channels = finish(group, into_decay, into_inputs)
+            jax.tree.map(lambda ref, rows: _write((ref,), (rows,), here), written, into_sequences)
+            jax.tree.map(lambda ref, part: _write((ref,), (ref[...] + part.reshape(1, -1),)), sums, into_channels)
+
+        walk.groups(visit)
+
+        @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
+        def _():
+            _write(into_start, _read(carry))
+
+    arguments, specs = _arguments(walk, operands)
+    sequence, state = (walk.sequence(),) * parts, (walk.state(),) * parts
+    row = kind((shape[0], 1, shape[2]), jnp.float32)
+    wanted, channels = results
+    written, sums, into_start = _call(
+        name,
+        kernel,
+        walk,
+        (
+            (*arguments, _as_row(initial_state), states, states, gradients[0], _as_row(gradients[1])),
+            (*specs, state, sequence, (walk.beyond(),) * parts, sequence, state),
+        ),
+        (
+            (
+                jax.tree.map(lambda x: kind(shape, x.dtype), wanted),
+                jax.tree.map(lambda _: row, channels),
+                (row,) * parts,
+            ),
+            (
+                jax.tree.map(lambda _: walk.sequence(), wanted),
+                jax.tree.map(lambda _: walk.state(), channels),
+                state,
+            ),
+        ),
+        _scratch(walk, parts, 1, GROUP, GROUP),
+        cost,
+    )
+    return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
+
+
+def _call(name, kernel, walk, arguments, results, scratch, cost):
+    """The kernel at work on pairs of trees and their blocks."""
+    (arguments, in_specs), (results, out_specs) = arguments, results
+    elements = math.prod(walk.shape)
+    # Each array once: the states come in twice, but of the second time little is read.
+    arrays = {id(x): x for x in jax.tree.leaves((arguments, results))}.values()
+    moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in arrays)
+    return pl.pallas_call(
+        kernel,
+        grid=walk.grid,
+        in_specs=in_specs,
+        out_specs=out_specs,
+        out_shape=results,
+        scratch_shapes=scratch,
+        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+        cost_estimate=pl.CostEstimate(
+            flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved
+        ),
+        name=name,
+    )(*arguments)
+
+
+def _arguments(walk, operands):
+    """The operands as a kernel takes them, and their blocks."""
+    sequences, channels, (reset, mask) = operands
+    channels = jax.tree.map(lambda x: x[None], channels)
+    flags = None
+    if (reset, mask) != (None, None):
+        flags = jnp.int32(0) if reset is None else jnp.where(reset, _RESET, 0)
+        flags = (flags if mask is None else jnp.where(mask, flags, _MASKED)).astype(jnp.int32)
+    specs = (
+        jax.tree.map(lambda _: walk.sequence(), sequences),
+        jax.tree.map(lambda _: walk.channels(), channels),
+        None if flags is None else walk.sequence(width=1),
+    )
+    return (sequences, channels, flags), specs
+
+
+def _group(walk, sequences, channels, flags, here, steps):
+    """The operands' rows, steps beyond the last being masked."""
+    reset, mask = None, walk.inside(steps)
+    if flags is not None:
+        flags = flags[here, :]
+        reset, seen = flags == _RESET, flags != _MASKED
+        mask = seen if mask is None else jnp.logical_and(mask, seen)
+    rows = jax.tree.map(lambda ref: ref[here, :], sequences)
+    return Operands(rows, jax.tree.map(lambda ref: ref[...], channels), Marks(reset, mask))
+
+
+def _before(walk, states, beyond, start, at, steps):
+    """h_{t-1} for each row of a group: where the walk back leads next, in float32."""
+    # The walk goes against the scan: where it goes up, states were made from the last step to the first.
+    up = not walk.reverse
+    edge, neighbour, shift = (GROUP - 1, 0, GROUP - 1) if up else (0, GROUP - 1, 1)
+    next_group = at + GROUP if up else at - GROUP
+    outside = jnp.logical_or(next_group < 0, next_group >= walk.tile.length)
+    inner = pl.ds(pl.multiple_of(jnp.clip(next_group, 0, walk.tile.length - GROUP), GROUP), GROUP)
+    is_edge = lax.broadcasted_iota(jnp.int32, (GROUP, 1), 0) == edge
+    is_first = steps == (walk.shape[1] - 1 if up else 0)
+    rows = []
+    for state, over, first in zip(states, beyond, start, strict=True):
+        entering = jnp.where(outside, over[...].astype(jnp.float32), state[inner, :].astype(jnp.float32))
+        shifted = pltpu.roll(state[pl.ds(at, GROUP), :].astype(jnp.float32), shift, axis=0)
+        entering = entering[neighbour : neighbour + 1]
+        rows.append(jnp.where(is_first, first[...], jnp.where(is_edge, entering, shifted)))
+    return tuple(rows)
+
+
+def _read(refs, rows=slice(None)):
+    """The rows in float32."""
+    return tuple(ref[rows, :].astype(jnp.float32) for ref in refs)
+
+
+def _write(refs, values, rows=slice(None)):
+    for ref, value in zip(refs, values, strict=True):
+        ref[rows, :] = value.astype(ref.dtype)
+
+
+def _scratch(walk, parts, *rows):
+    return [(pltpu.VMEM((count, walk.tile.width), jnp.float32),) * parts for count in rows]
+
+
+def _as_row(state):
+    return tuple(h[:, None].astype(jnp.float32) for h in state)
+
+
+def varying_with(sequence, states, channels=None):
+    """Trees of `(B, D)` and of `(D,)`, the same but for the devices over which they vary: those of `(B, T, D)`.
+
+    Inside of `shard_map` JAX then sums their gradients over the devices that hold the same of them.
+    """
+    nothing = 0.0 * jnp.isnan(sequence[:, 0]).astype(jnp.float32)
+    states = jax.tree.map(lambda x: x + nothing.astype(x.dtype), states)
+    return states, jax.tree.map(lambda x: x + nothing[0].astype(x.dtype), channels)
+
+
+def _like(array):
+    """Shapes of results that vary over the same devices as an array does, inside of `shard_map`."""
+
+    def shape_of_result(shape, dtype):
+        return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)
+
+    return shape_of_result

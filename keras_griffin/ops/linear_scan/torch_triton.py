@@ -1,0 +1,217 @@
+"""On PyTorch with a GPU: kernels in Triton that read and write every array once.
+
+Each program walks along time on its own channels, with the state in registers. A step waits for the one before it, so
+that memory is kept busy by many programs, and by rows that each of them loads ahead. Where sequences and channels make
+too few programs, time is cut into pieces: a first pass makes of each piece the product of its decays and its end from
+zero, a small scan of those gives the state before each piece, and a last pass scans the pieces from there. Its price is
+that decay and inputs are read twice: five arrays are moved instead of three, and seven instead of five for the
+gradient; what the cache still holds of them, it saves. The alternative, one pass in which each piece waits for the one
+before it, moves no more than it must, but needs programs that make progress together and memory that is read while
+another program writes it. With the passes nothing waits, nothing is atomic, and a run gives the same bits as the last.
+
+Everything is computed in float32, and decay, inputs, states and gradients stay in their dtypes in memory.
+"""
+
+import importlib.util
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
+
+#: A plan's rows, where a step is one of two or three arrays, and what pieces are multiples of.
+ROWS = 8
+#: Programs that keep a multiprocessor's memory busy: 2 KiB or more are on their way to each, and memory that gives a
+#: multiprocessor some 25 GB/s takes most of a microsecond. Computed, not measured.
+BUSY = 8
+#: The fewest steps of a piece.
+SHORTEST_PIECE = 64
+
+
+def supports(facts) -> str | None:
+    """All but float64, on the GPUs that PyTorch reaches through CUDA and ROCm."""
+    if facts.device != "gpu":
+        return "needs a GPU"
+    if not (torch.version.cuda or torch.version.hip):
+        return "needs PyTorch for CUDA or ROCm"
+    if importlib.util.find_spec("triton") is None:
+        return "needs Triton, which is not installed"
+    return "computes in float32" if facts.dtype == "float64" else None
+
+
+def linear_scan(
+    decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    results = _linear_scan(list(decay), list(inputs), list(initial_state), *marks, reverse)
+    return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
+
+
+class Plan(NamedTuple):
+    """How a kernel's programs share the work."""
+
+    #: Channels of a program.
+    block: int
+    #: Pieces of time.
+    pieces: int
+    #: Steps of a piece.
+    steps: int
+    #: Rows that a program loads before it uses the first of them.
+    rows: int
+
+
+def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multiprocessors: int) -> int:
+    """How many steps a program walks: all of them where sequences and channels alone keep the GPU's memory busy.
+
+    Args:
+        batch_size: B.
+        length: T.
+        width: D.
+        block: channels of a program.
+        multiprocessors: of the GPU.
+
+    Returns:
+        `length`, or a multiple of `ROWS`.
+    """
+    programs = max(1, batch_size * -(-width // block))
+    # Pieces cost at most two thirds more memory traffic, and fewer than two of them gain nothing.
+    pieces = min(BUSY * multiprocessors // programs, length // SHORTEST_PIECE)
+    return length if pieces < 2 else -(-length // (pieces * ROWS)) * ROWS
+
+
+def plan_of(array: Tensor, rows: int = ROWS) -> Plan:
+    """The plan for an array `(B, T, D)`; `rows` divides `ROWS`."""
+    batch_size, length, width = array.shape
+    multiprocessors, lanes = chip(array.device)
+    # A warp that loads four bytes a thread.
+    block = max(1, 4 // array.itemsize) * lanes
+    steps = steps_of_a_piece(batch_size, length, width, block, multiprocessors)
+    return Plan(block, -(-length // steps), steps, rows)
+
+
+def chip(device: torch.device) -> tuple[int, int]:
+    """How many multiprocessors a GPU has, and how many threads its warps."""
+    properties = torch.cuda.get_device_properties(device)
+    return properties.multi_processor_count, properties.warp_size
+
+
+def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options):
+    """Run a kernel on every channel and on that many pieces of the sequences of an array `(B, T, D)`."""
+    batch_size, length, width = array.shape
+    programs = batch_size * pieces * -(-width // plan.block)
+    with torch.cuda.device_of(array):
+        kernel[(programs,)](
+            *arguments, length, width, pieces, plan.steps, BLOCK=plan.block, ROWS=plan.rows, num_warps=1, **options
+        )
+
+
+def starts_of_pieces(ends_kernel, arguments: tuple, start: list[Tensor], array: Tensor, plan: Plan, **options):
+    """The end of every piece but the last, `(B, pieces - 1, D)`; None where there is one piece.
+
+    Args:
+        ends_kernel: writes products and ends of pieces.
+        arguments: of that kernel; products and ends stand before the last two, the marks.
+        start: `(B, D)`, what the first piece starts from.
+        array: one of those that the pieces are cut from.
+        plan: the plan for it.
+        **options: of that kernel.
+    """
+    pieces = plan.pieces - 1
+    if pieces == 0:
+        return None
+    from keras_griffin.ops.linear_scan.torch_triton_kernels import scan
+
+    shape = (array.shape[0], pieces, array.shape[2])
+    products, ends, states = ([empty(h, shape) for h in start] for _ in range(3))
+    launch(ends_kernel, array, plan, pieces, *arguments[:-2], (*products,), (*ends,), *arguments[-2:], **options)
+    whole = Plan(plan.block, 1, pieces, plan.rows)
+    numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, None, None)
+    launch(scan, states[0], whole, 1, *numbers, REVERSE=False)
+    return (*states,)
+
+
+def empty(array: Tensor, shape=None) -> Tensor:
+    """An array of the same dtype, with nothing in it yet."""
+    return torch.empty(array.shape if shape is None else shape, dtype=array.dtype, device=array.device)
+
+
+def in_order(tensors) -> tuple[Tensor, ...]:
+    """The tensors without strides of their own."""
+    return tuple(tensor.contiguous() for tensor in tensors)
+
+
+def as_bytes(reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """The marks as a kernel reads them, a byte a step."""
+    return tuple(mark if mark is None else mark.contiguous().view(torch.uint8) for mark in (reset, mask))
+
+
+@torch.library.custom_op("keras_griffin::linear_scan_triton", mutates_args=())
+def _linear_scan(
+    decay: list[Tensor],
+    inputs: list[Tensor],
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    reverse: bool,
+) -> list[Tensor]:
+    from keras_griffin.ops.linear_scan.torch_triton_kernels import piece_ends, scan
+
+    a, x, start = (in_order(number) for number in (decay, inputs, initial_state))
+    marks, plan = as_bytes(reset, mask), plan_of(x[0])
+    states, final_state = tuple(map(empty, x)), tuple(map(empty, start))
+    ends = starts_of_pieces(piece_ends, (a, x, *marks), start, x[0], plan, LAST_FIRST=reverse, GRADIENT=False)
+    launch(scan, x[0], plan, plan.pieces, a, x, start, ends, states, final_state, *marks, REVERSE=reverse)
+    return [*states, *final_state]
+
+
+@_linear_scan.register_fake
+def _(decay, inputs, initial_state, reset, mask, reverse):
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*inputs, *initial_state)]
+
+
+@torch.library.custom_op("keras_griffin::linear_scan_triton_gradient", mutates_args=())
+def _gradient(
+    decay: list[Tensor],
+    states: list[Tensor],
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    gradients: list[Tensor],
+    reverse: bool,
+) -> list[Tensor]:
+    from keras_griffin.ops.linear_scan.torch_triton_kernels import piece_ends, scan_gradient
+
+    parts = len(decay)
+    numbers = (decay, states, initial_state, gradients[:parts], gradients[parts:])
+    a, h, start, into_states, into_final = (in_order(number) for number in numbers)
+    marks, plan = as_bytes(reset, mask), plan_of(h[0])
+    results = into_decay, into_inputs, into_start = [tuple(map(empty, number)) for number in (a, h, start)]
+    ends = starts_of_pieces(
+        piece_ends, (a, into_states, *marks), into_final, h[0], plan, LAST_FIRST=not reverse, GRADIENT=True
+    )
+    arguments = (a, h, start, into_states, into_final, ends, into_decay, into_inputs, into_start, *marks)
+    launch(scan_gradient, h[0], plan, plan.pieces, *arguments, REVERSE=reverse)
+    return [component for number in results for component in number]
+
+
+@_gradient.register_fake
+def _(decay, states, initial_state, reset, mask, gradients, reverse):
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
+
+
+def _keep(ctx, inputs, output):
+    decay, _, initial_state, reset, mask, ctx.reverse = inputs
+    ctx.parts = len(decay)
+    ctx.save_for_backward(*decay, *output[: ctx.parts], *initial_state, reset, mask)
+
+
+def _backward(ctx, gradients):
+    *numbers, reset, mask = ctx.saved_tensors
+    split = [list(numbers[i : i + ctx.parts]) for i in range(0, 3 * ctx.parts, ctx.parts)]
+    results = _gradient(*split, reset, mask, list(gradients), ctx.reverse)
+    return *(results[i : i + ctx.parts] for i in range(0, 3 * ctx.parts, ctx.parts)), None, None, None
+
+
+_linear_scan.register_autograd(_backward, setup_context=_keep)

@@ -1,0 +1,276 @@
+"""The Triton kernels of `linear_scan`, and what those of `rg_lru` share with them; see `torch_triton.py`.
+
+A number is a tuple of components, and so is a pointer to numbers. A program walks through one piece of time of `BLOCK`
+channels; step u of its walk is row `origin + sign * u` of the arrays, which are `(B T, D)` here. It loads `ROWS` steps
+before it uses the first of them, so that many are on their way from memory at once.
+"""
+
+import triton
+from triton import language as tl
+
+
+@triton.jit
+def load(pointers, offset, where, neutral):
+    """A number in float32; `neutral`, which is real, where nothing is loaded."""
+    real = tl.load(pointers[0] + offset, where, other=neutral).to(tl.float32)
+    if len(pointers) == 1:
+        return (real,)
+    else:
+        return real, tl.load(pointers[1] + offset, where, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store(pointers, offset, number, where):
+    """Write a number, rounded to the array's dtype."""
+    for part in tl.static_range(len(pointers)):
+        tl.store(pointers[part] + offset, number[part], where)
+
+
+@triton.jit
+def add(first, second):
+    """The sum."""
+    if len(first) == 1:
+        return (first[0] + second[0],)
+    else:
+        return first[0] + second[0], first[1] + second[1]
+
+
+@triton.jit
+def multiply(first, second):
+    """The product."""
+    if len(first) == 1:
+        return (first[0] * second[0],)
+    else:
+        a, b = first
+        c, d = second
+        return a * c - b * d, a * d + b * c
+
+
+@triton.jit
+def conjugate(number):
+    """The complex conjugate; of a real number, itself."""
+    if len(number) == 1:
+        return number
+    else:
+        return number[0], -number[1]
+
+
+@triton.jit
+def select(condition, number, neutral):
+    """The number where the condition holds, elsewhere `neutral`, which is real."""
+    if len(number) == 1:
+        return (tl.where(condition, number[0], neutral),)
+    else:
+        return tl.where(condition, number[0], neutral), tl.where(condition, number[1], 0.0)
+
+
+@triton.jit
+def constant(number, value, BLOCK: tl.constexpr):
+    """The real `value` on every channel, with as many components as `number`."""
+    real = tl.full((BLOCK,), value, tl.float32)
+    if len(number) == 1:
+        return (real,)
+    else:
+        return real, tl.full((BLOCK,), 0.0, tl.float32)
+
+
+@triton.jit
+def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    """Where a program works.
+
+    Returns:
+        `(batch, piece, channels, origin, sign)`: which sequence, which piece of its walk, which channels, and what
+        makes rows of steps. Rows are int64: an array may have more elements than int32 counts.
+    """
+    program = tl.program_id(0)
+    blocks = tl.cdiv(width, BLOCK)
+    channels = program % blocks * BLOCK + tl.arange(0, BLOCK)
+    batch, piece = (program // blocks // pieces).to(tl.int64), program // blocks % pieces
+    origin, sign = batch * length, 1
+    if LAST_FIRST:
+        origin, sign = origin + length - 1, -1
+    return batch, piece, channels, origin, sign
+
+
+@triton.jit
+def marks_at(reset, mask, row, within):
+    """Whether a step keeps the past, and whether it is seen."""
+    kept, seen = True, True
+    if reset is not None:
+        kept = tl.load(reset + row, within, other=0) == 0
+    if mask is not None:
+        seen = tl.load(mask + row, within, other=1) != 0
+    return kept, seen
+
+
+@triton.jit
+def start_of(piece, pieces, batch, channels, width, initial, ends):
+    """What a piece starts from: `initial`, or the end of the piece before."""
+    inside = channels < width
+    number = load(initial, batch * width + channels, inside & (piece == 0), 0.0)
+    if ends is not None:
+        before = (batch * (pieces - 1) + piece - 1) * width + channels
+        number = add(number, load(ends, before, inside & (piece > 0), 0.0))
+    return number
+
+
+@triton.jit
+def effective_decay(decay, offset, where, kept, seen):
+    """The decay as the marks leave it; 1 beyond the last step."""
+    return select(seen, select(kept, load(decay, offset, where, 1.0), 0.0), 1.0)
+
+
+@triton.jit
+def scan(
+    decay,
+    inputs,
+    initial_state,
+    ends,
+    states,
+    final_state,
+    reset,
+    mask,
+    length,
+    width,
+    pieces,
+    steps,
+    REVERSE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """Every state of each piece, and the last piece's last state where it is wanted."""
+    batch, piece, channels, origin, sign = place(length, width, pieces, REVERSE, BLOCK)
+    inside = channels < width
+    state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    stop = tl.minimum((piece + 1) * steps, length)
+    for first in range(piece * steps, stop, ROWS):
+        rows = ()
+        for i in tl.static_range(ROWS):
+            row, within = origin + sign * (first + i), first + i < stop
+            offset, where = row * width + channels, inside & within
+            kept, seen = marks_at(reset, mask, row, within)
+            a = effective_decay(decay, offset, where, kept, seen)
+            x = select(seen, load(inputs, offset, where, 0.0), 0.0)
+            rows += ((a, x, offset, where),)
+        for i in tl.static_range(ROWS):
+            a, x, offset, where = rows[i]
+            state = add(multiply(a, state), x)
+            store(states, offset, state, where)
+    if final_state is not None:
+        store(final_state, batch * width + channels, state, inside & (stop == length))
+
+
+@triton.jit
+def piece_ends(
+    decay,
+    inputs,
+    products,
+    ends,
+    reset,
+    mask,
+    length,
+    width,
+    pieces,
+    steps,
+    LAST_FIRST: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """What each piece but the last makes of its start: `product * start + end`.
+
+    With `GRADIENT`, of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from its
+    end, so that the steps read last, which the cache still holds, are read first when the piece is scanned.
+    """
+    batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
+    inside = channels < width
+    product, end = constant(decay, 1.0, BLOCK), constant(decay, 0.0, BLOCK)
+    for first in range(0, steps, ROWS):
+        rows = ()
+        for i in tl.static_range(ROWS):
+            # Every piece but the last is whole.
+            row = origin + sign * (piece * steps + steps - 1 - first - i)
+            offset = row * width + channels
+            kept, seen = marks_at(reset, mask, row, True)
+            a = effective_decay(decay, offset, inside, kept, seen)
+            x = load(inputs, offset, inside, 0.0)
+            if not GRADIENT:
+                x = select(seen, x, 0.0)
+            rows += ((a, x),)
+        for i in tl.static_range(ROWS):
+            a, x = rows[i]
+            product, end = extend(product, end, a, x, GRADIENT)
+    offset = (batch * pieces + piece) * width + channels
+    store(products, offset, product, inside)
+    store(ends, offset, end, inside)
+
+
+@triton.jit
+def extend(product, end, decay, value, GRADIENT: tl.constexpr):
+    """Product and end of a piece with one step more at its start; see `piece_ends`."""
+    if GRADIENT:
+        product = multiply(product, conjugate(decay))
+        return product, add(end, multiply(product, value))
+    else:
+        return multiply(product, decay), add(end, multiply(product, value))
+
+
+@triton.jit
+def scan_gradient(
+    decay,
+    states,
+    initial_state,
+    states_gradient,
+    final_gradient,
+    ends,
+    decay_gradient,
+    inputs_gradient,
+    initial_gradient,
+    reset,
+    mask,
+    length,
+    width,
+    pieces,
+    steps,
+    REVERSE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """dx_t = g_t + dh_{t+1}, da_t = dx_t conj(h_{t-1}), dh_t = conj(a_t) dx_t, from the last step to the first.
+
+    `REVERSE` is that of the scan.
+    """
+    batch, piece, channels, origin, sign = place(length, width, pieces, not REVERSE, BLOCK)
+    inside = channels < width
+    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    stop = tl.minimum((piece + 1) * steps, length)
+    start = load(initial_state, batch * width + channels, inside & (stop == length), 0.0)
+    for first in range(piece * steps, stop, ROWS):
+        rows = ()
+        for i in tl.static_range(ROWS):
+            row, within = origin + sign * (first + i), first + i < stop
+            offset, where = row * width + channels, inside & within
+            kept, seen = marks_at(reset, mask, row, within)
+            a = effective_decay(decay, offset, where, kept, seen)
+            h = state_before(states, start, row + sign, channels, width, within, first + i + 1 < length)
+            g = load(states_gradient, offset, where, 0.0)
+            rows += ((a, h, g, kept, seen, offset, where),)
+        for i in tl.static_range(ROWS):
+            a, h, g, kept, seen, offset, where = rows[i]
+            into_inputs = add(g, into_state)
+            into_decay = select(kept, multiply(into_inputs, conjugate(h)), 0.0)
+            into_state = multiply(conjugate(a), into_inputs)
+            store(decay_gradient, offset, select(seen, into_decay, 0.0), where)
+            store(inputs_gradient, offset, select(seen, into_inputs, 0.0), where)
+    store(initial_gradient, batch * width + channels, into_state, inside & (stop == length))
+
+
+@triton.jit
+def state_before(states, start, row, channels, width, within, has_step):
+    """The state on which a step builds: that of the step before it, in `row`, or the start where there is none."""
+    where = (channels < width) & within & has_step
+    state = load(states, row * width + channels, where, 0.0)
+    if len(state) == 1:
+        return (tl.where(has_step, state[0], start[0]),)
+    else:
+        return tl.where(has_step, state[0], start[0]), tl.where(has_step, state[1], start[1])

@@ -1,0 +1,174 @@
+"""On PyTorch with a GPU: the gates inside the kernels of the scan, in Triton.
+
+Forward reads x and two logits and writes the states; backward reads those four and the gradient for the states, and
+writes three gradients. Decay, multiplier and gates are made in registers and are never in memory. Programs and pieces
+of time are those of `linear_scan`, with the same passes: where time is cut, the three arrays are read twice forward,
+and of the seven that backward needs, two. Gradients for Lambda and theta are summed by each program over its steps, and
+the programs' sums by PyTorch, in one order.
+"""
+
+import torch
+from torch import Tensor
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.torch_triton import (
+    as_bytes,
+    empty,
+    in_order,
+    launch,
+    plan_of,
+    starts_of_pieces,
+    supports,
+)
+from keras_griffin.ops.rg_lru.unit import Unit
+
+__all__ = ["rg_lru", "supports"]
+
+#: A plan's rows: a step is one of more arrays here than in `linear_scan`.
+ROWS = 4
+
+
+def rg_lru(
+    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
+    parts = len(initial_state)
+    return tuple(results[:parts]), tuple(results[parts:])
+
+
+def _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent):
+    """What every kernel reads first. The softplus is made once for a channel, in PyTorch, which has log1p."""
+    softplus = torch.nn.functional.softplus(-decay_parameter.float())
+    logits = ((x.contiguous(),) for x in (input_gate_logits, recurrence_gate_logits))
+    return in_order(inputs), *logits, softplus, phase if phase is None else phase.contiguous(), exponent
+
+
+@torch.library.custom_op("keras_griffin::rg_lru_triton", mutates_args=())
+def _rg_lru(
+    inputs: list[Tensor],
+    input_gate_logits: Tensor,
+    recurrence_gate_logits: Tensor,
+    decay_parameter: Tensor,
+    phase: Tensor | None,
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    exponent: float,
+    reverse: bool,
+) -> list[Tensor]:
+    from keras_griffin.ops.rg_lru.torch_triton_kernels import gated_piece_ends, gated_scan
+
+    unit = _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent)
+    x, start, marks, plan = unit[0], in_order(initial_state), as_bytes(reset, mask), plan_of(inputs[0], ROWS)
+    states, final_state = tuple(map(empty, x)), tuple(map(empty, start))
+    ends = starts_of_pieces(gated_piece_ends, (*unit, *marks), start, x[0], plan, LAST_FIRST=reverse, GRADIENT=False)
+    launch(gated_scan, x[0], plan, plan.pieces, *unit, start, ends, states, final_state, *marks, REVERSE=reverse)
+    return [*states, *final_state]
+
+
+@_rg_lru.register_fake
+def _(
+    inputs,
+    input_gate_logits,
+    recurrence_gate_logits,
+    decay_parameter,
+    phase,
+    initial_state,
+    reset,
+    mask,
+    exponent,
+    reverse,
+):
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*inputs, *initial_state)]
+
+
+@torch.library.custom_op("keras_griffin::rg_lru_triton_gradient", mutates_args=())
+def _gradient(
+    inputs: list[Tensor],
+    input_gate_logits: Tensor,
+    recurrence_gate_logits: Tensor,
+    decay_parameter: Tensor,
+    phase: Tensor | None,
+    states: list[Tensor],
+    initial_state: list[Tensor],
+    reset: Tensor | None,
+    mask: Tensor | None,
+    gradients: list[Tensor],
+    exponent: float,
+    reverse: bool,
+) -> list[Tensor]:
+    from keras_griffin.ops.rg_lru.torch_triton_kernels import gated_piece_ends, gated_scan_gradient
+
+    unit = _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent)
+    parts, x = len(inputs), unit[0]
+    numbers = (states, initial_state, gradients[:parts], gradients[parts:])
+    h, start, into_states, into_final = (in_order(number) for number in numbers)
+    marks, plan = as_bytes(reset, mask), plan_of(x[0], ROWS)
+    into_inputs, into_input_logits, into_recurrence_logits = (tuple(map(empty, number)) for number in unit[:3])
+    into_start = tuple(map(empty, start))
+    log_sums, *angle_sums = (
+        empty(start[0], (len(x[0]) * plan.pieces, x[0].shape[2])) for channel in unit[3:5] if channel is not None
+    )
+    ends = starts_of_pieces(
+        gated_piece_ends,
+        (into_states, *unit[1:], *marks),
+        into_final,
+        x[0],
+        plan,
+        LAST_FIRST=not reverse,
+        GRADIENT=True,
+    )
+    launch(
+        gated_scan_gradient,
+        x[0],
+        plan,
+        plan.pieces,
+        *(*unit, h, start, into_states, into_final, ends),
+        *(into_inputs, into_input_logits, into_recurrence_logits),
+        *((log_sums,), (*angle_sums,) or None, into_start, *marks),
+        REVERSE=reverse,
+    )
+    into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * torch.sum(log_sums, 0)
+    into_phase = [torch.sum(sums, 0).to(phase.dtype) for sums in angle_sums]
+    sequences = (*into_inputs, *into_input_logits, *into_recurrence_logits)
+    return [*sequences, into_decay_parameter.to(decay_parameter.dtype), *into_phase, *into_start]
+
+
+@_gradient.register_fake
+def _(
+    inputs,
+    input_gate_logits,
+    recurrence_gate_logits,
+    decay_parameter,
+    phase,
+    states,
+    initial_state,
+    reset,
+    mask,
+    gradients,
+    exponent,
+    reverse,
+):
+    arguments = (*inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, *initial_state)
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in arguments if x is not None]
+
+
+def _keep(ctx, inputs, output):
+    *unit, initial_state, reset, mask, ctx.exponent, ctx.reverse = inputs
+    ctx.parts = len(initial_state)
+    ctx.save_for_backward(*unit[0], *unit[1:], *output[: ctx.parts], *initial_state, reset, mask)
+
+
+def _backward(ctx, gradients):
+    kept, parts = list(ctx.saved_tensors), ctx.parts
+    inputs, unit, kept = kept[:parts], kept[parts : parts + 4], kept[parts + 4 :]
+    states, initial_state, marks = kept[:parts], kept[parts : 2 * parts], kept[2 * parts :]
+    results = iter(_gradient(inputs, *unit, states, initial_state, *marks, list(gradients), ctx.exponent, ctx.reverse))
+    into_inputs = [next(results) for _ in inputs]
+    into_unit = [None if x is None else next(results) for x in unit]
+    return into_inputs, *into_unit, list(results), None, None, None, None
+
+
+_rg_lru.register_autograd(_backward, setup_context=_keep)

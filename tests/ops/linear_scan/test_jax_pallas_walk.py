@@ -1,0 +1,131 @@
+"""How a kernel walks: its memory, what it moves, its devices. Its numbers are in `test_implementations.py`."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+if keras.backend.backend() != "jax":
+    pytest.skip("a kernel of JAX's", allow_module_level=True)
+
+import jax
+from jax import numpy as jnp
+from jax.experimental.pallas import tpu as pltpu
+from jax.extend.core import jaxprs_in_params
+
+from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_tpu
+from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
+from keras_griffin.testing.cases import ScanCase
+from keras_griffin.testing.closeness import assert_close
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_nothing_is_read_before_it_is_written_and_nothing_races(reverse, monkeypatch):
+    # Three blocks, the last of them cut off, at two widths of a block.
+    monkeypatch.setattr(jax_pallas_blocks, "_LONGEST", GROUP)
+    case = ScanCase(40, 2, reverse=reverse, has_reset=True, has_mask=True)
+    arguments = case.arguments(width=130)
+    decay, inputs, start, weight, final_weight = (
+        (jnp.asarray(x, "float32"),) for x in (*arguments[:3], *arguments[5:])
+    )
+    marks = Marks(*(jnp.asarray(mark)[..., None] for mark in (arguments.reset, arguments.mask)))
+    flags = {"reset": arguments.reset, "mask": arguments.mask, "reverse": reverse}
+    memory = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
+    with pltpu.force_tpu_interpret_mode(memory):
+        results, pull_back = jax.vjp(
+            lambda *numbers: jax_pallas_tpu.linear_scan(*numbers, marks, reverse), decay, inputs, start
+        )
+        gradients = pull_back((weight, final_weight))
+    # No public name says it.
+    from jax._src.pallas.mosaic.interpret import interpret_pallas_call
+
+    assert not interpret_pallas_call.races.races_found
+    expected = definition(*arguments[:3], **flags)
+    into = linear_scan_gradient(*arguments[:3], *arguments[5:], **flags)
+    for (got,), wanted in zip((*results, *gradients), (*expected, *into), strict=True):
+        assert_close(got, wanted)
+
+
+def test_what_moves_through_memory():
+    """Each array once: three forward, five backward."""
+
+    def gradient(decay, inputs, start, weight):
+        results, pull_back = jax.vjp(
+            lambda *x: jax_pallas_tpu.linear_scan(*x, Marks(None, None), False), decay, inputs, start
+        )
+        return pull_back((weight, results[1]))
+
+    sequence, start = (jnp.zeros((2, 512, 256)),), (jnp.zeros((2, 256)),)
+    moved = [cost.bytes_accessed for cost in costs(jax.make_jaxpr(gradient)(sequence, sequence, start, sequence).jaxpr)]
+    array, state = sequence[0].nbytes, start[0].nbytes
+    assert moved == [3 * array + 2 * state, 5 * array + 3 * state]
+
+
+def costs(jaxpr):
+    """What the kernels in it say that they cost."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "pallas_call":
+            yield equation.params["cost_estimate"]
+        else:
+            for inner in jaxprs_in_params(equation.params):
+                yield from costs(inner)
+
+
+def test_rows_and_channels_may_live_on_different_devices():
+    program = """
+import functools
+import jax, numpy as np
+from jax import numpy as jnp
+from jax.experimental import pallas
+from jax.sharding import NamedSharding, PartitionSpec
+from keras_griffin.ops.linear_scan import jax_pallas_tpu as scans
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.rg_lru import jax_pallas_tpu as units
+from keras_griffin.ops.rg_lru.unit import Unit
+
+pallas.pallas_call = functools.partial(pallas.pallas_call, interpret=True)
+mesh = jax.make_mesh((2, 4), ("batch", "width"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+sequence, state = PartitionSpec("batch", None, "width"), PartitionSpec("batch", "width")
+channels = PartitionSpec("width")
+draw = np.random.default_rng(0).uniform
+x, i, r, weight = (jnp.asarray(draw(0.5, 1.0, (4, 20, 8)), "float32") for _ in range(4))
+h, parameter = jnp.asarray(draw(size=(4, 8)), "float32"), jnp.asarray(draw(size=8), "float32")
+
+def scan(decay, inputs, start, weight):
+    kernel = lambda *numbers: scans.linear_scan(*numbers, Marks(None, None), False)
+    results, pull_back = jax.vjp(kernel, (decay,), (inputs,), (start,))
+    return results, pull_back(((weight,), results[1]))
+
+def unit(x, i, r, parameter, start, weight):
+    # The sum over the batch of the parameter's gradient is the only thing that needs other devices.
+    kernel = lambda x, i, r, h: units.rg_lru(Unit((x,), i, r, parameter, None), (h,), Marks(None, None), 8.0, False)
+    results, pull_back = jax.vjp(kernel, x, i, r, start)
+    return results, pull_back(((weight,), results[1]))
+
+for function, arguments, specs, outputs in (
+    (scan, (x, i, h, weight), (sequence, sequence, state, sequence),
+     (((sequence,), (state,)), ((sequence,), (sequence,), (state,)))),
+    (unit, (x, i, r, parameter, h, weight), (sequence, sequence, sequence, channels, state, sequence),
+     (((sequence,), (state,)), (sequence, sequence, sequence, state))),
+):
+    divided = functools.partial(jax.shard_map, function, mesh=mesh, in_specs=specs, out_specs=outputs)
+    placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(arguments, specs)]
+    # The kernel says over which devices its results vary; the interpreter does not follow.
+    jax.eval_shape(divided(), *placed)
+    divided = jax.jit(divided(check_vma=False))
+    text = divided.lower(*placed).compile().as_text()
+    for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter"):
+        assert word not in text, word
+    got, wanted = divided(*placed), function(*arguments)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted)):
+        assert len(a.sharding.device_set) == 8
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+"""
+    flags = "--xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,120 @@
+"""What `test_torch_triton.py` runs in Triton's interpreter."""
+
+import numpy as np
+import pytest
+import torch
+
+from keras_griffin.ops import explain, linear_scan
+from keras_griffin.ops.linear_scan import torch_triton
+from keras_griffin.ops.linear_scan.reference import definition
+from keras_griffin.testing.cases import ScanCase
+from keras_griffin.testing.closeness import assert_close
+from tests.ops.linear_scan import test_implementations as implementations
+from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
+
+MARKED = {"has_reset": True, "has_mask": True}
+CASES = [
+    (WHOLE, ScanCase(2, 3)),
+    (WHOLE, ScanCase(65, reverse=True)),
+    (WHOLE, ScanCase(5, 3, has_reset=True)),
+    (WHOLE, ScanCase(5, 3, has_mask=True)),
+    (WHOLE, ScanCase(5, 3, dtype="bfloat16", has_initial_state=False)),
+    (WHOLE, ScanCase(9, 2, is_complex=True, reverse=True, **MARKED)),
+    (CUT, ScanCase(63)),
+    (CUT, ScanCase(64, has_initial_state=False)),
+    (CUT, ScanCase(65, reverse=True, **MARKED)),
+    (CUT, ScanCase(17, 3, is_complex=True)),
+    (CUT, ScanCase(33, is_complex=True, reverse=True, **MARKED)),
+    (CUT, ScanCase(23, dtype="bfloat16", **MARKED)),
+    (CUT, ScanCase(16, 2, dtype="bfloat16", is_complex=True, has_initial_state=False)),
+]
+
+
+@pytest.fixture(autouse=True)
+def prepare(interpreted):  # noqa: F811
+    """By default, pieces of eight steps, and channels that fill a block and begin another."""
+    interpreted([torch_triton], CUT, lanes=4)
+    return lambda *arguments: interpreted([torch_triton], *arguments)
+
+
+@pytest.mark.parametrize(("multiprocessors", "case"), CASES, ids=str)
+def test_values_and_gradients(prepare, multiprocessors, case):
+    prepare(multiprocessors)
+    implementations.test_values("torch_triton", case)
+    implementations.test_gradients("torch_triton", case)
+
+
+def test_a_long_sequence(prepare):
+    prepare(CUT, 64)
+    implementations.test_values("torch_triton", ScanCase(1000))
+    implementations.test_gradients("torch_triton", ScanCase(1000))
+
+
+def arguments(parts=1, length=17):
+    generator = torch.Generator().manual_seed(0)
+    decay = 0.5 + 0.2 * torch.rand(2, length, 5, generator=generator)
+    inputs, start = torch.randn(2, length, 5, generator=generator), torch.randn(2, 5, generator=generator)
+    return [[tensor.requires_grad_()] * parts for tensor in (decay, inputs, start)]
+
+
+def loss(decay, inputs, start):
+    states, final_state = linear_scan(torch.sigmoid(decay), 2.0 * inputs, start)
+    return torch.sum(states * inputs) + torch.sum(final_state)
+
+
+def gradients(function):
+    tensors = [number[0] for number in arguments()]
+    return torch.autograd.grad(function(*tensors), tensors)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_operators_are_registered_as_pytorch_wants_them(parts):
+    decay, inputs, start = arguments(parts, length=3)
+    marks = (None, None) if parts == 1 else [torch.tensor([True, False, True]).expand(2, 3)[..., None]] * 2
+    torch.library.opcheck(torch_triton._linear_scan, (decay, inputs, start, *marks, False))
+    numbers = [[tensor.detach() for tensor in number] for number in (decay, inputs, start)]
+    torch.library.opcheck(torch_triton._gradient, (*numbers, *marks, [*numbers[1], *numbers[2]], False))
+
+
+def test_runs_give_the_same_bits_and_compilation_changes_none():
+    expected = gradients(loss)
+    for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        assert all(map(torch.equal, gradients(function), expected))
+
+
+def test_an_exported_program_gives_the_same_bits():
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return linear_scan(*tensors)
+
+    tensors = tuple(number[0].detach() for number in arguments())
+    exported = torch.export.export(Module(), tensors).module()
+    assert all(map(torch.equal, exported(*tensors), linear_scan(*tensors)))
+
+
+def test_it_is_the_one_chosen_on_a_gpu():
+    assert explain("linear_scan", (2, 17, 5), "bfloat16").chosen == "torch_triton"
+
+
+def test_arguments_may_be_views():
+    decay, inputs, start = (number[0].detach() for number in arguments())
+    views = decay.transpose(0, 1).contiguous().transpose(0, 1), inputs[:1].expand(2, 17, 5), start[:1].expand(2, 5)
+    assert_close(linear_scan(*views)[0], definition(*(view.numpy() for view in views))[0])
+
+
+def test_float16_is_rounded_in_memory_alone():
+    decay, inputs, start = (number[0].detach() for number in arguments())
+    decay, inputs = decay.half(), inputs.half()
+    states, final_state = linear_scan(decay, inputs, start)
+    expected, last = definition(*(tensor.numpy() for tensor in (decay, inputs, start)))
+    assert (states.dtype, final_state.dtype) == (torch.float16, torch.float32)
+    assert_close(states.float(), expected, factor=100.0)
+    assert_close(final_state, last)
+
+
+def test_later_pieces_change_no_earlier_state():
+    decay, inputs, start = (number[0].detach().clone() for number in arguments())
+    expected, _ = linear_scan(decay, inputs, start)
+    decay[:, 11:] = inputs[:, 11:] = np.nan
+    states, _ = linear_scan(decay, inputs, start)
+    assert torch.equal(states[:, :11], expected[:, :11]) and torch.all(torch.isnan(states[:, 11:]))
