@@ -1,4 +1,8 @@
-"""Attention to a window of the newest keys: the contract, and the table of implementations."""
+"""Attention to a window of the newest keys: the contract, and the table of implementations.
+
+One step of decoding is another op, `keras_griffin.ops.ring_attention`, and has no kernel: one query of each row meets W
+keys in a single product, and there are no logits of many queries to keep out of memory.
+"""
 
 import numbers
 
@@ -12,7 +16,12 @@ from keras_griffin.shapes import Tensor
 _OP = Op(
     "local_attention",
     __name__,
-    [Implementation("portable"), Implementation("reference", automatic=(), needs_values=True)],
+    [
+        Implementation("jax_splash_tpu", backend="jax", automatic=("tpu",)),
+        Implementation("torch_flex", backend="torch", automatic=("gpu",)),
+        Implementation("portable"),
+        Implementation("reference", automatic=(), needs_values=True),
+    ],
 )
 
 

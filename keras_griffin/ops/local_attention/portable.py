@@ -8,7 +8,7 @@ of the same keys: keys are not repeated for them. Where keys are few, all querie
 import keras
 from keras import ops
 
-from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.local_attention.marks import finite_only, lose, only, past_masked_steps
 
 #: Added to the logit of a key that a query does not see: its weight becomes exactly zero.
 _HIDDEN = -1e30
@@ -21,20 +21,13 @@ def supports(facts):
 
 def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
     """The contract is `keras_griffin.ops.local_attention`."""
-    if mask is None:
-        return _attend(query, key, value, window, segment_ids, None)
-    real_query = mask[:, ops.shape(key)[1] - ops.shape(query)[1] :]
-    if _few(key.shape[1], window):
-        outputs = _attend(query, key, value, window, segment_ids, mask)
-    else:
-        # With the masked steps out of the way, at the front, every window is one run of keys.
-        query_sources, query_places = real_steps_last(real_query)
-        sources, _ = real_steps_last(mask)
-        key, value, mask = (take_steps(x, sources) for x in (key, value, mask))
-        segment_ids = None if segment_ids is None else take_steps(segment_ids, sources)
-        outputs = _attend(take_steps(query, query_sources), key, value, window, segment_ids, mask)
-        outputs = take_steps(outputs, query_places)
-    return ops.where(real_query[..., None, None], outputs, 0)
+
+    def attend(query, key, value, segment_ids, mask):
+        return _attend(query, key, value, window, segment_ids, mask)
+
+    if mask is None or not _few(key.shape[1], window):
+        return past_masked_steps(attend, query, key, value, segment_ids, mask)
+    return only(attend(query, key, value, segment_ids, mask), mask[:, ops.shape(key)[1] - ops.shape(query)[1] :])
 
 
 def _block_length(window):
@@ -54,12 +47,8 @@ def _few(num_keys, window):
 
 def _attend(query, key, value, window, segment_ids, mask):
     """Attention where masked steps stand at the front, or anywhere among few keys."""
-    # What is not finite would spoil matrix products even at weight zero: it is taken out, and the outputs that depend
-    # on it are lost at the end.
-    whole_query = _is_finite(query)
-    whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
-    query, value = _only(query, whole_query), _only(value, whole_key)
-    key = ops.multiply(_only(key, whole_key), query.shape[-1] ** -0.5)
+    query, key, value, whole_query, whole_key = finite_only(query, key, value)
+    key = ops.multiply(key, query.shape[-1] ** -0.5)
     by_key = [key, value, whole_key, segment_ids, mask]
     length = query.shape[1]
     if _few(key.shape[1], window):
@@ -69,7 +58,7 @@ def _attend(query, key, value, window, segment_ids, mask):
         outputs, whole = _in_one_block(query, *newest, window)
     else:
         outputs, whole = _in_blocks(query, *by_key, window)
-    return ops.where(ops.logical_and(whole_query, whole)[..., None, None], outputs, float("nan"))
+    return lose(outputs, ops.logical_and(whole_query, whole))
 
 
 def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
@@ -158,17 +147,6 @@ def _softmax_attention(query, key, value, whole_key, visible):
     outputs = ops.reshape(ops.moveaxis(outputs, 1, 3), (rows, blocks, block, num_heads, channels))
     lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
     return outputs, ops.logical_not(lost)
-
-
-def _is_finite(x):
-    """Which steps of `(B, T, N, H)` are finite throughout: `(B, T)` bool."""
-    # One pass: a sum is finite only where all its terms are, with room enough that only they decide.
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    return ops.isfinite(ops.sum(ops.cast(x, "float64" if dtype == "float64" else "float32"), axis=(-2, -1)))
-
-
-def _only(x, keep):
-    return ops.where(keep[..., None, None], x, 0)
 
 
 def _padded(x, before, after):

@@ -9,42 +9,17 @@ from keras_griffin.ops.implementation import Facts, find_op, use_implementation
 from keras_griffin.ops.local_attention import local_attention, portable, reference
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.gradients import value_and_gradient
-
-BATCH, NUM_HEADS, CHANNELS = 3, 4, 4
-#: Queries, keys, window, key heads; together they take every path of the portable implementation.
-CASES = {
-    "one step": (1, 1, 7, 2),
-    "one block": (7, 7, 7, 2),
-    "window longer than the sequence": (7, 7, 100, 1),
-    "blocks": (65, 65, 7, 2),
-    "window of one": (65, 65, 1, 4),
-    "blocks after history": (65, 97, 40, 1),
-    "newest of many keys": (1, 97, 7, 2),
-}
-MARKS = ["neither", "segments", "mask", "both"]
-
-
-def _arguments(case, dtype="float32"):
-    """Normal query, key and value, rounded to the dtype, and the weights of a sum of outputs."""
-    length, span, _, num_key_heads = CASES[case]
-    generator = np.random.default_rng(0)
-    query_shape, key_shape = (BATCH, length, NUM_HEADS, CHANNELS), (BATCH, span, num_key_heads, CHANNELS)
-    shapes = (query_shape, key_shape, key_shape, query_shape)
-    *arrays, weights = (generator.normal(size=shape).astype("float32") for shape in shapes)
-    return [as_array(ops.cast(2 * array, dtype)) for array in arrays], weights
-
-
-def _marks(which, case):
-    """Segments in any order; masked steps first, last and in between, and one wholly masked row."""
-    span = CASES[case][1]
-    generator = np.random.default_rng(1)
-    segment_ids, mask = generator.integers(0, 2, size=(BATCH, span)), generator.random((BATCH, span)) < 0.6
-    mask[0, :2], mask[0, 2:6], mask[1, -2:], mask[2] = False, True, False, False
-    return {
-        "segment_ids": segment_ids.astype("int32") if which in ("segments", "both") else None,
-        "mask": mask if which in ("mask", "both") else None,
-    }
+from tests.ops.local_attention.cases import (
+    BATCH,
+    CASES,
+    CHANNELS,
+    MARKS,
+    arguments_of,
+    gradients_of,
+    marks_of,
+    poisoned,
+    unseen_of,
+)
 
 
 def _dense(query, key, value, window, segment_ids, mask):
@@ -68,14 +43,14 @@ def _dense(query, key, value, window, segment_ids, mask):
 @pytest.mark.parametrize("marks", MARKS)
 @pytest.mark.parametrize("case", CASES)
 def test_the_definition_is_dense_attention(case, marks):
-    arguments, window, marks = _arguments(case)[0], CASES[case][2], _marks(marks, case)
+    arguments, window, marks = arguments_of(case)[0], CASES[case][2], marks_of(marks, case)
     actual = reference.local_attention(*arguments, window, **marks)
     np.testing.assert_allclose(actual, _dense(*arguments, window, **marks), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("marks", MARKS)
 def test_the_gradient_in_closed_form_is_that_of_differences(marks):
-    (arguments, weights), marks = _arguments("one block"), _marks(marks, "one block")
+    (arguments, weights), marks = arguments_of("one block"), marks_of(marks, "one block")
     gradients = reference.local_attention_gradient(weights, *arguments, 3, **marks)
     for place, gradient in enumerate(gradients):
         direction = np.random.default_rng(place).normal(size=gradient.shape)
@@ -92,27 +67,17 @@ def test_the_gradient_in_closed_form_is_that_of_differences(marks):
     ("case", "marks"), [*((case, marks) for case in CASES for marks in ("neither", "both")), ("blocks", "mask")]
 )
 def test_portable_values(case, marks):
-    arguments, window, marks = _arguments(case)[0], CASES[case][2], _marks(marks, case)
+    arguments, window, marks = arguments_of(case)[0], CASES[case][2], marks_of(marks, case)
     with use_implementation("local_attention", "portable"):
         actual = local_attention(*arguments, window, **marks)
     assert_close(actual, reference.local_attention(*arguments, window, **marks))
 
 
 def test_portable_values_in_half_precision():
-    arguments, window, marks = _arguments("blocks", "bfloat16")[0], CASES["blocks"][2], _marks("both", "blocks")
+    arguments, window, marks = arguments_of("blocks", "bfloat16")[0], CASES["blocks"][2], marks_of("both", "blocks")
     actual = local_attention(*(ops.cast(x, "bfloat16") for x in arguments), window, **marks)
     assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
     assert_close(actual, reference.local_attention(*arguments, window, **marks))
-
-
-def _gradients(arguments, weights, window, marks, dtype="float32"):
-    """Of the sum of the outputs that have a weight; those without one may be NaN."""
-
-    def loss(*tensors):
-        outputs = ops.cast(local_attention(*(ops.cast(x, dtype) for x in tensors), window, **marks), "float32")
-        return ops.sum(ops.where(weights != 0, outputs, 0) * ops.convert_to_tensor(weights))
-
-    return value_and_gradient(loss, *arguments)[1]
 
 
 @pytest.mark.trainable
@@ -127,30 +92,20 @@ def _gradients(arguments, weights, window, marks, dtype="float32"):
     ],
 )
 def test_portable_gradients(case, marks, dtype):
-    (arguments, weights), window, marks = _arguments(case, dtype), CASES[case][2], _marks(marks, case)
-    actual = _gradients(arguments, weights, window, marks, dtype)
+    (arguments, weights), window, marks = arguments_of(case, dtype), CASES[case][2], marks_of(marks, case)
+    actual = gradients_of(arguments, weights, window, marks, dtype)
     expected = reference.local_attention_gradient(weights, *arguments, window, **marks)
     for one, other in zip(actual, expected, strict=True):
         assert_close(one, other, dtype)
 
 
-def _poisoned(arguments, unseen):
-    return [np.where(unseen[:, -x.shape[1] :, None, None], np.nan, x).astype("float32") for x in arguments]
-
-
-def _unseen(case, mask):
-    """Which steps are masked or among the last third."""
-    span = CASES[case][1]
-    return ~mask | (np.arange(span) >= 2 * span // 3)
-
-
 @pytest.mark.parametrize("case", ["one block", "blocks", "blocks after history"])
 def test_what_is_not_seen_may_be_nan(case):
-    arguments, window, marks = _arguments(case)[0], CASES[case][2], _marks("both", case)
+    arguments, window, marks = arguments_of(case)[0], CASES[case][2], marks_of("both", case)
     expected = reference.local_attention(*arguments, window, **marks)
-    assert_close(local_attention(*_poisoned(arguments, ~marks["mask"]), window, **marks), expected)
-    unseen = _unseen(case, marks["mask"])
-    actual = as_array(local_attention(*_poisoned(arguments, unseen), window, **marks))
+    assert_close(local_attention(*poisoned(arguments, ~marks["mask"]), window, **marks), expected)
+    unseen = unseen_of(case, marks["mask"])
+    actual = as_array(local_attention(*poisoned(arguments, unseen), window, **marks))
     later = (unseen & marks["mask"])[:, -arguments[0].shape[1] :]
     assert_close(np.where(later[..., None, None], 0, actual), np.where(later[..., None, None], 0, expected), "float32")
     assert later.any() and np.isnan(actual[later]).all()
@@ -159,10 +114,10 @@ def test_what_is_not_seen_may_be_nan(case):
 @pytest.mark.trainable
 @pytest.mark.parametrize("case", ["one block", "blocks", "blocks after history"])
 def test_gradients_do_not_see_what_values_do_not_see(case):
-    (arguments, weights), window, marks = _arguments(case), CASES[case][2], _marks("both", case)
-    unseen = _unseen(case, marks["mask"])
+    (arguments, weights), window, marks = arguments_of(case), CASES[case][2], marks_of("both", case)
+    unseen = unseen_of(case, marks["mask"])
     weights = np.where(unseen[:, -weights.shape[1] :, None, None], 0, weights).astype("float32")
-    actual = _gradients(_poisoned(arguments, unseen), weights, window, marks)
+    actual = gradients_of(poisoned(arguments, unseen), weights, window, marks)
     expected = reference.local_attention_gradient(weights, *arguments, window, **marks)
     for one, other in zip(actual, expected, strict=True):
         assert_close(one, other, "float32")
@@ -172,7 +127,7 @@ def test_gradients_do_not_see_what_values_do_not_see(case):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_query_that_sees_what_is_not_finite_is_lost(case, bad, place):
-    arguments, (length, _, window, _) = _arguments(case)[0], CASES[case]
+    arguments, (length, _, window, _) = arguments_of(case)[0], CASES[case]
     arguments[place][:, 2] = bad
     lost = np.arange(length) == 2 if place == 0 else (np.arange(length) >= 2) & (np.arange(length) < 2 + window)
     actual = as_array(local_attention(*arguments, window))
@@ -180,7 +135,7 @@ def test_a_query_that_sees_what_is_not_finite_is_lost(case, bad, place):
 
 
 def test_large_logits_do_no_harm():
-    (query, key, value), window = _arguments("blocks")[0], 7
+    (query, key, value), window = arguments_of("blocks")[0], 7
     key = np.repeat(key[:, :1], 65, axis=1)
     expected = reference.local_attention(0 * query, key, value, window)
     assert_close(local_attention(1e6 * query, key, value, window), expected)
@@ -188,7 +143,7 @@ def test_large_logits_do_no_harm():
 
 @pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the definition reads NumPy's arrays")
 def test_the_reference_can_be_asked_for():
-    arguments, marks = _arguments("one block")[0], _marks("both", "one block")
+    arguments, marks = arguments_of("one block")[0], marks_of("both", "one block")
     with use_implementation("local_attention", "reference"):
         actual = local_attention(*arguments, 7, **marks)
     assert keras.backend.standardize_dtype(actual.dtype) == "float32"
@@ -202,7 +157,8 @@ def test_what_each_serves(device, dtype, served):
     facts = Facts("numpy", device, (1, 7, 4, 4), dtype)
     assert portable.supports(facts) is None
     assert reference.supports(facts) == (None if served else "reads float32 and float64 on the CPU")
-    assert [row.name for row in find_op("local_attention").implementations] == ["portable", "reference"]
+    rows = [row.name for row in find_op("local_attention").implementations]
+    assert rows == ["jax_splash_tpu", "torch_flex", "portable", "reference"]
 
 
 def test_large_finite_numbers_in_half_precision_are_finite():

@@ -1,0 +1,98 @@
+"""What only JAX asks of its kernel: that TPUs' own compiler takes it. Its numbers are in `test_kernels.py`."""
+
+import keras
+import pytest
+
+if keras.backend.backend() != "jax":
+    pytest.skip("a kernel of JAX's", allow_module_level=True)
+
+import jax
+from jax import numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from keras_griffin.ops import local_attention, use_implementation
+from keras_griffin.ops.implementation import Facts
+from keras_griffin.ops.local_attention import jax_splash_tpu
+from tests.ops.local_attention.cases import arguments_of
+
+SHAPE = (1, 7, 4, 4)
+#: Dtype, queries, keys, window, channels, marks.
+PLAIN = ("float32", 1024, 1024, 256, 256, ("segment_ids",))
+MASKED = ("bfloat16", 1024, 1024, 256, 128, ("segment_ids", "mask"))
+#: Queries that fill no whole blocks, after history, with heads so wide that the v4 has no memory for the usual blocks.
+WIDE = ("float32", 1000, 3000, 1024, 512, ())
+NARROW = ("bfloat16", 1000, 1000, 2048, 80, ())
+
+
+@pytest.mark.parametrize(
+    ("topology", "case"),
+    [
+        *((name, case) for name in ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2") for case in (PLAIN, MASKED)),
+        ("v4:2x2x1", WIDE),
+        ("v5e:2x2", NARROW),
+    ],
+    indirect=["topology"],
+)
+def test_the_compiler_of_tpus_takes_it(pretended, topology, case):
+    dtype, length, span, window, channels, marks = case
+    sharding = SingleDeviceSharding(topology[0])
+    query, key = (
+        jax.ShapeDtypeStruct((1, steps, heads, channels), dtype, sharding=sharding)
+        for steps, heads in ((length, 2), (span, 1))
+    )
+    dtypes = {"segment_ids": "int32", "mask": "bool"}
+    marks = {name: jax.ShapeDtypeStruct((1, span), dtypes[name], sharding=sharding) for name in marks}
+
+    def loss(query, key, value, marks):
+        return jnp.sum(local_attention(query, key, value, window, **marks).astype("float32"))
+
+    compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(query, key, key, marks).compile()
+    program = compiled.as_text()
+    # Forward, and the gradients for queries and for keys and values; nothing of the size of the logits.
+    assert program.count('custom_call_target="tpu_custom_call"') == 3
+    assert f"{length},{span}" not in program
+
+
+@pytest.mark.parametrize(
+    ("window", "channels", "length"),
+    [(1, 256, 128), (256, 256, 128), (512, 64, 256), (1024, 256, 512), (2048, 512, 256), (4096, 4096, 128)],
+)
+def test_blocks_are_half_a_window_in_whole_lanes(window, channels, length):
+    assert jax_splash_tpu.block_length(window, channels) == length
+
+
+@pytest.mark.parametrize(
+    ("device", "shape", "dtype", "reason"),
+    [
+        ("tpu", SHAPE, "float32", None),
+        ("tpu", None, "bfloat16", None),
+        ("cpu", SHAPE, "float32", "needs a TPU"),
+        ("gpu", SHAPE, "float32", "needs a TPU"),
+        ("tpu", SHAPE, "float64", "computes in float32 and bfloat16"),
+        ("tpu", (1, None, 4, 4), "float32", "needs sizes that are known"),
+    ],
+)
+def test_what_it_serves(device, shape, dtype, reason):
+    assert jax_splash_tpu.supports(Facts("jax", device, shape, dtype)) == reason
+
+
+def test_many_devices(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: "of data")
+    facts = Facts("jax", "tpu", SHAPE, "float32")
+    assert jax_splash_tpu.supports(facts) == "can't be divided among devices by XLA"
+
+
+def test_asked_for_where_it_cant_run():
+    arguments = arguments_of("one block")[0]
+    with use_implementation("local_attention", "jax_splash_tpu"):
+        with pytest.raises(
+            ValueError, match="'jax_splash_tpu' was asked for and must support the call. It needs a TPU"
+        ):
+            local_attention(*arguments, 7)
+
+
+def test_a_call_outside_of_compiled_functions_is_compiled_once(kernel, monkeypatch):
+    arguments = [jnp.asarray(x) for x in arguments_of("one block")[0]]
+    local_attention(*arguments, 7)
+    monkeypatch.setattr(kernel.splash.splash_attention_kernel, "_splash_attention_forward", None)
+    local_attention(*arguments, 7)

@@ -1,0 +1,119 @@
+"""What only PyTorch asks of its kernel: which blocks it visits, and compilation."""
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("PyTorch's own modes", allow_module_level=True)
+
+import torch
+
+from keras_griffin.ops import local_attention, use_implementation
+from keras_griffin.ops.implementation import Facts
+from keras_griffin.ops.local_attention import reference, torch_flex
+from keras_griffin.testing.closeness import assert_close
+from tests.ops.local_attention.cases import CASES, arguments_of, marks_of
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize(
+    ("length", "span", "window"),
+    [(1, 1, 1), (1, 300, 300), (128, 128, 128), (300, 300, 129), (300, 300, 255), (257, 700, 450), (513, 640, 2)],
+)
+def test_blocks_are_visited_where_a_query_sees_a_key(length, span, window, marked):
+    blocks = torch_flex.blocks_of(length, span, torch.tensor(window), torch.tensor(span - length), marked, "cpu")
+    rows, columns = -(-length // 128), -(-span // 128)
+    distance = np.arange(128 * rows)[:, None] + span - length - np.arange(128 * columns)
+    visible = ((distance >= 0) & (distance < window)).reshape(rows, 128, columns, 128)
+    # Queries and keys past the end are neither visited for their own sake nor spared comparison.
+    inside = (np.arange(128 * rows) < length).reshape(rows, 128, 1, 1) & (np.arange(128 * columns) < span).reshape(
+        columns, 128
+    )
+    needed = (visible & inside).any(axis=(1, 3))
+    whole = np.zeros_like(needed) if marked else visible.all(axis=(1, 3))
+    some = dense(*blocks[:2])
+    every = np.zeros_like(some) if marked else dense(*blocks[2:])
+    assert len(blocks) == (2 if marked else 4)
+    assert not (some & every).any()
+    assert (needed <= some | every).all()
+    np.testing.assert_array_equal(every, whole)
+    # The last queries of the last block may be missing, and what they would see is visited nevertheless.
+    np.testing.assert_array_equal((some | every)[:-1], needed[:-1])
+
+
+def dense(counts, which):
+    needed = np.zeros(which.shape[2:], bool)
+    for row, count in enumerate(counts[0, 0]):
+        needed[row, which[0, 0, row, :count]] = True
+    np.testing.assert_array_equal(np.sort(which[0, 0]), np.broadcast_to(np.arange(which.shape[3]), which.shape[2:]))
+    return needed
+
+
+def test_it_is_a_part_of_a_compiled_function(kernel):
+    case = "one block"
+    arguments, window, marks = arguments_of(case, channels=16)[0], CASES[case][2], marks_of("both", case)
+    tensor_marks = {name: torch.tensor(mark) for name, mark in marks.items()}
+    graphs = []
+
+    def backend(module, _):
+        graphs.append(module)
+        return module.forward
+
+    def function(*tensors):
+        return local_attention(*tensors, window, **tensor_marks)
+
+    compiled = torch.compile(function, fullgraph=True, backend=backend)
+    assert_close(compiled(*map(torch.tensor, arguments)), reference.local_attention(*arguments, window, **marks))
+    (graph,) = graphs
+    assert "flex_attention" in str(graph.graph)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_as_it_can_be_on_a_cpu(pretended):
+    """There is a kernel of the same plan for CPUs, forward only, and of one size: it visits blocks as that of GPUs."""
+    case = "blocks of a kernel"
+    arguments, window, marks = arguments_of(case, channels=16)[0], CASES[case][2], marks_of("both", case)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        actual = local_attention(*map(torch.tensor, arguments), window, **marks)
+    assert_close(actual, reference.local_attention(*arguments, window, **marks))
+
+
+SHAPE = (1, 7, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("device", "shape", "dtype", "reason"),
+    [
+        ("gpu", SHAPE, "float32", None),
+        ("gpu", None, "bfloat16", None),
+        ("cpu", SHAPE, "float32", "needs a GPU"),
+        ("gpu", SHAPE, "float64", "computes in float32, bfloat16 and float16"),
+        ("gpu", (1, 7, 4, 8), "float32", "needs heads of at least 16"),
+    ],
+)
+def test_what_it_serves(device, shape, dtype, reason, monkeypatch):
+    monkeypatch.setattr(torch_flex, "_DEVICES", ("cpu",))
+    assert torch_flex.supports(Facts("torch", device, shape, dtype)) == reason
+
+
+@pytest.mark.parametrize("device", ["meta", "mps"])
+def test_devices_that_triton_does_not_write_for(device, monkeypatch):
+    on_device = type("OnDevice", (), {"device": torch.device(device)})
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: on_device)
+    facts = Facts("torch", "gpu", SHAPE, "float32")
+    assert torch_flex.supports(facts) == "needs Triton, and a GPU that it writes for"
+
+
+def test_keras_may_infer_shapes_without_it():
+    """Keras does so on PyTorch's device for shapes alone, which looks like a GPU."""
+    layer = keras.layers.Lambda(lambda x: local_attention(x, x, x, 7))
+    assert layer(keras.Input((None, 2, 16))).shape == (None, None, 2, 16)
+
+
+def test_asked_for_where_it_cant_run():
+    arguments = arguments_of("one block", channels=16)[0]
+    with use_implementation("local_attention", "torch_flex"):
+        with pytest.raises(ValueError, match="'torch_flex' was asked for and must support the call. It needs a GPU"):
+            local_attention(*arguments, 7)
