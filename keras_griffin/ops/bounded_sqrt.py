@@ -6,7 +6,7 @@ from keras_griffin.ops.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 #: sqrt of 2.5e-7, below which the derivative stays at 1 / (2 * 5e-4) = 1000.
-_SMALLEST_ROOT = 5e-4
+SMALLEST_ROOT = 5e-4
 
 
 def bounded_sqrt(x: Tensor) -> Tensor:
@@ -35,5 +35,5 @@ def bounded_sqrt(x: Tensor) -> Tensor:
 def bounded_slope(root: Tensor) -> Tensor:
     """The derivative that `bounded_sqrt` has where the root is `root`."""
     # Keras makes float32 of what `maximum` gives on PyTorch, and of a Python number.
-    smallest = ops.convert_to_tensor(_SMALLEST_ROOT, root.dtype)
+    smallest = ops.convert_to_tensor(SMALLEST_ROOT, root.dtype)
     return ops.divide(0.5, ops.where(root > smallest, root, smallest))

@@ -12,6 +12,8 @@ from keras_griffin.ops.linear_scan.marks import on_effective
 
 #: A shorter sequence is one chunk: more of them would cost more calls than they save.
 _SHORTEST_CUT = 64
+#: Bytes from which on NumPy asks the system for large pages, which PyTorch does not.
+_LARGE = 2**22
 
 
 def supports(facts) -> str | None:
@@ -134,10 +136,9 @@ def _in_order(reverse, *arrays):
 
 def empty_like(array: Tensor) -> Tensor:
     """An array of the same shape and dtype, with nothing in it yet."""
-    if array.device.type != "cpu":
+    if array.device.type != "cpu" or array.nbytes < _LARGE:
         return torch.empty_like(array, memory_format=torch.contiguous_format)
-    # NumPy asks the system for large pages, PyTorch does not, and the first touch of small ones takes longer than the
-    # scan. In bytes, because it knows no bfloat16.
+    # The first touch of small pages takes longer than the scan. In bytes, because NumPy knows no bfloat16.
     *shape, width = array.shape
     return torch.from_numpy(np.empty((*shape, width * array.itemsize), "uint8")).view(array.dtype)
 

@@ -10,6 +10,7 @@ from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.unit import Unit
 
 #: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
@@ -47,8 +48,12 @@ def _rg_lru(
     marks, state = Marks(reset, mask), as_number(initial_state)
     states = empty_like(state[:, None].expand(-1, inputs[0].shape[1], -1))
     for piece in _pieces(inputs[0], reverse):
-        decay, gated_inputs = gates(_at(unit, piece), _marks_at(marks, piece), exponent, initial_state[0].dtype)
-        scan_into(states[:, piece], as_number(decay), as_number(gated_inputs), state, reverse)
+        there, marked = _at(unit, piece), _marks_at(marks, piece)
+        if phase is None:
+            decay, gated_inputs = gates_in_place(there, marked, exponent, state.dtype)
+        else:
+            decay, gated_inputs = map(as_number, gates(there, marked, exponent, initial_state[0].dtype))
+        scan_into(states[:, piece], decay, gated_inputs, state, reverse)
         state = states[:, piece.start if reverse else piece.stop - 1]
     return [*as_components(states), *as_components(state.clone())]
 
@@ -92,16 +97,21 @@ def _gradient(
     channels = [torch.zeros_like(x, dtype=dtype) for x in (decay_parameter, phase) if x is not None]
     for piece in reversed(_pieces(inputs[0], reverse)):
         there, marked = _at(unit, piece), _marks_at(marks, piece)
-        decay, _ = gates(there, marked, exponent, dtype)
+        made = decay_of(there, marked, exponent, dtype) if phase is None else None
+        decay = as_number(gates(there, marked, exponent, dtype)[0]) if made is None else made.decay
         before = piece.stop if reverse else piece.start - 1
         state = states[:, before] if 0 <= before < states.shape[1] else first_state
-        into_decay, into_gated, into_state = scan_gradient(
-            as_number(decay), states[:, piece], state, states_gradient[:, piece], into_state, reverse
+        *given, into_state = scan_gradient(
+            decay, states[:, piece], state, states_gradient[:, piece], into_state, reverse
         )
-        gradient = gates_gradient(there, marked, exponent, dtype, as_components(into_decay), as_components(into_gated))
-        for whole, part in zip(sequences, (*gradient.inputs, *gradient[1:3]), strict=True):
-            whole[:, piece] = part
-        for total, part in zip(channels, gradient[3:], strict=False):
+        there_into = [whole[:, piece] for whole in sequences]
+        if made is not None:
+            channels[0] += gates_gradient_in_place(there, made, marked, exponent, given, there_into)
+            continue
+        gradient = gates_gradient(there, marked, exponent, dtype, *map(as_components, given))
+        for part, values in zip(there_into, (*gradient.inputs, *gradient[1:3]), strict=True):
+            part.copy_(values)
+        for total, part in zip(channels, gradient[3:], strict=True):
             total += part
     decay_gradient, *phase_gradient = channels
     phase_gradient = [x.to(phase.dtype) for x in phase_gradient]
