@@ -16,9 +16,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-BENCHMARKS = ("scan", "attention", "growth", "model", "decode")
+BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
 NAMED = ("shakespeare", "memory", "two_billion")
-PACKAGES = ("keras", "numpy", "jax", "torch", "tensorflow", "transformers", "recurrentgemma")
+PACKAGES = (
+    "keras",
+    "numpy",
+    "jax",
+    "torch",
+    "tensorflow",
+    "transformers",
+    "recurrentgemma",
+    "accelerated-scan",
+    "flash-linear-attention",
+)
 
 
 def main():

@@ -61,6 +61,11 @@ def wait(result):
         import jax
 
         jax.block_until_ready(result)
+    elif BACKEND == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
 
 
 def least_seconds(function, *arguments, budget: float = 4.0) -> float:
@@ -95,6 +100,16 @@ def copy_bandwidth(num_bytes: int) -> float:
     return 3 * num_bytes / min(times)
 
 
+def device_bandwidth(num_bytes: int) -> float:
+    """As `copy_bandwidth`, on whatever device the backend computes on."""
+    from keras_griffin.ops.implementation import current_facts
+
+    if current_facts(None, "float32").device == "cpu":
+        return copy_bandwidth(num_bytes)
+    b, c = (keras.ops.ones(num_bytes // 4, "float32") for _ in range(2))
+    return 3 * num_bytes / least_seconds(compiled(lambda b, c: b + c), b, c, budget=1.0)
+
+
 def peak_bytes(function, *arguments) -> int | None:
     """How much memory a call needs beside its arguments, results included; None where it can't be told.
 
@@ -104,6 +119,14 @@ def peak_bytes(function, *arguments) -> int | None:
     if BACKEND == "jax":
         memory = function.lower(*arguments).compile().memory_analysis()
         return memory.temp_size_in_bytes + memory.output_size_in_bytes
+    if BACKEND == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            wait(function(*arguments))
+            return torch.cuda.max_memory_allocated() - before
     process = Path("/proc/self")
     if BACKEND != "torch" or not (process / "clear_refs").exists():
         return None

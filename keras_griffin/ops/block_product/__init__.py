@@ -1,0 +1,56 @@
+"""Y = X W with a block-diagonal W: the contract, and the table of implementations.
+
+An implementation is one file and one row below, with the function `block_product(inputs, kernel, bias)`. Its
+`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+"""
+
+import keras
+
+from keras_griffin.ops.arguments import as_tensor, check_floating
+from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.shapes import Tensor
+
+_OP = Op(
+    "block_product",
+    __name__,
+    [
+        Implementation("torch_blocks", backend="torch", automatic=("cpu",)),
+        Implementation("portable"),
+        Implementation("reference", automatic=(), needs_values=True),
+    ],
+)
+
+
+def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply each block of channels by a matrix of its own.
+
+        y_ng = x_ng W_g + b_g        g = 1 .. G
+
+    Args:
+        inputs: x, `(n, D)` float, block after block; n may be unknown while a model is being built.
+        kernel: W, `(G, D / G, U / G)`, of the same dtype.
+        bias: b, `(G, U / G)`, of the same dtype; None for none.
+
+    Returns:
+        `(n, U)`, dtype of `inputs`. Differentiable in all arguments, once on PyTorch.
+
+    Precision: that of the backend's product of matrices.
+
+    Raises:
+        ValueError: the shapes do not fit, a dtype is not floating, or the implementation that was asked for can't serve
+            the call.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 3.
+    """
+    inputs, kernel, bias = as_tensor(inputs), as_tensor(kernel), as_tensor(bias)
+    blocks, block_width, block_units = kernel.shape if len(kernel.shape) == 3 else (0, 0, 0)
+    fits = len(inputs.shape) == 2 and inputs.shape[1] == blocks * block_width and blocks > 0
+    if not fits or (bias is not None and tuple(bias.shape) != (blocks, block_units)):
+        raise ValueError(
+            "block_product: inputs must have shape (n, D), the kernel (G, D / G, U / G) and the bias (G, U / G). "
+            f"Got {tuple(inputs.shape)}, {tuple(kernel.shape)} and {None if bias is None else tuple(bias.shape)}."
+        )
+    check_floating("block_product", inputs=inputs, kernel=kernel, bias=bias)
+    tensors = [x for x in (inputs, kernel, bias) if x is not None]
+    implementation = _OP.choose(tuple(inputs.shape), keras.backend.standardize_dtype(inputs.dtype), tensors)
+    return implementation(inputs, kernel, bias)
