@@ -21,24 +21,27 @@ def double_precision(request):
 
 
 @pytest.fixture(autouse=True)
-def tpu(request, monkeypatch):
-    """A TPU, for the tests of an `implementation` that needs one: its kernels are interpreted.
+def accelerator(request, monkeypatch):
+    """A TPU or a GPU, for the tests of an `implementation` in Pallas that needs one: its kernels are interpreted.
 
     What nobody has written yet holds NaN there.
     """
     name = request.node.callspec.params.get("implementation") if hasattr(request.node, "callspec") else None
-    if name != "jax_pallas_tpu":
+    if name not in ("jax_pallas_tpu", "jax_pallas_gpu"):
         yield
         return
     import jax
     from jax.experimental import pallas
 
-    from keras_griffin.ops.linear_scan import jax_pallas_blocks
+    from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_gpu_blocks
 
-    monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: "tpu")
+    monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: name[-3:])
     monkeypatch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
     # Compiling what stands for the kernel takes longer than running it.
     monkeypatch.setattr(jax_pallas_blocks, "UNROLL", 1)
+    monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
+    # The longer cases are cut.
+    monkeypatch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -27,6 +27,7 @@ _OP = Op(
     [
         Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",)),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
+        Implementation("jax_pallas_gpu", backend="jax", automatic=("gpu",)),
         Implementation("jax_associative", backend="jax", automatic=("gpu",)),
         Implementation("torch_triton", backend="torch", automatic=("gpu",)),
         Implementation("torch_loop", backend="torch"),

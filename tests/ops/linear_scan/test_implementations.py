@@ -18,7 +18,7 @@ BACKEND = keras.backend.backend()
 def available(dtype="float32"):
     """What this machine can run, and what it can interpret."""
     names = [verdict.name for verdict in explain("linear_scan", dtype=dtype).verdicts if verdict.available]
-    return [*names, *(["jax_pallas_tpu"] if BACKEND == "jax" and dtype != "float64" else [])]
+    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" and dtype != "float64" else [])]
 
 
 IMPLEMENTATIONS = available()

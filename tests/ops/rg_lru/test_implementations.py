@@ -23,7 +23,7 @@ EXPONENT = 6.0
 def available(dtype="float32"):
     """What this machine can run, and what it can interpret."""
     names = [verdict.name for verdict in explain("rg_lru", dtype=dtype).verdicts if verdict.available]
-    return [*names, *(["jax_pallas_tpu"] if BACKEND == "jax" and dtype != "float64" else [])]
+    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" and dtype != "float64" else [])]
 
 
 #: Real cases at every length; complex ones where they say something new.

@@ -1,0 +1,279 @@
+"""How a Pallas kernel walks through time on a GPU, for every recurrence h_t = a_t h_(t-1) + x_t.
+
+A program walks along one piece of time on its own block of channels, the state in registers, in float32. A step waits
+for the one before it, so that memory is kept busy by many programs, and by rows that each of them loads ahead. Where
+sequences and channels make too few programs, time is cut into pieces: a first pass makes of each piece but the last the
+product of its decays and its end from zero, a scan of those gives the state before each piece, and a last pass scans
+the pieces from there. What decay and inputs of a row are, and what their gradients become, say functions that are given
+rows of the operands as they stand in memory.
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax import numpy as jnp
+from jax.experimental import pallas as pl
+
+from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_pallas_gpu_blocks import ROWS, walk_through
+from keras_griffin.ops.linear_scan.jax_pallas_walk import Operands
+from keras_griffin.ops.linear_scan.marks import Marks
+
+
+def scan(
+    name: str,
+    load: Callable,
+    operands: Operands,
+    initial_state: Components,
+    reverse: bool,
+    dtype,
+    rows: int = ROWS,
+) -> tuple[Components, Components]:
+    """Every state, in `dtype`, and the last one.
+
+    Args:
+        name: the kernel's, in profiles.
+        load: gives decay and inputs of a row, components of `(D,)` in float32, from its `Operands`.
+        operands: what is read.
+        initial_state: `(B, D)`, float32.
+        reverse: run from the last step to the first.
+        dtype: of the states.
+        rows: those that a program loads before it uses the first of them; they divide `ROWS`.
+    """
+    walk = walk_through(jax.tree.leaves(operands.sequences)[0], reverse, rows)
+    entering = _entering(name, load, operands, initial_state, walk)
+    return _scan_pieces(name, load, operands, entering, walk, dtype)
+
+
+def _scan_pieces(name, load, operands, entering, walk, dtype):
+    """`scan` from the state before each piece, `(B, pieces, D)`."""
+
+    def kernel(sequences, channels, marks, entering, states, ends):
+        constants = _channels(walk, channels)
+
+        def visit(steps, state):
+            loaded = [load(_operands(sequences, constants, marks, step)) for step in steps]
+            for step, (decay, inputs) in zip(steps, loaded, strict=True):
+                state = add(multiply(decay, state), inputs)
+                _store(states, state, step.channels, step.row)
+            return state
+
+        _store(ends, walk.through(visit, _load(entering, walk.inside())), walk.inside())
+
+    arguments, specs = _arguments(walk, operands)
+    piece, sequence = (walk.piece(),) * len(entering), (walk.sequence(),) * len(entering)
+    states, ends = _call(
+        name,
+        kernel,
+        walk,
+        ((*arguments, entering), (*specs, piece)),
+        (
+            (tuple(_like(h, walk.shape, dtype) for h in entering), tuple(_like(h, h.shape) for h in entering)),
+            (sequence, piece),
+        ),
+    )
+    return states, tuple(h[:, -1] for h in ends)
+
+
+def _entering(name, load, operands, start, walk):
+    """The state before each piece, `(B, pieces, D)`."""
+    first = tuple(h[:, None] for h in start)
+    if walk.pieces == 1:
+        return first
+
+    # Every piece but the last is whole.
+    whole = walk._replace(pieces=walk.pieces - 1)
+
+    def kernel(sequences, channels, marks, products, ends):
+        constants = _channels(whole, channels)
+
+        def visit(steps, carried):
+            product, end = carried
+            for decay, inputs in [load(_operands(sequences, constants, marks, step)) for step in steps]:
+                product, end = multiply(product, decay), add(end, multiply(product, inputs))
+            return product, end
+
+        zero = jnp.zeros(walk.block, jnp.float32)
+        one = (zero + 1.0, *(zero for _ in start[1:]))
+        # The steps read last, which the cache still holds, are the first that the scan reads.
+        product, end = whole.through(visit, (one, (zero,) * len(start)), from_end=True)
+        _store(products, product, whole.inside())
+        _store(ends, end, whole.inside())
+
+    arguments, specs = _arguments(whole, operands)
+    shapes = tuple(_like(h, (walk.shape[0], whole.pieces, walk.shape[2])) for h in start)
+    pieces = (whole.piece(),) * len(start)
+    made = _call(f"{name}_pieces", kernel, whole, (arguments, specs), ((shapes, shapes), (pieces, pieces)))
+    line = walk._replace(shape=shapes[0].shape, pieces=1, steps=whole.pieces, reverse=False)
+    between = Operands(made, None, Marks(None, None))
+    ends, _ = _scan_pieces(f"{name}_starts", lambda row: row.sequences, between, first, line, jnp.float32)
+    return tuple(jnp.concatenate(pair, axis=1) for pair in zip(first, ends, strict=True))
+
+
+def scan_gradient(
+    name: str,
+    load: Callable,
+    finish: Callable,
+    operands: Operands,
+    states: Components,
+    initial_state: Components,
+    gradients: tuple[Components, Components],
+    reverse: bool,
+    results: tuple,
+    rows: int = ROWS,
+):
+    """The gradients of a scan: one in the other direction, c being what goes from each step to the one before it.
+
+        dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
+
+    Args:
+        name: the kernel's, in profiles.
+        load: gives the decay of a row from its `Operands`.
+        finish: gives, from `Operands`, da and dx of a row, what is to be written: a tree of sequences' rows, and a
+            tree of `(D,)` which is summed over all steps.
+        operands: what is read.
+        states: what `scan` gave.
+        initial_state: as for `scan`, and so are `reverse` and `rows`.
+        gradients: those for the states and for the final state.
+        reverse: see `initial_state`.
+        results: trees like those of `finish`: sequences in the dtypes that are wanted, and `(D,)`.
+        rows: see `initial_state`.
+
+    Returns:
+        Two trees as `finish` gives, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+    """
+    walk = walk_through(states[0], not reverse, rows)
+
+    def flow(row):
+        """c_t = conj(a_t) c_{t+1} + conj(a_t) g_t."""
+        sequences, gradient = row.sequences
+        decay = conjugate(load(row._replace(sequences=sequences)))
+        return decay, multiply(decay, tuple(g.astype(jnp.float32) for g in gradient))
+
+    both = operands._replace(sequences=(operands.sequences, gradients[0]))
+    entering = _entering(name, flow, both, gradients[1], walk)
+
+    def kernel(sequences, channels, marks, start, states, gradient, entering, written, sums, ends):
+        constants, first = _channels(walk, channels), _load(start, walk.inside())
+
+        def visit(steps, carried):
+            loaded = []
+            for step in steps:
+                row = _operands(sequences, constants, marks, step)
+                before = _before(walk, states, first, step)
+                loaded.append((step, row, load(row), before, _load(gradient, step.channels, step.row)))
+            flowing, totals = carried
+            for step, row, decay, before, given in loaded:
+                into_inputs = add(given, flowing)
+                into_decay = multiply(into_inputs, conjugate(before))
+                into_sequences, into_channels = finish(row, into_decay, into_inputs)
+                _store(jax.tree.leaves(written), jax.tree.leaves(into_sequences), step.channels, step.row)
+                totals = jax.tree.map(jnp.add, totals, into_channels)
+                flowing = multiply(conjugate(decay), into_inputs)
+            return flowing, totals
+
+        zeros = jax.tree.map(lambda _: jnp.zeros(walk.block, jnp.float32), sums)
+        flowing, totals = walk.through(visit, (_load(entering, walk.inside()), zeros))
+        _store(ends, flowing, walk.inside())
+        _store(jax.tree.leaves(sums), jax.tree.leaves(totals), walk.inside())
+
+    arguments, specs = _arguments(walk, operands)
+    wanted, channels = results
+    piece, sequence = (walk.piece(),) * len(states), (walk.sequence(),) * len(states)
+    ends = tuple(_like(h, h.shape) for h in entering)
+    written, sums, ends = _call(
+        name,
+        kernel,
+        walk,
+        (
+            (*arguments, initial_state, states, gradients[0], entering),
+            (*specs, (walk.state(),) * len(states), sequence, sequence, piece),
+        ),
+        (
+            (
+                jax.tree.map(lambda x: _like(states[0], walk.shape, x.dtype), wanted),
+                jax.tree.map(lambda _: ends[0], channels),
+                ends,
+            ),
+            (
+                jax.tree.map(lambda _: walk.sequence(), wanted),
+                jax.tree.map(lambda _: walk.piece(), channels),
+                piece,
+            ),
+        ),
+    )
+    return written, jax.tree.map(lambda x: jnp.sum(x, axis=1), sums), tuple(h[:, -1] for h in ends)
+
+
+def _call(name, kernel, walk, arguments, results):
+    """The kernel at work on pairs of trees and their blocks."""
+    # Imported only where kernels are made: it loads Triton's dialect.
+    from jax.experimental.pallas.triton import CompilerParams
+
+    (arguments, in_specs), (results, out_specs) = arguments, results
+    return pl.pallas_call(
+        kernel,
+        grid=walk.grid,
+        in_specs=in_specs,
+        out_specs=out_specs,
+        out_shape=results,
+        # They choose Triton: without, JAX takes Mosaic. Rows are loaded ahead by the kernel itself, in one stage.
+        compiler_params=CompilerParams(num_warps=1, num_stages=1),
+        name=name,
+    )(*arguments)
+
+
+def _arguments(walk, operands):
+    """The operands as a kernel takes them, and their blocks."""
+    sequences, channels, marks = operands
+    flags = Marks(*(None if mark is None else mark[..., 0] for mark in marks))
+    specs = (
+        jax.tree.map(lambda _: walk.sequence(), sequences),
+        jax.tree.map(lambda _: walk.channels(), channels),
+        jax.tree.map(lambda _: walk.flags(), flags),
+    )
+    return (sequences, channels, flags), specs
+
+
+def _channels(walk, channels):
+    """What a program needs of `(D,)`."""
+    return jax.tree.map(lambda ref: _read(ref, walk.inside()), channels)
+
+
+def _operands(sequences, channels, marks, step):
+    """The operands' row, masked where there is none."""
+    reset, mask = (None if ref is None else _read(ref.at[step.row], step.exists) for ref in marks)
+    rows = jax.tree.map(lambda ref: _read(ref.at[step.row, :], step.channels), sequences)
+    return Operands(rows, channels, Marks(reset, step.exists if mask is None else mask))
+
+
+def _before(walk, states, first, step):
+    """h_{t-1}, to which the walk back leads next; the initial state at its end."""
+    exists = step.number + 1 < walk.shape[1]
+    where = jnp.logical_and(step.channels, exists)
+    before = _load(states, where, step.row - 1 if walk.reverse else step.row + 1)
+    return tuple(jnp.where(exists, h, start) for h, start in zip(before, first, strict=True))
+
+
+def _read(ref, where):
+    """The values, and zero or False where there are none."""
+    from jax.experimental.pallas.triton import load
+
+    return load(ref, mask=where, other=None if where is None else jnp.zeros((), ref.dtype))
+
+
+def _load(refs, where, row=None):
+    """A number in float32."""
+    return tuple(_read(ref if row is None else ref.at[row, :], where).astype(jnp.float32) for ref in refs)
+
+
+def _store(refs, values, where, row=None):
+    from jax.experimental.pallas.triton import store
+
+    for ref, value in zip(refs, values, strict=True):
+        store(ref if row is None else ref.at[row, :], value.astype(ref.dtype), mask=where)
+
+
+def _like(array, shape, dtype=jnp.float32):
+    """The shape of a result that varies over the same devices as an array does, inside of `shard_map`."""
+    return jax.eval_shape(lambda x: jnp.broadcast_to(jnp.sum(x), shape).astype(dtype), array)
