@@ -89,7 +89,7 @@ def of_recurrentgemma(shape):
 def of_transformers(shape):
     """The scan of transformers' RecurrentGemma, a loop in Python, behind its gates."""
     from transformers import RecurrentGemmaConfig
-    from transformers.models.recurrentgemma.modeling_recurrentgemma import RecurrentGemmaRglru
+    from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
 
     width = shape[2]
     unit = RecurrentGemmaRglru(RecurrentGemmaConfig(lru_width=width, num_attention_heads=1, hidden_size=width))
@@ -97,7 +97,7 @@ def of_transformers(shape):
     def scan(decay, inputs):
         import torch
 
-        reset = torch.zeros(decay.shape[:2], dtype=torch.bool)
+        reset = torch.zeros((*decay.shape[:2], 1), dtype=torch.bool)
         return unit._rnn_scan(inputs, decay, reset, None)[0]
 
     return scan

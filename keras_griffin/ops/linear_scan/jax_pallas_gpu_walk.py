@@ -15,8 +15,8 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_pallas import Operands
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_blocks import ROWS, walk_through
-from keras_griffin.ops.linear_scan.jax_pallas_walk import Operands
 from keras_griffin.ops.linear_scan.marks import Marks
 
 

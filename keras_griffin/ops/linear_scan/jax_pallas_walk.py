@@ -8,7 +8,6 @@ gradients become, say functions that are given rows of the operands as they stan
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 from jax import lax
@@ -17,20 +16,11 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_pallas import Operands
 from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP, Walk, tile
 from keras_griffin.ops.linear_scan.marks import Marks
 
 _RESET, _MASKED = 1, 2
-
-
-class Operands(NamedTuple):
-    """What a kernel reads to make decay and inputs; in it, rows of these."""
-
-    #: Any tree of `(B, T, D)`.
-    sequences: object
-    #: Any tree of `(D,)`.
-    channels: object
-    marks: Marks
 
 
 def scan(
@@ -65,8 +55,9 @@ def scan(
 
         def visit(at, steps):
             here = pl.ds(at, GROUP)
-            _write(decay, (arguments := load(_group(walk, sequences, channels, flags, here, steps)))[0])
-            _write(rows, arguments[1])
+            made = load(_group(walk, sequences, channels, flags, here, steps))
+            _write(decay, made[0])
+            _write(rows, made[1])
 
             def step(row, state):
                 state = add(multiply(_read(decay, row), state), _read(rows, row))
@@ -293,16 +284,6 @@ def _scratch(walk, parts, *rows):
 
 def _as_row(state):
     return tuple(h[:, None].astype(jnp.float32) for h in state)
-
-
-def varying_with(sequence, states, channels=None):
-    """Trees of `(B, D)` and of `(D,)`, the same but for the devices over which they vary: those of `(B, T, D)`.
-
-    Inside of `shard_map` JAX then sums their gradients over the devices that hold the same of them.
-    """
-    nothing = 0.0 * jnp.isnan(sequence[:, 0]).astype(jnp.float32)
-    states = jax.tree.map(lambda x: x + nothing.astype(x.dtype), states)
-    return states, jax.tree.map(lambda x: x + nothing[0].astype(x.dtype), channels)
 
 
 def _like(array):

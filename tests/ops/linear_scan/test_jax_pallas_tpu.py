@@ -13,7 +13,6 @@ from jax import numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from keras_griffin.ops import linear_scan, use_implementation
-from keras_griffin.ops.implementation import Facts
 from keras_griffin.ops.linear_scan import jax_pallas_tpu
 from keras_griffin.ops.linear_scan.marks import Marks
 
@@ -59,24 +58,6 @@ def compiled(topology, dtype, case, parts):
     number, state = (array(shape, dtype),) * parts, (array((shape[0], shape[2]), "float32"),) * parts
     marks = Marks(*([array((*shape[:2], 1), "bool")] * 2 if marked else [None, None]))
     return jax.jit(function).lower(number, number, state, (number, state), marks).compile()
-
-
-def test_what_it_serves():
-    reasons = {
-        ("tpu", "float32"): None,
-        ("tpu", "bfloat16"): None,
-        ("tpu", "float64"): "computes in float32",
-        ("cpu", "float32"): "needs a TPU",
-        ("gpu", "float32"): "needs a TPU",
-    }
-    for (device, dtype), reason in reasons.items():
-        assert jax_pallas_tpu.supports(Facts("jax", device, (1, 7, 5), dtype)) == reason
-
-
-def test_many_devices(monkeypatch):
-    monkeypatch.setattr(keras.distribution, "distribution", lambda: "of data")
-    reason = jax_pallas_tpu.supports(Facts("jax", "tpu", (1, 7, 5), "float32"))
-    assert reason == "can't be divided among devices by XLA"
 
 
 def test_asked_for_where_it_cant_run():
