@@ -11,6 +11,7 @@ from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
+from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 
 #: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
@@ -59,18 +60,8 @@ def _rg_lru(
 
 
 @_rg_lru.register_fake
-def _(
-    inputs,
-    input_gate_logits,
-    recurrence_gate_logits,
-    decay_parameter,
-    phase,
-    initial_state,
-    reset,
-    mask,
-    exponent,
-    reverse,
-):
+def _(inputs, *others):
+    initial_state = others[4]
     return [h.new_empty(inputs[0].shape) for h in initial_state] + [torch.empty_like(h) for h in initial_state]
 
 
@@ -118,42 +109,7 @@ def _gradient(
     return [*sequences, decay_gradient.to(decay_parameter.dtype), *phase_gradient, *as_components(into_state)]
 
 
-@_gradient.register_fake
-def _(
-    inputs,
-    input_gate_logits,
-    recurrence_gate_logits,
-    decay_parameter,
-    phase,
-    states,
-    initial_state,
-    reset,
-    mask,
-    gradients,
-    exponent,
-    reverse,
-):
-    arguments = (*inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, *initial_state)
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in arguments if x is not None]
-
-
-def _keep(ctx, inputs, output):
-    *unit, initial_state, reset, mask, ctx.exponent, ctx.reverse = inputs
-    ctx.parts = len(initial_state)
-    ctx.save_for_backward(*unit[0], *unit[1:], *output[: ctx.parts], *initial_state, reset, mask)
-
-
-def _backward(ctx, gradients):
-    kept, parts = list(ctx.saved_tensors), ctx.parts
-    inputs, unit, kept = kept[:parts], kept[parts : parts + 4], kept[parts + 4 :]
-    states, initial_state, marks = kept[:parts], kept[parts : 2 * parts], kept[2 * parts :]
-    results = iter(_gradient(inputs, *unit, states, initial_state, *marks, list(gradients), ctx.exponent, ctx.reverse))
-    into_inputs = [next(results) for _ in inputs]
-    into_unit = [None if x is None else next(results) for x in unit]
-    return into_inputs, *into_unit, list(results), None, None, None, None
-
-
-_rg_lru.register_autograd(_backward, setup_context=_keep)
+register_gradient(_rg_lru, _gradient)
 
 
 def _pieces(array, reverse) -> list[slice]:

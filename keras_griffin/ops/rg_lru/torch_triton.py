@@ -21,6 +21,7 @@ from keras_griffin.ops.linear_scan.torch_triton import (
     starts_of_pieces,
     supports,
 )
+from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 
 __all__ = ["rg_lru", "supports"]
@@ -69,18 +70,8 @@ def _rg_lru(
 
 
 @_rg_lru.register_fake
-def _(
-    inputs,
-    input_gate_logits,
-    recurrence_gate_logits,
-    decay_parameter,
-    phase,
-    initial_state,
-    reset,
-    mask,
-    exponent,
-    reverse,
-):
+def _(inputs, *others):
+    initial_state = others[4]
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*inputs, *initial_state)]
 
 
@@ -136,39 +127,4 @@ def _gradient(
     return [*sequences, into_decay_parameter.to(decay_parameter.dtype), *into_phase, *into_start]
 
 
-@_gradient.register_fake
-def _(
-    inputs,
-    input_gate_logits,
-    recurrence_gate_logits,
-    decay_parameter,
-    phase,
-    states,
-    initial_state,
-    reset,
-    mask,
-    gradients,
-    exponent,
-    reverse,
-):
-    arguments = (*inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, *initial_state)
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in arguments if x is not None]
-
-
-def _keep(ctx, inputs, output):
-    *unit, initial_state, reset, mask, ctx.exponent, ctx.reverse = inputs
-    ctx.parts = len(initial_state)
-    ctx.save_for_backward(*unit[0], *unit[1:], *output[: ctx.parts], *initial_state, reset, mask)
-
-
-def _backward(ctx, gradients):
-    kept, parts = list(ctx.saved_tensors), ctx.parts
-    inputs, unit, kept = kept[:parts], kept[parts : parts + 4], kept[parts + 4 :]
-    states, initial_state, marks = kept[:parts], kept[parts : 2 * parts], kept[2 * parts :]
-    results = iter(_gradient(inputs, *unit, states, initial_state, *marks, list(gradients), ctx.exponent, ctx.reverse))
-    into_inputs = [next(results) for _ in inputs]
-    into_unit = [None if x is None else next(results) for x in unit]
-    return into_inputs, *into_unit, list(results), None, None, None, None
-
-
-_rg_lru.register_autograd(_backward, setup_context=_keep)
+register_gradient(_rg_lru, _gradient)
