@@ -26,7 +26,7 @@ MOVED = {"linear_scan": (3, 8), "rg_lru": (4, 12)}
 #: Rows, queries and keys, query heads, channels of a head, window; one key head.
 ATTENTION = (1, 4096, 10, 256, 1024)
 #: Seconds for the repetitions of one row.
-BUDGET = 1.5
+BUDGET = 1.0
 
 
 def tensors(op, shape, dtype):
