@@ -9,6 +9,7 @@ import functools
 
 import jax
 from jax import lax
+from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.marks import on_effective
@@ -61,7 +62,7 @@ def _backward(reverse, residuals, gradients):
 
 
 def scan_gradient(decay, states, initial_state, gradients, reverse):
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} and da_t = dx_t conj(h_{t-1}), in the arrays of g and h.
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} in the arrays of g; then all da_t = dx_t conj(h_{t-1}) at once.
 
     Args:
         decay: as for `scan`, and so are `initial_state` and `reverse`.
@@ -77,28 +78,27 @@ def scan_gradient(decay, states, initial_state, gradients, reverse):
     length = decay[0].shape[1]
     at = _order(length, reverse)
 
-    def step(i, carried):
-        inputs_gradient, decay_gradient = carried
-        t = length - 2 - i
-        inputs_gradient = _write(
+    def step(i, inputs_gradient):
+        t = length - 1 - i
+        return _write(
             inputs_gradient,
             at(t),
             lambda now: add(_row(now, at(t)), multiply(conjugate(_row(decay, at(t + 1))), _row(now, at(t + 1)))),
         )
-        # Up to step t, the array of the decay's gradient still holds the states.
-        decay_gradient = _write(
-            decay_gradient,
-            at(t + 1),
-            lambda now: multiply(_row(inputs_gradient, at(t + 1)), conjugate(_row(now, at(t)))),
-        )
-        return inputs_gradient, decay_gradient
 
     last = at(length - 1)
     states_gradient = _write(states_gradient, last, lambda now: add(_row(now, last), _as_row(final_gradient)))
-    inputs_gradient, decay_gradient = lax.fori_loop(0, length - 1, step, (states_gradient, states))
-    first = _row(inputs_gradient, at(0))
-    decay_gradient = _write(decay_gradient, at(0), lambda now: multiply(first, conjugate(_as_row(initial_state))))
-    return decay_gradient, inputs_gradient, _without_time(multiply(conjugate(_row(decay, at(0))), first))
+    inputs_gradient = lax.fori_loop(1, length, step, states_gradient)
+    into_start = _without_time(multiply(conjugate(_row(decay, at(0))), _row(inputs_gradient, at(0))))
+    return multiply(inputs_gradient, conjugate(_before(states, initial_state, reverse))), inputs_gradient, into_start
+
+
+def _before(states, initial_state, reverse):
+    """h_{t-1} for every t."""
+    pairs = zip(states, _as_row(initial_state), strict=True)
+    if reverse:
+        return tuple(jnp.concatenate([h[:, 1:], start], axis=1) for h, start in pairs)
+    return tuple(jnp.concatenate([start, h[:, :-1]], axis=1) for h, start in pairs)
 
 
 _differentiable_scan.defvjp(_forward, _backward)
