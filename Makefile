@@ -12,6 +12,8 @@ PYTHON ?= python3
 BACKEND ?= jax
 MINUTES ?= 3
 OUTPUT ?= runs/quickstart
+# The environments' JAX computes on the CPU. With the compiler of TPUs beside it, for the tests, it would look for one.
+export JAX_PLATFORMS ?= cpu
 # A model for which three minutes on two cores are enough.
 SIZE = --width 128 --layers 3 --heads 2 --window 64 --sequence-length 128 --batch-size 16 --learning-rate 4e-3
 
