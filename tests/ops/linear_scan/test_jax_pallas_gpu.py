@@ -1,6 +1,12 @@
 """What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_implementations.py`."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import keras
@@ -21,6 +27,7 @@ from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.testing.cases import ScanCase
 from tests.ops.linear_scan import test_implementations as implementations
 
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 ROWS = jax_pallas_gpu_blocks.ROWS
 #: Arrays that each kernel reads and writes in each row. Only the first pass over pieces of time is beside the minimum.
 TRAFFIC = {
@@ -83,17 +90,29 @@ def kernels_of(program):
     return kernels
 
 
+#: Compiles a file of Triton's language and prints what `tests/ops/triton_compilation.py` says of it.
+COMPILATION = """
+import json, sys
+import triton
+from tests.ops.triton_compilation import TARGETS, _on_amd, _on_nvidia
+path, target, warps, stages, rows = sys.argv[1], TARGETS[sys.argv[2]], *map(int, sys.argv[3:])
+compiled = triton.compile(path, target=target, options={"num_warps": warps, "num_stages": stages})
+said = _on_amd(compiled) if target.backend == "hip" else _on_nvidia(compiled, rows)
+print(json.dumps(said._asdict()))
+"""
+
+
 def compile_kernel(kernel, target, rows, folder):
-    """Compile it ahead of time; see `tests/ops/triton_compilation.py`."""
-    import triton
-
-    from tests.ops.triton_compilation import TARGETS, _on_amd, _on_nvidia
-
+    """Compile it ahead of time, in a process without JAX: beside other compilers' libraries Triton's may not load."""
     path = folder / f"{kernel.name}.ttir"
     path.write_text(kernel.text)
-    options = {"num_warps": kernel.warps, "num_stages": kernel.stages}
-    compiled = triton.compile(str(path), target=TARGETS[target], options=options)
-    return _on_amd(compiled) if TARGETS[target].backend == "hip" else _on_nvidia(compiled, rows)
+    options = map(str, (path, target, kernel.warps, kernel.stages, rows))
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILATION, *options], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    return SimpleNamespace(**json.loads(run.stdout.splitlines()[-1]))
 
 
 def platform_of(target):
