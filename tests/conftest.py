@@ -1,5 +1,6 @@
 """What holds for every test: a backend, fixed seeds, no setting left behind, and no gradients where there are none."""
 
+import importlib.util
 import os
 import random
 
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
+    # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
+    import triton  # noqa: F401
 
 
 def pytest_report_header():
