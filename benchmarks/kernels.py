@@ -16,6 +16,7 @@ import numpy as np
 from timing import BACKEND, compiled, device_bandwidth, forward_and_backward, least_seconds, peak_bytes, wait
 
 from keras_griffin.ops import explain, linear_scan, local_attention, rg_lru, use_implementation
+from keras_griffin.ops.block_product import block_product
 from keras_griffin.ops.implementation import current_facts
 
 ON_CPU = current_facts(None, "float32").device == "cpu"
@@ -207,6 +208,20 @@ def attention_rows():
             yield dtype, name, results
 
 
+def block_product_rows():
+    """The implementations of `block_product`, for one gate of 16 blocks."""
+    draw = np.random.default_rng(0)
+    for batch_size, length, width in SHAPES:
+        rows, block = batch_size * length, width // 16
+        shapes = (rows, width), (16, block, block), (16, block), (rows, width)
+        *arguments, gradient = (
+            keras.ops.convert_to_tensor(draw.normal(size=shape).astype("float32")) for shape in shapes
+        )
+        for name in implementations("block_product", (rows, width), "float32"):
+            with use_implementation("block_product", name):
+                yield (rows, width), name, measured(block_product, arguments, gradient)
+
+
 def main():
     """Print the tables of the active backend."""
     print(f"\n### Kernels on {BACKEND}")
@@ -227,6 +242,10 @@ def main():
     for dtype, name, (compilation, forward, both, peak) in attention_rows():
         times = f"{compilation:.2f} | {1e3 * forward:.0f} | {1e3 * both:.0f}"
         print(f"| {ATTENTION} {dtype} | {name} | {times} | {megabytes(peak)} |", flush=True)
+    print("\n| block_product | implementation | first call s | forward ms | both ms | MB |\n|---|---|---|---|---|---|")
+    for shape, name, (compilation, forward, both, peak) in block_product_rows():
+        times = f"{compilation:.2f} | {1e3 * forward:.1f} | {1e3 * both:.1f}"
+        print(f"| {shape} float32 | {name} | {times} | {megabytes(peak)} |", flush=True)
     print("\n| RGLRU with all its gradients, float32 | ms | gates and scan apart, ms | ratio |\n|---|---|---|---|")
     for shape, seconds in layer_rows():
         name, apart = seconds

@@ -31,7 +31,7 @@ def supports_on(device: str) -> Callable:
         if facts.device != device:
             return f"needs {names[device]}"
         if keras.distribution.distribution() is not None:
-            # `shard_map` divides it; XLA by itself would gather all arrays on every device.
+            # Only `shard_map` divides it: XLA refuses a kernel for TPUs, and for one of GPUs it gathers all arrays.
             return "can't be divided among devices by XLA"
         return "computes in float32" if facts.dtype == "float64" else None
 

@@ -204,9 +204,9 @@ def _call(name, kernel, walk, arguments, results, scratch, cost):
     """The kernel at work on pairs of trees and their blocks."""
     (arguments, in_specs), (results, out_specs) = arguments, results
     elements = math.prod(walk.shape)
-    # Each array once: the states come in twice, but of the second time little is read.
-    arrays = {id(x): x for x in jax.tree.leaves((arguments, results))}.values()
-    moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in arrays)
+    # The states come in twice, but of the second time little is read.
+    read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
+    moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
     return pl.pallas_call(
         kernel,
         grid=walk.grid,

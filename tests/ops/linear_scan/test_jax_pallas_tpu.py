@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 
 if keras.backend.backend() != "jax":
@@ -10,7 +11,7 @@ if keras.backend.backend() != "jax":
 
 import jax
 from jax import numpy as jnp
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from keras_griffin.ops import linear_scan, use_implementation
 from keras_griffin.ops.linear_scan import jax_pallas_tpu
@@ -58,6 +59,19 @@ def compiled(topology, dtype, case, parts):
     number, state = (array(shape, dtype),) * parts, (array((shape[0], shape[2]), "float32"),) * parts
     marks = Marks(*([array((*shape[:2], 1), "bool")] * 2 if marked else [None, None]))
     return jax.jit(function).lower(number, number, state, (number, state), marks).compile()
+
+
+@pytest.mark.parametrize("topology", ["v5e:2x2"], indirect=True)
+def test_xla_cant_divide_it(topology):
+    """Why it is refused under `keras.distribution`."""
+    mesh = Mesh(np.array(topology), ("batch",))
+
+    def array(*shape):
+        return jax.ShapeDtypeStruct(shape, "float32", sharding=NamedSharding(mesh, PartitionSpec("batch")))
+
+    function = jax.jit(lambda a, x, h: jax_pallas_tpu.linear_scan((a,), (x,), (h,), Marks(None, None), False))
+    with pytest.raises(NotImplementedError, match="shard_map"):
+        function.lower(array(4, 64, 128), array(4, 64, 128), array(4, 128)).compile()
 
 
 def test_asked_for_where_it_cant_run():

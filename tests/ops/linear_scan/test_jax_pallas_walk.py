@@ -19,6 +19,8 @@ from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_tpu
 from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
+from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.cases import ScanCase
 from keras_griffin.testing.closeness import assert_close
 
@@ -51,18 +53,29 @@ def test_nothing_is_read_before_it_is_written_and_nothing_races(reverse, monkeyp
 
 
 def test_what_moves_through_memory():
-    """Each array once: three forward, five backward."""
+    """Each array once: three forward and five backward, with the gates inside four and eight."""
+    nowhere, array, start = Marks(None, None), jnp.zeros((2, 512, 256)), (jnp.zeros((2, 256)),)
 
-    def gradient(decay, inputs, start, weight):
-        results, pull_back = jax.vjp(
-            lambda *x: jax_pallas_tpu.linear_scan(*x, Marks(None, None), False), decay, inputs, start
-        )
-        return pull_back((weight, results[1]))
+    def moved(function, *arguments):
+        def gradient(*arguments):
+            results, pull_back = jax.vjp(function, *arguments)
+            return pull_back(results)
 
-    sequence, start = (jnp.zeros((2, 512, 256)),), (jnp.zeros((2, 256)),)
-    moved = [cost.bytes_accessed for cost in costs(jax.make_jaxpr(gradient)(sequence, sequence, start, sequence).jaxpr)]
-    array, state = sequence[0].nbytes, start[0].nbytes
-    assert moved == [3 * array + 2 * state, 5 * array + 3 * state]
+        return [cost.bytes_accessed for cost in costs(jax.make_jaxpr(gradient)(*arguments).jaxpr)]
+
+    def scan(*numbers):
+        return jax_pallas_tpu.linear_scan(*numbers, nowhere, False)
+
+    def unit(unit, start):
+        return rg_lru_kernels.rg_lru(unit, start, nowhere, 8.0, False)
+
+    sequence, state, channels = array.nbytes, start[0].nbytes, 4 * array.shape[2]
+    assert moved(scan, (array,), (array,), start) == [3 * sequence + 2 * state, 5 * sequence + 3 * state]
+    pair = (array, array)
+    assert moved(scan, pair, pair, start * 2) == [6 * sequence + 4 * state, 10 * sequence + 6 * state]
+    # Lambda comes in, and its gradient goes out, a row for each of the batch.
+    made = moved(unit, Unit((array,), array, array, jnp.zeros(256), None), start)
+    assert made == [4 * sequence + 2 * state + channels, 8 * sequence + 4 * state + channels]
 
 
 def costs(jaxpr):
