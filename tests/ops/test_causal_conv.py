@@ -102,7 +102,7 @@ def test_half_precision_is_rounded_once(flags):
     actual = causal_conv(*(ops.cast(x, "bfloat16") for x in arguments), **flags)
     for one, expected in zip(actual, _expected(*arguments, **flags), strict=True):
         assert keras.backend.standardize_dtype(one.dtype) == "bfloat16"
-        assert_close(one, expected, factor=0.25)
+        assert_close(one, expected, factor=0.5)
 
 
 def test_the_state_keeps_its_own_dtype():
