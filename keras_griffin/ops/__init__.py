@@ -3,6 +3,7 @@
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.implementation import explain, use_implementation
+from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.local_attention import local_attention
 from keras_griffin.ops.rg_lru import rg_lru
@@ -12,6 +13,7 @@ __all__ = [
     "bounded_sqrt",
     "causal_conv",
     "explain",
+    "linear_cross_entropy",
     "linear_scan",
     "local_attention",
     "rg_lru",

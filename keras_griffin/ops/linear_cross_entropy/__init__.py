@@ -1,0 +1,84 @@
+"""The cross-entropy of logits that are never whole in memory: the contract, and the table of implementations.
+
+An implementation is one file and one row below, with the function `linear_cross_entropy(inputs, table, targets,
+soft_cap)`. Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+"""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor, check_floating, shape_fits
+from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.shapes import Tensor
+
+_OP = Op(
+    "linear_cross_entropy",
+    __name__,
+    [
+        Implementation("jax_pieces", backend="jax"),
+        Implementation("torch_pieces", backend="torch"),
+        Implementation("tensorflow_pieces", backend="tensorflow"),
+        Implementation("portable"),
+        Implementation("reference", automatic=(), needs_values=True),
+    ],
+)
+
+
+def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft_cap: float | None = None) -> Tensor:
+    r"""The loss of each step's prediction, from the vector and the table of which its logits would be made.
+
+        z_t = E x_t,  or  c tanh(E x_t / c)
+        l_t = log sum_v exp(z_tv) - z_t[y_t]
+
+    Logits `(B, T, V)` are made for a few steps at a time, and again for the gradient; between, only x and the logarithm
+    of the sum are kept. With a vocabulary of 256,000 and 2,048 steps, whole logits in float32 take 2 GB a row, and
+    their gradient as much.
+
+    Args:
+        inputs: x, `(B, T, D)` float.
+        table: E, `(V, D)`, of the same dtype.
+        targets: y, `(B, T)` integers from 0 to V - 1.
+        soft_cap: c, the bound of the logits' magnitude; None for no bound.
+
+    Returns:
+        l in nats, `(B, T)`, float32 (float64 where the inputs are). Differentiable once in `inputs` and `table`.
+
+    Precision: the product of matrices is the backend's for that dtype; all after it is float32 at least, and so is the
+    sum that becomes the table's gradient.
+
+    Raises:
+        ValueError: the shapes do not fit, a dtype is not the one asked for, the cap is not positive, or the
+            implementation that was asked for can't serve the call.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> inputs, table = np.zeros((2, 5, 4), "float32"), np.zeros((256, 4), "float32")
+        >>> loss = keras_griffin.ops.linear_cross_entropy(inputs, table, np.zeros((2, 5), "int32"))
+        >>> tuple(loss.shape), f"{float(loss[0, 0]):.3f}"  # log 256
+        ((2, 5), '5.545')
+
+    Reference: Wijmans et al. 2024 (arXiv 2411.09009) for the idea; Botev et al. 2024 (arXiv 2404.07839) for the cap.
+    """
+    inputs, table, targets = as_tensor(inputs), as_tensor(table), as_tensor(targets)
+    if len(inputs.shape) != 3 or not shape_fits(table, (None, inputs.shape[2])):
+        raise ValueError(
+            "linear_cross_entropy: inputs must have shape (B, T, D) and the table (V, D). "
+            f"Got {tuple(inputs.shape)} and {tuple(table.shape)}."
+        )
+    dtype = keras.backend.standardize_dtype(targets.dtype)
+    if "int" not in dtype or not shape_fits(targets, tuple(inputs.shape[:2])):
+        raise ValueError(
+            f"linear_cross_entropy: targets must be integers, one for each step, shape {tuple(inputs.shape[:2])}. "
+            f"Got dtype {dtype} and shape {tuple(targets.shape)}."
+        )
+    check_floating("linear_cross_entropy", inputs=inputs, table=table)
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if keras.backend.standardize_dtype(table.dtype) != dtype:
+        raise ValueError(
+            "linear_cross_entropy: inputs and table must have the same dtype. "
+            f"Got {dtype} and {keras.backend.standardize_dtype(table.dtype)}."
+        )
+    if soft_cap is not None and not soft_cap > 0.0:
+        raise ValueError(f"linear_cross_entropy: soft_cap must be positive, or None. Got {soft_cap}.")
+    implementation = _OP.choose(tuple(inputs.shape), dtype, [inputs, table])
+    return implementation(inputs, table, ops.cast(targets, "int32"), soft_cap)

@@ -1,0 +1,68 @@
+"""On PyTorch: a few rows' logits at a time, and again for the gradient, in the same memory."""
+
+import torch
+
+from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
+
+
+def supports(facts) -> str | None:
+    """Everything on PyTorch."""
+    return None
+
+
+def linear_cross_entropy(inputs, table, targets, soft_cap):
+    """The contract is `keras_griffin.ops.linear_cross_entropy`."""
+    # Without weights to train, as in validation, a function of PyTorch's would still keep its arguments.
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    return _CrossEntropy.apply(rows, table, targets.reshape(-1), soft_cap).view(targets.shape)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The losses `(n,)` of rows `(n, D)`."""
+
+    @staticmethod
+    def forward(ctx, rows, table, targets, soft_cap):
+        log_sums = rows.new_empty(len(rows), dtype=torch.promote_types(rows.dtype, torch.float32))
+        losses = torch.empty_like(log_sums)
+        for piece in _pieces(rows, table):
+            logits = _logits(rows[piece], table, soft_cap)
+            wanted = logits.gather(1, targets[piece, None].long())[:, 0]
+            torch.logsumexp(logits, 1, out=log_sums[piece])
+            torch.sub(log_sums[piece], wanted, out=losses[piece])
+        ctx.save_for_backward(rows, table, targets, log_sums)
+        ctx.soft_cap = soft_cap
+        return losses
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        rows, table, targets, log_sums = ctx.saved_tensors
+        into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
+        for piece in _pieces(rows, table):
+            logits = _logits(rows[piece], table, ctx.soft_cap)
+            # The derivative of c tanh(u / c) by u, from its value.
+            slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2
+            into_logits = logits.sub_(log_sums[piece, None]).exp_()
+            places = targets[piece, None].long()
+            into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
+            into_logits.mul_(cotangent[piece, None])
+            if slope is not None:
+                into_logits.mul_(slope)
+            into_logits = into_logits.to(rows.dtype)
+            torch.mm(into_logits, table, out=into_rows[piece])
+            if into_table.dtype == rows.dtype:
+                into_table.addmm_(into_logits.T, rows[piece])
+            else:
+                into_table.add_(into_logits.T @ rows[piece])
+        return into_rows, into_table.to(table.dtype), None, None
+
+
+def _logits(rows, table, soft_cap):
+    logits = (rows @ table.T).to(torch.promote_types(rows.dtype, torch.float32))
+    return logits if soft_cap is None else logits.div_(soft_cap).tanh_().mul_(soft_cap)
+
+
+def _pieces(rows, table):
+    """The slices of the rows that go together."""
+    count = steps_in_piece(1, len(rows), len(table))
+    return (slice(start, start + count) for start in range(0, len(rows), count))
