@@ -3,6 +3,7 @@
 import keras
 
 from keras_griffin.layers.gated_mlp import GatedMLP
+from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.rms_norm import RMSNorm
 from keras_griffin.layers.sequence_layer import SequenceLayer
 
@@ -19,6 +20,7 @@ class ResidualBlock(SequenceLayer):
         hidden_width: M, the width inside the gated MLP.
         norm_epsilon: epsilon of both norms.
         output_variance_scale: variance of the MLP's last kernel, in units of 1 / fan-in.
+        rematerialize: whether a gradient keeps the inputs alone and computes the block again, by `keras.remat`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     State: the mixer's.
@@ -37,12 +39,21 @@ class ResidualBlock(SequenceLayer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.1, figure 2.
     """
 
-    def __init__(self, mixer, hidden_width: int, norm_epsilon: float = 1e-6, output_variance_scale=1.0, **kwargs):
+    def __init__(
+        self,
+        mixer,
+        hidden_width: int,
+        norm_epsilon: float = 1e-6,
+        output_variance_scale: float = 1.0,
+        rematerialize: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mixer = mixer
         self.hidden_width = hidden_width
         self.norm_epsilon = norm_epsilon
         self.output_variance_scale = output_variance_scale
+        self.rematerialize = rematerialize
         self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
         self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
         self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
@@ -67,10 +78,15 @@ class ResidualBlock(SequenceLayer):
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence; the mixer may have a cheaper way than `advance` to do it."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        return self._mix_channels(inputs + self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask))
+
+        def mix(inputs):
+            return self._mix_channels(inputs + self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask))
+
+        # TensorFlow's takes no None for an argument.
+        return keras.remat(mix)(inputs) if self.rematerialize else mix(inputs)
 
     def _mix_channels(self, inputs):
-        return inputs + self.mlp(self.mlp_norm(inputs))
+        return laid_out(inputs + self.mlp(self.mlp_norm(inputs)), f"{self.path}/residual")
 
     def get_config(self):
         """The constructor's arguments."""
@@ -80,6 +96,7 @@ class ResidualBlock(SequenceLayer):
             "hidden_width": self.hidden_width,
             "norm_epsilon": self.norm_epsilon,
             "output_variance_scale": self.output_variance_scale,
+            "rematerialize": self.rematerialize,
         }
 
     @classmethod

@@ -1,16 +1,20 @@
 """Stacks of mixers: functional Keras models."""
 
+from keras_griffin.models.carried_model import CarriedModel
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.griffin import Griffin, Hawk, MQATransformer
 from keras_griffin.models.language_model import LanguageModel, LanguageModelState
+from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.presets import presets
 
 __all__ = [
+    "CarriedModel",
     "Griffin",
     "GriffinConfig",
     "Hawk",
     "LanguageModel",
     "LanguageModelState",
+    "LossInPieces",
     "MQATransformer",
     "presets",
 ]

@@ -1,6 +1,7 @@
 """A language model of residual blocks, as a functional Keras model."""
 
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -10,9 +11,13 @@ from keras_griffin.generation import LanguageModelState, generate, prefill, scor
 from keras_griffin.generation.state import MOST_TOKENS, fitted
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
+from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
+from keras_griffin.models.compilation import compile_again, compile_config
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import PackedRows, check_segment_ids, document_boundaries, newest_step
-from keras_griffin.models.optimizer import AdamW
+from keras_griffin.models.documents import check_segment_ids, document_boundaries, newest_step
+from keras_griffin.models.loss_in_pieces import LossInPieces
+from keras_griffin.models.optimizer import AdamW, optimizer_groups
+from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
 from keras_griffin.shapes import Tensor
 
 
@@ -29,6 +34,7 @@ class LanguageModel(keras.Model):
     Args:
         config: a `GriffinConfig`.
         tokenizer: for a model that takes and gives text; see `keras_griffin.tokenizers`.
+        rematerialize: see the property of that name.
         **kwargs: `name`, and `dtype` (a dtype or a policy such as `"mixed_bfloat16"`) for every layer.
 
     Input shape: `(B, T)` integers from 0 to V - 1.
@@ -48,7 +54,7 @@ class LanguageModel(keras.Model):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
-    def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, **kwargs):
+    def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, rematerialize=False, **kwargs):
         if isinstance(config, dict):
             config = GriffinConfig(**config)
         if not isinstance(config, GriffinConfig):
@@ -78,6 +84,7 @@ class LanguageModel(keras.Model):
         self.token_embedding = embedding
         self.blocks = blocks
         self.final_norm = norm
+        self.rematerialize = rematerialize
         self.compile(
             optimizer=AdamW(),
             # A mean over what has weight: Keras's default would count padding as predicted without loss.
@@ -98,27 +105,62 @@ class LanguageModel(keras.Model):
             )
         self._tokenizer = tokenizer
 
-    def packed(self) -> keras.Model:
-        """A functional model over packed rows, sharing this model's weights.
+    def packed(self, *, logits: bool = True) -> keras.Model:
+        """A model over packed rows, sharing this model's weights, to fit and call.
 
         Its inputs are `{"token_ids": (B, T), "segment_ids": (B, T)}`: 0 is padding, wherever it stands, and a positive
-        id that differs from the one before starts a new document, which knows nothing of the others. Logits at padding
-        mean nothing; give `fit` a `sample_weight` of 0 there.
+        id that differs from the one before starts a new document, which knows nothing of the others. What it gives at
+        padding means nothing; give `fit` a `sample_weight` of 0 there.
+
+        Args:
+            logits: whether it gives logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in memory:
+                see `keras_griffin.models.LossInPieces`.
 
         Returns:
-            A `keras.Model`, compiled with this model's loss and a fresh optimizer of the same settings.
+            A `keras.Model`, functional where it gives logits, compiled with a fresh optimizer of the same settings as
+            this model's, and with this model's loss, or that in pieces.
         """
-        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-        segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-        tokens, reset, places = PackedRows(name="packed_rows")(token_ids, segment_ids)
-        x = self.token_embedding(tokens)
-        for block in self.blocks:
-            x = block(x, reset=reset)
-        x = ops.take_along_axis(self.final_norm(x), ops.expand_dims(places, -1), axis=1)
-        logits = self.token_embedding(x, reverse=True)
-        model = keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, logits, name=f"{self.name}_packed")
-        model.compile(optimizer=type(self.optimizer).from_config(self.optimizer.get_config()), loss=self.loss)
+        return self._compiled(packed_model(self) if logits else PackedWithoutLogits(self, name=f"{self.name}_packed"))
+
+    def carried(self, batch_size: int, *, logits: bool = True) -> CarriedModel:
+        """A model for truncated backpropagation through time, sharing this model's weights.
+
+        See `keras_griffin.models.CarriedModel`, and `keras_griffin.training.ConsecutiveChunks` for its batches.
+
+        Args:
+            batch_size: B, the rows of every batch.
+            logits: as for `packed`.
+
+        Returns:
+            The model, compiled as that of `packed`.
+
+        Raises:
+            ValueError: the state grows, as that of global attention does.
+        """
+        kind = CarriedModel if logits else CarriedWithoutLogits
+        return self._compiled(kind(self, batch_size, name=f"{self.name}_carried"))
+
+    def _compiled(self, model: keras.Model) -> keras.Model:
+        optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+        model.compile(optimizer, **({} if isinstance(model, LossInPieces) else {"loss": self.loss}))
         return model
+
+    @property
+    def rematerialize(self) -> bool:
+        """Whether training keeps only each block's inputs and computes the block again for the gradient.
+
+        Set it before training: it is read when a step is compiled. Mathematically nothing changes.
+        """
+        return all(block.rematerialize for block in self.blocks)
+
+    @rematerialize.setter
+    def rematerialize(self, rematerialize: bool):
+        for block in self.blocks:
+            block.rematerialize = bool(rematerialize)
+
+    def optimizer_groups(self) -> dict[str, list[keras.Variable]]:
+        """The trainable variables as `{"decay": [...], "no_decay": [...]}`, for an optimizer that is not Keras's."""
+        return optimizer_groups(self.trainable_variables)
 
     def initial_state(self, batch_size: int) -> LanguageModelState:
         """The state before the first token of `batch_size` rows."""
@@ -150,9 +192,17 @@ class LanguageModel(keras.Model):
         return self.logits(x), state
 
     def advance_without_logits(
-        self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        state: LanguageModelState,
+        *,
+        segment_ids: Tensor | None = None,
+        rematerialize: bool = False,
     ):
-        """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits."""
+        """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits.
+
+        With `rematerialize` a gradient computes each block again, and none comes back to `state`.
+        """
         check_token_ids("advance", token_ids, self.config.vocabulary_size)
         batch_size, length = ops.shape(token_ids)
         if segment_ids is None:
@@ -166,7 +216,8 @@ class LanguageModel(keras.Model):
         x = self.token_embedding(token_ids)
         states = []
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
-            x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
+            advance = partial(block.advance, state=block_state, reset=reset, mask=mask)
+            x, block_state = (keras.remat(advance) if rematerialize else advance)(x)
             states.append(block_state)
         tokens = ops.minimum(state.tokens, MOST_TOKENS - count) + count
         return x, LanguageModelState(segment, tokens, newest_step(x, mask, state.last), tuple(states))
@@ -261,20 +312,17 @@ class LanguageModel(keras.Model):
             "config": self.config.to_dict(),
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "quantized_to": self.quantized_to,
+            "rematerialize": self.rematerialize,
             "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
         }
 
     def get_compile_config(self):
-        """How the model is compiled, and, beside the optimizer's settings, whether it has variables yet."""
-        config = super().get_compile_config()
-        return {**config, "optimizer": {**config["optimizer"], "built": self.optimizer.built}}
+        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        return compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):
-        """Compile as saved; Keras alone would look for the variables of an optimizer that has none yet."""
-        if config["optimizer"].get("built", True):
-            super().compile_from_config(config)
-        else:
-            self.compile(**keras.saving.deserialize_keras_object(config))
+        """Compile as saved."""
+        compile_again(self, config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -1,0 +1,112 @@
+"""Truncated backpropagation through time: a language model whose state is carried from batch to batch."""
+
+import keras
+from keras import ops
+
+from keras_griffin.models.carried_state import CarriedState
+from keras_griffin.models.loss_in_pieces import LossInPieces
+from keras_griffin.models.shared_model import SharedModel
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CarriedModel(SharedModel):
+    """A language model over chunks of texts, each row of a batch going on where the row of the batch before ended.
+
+        logits_k, state_k = model.advance(tokens_k, stop_gradient(state_(k-1)))
+
+    Forward, chunks give what one long pass over the text gives; backward, the gradient ends where the chunk begins. Row
+    b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. In between, a new segment id
+    starts a document, as everywhere. Validation carries a state of its own. Both are variables: they are saved with the
+    weights, and a run that was cut off goes on with them.
+
+    Args:
+        language_model: a `LanguageModel` whose state keeps its size: any but one with global attention.
+        batch_size: B.
+        **kwargs: `name`.
+
+    Input shape: `{"token_ids": (B, T), "segment_ids": (B, T), "chunk": (B,)}`, int32; T may change.
+
+    Output shape: `(B, T, V)` logits, float32.
+
+    Raises:
+        ValueError: the model has global attention; or, when it is called, a batch has not B rows.
+    """
+
+    def __init__(self, language_model, batch_size: int, **kwargs):
+        super().__init__(language_model, **kwargs)
+        state = language_model.initial_state(batch_size)
+        if any(getattr(block, "grows", False) for block in state.blocks):
+            raise ValueError(
+                f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
+                f"{', '.join(language_model.config.block_pattern)}."
+            )
+        self.batch_size = batch_size
+        self.carried = CarriedState(state, name="carried")
+        self.carried_in_validation = CarriedState(state, name="carried_in_validation")
+
+    def call(self, inputs, training=False):
+        """Go on from the carried state; see the class."""
+        token_ids, segment_ids, chunk = (
+            self._rows(name, inputs[name]) for name in ("token_ids", "segment_ids", "chunk")
+        )
+        model, carried = self.language_model, self.carried if training else self.carried_in_validation
+        state = carried.read(chunk, model.initial_state(self.batch_size))
+        x, state = model.advance_without_logits(
+            token_ids, state, segment_ids=segment_ids, rematerialize=training and model.rematerialize
+        )
+        carried.write(chunk, state)
+        return self.outputs_of(model.final_norm(x))
+
+    def _rows(self, name, tensor):
+        """An input as int32 with B rows, which TensorFlow may not know of a batch."""
+        tensor = ops.cast(tensor, "int32")
+        if tensor.shape[0] not in (None, self.batch_size):
+            raise ValueError(
+                f"{type(self).__name__}: every batch must have the {self.batch_size} rows whose state is carried. "
+                f"Got {tensor.shape[0]} in {name}."
+            )
+        return ops.reshape(tensor, (self.batch_size, *tensor.shape[1:]))
+
+    def outputs_of(self, vectors):
+        """Logits of the vectors `(B, T, D)`."""
+        return self.language_model.token_embedding(vectors, reverse=True)
+
+    def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
+        """Train on batches in order; see `keras.Model.fit`. That they were in order is checked after each epoch.
+
+        Raises:
+            ValueError: `x` is no `keras.utils.PyDataset`, `shuffle` is true, or a row's chunks came out of order.
+        """
+        if shuffle or not isinstance(x, keras.utils.PyDataset):
+            raise ValueError(
+                "fit: a carried state needs its batches in order, from a keras.utils.PyDataset and without shuffle. "
+                f"Got {type(x).__name__} and shuffle={shuffle}."
+            )
+        self.carried.out_of_order.assign(0)
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        return super().fit(x, y, *args, shuffle=False, callbacks=[_OrderCheck(), *callbacks], **kwargs)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "batch_size": self.batch_size}
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CarriedWithoutLogits(CarriedModel, LossInPieces):
+    """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`."""
+
+    def outputs_of(self, vectors):
+        """The vectors as they are."""
+        return vectors
+
+
+class _OrderCheck(keras.callbacks.Callback):
+    """Raise after an epoch in which the chunks of a row did not follow one another."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        count = int(ops.convert_to_numpy(self.model.carried.out_of_order.value))
+        if count:
+            raise ValueError(
+                "fit: each row must be chunk 0 of its text, or the chunk after the one in the batch before. "
+                f"Got {count} rows that were not, up to the end of epoch {epoch + 1}."
+            )

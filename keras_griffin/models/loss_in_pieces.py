@@ -1,0 +1,60 @@
+"""Training without logits that are whole in memory."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_griffin.models.shared_model import SharedModel
+from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
+
+
+class LossInPieces(SharedModel):
+    """A model that gives, in place of logits, the vectors `(B, T, D)` of which the embedding would make them.
+
+    In `fit` and `evaluate` its loss is the cross-entropy of those logits, which are made for a few steps at a time:
+
+        loss = sum_t w_t l_t / sum_t w_t        l_t of `keras_griffin.ops.linear_cross_entropy`
+
+    Beside `loss`, in nats for each token, the logs have `bits`, the same in bits: for a model of bytes, bits per byte.
+
+    The arguments are those of `SharedModel`.
+
+    Raises:
+        ValueError: the embedding has LoRA or is quantised, so that its table is not one matrix.
+    """
+
+    def __init__(self, language_model, **kwargs):
+        super().__init__(language_model, **kwargs)
+        head = language_model.token_embedding
+        if head.lora_enabled or head.quantization_mode is not None:
+            how = "LoRA" if head.lora_enabled else head.quantization_mode
+            raise ValueError(f"{type(self).__name__}: without logits the embedding must be plain. Got one with {how}.")
+        self._bits = keras.metrics.Mean(name="bits")
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        """Compile; see `keras.Model.compile`. The loss is not to be chosen, and no metric sees logits.
+
+        Raises:
+            ValueError: a loss or metrics are given.
+        """
+        given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "weighted_metrics", "loss_weights")}}
+        wrong = [name for name, value in given.items() if value is not None]
+        if wrong:
+            raise ValueError(
+                "compile: a model without logits has its own loss and metric; for others, ask for one with logits. "
+                f"Got {' and '.join(wrong)}."
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean cross-entropy in nats, over what has weight; see the class."""
+        head = self.language_model.token_embedding
+        nats = linear_cross_entropy(y_pred, ops.cast(head.embeddings, y_pred.dtype), y, soft_cap=head.soft_cap)
+        self._bits.update_state(ops.stop_gradient(nats) / math.log(2), sample_weight)
+        if sample_weight is None:
+            return ops.mean(nats)
+        weights = ops.cast(sample_weight, nats.dtype)
+        total = ops.sum(weights)
+        # Where nothing has weight there is no loss.
+        return ops.sum(nats * weights) / ops.where(total == 0, ops.ones_like(total), total)

@@ -1,0 +1,38 @@
+"""What the models have in common that train a language model's own weights in another way."""
+
+import keras
+
+from keras_griffin.models.compilation import compile_again, compile_config
+
+
+class SharedModel(keras.Model):
+    """A model that owns no weights: those of a language model, which it trains.
+
+    Args:
+        language_model: a `LanguageModel`.
+        **kwargs: `name`.
+    """
+
+    def __init__(self, language_model, **kwargs):
+        super().__init__(**kwargs)
+        # For Keras, which scales the loss where the policy is mixed_float16.
+        self.dtype_policy = language_model.dtype_policy
+        self.language_model = language_model
+        self.built = True
+
+    def get_config(self):
+        """The language model, whole."""
+        return {"name": self.name, "language_model": keras.saving.serialize_keras_object(self.language_model)}
+
+    def get_compile_config(self):
+        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        return compile_config(self, super().get_compile_config())
+
+    def compile_from_config(self, config):
+        """Compile as saved."""
+        compile_again(self, config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuild the language model too."""
+        return cls(**{**config, "language_model": keras.saving.deserialize_keras_object(config["language_model"])})
