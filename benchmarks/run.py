@@ -3,7 +3,8 @@
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
 The files are benchmarks/results/<benchmark>-<machine>.md. Only when they are named run `shakespeare`, with --text,
-`memory`, which draws a plot beside its file, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+`memory` and `scaling`, which draw a plot beside their files, `packing`, and `two_billion`, which needs 6 GB of disk and
+14 GB of memory.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("shakespeare", "memory", "two_billion")
+NAMED = ("shakespeare", "memory", "packing", "scaling", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",
@@ -48,8 +49,9 @@ def main():
     for name in names:
         report = [f"# {name}, {options.machine}\n\n{machine()}\n"]
         for backend in options.backends.split(","):
-            plot = FOLDER / "results" / f"memory-{backend}-{options.machine}.png"
-            arguments = {"shakespeare": [options.text], "memory": [plot], "two_billion": [tempfile.gettempdir()]}
+            plot = FOLDER / "results" / f"{name}-{backend}-{options.machine}.png"
+            arguments = {"memory": [plot], "scaling": [plot]}
+            arguments |= {"shakespeare": [options.text], "two_billion": [tempfile.gettempdir()]}
             report.append(run(name, backend, arguments.get(name, [])))
         write(FOLDER / "results" / f"{name}-{options.machine}.md", "\n".join(report))
 

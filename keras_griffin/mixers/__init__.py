@@ -1,7 +1,8 @@
 """Layers that move information along time, and can replace one another.
 
-Each is a `SequenceLayer` with two more members, by which a model makes it from a `GriffinConfig`: the class method
-`for_model(config, **kwargs)` and the static method `parameter_count(config)`.
+Each is a `SequenceLayer` with three more members, by which a `GriffinConfig` speaks of it: the class method
+`for_model(config, **kwargs)`, and the static methods `parameter_count(config)` and
+`cache_bytes(config, context_length, item_bytes)`, which say what it needs without making it.
 """
 
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState

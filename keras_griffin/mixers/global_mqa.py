@@ -61,6 +61,17 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
+    @staticmethod
+    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
+        """Bytes of a row's keys and values after so many tokens: 2 T K H.
+
+        Args:
+            config: a `GriffinConfig`.
+            context_length: T, the tokens read.
+            item_bytes: of a number in the compute dtype.
+        """
+        return 2 * context_length * config.num_key_value_heads * config.head_dim * item_bytes
+
     def initial_state(self, batch_size):
         """No keys."""
         empty = self.empty_keys(batch_size, 0)

@@ -93,6 +93,18 @@ class LocalMQA(MultiQueryAttention):
         """Those of every attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
+    @staticmethod
+    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
+        """Bytes of a row's keys and values after so many tokens: 2 min(T, W) K H; the ring has room for all W.
+
+        Args:
+            config: a `GriffinConfig`.
+            context_length: T, the tokens read.
+            item_bytes: of a number in the compute dtype.
+        """
+        kept = min(context_length, config.window)
+        return 2 * kept * config.num_key_value_heads * config.head_dim * item_bytes
+
     def initial_state(self, batch_size):
         """An empty ring."""
         empty = self.empty_keys(batch_size, self.window)

@@ -110,6 +110,17 @@ class RecurrentBlock(SequenceLayer):
         gates = 2 * (inner * inner // config.num_gate_blocks + inner)
         return projections + conv + gates + inner
 
+    @staticmethod
+    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
+        """Bytes of a row's state after any number of tokens: R in float32, and (K - 1) R for the convolution's K taps.
+
+        Args:
+            config: a `GriffinConfig`.
+            context_length: tokens read.
+            item_bytes: of a number in the compute dtype.
+        """
+        return config.recurrence_width * (4 + (config.conv_kernel_size - 1) * item_bytes)
+
     def build(self, inputs_shape):
         """Make the three projections, and build the convolution and the RG-LRU."""
         super().build(inputs_shape)

@@ -1,0 +1,177 @@
+"""How cost grows with the context: training steps as in the paper's Figure 3, and decoding beside Equation 5.
+
+    KERAS_BACKEND=jax python benchmarks/scaling.py [PLOT.png]
+
+Training: loss and gradients of all weights, without an optimizer, which costs the same at every context. A batch has
+the same 16,384 tokens at every context, so that only its division into rows changes. Griffin, Hawk and the MQA baseline
+have width 128, three layers, one head of 128 channels, as the paper's have, and a vocabulary of 256. Griffin's window
+is 256: half the shortest context, as in the paper.
+
+Decoding: seconds of a step of `generate` after a prompt, and what `keras_griffin.inspection.decode_cost` predicts from
+sizes and from the speed at which memory is read, measured in the same run. Width 512, six layers, four heads of 128
+channels, window 256: parameters of some 80 MB, more than the processor's caches hold.
+"""
+
+import os
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+from timing import BACKEND, compiled, forward_and_backward, least_seconds, peak_bytes
+
+from keras_griffin.inspection import Device, decode_cost
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+
+FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
+#: Colour and marker of each in the plot: Okabe and Ito's colours, which the colour-blind tell apart.
+STYLES = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
+
+TRAINED = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=1, window=256)
+TOKENS = 16_384
+TRAINED_CONTEXTS = (512, 1024, 2048, 4096, 8192, 16_384)
+
+DECODED = GriffinConfig(vocabulary_size=256, width=512, num_layers=6, num_heads=4, window=256)
+DECODED_CONTEXTS = (128, 512, 2048, 4096)
+BATCH_SIZES = (1, 16)
+FEW, MANY = 4, 20
+
+
+def main(plot=None):
+    """Print the tables of the active backend, and draw them where a file is named."""
+    device = measure_device()
+    print(f"\n### This machine on {BACKEND}\n")
+    print("| this machine | |\n|---|---|")
+    print(f"| memory, GB | {device.memory_bytes / 1e9:.1f} |")
+    print(f"| memory read, GB a second | {device.bytes_per_second / 1e9:.1f} |")
+    print(f"| products of matrices in float32, GFLOP a second | {device.operations_per_second / 1e9:.0f} |")
+    print(f"| rows up to which a step is bound by memory | {device.memory_bound_batch(4)} |", flush=True)
+    trained, decoded = train(), decode(device)
+    if plot:
+        draw(trained, decoded, plot)
+        print(f"\n![Training steps, their memory, and decoding steps against the context]({os.path.basename(plot)})")
+
+
+def measure_device() -> Device:
+    """This machine: its memory, how fast all cores read it, and their products of large matrices in float32."""
+    num_bytes = 2**29
+    parts = np.array_split(np.ones(num_bytes // 4, "float32"), os.cpu_count())
+    with ThreadPoolExecutor(len(parts)) as pool:
+        seconds = least_seconds(lambda: list(pool.map(lambda part: part @ part, parts)))
+    square = np.ones((2048, 2048), "float32")
+    operations = 2 * 2048**3 / least_seconds(lambda: square @ square)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Device("this machine", memory, num_bytes / seconds, operations)
+
+
+def train():
+    """Rows of (context, seconds, bytes) of a training step by family, printed as they come."""
+    print(f"\n### A training step over {TOKENS:,} tokens on {BACKEND}\n")
+    print(f"| model | context | rows | seconds | times MQA at {TRAINED_CONTEXTS[0]} | memory, MB |")
+    print("|---|---|---|---|---|---|")
+    points = {}
+    # The baseline comes first: the others are compared with it.
+    for family, kind in FAMILIES.items():
+        model = kind(TRAINED)
+        points[family] = []
+        for context in TRAINED_CONTEXTS:
+            rows = TOKENS // context
+            step, arguments = training_step(model, rows, context)
+            seconds, num_bytes = least_seconds(step, *arguments, budget=3), peak_bytes(step, *arguments)
+            points[family].append((context, seconds, num_bytes))
+            relative = seconds / points["MQA"][0][1]
+            memory = "not measured" if num_bytes is None else f"{num_bytes / 1e6:,.0f}"
+            print(f"| {family} | {context:,} | {rows} | {seconds:.3f} | {relative:.2f} | {memory} |", flush=True)
+    return points
+
+
+def training_step(model, rows, context):
+    """A function that gives the loss and its gradient for each weight, and its arguments."""
+    weights = [variable.value for variable in model.trainable_variables]
+    token_ids = np.random.default_rng(0).integers(0, 256, (rows, context + 1)).astype("int32")
+    inputs, targets = (keras.ops.convert_to_tensor(part) for part in (token_ids[:, :-1], token_ids[:, 1:]))
+
+    def loss(*weights):
+        with keras.StatelessScope(zip(model.trainable_variables, weights, strict=True)):
+            return model.loss(targets, model(inputs, training=True))
+
+    return compiled(forward_and_backward(loss)), (keras.ops.ones(()), *weights)
+
+
+def decode(device):
+    """Rows of (context, measured seconds, predicted seconds) by family and batch, printed as they come."""
+    print(f"\n### A decoding step in float32 on {BACKEND}\n")
+    print("| model | batch | context | measured, ms | predicted, ms | measured / predicted | bound by |")
+    print("|---|---|---|---|---|---|---|")
+    points = {}
+    for family, kind in FAMILIES.items():
+        model = kind(DECODED)
+        for batch_size in BATCH_SIZES:
+            points[family, batch_size] = []
+            for context in DECODED_CONTEXTS:
+                with warnings.catch_warnings():
+                    # Of 16 rows, which on few cores are more than memory alone bounds; the first table says so.
+                    warnings.filterwarnings("ignore", message="decode_cost: batch_size should be at most")
+                    cost = decode_cost(model.config, batch_size, context, device=device, dtype="float32")
+                measured, predicted = decoding_seconds(model, batch_size, context), cost.seconds_per_step
+                points[family, batch_size].append((context, measured, predicted))
+                print(
+                    f"| {family} | {batch_size} | {context:,} | {1e3 * measured:.2f} | {1e3 * predicted:.2f} "
+                    f"| {measured / predicted:.2f} | {cost.bound_by} |",
+                    flush=True,
+                )
+    return points
+
+
+def decoding_seconds(model, batch_size, context):
+    """Seconds of a step after so many tokens."""
+    state = model.prefill(np.random.default_rng(0).integers(0, 256, (batch_size, context)))
+    nothing = np.zeros((batch_size, 0), "int32")
+    # The many come first: PyTorch records a step after some calls.
+    many, few = (
+        least_seconds(lambda steps: model.generate(nothing, steps, state=state), steps, budget=1.5)
+        for steps in (MANY, FEW)
+    )
+    return (many - few) / (MANY - FEW)
+
+
+def draw(trained, decoded, path):
+    """Training steps, their memory, and decoding steps of both batches, against the context."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, ((time, memory), decodings) = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
+    unit = trained["MQA"][0][1]
+    for family, (colour, marker) in STYLES.items():
+        style = {"marker": marker, "color": colour, "label": family}
+        contexts, seconds, num_bytes = zip(*trained[family], strict=True)
+        time.plot(contexts, [value / unit for value in seconds], **style)
+        if None not in num_bytes:
+            memory.plot(contexts, [value / 1e9 for value in num_bytes], **style)
+        for axes, batch_size in zip(decodings, BATCH_SIZES, strict=True):
+            contexts, measured, predicted = zip(*decoded[family, batch_size], strict=True)
+            axes.plot(contexts, [1e3 * value for value in measured], **style)
+            axes.plot(contexts, [1e3 * value for value in predicted], linestyle="--", color=colour)
+    time.set(title="Training step", ylabel=f"time, in those of MQA at {TRAINED_CONTEXTS[0]}", ylim=(0, None))
+    memory.set(title="Memory of a training step", ylabel="GB", ylim=(0, None))
+    for axes, batch_size in zip(decodings, BATCH_SIZES, strict=True):
+        rows = f"{batch_size} row{'s' if batch_size > 1 else ''}"
+        axes.set(title=f"Decoding step, {rows} (dashed: equation 5)", ylabel="ms")
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for axes in (time, memory, *decodings):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set(xlabel="context, tokens")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    time.legend(frameon=False)
+    figure.suptitle(f"How cost grows with the context, on {BACKEND}")
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,73 @@
+"""The tables of docs/scaling.md, written into it: predictions from sizes, and what scaling.py has measured.
+
+    python benchmarks/scaling_tables.py
+
+A table stands between `<!-- name -->` and `<!-- end -->`, with a name from `TABLES`.
+"""
+
+import re
+from pathlib import Path
+
+from keras_griffin.files import whole_file
+from keras_griffin.inspection import Device, cache_table, decode_table
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "scaling.md"
+RESULTS = ROOT / "benchmarks" / "results" / "scaling-cpu-2-cores.md"
+
+
+def filled(page: str, results: str) -> str:
+    """The page with every table in its place.
+
+    Args:
+        page: Markdown.
+        results: what scaling.py printed; empty where it has not been run.
+    """
+
+    def table(match):
+        return f"<!-- {match[1]} -->\n\n{TABLES[match[1]](results)}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)
+
+
+def measured_table(results: str, title: str) -> str:
+    """The first table under a title that begins so."""
+    found = re.search(rf"^### {title}.*\n\n((?:\|.*\n)+)", results, re.MULTILINE)
+    return found[1].strip() if found else "Not measured yet."
+
+
+def measured_device(results: str) -> Device:
+    """The machine on which scaling.py ran first."""
+    processor = re.search(r"^(.*?)\. Python", results, re.MULTILINE)[1]
+    rows = ("memory, GB", "memory read, GB a second", "products of matrices in float32, GFLOP a second")
+    numbers = [1e9 * float(re.search(rf"^\| {row} \| ([\d.]+) \|$", results, re.MULTILINE)[1]) for row in rows]
+    return Device(processor, *numbers)
+
+
+def machine_table(results: str) -> str:
+    """Predictions for the machine on which scaling.py ran."""
+    return decode_table(measured_device(results)) if results else "Not measured yet."
+
+
+#: Each table of the page by its name, made from what scaling.py printed.
+TABLES = {
+    "training": lambda results: measured_table(results, "A training step"),
+    "decoding": lambda results: measured_table(results, "A decoding step"),
+    "caches": lambda _: cache_table(),
+    "tpu_v5e": lambda _: decode_table("tpu_v5e"),
+    "h100_sxm": lambda _: decode_table("h100_sxm"),
+    "speed": lambda results: measured_table(results, "This machine"),
+    "machine": machine_table,
+}
+
+
+def main():
+    """Write the page anew."""
+    results = RESULTS.read_text() if RESULTS.exists() else ""
+    page = filled(PAGE.read_text(), results)
+    with whole_file(PAGE) as aside:
+        aside.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What a decoded token costs: the bytes that a step must read, over the speed of the memory they stand in."""
+
+import bisect
+import numbers
+import warnings
+from dataclasses import dataclass
+
+from keras_griffin.inspection.devices import Device, find_device
+from keras_griffin.mixers import MIXERS
+from keras_griffin.models import GriffinConfig
+
+#: Bytes of a number, of parameters and of all states but the recurrent one.
+ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+#: Where the search for a crossover ends. A cache that is still smaller after so many tokens does not grow.
+LONGEST = 2**50
+
+
+@dataclass(frozen=True)
+class DecodeCost:
+    """What `decode_cost` finds."""
+
+    #: Where, with how many rows B, each after how many tokens T.
+    device: Device
+    batch_size: int
+    context_length: int
+    #: Bytes of all parameters, the embedding's included: as the unembedding it is read at every step.
+    parameter_bytes: int
+    #: Bytes of one row's cache.
+    cache_bytes: int
+    #: Seconds of a step, which gives every row a token.
+    seconds_per_step: float
+    #: Tokens a second, those of all rows together.
+    tokens_per_second: float
+    #: Rows whose caches the memory holds beside the parameters; 0 where it does not hold even one.
+    largest_batch: int
+    #: Rows up to which reading memory takes longer than the products with the parameters; see `Device`.
+    memory_bound_batch: int
+    #: The context from which on the batch's caches have as many bytes as the parameters; None where they never have.
+    crossover_context: int | None
+
+    @property
+    def bound_by(self) -> str:
+        """What makes up most of a step: `"parameters"` or `"cache"`."""
+        return "cache" if self.batch_size * self.cache_bytes > self.parameter_bytes else "parameters"
+
+    @property
+    def fits(self) -> bool:
+        """Whether parameters and caches fit in the device's memory."""
+        return self.batch_size <= self.largest_batch
+
+
+def decode_cost(
+    config: GriffinConfig,
+    batch_size: int,
+    context_length: int,
+    *,
+    device: str | Device = "tpu_v5e",
+    dtype: str = "bfloat16",
+) -> DecodeCost:
+    """Predict the time of a decoding step, and how many rows fit, from nothing but sizes.
+
+        seconds per step = (parameter bytes + B * cache bytes of a row) / (bytes per second)            equation 5
+        tokens per second = B / seconds per step
+        largest batch = floor((memory bytes - parameter bytes) / cache bytes of a row)
+
+    and the cache of a row, in numbers that are kept, is for each layer
+
+        recurrent     R, in float32 whatever the dtype, and (K - 1) R for the convolution's K taps
+        local_mqa     2 min(T, W) K H, with K key heads
+        global_mqa    2 T K H
+
+    This is a floor: every byte is read once, at the memory's full speed, and arithmetic hides behind it. It holds while
+    the batch is at most `memory_bound_batch` (about 128, says the paper); beyond, this function warns, and a step takes
+    longer than it says. What a step needs besides is left out: activations and logits, which cache places hold a token
+    (a byte each), and the room for all W keys that this package's ring has from the first token on.
+
+    Args:
+        config: a `GriffinConfig`, such as one of `keras_griffin.models.presets()`.
+        batch_size: B, rows decoded at once.
+        context_length: T, tokens that each row has read and written so far.
+        device: a name from `DEVICES`, or a `Device`, for which bytes per second can be measured.
+        dtype: of parameters and caches, `"bfloat16"`, `"float16"` or `"float32"`; the recurrent state is float32.
+
+    Returns:
+        A `DecodeCost`: bytes, seconds, tokens a second, and numbers of rows and tokens.
+
+    Raises:
+        ValueError: batch or context is no integer of at least 1, or device or dtype is none that is known.
+
+    Examples:
+        >>> from keras_griffin.inspection import decode_cost
+        >>> from keras_griffin.models import presets
+        >>> transformer = decode_cost(presets()["mqa_1.3b"], batch_size=16, context_length=32768)
+        >>> transformer.cache_bytes, transformer.bound_by, transformer.largest_batch, transformer.crossover_context
+        (402653184, 'cache', 31, 16731)
+        >>> hawk = decode_cost(presets()["hawk_1.3b"], batch_size=16, context_length=32768)
+        >>> hawk.cache_bytes, hawk.bound_by, hawk.largest_batch, hawk.crossover_context
+        (614400, 'parameters', 20089, None)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 5.1, equation 5, and appendix F.4.
+    """
+    _check("decode_cost", config)
+    device = find_device("decode_cost", device)
+    for name, value in {"batch_size": batch_size, "context_length": context_length}.items():
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"decode_cost: {name} must be an integer of at least 1. Got {value!r}.")
+    item_bytes = _item_bytes("decode_cost", dtype)
+    row_bytes = cache_bytes(config, context_length, dtype)
+    parameter_bytes = config.parameter_count() * item_bytes
+    seconds = (parameter_bytes + batch_size * row_bytes) / device.bytes_per_second
+    memory_bound_batch = device.memory_bound_batch(item_bytes)
+    if batch_size > memory_bound_batch:
+        warnings.warn(
+            f"decode_cost: batch_size should be at most {memory_bound_batch} on {device.name}, as beyond it arithmetic "
+            f"takes longer than memory, and a step longer than this says. Got {batch_size}.",
+            stacklevel=2,
+        )
+    return DecodeCost(
+        device=device,
+        batch_size=batch_size,
+        context_length=context_length,
+        parameter_bytes=parameter_bytes,
+        cache_bytes=row_bytes,
+        seconds_per_step=seconds,
+        tokens_per_second=batch_size / seconds,
+        largest_batch=max(0, int((device.memory_bytes - parameter_bytes) // row_bytes)),
+        memory_bound_batch=memory_bound_batch,
+        crossover_context=_crossover(config, -(-parameter_bytes // batch_size), dtype),
+    )
+
+
+def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat16") -> int:
+    """The bytes of one row's cache, that is of its state, after so many tokens; see `decode_cost` for the formulas.
+
+    Args:
+        config: a `GriffinConfig`.
+        context_length: T, tokens.
+        dtype: of the cache, `"bfloat16"`, `"float16"` or `"float32"`; the recurrent state is float32.
+
+    Raises:
+        ValueError: the context is no integer of at least 0, or the dtype is none of these.
+
+    Examples:
+        >>> from keras_griffin.inspection import cache_bytes
+        >>> from keras_griffin.models import presets
+        >>> [cache_bytes(presets()["griffin_1.3b"], tokens) for tokens in (512, 1024, 1_000_000)]
+        [2506752, 4603904, 4603904]
+    """
+    _check("cache_bytes", config)
+    if not isinstance(context_length, numbers.Integral) or context_length < 0:
+        raise ValueError(f"cache_bytes: context_length must be an integer of at least 0. Got {context_length!r}.")
+    item_bytes = _item_bytes("cache_bytes", dtype)
+    return sum(MIXERS[name].cache_bytes(config, context_length, item_bytes) for name in config.mixer_names)
+
+
+def _crossover(config, num_bytes, dtype):
+    """The first context whose cache has so many bytes, or None. Caches never shrink, so it is searched by halves."""
+    context = bisect.bisect_left(range(LONGEST), num_bytes, key=lambda tokens: cache_bytes(config, tokens, dtype))
+    return context if context < LONGEST else None
+
+
+def _item_bytes(function_name, dtype):
+    if dtype not in ITEM_BYTES:
+        raise ValueError(f"{function_name}: dtype must be one of {', '.join(ITEM_BYTES)}. Got {dtype!r}.")
+    return ITEM_BYTES[dtype]
+
+
+def _check(function_name, config):
+    if not isinstance(config, GriffinConfig):
+        raise ValueError(f"{function_name}: config must be a GriffinConfig. Got {config!r}.")

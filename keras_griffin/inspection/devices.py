@@ -1,0 +1,84 @@
+"""The few numbers of a device that decide what decoding costs there."""
+
+import difflib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by what its memory holds and how fast that can be read.
+
+    Args:
+        name: how tables and messages call it.
+        memory_bytes: what its memory holds, in bytes.
+        bytes_per_second: how fast its memory is read, in bytes a second.
+        operations_per_second: of matrix products, each multiplication and each addition counted, in the dtype of the
+            parameters; None where it is not known.
+
+    Raises:
+        ValueError: one of the numbers is not positive.
+
+    Examples:
+        >>> from keras_griffin.inspection import Device
+        >>> Device("a laptop", memory_bytes=16e9, bytes_per_second=50e9).memory_bound_batch(2)
+        128
+        >>> Device("a TPU v3", 32e9, 900e9, operations_per_second=123e12).memory_bound_batch(2)
+        136
+    """
+
+    name: str
+    memory_bytes: float
+    bytes_per_second: float
+    operations_per_second: float | None = None
+
+    def __post_init__(self):
+        for field in ("memory_bytes", "bytes_per_second", "operations_per_second"):
+            value = getattr(self, field)
+            if not (value is None and field == "operations_per_second") and not value > 0:
+                raise ValueError(f"Device: {field} must be positive. Got {value!r} for {self.name!r}.")
+
+    def memory_bound_batch(self, item_bytes: int) -> int:
+        """The largest batch whose products with the parameters take no longer than the parameters' way from memory.
+
+            B = item_bytes * operations per second / (2 * bytes per second)
+
+        A parameter is read once a step, and multiplied and added once for each row. Where the device's operations are
+        not known it is 128, the paper's figure.
+
+        Args:
+            item_bytes: of a parameter.
+        """
+        if self.operations_per_second is None:
+            return 128
+        return int(item_bytes * self.operations_per_second / (2 * self.bytes_per_second))
+
+
+#: Devices by name, by what their makers say: peaks, in bfloat16, which no program reaches.
+DEVICES = {
+    # De et al. 2024 (arXiv 2402.19427), table 3: where the paper trained and measured.
+    "tpu_v3": Device("TPU v3", 32e9, 900e9, 123e12),
+    # https://cloud.google.com/tpu/docs/v5e, "Key chip specifications", one chip.
+    "tpu_v5e": Device("TPU v5e", 16e9, 819e9, 197e12),
+    # NVIDIA H100 data sheet, column SXM; it prints 1979 TFLOP/s with sparsity, twice what dense products have.
+    "h100_sxm": Device("H100 SXM", 80e9, 3.35e12, 989e12),
+}
+
+
+def find_device(function_name: str, device: str | Device) -> Device:
+    """A device, or the one of that name.
+
+    Args:
+        function_name: in whose name the error speaks.
+        device: a `Device`, or a name from `DEVICES`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(device, Device):
+        return device
+    if device not in DEVICES:
+        names = difflib.get_close_matches(str(device), DEVICES, n=len(DEVICES), cutoff=0.0)
+        raise ValueError(
+            f"{function_name}: device must be a Device or one of the names {', '.join(names)}. Got {device!r}."
+        )
+    return DEVICES[device]
