@@ -1,7 +1,14 @@
 """The commands of `python -m keras_griffin`: each a module with `add_arguments(parser)` and `run(arguments)`."""
 
-from keras_griffin.commands import chat, convert, explain, generate, train
+from keras_griffin.commands import chat, convert, explain, generate, tokenize, train
 
-COMMANDS = {"train": train, "generate": generate, "chat": chat, "convert": convert, "explain": explain}
+COMMANDS = {
+    "train": train,
+    "generate": generate,
+    "chat": chat,
+    "convert": convert,
+    "tokenize": tokenize,
+    "explain": explain,
+}
 
 __all__ = ["COMMANDS"]

@@ -1,1 +1,5 @@
-"""What a contributor's mixer or kernel must satisfy; nothing in the package imports it."""
+"""What a contributor's mixer or kernel, and a user's own pipeline, must satisfy; nothing in the package imports it."""
+
+from keras_griffin.testing.leaks import check_no_leak
+
+__all__ = ["check_no_leak"]

@@ -7,7 +7,8 @@ import numpy as np
 class RandomWindows(keras.utils.PyDataset):
     """Batches of windows that start anywhere in a text, new ones in every epoch.
 
-    A batch depends on the seed, the epoch and its index in the epoch, and on nothing else.
+    A batch depends on the seed, the epoch and its index in the epoch, and on nothing else; so a run that was cut off can go
+    on anywhere: set `epoch`.
 
     Args:
         text: `(T,)` uint8, or any other integers.
@@ -15,6 +16,9 @@ class RandomWindows(keras.utils.PyDataset):
         batch_size: windows in a batch.
         num_batches: batches in an epoch.
         seed: where the windows start.
+
+    Attributes:
+        epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
 
     Returns:
         Each batch is `(token_ids, targets)`, both `(B, sequence_length)` int32; targets are one position ahead.
@@ -39,7 +43,7 @@ class RandomWindows(keras.utils.PyDataset):
         self.seed = seed
         self._num_batches = num_batches
         self._offsets = np.arange(sequence_length + 1)
-        self._epoch = 0
+        self.epoch = 0
 
     @property
     def num_batches(self):
@@ -48,10 +52,10 @@ class RandomWindows(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         """Go on to other windows."""
-        self._epoch += 1
+        self.epoch += 1
 
     def __getitem__(self, index):
-        rng = np.random.default_rng((self.seed, self._epoch, index))
+        rng = np.random.default_rng((self.seed, self.epoch, index))
         starts = rng.integers(len(self.text) - len(self._offsets) + 1, size=(self.batch_size, 1))
         windows = self.text[starts + self._offsets].astype("int32")
         return windows[:, :-1], windows[:, 1:]

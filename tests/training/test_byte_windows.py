@@ -80,7 +80,7 @@ def test_a_window_that_does_not_fit_is_refused(windows_class, sequence_length, l
 def test_fit_takes_each_batch_once_and_then_those_of_another_epoch():
     class Recorder(RandomWindows):
         def __getitem__(self, index):
-            taken.append((self._epoch, index))
+            taken.append((self.epoch, index))
             return super().__getitem__(index)
 
     taken = []

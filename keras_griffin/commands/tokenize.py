@@ -1,0 +1,215 @@
+"""Turn text into a file of token ids, for training on more than fits into memory.
+
+FILES are files of text, or folders with such files below them, hidden ones left out. Each file is a
+document, or with --lines each line, without its line break; empty ones are left out. What is
+written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
+new one. Without --tokenizer the tokens are the files' bytes, in any encoding.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.train_report import print_rows
+from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+from keras_griffin.training import TokenFile, write_token_file
+
+#: Tokenizers that are files by themselves, by the files' names.
+_FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
+#: How often the line of progress is written anew, in seconds.
+_PERIOD = 0.2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files or folders of text")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as some.tokens")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help=f"a folder with a tokenizer, such as a preset or a released model, or {' or '.join(_FILES)} itself "
+        "(default: bytes)",
+    )
+    parser.add_argument("--lines", action="store_true", help="each line is a document, not each file")
+    parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file, with its progress on a terminal, and say what is in it."""
+    tokenizer = load(arguments.tokenizer)
+    if arguments.stop and not tokenizer.stop_ids:
+        raise CommandError(f"tokenize: --stop needs a tokenizer that has a stop id. Got {tokenizer!r}, which has none.")
+    folder, name = os.path.split(arguments.output)
+    if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
+        raise CommandError(f"tokenize: --output must be a file in a folder that exists. Got {arguments.output!r}.")
+    paths = text_files(arguments.files)
+    if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
+        raise CommandError(f"tokenize: --output must be none of FILES. Got {arguments.output!r}, which is one.")
+    progress = Progress(sum(path.stat().st_size for path in paths))
+    texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
+    stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
+    try:
+        with refusals():
+            write_token_file(arguments.output, documents(tokenizer, texts, stop), tokenizer=tokenizer)
+    except OSError as error:
+        raise CommandError(f"tokenize: files must be readable, and --output writable. Got {error}.") from error
+    finally:
+        progress.clear()
+    print_rows(describe(TokenFile(arguments.output), len(paths), progress))
+    return 0
+
+
+def load(path: str | None) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer:
+    """The tokenizer that `--tokenizer` names.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if path is None:
+        return ByteTokenizer()
+    try:
+        cls = _FILES.get(os.path.basename(path))
+        # An empty name would be the folder at hand.
+        tokenizer = cls(path) if cls and os.path.isfile(path) else load_tokenizer(path) if path else None
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(str(error).splitlines()[0]) from error
+    if tokenizer is None:
+        raise CommandError(
+            f"tokenize: --tokenizer must be a folder with one of {', '.join([ByteTokenizer.file_name, *_FILES])}. "
+            f"Got {path!r}."
+        )
+    return tokenizer
+
+
+def text_files(paths: Sequence[str]) -> list[Path]:
+    """The files that are meant, those of a folder in the order of their names.
+
+    Raises:
+        CommandError: a path leads to neither a file nor a folder, or there is no file.
+    """
+    found = []
+    for path in paths:
+        # An empty name would be the folder at hand.
+        if not path or not (os.path.isfile(path) or os.path.isdir(path)):
+            raise CommandError(f"tokenize: FILES must be files and folders that exist. Got {path!r}.")
+        found += _below(path) if os.path.isdir(path) else [Path(path)]
+    if not found:
+        raise CommandError(f"tokenize: FILES must hold a file. Got none below {', '.join(paths)}.")
+    return found
+
+
+def _below(folder: str) -> list[Path]:
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        names = sorted(name for name in files if not name.startswith("."))
+        found += [path for path in (Path(parent, name) for name in names) if path.is_file()]
+    return found
+
+
+def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
+    """Each file's name and bytes, without the empty ones."""
+    for path in paths:
+        text = path.read_bytes()
+        if text:
+            yield str(path), text
+        progress.add(len(text), of_text=len(text))
+
+
+def read_lines(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
+    """Each line's place and bytes, without its line break and without the empty ones."""
+    for path in paths:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.rstrip(b"\r\n")
+                if text:
+                    yield f"{path}, line {number}", text
+                progress.add(len(line), of_text=len(text))
+
+
+def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) -> Iterator[np.ndarray]:
+    """The ids of each text.
+
+    Raises:
+        CommandError: there is no text at all, or one that the tokenizer can't read.
+    """
+    is_empty = True
+    for name, text in texts:
+        is_empty = False
+        yield token_ids(tokenizer, name, text, stop)
+    if is_empty:
+        raise CommandError("tokenize: FILES must hold text. Got nothing but empty ones.")
+
+
+def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
+    """The ids `(T,)` of a text, and those of `stop`.
+
+    Raises:
+        CommandError: the tokenizer is one of characters, and the text is not UTF-8.
+    """
+    if isinstance(tokenizer, ByteTokenizer):
+        return np.frombuffer(text, "uint8")
+    try:
+        characters = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"tokenize: a text must be UTF-8, but for a tokenizer of bytes. Got {name}, with another byte at "
+            f"{error.start}."
+        ) from error
+    return np.array(tokenizer.encode(characters) + stop)
+
+
+def describe(file: TokenFile, num_files: int, progress: "Progress") -> dict[str, str]:
+    """What was read, and what has become of it."""
+    bytes_per_token = progress.of_text / max(len(file.tokens), 1)
+    return {
+        "read": f"{progress.done:,} bytes of {num_files:,} file{'s' if num_files > 1 else ''}, {progress.rate()}",
+        "documents": f"{len(file):,}",
+        "tokens": f"{len(file.tokens):,} of a vocabulary of {file.vocabulary_size:,}, {bytes_per_token:.2f} bytes each",
+        "written": f"{file.path}, {file.path.stat().st_size:,} bytes, in {file.dtype.name}",
+    }
+
+
+class Progress:
+    """How many of the bytes are read, and how fast: a line on standard error, where that is a terminal.
+
+    Args:
+        total: bytes to be read.
+    """
+
+    def __init__(self, total: int):
+        self.total = total
+        self.done = self.of_text = 0
+        self._started = time.perf_counter()
+        self._shown = 0.0
+        self._width = 0
+
+    def add(self, num_bytes: int, of_text: int) -> None:
+        """So many more are read, and so many of them stand in documents."""
+        self.done += num_bytes
+        self.of_text += of_text
+        now = time.perf_counter()
+        if sys.stderr.isatty() and now - self._shown >= _PERIOD:
+            self._shown = now
+            share = self.done / max(self.total, 1)
+            self._write(f"{share:4.0%} of {self.total / 1e6:,.1f} MB, {self.rate()}")
+
+    def rate(self) -> str:
+        """Such as `12.3 MB/s`."""
+        return f"{self.done / 1e6 / max(time.perf_counter() - self._started, 1e-6):,.1f} MB/s"
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._width:
+            self._write("")
+            print("\r", end="", file=sys.stderr, flush=True)
+
+    def _write(self, line):
+        print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
+        self._width = len(line)

@@ -1,0 +1,217 @@
+"""Whether documents that share a row know of one another: they must not, in what a model says or in what it learns.
+
+    from keras_griffin.testing import check_no_leak
+
+    check_no_leak(model.packed(), batch)
+
+is meant for the model and the batches of one's own pipeline.
+"""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.testing.arrays import as_array
+
+
+def check_no_leak(model: keras.Model, batch, *, gradients: bool = True, tolerance: float = 1e-5, seed: int = 0) -> None:
+    """Fail unless every document of a batch is alone with itself.
+
+    One document at a time gets other tokens, and so do all positions of padding together. Then
+
+    - the outputs at all other documents' positions must stay as they were, while those at its own must change;
+    - the gradient, for every trainable variable, of the loss over all other documents must stay as it was.
+
+    The cost is two predictions and four training steps for each document at most, on the batch as it is: a small one
+    with several documents to a row serves best. The model's weights stay as they are.
+
+    Args:
+        model: of inputs `{"token_ids": (B, T), "segment_ids": (B, T)}`: `model.packed()`, or any other; for gradients
+            it must be compiled with a loss.
+        batch: `(x, targets, weights)` as a data source gives it, of which `x` is enough without gradients. Segment id 0
+            is padding, equal positive ids in succession are a document.
+        gradients: False leaves out the second check, as a backend without gradients must.
+        tolerance: the largest change, relative to the largest magnitude of the same outputs, or of the same variable's
+            gradient, that counts as rounding.
+        seed: of the other tokens, which are drawn from those in the batch.
+
+    Raises:
+        AssertionError: a document leaks, or is not read at all; the message names the row and the document.
+        ValueError: the batch or the model is such that nothing could be found.
+
+    Examples:
+        >>> import keras, numpy as np
+        >>> from keras_griffin.testing import check_no_leak
+        >>> names = ("token_ids", "segment_ids")
+        >>> inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+        >>> leaks = keras.Model(inputs, keras.ops.cumsum(inputs["token_ids"], axis=1))
+        >>> x = {"token_ids": np.array([[5, 6, 7, 8]]), "segment_ids": np.array([[1, 1, 2, 2]])}
+        >>> check_no_leak(leaks, x, gradients=False)
+        Traceback (most recent call last):
+        AssertionError: ...in document 0 of row 0 must not change the outputs of document 1 of row 0. ...
+    """
+    x, targets, weights = batch if isinstance(batch, (tuple, list)) else (batch, None, None)
+    x = {name: as_array(x[name]).astype("int32") for name in ("token_ids", "segment_ids")}
+    documents = number_documents(x["segment_ids"])
+    _check_that_something_can_be_found(x, documents, model, targets, weights, gradients)
+    probe = _Probe(model)
+    outputs = probe.outputs(x)
+    if outputs.shape[:2] != documents.shape:
+        raise ValueError(
+            f"check_no_leak: the outputs must be (B, T, ...) for segment ids {documents.shape}. Got {outputs.shape}."
+        )
+    is_finite = np.isfinite(outputs).reshape(*documents.shape, -1).all(axis=-1)
+    if not is_finite[documents >= 0].all():
+        row, position = np.argwhere(~is_finite & (documents >= 0))[0]
+        raise AssertionError(
+            f"check_no_leak: outputs must be finite. Got others in {_name(row, documents[row, position])}."
+        )
+    for name, is_changed in _changes(documents):
+        other = {**x, "token_ids": _other_tokens(x["token_ids"], is_changed, seed)}
+        _check_outputs(name, is_changed, documents, outputs, probe.outputs(other), tolerance)
+        if gradients:
+            others = as_array(weights) * ~is_changed
+            before, after = (probe.gradients(inputs, as_array(targets), others) for inputs in (x, other))
+            _check_gradients(name, before, after, tolerance)
+
+
+def number_documents(segment_ids: np.ndarray) -> np.ndarray:
+    """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding.
+
+    A document is a run of equal positive ids, whatever padding stands in between, as for `model.packed()`.
+
+    Args:
+        segment_ids: `(B, T)`.
+    """
+    numbers = np.full(segment_ids.shape, -1)
+    for row, ids in enumerate(segment_ids):
+        real = np.flatnonzero(ids > 0)
+        numbers[row, real] = np.cumsum(np.diff(ids[real], prepend=ids[real][:1]) != 0)
+    return numbers
+
+
+def _check_that_something_can_be_found(x, documents, model, targets, weights, gradients):
+    if documents.max(initial=0) < 1:
+        raise ValueError(
+            f"check_no_leak: a row must hold two documents. Got segment ids {documents.shape} with at most one in each."
+        )
+    if len(np.unique(x["token_ids"])) < 2:
+        raise ValueError("check_no_leak: the batch must hold two different tokens, to draw others from. Got one.")
+    if not gradients:
+        return
+    if keras.backend.backend() not in ("jax", "torch", "tensorflow"):
+        raise ValueError(f"check_no_leak: gradients must be False on a backend without. Got {keras.backend.backend()}.")
+    if targets is None or weights is None or not model.compiled:
+        received = f"targets: {targets is not None}, weights: {weights is not None}, compiled: {model.compiled}"
+        raise ValueError(
+            "check_no_leak: gradients need a batch (x, targets, weights) and a model compiled with a loss. "
+            f"Got {received}."
+        )
+    losses = [documents[row][(as_array(weights)[row] > 0) & (documents[row] >= 0)] for row in range(len(documents))]
+    if all(len(np.unique(numbers)) < 2 for numbers in losses):
+        raise ValueError("check_no_leak: two documents of a row must have a loss. Got weights of 0 elsewhere.")
+
+
+def _changes(documents) -> Iterator[tuple[str, np.ndarray]]:
+    """Each document, and all padding, as a name and the positions `(B, T)`."""
+    for row, numbers in enumerate(documents):
+        for number in range(numbers.max(initial=-1) + 1):
+            is_changed = np.zeros(documents.shape, bool)
+            is_changed[row] = numbers == number
+            yield _name(row, number), is_changed
+    if (documents < 0).any():
+        yield "the padding", documents < 0
+
+
+def _name(row, number) -> str:
+    return f"document {number} of row {row}"
+
+
+def _other_tokens(token_ids, is_changed, seed):
+    """The tokens, with another one of the batch at each changed position."""
+    known, places = np.unique(token_ids, return_inverse=True)
+    steps = np.random.default_rng(seed).integers(1, len(known), token_ids.shape)
+    return np.where(is_changed, known[(places.reshape(token_ids.shape) + steps) % len(known)], token_ids)
+
+
+def _check_outputs(name, is_changed, documents, before, after, tolerance):
+    is_real = documents >= 0
+    scale = np.abs(before[is_real]).max() or 1.0
+    change = np.abs(after - before).reshape(*documents.shape, -1).max(axis=-1) / scale
+    # A change to NaN is one.
+    is_other = ~(change <= tolerance)
+    if (is_changed & is_real).any() and not is_other[is_changed].any():
+        raise AssertionError(
+            f"check_no_leak: other tokens in {name} must change its own outputs. Got the same: nothing can be found."
+        )
+    leaks = np.argwhere(is_other & ~is_changed & is_real)
+    if len(leaks):
+        row, position = leaks[0]
+        reader = _name(row, documents[row, position])
+        raise AssertionError(
+            f"check_no_leak: other tokens in {name} must not change the outputs of {reader}. "
+            f"Got a relative change of {change[row, position]:.1e} at position {position}; {tolerance:.1e} is allowed."
+        )
+
+
+def _check_gradients(name, before, after, tolerance):
+    for path, gradient in before.items():
+        scale = np.abs(gradient).max(initial=0.0)
+        change = np.abs(after[path] - gradient).max(initial=0.0)
+        if not change <= tolerance * scale:
+            raise AssertionError(
+                f"check_no_leak: other tokens in {name} must not change the gradient of the other documents' loss. "
+                f"Got a change of {change:.1e} in that for {path}, of magnitude {scale:.1e}."
+            )
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class _Recorder(keras.optimizers.Optimizer):
+    """An optimizer that keeps the gradients and leaves the variables alone: gradients on any backend, through `fit`."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.0, name="recorder")
+
+    def build(self, variables):
+        super().build(variables)
+        self.recorded = [self.add_variable_from_reference(variable, "recorded") for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Keep the gradient."""
+        recorded = self.recorded[self._get_variable_index(variable)]
+        # TensorFlow's gradient of an embedding is a list of rows, some of which stand there twice.
+        self.assign(recorded, ops.zeros(recorded.shape, recorded.dtype))
+        self.assign_add(recorded, gradient)
+
+
+class _Probe(keras.Model):
+    """A model, predicted and differentiated without a trace in it."""
+
+    def __init__(self, model):
+        super().__init__(name="probe")
+        self.model = model
+        self._state = [as_array(variable) for variable in model.non_trainable_variables]
+        self.compile(optimizer=_Recorder())
+
+    def call(self, x, training=False):
+        """The model's outputs."""
+        return self.model(x, training=training)
+
+    def compute_loss(self, *args, **kwargs):
+        """The model's loss, also where it has one of its own, as without logits."""
+        return self.model.compute_loss(*args, **kwargs)
+
+    def outputs(self, x) -> np.ndarray:
+        """The outputs `(B, T, ...)`."""
+        return as_array(self.predict_on_batch(x)).astype("float64")
+
+    def gradients(self, x, targets, weights) -> dict[str, np.ndarray]:
+        """The gradient of the loss for each trainable variable, by its path."""
+        self.train_on_batch(x, targets, sample_weight=weights)
+        # Statistics and the seeds of dropout, so that the next step finds what this one found.
+        for variable, value in zip(self.model.non_trainable_variables, self._state, strict=True):
+            variable.assign(value)
+        recorded = zip(self.model.trainable_variables, self.optimizer.recorded, strict=True)
+        return {variable.path: as_array(gradient).astype("float64") for variable, gradient in recorded}

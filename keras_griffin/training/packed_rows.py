@@ -1,0 +1,138 @@
+"""Rows of several documents: how documents are cut, what a row holds, and what is counted."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+#: What may happen to a document that is longer than a row.
+LONG_DOCUMENTS = ("cut", "truncate", "drop")
+
+
+class PackingCounts(NamedTuple):
+    """What became of every token: `tokens = placed + dropped`, and `rows * sequence_length = placed + padding`."""
+
+    #: Documents read, empty ones included.
+    documents: int = 0
+    #: Tokens read.
+    tokens: int = 0
+    #: Tokens that stand in a row; each stands in one.
+    placed: int = 0
+    #: Tokens that were asked to be left out.
+    dropped: int = 0
+    #: Positions of rows that hold no token. Rows that only fill the last batch are not counted.
+    padding: int = 0
+    #: Rows that hold a token.
+    rows: int = 0
+    #: Positions with weight 1: every placed token but the first of each document is predicted once.
+    predictions: int = 0
+
+    @property
+    def fill(self) -> float:
+        """The share of the rows' positions that hold tokens."""
+        return self.placed / max(self.placed + self.padding, 1)
+
+    def __str__(self) -> str:
+        text = f"{self.documents:,} documents, {self.placed:,} tokens in {self.rows:,} rows, {self.fill:.1%} full"
+        return f"{text}; {self.dropped:,} dropped" if self.dropped else text
+
+
+class PackedBatch:
+    """Rows that are filled with pieces of documents.
+
+    Args:
+        batch_size: B.
+        sequence_length: T.
+    """
+
+    def __init__(self, batch_size: int, sequence_length: int):
+        shape = (batch_size, sequence_length)
+        self.token_ids, self.segment_ids, self.targets = (np.zeros(shape, "int32") for _ in range(3))
+        self.weights = np.zeros(shape, "float32")
+        self._reached = [0] * batch_size
+        self._documents = [0] * batch_size
+
+    def append(self, row: int, tokens: np.ndarray, length: int) -> None:
+        """Put a piece behind what is in a row.
+
+        Args:
+            row: from 0 to B - 1.
+            tokens: `(length,)`, or `(length + 1,)` where the document goes on: the last one is only predicted.
+            length: how many tokens stand in the row.
+        """
+        start, stop = self._reached[row], self._reached[row] + length
+        self._reached[row] = stop
+        self._documents[row] += 1
+        self.token_ids[row, start:stop] = tokens[:length]
+        self.segment_ids[row, start:stop] = self._documents[row]
+        predictions = len(tokens) - 1
+        self.targets[row, start : start + predictions] = tokens[1:]
+        self.weights[row, start : start + predictions] = 1.0
+
+    def for_fit(self, function_name: str, vocabulary_size: int | None) -> tuple:
+        """`(x, targets, weights)`, once the ids are known to be in the vocabulary.
+
+        Raises:
+            ValueError: an id is negative, or not below `vocabulary_size`.
+        """
+        least = min(self.token_ids.min(), self.targets.min())
+        greatest = max(self.token_ids.max(), self.targets.max())
+        if least < 0 or (vocabulary_size is not None and greatest >= vocabulary_size):
+            rule = "at least 0" if vocabulary_size is None else f"from 0 to {vocabulary_size - 1}"
+            raise ValueError(f"{function_name}: token ids must be {rule}. Got ids from {least} to {greatest}.")
+        return {"token_ids": self.token_ids, "segment_ids": self.segment_ids}, self.targets, self.weights
+
+
+def kept_lengths(lengths: np.ndarray, sequence_length: int, long_documents: str) -> np.ndarray:
+    """How many tokens of each document are kept.
+
+    Args:
+        lengths: `(N,)` of the documents.
+        sequence_length: T.
+        long_documents: see `PackedDocuments`.
+    """
+    if long_documents == "cut":
+        return lengths
+    return np.where(lengths > sequence_length, sequence_length if long_documents == "truncate" else 0, lengths)
+
+
+def check_packing(
+    function_name: str, sequence_length: int, batch_size: int, open_rows: int, long_documents: str
+) -> None:
+    """Refuse numbers that make no rows.
+
+    Raises:
+        ValueError: so it is.
+    """
+    for name, value, least in [
+        ("sequence_length", sequence_length, 2),
+        ("batch_size", batch_size, 1),
+        ("open_rows", open_rows, 1),
+    ]:
+        if value < least:
+            raise ValueError(f"{function_name}: {name} must be at least {least}. Got {value}.")
+    if long_documents not in LONG_DOCUMENTS:
+        raise ValueError(
+            f"{function_name}: long_documents must be one of {', '.join(LONG_DOCUMENTS)}. Got {long_documents!r}."
+        )
+
+
+def as_tokens(function_name: str, document, number: int) -> np.ndarray:
+    """A document as an array `(T,)` of integers.
+
+    Args:
+        function_name: in whose name the error speaks.
+        document: an array, or a list of integers.
+        number: which document it is, for the error.
+
+    Raises:
+        ValueError: it is none.
+    """
+    tokens = np.asarray(document)
+    if tokens.shape == (0,):
+        return tokens.astype("int32")
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ValueError(
+            f"{function_name}: a document must be integers of shape (T,). "
+            f"Got dtype {tokens.dtype} and shape {tokens.shape}, document {number}."
+        )
+    return tokens

@@ -1,0 +1,186 @@
+import io
+import os
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.commands import tokenize
+from keras_griffin.commands.tokenize import Progress
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.training import TokenFile
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three files with text and one without."""
+    (tmp_path / "texts" / "more").mkdir(parents=True)
+    (tmp_path / "texts" / ".hidden").mkdir()
+    for name, text in {
+        "a.txt": "né\r\n\nzwei\n".encode(),
+        "b.txt": b"",
+        "more/c.txt": b"last \xff",
+        ".hidden/d": b"x",
+        ".e": b"x",
+    }.items():
+        (tmp_path / "texts" / name).write_bytes(text)
+    return tmp_path / "texts"
+
+
+def texts(path):
+    return [bytes(document.astype("uint8")) for document in TokenFile(path)]
+
+
+def refusal(argv, capsys):
+    assert main(["tokenize", *map(str, argv)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_each_file_is_a_document(folder, tmp_path, capsys):
+    output = tmp_path / "some.tokens"
+    assert main(["tokenize", str(folder), "--output", str(output)]) == 0
+    assert texts(output) == ["né\r\n\nzwei\n".encode(), b"last \xff"]
+    printed = capsys.readouterr()
+    read, *rest = printed.out.splitlines()
+    assert re.fullmatch(r"read         17 bytes of 3 files, [\d.,]+ MB/s", read)
+    assert rest == [
+        "documents    2",
+        "tokens       17 of a vocabulary of 256, 1.00 bytes each",
+        f"written      {output}, {output.stat().st_size} bytes, in uint16",
+    ]
+    assert printed.err == ""
+    file = TokenFile(output)
+    file.verify()
+    assert file.fingerprint is not None
+
+
+def test_each_line_is_a_document(folder, tmp_path, capsys):
+    output = tmp_path / "some.tokens"
+    paths = [str(folder / "more" / "c.txt"), str(folder / "a.txt")]
+    assert main(["tokenize", *paths, "--lines", "--output", str(output)]) == 0
+    assert texts(output) == [b"last \xff", "né".encode(), b"zwei"]
+    assert "tokens       13 of a vocabulary of 256, 1.00 bytes each" in capsys.readouterr().out
+
+
+def test_with_a_tokenizer(gemma_model, tmp_path, capsys):
+    tokenizer = gemma_model.tokenizer
+    tokenizer.save(tmp_path / "tokenizer")
+    (tmp_path / "text.txt").write_text("hello world\nthe cat\n")
+    argv = ["tokenize", str(tmp_path / "text.txt"), "--lines", "--output", str(tmp_path / "some.tokens")]
+    for path in (tmp_path / "tokenizer", tmp_path / "tokenizer" / "tokenizer.model"):
+        assert main([*argv, "--tokenizer", str(path)]) == 0
+        file = TokenFile(tmp_path / "some.tokens")
+        assert [document.tolist() for document in file] == [
+            tokenizer.encode(text) for text in ("hello world", "the cat")
+        ]
+        file.check_model(gemma_model)
+    assert main([*argv, "--tokenizer", str(path), "--stop"]) == 0
+    stop_id = tokenizer.stop_ids[0]
+    assert [document[-1] for document in TokenFile(tmp_path / "some.tokens")] == [stop_id, stop_id]
+    gemma_model.tokenizer = ByteTokenizer()
+    try:
+        with pytest.raises(ValueError, match=r"^check_model: the tokens must be those of the model's tokenizer"):
+            file.check_model(gemma_model)
+    finally:
+        gemma_model.tokenizer = tokenizer
+
+
+def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
+    gemma_model.tokenizer.save(tmp_path / "tokenizer")
+    options = ["--tokenizer", tmp_path / "tokenizer", "--output", tmp_path / "some.tokens"]
+    name = str(folder / "more" / "c.txt")
+    sentence = "tokenize: a text must be UTF-8, but for a tokenizer of bytes. Got {}, with another byte at 5.\n"
+    assert refusal([folder, *options], capsys) == sentence.format(name)
+    assert refusal([folder, *options, "--lines"], capsys) == sentence.format(f"{name}, line 1")
+    assert not (tmp_path / "some.tokens").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["no/where", "--output", "x"], "FILES must be files and folders that exist. Got 'no/where'."),
+        (["", "--output", "x"], "FILES must be files and folders that exist. Got ''."),
+        (["empty", "--output", "x"], "FILES must hold a file. Got none below empty."),
+        (["texts/b.txt", "--output", "x"], "FILES must hold text. Got nothing but empty ones."),
+        (["texts", "--output", "texts/a.txt"], "--output must be none of FILES. Got 'texts/a.txt', which is one."),
+        (["texts", "--output", "no/where"], "--output must be a file in a folder that exists. Got 'no/where'."),
+        (["texts", "--output", "empty"], "--output must be a file in a folder that exists. Got 'empty'."),
+        (["texts", "--output", ""], "--output must be a file in a folder that exists. Got ''."),
+        (
+            ["texts", "--output", "x", "--tokenizer", "empty"],
+            "--tokenizer must be a folder with one of byte_tokenizer.json, tokenizer.json, tokenizer.model. "
+            "Got 'empty'.",
+        ),
+        (
+            ["texts", "--output", "x", "--stop"],
+            "--stop needs a tokenizer that has a stop id. Got ByteTokenizer(), which has none.",
+        ),
+    ],
+)
+def test_what_can_not_be_done(folder, tmp_path, monkeypatch, capsys, argv, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    before = sorted(os.listdir(tmp_path))
+    assert refusal(argv, capsys) == f"tokenize: {sentence}\n"
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_tokenizer_that_is_none(folder, tmp_path, capsys):
+    (tmp_path / "tokenizer.model").write_bytes(b"nothing")
+    for path in (tmp_path, tmp_path / "tokenizer.model"):
+        error = refusal([folder, "--output", tmp_path / "x", "--tokenizer", path], capsys)
+        assert error.startswith("SentencePieceTokenizer: proto must be a SentencePiece model. Got ")
+
+
+def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    error = refusal([folder, "--output", tmp_path / "x"], capsys)
+    assert error.startswith("tokenize: files must be readable, and --output writable. Got ") and "a.txt" in error
+
+
+def test_ctrl_c_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokenize, "token_ids", interrupted)
+    (tmp_path / "some.tokens").write_text("old")
+    assert main(["tokenize", str(folder), "--output", str(tmp_path / "some.tokens")]) == 130
+    assert capsys.readouterr().err == "\nStopped.\n"
+    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
+    assert (tmp_path / "some.tokens").read_text() == "old"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_sees_a_line_of_progress_that_goes_away(monkeypatch):
+    monkeypatch.setattr("sys.stderr", Terminal())
+    progress = Progress(2_000_000)
+    progress.add(500_000, of_text=400_000)
+    progress.add(500_000, of_text=500_000)  # too soon to be shown
+    (line,) = sys.stderr.getvalue().split("\r")[1:]
+    assert re.fullmatch(r" 25% of 2\.0 MB, [\d.,]+ MB/s", line)
+    progress.clear()
+    assert sys.stderr.getvalue().split("\r")[2:] == [" " * len(line), ""]
+    assert (progress.done, progress.of_text) == (1_000_000, 900_000)
+
+
+def test_nobody_else_sees_progress(capsys):
+    progress = Progress(10)
+    progress.add(5, of_text=5)
+    progress.clear()
+    assert capsys.readouterr().err == ""
+
+
+def test_bytes_are_tokens_without_a_detour():
+    ids = tokenize.token_ids(ByteTokenizer(), "name", b"\xffa", [])
+    np.testing.assert_array_equal(ids, [255, 97])

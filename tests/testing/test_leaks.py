@@ -1,0 +1,175 @@
+"""Leaks of every kind are found, and where there is none, none is."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.testing import check_no_leak
+from keras_griffin.testing.leaks import number_documents
+from keras_griffin.training import PackedDocuments
+
+CONFIG = GriffinConfig(vocabulary_size=20, width=8, num_layers=1, num_heads=2, window=4, num_gate_blocks=2)
+GRIFFIN = CONFIG.replace(num_layers=2, block_pattern=("recurrent", "local_mqa"))
+T = 8
+#: Keras's NumPy backend has no gradients.
+HAS_GRADIENTS = keras.backend.backend() != "numpy"
+
+
+def batch():
+    documents = [np.random.default_rng(number).integers(0, 20, length) for number, length in enumerate((3, 4, 2, 5, 6))]
+    return PackedDocuments(documents, T, 3, shuffle=False)[0]
+
+
+def model_of(function):
+    """A model over packed rows: `function(embedded tokens (B, T, 4), segment_ids)` gives what is made logits of."""
+    inputs = {name: keras.Input((T,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
+    x = function(keras.layers.Embedding(20, 4)(inputs["token_ids"]), inputs["segment_ids"])
+    model = keras.Model(inputs, keras.layers.Dense(20)(x))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    model.compile("sgd", loss)
+    return model
+
+
+def check(model, given=None, **options):
+    check_no_leak(model, given or batch(), **{"gradients": HAS_GRADIENTS, **options})
+
+
+@pytest.mark.parametrize(("family", "config"), [(Griffin, GRIFFIN), (Hawk, CONFIG), (MQATransformer, CONFIG)])
+def test_packed_models_do_not_leak(family, config):
+    model = family(config)
+    before = [np.array(weight) for weight in model.get_weights()]
+    check(model.packed())
+    for weight, known in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, known)
+
+
+@pytest.mark.trainable
+def test_a_packed_model_without_logits_does_not_leak():
+    check_no_leak(Griffin(CONFIG.replace(block_pattern=("recurrent",))).packed(logits=False), batch())
+
+
+def test_a_griffin_that_ignores_segment_ids_leaks():
+    model = Griffin(GRIFFIN)
+    inputs = {name: keras.Input((T,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
+    leaks = keras.Model(inputs, model(inputs["token_ids"]))
+    with pytest.raises(AssertionError, match="^check_no_leak: other tokens in document 0 of row 0 must not change "):
+        check(leaks, gradients=False)
+
+
+def test_a_model_of_single_tokens_does_not_leak():
+    check(model_of(lambda x, segment_ids: x))
+
+
+SUMS = {
+    "what came before": lambda x, segment_ids: ops.cumsum(x, axis=1),
+    "what comes later": lambda x, segment_ids: x + ops.flip(ops.cumsum(ops.flip(x, 1), axis=1), 1),
+    "other rows": lambda x, segment_ids: x + ops.mean(x, axis=0, keepdims=True),
+    "a little": lambda x, segment_ids: x + 1e-3 * ops.roll(x, 1, axis=1),
+}
+
+
+@pytest.mark.parametrize("kind", SUMS)
+def test_a_leak_is_found(kind):
+    with pytest.raises(AssertionError, match=r"must not change the outputs of document \d of row \d\. Got a relative "):
+        check(model_of(SUMS[kind]), gradients=False)
+
+
+def test_the_message_names_row_and_document():
+    def from_another_row(x, segment_ids):
+        return x + ops.roll(x, 2, axis=0)
+
+    sentence = (
+        r"^check_no_leak: other tokens in document 0 of row 0 must not change the outputs of document 0 of row 2\. "
+        r"Got a relative change of \d\.\de[+-]\d\d at position 0; 1\.0e-05 is allowed\.$"
+    )
+    with pytest.raises(AssertionError, match=sentence):
+        check(model_of(from_another_row), gradients=False)
+
+
+def test_padding_that_is_read_is_found():
+    x, *rest = batch()
+    # Padding in front of a row's documents is still no part of them.
+    x = {name: np.roll(ids, 1, axis=1) for name, ids in x.items()}
+    assert (x["segment_ids"][:, 0] == 0).any()
+
+    def sees_padding(x, segment_ids):
+        before = ops.expand_dims(ops.cast(ops.equal(ops.roll(segment_ids, 1, axis=1), 0), x.dtype), -1)
+        return x + before * ops.roll(x, 1, axis=1)
+
+    with pytest.raises(
+        AssertionError, match="^check_no_leak: other tokens in the padding must not change the outputs of "
+    ):
+        check(model_of(sees_padding), (x, *rest), gradients=False)
+
+
+@pytest.mark.trainable
+def test_a_leak_of_gradients_alone_is_found():
+    def leaks_backward(x, segment_ids):
+        sums = ops.cumsum(x * x, axis=1)
+        return x + sums - ops.stop_gradient(sums)
+
+    model = model_of(leaks_backward)
+    check_no_leak(model, batch(), gradients=False)
+    sentence = (
+        r"^check_no_leak: other tokens in document 0 of row 0 must not change the gradient of the other documents' "
+        r"loss\. Got a change of .* in that for embedding\w*/embeddings, of magnitude \d\.\de[+-]\d\d\.$"
+    )
+    with pytest.raises(AssertionError, match=sentence):
+        check_no_leak(model, batch())
+
+
+@pytest.mark.trainable
+def test_a_model_with_dropout_keeps_its_seeds():
+    check_no_leak(model_of(lambda x, segment_ids: keras.layers.Dropout(0.5, seed=1)(x)), batch())
+
+
+def test_a_model_that_reads_nothing_is_no_proof():
+    sentence = "^check_no_leak: other tokens in document 0 of row 0 must change its own outputs. Got the same: nothing"
+    with pytest.raises(AssertionError, match=sentence):
+        check(model_of(lambda x, segment_ids: 0.0 * x), gradients=False)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the division
+def test_outputs_that_are_not_finite_are_no_proof():
+    sentence = r"^check_no_leak: outputs must be finite\. Got others in document 0 of row 0\.$"
+    with pytest.raises(AssertionError, match=sentence):
+        check(model_of(lambda x, segment_ids: x / (x - x)), gradients=False)
+
+
+def test_a_document_is_a_run_of_ids_padding_left_out():
+    segment_ids = np.array([[1, 1, 2, 0, 2, 1], [0, 0, 0, 0, 0, 0], [0, 7, 7, 3, 3, 0]])
+    expected = [[0, 0, 1, -1, 1, 2], [-1] * 6, [-1, 0, 0, 1, 1, -1]]
+    np.testing.assert_array_equal(number_documents(segment_ids), expected)
+
+
+def test_batches_and_models_that_show_nothing_are_refused(monkeypatch):
+    x, targets, weights = batch()
+    model = model_of(lambda x, segment_ids: x)
+    alone = {**x, "segment_ids": np.ones_like(x["segment_ids"])}
+    sentence = r"a row must hold two documents\. Got segment ids \(3, 8\) with at most one in each\."
+    with pytest.raises(ValueError, match=f"^check_no_leak: {sentence}$"):
+        check_no_leak(model, alone, gradients=False)
+    same = {**x, "token_ids": np.zeros_like(x["token_ids"])}
+    with pytest.raises(ValueError, match=r"^check_no_leak: the batch must hold two different tokens, .*\. Got one\.$"):
+        check_no_leak(model, same, gradients=False)
+    pooled = keras.Model(model.inputs, ops.mean(model.output, axis=1))
+    sentence = r"the outputs must be \(B, T, \.\.\.\) for segment ids \(3, 8\)\. Got \(3, 20\)\."
+    with pytest.raises(ValueError, match=f"^check_no_leak: {sentence}$"):
+        check_no_leak(pooled, x, gradients=False)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(
+        ValueError, match=r"^check_no_leak: gradients must be False on a backend without\. Got numpy\.$"
+    ):
+        check_no_leak(model, batch())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    sentence = r"gradients need a batch \(x, targets, weights\) and a model compiled with a loss\."
+    for given, judged, received in (
+        (x, model, "targets: False, weights: False, compiled: True"),
+        (batch(), keras.Model(model.inputs, model.output), "targets: True, weights: True, compiled: False"),
+    ):
+        with pytest.raises(ValueError, match=rf"^check_no_leak: {sentence} Got {received}\.$"):
+            check_no_leak(judged, given)
+    with pytest.raises(ValueError, match=r"^check_no_leak: two documents of a row must have a loss\. Got weights "):
+        check_no_leak(model, (x, targets, np.zeros_like(weights)))
