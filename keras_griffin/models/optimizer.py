@@ -1,6 +1,9 @@
 """AdamW as Griffin's authors mask it."""
 
+from collections.abc import Iterable
+
 import keras
+from keras import ops
 
 #: Parts of a variable's path that spare it from weight decay, with everything below them.
 _SPARED_LAYERS = {"rg_lru", "cg_lru", "token_embedding"}
@@ -9,17 +12,30 @@ _SPARED_NAMES = {"bias", "scale"}
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class AdamW(keras.optimizers.AdamW):
-    """AdamW whose weight decay spares the recurrence's parameters, the embedding, biases and the norms' scales.
+    r"""AdamW whose weight decay spares the recurrence's parameters, the embedding, biases and the norms' scales.
+
+        g = mean of the gradients of `gradient_accumulation_steps` batches, clipped by their global norm
+        m += (1 - beta_1) (g - m);   v += (1 - beta_2) (g^2 - v)
+        w -= learning_rate (weight_decay w + sqrt(1 - beta_2^n) / (1 - beta_1^n) m / (sqrt(v) + epsilon))
 
     The rule reads the variables' paths and ranks when the optimizer is built, so it also holds for an optimizer that
-    was loaded with its model. Gradients are clipped by their global norm.
+    was loaded with its model.
+
+    Where gradients are accumulated, clipping, weight decay and the moments act once for each update, and n counts
+    updates; a learning rate's schedule counts batches. Every batch has the same share in the mean, however many targets
+    with weight it holds. Gradients that are kept for an update to come are among `variables`, so they are saved.
 
     Args:
         learning_rate: a float or a schedule.
-        weight_decay: per step, as a share of the learning rate.
+        weight_decay: per update, as a share of the learning rate.
         beta_2: the decay of the second moment, 0.96 in the recipe.
         global_clipnorm: the greatest norm of all gradients together; None for no limit.
-        **kwargs: as for `keras.optimizers.AdamW`.
+        drop_nonfinite: a batch with gradients whose norm is not finite counts as one with gradients of zero, and
+            `dropped` says how many there were. Otherwise such a batch makes every weight NaN, through the clipping.
+        **kwargs: as for `keras.optimizers.AdamW`, among them `gradient_accumulation_steps`.
+
+    Raises:
+        ValueError: `use_ema` where gradients are accumulated: Keras would average at every batch, not at every update.
 
     Examples:
         >>> from keras_griffin.training import AdamW
@@ -30,7 +46,16 @@ class AdamW(keras.optimizers.AdamW):
     section 3.1, for AdamW.
     """
 
-    def __init__(self, learning_rate=1e-3, weight_decay=0.1, beta_2=0.99, global_clipnorm=1.0, name="adamw", **kwargs):
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        beta_2=0.99,
+        global_clipnorm=1.0,
+        drop_nonfinite=False,
+        name="adamw",
+        **kwargs,
+    ):
         super().__init__(
             learning_rate,
             weight_decay=weight_decay,
@@ -39,11 +64,68 @@ class AdamW(keras.optimizers.AdamW):
             name=name,
             **kwargs,
         )
+        if self.use_ema and self.gradient_accumulation_steps:
+            raise ValueError(
+                "AdamW: use_ema must be False where gradients are accumulated. "
+                f"Got use_ema {self.use_ema} and gradient_accumulation_steps {self.gradient_accumulation_steps}."
+            )
+        self.drop_nonfinite = drop_nonfinite
+        self._dropped = self.add_variable((), dtype="int32", name="dropped") if drop_nonfinite else None
+
+    @property
+    def dropped(self) -> int:
+        """How many batches had gradients that were not finite, and were dropped."""
+        return 0 if self._dropped is None else int(ops.convert_to_numpy(self._dropped.value))
 
     def build(self, variables):
         """Choose the variables that decay, then make the moments."""
-        self.exclude_from_weight_decay(var_list=[variable for variable in variables if not decays(variable)])
+        self.exclude_from_weight_decay(var_list=optimizer_groups(variables)["no_decay"])
         super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        """Update the variables; see `keras.optimizers.Optimizer.apply`."""
+        # TensorFlow's gradient of a lookup holds a row as often as it was looked up, and would be clipped by a norm
+        # that is not the sum's; reshaping adds them up.
+        grads = [g if g is None else ops.reshape(g, g.shape) for g in grads]
+        if self.drop_nonfinite:
+            squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
+            finite = ops.isfinite(sum(squares))
+            grads = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
+            self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
+        super().apply(grads, trainable_variables)
+
+    def _apply_weight_decay(self, variables):
+        # Keras's, on PyTorch, fails where there is nothing to decay.
+        decaying = [variable for variable in variables if self._use_weight_decay(variable)]
+        if decaying:
+            super()._apply_weight_decay(decaying)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "drop_nonfinite": self.drop_nonfinite}
+
+
+def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[keras.Variable]]:
+    """Divide variables by whether weight decay acts on them, for an optimizer that is not Keras's.
+
+    Args:
+        variables: the `trainable_variables` of any model with layers of this package.
+
+    Returns:
+        `{"decay": [...], "no_decay": [...]}`: every variable in one of them, in the order in which they came.
+
+    Examples:
+        >>> import keras_griffin
+        >>> from keras_griffin.models.optimizer import optimizer_groups
+        >>> layer = keras_griffin.layers.GatedMLP(hidden_width=24)
+        >>> layer.build((None, 8))
+        >>> [variable.path for variable in optimizer_groups(layer.trainable_variables)["no_decay"]]
+        ['gated_mlp/gate/bias', 'gated_mlp/up/bias', 'gated_mlp/down/bias']
+    """
+    groups = {"decay": [], "no_decay": []}
+    for variable in variables:
+        groups["decay" if decays(variable) else "no_decay"].append(variable)
+    return groups
 
 
 def decays(variable: keras.Variable) -> bool:

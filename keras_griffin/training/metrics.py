@@ -1,20 +1,34 @@
-"""How well a text is predicted, in units that compare with a compressor's."""
+"""How well a text is predicted, in units that compare with a compressor's, and how much of it there was."""
 
 import math
 
 import keras
+import numpy as np
+from keras import ops
+
+#: What is counted below this is held in one float32, and each time it is reached another one grows by one.
+_CARRY = 2.0**20
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class BitsPerByte(keras.metrics.MeanMetricWrapper):
-    r"""The mean of \(-\log_2 p(\text{next byte})\): what an arithmetic coder would need with the model's predictions.
+class BitsPerByte(keras.metrics.Metric):
+    r"""What an arithmetic coder would need with the model's predictions, for each byte of the text.
 
-    With tokens other than bytes it is the bits for each token. The mean is weighted where sample weights are given, so
-    pass it to `compile` among the `weighted_metrics`.
+        sum_t w_t log2(1 / p(target_t)) / sum_t w_t n(target_t)
+
+    with n the bytes that a token writes, 1 by default: then it is the mean of the bits for each target. The weights w
+    are the sample weights where they are given, so pass it to `compile` among the `weighted_metrics`. Both sums run
+    over the whole epoch, so neither padding nor the batches' sizes change what a text's bits are. (Keras's own means
+    take the mean of each row first, so that a target in a short row would count for more than one in a long row.)
 
     Args:
         name: the name in the logs.
         dtype: of the accumulation; float32 unless said otherwise.
+        token_bytes: n, where tokens are no bytes: `(V,)` integers, as `token_byte_counts(tokenizer)` gives them, or one
+            number, the mean over a text like the one to be measured.
+
+    Raises:
+        ValueError: `token_bytes` is neither, or negative.
 
     Examples:
         >>> import math
@@ -26,13 +40,111 @@ class BitsPerByte(keras.metrics.MeanMetricWrapper):
         '8.000'
     """
 
-    def __init__(self, name="bits_per_byte", dtype=None):
-        super().__init__(_bits, name=name, dtype=dtype)
+    def __init__(self, name="bits_per_byte", dtype=None, token_bytes=1.0):
+        super().__init__(name=name, dtype=dtype)
+        self.token_bytes = np.asarray(token_bytes)
+        is_number = self.token_bytes.dtype.kind in "iuf"
+        if not is_number or self.token_bytes.ndim > 1 or self.token_bytes.size == 0 or self.token_bytes.min() < 0:
+            raise ValueError(
+                f"BitsPerByte: token_bytes must be a number, or one for each token, none below 0. Got {token_bytes!r}."
+            )
+        self.bits = self.add_variable((), "zeros", name="bits")
+        self.bytes = self.add_variable((), "zeros", name="bytes")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count targets `(B, T)` under the logits `(B, T, V)`, weighted by `(B, T)` or `(B,)`."""
+        targets = ops.cast(y_true, "int32")
+        nats = keras.losses.sparse_categorical_crossentropy(targets, y_pred, from_logits=True)
+        written = ops.convert_to_tensor(self.token_bytes.astype("float32"))
+        written = ops.take(written, targets) if self.token_bytes.ndim else ops.broadcast_to(written, ops.shape(nats))
+        weights = ops.ones_like(nats) if sample_weight is None else _for_each_target(sample_weight, nats)
+        # Nothing times infinity is NaN: what has no weight may be anything.
+        bits = ops.where(weights > 0, weights * ops.cast(nats, "float32") / math.log(2), 0.0)
+        self.bits.assign_add(ops.cast(ops.sum(bits), self.bits.dtype))
+        self.bytes.assign_add(ops.cast(ops.sum(weights * written), self.bytes.dtype))
+
+    def result(self):
+        """The bits for each byte so far; 0 before there are any."""
+        written = self.bytes.value
+        return self.bits.value / ops.where(written > 0, written, ops.ones_like(written))
 
     def get_config(self):
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype, "token_bytes": self.token_bytes.tolist()}
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class Tokens(keras.metrics.Metric):
+    """How many targets counted: all, or those of a weight above 0 where there are sample weights.
+
+    Pass it to `compile` among the `weighted_metrics`. It counts on the device, exactly up to 2^44 tokens an epoch;
+    `TokensPerSecond` divides by the time.
+
+    Args:
+        name: the name in the logs.
+        dtype: of the result; float32 unless said otherwise.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.training import Tokens
+        >>> metric = Tokens()
+        >>> metric.update_state(np.zeros((1, 4), "int32"), None, sample_weight=np.array([[0.0, 0.5, 2.0, 0.0]]))
+        >>> int(metric.result())
+        2
+    """
+
+    #: So a model without logits can be compiled with it.
+    reads_predictions = False
+
+    def __init__(self, name="tokens", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.units = self.add_variable((), "zeros", "float32", name="units")
+        self.carries = self.add_variable((), "zeros", "float32", name="carries")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count targets `(B, T)`, weighted by `(B, T)` or `(B,)`."""
+        counted = ops.ones_like(ops.cast(y_true, "float32"))
+        if sample_weight is not None:
+            counted = counted * ops.cast(_for_each_target(sample_weight, counted) > 0, "float32")
+        units = self.units + ops.sum(counted)
+        carries = ops.floor(units / _CARRY)
+        self.units.assign(units - carries * _CARRY)
+        self.carries.assign_add(carries)
+
+    def result(self):
+        """The count so far."""
+        return ops.cast(self.carries * _CARRY + self.units, self.dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
         return {"name": self.name, "dtype": self.dtype}
 
 
-def _bits(targets, logits):
-    """The bits for each target `(B, T)` under the logits `(B, T, V)`."""
-    return keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True) / math.log(2)
+def token_byte_counts(tokenizer) -> np.ndarray:
+    """How many bytes each token of a tokenizer writes, for `BitsPerByte`.
+
+    A token that begins with the space before a word counts it. Where a tokenizer leaves that space out at the start of
+    a text, the first token is counted with a byte more than it writes.
+
+    Args:
+        tokenizer: see `keras_griffin.tokenizers`.
+
+    Returns:
+        `(V,)` int32; 0 for special tokens.
+
+    Examples:
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> from keras_griffin.training import token_byte_counts
+        >>> token_byte_counts(ByteTokenizer()).sum().item()
+        256
+    """
+    counts = [len(tokenizer.token_bytes(token_id)) for token_id in range(tokenizer.vocabulary_size)]
+    return np.array(counts, "int32")
+
+
+def _for_each_target(sample_weight, targets):
+    """Weights `(B, T)` or `(B,)` as float32, with the axes of the targets `(B, T)`."""
+    weights = ops.cast(sample_weight, "float32")
+    while len(weights.shape) < len(targets.shape):
+        weights = ops.expand_dims(weights, -1)
+    return ops.broadcast_to(weights, ops.shape(targets))

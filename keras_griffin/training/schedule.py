@@ -6,14 +6,20 @@ import keras
 def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05):
     """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
 
+    Keras asks a schedule for the rate of each batch, also where gradients are accumulated: the steps are batches, not
+    updates.
+
     Args:
         learning_rate: the peak.
-        steps: the steps of the whole course.
-        warm_up: the share of the steps in which it rises.
+        steps: the steps of the whole course, `epochs * num_batches` of a `fit`.
+        warm_up: the share of the steps in which it rises; 0 to begin at the peak.
         final: the first and the last value, as a share of the peak.
 
     Returns:
         A `keras.optimizers.schedules.CosineDecay`.
+
+    Raises:
+        ValueError: there is no step, or the warm-up leaves none.
 
     Examples:
         >>> from keras_griffin.training import warm_up_then_cosine
@@ -21,6 +27,10 @@ def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.
         >>> [f"{float(schedule(step)):.5f}" for step in (0, 3, 100)]
         ['0.00005', '0.00100', '0.00005']
     """
+    if steps < 1:
+        raise ValueError(f"warm_up_then_cosine: steps must be at least 1. Got {steps}.")
+    if not 0 <= warm_up < 1:
+        raise ValueError(f"warm_up_then_cosine: warm_up must be at least 0 and less than 1. Got {warm_up}.")
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=final * learning_rate,
         decay_steps=(1.0 - warm_up) * steps,

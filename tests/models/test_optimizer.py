@@ -1,14 +1,43 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_griffin.layers import CGLRU
 from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.optimizer import decays, optimizer_groups
+from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import AdamW
+
+RNG = np.random.default_rng(0)
+TOKENS, TARGETS = RNG.integers(7, size=(2, 8, 4), dtype="int32")
 
 
 def tiny_griffin():
     return Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+
+
+def lookup_and_product(dtype=None):
+    """A model of two variables, the same each time; TensorFlow's gradient of its lookup is a list of rows."""
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="int32"),
+            keras.layers.Embedding(7, 5, dtype=dtype),
+            keras.layers.Dense(7, use_bias=False, dtype=dtype),
+        ]
+    )
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=weights.shape) for weights in model.get_weights()])
+    return model
+
+
+def trained(optimizer, batch_size, weights=None, model=None):
+    """The model after two passes over the tokens."""
+    model = model or lookup_and_product()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    model.compile(optimizer, loss)
+    model.fit(TOKENS, TARGETS, batch_size, epochs=2, sample_weight=weights, shuffle=False, verbose=0)
+    return model
 
 
 def step_without_gradients(optimizer, variables):
@@ -33,6 +62,19 @@ def test_weight_decay_acts_on_the_matrices_outside_recurrence_and_embedding():
     assert spared == recurrence | vectors | {model.token_embedding.embeddings.path}
     # Lambda, and the kernel and the bias of two gates, for each of the two recurrent blocks.
     assert len(recurrence) == 10
+    # The groups for other optimizers are divided in the same way.
+    assert decayed == {variable.path for variable in model.optimizer_groups()["decay"]}
+
+
+@pytest.mark.parametrize("view", ["model", "packed"])
+def test_the_groups_are_a_partition_of_the_trainable_variables(view):
+    model = tiny_griffin()
+    variables = (model if view == "model" else model.packed()).trainable_variables
+    groups = optimizer_groups(variables)
+    assert list(groups) == ["decay", "no_decay"]
+    assert sorted(map(id, groups["decay"] + groups["no_decay"])) == sorted(map(id, model.trainable_variables))
+    assert groups == model.optimizer_groups()
+    assert all(map(decays, groups["decay"])) and not any(map(decays, groups["no_decay"]))
 
 
 @pytest.mark.trainable
@@ -43,13 +85,23 @@ def test_biases_that_are_matrices_and_the_complex_recurrence_are_spared():
 
 
 @pytest.mark.trainable
-def test_a_loaded_model_spares_the_same_variables(tmp_path):
+def test_there_may_be_nothing_that_decays():
+    variable = keras.Variable(np.zeros((2,), "float32"))
+    AdamW(0.1).apply([ops.ones((2,))], [variable])
+    assert ops.convert_to_numpy(variable.value).max() < 0
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("built", [False, True])
+def test_a_loaded_model_spares_the_same_variables(built, tmp_path):
     model = tiny_griffin()
-    model.compile(AdamW(0.5, weight_decay=0.2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(AdamW(0.5, weight_decay=0.2, drop_nonfinite=True), loss)
+    if built:
+        model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.optimizer, AdamW)
+    assert isinstance(loaded.optimizer, AdamW) and loaded.optimizer.drop_nonfinite
     expected = step_without_gradients(model.optimizer, model.trainable_variables)
     factors = step_without_gradients(loaded.optimizer, loaded.trainable_variables)
     assert list(factors.values()) == pytest.approx(list(expected.values()))
@@ -64,3 +116,96 @@ def test_gradients_are_clipped_by_their_global_norm():
         optimizer.apply([keras.ops.full((2, 2), scale)], [variable])
         moved.append(keras.ops.convert_to_numpy(variable.value))
     np.testing.assert_allclose(*moved, rtol=1e-5)
+
+
+@pytest.mark.trainable
+def test_rows_that_are_looked_up_often_are_clipped_by_the_norm_of_their_sum():
+    """Without a first moment and with a large epsilon, the step is in proportion to the clipped gradient."""
+    embedding = keras.layers.Embedding(7, 5)
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), embedding])
+    before = embedding.get_weights()[0]
+    model.compile(AdamW(1.0, weight_decay=0.0, beta_1=0.0, beta_2=0.0, epsilon=1e3), lambda targets, y: ops.sum(y))
+    model.fit(np.zeros((8, 4), "int32"), TARGETS, batch_size=8, verbose=0)
+    assert np.linalg.norm(embedding.get_weights()[0] - before) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accumulated_batches_are_one_joined_batch(weighted):
+    """With a norm that clips, weight decay and bias-corrected moments; each batch has as much weight as the others."""
+    weights = None
+    if weighted:
+        weights = np.stack([RNG.permutation([0.0, 1.0, 2.0, 3.0]) for _ in TOKENS]).astype("float32")
+    options = {"weight_decay": 0.5, "global_clipnorm": 0.05}
+    joined = trained(AdamW(0.01, **options), 8, weights)
+    accumulated = trained(AdamW(0.01, gradient_accumulation_steps=4, **options), 2, weights)
+    for weight, expected, start in zip(
+        accumulated.get_weights(), joined.get_weights(), lookup_and_product().get_weights(), strict=True
+    ):
+        assert_close(weight, expected)
+        assert np.abs(expected - start).max() > 0.01
+
+
+@pytest.mark.trainable
+def test_an_update_between_two_batches_is_saved(tmp_path):
+    """After one batch of two, the loaded model goes on as if it had not been saved."""
+    model = lookup_and_product()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(AdamW(0.01, gradient_accumulation_steps=2), loss)
+    before = model.get_weights()
+    model.train_on_batch(TOKENS[:4], TARGETS[:4])
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.train_on_batch(TOKENS[4:], TARGETS[4:])
+    assert np.abs(model.get_weights()[0] - before[0]).max() > 0
+    for weight, expected in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        assert_close(weight, expected)
+
+
+@pytest.mark.trainable
+def test_schedules_count_batches_and_the_moments_updates():
+    class Ramp(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return ops.cast(step, "float32") * 1e-3
+
+    optimizer = AdamW(Ramp(), gradient_accumulation_steps=4)
+    trained(optimizer, 2)
+    assert float(optimizer.learning_rate) == pytest.approx(8e-3)
+    assert int(optimizer.iterations) == 2
+
+
+@pytest.mark.trainable
+def test_loss_scaling_and_accumulation_go_together():
+    """In float16 Keras wraps the optimizer; a scale that overflows leaves the batch out."""
+    model = trained(AdamW(0.01, gradient_accumulation_steps=2), 2, model=lookup_and_product("mixed_float16"))
+    wrapped = keras.optimizers.LossScaleOptimizer(AdamW(0.01, gradient_accumulation_steps=2), initial_scale=1024.0)
+    scaled = trained(wrapped, 2)
+    expected = trained(AdamW(0.01, gradient_accumulation_steps=2), 2).get_weights()
+    assert int(scaled.optimizer.iterations) == 4
+    for weight, other in zip(scaled.get_weights(), expected, strict=True):
+        assert_close(weight, other)
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("accumulation", [None, 2])
+def test_gradients_that_are_not_finite_are_dropped(accumulation):
+    weights = np.ones(TOKENS.shape, "float32")
+    weights[3] = np.inf
+    arguments = {"gradient_accumulation_steps": accumulation}
+    model = trained(AdamW(0.01, drop_nonfinite=True, **arguments), 2, weights)
+    # One batch of four, in each of two epochs.
+    assert model.optimizer.dropped == 2
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert np.abs(model.get_weights()[0] - lookup_and_product().get_weights()[0]).max() > 0
+    undone = trained(AdamW(0.01, **arguments), 2, weights)
+    assert undone.optimizer.dropped == 0
+    assert not all(np.isfinite(weight).any() for weight in undone.get_weights())
+
+
+def test_an_average_of_weights_is_refused_where_gradients_are_accumulated():
+    message = "AdamW: use_ema must be False where gradients are accumulated. Got use_ema True and .*steps 2."
+    with pytest.raises(ValueError, match=message):
+        AdamW(use_ema=True, gradient_accumulation_steps=2)

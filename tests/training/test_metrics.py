@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_griffin.training import BitsPerByte, HeldOutWindows
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.training import BitsPerByte, HeldOutWindows, Tokens, token_byte_counts
 
 
 def test_an_even_distribution_over_the_bytes_takes_eight_bits():
@@ -19,6 +21,54 @@ def test_the_mean_is_weighted():
     assert float(metric.result()) == pytest.approx(2.0 / 4, abs=1e-5)
 
 
+def test_padding_may_be_predicted_anyhow():
+    logits = np.zeros((1, 3, 4), "float32")
+    logits[0, 1] = np.nan
+    metric = BitsPerByte()
+    metric.update_state(np.array([[0, 3, 1]]), logits, sample_weight=np.array([[1.0, 0.0, 1.0]]))
+    assert float(metric.result()) == pytest.approx(2.0, abs=1e-5)
+
+
+def test_bits_of_tokens_are_divided_by_the_bytes_that_they_write():
+    """Over two batches of different sizes and weights; the third token is special and writes nothing."""
+    rng = np.random.default_rng(0)
+    counts = np.array([3, 1, 0, 5])
+    metric = BitsPerByte(token_bytes=counts)
+    bits, written = 0.0, 0.0
+    for length in (4, 7):
+        targets, logits = rng.integers(4, size=(2, length)), rng.normal(size=(2, length, 4)).astype("float32")
+        weights = rng.integers(3, size=(2, length)).astype("float32")
+        metric.update_state(targets, logits, sample_weight=weights)
+        nats = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        bits, written = bits + (weights * nats).sum() / np.log(2), written + (weights * counts[targets]).sum()
+    assert float(metric.result()) == pytest.approx(bits / written, rel=1e-5)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+
+
+def test_a_mean_of_bytes_for_each_token_divides_the_bits():
+    metric = BitsPerByte(token_bytes=4)
+    metric.update_state(np.zeros((2, 3), "int32"), np.zeros((2, 3, 256), "float32"), np.array([1.0, 0.0]))
+    assert float(metric.result()) == pytest.approx(2.0, abs=1e-5)
+
+
+def test_the_bytes_of_tokens_are_those_of_the_tokenizer():
+    class Pieces(ByteTokenizer):
+        vocabulary_size = 3
+
+        def token_bytes(self, token_id, is_first=False):
+            return [b"", b" a", "né".encode()][token_id]
+
+    np.testing.assert_array_equal(token_byte_counts(Pieces()), [0, 2, 3])
+    assert token_byte_counts(ByteTokenizer()).tolist() == [1] * 256
+
+
+@pytest.mark.parametrize("token_bytes", [-1, [1, -2], [[1, 2]], [], "bytes"])
+def test_bytes_of_tokens_that_are_none_are_refused(token_bytes):
+    with pytest.raises(ValueError, match="BitsPerByte: token_bytes must be a number, or one for each token.*Got"):
+        BitsPerByte(token_bytes=token_bytes)
+
+
 def test_evaluation_over_held_out_windows_is_the_mean_over_all_bytes():
     """A table of logits for each previous byte: its bits can be written down."""
     rng = np.random.default_rng(0)
@@ -26,13 +76,36 @@ def test_evaluation_over_held_out_windows_is_the_mean_over_all_bytes():
     table = rng.normal(size=(256, 256)).astype("float32")
     model = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(256, 256)])
     model.set_weights([table])
-    model.compile(weighted_metrics=[BitsPerByte()], loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    bits = model.evaluate(HeldOutWindows(text, 8, 4), verbose=0, return_dict=True)["bits_per_byte"]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(weighted_metrics=[BitsPerByte(), Tokens()], loss=loss)
+    logs = model.evaluate(HeldOutWindows(text, 8, 4), verbose=0, return_dict=True)
     probabilities = np.exp(table) / np.exp(table).sum(axis=1, keepdims=True)
-    assert bits == pytest.approx(-np.log2(probabilities[text[:-1], text[1:]]).mean(), abs=1e-4)
+    assert logs["bits_per_byte"] == pytest.approx(-np.log2(probabilities[text[:-1], text[1:]]).mean(), abs=1e-4)
+    # The windows overlap and the last batch is filled up, with what has no weight.
+    assert logs["tokens"] == 102
 
 
-def test_the_config_round_trip_rebuilds_the_metric():
-    metric = keras.metrics.deserialize(keras.metrics.serialize(BitsPerByte(name="bits")))
-    assert isinstance(metric, BitsPerByte)
-    assert metric.name == "bits"
+def test_tokens_are_the_targets_with_weight():
+    metric = Tokens()
+    metric.update_state(np.zeros((2, 3), "int32"), None)
+    metric.update_state(np.zeros((2, 3), "int32"), None, sample_weight=np.array([[0.0, 0.5, 2.0], [0.0, 0.0, 1.0]]))
+    metric.update_state(np.zeros((2, 3), "int32"), None, sample_weight=np.array([0.0, 2.0]))
+    assert int(metric.result()) == 6 + 3 + 3
+    metric.reset_state()
+    assert int(metric.result()) == 0
+
+
+def test_tokens_are_counted_exactly_beyond_what_a_float32_can():
+    metric = Tokens()
+    metric.carries.assign(2.0**20 - 1)
+    metric.units.assign(2.0**20 - 1)
+    metric.update_state(np.zeros((2, 3), "int32"), None)
+    counted = [float(ops.convert_to_numpy(variable.value)) for variable in (metric.carries, metric.units)]
+    assert counted == [2.0**20, 5.0]
+
+
+@pytest.mark.parametrize("metric", [BitsPerByte("bits", token_bytes=[1, 2]), BitsPerByte(token_bytes=4.5), Tokens("n")])
+def test_the_config_round_trip_rebuilds_the_metric(metric):
+    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    assert type(again) is type(metric)
+    assert again.get_config() == metric.get_config()

@@ -7,3 +7,19 @@ def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine():
     schedule = warm_up_then_cosine(1e-2, steps=1000, warm_up=0.1, final=0.1)
     rates = [float(schedule(step)) for step in (0, 50, 100, 550, 1000, 2000)]
     assert rates == pytest.approx([1e-3, 5.5e-3, 1e-2, 5.5e-3, 1e-3, 1e-3], rel=1e-5)
+
+
+def test_without_a_warm_up_it_begins_at_the_peak():
+    schedule = warm_up_then_cosine(1e-2, steps=10, warm_up=0.0, final=0.5)
+    assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([1e-2, 7.5e-3, 5e-3], rel=1e-5)
+
+
+def test_a_course_without_steps_is_refused():
+    with pytest.raises(ValueError, match="warm_up_then_cosine: steps must be at least 1. Got 0."):
+        warm_up_then_cosine(1e-2, steps=0)
+
+
+@pytest.mark.parametrize("warm_up", [-0.1, 1.0])
+def test_a_warm_up_that_leaves_nothing_is_refused(warm_up):
+    with pytest.raises(ValueError, match=f"warm_up_then_cosine: warm_up must be at least 0.*Got {warm_up}."):
+        warm_up_then_cosine(1e-2, steps=10, warm_up=warm_up)

@@ -1,0 +1,87 @@
+"""How slowly an RG-LRU forgets, and how often its square root is at its bound."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from keras_griffin.layers import RGLRU
+from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
+from keras_griffin.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class DecayReport:
+    """The decays of one RG-LRU over a batch, for each of its channels.
+
+        a_t = exp(-c softplus(-Lambda) r_t),  r_t = sigmoid(W_a x_t + b_a)
+
+    Padding is left out, and so is the first step of each document, whose decay is 0 whatever the weights are. In a
+    complex unit it is the magnitude of the decay.
+
+    Args:
+        layer: the layer's path, `block_3/mixer/rg_lru`.
+        slow: `(R,)` float64, the share of the steps with a_t above the threshold.
+        bounded: `(R,)` float64, the share of the steps at which the derivative of sqrt(1 - a_t^2) is at its bound:
+            where 1 - a_t^2 is at most 2.5e-7, and the gradient of a_t is not the true one.
+    """
+
+    layer: str
+    slow: np.ndarray
+    bounded: np.ndarray
+
+    @property
+    def slow_channels(self) -> float:
+        """The share of the channels that are slow at more than half of the steps."""
+        return float(np.mean(self.slow > 0.5))
+
+    @property
+    def slow_steps(self) -> float:
+        """The share of all steps of all channels with a_t above the threshold."""
+        return float(np.mean(self.slow))
+
+    @property
+    def bounded_sqrt_hits(self) -> float:
+        """The share of all steps of all channels with the square root's derivative at its bound."""
+        return float(np.mean(self.bounded))
+
+    def __str__(self):
+        return (
+            f"{self.layer}: {self.slow_channels:.1%} of the channels slow, {self.slow_steps:.1%} of the steps; "
+            f"sqrt at its bound in {self.bounded_sqrt_hits:.2%}"
+        )
+
+
+def decay_sums(layer: RGLRU, inputs: Tensor, reset: Tensor | None, mask: Tensor | None, threshold: float) -> tuple:
+    """The counts of which `report_of` makes a report, as tensors.
+
+    Args:
+        layer: an RG-LRU, or a CG-LRU.
+        inputs: `(B, T, R)`, its inputs.
+        reset: `(B, T)` bool, True where a document starts; None for nowhere.
+        mask: `(B, T)` bool, False at padding; None where there is none.
+        threshold: the decay above which a step is slow.
+
+    Returns:
+        `(slow, bounded, steps)`: float32, `(R,)`, `(R,)` and a scalar.
+    """
+    gate = ops.sigmoid(ops.cast(layer.recurrence_gate(inputs), "float32"))
+    speed = ops.softplus(-ops.cast(layer.decay_parameter, "float32"))
+    # a_t - 1, which keeps the digits that a_t, close to 1, has not.
+    below_one = ops.expm1(-layer.exponent * gate * speed)
+    root = ops.sqrt(-below_one * (2.0 + below_one))
+    counted = ops.ones_like(gate[..., 0])
+    if reset is not None:
+        counted = ops.where(reset, 0.0, counted)
+    if mask is not None:
+        counted = ops.where(mask, counted, 0.0)
+    counted = ops.expand_dims(counted, -1)
+    slow = ops.sum(counted * ops.cast(below_one > threshold - 1.0, "float32"), axis=(0, 1))
+    bounded = ops.sum(counted * ops.cast(root <= SMALLEST_ROOT, "float32"), axis=(0, 1))
+    return slow, bounded, ops.sum(counted)
+
+
+def report_of(path: str, sums: list[np.ndarray]) -> DecayReport:
+    """The report from what `decay_sums` gives, as arrays; where no step counts, all shares are 0."""
+    slow, bounded, steps = (np.asarray(array, "float64") for array in sums)
+    return DecayReport(path, slow / max(steps, 1.0), bounded / max(steps, 1.0))

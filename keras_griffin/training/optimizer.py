@@ -1,0 +1,116 @@
+"""An optimizer for training a language model from nothing, with what is usual in the field."""
+
+import math
+
+import keras
+
+from keras_griffin.models.optimizer import AdamW
+from keras_griffin.training.schedule import warm_up_then_cosine
+
+#: The parameters up to which the rule for the learning rate was fitted.
+MOST_PARAMETERS = 10**10
+
+
+def default_optimizer(
+    model: keras.Model,
+    learning_rate: float | None = None,
+    *,
+    steps: int | None = None,
+    warm_up: float = 0.03,
+    final: float = 0.1,
+    weight_decay: float = 0.1,
+    beta_2: float = 0.95,
+    epsilon: float = 1e-8,
+    clip_norm: float | None = 1.0,
+    accumulation: int = 1,
+    drop_nonfinite: bool = True,
+) -> AdamW:
+    """AdamW, with warm-up and a cosine where the length of the run is known, clipping, and gradient accumulation.
+
+    The defaults are those of GPT-3 and of most that came after it, Mamba among them: decay 0.1, betas 0.9 and 0.95,
+    gradients clipped to a norm of 1, a cosine that ends at a tenth. The Griffin paper names AdamW and gives no numbers.
+    With batches of less than some 10,000 tokens, as on one small machine, a beta_2 of 0.99 averages the second moment
+    over enough of them.
+
+    Args:
+        model: what will be trained; its size sets the learning rate.
+        learning_rate: the peak; None for `default_learning_rate(model)`, to start a search from.
+        steps: batches in the whole run, `epochs * num_batches`, also where gradients are accumulated; None for a
+            learning rate that stays.
+        warm_up: the share of the steps in which the learning rate rises.
+        final: the learning rate's last value, and its first, as a share of the peak.
+        weight_decay: as a share of the learning rate; see `AdamW` for what it spares.
+        beta_2: the decay of the second moment.
+        epsilon: what keeps the division from zero. (Keras's own default, 1e-7, is felt by the rows of rare tokens.)
+        clip_norm: the greatest norm of all gradients together, those of all batches of an update; None for no limit.
+        accumulation: batches whose gradients are averaged for one update.
+        drop_nonfinite: leave out gradients that are not finite, instead of losing every weight to them; see `AdamW`.
+            `NumericsMonitor` finds their cause.
+
+    Returns:
+        An `AdamW`, for `model.compile`.
+
+    Raises:
+        ValueError: a number is out of its range, or the model is too large for the rule.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.training import default_optimizer
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> optimizer = default_optimizer(model, 1e-3, steps=1000, accumulation=4)
+        >>> model.compile(optimizer, model.loss)
+
+    Reference: Brown et al. 2020 (arXiv 2005.14165), appendix B; Gu and Dao 2023 (arXiv 2312.00752), appendix E.2;
+    Hoffmann et al. 2022 (arXiv 2203.15556) for the end of the cosine.
+    """
+    if not isinstance(accumulation, int) or accumulation < 1:
+        raise ValueError(f"default_optimizer: accumulation must be an integer of at least 1. Got {accumulation!r}.")
+    peak = default_learning_rate(model) if learning_rate is None else float(learning_rate)
+    return AdamW(
+        peak if steps is None else warm_up_then_cosine(peak, steps, warm_up=warm_up, final=final),
+        weight_decay=weight_decay,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        global_clipnorm=clip_norm,
+        gradient_accumulation_steps=None if accumulation == 1 else accumulation,
+        drop_nonfinite=drop_nonfinite,
+    )
+
+
+def default_learning_rate(model: keras.Model) -> float:
+    r"""A learning rate for a model of this size.
+
+        0.003239 - 0.0001395 ln N
+
+    with N the parameters without the embedding: 1.3e-3 for a million, 6.7e-4 for 100 million, 3.5e-4 for a billion. It
+    was fitted to Transformers and to batches of half a million tokens: a place to start a search from.
+
+    Args:
+        model: any model with layers of this package, built.
+
+    Returns:
+        The peak of a schedule.
+
+    Raises:
+        ValueError: the model has more than 1e10 parameters, for which the rule was not made.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.training import default_learning_rate
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> f"{default_learning_rate(model):.1e}"
+        '1.8e-03'
+
+    Reference: Kaplan et al. 2020 (arXiv 2001.08361), appendix D.6.
+    """
+    sizes = [
+        math.prod(variable.shape)
+        for variable in model.trainable_variables
+        if "token_embedding" not in variable.path.split("/")
+    ]
+    if not 1 <= sum(sizes) <= MOST_PARAMETERS:
+        raise ValueError(
+            f"default_learning_rate: the model must have 1 to {MOST_PARAMETERS:.0e} parameters beside its embedding. "
+            f"Got {sum(sizes)}."
+        )
+    return 0.003239 - 0.0001395 * math.log(sum(sizes))
