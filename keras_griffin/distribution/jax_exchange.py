@@ -1,0 +1,100 @@
+"""What devices along one axis of a mesh tell each other inside of `shard_map`: their last steps, or one row each.
+
+Neither grows with the sequence.
+"""
+
+import jax
+from jax import lax
+from jax import numpy as jnp
+
+from keras_griffin.ops.linear_scan.components import Components, add, multiply
+from keras_griffin.shapes import Tensor
+
+
+def num_devices(function_name: str, axis_name: str) -> int:
+    """How many devices stand along an axis of the mesh of the `shard_map` around.
+
+    Raises:
+        ValueError: there is no such axis, or no `shard_map`.
+    """
+    try:
+        return lax.axis_size(axis_name)
+    except NameError as error:
+        raise ValueError(
+            f"{function_name}: axis_name must be an axis of the mesh of the shard_map around the call. "
+            f"Got {axis_name!r}."
+        ) from error
+
+
+def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
+    """The steps that stand just before those of this device.
+
+    They come from the device before; from several where a device has fewer than `count`.
+
+    Args:
+        x: `(B, T, ...)`, this device's steps.
+        count: how many.
+        axis_name: the axis along which time is divided.
+
+    Returns:
+        `(B, count, ...)`, dtype of `x`; zeros before the first step of all.
+    """
+    length, devices = x.shape[1], lax.axis_size(axis_name)
+    pieces, distance, missing = [x[:, :0]], 0, min(count, (devices - 1) * length)
+    there = missing
+    while missing:
+        distance += 1
+        newest = x[:, max(0, length - missing) :]
+        pairs = [(device, device + distance) for device in range(devices - distance)]
+        # A device that nobody sends to gets zeros.
+        pieces.insert(0, lax.ppermute(newest, axis_name, pairs))
+        missing -= newest.shape[1]
+    return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - there, 0)] + [(0, 0)] * (x.ndim - 2))
+
+
+def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Components, ...]:
+    """Numbers `(B, D)` of all devices, `(devices, B, D)`, by one message."""
+    leaves, tree = jax.tree.flatten(numbers)
+    return jax.tree.unflatten(tree, jnp.unstack(lax.all_gather(jnp.stack(leaves), axis_name), axis=1))
+
+
+def state_before(products: Components, lasts: Components, first: Components, axis_name: str, reverse: bool):
+    """The state with which each device starts: that with which the one before it ends.
+
+        H_0 = first        H_{k+1} = P_k H_k + s_k
+
+    Args:
+        products: P of all devices, `(devices, B, D)`: what a stretch does to the state that it starts from.
+        lasts: s, `(devices, B, D)`: where it ends when it starts from zero.
+        first: `(B, D)`.
+        axis_name: the axis along which time is divided.
+        reverse: whether time runs from the last device to the first.
+
+    Returns:
+        H of this device, `(B, D)`.
+    """
+    devices = lax.axis_size(axis_name)
+    here = lax.axis_index(axis_name)
+
+    def further(place, state):
+        device = devices - 1 - place if reverse else place
+        return add(multiply(tuple(p[device] for p in products), state), tuple(s[device] for s in lasts))
+
+    return lax.fori_loop(0, devices - 1 - here if reverse else here, further, first)
+
+
+def is_first(axis_name: str, reverse: bool = False) -> Tensor:
+    """Whether this device has the first steps, the last ones with `reverse`: a bool."""
+    return lax.axis_index(axis_name) == (lax.axis_size(axis_name) - 1 if reverse else 0)
+
+
+def on_the_same_devices(tree, axis_name: str, *others: Tensor):
+    """The same tensors, marked as different on each device of the axis and wherever `others` are.
+
+    What goes through a loop, or through a gradient of its own, must be of one kind in this at both ends. JAX then sums
+    the gradients of what devices share at the place where they share it.
+    """
+    nothing = 0 * lax.axis_index(axis_name)
+    for other in others:
+        nothing = nothing + 0 * jnp.isnan(other[(slice(0, 1),) * other.ndim].sum()).astype("int32")
+    return jax.tree.map(lambda x: x | (nothing > 0) if x.dtype == bool else x + nothing.astype(x.dtype), tree)

@@ -1,0 +1,231 @@
+"""A language model whose time is divided over devices, for contexts that one of them can't hold."""
+
+import importlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.distribution.divided_time import require_jax
+from keras_griffin.models import LanguageModel
+from keras_griffin.models.documents import check_segment_ids
+from keras_griffin.models.language_model import check_token_ids
+from keras_griffin.models.loss_in_pieces import LossInPieces
+from keras_griffin.models.shared_model import SharedModel
+
+
+def sequence_parallel(
+    model: LanguageModel,
+    device_mesh: keras.distribution.DeviceMesh | None = None,
+    *,
+    axis_name: str = "sequence",
+    batch_axis_name: str | None = None,
+    logits: bool = True,
+) -> "SequenceParallel":
+    """A model that shares another one's weights and divides every sequence over devices.
+
+    Device k of n has the steps from k T / n to (k + 1) T / n - 1, and all weights. It computes what the model computes
+    of the whole sequence, logits, loss and gradients:
+
+    - The recurrence runs from zero on each device; each tells all others where it ended and by what it would have
+      multiplied its start, `(B, R)` each; and it runs once more from the right start.
+    - The convolution gets its K - 1 steps from the device before, and local attention its W - 1 keys and values.
+
+    So a device keeps the activations of T / n steps, and what is sent does not grow with T.
+
+    The result is a `keras.Model` for `fit`, `evaluate`, `predict` and, through `stateless_call`, for loops of one's
+    own. Its inputs are token ids `(B, T)`, or those of `LanguageModel.packed`,
+    `{"token_ids": (B, T), "segment_ids": (B, T)}`. Padding, id 0, may stand between documents, but not inside of one.
+
+    Args:
+        model: a `LanguageModel` of recurrent blocks and local attention. Where its `rematerialize` is set, it holds
+            here too.
+        device_mesh: a `keras.distribution.DeviceMesh`; None for one axis of all devices.
+        axis_name: the axis of the mesh along which time is divided.
+        batch_axis_name: the axis along which rows are divided; None where every device has all rows.
+        logits: whether it gives logits; if not, its loss is computed in pieces, as in `LanguageModel.packed`.
+
+    Returns:
+        A `SequenceParallel`, compiled with a fresh optimizer of the same settings as the model's, and with its loss, or
+        that in pieces.
+
+    Raises:
+        ValueError: the backend is not JAX, the model is no `LanguageModel`, a mixer looks at all steps so far, or the
+            mesh has no such axis. In a call: the devices don't divide the steps or the rows, token or segment ids are
+            known to be wrong, or padding is known to stand inside of a document. (Where that is not known, because the
+            call is compiled, the logits where the document goes on are NaN.)
+
+    Examples:
+        ```python
+        from keras_griffin.distribution import sequence_parallel
+        from keras_griffin.models import Griffin, GriffinConfig
+
+        model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        parallel = sequence_parallel(model)
+        parallel.fit(token_ids, targets)
+        model.generate([[1, 2, 3]], 10)  # the weights are the model's own
+        ```
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2; the scan over devices: the released code of Griffin.
+    """
+    require_jax("sequence_parallel")
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"sequence_parallel: model must be a LanguageModel. Got {model!r}.")
+    kind = SequenceParallel if logits else SequenceParallelWithoutLogits
+    parallel = kind(model, device_mesh, axis_name, batch_axis_name, name=f"{model.name}_sequence_parallel")
+    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    parallel.compile(optimizer, **({"loss": model.loss} if logits else {}))
+    return parallel
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class SequenceParallel(SharedModel):
+    """What `sequence_parallel` makes; see there.
+
+    Args:
+        language_model: a `LanguageModel`.
+        device_mesh: a `keras.distribution.DeviceMesh`, its shape and axes as a dict, or None.
+        axis_name: the axis along which time is divided.
+        batch_axis_name: the axis along which rows are divided, or None.
+        **kwargs: `name`.
+
+    Input shape: `(B, T)`, or `{"token_ids": (B, T), "segment_ids": (B, T)}`, integers.
+
+    Output shape: `(B, T, V)` logits, float32, each device with its own steps.
+    """
+
+    gives_logits = True
+
+    def __init__(self, language_model, device_mesh=None, axis_name="sequence", batch_axis_name=None, **kwargs):
+        # Weights are cast by the layers that use them.
+        super().__init__(language_model, autocast=False, **kwargs)
+        self.device_mesh = _mesh(device_mesh, axis_name)
+        self.axis_name = axis_name
+        self.batch_axis_name = batch_axis_name
+        self._check_axes()
+        self._jax = importlib.import_module("keras_griffin.distribution.jax_sequence_parallel")
+        self._check_mixers()
+        axes = self.device_mesh.backend_mesh, axis_name, batch_axis_name
+        self._divided = self._jax.divided_model(language_model, *axes, self.gives_logits)
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Logits of token ids; see the class."""
+        token_ids, segment_ids = _parts(inputs)
+        check_token_ids("sequence_parallel", token_ids, self.language_model.config.vocabulary_size)
+        self._check_sizes(token_ids)
+        if segment_ids is not None:
+            check_segment_ids("sequence_parallel", segment_ids, token_ids)
+            _check_documents(segment_ids)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs):
+        """See the class."""
+        token_ids, segment_ids = _parts(inputs)
+        if segment_ids is None:
+            segment_ids = ops.ones_like(token_ids)
+        # Inside of a compiled step they are its arguments, and must reach the devices as such.
+        values = [variable.value for variable in self.language_model.variables]
+        return self._divided(values, ops.cast(token_ids, "int32"), ops.cast(segment_ids, "int32"))
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shapes and dtypes of what `call` returns."""
+        shape, model = tuple(_parts(inputs)[0].shape), self.language_model
+        if self.gives_logits:
+            return keras.KerasTensor((*shape, model.config.vocabulary_size), "float32")
+        return keras.KerasTensor((*shape, model.config.width), model.dtype_policy.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments; of the mesh its shape and axes, for whichever devices there are then."""
+        mesh = {"shape": list(self.device_mesh.shape), "axis_names": list(self.device_mesh.axis_names)}
+        axes = {"axis_name": self.axis_name, "batch_axis_name": self.batch_axis_name}
+        return {**super().get_config(), "device_mesh": mesh, **axes}
+
+    def _check_axes(self):
+        names = list(self.device_mesh.axis_names)
+        wanted = [self.axis_name, *([] if self.batch_axis_name is None else [self.batch_axis_name])]
+        if len({*wanted} & {*names}) < len(wanted):
+            raise ValueError(
+                "sequence_parallel: axis_name and batch_axis_name must be two axes of the mesh. "
+                f"Got {' and '.join(map(repr, wanted))}, and a mesh with {', '.join(map(repr, names))}."
+            )
+
+    def _check_mixers(self):
+        for block in self.language_model.blocks:
+            if type(block.mixer) not in self._jax.MIX:
+                names = " and ".join(kind.__name__ for kind in self._jax.MIX)
+                raise ValueError(
+                    f"sequence_parallel: every mixer must be one that can be divided along time: {names}. "
+                    f"Got {type(block.mixer).__name__} in {block.name}."
+                )
+
+    def _check_sizes(self, token_ids):
+        sizes = dict(zip(self.device_mesh.axis_names, self.device_mesh.shape, strict=True))
+        for axis, name, what in ((0, self.batch_axis_name, "rows"), (1, self.axis_name, "steps")):
+            size = np.shape(token_ids)[axis]
+            if name is not None and size is not None and size % sizes[name]:
+                raise ValueError(
+                    f"sequence_parallel: the {sizes[name]} devices along the axis {name!r} must divide the {what}. "
+                    f"Got {size} {what}."
+                )
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
+    """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`.
+
+    The arguments are those of `SequenceParallel`.
+    """
+
+    gives_logits = False
+
+    def __init__(self, language_model, *args, **kwargs):
+        super().__init__(language_model, *args, **kwargs)
+        axes = self.device_mesh.backend_mesh, self.axis_name, self.batch_axis_name
+        self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean cross-entropy in nats, over what has weight, each device making the logits of its own steps."""
+        table = ops.cast(self.language_model.token_embedding.embeddings, y_pred.dtype)
+        nats = self._cross_entropy(y_pred, ops.convert_to_tensor(table), ops.cast(y, "int32"))
+        self._bits.update_state(ops.stop_gradient(nats) / math.log(2), sample_weight)
+        if sample_weight is None:
+            return ops.mean(nats)
+        weights = ops.cast(sample_weight, nats.dtype)
+        total = ops.sum(weights)
+        # Where nothing has weight there is no loss.
+        return ops.sum(nats * weights) / ops.where(total == 0, ops.ones_like(total), total)
+
+
+def _parts(inputs):
+    """Token ids and segment ids, or None."""
+    return (inputs["token_ids"], inputs.get("segment_ids")) if isinstance(inputs, dict) else (inputs, None)
+
+
+def _mesh(device_mesh, axis_name):
+    if device_mesh is None:
+        devices = keras.distribution.list_devices()
+        return keras.distribution.DeviceMesh((len(devices),), (axis_name,), devices)
+    if isinstance(device_mesh, dict):
+        shape, names = device_mesh["shape"], device_mesh["axis_names"]
+        return keras.distribution.DeviceMesh(shape, names, keras.distribution.list_devices()[: math.prod(shape)])
+    if not isinstance(device_mesh, keras.distribution.DeviceMesh):
+        raise ValueError(
+            f"sequence_parallel: device_mesh must be a keras.distribution.DeviceMesh. Got {device_mesh!r}."
+        )
+    return device_mesh
+
+
+def _check_documents(segment_ids):
+    """Refuse padding that is known to stand inside of a document."""
+    if not isinstance(segment_ids, np.ndarray):
+        return
+    rows, steps = np.nonzero(segment_ids > 0)
+    ids = segment_ids[rows, steps]
+    goes_on = (np.diff(rows) == 0) & (np.diff(ids) == 0) & (np.diff(steps) > 1)
+    if goes_on.any():
+        place = np.argmax(goes_on)
+        raise ValueError(
+            "sequence_parallel: padding must stand between documents and not inside of one. "
+            f"Got segment id {ids[place]} on both sides of padding in row {rows[place]}."
+        )

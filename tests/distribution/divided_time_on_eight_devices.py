@@ -1,0 +1,174 @@
+"""The ops over divided time, values and gradients in float64; run by `test_divided_time.py` on eight devices.
+
+Scans are compared with their definition in NumPy, the others with the op on one device.
+"""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from keras_griffin import ops
+from keras_griffin.distribution import divided_time
+from keras_griffin.ops.linear_scan import reference as scan_reference
+from keras_griffin.ops.rg_lru import reference as unit_reference
+from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.testing.closeness import assert_close
+from tests.distribution.eight_devices import mesh_of
+
+STEPS, WHOLE = PartitionSpec(None, "time"), PartitionSpec()
+BATCH, LENGTH, WIDTH = 3, 16, 5
+
+# On 2, 4 and 8 devices: a device's first and last step, all of a device's steps, and steps inside.
+RESET, MASK = np.zeros((BATCH, LENGTH), bool), np.ones((BATCH, LENGTH), bool)
+RESET[0, [0, 8, 13]] = RESET[1, [7, 9]] = True
+MASK[0, [3, 4, 8]] = MASK[1, 4:8] = MASK[2, :6] = False
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def draw(*shape):
+    return np.random.default_rng(sum(shape)).uniform(-1.0, 1.0, shape)
+
+
+def pair(*shape):
+    return tuple(draw(*shape) + part for part in (0.1, 0.2))
+
+
+def divided(function, devices, in_specs, out_specs, check_vma=True):
+    mesh = mesh_of(devices).backend_mesh
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
+
+
+def with_gradients(function, arguments, weights):
+    """What a function gives, and the gradients for its arguments of the sum of that with weights."""
+
+    def both(arguments, weights):
+        outputs, pull_back = jax.vjp(lambda arguments: function(*arguments), arguments)
+        return outputs, pull_back(weights)[0]
+
+    return jax.jit(both)(arguments, weights)
+
+
+def assert_all_close(got, wanted, dtype="float64"):
+    got, wanted = jax.tree.leaves(got), jax.tree.leaves(wanted)
+    assert len(got) == len(wanted)
+    for x, y in zip(got, wanted, strict=True):
+        assert_close(x, y, dtype)
+
+
+def parts(number):
+    """A complex array as the pair that the package has for it."""
+    return (number.real, number.imag) if np.iscomplexobj(number) else number
+
+
+def number(pair):
+    return pair[0] + 1j * pair[1] if isinstance(pair, tuple) else pair
+
+
+def arguments_of(is_complex):
+    make = pair if is_complex else draw
+    inputs, start = make(BATCH, LENGTH, WIDTH), make(BATCH, WIDTH)
+    return inputs, start, (make(BATCH, LENGTH, WIDTH), make(BATCH, WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("devices", "marked", "reverse", "is_complex", "check_vma"),
+    [
+        (2, True, False, False, True),
+        (4, True, False, False, True),
+        (8, True, False, False, True),
+        (8, True, False, False, False),
+        (8, False, True, False, True),
+        (4, True, True, True, True),
+    ],
+)
+def test_rg_lru(devices, marked, reverse, is_complex, check_vma):
+    inputs, start, weights = arguments_of(is_complex)
+    logits = draw(BATCH, LENGTH, WIDTH), -draw(BATCH, LENGTH, WIDTH)
+    channels = (draw(WIDTH) + 2.0, *([draw(WIDTH)] if is_complex else []))
+    flags = {"reset": RESET, "mask": MASK} if marked else {}
+
+    def unit(inputs, logits, channels, start, flags):
+        phase = channels[1] if is_complex else None
+        options = {"axis_name": "time", "phase": phase, "exponent": 3.0, "reverse": reverse, **flags}
+        return divided_time.rg_lru(inputs, *logits, channels[0], start, **options)
+
+    over = divided(unit, devices, (STEPS, STEPS, WHOLE, WHOLE, STEPS), (STEPS, WHOLE), check_vma)
+    got = with_gradients(lambda *tensors: over(*tensors, flags), (inputs, logits, channels, start), weights)
+
+    unit = Unit(number(inputs), *logits, channels[0], channels[1] if is_complex else None)
+    start, options = number(start), {**flags, "reverse": reverse}
+    states = unit_reference.definition(unit, start, 3.0, **options)
+    into, into_start = unit_reference.rg_lru_gradient(unit, start, 3.0, tuple(map(number, weights)), **options)
+    gradients = parts(into.inputs), into[1:3], [x for x in into[3:] if x is not None], parts(into_start)
+    # Keras has sine and cosine in float32.
+    assert_all_close(got, ([parts(x) for x in states], gradients), "float32" if is_complex else "float64")
+    # A stretch without reset hands the state on, so that there is something to be wrong.
+    assert marked or np.abs(states[1] - unit_reference.definition(unit, None, 3.0, **options)[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("devices", "marked", "reverse", "is_complex"),
+    [(8, True, False, False), (8, True, True, False), (4, False, False, True)],
+)
+def test_linear_scan(devices, marked, reverse, is_complex):
+    inputs, start, weights = arguments_of(is_complex)
+    decay = jax.tree.map(lambda x: -0.5 * x, inputs)
+    flags = {"reset": RESET, "mask": MASK} if marked else {}
+
+    def scan(decay, inputs, start, flags):
+        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+
+    over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
+    got = with_gradients(lambda *tensors: over(*tensors, flags), (decay, inputs, start), weights)
+    arguments, options = tuple(map(number, (decay, inputs, start))), {**flags, "reverse": reverse}
+    states = scan_reference.definition(*arguments, **options)
+    gradients = scan_reference.linear_scan_gradient(*arguments, *map(number, weights), **options)
+    assert_all_close(got, jax.tree.map(parts, (states, gradients)))
+
+
+def test_a_scan_without_initial_state_in_bfloat16():
+    decay, inputs = (draw(BATCH, LENGTH, WIDTH).astype("bfloat16") for _ in range(2))
+    over = divided(lambda a, x: divided_time.linear_scan(a, x, axis_name="time"), 8, (STEPS, STEPS), (STEPS, WHOLE))
+    states, final_state = jax.jit(over)(decay, inputs)
+    wanted = scan_reference.definition(decay.astype("float64"), inputs.astype("float64"))
+    assert (str(states.dtype), str(final_state.dtype)) == ("bfloat16", "float32")
+    assert_close(states, wanted[0], "bfloat16")
+    assert_close(final_state, wanted[1], "float32")
+
+
+@pytest.mark.parametrize(("devices", "taps", "marked"), [(2, 4, True), (8, 4, True), (8, 6, False), (4, 1, True)])
+def test_causal_conv(devices, taps, marked):
+    arguments = draw(BATCH, LENGTH, WIDTH), draw(taps, WIDTH), draw(WIDTH)
+    flags = {"reset": RESET} if marked else {}
+
+    def conv(*arguments):
+        *tensors, flags = arguments
+        return divided_time.causal_conv(*tensors, axis_name="time", **flags)
+
+    over = divided(conv, devices, (STEPS, WHOLE, WHOLE, STEPS), STEPS)
+    got = with_gradients(lambda *tensors: over(*tensors, flags), arguments, draw(*arguments[0].shape))
+    alone = with_gradients(lambda *tensors: ops.causal_conv(*tensors, **flags)[0], arguments, draw(*arguments[0].shape))
+    assert_all_close(got, alone)
+
+
+@pytest.mark.parametrize(("devices", "window", "marked"), [(2, 4, True), (8, 4, True), (8, 100, False), (4, 1, True)])
+def test_local_attention(devices, window, marked):
+    arguments = draw(BATCH, LENGTH, 4, 3), draw(BATCH, LENGTH, 2, 3), draw(BATCH, LENGTH, 2, 3)
+    # An id that comes back is the same segment again.
+    flags = {"segment_ids": np.where(RESET.cumsum(axis=1) % 2, -1, 2**31 - 1).astype("int32")} if marked else {}
+
+    def attend(*arguments):
+        *tensors, flags = arguments
+        return divided_time.local_attention(*tensors, window, axis_name="time", **flags)
+
+    over = divided(attend, devices, (STEPS,) * 4, STEPS)
+    weights = draw(*arguments[0].shape)
+    got = with_gradients(lambda *tensors: over(*tensors, flags), arguments, weights)
+    alone = with_gradients(lambda *tensors: ops.local_attention(*tensors, window, **flags), arguments, weights)
+    assert_all_close(got, alone)

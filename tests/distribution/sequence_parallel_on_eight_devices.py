@@ -1,0 +1,201 @@
+"""Whole models over divided time; run by `test_sequence_parallel.py` where there are eight devices."""
+
+import functools
+import re
+from pathlib import Path
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.distribution import sequence_parallel
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.testing.closeness import assert_close
+from tests.distribution.eight_devices import collectives, mesh_of
+
+#: One block of each kind, and sizes that nothing divides. The window reaches over three of eight devices.
+CONFIG = GriffinConfig(
+    vocabulary_size=11,
+    width=6,
+    num_layers=2,
+    num_heads=3,
+    head_dim=4,
+    window=10,
+    mlp_width=7,
+    recurrence_width=5,
+    num_gate_blocks=1,
+    block_pattern=("recurrent", "local_mqa"),
+)
+LENGTH = 32
+
+# A document over all eight devices; several on one device, starting with it, and padding between, before and behind.
+SEGMENTS = np.ones((2, LENGTH), "int32")
+SEGMENTS[1] = np.repeat([0, 7, 2, 7, 3, 0, 4, 5, 0], [3, 5, 1, 2, 5, 3, 1, 9, 3])
+TOKENS = np.random.default_rng(0).integers(0, 11, (2, LENGTH)).astype("int32")
+TARGETS = np.roll(TOKENS, -1, axis=1)
+WEIGHTS = (SEGMENTS > 0).astype("float32")
+INPUTS = {"token_ids": TOKENS, "segment_ids": SEGMENTS}
+
+
+@functools.cache
+def weights():
+    return [0.3 * np.random.default_rng(0).normal(size=w.shape) for w in Griffin(CONFIG).get_weights()]
+
+
+def new_model(config=CONFIG, **kwargs):
+    model = Griffin(config, **kwargs)
+    if config == CONFIG:
+        model.set_weights(weights())
+    return model
+
+
+def compiled(model, length=LENGTH):
+    """Logits, loss and gradients of packed rows, ready to run, and how they are called."""
+
+    def loss(trainable, inputs, targets, sample_weight):
+        logits, _ = model.stateless_call(trainable, [], inputs)
+        return model.loss(targets, logits, sample_weight), logits
+
+    def whole(x):
+        return np.concatenate([x] * (length // LENGTH), axis=1)
+
+    inputs = {name: whole(x) for name, x in INPUTS.items()}
+    arguments = [v.value for v in model.trainable_variables], inputs, whole(TARGETS), whole(WEIGHTS)
+    return jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(*arguments).compile(), arguments
+
+
+@functools.cache
+def divided(devices, length=LENGTH):
+    return compiled(sequence_parallel(new_model(), mesh_of(devices), axis_name="time"), length)
+
+
+@functools.cache
+def on_one_device():
+    """Gradients by the variables' paths, and loss and logits."""
+    model = new_model().packed()
+    program, arguments = compiled(model)
+    outputs, gradients = program(*arguments)
+    return dict(zip([v.path for v in model.trainable_variables], gradients, strict=True)), outputs
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_logits_loss_and_gradients_are_those_of_one_device(devices):
+    gradients, (loss, logits) = on_one_device()
+    model = sequence_parallel(new_model(), mesh_of(devices), axis_name="time")
+    program, arguments = divided(devices)
+    (got_loss, got_logits), got = program(*arguments)
+    assert_close(got_loss, loss)
+    assert_close(np.where(WEIGHTS[..., None], got_logits, 0), np.where(WEIGHTS[..., None], logits, 0))
+    assert [v.path for v in model.trainable_variables] == list(gradients)
+    for gradient, (name, wanted) in zip(got, gradients.items(), strict=True):
+        # By its own largest number, so that a small gradient is judged as a large one is.
+        largest = np.abs(wanted).max()
+        assert largest > 1e-6, name
+        assert_close(np.asarray(gradient) / largest, np.asarray(wanted) / largest)
+    assert len(got_logits.sharding.device_set) == devices
+    assert got_logits.addressable_shards[0].data.shape == (2, LENGTH // devices, 11)
+
+
+def test_what_is_sent_does_not_grow_with_the_sequence():
+    messages, twice = (collectives(divided(8, length)[0]) for length in (LENGTH, 2 * LENGTH))
+    kinds = [kind for kind, _ in messages]
+    # The convolution's steps forward and back; keys and values, from three devices, the same; segment ids, from three.
+    assert kinds.count("collective-permute") == 2 + 2 * 3 + 3
+    # Ends and products of the recurrence forward, ends of its gradient back, and each device's newest segment id.
+    assert kinds.count("all-gather") == 3
+    # The loss, and the gradients of the weights.
+    assert set(kinds) == {"collective-permute", "all-gather", "all-reduce"}
+    # With twice the steps on a device the window reaches over two.
+    assert [kind for kind, _ in twice].count("collective-permute") == 2 + 2 * 2 + 2
+    assert [m for m in messages if m[0] != "collective-permute"] == [m for m in twice if m[0] != "collective-permute"]
+    assert sent_by_permutes(messages) == sent_by_permutes(twice)
+
+
+def sent_by_permutes(messages):
+    """The numbers in all of them."""
+    shapes = [shape.split("[")[1].split("]")[0] for kind, shape in messages if kind == "collective-permute"]
+    return sum(np.prod([int(size) for size in shape.split(",")]) for shape in shapes)
+
+
+def test_a_device_needs_less_memory_the_more_there_are():
+    few, more, most = (divided(devices)[0].memory_analysis().temp_size_in_bytes for devices in (2, 4, 8))
+    assert few > more > most
+
+
+def test_fit_without_logits_and_with_blocks_computed_again_over_rows_too():
+    """A step of plain gradient descent subtracts the gradients of one device."""
+    gradients, (loss, _) = on_one_device()
+    model = new_model(rematerialize=True)
+    devices = keras.distribution.DeviceMesh((2, 4), ("rows", "steps"))
+    parallel = sequence_parallel(model, devices, axis_name="steps", batch_axis_name="rows", logits=False)
+    parallel.compile(keras.optimizers.SGD(1.0))
+    history = parallel.fit(INPUTS, TARGETS, sample_weight=WEIGHTS, batch_size=2, epochs=1, verbose=0).history
+    assert_close(np.float32(history["loss"][0]), loss)
+    assert_close(np.float32(history["bits"][0]), loss / np.log(2))
+    for before, variable in zip(weights(), model.trainable_variables, strict=True):
+        assert_close(variable.value, before - gradients[variable.path])
+    # The weights lie on all devices now, and the model goes on with them.
+    assert model.generate(TOKENS[:, :3], 2).shape == (2, 5)
+
+
+@functools.cache
+def over_eight():
+    return sequence_parallel(new_model(), mesh_of(8), axis_name="time")
+
+
+def test_token_ids_alone_are_one_document():
+    (_, logits), one_document = on_one_device()[1], SEGMENTS[0]
+    assert (one_document == 1).all()
+    assert_close(over_eight()(TOKENS)[0], logits[0])
+
+
+def test_in_bfloat16_it_is_as_far_from_float32_as_one_device_is():
+    """Not the same: keys are turned to other positions, and rounded there."""
+
+    @jax.jit
+    def on_one(values):
+        return model.stateless_call(values, [], INPUTS)[0]
+
+    model = new_model(dtype="mixed_bfloat16").packed()
+    parallel = sequence_parallel(new_model(dtype="mixed_bfloat16"), mesh_of(8), axis_name="time")
+    alone, divided = on_one([v.value for v in model.trainable_variables]), parallel(INPUTS)
+    (_, precise), real = on_one_device()[1], SEGMENTS > 0
+    errors = [np.sqrt(np.mean((np.asarray(logits) - precise)[real] ** 2)) for logits in (divided, alone)]
+    assert 0 < errors[0] < 1.2 * errors[1]
+
+
+def test_padding_inside_of_a_document_is_refused_or_makes_nan():
+    parallel, interrupted = over_eight(), SEGMENTS.copy()
+    # Over several devices, and within one.
+    interrupted[0, 5:17], interrupted[1, 5] = 0, 0
+    sentence = "padding must stand between documents and not inside of one. Got segment id 1 on both sides of padding"
+    with pytest.raises(ValueError, match=f"^sequence_parallel: {sentence} in row 0.$"):
+        parallel({"token_ids": TOKENS, "segment_ids": interrupted})
+    logits = parallel({"token_ids": TOKENS, "segment_ids": jax.numpy.asarray(interrupted)})
+    assert np.argwhere(np.isnan(logits).any(axis=-1)).tolist() == [[0, 17], [1, 6]]
+    # Two documents of one id, and the same id again after another.
+    assert np.isfinite(parallel(INPUTS)).all()
+
+
+def test_sizes_that_the_devices_do_not_divide_are_refused():
+    parallel = sequence_parallel(
+        new_model(),
+        keras.distribution.DeviceMesh((2, 4), ("rows", "steps")),
+        axis_name="steps",
+        batch_axis_name="rows",
+    )
+    with pytest.raises(ValueError, match="^sequence_parallel: the 4 devices .* 'steps' must divide the steps. Got 30 "):
+        parallel(TOKENS[:, :30])
+    with pytest.raises(ValueError, match="^sequence_parallel: the 2 devices .* 'rows' must divide the rows. Got 1 "):
+        parallel(TOKENS[:1])
+    assert tuple(parallel(keras.Input((None,), dtype="int32")).shape) == (None, None, 11)
+
+
+def test_the_examples_of_the_guide_run():
+    guide = Path(__file__).resolve().parents[2] / "docs/guides/long_context.md"
+    examples, names = re.findall(r"^```python\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL), {}
+    for example in examples:
+        exec(compile(example, str(guide), "exec"), names)
+    assert len(examples) == 3
+    assert len(names["devices"]) == 8 and tuple(names["states"].shape) == (1, 64, 4)
