@@ -130,10 +130,8 @@ class SequenceParallel(SharedModel):
 
     def compute_output_spec(self, inputs, **kwargs):
         """Shapes and dtypes of what `call` returns."""
-        shape, model = tuple(_parts(inputs)[0].shape), self.language_model
-        if self.gives_logits:
-            return keras.KerasTensor((*shape, model.config.vocabulary_size), "float32")
-        return keras.KerasTensor((*shape, model.config.width), model.dtype_policy.compute_dtype)
+        shape = tuple(_parts(inputs)[0].shape)
+        return self.logits_spec(shape) if self.gives_logits else self.vectors_spec(shape)
 
     def get_config(self):
         """The constructor's arguments; of the mesh its shape and axes, for whichever devices there are then."""
@@ -184,17 +182,10 @@ class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
         axes = self.device_mesh.backend_mesh, self.axis_name, self.batch_axis_name
         self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean cross-entropy in nats, over what has weight, each device making the logits of its own steps."""
-        table = ops.cast(self.language_model.token_embedding.embeddings, y_pred.dtype)
-        nats = self._cross_entropy(y_pred, ops.convert_to_tensor(table), ops.cast(y, "int32"))
-        self._bits.update_state(ops.stop_gradient(nats) / math.log(2), sample_weight)
-        if sample_weight is None:
-            return ops.mean(nats)
-        weights = ops.cast(sample_weight, nats.dtype)
-        total = ops.sum(weights)
-        # Where nothing has weight there is no loss.
-        return ops.sum(nats * weights) / ops.where(total == 0, ops.ones_like(total), total)
+    def losses_of(self, vectors, targets):
+        """As in `LossInPieces`, each device making the logits of its own steps."""
+        table = ops.cast(self.language_model.token_embedding.embeddings, vectors.dtype)
+        return self._cross_entropy(vectors, ops.convert_to_tensor(table), ops.cast(targets, "int32"))
 
 
 def _parts(inputs):

@@ -71,6 +71,10 @@ class CarriedModel(SharedModel):
         """Logits of the vectors `(B, T, D)`."""
         return self.language_model.token_embedding(vectors, reverse=True)
 
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of what `call` returns."""
+        return self.logits_spec(inputs["token_ids"].shape)
+
     def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
         """Train on batches in order; see `keras.Model.fit`. That they were in order is checked after each epoch.
 
@@ -98,6 +102,10 @@ class CarriedWithoutLogits(CarriedModel, LossInPieces):
     def outputs_of(self, vectors):
         """The vectors as they are."""
         return vectors
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of what `call` returns."""
+        return self.vectors_spec(inputs["token_ids"].shape)
 
 
 class _OrderCheck(keras.callbacks.Callback):

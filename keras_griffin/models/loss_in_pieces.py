@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_griffin.models.shared_model import SharedModel
-from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
+from keras_griffin.ops import linear_cross_entropy
+from keras_griffin.shapes import Tensor
 
 
 class LossInPieces(SharedModel):
@@ -32,29 +33,34 @@ class LossInPieces(SharedModel):
             raise ValueError(f"{type(self).__name__}: without logits the embedding must be plain. Got one with {how}.")
         self._bits = keras.metrics.Mean(name="bits")
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, *, weighted_metrics=None, **kwargs):
         """Compile; see `keras.Model.compile`. The loss is not to be chosen, and no metric sees logits.
 
         Raises:
-            ValueError: a loss or metrics are given.
+            ValueError: a loss is given, or a metric that reads predictions (as all do but `training.Tokens`).
         """
-        given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "weighted_metrics", "loss_weights")}}
+        given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "loss_weights")}}
+        if any(getattr(metric, "reads_predictions", True) for metric in weighted_metrics or ()):
+            given["weighted_metrics"] = weighted_metrics
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
             raise ValueError(
                 "compile: a model without logits has its own loss and metric; for others, ask for one with logits. "
                 f"Got {' and '.join(wrong)}."
             )
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, weighted_metrics=weighted_metrics, **kwargs)
+
+    def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
+        """The cross-entropy of each step in nats, `(B, T)` float32, of `(B, T, D)` and `(B, T)`."""
+        head = self.language_model.token_embedding
+        return linear_cross_entropy(vectors, ops.cast(head.embeddings, vectors.dtype), targets, soft_cap=head.soft_cap)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean cross-entropy in nats, over what has weight; see the class."""
-        head = self.language_model.token_embedding
-        nats = linear_cross_entropy(y_pred, ops.cast(head.embeddings, y_pred.dtype), y, soft_cap=head.soft_cap)
-        self._bits.update_state(ops.stop_gradient(nats) / math.log(2), sample_weight)
-        if sample_weight is None:
-            return ops.mean(nats)
-        weights = ops.cast(sample_weight, nats.dtype)
+        nats = self.losses_of(y_pred, y)
+        weights = ops.ones_like(nats) if sample_weight is None else ops.cast(sample_weight, nats.dtype)
+        # In one row: of several, Keras's metric would take the mean of means.
+        self._bits.update_state(ops.reshape(ops.stop_gradient(nats), (-1,)) / math.log(2), ops.reshape(weights, (-1,)))
         total = ops.sum(weights)
         # Where nothing has weight there is no loss.
         return ops.sum(nats * weights) / ops.where(total == 0, ops.ones_like(total), total)

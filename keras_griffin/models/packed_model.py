@@ -27,6 +27,10 @@ class PackedWithoutLogits(LossInPieces):
         """The vectors `(B, T, D)` of `{"token_ids": (B, T), "segment_ids": (B, T)}`."""
         return _vectors(self.language_model, self._rows, inputs["token_ids"], inputs["segment_ids"])
 
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of what `call` returns."""
+        return self.vectors_spec(inputs["token_ids"].shape)
+
 
 def _vectors(language_model, rows, token_ids, segment_ids):
     """What the head makes logits of, `(B, T, D)`."""

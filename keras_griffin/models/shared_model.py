@@ -20,6 +20,14 @@ class SharedModel(keras.Model):
         self.language_model = language_model
         self.built = True
 
+    def vectors_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
+        """Shape and dtype of what the head makes logits of, for token ids of a shape `(B, T)`."""
+        return keras.KerasTensor((*shape, self.language_model.config.width), self.dtype_policy.compute_dtype)
+
+    def logits_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
+        """Shape and dtype of the logits of token ids of a shape `(B, T)`."""
+        return keras.KerasTensor((*shape, self.language_model.config.vocabulary_size), "float32")
+
     def get_config(self):
         """The language model, whole."""
         return {"name": self.name, "language_model": keras.saving.serialize_keras_object(self.language_model)}

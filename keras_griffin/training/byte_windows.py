@@ -7,8 +7,8 @@ import numpy as np
 class RandomWindows(keras.utils.PyDataset):
     """Batches of windows that start anywhere in a text, new ones in every epoch.
 
-    A batch depends on the seed, the epoch and its index in the epoch, and on nothing else; so a run that was cut off can go
-    on anywhere: set `epoch`.
+    A batch depends on the seed, the epoch and its index in the epoch, and on nothing else, so that a run that was cut
+    off can go on anywhere.
 
     Args:
         text: `(T,)` uint8, or any other integers.

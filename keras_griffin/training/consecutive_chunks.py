@@ -11,10 +11,10 @@ from keras_griffin.training.packed_rows import as_tokens
 class ConsecutiveChunks(keras.utils.PyDataset):
     """Documents behind one another in B long rows, and chunk after chunk of all rows as batches.
 
-    Row b of batch k goes on where row b of batch k - 1 ended. The rows are equally long, up to padding at the end of the
-    last ones; where a row's end cuts a document, the next row begins with the rest of it, from the initial state. Every
-    token but the first of each document is predicted once in an epoch. A batch depends on the seed, the epoch and its
-    index, and on nothing else.
+    Row b of batch k goes on where row b of batch k - 1 ended. The rows are equally long, up to padding at the end of
+    the last ones; where a row's end cuts a document, the next row begins with the rest of it, from the initial state.
+    Every token but the first of each document is predicted once in an epoch. A batch depends on the seed, the epoch and
+    its index, and on nothing else.
 
     Args:
         documents: a sequence of integer arrays `(T,)`, such as a list or a `TokenFile`; one text is a list of one.

@@ -1,0 +1,106 @@
+"""Packed rows without logits: `PackedWithoutLogits`, and with it `LossInPieces`, `SharedModel` and `compile_again`."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.packed_model import PackedWithoutLogits
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.training import Tokens
+
+CONFIG = GriffinConfig(
+    vocabulary_size=13, width=16, num_layers=3, num_heads=2, window=5, num_gate_blocks=4, logits_soft_cap=3.0
+)
+
+
+def made(**kwargs):
+    """A model with weights large enough that every layer matters."""
+    model = Griffin(CONFIG, **kwargs)
+    for i, weight in enumerate(model.weights):
+        weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
+    return model
+
+
+def batch():
+    """Two rows of two documents, with padding of different lengths."""
+    rng = np.random.default_rng(0)
+    token_ids, targets = rng.integers(0, 13, (2, 2, 9)).astype("int32")
+    segment_ids = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 2], [1, 1, 2, 2, 0, 0, 0, 0, 0]], "int32")
+    return {"token_ids": token_ids, "segment_ids": segment_ids}, targets, (segment_ids > 0).astype("float32")
+
+
+def test_the_loss_is_that_of_the_logits():
+    x, targets, weights = batch()
+    model = made()
+    whole, pieces = model.packed(), model.packed(logits=False)
+    assert isinstance(pieces, PackedWithoutLogits)
+    for weighted in ({"sample_weight": weights}, {}):
+        expected = whole.evaluate(x, targets, verbose=0, return_dict=True, **weighted)["loss"]
+        actual = pieces.evaluate(x, targets, verbose=0, return_dict=True, **weighted)
+        np.testing.assert_allclose(actual["loss"], expected, rtol=1e-5)
+        np.testing.assert_allclose(actual["bits"], expected / np.log(2), rtol=1e-5)
+    assert_close(model.token_embedding(pieces(x), reverse=True), as_array(whole(x)))
+
+
+def test_nothing_of_weight_has_no_loss():
+    x, targets, weights = batch()
+    assert made().packed(logits=False).evaluate(x, targets, sample_weight=0 * weights, verbose=0)[0] == 0.0
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("rematerialize", [False, True])
+def test_a_step_is_that_of_the_logits(rematerialize):
+    x, targets, weights = batch()
+    steps, before = [], made().get_weights()
+    for logits, again in ((True, False), (False, rematerialize)):
+        model = made(rematerialize=again)
+        model.set_weights(before)
+        packed = model.packed(logits=logits)
+        packed.compile(keras.optimizers.SGD(1.0), **({"loss": model.loss} if logits else {}))
+        packed.train_on_batch(x, targets, sample_weight=weights)
+        steps.append([new - old for new, old in zip(model.get_weights(), before, strict=True)])
+    for expected, actual in zip(*steps, strict=True):
+        assert_close(actual, expected, "float32")
+
+
+def test_making_blocks_again_is_part_of_the_config():
+    model = made(rematerialize=True)
+    assert all(block.rematerialize for block in model.blocks)
+    rebuilt = type(model).from_config(model.get_config())
+    assert rebuilt.rematerialize and rebuilt.blocks[0].get_config()["rematerialize"]
+    rebuilt.rematerialize = False
+    assert not any(block.rematerialize for block in rebuilt.blocks)
+
+
+@pytest.mark.trainable
+def test_a_saved_model_goes_on(tmp_path):
+    x, targets, weights = batch()
+    packed = made().packed(logits=False)
+    packed.compile("adamw", weighted_metrics=[Tokens()])
+    packed.train_on_batch(x, targets, sample_weight=weights)
+    packed.save(tmp_path / "packed.keras")
+    other = keras.saving.load_model(tmp_path / "packed.keras")
+    np.testing.assert_array_equal(as_array(packed(x)), as_array(other(x)))
+    logs = [m.train_on_batch(x, targets, sample_weight=weights, return_dict=True) for m in (packed, other)]
+    np.testing.assert_allclose(logs[0]["loss"], logs[1]["loss"], rtol=1e-6)
+    assert logs[1]["tokens"] == weights.sum()
+
+
+def test_an_embedding_that_is_no_single_table():
+    model = made()
+    model.token_embedding.enable_lora(2)
+    with pytest.raises(
+        ValueError, match="PackedWithoutLogits: without logits the embedding must be plain. Got one with L"
+    ):
+        model.packed(logits=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [({"loss": "mse"}, "loss"), ({"metrics": ["mae"]}, "metrics"), ({"weighted_metrics": ["mae"]}, "weighted_metrics")],
+)
+def test_what_can_not_be_compiled_without_logits(given, names):
+    with pytest.raises(ValueError, match=f"compile: a model without logits has its own loss .* Got {names}."):
+        made().packed(logits=False).compile("adamw", **given)
