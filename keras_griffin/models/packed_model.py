@@ -22,6 +22,7 @@ class PackedWithoutLogits(LossInPieces):
     def __init__(self, language_model, **kwargs):
         super().__init__(language_model, **kwargs)
         self._rows = PackedRows(name="packed_rows")
+        self._rows.built = True
 
     def call(self, inputs):
         """The vectors `(B, T, D)` of `{"token_ids": (B, T), "segment_ids": (B, T)}`."""
