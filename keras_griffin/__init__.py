@@ -4,7 +4,29 @@ from keras_griffin.backend import choose_backend
 
 choose_backend()
 
-from keras_griffin import conversion, generation, layers, mixers, models, ops, tokenizers, training
+from keras_griffin import (
+    conversion,
+    distribution,
+    generation,
+    inspection,
+    layers,
+    mixers,
+    models,
+    ops,
+    tokenizers,
+    training,
+)
 
-__all__ = ["conversion", "generation", "layers", "mixers", "models", "ops", "tokenizers", "training"]
+__all__ = [
+    "conversion",
+    "distribution",
+    "generation",
+    "inspection",
+    "layers",
+    "mixers",
+    "models",
+    "ops",
+    "tokenizers",
+    "training",
+]
 __version__ = "0.1.0"

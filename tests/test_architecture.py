@@ -33,8 +33,10 @@ LADDER = (
     ("testing",),
 )
 LEVELS = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
+#: Where files named after a backend may import it.
+WITH_BACKENDS = ("ops", "generation", "models", "conversion", "training", "distribution", "testing")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {"grain", "huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy"}
 
@@ -107,7 +109,7 @@ def tasks_are_numpy_only(source):
 
 def backends_are_imported_only_in_files_named_after_them(source):
     legal = {source.backend, "triton" if source.backend == "torch" else None}
-    legal = legal if source.room in ("ops", "testing", "generation", "models", "conversion") else {}
+    legal = legal if source.room in WITH_BACKENDS else {}
     for name, _ in source.imports:
         top = name.split(".")[0]
         if top in ("triton", *BACKENDS) and top not in legal:
