@@ -18,7 +18,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("shakespeare", "memory", "packing", "scaling", "two_billion")
+NAMED = ("shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",

@@ -1,5 +1,7 @@
-"""Every feature of training in one `fit`: documents packed in chunks whose state is carried, mixed_bfloat16, blocks made
-again, loss in pieces, accumulated gradients, and, on JAX, a model divided over eight devices.
+"""Every feature of training in one `fit`.
+
+Documents packed in chunks whose state is carried, mixed_bfloat16, blocks made again, the loss in pieces, accumulated
+gradients, and, on JAX, a model divided over eight devices.
 
 `python -m tests.distribution.everything_at_once`, with XLA told to simulate the devices, answers in JSON.
 """

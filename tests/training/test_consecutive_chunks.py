@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training.consecutive_chunks import ConsecutiveChunks
-from keras_griffin.training.token_file import TokenFile, write_token_file
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.training import ConsecutiveChunks, ResumableRun, TokenFile, write_token_file
 
 
 def some_documents(lengths, seed=0):
@@ -86,3 +88,41 @@ def test_wrong_documents():
         ConsecutiveChunks([[1.0, 2.0]], 2, 1)[0]
     with pytest.raises(IndexError, match="ConsecutiveChunks: a batch must be from 0 to 0. Got 1"):
         ConsecutiveChunks([[1, 2]], 2, 1)[1]
+
+
+class _Stop(keras.callbacks.Callback):
+    """Cut a run off after so many batches."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise InterruptedError
+
+
+@pytest.mark.trainable
+def test_a_run_that_was_cut_off_goes_on_with_the_carried_state(tmp_path):
+    rng = np.random.default_rng(0)
+    documents = [rng.integers(13, size=length) for length in (30, 5, 41)]
+    config = GriffinConfig(vocabulary_size=13, width=16, num_layers=1, num_heads=2, num_gate_blocks=4)
+    weights = Griffin(config).get_weights()
+
+    def fit(folder, *callbacks):
+        model = Griffin(config)
+        model.set_weights(weights)
+        chunks = ConsecutiveChunks(documents, sequence_length=7, batch_size=2)
+        run = ResumableRun(tmp_path / folder, save_every=2)
+        carried = model.carried(2, logits=False)
+        history = run.fit(carried, chunks, epochs=2, callbacks=callbacks, verbose=0).history
+        return history, [as_array(variable) for variable in carried.variables]
+
+    expected, variables = fit("undisturbed")
+    with pytest.raises(InterruptedError):
+        fit("cut", _Stop(after=9))
+    history, resumed = fit("cut")
+    assert history == expected
+    for one, other in zip(variables, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)

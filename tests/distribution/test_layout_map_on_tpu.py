@@ -1,0 +1,82 @@
+"""What the compiler of TPUs makes of a divided model, for chips that need not be there."""
+
+import importlib.util
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.distribution import layout_map
+from tests.distribution.tiny import CONFIG, model
+
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras's distribution is JAX's alone"),
+    pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-check"),
+]
+ROWS, STEPS = 8, 40
+
+
+@pytest.fixture(scope="module")
+def chips():
+    """Eight chips of a v5e, to compile for."""
+    from jax.experimental import topologies
+
+    # What the compiler asks the machine for; without it, it looks for a TPU in the cloud.
+    environment = {"SKIP_MDS_QUERY": "1", "WORKER_HOSTNAMES": "localhost", "ACCELERATOR_TYPE": "v5litepod-8"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(f"TPU_{name}", value)
+        patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+        yield topologies.get_topology_desc("v5e:2x4", platform="tpu").devices
+
+
+@pytest.fixture(scope="module")
+def sent(chips):
+    """The results and origins of all that a gradient sends over the chips, which split the model."""
+    import jax
+
+    class Chips(keras.distribution.DeviceMesh):
+        backend_mesh = jax.sharding.Mesh(np.array(chips).reshape(1, 8), ("batch", "model"))
+
+    mesh = Chips((1, 8), ["batch", "model"], [f"tpu:{i}" for i in range(8)])
+    trained, layouts = model(), layout_map(CONFIG, mesh)
+    parameters = [
+        jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=layouts[v.path].backend_layout) for v in trained.weights
+    ]
+    rows = keras.distribution.TensorLayout(("batch", None), mesh).backend_layout
+    tokens = jax.ShapeDtypeStruct((ROWS, STEPS), "int32", sharding=rows)
+
+    def loss(parameters, tokens):
+        logits, _ = trained.stateless_call(parameters, [], tokens)
+        return trained.loss(tokens, logits)
+
+    with keras.distribution.ModelParallel(layout_map=layouts).scope():
+        program = jax.jit(jax.grad(loss)).lower(parameters, tokens).compile().as_text()
+    found = re.findall(r"= (.+?) (all-\w+|reduce-scatter|collective-\w+)\(.*op_name=\"([^\"]*)\"", program)
+    assert {kind for _, kind, _ in found} == {"all-reduce"}
+    return [(result, origin) for result, _, origin in found]
+
+
+def sizes(result):
+    """How many numbers each tensor in a result has."""
+    shapes = re.findall(r"f(?:32|16)\[([\d,]+)\]", result)
+    return [int(np.prod([int(size) for size in shape.split(",")])) for shape in shapes]
+
+
+@pytest.mark.parametrize("part", ["mixer", "mlp"])
+@pytest.mark.parametrize("block", ["block_0", "block_1"])
+@pytest.mark.parametrize("direction", ["jit(loss)/jvp({})", "transpose(jvp({}))"])
+def test_each_mixer_and_each_mlp_sends_one_sum_of_vectors(sent, direction, block, part):
+    """Forward and backward, as section 4.1 of the paper says."""
+    of_part = [sizes(result) for result, origin in sent if f"{direction.format(block)}/{part}/" in origin]
+    vectors, tokens = ROWS * STEPS * CONFIG.width, ROWS * STEPS
+    if (block, part) != ("block_1", "mixer"):
+        assert of_part == [[vectors]]
+    elif direction.startswith("jit"):
+        # Attention also agrees on which steps are finite.
+        assert sorted(of_part) == [[tokens], [vectors]]
+    else:
+        # And all heads share a key and a value: their gradients go along.
+        ((first, *rest),) = of_part
+        assert first == vectors and len(rest) == 2
