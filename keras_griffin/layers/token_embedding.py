@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.projection import project
 
 
@@ -76,6 +77,12 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         # Rounded once here: inside a traced call the number could not be read back.
         rounded = ops.cast(ops.cast(math.sqrt(width), "bfloat16"), "float32")
         self.scale = float(ops.convert_to_numpy(rounded)) if scale_by_sqrt_width else 1.0
+
+    @property
+    def embeddings(self):
+        """The table, `(V, D)`, laid out as `<path>/table` where it is used in a compiled function."""
+        # A table that is stored in parts is put together first: its vectors of a whole batch would be larger.
+        return laid_out(super().embeddings, f"{self.path}/table")
 
     def call(self, inputs, reverse=False):
         """Embed tokens, or give the logits of vectors."""

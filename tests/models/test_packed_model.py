@@ -1,4 +1,4 @@
-"""Packed rows without logits: `PackedWithoutLogits`, and with it `LossInPieces`, `SharedModel` and `compile_again`."""
+"""Packed rows without logits: `PackedWithoutLogits`, `LossInPieces`, `SharedModel`; `compile_config`, `compile_again`."""
 
 import keras
 import numpy as np

@@ -139,11 +139,17 @@ def _softmax_attention(query, key, value, whole_key, visible):
     # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). The keys, fewest of all, take the scale.
     query = ops.moveaxis(ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels)), 3, 1)
     key, value = ops.moveaxis(key, 3, 1), ops.moveaxis(value, 3, 1)
-    logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
     bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
-    logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
-    weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
-    outputs = ops.reshape(ops.matmul(ops.cast(weights, dtype), value), (*apart, channels))
+    if keras.distribution.distribution() is None:
+        logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
+        logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
+        weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
+        outputs = ops.reshape(ops.matmul(ops.cast(weights, dtype), value), (*apart, channels))
+    else:
+        # Heads that are divided over devices stay an axis: joined with queries, they would have to be gathered first.
+        logits = ops.cast(ops.einsum("bknqgh,bknch->bknqgc", query, key), precise) + bias
+        weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
+        outputs = ops.einsum("bknqgc,bknch->bknqgh", weights, value)
     outputs = ops.reshape(ops.moveaxis(outputs, 1, 3), (rows, blocks, block, num_heads, channels))
     lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
     return outputs, ops.logical_not(lost)

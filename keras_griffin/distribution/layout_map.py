@@ -1,0 +1,142 @@
+"""How a model's parameters lie on a mesh of devices, for `keras.distribution.ModelParallel`."""
+
+import math
+
+import keras
+
+from keras_griffin.models import GriffinConfig, LanguageModel
+
+#: The mesh's axis over which layers are split, and those over which a batch is, by the names that Keras uses.
+MODEL_AXIS = "model"
+BATCH_AXES = ("batch", "data")
+
+
+def layout_map(
+    model: LanguageModel | GriffinConfig,
+    device_mesh: keras.distribution.DeviceMesh,
+    *,
+    fully_sharded: bool = True,
+) -> keras.distribution.LayoutMap:
+    """Say how every parameter of a model is divided over the devices of a mesh, as the paper divides them.
+
+    Over the axis `"model"`, as in Megatron: what widens is split by columns and what narrows by rows, attention by
+    heads, and the RG-LRU's gates by blocks. Convolution, gates and recurrence work on each channel or block alone, so
+    nothing is sent within them. Each mixer and each MLP ends with one sum over the axis.
+
+    Over the axis `"batch"` or `"data"`, as in ZeRO: matrices are stored in parts, put together when they are used, and
+    the optimizer's slots, which Keras lays out as their parameters, stay in parts. A matrix is cut along an axis that
+    `"model"` leaves free and that the parts divide; where there is none it stays whole, as vectors do.
+
+    Keras lays a variable out when it is made, so the map comes before the model, and `ModelParallel` with it.
+
+    Args:
+        model: the `GriffinConfig` from which the model will be made (for a `Hawk`, with its `block_pattern`); or a
+            model, of which the config is taken.
+        device_mesh: a `keras.distribution.DeviceMesh` with an axis `"model"` and an axis `"batch"` or `"data"`. One of
+            them may have one part.
+        fully_sharded: whether parameters are stored in parts over the batch's axis.
+
+    Returns:
+        A `keras.distribution.LayoutMap`. Its keys are patterns of the variables' paths, one for each variable, of the
+        blocks' outputs, and of the table of embeddings when it is used. Keys and values are not split where the axis
+        `"model"` does not divide their heads, nor the table where it does not divide the vocabulary.
+
+    Raises:
+        ValueError: the backend is not JAX; the model has no `GriffinConfig`; the mesh lacks an axis; or `"model"` does
+            not divide the heads, the gates' blocks or the MLP's width.
+
+    Examples:
+        >>> import keras
+        >>> from keras_griffin.distribution import layout_map
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> config = GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8)
+        >>> if keras.backend.backend() == "jax":
+        ...     devices = keras.distribution.list_devices()
+        ...     mesh = keras.distribution.DeviceMesh((len(devices), 1), ["batch", "model"], devices)
+        ...     with keras.distribution.ModelParallel(layout_map=layout_map(config, mesh)).scope():
+        ...         model = Griffin(config)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 4.1; Shoeybi et al. 2019 (arXiv 1909.08053); Rajbhandari et
+    al. 2020 (arXiv 1910.02054).
+    """
+    config = model if isinstance(model, GriffinConfig) else getattr(model, "config", None)
+    if not isinstance(config, GriffinConfig):
+        raise ValueError(f"layout_map: model must be a GriffinConfig or a LanguageModel. Got {model!r}.")
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise ValueError(f"layout_map: the backend must be jax, the only one with Keras's distribution. Got {backend}.")
+    parts = dict(zip(device_mesh.axis_names, device_mesh.shape, strict=True))
+    batch_axis = next((name for name in BATCH_AXES if name in parts), None)
+    if batch_axis is None or MODEL_AXIS not in parts:
+        raise ValueError(
+            f"layout_map: the mesh must have an axis named model and one named batch or data. Got {', '.join(parts)}."
+        )
+    _check_divisions(config, parts[MODEL_AXIS])
+
+    def layout(shape, split, *stored):
+        """Split axis `split` over the model's axis, and the first that can be of `stored` over the batch's."""
+        axes: list[str | None] = [None] * len(shape)
+        if split is not None and shape[split] % parts[MODEL_AXIS] == 0:
+            axes[split] = MODEL_AXIS
+        for axis in stored if fully_sharded else ():
+            if batch_axis not in axes and axes[axis] is None and shape[axis] % parts[batch_axis] == 0:
+                axes[axis] = batch_axis
+        return tuple(axes)
+
+    layouts = keras.distribution.LayoutMap(device_mesh)
+    for path, division in _divisions(config, parts[MODEL_AXIS]).items():
+        layouts[f"(?:.*/)?{path}"] = layout(*division)
+    # Otherwise XLA divides the residual stream as the matrices are stored, by channels, and computes the whole batch
+    # everywhere.
+    layouts[r"(?:.*/)?block_\d+/residual"] = (batch_axis, None, None)
+    layouts["(?:.*/)?token_embedding/table"] = layout((config.vocabulary_size, config.width), 0)
+    # The state of truncated backpropagation: rows stay where their tokens are.
+    layouts[r"(?:.*/)?carried(?:_in_validation)?/(?:leaf_\d+|chunk)"] = (batch_axis,)
+    return layouts
+
+
+def _divisions(config, parts):
+    """For each kind of parameter: its shape, the axis to split, and the axes along which it may be stored in parts."""
+    width, inner, mlp = config.width, config.recurrence_width, config.mlp_width
+    blocks, block = config.num_gate_blocks, config.recurrence_width // config.num_gate_blocks
+    heads, key_heads = config.num_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    # Heads are not cut in two. Kernels of heads that are not split stay whole, being the smallest: XLA would gather
+    # them over the model's axis too.
+    keys = (1, 0) if config.num_key_value_heads % parts == 0 else (None,)
+    # One path and one layout for both kinds of mixers.
+    mixed = inner if "recurrent" in config.mixer_names else heads
+    return {
+        "token_embedding/embeddings": ((config.vocabulary_size, width), 0, 1, 0),
+        r"(?:block_\d+/(?:mixer|mlp)|final)_norm/scale": ((width,), None),
+        r"block_\d+/mlp/(?:gate|up)/kernel": ((width, mlp), 1, 0),
+        r"block_\d+/mlp/(?:gate|up)/bias": ((mlp,), 0),
+        r"block_\d+/mlp/down/kernel": ((mlp, width), 0, 1),
+        r"block_\d+/mixer/output_projection/kernel": ((mixed, width), 0, 1),
+        r"block_\d+/(?:mlp/down|mixer/output_projection)/bias": ((width,), None),
+        r"block_\d+/mixer/(?:gate|input_projection)/kernel": ((width, inner), 1, 0),
+        r"block_\d+/mixer/(?:gate|input_projection|conv)/bias": ((inner,), 0),
+        r"block_\d+/mixer/conv/kernel": ((config.conv_kernel_size, inner), 1),
+        r"block_\d+/mixer/rg_lru/decay_parameter": ((inner,), 0),
+        r"block_\d+/mixer/rg_lru/(?:input|recurrence)_gate/blocks/kernel": ((blocks, block, block), 0, 1),
+        r"block_\d+/mixer/rg_lru/(?:input|recurrence)_gate/blocks/bias": ((blocks, 1, block), 0),
+        r"block_\d+/mixer/query/kernel": ((width, heads), 1, 0),
+        r"block_\d+/mixer/(?:key|value)/kernel": ((width, key_heads), *keys),
+    }
+
+
+def _check_divisions(config, parts):
+    """Refuse a model that can't be split in so many parts, and say which numbers of parts would do."""
+    sizes = {"mlp_width": config.mlp_width}
+    if set(config.mixer_names) - {"recurrent"}:
+        sizes["num_heads"] = config.num_heads
+    if "recurrent" in config.mixer_names:
+        # What divides the blocks divides the width, which they divide.
+        sizes["num_gate_blocks"] = config.num_gate_blocks
+    undivided = [f"{name} {size}" for name, size in sizes.items() if size % parts]
+    if undivided:
+        common = math.gcd(*sizes.values())
+        possible = ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
+        raise ValueError(
+            f"layout_map: the mesh's axis model must divide {' and '.join(sizes)}. "
+            f"Got an axis of {parts} and {' and '.join(undivided)}; possible are {possible}."
+        )

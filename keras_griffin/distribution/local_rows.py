@@ -1,0 +1,83 @@
+"""Each process's rows of the batches that all of them train on."""
+
+import keras
+
+
+class LocalRows(keras.utils.PyDataset):
+    """The rows of every batch that one process reads, where several train one model.
+
+    Process i of P gets rows i B / P to (i + 1) B / P - 1 of the batch of B rows that one process would get. So a run of
+    many processes sees what a run of one sees. Every process makes the whole batch and keeps its part of it.
+
+    Keras divides `tf.data` datasets by itself, and refuses others unless the distribution is made with
+    `auto_shard_dataset=False`, as it is for this one.
+
+    Args:
+        data: a `keras.utils.PyDataset` whose batch depends on its index (and epoch) alone, such as
+            `keras_griffin.training.RandomWindows`.
+        index: i, which part this process reads; None for what the active `keras.distribution` says.
+        count: P, the number of parts; None for what the active `keras.distribution` says. Processes that hold parts of
+            one and the same replica of a model read the same rows.
+
+    Attributes:
+        epoch: that of `data`.
+
+    Raises:
+        ValueError: `index` and `count` are not given together, or are out of range; neither is given and no
+            distribution is active; or P does not divide a batch.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.distribution import LocalRows
+        >>> from keras_griffin.training import RandomWindows
+        >>> windows = RandomWindows(np.arange(100, dtype="uint8"), 8, batch_size=4, num_batches=3)
+        >>> tuple(LocalRows(windows, index=0, count=2)[0][0].shape)
+        (2, 8)
+    """
+
+    def __init__(self, data: keras.utils.PyDataset, index: int | None = None, count: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if (index is None) != (count is None):
+            raise ValueError(f"LocalRows: index and count must be given together. Got {index} and {count}.")
+        if index is None:
+            distribution = keras.distribution.distribution()
+            if distribution is None:
+                raise ValueError("LocalRows: index and count must be given where no distribution is active. Got none.")
+            index = distribution.data_shard_id
+            count = min(distribution.num_processes, distribution.num_model_replicas)
+        if not 0 <= index < count:
+            raise ValueError(f"LocalRows: index must be from 0 to count - 1. Got {index} of {count}.")
+        self.data = data
+        self.index = index
+        self.count = count
+
+    @property
+    def num_batches(self):
+        """As many as `data` has."""
+        return self.data.num_batches
+
+    @property
+    def epoch(self):
+        """That of `data`."""
+        return self.data.epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self.data.epoch = epoch
+
+    def __getitem__(self, index):
+        return keras.tree.map_structure(self._part, self.data[index])
+
+    def _part(self, rows):
+        if len(rows) % self.count:
+            raise ValueError(f"LocalRows: count must divide the batch. Got {self.count} parts and {len(rows)} rows.")
+        size = len(rows) // self.count
+        return rows[self.index * size : (self.index + 1) * size]
+
+    def on_epoch_begin(self):
+        """Passed on."""
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Passed on."""
+        self.data.on_epoch_end()

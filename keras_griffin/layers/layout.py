@@ -1,0 +1,32 @@
+"""Where a tensor inside a model lies on a mesh of devices."""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.implementation import have_values
+from keras_griffin.shapes import Tensor
+
+
+def laid_out(x: Tensor, path: str) -> Tensor:
+    """A tensor of a compiled function, in the layout that the active `keras.distribution` names for a path.
+
+    XLA guesses how tensors without a layout are divided, from those that have one. Keras lays out what `Layer.__call__`
+    returns, also outside of compiled functions, where a batch of one row can't be divided. This is for other tensors,
+    and leaves alone what has values or can't be divided.
+
+    Args:
+        x: a tensor or a variable.
+        path: such as `"block_0/residual"`, with the layer's path before the slash.
+
+    Returns:
+        `x` itself, where there is no distribution, or no layout for the path.
+    """
+    distribution = keras.distribution.distribution()
+    layout = None if distribution is None else distribution.get_tensor_layout(path)
+    if layout is None or isinstance(x, keras.KerasTensor):
+        return x
+    tensor = ops.convert_to_tensor(x)
+    mesh = layout.device_mesh
+    parts = {None: 1, **dict(zip(mesh.axis_names, mesh.shape, strict=True))}
+    divides = all(size % parts[axis] == 0 for size, axis in zip(tensor.shape, layout.axes, strict=True))
+    return x if have_values((tensor,)) or not divides else keras.distribution.distribute_tensor(tensor, layout)

@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.layers.layout import laid_out
+
+
+def test_without_a_distribution_a_tensor_stays_what_it_is():
+    x = ops.ones((4, 2))
+    assert laid_out(x, "block_0/residual") is x
+
+
+@pytest.fixture
+def path():
+    """A path whose tensors have a layout, on a mesh of the one device there is."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("Keras's distribution is JAX's alone")
+    mesh = keras.distribution.DeviceMesh((1, 1), ["batch", "model"], keras.distribution.list_devices()[:1])
+    layouts = keras.distribution.LayoutMap(mesh)
+    layouts["block_0/residual"] = ("batch", None)
+    with keras.distribution.ModelParallel(layout_map=layouts).scope():
+        yield "block_0/residual"
+
+
+def constraints(path, shape=(4, 2)):
+    import jax
+
+    return str(jax.make_jaxpr(lambda x: laid_out(x, path) * 2)(np.ones(shape, "float32"))).count("sharding_constraint")
+
+
+def test_a_tensor_of_a_compiled_function_gets_the_layout_of_its_path(path):
+    assert constraints(path) == 1
+    assert constraints("block_0/other") == 0
+
+
+def test_what_has_values_or_is_symbolic_is_left_alone(path):
+    variable, symbol = keras.Variable(np.ones((4, 2))), keras.KerasTensor((None, 2))
+    assert laid_out(variable, path) is variable
+    assert laid_out(symbol, path) is symbol
+
+
+def test_what_cannot_be_divided_is_left_alone(path, monkeypatch):
+    monkeypatch.setattr(keras.distribution.DeviceMesh, "shape", (2, 1))
+    assert constraints(path, (3, 2)) == 0
