@@ -6,7 +6,7 @@ never seen.
 
 The folder of the run gets model.keras (the best model so far, whole at every moment), log.csv,
 loss.png (where matplotlib is installed) and result.json. Ctrl-C stops after the batch, says where
-the best model is, and exits with 130.
+the best model is, and exits with 130. After that, or after any other end, --resume goes on.
 """
 
 import argparse
@@ -23,7 +23,10 @@ from keras_griffin.commands.arguments import positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
 from keras_griffin.commands.generate import add_sampling_arguments, continue_text
+from keras_griffin.commands.given import mark_defaults
 from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
+from keras_griffin.commands.train_resume import CHECKPOINTS, as_notes, describe_going_on, open_run, saved_run
+from keras_griffin.files import whole_file
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer
@@ -32,11 +35,13 @@ from keras_griffin.training import (
     BestCheckpoint,
     BitsPerByte,
     HeldOutWindows,
+    Interrupted,
     RandomWindows,
+    ResumableRun,
     Stopwatch,
+    Terminated,
     draw_loss_curve,
     measure_pace,
-    stop_on_interrupt,
     warm_up_then_cosine,
 )
 
@@ -79,10 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
     training.add_argument("--output", metavar="FOLDER", help="of the run (default: runs/MODEL-DATE-TIME)")
+    _add_integer(training, "--save-every", 100, "batches after which the run is saved, to go on after a crash")
+    training.add_argument(
+        "--resume", metavar="FOLDER", help="go on with the run in this folder, which was cut off; needs no other option"
+    )
     sample = parser.add_argument_group("what it writes at the end")
     sample.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
     _add_integer(sample, "--sample-bytes", 500, "how much to write")
     add_sampling_arguments(sample)
+    mark_defaults(parser)
 
 
 def _add_integer(group, option: str, default: int, text: str) -> None:
@@ -91,13 +101,14 @@ def _add_integer(group, option: str, default: int, text: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, validate on all held-out bytes, and write."""
-    # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
-    random.seed(arguments.seed)
     if keras.backend.backend() not in BACKENDS:
         raise CommandError(
             f"train: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which computes "
             "no gradients."
         )
+    arguments, resumed = open_run(arguments)
+    # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
+    random.seed(arguments.seed)
     with refusals():
         corpus = load_corpus(arguments.files, seed=arguments.seed, least_bytes=arguments.sequence_length + 1)
         model = build_model(arguments)
@@ -105,13 +116,21 @@ def run(arguments: argparse.Namespace) -> int:
         some_held_out = held_out_windows(corpus, arguments, EPOCH_VALIDATION_BYTES)
         print_rows(describe_run(arguments, corpus, compressors, model, some_held_out.num_predictions))
     folder = make_folder(arguments)
+    saved = resumed or new_run(folder, arguments)
     checkpoint = BestCheckpoint(folder / "model.keras", monitor="val_bits")
+    # The best model of whole epochs, while that of half an epoch is better.
+    aside = folder / CHECKPOINTS / "model.keras"
     stopwatch = Stopwatch()
-    started = time.perf_counter()
     try:
         log = keras.callbacks.CSVLogger(folder / "log.csv")
-        fit(model, corpus, some_held_out, arguments, [checkpoint, stopwatch, log])
+        checkpoint.take_back(aside)
+        try:
+            fit(saved, model, corpus, some_held_out, arguments, [checkpoint, stopwatch, log])
+        except Interrupted:
+            checkpoint.save_for_now(evaluate(model, some_held_out), aside)
+            raise
         if not checkpoint.is_saved:
+            saved.remove()
             raise CommandError(
                 f"train: the loss must stay finite, and it became NaN. Got the learning rate {arguments.learning_rate}."
             )
@@ -122,19 +141,38 @@ def run(arguments: argparse.Namespace) -> int:
             "bits_per_byte": evaluate(model, held_out_windows(corpus, arguments)),
             **compressors,
             "bytes_per_second": arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step,
-            "seconds": time.perf_counter() - started,
+            "seconds": saved.seconds,
             "parameters": model.count_params(),
             "backend": keras.backend.backend(),
             "arguments": vars(arguments),
         }
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
         is_drawn = draw_loss_curve(folder / "log.csv", folder / "loss.png", levels=compressors)
+        with whole_file(folder / "result.json") as path:
+            path.write_text(json.dumps(result, indent=2) + "\n")
+        saved.remove()
         print_rows(describe_result(result, corpus, folder, is_drawn))
         print(f"\n{continue_text(model, arguments.prompt, arguments.sample_bytes, arguments)}")
     except KeyboardInterrupt:
         print(describe_stop(checkpoint), file=sys.stderr)
+        if saved.is_begun:
+            print(describe_going_on(folder), file=sys.stderr)
         return INTERRUPTED
+    except Terminated as terminated:
+        print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
+        return terminated.code
     return 0
+
+
+def new_run(folder: Path, arguments: argparse.Namespace) -> ResumableRun:
+    """A run that begins in a folder, where none waits to go on."""
+    run = saved_run(folder)
+    if run.is_begun:
+        raise CommandError(
+            "train: --output must be a folder without a run that was cut off. Got "
+            f"{str(folder)!r}, which has one: go on with it by --resume, or remove its {CHECKPOINTS}."
+        )
+    run.save_every = arguments.save_every
+    return run
 
 
 def build_model(arguments: argparse.Namespace) -> LanguageModel:
@@ -173,33 +211,42 @@ def held_out_windows(corpus: Corpus, arguments: argparse.Namespace, num_bytes: i
 
 
 def fit(
-    model: LanguageModel, corpus: Corpus, held_out: HeldOutWindows, arguments: argparse.Namespace, callbacks: list
+    saved: ResumableRun,
+    model: LanguageModel,
+    corpus: Corpus,
+    held_out: HeldOutWindows,
+    arguments: argparse.Namespace,
+    callbacks: list,
 ) -> None:
-    """Train for the time or the steps that were asked for, on windows that start anywhere.
+    """Train for the time or the steps that were asked for, on windows that start anywhere; or go on with that.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed, and what it asked for is done.
+        Interrupted: Ctrl-C was pressed, and the run is saved.
+        Terminated: SIGTERM has come, and the run is saved.
     """
     shape = arguments.sequence_length, arguments.batch_size
-    steps = arguments.steps
-    if steps is None:
-        timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
-        steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
-    epochs = min(EPOCHS, steps)
-    windows = RandomWindows(corpus.train, *shape, num_batches=round(steps / epochs), seed=arguments.seed)
-    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * windows.num_batches))
-    with stop_on_interrupt() as interruption:
-        model.fit(
+    if saved.is_begun:
+        print_rows({"goes on": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"})
+    else:
+        steps = arguments.steps
+        if steps is None:
+            timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
+            steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
+        epochs = min(EPOCHS, steps)
+        saved.notes = as_notes(arguments, epochs, round(steps / epochs))
+    epochs, num_batches = saved.notes["epochs"], saved.notes["num_batches"]
+    windows = RandomWindows(corpus.train, *shape, num_batches=num_batches, seed=arguments.seed)
+    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * num_batches))
+    with refusals():
+        saved.fit(
+            model,
             windows,
-            epochs=epochs,
-            shuffle=False,
+            epochs,
             validation_data=held_out,
-            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks, interruption],
+            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
             # A progress bar in a file is a mess.
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    if interruption.is_asked_for:
-        raise KeyboardInterrupt
 
 
 def count_steps(model: LanguageModel, timed: RandomWindows, held_out: HeldOutWindows, seconds: float) -> int:

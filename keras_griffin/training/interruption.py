@@ -1,29 +1,92 @@
-"""Ctrl-C as an early end of `fit`, at a moment when the model is whole."""
+"""Signals as an early end of `fit`, at a moment when the model is whole."""
 
 import contextlib
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 import keras
 
 
-class _StopOnInterrupt(keras.callbacks.Callback):
-    """Stop `fit` at the end of the batch in which it was asked for.
-
-    Attributes:
-        is_asked_for: whether Ctrl-C has been pressed.
-    """
+class Terminated(SystemExit):
+    """SIGTERM arrived, and what was to be done before the end is done; the process exits with 143 as any would."""
 
     def __init__(self):
-        super().__init__()
-        self.is_asked_for = False
+        super().__init__(128 + signal.SIGTERM)
 
-    def ask(self, signal_number, frame):
-        """The handler of the signal; the second time it doesn't wait."""
-        if self.is_asked_for:
-            raise KeyboardInterrupt
-        self.is_asked_for = True
-        print("\nStopping after this batch and a validation; Ctrl-C again stops at once.", file=sys.stderr)
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed, and what was to be done before the end is done: the model is whole."""
+
+
+class NotedSignals:
+    """What has arrived of SIGINT (Ctrl-C) and SIGTERM.
+
+    Attributes:
+        received: the first signal's number, or None.
+
+    Args:
+        sentence: what is said when it arrives.
+    """
+
+    def __init__(self, sentence: str):
+        self.received = None
+        self._sentence = sentence
+
+    def note(self, signal_number, frame):
+        """The handler; the second time it doesn't wait."""
+        if self.received is not None:
+            raise SystemExit(128 + signal_number) if signal_number == signal.SIGTERM else KeyboardInterrupt
+        self.received = signal_number
+        print(f"\n{self._sentence}", file=sys.stderr)
+
+    def end(self):
+        """End as the signal asked for.
+
+        Raises:
+            Interrupted: it was SIGINT.
+            Terminated: it was SIGTERM.
+        """
+        raise Terminated if self.received == signal.SIGTERM else Interrupted
+
+
+@contextlib.contextmanager
+def noted_signals(sentence: str, *signal_numbers: int) -> Iterator[NotedSignals]:
+    """Inside the `with` block, signals are noted, for whoever looks; the second one ends the block at once.
+
+    Outside the main thread, where Python handles no signals, the block changes nothing.
+
+    Args:
+        sentence: what is said on standard error when the first arrives.
+        *signal_numbers: which.
+
+    Yields:
+        The `NotedSignals`.
+    """
+    noted = NotedSignals(sentence)
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    previous = {number: signal.signal(number, noted.note) for number in signal_numbers}
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _StopOnInterrupt(keras.callbacks.Callback):
+    """Stop `fit` at the end of the batch in which it was asked for."""
+
+    def __init__(self, noted: NotedSignals):
+        super().__init__()
+        self._noted = noted
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether Ctrl-C has been pressed."""
+        return self._noted.received is not None
 
     def _stop_if_asked(self, batch_or_epoch, logs=None):
         if self.is_asked_for:
@@ -38,7 +101,8 @@ def stop_on_interrupt():
     """Inside the `with` block, Ctrl-C ends `fit` after the batch, with the validation and the end of an epoch.
 
     In the middle of a batch the optimizer may have updated half the weights, and JAX has given the old ones' memory
-    away: such a model can't be saved. The block must be in the main thread.
+    away: such a model can't be saved. The block must be in the main thread. `ResumableRun` does better: it needs no
+    such block, and what it saves goes on where it was stopped.
 
     Yields:
         The callback to hand to `fit`; afterwards its `is_asked_for` says whether Ctrl-C was pressed.
@@ -49,9 +113,6 @@ def stop_on_interrupt():
         ...     print(interruption.is_asked_for)  # after model.fit(..., callbacks=[interruption])
         False
     """
-    interruption = _StopOnInterrupt()
-    previous = signal.signal(signal.SIGINT, interruption.ask)
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    sentence = "Stopping after this batch and a validation; Ctrl-C again stops at once."
+    with noted_signals(sentence, signal.SIGINT) as noted:
+        yield _StopOnInterrupt(noted)

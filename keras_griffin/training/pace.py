@@ -51,16 +51,21 @@ def measure_pace(model: keras.Model, training_data, validation_data) -> Pace:
 class Stopwatch(keras.callbacks.Callback):
     """Time the training steps of a `fit`, without compilation and validation."""
 
+    #: What `ResumableRun` keeps of it.
+    kept = ("steps", "seconds", "first_step")
+
     def __init__(self):
         super().__init__()
-        self._durations = []
+        self.steps = 0
+        self.seconds = 0.0
+        self.first_step = 0.0
+        self._has_compiled = False
         self._previous = 0.0
 
     @property
     def seconds_per_step(self) -> float:
-        """The mean over all steps but the first, which compiles."""
-        durations = self._durations[1:] or self._durations
-        return sum(durations) / len(durations)
+        """The mean over all steps but the first of each process, which compiles."""
+        return self.seconds / self.steps if self.steps else self.first_step
 
     def on_epoch_begin(self, epoch, logs=None):
         """Leave out what came before the epoch."""
@@ -69,5 +74,10 @@ class Stopwatch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count a step with the wait for its data."""
         now = time.perf_counter()
-        self._durations.append(now - self._previous)
+        if self._has_compiled:
+            self.steps += 1
+            self.seconds += now - self._previous
+        else:
+            self._has_compiled = True
+            self.first_step = now - self._previous
         self._previous = now

@@ -94,30 +94,49 @@ def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
     assert model.blocks[0].compute_dtype == "bfloat16" and model.blocks[0].variable_dtype == "float32"
 
 
-def press_ctrl_c(monkeypatch, *, after_batches, times=1):
-    """Press Ctrl-C when so many batches of training have ended."""
+def press_ctrl_c(monkeypatch, *, after_batches, times=1, number=signal.SIGINT):
+    """Press Ctrl-C, or send another signal, when so many batches of training have ended."""
 
     class Interrupting(Stopwatch):
+        batches = 0
+
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
-            if len(self._durations) == after_batches:
+            self.batches += 1
+            if self.batches == after_batches:
                 for _ in range(times):
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), number)
 
     monkeypatch.setattr(train, "Stopwatch", Interrupting)
 
 
-def test_ctrl_c_keeps_the_best_model_and_says_where(monkeypatch, train_tiny, tmp_path, capsys):
+def go_on(folder):
+    return f"Go on with: python -m keras_griffin train --resume {folder}\n"
+
+
+def log_of(folder):
+    return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
+
+
+def bits_of(path, text_file):
+    """The bits of a saved model on the held-out bytes."""
+    text = np.frombuffer(text_file.read_bytes(), "uint8")
+    held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
+    return keras.saving.load_model(path).evaluate(held_out, verbose=0, return_dict=True)["bits"]
+
+
+def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
+    monkeypatch, train_tiny, tmp_path, text_file, capsys
+):
     press_ctrl_c(monkeypatch, after_batches=3)
     assert train_tiny("--steps 20") == 130
     path = tmp_path / "model.keras"
-    bits = [float(row["val_bits"]) for row in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
-    # Two epochs of two batches each, the second of them cut short.
-    assert len(bits) == 2
-    sentence = f"Stopped. The best model so far, {min(bits):.3f} bits per byte, is in {path}\n"
-    assert capsys.readouterr().err.endswith(sentence)
-    logits = keras.saving.load_model(path)(np.zeros((1, 4), "int32"))
-    assert np.isfinite(keras.ops.convert_to_numpy(logits)).all()
+    # One epoch of two batches, and half of the second, which has no row.
+    assert len(log_of(tmp_path)) == 1
+    bits = bits_of(path, text_file)
+    assert bits <= float(log_of(tmp_path)[0]["val_bits"]) + 1e-4
+    sentence = f"Stopped. The best model so far, {bits:.3f} bits per byte, is in {path}\n"
+    assert capsys.readouterr().err.endswith(sentence + go_on(tmp_path))
 
 
 def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_tiny, tmp_path, capsys):
@@ -127,12 +146,102 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_t
     assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) == 1
 
 
-# Keras leaves the log open when `fit` is torn down.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, capsys):
+def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
     assert train_tiny("--steps 20") == 130
-    assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n")
+    assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n" + go_on(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(text_file, tmp_path_factory):
+    """The folder of a run of three epochs of two batches, and its log."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "EPOCHS", 3)
+        assert main(["train", str(text_file), *TINY, "--output", str(folder), "--steps", "6"]) == 0
+    return folder
+
+
+def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
+    monkeypatch, train_tiny, tmp_path, text_file, undisturbed, capsys
+):
+    monkeypatch.setattr(train, "EPOCHS", 3)
+    press_ctrl_c(monkeypatch, after_batches=3)
+    assert train_tiny("--steps 6") == 130
+    press_ctrl_c(monkeypatch, after_batches=2, number=signal.SIGTERM)
+    # Now three steps are saved, and how many there will be; what the command's own numbers are no longer counts.
+    monkeypatch.setattr(train, "EPOCHS", 10)
+    monkeypatch.setattr(train, "count_steps", None)
+    assert main(["train", "--resume", str(tmp_path)]) == 143
+    assert capsys.readouterr().err.endswith(f"Terminated. {go_on(tmp_path)}")
+    press_ctrl_c(monkeypatch, after_batches=-1)
+    assert main(["train", str(text_file), "--resume", str(tmp_path), "--steps", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert "goes on      after 5 of 6 steps\n" in printed
+    assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
+    results = [json.loads((folder / "result.json").read_text()) for folder in (tmp_path, undisturbed)]
+    assert results[0]["bits_per_byte"] == results[1]["bits_per_byte"]
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in undisturbed.iterdir()}
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"train: --resume must name the folder of a run that was cut off. Got {str(tmp_path)!r}, which is finished.\n"
+    )
+
+
+def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_path, text_file, capsys):
+    press_ctrl_c(monkeypatch, after_batches=1)
+    assert train_tiny("--steps 20") == 130
+    capsys.readouterr()
+    for words, named in [
+        (["--width", "192", "--layers", "1"], "--width 192 where it was 16."),
+        (["--mixed-precision", "--seed", "1"], "--seed 1 where it was 0, --mixed-precision True where it was False."),
+        ([str(tmp_path)], f"FILES {tmp_path} where it was {text_file}."),
+        (["--output", "elsewhere"], f"--output elsewhere beside --resume {tmp_path}."),
+    ]:
+        assert main(["train", *words, "--resume", str(tmp_path)]) == 2
+        sentence = f"train: --resume must go on with what the run began with. Got {named}\n"
+        assert capsys.readouterr().err == sentence
+    assert train_tiny("--steps 20") == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("train: --output must be a folder without a run that was cut off. Got ")
+    assert printed.count("\n") == 1
+
+
+def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, capsys):
+    press_ctrl_c(monkeypatch, after_batches=1)
+    own = tmp_path / "own.py"
+    own.write_bytes(text_file.read_bytes())
+    assert main(["train", str(own), *TINY, "--output", str(tmp_path / "run"), "--steps", "20"]) == 130
+    own.write_bytes(text_file.read_bytes()[:-10])
+    capsys.readouterr()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("ResumableRun: a run must go on with what it began with. Got data.text ")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("kept", [1, 0])
+def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_path, capsys, kept):
+    press_ctrl_c(monkeypatch, after_batches=1)
+    assert train_tiny("--steps 20") == 130
+    newest, before = sorted((tmp_path / "checkpoints").glob("step-*"), reverse=True)
+    for path in [newest, before][: 2 - kept]:
+        path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
+    press_ctrl_c(monkeypatch, after_batches=1)
+    assert main(["train", "--resume", str(tmp_path)]) == (130 if kept else 2)
+    said = capsys.readouterr().err.splitlines()
+    if kept:
+        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run goes on from {before.name}: ")
+    else:
+        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have a file that is whole. Got ")
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"train: --resume must name the folder of a run that was cut off. Got {str(tmp_path)!r}, where there is none.\n"
+    )
 
 
 def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):

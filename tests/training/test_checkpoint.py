@@ -42,3 +42,34 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(t
         save_whole(model, path)
     assert saved_value(path) == 1.0
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_model_of_half_an_epoch_is_kept_until_the_run_goes_on(tmp_path):
+    path, aside = tmp_path / "model.keras", tmp_path / "aside.keras"
+    checkpoint = BestCheckpoint(path)
+    checkpoint.take_back(aside)
+    checkpoint.set_model(small_model(1.0))
+    checkpoint.on_epoch_end(0, {"val_loss": 3.0})
+    checkpoint.set_model(small_model(2.0))
+    checkpoint.save_for_now(float("nan"), aside)
+    checkpoint.save_for_now(3.0, aside)
+    assert (saved_value(path), checkpoint.best, aside.exists()) == (1.0, 3.0, False)
+    checkpoint.save_for_now(2.5, aside)
+    assert (saved_value(path), checkpoint.best, saved_value(aside)) == (2.0, 2.5, 1.0)
+    BestCheckpoint(path).take_back(aside)
+    assert saved_value(path) == 1.0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_where_no_epoch_was_whole_nothing_is_set_aside(tmp_path):
+    checkpoint = BestCheckpoint(tmp_path / "model.keras")
+    checkpoint.set_model(small_model(2.0))
+    checkpoint.save_for_now(2.5, tmp_path / "aside.keras")
+    assert checkpoint.is_saved and saved_value(checkpoint.path) == 2.0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_parts_that_a_killed_process_left_are_removed(tmp_path):
+    (tmp_path / ".model.keras.partial-x").mkdir()
+    BestCheckpoint(tmp_path / "model.keras").on_train_begin()
+    assert not list(tmp_path.iterdir())

@@ -1,11 +1,13 @@
 import os
 import signal
+import threading
 
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import stop_on_interrupt
+from keras_griffin.training import Interrupted, Terminated, stop_on_interrupt
+from keras_griffin.training.interruption import noted_signals
 
 
 class PressCtrlC(keras.callbacks.Callback):
@@ -75,3 +77,36 @@ def test_the_handler_is_put_back():
     with stop_on_interrupt():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_signals_are_noted_and_end_as_they_ask_for(capsys):
+    for number, kind in ((signal.SIGTERM, Terminated), (signal.SIGINT, Interrupted)):
+        before = signal.getsignal(number)
+        with pytest.raises(kind), noted_signals("Wait.", signal.SIGINT, signal.SIGTERM) as noted:
+            assert noted.received is None
+            os.kill(os.getpid(), number)
+            assert noted.received == number
+            noted.end()
+        assert capsys.readouterr().err == "\nWait.\n"
+        assert signal.getsignal(number) is before
+    assert Terminated().code == 143
+
+
+def test_the_second_sigterm_does_not_wait():
+    with pytest.raises(SystemExit) as caught, noted_signals("Wait.", signal.SIGTERM):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code == 143 and not isinstance(caught.value, Terminated)
+
+
+def test_in_another_thread_nothing_changes():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with noted_signals("Wait.", signal.SIGTERM) as noted:
+            seen.append((noted.received, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(None, before)]

@@ -1,0 +1,78 @@
+"""`train --resume`: the run in a folder, and the arguments with which it began."""
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.given import split_given
+from keras_griffin.training import ResumableRun
+
+#: In the folder of a run, what is there as long as it is not finished.
+CHECKPOINTS = "checkpoints"
+#: Given as they stand, or about this process.
+_NOT_OF_THE_RUN = {"command", "resume", "output"}
+
+
+def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, ResumableRun | None]:
+    """The arguments, and the run that is to go on; None where another one begins.
+
+    Raises:
+        CommandError: the folder holds no run that can go on, or what was given is not what the run began with.
+    """
+    everything, given = split_given(arguments)
+    if everything["resume"] is None:
+        return argparse.Namespace(**everything), None
+    folder = Path(everything["resume"])
+    run = saved_run(folder)
+    if not everything["resume"] or not run.is_begun:
+        why = "which is finished" if (folder / "result.json").exists() else "where there is none"
+        raise CommandError(
+            f"train: --resume must name the folder of a run that was cut off. Got {everything['resume']!r}, {why}."
+        )
+    began = run.notes["arguments"]
+    now = {**given, "files": [os.path.abspath(path) for path in everything["files"]]} if "files" in given else given
+    changed = [
+        f"{_option(name)} {_shown(value)} where it was {_shown(began.get(name))}"
+        for name, value in now.items()
+        if name not in _NOT_OF_THE_RUN and value != began.get(name)
+    ]
+    if given.get("output") is not None and Path(given["output"]).resolve() != folder.resolve():
+        changed.append(f"--output {given['output']} beside --resume {everything['resume']}")
+    if changed:
+        raise CommandError(f"train: --resume must go on with what the run began with. Got {', '.join(changed)}.")
+    run.save_every = began["save_every"]
+    kept = {"command": everything.get("command"), "resume": everything["resume"], "output": str(folder)}
+    return argparse.Namespace(**{**everything, **began, **kept}), run
+
+
+def saved_run(folder: Path) -> ResumableRun:
+    """What a run has saved in its folder; that some of it is damaged is said in a line."""
+    with warnings.catch_warnings(record=True) as caught, refusals():
+        warnings.simplefilter("always")
+        run = ResumableRun(folder / CHECKPOINTS)
+    for warning in caught:
+        print(warning.message, file=sys.stderr)
+    return run
+
+
+def as_notes(arguments: argparse.Namespace, epochs: int, num_batches: int) -> dict:
+    """What a run must find again, whatever the folder it goes on from."""
+    files = [os.path.abspath(path) for path in arguments.files]
+    return {"arguments": {**vars(arguments), "files": files}, "epochs": epochs, "num_batches": num_batches}
+
+
+def describe_going_on(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return f"Go on with: python -m keras_griffin train --resume {shlex.quote(str(folder))}"
+
+
+def _option(name) -> str:
+    return "FILES" if name == "files" else f"--{name.replace('_', '-')}"
+
+
+def _shown(value) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
