@@ -85,8 +85,9 @@ class AdamW(keras.optimizers.AdamW):
     def apply(self, grads, trainable_variables=None):
         """Update the variables; see `keras.optimizers.Optimizer.apply`."""
         # TensorFlow's gradient of a lookup holds a row as often as it was looked up, and would be clipped by a norm
-        # that is not the sum's; reshaping adds them up.
-        grads = [g if g is None else ops.reshape(g, g.shape) for g in grads]
+        # that is not the sum's; reshaping adds them up. Its own shape it may not know.
+        shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
+        grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
         if self.drop_nonfinite:
             squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
             finite = ops.isfinite(sum(squares))
