@@ -118,10 +118,10 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
     Examples:
         >>> import keras_griffin
         >>> from keras_griffin.models.optimizer import optimizer_groups
-        >>> layer = keras_griffin.layers.GatedMLP(hidden_width=24)
+        >>> layer = keras_griffin.layers.GatedMLP(hidden_width=24, name="mlp")
         >>> layer.build((None, 8))
         >>> [variable.path for variable in optimizer_groups(layer.trainable_variables)["no_decay"]]
-        ['gated_mlp/gate/bias', 'gated_mlp/up/bias', 'gated_mlp/down/bias']
+        ['mlp/gate/bias', 'mlp/up/bias', 'mlp/down/bias']
     """
     groups = {"decay": [], "no_decay": []}
     for variable in variables:

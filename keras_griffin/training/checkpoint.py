@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.training.durable import durable_file, remove_parts
+from keras_griffin.training.resuming.durable import durable_file, remove_parts
 
 
 class BestCheckpoint(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""Packed rows without logits: `PackedWithoutLogits`, `LossInPieces`, `SharedModel`; `compile_config`, `compile_again`."""
+"""Packed rows without logits: `PackedWithoutLogits`, with `SharedModel`, `LossInPieces` and `packed_model`."""
 
 import keras
 import numpy as np
@@ -85,6 +85,7 @@ def test_making_blocks_again_is_part_of_the_config():
 
 @pytest.mark.trainable
 def test_a_saved_model_goes_on(tmp_path):
+    """By `compile_config` and `compile_again`: with its optimizer, which Keras alone would not build."""
     x, targets, weights = batch()
     packed = made().packed(logits=False)
     packed.compile("adamw", weighted_metrics=[Tokens()])

@@ -1,0 +1,1 @@
+"""Texts and documents as batches for `fit`, and token files."""

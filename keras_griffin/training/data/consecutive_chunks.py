@@ -1,0 +1,129 @@
+"""Texts as consecutive chunks, for a model whose state is carried from batch to batch."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_griffin.training.data.packed_rows import as_tokens
+
+
+class ConsecutiveChunks(keras.utils.PyDataset):
+    """Documents behind one another in B long rows, and chunk after chunk of all rows as batches.
+
+    Row b of batch k goes on where row b of batch k - 1 ended. The rows are equally long, up to padding at the end of
+    the last ones; where a row's end cuts a document, the next row begins with the rest of it, from the initial state.
+    Every token but the first of each document is predicted once in an epoch. A batch depends on the seed, the epoch and
+    its index, and on nothing else.
+
+    Args:
+        documents: a sequence of integer arrays `(T,)`, such as a list or a `TokenFile`; one text is a list of one.
+        sequence_length: T, steps in a chunk, through which the gradient goes back.
+        batch_size: B.
+        seed: of the documents' order.
+        shuffle: whether documents stand in another order in every epoch; False keeps theirs.
+        vocabulary_size: V, to refuse other ids; None looks at none.
+
+    Attributes:
+        epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
+
+    Returns:
+        Each batch is `({"token_ids", "segment_ids", "chunk"}, targets, weights)`: `(B, T)` int32 but for chunk, `(B,)`
+        int32, and weights, float32, which are 0 at padding and where the target begins a document.
+
+    Raises:
+        ValueError: there are fewer than two tokens, or a number or a document is not as it should be.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.training import ConsecutiveChunks
+        >>> chunks = ConsecutiveChunks([np.arange(1, 10)], sequence_length=2, batch_size=2)
+        >>> for x, targets, weights in chunks:
+        ...     print(x["chunk"][0], x["token_ids"].tolist(), targets.tolist())
+        0 [[1, 2], [5, 6]] [[2, 3], [6, 7]]
+        1 [[3, 4], [7, 8]] [[4, 5], [8, 9]]
+    """
+
+    def __init__(
+        self,
+        documents: Sequence,
+        sequence_length: int,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        shuffle: bool = True,
+        vocabulary_size: int | None = None,
+    ):
+        super().__init__()
+        for name, value in (("sequence_length", sequence_length), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"ConsecutiveChunks: {name} must be at least 1. Got {value}.")
+        self.documents = documents
+        self.sequence_length = sequence_length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.vocabulary_size = vocabulary_size
+        self.epoch = 0
+        self._lengths = np.array([len(document) for document in documents], "int64")
+        self._order = None
+        predictions = int(self._lengths.sum()) - 1
+        if predictions < 1:
+            raise ValueError(f"ConsecutiveChunks: documents must have at least 2 tokens. Got {predictions + 1}.")
+        self._num_batches = -(-predictions // (batch_size * sequence_length))
+
+    @property
+    def num_batches(self):
+        """The chunks of a row."""
+        return self._num_batches
+
+    def on_epoch_end(self):
+        """Go on to another order."""
+        self.epoch += 1
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.num_batches:
+            raise IndexError(f"ConsecutiveChunks: a batch must be from 0 to {self.num_batches - 1}. Got {index}.")
+        order, ends = self._laid_out()
+        shape = self.batch_size, self.sequence_length
+        tokens, numbers = np.zeros((2, shape[0], shape[1] + 1), "int32")
+        for b in range(self.batch_size):
+            start = (b * self.num_batches + index) * self.sequence_length
+            self._read(order, ends, start, tokens[b], numbers[b])
+        # A token is predicted by the one before it in the same document.
+        weights = (numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] > 0)
+        chunk = np.full(self.batch_size, index, "int32")
+        x = {"token_ids": tokens[:, :-1].copy(), "segment_ids": numbers[:, :-1].copy(), "chunk": chunk}
+        return x, tokens[:, 1:].copy(), weights.astype("float32")
+
+    def _laid_out(self):
+        """The order of the documents in this epoch, and where each ends."""
+        epoch = self.epoch
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            order = rng.permutation(len(self._lengths)) if self.shuffle else np.arange(len(self._lengths))
+            self._order = epoch, order, np.cumsum(self._lengths[order])
+        return self._order[1:]
+
+    def _read(self, order, ends, start, tokens, numbers):
+        """Fill a row with the tokens from `start` on, and with their documents' places in the order, from 1."""
+        reached, stop = start, min(start + len(tokens), int(ends[-1]))
+        place = int(np.searchsorted(ends, start, side="right"))
+        while reached < stop:
+            document = as_tokens("ConsecutiveChunks", self.documents[int(order[place])], int(order[place]))
+            begin = int(ends[place]) - len(document)
+            part = document[reached - begin : stop - begin]
+            tokens[reached - start : reached - start + len(part)] = self._checked(part)
+            numbers[reached - start : reached - start + len(part)] = place + 1
+            reached += len(part)
+            place += 1
+
+    def _checked(self, tokens):
+        if self.vocabulary_size is not None and tokens.size:
+            least, greatest = int(tokens.min()), int(tokens.max())
+            if not 0 <= least <= greatest < self.vocabulary_size:
+                raise ValueError(
+                    f"ConsecutiveChunks: token ids must be from 0 to {self.vocabulary_size - 1}. "
+                    f"Got ids from {least} to {greatest}."
+                )
+        return tokens

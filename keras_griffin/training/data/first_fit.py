@@ -1,0 +1,49 @@
+"""Which pieces share a row: first-fit over a stream, with few rows open at a time."""
+
+from collections.abc import Iterable, Iterator
+
+#: Rows that wait for what fits. More of them find more, and cost more time for each piece.
+OPEN_ROWS = 32
+
+
+def first_fit(lengths: Iterable[int], capacity: int, open_rows: int = OPEN_ROWS) -> Iterator[list[int]]:
+    """Put each piece into the first open row that has room for it.
+
+    A piece that no open row can hold opens another; where that would be one too many, the fullest is closed first. So
+    what is held at a time does not grow with the stream.
+
+    Args:
+        lengths: of the pieces, in order; each from 1 to `capacity`.
+        capacity: the length of a row.
+        open_rows: how many rows may be open at a time.
+
+    Yields:
+        A closed row as the numbers of its pieces, in the order in which they came: full ones at once, what is left at
+        the end in the order of opening.
+
+    Examples:
+        >>> from keras_griffin.training.data.first_fit import first_fit
+        >>> list(first_fit([5, 4, 8, 3, 4], capacity=8))
+        [[2], [0, 3], [1, 4]]
+    """
+    rooms: list[int] = []
+    rows: list[list[int]] = []
+    for piece, length in enumerate(lengths):
+        if length == capacity:
+            yield [piece]
+            continue
+        place = next((place for place, room in enumerate(rooms) if room >= length), None)
+        if place is None:
+            if len(rows) == open_rows:
+                fullest = min(range(open_rows), key=rooms.__getitem__)
+                del rooms[fullest]
+                yield rows.pop(fullest)
+            place = len(rows)
+            rooms.append(capacity)
+            rows.append([])
+        rooms[place] -= length
+        rows[place].append(piece)
+        if not rooms[place]:
+            del rooms[place]
+            yield rows.pop(place)
+    yield from rows

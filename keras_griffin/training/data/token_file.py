@@ -1,0 +1,236 @@
+"""Documents as token ids in one file, for corpora larger than memory.
+
+Little-endian throughout:
+
+    8 bytes   magic, b"KGTOKENS"
+    4         version, 1
+    4         bytes of a token: 2 where the vocabulary fits in them, else 4
+    8         size of the vocabulary, V
+    8         documents, D
+    8         tokens, N
+    32        fingerprint of the tokenizer, zeros where it is not known
+    4         CRC-32 of the tokens' bytes
+    4         CRC-32 of the 76 bytes before this and of the offsets
+    ...       N tokens, then zeros up to a multiple of 8
+    8 (D+1)   offsets: document i is tokens offsets[i] to offsets[i + 1], the first offset 0 and the last N
+"""
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from keras_griffin.files import whole_file
+from keras_griffin.training.data.fingerprint import UNKNOWN, tokenizer_fingerprint
+from keras_griffin.training.data.packed_rows import as_tokens
+
+MAGIC = b"KGTOKENS"
+VERSION = 1
+#: What the checksum at the header's end is of.
+_HEADER = struct.Struct("<8sIIQQQ32sI")
+_CHECKSUM = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size + _CHECKSUM.size
+_DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_OFFSET = np.dtype("<u8")
+#: How much is read at a time where all is read.
+_CHUNK = 1 << 24
+
+
+class TokenFile:
+    """The documents of a file that `write_token_file` or `python -m keras_griffin tokenize` wrote.
+
+    The tokens are mapped into memory: what is not looked at is not read, and what is looked at need not stay. The table
+    of offsets, 8 bytes a document, is checked when the file is opened, with the header; `verify` reads the tokens too.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        tokens: `(N,)` of all documents, one behind another; uint16 or uint32, read-only.
+        offsets: `(D + 1,)` uint64: where each document begins, and the last ends.
+        vocabulary_size: V; ids are below it.
+        fingerprint: of the tokenizer, as hexadecimal digits; None where it is not known.
+
+    Raises:
+        ValueError: it is no token file, or not a whole one, or its table is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> from keras_griffin.training import TokenFile, write_token_file
+        >>> path = tempfile.mkdtemp() + "/some.tokens"
+        >>> write_token_file(path, [[1, 2, 3], [4, 5]], vocabulary_size=256)
+        >>> TokenFile(path)
+        TokenFile(2 documents, 5 tokens of 256, uint16)
+        >>> TokenFile(path)[1].tolist()
+        [4, 5]
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            start = file.read(HEADER_BYTES)
+        if len(start) < HEADER_BYTES or not start.startswith(MAGIC):
+            self._refuse(f"the file must begin with {MAGIC!r} and a header. Got {start[:8]!r} and {size} bytes")
+        _, version, token_bytes, self.vocabulary_size, documents, tokens, digest, self._tokens_checksum = (
+            _HEADER.unpack_from(start)
+        )
+        if version != VERSION:
+            self._refuse(f"the file must be of version {VERSION}. Got version {version}")
+        if token_bytes not in _DTYPES:
+            self._refuse(f"a token must have 2 or 4 bytes. Got {token_bytes}")
+        self.dtype = _DTYPES[token_bytes]
+        offsets_start = _offsets_start(tokens, token_bytes)
+        wanted = offsets_start + (documents + 1) * _OFFSET.itemsize
+        if wanted != size:
+            self._refuse(f"{documents} documents of {tokens} tokens must make {wanted} bytes. Got {size}")
+        self.fingerprint = None if digest == UNKNOWN else digest.hex()
+        self.offsets = np.memmap(self.path, _OFFSET, "r", offsets_start, documents + 1)
+        checksum = _checksum(memoryview(self.offsets), zlib.crc32(start[: _HEADER.size]))
+        if (checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
+            self._refuse("the header and the table of documents must be as they were written. Got others")
+        # An empty range can't be mapped.
+        self.tokens = np.memmap(self.path, self.dtype, "r", HEADER_BYTES, tokens) if tokens else np.empty(0, self.dtype)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each document, `(D,)` int64."""
+        return np.diff(self.offsets.astype("int64"))
+
+    def verify(self) -> None:
+        """Read all tokens, and refuse them where they are not those that were written.
+
+        Raises:
+            ValueError: so it is.
+        """
+        if _checksum(memoryview(self.tokens)) != self._tokens_checksum:
+            self._refuse("the tokens must be as they were written. Got others")
+
+    def check_model(self, model) -> None:
+        """Refuse a model that can't read these tokens, or whose tokenizer is another.
+
+        Args:
+            model: a `keras_griffin.models.LanguageModel`.
+
+        Raises:
+            ValueError: so it is.
+        """
+        self.checked_vocabulary_size("check_model", model.config.vocabulary_size)
+        tokenizer = model.tokenizer
+        if None not in (tokenizer, self.fingerprint) and tokenizer_fingerprint(tokenizer).hex() != self.fingerprint:
+            raise ValueError(
+                f"check_model: the tokens must be those of the model's tokenizer, {tokenizer!r}. "
+                f"Got another's, in {str(self.path)!r}."
+            )
+
+    def checked_vocabulary_size(self, function_name: str, vocabulary_size: int | None) -> int:
+        """The size of the vocabulary that ids are to be below: a model's, where it is given.
+
+        Raises:
+            ValueError: the file's is larger.
+        """
+        if vocabulary_size is None:
+            return self.vocabulary_size
+        if self.vocabulary_size > vocabulary_size:
+            raise ValueError(
+                f"{function_name}: the tokens must be of the model's vocabulary of {vocabulary_size}. "
+                f"Got a vocabulary of {self.vocabulary_size}, in {str(self.path)!r}."
+            )
+        return vocabulary_size
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        number = int(number)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"TokenFile: a document's number must be below {len(self)}. Got {number}.")
+        number %= len(self)
+        return self.tokens[int(self.offsets[number]) : int(self.offsets[number + 1])]
+
+    def __reduce__(self):
+        # Other processes open the file; NumPy would send them all of it.
+        return TokenFile, (self.path,)
+
+    def __repr__(self) -> str:
+        tokens = f"{len(self.tokens):,} tokens of {self.vocabulary_size:,}"
+        return f"TokenFile({len(self):,} documents, {tokens}, {self.dtype.name})"
+
+    def _refuse(self, reason):
+        raise ValueError(f"TokenFile: {reason}, in {str(self.path)!r}.")
+
+
+def write_token_file(
+    path: str | os.PathLike, documents: Iterable, vocabulary_size: int | None = None, *, tokenizer=None
+) -> None:
+    """Write documents to a file, which is at every moment the old one or the whole new one.
+
+    One document is in memory at a time.
+
+    Args:
+        path: where the file will be; its folder exists.
+        documents: an iterable of integer arrays `(T,)`, or of lists of integers; empty ones are kept.
+        vocabulary_size: V; by default the tokenizer's.
+        tokenizer: what made the ids, so that a model with another one can be refused; None where nobody knows.
+
+    Raises:
+        ValueError: there is neither a vocabulary nor a tokenizer; a document is no integers; or an id is outside.
+    """
+    if vocabulary_size is None and tokenizer is not None:
+        vocabulary_size = tokenizer.vocabulary_size
+    if vocabulary_size is None or not 1 <= vocabulary_size <= 1 << 32:
+        raise ValueError(
+            f"write_token_file: vocabulary_size must be from 1 to 2**32, or a tokenizer's. Got {vocabulary_size}."
+        )
+    dtype = _DTYPES[2 if vocabulary_size <= 1 << 16 else 4]
+    num_documents = num_tokens = tokens_checksum = 0
+    with whole_file(path) as aside:
+        table = aside.with_name("offsets")
+        with aside.open("w+b") as file, table.open("w+b") as offsets:
+            file.write(bytes(HEADER_BYTES))
+            offsets.write(bytes(_OFFSET.itemsize))
+            for document in documents:
+                tokens = _checked(document, num_documents, vocabulary_size).astype(dtype).tobytes()
+                file.write(tokens)
+                tokens_checksum = zlib.crc32(tokens, tokens_checksum)
+                num_documents += 1
+                num_tokens += len(tokens) // dtype.itemsize
+                offsets.write(num_tokens.to_bytes(_OFFSET.itemsize, "little"))
+            file.write(bytes(_offsets_start(num_tokens, dtype.itemsize) - file.tell()))
+            fingerprint = UNKNOWN if tokenizer is None else tokenizer_fingerprint(tokenizer)
+            counts = dtype.itemsize, vocabulary_size, num_documents, num_tokens
+            header = _HEADER.pack(MAGIC, VERSION, *counts, fingerprint, tokens_checksum)
+            checksum = zlib.crc32(header)
+            offsets.seek(0)
+            while chunk := offsets.read(_CHUNK):
+                checksum = zlib.crc32(chunk, checksum)
+            offsets.seek(0)
+            shutil.copyfileobj(offsets, file)
+            file.seek(0)
+            file.write(header + _CHECKSUM.pack(checksum))
+
+
+def _offsets_start(tokens: int, token_bytes: int) -> int:
+    end = HEADER_BYTES + tokens * token_bytes
+    return end + -end % _OFFSET.itemsize
+
+
+def _checked(document, number: int, vocabulary_size: int) -> np.ndarray:
+    tokens = as_tokens("write_token_file", document, number)
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocabulary_size:
+        raise ValueError(
+            f"write_token_file: token ids must be from 0 to {vocabulary_size - 1}. "
+            f"Got ids from {tokens.min()} to {tokens.max()}, document {number}."
+        )
+    return tokens
+
+
+def _checksum(view: memoryview, checksum: int = 0) -> int:
+    view = view.cast("B")
+    for start in range(0, len(view), _CHUNK):
+        checksum = zlib.crc32(view[start : start + _CHUNK], checksum)
+    return checksum

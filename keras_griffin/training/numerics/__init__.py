@@ -1,0 +1,1 @@
+"""How the numbers inside a model are, while it trains."""

@@ -1,0 +1,198 @@
+"""Run a language model over a batch, layer by layer, and note what goes in and out of each."""
+
+import contextlib
+import functools
+import importlib
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.layers import RGLRU, ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.models.documents import PackedRows
+from keras_griffin.ops.implementation import have_values
+from keras_griffin.shapes import Tensor
+from keras_griffin.training.numerics.decay_report import DecayReport, decay_sums, report_of
+
+
+class Passage(NamedTuple):
+    """What went through a layer."""
+
+    #: The layer's path, `block_3/mixer/rg_lru`.
+    layer: str
+    #: The largest magnitude that came in; 0 for token ids.
+    largest_input: float
+    #: How many of the values that came out are not finite.
+    nonfinite: int
+
+
+class LayerWalk(NamedTuple):
+    """A batch's way through a model."""
+
+    #: In the order in which the layers were done: a layer before the one that it is part of.
+    passages: list[Passage]
+    #: Those of the RG-LRUs, from the first block to the last.
+    decays: list[DecayReport]
+
+    @property
+    def first_nonfinite(self) -> Passage | None:
+        """The first layer that gave what is not finite."""
+        return next((passage for passage in self.passages if passage.nonfinite), None)
+
+
+def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: float = 0.999) -> LayerWalk:
+    """Run a batch from the initial state, without gradients, outside of any compiled function.
+
+    Args:
+        model: a `LanguageModel`, or a model that shares one's layers: `packed()`, `carried()`.
+        token_ids: `(B, T)` integers.
+        segment_ids: `(B, T)` integers, 0 for padding, or None where there is neither padding nor packing.
+        threshold: the decay above which `DecayReport` calls a step slow.
+
+    Returns:
+        What went through each layer, and the decays of each RG-LRU.
+
+    Raises:
+        ValueError: the model has no such layers.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.training.numerics.layer_walk import walk_layers
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> walk = walk_layers(model, np.array([[1, 2, 3]]))
+        >>> walk.first_nonfinite is None, [report.layer for report in walk.decays]
+        (True, ['block_0/mixer/rg_lru', 'block_1/mixer/rg_lru'])
+    """
+    embedding, blocks, norm = language_model_layers(model)
+    tokens, reset, mask = ops.convert_to_tensor(token_ids), None, None
+    if segment_ids is not None:
+        segments = ops.convert_to_tensor(segment_ids)
+        tokens, reset, _ = PackedRows()(tokens, segments)
+        # Real tokens stand first now, as in `packed()`.
+        real = ops.sum(ops.cast(segments > 0, "int32"), axis=1, keepdims=True)
+        mask = ops.arange(ops.shape(tokens)[1], dtype="int32") < real
+    notes = _Recorder((embedding, *blocks, norm), mask, threshold)
+    # While `keras.remat` runs a block, what is inside of it has no values. NumPy warns of what is looked for here.
+    with _without_gradients(), _as_they_stand(blocks), np.errstate(all="ignore"), notes:
+        x = embedding(tokens)
+        for block in blocks:
+            x = block(x, reset=reset)
+        # The logits of one step: those of all might not fit into memory, and what is wrong with a vector is known.
+        embedding(norm(x)[:, -1:], reverse=True)
+        return notes.result()
+
+
+def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[ResidualBlock], RMSNorm]:
+    """The embedding, the blocks and the last norm of a model; see `walk_layers`."""
+    layers = getattr(model, "language_model", model).layers
+    kinds = [
+        [layer for layer in layers if isinstance(layer, kind)] for kind in (TokenEmbedding, ResidualBlock, RMSNorm)
+    ]
+    if not all(kinds):
+        raise ValueError(
+            "walk_layers: the model must have an embedding, residual blocks and a norm of this package. "
+            f"Got {', '.join(sorted({type(layer).__name__ for layer in layers})) or 'no layers'}."
+        )
+    (embedding, *_), blocks, (*_, norm) = kinds
+    return embedding, blocks, norm
+
+
+class _Recorder:
+    """Inside its `with` block, the methods of layers by which vectors go through them note what they see."""
+
+    def __init__(self, layers, mask, threshold: float):
+        self._layers = _with_parts(layers)
+        self._mask = mask
+        self._threshold = threshold
+        self._passages = []
+        self._decays = []
+
+    def __enter__(self):
+        for layer in self._layers:
+            for name in ("call", "advance"):
+                if hasattr(layer, name):
+                    self._replace(layer, name, self._noting)
+            if isinstance(layer, RGLRU):
+                self._replace(layer, "scan", self._noting_decays)
+        return self
+
+    def __exit__(self, *error):
+        for layer in self._layers:
+            for name in ("call", "advance", "scan"):
+                vars(layer).pop(name, None)
+
+    def result(self) -> LayerWalk:
+        """What was noted, read from the device at once."""
+        passages = [Passage(path, float(_numpy(most)), int(_numpy(bad))) for path, most, bad in self._passages]
+        decays = [report_of(path, [_numpy(tensor) for tensor in sums]) for path, sums in self._decays]
+        return LayerWalk(passages, decays)
+
+    def _replace(self, layer, name, around):
+        # In the instance's own dictionary, past Keras, which would track it.
+        vars(layer)[name] = around(layer, getattr(layer, name))
+
+    def _noting(self, layer, method):
+        @functools.wraps(method)
+        def call(inputs, *arguments, **options):
+            outputs = method(inputs, *arguments, **options)
+            first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+            if have_values((first,)):
+                self._passages.append((layer.path, _largest(inputs), _nonfinite(first)))
+            return outputs
+
+        return call
+
+    def _noting_decays(self, layer, method):
+        @functools.wraps(method)
+        def scan(inputs, hidden, reset, mask):
+            if have_values((inputs,)):
+                self._decays.append((layer.path, decay_sums(layer, inputs, reset, self._mask, self._threshold)))
+            return method(inputs, hidden, reset, mask)
+
+        return scan
+
+
+def _with_parts(layers) -> list[keras.Layer]:
+    """Layers, and those they are made of."""
+    found = {}
+    for layer in layers:
+        parts = [value for value in vars(layer).values() if isinstance(value, keras.Layer)]
+        parts += [each for value in vars(layer).values() if isinstance(value, (list, tuple)) for each in value]
+        parts = [part for part in parts if isinstance(part, keras.Layer)]
+        found.update({id(part): part for part in (layer, *_with_parts(parts))})
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _as_they_stand(blocks):
+    """Inside the `with` block no block computes itself again."""
+    before = [block.rematerialize for block in blocks]
+    for block in blocks:
+        block.rematerialize = False
+    try:
+        yield
+    finally:
+        for block, rematerialize in zip(blocks, before, strict=True):
+            block.rematerialize = rematerialize
+
+
+def _without_gradients():
+    if keras.backend.backend() == "torch":
+        return importlib.import_module("keras_griffin.training.numerics.torch_no_grad").no_grad()
+    return contextlib.nullcontext()
+
+
+def _largest(x: Tensor) -> Tensor:
+    if "float" not in keras.backend.standardize_dtype(x.dtype):
+        return 0.0
+    return ops.max(ops.abs(ops.cast(x, "float32")))
+
+
+def _nonfinite(x: Tensor) -> Tensor:
+    return ops.sum(ops.cast(ops.logical_not(ops.isfinite(x)), "int32"))
+
+
+def _numpy(x) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(x))

@@ -1,0 +1,196 @@
+"""A watch over the numbers of a run: what the recurrences do, and where NaN came from."""
+
+import math
+import sys
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.training.numerics.decay_report import DecayReport
+from keras_griffin.training.numerics.layer_walk import LayerWalk, language_model_layers, walk_layers
+
+
+class NumericsMonitor(keras.callbacks.Callback):
+    """Log how slowly the recurrences forget, and name the layer where a number was not finite first.
+
+    Every so many steps, and at the end of each epoch, the model runs over a batch, outside of its compiled step. The
+    logs of an epoch get
+
+        slow_channels       the share of the RG-LRUs' channels whose decay is above 0.999 at more than half of the steps
+        slow_steps          the share of all steps of all channels with a decay above 0.999
+        bounded_sqrt_hits   the share with 1 - a_t^2 <= 2.5e-7, where the derivative of its root is at its bound
+        dropped             batches so far whose gradients were dropped, if the optimizer is an `AdamW` that does so
+
+    the first three as means over the layers; `reports` has them layer by layer and channel by channel. Put the callback
+    before a `CSVLogger`.
+
+    If the loss, a weight, or what a layer gives over the batch is not finite, the run ends with one sentence that says
+    which variable or which layer it was, at which step, and how large its input was. With a dataset, all its batches
+    since the last look are searched. One batch with gradients that are not finite makes all weights NaN, and its cause
+    can't be found any more; `AdamW(drop_nonfinite=True)`, as `default_optimizer` makes it, keeps them.
+
+    Between two looks nothing is computed and nothing read from the device: a run's losses are the same without it.
+
+    Args:
+        batches: what is trained on: a dataset whose batches depend on its index (and `epoch`), given to `fit` with
+            `shuffle=False`; or one batch as `fit` takes it, token ids alone or with targets and weights. Of a dataset
+            the first batch is measured.
+        every: steps between two looks within an epoch; None for one at the end of each epoch.
+        threshold: the decay above which a step is slow.
+        raise_error: raise when something is not finite; otherwise say it on stderr and set `stop_training`, which lets
+            a step in the middle of an epoch be finished.
+
+    Attributes:
+        reports: list of `DecayReport`, of the last look, from the first block to the last.
+        failure: the sentence, or None.
+
+    Raises:
+        ValueError: `every` is below 1, or the model of the `fit` is none of this package.
+        FloatingPointError: something is not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.training import NumericsMonitor
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> tokens = np.ones((4, 8), "int32")
+        >>> monitor = NumericsMonitor(tokens)
+        >>> logs = model.fit(tokens, tokens, callbacks=[monitor], verbose=0).history
+        >>> logs["bounded_sqrt_hits"], monitor.reports[0].layer
+        ([0.0], 'block_0/mixer/rg_lru')
+
+    Reference: De et al. 2024 (arXiv 2402.19427), equations 3 and 4; Botev et al. 2024 (arXiv 2404.07839) for the bound.
+    """
+
+    def __init__(self, batches, every: int | None = 100, threshold: float = 0.999, raise_error: bool = True):
+        super().__init__()
+        if every is not None and every < 1:
+            raise ValueError(f"NumericsMonitor: every must be at least 1, or None. Got {every}.")
+        self.batches = batches
+        self.every = every
+        self.threshold = threshold
+        self.raise_error = raise_error
+        self.reports: list[DecayReport] = []
+        self.failure: str | None = None
+
+    def on_train_begin(self, logs=None):
+        """Look whether the model has the layers."""
+        language_model_layers(self.model)
+        self.failure = None
+        self._stride = self.model.steps_per_execution
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Count steps from here."""
+        self._epoch = epoch
+        self._steps = self._looked = 0
+        self._data_epoch = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Look at the steps before, every so many of them."""
+        # Not at a batch's end: Keras then waits for each batch on JAX and TensorFlow.
+        if self.every is not None and batch - self._looked >= self.every:
+            self._look(batch)
+        if batch == 0:
+            self._data_epoch = getattr(self.batches, "epoch", None)
+        self._steps = batch + self._stride
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Look at the rest of the epoch, and write the logs."""
+        if self.failure is None:
+            self._look(self._steps, logs)
+        logs.update(self._logs())
+
+    def _logs(self) -> dict[str, float]:
+        logs = {}
+        for name in ("slow_channels", "slow_steps", "bounded_sqrt_hits") if self.reports else ():
+            logs[name] = float(np.mean([getattr(report, name) for report in self.reports]))
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if getattr(optimizer, "drop_nonfinite", False):
+            logs["dropped"] = float(optimizer.dropped)
+        return logs
+
+    def _look(self, steps: int, logs=None):
+        """Measure, and end the run if something is not finite after so many steps of the epoch."""
+        walk = self._walk(_batch(self.batches))
+        self.reports = walk.decays
+        loss = _loss(self.model, logs)
+        nonfinite = _nonfinite_variables(self.model)
+        if not math.isfinite(loss) or nonfinite or walk.first_nonfinite:
+            self._fail(self._diagnosis(walk, nonfinite, steps), self._when(loss, steps))
+        self._looked = steps
+
+    def _diagnosis(self, walk: LayerWalk, nonfinite: dict[str, int], steps: int) -> str:
+        variables = self.model.trainable_variables
+        if len(nonfinite) == len(variables):
+            return (
+                f"all {len(variables)} variables hold values that are not finite, as after one update with gradients "
+                "that were not; AdamW(drop_nonfinite=True) keeps the weights, so that the layer can be found"
+            )
+        if nonfinite:
+            path, count = next(iter(nonfinite.items()))
+            others = f", and {len(nonfinite) - 1} variables after it" if len(nonfinite) > 1 else ""
+            return f"the first variable that is not finite is {path}, in {count} values{others}"
+        where = "on the batch looked at"
+        if isinstance(self.batches, keras.utils.PyDataset):
+            found = self._search(range(self._looked, steps))
+            walk, where = (walk, where) if found is None else found
+        if first := walk.first_nonfinite:
+            return (
+                f"the first layer whose output is not finite is {first.layer}, {where}, in {first.nonfinite} values; "
+                f"the largest magnitude of its input is {first.largest_input:.3g}"
+            )
+        return (
+            "all variables are finite, and so is what each layer gives over the batches looked at: look at targets, "
+            "weights, and the batches that were not looked at"
+        )
+
+    def _search(self, indices) -> tuple[LayerWalk, str] | None:
+        """The walk over the first batch that is wrong, and where it is: if it is so in itself, no other shows it."""
+        if self._data_epoch is not None:
+            # At the end of an epoch the dataset stands at the next one already.
+            self.batches.epoch = self._data_epoch
+        for index in indices:
+            walk = self._walk(_batch(self.batches, index))
+            if walk.first_nonfinite:
+                return walk, f"on batch {index} of the data"
+        return None
+
+    def _when(self, loss: float, steps: int) -> str:
+        since = f"steps {self._looked + 1} to {steps}" if steps - self._looked > 1 else f"step {steps}"
+        return f"NumericsMonitor: not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
+
+    def _fail(self, diagnosis: str, when: str):
+        self.failure = f"{when}: {diagnosis}."
+        if self.raise_error:
+            raise FloatingPointError(self.failure)
+        print(self.failure, file=sys.stderr)
+        self.model.stop_training = True
+
+    def _walk(self, inputs: tuple) -> LayerWalk:
+        return walk_layers(self.model, *inputs, threshold=self.threshold)
+
+
+def _batch(batches, index: int = 0) -> tuple:
+    """Token ids, and segment ids or None, of a batch or of one of a dataset's."""
+    batch = batches[index] if isinstance(batches, keras.utils.PyDataset) else batches
+    inputs = batch[0] if isinstance(batch, tuple) else batch
+    if isinstance(inputs, Mapping):
+        return inputs["token_ids"], inputs.get("segment_ids")
+    return inputs, None
+
+
+def _loss(model, logs) -> float:
+    """The mean of the epoch so far; that of a whole epoch is in its logs, and the metrics may hold the validation's."""
+    loss = (model.get_metrics_result() if logs is None else logs).get("loss", 0.0)
+    return float(ops.convert_to_numpy(loss))
+
+
+def _nonfinite_variables(model) -> dict[str, int]:
+    """How many values are not finite in the variables that have such, in the order of the layers."""
+    variables = model.trainable_variables
+    counts = [ops.sum(ops.cast(ops.logical_not(ops.isfinite(v.value)), "int32")) for v in variables]
+    # One look at the device for all.
+    counts = ops.convert_to_numpy(ops.stack(counts))
+    return {v.path: int(count) for v, count in zip(variables, counts, strict=True) if count}

@@ -1,0 +1,169 @@
+"""What happens around the steps of a run: it is restored, its data moved, and saved."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from keras_griffin.training.interruption import NotedSignals
+from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
+from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
+from keras_griffin.training.resuming.run_file import RunFile
+from keras_griffin.training.resuming.run_variables import copy_variables, restore_metrics, restore_variables
+
+
+class RunCourse:
+    """The course of a run through its steps: the callbacks of its `fit`, those of the user between two of its own.
+
+    What is saved must know what the others did with the same batch, and what is restored must be there before some of
+    them begin, and after others have: so one callback stands before them, and one behind.
+
+    Args:
+        rest: the data.
+        saved: the moment to go on from, or None where the run begins.
+        write: takes the number of steps so far, arrays and facts.
+        save_every: steps between two saves.
+        noted: the signals that end the run.
+        callbacks: those of the user.
+        verbose: as for `fit`.
+
+    Attributes:
+        epoch: in which the run goes on.
+        start: the batch of that epoch which comes next.
+        is_stopped: whether the run has been ended early, by one of the callbacks.
+        callbacks: for `fit`.
+    """
+
+    def __init__(
+        self,
+        rest: RestOfEpoch,
+        saved: RunFile | None,
+        write: Callable[[int, Mapping[str, np.ndarray], dict], None],
+        save_every: int,
+        noted: NotedSignals,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose="auto",
+    ):
+        beginning = {"step": 0, "epoch": 0, "start": 0, "is_stopped": False, "first_epoch": rest.epoch}
+        facts = saved.facts if saved else beginning
+        self.epoch, self.start, self.is_stopped = facts["epoch"], facts["start"], facts["is_stopped"]
+        self.first_epoch, self.step = facts["first_epoch"], facts["step"]
+        self.rest, self.saved, self.save_every, self.noted = rest, saved, save_every, noted
+        self._write = write
+        self.others = [*callbacks, keras.callbacks.History()]
+        bar = [_BarFromTheStart(rest)] if verbose != 0 else []
+        self.callbacks = [_Before(self), *self.others, *bar, _After(self)]
+
+    def save(self, model: keras.Model, epoch: int, start: int, is_stopped: bool = False) -> None:
+        """Save the moment before a batch."""
+        if keras.backend.backend() == "jax":
+            # Between steps the values are in the loop of `fit`, and the variables are empty.
+            model.jax_state_sync()
+        states, arrays = callback_states(self.others)
+        arrays.update(copy_variables(model, with_metrics=start > 0))
+        place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}
+        self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
+
+    def close_logs(self) -> None:
+        """Close the files that `fit` leaves open when it is torn down."""
+        for callback in self.others:
+            if isinstance(callback, keras.callbacks.CSVLogger):
+                callback.on_train_end()
+
+
+class _Before(keras.callbacks.Callback):
+    """Restores what the other callbacks find."""
+
+    def __init__(self, course):
+        super().__init__()
+        self._course = course
+
+    def on_train_begin(self, logs=None):
+        """The variables and the logs as they were."""
+        course = self._course
+        if course.saved:
+            restore_variables(self.model, course.saved.tensors)
+            restore_logs(course.others, course.saved.facts["callbacks"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """The data where the epoch begins; where it goes on, with the metrics as they were."""
+        course, rest = self._course, self._course.rest
+        # As in `fit`, which ends an epoch of the data before its own first one.
+        rest.epoch = course.first_epoch + 1 + epoch
+        rest.start = course.start if epoch == course.epoch else 0
+        if rest.start and not restore_metrics(self.model, course.saved.tensors):
+            # With TensorFlow, metrics get their variables in the first step.
+            batch = rest[0]
+            self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))
+            restore_variables(self.model, course.saved.tensors)
+            restore_metrics(self.model, course.saved.tensors)
+
+
+class _After(keras.callbacks.Callback):
+    """Restores what the other callbacks know, and saves what has become of it."""
+
+    def __init__(self, course):
+        super().__init__()
+        self._course = course
+        self._saved_step = course.step
+        self._epoch = self._done = 0
+        self._is_cut = False
+
+    def on_train_begin(self, logs=None):
+        """Callbacks as they were; a run that begins is saved at once."""
+        course = self._course
+        if course.saved:
+            restore_callbacks(course.others, course.saved.facts["callbacks"], course.saved.tensors)
+        else:
+            course.save(self.model, 0, 0)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Everything is restored; a view of the file would keep it open."""
+        self._course.saved = None
+        self._epoch, self._done, self._is_cut = epoch, self._course.rest.start, False
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Save when it is time, or a signal or a callback ends the run; not after an epoch's last batch.
+
+        That is saved when it has been validated: `fit` can't begin with an epoch of which no batch is left.
+        """
+        course, num_batches = self._course, self._course.rest.data.num_batches
+        done = min(course.rest.start + batch + 1, num_batches)
+        course.step += done - self._done
+        self._done = done
+        if done == num_batches:
+            if course.rest.start and keras.backend.backend() != "torch":
+                # `fit` counts on as many steps as in other epochs, and takes this for the end of the data. Without it
+                # TensorFlow would begin a step that has no batch, and let the weights decay before it finds out.
+                raise StopIteration
+            return
+        self._is_cut = self.model.stop_training
+        is_asked_for = course.noted.received is not None
+        if self._is_cut or is_asked_for or course.step - self._saved_step >= course.save_every:
+            course.save(self.model, self._epoch, done)
+            self._saved_step = course.step
+        if is_asked_for:
+            course.noted.end()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save the end of an epoch, unless it was cut short."""
+        course = self._course
+        if not self._is_cut:
+            # After the Ctrl-C of `stop_on_interrupt` the run may go on; what another callback has ended stays ended.
+            is_asked_for = any(getattr(callback, "is_asked_for", False) for callback in course.others)
+            course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_asked_for)
+            self._saved_step = course.step
+        if course.noted.received is not None:
+            course.noted.end()
+
+
+class _BarFromTheStart(keras.callbacks.ProgbarLogger):
+    """A progress bar on which an epoch that goes on begins where it was."""
+
+    def __init__(self, rest):
+        super().__init__()
+        self._rest = rest
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the batches of the whole epoch."""
+        super().on_train_batch_end(self._rest.start + batch, logs)

@@ -1,0 +1,83 @@
+"""One moment of a run in one file, in which every damage is found.
+
+A safetensors file with all arrays by name. Its metadata are
+
+    format      "keras_griffin run 1"
+    facts       JSON: {"tensors": {name: [shape, dtype, CRC-32 of the bytes]}, "facts": what else was to be kept}
+    crc32       the CRC-32 of `facts`, in decimal
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.training.resuming.durable import durable_file
+
+FORMAT = "keras_griffin run 1"
+
+
+class RunFile(NamedTuple):
+    """What `read_run` found."""
+
+    facts: dict
+    #: Views into the file.
+    tensors: Mapping[str, np.ndarray]
+
+
+def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
+    """Write arrays and facts; the file at `path` is at every moment the old one or the whole new one, on the disk.
+
+    Args:
+        path: of the file.
+        tensors: arrays by name, of dtypes that safetensors has.
+        facts: what JSON can hold.
+
+    Raises:
+        ValueError: a dtype that the format does not have.
+    """
+    arrays = {name: np.asarray(array) for name, array in tensors.items()}
+    described = {name: [list(array.shape), str(array.dtype), _crc32(array)] for name, array in arrays.items()}
+    text = json.dumps({"tensors": described, "facts": facts}, default=_as_json)
+    metadata = {"format": FORMAT, "facts": text, "crc32": str(zlib.crc32(text.encode()))}
+    stored = {name: StoredTensor(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}
+    with durable_file(path) as aside:
+        write_safetensors(aside, stored, metadata=metadata)
+
+
+def read_run(path: str | os.PathLike) -> RunFile:
+    """Read what `write_run` wrote, when every byte of it has been looked at.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ValueError: the file is damaged, not whole, or none of a run.
+    """
+    tensors = SafeTensors(path)
+    if tensors.metadata.get("format") != FORMAT:
+        raise ValueError(f"read_run: the format must be {FORMAT!r}. Got {tensors.metadata.get('format')!r}.")
+    text = tensors.metadata.get("facts", "")
+    if tensors.metadata.get("crc32") != str(zlib.crc32(text.encode())):
+        raise ValueError("read_run: the checksum must be that of the facts.")
+    content = json.loads(text)
+    found = {name: [list(tensors.shape(name)), str(tensors.dtype(name))] for name in tensors}
+    if found != {name: described[:2] for name, described in content["tensors"].items()}:
+        raise ValueError("read_run: the header must have the tensors that the facts speak of.")
+    for name, (_, _, crc32) in content["tensors"].items():
+        if _crc32(tensors[name]) != crc32:
+            raise ValueError(f"read_run: the checksum must be that of the bytes of {name}.")
+    return RunFile(content["facts"], tensors)
+
+
+def _crc32(array):
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8"))
+
+
+def _as_json(value):
+    """NumPy's scalars, which callbacks keep, as Python's."""
+    return value.item()

@@ -1,0 +1,134 @@
+"""One source through every pipeline: the same batches, and the same model after `fit`."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.training import PackedDocuments, RandomWindows, to_grain, to_tf_data, to_torch_loader
+from keras_griffin.training.data.pipelines import Batches
+
+PIPELINES = {"tensorflow": to_tf_data, "torch": to_torch_loader, "grain": to_grain}
+
+
+@pytest.fixture(params=PIPELINES)
+def pipeline(request):
+    pytest.importorskip(request.param)
+    return PIPELINES[request.param]
+
+
+def source(epoch=0):
+    documents = [np.arange(length) for length in np.random.default_rng(0).integers(1, 20, 30)]
+    packed = PackedDocuments(documents, 8, 4, vocabulary_size=20)
+    packed.epoch = epoch
+    return packed
+
+
+def leaves(batch):
+    """The arrays of a batch, whatever holds them."""
+    x, targets, weights = batch
+    return [np.asarray(array) for array in (x["token_ids"], x["segment_ids"], targets, weights)]
+
+
+def test_batches_of_several_epochs_are_those_of_each():
+    packed = source(epoch=3)
+    batches = Batches(packed, epochs=2)
+    assert len(batches) == 2 * packed.num_batches
+    expected = [leaves(batch) for packed.epoch in (3, 4) for batch in packed]
+    packed.epoch = 100  # What is made of a source does not depend on what becomes of it.
+    for actual, wanted in zip(map(leaves, batches), expected, strict=True):
+        np.testing.assert_equal(actual, wanted)
+    assert len(Batches(packed)) == sys.maxsize
+
+
+def test_every_pipeline_gives_the_same_batches(pipeline):
+    packed = source(epoch=1)
+    count = 0
+    for actual, wanted in zip(pipeline(packed, epochs=2), Batches(packed, epochs=2), strict=True):
+        assert [array.dtype for array in leaves(actual)] == ["int32", "int32", "int32", "float32"]
+        np.testing.assert_equal(leaves(actual), leaves(wanted))
+        count += 1
+    assert count == 2 * packed.num_batches
+
+
+def test_without_a_number_of_epochs_there_is_no_end(pipeline):
+    packed = source()
+    batches = iter(pipeline(packed))
+    for step in range(3 * packed.num_batches):
+        np.testing.assert_equal(leaves(next(batches)), leaves(Batches(packed)[step]))
+
+
+def test_windows_go_through_a_pipeline_too(pipeline):
+    windows = RandomWindows(np.arange(100, dtype="uint8"), 8, 4, num_batches=3)
+    for actual, wanted in zip(pipeline(windows, epochs=1), windows, strict=True):
+        np.testing.assert_equal([np.asarray(array) for array in actual], list(wanted))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="other backends have threads, with which a fork may hang"
+)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there are fewer cores
+def test_workers_of_a_loader_change_nothing():
+    packed = source()
+    loaded = [leaves(batch) for batch in to_torch_loader(packed, epochs=1, workers=2)]
+    np.testing.assert_equal(loaded, [leaves(batch) for batch in packed])
+
+
+def test_grain_goes_on_from_a_saved_state():
+    pytest.importorskip("grain")
+    packed = source()
+    one, other = iter(to_grain(packed)), iter(to_grain(packed))
+    for _ in range(3):
+        next(one)
+    other.set_state(one.get_state())
+    np.testing.assert_equal(leaves(next(other)), leaves(Batches(packed)[3]))
+
+
+@pytest.mark.trainable
+def test_fit_is_the_same_with_any(pipeline):
+    inputs = {name: keras.Input((8,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
+    logits = keras.layers.Dense(20)(keras.layers.Embedding(20, 4)(inputs["token_ids"]))
+    model = keras.Model(inputs, logits)
+    model.compile(keras.optimizers.SGD(1.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    start, packed = model.get_weights(), source()
+    ends = []
+    # Keras ends an epoch of a source before its own first one.
+    for data, steps in ((packed, None), (pipeline(source(epoch=1)), packed.num_batches)):
+        model.set_weights(start)
+        model.fit(data, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0)
+        ends.append(model.get_weights())
+    assert packed.epoch == 3
+    for one, other, before in zip(*ends, start, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+        assert np.abs(one - before).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("package", "sentence"),
+    [
+        ("tensorflow", r"to_tf_data: the package tensorflow must be installed\. Got none\."),
+        ("torch", r"to_torch_loader: the package torch must be installed\. Got none\."),
+        ("grain", r"to_grain: the package grain must be installed, .* pip install 'keras-griffin\[grain\]'\."),
+    ],
+)
+def test_a_package_that_is_missing(monkeypatch, package, sentence):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=f"^{sentence}$"):
+        PIPELINES[package](source())
+
+
+def test_what_has_no_epochs_is_refused():
+    with pytest.raises(ValueError, match=r"^Batches: epochs must be at least 1, or None\. Got 0\.$"):
+        Batches(source(), epochs=0)
+
+    class Endless(keras.utils.PyDataset):
+        num_batches = None
+
+    with pytest.raises(
+        ValueError, match=r"^Batches: the source must have a number of batches\. Got Endless without\.$"
+    ):
+        Batches(Endless())
+    batches = Batches(source(), epochs=1)
+    with pytest.raises(IndexError, match=rf"^Batches: a step must be from 0 to {len(batches) - 1}\. Got -1\.$"):
+        batches[-1]

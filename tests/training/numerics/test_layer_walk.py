@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.training.numerics.layer_walk import language_model_layers, walk_layers
+
+CONFIG = GriffinConfig(
+    vocabulary_size=16, width=16, num_layers=2, num_heads=2, window=4, block_pattern=("recurrent", "local_mqa")
+)
+TOKENS = np.random.default_rng(0).integers(16, size=(2, 6), dtype="int32")
+SEGMENTS = np.array([[1, 1, 2, 2, 2, 0], [0, 0, 1, 1, 0, 0]], "int32")
+
+
+def test_every_layer_is_passed_in_the_order_of_the_computation():
+    walk = walk_layers(Griffin(CONFIG), TOKENS)
+    layers = list(dict.fromkeys(passage.layer for passage in walk.passages))
+    # A layer before the one that it is part of, and the embedding first.
+    assert layers[0] == "token_embedding"
+    for earlier, later in [
+        ("block_0/mixer_norm", "block_0/mixer/conv"),
+        ("block_0/mixer/conv", "block_0/mixer/rg_lru"),
+        ("block_0/mixer/rg_lru", "block_0/mixer"),
+        ("block_0/mixer", "block_0/mlp"),
+        ("block_0/mlp/up", "block_0/mlp"),
+        ("block_0/mlp", "block_0"),
+        ("block_0", "block_1/mixer_norm"),
+        ("block_1/mixer/query", "block_1/mixer"),
+        ("block_1", "final_norm"),
+    ]:
+        assert layers.index(earlier) < layers.index(later)
+    assert walk.first_nonfinite is None
+    assert all(passage.largest_input > 0 for passage in walk.passages[1:])
+
+
+@pytest.mark.parametrize("view", ["model", "packed", "packed without logits", "carried", "rematerialized"])
+def test_each_view_of_a_model_is_walked(view):
+    model = Griffin(CONFIG)
+    views = {
+        "model": lambda: model,
+        "packed": model.packed,
+        "packed without logits": lambda: model.packed(logits=False),
+        "carried": lambda: model.carried(2),
+        "rematerialized": lambda: Griffin(CONFIG, rematerialize=True),
+    }
+    viewed = views[view]()
+    walk = walk_layers(viewed, TOKENS, None if view in ("model", "rematerialized") else SEGMENTS)
+    assert "block_1/mlp/down" in {passage.layer for passage in walk.passages}
+    assert [report.layer for report in walk.decays] == ["block_0/mixer/rg_lru"]
+    _, blocks, _ = language_model_layers(viewed)
+    assert all(block.rematerialize == (view == "rematerialized") for block in blocks)
+
+
+def test_decays_of_padding_and_first_steps_are_left_out():
+    """What is left of the two rows are two and one steps; their decays don't depend on what padding holds."""
+    model = Griffin(CONFIG)
+    reports = [walk_layers(model, np.where(SEGMENTS > 0, TOKENS, filling), SEGMENTS).decays for filling in (0, 9)]
+    for report, other in zip(*reports, strict=True):
+        np.testing.assert_array_equal(report.slow, other.slow)
+        # Shares of four steps: 5 and 2 real ones, of which 2 and 1 are first.
+        np.testing.assert_allclose(report.slow * 4, np.round(report.slow * 4), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    ["token_embedding", "block_1/mlp/up", "block_0/mixer/rg_lru/input_gate", "block_1/mixer/value", "final_norm"],
+)
+def test_the_first_layer_that_gives_what_is_not_finite_is_named(layer):
+    model = Griffin(CONFIG)
+    variable = next(each for each in model.variables if each.path.startswith(layer) and "bias" not in each.path)
+    values = np.array(variable.numpy() if hasattr(variable, "numpy") else variable)
+    values[..., :] = np.inf
+    variable.assign(values)
+    first = walk_layers(model, TOKENS).first_nonfinite
+    assert first.layer.startswith(layer)
+    assert np.isfinite(first.largest_input)
+    assert first.nonfinite > 0
+
+
+def test_a_walk_leaves_no_trace():
+    model = Griffin(CONFIG)
+    before = [dict(vars(layer)).keys() for layer in (*model.layers, model.blocks[0].mixer.rg_lru)]
+    walk_layers(model, TOKENS)
+    assert [vars(layer).keys() for layer in (*model.layers, model.blocks[0].mixer.rg_lru)] == before
+    outputs = np.asarray(keras.ops.convert_to_numpy(model(TOKENS)))
+    assert np.isfinite(outputs).all()
+
+
+def test_another_model_is_refused():
+    with pytest.raises(ValueError, match="walk_layers: the model must have an embedding.*Got Dense."):
+        walk_layers(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), TOKENS)

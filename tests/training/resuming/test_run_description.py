@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.training import AdamW, RandomWindows
+from keras_griffin.training.resuming.run_description import describe_run, differences, refuse_differences
+
+CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
+TEXT = np.arange(200, dtype="uint8")
+
+
+def described(config=CONFIG, text=TEXT, optimizer=None, **settings):
+    model = Griffin(config)
+    model.compile(optimizer or AdamW(1e-3), model.loss)
+    settings = {"sequence_length": 8, "batch_size": 2, "num_batches": 5, "seed": 0, **settings}
+    return describe_run(model, RandomWindows(text, **settings))
+
+
+def test_the_same_settings_are_the_same_whatever_keras_calls_them():
+    assert differences(described(), described()) == []
+
+
+def test_layers_with_numbered_names_are_the_same():
+    def description():
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)])
+        model.compile("adam", "mse", metrics=["mae"])
+        return describe_run(model, RandomWindows(TEXT, 8, 2, 5))
+
+    assert description() == description()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"config": CONFIG.replace(window=8)}, "model.window 8 where it was 4"),
+        ({"optimizer": AdamW(2e-3)}, "compiled.optimizer.learning_rate 0.0020"),
+        ({"optimizer": AdamW(1e-3, gradient_accumulation_steps=2)}, "gradient_accumulation_steps 2 where it was null"),
+        ({"optimizer": keras.optimizers.SGD(1e-3)}, "compiled.optimizer.class_name"),
+        ({"batch_size": 3}, "data.batch_size 3 where it was 2"),
+        ({"num_batches": 6}, "data.num_batches 6 where it was 5"),
+        ({"seed": 1}, "data.seed 1 where it was 0"),
+        ({"text": TEXT[:150]}, 'data.text "(150,) of uint8" where it was "(200,) of uint8"'),
+        ({"text": TEXT[::-1]}, "Got another first batch of the data, from the same settings."),
+    ],
+)
+def test_what_differs_is_named_in_one_sentence(changes, named):
+    with pytest.raises(ValueError) as caught:
+        refuse_differences(described(), described(**changes))
+    assert str(caught.value).startswith("ResumableRun: a run must go on with what it began with. Got ")
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_more_than_some_are_named():
+    changes = {name: index for index, name in enumerate("abcdef")}
+    with pytest.raises(ValueError, match=r"a 0 where it was nothing, .*, d 3 where it was nothing, 2 more\."):
+        refuse_differences({"same": 1}, {"same": 1, **changes})
+
+
+def test_a_model_that_keras_cannot_write_is_its_class():
+    class Own(keras.Model):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def call(self, x):
+            return self.layer(x)
+
+    model = Own(keras.layers.Dense(1))
+    model.compile("sgd", "mse")
+    assert describe_run(model, RandomWindows(TEXT, 8, 2, 5))["model"] == "Own"
+
+
+def test_long_texts_are_kept_as_digests():
+    data = RandomWindows(TEXT, 8, 2, 5)
+    data.vocabulary = "word " * 1000
+    data.words = ["a", "b"]
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    model.compile("adam", "mse")
+    data_facts = describe_run(model, data)["data"]
+    assert data_facts["vocabulary"].startswith("SHA-256 ") and data_facts["words"] == "list of 2"
