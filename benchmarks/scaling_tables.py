@@ -13,7 +13,7 @@ from keras_griffin.inspection import Device, cache_table, decode_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
-RESULTS = ROOT / "benchmarks" / "results" / "scaling-cpu-2-cores.md"
+RESULTS = ROOT / "benchmarks" / "results" / "scaling-cpu-1-core.md"
 
 
 def filled(page: str, results: str) -> str:

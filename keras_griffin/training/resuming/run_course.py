@@ -134,7 +134,7 @@ class _After(keras.callbacks.Callback):
         if done == num_batches:
             if course.rest.start and keras.backend.backend() != "torch":
                 # `fit` counts on as many steps as in other epochs, and takes this for the end of the data. Without it
-                # TensorFlow would begin a step that has no batch, and let the weights decay before it finds out.
+                # TensorFlow would begin a step that has no batch, and change weights before it finds out.
                 raise StopIteration
             return
         self._is_cut = self.model.stop_training
