@@ -18,6 +18,7 @@ from keras_griffin.models.documents import check_segment_ids, document_boundarie
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
+from keras_griffin.ops.implementation import builds_from_means
 from keras_griffin.shapes import Tensor
 
 
@@ -362,12 +363,15 @@ def check_token_ids(function_name: str, token_ids, vocabulary_size: int, ignored
             token_ids = np.asarray(token_ids)
         except ValueError as error:
             raise ValueError(f"{function_name}: token ids must be rows of one length. Got {token_ids!r}.") from error
-    if not (isinstance(token_ids, (np.ndarray, keras.KerasTensor)) or ops.is_tensor(token_ids)):
+    is_array = isinstance(token_ids, np.ndarray)
+    if not (is_array or isinstance(token_ids, keras.KerasTensor) or ops.is_tensor(token_ids)):
+        return
+    if not is_array and builds_from_means():
         return
     dtype = keras.backend.standardize_dtype(token_ids.dtype)
     if "int" not in dtype:
         raise ValueError(f"{function_name}: token ids must be integers. Got dtype {dtype}.")
-    if isinstance(token_ids, np.ndarray):
+    if is_array:
         token_ids = token_ids if ignored is None else token_ids[token_ids != ignored]
         if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocabulary_size:
             raise ValueError(

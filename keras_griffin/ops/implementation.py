@@ -202,6 +202,11 @@ def have_values(tensors) -> bool:
     return module is None or module.has_values(tensors)
 
 
+def builds_from_means() -> bool:
+    """Whether Keras shows a model the mean of several devices' batches while it builds it: a mean of ids is no id."""
+    return keras.backend.backend() == "tensorflow" and _facts_module().has_strategy()
+
+
 def _facts_module():
     """What the active backend says of devices and tensors; None where there is the CPU and values alone."""
     backend = keras.backend.backend()
