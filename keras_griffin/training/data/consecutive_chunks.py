@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_griffin.training.data.packed_rows import as_tokens
+from keras_griffin.training.data.packed_rows import as_tokens, check_ids
+from keras_griffin.training.data.packing import document_lengths
+from keras_griffin.training.data.token_file import TokenFile
 
 
 class ConsecutiveChunks(keras.utils.PyDataset):
@@ -22,7 +24,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         batch_size: B.
         seed: of the documents' order.
         shuffle: whether documents stand in another order in every epoch; False keeps theirs.
-        vocabulary_size: V, to refuse other ids; None looks at none.
+        vocabulary_size: V, to refuse other ids; None for a `TokenFile`'s own, or for no limit.
 
     Attributes:
         epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
@@ -32,7 +34,8 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         int32, and weights, float32, which are 0 at padding and where the target begins a document.
 
     Raises:
-        ValueError: there are fewer than two tokens, or a number or a document is not as it should be.
+        ValueError: there are fewer than two tokens; a number is out of range; the documents are no sequence, or no
+            integers; an id, or a `TokenFile`'s vocabulary, is not of the model's.
 
     Examples:
         >>> import numpy as np
@@ -46,7 +49,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
 
     def __init__(
         self,
-        documents: Sequence,
+        documents: Sequence | TokenFile,
         sequence_length: int,
         batch_size: int,
         seed: int = 0,
@@ -58,6 +61,8 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         for name, value in (("sequence_length", sequence_length), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"ConsecutiveChunks: {name} must be at least 1. Got {value}.")
+        if isinstance(documents, TokenFile):
+            vocabulary_size = documents.checked_vocabulary_size("ConsecutiveChunks", vocabulary_size)
         self.documents = documents
         self.sequence_length = sequence_length
         self.batch_size = batch_size
@@ -65,7 +70,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.vocabulary_size = vocabulary_size
         self.epoch = 0
-        self._lengths = np.array([len(document) for document in documents], "int64")
+        self._lengths = document_lengths("ConsecutiveChunks", documents)
         self._order = None
         predictions = int(self._lengths.sum()) - 1
         if predictions < 1:
@@ -90,6 +95,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         for b in range(self.batch_size):
             start = (b * self.num_batches + index) * self.sequence_length
             self._read(order, ends, start, tokens[b], numbers[b])
+        check_ids("ConsecutiveChunks", tokens, self.vocabulary_size)
         # A token is predicted by the one before it in the same document.
         weights = (numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] > 0)
         chunk = np.full(self.batch_size, index, "int32")
@@ -113,17 +119,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
             document = as_tokens("ConsecutiveChunks", self.documents[int(order[place])], int(order[place]))
             begin = int(ends[place]) - len(document)
             part = document[reached - begin : stop - begin]
-            tokens[reached - start : reached - start + len(part)] = self._checked(part)
+            tokens[reached - start : reached - start + len(part)] = part
             numbers[reached - start : reached - start + len(part)] = place + 1
             reached += len(part)
             place += 1
-
-    def _checked(self, tokens):
-        if self.vocabulary_size is not None and tokens.size:
-            least, greatest = int(tokens.min()), int(tokens.max())
-            if not 0 <= least <= greatest < self.vocabulary_size:
-                raise ValueError(
-                    f"ConsecutiveChunks: token ids must be from 0 to {self.vocabulary_size - 1}. "
-                    f"Got ids from {least} to {greatest}."
-                )
-        return tokens

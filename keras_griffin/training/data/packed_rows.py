@@ -74,11 +74,7 @@ class PackedBatch:
         Raises:
             ValueError: an id is negative, or not below `vocabulary_size`.
         """
-        least = min(self.token_ids.min(), self.targets.min())
-        greatest = max(self.token_ids.max(), self.targets.max())
-        if least < 0 or (vocabulary_size is not None and greatest >= vocabulary_size):
-            rule = "at least 0" if vocabulary_size is None else f"from 0 to {vocabulary_size - 1}"
-            raise ValueError(f"{function_name}: token ids must be {rule}. Got ids from {least} to {greatest}.")
+        check_ids(function_name, np.stack([self.token_ids, self.targets]), vocabulary_size)
         return {"token_ids": self.token_ids, "segment_ids": self.segment_ids}, self.targets, self.weights
 
 
@@ -114,6 +110,23 @@ def check_packing(
         raise ValueError(
             f"{function_name}: long_documents must be one of {', '.join(LONG_DOCUMENTS)}. Got {long_documents!r}."
         )
+
+
+def check_ids(function_name: str, token_ids: np.ndarray, vocabulary_size: int | None) -> None:
+    """Refuse ids that are in no vocabulary, or not in that of a model.
+
+    Args:
+        function_name: in whose name the error speaks.
+        token_ids: integers, of any shape but an empty one.
+        vocabulary_size: V, or None where it is not known.
+
+    Raises:
+        ValueError: an id is negative, or not below V.
+    """
+    least, greatest = token_ids.min(), token_ids.max()
+    if least < 0 or (vocabulary_size is not None and greatest >= vocabulary_size):
+        rule = "at least 0" if vocabulary_size is None else f"from 0 to {vocabulary_size - 1}"
+        raise ValueError(f"{function_name}: token ids must be {rule}. Got ids from {least} to {greatest}.")
 
 
 def as_tokens(function_name: str, document, number: int) -> np.ndarray:

@@ -87,7 +87,7 @@ class PackedDocuments(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         check_packing("PackedDocuments", sequence_length, batch_size, open_rows, long_documents)
-        lengths = _lengths(documents)
+        lengths = document_lengths("PackedDocuments", documents)
         if isinstance(documents, TokenFile):
             vocabulary_size = documents.checked_vocabulary_size("PackedDocuments", vocabulary_size)
         self.documents = documents
@@ -257,20 +257,28 @@ class _RowOrder:
         return order
 
 
-def _lengths(documents) -> np.ndarray:
-    """The length of each document `(N,)`, one at least being positive."""
+def document_lengths(function_name: str, documents: Sequence | TokenFile) -> np.ndarray:
+    """The length of each document `(N,)`, one at least being positive.
+
+    Args:
+        function_name: in whose name the error speaks.
+        documents: a sequence of integer arrays `(T,)`, or of lists of integers; or a `TokenFile`.
+
+    Raises:
+        ValueError: the documents are no sequence, have no token, or are no integers.
+    """
     if isinstance(documents, TokenFile):
         lengths = documents.lengths
     elif hasattr(documents, "__len__") and hasattr(documents, "__getitem__"):
-        all_tokens = (as_tokens("PackedDocuments", document, number) for number, document in enumerate(documents))
+        all_tokens = (as_tokens(function_name, document, number) for number, document in enumerate(documents))
         lengths = np.fromiter(map(len, all_tokens), "int64", len(documents))
     else:
         raise ValueError(
-            "PackedDocuments: documents must be a sequence, such as a list or a TokenFile; "
-            f"PackedStream takes others. Got a {type(documents).__name__}."
+            f"{function_name}: documents must be a sequence, such as a list or a TokenFile; PackedStream takes others. "
+            f"Got a {type(documents).__name__}."
         )
     if not lengths.any():
-        raise ValueError(f"PackedDocuments: documents must hold a token. Got {len(lengths)} documents without.")
+        raise ValueError(f"{function_name}: documents must hold a token. Got {len(lengths)} documents without.")
     return lengths
 
 

@@ -66,6 +66,10 @@ def test_a_token_file_is_its_documents(tmp_path):
     from_list = ConsecutiveChunks(documents, 3, 2)
     for k in range(from_list.num_batches):
         np.testing.assert_array_equal(from_file[k][0]["token_ids"], from_list[k][0]["token_ids"])
+    with pytest.raises(
+        ValueError, match="ConsecutiveChunks: the tokens must be of the model's vocabulary of 256. Got a"
+    ):
+        ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), 3, 2, vocabulary_size=256)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +88,12 @@ def test_wrong_arguments(arguments, message):
 def test_wrong_documents():
     with pytest.raises(ValueError, match="ConsecutiveChunks: token ids must be from 0 to 4. Got ids from 1 to 5"):
         ConsecutiveChunks([[1, 2, 5]], 2, 1, vocabulary_size=5)[0]
+    with pytest.raises(ValueError, match="ConsecutiveChunks: token ids must be at least 0. Got ids from -1 to 2"):
+        ConsecutiveChunks([[1, 2, -1]], 2, 1)[0]
     with pytest.raises(ValueError, match="ConsecutiveChunks: a document must be integers"):
-        ConsecutiveChunks([[1.0, 2.0]], 2, 1)[0]
+        ConsecutiveChunks([[1.0, 2.0]], 2, 1)
+    with pytest.raises(ValueError, match="ConsecutiveChunks: documents must be a sequence"):
+        ConsecutiveChunks(iter([[1, 2]]), 2, 1)
     with pytest.raises(IndexError, match="ConsecutiveChunks: a batch must be from 0 to 0. Got 1"):
         ConsecutiveChunks([[1, 2]], 2, 1)[1]
 

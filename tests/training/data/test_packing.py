@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import PackedDocuments, PackedStream, PackingCounts, TokenFile, write_token_file
-from keras_griffin.training.data.packed_rows import PackedBatch, as_tokens, check_packing, kept_lengths
+from keras_griffin.training.data.packed_rows import PackedBatch, as_tokens, check_ids, check_packing, kept_lengths
 
 T = 8
 
@@ -288,3 +288,9 @@ def test_fit_takes_documents_and_a_stream():
     for source, steps in zip(sources, (None, 3), strict=True):
         losses = model.fit(source, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0).history["loss"]
         assert losses[1] < losses[0]
+
+
+def test_check_ids_speaks_in_the_name_of_its_caller():
+    check_ids("anyone", np.array([[0, 4]]), 5)
+    with pytest.raises(ValueError, match=r"^anyone: token ids must be from 0 to 4\. Got ids from 5 to 5\.$"):
+        check_ids("anyone", np.array([[5]]), 5)
