@@ -7,6 +7,9 @@ from keras_griffin.models.carried_state import CarriedState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
 
+#: Batches after which `fit` looks whether all of them were in order.
+CHECK_EVERY = 100
+
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class CarriedModel(SharedModel):
@@ -76,7 +79,7 @@ class CarriedModel(SharedModel):
         return self.logits_spec(inputs["token_ids"].shape)
 
     def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
-        """Train on batches in order; see `keras.Model.fit`. That they were in order is checked after each epoch.
+        """Train on batches in order; see `keras.Model.fit`. Whether they were is checked every 100 batches.
 
         Raises:
             ValueError: `x` is no `keras.utils.PyDataset`, `shuffle` is true, or a row's chunks came out of order.
@@ -109,12 +112,20 @@ class CarriedWithoutLogits(CarriedModel, LossInPieces):
 
 
 class _OrderCheck(keras.callbacks.Callback):
-    """Raise after an epoch in which the chunks of a row did not follow one another."""
+    """Raise where the chunks of a row did not follow one another: looked for now and then, and after each epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # Each look waits for the steps before it.
+        if batch % CHECK_EVERY == 0:
+            self._check()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._check()
+
+    def _check(self):
         count = int(ops.convert_to_numpy(self.model.carried.out_of_order.value))
         if count:
             raise ValueError(
                 "fit: each row must be chunk 0 of its text, or the chunk after the one in the batch before. "
-                f"Got {count} rows that were not, up to the end of epoch {epoch + 1}."
+                f"Got {count} rows that were not."
             )

@@ -9,6 +9,7 @@ from keras_griffin.models.optimizer import AdamW
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compile import compiled
+from tests.models.strong import strong
 
 CONFIG = GriffinConfig(
     vocabulary_size=13, width=32, num_layers=4, num_heads=2, window=5, num_gate_blocks=4, logits_soft_cap=5.0
@@ -18,11 +19,7 @@ TOKENS = np.random.default_rng(0).integers(0, 13, (3, 14)).astype("int32")
 
 
 def made(family, config=CONFIG, **kwargs):
-    """A model with weights large enough that every layer matters."""
-    model = family(config, **kwargs)
-    for i, weight in enumerate(model.weights):
-        weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
-    return model
+    return strong(family(config, **kwargs))
 
 
 @FAMILIES

@@ -9,6 +9,7 @@ from keras_griffin.models.packed_model import PackedWithoutLogits
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import Tokens
+from tests.models.strong import strong
 
 CONFIG = GriffinConfig(
     vocabulary_size=13,
@@ -23,11 +24,7 @@ CONFIG = GriffinConfig(
 
 
 def made(**kwargs):
-    """A model with weights large enough that every layer matters."""
-    model = Griffin(CONFIG, **kwargs)
-    for i, weight in enumerate(model.weights):
-        weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
-    return model
+    return strong(Griffin(CONFIG, **kwargs))
 
 
 def batch():
