@@ -1,7 +1,5 @@
 """What local and global multi-query attention share: projections, heads and rotation."""
 
-import keras
-import numpy as np
 from keras import ops
 
 from keras_griffin.layers.projection import project, projection
@@ -149,27 +147,3 @@ def document_numbers(reset, mask):
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
     starts = reset if mask is None else ops.logical_and(reset, mask)
     return ops.cumsum(ops.cast(starts, "int32"), axis=1)
-
-
-def attend_once(query, keys, values, visible):
-    """Softmax attention of one step, without the apparatus that many need.
-
-    Args:
-        query: `(B, 1, N, H)`.
-        keys: `(B, S, K, H)`.
-        values: `(B, S, K, H)`.
-        visible: `(B, S)` bool; at least one in each row.
-
-    Returns:
-        `(B, 1, N, H)`. The softmax is float32, float64 where `query` is.
-    """
-    batch_size, _, num_heads, channels = ops.shape(query)
-    num_key_heads = keys.shape[2]
-    # Query heads of one key head together: (B, K, N / K, H), and keys (B, K, S, H).
-    query = ops.reshape(query, (batch_size, num_key_heads, num_heads // num_key_heads, channels))
-    keys, values = ops.moveaxis(keys, 2, 1), ops.moveaxis(values, 2, 1)
-    logits = ops.matmul(ops.multiply(query, channels**-0.5), ops.swapaxes(keys, -1, -2))
-    precise = keras.backend.result_type(logits.dtype, "float32")
-    logits = ops.where(visible[:, None, None, :], ops.cast(logits, precise), -np.inf)
-    weights = ops.cast(ops.softmax(logits, axis=-1), values.dtype)
-    return ops.reshape(ops.matmul(weights, values), (batch_size, 1, num_heads, channels))

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.step_attention import step_attention
 from keras_griffin.shapes import Tensor
 
 
@@ -14,11 +15,11 @@ class GlobalMQAState(NamedTuple):
     """The state of `GlobalMQA`: every key so far. It grows by each step."""
 
     grows = True
-    #: `(B, steps, K, H)`, compute dtype, before rotation.
+    #: `(B, steps, K, H)`, compute dtype, each rotated by its position in its document.
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.
     values: Tensor
-    #: `(B, steps)` bool: which of them a later query may see.
+    #: `(B, steps)` bool: which of them a later query may see: as many as its document has had steps.
     visible: Tensor
 
 
@@ -90,14 +91,13 @@ class GlobalMQA(MultiQueryAttention):
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         query, key, value = self.project(inputs)
+        if inputs.shape[1] == 1 and reset is None and mask is None:
+            return self._step(query, key, value, state)
         batch_size, length = ops.shape(query)[:2]
         real = ops.ones((batch_size, length), "bool") if mask is None else mask
         new = ops.zeros((batch_size, length), "bool") if reset is None else reset
-        keys = ops.concatenate([state.keys, key], axis=1)
-        values = ops.concatenate([state.values, value], axis=1)
         visible = ops.concatenate([state.visible, real], axis=1)
         documents = ops.concatenate([ops.zeros_like(state.visible, "int32"), document_numbers(new, mask)], axis=1)
-        positions = ops.cumsum(ops.cast(visible, "int32"), axis=1) - 1
 
         past = ops.shape(state.visible)[1]
         steps = ops.arange(past + length, dtype="int32")
@@ -106,8 +106,11 @@ class GlobalMQA(MultiQueryAttention):
         # A masked query sees itself, so that no softmax is empty.
         own = steps == steps[past:, None]
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
-        query, rotated = self.rotate(query, positions[:, past:]), self.rotate(keys, positions)
-        outputs = self._attend(query, rotated, values, mask=sees[:, None])
+        # A real step sees all of its document up to itself.
+        positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1
+        query, key = self.rotate(query, positions), self.rotate(key, positions)
+        keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
+        outputs = self._attend(query, keys, values, mask=sees[:, None])
         visible = ops.logical_and(visible, documents == documents[:, -1:])
         if mask is not None:
             # What no query sees becomes zeros in front, where they can be cut off.
@@ -115,6 +118,17 @@ class GlobalMQA(MultiQueryAttention):
             keys, values, visible = (take_steps(x, sources) for x in (keys, values, visible))
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
         return outputs, GlobalMQAState(keys, values, visible)
+
+    def _step(self, query, key, value, state):
+        """`advance` by one step of every row: nothing that there was is computed again."""
+        position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
+        query, key = self.rotate(query, position), self.rotate(key, position)
+        state = GlobalMQAState(
+            ops.concatenate([state.keys, key], axis=1),
+            ops.concatenate([state.values, value], axis=1),
+            ops.concatenate([state.visible, ops.ones_like(position, "bool")], axis=1),
+        )
+        return self.join(step_attention(query, *state)), state
 
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow wants as many key heads as query heads.

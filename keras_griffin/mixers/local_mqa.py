@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
-from keras_griffin.ops.ring_attention import ring_attention, write_place
+from keras_griffin.ops.step_attention import ring_attention, write_place
 from keras_griffin.shapes import Tensor
 
 

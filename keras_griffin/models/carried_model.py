@@ -68,7 +68,7 @@ class CarriedModel(SharedModel):
                 f"{type(self).__name__}: every batch must have the {self.batch_size} rows whose state is carried. "
                 f"Got {tensor.shape[0]} in {name}."
             )
-        return ops.reshape(tensor, (self.batch_size, *tensor.shape[1:]))
+        return ops.reshape(tensor, (self.batch_size, *ops.shape(tensor)[1:]))
 
     def outputs_of(self, vectors):
         """Logits of the vectors `(B, T, D)`."""

@@ -115,7 +115,8 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
     if bias is not None:
         outputs = outputs + ops.cast(bias, precise)
     newest = slice(length, None) if real is None else real + ops.arange(taps - 1, dtype="int32")
-    final_state = _newest(history, document, newest)
+    # TensorFlow loses the shape where the length is not known before the graph runs.
+    final_state = ops.reshape(_newest(history, document, newest), (batch_size, taps - 1, width))
     return ops.cast(outputs, dtype), ops.cast(final_state, initial_state.dtype)
 
 

@@ -57,6 +57,23 @@ def test_global(options):
     assert_close(mixer(INPUTS), dense(mixer, INPUTS, 9))
 
 
+@pytest.mark.parametrize("sizes", [[1] * 9, [4, 1, 3, 1]])
+def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
+    """What a document has read is not rotated again, and a new document counts its positions from 0."""
+    mixer = made(GlobalMQA(3, rotary_base=100.0))
+    reset = np.zeros((2, 9), "bool")
+    reset[1, 5] = True
+    outputs, state = [], mixer.initial_state(2)
+    for chunk, new in zip(*(np.split(x, np.cumsum(sizes)[:-1], axis=1) for x in (INPUTS, reset)), strict=True):
+        before = as_array(state.keys)
+        output, state = mixer.advance(chunk, state, reset=new if new.any() else None)
+        np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]], before)
+        outputs.append(as_array(output))
+    expected = dense(mixer, INPUTS, 9)
+    expected[1, 5:] = dense(mixer, INPUTS[1:, 5:], 4)[0]
+    assert_close(np.concatenate(outputs, axis=1), expected)
+
+
 def test_a_long_stream_is_what_its_last_tokens_make():
     """However long the stream, an output depends on distances within the window alone."""
     mixer = made(LocalMQA(3, 4))

@@ -1,6 +1,6 @@
 """Attention to a window of the newest keys: the contract, and the table of implementations.
 
-One step of decoding is another op, `keras_griffin.ops.ring_attention`, and has no kernel: one query of each row meets W
+One step of decoding is another op, `keras_griffin.ops.step_attention`, and has no kernel: one query of each row meets W
 keys in a single product, and there are no logits of many queries to keep out of memory.
 """
 

@@ -2,9 +2,31 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.ring_attention import ring_attention, write_place
+from keras_griffin.ops.step_attention import ring_attention, step_attention, write_place
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("key_heads", "steps"), [(1, 7), (2, 5), (2, 1)])
+def test_a_step_sees_what_is_visible(dtype, key_heads, steps):
+    heads, channels = 4, 6
+    generator = np.random.default_rng(0)
+    arrays = [
+        as_array(ops.cast(generator.normal(size=shape).astype("float32"), dtype))
+        for shape in ((3, 1, heads, channels), (3, steps, key_heads, channels), (3, steps, key_heads, channels))
+    ]
+    query, keys, values = (np.asarray(array, "float64") for array in arrays)
+    visible = np.arange(steps) >= np.array([[0], [steps // 2], [steps - 1]])
+    expected = np.zeros((3, 1, heads, channels))
+    for row in range(3):
+        for head in range(heads):
+            own = head * key_heads // heads
+            logits = keys[row, visible[row], own] @ query[row, 0, head] / channels**0.5
+            weights = np.exp(logits - logits.max())
+            expected[row, 0, head] = weights / weights.sum() @ values[row, visible[row], own]
+    outputs = step_attention(*(ops.cast(array, dtype) for array in arrays), ops.convert_to_tensor(visible))
+    assert_close(outputs, expected, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
