@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
-The files are benchmarks/results/<benchmark>-<machine>.md. Only when they are named run `shakespeare`, with --text,
-`memory` and `scaling`, which draw a plot beside their files, `packing`, and `two_billion`, which needs 6 GB of disk and
-14 GB of memory.
+The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. Only when they
+are named run `shakespeare`, with --text, `memory` and `scaling`, which draw a plot beside their files, `packing`,
+`training_memory`, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
@@ -37,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="separated by commas; %(default)s unless given")
     parser.add_argument("--backends", default="jax,torch,tensorflow", help="separated by commas")
-    parser.add_argument("--machine", default=f"cpu-{os.cpu_count()}-cores", help="in the names of the files")
+    parser.add_argument("--machine", default=machine_name(), help="in the names of the files")
     parser.add_argument("--text", metavar="FILE", help="what shakespeare trains on")
     options = parser.parse_args()
     names = options.only.split(",")
@@ -63,7 +65,8 @@ def machine():
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     processor = ", ".join(sorted(names)) or platform.processor() or platform.machine()
     versions = [f"Python {platform.python_version()}", *filter(None, map(installed, PACKAGES))]
-    return f"{processor}, {os.cpu_count()} cores. {', '.join(versions)}."
+    used = "" if usable_cores() == os.cpu_count() else f"{usable_cores()} of "
+    return f"{processor}, {used}{os.cpu_count()} cores. {', '.join(versions)}."
 
 
 def installed(package):

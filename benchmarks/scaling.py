@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
+from cores import usable_cores
 from timing import BACKEND, compiled, forward_and_backward, least_seconds, peak_bytes
 
 from keras_griffin.inspection import Device, decode_cost
@@ -56,7 +57,7 @@ def main(plot=None):
 def measure_device() -> Device:
     """This machine: its memory, how fast all cores read it, and their products of large matrices in float32."""
     num_bytes = 2**29
-    parts = np.array_split(np.ones(num_bytes // 4, "float32"), os.cpu_count())
+    parts = np.array_split(np.ones(num_bytes // 4, "float32"), usable_cores())
     with ThreadPoolExecutor(len(parts)) as pool:
         seconds = least_seconds(lambda: list(pool.map(lambda part: part @ part, parts)))
     square = np.ones((2048, 2048), "float32")

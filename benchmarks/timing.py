@@ -1,12 +1,12 @@
 """Times as the least of many runs, the floor that memory traffic sets, and peaks of memory."""
 
 import ctypes
-import os
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+from cores import usable_cores
 
 BACKEND = keras.backend.backend()
 
@@ -84,7 +84,7 @@ def copy_bandwidth(num_bytes: int) -> float:
     """Bytes moved per second by `a = b + c` over arrays of so many bytes, on as many threads as there are cores."""
     from concurrent.futures import ThreadPoolExecutor
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     a, b, c = (np.ones(num_bytes // 4, "float32") for _ in range(3))
     parts = [slice(i * a.size // cores, (i + 1) * a.size // cores) for i in range(cores)]
     with ThreadPoolExecutor(cores) as pool:
@@ -127,8 +127,13 @@ def peak_bytes(function, *arguments) -> int | None:
             before = torch.cuda.memory_allocated()
             wait(function(*arguments))
             return torch.cuda.max_memory_allocated() - before
+    return peak_bytes_of_the_process(function, *arguments) if BACKEND == "torch" else None
+
+
+def peak_bytes_of_the_process(function, *arguments) -> int | None:
+    """How far a call raises the memory that the process has; None where the system does not tell."""
     process = Path("/proc/self")
-    if BACKEND != "torch" or not (process / "clear_refs").exists():
+    if not (process / "clear_refs").exists():
         return None
     # What earlier calls freed goes back to the system, and the mark of the highest level down to the present one.
     ctypes.CDLL(None).malloc_trim(0)
