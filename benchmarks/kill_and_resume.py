@@ -68,16 +68,16 @@ def train(folder):
     run = ResumableRun(folder / "run", save_every=SAVE_EVERY)
     progress = keras.callbacks.Callback()
     reached = [run.step]
-    (folder / "resumed").write_text(str(run.step))
+    tell(folder, "resumed", str(run.step))
 
     def on_step(batch, logs=None):
         reached[0] += 1
-        tell(folder, f"step {reached[0]}")
+        tell(folder, "progress", f"step {reached[0]}")
         time.sleep(STEP_SECONDS)
 
     progress.on_train_batch_end = on_step
     progress.on_test_batch_end = lambda batch, logs=None: (
-        tell(folder, f"validation {reached[0]}"),
+        tell(folder, "progress", f"validation {reached[0]}"),
         time.sleep(STEP_SECONDS),
     )
     data = RandomWindows(text, 16, 4, num_batches=NUM_BATCHES)
@@ -98,10 +98,10 @@ def train(folder):
     )
 
 
-def tell(folder, text):
+def tell(folder, name, text):
     """Say where the run stands, in a file that is never half written."""
     (folder / "aside").write_text(text)
-    os.replace(folder / "aside", folder / "progress")
+    os.replace(folder / "aside", folder / name)
 
 
 def attack(backend, kills, chance):
@@ -113,18 +113,25 @@ def attack(backend, kills, chance):
         with start(backend, calm) as process:
             if process.wait():
                 raise SystemExit(f"kill_and_resume: the undisturbed run must succeed on {backend}.")
-        rows, from_step = [], 0
+        kinds, reached, parts, resumed = [], [], [], []
         for number in range(kills):
-            kind = KINDS[number % len(KINDS)]
+            kinds.append(KINDS[number % len(KINDS)])
             steps = chance.randint(1, 2 * SAVE_EVERY)
-            reached = kill(backend, killed, kind, from_step + steps, chance.uniform(0, 2 * STEP_SECONDS))
-            parts = len(list((killed / "run").glob(".*partial*")))
-            from_step = newest(killed)
-            rows.append((number + 1, kind, reached, "yes" if parts else "no", from_step, reached - from_step))
-            print(backend, *rows[-1], flush=True)
+            reached.append(kill(backend, killed, kinds[-1], steps, chance.uniform(0, 2 * STEP_SECONDS)))
+            parts.append("yes" if any((killed / "run").glob(".*partial*")) else "no")
+            resumed.append(went_on_from(killed))
+            print(backend, number + 1, "from", resumed[-1], "killed in a", kinds[-1], "at", reached[-1], flush=True)
         with start(backend, killed) as process:
             if process.wait():
                 raise SystemExit(f"kill_and_resume: the last process must succeed on {backend}.")
+        # Where a run goes on, the process after the kill says.
+        resumed = [*resumed[1:], went_on_from(killed)]
+        rows = [
+            (number + 1, kind, step, is_in_file, from_step, step - from_step)
+            for number, (kind, step, is_in_file, from_step) in enumerate(
+                zip(kinds, reached, parts, resumed, strict=True)
+            )
+        ]
         ends = [json.loads((side / "end.json").read_text()) for side in (calm, killed)]
         left = [path.name for path in (killed / "run").iterdir() if "partial" in path.name]
     return report(backend, rows, *ends, left)
@@ -133,16 +140,19 @@ def attack(backend, kills, chance):
 def start(backend, folder):
     """A process that trains, in a group of its own."""
     settings = {"PYTHONPATH": str(FOLDER.parent), "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    (folder / "progress").unlink(missing_ok=True)
+    for name in ("progress", "resumed"):
+        (folder / name).unlink(missing_ok=True)
     command = [sys.executable, __file__, "--train", str(folder)]
     with (folder / "errors").open("ab") as errors:
         return subprocess.Popen(command, env={**os.environ, **settings}, stderr=errors, start_new_session=True)
 
 
-def kill(backend, folder, kind, step, delay):
-    """Let the run go on to a step, and kill it in the next moment of a kind; the step that it had reached."""
+def kill(backend, folder, kind, steps, delay):
+    """Let the run go on for so many steps, and kill it in the next moment of a kind; the step that it had reached."""
     with start(backend, folder) as process:
         try:
+            wait_for(process, (folder / "resumed").exists)
+            step = went_on_from(folder) + steps
             wait_for(process, lambda: progress(folder)[1] >= step)
             if kind == "save":
                 wait_for(process, lambda: any("partial" in name for name in os.listdir(folder / "run")))
@@ -171,9 +181,9 @@ def progress(folder):
     return kind, int(step)
 
 
-def newest(folder):
-    """The steps after which the newest whole file was saved, which the next process will go on from."""
-    return max(int(path.stem.removeprefix("step-")) for path in (folder / "run").glob("step-*.safetensors"))
+def went_on_from(folder):
+    """The steps after which the file was saved that the newest process has read, as its run says."""
+    return int((folder / "resumed").read_text())
 
 
 def report(backend, rows, calm, killed, left):

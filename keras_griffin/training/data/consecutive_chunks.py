@@ -104,12 +104,13 @@ class ConsecutiveChunks(keras.utils.PyDataset):
 
     def _laid_out(self):
         """The order of the documents in this epoch, and where each ends."""
-        epoch = self.epoch
-        if self._order is None or self._order[0] != epoch:
+        # Other threads may ask for other epochs: one look, one whole answer.
+        epoch, newest = self.epoch, self._order
+        if newest is None or newest[0] != epoch:
             rng = np.random.default_rng((self.seed, epoch))
             order = rng.permutation(len(self._lengths)) if self.shuffle else np.arange(len(self._lengths))
-            self._order = epoch, order, np.cumsum(self._lengths[order])
-        return self._order[1:]
+            self._order = newest = epoch, order, np.cumsum(self._lengths[order])
+        return newest[1:]
 
     def _read(self, order, ends, start, tokens, numbers):
         """Fill a row with the tokens from `start` on, and with their documents' places in the order, from 1."""

@@ -1,5 +1,6 @@
 """A watch over the numbers of a run: what the recurrences do, and where NaN came from."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from keras import ops
 
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.layer_walk import LayerWalk, language_model_layers, walk_layers
+from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 
 
 class NumericsMonitor(keras.callbacks.Callback):
@@ -36,7 +38,8 @@ class NumericsMonitor(keras.callbacks.Callback):
     Args:
         batches: what is trained on: a dataset whose batches depend on its index (and `epoch`), given to `fit` with
             `shuffle=False`; or one batch as `fit` takes it, token ids alone or with targets and weights. Of a dataset
-            the first batch is measured.
+            the first batch is measured. In a `ResumableRun` it is the run's dataset, and where a `RestOfEpoch` is
+            given to `fit`, the same `RestOfEpoch`.
         every: steps between two looks within an epoch; None for one at the end of each epoch.
         threshold: the decay above which a step is slow.
         raise_error: raise when something is not finite; otherwise say it on stderr and set `stop_training`, which lets
@@ -45,6 +48,7 @@ class NumericsMonitor(keras.callbacks.Callback):
     Attributes:
         reports: list of `DecayReport`, of the last look, from the first block to the last.
         failure: the sentence, or None.
+        first_batch: the batch of `batches` with which the epoch under way began; a `ResumableRun` sets it.
 
     Raises:
         ValueError: `every` is below 1, or the model of the `fit` is none of this package.
@@ -74,32 +78,37 @@ class NumericsMonitor(keras.callbacks.Callback):
         self.raise_error = raise_error
         self.reports: list[DecayReport] = []
         self.failure: str | None = None
+        self.first_batch = 0
 
     def on_train_begin(self, logs=None):
         """Look whether the model has the layers."""
         language_model_layers(self.model)
         self.failure = None
+        self.first_batch = 0
         self._stride = self.model.steps_per_execution
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Count steps from here."""
+        """Count steps from here, those of an epoch that goes on from where it was."""
         self._epoch = epoch
-        self._steps = self._looked = 0
+        self._steps = self._looked = self.first_batch
         self._data_epoch = None
 
     def on_train_batch_begin(self, batch, logs=None):
         """Look at the steps before, every so many of them."""
-        # Not at a batch's end: Keras then waits for each batch on JAX and TensorFlow.
-        if self.every is not None and batch - self._looked >= self.every:
-            self._look(batch)
         if batch == 0:
             self._data_epoch = getattr(self.batches, "epoch", None)
-        self._steps = batch + self._stride
+        steps = self.first_batch + batch
+        # Not at a batch's end: Keras then waits for each batch on JAX and TensorFlow.
+        if self.every is not None and steps - self._looked >= self.every:
+            self._look(steps)
+        self._steps = steps + self._stride
 
     def on_epoch_end(self, epoch, logs=None):
         """Look at the rest of the epoch, and write the logs."""
         if self.failure is None:
-            self._look(self._steps, logs)
+            # Of `steps_per_execution` some may have found no batch any more.
+            last = getattr(self.batches, "num_batches", None) or self._steps
+            self._look(min(self._steps, last), logs)
         logs.update(self._logs())
 
     def _logs(self) -> dict[str, float]:
@@ -148,17 +157,16 @@ class NumericsMonitor(keras.callbacks.Callback):
 
     def _search(self, indices) -> tuple[LayerWalk, str] | None:
         """The walk over the first batch that is wrong, and where it is: if it is so in itself, no other shows it."""
-        if self._data_epoch is not None:
-            # At the end of an epoch the dataset stands at the next one already.
-            self.batches.epoch = self._data_epoch
-        for index in indices:
-            walk = self._walk(_batch(self.batches, index))
-            if walk.first_nonfinite:
-                return walk, f"on batch {index} of the data"
+        with _in_epoch(self.batches, self._data_epoch):
+            for index in indices:
+                walk = self._walk(_batch(self.batches, index))
+                if walk.first_nonfinite:
+                    return walk, f"on batch {_skipped(self.batches) + index} of the data"
         return None
 
     def _when(self, loss: float, steps: int) -> str:
-        since = f"steps {self._looked + 1} to {steps}" if steps - self._looked > 1 else f"step {steps}"
+        first, last = (_skipped(self.batches) + step for step in (self._looked + 1, steps))
+        since = f"steps {first} to {last}" if last > first else f"step {last}"
         return f"NumericsMonitor: not finite in {since} of epoch {self._epoch + 1}, loss {loss:.4g}"
 
     def _fail(self, diagnosis: str, when: str):
@@ -179,6 +187,24 @@ def _batch(batches, index: int = 0) -> tuple:
     if isinstance(inputs, Mapping):
         return inputs["token_ids"], inputs.get("segment_ids")
     return inputs, None
+
+
+def _skipped(batches) -> int:
+    """How many batches of an epoch are not in a dataset that is the rest of it."""
+    return batches.start if isinstance(batches, RestOfEpoch) else 0
+
+
+@contextlib.contextmanager
+def _in_epoch(batches, epoch: int | None):
+    """Inside the `with` block a dataset stands in an epoch; at the end of one it stands in the next one already."""
+    if epoch is None:
+        yield
+        return
+    before, batches.epoch = batches.epoch, epoch
+    try:
+        yield
+    finally:
+        batches.epoch = before
 
 
 def _loss(model, logs) -> float:

@@ -111,6 +111,7 @@ class ResumableRun:
             validation_data: as for `fit`.
             callbacks: as for `fit`. Keras's own, `BestCheckpoint`, and any whose attribute `kept` names attributes of
                 theirs, find what they knew. A `CSVLogger` finds its file, without rows of epochs that are run again.
+                An attribute `first_batch` is set to the batch with which an epoch goes on: `fit` counts from there.
             verbose: as for `fit`.
             **options: others of `fit`, such as `validation_freq`.
 

@@ -86,11 +86,15 @@ class _Before(keras.callbacks.Callback):
             restore_logs(course.others, course.saved.facts["callbacks"])
 
     def on_epoch_begin(self, epoch, logs=None):
-        """The data where the epoch begins; where it goes on, with the metrics as they were."""
+        """The data where the epoch begins; where it goes on, with the metrics as they were, and told to callbacks."""
         course, rest = self._course, self._course.rest
         # As in `fit`, which ends an epoch of the data before its own first one.
         rest.epoch = course.first_epoch + 1 + epoch
         rest.start = course.start if epoch == course.epoch else 0
+        for callback in course.others:
+            # `fit` counts batches from there.
+            if hasattr(callback, "first_batch"):
+                callback.first_batch = rest.start
         if rest.start and not restore_metrics(self.model, course.saved.tensors):
             # With TensorFlow, metrics get their variables in the first step.
             batch = rest[0]

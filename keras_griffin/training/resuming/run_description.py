@@ -42,11 +42,13 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
     """
     if keras.backend.backend() == "torch":
         importlib.import_module("keras_griffin.training.resuming.torch_triton")
+    # Before its attributes are looked at: what a dataset makes when it is first used is then there, as later.
+    first_batch = _checksum(data[0])
     return {
         "model": _settings(model, type(model).__name__),
         "compiled": _plain(model.get_compile_config() or {}),
         "data": _describe_data(data),
-        "first_batch": _checksum(data[0]),
+        "first_batch": first_batch,
     }
 
 
@@ -100,21 +102,24 @@ def _plain(value):
 
 
 def _describe_data(data) -> dict:
-    """Its class, its length, and its attributes as far as they are numbers and texts; of others their kind and size."""
+    """Its class, its length, and its attributes as far as they are numbers and texts; of others their kind and size.
+
+    Not the size of what is private: it may be a store that fills while the dataset is used.
+    """
     described = {"class_name": type(data).__name__, "num_batches": data.num_batches}
-    for name, value in sorted(vars(data).items()):
-        name = name.lstrip("_")
+    for attribute, value in sorted(vars(data).items()):
+        name = attribute.lstrip("_")
         if name not in _MOVING | set(described):
-            described[name] = _describe_value(value)
+            described[name] = _describe_value(value, is_sized=name == attribute)
     return described
 
 
-def _describe_value(value):
+def _describe_value(value, is_sized):
     if value is None or isinstance(value, (bool, int, float, str)):
         return _plain(value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{tuple(value.shape)} of {value.dtype}"
-    size = f" of {len(value)}" if hasattr(value, "__len__") else ""
+    size = f" of {len(value)}" if is_sized and hasattr(value, "__len__") else ""
     return f"{type(value).__name__}{size}"
 
 

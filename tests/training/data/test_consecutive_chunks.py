@@ -112,25 +112,30 @@ class _Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.trainable
-def test_a_run_that_was_cut_off_goes_on_with_the_carried_state(tmp_path):
+@pytest.mark.parametrize("process", ["another process", "the same object"])
+def test_a_run_that_was_cut_off_goes_on_with_the_carried_state(tmp_path, process):
+    """After Ctrl-C in a notebook, it goes on with the dataset that it was cut off with."""
     rng = np.random.default_rng(0)
     documents = [rng.integers(13, size=length) for length in (30, 5, 41)]
     config = GriffinConfig(vocabulary_size=13, width=16, num_layers=1, num_heads=2, num_gate_blocks=4)
     weights = Griffin(config).get_weights()
 
-    def fit(folder, *callbacks):
+    def new_chunks():
+        return ConsecutiveChunks(documents, sequence_length=7, batch_size=2)
+
+    def fit(folder, chunks, *callbacks):
         model = Griffin(config)
         model.set_weights(weights)
-        chunks = ConsecutiveChunks(documents, sequence_length=7, batch_size=2)
         run = ResumableRun(tmp_path / folder, save_every=2)
         carried = model.carried(2, logits=False)
         history = run.fit(carried, chunks, epochs=2, callbacks=callbacks, verbose=0).history
         return history, [as_array(variable) for variable in carried.variables]
 
-    expected, variables = fit("undisturbed")
+    expected, variables = fit("undisturbed", new_chunks())
+    chunks = new_chunks()
     with pytest.raises(InterruptedError):
-        fit("cut", _Stop(after=9))
-    history, resumed = fit("cut")
+        fit("cut", chunks, _Stop(after=9))
+    history, resumed = fit("cut", new_chunks() if process == "another process" else chunks)
     assert history == expected
     for one, other in zip(variables, resumed, strict=True):
         np.testing.assert_array_equal(one, other)

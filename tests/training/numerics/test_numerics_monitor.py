@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.training import AdamW, NumericsMonitor, RandomWindows
+from keras_griffin.training import AdamW, NumericsMonitor, PackedDocuments, RandomWindows, RestOfEpoch, ResumableRun
 from keras_griffin.training.numerics import numerics_monitor
 from keras_griffin.training.numerics.layer_walk import walk_layers
 
@@ -21,6 +21,7 @@ class Windows(RandomWindows):
     """Four batches with weights, one of which may be wrong, up to the epoch of the data that is trained on first."""
 
     wrong_weight = wrong_token = None
+    wrong_batch = 1
     last_epoch = 100
 
     def __init__(self):
@@ -29,7 +30,7 @@ class Windows(RandomWindows):
     def __getitem__(self, index):
         tokens, targets = super().__getitem__(index)
         weights = np.ones(tokens.shape, "float32")
-        if index == 1 and self.epoch <= self.last_epoch:
+        if index == self.wrong_batch and self.epoch <= self.last_epoch:
             weights = weights if self.wrong_weight is None else np.full_like(weights, self.wrong_weight)
             tokens = tokens if self.wrong_token is None else np.full_like(tokens, self.wrong_token)
         return tokens, targets, weights
@@ -174,9 +175,9 @@ def test_without_dropping_the_cause_is_lost_and_that_is_said(capsys):
     assert len(logs["loss"]) == 1 and "slow_steps" in logs and "dropped" not in logs
 
 
-@pytest.mark.trainable
-def test_a_batch_that_is_wrong_in_itself_is_found(model, capsys):
-    """One token has a channel that a weight blows up; it stands in one batch of one epoch."""
+@pytest.fixture
+def sensitive(model):
+    """The model, which stays as it is: one token has a channel that a weight blows up."""
     block = model.blocks[0]
     embeddings = assign_zeros(model.token_embedding.embeddings, np.s_[:, 0])
     assign_zeros(block.mixer.output_projection.kernel, np.s_[:, 0])
@@ -185,17 +186,80 @@ def test_a_batch_that_is_wrong_in_itself_is_found(model, capsys):
     kernel = assign_zeros(block.mlp.up.kernel, np.s_[0])
     kernel[0] = 3e38
     block.mlp.up.kernel.assign(kernel)
+    model.optimizer.learning_rate = 0.0
+    yield model
+    model.optimizer.learning_rate = 1e-3
+
+
+WRONG_BATCH = "the first layer whose output is not finite is block_0/mlp/up, on batch {} of the data"
+
+
+@pytest.mark.trainable
+def test_a_batch_that_is_wrong_in_itself_is_found(sensitive, capsys):
+    """That token stands in one batch of one epoch."""
     data = Windows()
     data.wrong_token = 15
     first_epoch = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setattr(data, "last_epoch", data.epoch)
     )
-    model.optimizer.learning_rate = 0.0
     monitor = NumericsMonitor(data, every=None, raise_error=False)
-    fitted(model, monitor, data, first_epoch)
-    model.optimizer.learning_rate = 1e-3
+    fitted(sensitive, monitor, data, first_epoch)
     assert "not finite in steps 1 to 4 of epoch 1" in monitor.failure
-    assert "the first layer whose output is not finite is block_0/mlp/up, on batch 1 of the data" in monitor.failure
+    assert WRONG_BATCH.format(1) in monitor.failure
+    # The search was in the epoch that is over, and the data are where `fit` left them.
+    assert data.epoch == data.last_epoch + 1
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize(("every", "steps"), [(None, "steps 3 to 4"), (1, "step 4")])
+def test_in_an_epoch_that_goes_on_steps_and_batches_are_those_of_the_epoch(sensitive, tmp_path, every, steps):
+    def wrong_at_the_end():
+        data = Windows()
+        data.wrong_token, data.wrong_batch = 15, 3
+        return data
+
+    def cut(batch, logs):
+        if batch == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        cutting = keras.callbacks.LambdaCallback(on_train_batch_begin=cut)
+        ResumableRun(tmp_path, save_every=1).fit(sensitive, wrong_at_the_end(), 1, callbacks=[cutting], verbose=0)
+    data = wrong_at_the_end()
+    monitor = NumericsMonitor(data, every)
+    with pytest.raises(FloatingPointError) as error:
+        ResumableRun(tmp_path, save_every=1).fit(sensitive, data, 1, callbacks=[monitor], verbose=0)
+    assert f"not finite in {steps} of epoch 1" in str(error.value)
+    assert WRONG_BATCH.format(3) in str(error.value)
+    # The next `fit` begins an epoch at its beginning.
+    data.wrong_token = None
+    monitor.on_train_begin()
+    assert monitor.first_batch == 0
+
+
+@pytest.mark.trainable
+def test_in_the_rest_of_an_epoch_too(sensitive):
+    data = Windows()
+    data.wrong_token, data.wrong_batch = 15, 3
+    rest = RestOfEpoch(data, start=2)
+    with pytest.raises(FloatingPointError) as error:
+        fitted(sensitive, NumericsMonitor(rest, every=None), rest)
+    assert "not finite in steps 3 to 4 of epoch 1" in str(error.value)
+    assert WRONG_BATCH.format(3) in str(error.value)
+
+
+@pytest.mark.trainable
+def test_steps_in_groups_end_with_the_data(model, monkeypatch):
+    """Of `steps_per_execution` the last are not there, and past the data there is no batch to be searched."""
+    monitor = NumericsMonitor(PackedDocuments([np.ones(8, "int32")] * 4, 8, 1), every=None)
+    monkeypatch.setattr(model, "steps_per_execution", 3)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_begin(0)
+    for batch in (0, 3):
+        monitor.on_train_batch_begin(batch)
+    with pytest.raises(FloatingPointError, match="not finite in steps 1 to 4 of epoch 1, loss nan: all variables are"):
+        monitor.on_epoch_end(0, {"loss": np.nan})
 
 
 @pytest.mark.trainable

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import Interrupted, ResumableRun, Terminated, stop_on_interrupt
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.training import Interrupted, PackedDocuments, ResumableRun, Terminated, stop_on_interrupt
 from keras_griffin.training.resuming.run_file import read_run
 from tests.training.resuming.cut_off_run import EPOCHS, NUM_BATCHES, fit, held_out, make_data, make_model, values
 
@@ -166,6 +167,60 @@ def test_what_a_callback_has_ended_stays_ended_and_what_it_knew_is_known(tmp_pat
     again = make_model(seed=2)
     assert fit(tmp_path / "b", again, [stopping()], epochs=5).history == history.history
     assert values(again) == values(model)
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("after", [2, 6])
+def test_packed_documents_go_on_in_the_middle_of_an_epoch(tmp_path, after):
+    """In the first one, and in the second, whose rows come in another order."""
+    rng = np.random.default_rng(0)
+    documents = [rng.integers(13, size=length) for length in (30, 5, 41, 3, 8, 17, 2, 9)]
+    config = GriffinConfig(vocabulary_size=13, width=16, num_layers=1, num_heads=2, num_gate_blocks=4)
+    weights = Griffin(config).get_weights()
+
+    def fit_packed(folder, *callbacks):
+        model = Griffin(config)
+        model.set_weights(weights if folder == "undisturbed" or callbacks else [0 * weight for weight in weights])
+        packed = model.packed()
+        data = PackedDocuments(documents, 16, 2)
+        assert data.num_batches == 4
+        run = ResumableRun(tmp_path / folder, save_every=1)
+        return run.fit(packed, data, 2, callbacks=callbacks, verbose=0).history, values(packed)
+
+    expected = fit_packed("undisturbed")
+    with pytest.raises(PowerLoss):
+        fit_packed("cut", CutOff("on_train_batch_begin", after=after))
+    assert ResumableRun(tmp_path / "cut").step == after
+    assert fit_packed("cut") == expected
+
+
+@pytest.mark.trainable
+def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path):
+    class Counting(keras.callbacks.Callback):
+        first_batch = None
+
+        def __init__(self):
+            super().__init__()
+            self.told = []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.told.append((epoch, self.first_batch))
+
+    with pytest.raises(PowerLoss):
+        fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=NUM_BATCHES + 2)])
+    counting = Counting()
+    fit(tmp_path, make_model(), [counting])
+    assert counting.told == [(1, 2), (2, 0)]
+
+
+@pytest.mark.trainable
+def test_with_adam_a_file_is_three_times_the_weights(tmp_path):
+    model = make_model(units=200, gradient_accumulation_steps=None)
+    fit(tmp_path, model, epochs=1)
+    (newest, *_) = sorted((tmp_path / "run").glob("step-*.safetensors"), reverse=True)
+    weights = sum(weight.size for weight in model.get_weights()) * 4
+    # And what the file says of itself.
+    assert 3 * weights < newest.stat().st_size < 3 * weights + 2**14
 
 
 @pytest.mark.trainable

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.training import AdamW, RandomWindows
+from keras_griffin.training import AdamW, ConsecutiveChunks, HeldOutWindows, PackedDocuments, RandomWindows
 from keras_griffin.training.resuming.run_description import describe_run, differences, refuse_differences
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
@@ -49,6 +49,45 @@ def test_what_differs_is_named_in_one_sentence(changes, named):
         refuse_differences(described(), described(**changes))
     assert str(caught.value).startswith("ResumableRun: a run must go on with what it began with. Got ")
     assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+class Remembering(keras.utils.PyDataset):
+    """A dataset that keeps what it has made."""
+
+    num_batches = 3
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+        self._made = {}
+        self._order = None
+
+    def __getitem__(self, index):
+        if self._order is None:
+            self._order = np.arange(3)
+        return self._made.setdefault((self.epoch, index), self._order[index] + np.zeros((2, 8)))
+
+
+DOCUMENTS = [np.arange(length) for length in (9, 4, 17)]
+DATASETS = {
+    "RandomWindows": lambda: RandomWindows(TEXT, 8, 2, 5),
+    "HeldOutWindows": lambda: HeldOutWindows(TEXT, 8, 2),
+    "PackedDocuments": lambda: PackedDocuments(DOCUMENTS, 8, 2),
+    "ConsecutiveChunks": lambda: ConsecutiveChunks(DOCUMENTS, 8, 2),
+    "one that keeps its batches": Remembering,
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    model.compile("adam", "mse")
+    used = DATASETS[name]()
+    for epoch in (1, 0):
+        used.epoch = epoch
+        for index in range(used.num_batches):
+            used[index]
+    assert differences(describe_run(model, DATASETS[name]()), describe_run(model, used)) == []
 
 
 def test_no_more_than_some_are_named():
