@@ -3,11 +3,14 @@
 FILES are files of text, or folders with such files below them, hidden ones left out. Each file is a
 document, or with --lines each line, without its line break; empty ones are left out. What is
 written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
-new one. Without --tokenizer the tokens are the files' bytes, in any encoding.
+new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-* beside
+it, to be removed when no run is writing there. Without --tokenizer the tokens are the files' bytes,
+in any encoding.
 """
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +22,7 @@ from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
 from keras_griffin.training import TokenFile, write_token_file
+from keras_griffin.training.interruption import NotedSignals, noted_signals
 
 #: Tokenizers that are files by themselves, by the files' names.
 _FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
@@ -54,9 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress(sum(path.stat().st_size for path in paths))
     texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
     stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
+    sentence = "Stopping after this document; a second time stops at once."
     try:
-        with refusals():
-            write_token_file(arguments.output, documents(tokenizer, texts, stop), tokenizer=tokenizer)
+        with refusals(), noted_signals(sentence, signal.SIGTERM) as noted:
+            given = until_a_signal(noted, documents(tokenizer, texts, stop))
+            write_token_file(arguments.output, given, tokenizer=tokenizer)
     except OSError as error:
         raise CommandError(f"tokenize: files must be readable, and --output writable. Got {error}.") from error
     finally:
@@ -145,6 +151,18 @@ def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) ->
         yield token_ids(tokenizer, name, text, stop)
     if is_empty:
         raise CommandError("tokenize: FILES must hold text. Got nothing but empty ones.")
+
+
+def until_a_signal(noted: NotedSignals, given: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The documents, as long as no signal has come: between two of them all that is written can be removed.
+
+    Raises:
+        Terminated: SIGTERM has come.
+    """
+    for document in given:
+        if noted.received is not None:
+            noted.end()
+        yield document
 
 
 def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:

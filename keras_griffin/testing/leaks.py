@@ -7,7 +7,8 @@
 is meant for the model and the batches of one's own pipeline.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -16,29 +17,47 @@ from keras import ops
 from keras_griffin.testing.arrays import as_array
 
 
-def check_no_leak(model: keras.Model, batch, *, gradients: bool = True, tolerance: float = 1e-5, seed: int = 0) -> None:
+def check_no_leak(
+    model: keras.Model,
+    batch,
+    *,
+    documents: Iterable | None = None,
+    gradients: bool = True,
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> None:
     """Fail unless every document of a batch is alone with itself.
 
-    One document at a time gets other tokens, and so do all positions of padding together. Then
+    A document is what `segment_ids` say. Where the batch has targets, no step may have a loss but for the next token of
+    its own document; at a row's end, where a long document may be cut, any target will do. Where `documents` are given,
+    each document of the batch must be one of them or a piece of one, and at its end too the target must be the token
+    that follows in there.
+
+    Then one document at a time gets other tokens, and so do all positions of padding together:
 
     - the outputs at all other documents' positions must stay as they were, while those at its own must change;
     - the gradient, for every trainable variable, of the loss over all other documents must stay as it was.
 
     The cost is two predictions and four training steps for each document at most, on the batch as it is: a small one
-    with several documents to a row serves best. The model's weights stay as they are.
+    with several documents to a row serves best. The model's weights stay as they are, and so does a state that it
+    carries from batch to batch: every look at the batch goes on from the same one.
 
     Args:
-        model: of inputs `{"token_ids": (B, T), "segment_ids": (B, T)}`: `model.packed()`, or any other; for gradients
-            it must be compiled with a loss.
+        model: of inputs `{"token_ids": (B, T), "segment_ids": (B, T)}` and any others: `model.packed()`,
+            `model.carried(B)`, or any other; for gradients it must be compiled with a loss.
         batch: `(x, targets, weights)` as a data source gives it, of which `x` is enough without gradients. Segment id 0
-            is padding, equal positive ids in succession are a document.
-        gradients: False leaves out the second check, as a backend without gradients must.
+            is padding, equal positive ids in succession are a document. Without weights every step has a loss, but for
+            targets that the model's loss ignores.
+        documents: the integer arrays `(T,)` of which the batch was made, in any order. Without them, two that have one
+            segment id count as one.
+        gradients: False leaves out the gradients, as a backend without any must.
         tolerance: the largest change, relative to the largest magnitude of the same outputs, or of the same variable's
             gradient, that counts as rounding.
         seed: of the other tokens, which are drawn from those in the batch.
 
     Raises:
-        AssertionError: a document leaks, or is not read at all; the message names the row and the document.
+        AssertionError: a document leaks, has a loss that is none of its own, is none of `documents`, or is not read at
+            all; the message names the row and the document.
         ValueError: the batch or the model is such that nothing could be found.
 
     Examples:
@@ -52,28 +71,30 @@ def check_no_leak(model: keras.Model, batch, *, gradients: bool = True, toleranc
         Traceback (most recent call last):
         AssertionError: ...in document 0 of row 0 must not change the outputs of document 1 of row 0. ...
     """
-    x, targets, weights = batch if isinstance(batch, (tuple, list)) else (batch, None, None)
-    x = {name: as_array(x[name]).astype("int32") for name in ("token_ids", "segment_ids")}
-    documents = number_documents(x["segment_ids"])
-    _check_that_something_can_be_found(x, documents, model, targets, weights, gradients)
+    x, targets, weights = _unpacked(batch)
+    numbers = number_documents(x["segment_ids"])
+    ends = {} if documents is None else _tokens_after(x["token_ids"], numbers, list(documents))
+    _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients)
+    if targets is not None:
+        has_loss = (weights > 0) & (targets != _ignored_target(model))
+        _check_targets(x["token_ids"], numbers, targets, has_loss, ends)
     probe = _Probe(model)
     outputs = probe.outputs(x)
-    if outputs.shape[:2] != documents.shape:
+    if outputs.shape[:2] != numbers.shape:
         raise ValueError(
-            f"check_no_leak: the outputs must be (B, T, ...) for segment ids {documents.shape}. Got {outputs.shape}."
+            f"check_no_leak: the outputs must be (B, T, ...) for segment ids {numbers.shape}. Got {outputs.shape}."
         )
-    is_finite = np.isfinite(outputs).reshape(*documents.shape, -1).all(axis=-1)
-    if not is_finite[documents >= 0].all():
-        row, position = np.argwhere(~is_finite & (documents >= 0))[0]
+    is_finite = np.isfinite(outputs).reshape(*numbers.shape, -1).all(axis=-1)
+    if not is_finite[numbers >= 0].all():
+        row, position = np.argwhere(~is_finite & (numbers >= 0))[0]
         raise AssertionError(
-            f"check_no_leak: outputs must be finite. Got others in {_name(row, documents[row, position])}."
+            f"check_no_leak: outputs must be finite. Got others in {_name(row, numbers[row, position])}."
         )
-    for name, is_changed in _changes(documents):
+    for name, is_changed in _changes(numbers):
         other = {**x, "token_ids": _other_tokens(x["token_ids"], is_changed, seed)}
-        _check_outputs(name, is_changed, documents, outputs, probe.outputs(other), tolerance)
+        _check_outputs(name, is_changed, numbers, outputs, probe.outputs(other), tolerance)
         if gradients:
-            others = as_array(weights) * ~is_changed
-            before, after = (probe.gradients(inputs, as_array(targets), others) for inputs in (x, other))
+            before, after = (probe.gradients(inputs, targets, weights * ~is_changed) for inputs in (x, other))
             _check_gradients(name, before, after, tolerance)
 
 
@@ -92,10 +113,35 @@ def number_documents(segment_ids: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _check_that_something_can_be_found(x, documents, model, targets, weights, gradients):
-    if documents.max(initial=0) < 1:
+def _unpacked(batch):
+    """`(x, targets, weights)` as arrays; without targets None and None, without weights ones."""
+    x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    if not isinstance(x, dict) or not {"token_ids", "segment_ids"} <= set(x):
+        received = f"inputs {', '.join(x)}" if isinstance(x, dict) else f"a {type(x).__name__}"
+        raise ValueError(f"check_no_leak: the inputs must be a dict with token_ids and segment_ids. Got {received}.")
+    x = {name: as_array(values) for name, values in x.items()}
+    x.update({name: x[name].astype("int32") for name in ("token_ids", "segment_ids")})
+    if targets is None:
+        return x, None, None
+    shape, targets = x["segment_ids"].shape, as_array(targets)
+    weights = np.ones(shape, "float32") if weights is None else as_array(weights)
+    if not shape == targets.shape == weights.shape:
         raise ValueError(
-            f"check_no_leak: a row must hold two documents. Got segment ids {documents.shape} with at most one in each."
+            f"check_no_leak: targets and weights must be {shape}, as the segment ids. "
+            f"Got {targets.shape} and {weights.shape}."
+        )
+    return x, targets, weights
+
+
+def _ignored_target(model) -> int | None:
+    """The target that has no loss whatever its weight, None where every one has."""
+    return getattr(getattr(model, "loss", None), "ignore_class", None)
+
+
+def _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients):
+    if numbers.max(initial=0) < 1:
+        raise ValueError(
+            f"check_no_leak: a row must hold two documents. Got segment ids {numbers.shape} with at most one in each."
         )
     if len(np.unique(x["token_ids"])) < 2:
         raise ValueError("check_no_leak: the batch must hold two different tokens, to draw others from. Got one.")
@@ -103,26 +149,73 @@ def _check_that_something_can_be_found(x, documents, model, targets, weights, gr
         return
     if keras.backend.backend() not in ("jax", "torch", "tensorflow"):
         raise ValueError(f"check_no_leak: gradients must be False on a backend without. Got {keras.backend.backend()}.")
-    if targets is None or weights is None or not model.compiled:
-        received = f"targets: {targets is not None}, weights: {weights is not None}, compiled: {model.compiled}"
+    if targets is None or not model.compiled:
         raise ValueError(
             "check_no_leak: gradients need a batch (x, targets, weights) and a model compiled with a loss. "
-            f"Got {received}."
+            f"Got targets: {targets is not None}, compiled: {model.compiled}."
         )
-    losses = [documents[row][(as_array(weights)[row] > 0) & (documents[row] >= 0)] for row in range(len(documents))]
-    if all(len(np.unique(numbers)) < 2 for numbers in losses):
+    losses = [numbers[row][(weights[row] > 0) & (numbers[row] >= 0)] for row in range(len(numbers))]
+    if all(len(np.unique(known)) < 2 for known in losses):
         raise ValueError("check_no_leak: two documents of a row must have a loss. Got weights of 0 elsewhere.")
 
 
-def _changes(documents) -> Iterator[tuple[str, np.ndarray]]:
+def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[int]]:
+    """By row and number, the tokens that follow a document of the batch where it stands in one of the user's."""
+    after = {}
+    for row, known in enumerate(numbers):
+        for number in range(known.max(initial=-1) + 1):
+            piece = token_ids[row, known == number]
+            places = [place for document in documents for place in _places(piece, np.asarray(document))]
+            if not places:
+                raise AssertionError(
+                    "check_no_leak: what has one segment id must be one of the documents, or a piece of one. "
+                    f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
+                )
+            after[row, number] = {int(token) for rest in places for token in rest[:1]}
+    return after
+
+
+def _places(piece, document) -> Iterator[np.ndarray]:
+    """What follows a piece at each of its places in a document."""
+    candidates = document[: max(len(document) - len(piece) + 1, 0)]
+    for start in np.flatnonzero(candidates == piece[0]):
+        stop = start + len(piece)
+        if np.array_equal(document[start:stop], piece):
+            yield document[stop:]
+
+
+def _check_targets(token_ids, numbers, targets, has_loss, ends):
+    for row, position in np.argwhere(has_loss):
+        number, target = numbers[row, position], targets[row, position]
+        later = position + 1 + np.flatnonzero(numbers[row, position + 1 :] == number)
+        if number < 0:
+            allowed, where = (), "which is padding"
+        elif len(later):
+            allowed = (token_ids[row, later[0]],)
+            where = f"where document {number} goes on with {allowed[0]}"
+        elif ends:
+            allowed = ends[row, number]
+            where = f"after which document {number} goes on with {', '.join(map(str, sorted(allowed))) or 'nothing'}"
+        else:
+            # A row's end may cut a document, and the target is out of sight.
+            allowed = (target,) if position + 1 == numbers.shape[1] else ()
+            where = f"where document {number} ends"
+        if target not in allowed:
+            raise AssertionError(
+                "check_no_leak: weights must be 0 where the target is not the next token of the same document. "
+                f"Got target {target} with a weight at position {position} of row {row}, {where}."
+            )
+
+
+def _changes(numbers) -> Iterator[tuple[str, np.ndarray]]:
     """Each document, and all padding, as a name and the positions `(B, T)`."""
-    for row, numbers in enumerate(documents):
-        for number in range(numbers.max(initial=-1) + 1):
-            is_changed = np.zeros(documents.shape, bool)
-            is_changed[row] = numbers == number
+    for row, known in enumerate(numbers):
+        for number in range(known.max(initial=-1) + 1):
+            is_changed = np.zeros(numbers.shape, bool)
+            is_changed[row] = known == number
             yield _name(row, number), is_changed
-    if (documents < 0).any():
-        yield "the padding", documents < 0
+    if (numbers < 0).any():
+        yield "the padding", numbers < 0
 
 
 def _name(row, number) -> str:
@@ -136,10 +229,10 @@ def _other_tokens(token_ids, is_changed, seed):
     return np.where(is_changed, known[(places.reshape(token_ids.shape) + steps) % len(known)], token_ids)
 
 
-def _check_outputs(name, is_changed, documents, before, after, tolerance):
-    is_real = documents >= 0
+def _check_outputs(name, is_changed, numbers, before, after, tolerance):
+    is_real = numbers >= 0
     scale = np.abs(before[is_real]).max() or 1.0
-    change = np.abs(after - before).reshape(*documents.shape, -1).max(axis=-1) / scale
+    change = np.abs(after - before).reshape(*numbers.shape, -1).max(axis=-1) / scale
     # A change to NaN is one.
     is_other = ~(change <= tolerance)
     if (is_changed & is_real).any() and not is_other[is_changed].any():
@@ -149,7 +242,7 @@ def _check_outputs(name, is_changed, documents, before, after, tolerance):
     leaks = np.argwhere(is_other & ~is_changed & is_real)
     if len(leaks):
         row, position = leaks[0]
-        reader = _name(row, documents[row, position])
+        reader = _name(row, numbers[row, position])
         raise AssertionError(
             f"check_no_leak: other tokens in {name} must not change the outputs of {reader}. "
             f"Got a relative change of {change[row, position]:.1e} at position {position}; {tolerance:.1e} is allowed."
@@ -192,7 +285,8 @@ class _Probe(keras.Model):
     def __init__(self, model):
         super().__init__(name="probe")
         self.model = model
-        self._state = [as_array(variable) for variable in model.non_trainable_variables]
+        # Copies, because PyTorch's arrays change with the variables.
+        self._state = [as_array(variable).copy() for variable in model.non_trainable_variables]
         self.compile(optimizer=_Recorder())
 
     def call(self, x, training=False):
@@ -205,13 +299,21 @@ class _Probe(keras.Model):
 
     def outputs(self, x) -> np.ndarray:
         """The outputs `(B, T, ...)`."""
-        return as_array(self.predict_on_batch(x)).astype("float64")
+        with self._state_put_back():
+            return as_array(self.predict_on_batch(x)).astype("float64")
 
     def gradients(self, x, targets, weights) -> dict[str, np.ndarray]:
         """The gradient of the loss for each trainable variable, by its path."""
-        self.train_on_batch(x, targets, sample_weight=weights)
-        # Statistics and the seeds of dropout, so that the next step finds what this one found.
-        for variable, value in zip(self.model.non_trainable_variables, self._state, strict=True):
-            variable.assign(value)
+        with self._state_put_back():
+            self.train_on_batch(x, targets, sample_weight=weights)
         recorded = zip(self.model.trainable_variables, self.optimizer.recorded, strict=True)
         return {variable.path: as_array(gradient).astype("float64") for variable, gradient in recorded}
+
+    @contextlib.contextmanager
+    def _state_put_back(self):
+        """Carried states, statistics and the seeds of dropout: the next step finds what this one found."""
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.model.non_trainable_variables, self._state, strict=True):
+                variable.assign(value)

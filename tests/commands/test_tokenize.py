@@ -1,8 +1,12 @@
 import io
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -10,7 +14,8 @@ from keras_griffin.__main__ import main
 from keras_griffin.commands import tokenize
 from keras_griffin.commands.tokenize import Progress
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import TokenFile
+from keras_griffin.training import Terminated, TokenFile
+from keras_griffin.training.interruption import NotedSignals
 
 
 @pytest.fixture
@@ -155,6 +160,50 @@ def test_ctrl_c_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "\nStopped.\n"
     assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
     assert (tmp_path / "some.tokens").read_text() == "old"
+
+
+@pytest.fixture
+def writing(tmp_path):
+    """A process that has begun to write `some.tokens`, with enough to do for a long time."""
+    (tmp_path / "text.txt").write_bytes(b"a\n" * 10_000_000)
+    (tmp_path / "some.tokens").write_text("old")
+    command = [sys.executable, "-m", "keras_griffin", "tokenize", "text.txt", "--lines", "--output", "some.tokens"]
+    settings = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=settings) as process:
+        while not list(tmp_path.glob(".some.tokens.partial-*/offsets")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        yield process
+        process.kill()
+
+
+def test_sigterm_leaves_nothing(writing, tmp_path):
+    writing.send_signal(signal.SIGTERM)
+    assert writing.wait() == 143
+    # TensorFlow has more to say.
+    assert "\nStopping after this document; a second time stops at once.\n" in writing.stderr.read()
+    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "text.txt"]
+    assert (tmp_path / "some.tokens").read_text() == "old"
+
+
+def test_what_sigkill_leaves_is_no_text_and_in_nobodys_way(writing, tmp_path):
+    writing.kill()
+    assert writing.wait() == -signal.SIGKILL
+    (left,) = tmp_path.glob(".some.tokens.partial-*")
+    (tmp_path / "some.tokens").unlink()
+    (tmp_path / "text.txt").write_bytes(b"text")
+    assert main(["tokenize", str(tmp_path), "--output", str(tmp_path / "some.tokens")]) == 0
+    assert texts(tmp_path / "some.tokens") == [b"text"]
+    assert sorted(os.listdir(tmp_path)) == [left.name, "some.tokens", "text.txt"]
+
+
+def test_a_signal_ends_before_the_next_document():
+    noted = NotedSignals("Wait.")
+    given = tokenize.until_a_signal(noted, iter([1, 2, 3]))
+    assert next(given) == 1
+    noted.note(signal.SIGTERM, None)
+    with pytest.raises(Terminated):
+        next(given)
 
 
 class Terminal(io.StringIO):

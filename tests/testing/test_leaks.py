@@ -7,8 +7,9 @@ from keras import ops
 
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing import check_no_leak
+from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.leaks import number_documents
-from keras_griffin.training import PackedDocuments
+from keras_griffin.training import ConsecutiveChunks, PackedDocuments
 
 CONFIG = GriffinConfig(vocabulary_size=20, width=8, num_layers=1, num_heads=2, window=4, num_gate_blocks=2)
 GRIFFIN = CONFIG.replace(num_layers=2, block_pattern=("recurrent", "local_mqa"))
@@ -17,8 +18,10 @@ T = 8
 HAS_GRADIENTS = keras.backend.backend() != "numpy"
 
 
-def batch():
-    documents = [np.random.default_rng(number).integers(0, 20, length) for number, length in enumerate((3, 4, 2, 5, 6))]
+DOCUMENTS = [np.random.default_rng(number).integers(0, 20, length) for number, length in enumerate((3, 4, 2, 5, 6))]
+
+
+def batch(documents=DOCUMENTS):
     return PackedDocuments(documents, T, 3, shuffle=False)[0]
 
 
@@ -40,7 +43,7 @@ def check(model, given=None, **options):
 def test_packed_models_do_not_leak(family, config):
     model = family(config)
     before = [np.array(weight) for weight in model.get_weights()]
-    check(model.packed())
+    check(model.packed(), tolerance=0.0)
     for weight, known in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, known)
 
@@ -48,6 +51,27 @@ def test_packed_models_do_not_leak(family, config):
 @pytest.mark.trainable
 def test_a_packed_model_without_logits_does_not_leak():
     check_no_leak(Griffin(CONFIG.replace(block_pattern=("recurrent",))).packed(logits=False), batch())
+
+
+def test_nothing_changes_at_all_in_mixed_precision_either():
+    check(Griffin(GRIFFIN, dtype="mixed_bfloat16").packed(), tolerance=0.0, documents=DOCUMENTS)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("logits", [pytest.param(True), pytest.param(False, marks=pytest.mark.trainable)])
+def test_a_carried_model_does_not_leak_and_carries_on_what_it_carried(index, logits):
+    chunks = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False)
+    model = Griffin(GRIFFIN).carried(2, logits=logits)
+    # What is carried to the second chunk, in validation and, where it can be trained, in training.
+    model.predict_on_batch(chunks[0][0])
+    if HAS_GRADIENTS:
+        model.train_on_batch(*chunks[0][:2], sample_weight=chunks[0][2])
+    before = [as_array(variable).copy() for variable in model.variables]
+    check(model, chunks[index], documents=DOCUMENTS)
+    for variable, known in zip(model.variables, before, strict=True):
+        if "bits" not in variable.path:
+            np.testing.assert_array_equal(as_array(variable), known)
+    assert any(known.any() for known in before)
 
 
 def test_a_griffin_that_ignores_segment_ids_leaks():
@@ -89,9 +113,8 @@ def test_the_message_names_row_and_document():
 
 
 def test_padding_that_is_read_is_found():
-    x, *rest = batch()
     # Padding in front of a row's documents is still no part of them.
-    x = {name: np.roll(ids, 1, axis=1) for name, ids in x.items()}
+    x, *rest = keras.tree.map_structure(lambda array: np.roll(array, 1, axis=1), batch())
     assert (x["segment_ids"][:, 0] == 0).any()
 
     def sees_padding(x, segment_ids):
@@ -138,6 +161,92 @@ def test_outputs_that_are_not_finite_are_no_proof():
         check(model_of(lambda x, segment_ids: x / (x - x)), gradients=False)
 
 
+WEIGHTS = "weights must be 0 where the target is not the next token of the same document"
+
+
+def not_the_next(position, where):
+    """The sentence about row 0 of two documents, [1, 2, 3] and [4, 5], and three positions of padding."""
+    return rf"^check_no_leak: {WEIGHTS}\. Got target \d with a weight at position {position} of row 0, {where}\.$"
+
+
+@pytest.mark.parametrize(
+    ("position", "where"),
+    [(2, "where document 0 ends"), (4, "where document 1 ends"), (7, "which is padding")],
+)
+def test_a_loss_that_crosses_a_boundary_is_found(position, where):
+    x, _, weights = batch([[1, 2, 3], [4, 5]])
+    targets = np.roll(x["token_ids"], -1, axis=1)
+    model = model_of(lambda x, segment_ids: x)
+    check(model, (x, targets, weights))
+    weights[0, position] = 1.0
+    with pytest.raises(AssertionError, match=not_the_next(position, where)):
+        check(model, (x, targets, weights))
+
+
+def test_a_target_that_is_not_the_next_token_is_found():
+    x, targets, weights = batch([[1, 2, 3], [4, 5]])
+    targets[0, 1] = 2
+    with pytest.raises(AssertionError, match=not_the_next(1, "where document 0 goes on with 3")):
+        check(model_of(lambda x, segment_ids: x), (x, targets, weights))
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_numbers_beside_their_documents_are_found(shift):
+    x, targets, weights = batch()
+    x["segment_ids"] = np.roll(x["segment_ids"], shift, axis=1)
+    with pytest.raises(AssertionError, match=f"^check_no_leak: {WEIGHTS}"):
+        check(Griffin(GRIFFIN).packed(), (x, targets, weights))
+
+
+def test_without_weights_every_step_has_a_loss_but_where_the_target_is_ignored():
+    x, targets, weights = batch()
+    model = model_of(lambda x, segment_ids: x)
+    with pytest.raises(AssertionError, match=f"^check_no_leak: {WEIGHTS}"):
+        check(model, (x, targets))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1))
+    check(model, (x, np.where(weights > 0, targets, -1)), gradients=False)
+
+
+def test_documents_with_one_number_are_found_where_the_documents_are_given():
+    x, targets, weights = batch()
+    model = model_of(lambda x, segment_ids: x)
+    merged = {name: ids.copy() for name, ids in x.items()}
+    merged["segment_ids"][0] = merged["segment_ids"][0] > 0
+    check(model, (merged, targets, weights))
+    sentence = (
+        r"^check_no_leak: what has one segment id must be one of the documents, or a piece of one\. "
+        r"Got document 0 of row 0, of 7 tokens, which is in none of 5\.$"
+    )
+    with pytest.raises(AssertionError, match=sentence):
+        check(model, (merged, targets, weights), documents=iter(DOCUMENTS))
+    # Also where no row holds two.
+    merged["segment_ids"] = (x["segment_ids"] > 0).astype("int32")
+    with pytest.raises(AssertionError, match=sentence):
+        check(model, (merged, targets, weights), documents=DOCUMENTS)
+
+
+def test_the_documents_say_what_follows_a_piece():
+    model = model_of(lambda x, segment_ids: x)
+    long = [np.arange(10), np.arange(3), np.arange(12, 15)]
+    x, targets, weights = batch(long)
+    assert targets[0, -1] == 8 and weights[0, -1] == 1
+    check(model, (x, targets, weights), documents=long)
+    # Without them, what follows at a row's end is not known.
+    targets[0, -1] = 9
+    check(model, (x, targets, weights))
+    where = "after which document 0 goes on with 8"
+    with pytest.raises(AssertionError, match=not_the_next(7, where)):
+        check(model, (x, targets, weights), documents=long)
+    # A token that is only predicted, as in a pipeline of one's own.
+    ends = [np.append(document, 19) for document in DOCUMENTS]
+    x, targets, weights = batch()
+    last = (x["segment_ids"] > 0) & (weights == 0)
+    given = x, np.where(last, 19, targets), weights + last
+    check(model, given, documents=ends)
+    with pytest.raises(AssertionError, match="after which document 0 goes on with nothing"):
+        check(model, given, documents=DOCUMENTS)
+
+
 def test_a_document_is_a_run_of_ids_padding_left_out():
     segment_ids = np.array([[1, 1, 2, 0, 2, 1], [0, 0, 0, 0, 0, 0], [0, 7, 7, 3, 3, 0]])
     expected = [[0, 0, 1, -1, 1, 2], [-1] * 6, [-1, 0, 0, 1, 1, -1]]
@@ -166,10 +275,27 @@ def test_batches_and_models_that_show_nothing_are_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     sentence = r"gradients need a batch \(x, targets, weights\) and a model compiled with a loss\."
     for given, judged, received in (
-        (x, model, "targets: False, weights: False, compiled: True"),
-        (batch(), keras.Model(model.inputs, model.output), "targets: True, weights: True, compiled: False"),
+        (x, model, "targets: False, compiled: True"),
+        (batch(), keras.Model(model.inputs, model.output), "targets: True, compiled: False"),
     ):
         with pytest.raises(ValueError, match=rf"^check_no_leak: {sentence} Got {received}\.$"):
             check_no_leak(judged, given)
     with pytest.raises(ValueError, match=r"^check_no_leak: two documents of a row must have a loss\. Got weights "):
         check_no_leak(model, (x, targets, np.zeros_like(weights)))
+
+
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [(np.zeros((2, 3)), "a ndarray"), ({"token_ids": np.zeros((2, 3)), "chunk": 0}, "inputs token_ids, chunk")],
+)
+def test_other_inputs_are_refused(given, received):
+    sentence = rf"^check_no_leak: the inputs must be a dict with token_ids and segment_ids\. Got {received}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        check_no_leak(None, given)
+
+
+def test_targets_and_weights_that_are_not_one_for_each_step_are_refused():
+    x, targets, weights = batch()
+    sentence = r"^check_no_leak: targets and weights must be \(3, 8\), as the segment ids\. Got \(3, 8\) and \(3,\)\.$"
+    with pytest.raises(ValueError, match=sentence):
+        check_no_leak(None, (x, targets, weights[:, 0]))

@@ -32,6 +32,9 @@ class PackedDocuments(keras.utils.PyDataset):
     model that keeps them apart.) So a batch depends on the seed, the epoch and its index alone: to go on anywhere, set
     `epoch`. The last batch is filled up with rows of padding.
 
+    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of documents that are kept apart; they plan rows from the
+    counts of all lengths, which a stream has not, where here each document goes into the first row with room.
+
     Args:
         documents: a sequence of integer arrays `(T,)`, or of lists of integers, of any lengths; or a `TokenFile`. For
             what can only be read from its beginning there is `PackedStream`.
@@ -42,8 +45,7 @@ class PackedDocuments(keras.utils.PyDataset):
         long_documents: what happens to a document longer than a row: `"cut"`; `"truncate"`, which keeps its first T
             tokens; or `"drop"`. The last two lose tokens, and `counts` says how many.
         vocabulary_size: of the model; ids are checked. A `TokenFile` says its own.
-        open_rows: how many rows wait for what fits. The more, the less padding, and the longer it takes to plan: about
-            1 s for 300,000 documents with 32.
+        open_rows: how many rows wait for what fits. The more, the less padding, and the longer it takes to plan.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
@@ -146,7 +148,10 @@ class PackedStream:
 
     Rows, batches and arguments are those of `PackedDocuments` with `shuffle=False`: no more than `open_rows` rows are
     held at a time, and the last batch is filled up with rows of padding. `iter(stream)` is a generator of batches, for
-    `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`.
+    `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`; `to_tf_data`, `to_torch_loader` and
+    `to_grain` take the stream itself.
+
+    Reference: as `PackedDocuments`, Krell et al. 2021 (arXiv 2107.02027).
 
     Args:
         documents: an iterable of integer arrays `(T,)`, or a function that returns one, so that it can be read more

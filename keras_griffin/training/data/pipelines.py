@@ -2,14 +2,19 @@
 
 All give the same batches: those of the source, epoch after epoch, from the source's `epoch` at the time when the
 pipeline is made. (Given the source itself, `fit(source, shuffle=False)` begins with the epoch after that: Keras ends
-one before its own first.)
+one before its own first.) A `PackedStream` is read anew for each epoch.
 """
 
 import copy
 import importlib.util
+import itertools
 import sys
+from collections.abc import Iterator
 
 import keras
+
+from keras_griffin.training.data.packed_rows import PackedBatch
+from keras_griffin.training.data.packing import PackedStream
 
 
 class Batches:
@@ -32,13 +37,31 @@ class Batches:
     """
 
     def __init__(self, source: keras.utils.PyDataset, epochs: int | None = None):
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"Batches: epochs must be at least 1, or None. Got {epochs}.")
+        _check_epochs("Batches", epochs)
         if source.num_batches is None:
             raise ValueError(f"Batches: the source must have a number of batches. Got {type(source).__name__} without.")
         self.source = copy.copy(source)
         self.first_epoch = getattr(source, "epoch", 0)
         self.epochs = epochs
+
+    @property
+    def count(self) -> int | None:
+        """How many batches there are, None where there is no end."""
+        return None if self.epochs is None else len(self)
+
+    @property
+    def example(self) -> tuple:
+        """A batch, which shows shapes and dtypes."""
+        return self[0]
+
+    def every(self, step: int, first: int = 0) -> Iterator[tuple]:
+        """Every nth batch.
+
+        Args:
+            step: n.
+            first: the first one.
+        """
+        return map(self.__getitem__, range(first, len(self), step))
 
     def __len__(self):
         return sys.maxsize if self.epochs is None else self.epochs * self.source.num_batches
@@ -53,54 +76,126 @@ class Batches:
         return source[index]
 
 
-def to_tf_data(source: keras.utils.PyDataset, epochs: int | None = None):
+class StreamedBatches:
+    """The batches of a stream over several epochs, which only a reading to the end can count.
+
+    Args:
+        source: the stream, which is read anew for each epoch; its `counts` are those of the newest reading.
+        epochs: how many; None goes on for ever.
+
+    Raises:
+        ValueError: `epochs` is not positive; or, when they are read, the stream has no token.
+
+    Examples:
+        >>> from keras_griffin.training import PackedStream
+        >>> from keras_griffin.training.data.pipelines import StreamedBatches
+        >>> stream = PackedStream([[1, 2, 3]] * 10, sequence_length=4, batch_size=2)
+        >>> len(list(StreamedBatches(stream, epochs=3).every(1)))
+        15
+    """
+
+    #: Nobody knows how many there are.
+    count = None
+
+    def __init__(self, source: PackedStream, epochs: int | None = None):
+        _check_epochs("StreamedBatches", epochs)
+        self.source = source
+        self.epochs = epochs
+
+    @property
+    def example(self) -> tuple:
+        """A batch of padding, which shows shapes and dtypes: the first one may be there only once."""
+        return PackedBatch(self.source.batch_size, self.source.sequence_length).for_fit("StreamedBatches", None)
+
+    def every(self, step: int, first: int = 0) -> Iterator[tuple]:
+        """Every nth batch; those in between are made too, and left out.
+
+        Args:
+            step: n.
+            first: the first one.
+        """
+        return itertools.islice(self._all(), first, None, step)
+
+    def _all(self):
+        for _ in itertools.count() if self.epochs is None else range(self.epochs):
+            is_empty = True
+            for batch in self.source:
+                is_empty = False
+                yield batch
+            # For ever would be without a word.
+            if is_empty:
+                raise ValueError("PackedStream: documents must hold a token. Got none.")
+
+
+def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None):
     """A source as a `tf.data.Dataset` of batches.
 
         data = PackedDocuments(documents, 512, 8)
         model.packed().fit(to_tf_data(data), steps_per_epoch=data.num_batches, epochs=3, shuffle=False)
 
     Args:
-        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever.
+        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
+            `PackedStream`.
+        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
+            more than one its documents must be there more than once.
 
     Returns:
         A `tf.data.Dataset`.
 
     Raises:
         ImportError: TensorFlow is not installed.
+        ValueError: the source is neither of them.
     """
-    return _pipeline("tensorflow", "to_tf_data").to_tf_data(Batches(source, epochs))
+    return _pipeline("tensorflow", "to_tf_data").to_tf_data(_batches("to_tf_data", source, epochs))
 
 
-def to_torch_loader(source: keras.utils.PyDataset, epochs: int | None = None, *, workers: int = 0):
+def to_torch_loader(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None, *, workers: int = 0):
     """A source as a `torch.utils.data.DataLoader` of batches, over an `IterableDataset`.
 
         data = PackedDocuments(documents, 512, 8)
         model.packed().fit(to_torch_loader(data), steps_per_epoch=data.num_batches, epochs=3, shuffle=False)
 
     Args:
-        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever.
-        workers: processes that make batches; the batches and their order are the same for any number.
+        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
+            `PackedStream`.
+        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
+            more than one its documents must be there more than once.
+        workers: processes that make batches; the batches and their order are the same for any number. Each of them
+            reads all documents of a stream.
 
     Returns:
         A `torch.utils.data.DataLoader`.
 
     Raises:
         ImportError: PyTorch is not installed.
+        ValueError: the source is neither of them; or workers are to read a stream that is there only once.
     """
-    return _pipeline("torch", "to_torch_loader").to_torch_loader(Batches(source, epochs), workers)
+    batches = _batches("to_torch_loader", source, epochs)
+    # Processes that share what they read from would take documents from one another.
+    if workers and isinstance(batches, StreamedBatches) and isinstance(source.documents, Iterator):
+        raise ValueError(
+            "to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
+            f"workers to read. Got a {type(source.documents).__name__} and {workers} workers."
+        )
+    return _pipeline("torch", "to_torch_loader").to_torch_loader(batches, workers)
 
 
-def to_grain(source: keras.utils.PyDataset, epochs: int | None = None, *, threads: int = 2, ahead: int = 8):
+def to_grain(
+    source: keras.utils.PyDataset | PackedStream, epochs: int | None = None, *, threads: int = 2, ahead: int = 8
+):
     """A source as a `grain.IterDataset` of batches; the state of its iterators can be saved and restored.
 
         data = PackedDocuments(documents, 512, 8)
         model.packed().fit(to_grain(data), steps_per_epoch=data.num_batches, epochs=3, shuffle=False)
 
+    A stream is read where its batches are asked for, without threads and not ahead, and restored by reading it up to
+    there.
+
     Args:
-        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever.
+        source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
+            `PackedStream`.
+        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
+            more than one its documents must be there more than once.
         threads: that make batches.
         ahead: how many batches are made before they are asked for.
 
@@ -109,6 +204,7 @@ def to_grain(source: keras.utils.PyDataset, epochs: int | None = None, *, thread
 
     Raises:
         ImportError: Grain, which the extra `grain` brings, is not installed.
+        ValueError: the source is neither of them.
     """
     try:
         import grain
@@ -116,9 +212,57 @@ def to_grain(source: keras.utils.PyDataset, epochs: int | None = None, *, thread
         raise ImportError(
             "to_grain: the package grain must be installed, for instance with pip install 'keras-griffin[grain]'."
         ) from error
+    batches = _batches("to_grain", source, epochs)
+    if isinstance(batches, StreamedBatches):
+        return _grain_stream(grain, batches)
     # Grain alone would make 500 batches ahead.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    return grain.MapDataset.source(Batches(source, epochs)).to_iter_dataset(options)
+    return grain.MapDataset.source(batches).to_iter_dataset(options)
+
+
+def _grain_stream(grain, batches):
+    """A stream's batches as a `grain.IterDataset`; the classes stand in here because Grain need not be installed."""
+
+    class StreamIterator(grain.DatasetIterator):
+        def __init__(self):
+            super().__init__()
+            self._given = 0
+            self._rest = None
+
+        def __next__(self):
+            if self._rest is None:
+                self._rest = batches.every(1, self._given)
+            batch = next(self._rest)
+            self._given += 1
+            return batch
+
+        def get_state(self):
+            return {"batches": self._given}
+
+        def set_state(self, state):
+            self._given, self._rest = state["batches"], None
+
+    class StreamDataset(grain.IterDataset):
+        def __iter__(self):
+            return StreamIterator()
+
+    return StreamDataset()
+
+
+def _batches(function_name: str, source, epochs) -> Batches | StreamedBatches:
+    if isinstance(source, PackedStream):
+        return StreamedBatches(source, epochs)
+    if not hasattr(source, "num_batches"):
+        raise ValueError(
+            f"{function_name}: the source must be a keras.utils.PyDataset or a PackedStream. "
+            f"Got a {type(source).__name__}."
+        )
+    return Batches(source, epochs)
+
+
+def _check_epochs(name, epochs):
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"{name}: epochs must be at least 1, or None. Got {epochs}.")
 
 
 def _pipeline(package: str, function_name: str):

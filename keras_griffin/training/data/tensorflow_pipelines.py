@@ -8,13 +8,11 @@ def to_tf_data(batches) -> tf.data.Dataset:
     """See `keras_griffin.training.to_tf_data`.
 
     Args:
-        batches: a `Batches`.
+        batches: a `Batches` or `StreamedBatches`.
     """
-    signature = keras.tree.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), batches[0])
-
-    def generate():
-        yield from map(batches.__getitem__, range(len(batches)))
-
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    cardinality = tf.data.INFINITE_CARDINALITY if batches.epochs is None else len(batches)
-    return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(tf.data.AUTOTUNE)
+    signature = keras.tree.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), batches.example)
+    dataset = tf.data.Dataset.from_generator(lambda: batches.every(1), output_signature=signature)
+    cardinality = tf.data.INFINITE_CARDINALITY if batches.epochs is None else batches.count
+    if cardinality is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return dataset.prefetch(tf.data.AUTOTUNE)

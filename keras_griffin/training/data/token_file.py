@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.files import whole_file
 from keras_griffin.training.data.fingerprint import UNKNOWN, tokenizer_fingerprint
 from keras_griffin.training.data.packed_rows import as_tokens
+from keras_griffin.training.resuming.durable import durable_file
 
 MAGIC = b"KGTOKENS"
 VERSION = 1
@@ -167,9 +167,11 @@ class TokenFile:
 def write_token_file(
     path: str | os.PathLike, documents: Iterable, vocabulary_size: int | None = None, *, tokenizer=None
 ) -> None:
-    """Write documents to a file, which is at every moment the old one or the whole new one.
+    """Write documents to a file, which is at every moment the old one or the whole new one, even after a loss of power.
 
-    One document is in memory at a time.
+    One document is in memory at a time. What is not yet whole lies beside the file, in a folder `.NAME.partial-...`
+    that an exception removes. SIGKILL leaves it; nothing reads it, and nothing removes it either, since another process
+    may be writing there.
 
     Args:
         path: where the file will be; its folder exists.
@@ -188,7 +190,7 @@ def write_token_file(
         )
     dtype = _DTYPES[2 if vocabulary_size <= 1 << 16 else 4]
     num_documents = num_tokens = tokens_checksum = 0
-    with whole_file(path) as aside:
+    with durable_file(path) as aside:
         table = aside.with_name("offsets")
         with aside.open("w+b") as file, table.open("w+b") as offsets:
             file.write(bytes(HEADER_BYTES))

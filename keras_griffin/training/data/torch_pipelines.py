@@ -4,10 +4,10 @@ import torch
 
 
 class BatchDataset(torch.utils.data.IterableDataset):
-    """Batches in their order, of which each worker of a `DataLoader` gives every so manieth.
+    """Batches in their order, of which each worker of a `DataLoader` gives every nth.
 
     Args:
-        batches: a `Batches`.
+        batches: a `Batches` or `StreamedBatches`.
     """
 
     def __init__(self, batches):
@@ -17,22 +17,22 @@ class BatchDataset(torch.utils.data.IterableDataset):
     def __iter__(self):
         worker = torch.utils.data.get_worker_info()
         first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        return map(self.batches.__getitem__, range(first, len(self.batches), workers))
+        return self.batches.every(workers, first)
 
 
 class FiniteBatchDataset(BatchDataset):
     """Batches that end, so that there is a number of them."""
 
     def __len__(self):
-        return len(self.batches)
+        return self.batches.count
 
 
 def to_torch_loader(batches, workers: int) -> torch.utils.data.DataLoader:
     """See `keras_griffin.training.to_torch_loader`.
 
     Args:
-        batches: a `Batches`.
+        batches: a `Batches` or `StreamedBatches`.
         workers: processes.
     """
-    dataset = BatchDataset(batches) if batches.epochs is None else FiniteBatchDataset(batches)
+    dataset = BatchDataset(batches) if batches.count is None else FiniteBatchDataset(batches)
     return torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)

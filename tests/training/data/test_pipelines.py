@@ -6,8 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import PackedDocuments, RandomWindows, to_grain, to_tf_data, to_torch_loader
-from keras_griffin.training.data.pipelines import Batches
+from keras_griffin.training import (
+    PackedDocuments,
+    PackedStream,
+    RandomWindows,
+    to_grain,
+    to_tf_data,
+    to_torch_loader,
+)
+from keras_griffin.training.data.pipelines import Batches, StreamedBatches
 
 PIPELINES = {"tensorflow": to_tf_data, "torch": to_torch_loader, "grain": to_grain}
 
@@ -23,6 +30,15 @@ def source(epoch=0):
     packed = PackedDocuments(documents, 8, 4, vocabulary_size=20)
     packed.epoch = epoch
     return packed
+
+
+def some_documents():
+    """A function that gives documents, as a stream needs it to be read more than once."""
+    yield from (np.arange(length) for length in np.random.default_rng(0).integers(1, 20, 30))
+
+
+def stream(documents=some_documents):
+    return PackedStream(documents, 8, 4, vocabulary_size=20)
 
 
 def leaves(batch):
@@ -65,6 +81,57 @@ def test_windows_go_through_a_pipeline_too(pipeline):
         np.testing.assert_equal([np.asarray(array) for array in actual], list(wanted))
 
 
+def test_every_pipeline_gives_the_batches_of_a_stream(pipeline):
+    expected = [leaves(batch) for batch in stream()]
+    assert len(expected) > 5
+    for actual, wanted in zip(map(leaves, pipeline(stream(), epochs=2)), 2 * expected, strict=True):
+        assert [array.dtype for array in actual] == ["int32", "int32", "int32", "float32"]
+        np.testing.assert_equal(actual, wanted)
+    # Once for what is there once, and without an end by default.
+    given = stream(some_documents())
+    np.testing.assert_equal(list(map(leaves, pipeline(given, epochs=1))), expected)
+    assert given.counts.documents == 30
+    endless = iter(pipeline(stream()))
+    for wanted in 3 * expected:
+        np.testing.assert_equal(leaves(next(endless)), wanted)
+
+
+def test_a_stream_by_every_nth_batch_and_its_example():
+    expected = [leaves(batch) for batch in stream()]
+    batches = StreamedBatches(stream(), epochs=1)
+    for first in range(3):
+        np.testing.assert_equal(list(map(leaves, batches.every(3, first))), expected[first::3])
+    assert batches.count is None
+    for actual, wanted in zip(leaves(batches.example), expected[0], strict=True):
+        assert (actual.shape, actual.dtype) == (wanted.shape, wanted.dtype) and not actual.any()
+
+
+def test_a_stream_that_ends_or_is_empty_says_so():
+    once = StreamedBatches(stream(some_documents()), epochs=2).every(1)
+    with pytest.raises(ValueError, match=r"^PackedStream: documents must be a function .*\. Got a generator\.$"):
+        list(once)
+    with pytest.raises(ValueError, match=r"^PackedStream: documents must hold a token\. Got none\.$"):
+        next(StreamedBatches(stream(lambda: [[], []])).every(1))
+    with pytest.raises(ValueError, match=r"^StreamedBatches: epochs must be at least 1, or None\. Got 0\.$"):
+        StreamedBatches(stream(), epochs=0)
+
+
+def test_workers_do_not_share_a_stream_that_is_there_once():
+    pytest.importorskip("torch")
+    sentence = (
+        r"^to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
+        r"workers to read\. Got a generator and 2 workers\.$"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        to_torch_loader(stream(some_documents()), workers=2)
+
+
+def test_what_is_no_source_is_refused(pipeline):
+    sentence = r"^to_\w+: the source must be a keras\.utils\.PyDataset or a PackedStream\. Got a list\.$"
+    with pytest.raises(ValueError, match=sentence):
+        pipeline([1, 2])
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="other backends have threads, with which a fork may hang"
 )
@@ -73,24 +140,45 @@ def test_workers_of_a_loader_change_nothing():
     packed = source()
     loaded = [leaves(batch) for batch in to_torch_loader(packed, epochs=1, workers=2)]
     np.testing.assert_equal(loaded, [leaves(batch) for batch in packed])
+    loaded = [leaves(batch) for batch in to_torch_loader(stream(), epochs=1, workers=2)]
+    np.testing.assert_equal(loaded, [leaves(batch) for batch in stream()])
 
 
-def test_grain_goes_on_from_a_saved_state():
+@pytest.mark.parametrize("made", [source, stream])
+def test_grain_goes_on_from_a_saved_state(made):
     pytest.importorskip("grain")
-    packed = source()
-    one, other = iter(to_grain(packed)), iter(to_grain(packed))
+    one, other = iter(to_grain(made())), iter(to_grain(made()))
     for _ in range(3):
         next(one)
+    next(other)
     other.set_state(one.get_state())
-    np.testing.assert_equal(leaves(next(other)), leaves(Batches(packed)[3]))
+    np.testing.assert_equal(leaves(next(other)), leaves(list(made())[3]))
 
 
-@pytest.mark.trainable
-def test_fit_is_the_same_with_any(pipeline):
+def small_model():
     inputs = {name: keras.Input((8,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
     logits = keras.layers.Dense(20)(keras.layers.Embedding(20, 4)(inputs["token_ids"]))
     model = keras.Model(inputs, logits)
     model.compile(keras.optimizers.SGD(1.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.mark.trainable
+def test_fit_takes_a_stream_through_any(pipeline):
+    model, steps = small_model(), len(list(stream()))
+    start, ends = model.get_weights(), []
+    for data in ((batch for batch in StreamedBatches(stream()).every(1)), pipeline(stream())):
+        model.set_weights(start)
+        model.fit(data, steps_per_epoch=steps - 2, epochs=3, shuffle=False, verbose=0)
+        ends.append(model.get_weights())
+    for one, other, before in zip(*ends, start, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+        assert np.abs(one - before).max() > 1e-3
+
+
+@pytest.mark.trainable
+def test_fit_is_the_same_with_any(pipeline):
+    model = small_model()
     start, packed = model.get_weights(), source()
     ends = []
     # Keras ends an epoch of a source before its own first one.

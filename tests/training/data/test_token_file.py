@@ -36,6 +36,14 @@ def test_documents_come_back(tmp_path, vocabulary_size, dtype):
     assert os.listdir(tmp_path) == ["some.tokens"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    events, replaced = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "replace", lambda *pair: (events.append("rename"), replaced(*pair)))
+    write_token_file(tmp_path / "some.tokens", [[1, 2], [3]], 256)
+    assert events[:2] == [(tmp_path / "some.tokens").stat().st_size, "rename"]
+
+
 def test_a_document_is_read_where_it_lies(tmp_path):
     write_token_file(tmp_path / "some.tokens", [[1, 2], [3]], 256)
     file = TokenFile(tmp_path / "some.tokens")
