@@ -32,7 +32,11 @@ class CarriedModel(SharedModel):
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: the model has global attention; or, when it is called, a batch has not B rows.
+        ValueError: the model has global attention; a strategy of TensorFlow would divide the rows; or, when it is
+            called, a batch has not B rows.
+
+    Reference: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories", Neural Computation 2(4), pages 490 to 501.
     """
 
     def __init__(self, language_model, batch_size: int, **kwargs):
@@ -42,6 +46,13 @@ class CarriedModel(SharedModel):
             raise ValueError(
                 f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
                 f"{', '.join(language_model.config.block_pattern)}."
+            )
+        # Only on TensorFlow has a model a strategy, and is its batch divided before `call` sees it.
+        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
+        if replicas > 1:
+            raise ValueError(
+                f"{type(self).__name__}: the rows whose state is carried must not be divided by a strategy of "
+                f"TensorFlow. Got one of {replicas} replicas."
             )
         self.batch_size = batch_size
         self.carried = CarriedState(state, name="carried")
@@ -82,7 +93,8 @@ class CarriedModel(SharedModel):
         """Train on batches in order; see `keras.Model.fit`. Whether they were is checked every 100 batches.
 
         Raises:
-            ValueError: `x` is no `keras.utils.PyDataset`, `shuffle` is true, or a row's chunks came out of order.
+            ValueError: `x` is no `keras.utils.PyDataset`, `shuffle` is true, a row's chunks came out of order, or `x`
+                has tokens of another vocabulary.
         """
         if shuffle or not isinstance(x, keras.utils.PyDataset):
             raise ValueError(
@@ -92,6 +104,28 @@ class CarriedModel(SharedModel):
         self.carried.out_of_order.assign(0)
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
         return super().fit(x, y, *args, shuffle=False, callbacks=[_OrderCheck(), *callbacks], **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluate on batches in order, as the validation of `fit` does too; see `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: a row's chunks came out of order, or `x` has tokens of another vocabulary.
+        """
+        self.carried_in_validation.out_of_order.assign(0)
+        result = super().evaluate(x, y, *args, **kwargs)
+        _check_order("evaluate", self.carried_in_validation)
+        return result
+
+    def predict(self, x, *args, **kwargs):
+        """What `call` gives of batches in order; see `keras.Model.predict`.
+
+        Raises:
+            ValueError: a row's chunks came out of order.
+        """
+        self.carried_in_validation.out_of_order.assign(0)
+        result = super().predict(x, *args, **kwargs)
+        _check_order("predict", self.carried_in_validation)
+        return result
 
     def get_config(self):
         """The constructor's arguments."""
@@ -117,15 +151,17 @@ class _OrderCheck(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         # Each look waits for the steps before it.
         if batch % CHECK_EVERY == 0:
-            self._check()
+            _check_order("fit", self.model.carried)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check()
+        _check_order("fit", self.model.carried)
 
-    def _check(self):
-        count = int(ops.convert_to_numpy(self.model.carried.out_of_order.value))
-        if count:
-            raise ValueError(
-                "fit: each row must be chunk 0 of its text, or the chunk after the one in the batch before. "
-                f"Got {count} rows that were not."
-            )
+
+def _check_order(function_name, carried):
+    """Refuse rows that a state has counted as out of order."""
+    count = int(ops.convert_to_numpy(carried.out_of_order.value))
+    if count:
+        raise ValueError(
+            f"{function_name}: each row must be chunk 0 of its text, or the chunk after the one in the batch before. "
+            f"Got {count} rows that were not."
+        )

@@ -60,7 +60,16 @@ def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
 
 
 def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor):
-    """Refuse segment ids that are no integers, not one for each token, or known to be negative."""
+    """Refuse segment ids that are known to be wrong; the values of tensors are not looked into.
+
+    Args:
+        function_name: in whose name the error speaks.
+        segment_ids: `(B, T)`, an array or a tensor.
+        token_ids: `(B, T)`, what they belong to.
+
+    Raises:
+        ValueError: they are no integers, not one for each token, or negative.
+    """
     shape = tuple(as_tensor(token_ids).shape)
     if isinstance(segment_ids, np.ndarray) and segment_ids.size and segment_ids.min() < 0:
         raise ValueError(f"{function_name}: segment_ids must be at least 0. Got {segment_ids.min()}.")

@@ -357,6 +357,9 @@ def check_token_ids(function_name: str, token_ids, vocabulary_size: int, ignored
         token_ids: anything; what is neither an array, a tensor nor a list is left to others.
         vocabulary_size: V.
         ignored: an id that is allowed besides.
+
+    Raises:
+        ValueError: the ids are no integers, no rows of one length, or not in the vocabulary.
     """
     if isinstance(token_ids, (list, tuple)):
         try:

@@ -17,6 +17,7 @@ class LossInPieces(SharedModel):
 
         loss = sum_t w_t l_t / sum_t w_t        l_t of `keras_griffin.ops.linear_cross_entropy`
 
+    Under a strategy of TensorFlow with several replicas it is the mean of each replica's, as Keras's own losses are.
     Beside `loss`, in nats for each token, the logs have `bits`, the same in bits: for a model of bytes, bits per byte.
 
     The arguments are those of `SharedModel`.
@@ -61,6 +62,17 @@ class LossInPieces(SharedModel):
         weights = ops.ones_like(nats) if sample_weight is None else ops.cast(sample_weight, nats.dtype)
         # In one row: of several, Keras's metric would take the mean of means.
         self._bits.update_state(ops.reshape(ops.stop_gradient(nats), (-1,)) / math.log(2), ops.reshape(weights, (-1,)))
-        total = ops.sum(weights)
-        # Where nothing has weight there is no loss.
-        return ops.sum(nats * weights) / ops.where(total == 0, ops.ones_like(total), total)
+        return _MEAN(nats, nats, weights)
+
+
+class _Mean(keras.losses.Loss):
+    """The mean of losses that are there already, as Keras takes it of its own: 0 where nothing has weight."""
+
+    def call(self, y_true, y_pred):
+        """The losses."""
+        return y_pred
+
+
+#: A `Loss`, since under a strategy of TensorFlow Keras divides each replica's loss by their number, before the
+#: gradients are added up and the log is multiplied again; it has no public name for that alone.
+_MEAN = _Mean(name="nats", reduction="mean_with_sample_weight", dtype="float32")

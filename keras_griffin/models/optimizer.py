@@ -75,7 +75,7 @@ class AdamW(keras.optimizers.AdamW):
     @property
     def dropped(self) -> int:
         """How many batches had gradients that were not finite, and were dropped."""
-        return 0 if self._dropped is None else int(ops.convert_to_numpy(self._dropped.value))
+        return 0 if self._dropped is None else int(ops.convert_to_numpy(self._dropped))
 
     def build(self, variables):
         """Choose the variables that decay, then make the moments."""

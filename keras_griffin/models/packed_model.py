@@ -3,16 +3,63 @@
 import keras
 from keras import ops
 
+from keras_griffin.models.compilation import compile_again, compile_config
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.models.loss_in_pieces import LossInPieces
+from keras_griffin.models.shared_model import check_tokens
 
 
-def packed_model(language_model) -> keras.Model:
+@keras.saving.register_keras_serializable("keras_griffin")
+class PackedModel(keras.Model):
+    """The functional model that `LanguageModel.packed` describes: its inputs and outputs, and a look at its data.
+
+    Attributes:
+        language_model_of: a function that returns the language model; None once the model is loaded from a file, which
+            has the layers alone, so that no data is refused.
+    """
+
+    language_model_of = None
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Train; see `keras.Model.fit`.
+
+        Raises:
+            ValueError: `x`, or the data for validation, has tokens of another vocabulary; see `check_tokens`.
+        """
+        self._check(x, kwargs.get("validation_data"))
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluate; see `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: `x` has tokens of another vocabulary; see `check_tokens`.
+        """
+        self._check(x)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def get_compile_config(self):
+        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        return compile_config(self, super().get_compile_config())
+
+    def compile_from_config(self, config):
+        """Compile as saved."""
+        compile_again(self, config)
+
+    def _check(self, *data):
+        if self.language_model_of is not None:
+            check_tokens(self.language_model_of(), *data)
+
+
+def packed_model(language_model) -> PackedModel:
     """The functional model that `LanguageModel.packed` describes, not yet compiled."""
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
     vectors = _vectors(language_model, PackedRows(name="packed_rows"), **inputs)
     logits = language_model.token_embedding(vectors, reverse=True)
-    return keras.Model(inputs, logits, name=f"{language_model.name}_packed")
+    packed = PackedModel(inputs, logits, name=f"{language_model.name}_packed")
+    # A function, since Keras would take a model for a layer of this one, and save it twice.
+    packed.language_model_of = lambda: language_model
+    return packed
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

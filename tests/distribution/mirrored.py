@@ -2,26 +2,102 @@
 
 import json
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_griffin.training import AdamW
-from tests.distribution.tiny import losses, model, windows
+from keras_griffin.training import AdamW, default_optimizer
+from tests.distribution.tiny import losses, model, packed, windows
+
+#: Rows of a batch that one of two replicas gets.
+HALF = 4
 
 
 def without_clipping():
+    """By an `AdamW` with a schedule and with `drop_nonfinite`."""
     made = model()
-    made.compile(AdamW(global_clipnorm=None), made.loss)
+    made.compile(default_optimizer(made, steps=4, clip_norm=None), made.loss)
     return made
+
+
+def evenly_packed():
+    """As `packed`, both halves of each batch with the same padding, so that no replica has more weight."""
+    x, targets, weights = packed()
+    of_first = [row // (2 * HALF) * (2 * HALF) + row % HALF for row in range(len(weights))]
+    return {**x, "segment_ids": x["segment_ids"][of_first]}, targets, weights[of_first]
+
+
+def packed_losses(logits, data):
+    """By plain gradient descent, whose steps are as long as the gradients."""
+    made = model()
+    trained = made.packed(logits=logits)
+    trained.compile(keras.optimizers.SGD(0.5), **({"loss": made.loss} if logits else {}))
+    return losses(trained, data)
+
+
+def mean_of_halves():
+    """The loss of the first batch of `packed`, as the mean of those of each replica's rows."""
+    x, targets, weights = packed()
+    halves = [slice(start, start + HALF) for start in (0, HALF)]
+    trained = model().packed(logits=False)
+    parts = [
+        trained.test_on_batch({name: ids[rows] for name, ids in x.items()}, targets[rows], weights[rows], True)["loss"]
+        for rows in halves
+    ]
+    return float(np.mean(parts))
+
+
+def first_batch(logits):
+    """The loss of the first batch of `packed` as a strategy has it."""
+    x, targets, weights = packed()
+    rows = slice(2 * HALF)
+    made = model().packed(logits=logits)
+    inputs = {name: ids[rows] for name, ids in x.items()}
+    return float(made.evaluate(inputs, targets[rows], 2 * HALF, 0, weights[rows], return_dict=True)["loss"])
+
+
+def dropped():
+    """How many batches `drop_nonfinite` left out of a training in which all is finite."""
+    made = without_clipping()
+    losses(made, windows())
+    return made.optimizer.dropped
+
+
+def refusal(act):
+    """The sentence with which something is refused, or None."""
+    try:
+        act()
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+
+
+def accumulated():
+    made = model()
+    made.compile(AdamW(global_clipnorm=None, gradient_accumulation_steps=2), made.loss)
+    losses(made, windows())
 
 
 def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+
+    def fits():
+        return {
+            "windows": losses(without_clipping(), windows()),
+            "packed": packed_losses(True, evenly_packed()),
+            "packed, no logits": packed_losses(False, evenly_packed()),
+        }
+
     with strategy.scope():
-        mirrored = without_clipping()
-        answers = {"mirrored": losses(mirrored, windows()), "replicas": strategy.num_replicas_in_sync}
-    answers["one device"] = losses(without_clipping(), windows())
+        answers = {"mirrored": fits(), "replicas": strategy.num_replicas_in_sync}
+        answers["unequal weights"] = [first_batch(logits) for logits in (True, False)]
+        answers["dropped"] = dropped()
+        answers["carried"] = refusal(lambda: model().carried(8))
+        answers["accumulated"] = refusal(accumulated)
+    answers["one device"] = fits()
+    answers["mean of halves"] = mean_of_halves()
+    answers["unequal weights, one device"] = first_batch(True)
     print("ANSWERS" + json.dumps(answers))
 
 

@@ -1,5 +1,7 @@
 """Truncated backpropagation through time: `CarriedModel`, `CarriedWithoutLogits` and their `CarriedState`."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from keras import ops
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer, carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.training import ConsecutiveChunks, TokenFile, write_token_file
 from tests.models.strong import strong
 
 CONFIG = GriffinConfig(
@@ -175,6 +178,24 @@ def test_chunks_out_of_order(order):
     carried.fit(Chunks(), verbose=0)
 
 
+@pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_chunks_out_of_order_without_training(method, order):
+    carried = made().carried(2)
+    with pytest.raises(ValueError, match=rf"^{method}: each row must be chunk 0 .* Got 2 rows that were not\.$"):
+        getattr(carried, method)(Chunks(order), verbose=0)
+    # What came before is forgotten.
+    getattr(carried, method)(Chunks(), verbose=0)
+
+
+@pytest.mark.trainable
+def test_chunks_out_of_order_in_validation():
+    carried = made().carried(2)
+    with pytest.raises(ValueError, match="evaluate: each row must be chunk 0 .* Got 2 rows that were not"):
+        carried.fit(Chunks(), validation_data=Chunks((0, 2)), verbose=0)
+    carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
+
+
 @pytest.mark.trainable
 def test_chunks_out_of_order_are_found_within_the_epoch(monkeypatch):
     monkeypatch.setattr(carried_model, "CHECK_EVERY", 2)
@@ -209,6 +230,24 @@ def test_a_state_that_grows():
         MQATransformer(CONFIG).carried(2)
 
 
+def test_rows_that_a_strategy_would_divide(monkeypatch):
+    """A real strategy is tried in `tests/distribution/mirrored.py`, in a process of its own."""
+    strategy = SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(carried_model.CarriedModel, "distribute_strategy", strategy, raising=False)
+    with pytest.raises(ValueError, match="CarriedModel: the rows whose state .* TensorFlow. Got one of 2 replicas."):
+        made().carried(2)
+
+
+def test_tokens_of_another_vocabulary(tmp_path):
+    write_token_file(tmp_path / "some.tokens", [np.arange(13)] * 2, vocabulary_size=14)
+    chunks = ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), T, 2)
+    carried = made().carried(2)
+    # NumPy has no `fit`.
+    for method in ("evaluate", "fit")[: 1 if keras.backend.backend() == "numpy" else 2]:
+        with pytest.raises(ValueError, match="must be of the model's vocabulary of 13. Got a vocabulary of 14, in "):
+            getattr(carried, method)(chunks)
+
+
 def test_a_batch_of_another_size():
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
@@ -221,12 +260,17 @@ def test_no_other_loss_without_logits():
 
 
 @pytest.mark.trainable
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles always")
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles always, here in every test of fit")
 # What PyTorch's compiler says of Keras's code, and of what it does not look into.
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_it_is_the_same():
-    """By XLA on TensorFlow, and by Dynamo and Inductor on PyTorch, of which a single layer is enough to wait for."""
-    model, chunks = Griffin(CONFIG.replace(num_layers=1)), Chunks()
+    """By XLA on TensorFlow, the recurrence and attention; by Dynamo and Inductor on PyTorch, the recurrence alone.
+
+    There one recurrent layer takes a minute, and one of attention several; once, by hand, its loss was the same too.
+    """
+    config = CONFIG.replace(num_layers=1) if keras.backend.backend() == "torch" else CONFIG
+    assert set(config.mixer_names) == {"recurrent", "local_mqa"} or keras.backend.backend() == "torch"
+    model, chunks = strong(Griffin(config)), Chunks()
     losses = []
     for jit_compile in (True, False):
         carried = model.carried(2, logits=False)

@@ -1,14 +1,16 @@
-"""Packed rows without logits: `PackedWithoutLogits`, with `SharedModel`, `LossInPieces` and `packed_model`."""
+"""Packed rows, mostly without logits: `PackedWithoutLogits`, with `SharedModel`, `LossInPieces` and `packed_model`."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.packed_model import PackedWithoutLogits
+from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
+from keras_griffin.models.shared_model import check_tokens
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.training import Tokens
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.training import PackedDocuments, RestOfEpoch, TokenFile, Tokens, write_token_file
 from tests.models.strong import strong
 
 CONFIG = GriffinConfig(
@@ -93,6 +95,50 @@ def test_a_saved_model_goes_on(tmp_path):
     logs = [m.train_on_batch(x, targets, sample_weight=weights, return_dict=True) for m in (packed, other)]
     np.testing.assert_allclose(logs[0]["loss"], logs[1]["loss"], rtol=1e-6)
     assert logs[1]["tokens"] == weights.sum()
+
+
+def token_file(folder, vocabulary_size, **kwargs):
+    path = folder / f"{vocabulary_size}.tokens"
+    write_token_file(path, [np.arange(9)] * 4, vocabulary_size=vocabulary_size, **kwargs)
+    return TokenFile(path)
+
+
+@pytest.mark.parametrize("logits", [True, False])
+@pytest.mark.parametrize("wrapped", [lambda data: data, RestOfEpoch])
+def test_tokens_of_another_vocabulary(tmp_path, logits, wrapped):
+    packed = made().packed(logits=logits)
+    data, right = (wrapped(PackedDocuments(token_file(tmp_path, size), 9, 2)) for size in (14, 13))
+    match = r"^check_model: the tokens must be of the model's vocabulary of 13. Got a vocabulary of 14, in '.*'\.$"
+    with pytest.raises(ValueError, match=match):
+        packed.evaluate(data)
+    assert packed.evaluate(right, verbose=0) is not None
+    if keras.backend.backend() == "numpy":
+        return
+    for train, validation in ((data, right), (right, data)):
+        with pytest.raises(ValueError, match=match):
+            packed.fit(train, validation_data=validation, shuffle=False)
+
+
+def test_tokens_of_another_tokenizer(tmp_path):
+    model = Griffin(CONFIG.replace(vocabulary_size=300), tokenizer=ByteTokenizer())
+    same, other = token_file(tmp_path, 256, tokenizer=ByteTokenizer()), token_file(tmp_path, 300)
+    other.fingerprint = "00"
+    # What says nothing of itself is not looked into.
+    check_tokens(model, None, np.zeros(3), PackedDocuments([[1, 2]], 9, 2), PackedDocuments(same, 9, 2))
+    with pytest.raises(ValueError, match="check_model: the tokens must be those of the model's tokenizer"):
+        check_tokens(model, None, PackedDocuments(other, 9, 2))
+
+
+def test_a_saved_packed_model_with_logits(tmp_path):
+    """Its layers are saved once, and alone."""
+    x, _, _ = batch()
+    packed = made().packed()
+    packed.save(tmp_path / "packed.keras")
+    other = keras.saving.load_model(tmp_path / "packed.keras")
+    np.testing.assert_array_equal(as_array(packed(x)), as_array(other(x)))
+    assert type(other) is PackedModel and other.language_model_of is None
+    assert len(other.variables) == len(packed.variables)
+    assert other.evaluate(PackedDocuments(token_file(tmp_path, 14), 9, 2), verbose=0) > 0
 
 
 def test_an_embedding_that_is_no_single_table():
