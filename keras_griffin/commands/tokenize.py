@@ -3,9 +3,9 @@
 FILES are files of text, or folders with such files below them, hidden ones left out. Each file is a
 document, or with --lines each line, without its line break; empty ones are left out. What is
 written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
-new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-* beside
-it, to be removed when no run is writing there. Without --tokenizer the tokens are the files' bytes,
-in any encoding.
+new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-*
+beside it, to be removed when no run is writing there. Without --tokenizer the tokens are the files'
+bytes, in any encoding.
 """
 
 import argparse
