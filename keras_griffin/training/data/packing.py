@@ -32,9 +32,6 @@ class PackedDocuments(keras.utils.PyDataset):
     model that keeps them apart.) So a batch depends on the seed, the epoch and its index alone: to go on anywhere, set
     `epoch`. The last batch is filled up with rows of padding.
 
-    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of documents that are kept apart; they plan rows from the
-    counts of all lengths, which a stream has not, where here each document goes into the first row with room.
-
     Args:
         documents: a sequence of integer arrays `(T,)`, or of lists of integers, of any lengths; or a `TokenFile`. For
             what can only be read from its beginning there is `PackedStream`.
@@ -72,6 +69,9 @@ class PackedDocuments(keras.utils.PyDataset):
         [1 1 1 2 2] [2 3 0 5 0] [1. 1. 0. 1. 0.]
         >>> targets[1].tolist(), data.counts.predictions
         ([7, 8, 9, 10, 11], 8)
+
+    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of documents that are kept apart; they plan rows from the
+    counts of all lengths, which a stream has not, where here each document goes into the first row with room.
     """
 
     def __init__(
@@ -151,8 +151,6 @@ class PackedStream:
     `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`; `to_tf_data`, `to_torch_loader` and
     `to_grain` take the stream itself.
 
-    Reference: as `PackedDocuments`, Krell et al. 2021 (arXiv 2107.02027).
-
     Args:
         documents: an iterable of integer arrays `(T,)`, or a function that returns one, so that it can be read more
             than once.
@@ -176,6 +174,8 @@ class PackedStream:
         [[[0, 1, 2, 0, 1], [0, 1, 2, 3, 4], [5, 0, 0, 0, 0]]]
         >>> print(stream.counts)
         3 documents, 11 tokens in 3 rows, 73.3% full
+
+    Reference: as `PackedDocuments`, Krell et al. 2021 (arXiv 2107.02027).
     """
 
     def __init__(
