@@ -4,6 +4,10 @@ import importlib.util
 import os
 import random
 
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    # One core for each worker: libraries that each took all of them would wait for one another.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -2,23 +2,20 @@
 
     python tests/run_backends.py [--backends jax,numpy] [arguments of pytest]
 
-The processes share the cores: one core each where there are fewer cores than backends. On the numpy backend the
-tests marked `trainable` are left out. Keras's own settings file is not read.
+The backends run one after the other, each with a worker of pytest-xdist on every core. On the numpy backend the tests
+marked `trainable` are left out. Keras's own settings file is not read.
 """
 
 import argparse
 import os
-import queue
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-# The longest first, so that the last process to run alone is a short one.
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 
 
@@ -39,32 +36,19 @@ def main():
     parser.add_argument("--backends", default=",".join(BACKENDS), help="separated by commas; %(default)s unless given")
     options, arguments = parser.parse_known_args()
     backends = options.backends.split(",")
-    shares = shares_of_cores(len(backends))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(shares.qsize()) as pool:
-        results = list(pool.map(lambda backend: run(backend, arguments, Path(folder), shares), backends))
+    with tempfile.TemporaryDirectory() as folder:
+        results = [run(backend, arguments, Path(folder)) for backend in backends]
     print(table(results))
     sys.exit(any(result.failed for result in results))
 
 
-def shares_of_cores(processes):
-    """A queue of disjoint sets of cores, as equal as can be, at most one for each process."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
-    count = min(processes, len(cores))
-    shares = queue.SimpleQueue()
-    for first in range(count):
-        shares.put(cores[first::count])
-    return shares
-
-
-def run(backend, arguments, folder, shares):
-    """Run pytest on one backend in a process of its own, on one share of the cores, and count what it reports."""
+def run(backend, arguments, folder):
+    """Run pytest on one backend, in processes of its own, and count what it reports."""
     report = folder / f"{backend}.xml"
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    # Tests that stand together, and share compiled models, start on one worker; an idle one takes of another's.
+    workers = ["-n", str(len(available_cores())), "--dist", "worksteal"]
+    command = [sys.executable, "-m", "pytest", "-q", "--durations=20", *workers, f"--junitxml={report}", *arguments]
     settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    cores = shares.get()
-    if hasattr(os, "sched_setaffinity"):
-        # A process inherits the cores of the thread that starts it.
-        os.sched_setaffinity(0, cores)
     start = time.perf_counter()
     with subprocess.Popen(
         command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -72,7 +56,6 @@ def run(backend, arguments, folder, shares):
         for line in process.stdout:
             print(f"{backend:>10} | {line}", end="", flush=True)
     seconds = time.perf_counter() - start
-    shares.put(cores)
     if not report.exists():
         print(f"{backend:>10} | pytest ended with status {process.returncode} and no report: counted as one failure.")
         return Result(backend, 0, 1, 0, seconds)
@@ -82,6 +65,11 @@ def run(backend, arguments, folder, shares):
     # pytest also fails without a failed test: when it finds no test, for one.
     failed = max(broken, int(process.returncode != 0))
     return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds)
+
+
+def available_cores():
+    """The cores that this process may use, by number where the system tells."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
 
 
 def table(results):
