@@ -53,7 +53,7 @@ def layers():
     from keras_griffin.layers import RGLRU
 
     inputs = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=SHAPES["S4"]).astype("float32"))
-    made = {"RGLRU": RGLRU(), "LSTM": keras.layers.LSTM(512, return_sequences=True)}
+    made = {"RGLRU": RGLRU(return_sequences=True), "LSTM": keras.layers.LSTM(512, return_sequences=True)}
     made["GRU"] = keras.layers.GRU(512, return_sequences=True)
     for name, layer in made.items():
         layer(inputs[:, :2])

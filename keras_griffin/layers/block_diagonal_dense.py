@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
 
@@ -28,7 +29,7 @@ class BlockDiagonalDense(keras.layers.Layer):
     Output shape: `(..., units)`.
 
     Raises:
-        ValueError: the number of blocks does not divide a width.
+        ValueError: an argument is of a wrong type or value, or the number of blocks does not divide a width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -41,16 +42,17 @@ class BlockDiagonalDense(keras.layers.Layer):
 
     def __init__(self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
-        self.num_blocks = num_blocks
-        self.units = units
-        self.use_bias = use_bias
+        name = type(self).__name__
+        self.num_blocks = checked(name, COUNT, num_blocks=num_blocks)
+        self.units = checked(name, COUNT.or_none(), units=units)
+        self.use_bias = checked(name, FLAG, use_bias=use_bias)
         self.supports_masking = True
 
     def build(self, inputs_shape):
         """Make the blocks' kernel `(G, D / G, units / G)` and bias `(G, 1, units / G)`."""
         width = inputs_shape[-1]
         units = width if self.units is None else self.units
-        if self.num_blocks < 1 or width % self.num_blocks or units % self.num_blocks:
+        if width % self.num_blocks or units % self.num_blocks:
             raise ValueError(
                 "BlockDiagonalDense: num_blocks must divide the input's and the output's width. "
                 f"Got num_blocks {self.num_blocks}, input width {width} and output width {units}."

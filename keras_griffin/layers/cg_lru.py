@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import rg_lru
@@ -22,7 +23,7 @@ class CGLRU(RGLRU):
 
     The gates read all R channels and give R / 2. A complex number is a pair of real ones throughout. The state is
     float32, stored as y is; outputs are in the compute dtype. With theta = 0 it is an RG-LRU on each half, the gates
-    shared.
+    shared. What differs from `keras.layers.LSTM` is what `RGLRU` says, and that R is even.
 
     Args:
         num_blocks: as in `RGLRU`, and so are the arguments down to `stateful`; the decay's options are of its
@@ -44,45 +45,45 @@ class CGLRU(RGLRU):
 
     Input shape: `(B, T, R)`, R even.
 
-    Output shape: `(B, T, R)`; `(B, R)` without `return_sequences`.
+    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
 
     Raises:
-        ValueError: R is odd, the blocks do not divide R / 2, or a decay option is not one there is.
+        ValueError: R is odd, or the blocks do not divide R / 2; and what `RGLRU` refuses.
 
     Examples:
         >>> import numpy as np, keras_griffin
         >>> tuple(keras_griffin.layers.CGLRU()(np.ones((2, 10, 32), "float32")).shape)
-        (2, 10, 32)
+        (2, 32)
 
     Reference: De et al. 2024 (arXiv 2402.19427), appendix B, equations 8 to 14.
     """
 
     def __init__(
         self,
+        *,
         num_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
-        return_sequences: bool = True,
+        return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        *,
         maximum_phase: float = 0.1 * math.pi,
         **kwargs,
     ):
         super().__init__(
-            num_blocks,
-            exponent,
-            decay_range,
-            decay_initializer,
-            return_sequences,
-            return_state,
-            go_backwards,
-            stateful,
+            num_blocks=num_blocks,
+            exponent=exponent,
+            decay_range=decay_range,
+            decay_initializer=decay_initializer,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
             **kwargs,
         )
-        self.maximum_phase = maximum_phase
+        self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
 
     def build_weights(self, width):
         """Make the two gates, and Lambda and theta, `(R / 2,)`."""

@@ -1,10 +1,27 @@
 """Where the decays of an RG-LRU start."""
 
+import numbers
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.layers.checks import POSITIVE, Rule, checked, one_of, plain
+
 RULES = ("paper", "ring")
+
+
+def _is_range(value) -> bool:
+    """Whether a value is two numbers that are still apart, and inside (0, 1), in the precision of the decays."""
+    is_pair = isinstance(value, list | tuple) and len(value) == 2
+    if not is_pair or not all(isinstance(bound, numbers.Real) for bound in value):
+        return False
+    return bool(0.0 < np.float32(value[0]) < np.float32(value[1]) < 1.0)
+
+
+#: The options of a decay, as `DecayInitializer` and the layers that use it check them.
+DECAY_INITIALIZER = one_of(RULES)
+DECAY_RANGE = Rule("(low, high) with 0 < low < high < 1 in float32", _is_range)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -24,24 +41,16 @@ class DecayInitializer(keras.initializers.Initializer):
         seed: an integer or a `keras.random.SeedGenerator`; None for a fresh seed.
 
     Raises:
-        ValueError: the rule is unknown, the range is not inside (0, 1), or the exponent is not positive.
+        ValueError: the rule is unknown, the range is not inside (0, 1), or the exponent is not positive and finite.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.4; Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
     """
 
     def __init__(self, rule: str = "paper", decay_range=(0.9, 0.999), exponent: float = 8.0, seed=None):
-        if rule not in RULES:
-            raise ValueError(f"DecayInitializer: the rule must be one of {', '.join(RULES)}. Got {rule!r}.")
-        low, high = decay_range
-        if not 0.0 < np.float32(low) < np.float32(high) < 1.0:
-            raise ValueError(
-                f"DecayInitializer: decay_range must be 0 < low < high < 1 in float32. Got {tuple(decay_range)}."
-            )
-        if not exponent > 0.0:
-            raise ValueError(f"DecayInitializer: exponent must be positive. Got {exponent}.")
-        self.rule = rule
-        self.decay_range = (low, high)
-        self.exponent = exponent
+        name = type(self).__name__
+        self.rule = checked(name, DECAY_INITIALIZER, rule=rule)
+        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
+        self.exponent = checked(name, POSITIVE, exponent=exponent)
         self.seed = seed
 
     def __call__(self, shape, dtype=None):

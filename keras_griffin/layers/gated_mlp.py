@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_griffin.layers.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.projection import project, projection
 
 
@@ -22,6 +23,9 @@ class GatedMLP(keras.layers.Layer):
 
     Output shape: `(..., D)`.
 
+    Raises:
+        ValueError: an argument is of a wrong type or value.
+
     Examples:
         >>> import numpy as np, keras_griffin
         >>> tuple(keras_griffin.layers.GatedMLP(hidden_width=24)(np.ones((2, 3, 8), "float32")).shape)
@@ -32,8 +36,9 @@ class GatedMLP(keras.layers.Layer):
 
     def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self.hidden_width = hidden_width
-        self.output_variance_scale = output_variance_scale
+        name = type(self).__name__
+        self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.supports_masking = True
 
     def build(self, inputs_shape):

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import rotary_embedding
@@ -22,8 +23,8 @@ class MultiQueryAttention(SequenceLayer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        ValueError: the heads do not divide the width, or the key and value heads the heads, or pairs of channels do not
-            make the part that is rotated.
+        ValueError: an argument is of a wrong type or value, the heads do not divide the width, or the key and value
+            heads the heads, or pairs of channels do not make the part that is rotated.
     """
 
     def __init__(
@@ -37,19 +38,20 @@ class MultiQueryAttention(SequenceLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_heads < 1 or num_key_value_heads < 1 or num_heads % num_key_value_heads:
+        name = type(self).__name__
+        self.num_heads = checked(name, COUNT, num_heads=num_heads)
+        self.head_dim = checked(name, COUNT.or_none(), head_dim=head_dim)
+        self.num_key_value_heads = checked(name, COUNT, num_key_value_heads=num_key_value_heads)
+        self.rotary_fraction = checked(name, FRACTION, rotary_fraction=rotary_fraction)
+        self.rotary_base = checked(name, POSITIVE, rotary_base=rotary_base)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        if num_heads % num_key_value_heads:
             raise ValueError(
-                f"{type(self).__name__}: num_key_value_heads must divide num_heads. "
+                f"{name}: num_key_value_heads must divide num_heads. "
                 f"Got num_key_value_heads {num_key_value_heads} and num_heads {num_heads}."
             )
         if head_dim is not None:
-            self._check_rotation(head_dim, rotary_fraction)
-        self.num_heads = num_heads
-        self.head_dim = head_dim
-        self.num_key_value_heads = num_key_value_heads
-        self.rotary_fraction = rotary_fraction
-        self.rotary_base = rotary_base
-        self.output_variance_scale = output_variance_scale
+            self._check_rotation(head_dim)
 
     @classmethod
     def arguments_for_model(cls, config) -> dict:
@@ -84,7 +86,7 @@ class MultiQueryAttention(SequenceLayer):
                 f"Got num_heads {self.num_heads} and width {width}."
             )
         self.channels = width // self.num_heads if self.head_dim is None else self.head_dim
-        self._check_rotation(self.channels, self.rotary_fraction)
+        self._check_rotation(self.channels)
         shared = {"use_bias": False, "dtype": self.dtype_policy}
         self.query = projection(self.num_heads * self.channels, name="query", **shared)
         self.key = projection(self.num_key_value_heads * self.channels, name="key", **shared)
@@ -96,12 +98,12 @@ class MultiQueryAttention(SequenceLayer):
             part.build((None, width))
         self.output_projection.build((None, self.num_heads * self.channels))
 
-    def _check_rotation(self, channels, fraction):
-        rotated = fraction * channels
-        if not 0.0 <= fraction <= 1.0 or abs(rotated - 2 * round(rotated / 2)) > 1e-6:
+    def _check_rotation(self, channels):
+        rotated = self.rotary_fraction * channels
+        if abs(rotated - 2 * round(rotated / 2)) > 1e-6:
             raise ValueError(
                 f"{type(self).__name__}: rotary_fraction must be from 0 to 1 and give an even number of channels. "
-                f"Got rotary_fraction {fraction} and {channels} channels."
+                f"Got rotary_fraction {self.rotary_fraction} and {channels} channels."
             )
 
     def project(self, inputs):

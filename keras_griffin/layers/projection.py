@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
@@ -23,7 +24,13 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
 
     Returns:
         The layer, not yet built.
+
+    Raises:
+        ValueError: an argument is of a wrong type or value.
     """
+    units = checked("projection", COUNT, units=units)
+    use_bias = checked("projection", FLAG, use_bias=use_bias)
+    variance_scale = checked("projection", POSITIVE, variance_scale=variance_scale)
     initializer = keras.initializers.VarianceScaling(variance_scale, "fan_in", "untruncated_normal")
     return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=random_initializer(initializer), **kwargs)
 

@@ -5,7 +5,10 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import FLAG, checked
+from keras_griffin.layers.lstm_habits import check_no_lstm_arguments, hidden_of
 from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.ops.arguments import shape_fits
 from keras_griffin.shapes import Tensor
 
 
@@ -22,19 +25,28 @@ class RecurrentUnit(SequenceLayer):
     A subclass gives `scan(inputs, hidden, reset, mask) -> (outputs, hidden)` and makes its weights in `build_weights`.
 
     Args:
-        return_sequences: return every step's output; otherwise only the last.
+        return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the final hidden state, after the outputs.
         go_backwards: run from the last step to the first; outputs are in the order in which they were made.
         stateful: start each call where the last one ended, until `reset_state`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Raises:
+        ValueError: an argument is positional, an LSTM's, or of a wrong type.
     """
 
-    def __init__(self, return_sequences=True, return_state=False, go_backwards=False, stateful=False, **kwargs):
+    def __new__(cls, *positional, **options):
+        """Refuse what an LSTM takes and this layer does not. Not in `__init__`, whose signature says what it takes."""
+        check_no_lstm_arguments(cls, positional, options)
+        return super().__new__(cls, *positional, **options)
+
+    def __init__(self, *, return_sequences=False, return_state=False, go_backwards=False, stateful=False, **kwargs):
         super().__init__(**kwargs)
-        self.return_sequences = return_sequences
-        self.return_state = return_state
-        self.go_backwards = go_backwards
-        self.stateful = stateful
+        name = type(self).__name__
+        self.return_sequences = checked(name, FLAG, return_sequences=return_sequences)
+        self.return_state = checked(name, FLAG, return_state=return_state)
+        self.go_backwards = checked(name, FLAG, go_backwards=go_backwards)
+        self.stateful = checked(name, FLAG, stateful=stateful)
         # Keras's Bidirectional sets this to True, so that the two directions' padding does not mix.
         self.zero_output_for_mask = False
 
@@ -69,18 +81,21 @@ class RecurrentUnit(SequenceLayer):
         outputs, hidden = self.scan(inputs, state.hidden, reset, mask)
         return outputs, RecurrentUnitState(hidden)
 
-    def call(self, inputs, initial_state=None, reset=None, mask=None):
+    def call(self, inputs, initial_state=None, *, reset=None, mask=None):
         """Run over the whole sequence.
 
         Args:
             inputs: `(B, T, R)`.
-            initial_state: `(B, R)`, or a list that holds it; zeros (or the kept state, if stateful) by default.
+            initial_state: h, `(B, R)`, or a list that holds it; zeros (or the kept state, if stateful) by default.
             reset: `(B, T)` bool; at a True step everything before it, in the order of processing, is forgotten.
             mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
 
         Returns:
             The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
             the final state `(B, R)`, float32.
+
+        Raises:
+            ValueError: a shape does not fit, or the initial state is a list of more than h.
         """
         reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
         if self.go_backwards:
@@ -95,13 +110,20 @@ class RecurrentUnit(SequenceLayer):
         return [outputs, state.hidden] if self.return_state else outputs
 
     def _starting_state(self, inputs, initial_state) -> RecurrentUnitState:
-        if initial_state is None:
-            if self.stateful:
-                # A copy: PyTorch writes the next state over this one before the gradients are computed.
-                return RecurrentUnitState(ops.copy(self.kept_state.hidden.value))
-            return self.initial_state(ops.shape(inputs)[0])
-        hidden = initial_state[0] if isinstance(initial_state, (list, tuple)) else initial_state
-        return RecurrentUnitState(ops.cast(hidden, "float32"))
+        self._check_rows(inputs)
+        if initial_state is not None:
+            return RecurrentUnitState(ops.cast(hidden_of(type(self).__name__, initial_state, inputs), "float32"))
+        if self.stateful:
+            # A copy: PyTorch writes the next state over this one before the gradients are computed.
+            return RecurrentUnitState(ops.copy(self.kept_state.hidden.value))
+        return self.initial_state(ops.shape(inputs)[0])
+
+    def _check_rows(self, inputs):
+        if self.stateful and not shape_fits(inputs, (self.kept_state.hidden.shape[0], None, self.width)):
+            raise ValueError(
+                f"{type(self).__name__}: a stateful layer's batches must have the size that it was built with, "
+                f"{self.kept_state.hidden.shape[0]}. Got inputs {tuple(inputs.shape)}."
+            )
 
     def get_initial_state(self, batch_size):
         """The initial state as Keras's recurrent layers give it: a list."""
@@ -121,6 +143,9 @@ class RecurrentUnit(SequenceLayer):
 
     def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None):
         """Shapes and dtypes of what `call` returns."""
+        self._check_rows(inputs)
+        if initial_state is not None:
+            hidden_of(type(self).__name__, initial_state, inputs)
         batch_size, length, width = inputs.shape
         shape = (batch_size, length, width) if self.return_sequences else (batch_size, width)
         outputs = keras.KerasTensor(shape, self.compute_dtype)
@@ -149,7 +174,12 @@ class RecurrentUnit(SequenceLayer):
 
 
 class _KeptState(keras.layers.Layer):
-    """The hidden state that a stateful layer keeps between calls: a variable, but no part of a saved model."""
+    """The hidden state that a stateful layer keeps between calls: a variable, but no weight and not saved."""
+
+    @property
+    def weights(self):
+        """None, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
+        return []
 
     def build(self, hidden_shape):
         self.hidden = self.add_weight(shape=hidden_shape, initializer="zeros", trainable=False, name="hidden")

@@ -2,10 +2,14 @@
 
 import keras
 
+from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, Rule, checked
 from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.rms_norm import RMSNorm
 from keras_griffin.layers.sequence_layer import SequenceLayer
+
+#: `initial_state`, `advance` and `call` of the mixer are used.
+TEMPORAL = Rule("a SequenceLayer", lambda value: isinstance(value, SequenceLayer))
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -29,6 +33,9 @@ class ResidualBlock(SequenceLayer):
 
     Output shape: `(B, T, D)`.
 
+    Raises:
+        ValueError: an argument is of a wrong type or value, or the mixer does not keep the inputs' shape.
+
     Examples:
         >>> import numpy as np, keras_griffin
         >>> mixer = keras_griffin.mixers.RecurrentBlock(recurrence_width=16)
@@ -49,11 +56,12 @@ class ResidualBlock(SequenceLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.mixer = mixer
-        self.hidden_width = hidden_width
-        self.norm_epsilon = norm_epsilon
-        self.output_variance_scale = output_variance_scale
-        self.rematerialize = rematerialize
+        name = type(self).__name__
+        self.mixer = checked(name, TEMPORAL, mixer=mixer)
+        self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)
+        self.norm_epsilon = checked(name, POSITIVE, norm_epsilon=norm_epsilon)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.rematerialize = checked(name, FLAG, rematerialize=rematerialize)
         self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
         self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
         self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
@@ -61,6 +69,13 @@ class ResidualBlock(SequenceLayer):
     def build(self, inputs_shape):
         """Build the four parts; a mixer that was loaded is built already."""
         super().build(inputs_shape)
+        mixed_shape = self.mixer.compute_output_shape(inputs_shape)
+        if mixed_shape != tuple(inputs_shape):
+            # The last output alone would be added to every step, wherever batch and time are equally long.
+            raise ValueError(
+                f"{type(self).__name__}: the mixer must give a vector for each step, as RGLRU does with "
+                f"return_sequences=True. Got {type(self.mixer).__name__} from {tuple(inputs_shape)} to {mixed_shape}."
+            )
         for part in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
             if not part.built:
                 part.build(inputs_shape)

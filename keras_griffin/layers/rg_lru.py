@@ -5,7 +5,8 @@ import math
 import keras
 
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
-from keras_griffin.layers.decay_initializer import DecayInitializer
+from keras_griffin.layers.checks import COUNT, POSITIVE, checked, plain
+from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
 from keras_griffin.ops import rg_lru
@@ -24,14 +25,19 @@ class RGLRU(RecurrentUnit):
     state and everything that makes it are float32; outputs are in the compute dtype. A reset sets a_t = 0, so the step
     gets its whole input, i_t * x_t, and nothing of the past. The derivative of the square root is bounded by 1000.
 
-    It follows the conventions of `keras.layers.LSTM`, except that it keeps its input's width.
+    It follows the conventions of `keras.layers.LSTM`, with these differences. There are no units: it keeps its input's
+    width, so `Dense(32)` before it stands for the units of `LSTM(32)`. All arguments are keyword-only. There are no
+    activations, initializers, regularizers, constraints, `dropout` or `unroll`; put `Dropout` before it. The state is h
+    alone, without c, and float32 in any precision: `return_state` gives `[outputs, h]`, and `initial_state` takes h or
+    `[h]`. A call takes `reset`; `reset` and `mask` are keyword-only there. A stateful layer goes on from batch to batch
+    in `fit` and `predict` on every backend.
 
     Args:
         num_blocks: blocks of W_a and W_x; None for 16, or the greatest divisor of 16 that divides the width.
         exponent: c.
         decay_range: the range that the initial decays cover.
         decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
-        return_sequences: return every step's output; otherwise only the last.
+        return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the final hidden state, after the outputs.
         go_backwards: run from the last step to the first; outputs are in the order in which they were made.
         stateful: start each call where the last one ended, until `reset_state`.
@@ -39,7 +45,7 @@ class RGLRU(RecurrentUnit):
 
     Call arguments:
         inputs: `(B, T, R)`.
-        initial_state: `(B, R)`, or a list that holds it; zeros by default.
+        initial_state: h, `(B, R)`, or a list that holds it; zeros by default.
         reset: `(B, T)` bool; at a True step everything before it is forgotten.
         mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
 
@@ -47,15 +53,15 @@ class RGLRU(RecurrentUnit):
 
     Input shape: `(B, T, R)`.
 
-    Output shape: `(B, T, R)`; `(B, R)` without `return_sequences`.
+    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
 
     Raises:
-        ValueError: the blocks do not divide the width, a decay option is not one there is, or the exponent is not
-            positive.
+        ValueError: an argument is positional, an LSTM's, or of a wrong type or value; or the blocks do not divide the
+            width; or an initial state is not one tensor `(B, R)`.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
-        >>> model = keras.Sequential([keras_griffin.layers.RGLRU(return_sequences=False), keras.layers.Dense(1)])
+        >>> model = keras.Sequential([keras_griffin.layers.RGLRU(), keras.layers.Dense(1)])
         >>> tuple(model(np.ones((2, 10, 32), "float32")).shape)
         (2, 1)
 
@@ -65,22 +71,29 @@ class RGLRU(RecurrentUnit):
 
     def __init__(
         self,
+        *,
         num_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
-        return_sequences: bool = True,
+        return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         **kwargs,
     ):
-        super().__init__(return_sequences, return_state, go_backwards, stateful, **kwargs)
-        self.num_blocks = num_blocks
-        self.exponent = exponent
-        self.decay_range = tuple(decay_range)
-        self.decay_initializer = decay_initializer
-        DecayInitializer(decay_initializer, decay_range, exponent)  # its checks, before anything is built
+        super().__init__(
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            **kwargs,
+        )
+        name = type(self).__name__
+        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.exponent = checked(name, POSITIVE, exponent=exponent)
+        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
+        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
     def build_weights(self, width):
         """Make the two gates and Lambda, `(R,)`."""

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import POSITIVE, checked
+
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class RMSNorm(keras.layers.Layer):
@@ -21,6 +23,9 @@ class RMSNorm(keras.layers.Layer):
 
     Output shape: `(..., D)`.
 
+    Raises:
+        ValueError: epsilon is not positive and finite.
+
     Examples:
         >>> import numpy as np, keras_griffin
         >>> keras_griffin.layers.RMSNorm()(np.ones((2, 3, 8), "float32")).shape[-1]
@@ -31,7 +36,7 @@ class RMSNorm(keras.layers.Layer):
 
     def __init__(self, epsilon: float = 1e-6, **kwargs):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon = checked(type(self).__name__, POSITIVE, epsilon=epsilon)
         self.supports_masking = True
 
     def build(self, inputs_shape):

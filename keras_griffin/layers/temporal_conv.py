@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import causal_conv
@@ -44,7 +45,7 @@ class TemporalConv1D(SequenceLayer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: the kernel size is below 1.
+        ValueError: an argument is of a wrong type or value.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -57,10 +58,9 @@ class TemporalConv1D(SequenceLayer):
 
     def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
-        if kernel_size < 1:
-            raise ValueError(f"TemporalConv1D: kernel_size must be at least 1. Got {kernel_size}.")
-        self.kernel_size = kernel_size
-        self.use_bias = use_bias
+        name = type(self).__name__
+        self.kernel_size = checked(name, COUNT, kernel_size=kernel_size)
+        self.use_bias = checked(name, FLAG, use_bias=use_bias)
 
     def build(self, inputs_shape):
         """Make the kernel `(kernel_size, D)` and the bias `(D,)`."""

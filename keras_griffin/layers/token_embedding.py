@@ -6,6 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.projection import project
@@ -40,6 +41,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
 
     Output shape: `(B, T, D)`; `(B, T, V)`, float32, with `reverse`.
 
+    Raises:
+        ValueError: an argument is of a wrong type or value.
+
     Examples:
         >>> import numpy as np, keras_griffin
         >>> embedding = keras_griffin.layers.TokenEmbedding(vocabulary_size=10, width=4)
@@ -62,6 +66,11 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         trainable: bool = True,
         quantization_config=None,
     ):
+        kind = type(self).__name__
+        vocabulary_size = checked(kind, COUNT, vocabulary_size=vocabulary_size)
+        width = checked(kind, COUNT, width=width)
+        scale_by_sqrt_width = checked(kind, FLAG, scale_by_sqrt_width=scale_by_sqrt_width)
+        logits_soft_cap = checked(kind, POSITIVE.or_none(), logits_soft_cap=logits_soft_cap)
         initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
         super().__init__(
             vocabulary_size,

@@ -52,7 +52,7 @@ class GlobalMQA(MultiQueryAttention):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: the heads do not fit the width.
+        ValueError: an argument is of a wrong type or value, or the heads do not fit the width.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -1,11 +1,11 @@
 """Local (sliding-window) multi-query attention."""
 
-import numbers
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, checked
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
@@ -59,7 +59,7 @@ class LocalMQA(MultiQueryAttention):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: the window is no integer of at least 1, or the heads do not fit the width.
+        ValueError: an argument is of a wrong type or value, or the heads do not fit the width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -84,9 +84,7 @@ class LocalMQA(MultiQueryAttention):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
         )
-        if not isinstance(window, numbers.Integral) or window < 1:
-            raise ValueError(f"LocalMQA: window must be an integer of at least 1. Got {window!r}.")
-        self.window = window
+        self.window = checked(type(self).__name__, COUNT, window=window)
 
     @classmethod
     def arguments_for_model(cls, config):

@@ -14,6 +14,8 @@ from keras_griffin.layers import (
     project,
     projection,
 )
+from keras_griffin.layers.checks import COUNT, POSITIVE, checked
+from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.shapes import Tensor
 
 
@@ -55,8 +57,7 @@ class RecurrentBlock(SequenceLayer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: the recurrence width is below 1 or not divided by the blocks, or a part's option is not one there
-            is.
+        ValueError: an argument is of a wrong type or value, or the blocks do not divide the recurrence width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -77,16 +78,19 @@ class RecurrentBlock(SequenceLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if recurrence_width < 1:
-            raise ValueError(f"RecurrentBlock: recurrence_width must be at least 1. Got {recurrence_width}.")
-        self.recurrence_width = recurrence_width
-        self.num_gate_blocks = num_gate_blocks
-        self.conv_kernel_size = conv_kernel_size
-        self.decay_initializer = decay_initializer
-        self.output_variance_scale = output_variance_scale
+        name = type(self).__name__
+        self.recurrence_width = checked(name, COUNT, recurrence_width=recurrence_width)
+        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
+        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
+        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.rg_lru = RGLRU(
-            num_gate_blocks, decay_initializer=decay_initializer, name="rg_lru", dtype=self.dtype_policy
+            num_blocks=num_gate_blocks,
+            decay_initializer=decay_initializer,
+            return_sequences=True,
+            name="rg_lru",
+            dtype=self.dtype_policy,
         )
 
     @classmethod

@@ -2,18 +2,33 @@
 
 import dataclasses
 import math
-import numbers
 from dataclasses import dataclass
 
-from keras_griffin.layers.decay_initializer import RULES
+from keras_griffin.layers.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
+from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.mixers import MIXERS
 
-#: Fields that count something; those of the second line may be None, and then follow from others.
+
+def _is_pattern(value) -> bool:
+    is_list = isinstance(value, list | tuple) and len(value) > 0
+    return is_list and all(isinstance(name, str) and name in MIXERS for name in value)
+
+
+#: Fields that may be None, and then follow from others.
 DERIVED = ("mlp_width", "recurrence_width", "head_dim")
-COUNTS = (
-    *("vocabulary_size", "width", "num_layers", "num_heads", "num_key_value_heads", "window"),
-    *("conv_kernel_size", "num_gate_blocks", *DERIVED),
-)
+#: What each field must be by itself.
+RULES = {
+    **dict.fromkeys(("vocabulary_size", "width", "num_layers", "num_heads"), COUNT),
+    **dict.fromkeys(("num_key_value_heads", "window", "conv_kernel_size", "num_gate_blocks"), COUNT),
+    **dict.fromkeys(DERIVED, COUNT.or_none()),
+    "block_pattern": Rule(f"a list or tuple of mixers among {', '.join(MIXERS)}", _is_pattern),
+    "decay_initializer": DECAY_INITIALIZER,
+    "rotary_fraction": FRACTION,
+    "rotary_base": POSITIVE,
+    "scale_embeddings": FLAG,
+    "logits_soft_cap": POSITIVE.or_none(),
+    "norm_epsilon": POSITIVE,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class GriffinConfig:
         norm_epsilon: epsilon of the norms.
 
     Raises:
-        ValueError: two of the values don't fit together.
+        ValueError: a value is of a wrong type or out of its range, or two don't fit together.
 
     Examples:
         >>> from keras_griffin.models import GriffinConfig
@@ -73,12 +88,11 @@ class GriffinConfig:
     def __post_init__(self):
         # The dataclass is frozen for its users; what depends on other fields is filled in once, here.
         fill = object.__setattr__
-        fill(self, "block_pattern", tuple(self.block_pattern))
-        for name in COUNTS:
+        for name, rule in RULES.items():
             value = getattr(self, name)
-            if value is not None or name not in DERIVED:
-                is_count = isinstance(value, numbers.Integral) and value >= 1
-                self._check(is_count, f"{name} must be an integer of at least 1", name)
+            self._check(rule.holds(value), f"{name} must be {rule.words}", name)
+            fill(self, name, plain(value))
+        fill(self, "block_pattern", tuple(map(str, self.block_pattern)))
         if self.mlp_width is None:
             fill(self, "mlp_width", 3 * self.width)
         if self.recurrence_width is None:
@@ -102,23 +116,6 @@ class GriffinConfig:
             "num_key_value_heads must divide num_heads",
             "num_key_value_heads",
             "num_heads",
-        )
-        self._check(
-            bool(self.block_pattern) and set(self.block_pattern) <= set(MIXERS),
-            f"block_pattern must name mixers among {', '.join(MIXERS)}",
-            "block_pattern",
-        )
-        self._check(self.norm_epsilon > 0.0, "norm_epsilon must be positive", "norm_epsilon")
-        self._check(
-            self.logits_soft_cap is None or self.logits_soft_cap > 0.0,
-            "logits_soft_cap must be positive, or None",
-            "logits_soft_cap",
-        )
-        self._check(0.0 <= self.rotary_fraction <= 1.0, "rotary_fraction must be from 0 to 1", "rotary_fraction")
-        self._check(
-            self.decay_initializer in RULES,
-            f"decay_initializer must be one of {', '.join(RULES)}",
-            "decay_initializer",
         )
 
     def _check(self, holds: bool, rule: str, *fields: str):

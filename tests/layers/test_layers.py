@@ -22,8 +22,10 @@ LAYERS = {
     "BlockDiagonalDense": partial(layers.BlockDiagonalDense, 3, units=6, use_bias=False),
     "GatedMLP": partial(layers.GatedMLP, 20, output_variance_scale=0.5),
     "TemporalConv1D": partial(layers.TemporalConv1D, 3),
-    "RGLRU": partial(layers.RGLRU, num_blocks=3, decay_range=(0.5, 0.9), decay_initializer="ring"),
-    "CGLRU": partial(layers.CGLRU, num_blocks=3, maximum_phase=1.0),
+    "RGLRU": partial(
+        layers.RGLRU, num_blocks=3, decay_range=(0.5, 0.9), decay_initializer="ring", return_sequences=True
+    ),
+    "CGLRU": partial(layers.CGLRU, num_blocks=3, maximum_phase=1.0, return_sequences=True),
     "ResidualBlock": lambda **kwargs: layers.ResidualBlock(mixers.RecurrentBlock(16, **kwargs), 20, **kwargs),
     "RecurrentBlock": partial(mixers.RecurrentBlock, 16, conv_kernel_size=2),
     "LocalMQA": partial(mixers.LocalMQA, 3, window=4),
@@ -150,7 +152,8 @@ def test_residual_block_adds_twice():
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
 def test_projections_take_lora_and_int8_from_keras():
-    model = keras.Sequential([keras.Input((6, 12)), layers.RGLRU(num_blocks=3), layers.GatedMLP(16)])
+    recurrent = layers.RGLRU(num_blocks=3, return_sequences=True)
+    model = keras.Sequential([keras.Input((6, 12)), recurrent, layers.GatedMLP(16)])
     model.layers[1].gate.enable_lora(2)
     model.layers[0].input_gate.blocks.enable_lora(2)
     before = as_array(model(INPUTS))
@@ -161,7 +164,7 @@ def test_projections_take_lora_and_int8_from_keras():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match=r"TemporalConv1D: kernel_size must be at least 1\. Got 0\."):
+    with pytest.raises(ValueError, match=r"TemporalConv1D: kernel_size must be an integer of at least 1\. Got 0\."):
         layers.TemporalConv1D(0)
     with pytest.raises(
         ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"

@@ -14,7 +14,7 @@ INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
 def sharing(unit, weights_of, **kwargs):
     """A new unit with the weights of another."""
-    layer = unit(**kwargs)
+    layer = unit(**{"return_sequences": True, **kwargs})
     layer(INPUTS)
     for new, old in zip(layer.trainable_variables, weights_of.trainable_variables, strict=True):
         new.assign(old)
@@ -24,7 +24,7 @@ def sharing(unit, weights_of, **kwargs):
 @pytest.fixture
 def plain(request):
     unit = request.getfixturevalue("unit")
-    layer = unit()
+    layer = unit(return_sequences=True)
     layer(INPUTS)
     return layer
 
@@ -68,7 +68,7 @@ def test_stateful_goes_on_until_reset_state(unit, plain):
 @UNITS
 def test_stateful_works_in_predict(unit):
     inputs = keras.Input(batch_shape=(3, 7, 8))
-    layer = unit(stateful=True)
+    layer = unit(return_sequences=True, stateful=True)
     model = keras.Model(inputs, layer(inputs))
     first, second = (model.predict(INPUTS, batch_size=3, verbose=0) for _ in range(2))
     twice = as_array(sharing(unit, layer)(np.concatenate([INPUTS, INPUTS], 1)))
@@ -88,7 +88,7 @@ def test_a_kept_state_is_not_saved(unit, tmp_path):
 
 @UNITS
 def test_bidirectional(unit):
-    layer = keras.layers.Bidirectional(unit())
+    layer = keras.layers.Bidirectional(unit(return_sequences=True))
     outputs = as_array(layer(INPUTS))
     forward, backward = layer.forward_layer, layer.backward_layer
     assert backward.go_backwards and outputs.shape == (3, 7, 16)
@@ -98,7 +98,7 @@ def test_bidirectional(unit):
 
 @UNITS
 def test_bidirectional_with_a_mask_sees_no_padding(unit):
-    layer = keras.layers.Bidirectional(unit())
+    layer = keras.layers.Bidirectional(unit(return_sequences=True))
     mask = np.ones((3, 7), bool)
     mask[:, 5:] = False
     layer(INPUTS)
@@ -118,7 +118,7 @@ def test_time_distributed(unit, plain):
 @UNITS
 def test_a_mask_from_keras_is_obeyed(unit):
     token_ids = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
-    model = keras.Sequential([keras.layers.Embedding(5, 8, mask_zero=True), unit(return_sequences=False)])
+    model = keras.Sequential([keras.layers.Embedding(5, 8, mask_zero=True), unit()])
     outputs = as_array(model(token_ids))
     assert_close(outputs[:1], as_array(model(token_ids[:1, :3])))
     assert_close(outputs[1:], as_array(model(token_ids[1:, :1])))
@@ -135,15 +135,16 @@ def test_a_masked_step_repeats_the_output(unit, plain):
 @UNITS
 def test_symbolic_shapes(unit):
     sequence = keras.Input((None, 8))
-    outputs, state = unit(return_state=True)(sequence)
+    outputs, state = unit(return_sequences=True, return_state=True)(sequence)
     assert outputs.shape == (None, None, 8) and state.shape == (None, 8)
-    assert unit(return_sequences=False)(sequence).shape == (None, 8)
-    assert unit(return_state=True).compute_output_shape((2, None, 8)) == ((2, None, 8), (2, 8))
+    assert unit()(sequence).shape == (None, 8)
+    assert unit(return_state=True).compute_output_shape((2, None, 8)) == ((2, 8), (2, 8))
 
 
 @UNITS
 def test_saved_and_loaded_without_custom_objects(unit, tmp_path):
-    model = keras.Sequential([keras.Input((None, 8)), unit(num_blocks=2), keras.layers.Bidirectional(unit())])
+    first, last = unit(num_blocks=2, return_sequences=True), keras.layers.Bidirectional(unit())
+    model = keras.Sequential([keras.Input((None, 8)), first, last])
     model.save(tmp_path / "model.keras")
     assert_close(keras.saving.load_model(tmp_path / "model.keras")(INPUTS), as_array(model(INPUTS)))
 
@@ -158,7 +159,7 @@ def test_a_stateful_layer_must_know_its_batch_size():
 @UNITS
 def test_bidirectional_returns_both_states(unit):
     inputs = keras.Input((7, 8))
-    layer = keras.layers.Bidirectional(unit(return_state=True))
+    layer = keras.layers.Bidirectional(unit(return_sequences=True, return_state=True))
     model = keras.Model(inputs, layer(inputs, mask=None))
     assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), (3, 8), (3, 8)]
 
@@ -166,7 +167,7 @@ def test_bidirectional_returns_both_states(unit):
 @UNITS
 @pytest.mark.trainable
 def test_a_stateful_layer_is_trained(unit):
-    layer = unit(stateful=True)
+    layer = unit(return_sequences=True, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=INPUTS.shape), layer])
     model.compile("sgd", "mse")
     before = as_array(layer.decay_parameter)

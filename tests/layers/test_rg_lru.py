@@ -47,7 +47,7 @@ def paper(layer, inputs, hidden, reset=None):
 
 
 def test_equations():
-    layer = made(RGLRU(num_blocks=3), 12)
+    layer = made(RGLRU(num_blocks=3, return_sequences=True), 12)
     inputs = np.random.default_rng(1).normal(size=(2, 9, 12)).astype("float32")
     hidden = np.random.default_rng(2).normal(size=(2, 12)).astype("float32")
     reset = np.random.default_rng(3).random((2, 9)) < 0.3
@@ -57,7 +57,7 @@ def test_equations():
 
 
 def test_an_exponent_of_two():
-    layer = made(RGLRU(exponent=2.0), 6)
+    layer = made(RGLRU(exponent=2.0, return_sequences=True), 6)
     inputs = np.random.default_rng(1).normal(size=(1, 5, 6)).astype("float32")
     assert_close(layer(inputs), paper(layer, inputs, np.zeros((1, 6))))
 
@@ -84,7 +84,7 @@ def test_gates_start_with_the_fan_in_of_a_block():
 
 
 def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
-    layer = made(RGLRU(), 8)
+    layer = made(RGLRU(return_sequences=True), 8)
     kernel, bias = layer.recurrence_gate.get_weights()
     layer.recurrence_gate.set_weights([0 * kernel, 0 * bias - 80.0])
     hidden = np.random.default_rng(2).normal(size=(2, 8)).astype("float32")
@@ -94,7 +94,7 @@ def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
 
 @pytest.mark.trainable
 def test_gradients_are_finite_where_the_decay_is_one():
-    layer = made(RGLRU(), 8)
+    layer = made(RGLRU(return_sequences=True), 8)
     layer.decay_parameter.assign(np.full(8, 200.0))  # sigmoid(200) is 1 in float32
     inputs = np.random.default_rng(1).normal(size=(2, 7, 8)).astype("float32")
     _, (gradient,) = value_and_gradient(lambda x: ops.sum(layer(x) ** 2), inputs)
@@ -113,12 +113,13 @@ def test_messages():
         ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
     ):
         RGLRU(num_blocks=5).build((None, None, 12))
-    with pytest.raises(ValueError, match=r"DecayInitializer: the rule must be one of paper, ring\. Got 'papre'"):
+    with pytest.raises(ValueError, match=r"RGLRU: decay_initializer must be one of paper, ring\. Got 'papre'"):
         RGLRU(decay_initializer="papre")
-    with pytest.raises(ValueError, match=r"DecayInitializer: exponent must be positive\. Got 0\.0\."):
+    with pytest.raises(ValueError, match=r"RGLRU: exponent must be a positive finite number\. Got 0\.0\."):
         RGLRU(exponent=0.0)
     with pytest.raises(
-        ValueError, match=r"DecayInitializer: decay_range must be 0 < low < high < 1 in float32\. Got \(0.9, 1.2\)"
+        ValueError,
+        match=r"RGLRU: decay_range must be \(low, high\) with 0 < low < high < 1 in .* Got \(0\.9, 1\.2\)",
     ):
         RGLRU(decay_range=(0.9, 1.2))
 
@@ -130,7 +131,7 @@ def test_an_lstm_user_changes_one_line():
         return keras.Model(inputs, keras.layers.Dense(1)(recurrent(inputs)))
 
     x, y = np.ones((4, 6, 8), "float32"), np.ones((4, 1), "float32")
-    for recurrent in (keras.layers.LSTM(8), RGLRU(return_sequences=False)):
+    for recurrent in (keras.layers.LSTM(8), RGLRU()):
         trained = model(recurrent)
         trained.compile("adam", "mse")
         history = trained.fit(x, y, epochs=3, verbose=0).history["loss"]

@@ -15,8 +15,8 @@ from keras_griffin.testing.contracts import LAWS, Subject
 
 CONFIG = GriffinConfig(vocabulary_size=7, width=12, num_layers=2, num_heads=3, window=4, num_gate_blocks=2)
 SUBJECTS = {
-    "RGLRU": Subject(layers.RGLRU, 12, ("hidden",)),
-    "CGLRU": Subject(layers.CGLRU, 12, ("hidden",)),
+    "RGLRU": Subject(partial(layers.RGLRU, return_sequences=True), 12, ("hidden",)),
+    "CGLRU": Subject(partial(layers.CGLRU, return_sequences=True), 12, ("hidden",)),
     "TemporalConv1D": Subject(layers.TemporalConv1D, 5),
     "TemporalConv1D kernel 1": Subject(lambda **kwargs: layers.TemporalConv1D(1, **kwargs), 5),
     "LocalMQA window 1": Subject(lambda **kwargs: mixers.LocalMQA(2, 1, **kwargs), 8),

@@ -1,0 +1,64 @@
+"""What the arguments of layers, mixers and configs must be, each rule once."""
+
+import numbers
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Rule(NamedTuple):
+    """A rule for one argument: the words that end "must be ...", and whether a value of any type obeys it."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+    def or_none(self) -> "Rule":
+        """The rule for an argument that may also be None."""
+        return Rule(f"{self.words}, or None", lambda value: value is None or self.holds(value))
+
+
+def _is_finite_number(value) -> bool:
+    # True counts as 1 in Python. An integer may be too large for a float, and the largest float is for a float32.
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and abs(plain(value)) <= sys.float_info.max
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
+COUNT = Rule("an integer of at least 1", _is_count)
+POSITIVE = Rule("a positive finite number", lambda value: _is_finite_number(value) and value > 0)
+NOT_NEGATIVE = Rule("a finite number of at least 0", lambda value: _is_finite_number(value) and value >= 0)
+FRACTION = Rule("a number from 0 to 1", lambda value: _is_finite_number(value) and 0 <= value <= 1)
+FLAG = Rule("True or False", lambda value: isinstance(value, bool | np.bool_))
+
+
+def one_of(names) -> Rule:
+    """The rule for an argument that is one of a few names."""
+    return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
+
+
+def plain(value):
+    """A number of Python's where it was one of NumPy's, which Keras refuses in some places and JSON everywhere."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def checked(owner: str, rule: Rule, /, **argument):
+    """An argument, `plain`, of the layer or function that is called `owner`.
+
+    Raises:
+        ValueError: it does not obey the rule.
+
+    Examples:
+        >>> from keras_griffin.layers.checks import COUNT, checked
+        >>> checked("LocalMQA", COUNT, window=True)
+        Traceback (most recent call last):
+        ValueError: LocalMQA: window must be an integer of at least 1. Got True.
+    """
+    ((name, value),) = argument.items()
+    if not rule.holds(value):
+        raise ValueError(f"{owner}: {name} must be {rule.words}. Got {value!r}.")
+    return plain(value)

@@ -1,0 +1,69 @@
+"""What is right for `keras.layers.LSTM` and not for a recurrent unit, refused in words."""
+
+import inspect
+
+import keras
+
+from keras_griffin.layers.checks import COUNT
+from keras_griffin.ops.arguments import as_tensor, shape_fits
+from keras_griffin.shapes import Tensor
+
+
+def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
+    """Check what a class of recurrent units is called with.
+
+    Args:
+        cls: `RGLRU`, `CGLRU`, or a subclass, which may have arguments of its own, by position too.
+        positional: the arguments by position.
+        options: those by name.
+
+    Raises:
+        ValueError: units are among them, anything else by position, or what only Keras's recurrent layers have.
+    """
+    own = inspect.signature(cls.__init__).parameters
+    takes_names_alone = [p.name for p in own.values() if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
+    given = positional if takes_names_alone else ()
+    if "units" in options and "units" not in own:
+        given = (options["units"], *given)
+    if given:
+        units = repr(given[0]) if COUNT.holds(given[0]) else "units"
+        raise ValueError(
+            f"{cls.__name__} has no units: it keeps its input's width; put Dense({units}) before it. "
+            f"Got {', '.join(map(repr, given))}."
+        )
+    of_keras = {name for layer in (keras.layers.LSTM, keras.layers.GRU) for name in inspect.signature(layer).parameters}
+    of_every_layer = inspect.signature(keras.layers.Layer.__init__).parameters.keys()
+    foreign = sorted((of_keras - of_every_layer - own.keys()) & options.keys())
+    if foreign:
+        raise ValueError(
+            f"{cls.__name__}: an LSTM's activations, initializers, regularizers, constraints, biases, dropout and "
+            "unroll must be left out; put Dropout before it. "
+            f"Got {', '.join(f'{name}={options[name]!r}' for name in foreign)}."
+        )
+
+
+def hidden_of(name: str, initial_state, inputs: Tensor) -> Tensor:
+    """The one tensor that a recurrent unit's initial state is, or that a list of one holds.
+
+    Args:
+        name: of the layer, for the message.
+        initial_state: `(B, R)`, or a list or tuple of it.
+        inputs: `(B, T, R)`.
+
+    Returns:
+        `(B, R)`.
+
+    Raises:
+        ValueError: it is a list of several, as an LSTM's h and c, or of another shape.
+    """
+    held = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+    if len(held) != 1:
+        raise ValueError(
+            f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c. "
+            f"Got a {type(held).__name__} of {len(held)}."
+        )
+    hidden = as_tensor(held[0])
+    shape = (inputs.shape[0], inputs.shape[-1])
+    if not shape_fits(hidden, shape):
+        raise ValueError(f"{name}: initial_state must have shape (B, R) = {shape}. Got {tuple(hidden.shape)}.")
+    return hidden
