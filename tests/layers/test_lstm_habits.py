@@ -58,30 +58,20 @@ def test_a_subclass_may_have_units():
     assert Widened(32).units == Widened(units=32, exponent=4.0).units == 32
 
 
-@UNITS
 @pytest.mark.trainable
-def test_a_regression_of_the_last_step_is_that_of_an_lstm(unit):
+def test_the_model_of_the_readme_has_one_loss_a_row():
     """With every step's output, "mse" would broadcast (B, T, 1) against (B, 1) without a word."""
-    for kind in (keras.layers.LSTM(8), unit()):
-        model = keras.Sequential([keras.layers.Dense(8), kind, keras.layers.Dense(1)])
-        model.compile("adam", "mse")
-        targets = np.ones((3, 1), "float32")
-        before = as_array(model(INPUTS))
-        loss = model.train_on_batch(INPUTS, targets)
-        assert_close(np.float32(loss), ((before - targets) ** 2).mean())
-        assert before.shape == (3, 1)
-
-
-@pytest.mark.trainable
-def test_the_models_of_the_readme_train_on_one_target_a_row():
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     (example,) = re.findall(r"```python\n(from keras_griffin\.layers import RGLRU\n.*?)```", readme, re.DOTALL)
     named = {}
     exec(example, named)
-    model = named["model"]
+    model, targets = named["model"], np.ones((3, 1), "float32")
+    outputs = as_array(model(INPUTS))
+    assert outputs.shape == (3, 1)
     model.compile("adam", "mse")
-    history = model.fit(INPUTS, np.ones((3, 1), "float32"), epochs=3, verbose=0).history["loss"]
-    assert model.output_shape == (3, 1) and history[-1] < history[0]
+    history = model.fit(INPUTS, targets, epochs=3, verbose=0).history["loss"]
+    assert_close(np.float32(history[0]), ((outputs - targets) ** 2).mean())
+    assert history[-1] < history[0]
 
 
 @UNITS
@@ -155,8 +145,8 @@ def test_the_batch_of_a_stateful_unit_is_the_one_it_was_built_with(unit):
 def test_a_block_needs_every_step_of_its_mixer():
     """The last output alone would be added to each step wherever batch and time are equally long."""
     with pytest.raises(ValueError, match=r"ResidualBlock: the mixer must .* Got RGLRU from \(3, 3, 8\) to \(3, 8\)\."):
-        ResidualBlock(RGLRU(), hidden_width=4)(INPUTS[:, :3])
-    assert ResidualBlock(RGLRU(return_sequences=True), hidden_width=4)(INPUTS).shape == INPUTS.shape
+        ResidualBlock(RGLRU(), hidden_width=4).build((3, 3, 8))
+    ResidualBlock(RGLRU(return_sequences=True), hidden_width=4).build([None, None, 8])
 
 
 def test_a_model_of_version_0_1_gives_what_it_gave():
