@@ -4,8 +4,8 @@ Every device along one axis of the mesh has the same number of steps, the first 
 results that have steps, T below, are this device's own; all others are the same on every device. What is computed, and
 its gradient, is what the op computes of the whole sequence.
 
-What devices send each other does not grow with T: a scan sends one pair of rows of each device to all, a convolution
-its newest K - 1 steps and local attention its newest W - 1 keys and values to the next device.
+What devices send each other does not grow with T: a scan sends two rows of each device to all, with resets a third; a
+convolution its newest K - 1 steps and local attention its newest W - 1 keys and values to the next device.
 
 A whole model is made by `keras_griffin.distribution.sequence_parallel`.
 """
@@ -32,10 +32,10 @@ def linear_scan(
     """`keras_griffin.ops.linear_scan` over divided time.
 
         s_k = the last state of device k's steps from zero        P_k = the product of their decays
-        H_0 = h_0        H_{k+1} = P_k H_k + s_k
+        H_0 = h_0        H_{k+1} = P_k H_k + s_k, or s_k where a reset stands among the steps
 
-    Each device scans from zero, all tell each other P and s, and each scans again from its H. The gradient does the
-    same backwards: a reset makes P zero, and nothing goes further.
+    Each device scans from zero, all tell each other P, s and whether there is a reset, and each scans again from its H.
+    The gradient does the same backwards.
 
     Args:
         decay: a, `(B, T, D)` float, or a pair `(real, imaginary)` as everywhere below.

@@ -21,7 +21,7 @@ from keras_griffin.distribution.jax_exchange import (
     steps_before,
 )
 from keras_griffin.ops.linear_scan.components import add, conjugate
-from keras_griffin.ops.linear_scan.marks import effective, marks_of_steps
+from keras_griffin.ops.linear_scan.marks import effective, forgetting, marks_of_steps
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 
@@ -143,10 +143,22 @@ def _scan_over_devices(run, product, axis_name, reverse, tensors, first, flags):
 
 def _forward(run, product, axis_name, reverse, tensors, first, flags):
     from_zero = run(tensors, tuple(map(jnp.zeros_like, first)), flags, reverse)[1]
-    products, lasts = gathered((product(tensors, flags, first[0].dtype), from_zero), axis_name)
-    start = state_before(products, lasts, first, axis_name, reverse)
+    told = product(tensors, flags, first[0].dtype), from_zero, _forgets(flags, first[0])
+    products, lasts, forgets = gathered(told, axis_name)
+    forgotten = forgets[0] > 0.0 if forgets else None
+    start = state_before(products, lasts, forgotten, first, axis_name, reverse)
     results, pull_back = jax.vjp(lambda tensors, start: run(tensors, start, flags, reverse), tensors, start)
-    return results, (pull_back, products)
+    return results, (pull_back, products, forgotten)
+
+
+def _forgets(flags, like):
+    """One where this device's steps forget their start, zero elsewhere, in a row like `(B, D)`; () without resets.
+
+    A number, so that it is part of the one message; and more than the product of decays says, which may be zero without
+    a reset.
+    """
+    forgotten = forgetting(marks_of_steps(**flags))
+    return () if forgotten is None else (jnp.broadcast_to(jnp.any(forgotten, axis=1), like.shape).astype(like.dtype),)
 
 
 def _backward(run, product, axis_name, reverse, kept, gradients):
@@ -155,13 +167,12 @@ def _backward(run, product, axis_name, reverse, kept, gradients):
     So the products need no gradient of their own: that of the second scan, from its right start and into its right end,
     is the whole.
     """
-    pull_back, products = kept
+    pull_back, products, forgotten = kept
     states_gradient, last_gradient = gradients
     _, into_start = pull_back(gradients)
     (into_starts,) = gathered((into_start,), axis_name)
-    from_later = state_before(
-        conjugate(products), into_starts, tuple(map(jnp.zeros_like, into_start)), axis_name, not reverse
-    )
+    nothing = tuple(map(jnp.zeros_like, into_start))
+    from_later = state_before(conjugate(products), into_starts, forgotten, nothing, axis_name, not reverse)
     into_tensors, into_start = pull_back((states_gradient, add(last_gradient, from_later)))
     starts_here = is_first(axis_name, reverse)
     return into_tensors, tuple(jnp.where(starts_here, g, 0) for g in into_start), None

@@ -8,6 +8,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
+from keras_griffin.ops.linear_scan.marks import unless
 from keras_griffin.shapes import Tensor
 
 
@@ -58,14 +59,23 @@ def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Component
     return jax.tree.unflatten(tree, jnp.unstack(lax.all_gather(jnp.stack(leaves), axis_name), axis=1))
 
 
-def state_before(products: Components, lasts: Components, first: Components, axis_name: str, reverse: bool):
+def state_before(
+    products: Components,
+    lasts: Components,
+    forgotten: Tensor | None,
+    first: Components,
+    axis_name: str,
+    reverse: bool,
+):
     """The state with which each device starts: that with which the one before it ends.
 
-        H_0 = first        H_{k+1} = P_k H_k + s_k
+        H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, where the stretch forgets
 
     Args:
         products: P of all devices, `(devices, B, D)`: what a stretch does to the state that it starts from.
         lasts: s, `(devices, B, D)`: where it ends when it starts from zero.
+        forgotten: `(devices, B, D)` bool: whether a stretch forgets the state that it starts from; None where none
+            does.
         first: `(B, D)`.
         axis_name: the axis along which time is divided.
         reverse: whether time runs from the last device to the first.
@@ -78,7 +88,9 @@ def state_before(products: Components, lasts: Components, first: Components, axi
 
     def further(place, state):
         device = devices - 1 - place if reverse else place
-        return add(multiply(tuple(p[device] for p in products), state), tuple(s[device] for s in lasts))
+        forgets = None if forgotten is None else forgotten[device]
+        goes_on = unless(forgets, multiply(tuple(p[device] for p in products), state))
+        return add(goes_on, tuple(s[device] for s in lasts))
 
     return lax.fori_loop(0, devices - 1 - here if reverse else here, further, first)
 

@@ -17,7 +17,7 @@ from keras import ops
 from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
-from keras_griffin.ops.linear_scan.marks import effective, marks_of_steps
+from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, marks_of_steps, unless
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -60,7 +60,9 @@ def linear_scan(
         decay: a, `(B, T, D)` float.
         inputs: x, `(B, T, D)` float; T may be 0.
         initial_state: h_0, `(B, D)` float; None for zeros.
-        reset: `(B, T)` bool; the state is set to zero before a True step. None for all False.
+        reset: `(B, T)` bool; the state is set to zero before a True step, whatever it was: nothing before that step has
+            influence on what follows, nor what follows on the gradients before, even where it is not finite. A decay of
+            zero alone multiplies, and 0 times NaN is NaN. None for all False.
         mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever decay, inputs and reset
             hold there stays unseen. None for all True.
         reverse: run from the last step to the first, h_t = a_t * h_{t+1} + x_t. "Before" then means after.
@@ -69,8 +71,7 @@ def linear_scan(
         `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one made, `(B, D)` in the
         dtype of accumulation. Differentiable, once, in decay, inputs and initial_state.
 
-    Precision: accumulates in float32, in float64 where `inputs` is, and rounds `states` once. A reset multiplies what
-    stands before it by zero, so that only a finite past is forgotten.
+    Precision: accumulates in float32, in float64 where `inputs` is, and rounds `states` once.
 
     Raises:
         ValueError: pairs are mixed with single tensors, the shapes do not fit, a dtype is not floating, `reset` or
@@ -124,12 +125,16 @@ def _scan(decay, inputs, initial_state, reset, mask, reverse):
     if length == 0:
         states, final_state = inputs, initial_state
     elif length == 1:
-        decay, inputs = effective(decay, inputs, marks, accumulated)
-        final_state = add(multiply(tuple(a[:, 0] for a in decay), initial_state), tuple(x[:, 0] for x in inputs))
-        states = tuple(h[:, None] for h in final_state)
+        states = one_step(*effective(decay, inputs, marks, accumulated), initial_state, marks)
+        final_state = tuple(h[:, 0] for h in states)
     else:
         states, final_state = implementation(decay, inputs, initial_state, marks, reverse)
     return _cast(states, dtype), _cast(final_state, accumulated)
+
+
+def one_step(decay: Components, inputs: Components, initial_state: Components, marks: Marks) -> Components:
+    """The states `(B, 1, D)` of a sequence of one step, from effective numbers `(B, 1, D)` and the state before it."""
+    return add(multiply(decay, unless(forgetting(marks), tuple(h[:, None] for h in initial_state))), inputs)
 
 
 def _accumulation_dtype(inputs):

@@ -7,7 +7,8 @@ from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -17,53 +18,59 @@ def supports(facts) -> str | None:
 
 @on_effective
 # Compiled once for each shape, also where it is called outside of any compiled function.
-@functools.partial(jax.jit, static_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=(4,))
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    return _differentiable_scan(decay, inputs, initial_state, reverse)
+    return _differentiable_scan(decay, inputs, initial_state, forgotten, reverse)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _differentiable_scan(decay, inputs, initial_state, reverse):
-    return scan(decay, inputs, initial_state, reverse)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _differentiable_scan(decay, inputs, initial_state, forgotten, reverse):
+    return scan(decay, inputs, initial_state, forgotten, reverse)
 
 
-def scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, forgotten, reverse):
     """`linear_scan`, which JAX can't differentiate at a good price."""
     first, last = (-1, 0) if reverse else (0, -1)
-    entering = multiply(_at(decay, first), initial_state)
+    entering = unless(_mark(forgotten, first), multiply(_at(decay, first), initial_state))
     inputs = tuple(jnp.asarray(x).at[:, first].add(component) for x, component in zip(inputs, entering, strict=True))
-    _, states = lax.associative_scan(_compose, (decay, inputs), reverse=reverse, axis=1)
+    *_, states = lax.associative_scan(_compose, (forgotten, decay, inputs), reverse=reverse, axis=1)
     return states, _at(states, last)
 
 
 def _compose(earlier, later):
-    """The step h -> a h + x that makes two such steps, one after the other."""
-    (first_decay, first_inputs), (decay, inputs) = earlier, later
-    return multiply(decay, first_decay), add(multiply(decay, first_inputs), inputs)
+    """The step h -> a h + x, or h -> x where it forgets, that makes two such steps, one after the other."""
+    (first_forgets, first_decay, first_inputs), (forgets, decay, inputs) = earlier, later
+    inputs = add(unless(forgets, multiply(decay, first_inputs)), inputs)
+    either = None if forgets is None else jnp.logical_or(first_forgets, forgets)
+    return either, multiply(decay, first_decay), inputs
 
 
-def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = scan(decay, inputs, initial_state, reverse)
-    return (states, final_state), (decay, states, initial_state)
+def _forward(decay, inputs, initial_state, forgotten, reverse):
+    states, final_state = scan(decay, inputs, initial_state, forgotten, reverse)
+    return (states, final_state), (decay, states, initial_state, forgotten)
 
 
 def _backward(reverse, residuals, gradients):
-    return scan_gradient(*residuals, gradients, reverse)
+    return *scan_gradient(*residuals, gradients, reverse), None
 
 
-def scan_gradient(decay, states, initial_state, gradients, reverse):
+def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
     """A scan in the other direction, with each step's decay taken from the step after it; as in `jax_loop`."""
     states_gradient, final_gradient = gradients
     first = -1 if reverse else 0
     ones = conjugate(tuple(jnp.full_like(a[:, :1], 1.0 - index) for index, a in enumerate(decay)))
     next_decay = _shifted(conjugate(decay), ones, not reverse)
-    inputs_gradient, _ = scan(next_decay, states_gradient, final_gradient, not reverse)
-    previous_states = _shifted(states, tuple(h[:, None] for h in initial_state), reverse)
+    next_forgets = None
+    if forgotten is not None:
+        (next_forgets,) = _shifted((forgotten,), (jnp.zeros_like(forgotten[:, :1]),), not reverse)
+    inputs_gradient, _ = scan(next_decay, states_gradient, final_gradient, next_forgets, not reverse)
+    previous_states = unless(forgotten, _shifted(states, tuple(h[:, None] for h in initial_state), reverse))
     decay_gradient = multiply(inputs_gradient, conjugate(previous_states))
-    return decay_gradient, inputs_gradient, multiply(conjugate(_at(decay, first)), _at(inputs_gradient, first))
+    into_start = multiply(conjugate(_at(decay, first)), _at(inputs_gradient, first))
+    return decay_gradient, inputs_gradient, unless(_mark(forgotten, first), into_start)
 
 
 _differentiable_scan.defvjp(_forward, _backward)
@@ -71,6 +78,10 @@ _differentiable_scan.defvjp(_forward, _backward)
 
 def _at(arrays, place):
     return tuple(array[:, place] for array in arrays)
+
+
+def _mark(forgotten, place):
+    return None if forgotten is None else forgotten[:, place]
 
 
 def _shifted(arrays, entering, to_earlier):

@@ -12,7 +12,8 @@ from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -22,20 +23,20 @@ def supports(facts) -> str | None:
 
 @on_effective
 # Compiled once for each shape, also where it is called outside of any compiled function.
-@functools.partial(jax.jit, static_argnums=(3,))
+@functools.partial(jax.jit, static_argnums=(4,))
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    return _differentiable_scan(decay, inputs, initial_state, reverse)
+    return _differentiable_scan(decay, inputs, initial_state, forgotten, reverse)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _differentiable_scan(decay, inputs, initial_state, reverse):
-    return scan(decay, inputs, initial_state, reverse)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _differentiable_scan(decay, inputs, initial_state, forgotten, reverse):
+    return scan(decay, inputs, initial_state, forgotten, reverse)
 
 
-def scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, forgotten, reverse):
     """`linear_scan`, which JAX can't differentiate at a good price."""
     length = decay[0].shape[1]
     at = _order(length, reverse)
@@ -43,31 +44,37 @@ def scan(decay, inputs, initial_state, reverse):
     def step(t, states):
         # The states before step t are done; from there on they are the inputs still.
         return _write(
-            states, at(t), lambda now: add(multiply(_row(decay, at(t)), _row(now, at(t - 1))), _row(now, at(t)))
+            states,
+            at(t),
+            lambda now: add(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
         )
 
-    first = multiply(_row(decay, at(0)), _as_row(initial_state))
+    def entering(t, state):
+        return unless(_mark(forgotten, at(t)), multiply(_row(decay, at(t)), state))
+
+    first = entering(0, _as_row(initial_state))
     states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
     states = lax.fori_loop(1, length, step, states)
     return states, _without_time(_row(states, at(length - 1)))
 
 
-def _forward(decay, inputs, initial_state, reverse):
-    states, final_state = scan(decay, inputs, initial_state, reverse)
-    return (states, final_state), (decay, states, initial_state)
+def _forward(decay, inputs, initial_state, forgotten, reverse):
+    states, final_state = scan(decay, inputs, initial_state, forgotten, reverse)
+    return (states, final_state), (decay, states, initial_state, forgotten)
 
 
 def _backward(reverse, residuals, gradients):
-    return scan_gradient(*residuals, gradients, reverse)
+    return *scan_gradient(*residuals, gradients, reverse), None
 
 
-def scan_gradient(decay, states, initial_state, gradients, reverse):
+def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1} in the arrays of g; then all da_t = dx_t conj(h_{t-1}) at once.
 
     Args:
-        decay: as for `scan`, and so are `initial_state` and `reverse`.
+        decay: as for `scan`, and so are `initial_state`, `forgotten` and `reverse`.
         states: what `scan` gave.
         initial_state: see `decay`.
+        forgotten: see `decay`.
         gradients: those for the states and for the final state.
         reverse: see `decay`.
 
@@ -83,14 +90,18 @@ def scan_gradient(decay, states, initial_state, gradients, reverse):
         return _write(
             inputs_gradient,
             at(t),
-            lambda now: add(_row(now, at(t)), multiply(conjugate(_row(decay, at(t + 1))), _row(now, at(t + 1)))),
+            lambda now: add(_row(now, at(t)), leaving(t + 1, now)),
         )
+
+    def leaving(t, gradient):
+        return unless(_mark(forgotten, at(t)), multiply(conjugate(_row(decay, at(t))), _row(gradient, at(t))))
 
     last = at(length - 1)
     states_gradient = _write(states_gradient, last, lambda now: add(_row(now, last), _as_row(final_gradient)))
     inputs_gradient = lax.fori_loop(1, length, step, states_gradient)
-    into_start = _without_time(multiply(conjugate(_row(decay, at(0))), _row(inputs_gradient, at(0))))
-    return multiply(inputs_gradient, conjugate(_before(states, initial_state, reverse))), inputs_gradient, into_start
+    into_start = _without_time(leaving(0, inputs_gradient))
+    before = unless(forgotten, _before(states, initial_state, reverse))
+    return multiply(inputs_gradient, conjugate(before)), inputs_gradient, into_start
 
 
 def _before(states, initial_state, reverse):
@@ -111,6 +122,10 @@ def _order(length, reverse):
 
 def _row(arrays, place):
     return tuple(lax.dynamic_slice_in_dim(array, place, 1, axis=1) for array in arrays)
+
+
+def _mark(forgotten, place):
+    return None if forgotten is None else _row((forgotten,), place)[0]
 
 
 def _write(arrays, place, compute):

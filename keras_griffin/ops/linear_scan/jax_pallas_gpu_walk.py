@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.jax_pallas import Operands
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_blocks import ROWS, walk_through
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, unless
 
 
 def scan(
@@ -52,9 +52,10 @@ def _scan_pieces(name, load, operands, entering, walk, dtype):
         constants = _channels(walk, channels)
 
         def visit(steps, state):
-            loaded = [load(_operands(sequences, constants, marks, step)) for step in steps]
-            for step, (decay, inputs) in zip(steps, loaded, strict=True):
-                state = add(multiply(decay, state), inputs)
+            rows = [_operands(sequences, constants, marks, step) for step in steps]
+            loaded = [(load(row), forgetting(row.marks)) for row in rows]
+            for step, ((decay, inputs), forgotten) in zip(steps, loaded, strict=True):
+                state = add(unless(forgotten, multiply(decay, state)), inputs)
                 _store(states, state, step.channels, step.row)
             return state
 
@@ -88,15 +89,20 @@ def _entering(name, load, operands, start, walk):
         constants = _channels(whole, channels)
 
         def visit(steps, carried):
-            product, end = carried
-            for decay, inputs in [load(_operands(sequences, constants, marks, step)) for step in steps]:
-                product, end = multiply(product, decay), add(end, multiply(product, inputs))
-            return product, end
+            product, end, forgotten = carried
+            rows = [_operands(sequences, constants, marks, step) for step in steps]
+            for (decay, inputs), forgets in [(load(row), forgetting(row.marks)) for row in rows]:
+                # What a later step forgets may be anything.
+                end = add(end, multiply(product, unless(forgotten, inputs)))
+                forgotten = forgets if forgotten is None else jnp.logical_or(forgotten, forgets)
+                product = multiply(product, unless(forgotten, decay))
+            return product, end, forgotten
 
         zero = jnp.zeros(walk.block, jnp.float32)
         one = (zero + 1.0, *(zero for _ in start[1:]))
+        nothing = None if operands.marks.reset is None else jnp.zeros((), bool)
         # The steps read last, which the cache still holds, are the first that the scan reads.
-        product, end = whole.through(visit, (one, (zero,) * len(start)), from_end=True)
+        product, end, _ = whole.through(visit, (one, (zero,) * len(start), nothing), from_end=True)
         _store(products, product, whole.inside())
         _store(ends, end, whole.inside())
 
@@ -105,9 +111,23 @@ def _entering(name, load, operands, start, walk):
     pieces = (whole.piece(),) * len(start)
     made = _call(f"{name}_pieces", kernel, whole, (arguments, specs), ((shapes, shapes), (pieces, pieces)))
     line = walk._replace(shape=shapes[0].shape, pieces=1, steps=whole.pieces, reverse=False)
-    between = Operands(made, None, Marks(None, None))
-    ends, _ = _scan_pieces(f"{name}_starts", lambda row: row.sequences, between, first, line, jnp.float32)
+    between = Operands(made, None, Marks(_forgetting_pieces(operands.marks, whole), None))
+    ends, _ = _scan_pieces(f"{name}_starts", _effective, between, first, line, jnp.float32)
     return tuple(jnp.concatenate(pair, axis=1) for pair in zip(first, ends, strict=True))
+
+
+def _effective(row):
+    return effective(*row.sequences, row.marks, jnp.float32)
+
+
+def _forgetting_pieces(marks, walk):
+    """Which pieces of a walk forget what they start from, `(B, pieces, 1)`; None where none does."""
+    forgotten = forgetting(marks)
+    if forgotten is None:
+        return None
+    ordered = forgotten[:, ::-1] if walk.reverse else forgotten
+    pieces = ordered[:, : walk.pieces * walk.steps].reshape(walk.shape[0], walk.pieces, walk.steps)
+    return jnp.any(pieces, axis=2, keepdims=True)
 
 
 def scan_gradient(
@@ -145,10 +165,11 @@ def scan_gradient(
     walk = walk_through(states[0], not reverse, rows)
 
     def flow(row):
-        """c_t = conj(a_t) c_{t+1} + conj(a_t) g_t."""
+        """c_t = conj(a_t) c_{t+1} + conj(a_t) g_t, and zero at a reset."""
         sequences, gradient = row.sequences
         decay = conjugate(load(row._replace(sequences=sequences)))
-        return decay, multiply(decay, tuple(g.astype(jnp.float32) for g in gradient))
+        gradient = multiply(decay, tuple(g.astype(jnp.float32) for g in gradient))
+        return decay, unless(forgetting(row.marks), gradient)
 
     both = operands._replace(sequences=(operands.sequences, gradients[0]))
     entering = _entering(name, flow, both, gradients[1], walk)
@@ -164,12 +185,13 @@ def scan_gradient(
                 loaded.append((step, row, load(row), before, _load(gradient, step.channels, step.row)))
             flowing, totals = carried
             for step, row, decay, before, given in loaded:
+                forgotten = forgetting(row.marks)
                 into_inputs = add(given, flowing)
-                into_decay = multiply(into_inputs, conjugate(before))
+                into_decay = multiply(into_inputs, conjugate(unless(forgotten, before)))
                 into_sequences, into_channels = finish(row, into_decay, into_inputs)
                 _store(jax.tree.leaves(written), jax.tree.leaves(into_sequences), step.channels, step.row)
                 totals = jax.tree.map(jnp.add, totals, into_channels)
-                flowing = multiply(conjugate(decay), into_inputs)
+                flowing = unless(forgotten, multiply(conjugate(decay), into_inputs))
             return flowing, totals
 
         zeros = jax.tree.map(lambda _: jnp.zeros(walk.block, jnp.float32), sums)

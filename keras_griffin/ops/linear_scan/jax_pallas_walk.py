@@ -18,7 +18,7 @@ from jax.experimental.pallas import tpu as pltpu
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.jax_pallas import Operands
 from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP, Walk, tile
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 
 _RESET, _MASKED = 1, 2
 
@@ -48,19 +48,21 @@ def scan(
     itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts
     walk = Walk(shape, tile(*shape[1:], sum(itemsizes)), reverse)
 
-    def kernel(sequences, channels, flags, start, states, final, carry, decay, rows):
+    def kernel(sequences, channels, flags, start, states, final, carry, kept, decay, rows):
         @pl.when(pl.program_id(2) == 0)
         def _():
             _write(carry, _read(start))
 
         def visit(at, steps):
             here = pl.ds(at, GROUP)
-            made = load(_group(walk, sequences, channels, flags, here, steps))
+            group = _group(walk, sequences, channels, flags, here, steps)
+            made = load(group)
+            _write(kept, _kept(kept, group.marks))
             _write(decay, made[0])
             _write(rows, made[1])
 
             def step(row, state):
-                state = add(multiply(_read(decay, row), state), _read(rows, row))
+                state = add(_where_kept(kept, row, multiply(_read(decay, row), state)), _read(rows, row))
                 _write(rows, state, row)
                 return state
 
@@ -81,7 +83,7 @@ def scan(
         walk,
         ((*arguments, _as_row(initial_state)), (*specs, (walk.state(),) * parts)),
         (results, ((walk.sequence(),) * parts, (walk.state(),) * parts)),
-        _scratch(walk, parts, 1, GROUP, GROUP),
+        _scratch(walk, parts, operands.marks),
         cost,
     )
     return tuple(states), tuple(h[:, 0] for h in final)
@@ -136,6 +138,7 @@ def scan_gradient(
         sums,
         into_start,
         carry,
+        kept,
         decay,
         rows,
     ):
@@ -147,6 +150,7 @@ def scan_gradient(
         def visit(at, steps):
             here, inside = pl.ds(at, GROUP), walk.inside(steps)
             group = _group(walk, sequences, channels, flags, here, steps)
+            _write(kept, _kept(kept, group.marks))
             _write(decay, load(group))
             # Beyond the last step nothing is known, and a masked step's decay of one hands it on.
             given = _read(gradient, here)
@@ -155,11 +159,12 @@ def scan_gradient(
             def step(row, flowing):
                 into_inputs = add(_read(rows, row), flowing)
                 _write(rows, into_inputs, row)
-                return multiply(conjugate(_read(decay, row)), into_inputs)
+                return _where_kept(kept, row, multiply(conjugate(_read(decay, row)), into_inputs))
 
             _write(carry, walk.through_rows(step, _read(carry)))
             into_inputs = _read(rows)
-            into_decay = multiply(into_inputs, conjugate(_before(walk, states, beyond, start, at, steps)))
+            before = unless(forgetting(group.marks), _before(walk, states, beyond, start, at, steps))
+            into_decay = multiply(into_inputs, conjugate(before))
             into_sequences, into_channels = finish(group, into_decay, into_inputs)
             jax.tree.map(lambda ref, rows: _write((ref,), (rows,), here), written, into_sequences)
             jax.tree.map(lambda ref, part: _write((ref,), (ref[...] + part.reshape(1, -1),)), sums, into_channels)
@@ -194,7 +199,7 @@ def scan_gradient(
                 state,
             ),
         ),
-        _scratch(walk, parts, 1, GROUP, GROUP),
+        _scratch(walk, parts, operands.marks),
         cost,
     )
     return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
@@ -278,8 +283,22 @@ def _write(refs, values, rows=slice(None)):
         ref[rows, :] = value.astype(ref.dtype)
 
 
-def _scratch(walk, parts, *rows):
-    return [(pltpu.VMEM((count, walk.tile.width), jnp.float32),) * parts for count in rows]
+def _scratch(walk, parts, marks):
+    """Memory for the state, for what each row keeps of it where there are resets, and for a group's two numbers."""
+    sizes = (parts, 1), (0 if marks.reset is None else 1, GROUP), (parts, GROUP), (parts, GROUP)
+    return [(pltpu.VMEM((count, walk.tile.width), jnp.float32),) * arrays for arrays, count in sizes]
+
+
+def _kept(refs, marks):
+    """One on every channel of a group's rows that keep the past, zero where they forget it; nothing without resets."""
+    return tuple(jnp.where(forgetting(marks), 0.0, jnp.ones(ref.shape, jnp.float32)) for ref in refs)
+
+
+def _where_kept(refs, row, number):
+    """The number, and zero where the row forgets: a decay of 0 would make NaN of NaN."""
+    if not refs:
+        return number
+    return tuple(jnp.where(refs[0][row, :] > 0.0, x, 0.0) for x in number)
 
 
 def _as_row(state):

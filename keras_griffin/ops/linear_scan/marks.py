@@ -41,12 +41,36 @@ def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -
     return decay, inputs
 
 
+def forgetting(marks: Marks) -> Tensor | None:
+    """Where the past is forgotten, as in `Marks`: at resets, but for those at masked steps; None where there is none.
+
+    It can't be read from the decays. One may be 0 without a reset, or become 0 in a product of many that underflows,
+    and what multiplies something that is not finite must leave it so, whatever steps stand in one product.
+    """
+    if marks.reset is None or marks.mask is None:
+        return marks.reset
+    return ops.logical_and(marks.reset, marks.mask)
+
+
+def unless(forgotten: Tensor | None, number: Components) -> Components:
+    """The number, and zero where it is forgotten: 0 times NaN is NaN, so a decay of 0 does not make it so.
+
+    Args:
+        forgotten: of `forgetting`; None where nothing is.
+        number: components.
+    """
+    return number if forgotten is None else tuple(ops.where(forgotten, 0.0, x) for x in number)
+
+
 def on_effective(scan):
-    """The package's `linear_scan` around one of `(decay, inputs, initial_state, reverse)`, all in one dtype."""
+    """The package's `linear_scan` around one of `(decay, inputs, initial_state, forgotten, reverse)`, all in one dtype.
+
+    The decay is 0 where `forgotten` is True, which `forgetting` gives.
+    """
 
     @functools.wraps(scan)
     def linear_scan(decay, inputs, initial_state, marks, reverse):
         decay, inputs = effective(decay, inputs, marks, initial_state[0].dtype)
-        return scan(decay, inputs, initial_state, reverse)
+        return scan(decay, inputs, initial_state, forgetting(marks), reverse)
 
     return linear_scan

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -13,14 +14,15 @@ def supports(facts) -> str | None:
 
 @on_effective
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     decay, inputs, state = _number(decay), _number(inputs), _number(initial_state)
     states = np.empty_like(inputs)
     steps = range(inputs.shape[1])
     for t in reversed(steps) if reverse else steps:
-        state = decay[:, t] * state + inputs[:, t]
+        past = state if forgotten is None else np.where(forgotten[:, t], 0.0, state)
+        state = decay[:, t] * past + inputs[:, t]
         states[:, t] = state
     return _components(states), _components(state)
 

@@ -7,7 +7,8 @@ memory where there are gradients.
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -17,24 +18,31 @@ def supports(facts) -> str | None:
 
 @on_effective
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     length = ops.shape(inputs[0])[1]
     before = _before if isinstance(length, int) else _before_in_a_loop
 
-    def take_in(distance, decay, states):
-        states = add(states, multiply(decay, before(states, distance, 0.0, reverse)))
-        return 2 * distance, multiply(decay, before(decay, distance, 1.0, reverse)), states
+    def take_in(distance, decay, states, forgotten):
+        # Selected before it is multiplied, so that the gradients of both factors are selected too.
+        states = add(states, multiply(decay, unless(forgotten, before(states, distance, 0.0, reverse))))
+        decay = multiply(decay, unless(forgotten, before(decay, distance, 1.0, reverse)))
+        if forgotten is not None:
+            forgotten = ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
+        return 2 * distance, decay, states, forgotten
 
-    states = _with_start(decay, inputs, initial_state, reverse)
+    states = _with_start(decay, inputs, initial_state, forgotten, reverse)
     if isinstance(length, int):
         distance = 1
         while distance < length:
-            distance, decay, states = take_in(distance, decay, states)
+            distance, decay, states, forgotten = take_in(distance, decay, states, forgotten)
     else:
-        _, _, states = ops.while_loop(
-            lambda distance, *_: distance < length, take_in, (1, decay, states), maximum_iterations=_most_rounds(length)
+        _, _, states, _ = ops.while_loop(
+            lambda distance, *_: distance < length,
+            take_in,
+            (1, decay, states, forgotten),
+            maximum_iterations=_most_rounds(length),
         )
     last_rows = [h[:, :1] if reverse else h[:, -1:] for h in states]
     # Joined, since a sequence of no steps has no last row.
@@ -42,10 +50,12 @@ def linear_scan(
     return states, tuple(ops.concatenate([h[:, None], row], axis=1)[:, -1] for h, row in pairs)
 
 
-def _with_start(decay, inputs, initial_state, reverse):
+def _with_start(decay, inputs, initial_state, forgotten, reverse):
     """The inputs, with what the initial state becomes added to the first."""
     first, others = (slice(-1, None), slice(-1)) if reverse else (slice(1), slice(1, None))
-    entering = multiply(tuple(a[:, first] for a in decay), tuple(h[:, None] for h in initial_state))
+    start = tuple(h[:, None] for h in initial_state)
+    start = unless(None if forgotten is None else forgotten[:, first], start)
+    entering = multiply(tuple(a[:, first] for a in decay), start)
     firsts = add(tuple(x[:, first] for x in inputs), entering)
     parts = [(x[:, others], row) if reverse else (row, x[:, others]) for x, row in zip(inputs, firsts, strict=True)]
     return tuple(ops.concatenate(part, axis=1) for part in parts)

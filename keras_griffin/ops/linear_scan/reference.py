@@ -16,20 +16,20 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reve
         decay: `(B, T, D)`, real or complex.
         inputs: `(B, T, D)`.
         initial_state: `(B, D)`; None for zeros.
-        reset: `(B, T)` bool; at a True step the past is multiplied by zero.
+        reset: `(B, T)` bool; at a True step the past is forgotten.
         mask: `(B, T)` bool; a False step leaves the state as it was.
         reverse: run from the last step to the first.
 
     Returns:
         `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
     """
-    decay, inputs = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
     states = np.empty_like(inputs)
     state = np.zeros_like(inputs, shape=(inputs.shape[0], inputs.shape[2]))
     if initial_state is not None:
         state = state + initial_state
     for t in _steps(inputs, reverse):
-        state = decay[:, t] * state + inputs[:, t]
+        state = decay[:, t] * np.where(forgotten[:, t], 0.0, state) + inputs[:, t]
         states[:, t] = state
     return states, state
 
@@ -42,6 +42,8 @@ def linear_scan_gradient(
     With g_t the gradient for h_t, and the final state's added to the last of them,
 
         dx_t = g_t + conj(a_{t+1}) dx_{t+1}        da_t = dx_t conj(h_{t-1})        dh_0 = conj(a_1) dx_1
+
+    A reset at step t makes da_t and what goes on from dx_t zero, not finite as they may be.
 
     Args:
         decay: as for `definition`, and so are `inputs`, `initial_state`, `reset`, `mask` and `reverse`.
@@ -57,7 +59,7 @@ def linear_scan_gradient(
         The gradients for decay, inputs and initial state, shaped as they are.
     """
     states, _ = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
-    decay, inputs = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
     steps = _steps(inputs, reverse)
     before = dict(zip(steps[1:], steps, strict=False))
     first_state = 0.0 if initial_state is None else initial_state
@@ -68,7 +70,7 @@ def linear_scan_gradient(
         gradient = states_gradient[:, t] + gradient
         inputs_gradient[:, t] = gradient
         decay_gradient[:, t] = gradient * np.conj(states[:, before[t]] if t in before else first_state)
-        gradient = np.conj(decay[:, t]) * gradient
+        gradient = np.conj(decay[:, t]) * np.where(forgotten[:, t], 0.0, gradient)
 
     if reset is not None:
         decay_gradient[reset] = 0.0
@@ -104,14 +106,15 @@ def _number(components):
 
 
 def _effective(decay, inputs, reset, mask):
-    """Decay and inputs in double precision, as reset and mask leave them."""
+    """Decay and inputs in double precision, as reset and mask leave them, and where the past is forgotten."""
     dtype = np.result_type(decay, inputs, np.float64)
     decay, inputs = np.array(decay, dtype), np.array(inputs, dtype)
+    forgotten = np.zeros((*inputs.shape[:2], 1), bool)
     if reset is not None:
-        decay[reset] = 0.0
+        decay[reset], forgotten[reset] = 0.0, True
     if mask is not None:
-        decay[~mask], inputs[~mask] = 1.0, 0.0
-    return decay, inputs
+        decay[~mask], inputs[~mask], forgotten[~mask] = 1.0, 0.0, False
+    return decay, inputs, forgotten
 
 
 def _steps(inputs, reverse):

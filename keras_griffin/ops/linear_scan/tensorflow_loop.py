@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -22,21 +23,24 @@ def supports(facts) -> str | None:
 
 @on_effective
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     parts = len(inputs)
+
+    def compiled(function):
+        return _compiled(function, parts, inputs[0].dtype, forgotten is not None, reverse)
 
     @tf.custom_gradient
     def differentiable_scan(*tensors):
         # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
         tensors = [tf.stop_gradient(tensor) for tensor in tensors]
         decay, inputs, initial_state = (tuple(tensors[i : i + parts]) for i in range(0, 3 * parts, parts))
-        states, final_state = _compiled(scan, parts, inputs[0].dtype, reverse)(decay, inputs, initial_state)
+        states, final_state = compiled(scan)(decay, inputs, initial_state, forgotten)
 
         def gradient(*gradients):
-            compiled = _compiled(scan_gradient, parts, inputs[0].dtype, reverse)
-            return tf.nest.flatten(compiled(decay, states, initial_state, gradients[:parts], gradients[parts:]))
+            given = gradients[:parts], gradients[parts:]
+            return tf.nest.flatten(compiled(scan_gradient)(decay, states, initial_state, forgotten, *given))
 
         return (*states, *final_state), gradient
 
@@ -46,16 +50,17 @@ def linear_scan(
 
 
 @functools.cache
-def _compiled(function, parts, dtype, reverse):
+def _compiled(function, parts, dtype, forgets, reverse):
     """The function, traced once and compiled once for each shape that it meets."""
     number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
-    signature = [number, number, state] + ([number, state] if function is scan_gradient else [])
+    forgotten = tf.TensorSpec([None, None, 1], tf.bool) if forgets else None
+    signature = [number, number, state, forgotten] + ([number, state] if function is scan_gradient else [])
     return tf.function(
         lambda *arguments: function(*arguments, reverse), input_signature=signature, jit_compile=True, autograph=False
     )
 
 
-def scan(decay, inputs, initial_state, reverse):
+def scan(decay, inputs, initial_state, forgotten, reverse):
     """`linear_scan`, to be compiled by XLA and not differentiated."""
     length = _at_least_one(inputs)
     at = _order(length, reverse)
@@ -63,10 +68,15 @@ def scan(decay, inputs, initial_state, reverse):
     def step(t, states):
         # The states before step t are done; from there on they are the inputs still.
         return _write(
-            states, at(t), lambda now: add(multiply(_row(decay, at(t)), _row(now, at(t - 1))), _row(now, at(t)))
+            states,
+            at(t),
+            lambda now: add(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
         )
 
-    first = multiply(_row(decay, at(0)), _as_row(initial_state))
+    def entering(t, state):
+        return unless(_mark(forgotten, at(t)), multiply(_row(decay, at(t)), state))
+
+    first = entering(0, _as_row(initial_state))
     states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
     states = _loop(1, length, step, states)
     last = _row(states, at(length - 1))
@@ -75,7 +85,7 @@ def scan(decay, inputs, initial_state, reverse):
     return states, final_state
 
 
-def scan_gradient(decay, states, initial_state, states_gradient, final_gradient, reverse):
+def scan_gradient(decay, states, initial_state, forgotten, states_gradient, final_gradient, reverse):
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1."""
     length = _at_least_one(states)
     at = _order(length, reverse)
@@ -85,8 +95,11 @@ def scan_gradient(decay, states, initial_state, states_gradient, final_gradient,
         return _write(
             gradient,
             at(t),
-            lambda now: add(_row(now, at(t)), multiply(conjugate(_row(decay, at(t + 1))), _row(now, at(t + 1)))),
+            lambda now: add(_row(now, at(t)), leaving(t + 1, now)),
         )
+
+    def leaving(t, gradient):
+        return unless(_mark(forgotten, at(t)), multiply(conjugate(_row(decay, at(t))), _row(gradient, at(t))))
 
     last = at(length - 1)
     gradient = _write(states_gradient, last, lambda now: add(_row(now, last), _as_row(final_gradient)))
@@ -96,8 +109,8 @@ def scan_gradient(decay, states, initial_state, states_gradient, final_gradient,
         before = tuple(tf.concat([h[:, 1:], start], 1) for h, start in zip(states, starts, strict=True))
     else:
         before = tuple(tf.concat([start, h[:, :-1]], 1) for h, start in zip(states, starts, strict=True))
-    into_start = multiply(conjugate(_row(decay, at(0))), _row(gradient, at(0)))
-    return multiply(gradient, conjugate(before)), gradient, tuple(tf.reduce_sum(x, 1) for x in into_start)
+    into_decay = multiply(gradient, conjugate(unless(forgotten, before)))
+    return into_decay, gradient, tuple(tf.reduce_sum(x, 1) for x in leaving(0, gradient))
 
 
 def _at_least_one(arrays):
@@ -113,6 +126,10 @@ def _order(length, reverse):
 def _loop(start, stop, step, arrays):
     _, arrays = tf.while_loop(lambda t, _: t < stop, lambda t, arrays: (t + 1, step(t, arrays)), (start, arrays))
     return arrays
+
+
+def _mark(forgotten, place):
+    return None if forgotten is None else _row((forgotten,), place)[0]
 
 
 def _row(arrays, place):

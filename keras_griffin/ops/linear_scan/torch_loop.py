@@ -23,46 +23,59 @@ def supports(facts) -> str | None:
 
 @on_effective
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    results = _linear_scan(list(decay), list(inputs), list(initial_state), reverse)
+    results = _linear_scan(list(decay), list(inputs), list(initial_state), forgotten, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 
 
 @torch.library.custom_op("keras_griffin::linear_scan", mutates_args=())
-def _linear_scan(decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], reverse: bool) -> list[Tensor]:
+def _linear_scan(
+    decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], forgotten: Tensor | None, reverse: bool
+) -> list[Tensor]:
     decay, inputs, state = as_number(decay), as_number(inputs), as_number(initial_state)
     states = empty_like(inputs)
-    scan_into(states, decay, inputs, state, reverse)
+    scan_into(states, decay, inputs, state, forgotten, reverse)
     return [*as_components(states), *as_components(states[:, 0 if reverse else -1].clone())]
 
 
 @_linear_scan.register_fake
-def _(decay, inputs, initial_state, reverse):
+def _(decay, inputs, initial_state, forgotten, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*inputs, *initial_state)]
 
 
 @torch.library.custom_op("keras_griffin::linear_scan_gradient", mutates_args=())
 def _gradient(
-    decay: list[Tensor], states: list[Tensor], initial_state: list[Tensor], gradients: list[Tensor], reverse: bool
+    decay: list[Tensor],
+    states: list[Tensor],
+    initial_state: list[Tensor],
+    gradients: list[Tensor],
+    forgotten: Tensor | None,
+    reverse: bool,
 ) -> list[Tensor]:
     numbers = (decay, states, initial_state, gradients[: len(decay)], gradients[len(decay) :])
-    results = scan_gradient(*map(as_number, numbers), reverse)
+    results = scan_gradient(*map(as_number, numbers), forgotten, reverse)
     return [component for number in results for component in as_components(number)]
 
 
 @_gradient.register_fake
-def _(decay, states, initial_state, gradients, reverse):
+def _(decay, states, initial_state, gradients, forgotten, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 
 def scan_gradient(
-    decay: Tensor, states: Tensor, initial_state: Tensor, states_gradient: Tensor, final_gradient: Tensor, reverse: bool
+    decay: Tensor,
+    states: Tensor,
+    initial_state: Tensor,
+    states_gradient: Tensor,
+    final_gradient: Tensor,
+    forgotten: Tensor | None,
+    reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
 
-    Every argument is one tensor, real or complex, and may be a view.
+    Every number is one tensor, real or complex, and may be a view; `forgotten` is as `forgetting` gives it.
 
     Returns:
         The gradients for decay, inputs and initial state.
@@ -75,62 +88,104 @@ def scan_gradient(
 
     inputs_gradient, decay_gradient = empty_like(states), empty_like(states)
     newest = torch.add(states_gradient[:, last], final_gradient, out=inputs_gradient[:, last])
-    scan_into(inputs_gradient[:, earlier], decay[:, later], states_gradient[:, earlier], newest, not reverse)
+    steps = (inputs_gradient[:, earlier], decay[:, later], states_gradient[:, earlier])
+    scan_into(*steps, newest, None if forgotten is None else forgotten[:, later], not reverse)
     torch.mul(inputs_gradient[:, later], states[:, earlier], out=decay_gradient[:, later])
     torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
-    return decay_gradient, inputs_gradient, decay[:, first] * inputs_gradient[:, first]
+    into_start = decay[:, first] * inputs_gradient[:, first]
+    if forgotten is not None:
+        decay_gradient.masked_fill_(forgotten, 0.0)
+        into_start.masked_fill_(forgotten[:, first], 0.0)
+    return decay_gradient, inputs_gradient, into_start
 
 
 def _keep(ctx, inputs, output):
-    decay, _, initial_state, ctx.reverse = inputs
-    ctx.save_for_backward(*decay, *output[: len(decay)], *initial_state)
+    decay, _, initial_state, forgotten, ctx.reverse = inputs
+    ctx.save_for_backward(*decay, *output[: len(decay)], *initial_state, forgotten)
 
 
 def _backward(ctx, gradients):
-    kept = ctx.saved_tensors
+    *kept, forgotten = ctx.saved_tensors
     parts = len(kept) // 3
     split = [list(kept[i : i + parts]) for i in range(0, 3 * parts, parts)]
-    results = _gradient(*split, list(gradients), ctx.reverse)
-    return *(results[i : i + parts] for i in range(0, 3 * parts, parts)), None
+    results = _gradient(*split, list(gradients), forgotten, ctx.reverse)
+    return *(results[i : i + parts] for i in range(0, 3 * parts, parts)), None, None
 
 
 _linear_scan.register_autograd(_backward, setup_context=_keep)
 
 
-def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, reverse: bool):
-    """Write the states, `(B, T, D)`; every argument is one tensor, real or complex, and may be a view."""
+def scan_into(
+    states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool
+):
+    """Write the states, `(B, T, D)`.
+
+    A CPU only multiplies by the decay of 0 at first: to select at every step would take half as long again, and what is
+    finite needs it not. What is not finite shows in the states at the steps that should have forgotten it, and then all
+    is scanned once more. Any other device selects, since to look would be to wait for it.
+
+    Args:
+        states: this and the other numbers are one tensor each, real or complex, and may be views.
+        decay: `(B, T, D)`.
+        inputs: `(B, T, D)`.
+        state: `(B, D)`.
+        forgotten: `(B, T, 1)` bool, as `forgetting` gives it, or None.
+        reverse: run from the last step to the first.
+    """
+    may_look = states.device.type == "cpu"
+    if forgotten is None or may_look:
+        _scan_chunks(states, decay, inputs, state, None, reverse)
+    if forgotten is not None and not (may_look and bool(torch.isfinite(states[forgotten[..., 0]]).all())):
+        _scan_chunks(states, decay.masked_fill(forgotten, 0.0), inputs, state, forgotten, reverse)
+
+
+def _scan_chunks(states, decay, inputs, state, forgotten, reverse):
     length = inputs.shape[1]
     # About as many chunks as steps in each, since both are walked through one after the other.
     chunks = 1 if length < _SHORTEST_CUT else 2 ** (length.bit_length() // 2)
     rest = length % chunks
     cut, left = (slice(rest, None), slice(rest)) if reverse else (slice(length - rest), slice(length - rest, None))
-    chunked = [x[:, cut].unflatten(1, (chunks, -1)) for x in (decay, inputs, states)]
-    starts = _starts(*chunked[:2], state, reverse)
-    ends = _walk(*chunked[:2], starts, chunked[2], reverse)
-    _walk(decay[:, left], inputs[:, left], ends[:, 0 if reverse else -1], states[:, left], reverse)
+    arrays = (decay, inputs, states, forgotten)
+    decay, inputs, states, forgotten = (_map(lambda x: x[:, cut].unflatten(1, (chunks, -1)), x) for x in arrays)
+    ends = _walk(decay, inputs, _starts(decay, inputs, state, forgotten, reverse), states, forgotten, reverse)
+    decay, inputs, states, forgotten = (_map(lambda x: x[:, left], x) for x in arrays)
+    _walk(decay, inputs, ends[:, 0 if reverse else -1], states, forgotten, reverse)
 
 
-def _starts(decay, inputs, state, reverse):
+def _map(function, array):
+    return None if array is None else function(array)
+
+
+def _starts(decay, inputs, state, forgotten, reverse):
     """The state before each chunk, `(B, chunks, D)`: what chunks make of it is a linear scan of its own."""
     if decay.shape[1] == 1:
         return state[:, None]
     products, ends = torch.ones_like(decay[:, :, 0]), torch.zeros_like(inputs[:, :, 0])
-    for a, x in _in_order(reverse, decay, inputs):
-        torch.addcmul(x, a, ends, out=ends)
+    for a, x, is_forgotten in _in_order(reverse, decay, inputs, forgotten):
+        torch.addcmul(x, a, ends if is_forgotten is None else _unless(is_forgotten, ends), out=ends)
         products *= a
-    _walk(products, ends, state, ends, reverse)
+    if forgotten is not None:
+        # The chunk forgets what it starts from, and its decays before that may be anything.
+        forgotten = forgotten.any(2)
+        products.masked_fill_(forgotten, 0.0)
+    _walk(products, ends, state, ends, forgotten, reverse)
     return torch.cat([ends[:, 1:], state[:, None]] if reverse else [state[:, None], ends[:, :-1]], dim=1)
 
 
-def _walk(decay, inputs, state, states, reverse):
+def _walk(decay, inputs, state, states, forgotten, reverse):
     """Write every state, one step after the other along the last axis but one; returns the last."""
-    for a, x, h in _in_order(reverse, decay, inputs, states):
-        state = torch.addcmul(x, a, state, out=h)
+    for a, x, h, is_forgotten in _in_order(reverse, decay, inputs, states, forgotten):
+        state = torch.addcmul(x, a, state if is_forgotten is None else _unless(is_forgotten, state), out=h)
     return state
 
 
+def _unless(is_forgotten, state):
+    return state.masked_fill(is_forgotten, 0.0)
+
+
 def _in_order(reverse, *arrays):
-    views = [array.unbind(-2) for array in arrays]
+    length = arrays[0].shape[-2]
+    views = [[None] * length if array is None else array.unbind(-2) for array in arrays]
     return zip(*(steps[::-1] if reverse else steps for steps in views), strict=True)
 
 

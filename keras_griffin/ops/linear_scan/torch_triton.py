@@ -127,9 +127,24 @@ def starts_of_pieces(ends_kernel, arguments: tuple, start: list[Tensor], array: 
     products, ends, states = ([empty(h, shape) for h in start] for _ in range(3))
     launch(ends_kernel, array, plan, pieces, *arguments[:-2], (*products,), (*ends,), *arguments[-2:], **options)
     whole = Plan(plan.block, 1, pieces, plan.rows)
-    numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, None, None)
+    forgetting = forgetting_pieces(*arguments[-2:], plan, pieces, options["LAST_FIRST"])
+    numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, forgetting, None)
     launch(scan, states[0], whole, 1, *numbers, REVERSE=False)
     return (*states,)
+
+
+def forgetting_pieces(
+    reset: Tensor | None, mask: Tensor | None, plan: Plan, pieces: int, last_first: bool
+) -> Tensor | None:
+    """Which of the first pieces forget what they start from, `(B, pieces)` uint8; None without resets."""
+    if reset is None:
+        return None
+    # They are bytes, 0 and 1.
+    forgotten = (reset if mask is None else reset & mask)[..., 0]
+    count = pieces * plan.steps
+    if last_first:
+        return forgotten[:, forgotten.shape[1] - count :].unflatten(1, (pieces, -1)).amax(2).flip(1)
+    return forgotten[:, :count].unflatten(1, (pieces, -1)).amax(2)
 
 
 def empty(array: Tensor, shape=None) -> Tensor:

@@ -94,12 +94,14 @@ def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def marks_at(reset, mask, row, within):
-    """Whether a step keeps the past, and whether it is seen."""
+    """Whether a step keeps the past, and whether it is seen; a reset that isn't seen is none."""
     kept, seen = True, True
-    if reset is not None:
-        kept = tl.load(reset + row, within, other=0) == 0
     if mask is not None:
         seen = tl.load(mask + row, within, other=1) != 0
+    if reset is not None:
+        kept = tl.load(reset + row, within, other=0) == 0
+        if mask is not None:
+            kept = kept | (seen == 0)
     return kept, seen
 
 
@@ -151,10 +153,11 @@ def scan(
             kept, seen = marks_at(reset, mask, row, within)
             a = effective_decay(decay, offset, where, kept, seen)
             x = select(seen, load(inputs, offset, where, 0.0), 0.0)
-            rows += ((a, x, offset, where),)
+            rows += ((a, x, kept, offset, where),)
         for i in tl.static_range(ROWS):
-            a, x, offset, where = rows[i]
-            state = add(multiply(a, state), x)
+            a, x, kept, offset, where = rows[i]
+            # Zero times NaN is NaN: a decay of 0 alone would keep it.
+            state = add(select(kept, multiply(a, state), 0.0), x)
             store(states, offset, state, where)
     if final_state is not None:
         store(final_state, batch * width + channels, state, inside & (stop == length))
@@ -184,7 +187,7 @@ def piece_ends(
     """
     batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
     inside = channels < width
-    product, end = constant(decay, 1.0, BLOCK), constant(decay, 0.0, BLOCK)
+    product, end, open = constant(decay, 1.0, BLOCK), constant(decay, 0.0, BLOCK), nothing_forgotten(BLOCK)
     for first in range(0, steps, ROWS):
         rows = ()
         for i in tl.static_range(ROWS):
@@ -196,23 +199,36 @@ def piece_ends(
             x = load(inputs, offset, inside, 0.0)
             if not GRADIENT:
                 x = select(seen, x, 0.0)
-            rows += ((a, x),)
+            rows += ((a, x, kept),)
         for i in tl.static_range(ROWS):
-            a, x = rows[i]
-            product, end = extend(product, end, a, x, GRADIENT)
+            a, x, kept = rows[i]
+            product, end, open = extend(product, end, open, a, x, kept, GRADIENT)
     offset = (batch * pieces + piece) * width + channels
     store(products, offset, product, inside)
     store(ends, offset, end, inside)
 
 
 @triton.jit
-def extend(product, end, decay, value, GRADIENT: tl.constexpr):
-    """Product and end of a piece with one step more at its start; see `piece_ends`."""
+def nothing_forgotten(BLOCK: tl.constexpr):
+    """That no step so far has forgotten those before it."""
+    return tl.full((BLOCK,), 1, tl.int1)
+
+
+@triton.jit
+def extend(product, end, open, decay, value, kept, GRADIENT: tl.constexpr):
+    """Product and end of a piece with one step more at its start; see `piece_ends`.
+
+    `open` is False once a step has forgotten those before it, which may then hold anything.
+    """
     if GRADIENT:
-        product = multiply(product, conjugate(decay))
-        return product, add(end, multiply(product, value))
+        # What comes to a reset from later steps goes no further, and neither does what is added there.
+        open = open & kept
+        product = multiply(product, select(open, conjugate(decay), 0.0))
+        return product, add(end, multiply(product, select(open, value, 0.0))), open
     else:
-        return multiply(product, decay), add(end, multiply(product, value))
+        end = add(end, multiply(product, select(open, value, 0.0)))
+        open = open & kept
+        return multiply(product, select(open, decay, 0.0)), end, open
 
 
 @triton.jit
@@ -259,7 +275,7 @@ def scan_gradient(
             a, h, g, kept, seen, offset, where = rows[i]
             into_inputs = add(g, into_state)
             into_decay = select(kept, multiply(into_inputs, conjugate(h)), 0.0)
-            into_state = multiply(conjugate(a), into_inputs)
+            into_state = select(kept, multiply(conjugate(a), into_inputs), 0.0)
             store(decay_gradient, offset, select(seen, into_decay, 0.0), where)
             store(inputs_gradient, offset, select(seen, into_inputs, 0.0), where)
     store(initial_gradient, batch * width + channels, into_state, inside & (stop == length))

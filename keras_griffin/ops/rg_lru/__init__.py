@@ -15,7 +15,7 @@ from keras import ops
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.implementation import Implementation, Op
-from keras_griffin.ops.linear_scan.components import add, multiply
+from keras_griffin.ops.linear_scan import one_step
 from keras_griffin.ops.linear_scan.marks import marks_of_steps
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
@@ -74,7 +74,8 @@ def rg_lru(
         initial_state: h_0, `(B, D)` float; None for zeros.
         phase: theta, `(D,)` float, radians; None for a real unit.
         exponent: c, positive.
-        reset: `(B, T)` bool; at a True step a_t = 0. None for all False.
+        reset: `(B, T)` bool; at a True step a_t = 0, and nothing before it has influence on what follows, nor what
+            follows on the gradients before, even where it is not finite. None for all False.
         mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever the other arrays hold
             there stays unseen. None for all True.
         reverse: run from the last step to the first.
@@ -148,9 +149,8 @@ def _run(unit, initial_state, marks, exponent, reverse):
         states, final_state = unit.inputs, initial_state
     elif shape[1] == 1:
         # A step of decoding: nothing but the equations.
-        decay, gated_inputs = gates(unit, marks, exponent, accumulated, bounded_sqrt)
-        final_state = add(multiply(tuple(a[:, 0] for a in decay), initial_state), tuple(x[:, 0] for x in gated_inputs))
-        states = tuple(h[:, None] for h in final_state)
+        states = one_step(*gates(unit, marks, exponent, accumulated, bounded_sqrt), initial_state, marks)
+        final_state = tuple(h[:, 0] for h in states)
     else:
         states, final_state = implementation(unit, initial_state, marks, exponent, reverse)
     return _cast(states, dtype), _cast(final_state, accumulated)

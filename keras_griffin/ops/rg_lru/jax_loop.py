@@ -5,6 +5,7 @@ import functools
 import jax
 
 from keras_griffin.ops.linear_scan import jax_loop
+from keras_griffin.ops.linear_scan.marks import forgetting
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 
 
@@ -22,14 +23,16 @@ def recomputing(scan, scan_gradient):
 
     def forward(unit, initial_state, marks, exponent, reverse):
         decay, gated_inputs = gates(unit, marks, exponent, initial_state[0].dtype)
-        states, final_state = scan(decay, gated_inputs, initial_state, reverse)
+        states, final_state = scan(decay, gated_inputs, initial_state, forgetting(marks), reverse)
         return (states, final_state), (unit, states, initial_state, marks)
 
     def backward(exponent, reverse, kept, gradients):
         unit, states, initial_state, marks = kept
         dtype = initial_state[0].dtype
         decay, _ = gates(unit, marks, exponent, dtype)
-        into_decay, into_inputs, into_start = scan_gradient(decay, states, initial_state, gradients, reverse)
+        into_decay, into_inputs, into_start = scan_gradient(
+            decay, states, initial_state, forgetting(marks), gradients, reverse
+        )
         gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
         return jax.tree.map(lambda x, like: x.astype(like.dtype), gradient, unit), into_start, None
 

@@ -31,7 +31,7 @@ def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=N
     unit = _seen(unit, mask)
     decay, root, _, input_gate = _gates(unit, reset, exponent)
     gated_inputs = root * input_gate * unit.inputs
-    return scan_reference.definition(decay, gated_inputs, initial_state, mask=mask, reverse=reverse)
+    return scan_reference.definition(decay, gated_inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
 
 
 def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, reset=None, mask=None, reverse=False):
@@ -52,7 +52,7 @@ def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, re
     unit = _seen(unit, mask)
     decay, root, recurrence_gate, input_gate = _gates(unit, reset, exponent)
     into_decay, into_gated, into_start = scan_reference.linear_scan_gradient(
-        decay, root * input_gate * unit.inputs, initial_state, *gradients, mask=mask, reverse=reverse
+        decay, root * input_gate * unit.inputs, initial_state, *gradients, reset=reset, mask=mask, reverse=reverse
     )
     # 1 - |a|^2 = 1 - exp(2 Re log a), and a = exp(log a).
     into_product = np.real(into_gated * np.conj(unit.inputs))

@@ -8,7 +8,7 @@ import functools
 import tensorflow as tf
 
 from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.marks import Marks, forgetting
 from keras_griffin.ops.linear_scan.tensorflow_loop import scan, scan_gradient
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
@@ -48,13 +48,14 @@ def _compiled(exponent, reverse):
     """Forward and backward, each traced for few kinds of arguments and compiled once for each shape that it meets."""
 
     def run(unit, initial_state, marks):
-        return scan(*gates(unit, marks, exponent, initial_state[0].dtype.name), initial_state, reverse)
+        numbers = gates(unit, marks, exponent, initial_state[0].dtype.name)
+        return scan(*numbers, initial_state, forgetting(marks), reverse)
 
     def run_back(unit, states, initial_state, marks, states_gradient, final_gradient):
         dtype = initial_state[0].dtype.name
         decay, _ = gates(unit, marks, exponent, dtype)
         into_decay, into_inputs, into_start = scan_gradient(
-            decay, states, initial_state, states_gradient, final_gradient, reverse
+            decay, states, initial_state, forgetting(marks), states_gradient, final_gradient, reverse
         )
         gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
         pairs = zip(_flat(gradient, into_start), _flat(unit, initial_state), strict=True)

@@ -14,6 +14,7 @@ from keras_griffin.ops.linear_scan.torch_triton_kernels import (
     load,
     marks_at,
     multiply,
+    nothing_forgotten,
     place,
     select,
     start_of,
@@ -111,13 +112,13 @@ def decay_at(recurrence_logits, softplus, phase, exponent, kept, seen):
 def gates_at(
     inputs, input_logits, recurrence_logits, softplus, phase, exponent, reset, mask, row, offset, where, within
 ):
-    """Decay and gated input of a step; 1 and 0 beyond the last."""
+    """Decay and gated input of a step, 1 and 0 beyond the last; and whether it keeps the past."""
     kept, seen = marks_at(reset, mask, row, within)
     x = load_seen(inputs, offset, where, seen)
     (i,) = load_seen(input_logits, offset, where, seen)
     (r,) = load_seen(recurrence_logits, offset, where, seen)
     magnitude_minus_one, decay = decay_at(r, softplus, phase, exponent, kept, seen & within)
-    return decay, scaled(x, root_of(magnitude_minus_one) * sigmoid(i))
+    return decay, scaled(x, root_of(magnitude_minus_one) * sigmoid(i)), kept
 
 
 @triton.jit
@@ -155,7 +156,7 @@ def gated_scan(
         for i in tl.static_range(ROWS):
             row, within = origin + sign * (first + i), first + i < stop
             offset, where = row * width + channels, inside & within
-            a, x = gates_at(
+            a, x, kept = gates_at(
                 inputs,
                 input_logits,
                 recurrence_logits,
@@ -169,10 +170,11 @@ def gated_scan(
                 where,
                 within,
             )
-            rows += ((a, x, offset, where),)
+            rows += ((a, x, kept, offset, where),)
         for i in tl.static_range(ROWS):
-            a, x, offset, where = rows[i]
-            state = add(multiply(a, state), x)
+            a, x, kept, offset, where = rows[i]
+            # Zero times NaN is NaN: a decay of 0 alone would keep it.
+            state = add(select(kept, multiply(a, state), 0.0), x)
             store(states, offset, state, where)
     store(final_state, batch * width + channels, state, inside & (stop == length))
 
@@ -207,7 +209,7 @@ def gated_piece_ends(
     softplus = load_channels(softplus, channels, width)
     if phase is not None:
         phase = load_channels(phase, channels, width)
-    product, end = constant(inputs, 1.0, BLOCK), constant(inputs, 0.0, BLOCK)
+    product, end, open = constant(inputs, 1.0, BLOCK), constant(inputs, 0.0, BLOCK), nothing_forgotten(BLOCK)
     for first in range(0, steps, ROWS):
         rows = ()
         for i in tl.static_range(ROWS):
@@ -219,7 +221,7 @@ def gated_piece_ends(
                 x = load(inputs, offset, inside, 0.0)
                 _, a = decay_at(r, softplus, phase, exponent, kept, seen)
             else:
-                a, x = gates_at(
+                a, x, kept = gates_at(
                     inputs,
                     input_logits,
                     recurrence_logits,
@@ -233,10 +235,10 @@ def gated_piece_ends(
                     inside,
                     True,
                 )
-            rows += ((a, x),)
+            rows += ((a, x, kept),)
         for i in tl.static_range(ROWS):
-            a, x = rows[i]
-            product, end = extend(product, end, a, x, GRADIENT)
+            a, x, kept = rows[i]
+            product, end, open = extend(product, end, open, a, x, kept, GRADIENT)
     offset = (batch * pieces + piece) * width + channels
     store(products, offset, product, inside)
     store(ends, offset, end, inside)
@@ -306,8 +308,8 @@ def gated_scan_gradient(
             decay = select(seen & within, scaled(turn, magnitude), 1.0)
 
             gated = add(g, into_state)
-            into_state = multiply(conjugate(decay), gated)
-            gated = select(seen & within, gated, 0.0)
+            into_state = select(kept, multiply(conjugate(decay), gated), 0.0)
+            gated, h = select(seen & within, gated, 0.0), select(kept, h, 0.0)
             # The gradient for the logarithm of the decay, but for what the square root adds: its imaginary part is that
             # for the angle.
             into_log = scaled(multiply(multiply(gated, conjugate(h)), conjugate(turn)), magnitude)

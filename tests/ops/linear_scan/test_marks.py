@@ -27,7 +27,7 @@ def test_a_masked_step_is_one_and_zero_whatever_else_it_is(parts):
 
 def test_on_effective_casts_and_applies_the_marks():
     @on_effective
-    def linear_scan(decay, inputs, initial_state, reverse):
+    def linear_scan(decay, inputs, initial_state, forgotten, reverse):
         return decay, inputs
 
     start = (np.zeros((1, 1), "float32"),)

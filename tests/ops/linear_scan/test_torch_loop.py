@@ -55,7 +55,7 @@ def test_compilation_changes_no_gradient():
 @pytest.mark.parametrize("parts", [1, 2])
 def test_the_operator_is_registered_as_pytorch_wants_it(parts, reverse):
     decay, inputs, start = ([tensor.requires_grad_()] * parts for tensor in arguments())
-    torch.library.opcheck(torch_loop._linear_scan, (decay, inputs, start, reverse))
+    torch.library.opcheck(torch_loop._linear_scan, (decay, inputs, start, None, reverse))
 
 
 def test_autocast_leaves_the_scan_in_float32():

@@ -1,0 +1,293 @@
+"""What a step does not see touches none of its numbers, forward or backward, be it NaN, infinite or close to it.
+
+Random documents, resets and masks. Some documents, all masked steps and, before a reset at the first step, the initial
+state are spoiled; what the others give is compared with the definition on clean data.
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.ops import causal_conv, explain, linear_scan, local_attention, rg_lru, use_implementation
+from keras_griffin.ops.linear_scan import reference as scan_reference
+from keras_griffin.ops.local_attention import reference as attention_reference
+from keras_griffin.ops.rg_lru import reference as unit_reference
+from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
+
+BACKEND = keras.backend.backend()
+CAN_TRAIN = BACKEND in ("jax", "torch", "tensorflow")
+#: Long enough to be cut into chunks and pieces, by every implementation that does so.
+BATCH, LENGTH, WIDTH = 3, 70, 3
+POISONS = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38], "float32")
+#: In the first no document is spoiled, only what no document sees: gradients for weights are to be right as well.
+SEEDS = (0, 1, 2)
+
+
+class Row(NamedTuple):
+    """Marks, `(B, T)`, which steps belong to spoiled documents, and of which rows the ends belong to one, `(B,)`."""
+
+    reset: np.ndarray
+    mask: np.ndarray
+    documents: np.ndarray
+    spoiled: np.ndarray
+    spoiled_start: np.ndarray
+    spoiled_end: np.ndarray
+    generator: np.random.Generator
+
+    def spoil(self, array, where):
+        """The array `(B, ...)` with poison for every second of its numbers where `where`, `(B,)` or `(B, T)`, says."""
+        where = where.reshape(where.shape + (1,) * (array.ndim - where.ndim))
+        hit = where & (self.generator.random(array.shape) < 0.5)
+        return np.where(hit, self.generator.choice(POISONS, array.shape), array).astype("float32")
+
+    def spoil_steps(self, array):
+        """Spoiled documents and masked steps."""
+        return self.spoil(array, self.spoiled | ~self.mask)
+
+
+def random_row(seed, reverse=False):
+    generator = np.random.default_rng(seed)
+    reset, mask = generator.random((BATCH, LENGTH)) < 0.1, generator.random((BATCH, LENGTH)) < 0.85
+    first = -1 if reverse else 0
+    reset[0, first] = mask[0, first] = True
+    order = slice(None, None, -1) if reverse else slice(None)
+    documents = (reset & mask)[:, order].cumsum(axis=1)[:, order]
+    is_spoiled = generator.random((BATCH, LENGTH + 1)) < (0.5 if seed else 0.0)
+    # Nothing sees this start.
+    is_spoiled[0, 0] = True
+    spoiled = np.take_along_axis(is_spoiled, documents, axis=1)
+    return Row(reset, mask, documents, spoiled, is_spoiled[:, 0], spoiled[:, 0 if reverse else -1], generator)
+
+
+def draw(row, *shape, is_complex=False):
+    number = row.generator.normal(size=shape).astype("float32")
+    return number + 1j * draw(row, *shape) if is_complex else number
+
+
+def parts(number):
+    return [number.real, number.imag] if np.iscomplexobj(number) else [number]
+
+
+def spoil(function, number):
+    """A function that spoils, at every part of a number."""
+    return [function(part.astype("float32")) for part in parts(number)]
+
+
+def pair(tensors):
+    return tuple(tensors) if len(tensors) == 2 else tensors[0]
+
+
+def as_number(tensors):
+    """A real or complex array in double precision. Not by a sum: infinity times i is NaN in NumPy."""
+    tensors = tensors if isinstance(tensors, (tuple, list)) else [tensors]
+    stacked = np.stack([as_array(x).astype("float64") for x in tensors], axis=-1)
+    return (stacked.view("complex128") if len(tensors) == 2 else stacked)[..., 0]
+
+
+def assert_clean(actual, expected, spoiled):
+    """Fail unless they are close where nothing is spoiled, `(B,)` or `(B, T)`."""
+    clean = ~spoiled.reshape(spoiled.shape + (1,) * (expected.ndim - spoiled.ndim))
+    for one, other in zip(parts(actual), parts(expected), strict=True):
+        assert_close(np.where(clean, one, 0.0), np.where(clean, other, 0.0), "float32", factor=3)
+
+
+def weighted(results, weights):
+    """A scalar loss."""
+    total = 0.0
+    for result, weight in zip(results, weights, strict=True):
+        tensors = result if isinstance(result, tuple) else [result]
+        for tensor, factor in zip(tensors, weight, strict=True):
+            total = total + ops.sum(tensor * ops.convert_to_tensor(factor))
+    return total
+
+
+def split(tensors, like):
+    """Flat tensors as lists of parts, as `like` has them."""
+    tensors = iter(tensors)
+    return [[next(tensors) for _ in number] for number in like]
+
+
+def implementations(op_name):
+    """What this machine can run, and what it can interpret."""
+    names = [verdict.name for verdict in explain(op_name).verdicts if verdict.available]
+    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" else [])]
+
+
+def judge(implementation, op_name, row, call, numbers, weights, expected):
+    """Compare a scan's results and its gradients for `numbers` with those on clean data.
+
+    Args:
+        implementation: its name.
+        op_name: `linear_scan` or `rg_lru`.
+        row: marks and documents.
+        call: results from lists of parts, one list for each of the numbers.
+        numbers: lists of parts, spoiled.
+        weights: the gradients for states and final state, spoiled where documents are.
+        expected: states, final state, and the gradients for the numbers; each with `(B,)` or `(B, T)`, what of it is
+            spoiled.
+    """
+    with use_implementation(op_name, implementation), np.errstate(all="ignore"):
+        results = call(*split(map(ops.convert_to_tensor, sum(numbers, [])), numbers))
+        assert_clean(as_number(results[0]), *expected[0])
+        assert_clean(as_number(results[1]), *expected[1])
+        if not CAN_TRAIN or implementation == "reference":
+            return results
+        loss = lambda *tensors: weighted(call(*split(tensors, numbers)), weights)  # noqa: E731
+        _, gradients = value_and_gradient(loss, *sum(numbers, []))
+    for got, (wanted, spoiled) in zip(split(gradients, numbers), expected[2:], strict=True):
+        assert_clean(as_number(got), wanted, spoiled)
+    return results
+
+
+@pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
+@pytest.mark.parametrize("implementation", implementations("linear_scan"))
+def test_linear_scan(implementation, is_complex, reverse):
+    for seed in SEEDS:
+        row = random_row(seed, reverse)
+        shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
+        decay = row.generator.uniform(0.3, 0.9, shape).astype("float32") * (np.exp(1j) if is_complex else 1.0)
+        inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+        weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+        flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
+        states = scan_reference.definition(decay, inputs, start, **flags)
+        gradients = scan_reference.linear_scan_gradient(decay, inputs, start, *weights, **flags)
+
+        seen = row.spoiled & row.mask
+        start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
+        spoiled = [spoil(row.spoil_steps, decay), spoil(row.spoil_steps, inputs)]
+        spoiled.append(spoil(lambda x: row.spoil(x, row.spoiled_start), start))
+        spoiled_weights = (
+            spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
+            spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
+        )
+        expected = [
+            *zip(states, (row.spoiled, row.spoiled_end), strict=True),
+            *zip(gradients, (seen, seen, start_gradient_spoiled), strict=True),
+        ]
+        call = lambda *numbers: linear_scan(*map(pair, numbers), **flags)  # noqa: E731
+        results = judge(implementation, "linear_scan", row, call, spoiled, spoiled_weights, expected)
+        # What is not finite by the definition is not finite: only a reset forgets it.
+        with np.errstate(all="ignore"):
+            definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
+        assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
+
+
+@pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
+@pytest.mark.parametrize("implementation", implementations("rg_lru"))
+def test_rg_lru(implementation, is_complex, reverse):
+    for seed in SEEDS:
+        row = random_row(seed, reverse)
+        shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
+        inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+        weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+        logits, channels = [draw(row, *shape) for _ in range(2)], [2.0 + draw(row, WIDTH)]
+        channels += [0.5 * draw(row, WIDTH)] if is_complex else []
+        flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
+        unit = Unit(inputs, *logits, *(channels if is_complex else [*channels, None]))
+        states = unit_reference.definition(unit, start, 4.0, **flags)
+        into, into_start = unit_reference.rg_lru_gradient(unit, start, 4.0, weights, **flags)
+
+        seen, weights_spoiled = row.spoiled & row.mask, np.full(WIDTH, seed > 0)
+        start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
+        spoiled = [spoil(row.spoil_steps, inputs), *(spoil(row.spoil_steps, x) for x in logits)]
+        spoiled += [[x] for x in channels] + [spoil(lambda x: row.spoil(x, row.spoiled_start), start)]
+        spoiled_weights = (
+            spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
+            spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
+        )
+        expected = [
+            *zip(states, (row.spoiled, row.spoiled_end), strict=True),
+            *((gradient, seen) for gradient in into[:3]),
+            *((gradient, weights_spoiled) for gradient in into[3 : 3 + len(channels)]),
+            (into_start, start_gradient_spoiled),
+        ]
+
+        def call(inputs, first, second, *rest, flags=flags):
+            *channels, start = rest
+            phase = channels[1][0] if len(channels) == 2 else None
+            return rg_lru(
+                pair(inputs), first[0], second[0], channels[0][0], pair(start), phase=phase, exponent=4.0, **flags
+            )
+
+        judge(implementation, "rg_lru", row, call, spoiled, spoiled_weights, expected)
+
+
+@pytest.mark.parametrize("op_name", ["linear_scan", "rg_lru"])
+def test_one_step_forgets_what_was_before(op_name):
+    sequence, start = np.full((2, 1, 3), 0.5, "float32"), np.full((2, 3), np.nan, "float32")
+    reset = np.array([[True], [False]])
+    more = [] if op_name == "linear_scan" else [sequence, sequence[0, 0]]
+
+    def call(start, *tensors):
+        function = {"linear_scan": linear_scan, "rg_lru": rg_lru}[op_name]
+        return function(*tensors, start, reset=reset)[0]
+
+    states = as_array(call(start, sequence, sequence, *more))
+    assert np.all(np.isfinite(states[0])) and np.all(np.isnan(states[1]))
+    if CAN_TRAIN:
+        loss = lambda *tensors: ops.sum(call(*tensors)[0])  # noqa: E731
+        _, gradients = value_and_gradient(loss, start, sequence, sequence, *more)
+        assert not np.any(gradients[0][0]) and all(np.all(np.isfinite(x[0])) for x in gradients)
+
+
+def definition_of_causal_conv(inputs, kernel, start, row, weights):
+    """Outputs and final state, and the gradients for inputs and initial state."""
+    taps = len(kernel)
+    outputs, into_inputs, into_start = (np.zeros(x.shape) for x in (inputs, inputs, start))
+    final = np.zeros(start.shape)
+    for b in range(BATCH):
+        real = np.flatnonzero(row.mask[b])
+        steps = [("start", k, 0) for k in range(taps - 1)] + [("step", t, row.documents[b, t]) for t in real]
+        places = {"start": (start[b], into_start[b]), "step": (inputs[b], into_inputs[b])}
+        for i in range(taps - 1, len(steps)):
+            for s in range(taps):
+                kind, place, document = steps[i - s]
+                if document == steps[i][2]:
+                    outputs[b, steps[i][1]] += kernel[taps - 1 - s] * places[kind][0][place]
+                    places[kind][1][place] += kernel[taps - 1 - s] * weights[0][b, steps[i][1]]
+        for k, (kind, place, document) in enumerate(steps[len(steps) - taps + 1 :]):
+            if document == row.documents[b, -1]:
+                final[b, k] = places[kind][0][place]
+                places[kind][1][place] += weights[1][b, k]
+    return (outputs, final), (into_inputs, into_start)
+
+
+def test_causal_conv():
+    for seed in SEEDS:
+        row = random_row(seed)
+        inputs, kernel, start = draw(row, BATCH, LENGTH, WIDTH), draw(row, 4, WIDTH), draw(row, BATCH, 3, WIDTH)
+        weights = draw(row, *inputs.shape), draw(row, *start.shape)
+        results, gradients = definition_of_causal_conv(inputs, kernel, start, row, weights)
+        spoiled = [row.spoil_steps(inputs), row.spoil(start, row.spoiled_start)]
+        weights = [row.spoil(weights[0], row.spoiled | ~row.mask)], [row.spoil(weights[1], row.spoiled_end)]
+        call = lambda inputs, start: causal_conv(inputs, kernel, None, start, reset=row.reset, mask=row.mask)  # noqa: B023, E731
+        for got, wanted, where in zip(call(*spoiled), results, (row.spoiled & row.mask, row.spoiled_end), strict=True):
+            assert_clean(as_array(got), wanted, where)
+        if CAN_TRAIN:
+            _, into = value_and_gradient(lambda *tensors: weighted(call(*tensors), weights), *spoiled)  # noqa: B023
+            start_spoiled = row.spoiled_start & ~row.reset[:, 0]
+            for got, wanted, where in zip(into, gradients, (row.spoiled & row.mask, start_spoiled), strict=True):
+                assert_clean(got, wanted, where)
+
+
+def test_local_attention():
+    for seed in SEEDS:
+        row, window = random_row(seed), 9
+        arrays = [draw(row, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
+        marks = {"segment_ids": row.documents.astype("int32"), "mask": row.mask}
+        weights = draw(row, *arrays[0].shape)
+        results = attention_reference.local_attention(*arrays, window, **marks)
+        gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
+        spoiled, seen = [row.spoil_steps(x) for x in arrays], row.spoiled & row.mask
+        call = lambda *tensors: local_attention(*tensors, window, **marks)  # noqa: B023, E731
+        assert_clean(as_array(call(*spoiled)), results, seen)
+        if CAN_TRAIN:
+            _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[weights]]), *spoiled)  # noqa: B023
+            for got, wanted in zip(into, gradients, strict=True):
+                assert_clean(got, wanted, seen)
