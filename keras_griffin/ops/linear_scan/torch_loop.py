@@ -115,9 +115,7 @@ def _backward(ctx, gradients):
 _linear_scan.register_autograd(_backward, setup_context=_keep)
 
 
-def scan_into(
-    states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool
-):
+def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool):
     """Write the states, `(B, T, D)`.
 
     A CPU only multiplies by the decay of 0 at first: to select at every step would take half as long again, and what is

@@ -53,7 +53,8 @@ def local_attention(
 
     Returns:
         `(B, T, N, H)`, dtype of `query`. What a query does not see has no influence on its output nor on its gradient,
-        even where it is not finite; a query that sees, or is, something not finite outputs NaN.
+        even where it is not finite; a query that sees, or is, something not finite outputs NaN. A step whose heads
+        together have a norm of 1e14 or more counts as not finite.
 
     Precision: softmax in float32 (float64 where `query` is); matrix products in the dtype of `query`.
 

@@ -6,6 +6,10 @@ from keras import ops
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 
 
+#: Of a step's heads together; the product of two is below the 1e30 that hides a logit.
+LARGEST_NORM = 1e14
+
+
 def attend_with_marks(kernel, running_max, query, key, value, window, segment_ids, mask):
     """Local attention through a kernel that knows one mark, an integer for each key.
 
@@ -63,6 +67,8 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
 def finite_only(query, key, value):
     """Zero in place of what is not finite, which would spoil matrix products even at weight zero.
 
+    What is as good as infinite counts as that: a product of two such numbers would not be hidden, or not be finite.
+
     Returns:
         `(query, key, value, whole_query, whole_key)`: the last two bool, `(B, T)` and `(B, S)`, say which steps were
         finite throughout, for keys in both key and value.
@@ -83,10 +89,10 @@ def lose(outputs, whole):
 
 
 def _is_finite(x):
-    """Which steps of `(B, T, N, H)` are finite throughout: `(B, T)` bool."""
-    # One pass: a sum is finite only where all its terms are, with room enough that only they decide.
+    """Which steps of `(B, T, N, H)` are finite throughout, and not as good as infinite: `(B, T)` bool."""
+    # One pass; a comparison with NaN is False.
     dtype = keras.backend.standardize_dtype(x.dtype)
-    return ops.isfinite(ops.sum(ops.cast(x, "float64" if dtype == "float64" else "float32"), axis=(-2, -1)))
+    return ops.norm(ops.cast(x, "float64" if dtype == "float64" else "float32"), axis=(-2, -1)) < LARGEST_NORM
 
 
 def _ids_and_lost(marked, window, segment_ids, mask, running_max):
