@@ -145,77 +145,77 @@ def judge(implementation, op_name, row, call, numbers, weights, expected):
     return results
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
 @pytest.mark.parametrize("implementation", implementations("linear_scan"))
-def test_linear_scan(implementation, is_complex, reverse):
-    for seed in SEEDS:
-        row = random_row(seed, reverse)
-        shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
-        decay = row.generator.uniform(0.3, 0.9, shape).astype("float32") * (np.exp(1j) if is_complex else 1.0)
-        inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
-        weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
-        flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
-        states = scan_reference.definition(decay, inputs, start, **flags)
-        gradients = scan_reference.linear_scan_gradient(decay, inputs, start, *weights, **flags)
+def test_linear_scan(implementation, is_complex, reverse, seed):
+    row = random_row(seed, reverse)
+    shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
+    decay = row.generator.uniform(0.3, 0.9, shape).astype("float32") * (np.exp(1j) if is_complex else 1.0)
+    inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+    weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+    flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
+    states = scan_reference.definition(decay, inputs, start, **flags)
+    gradients = scan_reference.linear_scan_gradient(decay, inputs, start, *weights, **flags)
 
-        seen = row.spoiled & row.mask
-        start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
-        spoiled = [spoil(row.spoil_steps, decay), spoil(row.spoil_steps, inputs)]
-        spoiled.append(spoil(lambda x: row.spoil(x, row.spoiled_start), start))
-        spoiled_weights = (
-            spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
-            spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
-        )
-        expected = [
-            *zip(states, (row.spoiled, row.spoiled_end), strict=True),
-            *zip(gradients, (seen, seen, start_gradient_spoiled), strict=True),
-        ]
-        call = lambda *numbers: linear_scan(*map(pair, numbers), **flags)  # noqa: E731
-        results = judge(implementation, "linear_scan", row, call, spoiled, spoiled_weights, expected)
-        # What is not finite by the definition is not finite: only a reset forgets it.
-        with np.errstate(all="ignore"):
-            definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
-        assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
+    seen = row.spoiled & row.mask
+    start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
+    spoiled = [spoil(row.spoil_steps, decay), spoil(row.spoil_steps, inputs)]
+    spoiled.append(spoil(lambda x: row.spoil(x, row.spoiled_start), start))
+    spoiled_weights = (
+        spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
+        spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
+    )
+    expected = [
+        *zip(states, (row.spoiled, row.spoiled_end), strict=True),
+        *zip(gradients, (seen, seen, start_gradient_spoiled), strict=True),
+    ]
+    call = lambda *numbers: linear_scan(*map(pair, numbers), **flags)  # noqa: E731
+    results = judge(implementation, "linear_scan", row, call, spoiled, spoiled_weights, expected)
+    # What is not finite by the definition is not finite: only a reset forgets it.
+    with np.errstate(all="ignore"):
+        definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
+    assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
 @pytest.mark.parametrize("implementation", implementations("rg_lru"))
-def test_rg_lru(implementation, is_complex, reverse):
-    for seed in SEEDS:
-        row = random_row(seed, reverse)
-        shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
-        inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
-        weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
-        logits, channels = [draw(row, *shape) for _ in range(2)], [2.0 + draw(row, WIDTH)]
-        channels += [0.5 * draw(row, WIDTH)] if is_complex else []
-        flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
-        unit = Unit(inputs, *logits, *(channels if is_complex else [*channels, None]))
-        states = unit_reference.definition(unit, start, 4.0, **flags)
-        into, into_start = unit_reference.rg_lru_gradient(unit, start, 4.0, weights, **flags)
+def test_rg_lru(implementation, is_complex, reverse, seed):
+    row = random_row(seed, reverse)
+    shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
+    inputs, start = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+    weights = draw(row, *shape, **options), draw(row, BATCH, WIDTH, **options)
+    logits, channels = [draw(row, *shape) for _ in range(2)], [2.0 + draw(row, WIDTH)]
+    channels += [0.5 * draw(row, WIDTH)] if is_complex else []
+    flags = {"reset": row.reset, "mask": row.mask, "reverse": reverse}
+    unit = Unit(inputs, *logits, *(channels if is_complex else [*channels, None]))
+    states = unit_reference.definition(unit, start, 4.0, **flags)
+    into, into_start = unit_reference.rg_lru_gradient(unit, start, 4.0, weights, **flags)
 
-        seen, weights_spoiled = row.spoiled & row.mask, np.full(WIDTH, seed > 0)
-        start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
-        spoiled = [spoil(row.spoil_steps, inputs), *(spoil(row.spoil_steps, x) for x in logits)]
-        spoiled += [[x] for x in channels] + [spoil(lambda x: row.spoil(x, row.spoiled_start), start)]
-        spoiled_weights = (
-            spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
-            spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
+    seen, weights_spoiled = row.spoiled & row.mask, np.full(WIDTH, seed > 0)
+    start_gradient_spoiled = row.spoiled_start & ~row.reset[:, -1 if reverse else 0]
+    spoiled = [spoil(row.spoil_steps, inputs), *(spoil(row.spoil_steps, x) for x in logits)]
+    spoiled += [[x] for x in channels] + [spoil(lambda x: row.spoil(x, row.spoiled_start), start)]
+    spoiled_weights = (
+        spoil(lambda x: row.spoil(x, row.spoiled), weights[0]),
+        spoil(lambda x: row.spoil(x, row.spoiled_end), weights[1]),
+    )
+    expected = [
+        *zip(states, (row.spoiled, row.spoiled_end), strict=True),
+        *((gradient, seen) for gradient in into[:3]),
+        *((gradient, weights_spoiled) for gradient in into[3 : 3 + len(channels)]),
+        (into_start, start_gradient_spoiled),
+    ]
+
+    def call(inputs, first, second, *rest, flags=flags):
+        *channels, start = rest
+        phase = channels[1][0] if len(channels) == 2 else None
+        return rg_lru(
+            pair(inputs), first[0], second[0], channels[0][0], pair(start), phase=phase, exponent=4.0, **flags
         )
-        expected = [
-            *zip(states, (row.spoiled, row.spoiled_end), strict=True),
-            *((gradient, seen) for gradient in into[:3]),
-            *((gradient, weights_spoiled) for gradient in into[3 : 3 + len(channels)]),
-            (into_start, start_gradient_spoiled),
-        ]
 
-        def call(inputs, first, second, *rest, flags=flags):
-            *channels, start = rest
-            phase = channels[1][0] if len(channels) == 2 else None
-            return rg_lru(
-                pair(inputs), first[0], second[0], channels[0][0], pair(start), phase=phase, exponent=4.0, **flags
-            )
-
-        judge(implementation, "rg_lru", row, call, spoiled, spoiled_weights, expected)
+    judge(implementation, "rg_lru", row, call, spoiled, spoiled_weights, expected)
 
 
 @pytest.mark.parametrize("op_name", ["linear_scan", "rg_lru"])
@@ -259,36 +259,36 @@ def definition_of_causal_conv(inputs, kernel, start, row, weights):
     return (outputs, final), (into_inputs, into_start)
 
 
-def test_causal_conv():
-    for seed in SEEDS:
-        row = random_row(seed)
-        inputs, kernel, start = draw(row, BATCH, LENGTH, WIDTH), draw(row, 4, WIDTH), draw(row, BATCH, 3, WIDTH)
-        weights = draw(row, *inputs.shape), draw(row, *start.shape)
-        results, gradients = definition_of_causal_conv(inputs, kernel, start, row, weights)
-        spoiled = [row.spoil_steps(inputs), row.spoil(start, row.spoiled_start)]
-        weights = [row.spoil(weights[0], row.spoiled | ~row.mask)], [row.spoil(weights[1], row.spoiled_end)]
-        call = lambda inputs, start: causal_conv(inputs, kernel, None, start, reset=row.reset, mask=row.mask)  # noqa: B023, E731
-        for got, wanted, where in zip(call(*spoiled), results, (row.spoiled & row.mask, row.spoiled_end), strict=True):
-            assert_clean(as_array(got), wanted, where)
-        if CAN_TRAIN:
-            _, into = value_and_gradient(lambda *tensors: weighted(call(*tensors), weights), *spoiled)  # noqa: B023
-            start_spoiled = row.spoiled_start & ~row.reset[:, 0]
-            for got, wanted, where in zip(into, gradients, (row.spoiled & row.mask, start_spoiled), strict=True):
-                assert_clean(got, wanted, where)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_causal_conv(seed):
+    row = random_row(seed)
+    inputs, kernel, start = draw(row, BATCH, LENGTH, WIDTH), draw(row, 4, WIDTH), draw(row, BATCH, 3, WIDTH)
+    weights = draw(row, *inputs.shape), draw(row, *start.shape)
+    results, gradients = definition_of_causal_conv(inputs, kernel, start, row, weights)
+    spoiled = [row.spoil_steps(inputs), row.spoil(start, row.spoiled_start)]
+    weights = [row.spoil(weights[0], row.spoiled | ~row.mask)], [row.spoil(weights[1], row.spoiled_end)]
+    call = lambda inputs, start: causal_conv(inputs, kernel, None, start, reset=row.reset, mask=row.mask)  # noqa: E731
+    for got, wanted, where in zip(call(*spoiled), results, (row.spoiled & row.mask, row.spoiled_end), strict=True):
+        assert_clean(as_array(got), wanted, where)
+    if CAN_TRAIN:
+        _, into = value_and_gradient(lambda *tensors: weighted(call(*tensors), weights), *spoiled)
+        start_spoiled = row.spoiled_start & ~row.reset[:, 0]
+        for got, wanted, where in zip(into, gradients, (row.spoiled & row.mask, start_spoiled), strict=True):
+            assert_clean(got, wanted, where)
 
 
-def test_local_attention():
-    for seed in SEEDS:
-        row, window = random_row(seed), 9
-        arrays = [draw(row, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
-        marks = {"segment_ids": row.documents.astype("int32"), "mask": row.mask}
-        weights = draw(row, *arrays[0].shape)
-        results = attention_reference.local_attention(*arrays, window, **marks)
-        gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
-        spoiled, seen = [row.spoil_steps(x) for x in arrays], row.spoiled & row.mask
-        call = lambda *tensors: local_attention(*tensors, window, **marks)  # noqa: B023, E731
-        assert_clean(as_array(call(*spoiled)), results, seen)
-        if CAN_TRAIN:
-            _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[weights]]), *spoiled)  # noqa: B023
-            for got, wanted in zip(into, gradients, strict=True):
-                assert_clean(got, wanted, seen)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_local_attention(seed):
+    row, window = random_row(seed), 9
+    arrays = [draw(row, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
+    marks = {"segment_ids": row.documents.astype("int32"), "mask": row.mask}
+    weights = draw(row, *arrays[0].shape)
+    results = attention_reference.local_attention(*arrays, window, **marks)
+    gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
+    spoiled, seen = [row.spoil_steps(x) for x in arrays], row.spoiled & row.mask
+    call = lambda *tensors: local_attention(*tensors, window, **marks)  # noqa: E731
+    assert_clean(as_array(call(*spoiled)), results, seen)
+    if CAN_TRAIN:
+        _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[weights]]), *spoiled)
+        for got, wanted in zip(into, gradients, strict=True):
+            assert_clean(got, wanted, seen)

@@ -5,7 +5,6 @@ from keras import ops
 
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 
-
 #: Of a step's heads together; the product of two is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14
 
