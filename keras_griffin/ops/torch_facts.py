@@ -2,6 +2,7 @@
 
 import keras
 import torch
+from torch.autograd import forward_ad
 
 
 def device_kind() -> str:
@@ -12,3 +13,23 @@ def device_kind() -> str:
 def has_values(tensors) -> bool:
     """Whether the tensors hold numbers that NumPy may read: False while gradients of them are recorded."""
     return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
+
+
+def refuse_forward_mode(op_name: str, tensors) -> None:
+    """Raise where PyTorch differentiates forward: without a rule for it, an operator's derivatives would be zeros.
+
+    Args:
+        op_name: the op in whose name the error speaks.
+        tensors: those that it differentiates.
+
+    Raises:
+        NotImplementedError: one of them has a tangent.
+    """
+    # Without a level there are no tangents, and to ask each tensor would take microseconds.
+    if forward_ad._current_level < 0:
+        return
+    if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None):
+        raise NotImplementedError(
+            f"{op_name}: forward mode (torch.func.jvp, torch.func.jacfwd, torch.autograd.forward_ad) has no rule; "
+            "use backward mode (torch.func.vjp, torch.autograd.grad). Got a tensor with a tangent."
+        )

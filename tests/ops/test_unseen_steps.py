@@ -20,6 +20,9 @@ from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 
+# NumPy says where numbers overflow.
+pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+
 BACKEND = keras.backend.backend()
 CAN_TRAIN = BACKEND in ("jax", "torch", "tensorflow")
 #: Long enough to be cut into chunks and pieces, by every implementation that does so.
@@ -132,7 +135,7 @@ def judge(implementation, op_name, row, call, numbers, weights, expected):
         expected: states, final state, and the gradients for the numbers; each with `(B,)` or `(B, T)`, what of it is
             spoiled.
     """
-    with use_implementation(op_name, implementation), np.errstate(all="ignore"):
+    with use_implementation(op_name, implementation):
         results = call(*split(map(ops.convert_to_tensor, sum(numbers, [])), numbers))
         assert_clean(as_number(results[0]), *expected[0])
         assert_clean(as_number(results[1]), *expected[1])
@@ -173,8 +176,7 @@ def test_linear_scan(implementation, is_complex, reverse, seed):
     call = lambda *numbers: linear_scan(*map(pair, numbers), **flags)  # noqa: E731
     results = judge(implementation, "linear_scan", row, call, spoiled, spoiled_weights, expected)
     # What is not finite by the definition is not finite: only a reset forgets it.
-    with np.errstate(all="ignore"):
-        definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
+    definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
     assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
 
 

@@ -6,6 +6,8 @@ A batched product wants each block's channels by themselves: it copies inputs, o
 import torch
 from torch import Tensor
 
+from keras_griffin.ops.torch_facts import refuse_forward_mode
+
 #: Fewer rows, as in decoding, are not worth a call for each block.
 FEWEST_ROWS = 64
 
@@ -18,6 +20,7 @@ def supports(facts) -> str | None:
 
 def block_product(inputs, kernel, bias):
     """The contract is `keras_griffin.ops.block_product`."""
+    refuse_forward_mode("block_product", (inputs, kernel, bias))
     return _block_product(inputs, kernel, bias)
 
 

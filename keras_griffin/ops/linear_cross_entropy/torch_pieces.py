@@ -3,6 +3,7 @@
 import torch
 
 from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
+from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 
 def supports(facts) -> str | None:
@@ -12,6 +13,7 @@ def supports(facts) -> str | None:
 
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """The contract is `keras_griffin.ops.linear_cross_entropy`."""
+    refuse_forward_mode("linear_cross_entropy", (inputs, table))
     # Without weights to train, as in validation, a function of PyTorch's would still keep its arguments.
     rows = inputs.reshape(-1, inputs.shape[-1])
     return _CrossEntropy.apply(rows, table, targets.reshape(-1), soft_cap).view(targets.shape)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 #: A shorter sequence is one chunk: more of them would cost more calls than they save.
 _SHORTEST_CUT = 64
@@ -26,6 +27,7 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
     results = _linear_scan(list(decay), list(inputs), list(initial_state), forgotten, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 

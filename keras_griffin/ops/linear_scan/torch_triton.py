@@ -20,6 +20,7 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 #: A plan's rows, where a step is one of two or three arrays, and what pieces are multiples of.
 ROWS = 8
@@ -45,6 +46,7 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
     results = _linear_scan(list(decay), list(inputs), list(initial_state), *marks, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 

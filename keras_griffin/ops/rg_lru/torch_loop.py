@@ -13,6 +13,7 @@ from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 #: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
 PIECE = 2**18
@@ -27,6 +28,7 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    refuse_forward_mode("rg_lru", (*unit.inputs, *unit[1:], *initial_state))
     results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])

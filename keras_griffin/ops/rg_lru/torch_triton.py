@@ -23,6 +23,7 @@ from keras_griffin.ops.linear_scan.torch_triton import (
 )
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 __all__ = ["rg_lru", "supports"]
 
@@ -34,6 +35,7 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
+    refuse_forward_mode("rg_lru", (*unit.inputs, *unit[1:], *initial_state))
     results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])
