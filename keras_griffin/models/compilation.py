@@ -1,20 +1,59 @@
 """How a saved model is compiled again.
 
-Keras alone would look for the variables of an optimizer that has none yet, and compiles no model whose `compile` is its
-own. These are functions: a functional model's class can't inherit from a class that others inherit from too.
+Keras alone would look for the variables of an optimizer that has none yet, compiles no model whose `compile` is its
+own, and on PyTorch writes the backend's own class for most optimizers, by which another backend would import PyTorch.
+These are functions: a functional model's class can't inherit from a class that others inherit from too.
 """
 
 import keras
 
+#: Where Keras keeps the classes that only one backend has, such as PyTorch's optimizers.
+_BACKENDS = "keras.src.backend."
+
 
 def compile_config(model: keras.Model, config: dict) -> dict:
-    """Keras's config of a model's compilation, and, beside the optimizer's settings, whether it has variables yet."""
+    """Keras's config of a model's compilation, in words that every backend knows.
+
+    Beside the optimizer's settings it says whether the optimizer has variables yet. `jit_compile` is "auto" where it is
+    what "auto" gives: each backend has its own.
+    """
+    if not config:
+        return config
+    config = without_backends(config)
+    if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
+        config["jit_compile"] = "auto"
     return {**config, "optimizer": {**config["optimizer"], "built": model.optimizer.built}}
 
 
 def compile_again(model: keras.Model, config: dict) -> None:
     """Compile a model as `compile_config` says."""
     is_built = config["optimizer"].get("built", True)
-    model.compile(**keras.saving.deserialize_keras_object(config))
+    model.compile(**keras.saving.deserialize_keras_object(without_backends(config)))
     if is_built:
         model.optimizer.build(model.trainable_variables)
+
+
+def without_backends(config):
+    """A Keras config, each backend's own optimizer in it under the name that every backend has.
+
+    Deserialising one by the name that Keras gives it on PyTorch imports PyTorch, which ends a TensorFlow process.
+
+    Args:
+        config: a config, or a part of one: dictionaries, lists, and what stands in them.
+
+    Raises:
+        ValueError: a class of one backend is no optimizer of Keras.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(without_backends(part) for part in config)
+    if not isinstance(config, dict):
+        return config
+    config = {key: without_backends(part) for key, part in config.items()}
+    module, class_name = config.get("module"), config.get("class_name")
+    if not isinstance(module, str) or not module.startswith(_BACKENDS):
+        return config
+    if not isinstance(getattr(keras.optimizers, str(class_name), None), type):
+        raise ValueError(
+            f"compile_from_config: a class of one backend must be an optimizer of Keras. Got {module}.{class_name}."
+        )
+    return {**config, "module": "keras.optimizers", "registered_name": None}
