@@ -7,13 +7,8 @@ from keras_griffin.conversion.huggingface_config import write_config
 from keras_griffin.conversion.namings import HUGGING_FACE
 from keras_griffin.files import StoredTensor, whole_folder, write_safetensors
 from keras_griffin.models import LanguageModel
-from keras_griffin.models.preset_files import TOKENIZER_FILES, check_saveable
+from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
 from keras_griffin.models.weights import stored
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-#: What a folder that is saved to again may hold.
-FILES = {CONFIG, WEIGHTS, *TOKENIZER_FILES}
 
 
 def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
@@ -27,8 +22,8 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
         directory: a folder that this function may replace, or a path where there is none.
 
     Raises:
-        ValueError: `transformers` has no such model, the model is quantised or has LoRA, or the folder holds something
-            else.
+        ValueError: `transformers` has no such model, the model is quantised or has LoRA, a file stands at the path, or
+            the folder holds something else.
     """
     check_saveable("save_huggingface", model)
     config = write_config(model.config, model.variable_dtype)
@@ -38,7 +33,7 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
         "bos_token_id": None if tokenizer is None else tokenizer.start_id,
         "eos_token_id": None if tokenizer is None else _one_or_list(tokenizer.stop_ids),
     }
-    with whole_folder(directory, replaces=FILES) as folder:
+    with whole_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         # `transformers` wants the metadata.
         write_safetensors(folder / WEIGHTS, foreign_tensors(model), {"format": "pt"})

@@ -8,8 +8,8 @@ from keras_griffin.models import Griffin
 from keras_griffin.models.preset_files import PresetFormat
 
 
-def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict) -> Griffin:
-    """What `from_preset` does with such a checkpoint.
+def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> Griffin:
+    """What `from_preset` does with such a checkpoint, which has no checksums.
 
     Raises:
         ValueError: `from_preset` was called on a class that is not this one's.

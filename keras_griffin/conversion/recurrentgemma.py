@@ -1,6 +1,5 @@
 """Load RecurrentGemma's weights, in whichever form they were published."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ from keras_griffin.conversion.huggingface_config import read_config
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, Naming
 from keras_griffin.files import StoredTensor
 from keras_griffin.layers.initialization import without_initialization
-from keras_griffin.models import Griffin, LanguageModel
-from keras_griffin.models.preset_files import load_tokenizer_of
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.preset_files import CONFIG, load_tokenizer_of, read_config_json
+from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill
 
 #: Rows of the embedding that are compared at a time.
@@ -57,10 +57,13 @@ def load_recurrentgemma(path: str | os.PathLike, dtype=None, *, name: str | None
     else:
         config = infer_config(tensors, naming)
     config = config.replace(**overrides)
+    # Before anything is built: a config may ask for any amount of memory.
+    check_num_layers("load_recurrentgemma", config, tensors)
     tensors = _cut_embedding(tensors, naming, config.vocabulary_size)
+    tensors = as_variables("load_recurrentgemma", tensors, naming, config)
     with without_initialization():
         model = Griffin(config, dtype=dtype, name=name)
-    fill("load_recurrentgemma", model, as_variables("load_recurrentgemma", tensors, naming, model))
+    fill("load_recurrentgemma", model, tensors)
     load_tokenizer_of(model, path if path.is_dir() else path.parent)
     return model
 
@@ -84,7 +87,7 @@ def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
 
 
 def as_variables(
-    function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, model: LanguageModel
+    function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, config: GriffinConfig
 ) -> dict[str, StoredTensor]:
     """Foreign tensors as those of a model's variables, by the variables' paths.
 
@@ -92,13 +95,13 @@ def as_variables(
         function_name: in whose name the error speaks.
         tensors: the foreign ones.
         naming: by whose names they go.
-        model: whose variables they are for.
+        config: of the model whose variables they are for.
 
     Raises:
         ValueError: they are not those of such a model.
     """
-    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
-    foreign = naming.tensors(model.config.mixer_names)
+    shapes = weight_shapes(config)
+    foreign = naming.tensors(config.mixer_names)
     expected = {name: layout.shape(*(shapes[path] for path in paths)) for name, (layout, paths) in foreign.items()}
     check_tensors(function_name, expected, tensors)
     return {
@@ -113,16 +116,9 @@ def _part(tensor, layout, place, shape) -> StoredTensor:
 
 
 def _read_json(folder: Path) -> dict:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"load_recurrentgemma: config.json must lie beside the tensors. Got {str(folder)!r} without.")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"load_recurrentgemma: config.json must be JSON. Got {str(path)!r}: {error}.") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"load_recurrentgemma: config.json must be an object. Got {config!r}.")
-    return config
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"load_recurrentgemma: {CONFIG} must lie beside the tensors. Got {str(folder)!r} without.")
+    return read_config_json("load_recurrentgemma", folder)
 
 
 def _without_copy_of_embedding(tensors, naming) -> dict[str, StoredTensor]:

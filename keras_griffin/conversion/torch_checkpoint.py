@@ -38,6 +38,9 @@ def open_torch(path: Path) -> dict[str, StoredTensor]:
 
 def _leaves(tree, names) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(tree, torch.Tensor):
+        # A tensor may repeat its bytes without end.
+        if tree.numel() * tree.element_size() > tree.untyped_storage().nbytes():
+            raise ValueError(f"{'.'.join(names)} must have the bytes of its shape {tuple(tree.shape)}.")
         yield ".".join(names), tree.detach()
     elif isinstance(tree, Mapping):
         for name, branch in tree.items():

@@ -10,6 +10,7 @@ import math
 import mmap
 import os
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -74,7 +75,10 @@ class SafeTensors(Mapping):
             (length,) = struct.unpack("<Q", start)
             if length > min(MAX_HEADER_BYTES, size - 8):
                 self._refuse(f"the header must lie inside the file. Got a header of {length} bytes in {size} bytes")
-            header = self._parse(file.read(length))
+            text = file.read(length)
+        header = self._parse(text)
+        #: Of the header as it stands in the file, its length included.
+        self.header_crc32 = zlib.crc32(text, zlib.crc32(start))
         #: What the writer noted beside the tensors: strings by string.
         self.metadata: dict[str, str] = self._checked_metadata(header.pop(METADATA, {}))
         self._entries = {name: self._checked_entry(name, entry) for name, entry in header.items()}

@@ -27,7 +27,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike, replaces: Collection[str] = ()) -> Iterator[Path]:
+def whole_folder(
+    path: str | os.PathLike, replaces: Collection[str] = (), *, function_name: str = "whole_folder"
+) -> Iterator[Path]:
     """Fill a folder aside, and put it in its place when it is whole.
 
     A folder that is there already is replaced as a whole, so it must hold nothing but what the writer knows. Between
@@ -36,21 +38,25 @@ def whole_folder(path: str | os.PathLike, replaces: Collection[str] = ()) -> Ite
     Args:
         path: where the folder will be; folders above it are made.
         replaces: the names that an old folder may hold.
+        function_name: in whose name errors speak.
 
     Yields:
         The folder to fill.
 
     Raises:
-        ValueError: a file stands at `path`, or a folder that holds something else.
+        ValueError: the path is empty, a file stands at it or above it, or a folder that holds something else.
     """
+    if not os.fspath(path):
+        # It would be the folder at hand.
+        raise ValueError(f"{function_name}: the path of a folder must not be empty. Got {path!r}.")
     path = Path(os.path.realpath(path))
-    _check_replaceable(path, replaces)
+    _check_replaceable(path, replaces, function_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _folder_beside(path) as aside:
         new, old = aside / path.name, aside / f"old {path.name}"
         new.mkdir()
         yield new
-        _check_replaceable(path, replaces)
+        _check_replaceable(path, replaces, function_name)
         if path.exists():
             os.rename(path, old)
         try:
@@ -61,13 +67,17 @@ def whole_folder(path: str | os.PathLike, replaces: Collection[str] = ()) -> Ite
             raise
 
 
-def _check_replaceable(path, replaces):
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"whole_folder: there must be a folder or nothing at the path. Got {str(path)!r}, a file.")
+def _check_replaceable(path, replaces, function_name):
+    above = next(place for place in (path, *path.parents) if place.exists())
+    if not above.is_dir():
+        raise ValueError(
+            f"{function_name}: there must be a folder or nothing at the path, and folders above it. "
+            f"Got {str(path)!r}, where {str(above)!r} is a file."
+        )
     strangers = sorted({entry.name for entry in path.iterdir()} - set(replaces)) if path.exists() else []
     if strangers:
         raise ValueError(
-            f"whole_folder: a folder that is replaced must hold nothing that would be lost. "
+            f"{function_name}: a folder that is replaced must hold nothing that would be lost. "
             f"Got {str(path)!r} with {', '.join(strangers)}."
         )
 

@@ -5,12 +5,15 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, checked
+from keras_griffin.layers.checks import COUNT, Rule, checked
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.step_attention import ring_attention, write_place
 from keras_griffin.shapes import Tensor
+
+#: Steps are counted to 2 W, in int32.
+WINDOW = Rule(f"an integer from 1 to {2**30 - 1}", lambda value: COUNT.holds(value) and value < 2**30)
 
 
 class LocalMQAState(NamedTuple):
@@ -84,7 +87,7 @@ class LocalMQA(MultiQueryAttention):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
         )
-        self.window = checked(type(self).__name__, COUNT, window=window)
+        self.window = checked(type(self).__name__, WINDOW, window=window)
 
     @classmethod
     def arguments_for_model(cls, config):

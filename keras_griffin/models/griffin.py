@@ -28,7 +28,9 @@ class Griffin(LanguageModel):
     """
 
     @classmethod
-    def from_preset(cls, preset: str | os.PathLike, *, dtype=None, name: str | None = None, **overrides) -> "Griffin":
+    def from_preset(
+        cls, preset: str | os.PathLike, *, dtype=None, name: str | None = None, verify: bool = True, **overrides
+    ) -> "Griffin":
         """A model of a named size, with random weights, or a saved one.
 
         Args:
@@ -37,6 +39,8 @@ class Griffin(LanguageModel):
                 the Hugging Face Hub and is one of those two.
             dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
             name: the model's name.
+            verify: whether the files of a folder that `save_to_preset` wrote are compared with their checksums, as they
+                are read; a folder of an earlier version has none.
             **overrides: `GriffinConfig` fields that replace the preset's. Beside saved weights, only those that change
                 no variable's shape, such as `window`.
 
@@ -46,16 +50,18 @@ class Griffin(LanguageModel):
         Raises:
             ImportError: a package that is needed for this is not installed.
             OSError: the Hub can't be reached, or does not give the repository.
-            ValueError: there is no such preset, the saved model is of another class, its weights are not whole, or an
-                override is no field or not possible.
+            ValueError: there is no such preset; the saved model is of another class; its files are not whole, not as
+                they were written, or of another size than the config says, which is found before memory for the model
+                is taken; or an override is no field or not possible.
         """
         if not isinstance(preset, str | os.PathLike):
             raise ValueError(f"from_preset: a preset must be a name, a path or hf://owner/name. Got {preset!r}.")
         text = os.fspath(preset)
         if text.startswith(SCHEME):
-            return load_path(download(text), cls, dtype, name, overrides)
-        if text not in presets() and os.path.exists(text):
-            return load_path(Path(text), cls, dtype, name, overrides)
+            return load_path(download(text), cls, dtype, name, overrides, verify)
+        # Also a link that leads nowhere.
+        if text not in presets() and os.path.lexists(text):
+            return load_path(Path(text), cls, dtype, name, overrides, verify)
         return cls(find_preset(text).replace(**overrides), dtype=dtype, name=name)
 
 

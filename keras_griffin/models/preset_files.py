@@ -2,9 +2,10 @@
 
 A preset is a folder with
 
-    config.json           format and its version, the model's class, its `GriffinConfig`, and the dtype policy
-    model.safetensors     the variables, by their paths, in their own dtype
-    (tokenizer files)     what the tokenizer saves, where the model has one
+    config.json                     format and its version, the model's class, its `GriffinConfig`, the dtype policy
+    model.safetensors               the variables, by their paths, in their own dtype
+    keras_griffin_checksums.json    what was written: see `keras_griffin.models.checksums`
+    (tokenizer files)               what the tokenizer saves, where the model has one
 """
 
 import json
@@ -14,11 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
+
 from keras_griffin.files import SafeTensors, whole_folder, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.language_model import LanguageModel
-from keras_griffin.models.weights import fill, stored
+from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
+from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
 
 CONFIG = "config.json"
@@ -27,6 +32,8 @@ FORMAT = "keras_griffin"
 VERSION = 1
 #: What tokenizers save.
 TOKENIZER_FILES = {"byte_tokenizer.json", "special_ids.json", "tokenizer.json", "tokenizer.model"}
+#: What a folder that is saved to again may hold, by whomever it was written.
+FILES = {CONFIG, WEIGHTS, CHECKSUMS, *TOKENIZER_FILES}
 #: Fields that change what a model computes but not the shape of any variable.
 FREE_FIELDS = {
     *("window", "rotary_fraction", "rotary_base", "scale_embeddings", "logits_soft_cap", "norm_epsilon"),
@@ -39,7 +46,7 @@ class PresetFormat(NamedTuple):
 
     #: Whether something, which exists, is of this format.
     recognises: Callable[[Path], bool]
-    #: Gives the model: `load(path, cls, dtype, name, overrides)`.
+    #: Gives the model: `load(path, cls, dtype, name, overrides, verify)`.
     load: Callable[..., LanguageModel]
 
 
@@ -54,7 +61,7 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
         directory: a folder that this function may replace, or a path where there is none.
 
     Raises:
-        ValueError: the model is quantised or has LoRA, or the folder holds something else.
+        ValueError: the model is quantised or has LoRA, a file stands at the path, or the folder holds something else.
     """
     check_saveable("save_to_preset", model)
     # Nothing but the name distinguishes a LanguageModel from a Griffin, which `from_preset` makes.
@@ -62,16 +69,19 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
     config = {
         "format": FORMAT,
         "format_version": VERSION,
+        "checksums": CHECKSUMS,
         "class": class_name,
         "dtype": model.dtype_policy.name,
         "config": model.config.to_dict(),
     }
     tokenizer = model.tokenizer
-    with whole_folder(directory, replaces={CONFIG, WEIGHTS, *TOKENIZER_FILES}) as folder:
+    with whole_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
+        sums = {}
+        write_safetensors(folder / WEIGHTS, noted({each.path: stored(each) for each in model.weights}, sums))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        write_safetensors(folder / WEIGHTS, {variable.path: stored(variable) for variable in model.weights})
         if tokenizer is not None:
             tokenizer.save(folder)
+        write_checksums(folder, SafeTensors(folder / WEIGHTS), sums)
 
 
 def check_saveable(function_name: str, model) -> None:
@@ -90,19 +100,46 @@ def check_saveable(function_name: str, model) -> None:
         )
 
 
-def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict) -> LanguageModel:
+def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool = True) -> LanguageModel:
     """The model in a folder or a file, by the first format of `FORMATS` that recognises it.
 
     Raises:
         ValueError: none does, or the model is no `cls`.
     """
+    # No format has another config.json; which one it was to be can't be told.
+    if (path / CONFIG).is_file() and not (path / CHECKSUMS).is_file():
+        read_config_json("from_preset", path)
     for preset_format in FORMATS:
         if preset_format.recognises(path):
-            return preset_format.load(path, cls, dtype, name, overrides)
+            return preset_format.load(path, cls, dtype, name, overrides, verify)
+    if path.suffix == ".keras":
+        raise ValueError(f"from_preset: a .keras file must be loaded by keras.saving.load_model. Got {str(path)!r}.")
     raise ValueError(
         "from_preset: a path must lead to a folder that save_to_preset wrote, or to a checkpoint that "
-        f"load_recurrentgemma reads; keras.saving.load_model loads .keras files. Got {str(path)!r}."
+        f"load_recurrentgemma reads. Got {str(path)!r}, {_what_is_at(path)}."
     )
+
+
+def read_config_json(function_name: str, folder: Path) -> dict:
+    """The content of a folder's `config.json`.
+
+    Args:
+        function_name: in whose name the error speaks.
+        folder: where the file is.
+
+    Raises:
+        ValueError: it is no JSON, or no object.
+    """
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{function_name}: {CONFIG} must be JSON. Got {str(path)!r}: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{function_name}: {CONFIG} must be a JSON object. Got {str(path)!r} with a {type(content).__name__}."
+        )
+    return content
 
 
 def load_tokenizer_of(model: LanguageModel, folder: Path) -> None:
@@ -116,20 +153,30 @@ def load_tokenizer_of(model: LanguageModel, folder: Path) -> None:
         warnings.warn(f"The model is loaded without its tokenizer. {error}", stacklevel=2)
 
 
+def _what_is_at(path) -> str:
+    if not path.exists():
+        return "a link to nothing"
+    if not path.is_dir():
+        return "a file"
+    names = sorted(entry.name for entry in path.iterdir())
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"a folder with {', '.join(names[:3])}{more}" if names else "an empty folder"
+
+
 def _is_ours(path) -> bool:
-    config = path / CONFIG
-    if not config.is_file():
-        return False
-    try:
-        content = json.loads(config.read_text("utf-8"))
-    except ValueError:
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    if (path / CHECKSUMS).is_file():
+        return True
+    return (path / CONFIG).is_file() and read_config_json("from_preset", path).get("format") == FORMAT
 
 
-def _load_ours(path, cls, dtype, name, overrides) -> LanguageModel:
-    content = json.loads((path / CONFIG).read_text("utf-8"))
-    if content.get("format_version") != VERSION:
+def _load_ours(path, cls, dtype, name, overrides, verify) -> LanguageModel:
+    if verify and (path / CHECKSUMS).is_file():
+        check_files(path)
+    for needed in (CONFIG, WEIGHTS):
+        if not (path / needed).is_file():
+            raise ValueError(f"from_preset: a preset must hold {needed}. Got {str(path)!r} without.")
+    content = read_config_json("from_preset", path)
+    if (content.get("format"), content.get("format_version")) != (FORMAT, VERSION):
         raise ValueError(
             f"from_preset: format_version must be {VERSION} for this version of the package. "
             f"Got {content.get('format_version')!r} in {str(path)!r}."
@@ -145,18 +192,41 @@ def _load_ours(path, cls, dtype, name, overrides) -> LanguageModel:
             f"from_preset: beside saved weights, overrides must be among {', '.join(sorted(FREE_FIELDS))}. "
             f"Got {', '.join(fixed)}."
         )
-    try:
-        config = GriffinConfig(**content["config"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"from_preset: the config must be a GriffinConfig's. Got {str(path)!r}: {error}.") from error
-    if not (path / WEIGHTS).is_file():
-        raise ValueError(f"from_preset: a preset must hold {WEIGHTS}. Got {str(path)!r} without.")
-    tensors = SafeTensors(path / WEIGHTS)
+    config = _saved_config(content, path)
+    policy = dtype or _saved_policy(content, path)
+    weights = SafeTensors(path / WEIGHTS)
+    # Before anything is built: a config may ask for any amount of memory.
+    check_num_layers("from_preset", config, weights)
+    tensors = {tensor: weights.stored(tensor) for tensor in weights}
+    check_tensors("from_preset", weight_shapes(config), tensors)
+    # Presets of earlier versions have no checksums.
+    if verify and content.get("checksums") is not None:
+        tensors = verified(path, weights)
     with without_initialization():
-        model = found(config.replace(**overrides), dtype=dtype or content.get("dtype"), name=name)
-    fill("from_preset", model, {tensor: tensors.stored(tensor) for tensor in tensors})
+        model = found(config.replace(**overrides), dtype=policy, name=name)
+    fill("from_preset", model, tensors)
     load_tokenizer_of(model, path)
     return model
+
+
+def _saved_config(content, path) -> GriffinConfig:
+    try:
+        return GriffinConfig(**content["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).removesuffix(".")
+        raise ValueError(f"from_preset: the config must be a GriffinConfig's. Got {str(path)!r}: {reason}.") from error
+
+
+def _saved_policy(content, path) -> str | None:
+    name = content.get("dtype")
+    try:
+        # Of anything but a name Keras would make whatever it describes.
+        keras.dtype_policies.get(str(name) if name is not None else None)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"from_preset: the dtype must be the name of a policy. Got {name!r} in {str(path)!r}."
+        ) from error
+    return name
 
 
 def _find_class(cls, class_name) -> type | None:

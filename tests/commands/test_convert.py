@@ -47,7 +47,7 @@ def test_a_folder_of_hugging_face_becomes_a_preset_and_one_again(tmp_path, model
         f"Writing a Griffin with {CONFIG.parameter_count():,} parameters, {size:.2f} GB, to {preset}",
     ]
     assert lines[2].startswith("Done in ") and lines[2].endswith(
-        " s: byte_tokenizer.json, config.json, model.safetensors"
+        " s: byte_tokenizer.json, config.json, keras_griffin_checksums.json, model.safetensors"
     )
     loaded = Griffin.from_preset(preset)
     assert (values(loaded), loaded.config, loaded.tokenizer) == (values(model), CONFIG, ByteTokenizer())
@@ -116,9 +116,11 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     target.mkdir()
     (target / "mine.txt").write_text("mine")
     error = refusal([source, str(target)], capsys)
-    assert error.startswith("whole_folder: ") and error.endswith("with mine.txt.\n")
+    assert error.startswith("save_to_preset: ") and error.endswith("with mine.txt.\n")
     error = refusal([source, str(target / "mine.txt" / "below")], capsys)
-    assert error.startswith("convert: TARGET must be a folder that can be written. Got '")
+    assert error.startswith(
+        "save_to_preset: there must be a folder or nothing at the path, and folders above it. Got '"
+    )
     assert os.listdir(target) == ["mine.txt"]
 
 

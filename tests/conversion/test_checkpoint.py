@@ -71,7 +71,7 @@ def test_an_index_must_be_that_of_its_shards(tmp_path, changes, sentence):
 
 
 def test_an_index_that_is_none(tmp_path):
-    for text in ("{", "[]", "{}", '{"weight_map": []}'):
+    for text in ("{", "[]", "{}", '{"weight_map": []}', "[" * 100_000):
         (tmp_path / "model.safetensors.index.json").write_text(text)
         assert refusal(tmp_path).startswith("open_checkpoint: the index must have a weight_map. Got ")
 
@@ -91,6 +91,18 @@ def test_an_npz_that_is_none_or_would_run_something(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.array([Touch(tmp_path / "touched")], dtype=object))
     assert "a must be an array of numbers" in refusal(tmp_path / "a.npz")
     assert not (tmp_path / "touched").exists()
+
+
+def test_an_npz_that_says_more_than_it_holds(tmp_path):
+    """The shape of the header is that of an array of 4 TiB."""
+    np.savez(tmp_path / "a.npz", a=np.zeros((2**8, 2**8), "uint8"))
+    whole = (tmp_path / "a.npz").read_bytes()
+    said, padding = b"(1048576, 1048576), }", b"(256, 256), }        "
+    assert whole.count(padding) == 1
+    (tmp_path / "a.npz").write_bytes(whole.replace(padding, said))
+    assert refusal(tmp_path / "a.npz").endswith(
+        "a must have 1099511627776 bytes for shape (1048576, 1048576) of uint8."
+    )
 
 
 class Touch:
@@ -139,6 +151,11 @@ def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
     for content in (b"no checkpoint", b"", whole[: len(whole) // 2]):
         (tmp_path / "a.pt").write_bytes(content)
         assert refusal(tmp_path / "a.pt").startswith(start)
+
+
+def test_pt_of_a_tensor_that_repeats_its_bytes(tmp_path, torch):
+    torch.save({"a": torch.zeros(1).expand(2**20, 2**20)}, tmp_path / "a.pt")
+    assert refusal(tmp_path / "a.pt").endswith("a must have the bytes of its shape (1048576, 1048576).")
 
 
 @pytest.mark.parametrize(

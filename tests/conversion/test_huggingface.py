@@ -115,7 +115,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         save_huggingface(model, folder)
     assert (folder / "model.safetensors").read_bytes() == before
     (folder / "README.md").write_text("mine")
-    with pytest.raises(ValueError, match=r"whole_folder: .* with README\.md\."):
+    with pytest.raises(ValueError, match=r"^save_huggingface: .* with README\.md\."):
         save_huggingface(model, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 

@@ -154,6 +154,35 @@ def test_every_tensor_must_be_there_and_no_other(tmp_path, checkpoints, change, 
         load_recurrentgemma(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"hidden_size": 2**20, "head_dim": 8},
+            r"model\.embed_tokens\.weight of shape \(260, 32\), .* \(260, 1048576\);",
+        ),
+        ({"vocab_size": 2**26}, r"model\.embed_tokens\.weight of shape \(260, 32\), which should be \(67108864, 32\)"),
+        ({"intermediate_size": 2**40}, r"model\.layers\.0\.mlp_block\.gate_proj\.weight of shape"),
+        ({"num_hidden_layers": 6}, r"no model\.layers\.5\."),
+        ({"num_hidden_layers": 100_000}, r"num_layers 100000 and 99 tensors\.$"),
+    ],
+)
+def test_a_config_that_asks_for_more_than_the_tensors_is_refused_first(
+    tmp_path, checkpoints, monkeypatch, change, sentence
+):
+    def building(*_, **__):
+        raise AssertionError("A model is built.")
+
+    monkeypatch.setattr(Griffin, "__init__", building)
+    weights = checkpoints.huggingface_weights()
+    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, {**checkpoints.config, **change})
+    with pytest.raises(ValueError, match=rf"^load_recurrentgemma: .* Got {sentence}"):
+        load_recurrentgemma(folder)
+    write_safetensors(tmp_path / "a.safetensors", checkpoints.deepmind_weights(weights, "kernel"))
+    with pytest.raises(ValueError, match=r"^load_recurrentgemma: .* Got num_layers 100000 and \d+ tensors\.$"):
+        load_recurrentgemma(tmp_path / "a.safetensors", num_layers=100_000)
+
+
 def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2), "b": np.zeros(2)})
     with pytest.raises(ValueError, match=r"must have the tensor .* or .*\. Got '.*' with 2 tensors: a, b\.$"):
@@ -163,7 +192,7 @@ def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
     config = huggingface_folder / "config.json"
     for text, sentence in {
         "{": r"config\.json must be JSON\. Got '.*': ",
-        "[]": r"config\.json must be an object\. Got \[\]\.",
+        "[]": r"config\.json must be a JSON object\. Got '.*' with a list\.",
         json.dumps({"model_type": "gemma"}): r"model_type must be 'recurrent_gemma'\. Got 'gemma'\.",
     }.items():
         config.write_text(text)

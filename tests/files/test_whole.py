@@ -106,5 +106,5 @@ def test_what_the_writer_does_not_know_is_not_lost(tmp_path):
 
 def test_a_file_in_the_folder_s_place_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(ValueError, match=r"whole_folder: .* Got '.*a', a file\."), whole_folder(tmp_path / "a"):
+    with pytest.raises(ValueError, match=r"^whole_folder: .* where '.*a' is a file\."), whole_folder(tmp_path / "a"):
         pass

@@ -116,7 +116,7 @@ def test_a_stream_of_any_length_is_that_of_its_last_window(next_step):
 
 
 def test_messages():
-    with pytest.raises(ValueError, match=r"LocalMQA: window must be an integer of at least 1\. Got 0\."):
+    with pytest.raises(ValueError, match=r"LocalMQA: window must be an integer from 1 to 1073741823\. Got 0\."):
         LocalMQA(3, 0)
     with pytest.raises(
         ValueError, match=r"GlobalMQA: num_key_value_heads must divide num_heads\. Got .* 2 and num_heads 3"

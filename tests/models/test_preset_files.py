@@ -7,6 +7,7 @@ import pytest
 
 from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
+from keras_griffin.models.checksums import CHECKSUMS
 from keras_griffin.models.preset_files import FORMATS, PresetFormat, check_saveable, load_path, save_to_preset
 from keras_griffin.models.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
@@ -28,7 +29,10 @@ def folder(tmp_path):
 
 
 def change_config(folder, **changes):
+    """Change a config, in a preset of an earlier version, which has no checksums."""
     config = json.loads((folder / "config.json").read_text())
+    config.pop("checksums", None)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
 
 
@@ -49,15 +53,24 @@ def test_a_model_saves_itself(tmp_path):
 
 
 def test_the_layout_is_the_documented_one(folder):
-    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(folder)) == ["config.json", CHECKSUMS, "model.safetensors"]
     assert json.loads((folder / "config.json").read_text()) == {
         "format": "keras_griffin",
         "format_version": 1,
+        "checksums": CHECKSUMS,
         "class": "Griffin",
         "dtype": "float32",
         "config": CONFIG.to_dict(),
     }
     assert set(SafeTensors(folder / "model.safetensors")) == {variable.path for variable in Griffin(CONFIG).weights}
+
+
+def test_a_preset_of_an_earlier_version(tmp_path):
+    model = Griffin(CONFIG)
+    save_to_preset(model, tmp_path / "preset")
+    change_config(tmp_path / "preset")
+    assert sorted(os.listdir(tmp_path / "preset")) == ["config.json", "model.safetensors"]
+    assert_same(Griffin.from_preset(tmp_path / "preset"), model)
 
 
 def test_another_dtype_and_another_name(folder):
@@ -113,12 +126,18 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     ("changes", "sentence"),
     [
         ({"format_version": 2}, r"format_version must be 1 .* Got 2 in '.*'"),
-        ({"config": {"width": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
-        ({"config": None}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
+        ({"format_version": [1]}, r"format_version must be 1 .* Got \[1\] in '.*'"),
+        ({"dtype": "float5"}, r"the dtype must be the name of a policy\. Got 'float5' in '.*'"),
+        ({"dtype": {"class_name": "A"}}, r"the dtype must be the name of a policy\. Got \{'class_name': 'A'\} in '.*'"),
+        ({"config": {"width": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .* missing .*"),
+        ({"config": {**CONFIG.to_dict(), "widht": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .*'widht'"),
         (
-            {"config": {**CONFIG.to_dict(), "mlp_width": 40}},
-            r"the tensors must be those of the model, .* Got block_0/.*",
+            {"config": {**CONFIG.to_dict(), "width": "16"}},
+            r"the config must .*: GriffinConfig: width .* Got width '16'",
         ),
+        ({"config": {**CONFIG.to_dict(), "block_pattern": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
+        ({"config": None}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
+        ({"config": [16]}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
@@ -127,13 +146,38 @@ def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
         Griffin.from_preset(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"width": 2**20, "head_dim": 8}, r"token_embedding/embeddings of shape \(256, 16\), .* \(256, 1048576\);.*"),
+        ({"vocabulary_size": 2**26}, r"token_embedding/embeddings of shape \(256, 16\), .* be \(67108864, 16\)"),
+        ({"recurrence_width": 2**30}, r"block_0/mixer/gate/kernel of shape .*"),
+        ({"num_layers": 4}, r"no block_3/.*"),
+        ({"num_layers": 2}, r"block_2/.*, which is not known; .*"),
+        ({"num_layers": 100_000}, r"num_layers 100000 and \d+ tensors"),
+        ({"num_layers": 2**60}, r"num_layers \d+ and \d+ tensors"),
+    ],
+)
+def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(folder, monkeypatch, changes, sentence):
+    def building(*_, **__):
+        raise AssertionError("A model is built.")
+
+    monkeypatch.setattr(LanguageModel, "__init__", building)
+    change_config(folder, config={**CONFIG.to_dict(), **changes})
+    with pytest.raises(ValueError, match=rf"^from_preset: .* Got {sentence}\.$"):
+        Griffin.from_preset(folder)
+
+
 def test_weights_that_are_missing_or_broken(folder):
     path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"^SafeTensors: the tensors must fill the file\."):
-        Griffin.from_preset(folder)
-    write_safetensors(path, {"a": np.zeros(2)})
-    with pytest.raises(ValueError, match=r"^from_preset: .* 50 more such mistakes\.$"):
+    whole = path.read_bytes()
+    for cut in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"^SafeTensors: .*model\.safetensors'\.$"):
+            Griffin.from_preset(folder)
+    change_config(folder)
+    write_safetensors(path, {name: np.zeros(2) for name in "abc"})
+    with pytest.raises(ValueError, match=r"^from_preset: .* 52 more such mistakes\.$"):
         Griffin.from_preset(folder)
     path.unlink()
     with pytest.raises(ValueError, match=r"^from_preset: a preset must hold model\.safetensors\. Got '.*' without\.$"):
@@ -168,21 +212,56 @@ def test_a_save_that_fails_leaves_the_earlier_preset(folder, monkeypatch):
         save_to_preset(model, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"^whole_folder: .* with notes\.txt\.$"):
+    with pytest.raises(ValueError, match=r"^save_to_preset: .* with notes\.txt\.$"):
         save_to_preset(model, folder)
+    for path in (folder / "notes.txt", folder / "notes.txt" / "preset"):
+        with pytest.raises(ValueError, match=r"^save_to_preset: .* Got '.*', where '.*notes\.txt' is a file\.$"):
+            save_to_preset(model, path)
+    with pytest.raises(ValueError, match=r"^save_to_preset: the path of a folder must not be empty\. Got ''\.$"):
+        save_to_preset(model, "")
 
 
-def test_a_path_that_no_format_recognises(tmp_path):
-    (tmp_path / "config.json").write_text("{")
+def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
+    images, empty = tmp_path / "images", tmp_path / "empty"
+    images.mkdir()
+    empty.mkdir()
+    for name in "abcde":
+        (images / f"{name}.png").write_bytes(b"\x89PNG")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "model.keras").write_text("")
-    for path in (tmp_path, tmp_path / "model.keras"):
-        with pytest.raises(ValueError, match=r"^from_preset: a path must lead to a folder that save_to_preset wrote, "):
+    for path, sentence in {
+        images: r"a path must lead to a folder that .* Got '.*', a folder with a\.png, b\.png, c\.png and 2 more",
+        empty: r"a path must lead to .* Got '.*', an empty folder",
+        images / "a.png": r"a path must lead to .* Got '.*', a file",
+        tmp_path / "link": r"a path must lead to .* Got '.*', a link to nothing",
+        tmp_path / "nowhere": r"there must be a folder or a file at a path\. Got '.*', where nothing is",
+        tmp_path / "model.keras": r"a \.keras file must be loaded by keras\.saving\.load_model\. Got '.*'",
+    }.items():
+        with pytest.raises(ValueError, match=rf"^from_preset: {sentence}\.$"):
             Griffin.from_preset(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"{", r"must be JSON\. Got '.*config\.json': .*"),
+        (b"", r"must be JSON\. Got '.*config\.json': .*"),
+        (b"\xff\xfe", r"must be JSON\. Got '.*config\.json': .*"),
+        (b"[" * 100_000, r"must be JSON\. Got '.*config\.json': .*"),
+        (b"[]", r"must be a JSON object\. Got '.*config\.json' with a list"),
+        (b"null", r"must be a JSON object\. Got '.*config\.json' with a NoneType"),
+    ],
+)
+def test_a_config_that_is_no_json_object(folder, text, sentence):
+    change_config(folder)
+    (folder / "config.json").write_bytes(text)
+    with pytest.raises(ValueError, match=rf"^from_preset: config\.json {sentence}\.$"):
+        Griffin.from_preset(folder)
 
 
 def test_a_new_format_is_a_row_in_the_list(tmp_path, monkeypatch):
     model = Griffin(CONFIG)
-    row = PresetFormat(lambda path: path.suffix == ".mine", lambda path, cls, dtype, name, overrides: model)
+    row = PresetFormat(lambda path: path.suffix == ".mine", lambda *_: model)
     monkeypatch.setattr("keras_griffin.models.preset_files.FORMATS", [*FORMATS, row])
     (tmp_path / "a.mine").write_text("")
     assert Griffin.from_preset(tmp_path / "a.mine") is model

@@ -1,0 +1,103 @@
+"""Whether a preset's files are as they were written.
+
+`keras_griffin_checksums.json` holds CRC-32 sums:
+
+    files       of each small file, by its name
+    header      of the header of the weights' file
+    tensors     of each tensor's bytes, by its name
+
+so that each tensor is summed as it is read for the model, and nothing is read twice.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from keras_griffin.files import SafeTensors, StoredTensor
+
+CHECKSUMS = "keras_griffin_checksums.json"
+
+
+def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
+    """The tensors, each of which notes its sum by its name when it is read."""
+
+    def read(name, tensor):
+        array = np.asarray(tensor.read(), order="C")
+        sums[name] = _sum(array)
+        return array
+
+    return {name: tensor._replace(read=lambda n=name, t=tensor: read(n, t)) for name, tensor in tensors.items()}
+
+
+def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int]) -> None:
+    """Write the sums of the files of a folder.
+
+    Args:
+        folder: with every file in it.
+        weights: that of the weights.
+        sums: those of its tensors.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.name != weights.path.name)
+    files = {name: zlib.crc32((folder / name).read_bytes()) for name in names}
+    content = {"files": files, "header": weights.header_crc32, "tensors": dict(sums)}
+    (folder / CHECKSUMS).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def check_files(folder: Path) -> None:
+    """Compare the small files of a folder with their sums.
+
+    Raises:
+        ValueError: one is missing or another than it was, or there are no sums.
+    """
+    for name, expected in _read(folder)["files"].items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            _refuse(folder, f"no {name}")
+        if zlib.crc32(path.read_bytes()) != expected:
+            _refuse(folder, f"another {name}")
+
+
+def verified(folder: Path, weights: SafeTensors) -> dict[str, StoredTensor]:
+    """The tensors of a file of weights, each of which is compared with its sum when it is read.
+
+    Raises:
+        ValueError: here, the header is another; when it is read, a tensor is.
+    """
+    sums = _read(folder)
+    if weights.header_crc32 != sums["header"]:
+        _refuse(folder, f"another header of {weights.path.name}")
+
+    def read(name):
+        array = weights.stored(name).read()
+        if _sum(array) != sums["tensors"].get(name):
+            _refuse(folder, f"another {name}")
+        return array
+
+    return {name: weights.stored(name)._replace(read=lambda n=name: read(n)) for name in weights}
+
+
+def _read(folder) -> dict:
+    if not (folder / CHECKSUMS).is_file():
+        _refuse(folder, f"no {CHECKSUMS}")
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text("utf-8"))
+    except (ValueError, RecursionError):
+        sums = None
+    is_whole = isinstance(sums, dict) and isinstance(sums.get("files"), dict) and isinstance(sums.get("tensors"), dict)
+    if not is_whole or "header" not in sums:
+        _refuse(folder, f"another {CHECKSUMS}")
+    return sums
+
+
+def _refuse(folder, received):
+    raise ValueError(
+        "from_preset: every file must be as save_to_preset wrote it; verify=False loads without a look at the "
+        f"checksums. Got {str(folder)!r} with {received}."
+    )
+
+
+def _sum(array) -> int:
+    return zlib.crc32(array.reshape(-1).view("uint8"))

@@ -1,0 +1,34 @@
+import pytest
+
+from keras_griffin.mixers import MIXERS
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.weight_shapes import MIXER_SHAPES, check_num_layers, weight_shapes
+
+CONFIG = GriffinConfig(
+    vocabulary_size=7,
+    width=12,
+    num_layers=4,
+    num_heads=4,
+    mlp_width=20,
+    recurrence_width=24,
+    head_dim=8,
+    num_key_value_heads=2,
+    conv_kernel_size=3,
+    block_pattern=tuple(MIXERS),
+    num_gate_blocks=6,
+)
+
+
+def test_they_are_those_of_a_model_that_is_built():
+    """Each size differs from the others, so none can stand for another."""
+    expected = {variable.path: tuple(variable.shape) for variable in Griffin(CONFIG).weights}
+    assert weight_shapes(CONFIG) == expected
+    assert set(MIXER_SHAPES) == set(MIXERS)
+
+
+def test_more_layers_than_tensors_are_refused():
+    check_num_layers("load", CONFIG, dict.fromkeys("abcd"))
+    with pytest.raises(
+        ValueError, match=r"^load: each of the config's layers must .* Got num_layers 4 and 3 tensors\.$"
+    ):
+        check_num_layers("load", CONFIG, dict.fromkeys("abc"))
