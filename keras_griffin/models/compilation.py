@@ -22,12 +22,14 @@ def compile_config(model: keras.Model, config: dict) -> dict:
     config = without_backends(config)
     if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
         config["jit_compile"] = "auto"
-    return {**config, "optimizer": {**config["optimizer"], "built": model.optimizer.built}}
+    if config["optimizer"] is not None:
+        config["optimizer"]["built"] = model.optimizer.built
+    return config
 
 
 def compile_again(model: keras.Model, config: dict) -> None:
     """Compile a model as `compile_config` says."""
-    is_built = config["optimizer"].get("built", True)
+    is_built = config["optimizer"] is not None and config["optimizer"].get("built", True)
     model.compile(**keras.saving.deserialize_keras_object(without_backends(config)))
     if is_built:
         model.optimizer.build(model.trainable_variables)

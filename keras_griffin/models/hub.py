@@ -1,10 +1,12 @@
 """Presets from the Hugging Face Hub."""
 
+import re
 from pathlib import Path
 
 SCHEME = "hf://"
 #: Weights that run nothing when they are read, configs, and tokenizers.
 PATTERNS = ["*.safetensors", "*.json", "tokenizer.model"]
+_NAME = r"\w(?:[\w.-]*\w)?"
 
 
 def download(address: str) -> Path:
@@ -22,7 +24,8 @@ def download(address: str) -> Path:
         ValueError: the address is no repository's.
     """
     repository = address.removeprefix(SCHEME)
-    if repository.count("/") != 1 or not all(repository.split("/")):
+    # The Hub's own rule, so that a slip is not taken for a network that is down.
+    if not re.fullmatch(rf"{_NAME}/{_NAME}", repository, re.ASCII):
         raise ValueError(f"from_preset: an address on the Hub must be hf://owner/name. Got {address!r}.")
     try:
         import huggingface_hub

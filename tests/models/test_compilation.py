@@ -66,6 +66,13 @@ def test_a_model_that_is_not_compiled_is_saved_so(tmp_path):
     assert not keras.saving.load_model(tmp_path / "bare.keras").compiled
 
 
+def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
+    model = Griffin(CONFIG)
+    model.compile(None, model.loss)
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").optimizer is None
+
+
 @pytest.mark.parametrize("wraps", [False, True])
 def test_a_file_that_names_another_backend_imports_none(tmp_path, wraps):
     """As Keras writes it on PyTorch."""

@@ -57,7 +57,10 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         Griffin.from_preset(ADDRESS)
 
 
-@pytest.mark.parametrize("address", ["hf://name", "hf://", "hf://a/b/c", "hf:///name", "hf://owner/"])
+@pytest.mark.parametrize(
+    "address",
+    ["hf://name", "hf://", "hf://a/b/c", "hf:///name", "hf://owner/", "hf://a b/c", "hf://../..", "hf://a/b#c"],
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ValueError, match=rf"^from_preset: an address .* must be hf://owner/name\. Got '{address}'\.$"):
         Griffin.from_preset(address)
