@@ -126,10 +126,10 @@ class Continuation:
         self.model = model
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
-        self.initial_state = model.initial_state(len(rows))
+        initial_state = model.initial_state(len(rows))
         self.room = self.read = 0
         # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid.
-        state = self.initial_state if state is None else fitted(function_name, state, self.initial_state)
+        state = initial_state if state is None else fitted(function_name, state, initial_state)
         self._state = keras.tree.map_structure(ops.copy, state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_room(token_ids.shape[1])
@@ -140,7 +140,7 @@ class Continuation:
     @property
     def state(self) -> LanguageModelState:
         """The state after every token so far; it stays valid when the rows go on."""
-        return without_room(keras.tree.map_structure(ops.copy, self._state), self.initial_state, self.room)
+        return without_room(keras.tree.map_structure(ops.copy, self._state), self.room)
 
     def blocks(self, steps: int) -> Iterator[np.ndarray]:
         """The rest of the tokens, `(B, steps)` int32 at a time, fewer in the last block; 0 after a row's stop id."""
@@ -163,13 +163,13 @@ class Continuation:
 
     def _make_room(self, steps):
         """See that a state that grows has room for so many steps more."""
-        if not grows(self.initial_state):
+        if not grows(self._state):
             return
         self.read += steps
         if self.room < steps:
             # Powers of two, so that what is compiled for one size serves other prompts.
             more = max(64, 1 << (self.read - 1).bit_length())
-            self._state = with_room(self._state, self.initial_state, more)
+            self._state = with_room(self._state, more)
             self.room += more
 
 

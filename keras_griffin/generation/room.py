@@ -1,8 +1,10 @@
 """Room in a state that grows, as that of global attention does.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
-each step then pushes one of them out. Which tensors grow is seen in the initial state: those without any step in it.
+each step then pushes one of them out. Which tensors grow, the types of the state's parts say: those with `grows = True`.
 """
+
+from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -10,49 +12,55 @@ from keras import ops
 from keras_griffin.shapes import State, Tensor
 
 
-def grows(initial_state: State) -> bool:
+def walk(
+    state: State, path: tuple[str, ...] = (), grows: bool = False
+) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
+    """Each tensor of a state: its path, itself, and whether its second axis grows with the stream."""
+    if not isinstance(state, tuple):
+        yield path, state, grows
+        return
+    for name, part in zip(getattr(state, "_fields", range(len(state))), state, strict=True):
+        yield from walk(part, (*path, str(name)), getattr(type(state), "grows", False))
+
+
+def grows(state: State) -> bool:
     """Whether any tensor of the state grows."""
-    return any(_grows(leaf) for leaf in keras.tree.flatten(initial_state))
+    return any(leaf_grows for _, _, leaf_grows in walk(state))
 
 
-def with_room(state: State, initial_state: State, places: int) -> State:
+def with_room(state: State, places: int) -> State:
     """The state with so many empty places more before its first token."""
-    return keras.tree.map_structure(
-        lambda leaf, initial: _after_zeros(leaf, places) if _grows(initial) else leaf, state, initial_state
-    )
+    return _where_it_grows(lambda leaf: _after_zeros(leaf, places), state)
 
 
-def without_room(state: State, initial_state: State, places: int) -> State:
+def without_room(state: State, places: int) -> State:
     """The state without so many places before its first token."""
-    return keras.tree.map_structure(
-        lambda leaf, initial: leaf[:, places:] if _grows(initial) else leaf, state, initial_state
-    )
+    return _where_it_grows(lambda leaf: leaf[:, places:], state)
 
 
 def in_the_same_room(state: State, earlier: State) -> State:
     """The state without as many places as it has more than the earlier one; those must be empty."""
-    return keras.tree.map_structure(
-        lambda leaf, before: leaf[:, leaf.shape[1] - before.shape[1] :] if _is_longer(leaf, before) else leaf,
-        state,
-        earlier,
-    )
+    return _where_it_grows(lambda leaf, before: leaf[:, leaf.shape[1] - before.shape[1] :], state, earlier)
 
 
-def joined_rows(leaves: tuple[Tensor, ...]) -> Tensor:
-    """The rows of several states' tensors; those that have grown less get empty places before their first token."""
-    longest = max(leaf.shape[1] if len(leaf.shape) > 1 else 0 for leaf in leaves)
-    leaves = [_after_zeros(x, longest - x.shape[1]) if longest and x.shape[1] < longest else x for x in leaves]
-    return ops.concatenate(leaves, axis=0)
+def joined_rows(states: list[State]) -> State:
+    """The rows of several states; in those that have grown less, empty places stand before the first token."""
+
+    def joined(*leaves):
+        longest = max(leaf.shape[1] for leaf in leaves)
+        return ops.concatenate([_after_zeros(leaf, longest - leaf.shape[1]) for leaf in leaves], axis=0)
+
+    return _where_it_grows(joined, *states, elsewhere=lambda *leaves: ops.concatenate(leaves, axis=0))
 
 
-def _grows(initial_leaf):
-    return len(initial_leaf.shape) > 1 and initial_leaf.shape[1] == 0
-
-
-def _is_longer(leaf, before):
-    return len(leaf.shape) > 1 and leaf.shape[1] > before.shape[1]
+def _where_it_grows(function, state, *others, elsewhere=lambda leaf, *_: leaf):
+    """A state like the first, of `function` of the tensors that grow, and of `elsewhere` of the others."""
+    flags = [leaf_grows for _, _, leaf_grows in walk(state)]
+    leaves = zip(flags, *map(keras.tree.flatten, (state, *others)), strict=True)
+    made = [(function if leaf_grows else elsewhere)(*tensors) for leaf_grows, *tensors in leaves]
+    return keras.tree.pack_sequence_as(state, made)
 
 
 def _after_zeros(leaf, places):
     batch_size, _, *rest = leaf.shape
-    return ops.concatenate([ops.zeros((batch_size, places, *rest), leaf.dtype), leaf], axis=1)
+    return ops.concatenate([ops.zeros((batch_size, places, *rest), leaf.dtype), leaf], axis=1) if places else leaf

@@ -143,7 +143,7 @@ def _score(model, token_ids, segment_ids):
     # Copies, because tensors that are given away must not be one and the same.
     state = keras.tree.map_structure(ops.copy, model.initial_state(num_rows))
     if grows(state):
-        state = with_room(state, state, token_ids.shape[1])
+        state = with_room(state, token_ids.shape[1])
     score_chunk, pieces = prepared(_score_chunk, model), []
     for start in range(0, token_ids.shape[1], chunk):
         piece = slice(start, start + chunk)

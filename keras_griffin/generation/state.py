@@ -1,13 +1,12 @@
 """A language model's state as a value."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.generation.room import joined_rows
+from keras_griffin.generation.room import joined_rows, walk
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import State, Tensor
 
@@ -102,7 +101,7 @@ def concatenate(states) -> LanguageModelState:
         reason = why_not_like(state, first)
         if reason is not None:
             raise ValueError(f"concatenate: the states must be of one model. Got one whose {reason}.")
-    return keras.tree.map_structure(lambda *leaves: joined_rows(leaves), *states)
+    return joined_rows(states)
 
 
 def why_not_like(state: State, other: State) -> str | None:
@@ -139,17 +138,6 @@ def fitted(function_name: str, state: State, initial_state: State) -> State:
     if reason is not None:
         raise ValueError(f"{function_name}: the state must be one of this model. Got one whose {reason}.")
     return keras.tree.map_structure(lambda leaf, like: ops.cast(leaf, like.dtype), state, initial_state)
-
-
-def walk(
-    state: State, path: tuple[str, ...] = (), grows: bool = False
-) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
-    """Each tensor of a state: its path, itself, and whether its second axis grows with the stream."""
-    if not isinstance(state, tuple):
-        yield path, state, grows
-        return
-    for name, part in zip(getattr(state, "_fields", range(len(state))), state, strict=True):
-        yield from walk(part, (*path, str(name)), getattr(type(state), "grows", False))
 
 
 def _kinds(state):

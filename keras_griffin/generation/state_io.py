@@ -18,7 +18,8 @@ from keras import ops
 
 from keras_griffin import layers, mixers
 from keras_griffin.files import SafeTensors, write_safetensors
-from keras_griffin.generation.state import LanguageModelState, walk
+from keras_griffin.generation.room import walk
+from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.shapes import State
 
 FORMAT = "keras_griffin state 1"
