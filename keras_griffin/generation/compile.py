@@ -2,10 +2,14 @@
 
 JAX and TensorFlow compile a function once for each shape that it meets. PyTorch runs it as it stands, and records a
 step that is run often: see `torch_compile.py`. Other backends run it as it stands.
+
+Any number of threads may ask. One at a time prepares; what is ready runs without a lock.
 """
 
+import contextlib
 import functools
 import importlib
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -15,6 +19,9 @@ import keras
 COMPILING = ("jax", "tensorflow")
 #: For each model that lives: the ids of the variables that it had, and its functions by what they do.
 _prepared = weakref.WeakKeyDictionary()
+#: Held while the table is read and changed. Of the kind that its thread may take again: looking for a sampler may call
+#: its own `__eq__`.
+_table = threading.RLock()
 #: How many functions of one model are kept, the newest: each sampler is one.
 _KEPT = 16
 
@@ -22,6 +29,15 @@ _KEPT = 16
 def compiles() -> bool:
     """Whether the active backend compiles for each shape."""
     return keras.backend.backend() in COMPILING
+
+
+def tensors_alone(who: str):
+    """A `with` block in which tensors keep their values to themselves, where a function of them is to be recorded.
+
+    Args:
+        who: must compute with tensors alone: the beginning of the error's sentence.
+    """
+    return _module().TensorsAlone(who) if keras.backend.backend() == "torch" else contextlib.nullcontext()
 
 
 def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
@@ -39,15 +55,16 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
     """
     # Other variables, as after `quantize` or `enable_lora`, mean another computation.
     variables = tuple(id(variable) for variable in model.variables)
-    if model not in _prepared or _prepared[model][0] != variables:
-        _prepared[model] = variables, {}
-    functions = _prepared[model][1]
     key = (function, *sorted(fixed.items()))
-    if key not in functions:
-        if len(functions) >= _KEPT:
-            functions.pop(next(iter(functions)))
-        functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
-    return functions[key]
+    with _table:
+        if model not in _prepared or _prepared[model][0] != variables:
+            _prepared[model] = variables, {}
+        functions = _prepared[model][1]
+        if key not in functions:
+            if len(functions) >= _KEPT:
+                functions.pop(next(iter(functions)))
+            functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
+        return functions[key]
 
 
 def _prepare(function, model, is_step):
@@ -55,6 +72,9 @@ def _prepare(function, model, is_step):
     if backend not in (*COMPILING, "torch"):
         reference = weakref.ref(model)
         return lambda state, *arguments: function(reference(), state, *arguments)
-    module = importlib.import_module(f"keras_griffin.generation.{backend}_compile")
     record = backend == "torch" and is_step
-    return module.record_for_model(function, model) if record else module.compile_for_model(function, model)
+    return _module().record_for_model(function, model) if record else _module().compile_for_model(function, model)
+
+
+def _module():
+    return importlib.import_module(f"keras_griffin.generation.{keras.backend.backend()}_compile")

@@ -8,11 +8,20 @@ from keras import ops
 
 from keras_griffin.generation.compile import compiles
 from keras_griffin.generation.loop import read, write
-from keras_griffin.generation.prompt import PAD_ID, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
+from keras_griffin.generation.prompt import (
+    PAD_ID,
+    chunks,
+    count_rows,
+    is_text,
+    read_prompt,
+    read_stop_ids,
+    start_empty_rows,
+)
 from keras_griffin.generation.room import grows, with_room, without_room
-from keras_griffin.generation.samplers import Sampler, get_sampler
+from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
+from keras_griffin.ops.arguments import is_integer
 from keras_griffin.tokenizers import IncrementalDecoder
 
 #: How many tokens are made between two looks at them.
@@ -109,7 +118,7 @@ class Continuation:
     """Rows being continued, block by block: what they began with, and the state after all that they have got."""
 
     def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
-        if not isinstance(max_new_tokens, int | np.integer) or max_new_tokens < 0:
+        if not is_integer(max_new_tokens) or max_new_tokens < 0:
             raise ValueError(
                 f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
             )
@@ -122,6 +131,8 @@ class Continuation:
             self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")
         self.uniform = uniform_numbers(function_name, seed, len(rows))
         self.sampler = get_sampler(function_name, sampler)
+        check_sampler(function_name, self.sampler, len(rows), model.config.vocabulary_size)
+        self.function_name = function_name
         # What is compiled holds the model weakly, and a stream may be all that is left of it.
         self.model = model
         self.steps_left = max_new_tokens
@@ -152,6 +163,7 @@ class Continuation:
             token_ids, self._state, self.alive = write(
                 self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids
             )
+            check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
             self.room -= token_ids.shape[1]
             self.steps_left -= wanted
             yield token_ids
@@ -224,7 +236,7 @@ def _texts(steps, continuation) -> Iterator[list[str]]:
 
 def _seen(function_name, prompt, model, state) -> np.ndarray:
     """How many tokens each row has seen before the prompt; zeros for a new state."""
-    num_rows = 1 if isinstance(prompt, str) else len(prompt)
+    num_rows = count_rows(function_name, prompt)
     if state is None:
         return np.zeros(num_rows, "int32")
     state = fitted(function_name, state, model.initial_state(1))

@@ -1,6 +1,7 @@
 """Compile what generation runs again and again, on JAX."""
 
 import functools
+import threading
 import weakref
 
 import jax
@@ -21,8 +22,18 @@ def compile_for_model(function, model):
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
             return function(model, state, *arguments)
 
+    # Threads that meet a shape together would each compile it.
+    known, compiling = set(), threading.RLock()
+
     def run(state, *arguments):
-        return compiled([variable.value for variable in reference().variables], state, *arguments)
+        values = [variable.value for variable in reference().variables]
+        shapes = tuple([(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, arguments))])
+        if shapes not in known:
+            with compiling:
+                if shapes not in known:
+                    compiled.lower(values, state, *arguments).compile()
+                    known.add(shapes)
+        return compiled(values, state, *arguments)
 
     return run
 

@@ -74,8 +74,10 @@ def _write(model, state, alive, uniform, steps, stop_ids, *, sampler):
 
 
 def _step(model, state, alive, uniform, stop_ids, *, sampler):
-    ids = ops.where(alive, sampler(model.logits(state.last[:, None])[:, 0], uniform), PAD_ID)
-    after = _read(model, state, ids[:, None])
+    chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform), "int32")
+    ids = ops.where(alive, chosen, PAD_ID)
+    # Of an id outside the vocabulary the caller hears from NumPy; no device is to look it up.
+    after = _read(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
     if stop_ids.shape[0]:
         # A row that has stopped has read its stop id, and stays as it is.
         after = keras.tree.map_structure(lambda new, old: _in_rows(alive, new, old), after, state)

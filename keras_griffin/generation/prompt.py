@@ -28,12 +28,13 @@ def read_prompt(
         ValueError: no rows, a wrong number of axes, ids that are not integers or not in the vocabulary, or text for a
             model without a tokenizer.
     """
+    count_rows(function_name, prompt)
     if is_text(prompt):
         rows = _encoded(function_name, [prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
     elif isinstance(prompt, list | tuple):
-        rows = [np.asarray(keras.ops.convert_to_numpy(row)) for row in prompt]
+        rows = [_as_array(function_name, "a row of the prompt", row) for row in prompt]
     else:
-        rows = list(np.atleast_1d(keras.ops.convert_to_numpy(prompt)))
+        rows = list(_as_array(function_name, "the prompt", prompt))
     if not rows:
         raise ValueError(f"{function_name}: the prompt must have at least one row. Got none.")
     for index, row in enumerate(rows):
@@ -45,6 +46,19 @@ def read_prompt(
         if row.size:
             _check_ids(function_name, "the ids of the prompt", row, vocabulary_size)
     return [row.astype("int32") for row in rows]
+
+
+def count_rows(function_name: str, prompt) -> int:
+    """B.
+
+    Raises:
+        ValueError: it is nothing that has rows.
+    """
+    if isinstance(prompt, str):
+        return 1
+    if not (isinstance(prompt, list | tuple) or len(getattr(prompt, "shape", ()))):
+        raise ValueError(f"{function_name}: the prompt must be (B, T) ids or a list of rows of ids. Got {prompt!r}.")
+    return len(prompt)
 
 
 def is_text(prompt) -> bool:
@@ -78,11 +92,18 @@ def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndar
     Raises:
         ValueError: not a collection, or ids that are not integers or not in the vocabulary.
     """
-    if not isinstance(stop_ids, Collection):
+    # An array of no axes has a length by its type alone.
+    if (
+        not isinstance(stop_ids, Collection)
+        or isinstance(stop_ids, str | bytes)
+        or getattr(stop_ids, "shape", None) == ()
+    ):
         raise ValueError(f"{function_name}: stop_ids must be a collection of ids. Got {stop_ids!r}.")
     if not len(stop_ids):
         return np.zeros(0, "int32")
-    vector = np.array(list(stop_ids))
+    vector = _as_array(function_name, "stop_ids", list(stop_ids))
+    if vector.ndim != 1:
+        raise ValueError(f"{function_name}: stop_ids must be a collection of ids. Got {stop_ids!r}.")
     _check_ids(function_name, "stop_ids", vector, vocabulary_size)
     return vector.astype("int32")
 
@@ -125,6 +146,13 @@ def _encoded(function_name, texts, tokenizer, seen):
     return [
         np.array(tokenizer.encode(text, start=not before), "int32") for text, before in zip(texts, seen, strict=True)
     ]
+
+
+def _as_array(function_name, what, ids):
+    try:
+        return np.asarray(ids) if isinstance(ids, list | tuple) else np.asarray(keras.ops.convert_to_numpy(ids))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{function_name}: {what} must be integers. Got {ids!r}.") from error
 
 
 def _check_ids(function_name, what, ids, vocabulary_size):

@@ -1,7 +1,7 @@
 """Room in a state that grows, as that of global attention does.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
-each step then pushes one of them out. Which tensors grow, the types of the state's parts say: those with `grows = True`.
+each step then pushes one of them out. Which tensors grow is said by the types of the state's parts: `grows = True`.
 """
 
 from collections.abc import Iterator

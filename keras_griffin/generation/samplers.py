@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from keras import ops
+from keras import backend, ops
 
+from keras_griffin.generation.compile import tensors_alone
+from keras_griffin.ops.arguments import is_integer
 from keras_griffin.shapes import Tensor
 
 
@@ -77,7 +79,7 @@ class TopK:
     temperature: float = 1.0
 
     def __post_init__(self):
-        if not isinstance(self.k, int | np.integer) or self.k < 1:
+        if not is_integer(self.k) or self.k < 1:
             raise ValueError(f"TopK: k must be an integer of at least 1. Got {self.k!r}.")
         _check_temperature(self)
 
@@ -150,6 +152,41 @@ def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
     if type(sampler).__hash__ is None:
         raise ValueError(f"{function_name}: a sampler must be hashable, as a frozen dataclass is. Got {sampler!r}.")
     return sampler
+
+
+def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabulary_size: int) -> None:
+    """Ask a sampler of one's own once, before it is compiled or recorded.
+
+    Raises:
+        ValueError: it does not give one integer for each row, or reads the values of tensors where it is recorded.
+    """
+    if type(sampler) in (Greedy, Temperature, TopK, TopP):
+        return
+    with tensors_alone(f"{function_name}: a sampler"):
+        ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)))
+    found = f"{type(ids).__name__}"
+    if ops.is_tensor(ids):
+        found = f"{backend.standardize_dtype(ids.dtype)} of shape {tuple(ids.shape)}"
+        if "int" in found and tuple(ids.shape) == (num_rows,):
+            return
+    raise ValueError(
+        f"{function_name}: a sampler must give one integer for each row, shape ({num_rows},). "
+        f"Got {found} from {sampler!r}."
+    )
+
+
+def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vocabulary_size: int) -> None:
+    """Refuse ids that a sampler chose and the vocabulary lacks.
+
+    Raises:
+        ValueError: there is one.
+    """
+    outside = token_ids[(token_ids < 0) | (token_ids >= vocabulary_size)]
+    if outside.size:
+        raise ValueError(
+            f"{function_name}: a sampler must choose ids from 0 to {vocabulary_size - 1}. "
+            f"Got {outside[0]} from {sampler!r}."
+        )
 
 
 def _draw(logits, uniform):

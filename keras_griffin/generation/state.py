@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.generation.room import joined_rows, walk
+from keras_griffin.ops.arguments import is_integer
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import State, Tensor
 
@@ -73,7 +74,7 @@ class LanguageModelState(NamedTuple):
         Raises:
             ValueError: `times` is no integer of at least 1.
         """
-        if not isinstance(times, int | np.integer) or times < 1:
+        if not is_integer(times) or times < 1:
             raise ValueError(f"repeat: times must be an integer of at least 1. Got {times!r}.")
         return self.select(np.repeat(np.arange(self.num_rows), times))
 
@@ -117,6 +118,9 @@ def why_not_like(state: State, other: State) -> str | None:
     found, wanted = list(walk(state)), list(walk(other))
     if _kinds(state) != _kinds(other):
         return f"{len(found)} tensors are not the {len(wanted)} of this model's {type(other).__name__}, or other ones"
+    for path, leaf, _ in found:
+        if not hasattr(leaf, "shape"):
+            return f"{'.'.join(path)} is no tensor but {leaf!r}"
     rows = {tuple(leaf.shape[:1]) for _, leaf, _ in found}
     if len(rows) != 1:
         return f"tensors have different numbers of rows, {', '.join(str(*shape) for shape in sorted(rows))}"

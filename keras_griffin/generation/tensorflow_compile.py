@@ -1,5 +1,6 @@
 """Compile what generation runs again and again, on TensorFlow."""
 
+import threading
 import weakref
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ def compile_for_model(function, model):
     The graph reads the weights' variables at every call. The model is held weakly.
     """
     reference = weakref.ref(model)
-    by_shapes = {}
+    by_shapes, tracing = {}, threading.RLock()
 
     @tf.function(jit_compile=_pays_with_xla(model))
     def compiled(*arguments):
@@ -24,7 +25,9 @@ def compile_for_model(function, model):
         # Asked for by its shapes, because TensorFlow warns of a function that is called with many.
         shapes = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(arguments))
         if shapes not in by_shapes:
-            by_shapes[shapes] = compiled.get_concrete_function(*arguments)
+            with tracing:
+                if shapes not in by_shapes:
+                    by_shapes[shapes] = compiled.get_concrete_function(*arguments)
         return by_shapes[shapes](*arguments)
 
     return run

@@ -4,16 +4,23 @@ A decoding step is a thousand small operations, and finding them through Keras t
 So a step that is called often with one set of shapes is recorded once, as the operations on tensors that it is made of,
 and then replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each is
 done when about as much time has been spent without it as it costs.
+
+PyTorch records for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
+`torch.compile` refuse to run in any thread. See `_Recorder`.
 """
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
+import threading
 import weakref
 
 import keras
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
 from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 
@@ -31,7 +38,8 @@ def compile_for_model(function, model):
 
     @torch.no_grad()
     def run(state, *arguments):
-        return function(reference(), state, *arguments)
+        with _recorder.kept_waiting():
+            return function(reference(), state, *arguments)
 
     return run
 
@@ -50,41 +58,135 @@ def record_for_model(function, model):
         # What is compiled takes no other strides.
         leaves = [leaf.contiguous() for leaf in leaves]
         kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
-        if kinds not in by_kinds:
-            by_kinds[kinds] = _Tiers(lambda *given: function(reference(), *given), arguments)
-        return by_kinds[kinds](leaves)
+        tiers = by_kinds.get(kinds)
+        if tiers is None:
+            # Threads that come together get one and the same.
+            tiers = by_kinds.setdefault(kinds, _Tiers(lambda *given: function(reference(), *given), arguments))
+        return tiers(leaves)
 
     return run
 
 
 class _Tiers:
-    """A function of tensors of fixed shapes and dtypes, which becomes faster as it is called."""
+    """A function of tensors of fixed shapes and dtypes, which becomes faster as it is called.
+
+    A thread that finds another one at work goes on with what there is.
+    """
 
     def __init__(self, function, arguments):
         self.function = function
         self.structure = _packed(arguments, iter([None] * len(_flat(arguments))))
-        self.calls = 0
-        self.graph = self.results = None
+        self.calls = itertools.count(1)
+        #: The function of leaves, and the structure of its results; None as long as nothing is recorded.
+        self.ready = None
+        self.is_compiled = False
 
     def __call__(self, leaves):
-        self.calls += 1
-        if self.calls <= RECORD_AFTER:
+        call = next(self.calls)
+        wants_more = self.ready is None if call <= COMPILE_AFTER else not self.is_compiled and can_compile(leaves[0])
+        if call > RECORD_AFTER and wants_more:
+            with _recorder.alone() as is_free:
+                if is_free:
+                    self._become_faster(call, leaves)
+        if self.ready is None:
             return self.function(*_packed(self.structure, iter(leaves)))
-        if self.graph is None:
-            self.graph = make_fx(self._on_leaves)(*leaves)
-        elif self.calls > COMPILE_AFTER and isinstance(self.graph, torch.fx.GraphModule) and can_compile(leaves[0]):
-            graph = make_fx(self._on_leaves, decomposition_table=ONE_ROW_AS_SUM)(*leaves)
+        run, results = self.ready
+        return _packed(results, iter(run(*leaves)))
+
+    def _become_faster(self, call, leaves):
+        if self.ready is None:
+            self.ready = self._recorded(leaves)
+        elif call > COMPILE_AFTER and not self.is_compiled:
+            graph, results = self._recorded(leaves, decomposition_table=ONE_ROW_AS_SUM)
             # Not `torch.compile`, whose guards would look at every tensor before every step.
             from torch._inductor import compile as compile_graph
 
-            self.graph = compile_graph(graph, leaves)
-        return _packed(self.results, iter(self.graph(*leaves)))
+            self.ready = compile_graph(graph, leaves), results
+            self.is_compiled = True
 
-    def _on_leaves(self, *leaves):
-        results = self.function(*_packed(self.structure, iter(leaves)))
-        leaves = _flat(results)
-        self.results = _packed(results, iter([None] * len(leaves)))
-        return [leaf.contiguous() for leaf in leaves]
+    def _recorded(self, leaves, **options):
+        found = []
+
+        def on_leaves(*leaves):
+            results = self.function(*_packed(self.structure, iter(leaves)))
+            flat = _flat(results)
+            found.append(_packed(results, iter([None] * len(flat))))
+            return [leaf.contiguous() for leaf in flat]
+
+        with TensorsAlone("generate: a step"):
+            return make_fx(on_leaves, **options)(*leaves), found[0]
+
+
+class _Recorder:
+    """Lets one thread at a time record, and keeps what may run functions of `torch.compile` waiting meanwhile.
+
+    No lock is held while anything runs, so a sampler may do what it likes.
+    """
+
+    def __init__(self):
+        self._condition = threading.Condition()
+        self._thread = None
+        #: How many threads run what is to be kept waiting, and how often this one is among them.
+        self._running = 0
+        self._own = threading.local()
+
+    @contextlib.contextmanager
+    def kept_waiting(self):
+        """Run something beside which nobody records."""
+        depth = getattr(self._own, "depth", 0)
+        with self._condition:
+            self._condition.wait_for(lambda: depth or self._thread in (None, threading.get_ident()))
+            self._running += 1
+        self._own.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._own.depth = depth
+            with self._condition:
+                self._running -= 1
+                self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Record, if this gives True; False, at once, where a thread does already."""
+        with self._condition:
+            is_free = self._thread is None and not getattr(self._own, "depth", 0)
+            if is_free:
+                self._thread = threading.get_ident()
+                self._condition.wait_for(lambda: not self._running)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                with self._condition:
+                    self._thread = None
+                    self._condition.notify_all()
+
+
+_recorder = _Recorder()
+
+
+class TensorsAlone(TorchFunctionMode):
+    """Refuses to give the values of tensors away: what NumPy makes of them would be recorded as constants.
+
+    Args:
+        who: must compute with tensors alone: the beginning of a sentence.
+    """
+
+    _READERS = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item)
+
+    def __init__(self, who: str):
+        super().__init__()
+        self.who = who
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        """Call the function, unless it reads values."""
+        if function in self._READERS:
+            raise ValueError(
+                f"{self.who} must compute with tensors alone, as keras.ops do, so that it can be recorded. "
+                f"Got values read by {function.__name__}."
+            )
+        return function(*arguments, **(options or {}))
 
 
 def _flat(structure) -> list:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_griffin.ops.arguments import is_integer
+
 
 def uniform_numbers(function_name: str, seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
     """Random numbers `(B,)` float32 in [0, 1) for step after step; a row's depend on the seed and its index alone.
@@ -20,7 +22,7 @@ def uniform_numbers(function_name: str, seed: int | None, batch_size: int) -> It
     """
     if seed is None:
         seed = random.getrandbits(64)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+    if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(f"{function_name}: the seed must be None or an integer from 0 to 2**64 - 1. Got {seed!r}.")
     keys = [np.array([seed, row], "uint64") for row in range(batch_size)]
     rows = [np.random.Generator(np.random.Philox(key=key)) for key in keys]

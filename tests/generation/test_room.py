@@ -64,7 +64,8 @@ def test_a_ragged_row_gets_what_it_gets_alone(model):
 
 def test_a_state_of_no_taps_is_none_that_grows():
     """A convolution of one tap keeps `(B, 0, D)`, and a growing state without a step has that shape too."""
-    model = Griffin(GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4, conv_kernel_size=1))
+    config = GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4, conv_kernel_size=1)
+    model = Griffin(config)
     assert not grows(model.initial_state(2))
     made, state = generate(model, PROMPT, 5, return_state=True)
     likeliest = as_array(model(made)).argmax(-1)

@@ -1,0 +1,137 @@
+"""Any number of threads may use one model: what they get is what one after another would get."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.generation import TopP, generate, prefill, score, stream
+from keras_griffin.generation.compile import compiles
+from keras_griffin.testing.arrays import as_array
+
+BACKEND = keras.backend.backend()
+THREADS = 8
+#: Batches of one to three rows, of different lengths.
+PROMPTS = [[[(7 * row + step + index) % 11 for step in range(1 + (index + row) % 5)] for row in range(1 + index % 3)]
+           for index in range(10)]  # fmt: skip
+
+
+def generated(model, prompt):
+    return [row.tolist() for row in generate(model, prompt, 6, sampler=TopP(0.9), seed=1)]
+
+
+def streamed(model, prompt):
+    return [step.tolist() for step in stream(model, prompt, 6, sampler=TopP(0.9), seed=2, stop_ids=[3])]
+
+
+def read(model, prompt):
+    return np.round(as_array(prefill(model, prompt).last), 4).tolist()
+
+
+def scored(model, prompt):
+    return [np.round(row, 4).tolist() for row in score(model, prompt)]
+
+
+@pytest.fixture
+def impatient():
+    """Threads take turns fifty times as often, so that what may go wrong between them does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
+def test_eight_threads_get_what_one_gets(make_model, impatient, monkeypatch):
+    if BACKEND == "torch":
+        # So that every thread comes where it is recorded.
+        monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 3)
+    elif compiles() and make_model.__name__ != "FakeModel":
+        pytest.skip("compiling is the same for every model, and takes minutes for this one")
+    asked = (generated, streamed, read, scored)
+    jobs = [(ask, prompt) for prompt in PROMPTS for ask in asked]
+    if make_model.__name__ != "FakeModel":
+        jobs = [(ask, PROMPTS[number]) for ask in asked for number in (0, 1)]
+    one = make_model()
+    expected = [ask(one, prompt) for ask, prompt in jobs]
+    cold, start = make_model(), threading.Barrier(THREADS)
+
+    def answers(thread):
+        start.wait()
+        # Each begins at another place.
+        order = [(index + 5 * thread) % len(jobs) for index in range(len(jobs))]
+        found = {index: jobs[index][0](cold, jobs[index][1]) for index in order[thread % 2 :: 2]}
+        return all(answer == expected[index] for index, answer in found.items())
+
+    for _ in ("cold", "warm"):
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert all(pool.map(answers, range(THREADS)))
+
+
+@pytest.mark.skipif(not compiles(), reason="nothing is compiled on this backend")
+def test_threads_that_meet_a_shape_together_compile_it_once(fake, impatient):
+    start = threading.Barrier(THREADS)
+
+    def answer(_):
+        start.wait()
+        return generated(fake, [[1, 2, 3]])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = list(pool.map(answer, range(THREADS)))
+    assert answers == answers[:1] * THREADS
+    assert fake.runs == 2, "one reading of the prompt and one loop"
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
+def test_nobody_records_beside_what_may_run_functions_of_torch_compile(fake, monkeypatch):
+    """While PyTorch records, a global flag makes them raise, in any thread."""
+    import torch
+    from torch.fx._symbolic_trace import is_fx_symbolic_tracing
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
+    is_reading, is_recording, may_end, flags = (*[threading.Event() for _ in range(3)], [])
+
+    def read_prompt(model, x):
+        is_reading.set()
+        flags.append(is_fx_symbolic_tracing())
+        may_end.wait(20)
+        flags.append(is_fx_symbolic_tracing())
+        return x
+
+    def step(model, x):
+        if is_fx_symbolic_tracing():
+            is_recording.set()
+        return x + 1
+
+    reading = torch_compile.compile_for_model(read_prompt, fake)
+    stepping = torch_compile.record_for_model(step, fake)
+    stepping(torch.zeros(1))
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(reading, torch.zeros(1))
+        assert is_reading.wait(20)
+        recorded = pool.submit(stepping, torch.zeros(1))
+        assert not is_recording.wait(0.2), "it waits for the prompt"
+        # Another thread's step goes on as it stands, and another prompt waits.
+        assert pool.submit(stepping, torch.ones(1)).result(20) == 2
+        second = pool.submit(reading, torch.zeros(1))
+        may_end.set()
+        assert recorded.result(60) == 1 and first.result(20) == second.result(20) == 0
+    assert is_recording.is_set() and flags == [False] * 4
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
+def test_a_sampler_that_asks_another_model_does_not_wait_for_itself(fake, monkeypatch):
+    monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 2)
+    other = type(fake)()
+
+    def of_both(logits, uniform):
+        state = prefill(other, [[1, 2]] * len(logits))
+        return keras.ops.argmax(logits + other.logits(state.last), axis=-1)
+
+    made = generate(fake, [[1], [2, 3]], 6, sampler=of_both)
+    np.testing.assert_array_equal([len(row) for row in made], [7, 8])
