@@ -2,10 +2,13 @@
 
 A safetensors file with the state's tensors by their paths, such as `blocks.0.rg_lru.hidden`. Its metadata are
 
-    format      "keras_griffin state 1"
+    format      "keras_griffin state 2"
     kinds       JSON: for each part that is a NamedTuple {"type": its name, "parts": {field: part}}, for a tuple a list
                 of its parts, for a tensor its name in the file
     crc32       JSON: a checksum of each tensor's bytes, by its name
+    sum         a checksum of the other three, and of the tensors' dtypes and shapes
+
+Format 1, which is read too, has no `sum`.
 """
 
 import json
@@ -22,7 +25,11 @@ from keras_griffin.generation.room import walk
 from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.shapes import State
 
-FORMAT = "keras_griffin state 1"
+FORMAT = "keras_griffin state 2"
+#: What is read too: without a checksum of anything but the tensors' bytes.
+EARLIER_FORMAT = "keras_griffin state 1"
+#: A model's state has five levels of parts; a file that claims more than this is no state's.
+MOST_LEVELS = 32
 #: The types of states by name. That of a mixer of one's own is added with `register_state_type`.
 STATE_TYPES = {
     name: getattr(room, name) for room in (layers, mixers) for name in room.__all__ if name.endswith("State")
@@ -54,20 +61,30 @@ def save_state(state: State, path: str | os.PathLike) -> None:
         path: of the file.
 
     Raises:
-        ValueError: a part of the state is of a type that `load_state` would not know.
+        ValueError: it is no state: a NamedTuple of tensors and of such NamedTuples; or a part of it is of a type that
+            `load_state` would not know.
     """
+    if not isinstance(state, tuple) or not state:
+        raise ValueError(f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}.")
+    for path_in_state, leaf, _ in walk(state):
+        if not hasattr(leaf, "dtype"):
+            raise ValueError(
+                f"save_state: the state's parts must be tensors. Got {leaf!r} at {'.'.join(path_in_state)}."
+            )
     kinds = _kinds(state, ())
     arrays = {".".join(path): _as_array(leaf) for path, leaf, _ in walk(state)}
-    sums = {name: zlib.crc32(np.ascontiguousarray(array).view("uint8").tobytes()) for name, array in arrays.items()}
+    sums = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
     metadata = {"format": FORMAT, "kinds": json.dumps(kinds), "crc32": json.dumps(sums)}
+    metadata["sum"] = _sum(metadata, {name: (array.dtype, array.shape) for name, array in arrays.items()})
     write_safetensors(path, arrays, metadata=metadata)
 
 
 def load_state(path: str | os.PathLike) -> State:
     """Read a state from a file that `save_state` wrote, on any backend.
 
-    Tensors keep the dtypes that they were saved with; a model of another dtype rounds them when it goes on from them,
-    and refuses the state of a model of another shape.
+    Tensors keep the dtypes that they were saved with; a model of another dtype rounds them when it goes on from them.
+    A model refuses a state whose parts or shapes are not its own. Nothing in a state tells the weights that made it: a
+    model of the same shape goes on from it, whatever its weights.
 
     Args:
         path: of the file.
@@ -91,13 +108,18 @@ def load_state(path: str | os.PathLike) -> State:
     except ValueError as error:
         reason = str(error).removeprefix("SafeTensors: ")
         raise ValueError(f"load_state: the file must be a whole safetensors file: {reason}") from error
-    if tensors.metadata.get("format") != FORMAT:
+    if tensors.metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
         found = tensors.metadata.get("format", "tensors that are no state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
     try:
+        if tensors.metadata["format"] == FORMAT:
+            _check_sum(tensors)
         kinds, sums = json.loads(tensors.metadata["kinds"]), json.loads(tensors.metadata["crc32"])
-        state = _build(kinds, lambda name: _checked(tensors, name, sums))
-    except (KeyError, TypeError, ValueError) as error:
+        unread = set(tensors)
+        state = _build(kinds, lambda name: _checked(tensors, name, sums, unread))
+        if unread or not isinstance(state, tuple):
+            raise ValueError(f"its kinds leave out {', '.join(sorted(unread)) or 'everything'}")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"load_state: the file must be undamaged. Got {str(path)!r}: {error}.") from error
     return keras.tree.map_structure(ops.convert_to_tensor, state)
 
@@ -114,18 +136,34 @@ def _kinds(state, path):
     return {"type": name, "parts": {field: _kinds(part, (*path, field)) for field, part in state._asdict().items()}}
 
 
-def _build(kinds, read):
+def _build(kinds, read, levels=MOST_LEVELS):
     if isinstance(kinds, str):
         return read(kinds)
+    if not levels:
+        raise ValueError(f"its kinds have more than {MOST_LEVELS} levels")
     if isinstance(kinds, list):
-        return tuple(_build(part, read) for part in kinds)
+        return tuple(_build(part, read, levels - 1) for part in kinds)
     state_type = STATE_TYPES[kinds["type"]]
-    return state_type(**{field: _build(part, read) for field, part in kinds["parts"].items()})
+    return state_type(**{field: _build(part, read, levels - 1) for field, part in kinds["parts"].items()})
 
 
-def _checked(tensors, name, sums):
+def _sum(metadata, tensors):
+    """A checksum of the metadata, and of dtype and shape of each tensor by its name."""
+    described = sorted((name, str(dtype), list(shape)) for name, (dtype, shape) in tensors.items())
+    noted = [metadata[name] for name in ("format", "kinds", "crc32")]
+    return str(zlib.crc32(json.dumps([noted, described]).encode()))
+
+
+def _check_sum(tensors):
+    described = {name: (tensors.dtype(name), tensors.shape(name)) for name in tensors}
+    if _sum(tensors.metadata, described) != tensors.metadata["sum"]:
+        raise ValueError("the checksum of its description is not that of what it says")
+
+
+def _checked(tensors, name, sums, unread):
+    unread.remove(name)
     array = np.array(tensors[name])
-    if zlib.crc32(array.view("uint8").tobytes()) != sums[name]:
+    if zlib.crc32(array.tobytes()) != sums[name]:
         raise ValueError(f"the checksum of {name} is not that of its bytes")
     return array
 

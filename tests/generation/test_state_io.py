@@ -1,6 +1,8 @@
+import json
 import os
 import subprocess
 import sys
+import zlib
 from typing import Any, NamedTuple
 
 import keras
@@ -79,7 +81,7 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     path.write_bytes(whole + b"x")
     with pytest.raises(ValueError, match="^load_state: the file must be a whole safetensors file: .*Got "):
         load_state(path)
-    # One bit of the numbers, one of the kinds' names.
+    # One bit of the numbers; a kind's name, a shape, and what stands where.
     flipped = bytearray(whole)
     flipped[-1] ^= 64
     path.write_bytes(flipped)
@@ -87,9 +89,72 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
         ValueError, match=r"^load_state: the file must be undamaged\. Got .*: the checksum of .* is not"
     ):
         load_state(path)
-    path.write_bytes(whole.replace(b"LocalMQAState", b"LocalMQBState"))
-    with pytest.raises(ValueError, match=r"^load_state: the file must be undamaged\. Got .*LocalMQBState"):
-        load_state(path)
+    for old, new in (
+        (b"LocalMQAState", b"LocalMQBState"),
+        (b"TemporalConvState", b"LanguageModelStat"),
+        (b'"shape":[3,16]', b'"shape":[16,3]'),
+        (b'last\\": \\"last', b'lost\\": \\"last'),
+        (b'"sum"', b'"sun"'),
+    ):
+        assert whole.count(old)
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match=r"^load_state: the file must be undamaged\. Got .*"):
+            load_state(path)
+
+
+def rewritten(path, **metadata):
+    """The same tensors with other metadata, as the first format."""
+    tensors = SafeTensors(path)
+    metadata = {**tensors.metadata, "format": "keras_griffin state 1", **metadata}
+    metadata.pop("sum")
+    write_safetensors(path.with_name("other"), {name: np.array(tensors[name]) for name in tensors}, metadata=metadata)
+    return path.with_name("other")
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path):
+    state = Griffin(CONFIG).prefill(ROWS)
+    save_state(state, tmp_path / "state")
+    assert_same(load_state(rewritten(tmp_path / "state")), state)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        ('{"type": "TemporalConvState", "parts": {"inputs": "cell"}}', "'cell'"),
+        ('["hidden"]', "its kinds leave out other"),
+        ('["hidden", "other", "other"]', "'other'"),
+        ('"hidden"', "its kinds leave out other"),
+        ("[" * 40 + '"hidden"' + "]" * 40, "its kinds have more than 32 levels"),
+        ("[" * 100_000 + '"hidden"' + "]" * 100_000, "maximum recursion depth exceeded"),
+        ('{"type": "TemporalConvState", "parts": ["hidden"]}', "'list' object has no attribute"),
+        ("3", "'int' object is not subscriptable"),
+    ],
+    ids=range(8),
+)
+def test_kinds_that_fit_no_state_are_refused(tmp_path, kinds, reason):
+    arrays = {"hidden": np.ones(3, "float32"), "other": np.ones(2, "float32")}
+    sums = json.dumps({name: zlib.crc32(array.tobytes()) for name, array in arrays.items()})
+    metadata = {"format": "keras_griffin state 1", "kinds": kinds, "crc32": sums}
+    write_safetensors(tmp_path / "state", arrays, metadata=metadata)
+    with pytest.raises(ValueError, match=f"^load_state: the file must be undamaged. Got .*{reason}"):
+        load_state(tmp_path / "state")
+
+
+@pytest.mark.parametrize("state", [[1], None, {"a": 1}, 5, ()])
+def test_what_is_no_state_is_not_saved(tmp_path, state):
+    with pytest.raises(ValueError) as error:
+        save_state(state, tmp_path / "state")
+    assert str(error.value) == (
+        f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}."
+    )
+    with pytest.raises(ValueError, match=r"^save_state: the state's parts must be tensors\. Got None at 0\.$"):
+        save_state((None,), tmp_path / "state")
+
+
+def test_a_state_of_no_taps_comes_back(tmp_path):
+    state = Griffin(CONFIG.replace(conv_kernel_size=1)).prefill(ROWS)
+    save_state(state, tmp_path / "state")
+    assert_same(load_state(tmp_path / "state"), state)
 
 
 def test_what_is_no_state_is_refused(tmp_path):
@@ -116,7 +181,7 @@ def test_a_save_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
 def test_the_file_says_what_it_is(tmp_path):
     save_state(Griffin(CONFIG).prefill(ROWS), tmp_path / "state")
     tensors = SafeTensors(tmp_path / "state")
-    assert tensors.metadata["format"] == "keras_griffin state 1"
+    assert tensors.metadata["format"] == "keras_griffin state 2"
     assert tensors.shape("blocks.0.rg_lru.hidden") == (3, CONFIG.recurrence_width)
 
 
