@@ -9,7 +9,7 @@ import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -24,7 +24,17 @@ class _Requests(threading.local):
         self.names: dict[str, str] = {}
 
 
+class _Records(threading.local):
+    """Where `recorded_choices` keeps this thread's choices; None where nobody records."""
+
+    def __init__(self):
+        self.choices: list[Choice] | None = None
+
+
 _requests = _Requests()
+_records = _Records()
+#: Of the variables that ask for an implementation, which is their value: this and the op's name in capitals.
+VARIABLE_PREFIX = "KERAS_GRIFFIN_"
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,15 @@ class Implementation:
     backend: str | None = None
     automatic: tuple[str, ...] = _DEVICES
     needs_values: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a call of an op was given: the implementation's name, and the facts on which it was chosen."""
+
+    op_name: str
+    implementation: str
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,12 @@ class Op:
 
     def requested(self) -> str | None:
         """The name that the user asked for: `use_implementation` first, then the environment."""
-        return _requests.names.get(self.name) or os.environ.get(f"KERAS_GRIFFIN_{self.name.upper()}") or None
+        return _requests.names.get(self.name) or os.environ.get(self.variable) or None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that asks for an implementation."""
+        return VARIABLE_PREFIX + self.name.upper()
 
     def choose(self, shape: tuple[int | None, ...] | None, dtype: str, tensors: Sequence = ()) -> Callable:
         """The function that will run for a call with such tensors."""
@@ -145,6 +169,8 @@ class Op:
         else:
             facts = dataclasses.replace(facts, has_values=have_values(tensors))
             chosen = self._named(self._explain(facts).chosen)
+        if _records.choices is not None:
+            _record(_records.choices, Choice(self.name, chosen.name, facts))
         return getattr(self.module(chosen), self.name)
 
     def explain(self, shape: tuple[int | None, ...] | None, dtype: str, has_values: bool = True) -> Explanation:
@@ -180,6 +206,11 @@ class Op:
         else:
             reason = f"available; {chosen.name} is {'asked for' if self.requested() else 'preferred'}"
         return Verdict(row.name, row is chosen, rejection is None, reason)
+
+
+def _record(choices: list[Choice], choice: Choice) -> None:
+    if choice not in choices:
+        choices.append(choice)
 
 
 def _imported(name: str):
@@ -240,6 +271,34 @@ def use_implementation(op_name: str, implementation_name: str):
         yield
     finally:
         _requests.names = outside
+
+
+@contextlib.contextmanager
+def recorded_choices() -> Iterator[list[Choice]]:
+    """Record which implementations the ops called inside a `with` block were given, in this thread.
+
+    A choice is made when a function is traced: what was compiled before the block runs without being asked again, and
+    leaves no record. A block inside a block has its own record.
+
+    Yields:
+        A list, which fills: each different choice once, in the order of the calls.
+
+    Examples:
+        >>> import keras
+        >>> from keras_griffin.ops import linear_scan, use_implementation
+        >>> from keras_griffin.ops.implementation import recorded_choices
+        >>> x = keras.ops.ones((1, 4, 2))
+        >>> with recorded_choices() as choices, use_implementation("linear_scan", "portable"):
+        ...     states, final_state = linear_scan(x, x)
+        >>> [(choice.op_name, choice.implementation) for choice in choices]
+        [('linear_scan', 'portable')]
+    """
+    outside = _records.choices
+    _records.choices = []
+    try:
+        yield _records.choices
+    finally:
+        _records.choices = outside
 
 
 def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: str = "float32") -> Explanation:

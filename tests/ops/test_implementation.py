@@ -5,10 +5,19 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import keras
 import pytest
 
 import keras_griffin
-from keras_griffin.ops.implementation import Implementation, Op, current_facts, explain, find_op, use_implementation
+from keras_griffin.ops.implementation import (
+    Implementation,
+    Op,
+    current_facts,
+    explain,
+    find_op,
+    recorded_choices,
+    use_implementation,
+)
 
 ACTIVE = current_facts(None, "float32").backend
 DEVICE = current_facts(None, "float32").device
@@ -161,3 +170,67 @@ def test_an_unknown_op_is_refused_in_the_callers_name():
     with pytest.raises(ValueError, match=r"use_implementation: an op must be one of .*\. Got 'halve'\.$"):
         with use_implementation("halve", "portable"):
             pass
+
+
+def test_what_is_chosen_is_recorded_once_each_in_the_order_of_the_calls(op):
+    with recorded_choices() as choices:
+        for width in (5, 4, 5):
+            chosen(op, width)
+        with use_implementation("double", "by_hand"):
+            chosen(op, 5)
+    chosen(op, 7)
+    assert [(choice.op_name, choice.implementation, choice.facts.shape) for choice in choices] == [
+        ("double", "slow", (1, 5)),
+        ("double", "even", (1, 4)),
+        ("double", "by_hand", (1, 5)),
+    ]
+
+
+def test_a_record_is_of_its_own_block_and_thread_and_ends_with_an_error_too(op):
+    with recorded_choices() as outer:
+        chosen(op, 5)
+        with pytest.raises(KeyError), recorded_choices() as inner:
+            chosen(op, 4)
+            raise KeyError
+        thread = threading.Thread(target=chosen, args=(op, 6))
+        thread.start()
+        thread.join()
+        chosen(op, 7)
+    assert [choice.facts.shape for choice in outer] == [(1, 5), (1, 7)]
+    assert [choice.facts.shape for choice in inner] == [(1, 4)]
+
+
+def test_what_is_refused_is_no_choice(op):
+    with recorded_choices() as choices, use_implementation("double", "even"), pytest.raises(ValueError, match="must"):
+        chosen(op, 5)
+    assert choices == []
+
+
+def test_choices_are_recorded_while_keras_traces(monkeypatch):
+    """On PyTorch it traces on a device without values, where there is nothing to be learned of real calls."""
+    monkeypatch.delenv("KERAS_GRIFFIN_LINEAR_SCAN", raising=False)
+
+    class Scan(keras.Operation):
+        def call(self, x):
+            return keras_griffin.ops.linear_scan(x, x)[0]
+
+    with recorded_choices() as choices, use_implementation("linear_scan", "portable"):
+        Scan().compute_output_spec(keras.KerasTensor((2, 4, 3)))
+    assert {(choice.op_name, choice.implementation) for choice in choices} == {("linear_scan", "portable")}
+
+
+@pytest.mark.skipif(ACTIVE != "torch", reason="of PyTorch's compiler")
+def test_dynamo_follows_a_call_that_is_recorded():
+    import torch
+
+    def run(x):
+        return keras_griffin.ops.linear_scan(x, x)[0]
+
+    x = torch.ones((1, 4, 2))
+    compiled = torch.compile(run, backend="eager")
+    expected = compiled(x)
+    torch._dynamo.reset()
+    with recorded_choices() as choices:
+        recorded = torch.compile(run, backend="eager")(x)
+    assert torch.equal(recorded, expected)
+    assert [choice.op_name for choice in choices] == ["linear_scan"]
