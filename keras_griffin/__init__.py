@@ -1,7 +1,9 @@
 """Griffin and Hawk for Keras 3."""
 
 from keras_griffin.backend import choose_backend
+from keras_griffin.program import let_ctrl_c_end_it
 
+let_ctrl_c_end_it()
 choose_backend()
 
 from keras_griffin import (

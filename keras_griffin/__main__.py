@@ -1,13 +1,15 @@
 """The command line: `python -m keras_griffin train | generate | chat | convert | tokenize | explain`."""
 
 import argparse
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
 
 from keras_griffin.commands import COMMANDS
-from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError
+from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal
+from keras_griffin.program import take_ctrl_c_back
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 where the command refused, 130 after Ctrl-C, 141 where nobody reads on.
     """
+    take_ctrl_c_back()
     arguments = make_parser().parse_args(argv)
     # What a model writes may not be expressible in the terminal's encoding.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -58,9 +61,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # As `head` does when it has enough. What is left would be flushed at the end, and fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # As `head` does when it has enough.
+        _forget_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Output that goes to a file, too, wants room.
+        _forget_output()
+        print(disk_refusal(arguments.command, "the disk must have room", error), file=sys.stderr)
+        return REFUSED
+
+
+def _forget_output() -> None:
+    """Have what is left of the output go nowhere: it would be flushed at the end, and fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

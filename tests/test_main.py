@@ -65,6 +65,13 @@ def test_the_module_runs_as_a_program():
     assert "linear_scan on " in run.stdout
 
 
+def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(["explain"]) == 2
+    assert capsys.readouterr().err == "explain: the disk must have room. Got [Errno 28] No space left on device.\n"
+
+
 def test_output_that_nobody_reads_on_is_no_fault():
     command = [sys.executable, "-m", "keras_griffin", "explain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:

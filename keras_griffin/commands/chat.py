@@ -19,13 +19,14 @@ import signal
 import sys
 
 from keras_griffin.commands.arguments import positive_int, seed
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.generate import add_sampling_arguments, make_sampler
-from keras_griffin.commands.kernels import chosen_kernels
+from keras_griffin.commands.kernels import requests, tell_unused
 from keras_griffin.commands.load_model import add_model_arguments, load_text_model
 from keras_griffin.commands.talk import Talk
 from keras_griffin.commands.terminal import show
 from keras_griffin.generation import load_state, save_state
+from keras_griffin.ops.implementation import recorded_choices
 
 HELP = """\
 /state       what the model keeps of the talk
@@ -51,9 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and talk until there is no more input."""
+    asked = requests()
     model = load_text_model("chat", arguments.model, arguments.dtype)
-    with refusals():
-        chosen_kernels(model.config, 1, 2, model.dtype_policy.compute_dtype)
+    if asked:
+        # What can't serve is told before the talk begins.
+        with refusals(), recorded_choices() as choices:
+            model.generate([[0, 0]], 1)
+        tell_unused(asked, choices)
     talk = Talk(model, arguments.tokens, make_sampler(arguments), arguments.seed)
     # The bytes of a file may not be UTF-8; the tokenizer has the say.
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -102,13 +107,15 @@ def obey(talk: Talk, line: str) -> str:
         case ["/state"]:
             return repr(talk.state)
         case ["/save", file_name]:
-            with refusals_of_files():
+            with refusals_of_the_file(file_name.strip()):
                 save_state(talk.at_the_end_of_a_turn(), file_name.strip())
             return "Saved."
         case ["/load", file_name]:
-            with refusals_of_files():
+            with refusals_of_the_file(file_name.strip()):
                 talk.resume(load_state(file_name.strip()))
             return "Loaded."
+        case ["/save" | "/load" as command]:
+            raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")
         case ["/new"]:
             talk.start_anew()
             return "A new talk."
@@ -121,13 +128,10 @@ def obey(talk: Talk, line: str) -> str:
 
 
 @contextlib.contextmanager
-def refusals_of_files():
+def refusals_of_the_file(name: str):
     """Inside the `with` block, a file that can't be had, or that holds something else, is the user's to put right."""
-    try:
-        with refusals():
-            yield
-    except OSError as error:
-        raise CommandError(f"chat: the file must be one that can be read or written. Got {error}.") from error
+    with refusals(), refusals_of_the_disk("chat", "the file must be one that can be read or written", name):
+        yield
 
 
 def print_answer(talk: Talk, message: str, is_terminal: bool) -> None:

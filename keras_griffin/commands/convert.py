@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.load_model import DTYPES
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, LanguageModel
@@ -41,13 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     size = sum(np.dtype(variable.dtype).itemsize * np.prod(variable.shape) for variable in model.weights)
     described = f"{type(model).__name__} with {model.count_params():,} parameters, {size / 1e9:.2f} GB"
     print(f"Writing a {described}, to {arguments.target}", flush=True)
-    try:
-        with refusals():
-            SAVERS[arguments.to](model, arguments.target)
-    except OSError as error:
-        raise CommandError(
-            f"convert: TARGET must be a folder that can be written. Got {arguments.target!r}: {error}."
-        ) from error
+    rule = "TARGET must be a folder that can be written, on a disk with room"
+    with refusals(), refusals_of_the_disk("convert", rule, arguments.target):
+        SAVERS[arguments.to](model, arguments.target)
     print(f"Done in {time.perf_counter() - started:.0f} s: {', '.join(sorted(os.listdir(arguments.target)))}")
     return 0
 

@@ -5,8 +5,16 @@ import argparse
 from keras_griffin.commands.errors import refusals
 from keras_griffin.ops.implementation import Op, explain
 
-#: A representative shape of each op's first tensor: a training batch of a small model.
-SHAPES = {"linear_scan": (8, 512, 768), "local_attention": (8, 512, 8, 64)}
+#: A representative shape of each op's first tensor: a training batch of a small model, and for `row_product` a row that
+#: is decoded.
+SHAPES = {
+    "block_product": (8 * 512, 768),
+    "linear_cross_entropy": (8, 512, 512),
+    "linear_scan": (8, 512, 768),
+    "local_attention": (8, 512, 8, 64),
+    "rg_lru": (8, 512, 768),
+    "row_product": (1, 512),
+}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 

@@ -8,11 +8,12 @@ import argparse
 
 from keras_griffin.commands.arguments import non_negative_float, positive_int, seed, share
 from keras_griffin.commands.errors import INTERRUPTED, refusals
-from keras_griffin.commands.kernels import chosen_kernels
+from keras_griffin.commands.kernels import requests, tell_unused
 from keras_griffin.commands.load_model import add_model_arguments, load_text_model
 from keras_griffin.commands.terminal import show, shown
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import LanguageModel
+from keras_griffin.ops.implementation import recorded_choices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +53,16 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
+    asked = requests()
     model = load_text_model("generate", arguments.model, arguments.dtype)
-    with refusals():
-        chosen_kernels(model.config, 1, max(len(arguments.prompt), 2), model.dtype_policy.compute_dtype)
-        if not arguments.stream:
+    with refusals(), recorded_choices() as choices:
+        if arguments.stream:
+            code = stream_text(model, arguments)
+        else:
+            code = 0
             print(continue_text(model, arguments.prompt, arguments.tokens, arguments))
-            return 0
-        return stream_text(model, arguments)
+    tell_unused(asked, choices)
+    return code
 
 
 def continue_text(model: LanguageModel, prompt: str, num_tokens: int, arguments: argparse.Namespace) -> str:

@@ -1,27 +1,88 @@
-"""Which kernels a model will use."""
+"""Which kernels a model uses, as recorded while it is traced, and what was asked for in vain."""
 
-from keras_griffin.models import GriffinConfig
-from keras_griffin.ops.implementation import find_op
+import os
+import sys
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from keras_griffin.commands.errors import CommandError
+from keras_griffin.models import LanguageModel
+from keras_griffin.ops.implementation import VARIABLE_PREFIX, Choice, Op, recorded_choices
 
 
-def chosen_kernels(
-    config: GriffinConfig, batch_size: int, length: int, dtype: str = "float32", training: bool = False
-) -> dict[str, str]:
-    """The implementation of each op that a model uses, for the shapes of a batch.
+class _Forward(keras.Operation):
+    """A model's outputs in training, as one operation whose shapes Keras infers by tracing it."""
+
+    def __init__(self, model: LanguageModel):
+        super().__init__()
+        self.model = model
+
+    def call(self, token_ids):
+        """`(B, T)` to `(B, T, V)`."""
+        return self.model(token_ids, training=True)
+
+
+def training_kernels(model: LanguageModel, batch_size: int, length: int) -> dict[str, str]:
+    """The implementation of each op that a training step of the model calls, in the order of the calls.
+
+    The model is traced, and nothing is trained. Of an op that is called in several ways, there may be several names.
 
     Args:
-        config: the model's.
+        model: built.
         batch_size: B.
         length: T.
-        dtype: the compute dtype; the recurrence is in float32 whatever it is.
-        training: whether the model will be compiled and differentiated.
 
     Raises:
         ValueError: an implementation was asked for that is not there or can't serve such calls.
     """
-    uses = {
-        "recurrent": ("linear_scan", (batch_size, length, config.recurrence_width), "float32"),
-        "local_mqa": ("local_attention", (batch_size, length, config.num_heads, config.head_dim), dtype),
-    }
-    chosen = [uses[mixer] for mixer in dict.fromkeys(config.mixer_names) if mixer in uses]
-    return {name: find_op(name).explain(shape, dtype, not training).chosen for name, shape, dtype in chosen}
+    with recorded_choices() as choices:
+        if keras.backend.backend() == "torch":
+            # PyTorch traces by running. Keras would have it run on the device "meta", for which others are chosen.
+            model(np.zeros((batch_size, length), "int32"), training=True)
+        else:
+            _Forward(model).compute_output_spec(keras.KerasTensor((batch_size, length), "int32"))
+    names: dict[str, dict[str, None]] = {}
+    for choice in choices:
+        names.setdefault(choice.op_name, {})[choice.implementation] = None
+    return {op_name: " and ".join(found) for op_name, found in names.items()}
+
+
+def requests() -> dict[str, str]:
+    """What the environment asks for: ops, and the variable with its value, such as `KERAS_GRIFFIN_RG_LRU=portable`.
+
+    Raises:
+        CommandError: a variable is of no op, or its value of no implementation.
+    """
+    variables = {op.variable: op for op in Op.registry.values()}
+    asked = {}
+    for variable, value in sorted(os.environ.items()):
+        if not variable.startswith(VARIABLE_PREFIX) or not value:
+            continue
+        if variable not in variables:
+            raise CommandError(
+                f"{variable}: a variable that asks for an implementation must be one of "
+                f"{', '.join(sorted(variables))}. Got {value!r} for an op that there isn't."
+            )
+        op = variables[variable]
+        names = [row.name for row in op.implementations]
+        if value not in names:
+            raise CommandError(f"{op.name}: an implementation must be one of {', '.join(names)}. Got {value!r}.")
+        asked[op.name] = f"{variable}={value}"
+    return asked
+
+
+def unused(asked: dict[str, str], used: Iterable[str]) -> str | None:
+    """What was asked for of ops that are not among those in use, in words; None where all is used."""
+    used = list(used)
+    idle = [variable for op_name, variable in asked.items() if op_name not in used]
+    calls = f"calls {', '.join(used)} alone" if used else "calls no such op"
+    return f"{', '.join(idle)}: the model {calls}" if idle else None
+
+
+def tell_unused(asked: dict[str, str], choices: Iterable[Choice]) -> None:
+    """Say on standard error what was asked for in vain, beside what was recorded."""
+    idle = unused(asked, dict.fromkeys(choice.op_name for choice in choices))
+    if idle is not None:
+        print(f"Not used: {idle}.", file=sys.stderr)

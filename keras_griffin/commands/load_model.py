@@ -78,6 +78,11 @@ def load_model(command: str, name: str, dtype: str | None = None) -> LanguageMod
     # An empty name would be the folder at hand.
     if not name or (not name.startswith(SCHEME) and not path.exists()):
         raise CommandError(f"{command}: --model must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
+    if (path / "model.keras").is_file():
+        raise CommandError(
+            f"{command}: --model must name the model in the folder of a run. Got {name!r}, where it is "
+            f"{str(path / 'model.keras')!r}."
+        )
     try:
         # A folder may be called as a size of the paper, whose weights would be random.
         return Griffin.from_preset(name if name.startswith(SCHEME) else path.absolute(), dtype=dtype)

@@ -1,7 +1,9 @@
 """Turn text into a file of token ids, for training on more than fits into memory.
 
-FILES are files of text, or folders with such files below them, hidden ones left out. Each file is a
-document, or with --lines each line, without its line break; empty ones are left out. What is
+FILES are files of text, or folders with such files below them. Left out below folders, and counted,
+are hidden files and folders and __pycache__, binary files (which have a zero byte among their first
+8192), folders that hold a run of train, and links to folders. Each file is a document, or with
+--lines each line, without its line break; empty ones are left out. What is
 written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
 new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-*
 beside it, to be removed when no run is writing there. Without --tokenizer the tokens are the files'
@@ -18,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.train_report import print_rows
+from keras_griffin.commands.train_resume import holds_run
+from keras_griffin.tasks.text_files import LeftOut, find_text_files, read_file
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
 from keras_griffin.training import TokenFile, write_token_file
 from keras_griffin.training.interruption import NotedSignals, noted_signals
@@ -40,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a folder with a tokenizer, such as a preset or a released model, or {' or '.join(_FILES)} itself "
         "(default: bytes)",
     )
+    parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
     parser.add_argument("--lines", action="store_true", help="each line is a document, not each file")
     parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
 
@@ -52,22 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
     folder, name = os.path.split(arguments.output)
     if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
         raise CommandError(f"tokenize: --output must be a file in a folder that exists. Got {arguments.output!r}.")
-    paths = text_files(arguments.files)
+    left_out = LeftOut()
+    paths = text_files(arguments.files, left_out, arguments.include_binary)
     if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
         raise CommandError(f"tokenize: --output must be none of FILES. Got {arguments.output!r}, which is one.")
     progress = Progress(sum(path.stat().st_size for path in paths))
     texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
     stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
     sentence = "Stopping after this document; a second time stops at once."
+    rule = "files must be readable, --output writable, and the disk must have room"
     try:
-        with refusals(), noted_signals(sentence, signal.SIGTERM) as noted:
+        with refusals(), refusals_of_the_disk("tokenize", rule), noted_signals(sentence, signal.SIGTERM) as noted:
             given = until_a_signal(noted, documents(tokenizer, texts, stop))
             write_token_file(arguments.output, given, tokenizer=tokenizer)
-    except OSError as error:
-        raise CommandError(f"tokenize: files must be readable, and --output writable. Got {error}.") from error
     finally:
         progress.clear()
-    print_rows(describe(TokenFile(arguments.output), len(paths), progress))
+    print_rows(describe(TokenFile(arguments.output), len(paths), progress, left_out))
     return 0
 
 
@@ -93,36 +98,29 @@ def load(path: str | None) -> ByteTokenizer | HuggingFaceTokenizer | SentencePie
     return tokenizer
 
 
-def text_files(paths: Sequence[str]) -> list[Path]:
-    """The files that are meant, those of a folder in the order of their names.
+def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) -> list[Path]:
+    """The files that are meant, those of a folder in the order of their paths' parts.
 
     Raises:
-        CommandError: a path leads to neither a file nor a folder, or there is no file.
+        CommandError: a path leads to neither a file nor a folder or can't be read, or there is no file.
     """
-    found = []
     for path in paths:
         # An empty name would be the folder at hand.
         if not path or not (os.path.isfile(path) or os.path.isdir(path)):
             raise CommandError(f"tokenize: FILES must be files and folders that exist. Got {path!r}.")
-        found += _below(path) if os.path.isdir(path) else [Path(path)]
+    options = {"speaker": "tokenize", "include_binary": include_binary, "holds_run": holds_run}
+    with refusals():
+        found = list(find_text_files(paths, left_out, **options))
     if not found:
-        raise CommandError(f"tokenize: FILES must hold a file. Got none below {', '.join(paths)}.")
-    return found
-
-
-def _below(folder: str) -> list[Path]:
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        names = sorted(name for name in files if not name.startswith("."))
-        found += [path for path in (Path(parent, name) for name in names) if path.is_file()]
+        source = f"{', '.join(paths)}, leaving out {left_out}" if str(left_out) else ", ".join(paths)
+        raise CommandError(f"tokenize: FILES must hold a file of text. Got none below {source}.")
     return found
 
 
 def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
     """Each file's name and bytes, without the empty ones."""
     for path in paths:
-        text = path.read_bytes()
+        text = read_file(path, "tokenize")
         if text:
             yield str(path), text
         progress.add(len(text), of_text=len(text))
@@ -183,11 +181,12 @@ def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
     return np.array(tokenizer.encode(characters) + stop)
 
 
-def describe(file: TokenFile, num_files: int, progress: "Progress") -> dict[str, str]:
+def describe(file: TokenFile, num_files: int, progress: "Progress", left_out: LeftOut) -> dict[str, str]:
     """What was read, and what has become of it."""
     bytes_per_token = progress.of_text / max(len(file.tokens), 1)
     return {
         "read": f"{progress.done:,} bytes of {num_files:,} file{'s' if num_files > 1 else ''}, {progress.rate()}",
+        **({"left out": str(left_out)} if str(left_out) else {}),
         "documents": f"{len(file):,}",
         "tokens": f"{len(file.tokens):,} of a vocabulary of {file.vocabulary_size:,}, {bytes_per_token:.2f} bytes each",
         "written": f"{file.path}, {file.path.stat().st_size:,} bytes, in {file.dtype.name}",

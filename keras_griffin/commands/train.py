@@ -2,7 +2,9 @@
 
 Without FILES it learns Python: the sources of the standard library on this machine, about 12 MB.
 Several files are split by file, one file by position: the model is validated on text that it has
-never seen.
+never seen. Below folders these are left out, and counted: hidden files and folders and __pycache__;
+binary files, which have a zero byte among their first 8192; folders that hold a run; links to
+folders; empty files and copies. What FILES names itself is read.
 
 The folder of the run gets model.keras (the best model so far, whole at every moment), log.csv,
 loss.png (where matplotlib is installed) and result.json. Ctrl-C stops after the batch, says where
@@ -11,6 +13,7 @@ the best model is, and exits with 130. After that, or after any other end, --res
 
 import argparse
 import json
+import os
 import random
 import sys
 import time
@@ -21,11 +24,23 @@ import keras
 from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.arguments import positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals
+from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
 from keras_griffin.commands.generate import add_sampling_arguments, continue_text
 from keras_griffin.commands.given import mark_defaults
 from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
-from keras_griffin.commands.train_resume import CHECKPOINTS, as_notes, describe_going_on, open_run, saved_run
+from keras_griffin.commands.train_resume import (
+    CHECKPOINTS,
+    LOG,
+    MODEL,
+    PICTURE,
+    RESULT,
+    as_notes,
+    check_text,
+    describe_going_on,
+    holds_run,
+    open_run,
+    saved_run,
+)
 from keras_griffin.files import whole_file
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
@@ -56,6 +71,7 @@ TIMED_STEPS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text, taken as bytes")
+    parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
     _add_integer(model, "--width", 192, "width of the residual stream")
@@ -109,20 +125,29 @@ def run(arguments: argparse.Namespace) -> int:
     arguments, resumed = open_run(arguments)
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)
+    folder = Path(arguments.output) if resumed else output_folder(arguments)
     with refusals():
-        corpus = load_corpus(arguments.files, seed=arguments.seed, least_bytes=arguments.sequence_length + 1)
+        corpus = load_corpus(
+            arguments.files,
+            seed=arguments.seed,
+            least_bytes=arguments.sequence_length + 1,
+            include_binary=arguments.include_binary,
+            holds_run=holds_run,
+        )
+        if resumed:
+            check_text(resumed, corpus)
         model = build_model(arguments)
         compressors = compressed_bits_per_byte(corpus.validation)
         some_held_out = held_out_windows(corpus, arguments, EPOCH_VALIDATION_BYTES)
         print_rows(describe_run(arguments, corpus, compressors, model, some_held_out.num_predictions))
-    folder = make_folder(arguments)
+    make_folder(folder)
     saved = resumed or new_run(folder, arguments)
-    checkpoint = BestCheckpoint(folder / "model.keras", monitor="val_bits")
+    checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
     # The best model of whole epochs, while that of half an epoch is better.
-    aside = folder / CHECKPOINTS / "model.keras"
+    aside = folder / CHECKPOINTS / MODEL
     stopwatch = Stopwatch()
     try:
-        log = keras.callbacks.CSVLogger(folder / "log.csv")
+        log = keras.callbacks.CSVLogger(folder / LOG)
         checkpoint.take_back(aside)
         try:
             fit(saved, model, corpus, some_held_out, arguments, [checkpoint, stopwatch, log])
@@ -146,8 +171,8 @@ def run(arguments: argparse.Namespace) -> int:
             "backend": keras.backend.backend(),
             "arguments": vars(arguments),
         }
-        is_drawn = draw_loss_curve(folder / "log.csv", folder / "loss.png", levels=compressors)
-        with whole_file(folder / "result.json") as path:
+        is_drawn = draw_loss_curve(folder / LOG, folder / PICTURE, levels=compressors)
+        with whole_file(folder / RESULT) as path:
             path.write_text(json.dumps(result, indent=2) + "\n")
         saved.remove()
         print_rows(describe_result(result, corpus, folder, is_drawn))
@@ -160,6 +185,11 @@ def run(arguments: argparse.Namespace) -> int:
     except Terminated as terminated:
         print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
         return terminated.code
+    except OSError as error:
+        print(disk_refusal("train", "files must be writable, and the disk must have room", error), file=sys.stderr)
+        if saved.is_begun:
+            print(describe_going_on(folder), file=sys.stderr)
+        return REFUSED
     return 0
 
 
@@ -188,20 +218,46 @@ def build_model(arguments: argparse.Namespace) -> LanguageModel:
     return FAMILIES[arguments.model](config, dtype=dtype, tokenizer=ByteTokenizer())
 
 
-def make_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the run."""
+def output_folder(arguments: argparse.Namespace) -> Path:
+    """Where the run will be: nowhere that it would read, or write over, its own text.
+
+    Raises:
+        CommandError: `--output` is no name, or lies in the text.
+    """
     if arguments.output == "":
         raise CommandError("train: --output must name a folder. Got ''.")
     folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    # The same place may have several names, through links and `.`.
+    place = Path(os.path.realpath(folder))
+    around = [parent for parent in (place, *place.parents) if parent.exists()]
+    for path in filter(None, arguments.files):
+        if os.path.isdir(path) and any(os.path.samefile(path, parent) for parent in around):
+            default = "" if arguments.output else ", the default"
+            raise CommandError(
+                f"train: --output must be a folder outside of the text. Got {str(folder)!r}{default}, within {path!r}."
+            )
+        text = Path(os.path.realpath(path))
+        if text.name in (MODEL, LOG, PICTURE, RESULT) and text.parent == place:
+            raise CommandError(
+                f"train: --output must be a folder whose files are not the text. Got {str(folder)!r} with {text.name}."
+            )
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the run.
+
+    Raises:
+        CommandError: it can't be made, or not written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Nothing of an earlier run is lost before this one begins.
-        (folder / "log.csv").open("a").close()
+        (folder / LOG).open("a").close()
     except OSError as error:
         raise CommandError(
             f"train: --output must be a folder that can be made and written to. Got {str(folder)!r}: {error}."
         ) from error
-    return folder
 
 
 def held_out_windows(corpus: Corpus, arguments: argparse.Namespace, num_bytes: int | None = None) -> HeldOutWindows:
@@ -233,7 +289,7 @@ def fit(
             timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
             steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
         epochs = min(EPOCHS, steps)
-        saved.notes = as_notes(arguments, epochs, round(steps / epochs))
+        saved.notes = as_notes(arguments, corpus, epochs, round(steps / epochs))
     epochs, num_batches = saved.notes["epochs"], saved.notes["num_batches"]
     windows = RandomWindows(corpus.train, *shape, num_batches=num_batches, seed=arguments.seed)
     compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * num_batches))

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_griffin.commands.kernels import chosen_kernels
+from keras_griffin.commands.kernels import requests, training_kernels, unused
 from keras_griffin.models import LanguageModel
 from keras_griffin.ops.implementation import current_facts
 from keras_griffin.tasks.text import Corpus
@@ -27,11 +27,15 @@ def describe_run(
     """The machine, the text and the model."""
     dtype = "bfloat16" if arguments.mixed_precision else "float32"
     facts = current_facts(None, dtype)
-    kernels = chosen_kernels(model.config, arguments.batch_size, arguments.sequence_length, dtype, training=True)
+    asked = requests()
+    kernels = training_kernels(model, arguments.batch_size, arguments.sequence_length)
+    idle = unused(asked, kernels)
     return {
         "backend": f"{facts.backend} on {facts.device}, computing in {dtype}",
-        "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()),
+        "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()) or "none",
+        **({} if idle is None else {"not used": idle}),
         "text": corpus.name,
+        **({"left out": corpus.left_out} if corpus.left_out else {}),
         "to train on": _size(corpus.train, corpus.train_files),
         "held out": _size(corpus.validation, corpus.validation_files),
         "to beat": _versus(compressors),

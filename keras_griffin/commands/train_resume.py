@@ -5,14 +5,20 @@ import os
 import shlex
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.given import split_given
+from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import ResumableRun
 
 #: In the folder of a run, what is there as long as it is not finished.
 CHECKPOINTS = "checkpoints"
+#: What else is there, as soon as it is written.
+MODEL, LOG, PICTURE, RESULT = "model.keras", "log.csv", "loss.png", "result.json"
+#: With what a run began whose notes, of an earlier version, don't say.
+_EARLIER = {"include_binary": True}
 #: Given as they stand, or about this process.
 _NOT_OF_THE_RUN = {"command", "resume", "output"}
 
@@ -29,11 +35,11 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
     folder = Path(everything["resume"])
     run = saved_run(folder)
     if not everything["resume"] or not run.is_begun:
-        why = "which is finished" if (folder / "result.json").exists() else "where there is none"
+        why = "which is finished" if (folder / RESULT).exists() else "where there is none"
         raise CommandError(
             f"train: --resume must name the folder of a run that was cut off. Got {everything['resume']!r}, {why}."
         )
-    began = run.notes["arguments"]
+    began = {**_EARLIER, **run.notes["arguments"]}
     now = {**given, "files": [os.path.abspath(path) for path in everything["files"]]} if "files" in given else given
     changed = [
         f"{_option(name)} {_shown(value)} where it was {_shown(began.get(name))}"
@@ -59,10 +65,47 @@ def saved_run(folder: Path) -> ResumableRun:
     return run
 
 
-def as_notes(arguments: argparse.Namespace, epochs: int, num_batches: int) -> dict:
+def holds_run(folder: Path) -> bool:
+    """Whether `train` has filled a folder: it has a log, and a model, a result or what is to go on."""
+    return (folder / LOG).is_file() and any((folder / name).exists() for name in (MODEL, RESULT, CHECKPOINTS))
+
+
+def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int) -> dict:
     """What a run must find again, whatever the folder it goes on from."""
     files = [os.path.abspath(path) for path in arguments.files]
-    return {"arguments": {**vars(arguments), "files": files}, "epochs": epochs, "num_batches": num_batches}
+    return {
+        "arguments": {**vars(arguments), "files": files},
+        "text": _describe_text(corpus),
+        "epochs": epochs,
+        "num_batches": num_batches,
+    }
+
+
+def check_text(run: ResumableRun, corpus: Corpus) -> None:
+    """Refuse to go on with another text than the one that the run began with.
+
+    Raises:
+        CommandError: it is another, in files, bytes or content.
+    """
+    then, now = run.notes.get("text"), _describe_text(corpus)
+    # Of a run of an earlier version the library knows whether it is the same.
+    if then in (None, now):
+        return
+    if {**now, "crc32": None} == {**then, "crc32": None}:
+        received = f"{_text_size(now)}, as it was, but with another content"
+    else:
+        received = f"{_text_size(now)} where it was {_text_size(then)}"
+    raise CommandError(f"train: --resume must go on with the text that the run began with. Got {received}.")
+
+
+def _describe_text(corpus):
+    files = {*corpus.train_files, *corpus.validation_files}
+    crc32 = zlib.crc32(corpus.validation, zlib.crc32(corpus.train))
+    return {"bytes": len(corpus.train) + len(corpus.validation), "files": len(files), "crc32": crc32}
+
+
+def _text_size(text):
+    return f"{text['bytes']:,} bytes of {text['files']:,} file{'s' if text['files'] > 1 else ''}"
 
 
 def describe_going_on(folder: Path) -> str:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_griffin.tasks.text_files import CorpusError, LeftOut, files_below, find_text_files, read_file
+
 #: The share of the bytes held out where whole files are held out, and where there is one file only.
 _SHARE_OF_FILES = 0.04
 _SHARE_OF_ONE_FILE = 0.1
 _NOT_STANDARD_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"}
-
-
-class CorpusError(ValueError):
-    """The files can't serve as a corpus; the message is one sentence for whoever named them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Corpus:
         validation: `(T,)` uint8; none of it was cut from where `train` was.
         train_files: the names of the documents in `train`, in order.
         validation_files: the names of the documents in `validation`, in order.
+        left_out: what was not read, such as `3 binary files (1.2 MB), 2 hidden`; empty where that is nothing.
     """
 
     name: str
@@ -45,9 +44,17 @@ class Corpus:
     validation: np.ndarray
     train_files: tuple[str, ...]
     validation_files: tuple[str, ...]
+    left_out: str = ""
 
 
-def load_corpus(paths: Sequence[str | os.PathLike] = (), *, seed: int = 0, least_bytes: int = 2) -> Corpus:
+def load_corpus(
+    paths: Sequence[str | os.PathLike] = (),
+    *,
+    seed: int = 0,
+    least_bytes: int = 2,
+    include_binary: bool = False,
+    holds_run: Callable[[Path], bool] = lambda folder: False,
+) -> Corpus:
     """Read files and hold a part of them out.
 
     Several files are split by file: about 4% of the bytes are held out, or the smallest file where every file is
@@ -55,10 +62,13 @@ def load_corpus(paths: Sequence[str | os.PathLike] = (), *, seed: int = 0, least
     is split by position: the first 90% trains, the last 10% validates.
 
     Args:
-        paths: files, taken as bytes, and folders, with all files below them but the hidden ones; none stands for the
+        paths: files, taken as bytes, and folders, with the files below them that
+            `keras_griffin.tasks.text_files.find_text_files` finds: no hidden and no binary ones. None stands for the
             sources of Python's own standard library, without its test suites: about 12 MB.
         seed: which files are held out.
         least_bytes: how many bytes each part must have.
+        include_binary: whether binary files below folders are read too.
+        holds_run: whether a folder is one that training has filled, and is left out.
 
     Returns:
         A `Corpus`; the same for the same files and seed.
@@ -72,23 +82,26 @@ def load_corpus(paths: Sequence[str | os.PathLike] = (), *, seed: int = 0, least
         >>> set(corpus.train_files) & set(corpus.validation_files)
         set()
     """
+    left_out = LeftOut()
     if paths:
         name = _name(paths)
-        documents = _distinct(document for path in paths for document in _read(Path(path)))
+        options = {"speaker": "load_corpus", "include_binary": include_binary, "holds_run": holds_run}
+        files = [(str(path), path) for path in find_text_files(paths, left_out, **options)]
     else:
-        name = "Python's standard library"
-        documents = _distinct(_standard_library())
+        name, files = "Python's standard library", _standard_library()
+    documents = _distinct((Document(shown, read_file(path, "load_corpus")) for shown, path in files), left_out)
+    source = f"{name}, leaving out {left_out}" if str(left_out) else name
     if not documents:
-        raise CorpusError(f"load_corpus: a corpus must have at least one byte. Got none from {name}.")
+        raise CorpusError(f"load_corpus: a corpus must have at least one byte. Got none from {source}.")
     if len(documents) == 1:
         train, validation = split_by_position(documents[0], _SHARE_OF_ONE_FILE)
     else:
         train, validation = split_by_file(documents, _SHARE_OF_FILES, seed)
-    corpus = Corpus(name, _join(train), _join(validation), _names(train), _names(validation))
+    corpus = Corpus(name, _join(train), _join(validation), _names(train), _names(validation), str(left_out))
     if min(len(corpus.train), len(corpus.validation)) < least_bytes:
         raise CorpusError(
             f"load_corpus: the training and the validation part must have at least {least_bytes} bytes each. "
-            f"Got {len(corpus.train)} and {len(corpus.validation)} from {name}."
+            f"Got {len(corpus.train)} and {len(corpus.validation)} from {source}."
         )
     return corpus
 
@@ -140,52 +153,25 @@ def _name(paths: Sequence[str | os.PathLike]) -> str:
     return first if len(paths) <= 3 else f"{first} and {len(paths) - 3} more"
 
 
-def _read(path: Path) -> Iterator[Document]:
-    if path.is_dir():
-        yield from _read_folder(path, str(path), lambda name: not name.startswith(".") and name != "__pycache__")
-    elif path.is_file():
-        yield Document(str(path), _read_bytes(path))
-    elif path.exists():
-        raise CorpusError(f"load_corpus: a path must be a file or a folder. Got {str(path)!r}, which is neither.")
-    else:
-        raise CorpusError(f"load_corpus: a path must exist. Got {str(path)!r}.")
-
-
-def _standard_library() -> Iterator[Document]:
+def _standard_library() -> Iterator[tuple[str, Path]]:
+    """The sources' names below their folder, and their paths."""
     folder = Path(sysconfig.get_path("stdlib"))
-    return _read_folder(folder, "", lambda name: name not in _NOT_STANDARD_LIBRARY, suffix=".py")
+    for path in files_below(
+        folder, LeftOut(), speaker="load_corpus", is_wanted=lambda name: name not in _NOT_STANDARD_LIBRARY
+    ):
+        if path.suffix == ".py":
+            yield str(path.relative_to(folder)), path
 
 
-def _read_folder(folder: Path, name: str, is_wanted: Callable[[str], bool], suffix: str = "") -> Iterator[Document]:
-    """Every wanted file below the folder, in the order of the paths' parts."""
-    try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise CorpusError(f"load_corpus: a folder must be readable. Got {str(folder)!r}: {error.strerror}.") from error
-    for entry in entries:
-        if not is_wanted(entry.name):
-            continue
-        entry_name = os.path.join(name, entry.name)
-        # A link to a folder may lead back to where it stands.
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _read_folder(entry, entry_name, is_wanted, suffix)
-        elif entry.is_file() and entry.name.endswith(suffix):
-            yield Document(entry_name, _read_bytes(entry))
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"load_corpus: a file must be readable. Got {str(path)!r}: {error.strerror}.") from error
-
-
-def _distinct(documents: Iterable[Document]) -> list[Document]:
+def _distinct(documents: Iterable[Document], left_out: LeftOut) -> list[Document]:
     """The first document of each content, without the empty ones."""
     first: dict[bytes, Document] = {}
     for document in documents:
-        first.setdefault(document.data, document)
-    return [document for document in first.values() if document.data]
+        if not document.data:
+            left_out.add("empty")
+        elif first.setdefault(document.data, document) is not document:
+            left_out.add("copy")
+    return list(first.values())
 
 
 def _join(documents: Sequence[Document]) -> np.ndarray:

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import resource
 from dataclasses import dataclass
 
 import pytest
@@ -80,6 +81,22 @@ class Says:
         """`(B, V)` and `(B,)` to `(B,)`."""
         other_id = self.token_id if self.other_id is None else self.other_id
         return ops.cast(ops.where(uniform < 0.3, other_id, self.token_id), "int32")
+
+
+@pytest.fixture(scope="session")
+def limit_files():
+    """A context in which no file grows beyond so many bytes: writing fails as it does on a full disk."""
+
+    @contextlib.contextmanager
+    def limit(num_bytes):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
 
 
 @pytest.fixture(scope="session")

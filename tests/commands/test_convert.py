@@ -124,6 +124,19 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     assert os.listdir(target) == ["mine.txt"]
 
 
+def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, capsys):
+    source, target = str(tmp_path / "preset"), tmp_path / "target"
+    save_to_preset(model, source)
+    assert main(["convert", source, str(target)]) == 0
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    capsys.readouterr()
+    with limit_files(4096):
+        error = refusal([source, str(target)], capsys)
+    assert error.startswith("convert: TARGET must be a folder that can be written, on a disk with room. Got '")
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert sorted(os.listdir(tmp_path)) == ["preset", "target"]
+
+
 def test_a_model_that_the_target_s_format_has_not(tmp_path, capsys):
     save_to_preset(Griffin(CONFIG.replace(scale_embeddings=False)), tmp_path / "preset")
     error = refusal([str(tmp_path / "preset"), str(tmp_path / "target"), "--to", "huggingface"], capsys)

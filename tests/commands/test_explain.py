@@ -2,6 +2,7 @@ import keras
 import pytest
 
 from keras_griffin.__main__ import main
+from keras_griffin.commands.explain import SHAPES
 from keras_griffin.ops.implementation import Op
 
 
@@ -13,6 +14,12 @@ def test_every_op_has_a_table_with_one_choice(capsys):
         assert keras.backend.backend() in table.splitlines()[0]
         assert sum(line.startswith("  * ") for line in table.splitlines()) == 1
         assert all(f" {row.name} " in table for row in op.implementations)
+
+
+def test_every_op_is_asked_about_a_shape(capsys):
+    assert SHAPES.keys() == Op.registry.keys()
+    assert main(["explain"]) == 0
+    assert "any shape" not in capsys.readouterr().out
 
 
 def test_an_op_that_is_named_has_the_only_table(capsys):

@@ -1,12 +1,15 @@
 import argparse
 
+import keras
 import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import generate
 from keras_griffin.commands.generate import continue_text, make_sampler, stream_text
 from keras_griffin.generation import Greedy, TopP
+from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.tokenizers import ByteTokenizer
 
 
 def options(prompt="def ", temperature=1.0, seed=0, tokens=20):
@@ -100,9 +103,32 @@ def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
     assert capsys.readouterr() == ("", f"generate: --model must be a file that exists. Got '{path}'.\n")
 
 
-def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys):
+@pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
+def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys, op_name):
     monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
-    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "magic")
+    monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and "linear_scan: an implementation must be one of" in printed.err
+    assert not printed.out and printed.err.startswith(f"{op_name}: an implementation must be one of")
+    assert printed.err.count("\n") == 1
+
+
+def test_an_implementation_that_can_not_serve_or_is_not_used_is_told(monkeypatch, capsys):
+    """Of a model of its own: what is compiled makes no choice anew."""
+    config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, block_pattern=("recurrent",))
+    model = Griffin(config, tokenizer=ByteTokenizer())
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: model)
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "portable")
+    other = "jax_loop" if keras.backend.backend() != "jax" else "torch_loop"
+    monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", other)
+    argv = ["generate", "--model", "any", "--tokens", "2"]
+    assert main(argv) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and printed.err.count("\n") == 1
+    assert printed.err.startswith(f"rg_lru: the implementation '{other}' was asked for and must support the call. It ")
+    monkeypatch.delenv("KERAS_GRIFFIN_RG_LRU")
+    assert main(argv) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("def ")
+    assert printed.err.startswith("Not used: KERAS_GRIFFIN_LINEAR_SCAN=portable: the model calls ")
+    assert printed.err.count("\n") == 1

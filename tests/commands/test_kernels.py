@@ -1,25 +1,90 @@
+import keras
+import numpy as np
 import pytest
 
-from keras_griffin.commands.kernels import chosen_kernels
-from keras_griffin.models import GriffinConfig
+from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.kernels import requests, tell_unused, training_kernels, unused
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.ops.implementation import Choice, current_facts, recorded_choices
 
-CONFIG = GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2)
+CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=2, num_heads=2, window=4)
+PATTERNS = {
+    ("recurrent", "local_mqa"): ["block_product", "rg_lru", "local_attention"],
+    ("recurrent",): ["block_product", "rg_lru"],
+    ("global_mqa",): [],
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_kernels_are_those_of_the_mixers_in_use(pattern):
+    kernels = training_kernels(Griffin(CONFIG.replace(block_pattern=pattern)), 2, 8)
+    assert list(kernels) == PATTERNS[pattern]
+
+
+@pytest.mark.trainable
+def test_what_is_traced_is_what_trains():
+    model = Griffin(CONFIG.replace(block_pattern=("recurrent", "local_mqa")))
+    kernels = training_kernels(model, 2, 8)
+    token_ids = np.zeros((2, 8), "int32")
+    model.compile("sgd", loss=model.loss)
+    if keras.backend.backend() == "torch":
+        # At the first batch Keras infers shapes, on the device "meta", for which others are chosen.
+        model.train_on_batch(token_ids, token_ids)
+    with recorded_choices() as choices:
+        model.train_on_batch(token_ids, token_ids)
+    assert {choice.op_name: choice.implementation for choice in choices} == kernels
+
+
+def test_the_op_that_was_asked_for_is_the_op_that_runs(monkeypatch):
+    """`rg_lru` has loops of its own, which `linear_scan` does not choose; written in Keras, it calls that op."""
+    model = Griffin(CONFIG.replace(block_pattern=("recurrent",)))
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "portable")
+    kernels = training_kernels(model, 2, 8)
+    assert unused(requests(), kernels) == (
+        "KERAS_GRIFFIN_LINEAR_SCAN=portable: the model calls block_product, rg_lru alone"
+    )
+    monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", "portable")
+    kernels = training_kernels(model, 2, 8)
+    assert (kernels["rg_lru"], kernels["linear_scan"]) == ("portable", "portable")
+    assert unused(requests(), kernels) is None
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("op_name", ["rg_lru", "block_product", "local_attention"])
+def test_the_reference_does_not_train(monkeypatch, op_name):
+    monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "reference")
+    model = Griffin(CONFIG.replace(block_pattern=("recurrent", "local_mqa")))
+    with pytest.raises(ValueError, match=rf"{op_name}: .* It can't be compiled or differentiated; the call has "):
+        training_kernels(model, 2, 8)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "ops"),
+    ("variable", "sentence"),
     [
-        (("recurrent", "recurrent", "local_mqa"), ["linear_scan", "local_attention"]),
-        (("recurrent",), ["linear_scan"]),
-        (("global_mqa",), []),
+        ("KERAS_GRIFFIN_ROW_PRODUCT", "^row_product: an implementation must be one of .* Got 'magic'.$"),
+        (
+            "KERAS_GRIFFIN_SCAN",
+            "^KERAS_GRIFFIN_SCAN: a variable that asks .* must be one of KERAS_GRIFFIN_BLOCK_PRODUCT, .*"
+            "KERAS_GRIFFIN_ROW_PRODUCT. Got 'magic' for an op that there isn't.$",
+        ),
     ],
 )
-def test_the_kernels_are_those_of_the_mixers_in_use(pattern, ops):
-    assert list(chosen_kernels(CONFIG.replace(block_pattern=pattern), 4, 16)) == ops
+def test_what_asks_for_nothing_there_is_refused(monkeypatch, variable, sentence):
+    monkeypatch.setenv(variable, "magic")
+    with pytest.raises(CommandError, match=sentence):
+        requests()
+    monkeypatch.setenv(variable, "")
+    assert requests() == {}
 
 
-def test_the_reference_generates_and_does_not_train(monkeypatch):
-    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "reference")
-    assert chosen_kernels(CONFIG, 4, 16)["linear_scan"] == "reference"
-    with pytest.raises(ValueError, match=r"It can't be compiled or differentiated; the call has "):
-        chosen_kernels(CONFIG, 4, 16, training=True)
+def test_what_was_asked_for_in_vain_is_told(capsys):
+    facts = current_facts(None, "float32")
+    choices = [Choice("rg_lru", "portable", facts)]
+    tell_unused({"rg_lru": "A=b"}, choices)
+    assert capsys.readouterr().err == ""
+    tell_unused({"rg_lru": "A=b", "row_product": "C=d"}, choices)
+    tell_unused({"row_product": "C=d"}, [])
+    assert capsys.readouterr() == (
+        "",
+        "Not used: C=d: the model calls rg_lru alone.\nNot used: C=d: the model calls no such op.\n",
+    )

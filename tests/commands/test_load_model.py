@@ -90,6 +90,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     assert refusal(tmp_path).startswith("from_preset: a path must lead to a folder that save_to_preset wrote, or to ")
 
 
+def test_a_folder_of_a_run_is_refused_with_the_name_of_its_model(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"")
+    assert refusal(tmp_path) == (
+        f"chat: --model must name the model in the folder of a run. Got '{tmp_path}', where it is "
+        f"'{tmp_path / 'model.keras'}'."
+    )
+
+
 def test_an_address_that_is_none_is_refused():
     assert refusal("hf://name") == "from_preset: an address on the Hub must be hf://owner/name. Got 'hf://name'."
 

@@ -53,6 +53,7 @@ def test_each_file_is_a_document(folder, tmp_path, capsys):
     read, *rest = printed.out.splitlines()
     assert re.fullmatch(r"read         17 bytes of 3 files, [\d.,]+ MB/s", read)
     assert rest == [
+        "left out     2 hidden",
         "documents    2",
         "tokens       17 of a vocabulary of 256, 1.00 bytes each",
         f"written      {output}, {output.stat().st_size} bytes, in uint16",
@@ -109,7 +110,7 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
     [
         (["no/where", "--output", "x"], "FILES must be files and folders that exist. Got 'no/where'."),
         (["", "--output", "x"], "FILES must be files and folders that exist. Got ''."),
-        (["empty", "--output", "x"], "FILES must hold a file. Got none below empty."),
+        (["empty", "--output", "x"], "FILES must hold a file of text. Got none below empty."),
         (["texts/b.txt", "--output", "x"], "FILES must hold text. Got nothing but empty ones."),
         (["texts", "--output", "texts/a.txt"], "--output must be none of FILES. Got 'texts/a.txt', which is one."),
         (["texts", "--output", "no/where"], "--output must be a file in a folder that exists. Got 'no/where'."),
@@ -147,7 +148,42 @@ def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     error = refusal([folder, "--output", tmp_path / "x"], capsys)
-    assert error.startswith("tokenize: files must be readable, and --output writable. Got ") and "a.txt" in error
+    assert error == f"tokenize: a file must be readable. Got {str(folder / 'a.txt')!r}: Permission denied.\n"
+
+
+def test_binary_files_and_runs_are_left_out_unless_asked_for(folder, tmp_path, capsys):
+    (folder / "run" / "checkpoints").mkdir(parents=True)
+    (folder / "run" / "log.csv").write_bytes(b"epoch\n")
+    (folder / "model").write_bytes(b"\0model")
+    os.mkfifo(folder / "pipe")
+    output = folder / "some.tokens"
+    for _ in range(2):  # The second time, what the first has written is a binary file.
+        assert main(["tokenize", str(folder), "--output", str(output)]) == 0
+        assert texts(output) == ["né\r\n\nzwei\n".encode(), b"last \xff"]
+    size = output.stat().st_size + 6
+    assert capsys.readouterr().out.splitlines()[-4] == (
+        f"left out     2 binary files ({size} bytes), 1 folder that holds a run, 2 hidden, 1 neither file nor folder"
+    )
+    output.unlink()
+    assert main(["tokenize", str(folder), "--include-binary", "--output", str(output)]) == 0
+    assert b"\0model" in texts(output)
+
+
+def test_a_folder_of_which_all_is_left_out(tmp_path, capsys):
+    (tmp_path / "model").write_bytes(b"\0")
+    assert refusal([tmp_path, "--output", tmp_path / "x"], capsys) == (
+        f"tokenize: FILES must hold a file of text. Got none below {tmp_path}, leaving out 1 binary file (1 byte).\n"
+    )
+
+
+def test_a_full_disk_leaves_the_earlier_file(folder, tmp_path, limit_files, capsys):
+    (tmp_path / "some.tokens").write_text("old")
+    with limit_files(8):
+        error = refusal([folder, "--output", tmp_path / "some.tokens"], capsys)
+    rule = "tokenize: files must be readable, --output writable, and the disk must have room. Got [Errno "
+    assert error.startswith(rule)
+    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
+    assert (tmp_path / "some.tokens").read_text() == "old"
 
 
 def test_ctrl_c_leaves_nothing(folder, tmp_path, monkeypatch, capsys):

@@ -28,7 +28,7 @@ def test_a_run_says_what_it_does_and_writes(finished_run):
     labels = [line[:12].strip() for line in printed.split("\n\n", 1)[0].splitlines() if line[12:13] == " "]
     assert [label for label in labels if label in (*before, *after)] == [*before, *after]
     assert f"{keras.backend.backend()} on " in printed
-    assert "linear_scan by " in printed and "local_attention by " in printed
+    assert "rg_lru by " in printed and "local_attention by " in printed and "linear_scan" not in printed
     assert "bytes of 1 file" in printed
     assert printed.split("\n\n", 1)[1].startswith("def ")
 
@@ -213,11 +213,89 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
     own.write_bytes(text_file.read_bytes())
     assert main(["train", str(own), *TINY, "--output", str(tmp_path / "run"), "--steps", "20"]) == 130
     own.write_bytes(text_file.read_bytes()[:-10])
+    size = len(text_file.read_bytes())
     capsys.readouterr()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith("ResumableRun: a run must go on with what it began with. Got data.text ")
-    assert printed.count("\n") == 1
+    assert capsys.readouterr().err == (
+        "train: --resume must go on with the text that the run began with. "
+        f"Got {size - 10:,} bytes of 1 file where it was {size:,} bytes of 1 file.\n"
+    )
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
+    monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
+):
+    monkeypatch.setattr(train, "EPOCHS", 3)
+    with limit_files(1000):
+        assert train_tiny("--steps 6") == 2
+    sentence = "train: files must be writable, and the disk must have room. Got [Errno 27] File too large.\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    press_ctrl_c(monkeypatch, after_batches=3)
+    assert train_tiny("--steps 6") == 130
+    press_ctrl_c(monkeypatch, after_batches=-1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with limit_files(1000):
+        assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(sentence + go_on(tmp_path))
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert all(after[path] == content for path, content in before.items() if path.suffix == ".safetensors")
+    # At the very end, too.
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "draw_loss_curve", lambda *arguments, **levels: (_ for _ in ()).throw(OSError(28, "Full")))
+        assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f"Got [Errno 28] Full.\n{go_on(tmp_path)}")
+    assert main(["train", "--resume", str(tmp_path)]) == 0
+    assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
+
+
+def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text" / "deep").mkdir(parents=True)
+    (tmp_path / "text" / "log.csv").write_bytes(text_file.read_bytes())
+    (tmp_path / "link").symlink_to(tmp_path / "text" / "deep")
+    monkeypatch.chdir(tmp_path / "text")
+    for words, received in [
+        (["text", "--output", "text/deep/run"], "'text/deep/run', within 'text'"),
+        (["text", "--output", "text"], "'text', within 'text'"),
+        (["text", "--output", "link/run"], "'link/run', within 'text'"),
+        (["link/..", "--output", "text/run"], "'text/run', within 'link/..'"),
+    ]:
+        monkeypatch.chdir(tmp_path)
+        assert main(["train", *words, *TINY, "--steps", "1"]) == 2
+        sentence = "train: --output must be a folder outside of the text. Got "
+        assert capsys.readouterr().err == f"{sentence}{received}.\n"
+    monkeypatch.chdir(tmp_path / "text")
+    assert main(["train", ".", *TINY, "--steps", "1"]) == 2
+    assert capsys.readouterr().err.endswith(", the default, within '.'.\n")
+    assert main(["train", "log.csv", "--output", ".", *TINY, "--steps", "1"]) == 2
+    assert capsys.readouterr().err == (
+        "train: --output must be a folder whose files are not the text. Got '.' with log.csv.\n"
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "link", "log.csv", "text"]
+
+
+def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, tmp_path, monkeypatch, capsys):
+    """A folder of text in which an earlier run lies."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "a.py").write_bytes(text_file.read_bytes())
+    (folder / "image").write_bytes(b"\0" * 1500)
+    (folder / "run").symlink_to(finished_run[0])
+    (folder / "runs").mkdir()
+    for name in ("log.csv", "model.keras"):
+        (folder / "runs" / name).write_bytes((finished_run[0] / name).read_bytes())
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "reference")
+    monkeypatch.setattr(train, "fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert (
+        main(["train", str(folder), *TINY, "--model", "hawk", "--output", str(tmp_path / "out"), "--steps", "1"]) == 130
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert "left out     1 binary file (1.5 kB), 1 folder that holds a run, 1 link to a folder" in printed
+    assert any(
+        line.startswith("not used     KERAS_GRIFFIN_LINEAR_SCAN=reference: the model calls ") for line in printed
+    )
+    size = len(text_file.read_bytes())
+    assert f"to train on  {size - size // 10:,} bytes of 1 file" in printed
 
 
 @pytest.mark.parametrize("kept", [1, 0])
@@ -290,16 +368,15 @@ def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, s
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("magic", "linear_scan: an implementation must be one of"),
-        (
-            "numpy_loop",
-            "linear_scan: the implementation 'numpy_loop' was asked for and must support the call. It needs",
-        ),
+        ("magic", "rg_lru: an implementation must be one of"),
+        ("{other}_loop", "rg_lru: the implementation '{other}_loop' was asked for and must support the call. It needs"),
         ("reference", "must support the call. It can't be compiled or differentiated; the call has"),
     ],
 )
-def test_an_implementation_that_cannot_serve_is_told(name, sentence, monkeypatch, train_tiny, capsys):
-    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", name)
+def test_an_implementation_that_cannot_serve_is_told(name, sentence, monkeypatch, train_tiny, tmp_path, capsys):
+    other = "torch" if keras.backend.backend() != "torch" else "jax"
+    monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", name.format(other=other))
     assert train_tiny("--model hawk --steps 1") == 2
     printed = capsys.readouterr().err
-    assert sentence in printed and printed.count("\n") == 1
+    assert sentence.format(other=other) in printed and printed.count("\n") == 1
+    assert not any(tmp_path.iterdir())

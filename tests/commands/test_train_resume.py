@@ -1,7 +1,18 @@
+import zlib
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
-from keras_griffin.commands.train_resume import as_notes, describe_going_on, saved_run
+import numpy as np
+import pytest
+
+from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.train_resume import as_notes, check_text, describe_going_on, holds_run, saved_run
+from keras_griffin.tasks.text import Corpus
+
+
+def corpus(train=b"train", validation=b"val"):
+    return Corpus("", np.frombuffer(train, "uint8"), np.frombuffer(validation, "uint8"), ("a", "b"), ("c",))
 
 
 def test_the_command_that_goes_on_can_be_pasted():
@@ -11,7 +22,8 @@ def test_the_command_that_goes_on_can_be_pasted():
 
 def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    notes = as_notes(Namespace(files=["a.txt", "/b.txt"], width=3), epochs=2, num_batches=5)
+    notes = as_notes(Namespace(files=["a.txt", "/b.txt"], width=3), corpus(), epochs=2, num_batches=5)
+    assert notes.pop("text") == {"bytes": 8, "files": 3, "crc32": zlib.crc32(b"trainval")}
     assert notes == {
         "arguments": {"files": [str(tmp_path / "a.txt"), "/b.txt"], "width": 3},
         "epochs": 2,
@@ -21,3 +33,37 @@ def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
 
 def test_a_folder_without_a_run_is_one_that_has_not_begun(tmp_path):
     assert not saved_run(tmp_path).is_begun
+
+
+@pytest.mark.parametrize(
+    ("now", "received"),
+    [
+        (corpus(b"train and more"), "17 bytes of 3 files where it was 8 bytes of 3 files"),
+        (corpus(b"other"), "8 bytes of 3 files, as it was, but with another content"),
+    ],
+)
+def test_another_text_is_refused_in_words(now, received):
+    run = SimpleNamespace(notes=as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5))
+    check_text(run, corpus())
+    with pytest.raises(CommandError) as error:
+        check_text(run, now)
+    assert str(error.value) == (f"train: --resume must go on with the text that the run began with. Got {received}.")
+    # An earlier version had no such notes.
+    check_text(SimpleNamespace(notes={"arguments": {}}), now)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["log.csv", "model.keras"], True),
+        (["log.csv", "result.json"], True),
+        (["log.csv", "checkpoints"], True),
+        (["log.csv"], False),
+        (["model.keras"], False),
+        ([], False),
+    ],
+)
+def test_a_folder_holds_a_run(tmp_path, names, expected):
+    for name in names:
+        (tmp_path / name).write_text("")
+    assert holds_run(tmp_path) is expected

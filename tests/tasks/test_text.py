@@ -32,7 +32,7 @@ def random_files(rng, number):
 def test_a_split_by_file_gives_every_distinct_content_to_exactly_one_side(tmp_path, seed):
     rng = np.random.default_rng(seed)
     files = random_files(rng, number=int(rng.integers(3, 200)))
-    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed)
+    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed, include_binary=True)
 
     def contents(names):
         return [Path(name).read_bytes() for name in names]
@@ -47,7 +47,7 @@ def test_a_split_by_file_gives_every_distinct_content_to_exactly_one_side(tmp_pa
 def test_about_four_percent_of_many_files_is_held_out(tmp_path, seed):
     rng = np.random.default_rng(seed)
     files = {str(index): rng.bytes(int(rng.integers(1, 200))) for index in range(500)}
-    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed)
+    corpus = load_corpus([write_files(tmp_path / "files", files)], seed=seed, include_binary=True)
     share = len(corpus.validation) / (len(corpus.train) + len(corpus.validation))
     assert 0.035 <= share <= 0.05
 
@@ -75,8 +75,9 @@ def test_a_single_file_is_split_by_position(tmp_path):
 
 
 def test_two_copies_of_a_file_are_a_single_file(tmp_path):
-    folder = write_files(tmp_path / "files", {"a": bytes(range(100)), "b": bytes(range(100))})
+    folder = write_files(tmp_path / "files", {"a": bytes(range(1, 101)), "b": bytes(range(1, 101))})
     corpus = load_corpus([folder])
+    assert corpus.left_out == "1 copy of another file"
     assert corpus.train_files == corpus.validation_files == (str(folder / "a"),)
     assert len(corpus.train) + len(corpus.validation) == 100
 
@@ -94,6 +95,20 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path):
     (folder / "back").symlink_to(folder, target_is_directory=True)
     corpus = load_corpus([folder])
     assert len(corpus.train) + len(corpus.validation) == 6
+    assert corpus.left_out == "1 link to a folder"
+
+
+def test_what_is_left_out_below_a_folder_is_read_where_it_is_asked_for(tmp_path):
+    contents = {"a": b"one", "b": b"two", "c": b"\0three", "run/log.csv": b"four"}
+    folder = write_files(tmp_path / "files", contents)
+    corpus = load_corpus([folder], holds_run=lambda path: path.name == "run")
+    assert len(corpus.train) + len(corpus.validation) == 6
+    assert corpus.left_out == "1 binary file (6 bytes), 1 folder that holds a run"
+    everything = load_corpus([folder, folder / "c"], include_binary=True)
+    assert len(everything.train) + len(everything.validation) == 16
+    assert everything.left_out == "1 copy of another file"
+    with pytest.raises(CorpusError, match=r"Got none from .*run, leaving out 1 folder that holds a run\.$"):
+        load_corpus([folder / "run"], holds_run=lambda path: path.name == "run")
 
 
 def test_the_standard_library_is_the_text_when_no_path_is_given():

@@ -1,0 +1,165 @@
+"""The files of text that paths lead to, and what was left out on the way."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+#: A file is binary if a byte among its first so many is zero, as Git has it. Text in UTF-16 and UTF-32 is.
+BINARY_BYTES = 8192
+#: What may be left out, in the order in which it is said: one, and several.
+_KINDS = {
+    "binary": ("binary file", "binary files"),
+    "run": ("folder that holds a run", "folders that hold a run"),
+    "hidden": ("hidden", "hidden"),
+    "link": ("link to a folder", "links to folders"),
+    "broken": ("broken link", "broken links"),
+    "other": ("neither file nor folder", "neither file nor folder"),
+    "empty": ("empty file", "empty files"),
+    "copy": ("copy of another file", "copies of other files"),
+}
+
+
+class CorpusError(ValueError):
+    """The files can't serve as a corpus; the message is one sentence for whoever named them."""
+
+
+class LeftOut:
+    """What was left out, counted by its kind; as a text, such as `3 binary files (1.2 MB), 1 broken link`."""
+
+    def __init__(self):
+        self.counts: Counter[str] = Counter()
+        self.binary_bytes = 0
+
+    def add(self, kind: str, num_bytes: int = 0) -> None:
+        """One more of this kind, and the bytes of a binary one."""
+        self.counts[kind] += 1
+        self.binary_bytes += num_bytes
+
+    def __str__(self) -> str:
+        sizes = {"binary": f" ({_size(self.binary_bytes)})"}
+        found = [(kind, self.counts[kind]) for kind in _KINDS if self.counts[kind]]
+        return ", ".join(f"{count:,} {_KINDS[kind][count > 1]}{sizes.get(kind, '')}" for kind, count in found)
+
+
+def find_text_files(
+    paths: Iterable[str | os.PathLike],
+    left_out: LeftOut,
+    *,
+    speaker: str,
+    include_binary: bool = False,
+    holds_run: Callable[[Path], bool] = lambda folder: False,
+) -> Iterator[Path]:
+    """The files that are meant, those of a folder in the order of their paths' parts.
+
+    A file that is named is meant, whatever it holds. Of what is below a folder these are left out, and counted: hidden
+    files and folders, `__pycache__`, binary files, folders that hold a run, links to folders, which may lead back to
+    where they stand, and what is neither file nor folder, which may have no end.
+
+    Args:
+        paths: files and folders.
+        left_out: counts what was left out, while the files are taken.
+        speaker: in whose name errors speak.
+        include_binary: whether binary files below folders are meant too.
+        holds_run: whether a folder is one in which training has left its files.
+
+    Raises:
+        CorpusError: a path is missing, is neither file nor folder, or can't be read.
+    """
+    for path in map(Path, paths):
+        # Those of `os.path` take what can't be looked at for missing.
+        if os.path.isfile(path):
+            yield path
+        elif os.path.isdir(path):
+            for file in files_below(path, left_out, speaker=speaker, holds_run=holds_run):
+                num_bytes = 0 if include_binary else _bytes_if_binary(file, speaker)
+                if num_bytes:
+                    left_out.add("binary", num_bytes)
+                else:
+                    yield file
+        elif os.path.exists(path):
+            raise CorpusError(f"{speaker}: a path must be a file or a folder. Got {str(path)!r}, which is neither.")
+        else:
+            raise CorpusError(f"{speaker}: a path must exist. Got {str(path)!r}.")
+
+
+def files_below(
+    folder: Path,
+    left_out: LeftOut,
+    *,
+    speaker: str,
+    holds_run: Callable[[Path], bool] = lambda folder: False,
+    is_wanted: Callable[[str], bool] = lambda name: not name.startswith(".") and name != "__pycache__",
+) -> Iterator[Path]:
+    """Every file below a folder whose name, and the names of the folders on the way, are wanted; others are counted.
+
+    Raises:
+        CorpusError: a folder can't be read.
+    """
+    waiting = [iter(_entries(folder, left_out, speaker, holds_run))]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
+        kind = _kind(entry, speaker) if is_wanted(entry.name) else "hidden"
+        if kind == "folder":
+            waiting.append(iter(_entries(entry, left_out, speaker, holds_run)))
+        elif kind == "file":
+            yield entry
+        else:
+            left_out.add(kind)
+
+
+def read_file(path: Path, speaker: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        CorpusError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, "file", error, speaker) from error
+
+
+def _entries(folder, left_out, speaker, holds_run):
+    if holds_run(folder):
+        left_out.add("run")
+        return []
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(folder, "folder", error, speaker) from error
+
+
+def _kind(entry, speaker):
+    try:
+        if entry.is_dir():
+            return "link" if entry.is_symlink() else "folder"
+        if entry.is_file():
+            return "file"
+    except OSError as error:
+        raise _unreadable(entry, "file", error, speaker) from error
+    return "broken" if entry.is_symlink() and not entry.exists() else "other"
+
+
+def _bytes_if_binary(path, speaker):
+    """The size of a binary file, and 0 of any other."""
+    try:
+        with path.open("rb") as file:
+            return max(os.fstat(file.fileno()).st_size, 1) if b"\0" in file.read(BINARY_BYTES) else 0
+    except OSError as error:
+        raise _unreadable(path, "file", error, speaker) from error
+
+
+def _unreadable(path, kind, error, speaker):
+    return CorpusError(f"{speaker}: a {kind} must be readable. Got {str(path)!r}: {error.strerror}.")
+
+
+def _size(num_bytes):
+    """Such as `1.2 MB`."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:,.1f} {unit}"
+    return f"{num_bytes} byte{'s' if num_bytes != 1 else ''}"

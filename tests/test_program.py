@@ -1,0 +1,64 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from keras_griffin import program
+from keras_griffin.program import is_command_line, let_ctrl_c_end_it, take_ctrl_c_back
+
+
+@pytest.mark.parametrize(
+    ("argv", "orig_argv", "expected"),
+    [
+        (["-m", "train", "x"], ["python", "-X", "dev", "-m", "keras_griffin", "train", "x"], True),
+        (["-m"], ["python", "-mkeras_griffin"], True),
+        (["-m", "keras_griffin"], ["python", "-m", "pytest", "keras_griffin"], False),
+        (["/usr/bin/keras-griffin", "train"], ["python", "/usr/bin/keras-griffin", "train"], True),
+        (["program.py"], ["python", "program.py"], False),
+        ([""], ["python"], False),
+    ],
+)
+def test_the_command_line_is_known_by_its_name(monkeypatch, argv, orig_argv, expected):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", orig_argv)
+    assert is_command_line() is expected
+
+
+def test_ctrl_c_is_given_and_taken_back_by_the_command_line_alone(monkeypatch):
+    def other(number, frame):
+        pass
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        let_ctrl_c_end_it()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        monkeypatch.setattr(program, "is_command_line", lambda: True)
+        thread = threading.Thread(target=let_ctrl_c_end_it)
+        thread.start()
+        thread.join()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        let_ctrl_c_end_it()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        take_ctrl_c_back()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, other)
+        let_ctrl_c_end_it()
+        take_ctrl_c_back()
+        assert signal.getsignal(signal.SIGINT) is other
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_a_backend_is_loaded_leaves_no_traceback(tmp_path):
+    """A module in Keras's place presses it."""
+    (tmp_path / "keras.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(10)\n")
+    root = os.path.dirname(os.path.dirname(program.__file__))
+    settings = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
+    run = subprocess.run(
+        [sys.executable, "-m", "keras_griffin", "explain"], capture_output=True, env=settings, text=True
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
