@@ -10,9 +10,9 @@ from keras import ops
 from keras_griffin.distribution.divided_time import require_jax
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.documents import check_segment_ids
-from keras_griffin.models.language_model import check_token_ids
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
+from keras_griffin.models.token_ids import check_token_ids
 
 
 def sequence_parallel(
@@ -95,6 +95,8 @@ class SequenceParallel(SharedModel):
     Output shape: `(B, T, V)` logits, float32, each device with its own steps.
     """
 
+    batch_names = ("token_ids", "segment_ids")
+    may_come_alone = True
     gives_logits = True
 
     def __init__(self, language_model, device_mesh=None, axis_name="sequence", batch_axis_name=None, **kwargs):

@@ -96,10 +96,21 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs, reverse=False):
         """Embed tokens, or give the logits of vectors."""
         if not reverse:
-            outputs = super().call(inputs)
+            outputs = self._looked_up(inputs)
             return outputs * self.scale if self.scale_by_sqrt_width else outputs
         logits = ops.cast(project(partial(super().call, reverse=True), inputs), "float32")
         return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
+
+    def _looked_up(self, token_ids):
+        """The rows of ids; of one outside, negative ones too, what the backend has for none: an error, or NaN."""
+        token_ids = ops.cast(token_ids, "int32")
+        # Keras would count negative ids from the table's end.
+        looked_up = super().call(ops.where(token_ids < 0, self.input_dim, token_ids))
+        if keras.backend.backend() != "tensorflow":
+            return looked_up
+        # It has an error on a CPU alone: on a GPU the row would be zeros, and XLA would take the last one.
+        inside = ops.logical_and(token_ids >= 0, token_ids < self.input_dim)
+        return ops.where(ops.expand_dims(inside, -1), looked_up, ops.full_like(looked_up, float("nan")))
 
     def compute_output_spec(self, inputs, reverse=False):
         """Shapes and dtypes of what `call` returns."""

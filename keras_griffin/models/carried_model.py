@@ -39,6 +39,8 @@ class CarriedModel(SharedModel):
     trajectories", Neural Computation 2(4), pages 490 to 501.
     """
 
+    batch_names = ("token_ids", "segment_ids", "chunk")
+
     def __init__(self, language_model, batch_size: int, **kwargs):
         super().__init__(language_model, **kwargs)
         state = language_model.initial_state(batch_size)

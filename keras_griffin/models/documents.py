@@ -6,9 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, shape_fits
+from keras_griffin.ops.arguments import shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
+
+#: Of a segment; int32 holds no larger one.
+LARGEST_ID = 2**31 - 1
 
 
 class Boundaries(NamedTuple):
@@ -64,22 +67,41 @@ def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor
 
     Args:
         function_name: in whose name the error speaks.
-        segment_ids: `(B, T)`, an array or a tensor.
-        token_ids: `(B, T)`, what they belong to.
+        segment_ids: `(B, T)`, an array, a tensor, or a list of rows.
+        token_ids: `(B, T)`, what they belong to: an array or a tensor.
 
     Raises:
-        ValueError: they are no integers, not one for each token, or negative.
+        ValueError: they are no integers, not one for each token, negative, or larger than int32 holds.
     """
-    shape = tuple(as_tensor(token_ids).shape)
-    if isinstance(segment_ids, np.ndarray) and segment_ids.size and segment_ids.min() < 0:
-        raise ValueError(f"{function_name}: segment_ids must be at least 0. Got {segment_ids.min()}.")
-    segment_ids = as_tensor(segment_ids)
+    segment_ids = np.asarray(segment_ids) if isinstance(segment_ids, (list, tuple)) else segment_ids
+    if None in (getattr(ids.shape, "rank", 2) for ids in (token_ids, segment_ids)):
+        # TensorFlow may not know how many axes there are.
+        return
+    shape = tuple(token_ids.shape)
     dtype = keras.backend.standardize_dtype(segment_ids.dtype)
     if "int" not in dtype or not shape_fits(segment_ids, shape):
         raise ValueError(
             f"{function_name}: segment_ids must be integers, one for each token, shape {shape}. "
             f"Got dtype {dtype} and shape {tuple(segment_ids.shape)}."
         )
+    if not isinstance(segment_ids, np.ndarray) or not segment_ids.size:
+        return
+    least, greatest = segment_ids.min(), segment_ids.max()
+    if least < 0:
+        raise ValueError(f"{function_name}: segment_ids must be at least 0. Got {least}.")
+    if greatest > LARGEST_ID:
+        raise ValueError(f"{function_name}: segment_ids must be at most {LARGEST_ID}. Got {greatest}.")
+
+
+def without_padding(token_ids: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Token ids that are 0 at padding, where any id may stand, and segment ids known to be as many.
+
+    Args:
+        token_ids: `(B, T)`.
+        segment_ids: `(B, T)`; TensorFlow may find only now that they are others.
+    """
+    segment_ids = ops.reshape(segment_ids, ops.shape(token_ids))
+    return ops.where(segment_ids > 0, token_ids, ops.zeros_like(token_ids)), segment_ids
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -89,8 +111,11 @@ class PackedRows(keras.layers.Layer):
     Every layer of a model is causal: padding that stands behind all real tokens needs no mask at all.
 
     Call arguments:
-        token_ids: `(B, T)` integers.
+        token_ids: `(B, T)` integers; those of padding are not looked at.
         segment_ids: `(B, T)` integers: 0 is padding, equal positive ids are one document.
+
+    Raises:
+        ValueError: the segment ids are not one for each token.
 
     Returns:
         `(token_ids, reset, places)`, each `(B, T)`: the tokens, real ones first; a bool, True where one document
@@ -99,6 +124,8 @@ class PackedRows(keras.layers.Layer):
 
     def call(self, token_ids, segment_ids):
         """See the class."""
+        check_segment_ids("packed", segment_ids, token_ids)
+        token_ids, segment_ids = without_padding(token_ids, segment_ids)
         sources, places = real_steps_first(segment_ids > 0)
         token_ids, segment_ids = take_steps(token_ids, sources), take_steps(segment_ids, sources)
         return token_ids, document_boundaries(segment_ids, ops.zeros_like(segment_ids[:, 0])).reset, places

@@ -4,7 +4,6 @@ import warnings
 from functools import partial
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
@@ -14,16 +13,18 @@ from keras_griffin.mixers import MIXERS
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compilation import compile_again, compile_config
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import check_segment_ids, document_boundaries, newest_step
+from keras_griffin.models.documents import check_segment_ids, document_boundaries, newest_step, without_padding
+from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.loss_in_pieces import LossInPieces
+from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
-from keras_griffin.ops.implementation import builds_from_means
+from keras_griffin.models.token_ids import check_token_ids
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class LanguageModel(keras.Model):
+class LanguageModel(FirstBatch, keras.Model):
     """Predict each token's successor from the tokens so far.
 
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
@@ -88,8 +89,7 @@ class LanguageModel(keras.Model):
         self.rematerialize = rematerialize
         self.compile(
             optimizer=AdamW(),
-            # A mean over what has weight: Keras's default would count padding as predicted without loss.
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
+            loss=SparseCategoricalCrossentropy(),
         )
 
     @property
@@ -204,7 +204,7 @@ class LanguageModel(keras.Model):
 
         With `rematerialize` a gradient computes each block again, and none comes back to `state`.
         """
-        check_token_ids("advance", token_ids, self.config.vocabulary_size)
+        token_ids = check_token_ids("advance", token_ids, self.config.vocabulary_size)
         batch_size, length = ops.shape(token_ids)
         if segment_ids is None:
             reset = mask = None
@@ -212,6 +212,7 @@ class LanguageModel(keras.Model):
             count = ops.full((batch_size,), length, "int32")
         else:
             check_segment_ids("advance", segment_ids, token_ids)
+            token_ids, segment_ids = without_padding(token_ids, segment_ids)
             reset, mask, segment = document_boundaries(segment_ids, state.segment)
             count = ops.sum(ops.cast(mask, "int32"), axis=1)
         x = self.token_embedding(token_ids)
@@ -263,33 +264,13 @@ class LanguageModel(keras.Model):
         """The log-probability of each token; see `keras_griffin.generation.score`."""
         return score(self, token_ids, segment_ids)
 
-    def __call__(self, token_ids, *args, **kwargs):
-        """Logits of token ids; see the class."""
-        check_token_ids(type(self).__name__, token_ids, self.config.vocabulary_size)
-        return super().__call__(token_ids, *args, **kwargs)
+    def batch_rules(self) -> BatchRules:
+        """What the model asks of its batches."""
+        return BatchRules((), self.config.vocabulary_size, **rules_of_loss(getattr(self, "loss", None)))
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Train; see `keras.Model.fit`. Arrays are checked before the first step."""
-        self._check_arrays("fit", x, y)
-        if isinstance(kwargs.get("validation_data"), tuple):
-            self._check_arrays("fit", *kwargs["validation_data"][:2])
-        return super().fit(x, y, *args, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluate; see `keras.Model.evaluate`. Arrays are checked before the first step."""
-        self._check_arrays("evaluate", x, y)
-        return super().evaluate(x, y, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """Logits of many rows; see `keras.Model.predict`. Arrays are checked before the first step."""
-        self._check_arrays("predict", x)
-        return super().predict(x, *args, **kwargs)
-
-    def _check_arrays(self, function_name, token_ids, targets=None):
-        check_token_ids(function_name, token_ids, self.config.vocabulary_size)
-        # Other losses have other targets.
-        if isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy):
-            check_token_ids(function_name, targets, self.config.vocabulary_size, ignored=self.loss.ignore_class)
+    def known_language_model(self):
+        """This one."""
+        return self
 
     def quantize(self, mode=None, **kwargs):
         """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`."""
@@ -347,37 +328,3 @@ def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
         dtype=policy,
         name=f"block_{index}",
     )
-
-
-def check_token_ids(function_name: str, token_ids, vocabulary_size: int, ignored: int | None = None):
-    """Refuse ids that are known to be wrong; the values of tensors are not looked into.
-
-    Args:
-        function_name: in whose name the error speaks.
-        token_ids: anything; what is neither an array, a tensor nor a list is left to others.
-        vocabulary_size: V.
-        ignored: an id that is allowed besides.
-
-    Raises:
-        ValueError: the ids are no integers, no rows of one length, or not in the vocabulary.
-    """
-    if isinstance(token_ids, (list, tuple)):
-        try:
-            token_ids = np.asarray(token_ids)
-        except ValueError as error:
-            raise ValueError(f"{function_name}: token ids must be rows of one length. Got {token_ids!r}.") from error
-    is_array = isinstance(token_ids, np.ndarray)
-    if not (is_array or isinstance(token_ids, keras.KerasTensor) or ops.is_tensor(token_ids)):
-        return
-    if not is_array and builds_from_means():
-        return
-    dtype = keras.backend.standardize_dtype(token_ids.dtype)
-    if "int" not in dtype:
-        raise ValueError(f"{function_name}: token ids must be integers. Got dtype {dtype}.")
-    if is_array:
-        token_ids = token_ids if ignored is None else token_ids[token_ids != ignored]
-        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocabulary_size:
-            raise ValueError(
-                f"{function_name}: token ids must be from 0 to {vocabulary_size - 1}. "
-                f"Got ids from {token_ids.min()} to {token_ids.max()}."
-            )

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_griffin.models.next_token_loss import for_each_target, weighted_mean
 from keras_griffin.models.shared_model import SharedModel
 from keras_griffin.ops import linear_cross_entropy
 from keras_griffin.shapes import Tensor
@@ -56,23 +57,20 @@ class LossInPieces(SharedModel):
         head = self.language_model.token_embedding
         return linear_cross_entropy(vectors, ops.cast(head.embeddings, vectors.dtype), targets, soft_cap=head.soft_cap)
 
+    def batch_rules(self):
+        """What the model asks of its batches."""
+        return super().batch_rules()._replace(wants_targets=True, targets_are_ids=True)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean cross-entropy in nats, over what has weight; see the class."""
-        nats = self.losses_of(y_pred, y)
-        weights = ops.ones_like(nats) if sample_weight is None else ops.cast(sample_weight, nats.dtype)
+        targets = ops.convert_to_tensor(y)
+        weights = ops.ones(ops.shape(targets), "float32")
+        if sample_weight is not None:
+            weights = for_each_target(sample_weight, targets)
+            # What has no weight may be anything, as of NaN nothing is left by a product with zero.
+            targets = ops.where(weights != 0, targets, ops.zeros_like(targets))
+        nats = self.losses_of(y_pred, targets)
         # In one row: of several, Keras's metric would take the mean of means.
-        self._bits.update_state(ops.reshape(ops.stop_gradient(nats), (-1,)) / math.log(2), ops.reshape(weights, (-1,)))
-        return _MEAN(nats, nats, weights)
-
-
-class _Mean(keras.losses.Loss):
-    """The mean of losses that are there already, as Keras takes it of its own: 0 where nothing has weight."""
-
-    def call(self, y_true, y_pred):
-        """The losses."""
-        return y_pred
-
-
-#: A `Loss`, since under a strategy of TensorFlow Keras divides each replica's loss by their number, before the
-#: gradients are added up and the log is multiplied again; it has no public name for that alone.
-_MEAN = _Mean(name="nats", reduction="mean_with_sample_weight", dtype="float32")
+        bits = ops.reshape(ops.where(weights != 0, ops.stop_gradient(nats), 0.0), (-1,)) / math.log(2)
+        self._bits.update_state(bits, ops.reshape(weights, (-1,)))
+        return weighted_mean(nats, weights)

@@ -5,38 +5,30 @@ from keras import ops
 
 from keras_griffin.models.compilation import compile_again, compile_config
 from keras_griffin.models.documents import PackedRows
+from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.loss_in_pieces import LossInPieces
-from keras_griffin.models.shared_model import check_tokens
+
+_NAMES = ("token_ids", "segment_ids")
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class PackedModel(keras.Model):
+class PackedModel(FirstBatch, keras.Model):
     """The functional model that `LanguageModel.packed` describes: its inputs and outputs, and a look at its data.
 
     Attributes:
         language_model_of: a function that returns the language model; None once the model is loaded from a file, which
-            has the layers alone, so that no data is refused.
+            has the layers alone, so that no data is refused for its tokenizer.
     """
 
     language_model_of = None
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Train; see `keras.Model.fit`.
+    def batch_rules(self):
+        """What the model asks of its batches."""
+        return BatchRules(_NAMES, self.output_shape[-1], **rules_of_loss(getattr(self, "loss", None)))
 
-        Raises:
-            ValueError: `x`, or the data for validation, has tokens of another vocabulary; see `check_tokens`.
-        """
-        self._check(x, kwargs.get("validation_data"))
-        return super().fit(x, y, *args, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluate; see `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: `x` has tokens of another vocabulary; see `check_tokens`.
-        """
-        self._check(x)
-        return super().evaluate(x, y, *args, **kwargs)
+    def known_language_model(self):
+        """See `FirstBatch`."""
+        return None if self.language_model_of is None else self.language_model_of()
 
     def get_compile_config(self):
         """How the model is compiled; see `keras_griffin.models.compilation`."""
@@ -46,14 +38,10 @@ class PackedModel(keras.Model):
         """Compile as saved."""
         compile_again(self, config)
 
-    def _check(self, *data):
-        if self.language_model_of is not None:
-            check_tokens(self.language_model_of(), *data)
-
 
 def packed_model(language_model) -> PackedModel:
     """The functional model that `LanguageModel.packed` describes, not yet compiled."""
-    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _NAMES}
     vectors = _vectors(language_model, PackedRows(name="packed_rows"), **inputs)
     logits = language_model.token_embedding(vectors, reverse=True)
     packed = PackedModel(inputs, logits, name=f"{language_model.name}_packed")
@@ -65,6 +53,8 @@ def packed_model(language_model) -> PackedModel:
 @keras.saving.register_keras_serializable("keras_griffin")
 class PackedWithoutLogits(LossInPieces):
     """The same over packed rows, without logits; see `LanguageModel.packed`."""
+
+    batch_names = _NAMES
 
     def __init__(self, language_model, **kwargs):
         super().__init__(language_model, **kwargs)

@@ -3,15 +3,23 @@
 import keras
 
 from keras_griffin.models.compilation import compile_again, compile_config
+from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 
 
-class SharedModel(keras.Model):
+class SharedModel(FirstBatch, keras.Model):
     """A model that owns no weights: those of a language model, which it trains.
 
     Args:
         language_model: a `LanguageModel`.
         **kwargs: `name`.
+
+    Attributes:
+        batch_names: of a class: what a batch's inputs are called.
+        may_come_alone: of a class: whether token ids alone will do too.
     """
+
+    batch_names: tuple[str, ...] = ()
+    may_come_alone = False
 
     def __init__(self, language_model, **kwargs):
         super().__init__(**kwargs)
@@ -20,23 +28,11 @@ class SharedModel(keras.Model):
         self.language_model = language_model
         self.built = True
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Train; see `keras.Model.fit`.
-
-        Raises:
-            ValueError: `x`, or the data for validation, has tokens of another vocabulary; see `check_tokens`.
-        """
-        check_tokens(self.language_model, x, kwargs.get("validation_data"))
-        return super().fit(x, y, *args, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluate; see `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: `x` has tokens of another vocabulary; see `check_tokens`.
-        """
-        check_tokens(self.language_model, x)
-        return super().evaluate(x, y, *args, **kwargs)
+    def batch_rules(self) -> BatchRules:
+        """What the model asks of its batches."""
+        vocabulary_size = self.language_model.config.vocabulary_size
+        rules = rules_of_loss(getattr(self, "loss", None))
+        return BatchRules(self.batch_names, vocabulary_size, self.may_come_alone, **rules)
 
     def vectors_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
         """Shape and dtype of what the head makes logits of, for token ids of a shape `(B, T)`."""
@@ -62,25 +58,3 @@ class SharedModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         """Rebuild the language model too."""
         return cls(**{**config, "language_model": keras.saving.deserialize_keras_object(config["language_model"])})
-
-
-def check_tokens(language_model: keras.Model, *data) -> None:
-    """Refuse a dataset of documents that say themselves, by a method `check_model`, that they are for another model.
-
-    So do those of a `keras_griffin.training.TokenFile`, which know their vocabulary and tokenizer. What is no
-    `keras.utils.PyDataset`, or holds neither `documents` nor, as `data`, another dataset, is not looked into.
-
-    Args:
-        language_model: a `LanguageModel`.
-        *data: anything that `fit` takes.
-
-    Raises:
-        ValueError: so it is.
-    """
-    for dataset in data:
-        while isinstance(dataset, keras.utils.PyDataset):
-            # Asked for by name: what knows of files stands above the models.
-            check_model = getattr(getattr(dataset, "documents", None), "check_model", None)
-            if check_model is not None:
-                check_model(language_model)
-            dataset = getattr(dataset, "data", None)

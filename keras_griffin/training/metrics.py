@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.models.next_token_loss import for_each_target, next_token_losses
+
 #: What is counted below this is held in one float32, and each time it is reached another one grows by one.
 _CARRY = 2.0**20
 
@@ -17,9 +19,10 @@ class BitsPerByte(keras.metrics.Metric):
         sum_t w_t log2(1 / p(target_t)) / sum_t w_t n(target_t)
 
     with n the bytes that a token writes, 1 by default: then it is the mean of the bits for each target. The weights w
-    are the sample weights where they are given, so pass it to `compile` among the `weighted_metrics`. Both sums run
-    over the whole epoch, so neither padding nor the batches' sizes change what a text's bits are. (Keras's own means
-    take the mean of each row first, so that a target in a short row would count for more than one in a long row.)
+    are the sample weights where they are given, so pass it to `compile` among the `weighted_metrics`. A target outside
+    the vocabulary makes it NaN, unless its weight is 0. Both sums run over the whole epoch, so neither padding nor the
+    batches' sizes change what a text's bits are. (Keras's own means take the mean of each row first, so that a target
+    in a short row would count for more than one in a long row.)
 
     Args:
         name: the name in the logs.
@@ -53,11 +56,14 @@ class BitsPerByte(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count targets `(B, T)` under the logits `(B, T, V)`, weighted by `(B, T)` or `(B,)`."""
-        targets = ops.cast(y_true, "int32")
-        nats = keras.losses.sparse_categorical_crossentropy(targets, y_pred, from_logits=True)
+        targets = ops.convert_to_tensor(y_true)
+        nats = next_token_losses(targets, y_pred)
         written = ops.convert_to_tensor(self.token_bytes.astype("float32"))
-        written = ops.take(written, targets) if self.token_bytes.ndim else ops.broadcast_to(written, ops.shape(nats))
-        weights = ops.ones_like(nats) if sample_weight is None else _for_each_target(sample_weight, nats)
+        if self.token_bytes.ndim:
+            written = ops.take(written, ops.clip(ops.cast(targets, "int32"), 0, len(self.token_bytes) - 1))
+        else:
+            written = ops.broadcast_to(written, ops.shape(nats))
+        weights = ops.ones_like(nats) if sample_weight is None else for_each_target(sample_weight, nats)
         # Nothing times infinity is NaN: what has no weight may be anything.
         bits = ops.where(weights > 0, weights * ops.cast(nats, "float32") / math.log(2), 0.0)
         self.bits.assign_add(ops.cast(ops.sum(bits), self.bits.dtype))
@@ -105,7 +111,7 @@ class Tokens(keras.metrics.Metric):
         """Count targets `(B, T)`, weighted by `(B, T)` or `(B,)`."""
         counted = ops.ones_like(ops.cast(y_true, "float32"))
         if sample_weight is not None:
-            counted = counted * ops.cast(_for_each_target(sample_weight, counted) > 0, "float32")
+            counted = counted * ops.cast(for_each_target(sample_weight, counted) > 0, "float32")
         units = self.units + ops.sum(counted)
         carries = ops.floor(units / _CARRY)
         self.units.assign(units - carries * _CARRY)
@@ -140,11 +146,3 @@ def token_byte_counts(tokenizer) -> np.ndarray:
     """
     counts = [len(tokenizer.token_bytes(token_id)) for token_id in range(tokenizer.vocabulary_size)]
     return np.array(counts, "int32")
-
-
-def _for_each_target(sample_weight, targets):
-    """Weights `(B, T)` or `(B,)` as float32, with the axes of the targets `(B, T)`."""
-    weights = ops.cast(sample_weight, "float32")
-    while len(weights.shape) < len(targets.shape):
-        weights = ops.expand_dims(weights, -1)
-    return ops.broadcast_to(weights, ops.shape(targets))

@@ -188,9 +188,9 @@ def test_bad_token_ids():
         model(TOKENS.astype("float32"))
     with pytest.raises(ValueError, match=r"Griffin: token ids must be from 0 to 12\. Got ids from 0 to 13\."):
         model(np.array([[0, 13]]))
-    with pytest.raises(ValueError, match=r"fit: token ids must be from 0 to 12\. Got ids from -1 to 11\."):
+    with pytest.raises(ValueError, match=r"fit: targets must be from 0 to 12\. Got targets from -1 to 11\."):
         model.fit(TOKENS, TOKENS - 1)
-    with pytest.raises(ValueError, match=r"fit: token ids must be from 0 to 12\. Got ids from 13 to 13\."):
+    with pytest.raises(ValueError, match=r"fit: targets must be from 0 to 12\. Got targets from 13 to 13\."):
         model.fit(TOKENS, TOKENS, validation_data=(TOKENS, np.full_like(TOKENS, 13)))
     for name, refused in (("evaluate", TOKENS + 1), ("predict", TOKENS + 1), ("predict", TOKENS - 1)):
         with pytest.raises(ValueError, match=rf"{name}: token ids must be from 0 to 12\. Got ids from "):

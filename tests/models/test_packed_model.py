@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models.first_batch import check_tokens
 from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
-from keras_griffin.models.shared_model import check_tokens
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer

@@ -49,6 +49,9 @@ class Batches:
         """How many batches there are, None where there is no end."""
         return None if self.epochs is None else len(self)
 
+    #: Whether what is read is gone.
+    is_read_once = False
+
     @property
     def example(self) -> tuple:
         """A batch, which shows shapes and dtypes."""
@@ -101,6 +104,11 @@ class StreamedBatches:
         _check_epochs("StreamedBatches", epochs)
         self.source = source
         self.epochs = epochs
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether what is read is gone."""
+        return isinstance(self.source.documents, Iterator)
 
     @property
     def example(self) -> tuple:
@@ -172,7 +180,7 @@ def to_torch_loader(source: keras.utils.PyDataset | PackedStream, epochs: int | 
     """
     batches = _batches("to_torch_loader", source, epochs)
     # Processes that share what they read from would take documents from one another.
-    if workers and isinstance(batches, StreamedBatches) and isinstance(source.documents, Iterator):
+    if workers and batches.is_read_once:
         raise ValueError(
             "to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
             f"workers to read. Got a {type(source.documents).__name__} and {workers} workers."

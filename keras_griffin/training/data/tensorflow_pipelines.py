@@ -15,4 +15,7 @@ def to_tf_data(batches) -> tf.data.Dataset:
     cardinality = tf.data.INFINITE_CARDINALITY if batches.epochs is None else batches.count
     if cardinality is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    # A model that looks at its first batch before `fit` would take it away.
+    dataset.is_read_once = batches.is_read_once
+    return dataset

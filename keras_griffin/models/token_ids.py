@@ -1,0 +1,133 @@
+"""What token ids, segment ids and targets must be, wherever they come in."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.models.documents import check_segment_ids
+from keras_griffin.ops.implementation import builds_from_means
+
+#: Asked where ids are outside the vocabulary.
+_QUESTION = "Is the tokenizer that of this model?"
+
+
+def check_token_ids(
+    function_name: str,
+    token_ids,
+    vocabulary_size: int,
+    *,
+    what: str = "token ids",
+    counts: np.ndarray | None = None,
+):
+    """Refuse ids that are known to be wrong; the values of tensors are not looked into.
+
+    Args:
+        function_name: in whose name the error speaks.
+        token_ids: an array, a tensor, or a list of rows; what is none of them is left to others.
+        vocabulary_size: V.
+        what: the ids' name in the error.
+        counts: `(B, T)` bool: where it is False, any integer will do.
+
+    Returns:
+        The ids, a list as an array.
+
+    Raises:
+        ValueError: the ids are no integers, no rows of one length, or not in the vocabulary.
+    """
+    token_ids = as_rows(function_name, token_ids, what)
+    is_array = isinstance(token_ids, np.ndarray)
+    if not (is_array or isinstance(token_ids, keras.KerasTensor) or ops.is_tensor(token_ids)):
+        return token_ids
+    if not is_array and builds_from_means():
+        return token_ids
+    dtype = keras.backend.standardize_dtype(token_ids.dtype)
+    if "int" not in dtype:
+        raise ValueError(f"{function_name}: {what} must be integers. Got dtype {dtype}.")
+    # TensorFlow may not know how many axes there are.
+    if getattr(token_ids.shape, "rank", 2) is not None and len(token_ids.shape) != 2:
+        raise ValueError(f"{function_name}: {what} must have shape (B, T). Got {tuple(token_ids.shape)}.")
+    if is_array:
+        counted = token_ids if counts is None else token_ids[counts]
+        if counted.size and not 0 <= counted.min() <= counted.max() < vocabulary_size:
+            received = "targets" if what == "targets" else "ids"
+            raise ValueError(
+                f"{function_name}: {what} must be from 0 to {vocabulary_size - 1}. "
+                f"Got {received} from {counted.min()} to {counted.max()}. {_QUESTION}"
+            )
+    return token_ids
+
+
+def as_rows(function_name: str, values, what: str = "token ids"):
+    """A list of rows as an array; anything else as it is.
+
+    Raises:
+        ValueError: the rows are of different lengths.
+    """
+    if not isinstance(values, (list, tuple)):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{function_name}: {what} must be rows of one length. Got {values!r}.") from error
+
+
+def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_size: int, may_come_alone: bool = False):
+    """Refuse inputs of another kind of model, and ids that are known to be wrong.
+
+    Args:
+        function_name: in whose name the error speaks.
+        inputs: token ids alone, or a dict of what `names` say.
+        names: none where the model takes token ids alone; else `token_ids`, `segment_ids` and perhaps `chunk`.
+        vocabulary_size: V.
+        may_come_alone: whether token ids alone will do too.
+
+    Returns:
+        The inputs, lists as arrays.
+
+    Raises:
+        ValueError: so it is.
+    """
+    if not names or (may_come_alone and not isinstance(inputs, dict)):
+        return check_token_ids(function_name, _alone(function_name, inputs), vocabulary_size)
+    if not isinstance(inputs, dict) or set(inputs) != set(names):
+        kinds = {"packed": ("token_ids", "segment_ids"), "carried": ("token_ids", "segment_ids", "chunk")}
+        other = [kind for kind, others in kinds.items() if isinstance(inputs, dict) and set(inputs) == set(others)]
+        hint = f", which are for model.{other[0]}()" if other else ""
+        raise ValueError(f"{function_name}: inputs must be a dict of {_listed(names)}. Got {_kind(inputs)}{hint}.")
+    inputs = {name: as_rows(function_name, values, name) for name, values in inputs.items()}
+    token_ids, segment_ids = inputs["token_ids"], inputs["segment_ids"]
+    if not isinstance(token_ids, np.ndarray) and builds_from_means():
+        return inputs
+    # At padding any token will do: what is made of it is used nowhere.
+    both = isinstance(token_ids, np.ndarray) and isinstance(segment_ids, np.ndarray)
+    counts = segment_ids > 0 if both and segment_ids.shape == token_ids.shape else None
+    check_token_ids(function_name, token_ids, vocabulary_size, counts=counts)
+    check_segment_ids(function_name, segment_ids, token_ids)
+    return inputs
+
+
+def _alone(function_name, inputs):
+    """Token ids that come alone."""
+    is_list = isinstance(inputs, (list, tuple))
+    # Rows of numbers are ids; anything else in a list is several inputs.
+    if isinstance(inputs, dict) or (is_list and not all(isinstance(row, (list, tuple, range)) for row in inputs)):
+        raise ValueError(
+            f"{function_name}: the input must be token ids (B, T) alone, and one long document a row; for documents "
+            f"that share rows there is model.packed(). Got {_kind(inputs)}."
+        )
+    return inputs
+
+
+def _kind(inputs) -> str:
+    if isinstance(inputs, dict):
+        return f"a dict of {_listed(sorted(map(str, inputs)))}"
+    if isinstance(inputs, (list, tuple)):
+        return f"a {type(inputs).__name__} of {len(inputs)}"
+    return f"a {type(inputs).__name__}"
+
+
+def _listed(names) -> str:
+    *first, last = names or ("nothing",)
+    return f"{', '.join(first)} and {last}" if first else last
