@@ -1,3 +1,6 @@
+import errno
+import resource
+
 import numpy as np
 import pytest
 
@@ -73,3 +76,44 @@ def test_parts_of_files_are_removed_and_then_the_run(tmp_path):
     folder.remove()
     assert not folder.folder.exists()
     folder.remove()
+
+
+def test_one_process_has_the_folder(tmp_path):
+    folder = filled(tmp_path)
+    with folder.lock():
+        for act in (RunFolder(folder.folder, 2).lock().__enter__, RunFolder(folder.folder, 2).remove):
+            with pytest.raises(ValueError, match="a folder must be of one process at a time"):
+                act()
+    assert len(list(folder.folder.iterdir())) == len(folder.paths()) == 2
+
+
+def test_a_lock_on_a_folder_that_stays_empty_leaves_none(tmp_path):
+    with RunFolder(tmp_path / "none", 2).lock():
+        pass
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="ResumableRun: there must be a folder, or room for one. Got File exists: '"):
+        RunFolder(tmp_path / "file", 2).write(0, {}, {})
+
+
+def test_on_a_full_disk_the_earlier_files_remain_and_it_is_said(tmp_path):
+    folder = filled(tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.folder.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Which fails in the middle of a file, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"^\[Errno \d+\] ResumableRun: step 30 must be saved. Got ") as caught:
+            folder.write(30, {"x": np.zeros(10_000)}, {"step": 30})
+        with pytest.raises(OSError, match="; nothing of the run is saved: '"):
+            RunFolder(tmp_path / "other", 2).write(0, {"x": np.zeros(10_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caught.value.errno == errno.EFBIG
+    assert str(caught.value).endswith(f"the run goes on from step-000000020.safetensors: {str(folder.folder)!r}")
+    assert {path.name: path.read_bytes() for path in folder.folder.iterdir()} == before
+    folder.write(30, {"x": np.zeros(10_000)}, {"step": 30})
+    assert folder.read_newest().facts == {"step": 30}
