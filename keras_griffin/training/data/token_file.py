@@ -54,6 +54,7 @@ class TokenFile:
         offsets: `(D + 1,)` uint64: where each document begins, and the last ends.
         vocabulary_size: V; ids are below it.
         fingerprint: of the tokenizer, as hexadecimal digits; None where it is not known.
+        checksum: the CRC-32 of the header, the tokens' own among it, and of the table: another for other documents.
 
     Raises:
         ValueError: it is no token file, or not a whole one, or its table is damaged.
@@ -91,6 +92,7 @@ class TokenFile:
         self.fingerprint = None if digest == UNKNOWN else digest.hex()
         self.offsets = np.memmap(self.path, _OFFSET, "r", offsets_start, documents + 1)
         checksum = _checksum(memoryview(self.offsets), zlib.crc32(start[: _HEADER.size]))
+        self.checksum = checksum
         if (checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
             self._refuse("the header and the table of documents must be as they were written. Got others")
         # An empty range can't be mapped.

@@ -3,11 +3,14 @@
 import hashlib
 import importlib
 import json
+import re
 import zlib
 from collections.abc import Iterator
 
 import keras
 import numpy as np
+
+from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
 
 #: What may change: names, which Keras numbers; what only says where and how fast it is computed; a functional model's
 #: edges, which stand for themselves in its layers and variables.
@@ -29,12 +32,21 @@ _LEFT_OUT = {
 _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
 #: Longer texts, such as a tokenizer's vocabulary, are kept as a digest.
 _LONGEST_TEXT = 200
+#: What depends on a process's share of the data.
+_OF_DATA = ("data", "data.data", "corpus", "first_batch")
+#: What earlier versions did not describe.
+_LATER = ("data.data", "corpus", "processes", "shares")
+#: Parts of a leaf's place and of its value in JSON.
+_IN_CORPUS = re.compile(r"(?:^|\.)corpus\.")
+_FIRST_BATCH = re.compile(r"(?:^|\.)first_batch ")
+_SIZE = re.compile(r'"(?:\(.*\) of \w+|\w+ of \d+)"')
+_VECTOR = re.compile(r'"\((\d+),\) of (\w+)"')
 #: How many differences a message names.
 NAMED_DIFFERENCES = 4
 
 
 def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
-    """The settings of model, optimizer, loss and data, and a checksum of the data's first batch, as JSON has them.
+    """The settings of model, optimizer, loss and data, the data's corpus, and a checksum of its first batch, as JSON.
 
     Args:
         model: compiled.
@@ -44,22 +56,49 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
         importlib.import_module("keras_griffin.training.resuming.torch_triton")
     # Before its attributes are looked at: what a dataset makes when it is first used is then there, as later.
     first_batch = _checksum(data[0])
+    inner = getattr(data, "data", None)
     return {
         "model": _settings(model, type(model).__name__),
         "compiled": _plain(model.get_compile_config() or {}),
         "data": _describe_data(data),
+        "data.data": _describe_data(inner) if isinstance(inner, keras.utils.PyDataset) else {},
+        "corpus": describe_corpus(data),
         "first_batch": first_batch,
     }
 
 
+def describe_shares(descriptions: list[dict]) -> dict:
+    """The description of a run by those of its processes: the first one's, and how the others' data differ from it."""
+    leaves = [dict(_leaves({name: one[name] for name in _OF_DATA})) for one in descriptions]
+    shares = {}
+    for index, share in enumerate(leaves):
+        others = {place: json.loads(value) for place, value in share.items() if leaves[0].get(place) != value}
+        if others:
+            shares[f"process {index}"] = others
+    return {**descriptions[0], "processes": len(descriptions), "shares": shares}
+
+
 def differences(then: dict, now: dict) -> list[str]:
-    """What has changed between two descriptions, such as `model.window 64 where it was 128`."""
+    """What has changed between two descriptions, such as `model.window 64 where it was 128`, another corpus first.
+
+    What an earlier version did not describe is not compared.
+    """
+    left_out = {name for name in _LATER if name not in then}
+    if then.get("processes") != now.get("processes"):
+        left_out.add("shares")
+    then, now = ({name: part for name, part in one.items() if name not in left_out} for one in (then, now))
     old, new = dict(_leaves(then)), dict(_leaves(now))
+    corpora = [*_corpora(old, new)]
     places = [*new, *(place for place in old if place not in new)]
-    return [
+    return corpora + [
         f"{place} {new.get(place, 'nothing')} where it was {old.get(place, 'nothing')}"
         for place in places
         if old.get(place) != new.get(place)
+        # Where there is nothing in them.
+        and place not in ("data.data", "shares")
+        and not _IN_CORPUS.search(place)
+        # Sizes say nothing more.
+        and not (corpora and (place.endswith(".num_batches") or _SIZE.search(f"{old.get(place)} {new.get(place)}")))
     ]
 
 
@@ -73,12 +112,33 @@ def refuse_differences(then: dict, now: dict) -> None:
     if not found:
         return
     # The first batch follows from the settings; it speaks where they are silent.
-    settings = [difference for difference in found if not difference.startswith("first_batch ")]
+    settings = [difference for difference in found if not _FIRST_BATCH.search(difference)]
     named = settings or ["another first batch of the data, from the same settings"]
     more = len(named) - NAMED_DIFFERENCES
     rest = [f"{more} more"] if more > 0 else []
     received = ", ".join([*named[:NAMED_DIFFERENCES], *rest])
     raise ValueError(f"ResumableRun: a run must go on with what it began with. Got {received}.")
+
+
+def _corpora(old, new) -> Iterator[str]:
+    """Which corpus is another, in words: by its checksum, or by the size of an array where nothing else was kept."""
+    names = [place.rpartition(".")[0] for place in {**new, **old} if _IN_CORPUS.search(place)]
+    for name in dict.fromkeys(names):
+        words = [json.loads(leaves.get(f"{name}.0", '"nothing"')) for leaves in (old, new)]
+        if old.get(f"{name}.1") == new.get(f"{name}.1"):
+            continue
+        share, place = _IN_CORPUS.split(name)
+        if share:
+            yield f"another corpus in data.{place} of {share.removeprefix('shares.')}"
+        elif words[0] == words[1]:
+            yield f"another corpus in data.{place}: {words[1]} as there were, but others"
+        else:
+            yield f"another corpus in data.{place}: {words[1]} where there were {words[0]}"
+    for place in new:
+        sizes = [_VECTOR.fullmatch(leaves.get(place, "")) for leaves in (old, new)]
+        if all(sizes) and not names and old[place] != new[place]:
+            then, now = (words_of_array((int(size[1]),), size[2]) for size in sizes)
+            yield f"another corpus in {place}: {now} where there were {then}"
 
 
 def _settings(thing, otherwise: str):

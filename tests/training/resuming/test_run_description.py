@@ -2,9 +2,15 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin.distribution import LocalRows
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.training import AdamW, ConsecutiveChunks, HeldOutWindows, PackedDocuments, RandomWindows
-from keras_griffin.training.resuming.run_description import describe_run, differences, refuse_differences
+from keras_griffin.training.resuming.run_description import (
+    describe_run,
+    describe_shares,
+    differences,
+    refuse_differences,
+)
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
 TEXT = np.arange(200, dtype="uint8")
@@ -40,8 +46,12 @@ def test_layers_with_numbered_names_are_the_same():
         ({"batch_size": 3}, "data.batch_size 3 where it was 2"),
         ({"num_batches": 6}, "data.num_batches 6 where it was 5"),
         ({"seed": 1}, "data.seed 1 where it was 0"),
-        ({"text": TEXT[:150]}, 'data.text "(150,) of uint8" where it was "(200,) of uint8"'),
-        ({"text": TEXT[::-1]}, "Got another first batch of the data, from the same settings."),
+        ({"text": TEXT[:150]}, "Got another corpus in data.text: 150 tokens where there were 200 tokens."),
+        ({"text": TEXT[::-1]}, "Got another corpus in data.text: 200 tokens as there were, but others."),
+        (
+            {"text": TEXT[:150], "seed": 1},
+            "another corpus in data.text: 150 tokens where there were 200 tokens, data.seed 1 where it was 0.",
+        ),
     ],
 )
 def test_what_differs_is_named_in_one_sentence(changes, named):
@@ -49,6 +59,46 @@ def test_what_differs_is_named_in_one_sentence(changes, named):
         refuse_differences(described(), described(**changes))
     assert str(caught.value).startswith("ResumableRun: a run must go on with what it began with. Got ")
     assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_another_corpus_is_found_where_the_first_batch_is_the_same():
+    """Also that of another process."""
+    text = TEXT.copy()
+    text[-1] += 1
+    then, now = described(), described(text=text)
+    assert then["first_batch"] == now["first_batch"]
+    assert differences(then, now) == ["another corpus in data.text: 200 tokens as there were, but others"]
+    assert differences(describe_shares([then, then]), describe_shares([then, now])) == [
+        "another corpus in data.text of process 1"
+    ]
+
+
+def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
+    def shares(*places, seed=0):
+        model = Griffin(CONFIG)
+        windows = RandomWindows(TEXT, 8, 4, 5, seed=seed)
+        return describe_shares([describe_run(model, LocalRows(windows, *place)) for place in places])
+
+    two = shares((0, 2), (1, 2))
+    assert differences(two, shares((0, 2), (1, 2))) == []
+    assert differences(two, shares((0, 1))) == [
+        "data.count 1 where it was 2",
+        f"first_batch {shares((0, 1))['first_batch']} where it was {two['first_batch']}",
+        "processes 1 where it was 2",
+    ]
+    assert "shares.process 1.data.index nothing where it was 1" in differences(two, shares((0, 2), (0, 2)))
+    with pytest.raises(ValueError, match=r"Got data.data.seed 1 where it was 0\.$"):
+        refuse_differences(two, shares((0, 2), (1, 2), seed=1))
+
+
+def test_what_an_earlier_version_wrote_still_goes_on_and_speaks_in_words():
+    def as_earlier(description):
+        return {name: description[name] for name in ("model", "compiled", "data", "first_batch")}
+
+    two = describe_shares([described(), described()])
+    assert differences(as_earlier(described()), two) == []
+    with pytest.raises(ValueError, match=r"Got another corpus in data.text: 150 tokens where there were 200 tokens\.$"):
+        refuse_differences(as_earlier(described()), described(text=TEXT[:150]))
 
 
 class Remembering(keras.utils.PyDataset):

@@ -1,0 +1,89 @@
+"""A dataset's corpus, so that another one is known as another: how much of it there is, in words, and a checksum.
+
+A token file is known by the checksum in its header. Of anything else the bytes are read: all of them up to
+`WHOLE_BYTES`, and of an array that is larger, which may lie in a file of any size, `SAMPLES` pieces of `SAMPLE_BYTES`,
+evenly spread, the first and the last among them.
+"""
+
+import zlib
+
+import keras
+import numpy as np
+
+from keras_griffin.training.data.token_file import TokenFile
+
+WHOLE_BYTES = 1 << 30
+SAMPLES = 1 << 10
+SAMPLE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 24
+
+
+def describe_corpus(data: keras.utils.PyDataset) -> dict[str, list]:
+    """`[words, checksum]` by the attribute's name; behind `data.`, what a dataset in an attribute `data` holds.
+
+    That is: token files, arrays, tensors, texts by the list, lists of numbers, and lists, tuples and dicts of those.
+    Private attributes may be stores that fill while the dataset is used, and are left alone.
+    """
+    corpus = {}
+    for name, value in sorted(vars(data).items()):
+        if isinstance(value, keras.utils.PyDataset):
+            corpus.update({f"{name}.{inner}": described for inner, described in describe_corpus(value).items()})
+        elif not name.startswith("_"):
+            parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+            described = {place: _described(part) for place, part in parts.items()}
+            corpus.update({place: facts for place, facts in described.items() if facts})
+    return corpus
+
+
+def words_of_array(shape: tuple[int, ...], dtype: str) -> str:
+    """How a message speaks of an array."""
+    if len(shape) == 1:
+        return f"{shape[0]:,} {'tokens' if 'int' in dtype else 'numbers'}"
+    return f"numbers {shape}"
+
+
+def _described(value) -> list | None:
+    if isinstance(value, TokenFile):
+        return [f"{len(value):,} documents of {len(value.tokens):,} tokens", value.checksum]
+    # A text alone, or a record of numbers, is a setting.
+    array = None if isinstance(value, str) or hasattr(value, "_fields") else _as_array(value)
+    if array is not None:
+        return [words_of_array(array.shape, array.dtype.name), _checksum(array)]
+    if not isinstance(value, (list, tuple)) or hasattr(value, "_fields") or not value:
+        return None
+    checksum = size = 0
+    for part in value:
+        array = _as_array(part)
+        if array is None:
+            return None
+        # A document's ids are the same in any dtype.
+        checksum = _checksum(array.astype("int64") if array.dtype.kind in "iu" else array, checksum)
+        size += array.size
+    return [f"{len(value):,} documents of {size:,} {'bytes' if isinstance(value[0], str) else 'tokens'}", checksum]
+
+
+def _as_array(value) -> np.ndarray | None:
+    """The array that a value is, or that a list of integers or a text means; else None."""
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.hasobject else value
+    if isinstance(value, str):
+        return np.frombuffer(value.encode(), "uint8")
+    if isinstance(value, range) or isinstance(value, (list, tuple)) and all(isinstance(part, int) for part in value):
+        return np.array(value, "int64") if len(value) else None
+    return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else None
+
+
+def _checksum(array: np.ndarray, checksum: int = 0) -> int:
+    checksum = zlib.crc32(f"{array.shape} {array.dtype}".encode(), checksum)
+    rows = array.reshape(1) if array.ndim == 0 else array
+    if rows.nbytes > WHOLE_BYTES:
+        length = max(1, SAMPLE_BYTES * len(rows) // rows.nbytes)
+        starts = np.linspace(0, len(rows) - length, SAMPLES).astype("int64").tolist()
+    else:
+        # A piece at a time, since one that is not contiguous is copied.
+        length = max(1, _PIECE_BYTES * len(rows) // max(1, rows.nbytes))
+        starts = range(0, len(rows), length)
+    for start in starts:
+        piece = np.ascontiguousarray(rows[start : start + length])
+        checksum = zlib.crc32(piece.reshape(-1).view("uint8"), checksum)
+    return checksum
