@@ -1,10 +1,40 @@
+import socket
+
 import keras
 import pytest
 
 from tests.distribution.eight_devices import assert_they_pass
+from tests.distribution.processes import answers_of
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras's distribution is JAX's alone")
+BACKEND = keras.backend.backend()
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
 def test_on_eight_devices():
     assert_they_pass("resuming")
+
+
+@pytest.mark.skipif(BACKEND not in ("jax", "torch"), reason="TensorFlow has runs of one process")
+def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}" if BACKEND == "jax" else tmp_path / "place"
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    runs = [(tmp_path, place, index) for index in (0, 1)]
+    answers = answers_of("resuming_in_two_processes", *runs, environment=environment)
+    for index, answer in enumerate(answers):
+        assert (answer["code"], answer["step"]) == (143, 6)
+        # On PyTorch each process knows the loss of its own rows.
+        assert answer["resumed history"] == answer["history"]
+        assert answer["same values"]
+        assert answer["another seed"].endswith("Got shares.process 1.data.data.seed 1 where it was nothing.")
+        assert "ResumableRun: " in answer["no folder"] and ("process 0 of 2: " in answer["no folder"]) == (index == 1)
+    if BACKEND == "torch":
+        assert answers[0]["history"]["loss"] != answers[1]["history"]["loss"]
+        sentence = (
+            "the processes of a run must begin with the same weights, by keras.utils.set_random_seed or from a file."
+        )
+        for answer in answers:
+            assert answer["stopped"] == 6
+            assert answer["other weights"].startswith(f"ResumableRun: {sentence} Got others in process 1: final_norm/")

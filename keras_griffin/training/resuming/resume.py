@@ -1,6 +1,7 @@
 """A training run that goes on where it was cut off."""
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 import keras
 
 from keras_griffin.training.interruption import noted_signals
+from keras_griffin.training.resuming.processes import all_processes
 from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.run_course import RunCourse
-from keras_griffin.training.resuming.run_description import describe_run, refuse_differences
+from keras_griffin.training.resuming.run_description import describe_run, describe_shares, refuse_differences
 from keras_griffin.training.resuming.run_folder import RunFolder
 from keras_griffin.training.resuming.run_variables import check_variables
+from keras_griffin.training.resuming.shared_moment import check_same_weights, gather_moment, share_facts, share_moment
 
 #: Options of `fit` that a run decides.
 _DECIDED = {"batch_size", "initial_epoch", "sample_weight", "shuffle", "steps_per_epoch", "validation_split", "x", "y"}
@@ -31,8 +34,12 @@ class ResumableRun:
     A file gets its name when it is whole and on the disk, and its checksums show any damage; the run then goes on from
     the one before it, and warns.
 
+    Several processes that train one model, those of PyTorch's process group or of JAX's `keras.distribution`, are one
+    run: each calls `fit` with its own rows of the batches. All end after the same batch, whichever of them the signal
+    reaches, and go on with the same one; the first of them reads and writes the folder.
+
     Args:
-        folder: of the run, and of one run at a time. It is made when the run begins.
+        folder: of the run. It is made when the run begins, and while a process trains in it, others are refused.
         save_every: steps between two saves, which is what SIGKILL can cost.
         keep: how many of the newest files are kept; with 2, one may be damaged.
         notes: anything that JSON can hold, to be found again when the run goes on.
@@ -120,7 +127,10 @@ class ResumableRun:
 
         Raises:
             ValueError: the model, the data or their settings are not those with which the run began, all differences
-                in one sentence; the model is not built and compiled; an option is one that the run decides.
+                in one sentence; another process trains in the folder; the model is not built and compiled; an option is
+                one that the run decides; the processes of a run begin with different weights, or are TensorFlow's.
+            OSError: what was to be saved can't be written, as on a full disk; the files before it remain.
+            RuntimeError: another process of the run has failed, with what.
             Terminated: SIGTERM arrived, and the run is saved. A `SystemExit`: the process ends with 143.
             Interrupted: Ctrl-C was pressed, and the run is saved. A `KeyboardInterrupt`.
         """
@@ -133,23 +143,26 @@ class ResumableRun:
         rest = RestOfEpoch(data)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        saved, self._saved = self._saved or self._folder.read_newest(), None
-        if saved:
-            # The first batch is compared, that of the epoch in which the run began.
-            data.epoch = saved.facts["first_epoch"]
-        description = describe_run(model, data)
-        if saved:
-            refuse_differences(saved.facts["description"], description)
-            check_variables(model, saved.tensors)
-        self._folder.remove_parts()
-
-        def write(step, tensors, facts):
-            beside = {"description": description, "notes": self.notes, "seconds": self.seconds}
-            self._folder.write(step, tensors, {**facts, **beside})
-
+        processes = all_processes()
         stopping = "Stopping after this batch; a second time stops at once."
-        with noted_signals(stopping, signal.SIGINT, signal.SIGTERM) as noted, contextlib.ExitStack() as stack:
-            course = RunCourse(rest, saved, write, self.save_every, noted, callbacks, verbose)
+        with contextlib.ExitStack() as stack:
+            with processes.as_one():
+                if processes.is_writer:
+                    stack.enter_context(self._folder.lock())
+                    self._read_again()
+                    self._folder.remove_parts()
+            saved, self._saved = self._saved if processes.is_writer else None, None
+            description, saved = self._matched(processes, saved, model, data)
+
+            def write(step, tensors, facts):
+                tensors, facts = gather_moment(processes, tensors, facts)
+                beside = {"description": description, "notes": self.notes, "seconds": self.seconds}
+                with processes.as_one():
+                    if processes.is_writer:
+                        self._folder.write(step, tensors, {**facts, **beside})
+
+            noted = stack.enter_context(noted_signals(stopping, signal.SIGINT, signal.SIGTERM))
+            course = RunCourse(rest, saved, write, self.save_every, noted, callbacks, verbose, processes)
             stack.callback(course.close_logs)
             if course.start:
                 stack.enter_context(warnings.catch_warnings())
@@ -166,7 +179,34 @@ class ResumableRun:
                 **options,
             )
 
+    def _read_again(self):
+        """Read the newest moment, where another process has written since, or none was read."""
+        if self._saved is None or self._folder.newest_step() != self._saved.facts["step"]:
+            self._saved = self._folder.read_newest()
+
+    def _matched(self, processes, saved, model, data):
+        """The description of the run, and the moment from which this process goes on, which is one of that run."""
+        facts = share_facts(processes, saved)
+        if facts:
+            # The first batch is compared, that of the epoch in which the run began.
+            data.epoch = facts["first_epoch"]
+        with processes.as_one():
+            own = describe_run(model, data)
+        description = describe_shares([json.loads(text) for text in processes.texts(json.dumps(own))])
+        if facts is None:
+            check_same_weights(processes, model)
+            return description, None
+        refuse_differences(facts["description"], description)
+        with processes.as_one():
+            if processes.is_writer:
+                check_variables(model, saved.tensors)
+        return description, share_moment(processes, saved, facts)
+
     def remove(self) -> None:
-        """Remove all that the run has saved; the folder too, where nothing else is in it."""
+        """Remove all that the run has saved; the folder too, where nothing else is in it.
+
+        Raises:
+            ValueError: another process trains in it.
+        """
         self._saved = None
         self._folder.remove()

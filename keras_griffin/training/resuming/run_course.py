@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_griffin.training.interruption import NotedSignals
 from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
+from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.run_variables import copy_variables, restore_metrics, restore_variables
@@ -26,6 +27,7 @@ class RunCourse:
         noted: the signals that end the run.
         callbacks: those of the user.
         verbose: as for `fit`.
+        processes: all that train the model; None for this one.
 
     Attributes:
         epoch: in which the run goes on.
@@ -43,6 +45,7 @@ class RunCourse:
         noted: NotedSignals,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose="auto",
+        processes: Processes | None = None,
     ):
         beginning = {"step": 0, "epoch": 0, "start": 0, "is_stopped": False, "first_epoch": rest.epoch}
         facts = saved.facts if saved else beginning
@@ -50,6 +53,7 @@ class RunCourse:
         self.first_epoch, self.step = facts["first_epoch"], facts["step"]
         self.rest, self.saved, self.save_every, self.noted = rest, saved, save_every, noted
         self._write = write
+        self._processes = processes or Processes()
         self.others = [*callbacks, keras.callbacks.History()]
         bar = [_BarFromTheStart(rest)] if verbose != 0 else []
         self.callbacks = [_Before(self), *self.others, *bar, _After(self)]
@@ -63,6 +67,19 @@ class RunCourse:
         arrays.update(copy_variables(model, with_metrics=start > 0))
         place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
+
+    def agree(self, model: keras.Model) -> bool:
+        """Stop every process where one is to stop; whether one of them may go on later, by `stop_on_interrupt`."""
+        is_asked_for = any(getattr(callback, "is_asked_for", False) for callback in self.others)
+        received, is_stopping, is_asked_for = self._processes.largest(
+            self.noted.received or 0, int(model.stop_training), int(is_asked_for)
+        )
+        # Only ever set: a signal may have arrived meanwhile.
+        if received:
+            self.noted.received = received
+        if is_stopping:
+            model.stop_training = True
+        return bool(is_asked_for)
 
     def close_logs(self) -> None:
         """Close the files that `fit` leaves open when it is torn down."""
@@ -141,6 +158,7 @@ class _After(keras.callbacks.Callback):
                 # TensorFlow would begin a step that has no batch, and change weights before it finds out.
                 raise StopIteration
             return
+        course.agree(self.model)
         self._is_cut = self.model.stop_training
         is_asked_for = course.noted.received is not None
         if self._is_cut or is_asked_for or course.step - self._saved_step >= course.save_every:
@@ -152,9 +170,9 @@ class _After(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Save the end of an epoch, unless it was cut short."""
         course = self._course
+        is_asked_for = course.agree(self.model)
         if not self._is_cut:
             # After the Ctrl-C of `stop_on_interrupt` the run may go on; what another callback has ended stays ended.
-            is_asked_for = any(getattr(callback, "is_asked_for", False) for callback in course.others)
             course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_asked_for)
             self._saved_step = course.step
         if course.noted.received is not None:

@@ -41,8 +41,8 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
         ValueError: a dtype that the format does not have.
     """
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    described = {name: [list(array.shape), str(array.dtype), _crc32(array)] for name, array in arrays.items()}
-    text = json.dumps({"tensors": described, "facts": facts}, default=_as_json)
+    described = {name: [list(array.shape), str(array.dtype), crc32(array)] for name, array in arrays.items()}
+    text = json.dumps({"tensors": described, "facts": facts}, default=as_json)
     metadata = {"format": FORMAT, "facts": text, "crc32": str(zlib.crc32(text.encode()))}
     stored = {name: StoredTensor(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}
     with durable_file(path) as aside:
@@ -68,16 +68,17 @@ def read_run(path: str | os.PathLike) -> RunFile:
     found = {name: [list(tensors.shape(name)), str(tensors.dtype(name))] for name in tensors}
     if found != {name: described[:2] for name, described in content["tensors"].items()}:
         raise ValueError("read_run: the header must have the tensors that the facts speak of.")
-    for name, (_, _, crc32) in content["tensors"].items():
-        if _crc32(tensors[name]) != crc32:
+    for name, (_, _, checksum) in content["tensors"].items():
+        if crc32(tensors[name]) != checksum:
             raise ValueError(f"read_run: the checksum must be that of the bytes of {name}.")
     return RunFile(content["facts"], tensors)
 
 
-def _crc32(array):
+def crc32(array: np.ndarray) -> int:
+    """The CRC-32 of an array's bytes, row by row."""
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8"))
 
 
-def _as_json(value):
+def as_json(value):
     """NumPy's scalars, which callbacks keep, as Python's."""
     return value.item()

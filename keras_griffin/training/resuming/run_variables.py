@@ -31,7 +31,8 @@ def copy_variables(model: keras.Model, with_metrics: bool) -> dict[str, np.ndarr
     arrays = {}
     for kind, index, variable in _walk(model, with_metrics):
         # JAX's arrays say so; the other backends' processes hold whole variables.
-        if not getattr(variable.value, "is_fully_addressable", True):
+        value = variable.value
+        if not (getattr(value, "is_fully_addressable", True) or getattr(value, "is_fully_replicated", False)):
             raise ValueError(
                 "ResumableRun: every variable must lie in this process as a whole; where several processes share them, "
                 f"keras.callbacks.OrbaxCheckpoint saves each part. Got {variable.path} in parts."

@@ -1,6 +1,8 @@
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -276,6 +278,36 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
 
 
 @pytest.mark.trainable
+def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_path, undisturbed):
+    with pytest.raises(PowerLoss):
+        fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)])
+    opened = ResumableRun(tmp_path / "run")
+    fit(tmp_path, make_model())
+    model = make_model(seed=1)
+    history = opened.fit(model, make_data(), EPOCHS, validation_data=held_out(), verbose=0)
+    assert history.history == undisturbed[0] and values(model) == undisturbed[1]
+
+
+@pytest.mark.trainable
+def test_a_save_that_fails_ends_the_run_and_it_goes_on_from_the_one_before(tmp_path, undisturbed):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        # Which fails in the middle of a file, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limit[1]))
+
+    try:
+        with pytest.raises(
+            OSError, match="ResumableRun: step 4 must be saved. Got .*; the run goes on from step-000000002"
+        ):
+            fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=3, act=fill)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    model = make_model(seed=1)
+    check(tmp_path, fit(tmp_path, model), model, undisturbed)
+
+
+@pytest.mark.trainable
 def test_notes_and_time_are_found_again(tmp_path):
     run = ResumableRun(tmp_path / "run", notes={"a": [1]})
     assert (run.is_begun, run.step, run.folder) == (False, 0, tmp_path / "run")
@@ -329,8 +361,11 @@ def wait_for_steps(process, folder, steps):
 def test_a_process_that_is_killed_and_one_that_is_terminated_go_on(tmp_path, undisturbed):
     with start(tmp_path, seconds=0.1) as process:
         wait_for_steps(process, tmp_path, NUM_BATCHES + 2)
+        with pytest.raises(ValueError, match=f", in which process {process.pid} on {socket.gethostname()} trains."):
+            fit(tmp_path, make_model())
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        assert (tmp_path / "run" / "lock").exists()
     (tmp_path / "steps").unlink()
     with start(tmp_path, seconds=0.1) as process:
         wait_for_steps(process, tmp_path, 3)
@@ -341,6 +376,7 @@ def test_a_process_that_is_killed_and_one_that_is_terminated_go_on(tmp_path, und
     assert not (tmp_path / "end.json").exists()
     with start(tmp_path, seconds=0.0) as process:
         assert process.wait() == 0, process.stderr.read()
+    assert not (tmp_path / "run" / "lock").exists()
     history, ended = json.loads((tmp_path / "end.json").read_text())
     assert history == undisturbed[0]
     assert all(np.array_equal(one, other) for one, other in zip(ended, undisturbed[1], strict=True))

@@ -1,0 +1,23 @@
+"""What the processes of JAX tell one another."""
+
+import jax
+import keras
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+def place() -> tuple[int, int]:
+    """This process's index, and how many there are: one, where each has a model of its own."""
+    if keras.distribution.distribution() is None:
+        return 0, 1
+    return jax.process_index(), jax.process_count()
+
+
+def gathered(array: np.ndarray) -> np.ndarray:
+    """The array of every process, `(P, ...)`."""
+    return np.asarray(multihost_utils.process_allgather(array))
+
+
+def sent(array: np.ndarray, source: int) -> np.ndarray:
+    """The array of one process."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(array, jax.process_index() == source))
