@@ -119,7 +119,7 @@ class RecurrentUnit(SequenceLayer):
         return self.initial_state(ops.shape(inputs)[0])
 
     def _check_rows(self, inputs):
-        if self.stateful and not shape_fits(inputs, (self.kept_state.hidden.shape[0], None, self.width)):
+        if self.stateful and self.built and not shape_fits(inputs, (self.kept_state.hidden.shape[0], None, self.width)):
             raise ValueError(
                 f"{type(self).__name__}: a stateful layer's batches must have the size that it was built with, "
                 f"{self.kept_state.hidden.shape[0]}. Got inputs {tuple(inputs.shape)}."

@@ -137,6 +137,7 @@ def test_weights_of_a_stateful_and_a_stateless_unit_are_interchangeable(unit):
 @UNITS
 def test_the_batch_of_a_stateful_unit_is_the_one_it_was_built_with(unit):
     layer = unit(stateful=True)
+    assert layer.compute_output_spec(keras.Input((7, 8))).shape == (None, 8)  # not built yet
     layer(INPUTS)
     with pytest.raises(ValueError, match=r"batches must have the size .* built with, 3\. Got inputs \(2, 7, 8\)\."):
         layer(INPUTS[:2])
