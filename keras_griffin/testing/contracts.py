@@ -98,10 +98,10 @@ def never_looks_ahead(subject: Subject):
 
 
 def reset_forgets(subject: Subject):
-    """Law 4: after a reset the past makes no difference, to outputs or to the state."""
+    """Law 4: after a reset the past makes no difference, to outputs or to the state, not even where it is NaN."""
     layer, inputs = subject.layer(), subject.inputs()
     advance = compiled(layer.advance)
-    other = subject.inputs(seed=10)
+    other = np.full_like(inputs, subject.poison)
     for start in (5, LENGTH - 1):
         reset = np.zeros((BATCH, LENGTH), bool)
         reset[:, start] = True
@@ -109,6 +109,9 @@ def reset_forgets(subject: Subject):
         mixed = np.concatenate([other[:, :start], inputs[:, start:]], axis=1)
         outputs_after_other, state_after_other = advance(mixed, layer.initial_state(BATCH), reset=reset)
         assert_close(outputs_after_other[:, start:], as_array(outputs)[:, start:])
+        _, state_of_other = advance(other[:, :start], layer.initial_state(BATCH))
+        goes_on, _ = advance(inputs[:, start:], state_of_other, reset=reset[:, start:])
+        assert_close(goes_on, as_array(outputs)[:, start:])
         fresh, fresh_state = advance(inputs[:, start:], layer.initial_state(BATCH), reset=reset[:, start:])
         assert_close(fresh, as_array(outputs)[:, start:])
         if state_size(state) == state_size(fresh_state):

@@ -1,10 +1,12 @@
 """The cross-entropy of logits that are never whole in memory: the contract, and the table of implementations.
 
 An implementation is one file and one row below, with the function `linear_cross_entropy(inputs, table, targets,
-soft_cap)`. Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+soft_cap)`; targets are int32, those outside the vocabulary -1. Its `supports(facts)` returns None, or why it can't
+serve such a call, in words that follow "It".
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating, shape_fits
@@ -37,7 +39,8 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
     Args:
         inputs: x, `(B, T, D)` float.
         table: E, `(V, D)`, of the same dtype.
-        targets: y, `(B, T)` integers from 0 to V - 1.
+        targets: y, `(B, T)` integers from 0 to V - 1. Of any other the loss is NaN, and so are the gradients for that
+            step's vector and for the table, whatever weight the loss has.
         soft_cap: c, the bound of the logits' magnitude; None for no bound.
 
     Returns:
@@ -59,7 +62,9 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
 
     Reference: Wijmans et al. 2024 (arXiv 2411.09009) for the idea; Botev et al. 2024 (arXiv 2404.07839) for the cap.
     """
-    inputs, table, targets = as_tensor(inputs), as_tensor(table), as_tensor(targets)
+    inputs, table = as_tensor(inputs), as_tensor(table)
+    targets = np.asarray(targets) if isinstance(targets, list | tuple) else targets
+    targets = targets if isinstance(targets, np.ndarray) else as_tensor(targets)
     if len(inputs.shape) != 3 or not shape_fits(table, (None, inputs.shape[2])):
         raise ValueError(
             "linear_cross_entropy: inputs must have shape (B, T, D) and the table (V, D). "
@@ -81,4 +86,18 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
     if soft_cap is not None and not soft_cap > 0.0:
         raise ValueError(f"linear_cross_entropy: soft_cap must be positive, or None. Got {soft_cap}.")
     implementation = _OP.choose(tuple(inputs.shape), dtype, [inputs, table])
-    return implementation(inputs, table, ops.cast(targets, "int32"), soft_cap)
+    return implementation(inputs, table, _known(targets, table.shape[0]), soft_cap)
+
+
+def _known(targets, vocabulary_size):
+    """The targets in int32, -1 for each that is outside the vocabulary."""
+    if isinstance(targets, np.ndarray):
+        # Before they are tensors: JAX would make other ids of those that int32 can't hold.
+        return ops.convert_to_tensor(_only(np, np.asarray(targets, "int64"), vocabulary_size).astype("int32"))
+    # What the signed dtype can't hold becomes negative.
+    wide = "int64" if keras.backend.standardize_dtype(targets.dtype) in ("int64", "uint64") else "int32"
+    return ops.cast(_only(ops, ops.cast(targets, wide), vocabulary_size), "int32")
+
+
+def _only(module, ids, size):
+    return module.where(module.logical_and(ids >= 0, ids < size), ids, module.full_like(ids, -1))

@@ -29,7 +29,8 @@ def _forward(soft_cap, inputs, table, targets):
         logits, _ = _logits(x, table, soft_cap)
         log_sum = jax.nn.logsumexp(logits, axis=-1)
         # A sum, where a look-up would gather a vocabulary that is divided among devices.
-        return log_sum - jnp.sum(jnp.where(_is_target(logits, y), logits, 0.0), axis=-1), log_sum
+        losses = log_sum - jnp.sum(jnp.where(_is_target(logits, y), logits, 0.0), axis=-1)
+        return jnp.where(y < 0, jnp.nan, losses), log_sum
 
     losses, log_sums = jax.lax.map(losses_of, _pieces(table, inputs, targets))
     length = inputs.shape[1]
@@ -44,6 +45,7 @@ def _backward(soft_cap, kept, cotangent):
         x, y, log_sum, weight = piece
         logits, slope = _logits(x, table, soft_cap)
         probabilities = jnp.exp(logits - log_sum[..., None])
+        weight = jnp.where(y < 0, jnp.nan, weight)
         into_logits = weight[..., None] * (probabilities - _is_target(logits, y)) * slope
         rows = into_logits.astype(x.dtype).reshape(-1, len(table))
         x_rows = x.reshape(-1, x.shape[-1])

@@ -15,5 +15,7 @@ def linear_cross_entropy(inputs, table, targets, soft_cap):
     logits = ops.cast(logits, keras.backend.result_type(inputs.dtype, "float32"))
     if soft_cap is not None:
         logits = soft_cap * ops.tanh(logits / soft_cap)
-    wanted = ops.take_along_axis(logits, ops.expand_dims(targets, -1), axis=-1)
-    return ops.logsumexp(logits, axis=-1) - ops.squeeze(wanted, -1)
+    wanted = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(targets, 0), -1), axis=-1)
+    losses = ops.logsumexp(logits, axis=-1) - ops.squeeze(wanted, -1)
+    # Multiplied, so that the gradient is NaN as well.
+    return losses * ops.where(targets < 0, float("nan"), ops.ones_like(losses))

@@ -13,7 +13,9 @@ def linear_cross_entropy(inputs, table, targets, soft_cap):
     logits, _ = _logits(inputs, table, soft_cap)
     largest = logits.max(axis=-1)
     log_sum = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
-    return log_sum - np.take_along_axis(logits, np.asarray(targets)[..., None], axis=-1)[..., 0]
+    targets = np.asarray(targets)
+    losses = log_sum - np.take_along_axis(logits, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    return np.where(targets < 0, np.nan, losses)
 
 
 def linear_cross_entropy_gradient(cotangent, inputs, table, targets, soft_cap):
@@ -22,7 +24,8 @@ def linear_cross_entropy_gradient(cotangent, inputs, table, targets, soft_cap):
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
     wanted = np.arange(logits.shape[-1]) == np.asarray(targets)[..., None]
-    into_products = np.asarray(cotangent, "float64")[..., None] * (probabilities - wanted) * slope
+    cotangent = np.where(np.asarray(targets) < 0, np.nan, np.asarray(cotangent, "float64"))
+    into_products = cotangent[..., None] * (probabilities - wanted) * slope
     into_inputs = into_products @ np.asarray(table, "float64")
     return into_inputs, np.einsum("btv,btd->vd", into_products, np.asarray(inputs, "float64"))
 

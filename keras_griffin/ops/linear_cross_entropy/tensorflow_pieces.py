@@ -30,7 +30,7 @@ def _forward(inputs, table, targets, soft_cap):
         x, y = piece
         logits, _ = _logits(x, table, soft_cap)
         log_sum = tf.reduce_logsumexp(logits, axis=-1)
-        return log_sum - tf.gather(logits, y, axis=-1, batch_dims=2), log_sum
+        return _unless_unknown(y, log_sum - tf.gather(logits, tf.maximum(y, 0), axis=-1, batch_dims=2)), log_sum
 
     dtype = _wide(inputs.dtype)
     losses, log_sums = tf.map_fn(losses_of, _pieces(table, inputs, targets), fn_output_signature=(dtype, dtype))
@@ -46,6 +46,7 @@ def _backward(inputs, table, targets, log_sums, cotangent, soft_cap):
         x, y, log_sum, weight = (array[index] for array in arrays)
         logits, slope = _logits(x, table, soft_cap)
         wanted = tf.one_hot(y, tf.shape(table)[0], dtype=logits.dtype)
+        weight = _unless_unknown(y, weight)
         into_logits = weight[..., None] * (tf.exp(logits - log_sum[..., None]) - wanted) * slope
         rows = tf.reshape(tf.cast(into_logits, x.dtype), (-1, tf.shape(table)[0]))
         x_rows = tf.reshape(x, (-1, x.shape[-1]))
@@ -71,6 +72,10 @@ def _logits(x, table, soft_cap):
         return products, tf.ones((), products.dtype)
     bounded = tf.tanh(products / soft_cap)
     return soft_cap * bounded, 1.0 - bounded**2
+
+
+def _unless_unknown(y, numbers):
+    return tf.where(y < 0, tf.constant(float("nan"), numbers.dtype), numbers)
 
 
 def _wide(dtype):

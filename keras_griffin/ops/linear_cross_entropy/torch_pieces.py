@@ -28,16 +28,17 @@ class _CrossEntropy(torch.autograd.Function):
         losses = torch.empty_like(log_sums)
         for piece in _pieces(rows, table):
             logits = _logits(rows[piece], table, soft_cap)
-            wanted = logits.gather(1, targets[piece, None].long())[:, 0]
+            wanted = logits.gather(1, _places(targets[piece]))[:, 0]
             torch.logsumexp(logits, 1, out=log_sums[piece])
             torch.sub(log_sums[piece], wanted, out=losses[piece])
         ctx.save_for_backward(rows, table, targets, log_sums)
         ctx.soft_cap = soft_cap
-        return losses
+        return losses.masked_fill_(targets < 0, torch.nan)
 
     @staticmethod
     def backward(ctx, cotangent):
         rows, table, targets, log_sums = ctx.saved_tensors
+        cotangent = cotangent.masked_fill(targets < 0, torch.nan)
         into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
         into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
         for piece in _pieces(rows, table):
@@ -45,7 +46,7 @@ class _CrossEntropy(torch.autograd.Function):
             # The derivative of c tanh(u / c) by u, from its value.
             slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2
             into_logits = logits.sub_(log_sums[piece, None]).exp_()
-            places = targets[piece, None].long()
+            places = _places(targets[piece])
             into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
             into_logits.mul_(cotangent[piece, None])
             if slope is not None:
@@ -57,6 +58,11 @@ class _CrossEntropy(torch.autograd.Function):
             else:
                 into_table.add_(into_logits.T @ rows[piece])
         return into_rows, into_table.to(table.dtype), None, None
+
+
+def _places(targets):
+    """Where each target stands among its logits; anywhere, if it is none of them."""
+    return targets[:, None].clamp(min=0).long()
 
 
 def _logits(rows, table, soft_cap):

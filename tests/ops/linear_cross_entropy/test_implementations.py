@@ -103,6 +103,49 @@ def test_gradients(name, shape, cap, dtype):
         assert_close(gradient, wanted, dtype)
 
 
+def assert_close_or_nan(actual, expected, is_nan):
+    """Fail unless `actual` is NaN where `is_nan` and close to `expected` elsewhere."""
+    actual = as_array(actual)
+    np.testing.assert_array_equal(np.isnan(actual), np.broadcast_to(is_nan, actual.shape))
+    assert_close(np.where(is_nan, 0.0, actual), np.where(is_nan, 0.0, expected), "float32")
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_target_outside_the_vocabulary_is_nan(name):
+    """That step alone, and with it the table, for which all steps are summed."""
+    shape = (2, 65, 4, 13)
+    if not serves(name, shape):
+        pytest.skip(f"{name} does not run here")
+    inputs, table, targets, weights = arguments(shape)
+    wrong = targets.astype("int64")
+    wrong[0, 0], wrong[0, 40], wrong[1, 3], wrong[1, 64] = -1, 13, 2**32, -(2**31) - 1
+    unknown = wrong != targets
+
+    def losses_of(inputs, table):
+        with use_implementation("linear_cross_entropy", name):
+            return linear_cross_entropy(inputs, table, wrong, soft_cap=1.5)
+
+    expected = reference.linear_cross_entropy(inputs, table, targets, 1.5)
+    assert_close_or_nan(losses_of(inputs, table), expected, unknown)
+    if name == "reference" or BACKEND == "numpy":
+        return
+    _, gradients = value_and_gradient(
+        lambda *tensors: ops.sum(losses_of(*tensors) * ops.convert_to_tensor(weights)), inputs, table
+    )
+    expected, _ = reference.linear_cross_entropy_gradient(weights, inputs, table, targets, 1.5)
+    assert_close_or_nan(gradients[0], expected, unknown[..., None])
+    assert np.all(np.isnan(gradients[1]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "uint32", "int64"])
+def test_targets_of_any_integers(dtype):
+    inputs, table, targets, _ = arguments((2, 3, 4, 7))
+    expected, outside = reference.linear_cross_entropy(inputs, table, targets, None), np.arange(6).reshape(2, 3) == 4
+    targets = np.where(outside, min(np.iinfo(dtype).max, 2**31), targets).astype(dtype)
+    for given in (targets, targets.tolist(), ops.convert_to_tensor(targets)):
+        assert_close_or_nan(linear_cross_entropy(inputs, table, given), expected, outside)
+
+
 @pytest.mark.trainable
 def test_large_logits_stay_finite():
     inputs, table, targets, weights = arguments((2, 3, 4, 5))
