@@ -7,6 +7,7 @@ import zipfile
 import keras
 import pytest
 
+from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.compilation import compile_again, compile_config, without_backends
 from keras_griffin.models.packed_model import PackedModel
@@ -19,8 +20,9 @@ THEIRS = "jax" if keras.backend.backend() == "torch" else "torch"
 THEIRS = f"keras.src.backend.{THEIRS}.optimizers.{THEIRS}_adam"
 
 
-def compiled(optimizer, cls=Griffin):
-    model = cls(CONFIG)
+def compiled(optimizer):
+    with without_initialization():
+        model = Griffin(CONFIG)
     model.compile(optimizer, model.loss)
     return model
 
