@@ -139,9 +139,10 @@ class Continuation:
         self.alive = np.ones(len(rows), bool)
         initial_state = model.initial_state(len(rows))
         self.room = self.read = 0
-        # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid.
+        # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid. A gradient
+        # ends here, also where nothing is read.
         state = initial_state if state is None else fitted(function_name, state, initial_state)
-        self._state = keras.tree.map_structure(ops.copy, state)
+        self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_room(token_ids.shape[1])
             # Masked steps take no place from those that see anything.

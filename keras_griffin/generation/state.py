@@ -66,6 +66,8 @@ class LanguageModelState(NamedTuple):
             indices = np.atleast_1d(np.arange(self.num_rows)[np.asarray(rows) if isinstance(rows, list) else rows])
         except IndexError as error:
             raise ValueError(f"select: rows must be among the {self.num_rows} of the state. Got {rows!r}.") from error
+        if indices.ndim != 1:
+            raise ValueError(f"select: rows must be what indexes a vector. Got {rows!r}.")
         return keras.tree.map_structure(lambda leaf: ops.take(leaf, indices.astype("int32"), axis=0), self)
 
     def repeat(self, times: int) -> "LanguageModelState":
@@ -98,7 +100,9 @@ def concatenate(states) -> LanguageModelState:
     if not states:
         raise ValueError("concatenate: there must be at least one state. Got none.")
     first = states[0]
-    for state in states[1:]:
+    for state in states:
+        if not isinstance(state, tuple):
+            raise ValueError(f"concatenate: there must be states in a list. Got {state!r} in it.")
         reason = why_not_like(state, first)
         if reason is not None:
             raise ValueError(f"concatenate: the states must be of one model. Got one whose {reason}.")
@@ -142,6 +146,24 @@ def fitted(function_name: str, state: State, initial_state: State) -> State:
     if reason is not None:
         raise ValueError(f"{function_name}: the state must be one of this model. Got one whose {reason}.")
     return keras.tree.map_structure(lambda leaf, like: ops.cast(leaf, like.dtype), state, initial_state)
+
+
+def rows_for(state: State, function_name: str, token_ids) -> Tensor:
+    """The tokens `(B, T)`, an array or a tensor, with which the rows of a state are to go on.
+
+    Raises:
+        ValueError: T is 0, B is not that of the state, or they have other axes.
+    """
+    shape = tuple(getattr(token_ids, "shape", ()))
+    if len(shape) != 2 or shape[1] == 0:
+        raise ValueError(f"{function_name}: token ids must be of shape (B, T), with T at least 1. Got shape {shape}.")
+    num_rows = state.tokens.shape[0]
+    if None not in (shape[0], num_rows) and shape[0] != num_rows:
+        raise ValueError(
+            f"{function_name}: the state must have one row for each row of the tokens. "
+            f"Got a state of {num_rows} and tokens of {shape[0]}."
+        )
+    return token_ids
 
 
 def _kinds(state):

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
-from keras_griffin.generation.state import MOST_TOKENS, fitted
+from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
@@ -176,6 +176,9 @@ class LanguageModel(FirstBatch, keras.Model):
         The state remembers each row's newest positive segment id: the same id, or None, goes on with that document;
         another positive id starts a new one; 0 is padding and leaves the row's state as it was.
 
+        On PyTorch a state holds the graph of all that led to it, which grows by every call: decode within
+        `torch.no_grad()`, or give the state's tensors to `keras.ops.stop_gradient` where a gradient is to end.
+
         Args:
             token_ids: `(B, T)` integers, T >= 1.
             state: what `initial_state` or an earlier `advance` returned.
@@ -186,7 +189,8 @@ class LanguageModel(FirstBatch, keras.Model):
 
         Raises:
             ValueError: token ids are known to be no integers or outside the vocabulary; the segment ids are no
-                integers, known to be negative, or not one for each token; or the state is of another model.
+                integers, known to be negative, or not one for each token; the tokens are none, or of other rows than
+                the state; or the state has other parts or shapes than this model's.
         """
         state = fitted("advance", state, self.initial_state(1))
         x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
@@ -205,6 +209,7 @@ class LanguageModel(FirstBatch, keras.Model):
         With `rematerialize` a gradient computes each block again, and none comes back to `state`.
         """
         token_ids = check_token_ids("advance", token_ids, self.config.vocabulary_size)
+        token_ids = rows_for(state, "advance", token_ids)
         batch_size, length = ops.shape(token_ids)
         if segment_ids is None:
             reset = mask = None

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_griffin.generation import Greedy, Temperature, TopK, TopP
 from keras_griffin.generation.compile import compiles, prepared
-from keras_griffin.generation.generate import generate, stream
+from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.generation.loop import write
 
 BACKEND = keras.backend.backend()
@@ -101,6 +101,18 @@ def test_no_gradient_is_recorded_and_training_may_go_on_from_the_state(fake):
     logits, _ = fake.advance(ops.convert_to_tensor(PROMPT), state)
     logits.sum().backward()
     assert fake.embedding.value.grad is not None
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="a tensor holds its graph on PyTorch alone")
+def test_a_gradient_ends_where_decoding_goes_on(fake):
+    _, state = fake.advance(ops.convert_to_tensor(PROMPT), fake.initial_state(3))
+    assert state.last.grad_fn is not None
+    going_on, nothing = stream(fake, PROMPT, 2, state=state), [[]] * 3
+    states = [going_on.state, prefill(fake, PROMPT, state=state), prefill(fake, nothing, state=state)]
+    next(going_on)
+    states += [going_on.state, *(generate(fake, nothing, n, state=state, return_state=True)[1] for n in (0, 2))]
+    for leaf in keras.tree.flatten(states):
+        assert leaf.grad_fn is None and not leaf.requires_grad
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Temperature(0.5), TopK(5), TopP(0.7)], ids=repr)

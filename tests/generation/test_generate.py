@@ -180,6 +180,10 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
             "row. Got none in row 1.",
         ),
         ({"prompt": [[11]]}, "the ids of the prompt must be at least 0 and below the vocabulary's size 11. Got 11."),
+        ({"max_new_tokens": True}, "max_new_tokens must be an integer of at least 0. Got True."),
+        ({"prompt": None}, "the prompt must be (B, T) ids or a list of rows of ids. Got None."),
+        ({"prompt": {1: 2}}, "the prompt must be (B, T) ids or a list of rows of ids. Got {1: 2}."),
+        ({"seed": True}, "the seed must be None or an integer from 0 to 2**64 - 1. Got True."),
         ({"stop_ids": [11]}, "stop_ids must be at least 0 and below the vocabulary's size 11. Got 11."),
         ({"seed": -1}, "the seed must be None or an integer from 0 to 2**64 - 1. Got -1."),
         (
@@ -200,6 +204,10 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
             {"state": lambda state: state._replace(last=state.last[:, :7])},
             "the state must be one of this model. Got one whose last is of shape (3, 7) and not (3, 8).",
         ),
+        (
+            {"state": lambda state: state._replace(last=None)},
+            "the state must be one of this model. Got one whose last is no tensor but None.",
+        ),
     ],
 )
 @pytest.mark.parametrize("function", [generate, stream])
@@ -209,6 +217,49 @@ def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, 
     with pytest.raises(ValueError) as error:
         function(fake, **{"prompt": PROMPT, "max_new_tokens": 2, **change})
     assert str(error.value) == f"{function.__name__}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sentence"),
+    [
+        (
+            lambda logits, uniform: ops.argmax(logits, axis=-1)[:, None],
+            "a sampler must give one integer for each row, shape (3,). Got int32 of shape (3, 1) from ",
+        ),
+        (
+            lambda logits, uniform: uniform,
+            "a sampler must give one integer for each row, shape (3,). Got float32 of shape (3,) from ",
+        ),
+        (lambda logits, uniform: [1, 2, 3], "a sampler must give one integer for each row, shape (3,). Got list from "),
+    ],
+)
+@pytest.mark.parametrize("function", [generate, stream])
+def test_a_sampler_that_gives_no_ids_is_refused_at_the_call(fake, function, sampler, sentence):
+    with pytest.raises(ValueError) as error:
+        function(fake, PROMPT, 2, sampler=sampler)
+    said = str(error.value).replace("int64", "int32")
+    assert said == f"{function.__name__}: {sentence}{sampler!r}."
+
+
+@pytest.mark.parametrize("chosen", [99, -1])
+def test_an_id_outside_the_vocabulary_is_refused(fake, chosen):
+    def sampler(logits, uniform):
+        return ops.full((len(logits),), chosen, "int32")
+
+    with pytest.raises(ValueError) as error:
+        generate(fake, PROMPT, 2, sampler=sampler)
+    assert str(error.value) == f"generate: a sampler must choose ids from 0 to 10. Got {chosen} from {sampler!r}."
+    with pytest.raises(ValueError, match="^stream: a sampler must choose ids from 0 to 10. Got "):
+        next(stream(fake, PROMPT, 2, sampler=sampler))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch alone would record constants")
+def test_a_sampler_that_reads_values_is_refused_where_it_would_be_recorded(fake):
+    def sampler(logits, uniform):
+        return ops.convert_to_tensor(ops.convert_to_numpy(logits).argmax(-1))
+
+    with pytest.raises(ValueError, match="^generate: a sampler must compute with tensors alone, .*__array__.$"):
+        generate(fake, PROMPT, 2, sampler=sampler)
 
 
 def test_prefill_speaks_in_its_own_name(fake):

@@ -45,6 +45,7 @@ OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
         ),
         ([[1.0, 2.0]], "the ids of the prompt must be integers. Got float64."),
         (np.ones((1, 2), bool), "the ids of the prompt must be integers. Got bool."),
+        ([[1, [2, 3]]], "a row of the prompt must be integers. Got [1, [2, 3]]."),
         ([[1], [2, 5]], f"the ids of the prompt {OUTSIDE}. Got 5."),
         ([[-1]], f"the ids of the prompt {OUTSIDE}. Got -1."),
         (np.array([[2**40]]), f"the ids of the prompt {OUTSIDE}. Got {2**40}."),
@@ -66,6 +67,10 @@ def test_stop_ids_are_any_collection_of_ids():
     ("stop_ids", "sentence"),
     [
         (3, "stop_ids must be a collection of ids. Got 3."),
+        ("", "stop_ids must be a collection of ids. Got ''."),
+        ([[1, 2]], "stop_ids must be a collection of ids. Got [[1, 2]]."),
+        ([[1], [2, 3]], "stop_ids must be integers. Got [[1], [2, 3]]."),
+        ([True], "stop_ids must be integers. Got bool."),
         ([5], f"stop_ids {OUTSIDE}. Got 5."),
         ([-1], f"stop_ids {OUTSIDE}. Got -1."),
         ([0.5], "stop_ids must be integers. Got float64."),

@@ -159,6 +159,7 @@ def test_a_sampler_is_found_by_name_or_is_itself():
         (lambda: Temperature("hot"), "Temperature: the temperature must be a finite number above 0. Got 'hot'."),
         (lambda: Temperature(float("nan")), "Temperature: the temperature must be a finite number above 0. Got nan."),
         (lambda: TopK(0), "TopK: k must be an integer of at least 1. Got 0."),
+        (lambda: TopK(True), "TopK: k must be an integer of at least 1. Got True."),
         (lambda: TopK(2.5), "TopK: k must be an integer of at least 1. Got 2.5."),
         (lambda: TopP(0.0), "TopP: p must be above 0 and at most 1. Got 0.0."),
         (lambda: TopP(1.5), "TopP: p must be above 0 and at most 1. Got 1.5."),

@@ -99,7 +99,10 @@ def test_the_count_of_tokens_stops_where_int32_ends(griffin, state):
     [
         (lambda s: s.select([3]), "select: rows must be among the 3 of the state. Got [3]."),
         (lambda s: s.repeat(0), "repeat: times must be an integer of at least 1. Got 0."),
+        (lambda s: s.repeat(True), "repeat: times must be an integer of at least 1. Got True."),
+        (lambda s: s.select(None), "select: rows must be what indexes a vector. Got None."),
         (lambda s: concatenate([]), "concatenate: there must be at least one state. Got none."),
+        (lambda s: concatenate([5]), "concatenate: there must be states in a list. Got 5 in it."),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
@@ -128,6 +131,31 @@ def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes,
         fitted("generate", other, own)
     with pytest.raises(ValueError, match="^concatenate: the states must be of one model. Got one whose "):
         concatenate([own, other])
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "sentence"),
+    [
+        (np.zeros((3, 0), "int32"), "token ids must be of shape (B, T), with T at least 1. Got shape (3, 0)."),
+        (np.zeros(3, "int32"), "token ids must be of shape (B, T), with T at least 1. Got shape (3,)."),
+        (None, "token ids must be of shape (B, T), with T at least 1. Got shape ()."),
+        (
+            ops.ones((2, 1), "int32"),
+            "the state must have one row for each row of the tokens. Got a state of 3 and tokens of 2.",
+        ),
+        (np.ones((3, 1)), "token ids must be integers. Got dtype float64."),
+        (np.full((3, 1), 11), "token ids must be from 0 to 10. Got ids from 11 to 11."),
+    ],
+)
+def test_advance_speaks_in_its_own_name(griffin, state, token_ids, sentence):
+    with pytest.raises(ValueError) as error:
+        griffin.advance(token_ids, state)
+    assert str(error.value) == f"advance: {sentence}"
+
+
+def test_advance_takes_a_list(griffin, state):
+    expected = griffin.advance(np.array([[1], [2], [3]]), state)[0]
+    np.testing.assert_array_equal(as_array(griffin.advance([[1], [2], [3]], state)[0]), as_array(expected))
 
 
 def test_rows_of_different_numbers_are_refused(griffin, state):

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -45,19 +46,13 @@ def impatient():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
-def test_eight_threads_get_what_one_gets(make_model, impatient, monkeypatch):
+def test_eight_threads_get_what_one_gets(fake, impatient, monkeypatch):
     if BACKEND == "torch":
         # So that every thread comes where it is recorded.
         monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 3)
-    elif compiles() and make_model.__name__ != "FakeModel":
-        pytest.skip("compiling is the same for every model, and takes minutes for this one")
-    asked = (generated, streamed, read, scored)
-    jobs = [(ask, prompt) for prompt in PROMPTS for ask in asked]
-    if make_model.__name__ != "FakeModel":
-        jobs = [(ask, PROMPTS[number]) for ask in asked for number in (0, 1)]
-    one = make_model()
-    expected = [ask(one, prompt) for ask, prompt in jobs]
-    cold, start = make_model(), threading.Barrier(THREADS)
+    jobs = [(ask, prompt) for prompt in PROMPTS for ask in (generated, streamed, read, scored)]
+    expected = [ask(fake, prompt) for ask, prompt in jobs]
+    cold, start = type(fake)(), threading.Barrier(THREADS)
 
     def answers(thread):
         start.wait()
@@ -135,3 +130,27 @@ def test_a_sampler_that_asks_another_model_does_not_wait_for_itself(fake, monkey
 
     made = generate(fake, [[1], [2, 3]], 6, sampler=of_both)
     np.testing.assert_array_equal([len(row) for row in made], [7, 8])
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
+def test_threads_that_want_to_record_together_do_so_one_after_another(fake, monkeypatch):
+    import torch
+    from torch.fx._symbolic_trace import is_fx_symbolic_tracing
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
+
+    def step(model, x):
+        if is_fx_symbolic_tracing():
+            time.sleep(0.02)
+        return x + 1
+
+    run, start = torch_compile.record_for_model(step, fake), threading.Barrier(4)
+
+    def work(size):
+        start.wait()
+        return [run(torch.zeros(size)).sum().item() for _ in range(6)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(1, 5))) == [[size] * 6 for size in range(1, 5)]
