@@ -215,14 +215,11 @@ def test_an_implementation_that_is_not_there_is_told(byte_model, says, lead, mon
     assert (code, output) == (2, "") and f"{op_name}: an implementation must be one of" in errors
 
 
-def test_an_implementation_that_is_not_used_is_told(says, lead, monkeypatch):
-    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "portable")
-    # Of a model of its own: what is compiled makes no choice anew.
-    model = Griffin(TINY, tokenizer=ByteTokenizer())
-    code, output, errors = lead(model, says(97), "x\n")
-    assert (code, output) == (0, "aaa\n") and errors.startswith(
-        "Not used: KERAS_GRIFFIN_LINEAR_SCAN=portable: the model"
-    )
+def test_an_implementation_that_is_not_used_is_told(byte_model, says, lead, monkeypatch):
+    monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
+    code, output, errors = lead(byte_model, says(97), "x\n")
+    assert (code, output) == (0, "aaa\n")
+    assert errors.startswith("Not used: KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY=portable: the model ")
     assert errors.count("\n") == 1
 
 
