@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_griffin.layers.checks import COUNT, checked
 from keras_griffin.models.carried_state import CarriedState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
@@ -32,8 +33,8 @@ class CarriedModel(SharedModel):
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: the model has global attention; a strategy of TensorFlow would divide the rows; or, when it is
-            called, a batch has not B rows.
+        ValueError: the batch size is no positive integer; the model has global attention; a strategy of TensorFlow
+            would divide the rows; or, when it is called, a batch has not B rows.
 
     Reference: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 2(4), pages 490 to 501.
@@ -43,6 +44,7 @@ class CarriedModel(SharedModel):
 
     def __init__(self, language_model, batch_size: int, **kwargs):
         super().__init__(language_model, **kwargs)
+        batch_size = checked(type(self).__name__, COUNT, batch_size=batch_size)
         state = language_model.initial_state(batch_size)
         if any(getattr(block, "grows", False) for block in state.blocks):
             raise ValueError(

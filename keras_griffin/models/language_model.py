@@ -21,6 +21,7 @@ from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
 from keras_griffin.models.token_ids import check_token_ids
 from keras_griffin.shapes import Tensor
+from keras_griffin.tokenizers.checks import check_is_tokenizer
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -32,6 +33,9 @@ class LanguageModel(FirstBatch, keras.Model):
     A functional `keras.Model` over `(B, T)` token ids, compiled for next-token prediction when it is made, with
     `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` needs nothing else; compile again to change
     that.
+
+    `keras.models.clone_model` makes a plain functional model of the same layers, without `generate` and all else that
+    is told here; `type(model).from_config(model.get_config())` makes one of this class.
 
     Args:
         config: a `GriffinConfig`.
@@ -99,6 +103,8 @@ class LanguageModel(FirstBatch, keras.Model):
 
     @tokenizer.setter
     def tokenizer(self, tokenizer):
+        if tokenizer is not None:
+            check_is_tokenizer(type(self).__name__, tokenizer)
         if tokenizer is not None and tokenizer.vocabulary_size > self.config.vocabulary_size:
             raise ValueError(
                 f"{type(self).__name__}: the tokenizer's ids must be in the model's vocabulary. "

@@ -1,9 +1,12 @@
 """AdamW as Griffin's authors mask it."""
 
+import numbers
 from collections.abc import Iterable
 
 import keras
 from keras import ops
+
+from keras_griffin.layers.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
 
 #: Parts of a variable's path that spare it from weight decay, with everything below them.
 _SPARED_LAYERS = {"rg_lru", "cg_lru", "token_embedding"}
@@ -35,7 +38,8 @@ class AdamW(keras.optimizers.AdamW):
         **kwargs: as for `keras.optimizers.AdamW`, among them `gradient_accumulation_steps`.
 
     Raises:
-        ValueError: `use_ema` where gradients are accumulated: Keras would average at every batch, not at every update.
+        ValueError: a number is out of its range; or `use_ema` where gradients are accumulated: Keras would average at
+            every batch, not at every update.
 
     Examples:
         >>> from keras_griffin.training import AdamW
@@ -56,11 +60,14 @@ class AdamW(keras.optimizers.AdamW):
         name="adamw",
         **kwargs,
     ):
+        # A schedule, a function, or a variable is Keras's to read.
+        if isinstance(learning_rate, numbers.Number | str):
+            learning_rate = checked("AdamW", NOT_NEGATIVE, learning_rate=learning_rate)
         super().__init__(
             learning_rate,
-            weight_decay=weight_decay,
-            beta_2=beta_2,
-            global_clipnorm=global_clipnorm,
+            weight_decay=checked("AdamW", NOT_NEGATIVE, weight_decay=weight_decay),
+            beta_2=checked("AdamW", FRACTION, beta_2=beta_2),
+            global_clipnorm=checked("AdamW", POSITIVE.or_none(), global_clipnorm=global_clipnorm),
             name=name,
             **kwargs,
         )
@@ -69,7 +76,7 @@ class AdamW(keras.optimizers.AdamW):
                 "AdamW: use_ema must be False where gradients are accumulated. "
                 f"Got use_ema {self.use_ema} and gradient_accumulation_steps {self.gradient_accumulation_steps}."
             )
-        self.drop_nonfinite = drop_nonfinite
+        self.drop_nonfinite = checked("AdamW", FLAG, drop_nonfinite=drop_nonfinite)
         self._dropped = self.add_variable((), dtype="int32", name="dropped") if drop_nonfinite else None
 
     @property

@@ -1,4 +1,6 @@
-"""What every tokenizer refuses."""
+"""What every tokenizer refuses, and what is none."""
+
+import numbers
 
 
 def check_id(token_id: int, vocabulary_size: int) -> None:
@@ -25,3 +27,22 @@ def check_characters(text: str) -> None:
         raise ValueError(
             f"encode: the text must be characters alone. Got the surrogate {text[error.start]!r} at {error.start}."
         ) from error
+
+
+def check_is_tokenizer(owner: str, tokenizer) -> None:
+    """Refuse what is no tokenizer, such as the name of one.
+
+    Args:
+        owner: in whose name the error speaks.
+        tokenizer: see `keras_griffin.tokenizers`.
+
+    Raises:
+        ValueError: it has no `vocabulary_size`, `encode` or `decode`.
+    """
+    methods = all(callable(getattr(tokenizer, name, None)) for name in ("encode", "decode"))
+    size = getattr(tokenizer, "vocabulary_size", None)
+    if isinstance(tokenizer, type) or not methods or not isinstance(size, numbers.Integral):
+        raise ValueError(
+            f"{owner}: a tokenizer must be one of keras_griffin.tokenizers, such as ByteTokenizer() or "
+            f"load_tokenizer(folder). Got {tokenizer!r}."
+        )

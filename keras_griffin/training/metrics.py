@@ -47,7 +47,8 @@ class BitsPerByte(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.token_bytes = np.asarray(token_bytes)
         is_number = self.token_bytes.dtype.kind in "iuf"
-        if not is_number or self.token_bytes.ndim > 1 or self.token_bytes.size == 0 or self.token_bytes.min() < 0:
+        is_some = is_number and self.token_bytes.ndim <= 1 and self.token_bytes.size > 0
+        if not is_some or not np.isfinite(self.token_bytes).all() or self.token_bytes.min() < 0:
             raise ValueError(
                 f"BitsPerByte: token_bytes must be a number, or one for each token, none below 0. Got {token_bytes!r}."
             )
@@ -60,7 +61,10 @@ class BitsPerByte(keras.metrics.Metric):
         nats = next_token_losses(targets, y_pred)
         written = ops.convert_to_tensor(self.token_bytes.astype("float32"))
         if self.token_bytes.ndim:
-            written = ops.take(written, ops.clip(ops.cast(targets, "int32"), 0, len(self.token_bytes) - 1))
+            # Of what is no token nobody knows how much it writes; the sum is NaN, by its bits.
+            targets = ops.cast(targets, "int32")
+            written = ops.take(written, ops.clip(targets, 0, len(self.token_bytes) - 1))
+            nats = ops.where(targets < len(self.token_bytes), nats, ops.full_like(nats, float("nan")))
         else:
             written = ops.broadcast_to(written, ops.shape(nats))
         weights = ops.ones_like(nats) if sample_weight is None else for_each_target(sample_weight, nats)

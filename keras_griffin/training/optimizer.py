@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_griffin.layers.checks import COUNT, NOT_NEGATIVE, checked
 from keras_griffin.models.optimizer import AdamW
 from keras_griffin.training.schedule import warm_up_then_cosine
 
@@ -63,8 +64,10 @@ def default_optimizer(
     Reference: Brown et al. 2020 (arXiv 2005.14165), appendix B; Gu and Dao 2023 (arXiv 2312.00752), appendix E.2;
     Hoffmann et al. 2022 (arXiv 2203.15556) for the end of the cosine.
     """
-    if not isinstance(accumulation, int) or accumulation < 1:
-        raise ValueError(f"default_optimizer: accumulation must be an integer of at least 1. Got {accumulation!r}.")
+    owner = "default_optimizer"
+    accumulation = checked(owner, COUNT, accumulation=accumulation)
+    checked(owner, COUNT.or_none(), steps=steps)
+    learning_rate = checked(owner, NOT_NEGATIVE.or_none(), learning_rate=learning_rate)
     peak = default_learning_rate(model) if learning_rate is None else float(learning_rate)
     return AdamW(
         peak if steps is None else warm_up_then_cosine(peak, steps, warm_up=warm_up, final=final),

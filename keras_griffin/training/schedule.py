@@ -2,6 +2,11 @@
 
 import keras
 
+from keras_griffin.layers.checks import COUNT, FRACTION, NOT_NEGATIVE, Rule, checked
+
+#: Of a warm-up, which leaves something of the course.
+_SHARE = Rule("a number of at least 0 and less than 1", lambda value: FRACTION.holds(value) and value < 1)
+
 
 def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05):
     """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
@@ -19,7 +24,7 @@ def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.
         A `keras.optimizers.schedules.CosineDecay`.
 
     Raises:
-        ValueError: there is no step, or the warm-up leaves none.
+        ValueError: a number is out of its range: there is no step, for one, or the warm-up leaves none.
 
     Examples:
         >>> from keras_griffin.training import warm_up_then_cosine
@@ -27,10 +32,10 @@ def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.
         >>> [f"{float(schedule(step)):.5f}" for step in (0, 3, 100)]
         ['0.00005', '0.00100', '0.00005']
     """
-    if steps < 1:
-        raise ValueError(f"warm_up_then_cosine: steps must be at least 1. Got {steps}.")
-    if not 0 <= warm_up < 1:
-        raise ValueError(f"warm_up_then_cosine: warm_up must be at least 0 and less than 1. Got {warm_up}.")
+    owner = "warm_up_then_cosine"
+    learning_rate = checked(owner, NOT_NEGATIVE, learning_rate=learning_rate)
+    steps = checked(owner, COUNT, steps=steps)
+    warm_up, final = checked(owner, _SHARE, warm_up=warm_up), checked(owner, FRACTION, final=final)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=final * learning_rate,
         decay_steps=(1.0 - warm_up) * steps,

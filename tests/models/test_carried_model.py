@@ -248,6 +248,12 @@ def test_tokens_of_another_vocabulary(tmp_path):
             getattr(carried, method)(chunks)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, True, 2.0, "8", None])
+def test_a_batch_size_that_is_none(batch_size):
+    with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
+        made().carried(batch_size)
+
+
 def test_a_batch_of_another_size():
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):

@@ -9,6 +9,7 @@ from keras_griffin.models.optimizer import AdamW
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compile import compiled
+from keras_griffin.tokenizers import ByteTokenizer
 from tests.models.strong import strong
 
 CONFIG = GriffinConfig(
@@ -205,6 +206,13 @@ def test_bad_token_ids():
         Griffin("griffin_100m")
 
 
+@pytest.mark.parametrize("tokenizer", ["bytes", ByteTokenizer, 256, [1, 2]])
+def test_what_is_no_tokenizer(tokenizer):
+    match = r"^Griffin: a tokenizer must be one of keras_griffin\.tokenizers, such as ByteTokenizer\(\) or load_tokeni"
+    with pytest.raises(ValueError, match=match):
+        Griffin(CONFIG, tokenizer=tokenizer)
+
+
 def test_layers_are_named_for_lora_and_layout():
     names = {weight.path for weight in Griffin(CONFIG).weights}
     assert any(name.endswith("block_0/mixer/rg_lru/recurrence_gate/blocks/kernel") for name in names)
@@ -239,8 +247,10 @@ def test_a_packed_model_is_saved_and_loaded(tmp_path):
 
 
 def test_a_clone_has_the_same_shape_and_other_weights():
+    """And is a plain functional model, as Keras makes them: the class is rebuilt from its config."""
     model = made(Griffin)
     clone = keras.models.clone_model(model)
+    assert not hasattr(clone, "generate") and hasattr(Griffin.from_config(model.get_config()), "generate")
     assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(as_array(clone(TOKENS)), as_array(model(TOKENS)))

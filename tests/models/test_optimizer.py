@@ -209,3 +209,18 @@ def test_an_average_of_weights_is_refused_where_gradients_are_accumulated():
     message = "AdamW: use_ema must be False where gradients are accumulated. Got use_ema True and .*steps 2."
     with pytest.raises(ValueError, match=message):
         AdamW(use_ema=True, gradient_accumulation_steps=2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("learning_rate", value) for value in (-1e-3, True, "1e-3", float("nan"))),
+        *(("weight_decay", value) for value in (-0.1, None, "0.1")),
+        *(("beta_2", value) for value in (-0.1, 1.5, "0.9")),
+        *(("global_clipnorm", value) for value in (0.0, -1.0, "1")),
+        ("drop_nonfinite", "no"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(argument, value):
+    with pytest.raises(ValueError, match=rf"^AdamW: {argument} must be .* Got {value!r}\.$"):
+        AdamW(**{argument: value})

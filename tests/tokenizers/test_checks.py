@@ -1,6 +1,7 @@
 import pytest
 
-from keras_griffin.tokenizers.checks import check_characters, check_id
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer
 
 
 def test_ids_of_the_vocabulary_pass():
@@ -24,3 +25,10 @@ def test_surrogates_are_refused():
         ValueError, match=r"encode: the text must be characters alone. Got the surrogate '\\udcff' at 2"
     ):
         check_characters("ab\udcff")
+
+
+def test_what_is_no_tokenizer_is_refused():
+    check_is_tokenizer("f", ByteTokenizer())
+    for nothing in ("bytes", ByteTokenizer, None):
+        with pytest.raises(ValueError, match=r"^f: a tokenizer must be one of keras_griffin\.tokenizers, such as "):
+            check_is_tokenizer("f", nothing)

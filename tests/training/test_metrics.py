@@ -109,3 +109,11 @@ def test_the_config_round_trip_rebuilds_the_metric(metric):
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is type(metric)
     assert again.get_config() == metric.get_config()
+
+
+def test_bytes_that_are_no_number_are_refused():
+    for token_bytes in (float("nan"), [1.0, float("inf")], "1", True):
+        with pytest.raises(
+            ValueError, match=r"^BitsPerByte: token_bytes must be a number, or one for each token, none "
+        ):
+            BitsPerByte(token_bytes=token_bytes)

@@ -74,3 +74,13 @@ def test_an_accumulation_of_no_whole_number_is_refused(accumulation):
     message = f"default_optimizer: accumulation must be an integer of at least 1. Got {accumulation}."
     with pytest.raises(ValueError, match=message):
         default_optimizer(Griffin(MODEL), 1e-3, accumulation=accumulation)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("accumulation", True), ("accumulation", "2"), ("steps", 0), ("steps", True), ("learning_rate", "1e-3")],
+)
+def test_arguments_that_are_none_are_refused(argument, value):
+    model = Griffin(GriffinConfig(vocabulary_size=13, width=16, num_layers=1, num_heads=2, num_gate_blocks=4))
+    with pytest.raises(ValueError, match=rf"^default_optimizer: {argument} must be .* Got {value!r}\.$"):
+        default_optimizer(model, **{argument: value})

@@ -15,11 +15,20 @@ def test_without_a_warm_up_it_begins_at_the_peak():
 
 
 def test_a_course_without_steps_is_refused():
-    with pytest.raises(ValueError, match="warm_up_then_cosine: steps must be at least 1. Got 0."):
+    with pytest.raises(ValueError, match=r"^warm_up_then_cosine: steps must be an integer of at least 1\. Got 0\.$"):
         warm_up_then_cosine(1e-2, steps=0)
 
 
-@pytest.mark.parametrize("warm_up", [-0.1, 1.0])
-def test_a_warm_up_that_leaves_nothing_is_refused(warm_up):
-    with pytest.raises(ValueError, match=f"warm_up_then_cosine: warm_up must be at least 0.*Got {warm_up}."):
-        warm_up_then_cosine(1e-2, steps=10, warm_up=warm_up)
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("learning_rate", value) for value in (-1, float("nan"), True, "1e-3")),
+        *(("steps", value) for value in (-1, 2.5, True, "10")),
+        *(("warm_up", value) for value in (-0.1, 1.0, True, "0.1")),
+        *(("final", value) for value in (-0.1, 1.5, True, None)),
+    ],
+)
+def test_numbers_that_are_none_are_refused(argument, value):
+    arguments = {"learning_rate": 1e-2, "steps": 10, argument: value}
+    with pytest.raises(ValueError, match=rf"^warm_up_then_cosine: {argument} must be .* Got {value!r}\.$"):
+        warm_up_then_cosine(**arguments)

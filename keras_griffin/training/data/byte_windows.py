@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+from keras_griffin.layers.checks import COUNT, checked
+from keras_griffin.training.data.packed_rows import integer_from
+
 
 class RandomWindows(keras.utils.PyDataset):
     """Batches of windows that start anywhere in a text, new ones in every epoch.
@@ -24,7 +27,7 @@ class RandomWindows(keras.utils.PyDataset):
         Each batch is `(token_ids, targets)`, both `(B, sequence_length)` int32; targets are one position ahead.
 
     Raises:
-        ValueError: the text has no window of that length.
+        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np
@@ -37,8 +40,10 @@ class RandomWindows(keras.utils.PyDataset):
 
     def __init__(self, text: np.ndarray, sequence_length: int, batch_size: int, num_batches: int, seed: int = 0):
         super().__init__()
-        _check_window_fits("RandomWindows", text, sequence_length)
-        self.text = text
+        self.text = text = _checked_text("RandomWindows", text, sequence_length)
+        checked("RandomWindows", COUNT, batch_size=batch_size)
+        checked("RandomWindows", COUNT, num_batches=num_batches)
+        checked("RandomWindows", integer_from(0), seed=seed)
         self.batch_size = batch_size
         self.seed = seed
         self._num_batches = num_batches
@@ -77,7 +82,7 @@ class HeldOutWindows(keras.utils.PyDataset):
         Each batch is `(token_ids, targets, weights)`, all `(B, sequence_length)`: int32, int32 and float32.
 
     Raises:
-        ValueError: the text has no window of that length.
+        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np
@@ -89,8 +94,9 @@ class HeldOutWindows(keras.utils.PyDataset):
 
     def __init__(self, text: np.ndarray, sequence_length: int, batch_size: int, windows: int | None = None):
         super().__init__()
-        _check_window_fits("HeldOutWindows", text, sequence_length)
-        self.text = text
+        self.text = text = _checked_text("HeldOutWindows", text, sequence_length)
+        checked("HeldOutWindows", COUNT, batch_size=batch_size)
+        checked("HeldOutWindows", COUNT.or_none(), windows=windows)
         self.batch_size = batch_size
         self._offsets = np.arange(sequence_length + 1)
         # A window whose first token is at s predicts the bytes s + 1 to s + sequence_length.
@@ -121,9 +127,18 @@ class HeldOutWindows(keras.utils.PyDataset):
         return windows[:, :-1], windows[:, 1:], is_new.astype("float32")
 
 
-def _check_window_fits(name: str, text: np.ndarray, sequence_length: int) -> None:
+def _checked_text(name: str, text, sequence_length: int) -> np.ndarray:
+    """The text as an array, which has a window of that length."""
+    text = np.asarray(text)
+    if text.ndim != 1 or text.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: the text must be integers of shape (T,), such as np.frombuffer(text.encode(), 'uint8'). "
+            f"Got dtype {text.dtype} and shape {text.shape}."
+        )
+    checked(name, integer_from(0), sequence_length=sequence_length)
     if sequence_length < 1 or len(text) <= sequence_length:
         raise ValueError(
             f"{name}: sequence_length must be at least 1 and less than the length of the text. "
             f"Got sequence_length {sequence_length} and a text of {len(text)}."
         )
+    return text

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_griffin.training.data.packed_rows import as_tokens, check_ids
+from keras_griffin.layers.checks import COUNT, FLAG, checked
+from keras_griffin.training.data.packed_rows import as_tokens, check_ids, integer_from
 from keras_griffin.training.data.packing import document_lengths
 from keras_griffin.training.data.token_file import TokenFile
 
@@ -58,9 +59,11 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         vocabulary_size: int | None = None,
     ):
         super().__init__()
-        for name, value in (("sequence_length", sequence_length), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"ConsecutiveChunks: {name} must be at least 1. Got {value}.")
+        checked("ConsecutiveChunks", COUNT, sequence_length=sequence_length)
+        checked("ConsecutiveChunks", COUNT, batch_size=batch_size)
+        checked("ConsecutiveChunks", integer_from(0), seed=seed)
+        checked("ConsecutiveChunks", FLAG, shuffle=shuffle)
+        checked("ConsecutiveChunks", COUNT.or_none(), vocabulary_size=vocabulary_size)
         if isinstance(documents, TokenFile):
             vocabulary_size = documents.checked_vocabulary_size("ConsecutiveChunks", vocabulary_size)
         self.documents = documents

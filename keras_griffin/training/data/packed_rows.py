@@ -1,8 +1,11 @@
 """Rows of several documents: how documents are cut, what a row holds, and what is counted."""
 
+import numbers
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_griffin.layers.checks import COUNT, Rule, checked, one_of
 
 #: What may happen to a document that is longer than a row.
 LONG_DOCUMENTS = ("cut", "truncate", "drop")
@@ -91,25 +94,34 @@ def kept_lengths(lengths: np.ndarray, sequence_length: int, long_documents: str)
     return np.where(lengths > sequence_length, sequence_length if long_documents == "truncate" else 0, lengths)
 
 
+def integer_from(least: int) -> Rule:
+    """The rule for a number of whole things of which there are some at least."""
+
+    def holds(value):
+        # Not True, which would count as 1.
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+
+    return Rule(f"an integer of at least {least}", holds)
+
+
 def check_packing(
-    function_name: str, sequence_length: int, batch_size: int, open_rows: int, long_documents: str
+    function_name: str,
+    sequence_length: int,
+    batch_size: int,
+    open_rows: int,
+    long_documents: str,
+    vocabulary_size: int | None,
 ) -> None:
-    """Refuse numbers that make no rows.
+    """Refuse arguments that make no rows.
 
     Raises:
         ValueError: so it is.
     """
-    for name, value, least in [
-        ("sequence_length", sequence_length, 2),
-        ("batch_size", batch_size, 1),
-        ("open_rows", open_rows, 1),
-    ]:
-        if value < least:
-            raise ValueError(f"{function_name}: {name} must be at least {least}. Got {value}.")
-    if long_documents not in LONG_DOCUMENTS:
-        raise ValueError(
-            f"{function_name}: long_documents must be one of {', '.join(LONG_DOCUMENTS)}. Got {long_documents!r}."
-        )
+    checked(function_name, integer_from(2), sequence_length=sequence_length)
+    checked(function_name, COUNT, batch_size=batch_size)
+    checked(function_name, COUNT, open_rows=open_rows)
+    checked(function_name, one_of(LONG_DOCUMENTS), long_documents=long_documents)
+    checked(function_name, COUNT.or_none(), vocabulary_size=vocabulary_size)
 
 
 def check_ids(function_name: str, token_ids: np.ndarray, vocabulary_size: int | None) -> None:

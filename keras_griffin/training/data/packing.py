@@ -2,13 +2,21 @@
 
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 
 import keras
 import numpy as np
 
+from keras_griffin.layers.checks import FLAG, checked
 from keras_griffin.training.data.first_fit import OPEN_ROWS, first_fit
-from keras_griffin.training.data.packed_rows import PackedBatch, PackingCounts, as_tokens, check_packing, kept_lengths
+from keras_griffin.training.data.packed_rows import (
+    PackedBatch,
+    PackingCounts,
+    as_tokens,
+    check_packing,
+    integer_from,
+    kept_lengths,
+)
 from keras_griffin.training.data.token_file import TokenFile
 
 
@@ -88,7 +96,9 @@ class PackedDocuments(keras.utils.PyDataset):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_packing("PackedDocuments", sequence_length, batch_size, open_rows, long_documents)
+        check_packing("PackedDocuments", sequence_length, batch_size, open_rows, long_documents, vocabulary_size)
+        checked("PackedDocuments", integer_from(0), seed=seed)
+        checked("PackedDocuments", FLAG, shuffle=shuffle)
         lengths = document_lengths("PackedDocuments", documents)
         if isinstance(documents, TokenFile):
             vocabulary_size = documents.checked_vocabulary_size("PackedDocuments", vocabulary_size)
@@ -188,7 +198,12 @@ class PackedStream:
         vocabulary_size: int | None = None,
         open_rows: int = OPEN_ROWS,
     ):
-        check_packing("PackedStream", sequence_length, batch_size, open_rows, long_documents)
+        check_packing("PackedStream", sequence_length, batch_size, open_rows, long_documents, vocabulary_size)
+        if isinstance(documents, str | bytes) or not (callable(documents) or isinstance(documents, Iterable | Sized)):
+            raise ValueError(
+                "PackedStream: documents must be an iterable of integer arrays, or a function that returns one. "
+                f"Got a {type(documents).__name__}."
+            )
         if isinstance(documents, TokenFile):
             vocabulary_size = documents.checked_vocabulary_size("PackedStream", vocabulary_size)
         self.documents = documents
@@ -274,7 +289,7 @@ def document_lengths(function_name: str, documents: Sequence | TokenFile) -> np.
     """
     if isinstance(documents, TokenFile):
         lengths = documents.lengths
-    elif hasattr(documents, "__len__") and hasattr(documents, "__getitem__"):
+    elif hasattr(documents, "__len__") and hasattr(documents, "__getitem__") and not isinstance(documents, str | bytes):
         all_tokens = (as_tokens(function_name, document, number) for number, document in enumerate(documents))
         lengths = np.fromiter(map(len, all_tokens), "int64", len(documents))
     else:

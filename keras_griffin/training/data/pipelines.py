@@ -8,12 +8,14 @@ one before its own first.) A `PackedStream` is read anew for each epoch.
 import copy
 import importlib.util
 import itertools
+import pickle
 import sys
 from collections.abc import Iterator
 
 import keras
 
-from keras_griffin.training.data.packed_rows import PackedBatch
+from keras_griffin.layers.checks import COUNT, checked
+from keras_griffin.training.data.packed_rows import PackedBatch, integer_from
 from keras_griffin.training.data.packing import PackedStream
 
 
@@ -157,7 +159,13 @@ def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None 
     return _pipeline("tensorflow", "to_tf_data").to_tf_data(_batches("to_tf_data", source, epochs))
 
 
-def to_torch_loader(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None, *, workers: int = 0):
+def to_torch_loader(
+    source: keras.utils.PyDataset | PackedStream,
+    epochs: int | None = None,
+    *,
+    workers: int = 0,
+    multiprocessing_context=None,
+):
     """A source as a `torch.utils.data.DataLoader` of batches, over an `IterableDataset`.
 
         data = PackedDocuments(documents, 512, 8)
@@ -170,14 +178,19 @@ def to_torch_loader(source: keras.utils.PyDataset | PackedStream, epochs: int | 
             more than one its documents must be there more than once.
         workers: processes that make batches; the batches and their order are the same for any number. Each of them
             reads all documents of a stream.
+        multiprocessing_context: how they are started, as for a `DataLoader`; None for PyTorch's own way, and for
+            `"spawn"` where the backend is JAX: its threads are lost in a fork, and what waits for them hangs. What is
+            spawned imports the script, which must then do its work under `if __name__ == "__main__":`.
 
     Returns:
         A `torch.utils.data.DataLoader`.
 
     Raises:
         ImportError: PyTorch is not installed.
-        ValueError: the source is neither of them; or workers are to read a stream that is there only once.
+        ValueError: the source is neither of them; workers are to read a stream that is there only once; or those that
+            are spawned can't be sent its documents.
     """
+    workers = checked("to_torch_loader", integer_from(0), workers=workers)
     batches = _batches("to_torch_loader", source, epochs)
     # Processes that share what they read from would take documents from one another.
     if workers and batches.is_read_once:
@@ -185,7 +198,12 @@ def to_torch_loader(source: keras.utils.PyDataset | PackedStream, epochs: int | 
             "to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
             f"workers to read. Got a {type(source.documents).__name__} and {workers} workers."
         )
-    return _pipeline("torch", "to_torch_loader").to_torch_loader(batches, workers)
+    if workers and multiprocessing_context is None and keras.backend.backend() == "jax":
+        multiprocessing_context = "spawn"
+    if workers and multiprocessing_context == "spawn" and isinstance(batches, StreamedBatches):
+        _check_can_be_sent(source.documents)
+    make = _pipeline("torch", "to_torch_loader").to_torch_loader
+    return make(batches, workers, multiprocessing_context if workers else None)
 
 
 def to_grain(
@@ -220,6 +238,8 @@ def to_grain(
         raise ImportError(
             "to_grain: the package grain must be installed, for instance with pip install 'keras-griffin[grain]'."
         ) from error
+    checked("to_grain", integer_from(0), threads=threads)
+    checked("to_grain", integer_from(0), ahead=ahead)
     batches = _batches("to_grain", source, epochs)
     if isinstance(batches, StreamedBatches):
         return _grain_stream(grain, batches)
@@ -268,9 +288,21 @@ def _batches(function_name: str, source, epochs) -> Batches | StreamedBatches:
     return Batches(source, epochs)
 
 
+def _check_can_be_sent(documents):
+    """Refuse what another process can't be sent; a function goes by its name."""
+    if not callable(documents):
+        return
+    try:
+        pickle.dumps(documents)
+    except (AttributeError, pickle.PicklingError, TypeError) as error:
+        raise ValueError(
+            "to_torch_loader: documents must be a function that a module defines, for workers that are spawned to "
+            f"import. Got {documents!r}."
+        ) from error
+
+
 def _check_epochs(name, epochs):
-    if epochs is not None and epochs < 1:
-        raise ValueError(f"{name}: epochs must be at least 1, or None. Got {epochs}.")
+    checked(name, COUNT.or_none(), epochs=epochs)
 
 
 def _pipeline(package: str, function_name: str):

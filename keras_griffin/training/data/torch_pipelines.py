@@ -27,12 +27,15 @@ class FiniteBatchDataset(BatchDataset):
         return self.batches.count
 
 
-def to_torch_loader(batches, workers: int) -> torch.utils.data.DataLoader:
+def to_torch_loader(batches, workers: int, multiprocessing_context) -> torch.utils.data.DataLoader:
     """See `keras_griffin.training.to_torch_loader`.
 
     Args:
         batches: a `Batches` or `StreamedBatches`.
         workers: processes.
+        multiprocessing_context: how they are started; None for PyTorch's own way.
     """
     dataset = BatchDataset(batches) if batches.count is None else FiniteBatchDataset(batches)
-    return torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)
+    return torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, multiprocessing_context=multiprocessing_context
+    )

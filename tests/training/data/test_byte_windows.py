@@ -76,6 +76,23 @@ def test_a_window_that_does_not_fit_is_refused(windows_class, sequence_length, l
         windows_class(random_text(length), sequence_length, batch_size=2, **numbers)
 
 
+@pytest.mark.parametrize("windows_class", [RandomWindows, HeldOutWindows])
+def test_arguments_that_are_none_are_refused(windows_class):
+    name, text = windows_class.__name__, random_text(20)
+    third = {"num_batches": 1} if windows_class is RandomWindows else {}
+    for given in ("some text", text.astype("float32"), text[None]):
+        with pytest.raises(ValueError, match=rf"^{name}: the text must be integers of shape \(T,\), .* Got dtype "):
+            windows_class(given, 2, 2, **third)
+    last = "num_batches" if windows_class is RandomWindows else "windows"
+    for argument, value in (("sequence_length", 2.0), ("batch_size", True), ("batch_size", "8"), (last, 0)):
+        arguments = {"sequence_length": 2, "batch_size": 2, **third, argument: value}
+        with pytest.raises(
+            ValueError, match=rf"^{name}: {argument} must be an integer of at least \d.* Got {value!r}\.$"
+        ):
+            windows_class(text, **arguments)
+    assert windows_class(text.tolist(), 2, 2, **third)[0][0].shape == (2, 2)
+
+
 @pytest.mark.trainable
 def test_fit_takes_each_batch_once_and_then_those_of_another_epoch():
     class Recorder(RandomWindows):

@@ -75,8 +75,11 @@ def test_a_token_file_is_its_documents(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[1, 2]], 0, 1), "sequence_length must be at least 1. Got 0."),
-        (([[1, 2]], 1, 0), "batch_size must be at least 1. Got 0."),
+        (([[1, 2]], 0, 1), "sequence_length must be an integer of at least 1. Got 0."),
+        (([[1, 2]], True, 1), "sequence_length must be an integer of at least 1. Got True."),
+        (([[1, 2]], 1, 0), "batch_size must be an integer of at least 1. Got 0."),
+        (([[1, 2]], 1, "8"), "batch_size must be an integer of at least 1. Got '8'."),
+        (([[1, 2]], 1, 1, -1), "seed must be an integer of at least 0. Got -1."),
         (([[1], []], 1, 1), "documents must have at least 2 tokens. Got 1."),
     ],
 )

@@ -180,9 +180,13 @@ def test_a_token_file_is_packed_as_its_documents(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"sequence_length": 1}, r"sequence_length must be at least 2\. Got 1\."),
-        ({"batch_size": 0}, r"batch_size must be at least 1\. Got 0\."),
-        ({"open_rows": 0}, r"open_rows must be at least 1\. Got 0\."),
+        ({"sequence_length": 1}, r"sequence_length must be an integer of at least 2\. Got 1\."),
+        ({"sequence_length": 8.0}, r"sequence_length must be an integer of at least 2\. Got 8\.0\."),
+        ({"batch_size": 0}, r"batch_size must be an integer of at least 1\. Got 0\."),
+        ({"batch_size": True}, r"batch_size must be an integer of at least 1\. Got True\."),
+        ({"batch_size": "8"}, r"batch_size must be an integer of at least 1\. Got '8'\."),
+        ({"open_rows": 0}, r"open_rows must be an integer of at least 1\. Got 0\."),
+        ({"vocabulary_size": -1}, r"vocabulary_size must be an integer of at least 1, or None\. Got -1\."),
         ({"long_documents": "keep"}, r"long_documents must be one of cut, truncate, drop\. Got 'keep'\."),
     ],
 )
@@ -190,6 +194,18 @@ def test_numbers_that_make_no_rows_are_refused(name, options, sentence):
     packed = {"PackedDocuments": PackedDocuments, "PackedStream": PackedStream}[name]
     with pytest.raises(ValueError, match=f"^{name}: {sentence}$"):
         packed([[1, 2]], **{"sequence_length": T, "batch_size": 4, **options})
+
+
+def test_an_order_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^PackedDocuments: seed must be an integer of at least 0\. Got None\.$"):
+        PackedDocuments([[1, 2]], T, 4, seed=None)
+    with pytest.raises(ValueError, match=r"^PackedDocuments: shuffle must be True or False\. Got 'no'\.$"):
+        PackedDocuments([[1, 2]], T, 4, shuffle="no")
+    for text in ("text", b"text"):
+        with pytest.raises(ValueError, match=r"^PackedStream: documents must be an iterable of integer arrays, or a "):
+            PackedStream(text, T, 4)
+        with pytest.raises(ValueError, match=r"^PackedDocuments: documents must be a sequence, such as a list or a "):
+            PackedDocuments(text, T, 4)
 
 
 def test_documents_that_are_none_are_refused(source):
@@ -245,7 +261,7 @@ def test_parts():
     assert kept_lengths(lengths, 8, "cut").tolist() == [0, 3, 9]
     assert kept_lengths(lengths, 8, "truncate").tolist() == [0, 3, 8]
     assert kept_lengths(lengths, 8, "drop").tolist() == [0, 3, 0]
-    check_packing("name", 2, 1, 1, "drop")
+    check_packing("name", 2, 1, 1, "drop", None)
     assert as_tokens("name", [], 0).dtype == "int32"
     batch = PackedBatch(1, 4)
     batch.append(0, np.array([5, 6]), 2)

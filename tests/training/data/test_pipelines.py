@@ -112,7 +112,9 @@ def test_a_stream_that_ends_or_is_empty_says_so():
         list(once)
     with pytest.raises(ValueError, match=r"^PackedStream: documents must hold a token\. Got none\.$"):
         next(StreamedBatches(stream(lambda: [[], []])).every(1))
-    with pytest.raises(ValueError, match=r"^StreamedBatches: epochs must be at least 1, or None\. Got 0\.$"):
+    with pytest.raises(
+        ValueError, match=r"^StreamedBatches: epochs must be an integer of at least 1, or None\. Got 0\.$"
+    ):
         StreamedBatches(stream(), epochs=0)
 
 
@@ -132,16 +134,34 @@ def test_what_is_no_source_is_refused(pipeline):
         pipeline([1, 2])
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="other backends have threads, with which a fork may hang"
-)
+@pytest.mark.skipif(keras.backend.backend() not in ("torch", "jax"), reason="TensorFlow's threads are lost in a fork")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there are fewer cores
 def test_workers_of_a_loader_change_nothing():
     packed = source()
     loaded = [leaves(batch) for batch in to_torch_loader(packed, epochs=1, workers=2)]
     np.testing.assert_equal(loaded, [leaves(batch) for batch in packed])
+    if keras.backend.backend() == "jax":
+        # Each of them imports the package: once is enough.
+        return
     loaded = [leaves(batch) for batch in to_torch_loader(stream(), epochs=1, workers=2)]
     np.testing.assert_equal(loaded, [leaves(batch) for batch in stream()])
+
+
+def test_how_workers_are_started():
+    """On JAX not by a fork, in which its threads are lost; a user's way is theirs."""
+    pytest.importorskip("torch")
+    by_default = "spawn" if keras.backend.backend() == "jax" else None
+    for given, started in ((None, by_default), ("forkserver", "forkserver")):
+        context = to_torch_loader(source(), workers=1, multiprocessing_context=given).multiprocessing_context
+        assert (context and context.get_start_method()) == started
+    assert to_torch_loader(source()).multiprocessing_context is None
+    with pytest.raises(
+        ValueError, match=r"^to_torch_loader: documents must be a function that a module defines, .*<lambda"
+    ):
+        to_torch_loader(stream(lambda: [[1]]), workers=1, multiprocessing_context="spawn")
+    for workers in (-1, True, "2"):
+        with pytest.raises(ValueError, match=r"^to_torch_loader: workers must be an integer of at least 0\. Got "):
+            to_torch_loader(source(), workers=workers)
 
 
 @pytest.mark.parametrize("made", [source, stream])
@@ -207,7 +227,7 @@ def test_a_package_that_is_missing(monkeypatch, package, sentence):
 
 
 def test_what_has_no_epochs_is_refused():
-    with pytest.raises(ValueError, match=r"^Batches: epochs must be at least 1, or None\. Got 0\.$"):
+    with pytest.raises(ValueError, match=r"^Batches: epochs must be an integer of at least 1, or None\. Got 0\.$"):
         Batches(source(), epochs=0)
 
     class Endless(keras.utils.PyDataset):
