@@ -1,0 +1,15 @@
+"""Whether a model's parameters are still those that Keras computes with."""
+
+import torch
+
+
+def strange_parameter(model: torch.nn.Module) -> str | None:
+    """The kind of a parameter that something has put in place of a Keras variable's, such as `DTensor`, or None."""
+    # What divides parameters over processes needs their group; without one there is nothing to look for.
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    for module in (model, *model.layers):
+        for parameter in module.parameters():
+            if type(parameter) is not torch.nn.Parameter:
+                return type(parameter).__name__
+    return None
