@@ -1,5 +1,8 @@
 """Rotary position embedding."""
 
+import math
+import numbers
+
 import keras
 import numpy as np
 from keras import ops
@@ -20,7 +23,7 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
         x: `(B, T, N, H)` float: heads.
         positions: `(T,)` or `(B, T)`, integers or floats.
         fraction: the part of the channels that is rotated, the first ones; it must make their number even.
-        base: longest wavelength over shortest, roughly.
+        base: longest wavelength over shortest, roughly; positive and finite.
 
     Returns:
         `(B, T, N, H)`, dtype of `x`.
@@ -28,14 +31,16 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
     Precision: angles and rotation in float32 (float64 where `x` is), rounded once to the dtype of `x`.
 
     Raises:
-        ValueError: the shapes do not fit, `x` is not floating, or the number of rotated channels is not an even one
-            from 0 to H.
+        ValueError: the shapes do not fit, `x` is not floating, the base is not positive and finite, or the number of
+            rotated channels is not an even one from 0 to H.
 
     Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
     """
     x, positions = as_tensor(x), as_tensor(positions)
     check_floating("rotary_embedding", x=x)
     _check_shapes(tuple(x.shape), tuple(positions.shape))
+    if not isinstance(base, numbers.Real) or isinstance(base, bool) or not 0.0 < base < math.inf:
+        raise ValueError(f"rotary_embedding: base must be a positive finite number. Got {base!r}.")
     rotated = _rotated_channels(x.shape[-1], fraction)
     if rotated == 0:
         return x
@@ -63,8 +68,8 @@ def _check_shapes(x_shape, positions_shape):
 
 
 def _rotated_channels(channels, fraction):
-    rotated = round(fraction * channels)
-    if not 0 <= rotated <= channels or rotated % 2 or abs(rotated - fraction * channels) > 1e-6:
+    rotated = round(fraction * channels) if 0.0 <= fraction <= 1.0 else -1
+    if rotated < 0 or rotated % 2 or abs(rotated - fraction * channels) > 1e-6:
         raise ValueError(
             "rotary_embedding: fraction times the channels of a head must be an even number from 0 to that of the "
             f"channels. Got fraction {fraction} and {channels} channels."

@@ -132,6 +132,34 @@ def test_linear_scan(devices, marked, reverse, is_complex):
     assert_all_close(got, jax.tree.map(parts, (states, gradients)))
 
 
+@pytest.mark.parametrize(("devices", "reverse"), [(8, False), (4, True)])
+def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
+    inputs, start, weights = arguments_of(False)
+    decay, flags = -0.5 * inputs, {"reset": RESET[:1]}
+    order = slice(None, None, -1) if reverse else slice(None)
+    documents = RESET[0, order].cumsum()[order]
+    inputs, decay, start, weights = inputs[:1], decay[:1], start[:1], (weights[0][:1], weights[1][:1])
+    options = {**flags, "reverse": reverse}
+    states, _ = scan_reference.definition(decay, inputs, start, **options)
+    gradients = scan_reference.linear_scan_gradient(decay, inputs, start, *weights, **options)
+
+    # Spoiled: the document before, and the gradients of the one after.
+    decay, inputs, given = decay.copy(), inputs.copy(), weights[0].copy()
+    decay[:, documents == 1] = inputs[:, documents == 1] = given[:, documents == 3] = np.nan
+
+    def scan(decay, inputs, start, flags):
+        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+
+    over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
+    (got, _), into = with_gradients(
+        lambda *tensors: over(*tensors, flags), (decay, inputs, start), (given, np.full_like(weights[1], np.nan))
+    )
+    between = documents == 2
+    assert between.any() and np.all(np.isnan(np.asarray(got)[:, documents == 1]))
+    for actual, expected in zip((got, *into[:2]), (states, *gradients[:2]), strict=True):
+        assert_close(np.asarray(actual)[:, between], expected[:, between], "float64")
+
+
 def test_a_scan_without_initial_state_in_bfloat16():
     decay, inputs = (draw(BATCH, LENGTH, WIDTH).astype("bfloat16") for _ in range(2))
     over = divided(lambda a, x: divided_time.linear_scan(a, x, axis_name="time"), 8, (STEPS, STEPS), (STEPS, WHOLE))

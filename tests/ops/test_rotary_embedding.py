@@ -100,7 +100,14 @@ def test_shapes_that_do_not_fit(x_shape, positions_shape):
     )
 
 
-@pytest.mark.parametrize("fraction", [-0.25, 0.3, 0.125, 1.25])
+@pytest.mark.parametrize("base", [0.0, -1.0, np.nan, np.inf, True, "10000"])
+def test_bases_that_are_none(base):
+    with pytest.raises(ValueError) as error:
+        rotary_embedding(ops.convert_to_tensor(X), np.arange(7), base=base)
+    assert str(error.value) == f"rotary_embedding: base must be a positive finite number. Got {base!r}."
+
+
+@pytest.mark.parametrize("fraction", [-0.25, 0.3, 0.125, 1.25, np.nan, np.inf])
 def test_fractions_that_do_not_fit(fraction):
     with pytest.raises(ValueError) as error:
         rotary_embedding(ops.convert_to_tensor(X), np.arange(7), fraction=fraction)

@@ -146,8 +146,10 @@ def judge(implementation, op_name, rows, call, numbers, weights, expected):
     return results
 
 
-@pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
-@pytest.mark.parametrize("implementation", implementations("linear_scan"))
+@pytest.mark.parametrize(
+    ("implementation", "is_complex", "reverse"),
+    [*((name, True, True) for name in implementations("linear_scan")), (explain("linear_scan").chosen, False, False)],
+)
 def test_linear_scan(implementation, is_complex, reverse):
     rows = random_rows(reverse)
     shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
@@ -180,7 +182,8 @@ def test_linear_scan(implementation, is_complex, reverse):
 @pytest.mark.parametrize(
     ("implementation", "is_complex", "reverse", "share"),
     [
-        *((name, *case) for name in implementations("rg_lru") for case in [(False, False, 0.5), (True, True, 0.5)]),
+        *((name, False, False, 0.5) for name in implementations("rg_lru")),
+        (explain("rg_lru").chosen, True, True, 0.5),
         # No document is spoiled, only what none sees: the gradients for weights are to be right as well.
         (explain("rg_lru").chosen, True, False, 0.0),
     ],

@@ -5,6 +5,8 @@ soft_cap)`; targets are int32, those outside the vocabulary -1. Its `supports(fa
 serve such a call, in words that follow "It".
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -50,7 +52,7 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
     sum that becomes the table's gradient.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not the one asked for, the cap is not positive, or the
+        ValueError: the shapes do not fit, a dtype is not the one asked for, the cap is not positive and finite, or the
             implementation that was asked for can't serve the call.
 
     Examples:
@@ -83,8 +85,8 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
             "linear_cross_entropy: inputs and table must have the same dtype. "
             f"Got {dtype} and {keras.backend.standardize_dtype(table.dtype)}."
         )
-    if soft_cap is not None and not soft_cap > 0.0:
-        raise ValueError(f"linear_cross_entropy: soft_cap must be positive, or None. Got {soft_cap}.")
+    if soft_cap is not None and not 0.0 < soft_cap < math.inf:
+        raise ValueError(f"linear_cross_entropy: soft_cap must be positive and finite, or None. Got {soft_cap}.")
     implementation = _OP.choose(tuple(inputs.shape), dtype, [inputs, table])
     return implementation(inputs, table, _known(targets, table.shape[0]), soft_cap)
 

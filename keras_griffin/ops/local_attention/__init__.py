@@ -104,7 +104,7 @@ def _attend(query, key, value, window, segment_ids, mask):
 
 
 def _check(query, key, value, window, segment_ids, mask):
-    if not isinstance(window, numbers.Integral) or window < 1:
+    if not isinstance(window, numbers.Integral) or isinstance(window, bool) or window < 1:
         raise ValueError(f"local_attention: window must be an integer of at least 1. Got {window!r}.")
     shapes = f"Got query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)}."
     if len(query.shape) != 4 or len(key.shape) != 4:

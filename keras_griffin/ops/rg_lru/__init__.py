@@ -9,6 +9,8 @@ components in the dtype of accumulation, T being at least 2 (any T where it is k
 `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -73,7 +75,7 @@ def rg_lru(
         decay_parameter: Lambda, `(D,)` float.
         initial_state: h_0, `(B, D)` float; None for zeros.
         phase: theta, `(D,)` float, radians; None for a real unit.
-        exponent: c, positive.
+        exponent: c, positive and finite.
         reset: `(B, T)` bool; at a True step a_t = 0, and nothing before it has influence on what follows, nor what
             follows on the gradients before, even where it is not finite. None for all False.
         mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever the other arrays hold
@@ -90,8 +92,8 @@ def rg_lru(
 
     Raises:
         ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, pairs come without
-            a phase or a phase without pairs, the exponent is not positive, or the implementation that was asked for
-            can't serve the call.
+            a phase or a phase without pairs, the exponent is not positive and finite, or the implementation that was
+            asked for can't serve the call.
 
     Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4; appendix B, equations 10 to 13 for the complex unit.
     """
@@ -177,8 +179,8 @@ def _check(unit, initial_state, reset, mask, exponent):
             f"Got inputs of {len(unit.inputs)}, initial_state of {len(initial_state or unit.inputs)}, and "
             f"{'no phase' if unit.phase is None else 'a phase'}."
         )
-    if not exponent > 0:
-        raise ValueError(f"rg_lru: exponent must be positive. Got {exponent}.")
+    if not 0 < exponent < math.inf:
+        raise ValueError(f"rg_lru: exponent must be positive and finite. Got {exponent}.")
     named = {
         "input_gate_logits": unit.input_gate_logits,
         "recurrence_gate_logits": unit.recurrence_gate_logits,

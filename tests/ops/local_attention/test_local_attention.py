@@ -104,7 +104,7 @@ def test_shapes_that_do_not_fit(query, key, value, rule):
     assert str(error.value) == f"local_attention: {rule} Got query {query}, key {key} and value {value}."
 
 
-@pytest.mark.parametrize("window", [0, -1, 2.0, None])
+@pytest.mark.parametrize("window", [0, -1, 2.0, None, True])
 def test_a_window_that_does_not_fit(window):
     with pytest.raises(ValueError) as error:
         local_attention(np.zeros(QUERY), np.zeros(KEY), np.zeros(KEY), window)

@@ -120,7 +120,8 @@ WRONG = [
         "inputs and initial_state must be pairs (real, imaginary) with a phase, and tensors without. "
         "Got inputs of 1, initial_state of 1, and a phase.",
     ),
-    (UNIT, {"exponent": 0.0}, "exponent must be positive. Got 0.0."),
+    (UNIT, {"exponent": 0.0}, "exponent must be positive and finite. Got 0.0."),
+    (UNIT, {"exponent": float("inf")}, "exponent must be positive and finite. Got inf."),
     ((INPUTS[0], *UNIT[1:]), {}, "inputs must have shape (B, T, D). Got (6, 3)."),
     (
         (INPUTS, INPUT_GATE[:, :5], *UNIT[2:]),
