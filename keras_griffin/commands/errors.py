@@ -52,6 +52,11 @@ def disk_refusal(command: str, rule: str, error: OSError, name: str | None = Non
 
 def _sentence(error: BaseException) -> str:
     """What was said first: on the way up, Keras and TensorFlow frame it with calls, arguments and places."""
-    while error.__context__ is not None and str(error.__context__) and str(error.__context__) in str(error):
+    while error.__context__ is not None and _words(error.__context__) and _words(error.__context__) in _words(error):
         error = error.__context__
     return str(error)
+
+
+def _words(error):
+    """Without line breaks and indents, which TensorFlow adds."""
+    return " ".join(str(error).split())
