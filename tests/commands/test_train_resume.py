@@ -6,8 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from keras_griffin.commands import train_resume
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.train_resume import as_notes, check_text, describe_going_on, holds_run, saved_run
+from keras_griffin.commands.given import _Default
+from keras_griffin.commands.train_resume import (
+    as_notes,
+    check_text,
+    describe_going_on,
+    holds_run,
+    open_run,
+    saved_run,
+)
 from keras_griffin.tasks.text import Corpus
 
 
@@ -67,3 +76,11 @@ def test_a_folder_holds_a_run(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).write_text("")
     assert holds_run(tmp_path) is expected
+
+
+def test_a_run_of_an_earlier_version_reads_binary_files_as_it_did(tmp_path, monkeypatch):
+    earlier = SimpleNamespace(is_begun=True, notes={"arguments": {"files": [], "save_every": 7}}, save_every=1)
+    monkeypatch.setattr(train_resume, "saved_run", lambda folder: earlier)
+    given = Namespace(command="train", resume=str(tmp_path), files=[], output=None, include_binary=_Default(False))
+    arguments, run = open_run(given)
+    assert (arguments.include_binary, run.save_every) == (True, 7)
