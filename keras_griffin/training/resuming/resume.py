@@ -140,10 +140,9 @@ class ResumableRun:
         if not (model.built and model.compiled):
             received = f"built: {model.built} and compiled: {model.compiled}"
             raise ValueError(f"ResumableRun.fit: the model must be built and compiled. Got {received}.")
-        rest = RestOfEpoch(data)
+        rest, processes = RestOfEpoch(data), all_processes()
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        processes = all_processes()
         stopping = "Stopping after this batch; a second time stops at once."
         with contextlib.ExitStack() as stack:
             with processes.as_one():
