@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The storeys, from the ground up. A file imports from its own storey and from those before it; rooms on one level
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
-    ("shapes", "backend", "files", "program"),
+    ("shapes", "backend", "checks", "files", "program"),
     ("ops", "tokenizers"),
     ("layers",),
     ("mixers",),

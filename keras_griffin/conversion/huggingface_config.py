@@ -1,8 +1,8 @@
 """The `config.json` of a RecurrentGemma for `transformers`, read and written in every spelling that there is."""
 
-import numbers
 from collections.abc import Mapping
 
+from keras_griffin.checks import COUNT, is_number
 from keras_griffin.models import GriffinConfig
 
 #: What `transformers` takes where a config is silent. (Its `num_key_value_heads` is then the number of heads.)
@@ -44,12 +44,12 @@ def read_config(raw: Mapping) -> GriffinConfig:
     if values["attention_bias"]:
         _refuse("attention_bias must be false", values["attention_bias"])
     for name in ("hidden_size", "num_attention_heads", "intermediate_size"):
-        if not isinstance(values[name], numbers.Integral) or values[name] < 1:
+        if not COUNT.holds(values[name]):
             _refuse(f"{name} must be an integer of at least 1", values[name])
     if values["intermediate_size"] % 2:
         _refuse("intermediate_size, twice the MLP's width, must be even", values["intermediate_size"])
     for name in ("rms_norm_eps", "logits_soft_cap"):
-        if not isinstance(values[name], numbers.Real):
+        if not is_number(values[name]):
             _refuse(f"{name} must be a number", values[name])
     width, num_heads = values["hidden_size"], values["num_attention_heads"]
     base, fraction = _rotation(raw)
@@ -155,7 +155,7 @@ def _rotation(raw) -> tuple[float, float]:
     outer = {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}
     outer |= {name: raw[name] for name in outer if raw.get(name) is not None}
     values = [_given(nested, name, outer[name]) for name in outer]
-    if not all(isinstance(value, numbers.Real) for value in values):
+    if not all(is_number(value) for value in values):
         _refuse("rope_theta and partial_rotary_factor must be numbers", values)
     return tuple(float(value) for value in values)
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.checks import is_integer
 from keras_griffin.generation.compile import compiles
 from keras_griffin.generation.loop import read, write
 from keras_griffin.generation.prompt import (
@@ -21,7 +22,6 @@ from keras_griffin.generation.room import grows, with_room, without_room
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
-from keras_griffin.ops.arguments import is_integer
 from keras_griffin.tokenizers import IncrementalDecoder
 
 #: How many tokens are made between two looks at them.

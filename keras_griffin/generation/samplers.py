@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import backend, ops
 
+from keras_griffin.checks import is_integer, is_number
 from keras_griffin.generation.compile import tensors_alone
-from keras_griffin.ops.arguments import is_integer
 from keras_griffin.shapes import Tensor
 
 
@@ -115,7 +115,7 @@ class TopP:
     temperature: float = 1.0
 
     def __post_init__(self):
-        if not _is_number(self.p) or not 0 < self.p <= 1:
+        if not is_number(self.p) or not 0 < self.p <= 1:
             raise ValueError(f"TopP: p must be above 0 and at most 1. Got {self.p!r}.")
         _check_temperature(self)
 
@@ -214,12 +214,8 @@ def _keep_from(logits, smallest):
     return ops.where(logits >= smallest, logits, -np.inf)
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
 def _check_temperature(sampler):
     temperature = sampler.temperature
-    if not _is_number(temperature) or not 0 < temperature < math.inf:
+    if not is_number(temperature) or not 0 < temperature < math.inf:
         name = type(sampler).__name__
         raise ValueError(f"{name}: the temperature must be a finite number above 0. Got {temperature!r}.")

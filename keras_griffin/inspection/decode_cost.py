@@ -1,10 +1,10 @@
 """What a decoded token costs: the bytes that a step must read, over the speed of the memory they stand in."""
 
 import bisect
-import numbers
 import warnings
 from dataclasses import dataclass
 
+from keras_griffin.checks import COUNT, checked, integer_from
 from keras_griffin.inspection.devices import Device, find_device
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig
@@ -102,8 +102,7 @@ def decode_cost(
     _check("decode_cost", config)
     device = find_device("decode_cost", device)
     for name, value in {"batch_size": batch_size, "context_length": context_length}.items():
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"decode_cost: {name} must be an integer of at least 1. Got {value!r}.")
+        checked("decode_cost", COUNT, **{name: value})
     item_bytes = _item_bytes("decode_cost", dtype)
     row_bytes = cache_bytes(config, context_length, dtype)
     parameter_bytes = config.parameter_count() * item_bytes
@@ -147,8 +146,7 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
         [2506752, 4603904, 4603904]
     """
     _check("cache_bytes", config)
-    if not isinstance(context_length, numbers.Integral) or context_length < 0:
-        raise ValueError(f"cache_bytes: context_length must be an integer of at least 0. Got {context_length!r}.")
+    checked("cache_bytes", integer_from(0), context_length=context_length)
     item_bytes = _item_bytes("cache_bytes", dtype)
     return sum(MIXERS[name].cache_bytes(config, context_length, item_bytes) for name in config.mixer_names)
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, FLAG, checked
+from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
 

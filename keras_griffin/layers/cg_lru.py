@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import NOT_NEGATIVE, checked
+from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import rg_lru

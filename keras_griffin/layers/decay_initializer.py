@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers.checks import POSITIVE, Rule, checked, one_of, plain
+from keras_griffin.checks import POSITIVE, Rule, checked, one_of, plain
 
 RULES = ("paper", "ring")
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.layers.checks import COUNT, POSITIVE, checked
+from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.projection import project, projection
 
 

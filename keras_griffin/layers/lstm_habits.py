@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from keras_griffin.layers.checks import COUNT
+from keras_griffin.checks import COUNT
 from keras_griffin.ops.arguments import as_tensor, shape_fits
 from keras_griffin.shapes import Tensor
 

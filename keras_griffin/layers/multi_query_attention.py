@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, FRACTION, POSITIVE, checked
+from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import rotary_embedding

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, checked
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor

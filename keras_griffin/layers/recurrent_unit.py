@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import FLAG, checked
+from keras_griffin.checks import FLAG, checked
 from keras_griffin.layers.lstm_habits import check_no_lstm_arguments, hidden_of
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops.arguments import shape_fits

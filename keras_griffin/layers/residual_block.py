@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, Rule, checked
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked
 from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.rms_norm import RMSNorm

@@ -4,8 +4,8 @@ import math
 
 import keras
 
+from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
-from keras_griffin.layers.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit

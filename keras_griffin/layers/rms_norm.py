@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import POSITIVE, checked
+from keras_griffin.checks import POSITIVE, checked
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, FLAG, checked
+from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import causal_conv

@@ -6,7 +6,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, FLAG, POSITIVE, checked
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.projection import project

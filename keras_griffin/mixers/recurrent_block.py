@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers import (
     RGLRU,
     RecurrentUnitState,
@@ -14,7 +15,6 @@ from keras_griffin.layers import (
     project,
     projection,
 )
-from keras_griffin.layers.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.shapes import Tensor
 

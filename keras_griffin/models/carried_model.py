@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import COUNT, checked
+from keras_griffin.checks import COUNT, checked
 from keras_griffin.models.carried_state import CarriedState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel

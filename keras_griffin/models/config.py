@@ -4,7 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from keras_griffin.layers.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
+from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.mixers import MIXERS
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import keras
 from keras import ops
 
-from keras_griffin.layers.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
+from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
 
 #: Parts of a variable's path that spare it from weight decay, with everything below them.
 _SPARED_LAYERS = {"rg_lru", "cg_lru", "token_embedding"}

@@ -1,7 +1,6 @@
 """What the ops ask of their arguments, and how they recognise symbolic ones."""
 
 import keras
-import numpy as np
 from keras import ops
 
 
@@ -18,11 +17,6 @@ def as_tensor(argument):
 def is_symbolic(*arguments) -> bool:
     """Whether any argument is a `KerasTensor`, as while a functional model is being built."""
     return any(isinstance(argument, keras.KerasTensor) for argument in arguments)
-
-
-def is_integer(value) -> bool:
-    """Whether a value is an integer, of Python or of NumPy; True and False are none."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def shape_fits(tensor, expected: tuple[int | None, ...]) -> bool:

@@ -1,6 +1,6 @@
 """What every tokenizer refuses, and what is none."""
 
-import numbers
+from keras_griffin.checks import is_integer
 
 
 def check_id(token_id: int, vocabulary_size: int) -> None:
@@ -41,7 +41,7 @@ def check_is_tokenizer(owner: str, tokenizer) -> None:
     """
     methods = all(callable(getattr(tokenizer, name, None)) for name in ("encode", "decode"))
     size = getattr(tokenizer, "vocabulary_size", None)
-    if isinstance(tokenizer, type) or not methods or not isinstance(size, numbers.Integral):
+    if isinstance(tokenizer, type) or not methods or not is_integer(size):
         raise ValueError(
             f"{owner}: a tokenizer must be one of keras_griffin.tokenizers, such as ByteTokenizer() or "
             f"load_tokenizer(folder). Got {tokenizer!r}."

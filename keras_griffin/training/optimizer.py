@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_griffin.layers.checks import COUNT, NOT_NEGATIVE, checked
+from keras_griffin.checks import COUNT, NOT_NEGATIVE, checked
 from keras_griffin.models.optimizer import AdamW
 from keras_griffin.training.schedule import warm_up_then_cosine
 

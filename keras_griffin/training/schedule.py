@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.layers.checks import COUNT, FRACTION, NOT_NEGATIVE, Rule, checked
+from keras_griffin.checks import COUNT, FRACTION, NOT_NEGATIVE, Rule, checked
 
 #: Of a warm-up, which leaves something of the course.
 _SHARE = Rule("a number of at least 0 and less than 1", lambda value: FRACTION.holds(value) and value < 1)

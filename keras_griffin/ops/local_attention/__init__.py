@@ -4,11 +4,10 @@ One step of decoding is another op, `keras_griffin.ops.step_attention`, and has 
 keys in a single product, and there are no logits of many queries to keep out of memory.
 """
 
-import numbers
-
 import keras
 from keras import ops
 
+from keras_griffin.checks import is_integer
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.shapes import Tensor
@@ -104,7 +103,7 @@ def _attend(query, key, value, window, segment_ids, mask):
 
 
 def _check(query, key, value, window, segment_ids, mask):
-    if not isinstance(window, numbers.Integral) or isinstance(window, bool) or window < 1:
+    if not is_integer(window) or window < 1:
         raise ValueError(f"local_attention: window must be an integer of at least 1. Got {window!r}.")
     shapes = f"Got query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)}."
     if len(query.shape) != 4 or len(key.shape) != 4:

@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-from keras_griffin.layers.checks import COUNT, checked
-from keras_griffin.training.data.packed_rows import integer_from
+from keras_griffin.checks import COUNT, checked, integer_from
 
 
 class RandomWindows(keras.utils.PyDataset):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_griffin.layers.checks import COUNT, FLAG, checked
-from keras_griffin.training.data.packed_rows import as_tokens, check_ids, integer_from
+from keras_griffin.checks import COUNT, FLAG, checked, integer_from
+from keras_griffin.training.data.packed_rows import as_tokens, check_ids
 from keras_griffin.training.data.packing import document_lengths
 from keras_griffin.training.data.token_file import TokenFile
 

@@ -1,11 +1,10 @@
 """Rows of several documents: how documents are cut, what a row holds, and what is counted."""
 
-import numbers
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_griffin.layers.checks import COUNT, Rule, checked, one_of
+from keras_griffin.checks import COUNT, checked, integer_from, one_of
 
 #: What may happen to a document that is longer than a row.
 LONG_DOCUMENTS = ("cut", "truncate", "drop")
@@ -92,16 +91,6 @@ def kept_lengths(lengths: np.ndarray, sequence_length: int, long_documents: str)
     if long_documents == "cut":
         return lengths
     return np.where(lengths > sequence_length, sequence_length if long_documents == "truncate" else 0, lengths)
-
-
-def integer_from(least: int) -> Rule:
-    """The rule for a number of whole things of which there are some at least."""
-
-    def holds(value):
-        # Not True, which would count as 1.
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
-
-    return Rule(f"an integer of at least {least}", holds)
 
 
 def check_packing(

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 import keras
 import numpy as np
 
-from keras_griffin.layers.checks import FLAG, checked
+from keras_griffin.checks import FLAG, checked, integer_from
 from keras_griffin.training.data.first_fit import OPEN_ROWS, first_fit
 from keras_griffin.training.data.packed_rows import (
     PackedBatch,
     PackingCounts,
     as_tokens,
     check_packing,
-    integer_from,
     kept_lengths,
 )
 from keras_griffin.training.data.token_file import TokenFile

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_griffin.layers.checks import COUNT, checked
-from keras_griffin.training.data.packed_rows import PackedBatch, integer_from
+from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.training.data.packed_rows import PackedBatch
 from keras_griffin.training.data.packing import PackedStream
 
 

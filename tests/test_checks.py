@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_griffin import layers, mixers
-from keras_griffin.layers.checks import COUNT, FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked, one_of, plain
+from keras_griffin.checks import COUNT, FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked, one_of, plain
 from keras_griffin.models import GriffinConfig
 from keras_griffin.models.presets import presets
 

@@ -1,4 +1,4 @@
-"""What the arguments of layers, mixers and configs must be, each rule once."""
+"""What arguments must be, each rule once."""
 
 import numbers
 import sys
@@ -19,17 +19,27 @@ class Rule(NamedTuple):
         return Rule(f"{self.words}, or None", lambda value: value is None or self.holds(value))
 
 
+def is_integer(value) -> bool:
+    """Whether a value is an integer, of Python or of NumPy; True and False, which count as 1 and 0, are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value) -> bool:
+    """Whether a value is a real number, of Python or of NumPy; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _is_finite_number(value) -> bool:
-    # True counts as 1 in Python. An integer may be too large for a float, and the largest float is for a float32.
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_number and abs(plain(value)) <= sys.float_info.max
+    # An integer may be too large for a float, and the largest float is for a float32.
+    return is_number(value) and abs(plain(value)) <= sys.float_info.max
 
 
-def _is_count(value) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+def integer_from(least: int) -> Rule:
+    """The rule for an integer of at least so much."""
+    return Rule(f"an integer of at least {least}", lambda value: is_integer(value) and value >= least)
 
 
-COUNT = Rule("an integer of at least 1", _is_count)
+COUNT = integer_from(1)
 POSITIVE = Rule("a positive finite number", lambda value: _is_finite_number(value) and value > 0)
 NOT_NEGATIVE = Rule("a finite number of at least 0", lambda value: _is_finite_number(value) and value >= 0)
 FRACTION = Rule("a number from 0 to 1", lambda value: _is_finite_number(value) and 0 <= value <= 1)
@@ -53,7 +63,7 @@ def checked(owner: str, rule: Rule, /, **argument):
         ValueError: it does not obey the rule.
 
     Examples:
-        >>> from keras_griffin.layers.checks import COUNT, checked
+        >>> from keras_griffin.checks import COUNT, checked
         >>> checked("LocalMQA", COUNT, window=True)
         Traceback (most recent call last):
         ValueError: LocalMQA: window must be an integer of at least 1. Got True.
