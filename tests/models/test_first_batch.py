@@ -139,7 +139,7 @@ def test_no_batch_is_lost(models):
 def test_a_stream_that_is_there_once(models):
     model, _ = models["packed"]
     documents = (np.arange(6) for _ in range(4))
-    model.fit(to_tf_data(PackedStream(documents, 6, 2), 1), shuffle=False, verbose=0)
+    model.fit(to_tf_data(PackedStream(documents, 6, 2), 1), steps_per_epoch=1, shuffle=False, verbose=0)
 
 
 def refusals(inputs):

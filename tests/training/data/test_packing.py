@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import PackedDocuments, PackedStream, PackingCounts, TokenFile, write_token_file
-from keras_griffin.training.data.packed_rows import PackedBatch, as_tokens, check_ids, check_packing, kept_lengths
+from keras_griffin.training.data.packed_rows import (
+    PackedBatch,
+    as_tokens,
+    check_ids,
+    check_packing,
+    integer_from,
+    kept_lengths,
+)
 
 T = 8
 
@@ -254,6 +261,12 @@ def test_a_batch_that_is_not_there_is_refused():
             IndexError, match=rf"^PackedDocuments: a batch's index must be from 0 to 0\. Got {index}\.$"
         ):
             packed[index]
+
+
+def test_integers():
+    rule = integer_from(0)
+    assert [rule.holds(value) for value in (0, 2, np.int64(3))] == [True] * 3
+    assert [rule.holds(value) for value in (-1, True, 1.0, "1", None)] == [False] * 5
 
 
 def test_parts():
