@@ -14,9 +14,10 @@ import os, runpy, sys, time
 from pathlib import Path
 with runpy.run_path(sys.argv[1])["run_lock"](Path(sys.argv[2])):
     if os.fork() == 0:
+        # After what happens in a process that was forked.
+        print("held", flush=True)
         time.sleep(20)
         os._exit(0)
-    print("held", flush=True)
     time.sleep(20)
 """
 

@@ -103,7 +103,7 @@ def test_other_weights_in_another_process_are_refused():
     models = make_model(), make_model()
     in_two(check_same_weights, models)
     kernel = models[1].layers[-1].kernel
-    kernel.assign(keras.ops.zeros_like(kernel))
+    kernel.assign(keras.ops.zeros_like(kernel.value))
     sentence = (
         "ResumableRun: the processes of a run must begin with the same weights, .* Got others in process 1: .*kernel"
     )
