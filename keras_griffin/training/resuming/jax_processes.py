@@ -1,9 +1,10 @@
 """What the processes of JAX tell one another."""
 
+import importlib
+
 import jax
 import keras
 import numpy as np
-from jax.experimental import multihost_utils
 
 
 def place() -> tuple[int, int]:
@@ -15,9 +16,14 @@ def place() -> tuple[int, int]:
 
 def gathered(array: np.ndarray) -> np.ndarray:
     """The array of every process, `(P, ...)`."""
-    return np.asarray(multihost_utils.process_allgather(array))
+    return np.asarray(_utilities().process_allgather(array))
 
 
 def sent(array: np.ndarray, source: int) -> np.ndarray:
     """The array of one process."""
-    return np.asarray(multihost_utils.broadcast_one_to_all(array, jax.process_index() == source))
+    return np.asarray(_utilities().broadcast_one_to_all(array, jax.process_index() == source))
+
+
+def _utilities():
+    # Which Keras does not load, and one process does not need.
+    return importlib.import_module("jax.experimental.multihost_utils")
