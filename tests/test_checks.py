@@ -1,112 +1,19 @@
-"""Every argument of every layer, every mixer and the config: wrong types and wrong values are refused in a sentence."""
-
-import inspect
-import math
-import re
-
-import keras
 import numpy as np
 import pytest
 
-from keras_griffin import layers, mixers
-from keras_griffin.checks import COUNT, FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked, one_of, plain
-from keras_griffin.models import GriffinConfig
-from keras_griffin.models.presets import presets
-
-NO_NUMBER = ["1", None, [1], np.ones(1), math.nan, True, 1j]
-NO_POSITIVE = [*NO_NUMBER, 0, -1.0, math.inf, 10**400]
-NO_COUNT = [*NO_NUMBER, 0, -1, 2.5, 2.0, np.float32(2), math.inf]
-NO_FLAG = [0, 1, "False", None, [True]]
-NO_NAME = ["papre", None, 1, ["paper"], np.array(["paper"])]
-NO_RANGE = [None, 0.9, (0.9,), (0.999, 0.9), (0.9, 1.0), (0.0, 0.9), ("0.9", "0.99"), (0.9, math.nan), "ab", (0.9, 1.2)]
-NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "mamba"], [["recurrent"]], {"recurrent"}, [None]]
-
-#: What each argument of a constructor must not be. One name has one meaning wherever it stands.
-WRONG = {
-    **dict.fromkeys(("num_blocks", "units", "kernel_size", "hidden_width", "recurrence_width"), NO_COUNT),
-    **dict.fromkeys(("num_gate_blocks", "conv_kernel_size", "num_heads", "window", "head_dim"), NO_COUNT),
-    **dict.fromkeys(("num_key_value_heads", "vocabulary_size", "width", "num_layers", "mlp_width"), NO_COUNT),
-    **dict.fromkeys(("use_bias", "return_sequences", "return_state", "go_backwards", "stateful"), NO_FLAG),
-    **dict.fromkeys(("rematerialize", "scale_by_sqrt_width", "scale_embeddings"), NO_FLAG),
-    **dict.fromkeys(("exponent", "output_variance_scale", "epsilon", "norm_epsilon", "rotary_base"), NO_POSITIVE),
-    **dict.fromkeys(("logits_soft_cap", "variance_scale"), NO_POSITIVE),
-    "maximum_phase": [*NO_NUMBER, -1.0, math.inf],
-    "rotary_fraction": [*NO_NUMBER, -0.1, 1.1, math.inf],
-    **dict.fromkeys(("rule", "decay_initializer"), NO_NAME),
-    "decay_range": NO_RANGE,
-    "block_pattern": NO_PATTERN,
-    "mixer": [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock],
-}
-#: Keras's own, and what Keras checks.
-OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config", "seed"}
-#: What else is needed to make one.
-MAKERS = {
-    layers.BlockDiagonalDense: {"num_blocks": 2},
-    layers.CGLRU: {},
-    layers.DecayInitializer: {},
-    layers.GatedMLP: {"hidden_width": 4},
-    layers.RGLRU: {},
-    layers.RMSNorm: {},
-    layers.ResidualBlock: {"mixer": mixers.RecurrentBlock(4), "hidden_width": 4},
-    layers.TemporalConv1D: {},
-    layers.TokenEmbedding: {"vocabulary_size": 4, "width": 4},
-    layers.projection: {"units": 4},
-    mixers.GlobalMQA: {"num_heads": 2},
-    mixers.LocalMQA: {"num_heads": 2, "window": 3},
-    mixers.RecurrentBlock: {"recurrence_width": 4},
-    GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
-}
-
-
-def arguments():
-    """Each maker with each of its own arguments."""
-    for maker in MAKERS:
-        # `GlobalMQA` takes those of the class above it.
-        for name, parameter in inspect.signature(maker).parameters.items():
-            if name not in OF_KERAS and parameter.kind is not parameter.VAR_KEYWORD:
-                yield pytest.param(maker, name, parameter, id=f"{maker.__name__}-{name}")
-
-
-@pytest.mark.parametrize(("maker", "name", "parameter"), list(arguments()))
-def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter):
-    for value in WRONG[name]:
-        if value is None and parameter.default is None:
-            continue
-        if name == "units" and maker in (layers.RGLRU, layers.CGLRU):
-            continue
-        with pytest.raises(ValueError) as refused:
-            maker(**{**MAKERS[maker], name: value})
-        sentence = rf"{maker.__name__}: {name} must be [^\n]+\. Got ({name} )?{re.escape(repr(value))}\."
-        assert re.fullmatch(sentence, str(refused.value)), str(refused.value)
-
-
-def test_every_public_layer_and_mixer_is_checked():
-    public = [getattr(room, name) for room in (layers, mixers) for name in room.__all__]
-    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
-    assert kinds - {layers.SequenceLayer} <= set(MAKERS)  # a `SequenceLayer` has no arguments of its own
-
-
-def test_numpys_numbers_are_accepted_and_become_plain():
-    config = GriffinConfig(
-        *(np.int64(11), np.int32(48), np.uint8(5), np.int16(3)),
-        block_pattern=["recurrent", np.str_("local_mqa")],
-        rotary_base=np.float32(100),
-        scale_embeddings=np.True_,
-        norm_epsilon=np.float64(1e-5),
-    )
-    expected = GriffinConfig(11, 48, 5, 3, block_pattern=("recurrent", "local_mqa"), rotary_base=100.0)
-    expected = expected.replace(scale_embeddings=True, norm_epsilon=1e-5)
-    assert config == expected and repr(config) == repr(expected)
-    made = layers.RGLRU(num_blocks=np.int64(2), exponent=np.float32(4), decay_range=[np.float32(0.5), 0.9])
-    values = made.num_blocks, made.exponent, made.decay_range, made.get_config()["decay_range"]
-    assert repr(values) == "(2, 4.0, (0.5, 0.9), (0.5, 0.9))"
-    made = mixers.LocalMQA(np.int64(3), window=np.int32(2), rotary_fraction=np.float32(0.5), rotary_base=10000)
-    assert repr((made.num_heads, made.window, made.rotary_fraction, made.rotary_base)) == "(3, 2, 0.5, 10000)"
-    assert layers.TokenEmbedding(np.int64(4), np.int64(4), logits_soft_cap=np.float16(2)).soft_cap == 2.0
-
-
-def test_presets_obey():
-    assert all(config.replace(window=np.int64(7)).window == 7 for config in presets().values())
+from keras_griffin.checks import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    checked,
+    integer_from,
+    is_integer,
+    is_number,
+    one_of,
+    plain,
+)
 
 
 def test_rules():
@@ -116,3 +23,9 @@ def test_rules():
     assert checked("f", FLAG, x=np.False_) is False and checked("f", POSITIVE, x=1e-300) == 1e-300
     with pytest.raises(ValueError, match=r"^f: rule must be one of a, b\. Got 'c'\.$"):
         checked("f", one_of(("a", "b")), rule="c")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(2, "in"), (np.uint8(2), "in"), (2.0, "n"), (True, ""), ("2", "")])
+def test_kinds_of_numbers(value, expected):
+    assert is_integer(value) == ("i" in expected) and is_number(value) == ("n" in expected)
+    assert integer_from(2).holds(value) == ("i" in expected) and not integer_from(3).holds(value)

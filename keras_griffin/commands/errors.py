@@ -44,6 +44,8 @@ def disk_refusal(command: str, rule: str, error: OSError, name: str | None = Non
     """
     if isinstance(error, BrokenPipeError):
         raise error
+    # What the library says beside, the command says in its own way.
+    error = error.__context__ if isinstance(error.__context__, OSError) else error
     if name is not None and error.strerror:
         return CommandError(f"{command}: {rule}. Got {name!r}: {error.strerror}.")
     # HDF5 says it in several lines.

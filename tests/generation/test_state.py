@@ -137,14 +137,17 @@ def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes,
     ("token_ids", "sentence"),
     [
         (np.zeros((3, 0), "int32"), "token ids must be of shape (B, T), with T at least 1. Got shape (3, 0)."),
-        (np.zeros(3, "int32"), "token ids must be of shape (B, T), with T at least 1. Got shape (3,)."),
+        (np.zeros(3, "int32"), "token ids must have shape (B, T). Got (3,)."),
         (None, "token ids must be of shape (B, T), with T at least 1. Got shape ()."),
         (
             ops.ones((2, 1), "int32"),
             "the state must have one row for each row of the tokens. Got a state of 3 and tokens of 2.",
         ),
         (np.ones((3, 1)), "token ids must be integers. Got dtype float64."),
-        (np.full((3, 1), 11), "token ids must be from 0 to 10. Got ids from 11 to 11."),
+        (
+            np.full((3, 1), 11),
+            "token ids must be from 0 to 10. Got ids from 11 to 11. Is the tokenizer that of this model?",
+        ),
     ],
 )
 def test_advance_speaks_in_its_own_name(griffin, state, token_ids, sentence):
