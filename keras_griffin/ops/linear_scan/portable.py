@@ -24,26 +24,26 @@ def linear_scan(
     length = ops.shape(inputs[0])[1]
     before = _before if isinstance(length, int) else _before_in_a_loop
 
-    def take_in(distance, decay, states, forgotten):
+    def take_in(distance, decay, states, forgotten=None):
         # Selected before it is multiplied, so that the gradients of both factors are selected too.
         states = add(states, multiply(decay, unless(forgotten, before(states, distance, 0.0, reverse))))
         decay = multiply(decay, unless(forgotten, before(decay, distance, 1.0, reverse)))
-        if forgotten is not None:
-            forgotten = ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
-        return 2 * distance, decay, states, forgotten
+        if forgotten is None:
+            return 2 * distance, decay, states
+        return 2 * distance, decay, states, ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
 
-    states = _with_start(decay, inputs, initial_state, forgotten, reverse)
+    # TensorFlow's loops carry no None.
+    carried = decay, _with_start(decay, inputs, initial_state, forgotten, reverse)
+    carried += () if forgotten is None else (forgotten,)
     if isinstance(length, int):
         distance = 1
         while distance < length:
-            distance, decay, states, forgotten = take_in(distance, decay, states, forgotten)
+            distance, *carried = take_in(distance, *carried)
     else:
-        _, _, states, _ = ops.while_loop(
-            lambda distance, *_: distance < length,
-            take_in,
-            (1, decay, states, forgotten),
-            maximum_iterations=_most_rounds(length),
+        _, *carried = ops.while_loop(
+            lambda distance, *_: distance < length, take_in, (1, *carried), maximum_iterations=_most_rounds(length)
         )
+    states = carried[1]
     last_rows = [h[:, :1] if reverse else h[:, -1:] for h in states]
     # Joined, since a sequence of no steps has no last row.
     pairs = zip(initial_state, last_rows, strict=True)

@@ -27,6 +27,7 @@ def linear_scan(
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     parts = len(inputs)
+    marks = () if forgotten is None else (forgotten,)
 
     def compiled(function):
         return _compiled(function, parts, inputs[0].dtype, forgotten is not None, reverse)
@@ -36,11 +37,11 @@ def linear_scan(
         # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
         tensors = [tf.stop_gradient(tensor) for tensor in tensors]
         decay, inputs, initial_state = (tuple(tensors[i : i + parts]) for i in range(0, 3 * parts, parts))
-        states, final_state = compiled(scan)(decay, inputs, initial_state, forgotten)
+        states, final_state = compiled(scan)(decay, inputs, initial_state, *marks)
 
         def gradient(*gradients):
             given = gradients[:parts], gradients[parts:]
-            return tf.nest.flatten(compiled(scan_gradient)(decay, states, initial_state, forgotten, *given))
+            return tf.nest.flatten(compiled(scan_gradient)(decay, states, initial_state, *marks, *given))
 
         return (*states, *final_state), gradient
 
@@ -53,11 +54,16 @@ def linear_scan(
 def _compiled(function, parts, dtype, forgets, reverse):
     """The function, traced once and compiled once for each shape that it meets."""
     number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
-    forgotten = tf.TensorSpec([None, None, 1], tf.bool) if forgets else None
-    signature = [number, number, state, forgotten] + ([number, state] if function is scan_gradient else [])
-    return tf.function(
-        lambda *arguments: function(*arguments, reverse), input_signature=signature, jit_compile=True, autograph=False
-    )
+    # A signature has no place for None.
+    marks = [tf.TensorSpec([None, None, 1], tf.bool)] if forgets else []
+    gradients = [number, state] if function is scan_gradient else []
+
+    def run(decay, numbers, initial_state, *others):
+        forgotten, given = (others[0], others[1:]) if forgets else (None, others)
+        return function(decay, numbers, initial_state, forgotten, *given, reverse)
+
+    signature = [number, number, state, *marks, *gradients]
+    return tf.function(run, input_signature=signature, jit_compile=True, autograph=False)
 
 
 def scan(decay, inputs, initial_state, forgotten, reverse):

@@ -47,7 +47,7 @@ def test_fit(implementation, jit_compile, shape):
 def test_each_function_is_traced_once_whatever_the_shapes():
     for length in (2, 3, 4):
         linear_scan(DECAY[:, :length], INPUTS[:, :length])
-    compiled = tensorflow_loop._compiled(tensorflow_loop.scan, 1, tf.float32, False)
+    compiled = tensorflow_loop._compiled(tensorflow_loop.scan, 1, tf.float32, False, False)
     assert compiled.experimental_get_tracing_count() == 1
 
 
@@ -64,15 +64,17 @@ def test_a_tape_may_be_asked_twice():
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_no_step_of_a_loop_copies_an_array(parts, reverse):
+@pytest.mark.parametrize("forgets", [False, True])
+def test_no_step_of_a_loop_copies_an_array(forgets, parts, reverse):
     """A copy in each of T steps would cost T squared."""
     number, start = (tf.constant(DECAY),) * parts, (tf.constant(DECAY[:, 0]),) * parts
+    marks = (tf.zeros((B, T, 1), tf.bool),) if forgets else ()
     calls = {
-        tensorflow_loop.scan: (number, number, start),
-        tensorflow_loop.scan_gradient: (number, number, start, number, start),
+        tensorflow_loop.scan: (number, number, start, *marks),
+        tensorflow_loop.scan_gradient: (number, number, start, *marks, number, start),
     }
     for function, arguments in calls.items():
-        compiled = tensorflow_loop._compiled(function, parts, tf.float32, reverse)
+        compiled = tensorflow_loop._compiled(function, parts, tf.float32, forgets, reverse)
         text = compiled.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
         loops = text[: text.index("\nENTRY")]
         assert "dynamic-update-slice" in loops
