@@ -142,7 +142,7 @@ class Op:
 
     def module(self, implementation: Implementation):
         """The implementation's module, imported on first use so that other backends are never loaded."""
-        return _imported(f"{self.package}.{implementation.name}")
+        return imported(f"{self.package}.{implementation.name}")
 
     def rejection(self, implementation: Implementation, facts: Facts) -> str | None:
         """Why the implementation can't serve such a call, or None when it can."""
@@ -213,7 +213,7 @@ def _record(choices: list[Choice], choice: Choice) -> None:
         choices.append(choice)
 
 
-def _imported(name: str):
+def imported(name: str):
     """The module of that name, in words that AutoGraph and Dynamo follow; `importlib` makes them warn."""
     if name not in sys.modules:
         __import__(name)
@@ -241,7 +241,7 @@ def builds_from_means() -> bool:
 def _facts_module():
     """What the active backend says of devices and tensors; None where there is the CPU and values alone."""
     backend = keras.backend.backend()
-    return _imported(f"keras_griffin.ops.{backend}_facts") if backend in ("jax", "torch", "tensorflow") else None
+    return imported(f"keras_griffin.ops.{backend}_facts") if backend in ("jax", "torch", "tensorflow") else None
 
 
 @contextlib.contextmanager

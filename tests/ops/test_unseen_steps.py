@@ -283,17 +283,60 @@ def test_causal_conv():
             assert_clean(got, wanted, where)
 
 
-def test_local_attention():
-    rows, window = random_rows(), 9
+def what_lost_queries_see(lost, window, documents, mask):
+    """The steps, `(B, T)` bool, whose keys one of the lost queries sees."""
+    seen = np.zeros_like(lost)
+    for row, step in np.argwhere(lost & mask):
+        newest = np.flatnonzero(mask[row, : step + 1])[-window:]
+        seen[row, newest[documents[row, newest] == documents[row, step]]] = True
+    return seen
+
+
+@pytest.mark.parametrize("window", [9, LENGTH])
+def test_local_attention(window):
+    """With spoiled arrays, and then with spoiled gradients for the outputs of a few steps of any document."""
+    rows = random_rows()
     arrays = [draw(rows, BATCH, LENGTH, heads, 4) for heads in (2, 1, 1)]
     marks = {"segment_ids": rows.documents.astype("int32"), "mask": rows.mask}
     weights = draw(rows, *arrays[0].shape)
     results = attention_reference.local_attention(*arrays, window, **marks)
-    gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
     spoiled, seen = [rows.spoil_steps(x) for x in arrays], rows.spoiled & rows.mask
     call = lambda *tensors: local_attention(*tensors, window, **marks)  # noqa: E731
     assert_clean(as_array(call(*spoiled)), results, seen)
-    if CAN_TRAIN:
-        _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[weights]]), *spoiled)
-        for got, wanted in zip(into, gradients, strict=True):
-            assert_clean(got, wanted, seen)
+    if not CAN_TRAIN:
+        return
+    gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
+    spoiled_weights = rows.spoil_steps(weights)
+    _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[spoiled_weights]]), *spoiled)
+    for got, wanted in zip(into, gradients, strict=True):
+        assert_clean(got, wanted, seen)
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("marks", ["neither", "segments", "mask", "both"])
+@pytest.mark.parametrize(("window", "length"), [(9, LENGTH), (9, 40), (LENGTH, LENGTH), (1, LENGTH)])
+def test_what_comes_back_to_attention_touches_what_a_query_sees(marks, window, length):
+    """Exactly that: nothing else is touched, and nothing of it looks clean. The ids of segments stand in any order."""
+    rows = random_rows()
+    arrays = [draw(rows, BATCH, steps, heads, 4) for steps, heads in ((length, 2), (LENGTH, 1), (LENGTH, 1))]
+    ids = rows.generator.choice(np.array([-(2**31), 3, 2**31 - 1]), (BATCH, LENGTH)).astype("int32")
+    mask = rows.mask if marks in ("mask", "both") else None
+    segment_ids = ids if marks in ("segments", "both") else None
+    options = {"segment_ids": segment_ids, "mask": mask}
+    weights = draw(rows, *arrays[0].shape)
+    hit = rows.generator.random((BATCH, length)) < 0.05
+    hit |= False if mask is None else ~mask[:, -length:]
+    wrong = rows.spoil(weights, hit)
+    real = np.ones_like(rows.mask) if mask is None else mask
+    ids = np.zeros_like(ids) if segment_ids is None else ids
+
+    lost = np.zeros((BATCH, LENGTH), bool)
+    lost[:, -length:] = (wrong != weights).any(axis=(2, 3))
+    touched = what_lost_queries_see(lost, window, ids, real)
+    _, into = value_and_gradient(lambda *x: weighted([local_attention(*x, window, **options)], [[wrong]]), *arrays)
+    clean_weights = np.where(lost[:, -length:, None, None], 0.0, weights)
+    expected = attention_reference.local_attention_gradient(clean_weights, *arrays, window, **options)
+    for got, wanted, where in zip(into, expected, ((lost & real)[:, -length:], touched, touched), strict=True):
+        assert_clean(got, wanted, where)
+        assert np.isnan(got[where]).all()
+    assert touched.any() and not touched[real].all()

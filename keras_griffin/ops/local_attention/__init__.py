@@ -4,12 +4,15 @@ One step of decoding is another op, `keras_griffin.ops.step_attention`, and has 
 keys in a single product, and there are no logits of many queries to keep out of memory.
 """
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_griffin.checks import is_integer
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.local_attention.marks import keep_gradients_apart, lost_in_window
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -53,13 +56,15 @@ def local_attention(
     Returns:
         `(B, T, N, H)`, dtype of `query`. What a query does not see has no influence on its output nor on its gradient,
         even where it is not finite; a query that sees, or is, something not finite outputs NaN. A step whose heads
-        together have a norm of 1e14 or more counts as not finite.
+        together have a norm of 1e14 or more counts as not finite. Backward likewise: where a query's cotangent is not
+        finite, the gradient is NaN for that query and for the keys and values that it sees, and for nothing else.
 
     Precision: softmax in float32 (float64 where `query` is); matrix products in the dtype of `query`.
 
     Raises:
         ValueError: `window` is not an integer of at least 1, the shapes do not fit, K does not divide N, a dtype is
             not floating, `mask` is not boolean, or `segment_ids` are not integers.
+        NotImplementedError: PyTorch differentiates forward.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
@@ -99,7 +104,9 @@ def _attend(query, key, value, window, segment_ids, mask):
     implementation = _OP.choose(tuple(query.shape), dtype, (query, key, value))
     key, value = ops.cast(key, dtype), ops.cast(value, dtype)
     outputs = implementation(query, key, value, window, segment_ids=segment_ids, mask=mask)
-    return ops.convert_to_tensor(outputs, dtype)
+    outputs = ops.convert_to_tensor(outputs, dtype)
+    lost_keys = functools.partial(lost_in_window, window)
+    return keep_gradients_apart(outputs, query, key, value, lost_keys, (segment_ids, mask), "local_attention")
 
 
 def _check(query, key, value, window, segment_ids, mask):

@@ -1,9 +1,12 @@
 """What implementations share: masked steps out of the way, and what is not finite kept from all that don't see it."""
 
+import functools
+
 import keras
 from keras import ops
 
-from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.change_gradient import change_gradient
+from keras_griffin.ops.compaction import real_steps_first, real_steps_last, take_steps
 
 #: Of a step's heads together; the product of two is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14
@@ -61,6 +64,68 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
     segment_ids = None if segment_ids is None else take_steps(segment_ids, sources)
     outputs = attend(query, key, value, segment_ids, take_steps(mask, sources))
     return only(take_steps(outputs, query_places), real_query)
+
+
+def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
+    """The outputs, with a gradient where what comes back to a query touches what that query sees and nothing else.
+
+    A cotangent that is not finite would: its product with a weight of zero is NaN. So attention gets zero in its place,
+    and NaN is added to the gradient of the query, and of the keys and values that it sees.
+
+    Args:
+        outputs: `(B, T, N, H)`.
+        query: `(B, T, N, H)`, of the same dtype, like key and value.
+        key: `(B, S, K, H)`.
+        value: `(B, S, K, H)`.
+        lost_keys: a function of `(lost, keys, *marks)`, `lost (B, T)` bool saying which queries have such a cotangent,
+            keys being S. It gives which of these queries see anything, `(B, T)` bool, and which keys they see,
+            `(B, S)` bool. It closes over no tensor.
+        marks: its other arguments, tensors or None.
+        op_name: the op in whose name an error speaks.
+
+    Returns:
+        `outputs`.
+    """
+    rule = functools.partial(_gradient_apart, lost_keys)
+    return change_gradient(rule, outputs, (query, key, value), marks, op_name)
+
+
+def _gradient_apart(lost_keys, cotangent, shapes, *marks):
+    whole = _is_finite(cotangent)
+    lost_query, lost_key = lost_keys(ops.logical_not(whole), shapes[1][1], *marks)
+
+    def nan_where(lost, shape):
+        marked = ops.cast(ops.where(lost, float("nan"), 0.0), cotangent.dtype)
+        return ops.broadcast_to(marked[..., None, None], shape)
+
+    gradients = (nan_where(lost, shape) for lost, shape in zip((lost_query, lost_key, lost_key), shapes, strict=True))
+    return only(cotangent, whole), *gradients
+
+
+def lost_in_window(window, lost, keys, segment_ids, mask):
+    """What `keep_gradients_apart` asks of a window: which lost queries see anything, and the keys that they see."""
+    history = keys - ops.shape(lost)[1]
+    # Not by `pad`: it makes an object with a name, which Dynamo follows in no gradient.
+    lost = ops.concatenate([ops.zeros((ops.shape(lost)[0], history), "bool"), lost], axis=1)
+    places = ops.broadcast_to(ops.arange(keys, dtype="int32"), ops.shape(lost))
+    if mask is not None:
+        lost = ops.logical_and(lost, mask)
+        # Masked steps take no place in a window.
+        places = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    lost_query = lost[:, history:]
+    if segment_ids is not None:
+        # Steps of one segment next to each other, in their own order: sorting is stable wherever there are gradients.
+        steps = ops.argsort(segment_ids, axis=1)
+        lost, places, segment_ids = (ops.take_along_axis(x, steps, axis=1) for x in (lost, places, segment_ids))
+    # The next lost query: as many stand before it as before the key. Where there is none, a step that is not lost.
+    before = ops.cumsum(ops.cast(lost, "int32"), axis=1) - ops.cast(lost, "int32")
+    following = ops.take_along_axis(real_steps_first(lost)[0], before, axis=1)
+    sees = ops.take_along_axis(lost, following, axis=1)
+    sees = ops.logical_and(sees, ops.take_along_axis(places, following, axis=1) - places < window)
+    if segment_ids is not None:
+        sees = ops.logical_and(sees, ops.take_along_axis(segment_ids, following, axis=1) == segment_ids)
+        sees = ops.take_along_axis(sees, ops.argsort(steps, axis=1), axis=1)
+    return lost_query, sees if mask is None else ops.logical_and(sees, mask)
 
 
 def finite_only(query, key, value):

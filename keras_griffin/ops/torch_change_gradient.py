@@ -1,0 +1,32 @@
+"""`change_gradient` on PyTorch."""
+
+import torch
+
+from keras_griffin.ops.torch_facts import refuse_forward_mode
+
+
+def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
+    """The contract is `keras_griffin.ops.change_gradient`."""
+    if not torch.is_grad_enabled():
+        return outputs
+    refuse_forward_mode(op_name, (outputs, *tensors))
+    return _Change.apply(rule, shapes, outputs, *tensors, *marks)
+
+
+class _Change(torch.autograd.Function):
+    # For `torch.func.vmap`. A rule for forward mode would keep Dynamo from following.
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rule, shapes, outputs, *others):
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.rule, ctx.shapes, _, *others = inputs
+        ctx.save_for_backward(*others[len(ctx.shapes) :])
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        marks = ctx.saved_tensors
+        return None, None, *ctx.rule(cotangent, ctx.shapes, *marks), *(None for _ in marks)
