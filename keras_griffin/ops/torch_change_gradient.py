@@ -7,7 +7,9 @@ from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
     """The contract is `keras_griffin.ops.change_gradient`."""
-    if not torch.is_grad_enabled():
+    # Where no argument needs a gradient, Dynamo would hand such a function its arguments wrongly.
+    is_idle = torch.compiler.is_compiling() and not any(x.requires_grad for x in (outputs, *tensors))
+    if is_idle or not torch.is_grad_enabled():
         return outputs
     refuse_forward_mode(op_name, (outputs, *tensors))
     return _Change.apply(rule, shapes, outputs, *tensors, *marks)

@@ -50,8 +50,6 @@ def dense(counts, which):
     return needed
 
 
-# PyTorch's own, where it compiles any function with a gradient of its own.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_it_is_a_part_of_a_compiled_function(kernel):
     case = "one block"
     arguments, window, marks = arguments_of(case, channels=16)[0], CASES[case][2], marks_of("both", case)
