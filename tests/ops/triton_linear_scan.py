@@ -9,6 +9,7 @@ from keras_griffin.ops.linear_scan import torch_triton
 from keras_griffin.ops.linear_scan.reference import definition
 from keras_griffin.testing.cases import ScanCase
 from keras_griffin.testing.closeness import assert_close
+from tests.ops import test_unseen_steps
 from tests.ops.linear_scan import test_implementations as implementations
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 
@@ -119,3 +120,12 @@ def test_later_pieces_change_no_earlier_state():
     decay[:, 11:] = inputs[:, 11:] = np.nan
     states, _ = linear_scan(decay, inputs, start)
     assert torch.equal(states[:, :11], expected[:, :11]) and torch.all(torch.isnan(states[:, 11:]))
+
+
+# The interpreter computes in NumPy, which says where numbers overflow.
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+@pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
+def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex, reverse):
+    prepare(CUT, 16)
+    monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
+    test_unseen_steps.test_linear_scan("torch_triton", is_complex, reverse)

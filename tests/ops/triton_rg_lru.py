@@ -11,6 +11,7 @@ from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.rg_lru import torch_triton
 from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
 from keras_griffin.testing.cases import ScanCase
+from tests.ops import test_unseen_steps
 from tests.ops.rg_lru import test_implementations as implementations
 from tests.ops.rg_lru.test_torch_loop import arguments
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
@@ -117,3 +118,12 @@ def test_own_functions_are_as_precise_as_their_dtype(scale):
     for result, wanted in zip(results[:2], expected, strict=False):
         assert torch.max(torch.abs(result - wanted)) < 1.5e-7
     assert torch.max(torch.abs(results[2] - expected[2]) / torch.abs(expected[2])) < 5e-7
+
+
+# The interpreter computes in NumPy, which says where numbers overflow.
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+@pytest.mark.parametrize(("is_complex", "reverse"), [(False, False), (True, True)])
+def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex, reverse):
+    prepare(CUT, 16)
+    monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
+    test_unseen_steps.test_rg_lru("torch_triton", is_complex, reverse, 0.5)

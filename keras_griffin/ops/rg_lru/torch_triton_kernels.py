@@ -309,7 +309,7 @@ def gated_scan_gradient(
 
             gated = add(g, into_state)
             into_state = select(kept, multiply(conjugate(decay), gated), 0.0)
-            gated, h = select(seen & within, gated, 0.0), select(kept, h, 0.0)
+            gated, h = select(seen & within, gated, 0.0), select(seen, select(kept, h, 0.0), 0.0)
             # The gradient for the logarithm of the decay, but for what the square root adds: its imaginary part is that
             # for the angle.
             into_log = scaled(multiply(multiply(gated, conjugate(h)), conjugate(turn)), magnitude)
