@@ -125,7 +125,7 @@ class PackedRows(keras.layers.Layer):
     def call(self, token_ids, segment_ids):
         """See the class."""
         check_segment_ids("packed", segment_ids, token_ids)
-        token_ids, segment_ids = without_padding(token_ids, segment_ids)
+        token_ids, segment_ids = without_padding(token_ids, ops.cast(segment_ids, "int32"))
         sources, places = real_steps_first(segment_ids > 0)
         token_ids, segment_ids = take_steps(token_ids, sources), take_steps(segment_ids, sources)
         return token_ids, document_boundaries(segment_ids, ops.zeros_like(segment_ids[:, 0])).reset, places

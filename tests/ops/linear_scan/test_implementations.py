@@ -114,14 +114,16 @@ def test_gradients(implementation, case):
 
 
 @pytest.mark.parametrize("implementation", DIFFERENTIABLE)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_a_length_known_only_when_the_model_runs(implementation, reverse):
+@pytest.mark.parametrize(("reverse", "has_reset"), [(False, True), (True, False)])
+def test_a_length_known_only_when_the_model_runs(implementation, reverse, has_reset):
     batches = [ScanCase(length, 2).arguments()[:3] for length in (5, 2, 1, 0)]
     symbolic = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((5,))]
     with use_implementation("linear_scan", implementation):
-        model = keras.Model(symbolic, linear_scan(*symbolic, reverse=reverse)[1])
+        reset = symbolic[1][..., 0] > 1.0 if has_reset else None
+        model = keras.Model(symbolic, linear_scan(*symbolic, reset=reset, reverse=reverse)[1])
         actual = model.predict(((batch,) for batch in batches), steps=len(batches), verbose=0)
-    expected = [definition(*batch, reverse=reverse)[1] for batch in batches]
+    resets = [batch[1][..., 0] > 1.0 if has_reset else None for batch in batches]
+    expected = [definition(*batch, reset=mark, reverse=reverse)[1] for batch, mark in zip(batches, resets, strict=True)]
     assert_close(actual, np.concatenate(expected))
 
 
