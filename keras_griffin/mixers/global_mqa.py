@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, lose
 from keras_griffin.ops.step_attention import step_attention
 from keras_griffin.shapes import Tensor
 
@@ -85,7 +86,7 @@ class GlobalMQA(MultiQueryAttention):
         query, key, value = self.project(self.prepare(inputs)[0])
         positions = ops.arange(ops.shape(query)[1], dtype="int32")
         query, key = self.rotate(query, positions), self.rotate(key, positions)
-        return self._attend(query, key, value, is_causal=True)
+        return self.join(self._attend(query, key, value, is_causal=True))
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`."""
@@ -110,12 +111,14 @@ class GlobalMQA(MultiQueryAttention):
         positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1
         query, key = self.rotate(query, positions), self.rotate(key, positions)
         keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
-        outputs = self._attend(query, keys, values, mask=sees[:, None])
+        outputs = self.join(self._attend_apart(query, keys, values, sees, real))
         visible = ops.logical_and(visible, documents == documents[:, -1:])
         if mask is not None:
-            # What no query sees becomes zeros in front, where they can be cut off.
+            # What no query sees goes to the front, where it can be cut off.
             sources, _ = real_steps_last(visible)
             keys, values, visible = (take_steps(x, sources) for x in (keys, values, visible))
+        if reset is not None or mask is not None:
+            # And becomes zeros: a step multiplies it by zero.
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
         return outputs, GlobalMQAState(keys, values, visible)
 
@@ -130,8 +133,23 @@ class GlobalMQA(MultiQueryAttention):
         )
         return self.join(step_attention(query, *state)), state
 
+    def _attend_apart(self, query, keys, values, sees, real):
+        """Attention in which what is not finite touches what sees it, by `sees (B, T, S)`.
+
+        And backward what it sees, of the queries that are `real (B, T)`.
+        """
+        *finite, whole_query, whole_key = finite_only(query, keys, values)
+        lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
+        outputs = lose(self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost)))
+        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real), type(self).__name__)
+
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow wants as many key heads as query heads.
         groups = self.num_heads // self.num_key_value_heads
         key, value = (ops.repeat(x, groups, axis=2) for x in (key, value))
-        return self.join(ops.dot_product_attention(query, key, value, **options))
+        return ops.dot_product_attention(query, key, value, **options)
+
+
+def _lost_where_seen(lost, keys, sees, real):
+    lost = ops.logical_and(lost, real)
+    return lost, ops.any(ops.logical_and(lost[:, :, None], sees), axis=1)

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_griffin.mixers import GlobalMQA, LocalMQA
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.gradients import value_and_gradient
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 9, 12)).astype("float32")
 
@@ -67,7 +70,8 @@ def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
     for chunk, new in zip(*(np.split(x, np.cumsum(sizes)[:-1], axis=1) for x in (INPUTS, reset)), strict=True):
         before = as_array(state.keys)
         output, state = mixer.advance(chunk, state, reset=new if new.any() else None)
-        np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]], before)
+        kept = as_array(state.visible)[:, : before.shape[1]]
+        np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]][kept], before[kept])
         outputs.append(as_array(output))
     expected = dense(mixer, INPUTS, 9)
     expected[1, 5:] = dense(mixer, INPUTS[1:, 5:], 4)[0]
@@ -126,3 +130,59 @@ def test_messages():
         ValueError, match=r"LocalMQA: num_heads must divide the inputs' width .* Got num_heads 5 and width 12"
     ):
         LocalMQA(5, 4).build((None, None, 12))
+
+
+RESET, MASK = np.zeros((2, 9), "bool"), np.ones((2, 9), "bool")
+RESET[:, 4], MASK[:, 6] = True, False
+
+
+def with_poison(x, value):
+    """With the steps before the reset and at the masked step spoiled, but for row 1 before the reset."""
+    x = x.copy()
+    x[0, :3] = x[:, 6] = value
+    return x
+
+
+LATER = (slice(None), [4, 5, 7, 8])
+
+
+@pytest.mark.parametrize("make", [lambda: LocalMQA(3, 4), lambda: GlobalMQA(3)], ids=["local", "global"])
+# What NumPy says of infinity less infinity.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_not_finite_touches_no_later_document(make):
+    mixer = made(make())
+    call, advance = compiled(mixer), compiled(mixer.advance)
+
+    def outputs(inputs):
+        """Of a whole sequence, and of the step after pieces of it, which sees what its document has kept."""
+        _, masked = advance(inputs[:, :8], mixer.initial_state(2), reset=RESET[:, :8], mask=MASK[:, :8])
+        _, plain = advance(inputs[:, :6], mixer.initial_state(2), reset=RESET[:, :6])
+        steps = [as_array(advance(INPUTS[:, 8:], state)[0]) for state in (masked, plain)]
+        return as_array(call(inputs, reset=RESET, mask=MASK)), *steps
+
+    expected, *steps = outputs(INPUTS)
+    for value in (np.nan, np.inf, 3e38):
+        actual, *actual_steps = outputs(with_poison(INPUTS, value))
+        assert_close(actual[LATER], expected[LATER])
+        assert np.isfinite(actual[1, :4]).all() and not np.isfinite(actual[0, :4]).any()
+        for one, other in zip(actual_steps, steps, strict=True):
+            assert_close(one, other)
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("make", [lambda: LocalMQA(3, 4), lambda: GlobalMQA(3)], ids=["local", "global"])
+def test_what_comes_back_that_is_not_finite_touches_no_later_document(make):
+    mixer = made(make())
+    weights = np.random.default_rng(1).normal(size=INPUTS.shape).astype("float32")
+
+    def gradient(weights):
+        weights = ops.convert_to_tensor(weights)
+        return value_and_gradient(lambda x: ops.sum(mixer(x, reset=RESET, mask=MASK) * weights), INPUTS)[1][0]
+
+    # A masked query's output says nothing, but it has a gradient.
+    expected = gradient(with_poison(weights, 0.0))
+    for value in (np.nan, np.inf, 3e38):
+        actual = gradient(with_poison(weights, value))
+        assert_close(actual[LATER], expected[LATER])
+        assert_close(actual[1, :4], expected[1, :4])
+        assert np.isnan(actual[0, :3]).all()
