@@ -199,7 +199,8 @@ def test_what_is_sent_over_the_models_axis(answers):
 
     def of(direction, part):
         return [
-            (result.replace(vectors, "vectors"), origin.rsplit("/mixer/")[-1].rsplit("/mlp/")[-1])
+            # Not every version of JAX says that the sum stands in `norm`.
+            (result.replace(vectors, "vectors"), re.split("/(?:mixer|mlp)/(?:jit\\(norm\\)/)?", origin)[-1])
             for _, result, origin in sent
             if f"{direction}/{part}/" in origin
         ]
@@ -219,7 +220,9 @@ def test_what_is_sent_over_the_models_axis(answers):
     ((recurrent, _),) = of("transpose(jvp(block_0))", "mixer")
     assert recurrent.startswith("(vectors, vectors, f32[]")
     # Beside it, one key head serves all: its gradient, and its value's, are sums over the query heads.
-    ((attention, _),) = of("transpose(jvp(block_1))", "mixer")
+    agreed, (attention, _) = of("transpose(jvp(block_1))", "mixer")
+    # And it agrees on which of the outputs' gradients are finite.
+    assert [agreed] == finite
     assert attention.count("vectors") == 1 and attention.count("f32") == 2
 
 
