@@ -63,6 +63,18 @@ def test_what_is_not_seen_has_no_influence(kernel, marks):
         assert_close(one, other, "float32")
 
 
+def test_what_comes_back_to_a_query_touches_what_it_sees(kernel):
+    (arguments, weights), (*_, window, _) = arguments_of("blocks", channels=CHANNELS), CASES["blocks"]
+    wrong = weights.copy()
+    wrong[:, 30, 0, :2], weights[:, 30] = [np.nan, 3e38], 0
+    actual = gradients_of(arguments, wrong, window, {})
+    expected = reference.local_attention_gradient(weights, *arguments, window)
+    for one, other, seen in zip(actual, expected, [slice(30, 31), *2 * [slice(31 - window, 31)]], strict=True):
+        assert np.isnan(one[:, seen]).all()
+        one[:, seen] = other[:, seen] = 0
+        assert_close(one, other, "float32")
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_query_that_sees_what_is_not_finite_is_lost(kernel, place):
     arguments, (length, _, window, _) = arguments_of("blocks", channels=CHANNELS)[0], CASES["blocks"]
