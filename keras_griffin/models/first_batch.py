@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.models.parameters import check_parameters
+from keras_griffin.models.parameters import with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
 #: The arguments of a method of Keras that hold batches.
@@ -63,10 +63,9 @@ class FirstBatch:
 
     def __call__(self, inputs, *args, **kwargs):
         """What `call` gives, of inputs that are not known to be wrong."""
-        check_parameters(self)
         rules = self.batch_rules()
         inputs = check_inputs(type(self).__name__, inputs, *rules[:3])
-        return super().__call__(inputs, *args, **kwargs)
+        return with_whole_weights(self, super().__call__, inputs, *args, **kwargs)
 
     def fit(self, *args, **kwargs):
         """Train; see `keras.Model.fit`.

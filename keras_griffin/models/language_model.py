@@ -13,13 +13,13 @@ from keras_griffin.mixers import MIXERS
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compilation import compile_again, compile_config
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.documents import check_segment_ids, document_boundaries, newest_step, without_padding
+from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
-from keras_griffin.models.token_ids import check_token_ids
+from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_is_tokenizer
 
@@ -59,6 +59,9 @@ class LanguageModel(FirstBatch, keras.Model):
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
+
+    #: What `keras_griffin.distribution.fully_shard` keeps the weights in, on PyTorch.
+    divided_parameters = None
 
     def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, rematerialize=False, **kwargs):
         if isinstance(config, dict):
@@ -214,7 +217,13 @@ class LanguageModel(FirstBatch, keras.Model):
 
         With `rematerialize` a gradient computes each block again, and none comes back to `state`.
         """
-        token_ids = check_token_ids("advance", token_ids, self.config.vocabulary_size)
+        self._check_whole("advance")
+        size = self.config.vocabulary_size
+        if segment_ids is None:
+            token_ids = check_token_ids("advance", token_ids, size)
+        else:
+            rows = {"token_ids": token_ids, "segment_ids": segment_ids}
+            token_ids, segment_ids = check_inputs("advance", rows, tuple(rows), size).values()
         token_ids = rows_for(state, "advance", token_ids)
         batch_size, length = ops.shape(token_ids)
         if segment_ids is None:
@@ -222,7 +231,6 @@ class LanguageModel(FirstBatch, keras.Model):
             segment = ops.maximum(state.segment, 1)
             count = ops.full((batch_size,), length, "int32")
         else:
-            check_segment_ids("advance", segment_ids, token_ids)
             token_ids, segment_ids = without_padding(token_ids, segment_ids)
             reset, mask, segment = document_boundaries(segment_ids, state.segment)
             count = ops.sum(ops.cast(mask, "int32"), axis=1)
@@ -237,6 +245,7 @@ class LanguageModel(FirstBatch, keras.Model):
 
     def logits(self, x: Tensor) -> Tensor:
         """The logits, `(B, T, V)` float32, of what the last block gave, `(B, T, D)`."""
+        self._check_whole("logits")
         return self.token_embedding(self.final_norm(x), reverse=True)
 
     def generate(
@@ -283,8 +292,18 @@ class LanguageModel(FirstBatch, keras.Model):
         """This one."""
         return self
 
+    def _check_whole(self, function_name):
+        if self.divided_parameters is not None:
+            self.divided_parameters.check_whole(function_name)
+
     def quantize(self, mode=None, **kwargs):
-        """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`."""
+        """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`.
+
+        Raises:
+            ValueError: `keras_griffin.distribution.fully_shard` has divided the weights.
+        """
+        if self.divided_parameters is not None:
+            raise ValueError("quantize: the weights must not be divided. Got a model that fully_shard has divided.")
         with warnings.catch_warnings():
             # The layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")

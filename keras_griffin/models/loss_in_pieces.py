@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.models.next_token_loss import for_each_target, weighted_mean
+from keras_griffin.models.parameters import with_whole_weights
 from keras_griffin.models.shared_model import SharedModel
 from keras_griffin.ops import linear_cross_entropy
 from keras_griffin.shapes import Tensor
@@ -55,7 +56,12 @@ class LossInPieces(SharedModel):
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """The cross-entropy of each step in nats, `(B, T)` float32, of `(B, T, D)` and `(B, T)`."""
         head = self.language_model.token_embedding
-        return linear_cross_entropy(vectors, ops.cast(head.embeddings, vectors.dtype), targets, soft_cap=head.soft_cap)
+
+        def compute():
+            table = ops.cast(head.embeddings, vectors.dtype)
+            return linear_cross_entropy(vectors, table, targets, soft_cap=head.soft_cap)
+
+        return with_whole_weights(self, compute)
 
     def batch_rules(self):
         """What the model asks of its batches."""

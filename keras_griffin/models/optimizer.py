@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
+from keras_griffin.models.parameters import whole
 
 #: Parts of a variable's path that spare it from weight decay, with everything below them.
 _SPARED_LAYERS = {"rg_lru", "cg_lru", "token_embedding"}
@@ -97,7 +98,7 @@ class AdamW(keras.optimizers.AdamW):
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
         if self.drop_nonfinite:
             squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
-            finite = ops.isfinite(sum(squares))
+            finite = whole(ops.isfinite(sum(squares)))
             grads = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
             self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
         super().apply(grads, trainable_variables)

@@ -1,4 +1,6 @@
-"""A look at a model's parameters, before it computes with what nobody trains."""
+"""Where a model's parameters are while it computes: whole, or divided over processes."""
+
+from collections.abc import Callable
 
 import keras
 
@@ -10,8 +12,35 @@ else:
         """Other backends have variables alone."""
 
 
+def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):
+    """What a function gives that computes with a model's weights; those that are divided are gathered for it.
+
+    Args:
+        model: a `LanguageModel`, or a model that shares one's weights.
+        function: called with the arguments.
+
+    Raises:
+        ValueError: as `check_parameters`, or as `DividedParameters.run` of `keras_griffin.distribution`.
+    """
+    divided = getattr(model.known_language_model(), "divided_parameters", None)
+    if divided is not None:
+        return divided.run(model, function, *args, **kwargs)
+    check_parameters(model)
+    return function(*args, **kwargs)
+
+
+def is_divided(variable: keras.Variable) -> bool:
+    """Whether each process holds a part of a variable; then its value is read and written as a whole."""
+    return hasattr(variable, "parts")
+
+
+def whole(tensor):
+    """A tensor as each process has it, of one that may be divided, such as what is computed of divided gradients."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def check_parameters(model: keras.Model) -> None:
-    """Refuse a model whose parameters PyTorch has divided, as `torch.distributed.fsdp.fully_shard` does.
+    """Refuse a model whose parameters PyTorch alone has divided, as `torch.distributed.fsdp.fully_shard` does.
 
     Keras computes with its variables, and those would be neither divided nor trained: an optimizer of the parameters
     would move what no output depends on.
@@ -25,8 +54,7 @@ def check_parameters(model: keras.Model) -> None:
     strange = strange_parameter(model)
     if strange is not None:
         raise ValueError(
-            f"{type(model).__name__}: on PyTorch each process must have whole parameters, those of the model's "
-            "variables; DistributedDataParallel keeps them, and keras.distribution.ModelParallel, on JAX, "
-            "divides them. "
-            f"Got a {strange}, as fully_shard makes."
+            f"{type(model).__name__}: a model's parameters must be its variables' values; "
+            "keras_griffin.distribution.fully_shard divides both, and DistributedDataParallel keeps them. "
+            f"Got a {strange}, as torch.distributed.fsdp.fully_shard makes."
         )

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.files import StoredTensor
+from keras_griffin.models.parameters import is_divided
 
 #: How much PyTorch is given at once.
 PIECE_BYTES = 2**26
@@ -73,7 +74,7 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """
     dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
     fits = array.shape == tuple(variable.shape)
-    if fits and array.ndim and backend == "torch":
+    if fits and array.ndim and backend == "torch" and not is_divided(variable):
         step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
         for start in range(0, len(array), step):
             _write_rows(variable.value, start, np.array(array[start : start + step], dtype, order="C"))
@@ -102,7 +103,7 @@ def stored(variable: keras.Variable) -> StoredTensor:
 
 def as_array(variable: keras.Variable) -> np.ndarray:
     """A variable's value, bit by bit, in its own dtype."""
-    if keras.backend.backend() == "torch" and variable.dtype == "bfloat16":
+    if keras.backend.backend() == "torch" and variable.dtype == "bfloat16" and not is_divided(variable):
         return ops.convert_to_numpy(ops.view(variable.value, "int16")).view(ml_dtypes.bfloat16)
     return np.asarray(ops.convert_to_numpy(variable))
 

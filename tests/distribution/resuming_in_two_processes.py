@@ -1,7 +1,7 @@
 """What `test_resuming.py` runs, once in each of two processes: a run that SIGTERM reaches in one of them alone.
 
-`python -m tests.distribution.resuming_in_two_processes FOLDER PLACE INDEX`, PLACE being where they meet: an address for
-JAX, and a file for PyTorch.
+`python -m tests.distribution.resuming_in_two_processes FOLDER PLACE INDEX WEIGHTS`, PLACE being where they meet: an
+address for JAX, and a file for PyTorch. WEIGHTS are whole, or divided on PyTorch.
 """
 
 import json
@@ -13,12 +13,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_griffin.distribution import LocalRows
+from keras_griffin.distribution import LocalRows, fully_shard
 from keras_griffin.training import RandomWindows, ResumableRun, Terminated
 from tests.distribution import tiny
 
 PROCESSES, EPOCHS, NUM_BATCHES, CUT, BACKEND = 2, 2, 4, 6, keras.backend.backend()
 CONFIG = tiny.CONFIG.replace(num_layers=1, block_pattern=("recurrent",))
+IS_DIVIDED = "divided" in sys.argv
 TEXT = np.random.default_rng(3).integers(tiny.VOCABULARY, size=400).astype("uint8")
 
 
@@ -37,7 +38,9 @@ def join(place, index):
 def made():
     """A model whose gradients are the mean of all processes'."""
     trained = tiny.model(config=CONFIG)
-    if BACKEND == "torch":
+    if IS_DIVIDED:
+        fully_shard(trained)
+    elif BACKEND == "torch":
         import torch
 
         def averaged(gradient):
@@ -83,7 +86,7 @@ def refusal(act):
 
 def all_values(trained):
     variables = [*trained.variables, *trained.optimizer.variables]
-    return [np.asarray(keras.ops.convert_to_numpy(variable.value)).tolist() for variable in variables]
+    return [np.asarray(variable).tolist() for variable in variables]
 
 
 def stop(trained):
@@ -111,7 +114,7 @@ def main(folder, place, index):
     answers["same values"] = all_values(resumed) == all_values(undisturbed)
 
     # Where a step need not be compiled again.
-    if BACKEND == "torch":
+    if BACKEND == "torch" and not IS_DIVIDED:
         # One process alone ends its epoch.
         fit(folder / "stopped", index, made(), act=stop if other else None)
         answers["stopped"] = ResumableRun(folder / "stopped").step

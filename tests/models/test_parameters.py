@@ -9,9 +9,9 @@ CONFIG = GriffinConfig(vocabulary_size=16, width=8, num_layers=1, num_heads=2, w
 TOKENS = np.arange(8).reshape(1, 8)
 ROWS = {"token_ids": TOKENS, "segment_ids": np.ones_like(TOKENS)}
 SENTENCE = (
-    "{name}: on PyTorch each process must have whole parameters, those of the model's variables; "
-    "DistributedDataParallel keeps them, and keras.distribution.ModelParallel, on JAX, divides them. "
-    "Got a DTensor, as fully_shard makes."
+    "{name}: a model's parameters must be its variables' values; "
+    "keras_griffin.distribution.fully_shard divides both, and DistributedDataParallel keeps them. "
+    "Got a DTensor, as torch.distributed.fsdp.fully_shard makes."
 )
 
 
@@ -56,5 +56,5 @@ def test_a_model_that_is_divided_behind_kerass_back_is_refused_before_its_first_
     packed = Griffin(CONFIG).packed()
     fully_shard(packed)
     for model, tokens in ((part, TOKENS), (packed, ROWS)):
-        with pytest.raises(ValueError, match="Got a DTensor, as fully_shard makes.$"):
+        with pytest.raises(ValueError, match="Got a DTensor, as torch.distributed.fsdp.fully_shard makes.$"):
             model(tokens)
