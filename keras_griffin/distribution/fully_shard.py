@@ -50,14 +50,8 @@ def fully_shard(model: LanguageModel, mesh=None, *, reshard_after_forward: bool 
         raise ValueError(f"fully_shard: the model must be a LanguageModel, such as Griffin. Got {model!r}.")
     if model.divided_parameters is not None:
         raise ValueError("fully_shard: a model must be divided once. Got one that is divided.")
-    torch = importlib.import_module("torch")
-    if not torch.distributed.is_initialized():
-        raise ValueError("fully_shard: torch.distributed.init_process_group must have been called. Got no group.")
-    if mesh is None:
-        device = model.token_embedding.embeddings.value.device.type
-        mesh = torch.distributed.device_mesh.init_device_mesh(device, (torch.distributed.get_world_size(),))
-    divided = importlib.import_module("keras_griffin.distribution.torch_fully_shard").DividedParameters
-    model.divided_parameters = divided(model, {"mesh": mesh, "reshard_after_forward": reshard_after_forward})
+    divided = importlib.import_module("keras_griffin.distribution.torch_fully_shard")
+    model.divided_parameters = divided.DividedParameters(model, mesh, reshard_after_forward)
 
 
 def gathered(model: keras.Model) -> contextlib.AbstractContextManager:

@@ -111,14 +111,21 @@ class DividedParameters:
 
     Args:
         model: a `LanguageModel`.
-        options: of PyTorch's `fully_shard`.
+        mesh: of processes; None for all of them.
+        reshard_after_forward: as for PyTorch's `fully_shard`.
 
     Raises:
-        ValueError: the processes have other weights.
+        ValueError: there is no process group, or the processes have other weights.
     """
 
-    def __init__(self, model: keras.Model, options: dict):
+    def __init__(self, model: keras.Model, mesh, reshard_after_forward):
+        if not torch.distributed.is_initialized():
+            raise ValueError("fully_shard: torch.distributed.init_process_group must have been called. Got no group.")
         _check_same_everywhere(model)
+        if mesh is None:
+            device = model.token_embedding.embeddings.value.device.type
+            mesh = torch.distributed.device_mesh.init_device_mesh(device, (torch.distributed.get_world_size(),))
+        options = {"mesh": mesh, "reshard_after_forward": reshard_after_forward}
         blocks = [ParameterGroup(_floats(block), (), options) for block in model.blocks]
         rest = [weight for weight in _floats(model) if not isinstance(weight, DividedWeight)]
         self.root = ParameterGroup(rest, blocks, options)

@@ -96,7 +96,11 @@ def scan_gradient(
     torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
     into_start = decay[:, first] * inputs_gradient[:, first]
     if forgotten is not None:
-        decay_gradient.masked_fill_(forgotten, 0.0)
+        if may_look(forgotten):
+            # Few steps are written, where a mask would be held against every number.
+            decay_gradient[_places(forgotten)] = 0.0
+        else:
+            decay_gradient.masked_fill_(forgotten, 0.0)
         into_start.masked_fill_(forgotten[:, first], 0.0)
     return decay_gradient, inputs_gradient, into_start
 
@@ -132,11 +136,22 @@ def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forg
         forgotten: `(B, T, 1)` bool, as `forgetting` gives it, or None.
         reverse: run from the last step to the first.
     """
-    may_look = states.device.type == "cpu"
-    if forgotten is None or may_look:
+    if forgotten is None or may_look(forgotten):
         _scan_chunks(states, decay, inputs, state, None, reverse)
-    if forgotten is not None and not (may_look and bool(torch.isfinite(states[forgotten[..., 0]]).all())):
-        _scan_chunks(states, decay.masked_fill(forgotten, 0.0), inputs, state, forgotten, reverse)
+        places = None if forgotten is None else _places(forgotten)
+        if places is None or not len(places[0]) or bool(torch.isfinite(states[places].sum())):
+            return
+    _scan_chunks(states, decay.masked_fill(forgotten, 0.0), inputs, state, forgotten, reverse)
+
+
+def may_look(tensor: Tensor) -> bool:
+    """Whether to look at values costs nothing but their reading; any other device would have to be waited for."""
+    return tensor.device.type == "cpu"
+
+
+def _places(forgotten: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and steps at which a mark `(B, T, 1)` stands."""
+    return forgotten[..., 0].nonzero(as_tuple=True)
 
 
 def _scan_chunks(states, decay, inputs, state, forgotten, reverse):

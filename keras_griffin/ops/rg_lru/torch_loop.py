@@ -8,7 +8,14 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
+from keras_griffin.ops.linear_scan.torch_loop import (
+    as_components,
+    as_number,
+    empty_like,
+    may_look,
+    scan_gradient,
+    scan_into,
+)
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
@@ -49,7 +56,6 @@ def _rg_lru(
 ) -> list[Tensor]:
     unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     marks, state = Marks(reset, mask), as_number(initial_state)
-    forgotten = forgetting(marks)
     states = empty_like(state[:, None].expand(-1, inputs[0].shape[1], -1))
     for piece in _pieces(inputs[0], reverse):
         there, marked = _at(unit, piece), _marks_at(marks, piece)
@@ -57,7 +63,7 @@ def _rg_lru(
             decay, gated_inputs = gates_in_place(there, marked, exponent, state.dtype)
         else:
             decay, gated_inputs = map(as_number, gates(there, marked, exponent, initial_state[0].dtype))
-        scan_into(states[:, piece], decay, gated_inputs, state, _mark_at(forgotten, piece), reverse)
+        scan_into(states[:, piece], decay, gated_inputs, state, forgetting(marked), reverse)
         state = states[:, piece.start if reverse else piece.stop - 1]
     return [*as_components(states), *as_components(state.clone())]
 
@@ -85,7 +91,7 @@ def _gradient(
 ) -> list[Tensor]:
     unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     marks, parts, dtype = Marks(reset, mask), len(inputs), initial_state[0].dtype
-    states, first_state, forgotten = as_number(states), as_number(initial_state), forgetting(marks)
+    states, first_state = as_number(states), as_number(initial_state)
     states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
     sequences = [empty_like(x) for x in (*inputs, input_gate_logits, recurrence_gate_logits)]
     channels = [torch.zeros_like(x, dtype=dtype) for x in (decay_parameter, phase) if x is not None]
@@ -96,7 +102,7 @@ def _gradient(
         before = piece.stop if reverse else piece.start - 1
         state = states[:, before] if 0 <= before < states.shape[1] else first_state
         numbers = (decay, states[:, piece], state, states_gradient[:, piece], into_state)
-        *given, into_state = scan_gradient(*numbers, _mark_at(forgotten, piece), reverse)
+        *given, into_state = scan_gradient(*numbers, forgetting(marked), reverse)
         there_into = [whole[:, piece] for whole in sequences]
         if made is not None:
             channels[0] += gates_gradient_in_place(there, made, marked, exponent, given, there_into)
@@ -128,8 +134,10 @@ def _at(unit, piece):
 
 
 def _marks_at(marks, piece):
-    return Marks(*(_mark_at(mark, piece) for mark in marks))
-
-
-def _mark_at(mark, piece):
-    return mark if mark is None else mark[:, piece]
+    """The marks of a piece, and None for those that change nothing there, where a look is free."""
+    reset, mask = (mark if mark is None else mark[:, piece] for mark in marks)
+    if reset is not None and may_look(reset) and not reset.any():
+        reset = None
+    if mask is not None and may_look(mask) and mask.all():
+        mask = None
+    return Marks(reset, mask)
