@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
+from keras_griffin.ops.linear_scan.torch_marks import fill_, may_look, places
 from keras_griffin.ops.torch_facts import refuse_forward_mode
 
 #: A shorter sequence is one chunk: more of them would cost more calls than they save.
@@ -22,12 +23,14 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_effective
 def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
+    decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
+    # Resets are seen to within the operators.
+    decay, inputs = effective(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)
+    forgotten = forgetting(marks)
     results = _linear_scan(list(decay), list(inputs), list(initial_state), forgotten, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 
@@ -36,7 +39,7 @@ def linear_scan(
 def _linear_scan(
     decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], forgotten: Tensor | None, reverse: bool
 ) -> list[Tensor]:
-    decay, inputs, state = as_number(decay), as_number(inputs), as_number(initial_state)
+    decay, inputs, state = _forgetful(as_number(decay), forgotten), as_number(inputs), as_number(initial_state)
     states = empty_like(inputs)
     scan_into(states, decay, inputs, state, forgotten, reverse)
     return [*as_components(states), *as_components(states[:, 0 if reverse else -1].clone())]
@@ -56,14 +59,19 @@ def _gradient(
     forgotten: Tensor | None,
     reverse: bool,
 ) -> list[Tensor]:
-    numbers = (decay, states, initial_state, gradients[: len(decay)], gradients[len(decay) :])
-    results = scan_gradient(*map(as_number, numbers), forgotten, reverse)
+    numbers = map(as_number, (states, initial_state, gradients[: len(decay)], gradients[len(decay) :]))
+    results = scan_gradient(_forgetful(as_number(decay), forgotten), *numbers, forgotten, reverse)
     return [component for number in results for component in as_components(number)]
 
 
 @_gradient.register_fake
 def _(decay, states, initial_state, gradients, forgotten, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
+
+
+def _forgetful(decay, forgotten):
+    """The decays, and 0 where the past is forgotten."""
+    return decay if forgotten is None else fill_(decay.clone(), forgotten, 0.0)
 
 
 def scan_gradient(
@@ -96,11 +104,7 @@ def scan_gradient(
     torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
     into_start = decay[:, first] * inputs_gradient[:, first]
     if forgotten is not None:
-        if may_look(forgotten):
-            # Few steps are written, where a mask would be held against every number.
-            decay_gradient[_places(forgotten)] = 0.0
-        else:
-            decay_gradient.masked_fill_(forgotten, 0.0)
+        fill_(decay_gradient, forgotten, 0.0)
         into_start.masked_fill_(forgotten[:, first], 0.0)
     return decay_gradient, inputs_gradient, into_start
 
@@ -138,20 +142,14 @@ def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forg
     """
     if forgotten is None or may_look(forgotten):
         _scan_chunks(states, decay, inputs, state, None, reverse)
-        places = None if forgotten is None else _places(forgotten)
-        if places is None or not len(places[0]) or bool(torch.isfinite(states[places].sum())):
+        if forgotten is None or _are_finite(states, places(forgotten)):
             return
     _scan_chunks(states, decay.masked_fill(forgotten, 0.0), inputs, state, forgotten, reverse)
 
 
-def may_look(tensor: Tensor) -> bool:
-    """Whether to look at values costs nothing but their reading; any other device would have to be waited for."""
-    return tensor.device.type == "cpu"
-
-
-def _places(forgotten: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and steps at which a mark `(B, T, 1)` stands."""
-    return forgotten[..., 0].nonzero(as_tuple=True)
+def _are_finite(states, at):
+    # A sum may also overflow, and all is scanned once more for nothing.
+    return not len(at[0]) or bool(torch.isfinite(states[at].sum()))
 
 
 def _scan_chunks(states, decay, inputs, state, forgotten, reverse):

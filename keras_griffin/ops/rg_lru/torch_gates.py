@@ -11,6 +11,7 @@ from torch import Tensor
 
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.torch_marks import fill_
 from keras_griffin.ops.rg_lru.unit import Unit
 
 
@@ -27,7 +28,7 @@ def decay_of(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype) -> D
     recurrence_gate = _gate(unit.recurrence_gate_logits, marks, dtype)
     minus_one = (recurrence_gate * _log_decay(unit.decay_parameter.to(dtype), exponent)).expm1_()
     if marks.reset is not None:
-        minus_one.masked_fill_(marks.reset, -1.0)
+        fill_(minus_one, marks.reset, -1.0)
     multiplier = (minus_one * -2.0).addcmul_(minus_one, minus_one, value=-1.0).sqrt_()
     decay = minus_one.add_(1.0)
     return Decay(_seen(decay, marks, 1.0), multiplier, recurrence_gate)

@@ -8,14 +8,8 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.torch_loop import (
-    as_components,
-    as_number,
-    empty_like,
-    may_look,
-    scan_gradient,
-    scan_into,
-)
+from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
+from keras_griffin.ops.linear_scan.torch_marks import may_look
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
