@@ -93,6 +93,7 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
     has_recurrence = "recurrent" in mixers
     for holds, rule, received in (
         (set(mixers) <= set(block_types), "block_pattern must be of recurrent and local_mqa", ", ".join(mixers)),
+        (not config.mixer_options, "mixer_options must be empty", config.mixer_options),
         (config.scale_embeddings, "scale_embeddings must be True", config.scale_embeddings),
         (config.logits_soft_cap is not None, "logits_soft_cap must be a number", config.logits_soft_cap),
         (

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 from keras_griffin.distribution.jax_divided_time import of_newest_document, rg_lru, with_steps_before
 from keras_griffin.distribution.jax_exchange import gathered, on_the_same_devices, steps_before
 from keras_griffin.layers import TemporalConvState, project
-from keras_griffin.mixers import LocalMQA, RecurrentBlock
+from keras_griffin.mixers import MIXERS, LocalMQA, RecurrentBlock
 from keras_griffin.ops import linear_cross_entropy, local_attention
 from keras_griffin.shapes import Tensor
 
@@ -74,7 +74,7 @@ def recurrent_block(block: RecurrentBlock, inputs: Tensor, documents: Documents,
 def local_mqa(mixer: LocalMQA, inputs: Tensor, documents: Documents, axis_name: str) -> Tensor:
     """What `LocalMQA.call` gives; positions count from the first key that this device looks at."""
     query, key, value = mixer.project(inputs)
-    count = reach_of(mixer, key.shape[1], lax.axis_size(axis_name))
+    count = min(mixer.window - 1, (lax.axis_size(axis_name) - 1) * key.shape[1])
     key, value = with_steps_before((key, value), count, axis_name)
     positions = jnp.arange(key.shape[1], dtype="int32")
     query, key = mixer.rotate(query, positions[count:]), mixer.rotate(key, positions)
@@ -86,17 +86,10 @@ def local_mqa(mixer: LocalMQA, inputs: Tensor, documents: Documents, axis_name: 
 MIX = {RecurrentBlock: recurrent_block, LocalMQA: local_mqa}
 
 
-def reach_of(mixer, length: int, devices: int) -> int:
-    """How many steps before its own a device with `length` steps looks at."""
-    if isinstance(mixer, RecurrentBlock):
-        return mixer.conv_kernel_size - 1
-    return min(mixer.window - 1, (devices - 1) * length)
-
-
 def vectors(model, token_ids: Tensor, segment_ids: Tensor, axis_name: str) -> Tensor:
     """What the head makes logits of, `(B, T, D)`; NaN where a document goes on that padding has interrupted."""
-    length, devices = token_ids.shape[1], lax.axis_size(axis_name)
-    reach = max(reach_of(block.mixer, length, devices) for block in model.blocks)
+    config = model.config
+    reach = max(MIXERS[name].reach_of(**config.mixer_arguments(name)) for name in config.mixer_names)
     documents = find_documents(segment_ids, reach, axis_name)
     x = model.token_embedding(token_ids)
     for block in model.blocks:

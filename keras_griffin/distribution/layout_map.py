@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from keras_griffin.layers.mixer import Weight, dense_weights
+from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel
 
 #: The mesh's axis over which layers are split, and those over which a batch is, by the names that Keras uses.
@@ -71,7 +73,8 @@ def layout_map(
         raise ValueError(
             f"layout_map: the mesh must have an axis named model and one named batch or data. Got {', '.join(parts)}."
         )
-    _check_divisions(config, parts[MODEL_AXIS])
+    weights = _weights(config)
+    _check_divisions(weights.values(), parts[MODEL_AXIS])
 
     def layout(shape, split, *stored):
         """Split axis `split` over the model's axis, and the first that can be of `stored` over the batch's."""
@@ -84,8 +87,9 @@ def layout_map(
         return tuple(axes)
 
     layouts = keras.distribution.LayoutMap(device_mesh)
-    for path, division in _divisions(config, parts[MODEL_AXIS]).items():
-        layouts[f"(?:.*/)?{path}"] = layout(*division)
+    for path, weight in weights.items():
+        is_whole = weight.units is not None and weight.units[1] % parts[MODEL_AXIS] != 0
+        layouts[f"(?:.*/)?{path}"] = layout(weight.shape, *((None,) if is_whole else (weight.split, *weight.stored)))
     # Otherwise XLA divides the residual stream as the matrices are stored, by channels, and computes the whole batch
     # everywhere.
     layouts[r"(?:.*/)?block_\d+/residual"] = (batch_axis, None, None)
@@ -95,48 +99,32 @@ def layout_map(
     return layouts
 
 
-def _divisions(config, parts):
-    """For each kind of parameter: its shape, the axis to split, and the axes along which it may be stored in parts."""
-    width, inner, mlp = config.width, config.recurrence_width, config.mlp_width
-    blocks, block = config.num_gate_blocks, config.recurrence_width // config.num_gate_blocks
-    heads, key_heads = config.num_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    # Heads are not cut in two. Kernels of heads that are not split stay whole, being the smallest: XLA would gather
-    # them over the model's axis too.
-    keys = (1, 0) if config.num_key_value_heads % parts == 0 else (None,)
-    # One path and one layout for both kinds of mixers.
-    mixed = inner if "recurrent" in config.mixer_names else heads
-    return {
-        "token_embedding/embeddings": ((config.vocabulary_size, width), 0, 1, 0),
-        r"(?:block_\d+/(?:mixer|mlp)|final)_norm/scale": ((width,), None),
-        r"block_\d+/mlp/(?:gate|up)/kernel": ((width, mlp), 1, 0),
-        r"block_\d+/mlp/(?:gate|up)/bias": ((mlp,), 0),
-        r"block_\d+/mlp/down/kernel": ((mlp, width), 0, 1),
-        r"block_\d+/mixer/output_projection/kernel": ((mixed, width), 0, 1),
-        r"block_\d+/(?:mlp/down|mixer/output_projection)/bias": ((width,), None),
-        r"block_\d+/mixer/(?:gate|input_projection)/kernel": ((width, inner), 1, 0),
-        r"block_\d+/mixer/(?:gate|input_projection|conv)/bias": ((inner,), 0),
-        r"block_\d+/mixer/conv/kernel": ((config.conv_kernel_size, inner), 1),
-        r"block_\d+/mixer/rg_lru/decay_parameter": ((inner,), 0),
-        r"block_\d+/mixer/rg_lru/(?:input|recurrence)_gate/blocks/kernel": ((blocks, block, block), 0, 1),
-        r"block_\d+/mixer/rg_lru/(?:input|recurrence)_gate/blocks/bias": ((blocks, 1, block), 0),
-        r"block_\d+/mixer/query/kernel": ((width, heads), 1, 0),
-        r"block_\d+/mixer/(?:key|value)/kernel": ((width, key_heads), *keys),
+def _weights(config) -> dict[str, Weight]:
+    """Every weight of a model, by a pattern of its path."""
+    width, mlp, units = config.width, config.mlp_width, ("mlp_width", config.mlp_width)
+    weights = {
+        "token_embedding/embeddings": Weight((config.vocabulary_size, width), 0, stored=(1, 0)),
+        r"(?:block_\d+/(?:mixer|mlp)|final)_norm/scale": Weight((width,)),
     }
+    for name in ("gate", "up"):
+        weights |= dense_weights(rf"block_\d+/mlp/{name}", width, mlp, 1, units)
+    weights |= dense_weights(r"block_\d+/mlp/down", mlp, width, 0, units)
+    for name in dict.fromkeys(config.mixer_names):
+        places = "|".join(str(index) for index, other in enumerate(config.mixer_names) if other == name)
+        for path, weight in MIXERS[name].weights_of(width, **config.mixer_arguments(name)).items():
+            weights[f"block_(?:{places})/mixer/{path}"] = weight
+    return weights
 
 
-def _check_divisions(config, parts):
+def _check_divisions(weights, parts):
     """Refuse a model that can't be split in so many parts, and say which numbers of parts would do."""
-    sizes = {"mlp_width": config.mlp_width}
-    if set(config.mixer_names) - {"recurrent"}:
-        sizes["num_heads"] = config.num_heads
-    if "recurrent" in config.mixer_names:
-        # What divides the blocks divides the width, which they divide.
-        sizes["num_gate_blocks"] = config.num_gate_blocks
-    undivided = [f"{name} {size}" for name, size in sizes.items() if size % parts]
+    units = dict.fromkeys(weight.units for weight in weights if weight.units is not None and weight.must_split)
+    undivided = [f"{name} {size}" for name, size in units if size % parts]
     if undivided:
-        common = math.gcd(*sizes.values())
+        common = math.gcd(*(size for _, size in units))
         possible = ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
+        names = " and ".join(dict.fromkeys(name for name, _ in units))
         raise ValueError(
-            f"layout_map: the mesh's axis model must divide {' and '.join(sizes)}. "
+            f"layout_map: the mesh's axis model must divide {names}. "
             f"Got an axis of {parts} and {' and '.join(undivided)}; possible are {possible}."
         )

@@ -148,7 +148,10 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
     _check("cache_bytes", config)
     checked("cache_bytes", integer_from(0), context_length=context_length)
     item_bytes = _item_bytes("cache_bytes", dtype)
-    return sum(MIXERS[name].cache_bytes(config, context_length, item_bytes) for name in config.mixer_names)
+    return sum(
+        MIXERS[name].cache_bytes(config.width, context_length, item_bytes, **config.mixer_arguments(name))
+        for name in config.mixer_names
+    )
 
 
 def _crossover(config, num_bytes, dtype):

@@ -4,6 +4,7 @@ from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.cg_lru import CGLRU
 from keras_griffin.layers.decay_initializer import DecayInitializer
 from keras_griffin.layers.gated_mlp import GatedMLP
+from keras_griffin.layers.mixer import Kept, Mixer, Weight
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.residual_block import ResidualBlock
@@ -13,11 +14,17 @@ from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
 from keras_griffin.layers.token_embedding import TokenEmbedding
 
+#: The recurrences that keep their inputs' width, by the names that their layers have by default.
+UNITS = {"rg_lru": RGLRU, "cg_lru": CGLRU}
+
 __all__ = [
+    "UNITS",
     "BlockDiagonalDense",
     "CGLRU",
     "DecayInitializer",
     "GatedMLP",
+    "Kept",
+    "Mixer",
     "RGLRU",
     "RMSNorm",
     "RecurrentUnitState",
@@ -26,6 +33,7 @@ __all__ = [
     "TemporalConv1D",
     "TemporalConvState",
     "TokenEmbedding",
+    "Weight",
     "project",
     "projection",
 ]

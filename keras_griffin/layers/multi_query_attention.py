@@ -3,12 +3,12 @@
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
+from keras_griffin.layers.mixer import Kept, Mixer, dense_weights
 from keras_griffin.layers.projection import project, projection
-from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops import rotary_embedding
 
 
-class MultiQueryAttention(SequenceLayer):
+class MultiQueryAttention(Mixer):
     """Many query heads over few key and value heads, with rotary positions.
 
     A subclass decides which keys a query sees. Queries, keys and values have no bias, the output projection has one.
@@ -66,15 +66,23 @@ class MultiQueryAttention(SequenceLayer):
         }
 
     @classmethod
-    def for_model(cls, config, **kwargs):
-        """The mixer that a `GriffinConfig` asks for."""
-        return cls(**cls.arguments_for_model(config), **kwargs)
+    def weights_of(cls, width, *, num_heads, head_dim=None, num_key_value_heads=1, **others):
+        """Three projections of heads, and the one that joins them."""
+        channels = width // num_heads if head_dim is None else head_dim
+        heads = ("num_heads", num_heads)
+        # Of heads that a mesh can't divide every device has all: they are the smallest.
+        few = {"units": ("num_key_value_heads", num_key_value_heads), "bias": False, "must_split": False}
+        return {
+            **dense_weights("query", width, num_heads * channels, 1, heads, bias=False),
+            **dense_weights("key", width, num_key_value_heads * channels, 1, **few),
+            **dense_weights("value", width, num_key_value_heads * channels, 1, **few),
+            **dense_weights("output_projection", num_heads * channels, width, 0, heads),
+        }
 
-    @staticmethod
-    def parameter_count(config) -> int:
-        """The number of parameters of `for_model(config)`."""
-        inner = config.num_heads * config.head_dim
-        return config.width * (2 * inner + 2 * config.num_key_value_heads * config.head_dim) + config.width
+    @classmethod
+    def keys_of(cls, width, length, *, num_heads, head_dim=None, num_key_value_heads=1, **others) -> Kept:
+        """Keys, or values, of so many steps."""
+        return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
     def build(self, inputs_shape):
         """Make the four projections."""

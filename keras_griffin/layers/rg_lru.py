@@ -101,7 +101,7 @@ class RGLRU(RecurrentUnit):
 
     def build_gates(self, width: int, units: int):
         """Make the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
-        num_blocks = math.gcd(units, 16) if self.num_blocks is None else self.num_blocks
+        num_blocks = default_num_blocks(units) if self.num_blocks is None else self.num_blocks
         self.recurrence_gate = BlockDiagonalDense(num_blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
         self.input_gate = BlockDiagonalDense(num_blocks, units, name="input_gate", dtype=self.dtype_policy)
         self.recurrence_gate.build((None, None, width))
@@ -128,3 +128,8 @@ class RGLRU(RecurrentUnit):
             "decay_range": self.decay_range,
             "decay_initializer": self.decay_initializer,
         }
+
+
+def default_num_blocks(units: int) -> int:
+    """How many blocks the gates have by default: 16, or the greatest divisor of 16 that divides the width."""
+    return math.gcd(units, 16)

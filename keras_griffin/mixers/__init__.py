@@ -1,8 +1,7 @@
 """Layers that move information along time, and can replace one another.
 
-Each is a `SequenceLayer` with three more members, by which a `GriffinConfig` speaks of it: the class method
-`for_model(config, **kwargs)`, and the static methods `parameter_count(config)` and
-`cache_bytes(config, context_length, item_bytes)`, which say what it needs without making it.
+Each is a `keras_griffin.layers.Mixer`: the class says, of the arguments that it would be made with, which weights and
+which state it will have. `GriffinConfig.mixer_arguments(name)` gives those arguments.
 """
 
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.layers.mixer import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, lose
@@ -63,16 +64,14 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
-    @staticmethod
-    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
-        """Bytes of a row's keys and values after so many tokens: 2 T K H.
+    # Zero times NaN is NaN, and every key is in the product that a query has with all.
+    blocks_nan = False
 
-        Args:
-            config: a `GriffinConfig`.
-            context_length: T, the tokens read.
-            item_bytes: of a number in the compute dtype.
-        """
-        return 2 * context_length * config.num_key_value_heads * config.head_dim * item_bytes
+    @classmethod
+    def kept_of(cls, width, tokens, **heads):
+        """Keys and values of every token."""
+        keys = cls.keys_of(width, tokens, **heads)
+        return {"keys": keys, "values": keys, "visible": Kept((tokens,), "bool")}
 
     def initial_state(self, batch_size):
         """No keys."""

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, Rule, checked
+from keras_griffin.layers.mixer import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.compaction import real_steps_last, take_steps
@@ -94,17 +95,16 @@ class LocalMQA(MultiQueryAttention):
         """Those of every attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
-    @staticmethod
-    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
-        """Bytes of a row's keys and values after so many tokens: 2 min(T, W) K H; the ring has room for all W.
+    @classmethod
+    def kept_of(cls, width, tokens, *, window, **heads):
+        """Keys and values of the newest W tokens; the ring has room for all W from the beginning."""
+        keys = cls.keys_of(width, min(tokens, window), **heads)
+        return {"keys": keys, "values": keys, "next_step": Kept((), "int32")}
 
-        Args:
-            config: a `GriffinConfig`.
-            context_length: T, the tokens read.
-            item_bytes: of a number in the compute dtype.
-        """
-        kept = min(context_length, config.window)
-        return 2 * kept * config.num_key_value_heads * config.head_dim * item_bytes
+    @classmethod
+    def reach_of(cls, *, window, **heads):
+        """The keys before a query's own."""
+        return window - 1
 
     def initial_state(self, batch_size):
         """An empty ring."""

@@ -9,13 +9,14 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers import (
     RGLRU,
     RecurrentUnitState,
-    SequenceLayer,
     TemporalConv1D,
     TemporalConvState,
     project,
     projection,
 )
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
+from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
+from keras_griffin.layers.rg_lru import default_num_blocks
 from keras_griffin.shapes import Tensor
 
 
@@ -29,7 +30,7 @@ class RecurrentBlockState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RecurrentBlock(SequenceLayer):
+class RecurrentBlock(Mixer):
     """Mix along time with an RG-LRU.
 
         y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
@@ -68,6 +69,8 @@ class RecurrentBlock(SequenceLayer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
 
+    undecayed = ("rg_lru",)
+
     def __init__(
         self,
         recurrence_width: int,
@@ -94,36 +97,49 @@ class RecurrentBlock(SequenceLayer):
         )
 
     @classmethod
-    def for_model(cls, config, **kwargs):
-        """The mixer that a `GriffinConfig` asks for."""
-        return cls(
-            config.recurrence_width,
-            num_gate_blocks=config.num_gate_blocks,
-            conv_kernel_size=config.conv_kernel_size,
-            decay_initializer=config.decay_initializer,
-            output_variance_scale=2.0 / config.num_layers,
-            **kwargs,
-        )
+    def arguments_for_model(cls, config):
+        """Widths, blocks and taps of the config."""
+        return {
+            "recurrence_width": config.recurrence_width,
+            "num_gate_blocks": config.num_gate_blocks,
+            "conv_kernel_size": config.conv_kernel_size,
+            "decay_initializer": config.decay_initializer,
+            "output_variance_scale": 2.0 / config.num_layers,
+        }
 
-    @staticmethod
-    def parameter_count(config) -> int:
-        """The number of parameters of `for_model(config)`."""
-        width, inner = config.width, config.recurrence_width
-        projections = 2 * (width * inner + inner) + inner * width + width
-        conv = config.conv_kernel_size * inner + inner
-        gates = 2 * (inner * inner // config.num_gate_blocks + inner)
-        return projections + conv + gates + inner
+    @classmethod
+    def weights_of(cls, width, *, recurrence_width, num_gate_blocks=None, conv_kernel_size=4, **others):
+        """Three projections, the convolution's taps, and the RG-LRU's gates and decays."""
+        inner = recurrence_width
+        blocks = default_num_blocks(inner) if num_gate_blocks is None else num_gate_blocks
+        units = ("num_gate_blocks", blocks)
+        weights = {
+            **dense_weights("gate", width, inner, 1, units),
+            **dense_weights("input_projection", width, inner, 1, units),
+            **dense_weights("output_projection", inner, width, 0, units),
+            "conv/kernel": Weight((conv_kernel_size, inner), 1, units),
+            "conv/bias": Weight((inner,), 0, units),
+            "rg_lru/decay_parameter": Weight((inner,), 0, units),
+        }
+        for gate in ("recurrence_gate", "input_gate"):
+            kernel = (blocks, inner // blocks, inner // blocks)
+            weights[f"rg_lru/{gate}/blocks/kernel"] = Weight(kernel, 0, units, stored=(1,))
+            weights[f"rg_lru/{gate}/blocks/bias"] = Weight((blocks, 1, inner // blocks), 0, units)
+        return weights
 
-    @staticmethod
-    def cache_bytes(config, context_length: int, item_bytes: int) -> int:
-        """Bytes of a row's state after any number of tokens: R in float32, and (K - 1) R for the convolution's K taps.
+    @classmethod
+    def kept_of(cls, width, tokens, *, recurrence_width, conv_kernel_size=4, **others):
+        """h, and the inputs of the convolution's earlier taps."""
+        return {
+            "started": Kept((), "bool"),
+            "conv.inputs": Kept((conv_kernel_size - 1, recurrence_width)),
+            "rg_lru.hidden": Kept((recurrence_width,), "float32"),
+        }
 
-        Args:
-            config: a `GriffinConfig`.
-            context_length: tokens read.
-            item_bytes: of a number in the compute dtype.
-        """
-        return config.recurrence_width * (4 + (config.conv_kernel_size - 1) * item_bytes)
+    @classmethod
+    def reach_of(cls, *, conv_kernel_size=4, **others):
+        """The convolution's earlier taps."""
+        return conv_kernel_size - 1
 
     def build(self, inputs_shape):
         """Make the three projections, and build the convolution and the RG-LRU."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
@@ -55,6 +56,8 @@ class GriffinConfig:
         scale_embeddings: multiply embedded tokens by sqrt(D).
         logits_soft_cap: bound of the logits' magnitude, or None.
         norm_epsilon: epsilon of the norms.
+        mixer_options: for a name in the pattern, constructor arguments of its mixer, which replace those that follow
+            from the other fields: `{"local_mqa": {"window": 64}}`.
 
     Raises:
         ValueError: a value is of a wrong type or out of its range, or two don't fit together.
@@ -84,6 +87,7 @@ class GriffinConfig:
     scale_embeddings: bool = False
     logits_soft_cap: float | None = None
     norm_epsilon: float = 1e-6
+    mixer_options: Mapping[str, Mapping] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         # The dataclass is frozen for its users; what depends on other fields is filled in once, here.
@@ -118,6 +122,27 @@ class GriffinConfig:
             "num_heads",
         )
 
+        fill(self, "mixer_options", self._checked_options())
+
+    def _checked_options(self) -> dict[str, dict]:
+        options = self.mixer_options
+        is_dict = isinstance(options, Mapping) and all(isinstance(value, Mapping) for value in options.values())
+        self._check(is_dict, "mixer_options must be a dict of dicts", "mixer_options")
+        for name, given in options.items():
+            if name not in self.block_pattern:
+                pattern = ", ".join(self.block_pattern)
+                raise ValueError(
+                    f"GriffinConfig: mixer_options must be for mixers of the pattern {pattern}. Got some for {name!r}."
+                )
+            known = MIXERS[name].argument_names()
+            unknown = [argument for argument in given if argument not in known]
+            if unknown:
+                raise ValueError(
+                    f"GriffinConfig: mixer_options of {name} must be among {', '.join(known)}. "
+                    f"Got {', '.join(map(str, unknown))}."
+                )
+        return {name: {argument: plain(value) for argument, value in given.items()} for name, given in options.items()}
+
     def _check(self, holds: bool, rule: str, *fields: str):
         if not holds:
             received = " and ".join(f"{field} {getattr(self, field)!r}" for field in fields)
@@ -127,6 +152,10 @@ class GriffinConfig:
     def mixer_names(self) -> tuple[str, ...]:
         """The mixer of each layer: the pattern repeated and cut."""
         return tuple(self.block_pattern[i % len(self.block_pattern)] for i in range(self.num_layers))
+
+    def mixer_arguments(self, name: str) -> dict:
+        """The constructor arguments of a mixer of the pattern."""
+        return {**MIXERS[name].arguments_for_model(self), **self.mixer_options.get(name, {})}
 
     def parameter_count(self, embedding: bool = True) -> int:
         """The number of parameters, without building anything.
@@ -139,7 +168,11 @@ class GriffinConfig:
         """
         mlp = 3 * self.width * self.mlp_width + 2 * self.mlp_width + self.width
         norms = 2 * self.width
-        blocks = sum(MIXERS[name].parameter_count(self) + mlp + norms for name in self.mixer_names)
+        mixers = {
+            name: MIXERS[name].parameter_count(self.width, **self.mixer_arguments(name))
+            for name in set(self.mixer_names)
+        }
+        blocks = sum(mixers[name] + mlp + norms for name in self.mixer_names)
         return blocks + self.width + (self.vocabulary_size * self.width if embedding else 0)
 
     def replace(self, **changes) -> "GriffinConfig":
@@ -153,7 +186,11 @@ class GriffinConfig:
 
     def to_dict(self) -> dict:
         """The fields as JSON can hold them."""
-        return {**dataclasses.asdict(self), "block_pattern": list(self.block_pattern)}
+        fields = {**dataclasses.asdict(self), "block_pattern": list(self.block_pattern)}
+        if not self.mixer_options:
+            # As earlier versions wrote it, and a run that was begun by one compares it.
+            del fields["mixer_options"]
+        return fields
 
 
 def _recurrence_width(width: int, num_gate_blocks: int) -> int:

@@ -349,7 +349,8 @@ class LanguageModel(FirstBatch, keras.Model):
 
 
 def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
-    mixer = MIXERS[config.mixer_names[index]].for_model(config, name="mixer", dtype=policy)
+    kind = config.mixer_names[index]
+    mixer = MIXERS[kind](**config.mixer_arguments(kind), name="mixer", dtype=policy)
     return ResidualBlock(
         mixer,
         config.mlp_width,

@@ -7,10 +7,12 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
+from keras_griffin.layers import UNITS
+from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
-#: Parts of a variable's path that spare it from weight decay, with everything below them.
-_SPARED_LAYERS = {"rg_lru", "cg_lru", "token_embedding"}
+#: Parts of a variable's path that spare it from weight decay, with everything below them, beside those of mixers.
+_SPARED_LAYERS = {*UNITS, "token_embedding"}
 _SPARED_NAMES = {"bias", "scale"}
 
 
@@ -140,4 +142,5 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
 def decays(variable: keras.Variable) -> bool:
     """Whether weight decay acts on a variable: on matrices outside the recurrence and the embedding."""
     *layers, name = variable.path.split("/")
-    return len(variable.shape) > 1 and name not in _SPARED_NAMES and _SPARED_LAYERS.isdisjoint(layers)
+    spared = _SPARED_LAYERS.union(*(mixer.undecayed for mixer in MIXERS.values()))
+    return len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers)

@@ -34,11 +34,6 @@ VERSION = 1
 TOKENIZER_FILES = {"byte_tokenizer.json", "special_ids.json", "tokenizer.json", "tokenizer.model"}
 #: What a folder that is saved to again may hold, by whomever it was written.
 FILES = {CONFIG, WEIGHTS, CHECKSUMS, *TOKENIZER_FILES}
-#: Fields that change what a model computes but not the shape of any variable.
-FREE_FIELDS = {
-    *("window", "rotary_fraction", "rotary_base", "scale_embeddings", "logits_soft_cap", "norm_epsilon"),
-    "decay_initializer",
-}
 
 
 class PresetFormat(NamedTuple):
@@ -186,17 +181,17 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> LanguageModel:
         raise ValueError(
             f"from_preset: the saved model must be a {cls.__name__}. Got {str(path)!r} with a {content.get('class')}."
         )
-    fixed = sorted(set(overrides) - FREE_FIELDS)
-    if fixed:
-        raise ValueError(
-            f"from_preset: beside saved weights, overrides must be among {', '.join(sorted(FREE_FIELDS))}. "
-            f"Got {', '.join(fixed)}."
-        )
     config = _saved_config(content, path)
     policy = dtype or _saved_policy(content, path)
     weights = SafeTensors(path / WEIGHTS)
     # Before anything is built: a config may ask for any amount of memory.
     check_num_layers("from_preset", config, weights)
+    fixed = [name for name, value in overrides.items() if not _has_the_same_weights(config, {name: value})]
+    if fixed:
+        raise ValueError(
+            "from_preset: beside saved weights, an override must keep the name and shape of every weight. "
+            f"Got {', '.join(fixed)}."
+        )
     tensors = {tensor: weights.stored(tensor) for tensor in weights}
     check_tensors("from_preset", weight_shapes(config), tensors)
     # Presets of earlier versions have no checksums.
@@ -207,6 +202,11 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> LanguageModel:
     fill("from_preset", model, tensors)
     load_tokenizer_of(model, path)
     return model
+
+
+def _has_the_same_weights(config, overrides):
+    changed = config.replace(**overrides)
+    return changed.num_layers == config.num_layers and weight_shapes(changed) == weight_shapes(config)
 
 
 def _saved_config(content, path) -> GriffinConfig:

@@ -5,6 +5,7 @@ By this a file is compared with what its config asks for, before the memory for 
 
 from collections.abc import Mapping
 
+from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -26,7 +27,9 @@ def weight_shapes(config: GriffinConfig) -> Shapes:
         (32,)
     """
     shapes = {"token_embedding/embeddings": (config.vocabulary_size, config.width), "final_norm/scale": (config.width,)}
-    of_mixer = {name: MIXER_SHAPES[name](config) for name in set(config.mixer_names)}
+    of_mixer = {
+        name: MIXERS[name].weights_of(config.width, **config.mixer_arguments(name)) for name in set(config.mixer_names)
+    }
     of_block = {
         "mixer_norm/scale": (config.width,),
         "mlp_norm/scale": (config.width,),
@@ -36,7 +39,7 @@ def weight_shapes(config: GriffinConfig) -> Shapes:
     }
     for index, name in enumerate(config.mixer_names):
         shapes |= {f"block_{index}/{path}": shape for path, shape in of_block.items()}
-        shapes |= {f"block_{index}/mixer/{path}": shape for path, shape in of_mixer[name].items()}
+        shapes |= {f"block_{index}/mixer/{path}": weight.shape for path, weight in of_mixer[name].items()}
     return shapes
 
 
@@ -60,33 +63,3 @@ def check_num_layers(function_name: str, config: GriffinConfig, tensors: Mapping
 
 def _dense(path: str, inputs: int, units: int) -> Shapes:
     return {f"{path}/kernel": (inputs, units), f"{path}/bias": (units,)}
-
-
-def _recurrent(config) -> Shapes:
-    width, inner, blocks = config.width, config.recurrence_width, config.num_gate_blocks
-    shapes = {
-        **_dense("gate", width, inner),
-        **_dense("input_projection", width, inner),
-        **_dense("output_projection", inner, width),
-        "conv/kernel": (config.conv_kernel_size, inner),
-        "conv/bias": (inner,),
-        "rg_lru/decay_parameter": (inner,),
-    }
-    for gate in ("recurrence_gate", "input_gate"):
-        shapes[f"rg_lru/{gate}/blocks/kernel"] = (blocks, inner // blocks, inner // blocks)
-        shapes[f"rg_lru/{gate}/blocks/bias"] = (blocks, 1, inner // blocks)
-    return shapes
-
-
-def _attention(config) -> Shapes:
-    width, keys = config.width, config.num_key_value_heads * config.head_dim
-    return {
-        "query/kernel": (width, config.num_heads * config.head_dim),
-        "key/kernel": (width, keys),
-        "value/kernel": (width, keys),
-        **_dense("output_projection", config.num_heads * config.head_dim, width),
-    }
-
-
-#: By the names of `keras_griffin.mixers.MIXERS`, relative to the mixer.
-MIXER_SHAPES = {"recurrent": _recurrent, "local_mqa": _attention, "global_mqa": _attention}

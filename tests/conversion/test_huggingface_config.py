@@ -159,6 +159,10 @@ def test_a_model_longer_than_a_hundred_patterns_is_written_out():
     ("change", "sentence"),
     [
         ({"block_pattern": ("recurrent", "global_mqa")}, "block_pattern must be .* Got global_mqa, recurrent"),
+        (
+            {"mixer_options": {"local_mqa": {"window": 3}}},
+            "mixer_options must be empty for transformers. Got {'local_mqa",
+        ),
         ({"scale_embeddings": False}, "scale_embeddings must be True for transformers. Got False"),
         ({"logits_soft_cap": None}, "logits_soft_cap must be a number for transformers. Got None"),
         ({"num_gate_blocks": 2}, "num_gate_blocks must be num_heads, 4, for transformers. Got 2"),

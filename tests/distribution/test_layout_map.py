@@ -113,7 +113,7 @@ def test_a_carried_state_is_divided_by_rows():
         (
             CONFIG.replace(num_heads=6, num_gate_blocks=16),
             4,
-            "the mesh's axis model must divide mlp_width and num_heads and num_gate_blocks. "
+            "the mesh's axis model must divide mlp_width and num_gate_blocks and num_heads. "
             "Got an axis of 4 and num_heads 6; possible are 1, 2.",
         ),
         (

@@ -40,9 +40,10 @@ def test_rotation_moves_the_first_channels_alone_and_keeps_their_length():
 @pytest.mark.parametrize("num_key_value_heads", [1, 2])
 def test_the_parameter_count_is_that_of_the_layer_for_a_model(num_key_value_heads):
     config = GriffinConfig(10, 12, 3, 2, head_dim=8, num_key_value_heads=num_key_value_heads)
-    layer = MultiQueryAttention(**MultiQueryAttention.arguments_for_model(config))
+    arguments = MultiQueryAttention.arguments_for_model(config)
+    layer = MultiQueryAttention(**arguments)
     layer.build((None, None, 12))
-    assert layer.count_params() == MultiQueryAttention.parameter_count(config)
+    assert layer.count_params() == MultiQueryAttention.parameter_count(12, **arguments)
 
 
 def test_a_document_starts_at_each_reset_that_is_not_masked():

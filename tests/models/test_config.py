@@ -20,6 +20,20 @@ def test_recurrence_width_is_about_four_thirds_of_the_width(width, expected):
     assert GriffinConfig(11, width, 2, 1).recurrence_width == expected
 
 
+def test_options_of_a_mixer_replace_what_follows_from_the_fields():
+    options = {"local_mqa": {"window": 7}}
+    config = GriffinConfig(**SMALL, mixer_options=options)
+    options["local_mqa"]["window"] = 9
+    assert config.mixer_arguments("local_mqa") == {**GriffinConfig(**SMALL).mixer_arguments("local_mqa"), "window": 7}
+    assert config.mixer_arguments("recurrent") == GriffinConfig(**SMALL).mixer_arguments("recurrent")
+    assert config.to_dict()["mixer_options"] == {"local_mqa": {"window": 7}}
+    assert GriffinConfig(**config.to_dict()) == config != GriffinConfig(**SMALL)
+    wide = GriffinConfig(**SMALL, mixer_options={"recurrent": {"recurrence_width": 96}})
+    assert wide.parameter_count() > config.parameter_count()
+    # As earlier versions wrote it.
+    assert "mixer_options" not in GriffinConfig(**SMALL).to_dict()
+
+
 def test_it_is_frozen_and_goes_through_json():
     config = GriffinConfig(**SMALL, logits_soft_cap=30.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -55,6 +69,15 @@ def test_it_is_frozen_and_goes_through_json():
             r"block_pattern must be a list or tuple of mixers among recurrent, local_mqa, global_mqa\. Got block_",
         ),
         ({"block_pattern": ()}, r"block_pattern must be a list or tuple of mixers"),
+        ({"mixer_options": [1]}, r"GriffinConfig: mixer_options must be a dict of dicts\. Got mixer_options \[1\]\."),
+        (
+            {"mixer_options": {"global_mqa": {}}},
+            r"mixer_options must be for mixers of the pattern recurrent, .*, local_mqa\. Got some for 'global_mqa'\.",
+        ),
+        (
+            {"mixer_options": {"recurrent": {"windows": 3}}},
+            r"mixer_options of recurrent must be among recurrence_width, .*_scale\. Got windows\.",
+        ),
         ({"decay_initializer": "x"}, r"decay_initializer must be one of paper, ring\. Got decay_initializer 'x'\."),
     ],
 )

@@ -83,7 +83,7 @@ def test_another_dtype_and_another_name(folder):
 def test_overrides_that_change_no_shape(folder):
     changes = {"window": 2, "logits_soft_cap": 3.0, "scale_embeddings": True, "rotary_base": 100.0}
     assert Griffin.from_preset(folder, **changes).config == CONFIG.replace(**changes)
-    with pytest.raises(ValueError, match=r"^from_preset: beside saved weights, overrides must be .* Got width\.$"):
+    with pytest.raises(ValueError, match=r"^from_preset: beside saved weights, an override must keep .* Got width\.$"):
         Griffin.from_preset(folder, width=32, window=2)
 
 

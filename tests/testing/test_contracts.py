@@ -27,9 +27,9 @@ SUBJECTS = {
     ),
 }
 for name, mixer in mixers.MIXERS.items():
-    poison = 1e6 if name == "global_mqa" else np.nan
-    make = partial(mixer.for_model, CONFIG)
-    SUBJECTS[name] = Subject(make, 12, ("rg_lru.hidden",), poison)
+    kept = mixer.kept_of(12, 1, **CONFIG.replace(block_pattern=(name,)).mixer_arguments(name))
+    float32 = tuple(path for path, part in kept.items() if part.dtype == "float32")
+    SUBJECTS[name] = Subject(partial(mixer.for_model, CONFIG), 12, float32, np.nan if mixer.blocks_nan else 1e6)
 # The state of global attention grows: that is why the paper replaces it.
 BROKEN_ON_PURPOSE = {("global_mqa", contracts.state_does_not_grow)}
 

@@ -1,0 +1,51 @@
+"""What follows from what a mixer declares."""
+
+import pytest
+
+from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
+
+UNITS = ("num_heads", 3)
+
+
+def test_the_weights_of_a_projection():
+    assert dense_weights("up", 4, 6, 1, UNITS) == {
+        "up/kernel": Weight((4, 6), 1, UNITS, stored=(0,)),
+        "up/bias": Weight((6,), 0, UNITS),
+    }
+    # What adds up over the devices has its bias whole.
+    assert dense_weights("down", 6, 4, 0, UNITS) == {
+        "down/kernel": Weight((6, 4), 0, UNITS, stored=(1,)),
+        "down/bias": Weight((4,)),
+    }
+    few = dense_weights("key", 4, 6, 1, UNITS, bias=False, must_split=False)
+    assert few == {"key/kernel": Weight((4, 6), 1, UNITS, False, (0,))}
+
+
+class Ring(Mixer):
+    def __init__(self, size: int, *, share: bool = False, **kwargs):
+        super().__init__(**kwargs)
+
+    @classmethod
+    def weights_of(cls, width, *, size, share=False):
+        return {"a": Weight((width, size)), "b": Weight((size,))}
+
+    @classmethod
+    def kept_of(cls, width, tokens, *, size, share=False):
+        return {"a": Kept((min(tokens, size), width)), "b": Kept((width,), "float32"), "next": Kept((), "int32")}
+
+
+def test_counts():
+    assert Ring.argument_names() == ("size", "share")
+    assert Ring.parameter_count(5, size=3) == 18
+    assert [Ring.cache_bytes(5, tokens, 2, size=3) for tokens in (0, 2, 9)] == [20, 40, 50]
+    assert Ring.reach_of(size=3) is None and Ring.undecayed == ()
+
+
+def test_a_mixer_that_declares_nothing():
+    for act, name in (
+        (lambda: Mixer.arguments_for_model(None), "arguments_for_model"),
+        (lambda: Mixer.parameter_count(5), "weights_of"),
+        (lambda: Mixer.cache_bytes(5, 1, 2), "kept_of"),
+    ):
+        with pytest.raises(NotImplementedError, match=rf"^{name}: Mixer must define it\.$"):
+            act()

@@ -1,0 +1,138 @@
+"""A mixer that is defined here alone does what the package's own do, with nothing else touched."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.checks import FRACTION, checked
+from keras_griffin.generation import load_state, register_state_type, save_state
+from keras_griffin.inspection import cache_bytes, decode_cost
+from keras_griffin.layers import Kept, Mixer, Weight
+from keras_griffin.layers.mixer import dense_weights
+from keras_griffin.layers.projection import project, projection
+from keras_griffin.mixers import MIXERS
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.ops import linear_scan
+from keras_griffin.testing import contracts
+from keras_griffin.testing.arrays import as_array
+
+
+@register_state_type
+class AverageState(NamedTuple):
+    """The state of `Average`."""
+
+    #: `(B, D)`, float32.
+    average: object
+
+
+@keras.saving.register_keras_serializable("tests")
+class Average(Mixer):
+    """y = W (sigma(a) * h), h_t = rate h_(t-1) + (1 - rate) x_t."""
+
+    undecayed = ("smoothing",)
+
+    def __init__(self, rate: float, output_variance_scale: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = checked("Average", FRACTION, rate=rate)
+        self.output_variance_scale = output_variance_scale
+
+    @classmethod
+    def arguments_for_model(cls, config):
+        return {"rate": 0.5, "output_variance_scale": 2.0 / config.num_layers}
+
+    @classmethod
+    def weights_of(cls, width, **arguments):
+        units = ("width", width)
+        return {"strength": Weight((width,), 0, units), **dense_weights("output", width, width, 0, units)}
+
+    @classmethod
+    def kept_of(cls, width, tokens, **arguments):
+        return {"average": Kept((width,), "float32")}
+
+    def build(self, inputs_shape):
+        super().build(inputs_shape)
+        self.strength = self.add_weight(shape=(self.width,), name="strength", initializer="ones", autocast=False)
+        scale = self.output_variance_scale
+        self.output_map = projection(self.width, variance_scale=scale, name="output", dtype=self.dtype_policy)
+        self.output_map.build((None, self.width))
+
+    def initial_state(self, batch_size):
+        return AverageState(ops.zeros((batch_size, self.width), "float32"))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        decay = ops.full_like(inputs, self.rate)
+        averages, last = linear_scan(decay, (1 - self.rate) * inputs, state.average, reset=reset, mask=mask)
+        averages = ops.cast(averages, self.compute_dtype) * ops.cast(ops.sigmoid(self.strength), self.compute_dtype)
+        return project(self.output_map, averages), AverageState(last)
+
+    def get_config(self):
+        own = {"rate": self.rate, "output_variance_scale": self.output_variance_scale}
+        return {**super().get_config(), **own}
+
+
+@pytest.fixture
+def config(monkeypatch):
+    monkeypatch.setitem(MIXERS, "average", Average)
+    pattern = ("average", "local_mqa")
+    options = {"average": {"rate": 0.75}}
+    return GriffinConfig(13, 16, 2, 2, window=4, num_gate_blocks=4, block_pattern=pattern, mixer_options=options)
+
+
+@pytest.mark.parametrize("law", contracts.LAWS, ids=lambda law: law.__name__)
+def test_the_laws(law):
+    if law is contracts.gradients_survive_cuts and keras.backend.backend() == "numpy":
+        pytest.skip("Keras's NumPy backend has no gradients")
+    law(contracts.Subject(lambda **kwargs: Average(0.75, **kwargs), 12, ("average",)))
+
+
+def test_it_is_made_counted_decoded_saved_and_loaded(config, tmp_path):
+    model = Griffin(config)
+    assert model.blocks[0].mixer.rate == 0.75
+    assert model.count_params() == config.parameter_count()
+    assert cache_bytes(config, 9, "float32") == 16 * 4 + 2 * 4 * 8 * 4
+    assert decode_cost(config, 1, 9).cache_bytes == 16 * 4 + 2 * 4 * 8 * 2
+    said = model.generate([[1, 2, 3]], 5)
+    model.save(tmp_path / "model.keras")
+    model.save_to_preset(tmp_path / "preset")
+    for loaded in (keras.saving.load_model(tmp_path / "model.keras"), Griffin.from_preset(tmp_path / "preset")):
+        assert loaded.config == config
+        np.testing.assert_array_equal(loaded.generate([[1, 2, 3]], 5), said)
+    state = model.prefill([[1, 2, 3]])
+    save_state(state, tmp_path / "state.safetensors")
+    after = [
+        as_array(model.advance(np.array([[4, 5]]), kept)[0])
+        for kept in (state, load_state(tmp_path / "state.safetensors"))
+    ]
+    np.testing.assert_array_equal(*after)
+    if keras.backend.backend() == "numpy":
+        # Keras's int8 warns there of what it needs for gradients alone.
+        return
+    model.quantize("int8")
+    assert np.isfinite(as_array(model(np.array([[1, 2, 3]])))).all()
+
+
+@pytest.mark.trainable
+def test_it_trains_packed_and_carried(config):
+    tokens = np.random.default_rng(0).integers(0, 13, (4, 10)).astype("int32")
+    segments = np.repeat([[1] * 6 + [2] * 4], 4, axis=0).astype("int32")
+    model = Griffin(config)
+    assert "block_0/mixer/output/kernel" in {weight.path for weight in model.optimizer_groups()["decay"]}
+    assert np.isfinite(model.fit(tokens, tokens, verbose=0).history["loss"]).all()
+    rows = {"token_ids": tokens, "segment_ids": segments}
+    assert np.isfinite(model.packed().fit(rows, tokens, verbose=0).history["loss"]).all()
+    carried = model.carried(4)
+    assert np.isfinite(carried.train_on_batch({**rows, "chunk": np.zeros(4, "int32")}, tokens))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras's distribution is JAX's alone")
+def test_it_is_laid_out_on_a_mesh(config):
+    from keras_griffin.distribution import layout_map
+
+    mesh = keras.distribution.DeviceMesh((2, 2), ["batch", "model"], [f"cpu:{index}" for index in range(4)])
+    layouts = layout_map(config, mesh)
+    assert layouts["block_0/mixer/strength"].axes == ("model",)
+    assert layouts["block_0/mixer/output/kernel"].axes == ("model", "batch")
