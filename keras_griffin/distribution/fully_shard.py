@@ -31,8 +31,8 @@ def fully_shard(model: LanguageModel, mesh=None, *, reshard_after_forward: bool 
 
     Args:
         model: a `LanguageModel`, with the same weights in every process.
-        mesh: a `torch.distributed.device_mesh.DeviceMesh` of one axis, or of two, `(replicas, parts)`; None for all
-            processes.
+        mesh: a `torch.distributed.device_mesh.DeviceMesh` of one axis; None for all processes. PyTorch knows meshes of
+            two, which were not tried here.
         reshard_after_forward: as for PyTorch's function: False keeps blocks whole until their gradients are there.
 
     Raises:
@@ -58,7 +58,7 @@ def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
     """A `with` block in which a model that `fully_shard` has divided is whole, in every process, with its optimizer.
 
     Every process must begin and end the block. Inside of it each may save, decode or read alone. A value that is
-    assigned there, as by `load_weights`, must be assigned by every process. Training inside of it is not synchronised.
+    assigned there, as by `load_weights`, must be assigned by every process. Training inside of it is refused.
 
     Args:
         model: a `LanguageModel`, or one of its `packed()` or `carried()`, whose optimizer it then is.

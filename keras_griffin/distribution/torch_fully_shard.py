@@ -49,7 +49,8 @@ class DividedVariable(keras.Variable):
     def __array__(self, dtype=None):
         value = self._value
         whole = value.full_tensor() if isinstance(value, DTensor) else value
-        return keras.ops.convert_to_numpy(whole).astype(dtype or self.dtype)
+        array = keras.ops.convert_to_numpy(whole)
+        return array if dtype is None else array.astype(dtype)
 
 
 class DividedWeight(DividedVariable):

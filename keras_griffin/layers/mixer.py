@@ -53,7 +53,7 @@ class Mixer(SequenceLayer):
     """A `SequenceLayer` that keeps its width and can stand in a `ResidualBlock` of a model.
 
     What others want to know of it, they ask the class, with the arguments that it would be made with. A subclass gives
-    `arguments_for_model`, `weights` and `kept`, and `reach` where that is not everything.
+    `arguments_for_model`, `weights_of` and `kept_of`, and `reach_of` where that is not everything.
 
     Attributes:
         undecayed: of a class: the names of its parts whose weights weight decay spares.

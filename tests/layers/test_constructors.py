@@ -19,9 +19,11 @@ NO_FLAG = [0, 1, "False", None, [True]]
 NO_NAME = ["papre", None, 1, ["paper"], np.array(["paper"])]
 NO_RANGE = [None, 0.9, (0.9,), (0.999, 0.9), (0.9, 1.0), (0.0, 0.9), ("0.9", "0.99"), (0.9, math.nan), "ab", (0.9, 1.2)]
 NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "mamba"], [["recurrent"]], {"recurrent"}, [None]]
+NO_OPTIONS = [None, 3, "recurrent", [1], {"recurrent": 3}, {"recurrent": None}]
 
 #: What each argument of a constructor must not be. One name has one meaning wherever it stands.
 WRONG = {
+    "mixer_options": NO_OPTIONS,
     **dict.fromkeys(("num_blocks", "units", "kernel_size", "hidden_width", "recurrence_width"), NO_COUNT),
     **dict.fromkeys(("num_gate_blocks", "conv_kernel_size", "num_heads", "window", "head_dim"), NO_COUNT),
     **dict.fromkeys(("num_key_value_heads", "vocabulary_size", "width", "num_layers", "mlp_width"), NO_COUNT),
@@ -82,7 +84,7 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
 def test_every_public_layer_and_mixer_is_checked():
     public = [getattr(room, name) for room in (layers, mixers) for name in room.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
-    assert kinds - {layers.SequenceLayer} <= set(MAKERS)  # a `SequenceLayer` has no arguments of its own
+    assert kinds - {layers.SequenceLayer, layers.Mixer} <= set(MAKERS)  # these have no arguments of their own
 
 
 def test_numpys_numbers_are_accepted_and_become_plain():
