@@ -37,7 +37,7 @@ def fully_shard(model: LanguageModel, mesh=None, *, reshard_after_forward: bool 
 
     Raises:
         ValueError: the backend is another one, the model is none of ours or already divided, no process group is
-            there, or processes have other weights.
+            there, processes have other weights, or PyTorch is older than 2.13.
 
     Reference: Zhao et al. 2023 (arXiv 2304.11277); PyTorch's documentation of `torch.distributed.fsdp.fully_shard`.
     """

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 import torch
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 #: The methods of a block that compute with its variables.
@@ -116,12 +116,17 @@ class DividedParameters:
         reshard_after_forward: as for PyTorch's `fully_shard`.
 
     Raises:
-        ValueError: there is no process group, or the processes have other weights.
+        ValueError: there is no process group, PyTorch is too old, or the processes have other weights.
     """
 
     def __init__(self, model: keras.Model, mesh, reshard_after_forward):
         if not torch.distributed.is_initialized():
             raise ValueError("fully_shard: torch.distributed.init_process_group must have been called. Got no group.")
+        if not hasattr(FSDPModule, "reset_iter_state"):
+            raise ValueError(
+                "fully_shard: PyTorch must know FSDPModule.reset_iter_state, as 2.13 does, to go on after a step that "
+                f"failed. Got {torch.__version__}."
+            )
         _check_same_everywhere(model)
         if mesh is None:
             device = model.token_embedding.embeddings.value.device.type
@@ -133,7 +138,7 @@ class DividedParameters:
         for block, group in zip(model.blocks, blocks, strict=True):
             for name in _METHODS:
                 setattr(block, name, _run_in(group, getattr(block, name)))
-        self._prepared = weakref.WeakSet()
+        self._prepared, self._has_run = weakref.WeakSet(), False
         self._prepare(model)
 
     def run(self, model: keras.Model, function: Callable, *args, **kwargs):
@@ -154,7 +159,24 @@ class DividedParameters:
                 f"{type(model).__name__}: within gathered(model) no gradient is shared: train outside of it, and call "
                 "the model there within torch.no_grad(). Got a call that keeps gradients."
             )
-        return self.root.run(function, *args, **kwargs)
+        with self.begun_anew_after_a_fault():
+            self._has_run = True
+            return self.root.run(function, *args, **kwargs)
+
+    @contextlib.contextmanager
+    def begun_anew_after_a_fault(self):
+        """A `with` block after whose failure the next step begins anew.
+
+        PyTorch would go on in the one that failed, and its gradients would be wrong without a word.
+        """
+        try:
+            yield
+        except BaseException:
+            if self._has_run:
+                # What is gathered keeps the gradients that it has so far.
+                self.root.zero_grad()
+                self.root.reset_iter_state()
+            raise
 
     def check_whole(self, function_name: str) -> None:
         """Refuse to compute outside of `run` and `gathered`.

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.models.parameters import with_whole_weights
+from keras_griffin.models.parameters import begun_anew_after_a_fault, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
 #: The arguments of a method of Keras that hold batches.
@@ -91,6 +91,11 @@ class FirstBatch:
         """
         return self._look_first(super().predict, *args, **kwargs)
 
+    def train_on_batch(self, *args, **kwargs):
+        """One step; see `keras.Model.train_on_batch`."""
+        with begun_anew_after_a_fault(self):
+            return super().train_on_batch(*args, **kwargs)
+
     def known_language_model(self):
         """The language model that is trained, None where it is not known."""
         return getattr(self, "language_model", None)
@@ -112,7 +117,7 @@ class FirstBatch:
         if validation is not None:
             looked_at = _looked_at(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
             given["validation_data"] = looked_at if isinstance(validation, (list, tuple)) else looked_at[0]
-        with _kept_where_a_first_step_fails(self):
+        with _kept_where_a_first_step_fails(self), begun_anew_after_a_fault(self):
             return method(*bound.args, **bound.kwargs)
 
 

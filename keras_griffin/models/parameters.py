@@ -1,5 +1,6 @@
 """Where a model's parameters are while it computes: whole, or divided over processes."""
 
+import contextlib
 from collections.abc import Callable
 
 import keras
@@ -22,11 +23,21 @@ def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):
     Raises:
         ValueError: as `check_parameters`, or as `DividedParameters.run` of `keras_griffin.distribution`.
     """
-    divided = getattr(model.known_language_model(), "divided_parameters", None)
+    divided = _divided(model)
     if divided is not None:
         return divided.run(model, function, *args, **kwargs)
     check_parameters(model)
     return function(*args, **kwargs)
+
+
+def begun_anew_after_a_fault(model: keras.Model) -> contextlib.AbstractContextManager:
+    """A `with` block whose failure, in either direction of a step, does not reach into the next step."""
+    divided = _divided(model)
+    return contextlib.nullcontext() if divided is None else divided.begun_anew_after_a_fault()
+
+
+def _divided(model):
+    return getattr(model.known_language_model(), "divided_parameters", None)
 
 
 def is_divided(variable: keras.Variable) -> bool:

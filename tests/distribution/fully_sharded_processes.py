@@ -53,9 +53,9 @@ class Group:
         if processes > 1:
             torch.distributed.init_process_group("gloo", f"file://{folder / 'group'}", rank=index, world_size=processes)
 
-    def divide(self, model):
+    def divide(self, model, **options):
         if self.processes > 1:
-            fully_shard(model)
+            fully_shard(model, **options)
         return model
 
     def made(self, **kwargs):
@@ -87,12 +87,12 @@ def train_every_kind(group):
         trained = group.made()
         trained.compile(optimizer(), trained.loss)
         group.note(name, trained)
-    group.note("packed", group.made().packed(), Packed)
+    group.note("packed", group.divide(tiny.model(), reshard_after_forward=False).packed(), Packed)
     model = tiny.model()
     made_before = model.packed(logits=False)
     # What it remembers is divided too.
     made_before.optimizer.build(made_before.trainable_variables)
-    group.divide(model)
+    group.divide(model, reshard_after_forward=True)
     group.note("packed, without logits", made_before, Packed)
     rematerialized = group.made()
     rematerialized.rematerialize = True
@@ -111,6 +111,32 @@ def train_in_a_loop(group):
         optimizer.step()
         losses.append(loss.detach())
     group.say("loop", losses, model)
+
+
+def train_after_a_fault(group):
+    """A step that fails, on its way forward or back, leaves the model as it was, and the next step too."""
+    for way in ("forward", "backward"):
+        model = group.made()
+        part = model.blocks[1].mlp
+        call = part.call
+
+        def fail(*arguments):
+            raise RuntimeError("a fault")
+
+        def failing(inputs, call=call, way=way, fail=fail):
+            outputs = call(inputs)
+            # Keras asks for shapes first, without a gradient.
+            if outputs.requires_grad:
+                fail() if way == "forward" else outputs.register_hook(fail)
+            return outputs
+
+        part.call = failing
+        try:
+            model.fit(LocalRows(tiny.Batches(), group.index, group.processes), verbose=0)
+        except RuntimeError as error:
+            assert "a fault" in str(error)
+            part.call = call
+            group.note(f"after a fault {way}", model)
 
 
 def save_and_decode(group):
@@ -162,6 +188,7 @@ def main(folder, processes, index):
     group = Group(folder, processes, index)
     train_every_kind(group)
     train_in_a_loop(group)
+    train_after_a_fault(group)
     save_and_decode(group)
     differ(group)
     print("ANSWERS" + json.dumps(group.answers))

@@ -17,7 +17,7 @@ pytorch_alone = pytest.mark.skipif(keras.backend.backend() != "torch", reason="F
 def test_two_processes_train_and_keep_one_model(tmp_path):
     one, *two = answers_of("fully_sharded_processes", *((tmp_path, *place) for place in ((1, 0), (2, 0), (2, 1))))
     saved, first, second = (answers.pop("saved") for answers in (one, *two))
-    assert len(one) == 11
+    assert len(one) == 13
     for name, expected in one.items():
         # In bfloat16 the gradient of each half is rounded by itself.
         tolerance = {"rtol": 1e-3} if name == "bfloat16" else {"rtol": 2e-7, "atol": 1e-6}
@@ -27,6 +27,7 @@ def test_two_processes_train_and_keep_one_model(tmp_path):
             # Each process knows the loss of its own rows, and all weights.
             assert (each[0] == each[1]) == (part == "weights")
         assert expected["losses"][-1] < expected["losses"][0]
+    assert one["after a fault forward"] == one["after a fault backward"] == one["fit"]
     for answers in (saved, first):
         for moment in ("early", "late"):
             assert answers[moment] == answers[f"{moment}, loaded"] == saved[moment]
