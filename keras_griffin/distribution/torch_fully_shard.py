@@ -169,14 +169,15 @@ class DividedParameters:
 
         PyTorch would go on in the one that failed, and its gradients would be wrong without a word.
         """
+        has_failed = True
         try:
             yield
-        except BaseException:
-            if self._has_run:
+            has_failed = False
+        finally:
+            if has_failed and self._has_run:
                 # What is gathered keeps the gradients that it has so far.
                 self.root.zero_grad()
                 self.root.reset_iter_state()
-            raise
 
     def check_whole(self, function_name: str) -> None:
         """Refuse to compute outside of `run` and `gathered`.
