@@ -8,6 +8,11 @@ if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
     # One core for each worker: libraries that each took all of them would wait for one another.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+# XLA, for JAX and TensorFlow, is to compile quickly, and not to quick programs: tests look at values.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+) + os.environ.get("XLA_FLAGS", "")
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -14,6 +14,8 @@ import importlib
 
 import keras
 
+from keras_griffin import ops
+from keras_griffin.ops.time_axis import time_along
 from keras_griffin.shapes import Tensor
 
 Number = Tensor | tuple[Tensor, Tensor]
@@ -54,11 +56,8 @@ def linear_scan(
 
     Reference: De et al. 2024 (arXiv 2402.19427), equation 4.
     """
-    flags = {"reset": reset, "mask": mask}
-    states, final_state = _jax("linear_scan").linear_scan(
-        decay, inputs, _components(initial_state), axis_name, flags, reverse
-    )
-    return _number(states), _number(final_state)
+    with _divided("linear_scan", axis_name):
+        return ops.linear_scan(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
 
 
 def rg_lru(
@@ -98,12 +97,9 @@ def rg_lru(
 
     Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4.
     """
-    logits, channels = (input_gate_logits, recurrence_gate_logits), (decay_parameter, phase)
-    flags = {"reset": reset, "mask": mask}
-    states, final_state = _jax("rg_lru").rg_lru(
-        inputs, logits, channels, _components(initial_state), exponent, axis_name, flags, reverse
-    )
-    return _number(states), _number(final_state)
+    tensors = inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, initial_state
+    with _divided("rg_lru", axis_name):
+        return ops.rg_lru(*tensors, phase=phase, exponent=exponent, reset=reset, mask=mask, reverse=reverse)
 
 
 def causal_conv(
@@ -128,7 +124,8 @@ def causal_conv(
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
-    return _jax("causal_conv").causal_conv(inputs, kernel, bias, axis_name, reset)
+    with _divided("causal_conv", axis_name):
+        return ops.causal_conv(inputs, kernel, bias, reset=reset)[0]
 
 
 def local_attention(
@@ -155,7 +152,8 @@ def local_attention(
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
-    return _jax("local_attention").local_attention(query, key, value, window, axis_name, segment_ids)
+    with _divided("local_attention", axis_name):
+        return ops.local_attention(query, key, value, window, segment_ids=segment_ids)
 
 
 def require_jax(function_name: str):
@@ -171,16 +169,8 @@ def require_jax(function_name: str):
         )
 
 
-def _jax(function_name):
+def _divided(function_name, axis_name):
     require_jax(function_name)
-    return importlib.import_module("keras_griffin.distribution.jax_divided_time")
-
-
-def _components(number):
-    if number is None:
-        return None
-    return tuple(number) if isinstance(number, tuple | list) else (number,)
-
-
-def _number(components):
-    return components if len(components) == 2 else components[0]
+    # Where the ops' rules stand.
+    importlib.import_module("keras_griffin.distribution.jax_divided_time")
+    return time_along(axis_name)

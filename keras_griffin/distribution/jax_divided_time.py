@@ -1,4 +1,4 @@
-"""The ops of `divided_time` on JAX; their contracts stand there.
+"""The rules by which ops run over divided time, on JAX.
 
 A scan is two scans: one from zero, which says where each device's stretch ends, and, once the devices have told each
 other, one from the right state. The other way is one scan and then `y += A_t H`, A_t being all products of decays so
@@ -9,6 +9,7 @@ keeps what a scan on one device keeps.
 import functools
 
 import jax
+from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin import ops
@@ -24,50 +25,88 @@ from keras_griffin.ops.linear_scan.components import add, conjugate
 from keras_griffin.ops.linear_scan.marks import effective, forgetting, marks_of_steps
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.time_axis import DIVIDED_RULES, time_along
 
 
-def linear_scan(decay, inputs, initial_state, axis_name, flags, reverse):
-    """The contract is `keras_griffin.distribution.divided_time.linear_scan`."""
+def linear_scan(decay, inputs, initial_state, *, marks, reverse, axis_name):
+    """The rule of `keras_griffin.ops.linear_scan`; numbers are components, `marks` are reset and mask."""
     num_devices("linear_scan", axis_name)
-    tensors = _components(inputs), _components(decay)
-    return _over_devices(_scan, _product_of_decays, tensors, initial_state, flags, axis_name, reverse)
+    return _over_devices(_scan, _product_of_decays, (inputs, decay), initial_state, marks, axis_name, reverse)
 
 
-def rg_lru(inputs, logits, channels, initial_state, exponent, axis_name, flags, reverse):
-    """The contract is `keras_griffin.distribution.divided_time.rg_lru`."""
+def rg_lru(unit, initial_state, *, marks, exponent, reverse, axis_name):
+    """The rule of `keras_griffin.ops.rg_lru`; its numbers are a `Unit`, `marks` are reset and mask."""
     num_devices("rg_lru", axis_name)
     run, product = (functools.partial(function, exponent=exponent) for function in (_unit, _product_of_gates))
-    tensors = _components(inputs), logits, channels
-    return _over_devices(run, product, tensors, initial_state, flags, axis_name, reverse)
+    return _over_devices(run, product, tuple(unit), initial_state, marks, axis_name, reverse)
 
 
-def causal_conv(inputs, kernel, bias, axis_name, reset):
-    """The contract is `keras_griffin.distribution.divided_time.causal_conv`."""
+def causal_conv(inputs, kernel, bias, initial_state, reset, mask, *, axis_name):
+    """The rule of `keras_griffin.ops.causal_conv`."""
     num_devices("causal_conv", axis_name)
-    history = steps_before(inputs, kernel.shape[0] - 1, axis_name)
-    if reset is not None and history.shape[1]:
+    _no_mask("causal_conv", mask)
+    count, length = kernel.shape[0] - 1, inputs.shape[1]
+    history = steps_before(inputs, count, axis_name)
+    if initial_state is not None and count:
+        # Their numbers, from the first of the initial state's.
+        steps = lax.axis_index(axis_name) * length + jnp.arange(count)
+        first = jnp.take(initial_state, jnp.minimum(steps, count - 1), axis=1)
+        history = jnp.where((steps < count)[:, None], first.astype(history.dtype), history)
+    if reset is not None and count:
         # How many resets there were up to each step, counted from the first of those before.
-        before = jnp.cumsum(steps_before(reset.astype("int32"), history.shape[1], axis_name), axis=1)
-        history = of_newest_document(history, before)
-    return ops.causal_conv(inputs, kernel, bias, history, reset=reset)[0]
+        history = _of_newest_document(history, jnp.cumsum(steps_before(reset.astype("int32"), count, axis_name), 1))
+    with time_along(None):
+        outputs, newest = ops.causal_conv(inputs, kernel, bias, history, reset=reset)
+    last = lax.psum(jnp.where(is_first(axis_name, reverse=True), newest, 0), axis_name)
+    return outputs, last if initial_state is None else last.astype(initial_state.dtype)
 
 
-def local_attention(query, key, value, window, axis_name, segment_ids):
-    """The contract is `keras_griffin.distribution.divided_time.local_attention`."""
+def local_attention(query, key, value, window, segment_ids, mask, *, axis_name):
+    """The rule of `keras_griffin.ops.local_attention`."""
     devices = num_devices("local_attention", axis_name)
+    _no_mask("local_attention", mask)
+    batch_size, length = query.shape[:2]
+    if key.shape[1] != length:
+        raise ValueError(
+            "local_attention: where time is divided over devices, there must be as many keys as queries. "
+            f"Got {key.shape[1]} keys and {length} queries."
+        )
     if segment_ids is None:
-        segment_ids = jnp.zeros_like(key[:, :, 0, 0], "int32")
-    count = min(window - 1, (devices - 1) * key.shape[1])
-    key, value = with_steps_before((key, value), count, axis_name)
-    there = steps_before(jnp.ones_like(segment_ids, "bool"), count, axis_name)
+        segment_ids = jnp.zeros((batch_size, length), "int32")
+    count = min(window - 1, (devices - 1) * length)
+    key, value = _with_steps_before((key, value), count, axis_name)
     segment_ids = segment_ids.astype("int32")
     # Nobody's id, for the steps before the first of all.
+    there = lax.axis_index(axis_name) * length + jnp.arange(count) >= count
     before = jnp.where(there, steps_before(segment_ids, count, axis_name), jnp.iinfo("int32").min)
     ids = jnp.concatenate([before, segment_ids], axis=1)
-    return ops.local_attention(query, key, value, window, segment_ids=ids)
+    with time_along(None):
+        return ops.local_attention(query, key, value, window, segment_ids=ids)
 
 
-def with_steps_before(heads, count, axis_name):
+def positions(length, *, axis_name):
+    """The rule of `keras_griffin.ops.time_axis.positions`."""
+    return lax.axis_index(axis_name) * length + jnp.arange(length, dtype="int32")
+
+
+def running_count(counted, *, axis_name):
+    """The rule of `keras_griffin.ops.time_axis.running_count`."""
+    ((totals,),) = gathered(((jnp.sum(counted, axis=1),),), axis_name)
+    earlier = jnp.arange(lax.axis_size(axis_name)) < lax.axis_index(axis_name)
+    return jnp.sum(jnp.where(earlier[:, None], totals, 0), axis=0)[:, None] + jnp.cumsum(counted, axis=1)
+
+
+DIVIDED_RULES.update(
+    {rule.__name__: rule for rule in (linear_scan, rg_lru, causal_conv, local_attention, positions, running_count)}
+)
+
+
+def _no_mask(op_name, mask):
+    if mask is not None:
+        raise ValueError(f"{op_name}: where time is divided over devices, there must be no mask. Got one {mask.shape}.")
+
+
+def _with_steps_before(heads, count, axis_name):
     """Keys and values, each `(B, T, K, H)`, with the `count` steps before their own in front, by one message."""
     channels = [x.shape[-1] for x in heads]
     joined = jnp.concatenate(heads, axis=-1)
@@ -75,51 +114,52 @@ def with_steps_before(heads, count, axis_name):
     return jnp.split(joined, [channels[0]], axis=-1)
 
 
-def of_newest_document(history, numbers):
+def _of_newest_document(history, numbers):
     """A history `(B, K - 1, D)`, zero where its document, `(B, K - 1)`, is not the one that its last step is of."""
     return jnp.where((numbers == numbers[:, -1:])[..., None], history, 0)
 
 
-def _scan(tensors, start, flags, reverse):
+def _scan(tensors, start, marks, reverse):
     inputs, decay = tensors
-    results = ops.linear_scan(_number(decay), _number(inputs), _number(start), **flags, reverse=reverse)
+    with time_along(None):
+        results = ops.linear_scan(_number(decay), _number(inputs), _number(start), **_named(marks), reverse=reverse)
     return tuple(map(_components, results))
 
 
-def _product_of_decays(tensors, flags, dtype):
+def _product_of_decays(tensors, marks, dtype):
     inputs, decay = tensors
-    return _product(effective(decay, inputs, marks_of_steps(**flags), dtype)[0])
+    return _product(effective(decay, inputs, marks_of_steps(*marks), dtype)[0])
 
 
-def _unit(tensors, start, flags, reverse, *, exponent):
-    inputs, logits, (decay_parameter, phase) = tensors
-    options = {"phase": phase, "exponent": exponent, **flags, "reverse": reverse}
-    results = ops.rg_lru(_number(inputs), *logits, decay_parameter, _number(start), **options)
+def _unit(tensors, start, marks, reverse, *, exponent):
+    unit = Unit(*tensors)
+    options = {"phase": unit.phase, "exponent": exponent, **_named(marks), "reverse": reverse}
+    with time_along(None):
+        results = ops.rg_lru(_number(unit.inputs), *unit[1:4], _number(start), **options)
     return tuple(map(_components, results))
 
 
-def _product_of_gates(tensors, flags, dtype, *, exponent):
-    inputs, logits, channels = tensors
-    return _product(gates(Unit(inputs, *logits, *channels), marks_of_steps(**flags), exponent, dtype)[0])
+def _product_of_gates(tensors, marks, dtype, *, exponent):
+    return _product(gates(Unit(*tensors), marks_of_steps(*marks), exponent, dtype)[0])
 
 
 def _product(decay):
     """The product over all steps, `(B, D)`. No gradient goes through it: see `_backward`."""
     if len(decay) == 1:
         return (jnp.prod(decay[0], axis=1),)
-    product = jnp.prod(jax.lax.complex(*decay), axis=1)
+    product = jnp.prod(lax.complex(*decay), axis=1)
     return product.real, product.imag
 
 
-def _over_devices(run, product, tensors, initial_state, flags, axis_name, reverse):
+def _over_devices(run, product, tensors, initial_state, marks, axis_name, reverse):
     """A scan over time that is divided over the devices of an axis.
 
     Args:
-        run: a function of `(tensors, start, flags, reverse)`: the scan of one device, and its two results.
-        product: a function of `(tensors, flags, dtype)`: what such a scan multiplies its start by, `(B, D)`.
+        run: a function of `(tensors, start, marks, reverse)`: the scan of one device, and its two results.
+        product: a function of `(tensors, marks, dtype)`: what such a scan multiplies its start by, `(B, D)`.
         tensors: all that has a gradient but the start; first the inputs, components.
         initial_state: components `(B, D)`, or None.
-        flags: reset and mask, by these names.
+        marks: reset and mask.
         axis_name: the axis along which time is divided.
         reverse: run from the last step to the first.
 
@@ -129,35 +169,35 @@ def _over_devices(run, product, tensors, initial_state, flags, axis_name, revers
     inputs = tensors[0]
     dtype = jnp.promote_types(inputs[0].dtype, "float32")
     first = tuple(h.astype(dtype) for h in initial_state or [jnp.zeros_like(x[:, 0]) for x in inputs])
-    arguments = on_the_same_devices((tensors, first, flags), axis_name, inputs[0])
+    arguments = on_the_same_devices((tensors, first, marks), axis_name, inputs[0])
     states, last = _scan_over_devices(run, product, axis_name, reverse, *arguments)
     ends_here = is_first(axis_name, not reverse)
-    return states, tuple(jax.lax.psum(jnp.where(ends_here, h, 0), axis_name) for h in last)
+    return states, tuple(lax.psum(jnp.where(ends_here, h, 0), axis_name) for h in last)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _scan_over_devices(run, product, axis_name, reverse, tensors, first, flags):
+def _scan_over_devices(run, product, axis_name, reverse, tensors, first, marks):
     """The states of this device and the last of them."""
-    return _forward(run, product, axis_name, reverse, tensors, first, flags)[0]
+    return _forward(run, product, axis_name, reverse, tensors, first, marks)[0]
 
 
-def _forward(run, product, axis_name, reverse, tensors, first, flags):
-    from_zero = run(tensors, tuple(map(jnp.zeros_like, first)), flags, reverse)[1]
-    told = product(tensors, flags, first[0].dtype), from_zero, _forgets(flags, first[0])
+def _forward(run, product, axis_name, reverse, tensors, first, marks):
+    from_zero = run(tensors, tuple(map(jnp.zeros_like, first)), marks, reverse)[1]
+    told = product(tensors, marks, first[0].dtype), from_zero, _forgets(marks, first[0])
     products, lasts, forgets = gathered(told, axis_name)
     forgotten = forgets[0] > 0.0 if forgets else None
     start = state_before(products, lasts, forgotten, first, axis_name, reverse)
-    results, pull_back = jax.vjp(lambda tensors, start: run(tensors, start, flags, reverse), tensors, start)
+    results, pull_back = jax.vjp(lambda tensors, start: run(tensors, start, marks, reverse), tensors, start)
     return results, (pull_back, products, forgotten)
 
 
-def _forgets(flags, like):
+def _forgets(marks, like):
     """One where this device's steps forget their start, zero elsewhere, in a row like `(B, D)`; () without resets.
 
     A number, so that it is part of the one message; and more than the product of decays says, which may be zero without
     a reset.
     """
-    forgotten = forgetting(marks_of_steps(**flags))
+    forgotten = forgetting(marks_of_steps(*marks))
     return () if forgotten is None else (jnp.broadcast_to(jnp.any(forgotten, axis=1), like.shape).astype(like.dtype),)
 
 
@@ -179,6 +219,10 @@ def _backward(run, product, axis_name, reverse, kept, gradients):
 
 
 _scan_over_devices.defvjp(_forward, _backward)
+
+
+def _named(marks):
+    return dict(zip(("reset", "mask"), marks, strict=True))
 
 
 def _components(number):

@@ -39,8 +39,9 @@ def sequence_parallel(
     `{"token_ids": (B, T), "segment_ids": (B, T)}`. Padding, id 0, may stand between documents, but not inside of one.
 
     Args:
-        model: a `LanguageModel` of recurrent blocks and local attention. Where its `rematerialize` is set, it holds
-            here too.
+        model: a `LanguageModel` of recurrent blocks, local attention, and mixers of one's own that look along time by
+            ops of this package alone and say by `reach_of` how far. Where its `rematerialize` is set, it holds here
+            too.
         device_mesh: a `keras.distribution.DeviceMesh`; None for one axis of all devices.
         axis_name: the axis of the mesh along which time is divided.
         batch_axis_name: the axis along which rows are divided; None where every device has all rows.
@@ -151,12 +152,12 @@ class SequenceParallel(SharedModel):
             )
 
     def _check_mixers(self):
-        for block in self.language_model.blocks:
-            if type(block.mixer) not in self._jax.MIX:
-                names = " and ".join(kind.__name__ for kind in self._jax.MIX)
+        config = self.language_model.config
+        for name, block in zip(config.mixer_names, self.language_model.blocks, strict=True):
+            if block.mixer.reach_of(**config.mixer_arguments(name)) is None:
                 raise ValueError(
-                    f"sequence_parallel: every mixer must be one that can be divided along time: {names}. "
-                    f"Got {type(block.mixer).__name__} in {block.name}."
+                    "sequence_parallel: every mixer must be one whose `reach_of` is a number of steps. "
+                    f"Got {type(block.mixer).__name__} in {block.name}, which looks at all steps so far."
                 )
 
     def _check_sizes(self, token_ids):

@@ -16,7 +16,8 @@ def compile_for_model(function, model):
     reference = weakref.ref(model)
     by_shapes, tracing = {}, threading.RLock()
 
-    @tf.function(jit_compile=_pays_with_xla(model))
+    # Without AutoGraph, which takes as long to rewrite Python as XLA takes to compile: no branch here asks for a value.
+    @tf.function(jit_compile=_pays_with_xla(model), autograph=False)
     def compiled(*arguments):
         return function(reference(), *arguments)
 

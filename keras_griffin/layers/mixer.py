@@ -91,7 +91,10 @@ class Mixer(SequenceLayer):
 
     @classmethod
     def reach_of(cls, **arguments) -> int | None:
-        """How many steps before its own a chunk looks at beside a state of one size; None for all there are."""
+        """How many steps it looks back, beside what a state of one size carries to it; None for all there are.
+
+        With a number it can be divided along time, if all that it does along time is done by ops of this package.
+        """
         return None
 
     @classmethod

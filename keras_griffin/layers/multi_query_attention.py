@@ -6,6 +6,7 @@ from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.mixer import Kept, Mixer, dense_weights
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.ops import rotary_embedding
+from keras_griffin.ops.time_axis import running_count
 
 
 class MultiQueryAttention(Mixer):
@@ -156,4 +157,4 @@ class MultiQueryAttention(Mixer):
 def document_numbers(reset, mask):
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
     starts = reset if mask is None else ops.logical_and(reset, mask)
-    return ops.cumsum(ops.cast(starts, "int32"), axis=1)
+    return running_count(starts)

@@ -3,13 +3,16 @@
 import math
 
 import keras
+from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
+from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.ops import rg_lru
+from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -118,6 +121,14 @@ class RGLRU(RecurrentUnit):
         logits = self.input_gate(inputs), self.recurrence_gate(inputs)
         marks = {"reset": reset, "mask": mask}
         return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, **marks)
+
+    def decays_of(self, inputs):
+        """Equation 3, in a complex unit its magnitude; the root is that of equation 4."""
+        gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
+        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
+        below_one = ops.expm1(-self.exponent * gate * speed)
+        root = ops.sqrt(-below_one * (2.0 + below_one))
+        return Decays(below_one, root <= SMALLEST_ROOT)
 
     def get_config(self):
         """The constructor's arguments."""

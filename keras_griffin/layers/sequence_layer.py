@@ -1,10 +1,21 @@
 """The contract of everything temporal: `initial_state`, `call` and `advance`."""
 
+from typing import NamedTuple
+
 import keras
 from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_steps
 from keras_griffin.shapes import State, Tensor
+
+
+class Decays(NamedTuple):
+    """How a recurrence forgets at each step, for reports."""
+
+    #: a_t - 1, `(B, T, R)` float32: it keeps the digits that a_t itself, close to 1, does not have.
+    below_one: Tensor
+    #: `(B, T, R)` bool: the derivative of a root of 1 - a_t^2 is at its bound, so a_t's gradient is not the true one.
+    at_bound: Tensor
 
 
 class SequenceLayer(keras.layers.Layer):
@@ -66,6 +77,10 @@ class SequenceLayer(keras.layers.Layer):
         """The whole sequence from the initial state. Arguments and outputs as in `advance`."""
         outputs, _ = self.advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
         return outputs
+
+    def decays_of(self, inputs: Tensor) -> Decays | None:
+        """The decays with which the layer would go through `inputs (B, T, D)`; None where it has none of its own."""
+        return None
 
     def compute_output_shape(self, inputs_shape):
         """Outputs have the shape of the inputs unless a subclass says otherwise."""

@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.checks import COUNT, Rule, checked
 from keras_griffin.layers.mixer import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
-from keras_griffin.ops import local_attention
+from keras_griffin.ops import local_attention, time_axis
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.step_attention import ring_attention, write_place
 from keras_griffin.shapes import Tensor
@@ -197,5 +197,5 @@ class LocalMQA(MultiQueryAttention):
 def _positions(length, real):
     """Positions `(T,)`, or `(B, T)` where only real steps count."""
     if real is None:
-        return ops.arange(length, dtype="int32")
+        return time_axis.positions(length)
     return ops.cumsum(ops.cast(real, "int32"), axis=1) - 1

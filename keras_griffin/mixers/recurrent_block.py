@@ -17,6 +17,7 @@ from keras_griffin.layers import (
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
 from keras_griffin.layers.rg_lru import default_num_blocks
+from keras_griffin.ops.time_axis import positions
 from keras_griffin.shapes import Tensor
 
 
@@ -189,6 +190,6 @@ def _first_step(started, inputs, mask):
     """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""
     fresh = ops.logical_not(ops.expand_dims(started, 1))
     if mask is None:
-        return ops.logical_and(fresh, ops.arange(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
+        return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
     steps = ops.cumsum(ops.cast(mask, "int32"), axis=1)
     return ops.logical_and(fresh, mask & (steps == 1)), ops.logical_or(started, ops.any(mask, axis=1))

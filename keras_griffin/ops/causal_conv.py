@@ -6,6 +6,7 @@ from keras import ops
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.ops.scale_channels import scale_channels
+from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 
@@ -44,8 +45,9 @@ def causal_conv(
     """
     arguments = [as_tensor(argument) for argument in (inputs, kernel, bias, initial_state, reset, mask)]
     _check(*arguments)
-    convolve = CausalConv() if is_symbolic(*arguments) else _causal_conv
-    return convolve(*arguments)
+    if is_symbolic(*arguments):
+        return CausalConv()(*arguments)
+    return (divided_rule("causal_conv") or _causal_conv)(*arguments)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import keras
 
+from tests.distribution.processes import EIGHT_DEVICES
+
 FOLDER = Path(__file__).resolve().parent
-FLAGS = "--xla_force_host_platform_device_count=8"
 
 
 def assert_they_pass(name):
     path = FOLDER / f"{name}_on_eight_devices.py"
-    environment = {**os.environ, "XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "jax"}
+    environment = {**os.environ, **EIGHT_DEVICES, "KERAS_BACKEND": "jax"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
     run = subprocess.run(command, cwd=FOLDER.parent.parent, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import sequence_parallel
+from keras_griffin.distribution import layout_map, sequence_parallel
+from keras_griffin.mixers import MIXERS
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.eight_devices import collectives, mesh_of
+from tests.mixers.average import Average, config_of_average
 
 #: One block of each kind, and sizes that nothing divides. The window reaches over three of eight devices.
 CONFIG = GriffinConfig(
@@ -100,14 +102,16 @@ def test_logits_loss_and_gradients_are_those_of_one_device(devices):
 def test_what_is_sent_does_not_grow_with_the_sequence():
     messages, twice = (collectives(divided(8, length)[0]) for length in (LENGTH, 2 * LENGTH))
     kinds = [kind for kind, _ in messages]
-    # The convolution's steps forward and back; keys and values, from three devices, the same; segment ids, from three.
-    assert kinds.count("collective-permute") == 2 + 2 * 3 + 3
-    # Ends and products of the recurrence forward, ends of its gradient back, and each device's newest segment id.
-    assert kinds.count("all-gather") == 3
+    # The convolution's steps forward and back, and resets; keys and values, from three devices, forward and back, and
+    # their documents' numbers; and a segment id.
+    assert kinds.count("collective-permute") == 2 + 1 + 2 * 3 + 3 + 1
+    # Ends and products of the recurrence forward, ends of its gradient back, how many documents each device starts, and
+    # its newest segment id.
+    assert kinds.count("all-gather") == 4
     # The loss, and the gradients of the weights.
     assert set(kinds) == {"collective-permute", "all-gather", "all-reduce"}
     # With twice the steps on a device the window reaches over two.
-    assert [kind for kind, _ in twice].count("collective-permute") == 2 + 2 * 2 + 2
+    assert [kind for kind, _ in twice].count("collective-permute") == 2 + 1 + 2 * 2 + 2 + 1
     assert [m for m in messages if m[0] != "collective-permute"] == [m for m in twice if m[0] != "collective-permute"]
     assert sent_by_permutes(messages) == sent_by_permutes(twice)
 
@@ -151,7 +155,6 @@ def test_token_ids_alone_are_one_document():
 
 
 def test_in_bfloat16_it_is_as_far_from_float32_as_one_device_is():
-    """Not the same: keys are turned to other positions, and rounded there."""
 
     @jax.jit
     def on_one(values):
@@ -190,6 +193,24 @@ def test_sizes_that_the_devices_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="^sequence_parallel: the 2 devices .* 'rows' must divide the rows. Got 1 "):
         parallel(TOKENS[:1])
     assert tuple(parallel(keras.Input((None,), dtype="int32")).shape) == (None, None, 11)
+
+
+def test_a_mixer_of_ones_own_is_divided_in_time_and_over_a_mesh(monkeypatch):
+    monkeypatch.setitem(MIXERS, "average", Average)
+    config = config_of_average()
+    alone = Griffin(config)
+    wanted = np.where(WEIGHTS[..., None], alone.packed()(INPUTS), 0)
+    parallel = sequence_parallel(alone, mesh_of(8), axis_name="time")
+    assert_close(np.where(WEIGHTS[..., None], parallel(INPUTS), 0), wanted)
+    loss = alone.packed().evaluate(INPUTS, TARGETS, sample_weight=WEIGHTS, verbose=0)
+    mesh = keras.distribution.DeviceMesh((2, 4), ("batch", "model"))
+    with keras.distribution.ModelParallel(layout_map=layout_map(config, mesh)).scope():
+        model = Griffin(config)
+        model.set_weights(alone.get_weights())
+        got = model.packed().fit(INPUTS, TARGETS, sample_weight=WEIGHTS, batch_size=2, verbose=0).history["loss"][0]
+        assert len(model.blocks[0].mixer.strength.value.sharding.device_set) == 8
+        assert model.blocks[0].mixer.strength.value.addressable_shards[0].data.shape == (4,)
+    assert_close(np.float32(got), np.float32(loss[0]))
 
 
 def test_the_examples_of_the_guide_run():

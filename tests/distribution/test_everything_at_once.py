@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.distribution.everything_at_once import documents, train
-from tests.distribution.processes import answers_of
+from tests.distribution.processes import EIGHT_DEVICES, answers_of
 
 BACKEND = keras.backend.backend()
 
@@ -16,9 +16,7 @@ def assert_it_trains(logs):
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
 def test_all_features_on_eight_devices_have_the_losses_of_one():
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {flags}"}
-    logs = answers_of("everything_at_once", [], environment=environment)[0]
+    logs = answers_of("everything_at_once", [], environment=EIGHT_DEVICES)[0]
     assert_it_trains(logs["eight devices"])
     # In bfloat16, of which sums in another order are rounded otherwise.
     np.testing.assert_allclose(logs["eight devices"]["loss"], logs["one device"]["loss"], rtol=1e-2)

@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.distribution import layout_map
 from keras_griffin.models import Griffin, Hawk, MQATransformer
-from tests.distribution.processes import answers_of
+from tests.distribution.processes import EIGHT_DEVICES, answers_of
 from tests.distribution.tiny import CONFIG, model
 
 BACKEND = keras.backend.backend()
@@ -162,10 +162,7 @@ def test_another_backend_is_refused():
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """Of JAX on eight simulated devices."""
-    # The tests look at what is sent, and at numbers; programs may be slow.
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {flags}"}
-    return answers_of("on_eight_devices", [tmp_path_factory.mktemp("eight")], environment=environment)[0]
+    return answers_of("on_eight_devices", [tmp_path_factory.mktemp("eight")], environment=EIGHT_DEVICES)[0]
 
 
 @on_jax

@@ -22,11 +22,8 @@ def test_two_processes_of_jax_train_one_model():
         other.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{end.getsockname()[1]}" for end in (free, other)]
     kinds = zip(("DataParallel", "split"), addresses, strict=True)
-    # Programs may be slow.
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     runs = [("one", "-", 1, 0), *((kind, address, 2, index) for kind, address in kinds for index in (0, 1))]
-    one, *many = answers_of("in_two_processes", *runs, environment=environment)
+    one, *many = answers_of("in_two_processes", *runs)
     assert [answer["rows"] for answer in many] == [4, 4, 8, 8]
     for answer in many:
         assert_same(answer["losses"], one["losses"])

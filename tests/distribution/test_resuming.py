@@ -22,10 +22,8 @@ def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path,
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}" if BACKEND == "jax" else tmp_path / "place"
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     runs = [(tmp_path, place, index, weights) for index in (0, 1)]
-    answers = answers_of("resuming_in_two_processes", *runs, environment=environment)
+    answers = answers_of("resuming_in_two_processes", *runs)
     for index, answer in enumerate(answers):
         assert (answer["code"], answer["step"]) == (143, 6)
         # On PyTorch each process knows the loss of its own rows.

@@ -1,85 +1,23 @@
-"""A mixer that is defined here alone does what the package's own do, with nothing else touched."""
-
-from typing import NamedTuple
+"""A mixer that is defined in the tests alone does what the package's own do, with nothing else touched."""
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
-from keras_griffin.checks import FRACTION, checked
-from keras_griffin.generation import load_state, register_state_type, save_state
+from keras_griffin.generation import load_state, save_state
 from keras_griffin.inspection import cache_bytes, decode_cost
-from keras_griffin.layers import Kept, Mixer, Weight
-from keras_griffin.layers.mixer import dense_weights
-from keras_griffin.layers.projection import project, projection
 from keras_griffin.mixers import MIXERS
-from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.ops import linear_scan
+from keras_griffin.models import Griffin
 from keras_griffin.testing import contracts
 from keras_griffin.testing.arrays import as_array
-
-
-@register_state_type
-class AverageState(NamedTuple):
-    """The state of `Average`."""
-
-    #: `(B, D)`, float32.
-    average: object
-
-
-@keras.saving.register_keras_serializable("tests")
-class Average(Mixer):
-    """y = W (sigma(a) * h), h_t = rate h_(t-1) + (1 - rate) x_t."""
-
-    undecayed = ("smoothing",)
-
-    def __init__(self, rate: float, output_variance_scale: float = 1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.rate = checked("Average", FRACTION, rate=rate)
-        self.output_variance_scale = output_variance_scale
-
-    @classmethod
-    def arguments_for_model(cls, config):
-        return {"rate": 0.5, "output_variance_scale": 2.0 / config.num_layers}
-
-    @classmethod
-    def weights_of(cls, width, **arguments):
-        units = ("width", width)
-        return {"strength": Weight((width,), 0, units), **dense_weights("output", width, width, 0, units)}
-
-    @classmethod
-    def kept_of(cls, width, tokens, **arguments):
-        return {"average": Kept((width,), "float32")}
-
-    def build(self, inputs_shape):
-        super().build(inputs_shape)
-        self.strength = self.add_weight(shape=(self.width,), name="strength", initializer="ones", autocast=False)
-        scale = self.output_variance_scale
-        self.output_map = projection(self.width, variance_scale=scale, name="output", dtype=self.dtype_policy)
-        self.output_map.build((None, self.width))
-
-    def initial_state(self, batch_size):
-        return AverageState(ops.zeros((batch_size, self.width), "float32"))
-
-    def advance(self, inputs, state, *, reset=None, mask=None):
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
-        decay = ops.full_like(inputs, self.rate)
-        averages, last = linear_scan(decay, (1 - self.rate) * inputs, state.average, reset=reset, mask=mask)
-        averages = ops.cast(averages, self.compute_dtype) * ops.cast(ops.sigmoid(self.strength), self.compute_dtype)
-        return project(self.output_map, averages), AverageState(last)
-
-    def get_config(self):
-        own = {"rate": self.rate, "output_variance_scale": self.output_variance_scale}
-        return {**super().get_config(), **own}
+from keras_griffin.training.numerics.layer_walk import walk_layers
+from tests.mixers.average import Average, config_of_average
 
 
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(MIXERS, "average", Average)
-    pattern = ("average", "local_mqa")
-    options = {"average": {"rate": 0.75}}
-    return GriffinConfig(13, 16, 2, 2, window=4, num_gate_blocks=4, block_pattern=pattern, mixer_options=options)
+    return config_of_average()
 
 
 @pytest.mark.parametrize("law", contracts.LAWS, ids=lambda law: law.__name__)
@@ -95,6 +33,8 @@ def test_it_is_made_counted_decoded_saved_and_loaded(config, tmp_path):
     assert model.count_params() == config.parameter_count()
     assert cache_bytes(config, 9, "float32") == 16 * 4 + 2 * 4 * 8 * 4
     assert decode_cost(config, 1, 9).cache_bytes == 16 * 4 + 2 * 4 * 8 * 2
+    (report,) = walk_layers(model, np.array([[1, 2, 3]]), threshold=0.7).decays
+    assert (report.layer, report.slow_steps, report.bounded_sqrt_hits) == ("block_0/mixer", 1.0, 0.0)
     said = model.generate([[1, 2, 3]], 5)
     model.save(tmp_path / "model.keras")
     model.save_to_preset(tmp_path / "preset")

@@ -18,6 +18,7 @@ from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, sha
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
 from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, marks_of_steps, unless
+from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -84,6 +85,8 @@ def linear_scan(
     _check(decay, inputs, initial_state, reset, mask)
     if is_symbolic(*decay, *inputs, *(initial_state or ()), reset, mask):
         results = LinearScan(reverse)(decay, inputs, initial_state, reset, mask)
+    elif (rule := divided_rule("linear_scan")) is not None:
+        results = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
     else:
         results = _scan(decay, inputs, initial_state, reset, mask, reverse)
     return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)

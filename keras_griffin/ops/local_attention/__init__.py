@@ -13,6 +13,7 @@ from keras_griffin.checks import is_integer
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.local_attention.marks import keep_gradients_apart, lost_in_window
+from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -72,7 +73,7 @@ def local_attention(
     _check(query, key, value, window, segment_ids, mask)
     if is_symbolic(query, key, value, segment_ids, mask):
         return LocalAttention(int(window))(query, key, value, segment_ids, mask)
-    return _attend(query, key, value, int(window), segment_ids, mask)
+    return (divided_rule("local_attention") or _attend)(query, key, value, int(window), segment_ids, mask)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

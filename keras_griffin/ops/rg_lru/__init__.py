@@ -21,6 +21,7 @@ from keras_griffin.ops.linear_scan import one_step
 from keras_griffin.ops.linear_scan.marks import marks_of_steps
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 _OP = Op(
@@ -104,6 +105,8 @@ def rg_lru(
     _check(unit, initial_state, reset, mask, exponent)
     if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), reset, mask):
         results = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, reset, mask)
+    elif (rule := divided_rule("rg_lru")) is not None:
+        results = rule(unit, initial_state, marks=(reset, mask), exponent=exponent, reverse=reverse)
     else:
         results = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)
     return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)

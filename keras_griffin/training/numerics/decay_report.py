@@ -1,18 +1,17 @@
-"""How slowly an RG-LRU forgets, and how often its square root is at its bound."""
+"""How slowly a recurrence forgets, and how often its square root is at its bound."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers import RGLRU
-from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
+from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.shapes import Tensor
 
 
 @dataclass(frozen=True)
 class DecayReport:
-    """The decays of one RG-LRU over a batch, for each of its channels.
+    """The decays of one recurrence over a batch, for each of its channels; in an RG-LRU
 
         a_t = exp(-c softplus(-Lambda) r_t),  r_t = sigmoid(W_a x_t + b_a)
 
@@ -52,12 +51,11 @@ class DecayReport:
         )
 
 
-def decay_sums(layer: RGLRU, inputs: Tensor, reset: Tensor | None, mask: Tensor | None, threshold: float) -> tuple:
+def decay_sums(decays: Decays, reset: Tensor | None, mask: Tensor | None, threshold: float) -> tuple:
     """The counts of which `report_of` makes a report, as tensors.
 
     Args:
-        layer: an RG-LRU, or a CG-LRU.
-        inputs: `(B, T, R)`, its inputs.
+        decays: of a layer's `decays_of`, `(B, T, R)`.
         reset: `(B, T)` bool, True where a document starts; None for nowhere.
         mask: `(B, T)` bool, False at padding; None where there is none.
         threshold: the decay above which a step is slow.
@@ -65,19 +63,15 @@ def decay_sums(layer: RGLRU, inputs: Tensor, reset: Tensor | None, mask: Tensor 
     Returns:
         `(slow, bounded, steps)`: float32, `(R,)`, `(R,)` and a scalar.
     """
-    gate = ops.sigmoid(ops.cast(layer.recurrence_gate(inputs), "float32"))
-    speed = ops.softplus(-ops.cast(layer.decay_parameter, "float32"))
-    # a_t - 1, which keeps the digits that a_t, close to 1, has not.
-    below_one = ops.expm1(-layer.exponent * gate * speed)
-    root = ops.sqrt(-below_one * (2.0 + below_one))
-    counted = ops.ones_like(gate[..., 0])
+    below_one, at_bound = decays
+    counted = ops.ones_like(below_one[..., 0])
     if reset is not None:
         counted = ops.where(reset, 0.0, counted)
     if mask is not None:
         counted = ops.where(mask, counted, 0.0)
     counted = ops.expand_dims(counted, -1)
     slow = ops.sum(counted * ops.cast(below_one > threshold - 1.0, "float32"), axis=(0, 1))
-    bounded = ops.sum(counted * ops.cast(root <= SMALLEST_ROOT, "float32"), axis=(0, 1))
+    bounded = ops.sum(counted * ops.cast(at_bound, "float32"), axis=(0, 1))
     return slow, bounded, ops.sum(counted)
 
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers import RGLRU, ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import Tensor
@@ -32,7 +33,7 @@ class LayerWalk(NamedTuple):
 
     #: In the order in which the layers were done: a layer before the one that it is part of.
     passages: list[Passage]
-    #: Those of the RG-LRUs, from the first block to the last.
+    #: Those of the recurrences, from the first block to the last.
     decays: list[DecayReport]
 
     @property
@@ -51,7 +52,7 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
         threshold: the decay above which `DecayReport` calls a step slow.
 
     Returns:
-        What went through each layer, and the decays of each RG-LRU.
+        What went through each layer, and the decays of each recurrence.
 
     Raises:
         ValueError: the model has no such layers.
@@ -114,13 +115,13 @@ class _Recorder:
             for name in ("call", "advance"):
                 if hasattr(layer, name):
                     self._replace(layer, name, self._noting)
-            if isinstance(layer, RGLRU):
-                self._replace(layer, "scan", self._noting_decays)
+            if isinstance(layer, SequenceLayer):
+                self._replace(layer, "advance", self._noting_decays)
         return self
 
     def __exit__(self, *error):
         for layer in self._layers:
-            for name in ("call", "advance", "scan"):
+            for name in ("call", "advance"):
                 vars(layer).pop(name, None)
 
     def result(self) -> LayerWalk:
@@ -146,12 +147,12 @@ class _Recorder:
 
     def _noting_decays(self, layer, method):
         @functools.wraps(method)
-        def scan(inputs, hidden, reset, mask):
-            if have_values((inputs,)):
-                self._decays.append((layer.path, decay_sums(layer, inputs, reset, self._mask, self._threshold)))
-            return method(inputs, hidden, reset, mask)
+        def advance(inputs, state, *, reset=None, mask=None):
+            if have_values((inputs,)) and (decays := layer.decays_of(inputs)) is not None:
+                self._decays.append((layer.path, decay_sums(decays, reset, self._mask, self._threshold)))
+            return method(inputs, state, reset=reset, mask=mask)
 
-        return scan
+        return advance
 
 
 def _with_parts(layers) -> list[keras.Layer]:

@@ -102,6 +102,7 @@ for got, wanted in zip(gradient(decay, inputs), gradient(np.asarray(decay), np.a
     assert len(got.sharding.device_set) == 2
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 """
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr

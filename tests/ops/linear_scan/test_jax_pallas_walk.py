@@ -23,6 +23,7 @@ from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.cases import ScanCase
 from keras_griffin.testing.closeness import assert_close
+from tests.distribution.processes import EIGHT_DEVICES
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -138,7 +139,6 @@ for function, arguments, specs, outputs in (
         assert len(a.sharding.device_set) == 8
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 """
-    flags = "--xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **EIGHT_DEVICES}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr

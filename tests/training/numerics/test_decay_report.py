@@ -26,7 +26,7 @@ def decays(layer, inputs):
 
 
 def report(layer, inputs, reset, mask, threshold):
-    sums = decay_sums(layer, inputs, reset, mask, threshold)
+    sums = decay_sums(layer.decays_of(inputs), reset, mask, threshold)
     return report_of("here", [ops.convert_to_numpy(tensor) for tensor in sums])
 
 
