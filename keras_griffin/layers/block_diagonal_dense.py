@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked
+from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class BlockDiagonalDense(keras.layers.Layer):
+class BlockDiagonalDense(Configured, keras.layers.Layer):
     """Multiply by a block-diagonal matrix and add a bias.
 
         y_g = x_g W_g + b_g        for each of G blocks of channels
@@ -88,12 +89,3 @@ class BlockDiagonalDense(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape):
         """The inputs' shape with the last axis `units`."""
         return (*inputs_shape[:-1], inputs_shape[-1] if self.units is None else self.units)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_blocks": self.num_blocks,
-            "units": self.units,
-            "use_bias": self.use_bias,
-        }

@@ -112,10 +112,6 @@ class CGLRU(RGLRU):
         )
         return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "maximum_phase": self.maximum_phase}
-
 
 def _halves(joined):
     """The real and the imaginary half of the last axis."""

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, Rule, checked, one_of, plain
+from keras_griffin.layers.configured import Configured
 
 RULES = ("paper", "ring")
 
@@ -25,7 +26,7 @@ DECAY_RANGE = Rule("(low, high) with 0 < low < high < 1 in float32", _is_range)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class DecayInitializer(keras.initializers.Initializer):
+class DecayInitializer(Configured, keras.initializers.Initializer):
     """Draw Lambda so that the decays sigmoid(Lambda) cover a range.
 
     `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. `"ring"`, the released code's rule:
@@ -61,7 +62,3 @@ class DecayInitializer(keras.initializers.Initializer):
         uniform = keras.initializers.RandomUniform(low, high, seed=self.seed)(shape, "float32")
         log_decay = ops.log(uniform) / power
         return ops.cast(log_decay - ops.log(-ops.expm1(log_decay)), dtype or keras.config.floatx())
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {"rule": self.rule, "decay_range": self.decay_range, "exponent": self.exponent, "seed": self.seed}

@@ -3,11 +3,12 @@
 import keras
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.projection import project, projection
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class GatedMLP(keras.layers.Layer):
+class GatedMLP(Configured, keras.layers.Layer):
     """Expand, gate and contract each vector.
 
         y = W_down (gelu(W_gate x + b_gate) * (W_up x + b_up)) + b_down
@@ -59,11 +60,3 @@ class GatedMLP(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape):
         """The shape of the inputs."""
         return tuple(inputs_shape)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_width": self.hidden_width,
-            "output_variance_scale": self.output_variance_scale,
-        }

@@ -20,8 +20,11 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
     Raises:
         ValueError: units are among them, anything else by position, or what only Keras's recurrent layers have.
     """
-    own = inspect.signature(cls.__init__).parameters
-    takes_names_alone = [p.name for p in own.values() if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    takes_names_alone = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
+    # A subclass hands on by `**kwargs` what the classes above it take.
+    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
+    own = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     given = positional if takes_names_alone else ()
     if "units" in options and "units" not in own:
         given = (options["units"], *given)
@@ -33,7 +36,7 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
         )
     of_keras = {name for layer in (keras.layers.LSTM, keras.layers.GRU) for name in inspect.signature(layer).parameters}
     of_every_layer = inspect.signature(keras.layers.Layer.__init__).parameters.keys()
-    foreign = sorted((of_keras - of_every_layer - own.keys()) & options.keys())
+    foreign = sorted((of_keras - of_every_layer - own) & options.keys())
     if foreign:
         raise ValueError(
             f"{cls.__name__}: an LSTM's activations, initializers, regularizers, constraints, biases, dropout and "

@@ -141,18 +141,6 @@ class MultiQueryAttention(Mixer):
         self.require_built("initial_state")
         return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "head_dim": self.head_dim,
-            "num_key_value_heads": self.num_key_value_heads,
-            "rotary_fraction": self.rotary_fraction,
-            "rotary_base": self.rotary_base,
-            "output_variance_scale": self.output_variance_scale,
-        }
-
 
 def document_numbers(reset, mask):
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""

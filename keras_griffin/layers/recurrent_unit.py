@@ -162,16 +162,6 @@ class RecurrentUnit(SequenceLayer):
         mask = previous_mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "return_sequences": self.return_sequences,
-            "return_state": self.return_state,
-            "go_backwards": self.go_backwards,
-            "stateful": self.stateful,
-        }
-
 
 class _KeptState(keras.layers.Layer):
     """The hidden state that a stateful layer keeps between calls: a variable, but no weight and not saved."""

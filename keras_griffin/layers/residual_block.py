@@ -103,17 +103,6 @@ class ResidualBlock(SequenceLayer):
     def _mix_channels(self, inputs):
         return laid_out(inputs + self.mlp(self.mlp_norm(inputs)), f"{self.path}/residual")
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "mixer": keras.saving.serialize_keras_object(self.mixer),
-            "hidden_width": self.hidden_width,
-            "norm_epsilon": self.norm_epsilon,
-            "output_variance_scale": self.output_variance_scale,
-            "rematerialize": self.rematerialize,
-        }
-
     @classmethod
     def from_config(cls, config):
         """Rebuild the mixer too."""

@@ -130,16 +130,6 @@ class RGLRU(RecurrentUnit):
         root = ops.sqrt(-below_one * (2.0 + below_one))
         return Decays(below_one, root <= SMALLEST_ROOT)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_blocks": self.num_blocks,
-            "exponent": self.exponent,
-            "decay_range": self.decay_range,
-            "decay_initializer": self.decay_initializer,
-        }
-
 
 def default_num_blocks(units: int) -> int:
     """How many blocks the gates have by default: 16, or the greatest divisor of 16 that divides the width."""

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
+from keras_griffin.layers.configured import Configured
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RMSNorm(keras.layers.Layer):
+class RMSNorm(Configured, keras.layers.Layer):
     """Divide each vector by its root mean square and scale its channels.
 
         y = x / sqrt(mean(x^2) + epsilon) * (1 + scale)
@@ -55,7 +56,3 @@ class RMSNorm(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape):
         """The shape of the inputs."""
         return tuple(inputs_shape)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.layers.configured import Configured
 from keras_griffin.ops.arguments import as_tensor, check_steps
 from keras_griffin.shapes import State, Tensor
 
@@ -18,7 +19,7 @@ class Decays(NamedTuple):
     at_bound: Tensor
 
 
-class SequenceLayer(keras.layers.Layer):
+class SequenceLayer(Configured, keras.layers.Layer):
     """A layer that moves information along time, and can stop and go on anywhere.
 
     A subclass gives `initial_state` and `advance`. The whole sequence is `advance` from the initial state; cutting it

@@ -87,7 +87,3 @@ class TemporalConv1D(SequenceLayer):
         bias = None if self.bias is None else ops.cast(self.bias, self.compute_dtype)
         outputs, newest = causal_conv(inputs, kernel, bias, state.inputs, reset=reset, mask=mask)
         return outputs, TemporalConvState(newest)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "kernel_size": self.kernel_size, "use_bias": self.use_bias}

@@ -189,10 +189,6 @@ class LocalMQA(MultiQueryAttention):
         """A number of steps below 2 W that has the same place and, from W on, says that the ring is full."""
         return ops.where(step < 2 * self.window, step, self.window + step % self.window)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "window": self.window}
-
 
 def _positions(length, real):
     """Positions `(T,)`, or `(B, T)` where only real steps count."""

@@ -174,17 +174,6 @@ class RecurrentBlock(Mixer):
         mixed, rg_lru = self.rg_lru.advance(mixed, state.rg_lru, reset=start, mask=mask)
         return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, rg_lru)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "recurrence_width": self.recurrence_width,
-            "num_gate_blocks": self.num_gate_blocks,
-            "conv_kernel_size": self.conv_kernel_size,
-            "decay_initializer": self.decay_initializer,
-            "output_variance_scale": self.output_variance_scale,
-        }
-
 
 def _first_step(started, inputs, mask):
     """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""

@@ -161,7 +161,7 @@ def test_a_model_longer_than_a_hundred_patterns_is_written_out():
         ({"block_pattern": ("recurrent", "global_mqa")}, "block_pattern must be .* Got global_mqa, recurrent"),
         (
             {"mixer_options": {"local_mqa": {"window": 3}}},
-            "mixer_options must be empty for transformers. Got {'local_mqa",
+            "mixer_options must be empty for transformers. Got {'local_mqa': {'window': 3}}",
         ),
         ({"scale_embeddings": False}, "scale_embeddings must be True for transformers. Got False"),
         ({"logits_soft_cap": None}, "logits_soft_cap must be a number for transformers. Got None"),

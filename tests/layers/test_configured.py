@@ -1,0 +1,52 @@
+import keras
+import pytest
+
+from keras_griffin.layers import CGLRU, RGLRU
+from keras_griffin.layers.configured import Configured
+
+
+class Own(Configured, keras.layers.Layer):
+    def __init__(self, size: int, *, inner=None, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+        self.inner = inner
+
+
+class Under(Own):
+    def __init__(self, size: int, share: bool = False, **kwargs):
+        super().__init__(size, **kwargs)
+        self.share = share
+
+
+class Answering(RGLRU):
+    """Answers for its own arguments, as with every Keras layer."""
+
+    def __init__(self, strength=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.own_strength = strength
+
+    def get_config(self):
+        return {**super().get_config(), "strength": self.own_strength}
+
+
+def test_every_argument_of_every_class_is_there():
+    config = Under(3, share=True, inner=keras.layers.Dense(2), name="under").get_config()
+    assert (config["size"], config["share"], config["name"]) == (3, True, "under")
+    assert config["inner"]["class_name"] == "Dense"
+    assert list(Under(3).get_config())[-3:] == ["size", "inner", "share"]
+    assert {"num_blocks", "return_sequences", "maximum_phase", "dtype"} <= set(CGLRU().get_config())
+
+
+def test_a_subclass_may_answer_for_its_own_arguments():
+    config = Answering(strength=2.0, num_blocks=4).get_config()
+    assert (config["strength"], config["num_blocks"], config["return_sequences"]) == (2.0, 4, False)
+    assert Answering.from_config(config).own_strength == 2.0
+
+
+def test_an_argument_that_is_not_kept_is_found():
+    class Forgetful(Own):
+        def __init__(self, size, lost=1):
+            super().__init__(size)
+
+    with pytest.raises(AttributeError, match="lost"):
+        Forgetful(3).get_config()
