@@ -1,7 +1,9 @@
 """What holds for every test: a backend, fixed seeds, no setting left behind, and no gradients where there are none."""
 
+import gc
 import importlib.util
 import os
+import pathlib
 import random
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
@@ -23,6 +25,8 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+#: Above which a worker lets go of compiled programs.
+MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
@@ -56,6 +60,33 @@ def fixed_seeds():
         import torch
 
         torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_garbage(request):
+    """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
+
+    Programs, graphs and models would fill many gigabytes, and Keras collects garbage for each layer that it quantises.
+    """
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
+            value.cache_clear()
+    if _resident_bytes() > MOST_RESIDENT_BYTES:
+        gc.unfreeze()
+        keras.backend.clear_session(free_memory=False)
+        if BACKEND == "jax":
+            import jax
+
+            jax.clear_caches()
+    gc.collect()
+    gc.freeze()
+
+
+def _resident_bytes():
+    """Where Linux tells; elsewhere nothing is let go."""
+    statm = pathlib.Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture(autouse=True)

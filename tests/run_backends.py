@@ -1,9 +1,10 @@
 """Run the test suite once for each backend, each in its own process, and end in one table.
 
-    python tests/run_backends.py [--backends jax,numpy] [arguments of pytest]
+    python tests/run_backends.py [--backends jax,numpy] [--quick] [arguments of pytest]
 
 The backends run one after the other, each with a worker of pytest-xdist on every core. On the numpy backend the tests
-marked `trainable` are left out. Keras's own settings file is not read.
+marked `trainable` are left out; those marked `any_backend` run on the last backend alone. With --quick one backend,
+PyTorch unless another is named, runs all but those marked `slow`. Keras's own settings file is not read.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
+QUICK_BACKEND = "torch"
+#: How many of the slowest tests are printed at the end.
+SLOWEST = 20
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,32 @@ class Result:
     failed: int
     skipped: int
     seconds: float
+    #: Seconds and name of each test.
+    tests: tuple[tuple[float, str], ...] = ()
 
 
 def main():
     """Run what the command line asks for; the exit status is 1 when anything failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backends", default=",".join(BACKENDS), help="separated by commas; %(default)s unless given")
+    parser.add_argument("--backends", help=f"separated by commas; {','.join(BACKENDS)} unless given")
+    parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
     options, arguments = parser.parse_known_args()
-    backends = options.backends.split(",")
+    everywhere = (QUICK_BACKEND,) if options.quick else BACKENDS
+    backends = options.backends.split(",") if options.backends else everywhere
     with tempfile.TemporaryDirectory() as folder:
-        results = [run(backend, arguments, Path(folder)) for backend in backends]
+        results = [
+            run(backend, [*left_out(options.quick, bool(still_to_come)), *arguments], Path(folder))
+            for still_to_come, backend in zip(reversed(range(len(backends))), backends, strict=True)
+        ]
+    print(slowest(results))
     print(table(results))
     sys.exit(any(result.failed for result in results))
+
+
+def left_out(slow, any_backend):
+    """pytest's arguments to leave out the tests of these marks."""
+    marks = [mark for mark, chosen in (("slow", slow), ("any_backend", any_backend)) if chosen]
+    return ["-m", " and ".join(f"not {mark}" for mark in marks)] if marks else []
 
 
 def run(backend, arguments, folder):
@@ -47,7 +65,7 @@ def run(backend, arguments, folder):
     report = folder / f"{backend}.xml"
     # Tests that stand together, and share compiled models, start on one worker; an idle one takes of another's.
     workers = ["-n", str(len(available_cores())), "--dist", "worksteal"]
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=20", *workers, f"--junitxml={report}", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", *workers, f"--junitxml={report}", *arguments]
     settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "2"}
     start = time.perf_counter()
     with subprocess.Popen(
@@ -64,12 +82,19 @@ def run(backend, arguments, folder):
     broken = int(suite.get("failures")) + int(suite.get("errors"))
     # pytest also fails without a failed test: when it finds no test, for one.
     failed = max(broken, int(process.returncode != 0))
-    return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds)
+    tests = tuple((float(t.get("time")), f"{t.get('classname')}.{t.get('name')}") for t in suite.iter("testcase"))
+    return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds, tests)
 
 
 def available_cores():
     """The cores that this process may use, by number where the system tells."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+
+
+def slowest(results):
+    """The tests that took longest, on whichever backend."""
+    rows = sorted(((*test, result.backend) for result in results for test in result.tests), reverse=True)[:SLOWEST]
+    return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, b in rows])
 
 
 def table(results):

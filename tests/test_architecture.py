@@ -16,6 +16,8 @@ import pytest
 
 from keras_griffin.backend import BACKENDS
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The storeys, from the ground up. A file imports from its own storey and from those before it; rooms on one level
@@ -293,6 +295,7 @@ BAD = [
 ]
 
 
+@functools.cache
 def sources():
     return [
         Source(str(path.relative_to(ROOT)), path.read_text()) for path in sorted(ROOT.glob("keras_griffin/**/*.py"))

@@ -15,6 +15,8 @@ from keras_griffin.checks import (
     plain,
 )
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_rules():
     assert checked("f", COUNT, x=np.int8(3)) == 3 and type(plain(np.int8(3))) is int

@@ -7,6 +7,8 @@ from parity.ask import difference, is_as_known
 from parity.questions import REFUSES, WRONG, Question, positions
 from parity.rows import LIMIT, row, table
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize(
     ("value", "ok"), [(0.0, True), (LIMIT, True), (1.1 * LIMIT, False), (float("nan"), False)], ids=str

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_backend
+
 SCRIPT = Path(__file__).parent / "run_backends.py"
 
 
@@ -42,3 +44,27 @@ def test_a_run_sees_its_backend_and_an_empty_keras_home_and_passes_arguments_on(
     )
     status, lines = run(tmp_path, source, "-k", "test_a or test_b")
     assert (status, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
+
+
+MARKED = """
+import os, pytest
+def test_a(): pass
+@pytest.mark.slow
+def test_b(): pass
+@pytest.mark.any_backend
+def test_c(): pass
+"""
+
+
+def test_marked_tests_are_left_out_and_the_slowest_are_printed(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_configure(config):\n"
+        "    for mark in ('slow', 'any_backend'):\n"
+        "        config.addinivalue_line('markers', mark)\n"
+    )
+    status, lines = run(tmp_path, MARKED, "--quick")
+    assert (status, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
+    named = [line.split()[1:] for line in lines if line.endswith(("test_a", "test_b", "test_c"))]
+    assert sorted(named) == [["numpy", "test_sample.test_a"], ["numpy", "test_sample.test_c"]]
+    status, lines = run(tmp_path, MARKED, "--backends", "numpy,numpy")
+    assert (status, lines[-1]) == (0, "5 passed, 0 failed, 0 skipped")

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.commands import arguments
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),

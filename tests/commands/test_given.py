@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.commands.given import mark_defaults, split_given
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def parser():

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.commands.terminal import printable, show, shown
 
+pytestmark = pytest.mark.any_backend
+
 
 class Terminal(io.StringIO):
     """A terminal, which counts how often it is told to show what it has."""

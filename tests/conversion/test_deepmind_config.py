@@ -6,6 +6,8 @@ from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH
 from keras_griffin.files import StoredTensor
 from keras_griffin.models import presets
 
+pytestmark = pytest.mark.any_backend
+
 NAMINGS = {"kernel": DEEPMIND_FLAX, "weight": DEEPMIND_TORCH}
 
 

@@ -5,6 +5,8 @@ import pytest
 from keras_griffin.conversion.huggingface_config import read_config, write_config
 from keras_griffin.models import GriffinConfig, presets
 
+pytestmark = pytest.mark.any_backend
+
 #: As google/recurrentgemma-2b has it.
 RELEASED_2B = {
     "_block_types": ["recurrent", "recurrent", "attention"],

@@ -7,6 +7,8 @@ from keras_griffin.conversion.layouts import Layout
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, ForeignTensor
 from keras_griffin.models import Griffin, GriffinConfig
 
+pytestmark = pytest.mark.any_backend
+
 NAMINGS = {"huggingface": HUGGING_FACE, "kernel": DEEPMIND_FLAX, "weight": DEEPMIND_TORCH}
 
 

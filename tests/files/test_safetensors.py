@@ -10,6 +10,8 @@ import pytest
 from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
 from keras_griffin.files.safetensors import DTYPES
 
+pytestmark = pytest.mark.any_backend
+
 
 def some_tensors():
     rng = np.random.default_rng(0)

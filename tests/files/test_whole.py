@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.files import whole_file, whole_folder
 
+pytestmark = pytest.mark.any_backend
+
 
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}

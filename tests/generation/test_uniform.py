@@ -5,6 +5,8 @@ import pytest
 
 from keras_griffin.generation.uniform import uniform_numbers
 
+pytestmark = pytest.mark.any_backend
+
 
 def numbers(seed, batch_size, steps=5):
     return np.stack(list(itertools.islice(uniform_numbers("generate", seed, batch_size), steps)), axis=1)

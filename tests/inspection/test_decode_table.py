@@ -8,6 +8,8 @@ import pytest
 from keras_griffin.inspection import Device, cache_table, decode_cost, decode_table
 from keras_griffin.models import presets
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TWO = {name: presets()[name] for name in ("mqa_1.3b", "griffin_14b")}
 RESULTS = """# scaling, cpu-2-cores

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.inspection import DEVICES, Device, decode_table
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_the_batch_at_which_arithmetic_takes_as_long_as_memory():
     # 3 bytes a second and 12 operations: a parameter of 2 bytes takes 2 / 3 s to read and 2 / 12 s for each row.

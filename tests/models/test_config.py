@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.models import GriffinConfig
 
+pytestmark = pytest.mark.any_backend
+
 SMALL = {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3}
 
 

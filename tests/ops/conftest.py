@@ -30,7 +30,6 @@ def accelerator(request, monkeypatch):
     if name not in ("jax_pallas_tpu", "jax_pallas_gpu"):
         yield
         return
-    import jax
     from jax.experimental import pallas
 
     from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_gpu_blocks
@@ -42,9 +41,7 @@ def accelerator(request, monkeypatch):
     monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
     # The longer cases are cut.
     monkeypatch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)
-    jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 from keras_griffin.tasks import text
 from keras_griffin.tasks.text import CorpusError, compressed_bits_per_byte, load_corpus
 
+pytestmark = pytest.mark.any_backend
+
 
 def write_files(folder, contents):
     folder.mkdir(exist_ok=True)

@@ -5,6 +5,8 @@ import pytest
 from keras_griffin.tasks import text_files
 from keras_griffin.tasks.text_files import BINARY_BYTES, CorpusError, LeftOut, files_below, find_text_files, read_file
 
+pytestmark = pytest.mark.any_backend
+
 
 def write_files(folder, contents):
     for name, content in contents.items():

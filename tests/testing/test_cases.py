@@ -3,6 +3,8 @@ import pytest
 
 from keras_griffin.testing.cases import SCAN_CASES, ScanCase
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_cases_are_distinct():
     assert len(set(map(str, SCAN_CASES))) == len(set(SCAN_CASES)) == len(SCAN_CASES)

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_the_ids_are_the_bytes():
     tokenizer = ByteTokenizer()

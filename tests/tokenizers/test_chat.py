@@ -2,6 +2,8 @@ import pytest
 
 from keras_griffin.tokenizers import SentencePieceTokenizer, chat_prompt, next_turn
 
+pytestmark = pytest.mark.any_backend
+
 KNOCK = [("user", "knock knock"), ("model", "who is there"), ("user", "Gemma")]
 
 

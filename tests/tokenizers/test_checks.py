@@ -3,6 +3,8 @@ import pytest
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_ids_of_the_vocabulary_pass():
     check_id(0, 2)

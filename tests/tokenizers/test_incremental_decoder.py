@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
 
+pytestmark = pytest.mark.any_backend
+
 ALPHABETS = [
     "abc THE,.\n",
     "éèß Ωж",

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.training import draw_loss_curve
 
+pytestmark = pytest.mark.any_backend
+
 LOG = "epoch,bits,loss,val_bits,val_loss\n0,4.0,2.8,3.5,2.4\n1,3.0,2.1,2.9,2.0\n"
 
 

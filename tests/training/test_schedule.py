@@ -2,6 +2,8 @@ import pytest
 
 from keras_griffin.training import warm_up_then_cosine
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine():
     schedule = warm_up_then_cosine(1e-2, steps=1000, warm_up=0.1, final=0.1)

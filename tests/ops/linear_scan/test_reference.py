@@ -5,6 +5,8 @@ import pytest
 
 from keras_griffin.ops.linear_scan import reference
 
+pytestmark = pytest.mark.any_backend
+
 STEP = 1e-6
 
 

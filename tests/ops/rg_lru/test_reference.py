@@ -6,6 +6,8 @@ import pytest
 from keras_griffin.ops.rg_lru.reference import definition, rg_lru_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 
+pytestmark = pytest.mark.any_backend
+
 STEP = 1e-6
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from keras_griffin.training.data.first_fit import first_fit
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("open_rows", [1, 2, 32])
 def test_every_piece_is_in_one_row_and_no_row_is_overfull(open_rows):

@@ -14,6 +14,8 @@ from keras_griffin.training import TokenFile, write_token_file
 from keras_griffin.training.data.fingerprint import tokenizer_fingerprint
 from keras_griffin.training.data.token_file import HEADER_BYTES, MAGIC
 
+pytestmark = pytest.mark.any_backend
+
 
 def documents(vocabulary_size, count=20):
     generator = np.random.default_rng(0)

@@ -5,6 +5,8 @@ import pytest
 from keras_griffin.training.resuming import durable
 from keras_griffin.training.resuming.durable import durable_file, remove_parts, sync_folder
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_block_ends(tmp_path, monkeypatch):
     events, paths = [], {}

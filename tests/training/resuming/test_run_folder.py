@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.training.resuming.run_folder import RunFolder
 
+pytestmark = pytest.mark.any_backend
+
 
 def filled(tmp_path, steps=(0, 10, 20), keep=2):
     folder = RunFolder(tmp_path / "a" / "run", keep)

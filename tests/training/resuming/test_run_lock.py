@@ -9,6 +9,8 @@ import pytest
 from keras_griffin.training.resuming import run_lock as module
 from keras_griffin.training.resuming.run_lock import run_lock
 
+pytestmark = pytest.mark.any_backend
+
 HOLD = """
 import os, runpy, sys, time
 from pathlib import Path
