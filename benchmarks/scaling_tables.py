@@ -8,7 +8,7 @@ A table stands between `<!-- name -->` and `<!-- end -->`, with a name from `TAB
 import re
 from pathlib import Path
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 from keras_griffin.inspection import Device, cache_table, decode_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +65,7 @@ def main():
     """Write the page anew."""
     results = RESULTS.read_text() if RESULTS.exists() else ""
     page = filled(PAGE.read_text(), results)
-    with whole_file(PAGE) as aside:
+    with atomic_file(PAGE) as aside:
         aside.write_text(page)
 
 

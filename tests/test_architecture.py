@@ -20,7 +20,7 @@ pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: The storeys, from the ground up. A file imports from its own storey and from those before it; rooms on one level
+#: The storeys, from the ground up. A file imports from its own storey and from those before it; folders on one level
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
     ("shapes", "backend", "checks", "files", "program"),
@@ -29,12 +29,12 @@ LADDER = (
     ("mixers",),
     ("generation",),
     ("models",),
-    ("tasks", "conversion", "training", "distribution", "inspection", "hub"),
+    ("tasks", "conversion", "training", "distribution", "inspection"),
     ("commands",),
     ("__main__",),
     ("testing",),
 )
-LEVELS = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
+LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in folders}
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("ops", "generation", "models", "conversion", "training", "distribution", "testing")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
@@ -56,7 +56,7 @@ class Source:
         self.tree = ast.parse(text)
         parts = self.path.with_suffix("").parts
         self.package = parts[:-1]
-        self.room = parts[1]
+        self.folder = parts[1]
         self.name = parts[-1]
         self.backend = next((backend for backend in BACKENDS if self.name.startswith(f"{backend}_")), None)
 
@@ -91,27 +91,27 @@ def _literal_start(node) -> str:
 
 def imports_go_down_the_ladder(source):
     for name, _ in source.imports:
-        room = name.split(".")[1] if name.startswith("keras_griffin.") else None
-        if room not in LEVELS or room == source.room or source.room == "__init__":
+        folder = name.split(".")[1] if name.startswith("keras_griffin.") else None
+        if folder not in LEVELS or folder == source.folder or source.folder == "__init__":
             continue
-        if LEVELS[room] >= LEVELS[source.room] or room == "testing":
-            yield f"{source.room} imports {name}"
+        if LEVELS[folder] >= LEVELS[source.folder] or folder == "testing":
+            yield f"{source.folder} imports {name}"
 
 
 def every_folder_has_its_place_on_the_ladder(source):
-    if source.room not in LEVELS and source.room != "__init__":
-        yield f"{source.room} stands on no level of the ladder"
+    if source.folder not in LEVELS and source.folder != "__init__":
+        yield f"{source.folder} stands on no level of the ladder"
 
 
 def tasks_are_numpy_only(source):
     for name, _ in source.imports:
-        if source.room == "tasks" and name.split(".")[0] not in {"numpy", "keras_griffin", *sys.stdlib_module_names}:
+        if source.folder == "tasks" and name.split(".")[0] not in {"numpy", "keras_griffin", *sys.stdlib_module_names}:
             yield f"imports {name}"
 
 
 def backends_are_imported_only_in_files_named_after_them(source):
     legal = {source.backend, "triton" if source.backend == "torch" else None}
-    legal = legal if source.room in WITH_BACKENDS else {}
+    legal = legal if source.folder in WITH_BACKENDS else {}
     for name, _ in source.imports:
         top = name.split(".")[0]
         if top in ("triton", *BACKENDS) and top not in legal:
@@ -151,13 +151,13 @@ def no_broad_except(source):
 
 def nothing_is_tried_around_a_kernel(source):
     for node in ast.walk(source.tree):
-        if source.room == "ops" and isinstance(node, ast.Try) and node.handlers:
+        if source.folder == "ops" and isinstance(node, ast.Try) and node.handlers:
             yield f"line {node.lineno} tries"
 
 
 def files_are_small(source):
     limit = 400
-    if source.room == "layers":
+    if source.folder == "layers":
         limit = 200
     elif is_kernel(source):
         limit = 350
@@ -167,14 +167,14 @@ def files_are_small(source):
 
 def a_mixer_imports_no_mixer(source):
     for name, _ in source.imports:
-        if source.room == "mixers" and source.name != "__init__" and name.startswith("keras_griffin.mixers"):
+        if source.folder == "mixers" and source.name != "__init__" and name.startswith("keras_griffin.mixers"):
             yield f"imports {name}"
 
 
 def a_kernel_imports_no_kernel_of_another_op(source):
     for name, _ in source.imports:
-        _, room, op, inside, *_ = [*name.split("."), "", "", "", ""]
-        if is_kernel(source) and room == "ops" and is_kernel_name(inside):
+        _, folder, op, inside, *_ = [*name.split("."), "", "", "", ""]
+        if is_kernel(source) and folder == "ops" and is_kernel_name(inside):
             own = source.package[2]
             if op not in (own, BUILT_AROUND.get(own)):
                 yield f"imports {name}"
@@ -189,7 +189,7 @@ def references_are_numpy(source):
 
 
 def a_state_stands_just_above_its_owner(source):
-    # The model's state is a type of its own room: generation, which stands below the models, is about it.
+    # The model's state is a type of its own folder: generation, which stands below the models, is about it.
     if source.name == "state":
         return
     for state, owner in zip(source.tree.body, [*source.tree.body[1:], None], strict=True):
@@ -226,7 +226,7 @@ def is_named_tuple(node) -> bool:
 
 def is_kernel(source) -> bool:
     """Whether a file implements an op: it stands in the op's folder under a kernel's name."""
-    return source.room == "ops" and len(source.package) == 3 and is_kernel_name(source.name)
+    return source.folder == "ops" and len(source.package) == 3 and is_kernel_name(source.name)
 
 
 def is_kernel_name(name) -> bool:
@@ -334,7 +334,7 @@ def test_every_kernel_is_a_row_in_the_table_of_its_op():
 def test_every_mixer_is_a_row_in_the_table_of_mixers():
     from keras_griffin.mixers import MIXERS
 
-    files = {f"keras_griffin.mixers.{source.name}" for source in sources() if source.room == "mixers"}
+    files = {f"keras_griffin.mixers.{source.name}" for source in sources() if source.folder == "mixers"}
     assert files - {"keras_griffin.mixers.__init__"} == {mixer.__module__ for mixer in MIXERS.values()}
 
 

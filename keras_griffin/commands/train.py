@@ -41,7 +41,7 @@ from keras_griffin.commands.train_resume import (
     open_run,
     saved_run,
 )
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer
@@ -172,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
             "arguments": vars(arguments),
         }
         is_drawn = draw_loss_curve(folder / LOG, folder / PICTURE, levels=compressors)
-        with whole_file(folder / RESULT) as path:
+        with atomic_file(folder / RESULT) as path:
             path.write_text(json.dumps(result, indent=2) + "\n")
         saved.remove()
         print_rows(describe_result(result, corpus, folder, is_drawn))

@@ -5,7 +5,7 @@ import os
 
 from keras_griffin.conversion.huggingface_config import write_config
 from keras_griffin.conversion.namings import HUGGING_FACE
-from keras_griffin.files import StoredTensor, whole_folder, write_safetensors
+from keras_griffin.files import StoredTensor, atomic_folder, write_safetensors
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
 from keras_griffin.models.weights import stored
@@ -33,7 +33,7 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
         "bos_token_id": None if tokenizer is None else tokenizer.start_id,
         "eos_token_id": None if tokenizer is None else _one_or_list(tokenizer.stop_ids),
     }
-    with whole_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
+    with atomic_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         # `transformers` wants the metadata.
         write_safetensors(folder / WEIGHTS, foreign_tensors(model), {"format": "pt"})

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from keras_griffin.files.whole import whole_file
+from keras_griffin.files.atomic import atomic_file
 
 #: The format's dtypes that this package reads and writes.
 DTYPES = {
@@ -195,7 +195,7 @@ def write_safetensors(
         begin = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    with whole_file(path) as aside, aside.open("wb") as file:
+    with atomic_file(path) as aside, aside.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in names:
             file.write(_bytes_of(name, stored[name]))

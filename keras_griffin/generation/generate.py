@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import is_integer
+from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
 from keras_griffin.generation.loop import read, write
 from keras_griffin.generation.prompt import (
@@ -18,7 +19,6 @@ from keras_griffin.generation.prompt import (
     read_stop_ids,
     start_empty_rows,
 )
-from keras_griffin.generation.room import grows, with_room, without_room
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
@@ -138,21 +138,21 @@ class Continuation:
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
         initial_state = model.initial_state(len(rows))
-        self.room = self.read = 0
+        self.free_places = self.read = 0
         # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid. A gradient
         # ends here, also where nothing is read.
         state = initial_state if state is None else fitted(function_name, state, initial_state)
         self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
-            self._make_room(token_ids.shape[1])
+            self._make_places(token_ids.shape[1])
             # Masked steps take no place from those that see anything.
-            self.room -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
+            self.free_places -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
             self._state = read(model, self._state, token_ids, mask)
 
     @property
     def state(self) -> LanguageModelState:
         """The state after every token so far; it stays valid when the rows go on."""
-        return without_room(keras.tree.map_structure(ops.copy, self._state), self.room)
+        return without_capacity(keras.tree.map_structure(ops.copy, self._state), self.free_places)
 
     def blocks(self, steps: int) -> Iterator[np.ndarray]:
         """The rest of the tokens, `(B, steps)` int32 at a time, fewer in the last block; 0 after a row's stop id."""
@@ -160,12 +160,12 @@ class Continuation:
             wanted = min(steps, self.steps_left)
             uniform = np.zeros((steps, len(self.rows)), "float32")
             uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
-            self._make_room(wanted)
+            self._make_places(wanted)
             token_ids, self._state, self.alive = write(
                 self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids
             )
             check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
-            self.room -= token_ids.shape[1]
+            self.free_places -= token_ids.shape[1]
             self.steps_left -= wanted
             yield token_ids
 
@@ -174,16 +174,16 @@ class Continuation:
         goes_on = [bool(before or self.tokenizer.decode(row)) for before, row in zip(self.seen, self.rows, strict=True)]
         return [IncrementalDecoder(self.tokenizer, is_first=not within) for within in goes_on]
 
-    def _make_room(self, steps):
+    def _make_places(self, steps):
         """See that a state that grows has room for so many steps more."""
         if not grows(self._state):
             return
         self.read += steps
-        if self.room < steps:
+        if self.free_places < steps:
             # Powers of two, so that what is compiled for one size serves other prompts.
             more = max(64, 1 << (self.read - 1).bit_length())
-            self._state = with_room(self._state, more)
-            self.room += more
+            self._state = with_capacity(self._state, more)
+            self.free_places += more
 
 
 class Stream:

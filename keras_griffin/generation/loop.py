@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.generation.capacity import at_the_same_capacity
 from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.prompt import PAD_ID
-from keras_griffin.generation.room import in_the_same_room
 from keras_griffin.generation.samplers import Sampler
 from keras_griffin.shapes import State, Tensor
 
@@ -55,7 +55,7 @@ def _read(model, state, token_ids, mask=None):
     if mask is not None:
         # Every row goes on with the document that it is in, whatever its segment id.
         segment_ids = ops.where(mask, ops.maximum(state.segment, 1)[:, None], 0)
-    return in_the_same_room(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
+    return at_the_same_capacity(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
 
 
 def _write(model, state, alive, uniform, steps, stop_ids, *, sampler):

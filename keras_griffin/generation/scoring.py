@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.prompt import CHUNK, PAD_ID, is_text, read_prompt
-from keras_griffin.generation.room import grows, in_the_same_room, with_room
 
 #: The most logits that are held at once, 256 MB of them.
 MOST_LOGITS = 1 << 26
@@ -143,7 +143,7 @@ def _score(model, token_ids, segment_ids):
     # Copies, because tensors that are given away must not be one and the same.
     state = keras.tree.map_structure(ops.copy, model.initial_state(num_rows))
     if grows(state):
-        state = with_room(state, token_ids.shape[1])
+        state = with_capacity(state, token_ids.shape[1])
     score_chunk, pieces = prepared(_score_chunk, model), []
     for start in range(0, token_ids.shape[1], chunk):
         piece = slice(start, start + chunk)
@@ -161,7 +161,7 @@ def _score_chunk(model, state, token_ids, segment_ids):
     before = ops.concatenate([ops.cast(state.last, x.dtype)[:, None], x[:, :-1]], axis=1)
     logits = model.logits(before)
     chosen = ops.take_along_axis(logits, ops.convert_to_tensor(token_ids)[..., None], axis=-1)[..., 0]
-    return chosen - ops.logsumexp(logits, axis=-1), in_the_same_room(after, state)
+    return chosen - ops.logsumexp(logits, axis=-1), at_the_same_capacity(after, state)
 
 
 def _chunk_length(logits_per_step):

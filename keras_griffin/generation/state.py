@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import is_integer
-from keras_griffin.generation.room import joined_rows, walk
+from keras_griffin.generation.capacity import joined_rows, walk
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import State, Tensor
 

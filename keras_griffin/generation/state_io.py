@@ -21,7 +21,7 @@ from keras import ops
 
 from keras_griffin import layers, mixers
 from keras_griffin.files import SafeTensors, write_safetensors
-from keras_griffin.generation.room import walk
+from keras_griffin.generation.capacity import walk
 from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.shapes import State
 
@@ -32,7 +32,7 @@ EARLIER_FORMAT = "keras_griffin state 1"
 MOST_LEVELS = 32
 #: The types of states by name. That of a mixer of one's own is added with `register_state_type`.
 STATE_TYPES = {
-    name: getattr(room, name) for room in (layers, mixers) for name in room.__all__ if name.endswith("State")
+    name: getattr(package, name) for package in (layers, mixers) for name in package.__all__ if name.endswith("State")
 }
 
 

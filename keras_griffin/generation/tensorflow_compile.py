@@ -1,5 +1,6 @@
 """Compile what generation runs again and again, on TensorFlow."""
 
+import inspect
 import threading
 import weakref
 
@@ -16,10 +17,9 @@ def compile_for_model(function, model):
     reference = weakref.ref(model)
     by_shapes, tracing = {}, threading.RLock()
 
-    # Without AutoGraph, which takes as long to rewrite Python as XLA takes to compile: no branch here asks for a value.
-    @tf.function(jit_compile=_pays_with_xla(model), autograph=False)
+    @tf.function(jit_compile=_pays_with_xla(model))
     def compiled(*arguments):
-        return function(reference(), *arguments)
+        return function(_Unconverted(reference()), *arguments)
 
     def run(*arguments):
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
@@ -32,6 +32,20 @@ def compile_for_model(function, model):
         return by_shapes[shapes](*arguments)
 
     return run
+
+
+class _Unconverted:
+    """A model whose methods AutoGraph leaves alone; it would rewrite the Python of each layer for nothing.
+
+    A user's sampler is still converted: it may ask for `len(logits)`.
+    """
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        value = getattr(self._model, name)
+        return tf.autograph.experimental.do_not_convert(value) if inspect.ismethod(value) else value
 
 
 def _pays_with_xla(model) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_griffin.files import SafeTensors, whole_folder, write_safetensors
+from keras_griffin.files import SafeTensors, atomic_folder, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
@@ -70,7 +70,7 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
         "config": model.config.to_dict(),
     }
     tokenizer = model.tokenizer
-    with whole_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
+    with atomic_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
         sums = {}
         write_safetensors(folder / WEIGHTS, noted({each.path: stored(each) for each in model.weights}, sums))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")

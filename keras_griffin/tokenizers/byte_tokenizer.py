@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 from keras_griffin.tokenizers.checks import check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 
@@ -60,7 +60,7 @@ class ByteTokenizer:
     def save(self, directory: str | os.PathLike) -> None:
         """Write `byte_tokenizer.json`, which says no more than that this is it."""
         Path(directory).mkdir(parents=True, exist_ok=True)
-        with whole_file(Path(directory) / self.file_name) as path:
+        with atomic_file(Path(directory) / self.file_name) as path:
             path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n")
 
     def get_config(self) -> dict:

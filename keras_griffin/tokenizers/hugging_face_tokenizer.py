@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 from keras_griffin.tokenizers.checks import check_characters, check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP_NAMES, TURN_MARKS
@@ -104,7 +104,7 @@ class HuggingFaceTokenizer:
         files = {self.file_name: self._json, self.ids_file_name: json.dumps(self._ids()) + "\n"}
         Path(directory).mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            with whole_file(Path(directory) / name) as path:
+            with atomic_file(Path(directory) / name) as path:
                 path.write_text(text, encoding="utf-8")
 
     @classmethod

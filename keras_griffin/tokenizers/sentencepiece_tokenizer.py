@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 from keras_griffin.tokenizers.checks import check_characters, check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN, TURN_MARKS
@@ -103,7 +103,7 @@ class SentencePieceTokenizer:
     def save(self, directory: str | os.PathLike) -> None:
         """Write `tokenizer.model`, the bytes that this was made of."""
         Path(directory).mkdir(parents=True, exist_ok=True)
-        with whole_file(Path(directory) / self.file_name) as path:
+        with atomic_file(Path(directory) / self.file_name) as path:
             path.write_bytes(self._proto)
 
     @classmethod

@@ -13,8 +13,8 @@ from keras_griffin.training.loss_curve import draw_loss_curve
 from keras_griffin.training.metrics import BitsPerByte, Tokens, token_byte_counts
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.numerics_monitor import NumericsMonitor
-from keras_griffin.training.optimizer import default_learning_rate, default_optimizer
 from keras_griffin.training.pace import Pace, Stopwatch, measure_pace
+from keras_griffin.training.recipe import default_learning_rate, default_optimizer
 from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.resume import ResumableRun
 from keras_griffin.training.schedule import warm_up_then_cosine

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.generation.room import walk
+from keras_griffin.generation.capacity import walk
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig
 from keras_griffin.models.optimizer import decays

@@ -32,12 +32,12 @@ def accelerator(request, monkeypatch):
         return
     from jax.experimental import pallas
 
-    from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_gpu_blocks
+    from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks, jax_pallas_tpu_blocks
 
     monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: name[-3:])
     monkeypatch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
     # Compiling what stands for the kernel takes longer than running it.
-    monkeypatch.setattr(jax_pallas_blocks, "UNROLL", 1)
+    monkeypatch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)
     monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
     # The longer cases are cut.
     monkeypatch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)

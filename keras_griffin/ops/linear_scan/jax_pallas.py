@@ -39,7 +39,7 @@ def supports_on(device: str) -> Callable:
 
 
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
-    """The package's `linear_scan` around two functions of `jax_pallas_walk.py` or `jax_pallas_gpu_walk.py`."""
+    """The package's `linear_scan` around two functions of `jax_pallas_tpu_walk.py` or `jax_pallas_gpu_walk.py`."""
 
     # Compiled once for each shape, also where it is called outside of any compiled function.
     @functools.partial(jax.jit, static_argnums=(4,))

@@ -17,7 +17,7 @@ def differentiable(scan: Callable, scan_gradient: Callable, expm1: Callable = jn
     """The package's `rg_lru` around two functions that make kernels.
 
     Args:
-        scan: of `jax_pallas_walk.py` or `jax_pallas_gpu_walk.py`.
+        scan: of `jax_pallas_tpu_walk.py` or `jax_pallas_gpu_walk.py`.
         scan_gradient: of the same file.
         expm1: exp(x) - 1 for x <= 0, as it can be computed in those kernels.
     """

@@ -5,7 +5,7 @@ import functools
 from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan.jax_pallas import supports_on
-from keras_griffin.ops.linear_scan.jax_pallas_walk import scan, scan_gradient
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import scan, scan_gradient
 from keras_griffin.ops.rg_lru.jax_pallas import differentiable
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 
 #: By the callback's class.
 _KEPT = {
@@ -45,7 +45,7 @@ def restore_logs(callbacks: Iterable[keras.callbacks.Callback], states: Mapping[
     """Give each `CSVLogger` its file as it was, to which it will add; before `on_train_begin`, when it is opened."""
     for key, callback in _numbered(callbacks):
         if "text" in states.get(key, {}) and isinstance(callback, keras.callbacks.CSVLogger):
-            with whole_file(callback.filename) as aside:
+            with atomic_file(callback.filename) as aside:
                 aside.write_bytes(states[key]["text"].encode("utf-8"))
             callback.append = True
 

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_griffin.files import whole_file
+from keras_griffin.files import atomic_file
 
 
 @contextlib.contextmanager
 def durable_file(path: str | os.PathLike) -> Iterator[Path]:
-    """As `whole_file`, and when the block is over the file is on the disk, not only in the system's memory.
+    """As `atomic_file`, and when the block is over the file is on the disk, not only in the system's memory.
 
     A file is renamed into its place after its bytes have reached the disk, and the folder that names it follows: in
     another order, power that fails in between leaves the new name with nothing behind it.
@@ -23,14 +23,14 @@ def durable_file(path: str | os.PathLike) -> Iterator[Path]:
         The path to write to.
     """
     path = Path(os.path.realpath(path))
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         yield aside
         _sync(aside)
     sync_folder(path.parent)
 
 
 def remove_parts(folder: Path, name: str) -> None:
-    """Remove what `whole_file` has left in a folder where nothing could be cleared up, as after SIGKILL.
+    """Remove what `atomic_file` has left in a folder where nothing could be cleared up, as after SIGKILL.
 
     Args:
         folder: which need not exist, and into which nobody else is writing.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file aside, and put it in its place when it is whole.
 
     Whatever ends the block early, also Ctrl-C, leaves the earlier file as it was and nothing beside it. Two writers of
@@ -27,8 +27,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(
-    path: str | os.PathLike, replaces: Collection[str] = (), *, function_name: str = "whole_folder"
+def atomic_folder(
+    path: str | os.PathLike, replaces: Collection[str] = (), *, function_name: str = "atomic_folder"
 ) -> Iterator[Path]:
     """Fill a folder aside, and put it in its place when it is whole.
 

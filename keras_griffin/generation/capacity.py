@@ -1,4 +1,4 @@
-"""Room in a state that grows, as that of global attention does.
+"""The capacity of a state that grows, as that of global attention does: its empty places.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
 each step then pushes one of them out. Which tensors grow is said by the types of the state's parts: `grows = True`.
@@ -28,17 +28,17 @@ def grows(state: State) -> bool:
     return any(leaf_grows for _, _, leaf_grows in walk(state))
 
 
-def with_room(state: State, places: int) -> State:
+def with_capacity(state: State, places: int) -> State:
     """The state with so many empty places more before its first token."""
     return _where_it_grows(lambda leaf: _after_zeros(leaf, places), state)
 
 
-def without_room(state: State, places: int) -> State:
+def without_capacity(state: State, places: int) -> State:
     """The state without so many places before its first token."""
     return _where_it_grows(lambda leaf: leaf[:, places:], state)
 
 
-def in_the_same_room(state: State, earlier: State) -> State:
+def at_the_same_capacity(state: State, earlier: State) -> State:
     """The state without as many places as it has more than the earlier one; those must be empty."""
     return _where_it_grows(lambda leaf, before: leaf[:, leaf.shape[1] - before.shape[1] :], state, earlier)
 

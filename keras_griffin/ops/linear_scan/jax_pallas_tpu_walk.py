@@ -17,7 +17,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.jax_pallas import Operands
-from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP, Walk, tile
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP, Walk, tile
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 
 _RESET, _MASKED = 1, 2

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from keras_griffin.files import whole_file, whole_folder
+from keras_griffin.files import atomic_file, atomic_folder
 
 pytestmark = pytest.mark.any_backend
 
@@ -13,7 +13,7 @@ def contents(folder):
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     path = tmp_path / "a.txt"
-    with whole_file(path) as aside:
+    with atomic_file(path) as aside:
         assert aside.name == path.name
         aside.write_text("new")
         assert not path.exists()
@@ -24,7 +24,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_a_file_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), whole_file(path) as aside:
+    with pytest.raises(type(error)), atomic_file(path) as aside:
         aside.write_text("a par")
         assert path.read_text() == "old"
         raise error
@@ -33,9 +33,9 @@ def test_a_file_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_path
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     path = tmp_path / "a.txt"
-    with whole_file(path) as first:
+    with atomic_file(path) as first:
         first.write_text("fir")
-        with whole_file(path) as second:
+        with atomic_file(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
         first.write_text("first")
@@ -45,7 +45,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def test_a_link_to_a_file_stays_a_link(tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with whole_file(tmp_path / "link") as aside:
+    with atomic_file(tmp_path / "link") as aside:
         aside.write_text("new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
 
@@ -53,7 +53,7 @@ def test_a_link_to_a_file_stays_a_link(tmp_path):
 def test_a_folder_appears_and_is_replaced_when_it_is_whole(tmp_path):
     path = tmp_path / "above" / "folder"
     for text in ("one", "two"):
-        with whole_folder(path, replaces={"a.txt"}) as aside:
+        with atomic_folder(path, replaces={"a.txt"}) as aside:
             (aside / "a.txt").write_text(text)
             assert (contents(path) if path.exists() else {}) == ({} if text == "one" else {"a.txt": "one"})
         assert contents(path) == {"a.txt": text}
@@ -65,7 +65,7 @@ def test_a_folder_that_fails_leaves_the_earlier_one_and_nothing_beside_it(tmp_pa
     path = tmp_path / "folder"
     path.mkdir()
     (path / "a.txt").write_text("old")
-    with pytest.raises(type(error)), whole_folder(path, replaces={"a.txt"}) as aside:
+    with pytest.raises(type(error)), atomic_folder(path, replaces={"a.txt"}) as aside:
         (aside / "a.txt").write_text("a par")
         raise error
     assert contents(path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["folder"]
@@ -83,7 +83,7 @@ def test_a_folder_whose_last_step_fails_is_put_back(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", rename_but_not_the_new_one)
-    with pytest.raises(OSError, match="no"), whole_folder(path, replaces={"a.txt"}) as aside:
+    with pytest.raises(OSError, match="no"), atomic_folder(path, replaces={"a.txt"}) as aside:
         (aside / "a.txt").write_text("new")
     assert contents(path) == {"a.txt": "old"} and os.listdir(tmp_path) == ["folder"]
 
@@ -93,20 +93,20 @@ def test_what_the_writer_does_not_know_is_not_lost(tmp_path):
     path.mkdir()
     (path / "diary.txt").write_text("dear diary")
     (path / "cache.txt").write_text("old")
-    sentence = r"whole_folder: .* nothing that would be lost\. Got '.*' with diary\.txt\."
-    with pytest.raises(ValueError, match=sentence), whole_folder(path, replaces={"cache.txt"}):
+    sentence = r"atomic_folder: .* nothing that would be lost\. Got '.*' with diary\.txt\."
+    with pytest.raises(ValueError, match=sentence), atomic_folder(path, replaces={"cache.txt"}):
         pytest.fail("It is refused before anything is written.")
     (path / "diary.txt").unlink()
-    with pytest.raises(ValueError, match=sentence), whole_folder(path, replaces={"cache.txt"}):
+    with pytest.raises(ValueError, match=sentence), atomic_folder(path, replaces={"cache.txt"}):
         (path / "diary.txt").write_text("written meanwhile")
     assert contents(path) == {"diary.txt": "written meanwhile", "cache.txt": "old"}
     (path / "diary.txt").unlink()
-    with whole_folder(path, replaces={"cache.txt"}) as aside:
+    with atomic_folder(path, replaces={"cache.txt"}) as aside:
         (aside / "a.txt").write_text("new")
     assert contents(path) == {"a.txt": "new"}
 
 
 def test_a_file_in_the_folder_s_place_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(ValueError, match=r"^whole_folder: .* where '.*a' is a file\."), whole_folder(tmp_path / "a"):
+    with pytest.raises(ValueError, match=r"^atomic_folder: .* where '.*a' is a file\."), atomic_folder(tmp_path / "a"):
         pass

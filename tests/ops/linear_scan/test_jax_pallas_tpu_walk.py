@@ -15,8 +15,8 @@ from jax import numpy as jnp
 from jax.experimental.pallas import tpu as pltpu
 from jax.extend.core import jaxprs_in_params
 
-from keras_griffin.ops.linear_scan import jax_pallas_blocks, jax_pallas_tpu
-from keras_griffin.ops.linear_scan.jax_pallas_blocks import GROUP
+from keras_griffin.ops.linear_scan import jax_pallas_tpu, jax_pallas_tpu_blocks
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
@@ -29,7 +29,7 @@ from tests.distribution.processes import EIGHT_DEVICES
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nothing_is_read_before_it_is_written_and_nothing_races(reverse, monkeypatch):
     # Three blocks, the last of them cut off, at two widths of a block.
-    monkeypatch.setattr(jax_pallas_blocks, "_LONGEST", GROUP)
+    monkeypatch.setattr(jax_pallas_tpu_blocks, "_LONGEST", GROUP)
     case = ScanCase(40, 2, reverse=reverse, has_reset=True, has_mask=True)
     arguments = case.arguments(width=130)
     decay, inputs, start, weight, final_weight = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation import concatenate, generate
-from keras_griffin.generation.room import grows
+from keras_griffin.generation.capacity import grows
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.compile import compiled
