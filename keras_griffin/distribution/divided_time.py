@@ -15,10 +15,9 @@ import importlib
 import keras
 
 from keras_griffin import ops
+from keras_griffin.ops.linear_scan.numbers import Number
 from keras_griffin.ops.time_axis import time_along
 from keras_griffin.shapes import Tensor
-
-Number = Tensor | tuple[Tensor, Tensor]
 
 
 def linear_scan(

@@ -23,6 +23,7 @@ from keras_griffin.distribution.jax_exchange import (
 )
 from keras_griffin.ops.linear_scan.components import add, conjugate
 from keras_griffin.ops.linear_scan.marks import effective, forgetting, marks_of_steps
+from keras_griffin.ops.linear_scan.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.time_axis import DIVIDED_RULES, time_along
@@ -122,8 +123,10 @@ def _of_newest_document(history, numbers):
 def _scan(tensors, start, marks, reverse):
     inputs, decay = tensors
     with time_along(None):
-        results = ops.linear_scan(_number(decay), _number(inputs), _number(start), **_named(marks), reverse=reverse)
-    return tuple(map(_components, results))
+        results = ops.linear_scan(
+            number_of(decay), number_of(inputs), number_of(start), **_named(marks), reverse=reverse
+        )
+    return tuple(map(components_of, results))
 
 
 def _product_of_decays(tensors, marks, dtype):
@@ -135,8 +138,8 @@ def _unit(tensors, start, marks, reverse, *, exponent):
     unit = Unit(*tensors)
     options = {"phase": unit.phase, "exponent": exponent, **_named(marks), "reverse": reverse}
     with time_along(None):
-        results = ops.rg_lru(_number(unit.inputs), *unit[1:4], _number(start), **options)
-    return tuple(map(_components, results))
+        results = ops.rg_lru(number_of(unit.inputs), *unit[1:4], number_of(start), **options)
+    return tuple(map(components_of, results))
 
 
 def _product_of_gates(tensors, marks, dtype, *, exponent):
@@ -223,12 +226,3 @@ _scan_over_devices.defvjp(_forward, _backward)
 
 def _named(marks):
     return dict(zip(("reset", "mask"), marks, strict=True))
-
-
-def _components(number):
-    """`(real,)` or `(real, imaginary)`."""
-    return tuple(number) if isinstance(number, tuple | list) else (number,)
-
-
-def _number(components):
-    return components if len(components) == 2 else components[0]

@@ -18,6 +18,7 @@ from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, sha
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
 from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, marks_of_steps, unless
+from keras_griffin.ops.linear_scan.numbers import Number, accumulation_dtype, cast, components_of, number_of
 from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
@@ -37,8 +38,6 @@ _OP = Op(
         Implementation("reference", automatic=(), needs_values=True),
     ],
 )
-
-Number = Tensor | tuple[Tensor, Tensor]
 
 
 def linear_scan(
@@ -80,7 +79,7 @@ def linear_scan(
 
     Reference: De et al. 2024 (arXiv 2402.19427), equation 4; appendix B, equation 13 for the complex case.
     """
-    decay, inputs, initial_state = (_as_components(x) for x in (decay, inputs, initial_state))
+    decay, inputs, initial_state = (components_of(x) for x in (decay, inputs, initial_state))
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(decay, inputs, initial_state, reset, mask)
     if is_symbolic(*decay, *inputs, *(initial_state or ()), reset, mask):
@@ -89,7 +88,7 @@ def linear_scan(
         results = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
     else:
         results = _scan(decay, inputs, initial_state, reset, mask, reverse)
-    return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)
+    return tuple(map(number_of, results))
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -112,19 +111,19 @@ class LinearScan(keras.Operation):
     def compute_output_spec(self, decay, inputs, initial_state, reset, mask):
         """The shapes and dtypes of states and final state."""
         batch_size, _, width = inputs[0].shape
-        accumulated = _accumulation_dtype(inputs)
+        accumulated = accumulation_dtype(inputs)
         states = tuple(keras.KerasTensor(x.shape, x.dtype) for x in inputs)
         return states, tuple(keras.KerasTensor((batch_size, width), accumulated) for _ in inputs)
 
 
 def _scan(decay, inputs, initial_state, reset, mask, reverse):
-    dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), _accumulation_dtype(inputs)
+    dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), accumulation_dtype(inputs)
     length = inputs[0].shape[1]
     tensors = (*decay, *inputs, *(initial_state or ()))
     implementation = _OP.choose(tuple(inputs[0].shape), dtype, tensors)
     marks = marks_of_steps(reset, mask)
     # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
-    initial_state = _cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
+    initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
     if length == 0:
         states, final_state = inputs, initial_state
     elif length == 1:
@@ -132,27 +131,12 @@ def _scan(decay, inputs, initial_state, reset, mask, reverse):
         final_state = tuple(h[:, 0] for h in states)
     else:
         states, final_state = implementation(decay, inputs, initial_state, marks, reverse)
-    return _cast(states, dtype), _cast(final_state, accumulated)
+    return cast(states, dtype), cast(final_state, accumulated)
 
 
 def one_step(decay: Components, inputs: Components, initial_state: Components, marks: Marks) -> Components:
     """The states `(B, 1, D)` of a sequence of one step, from effective numbers `(B, 1, D)` and the state before it."""
     return add(multiply(decay, unless(forgetting(marks), tuple(h[:, None] for h in initial_state))), inputs)
-
-
-def _accumulation_dtype(inputs):
-    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
-
-
-def _cast(components, dtype) -> Components:
-    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
-
-
-def _as_components(number):
-    """`(real,)` or `(real, imaginary)`, of tensors; None as it is."""
-    if number is None:
-        return None
-    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
 
 
 def _check(decay, inputs, initial_state, reset, mask):

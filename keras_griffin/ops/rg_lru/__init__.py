@@ -19,6 +19,7 @@ from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.linear_scan import one_step
 from keras_griffin.ops.linear_scan.marks import marks_of_steps
+from keras_griffin.ops.linear_scan.numbers import Number, accumulation_dtype, cast, components_of, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.time_axis import divided_rule
@@ -40,8 +41,6 @@ _OP = Op(
         Implementation("reference", automatic=("cpu",), needs_values=True),
     ],
 )
-
-Number = Tensor | tuple[Tensor, Tensor]
 
 
 def rg_lru(
@@ -99,8 +98,8 @@ def rg_lru(
     Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4; appendix B, equations 10 to 13 for the complex unit.
     """
     tensors = (as_tensor(x) for x in (input_gate_logits, recurrence_gate_logits, decay_parameter, phase))
-    unit = Unit(_as_components(inputs), *tensors)
-    initial_state = None if initial_state is None else _as_components(initial_state)
+    unit = Unit(components_of(inputs), *tensors)
+    initial_state = components_of(initial_state)
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(unit, initial_state, reset, mask, exponent)
     if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), reset, mask):
@@ -109,7 +108,7 @@ def rg_lru(
         results = rule(unit, initial_state, marks=(reset, mask), exponent=exponent, reverse=reverse)
     else:
         results = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)
-    return tuple(tuple(number) if len(number) == 2 else number[0] for number in results)
+    return tuple(map(number_of, results))
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -140,16 +139,16 @@ class GatedScan(keras.Operation):
         """The shapes and dtypes of states and final state."""
         batch_size, _, width = inputs[0].shape
         states = tuple(keras.KerasTensor(x.shape, x.dtype) for x in inputs)
-        return states, tuple(keras.KerasTensor((batch_size, width), _accumulation_dtype(inputs)) for _ in inputs)
+        return states, tuple(keras.KerasTensor((batch_size, width), accumulation_dtype(inputs)) for _ in inputs)
 
 
 def _run(unit, initial_state, marks, exponent, reverse):
-    dtype, accumulated = keras.backend.standardize_dtype(unit.inputs[0].dtype), _accumulation_dtype(unit.inputs)
+    dtype, accumulated = keras.backend.standardize_dtype(unit.inputs[0].dtype), accumulation_dtype(unit.inputs)
     shape = tuple(unit.inputs[0].shape)
     tensors = [x for x in (*unit.inputs, *unit[1:], *(initial_state or ())) if x is not None]
     implementation = _OP.choose(shape, dtype, tensors)
     # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
-    initial_state = _cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in unit.inputs], accumulated)
+    initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in unit.inputs], accumulated)
     if shape[1] == 0:
         states, final_state = unit.inputs, initial_state
     elif shape[1] == 1:
@@ -158,20 +157,7 @@ def _run(unit, initial_state, marks, exponent, reverse):
         final_state = tuple(h[:, 0] for h in states)
     else:
         states, final_state = implementation(unit, initial_state, marks, exponent, reverse)
-    return _cast(states, dtype), _cast(final_state, accumulated)
-
-
-def _accumulation_dtype(inputs):
-    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
-
-
-def _cast(components, dtype):
-    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
-
-
-def _as_components(number):
-    """`(real,)` or `(real, imaginary)`, of tensors."""
-    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
+    return cast(states, dtype), cast(final_state, accumulated)
 
 
 def _check(unit, initial_state, reset, mask, exponent):

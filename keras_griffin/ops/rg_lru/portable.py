@@ -4,6 +4,7 @@ from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
+from keras_griffin.ops.linear_scan.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 
@@ -20,9 +21,5 @@ def rg_lru(
     decay, gated_inputs = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
     forgotten = forgetting(marks)
     reset = None if forgotten is None else forgotten[..., 0]
-    results = linear_scan(*(_number(x) for x in (decay, gated_inputs, initial_state)), reset=reset, reverse=reverse)
-    return tuple(x if isinstance(x, tuple) else (x,) for x in results)
-
-
-def _number(components):
-    return components if len(components) == 2 else components[0]
+    results = linear_scan(*(number_of(x) for x in (decay, gated_inputs, initial_state)), reset=reset, reverse=reverse)
+    return tuple(map(components_of, results))

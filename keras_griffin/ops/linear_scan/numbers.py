@@ -1,0 +1,32 @@
+"""Numbers as a caller has them, a tensor or a pair `(real, imaginary)`, and as components, the same for both."""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.shapes import Tensor
+
+Number = Tensor | tuple[Tensor, Tensor]
+
+
+def components_of(number: Number | None) -> Components | None:
+    """`(real,)` or `(real, imaginary)`, of tensors; None as it is."""
+    if number is None:
+        return None
+    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
+
+
+def number_of(components: Components) -> Number:
+    """The inverse of `components_of`."""
+    return tuple(components) if len(components) == 2 else components[0]
+
+
+def cast(components: Components, dtype: str) -> Components:
+    """Components in a dtype."""
+    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
+
+
+def accumulation_dtype(inputs: Components) -> str:
+    """The dtype in which a scan of such inputs adds up."""
+    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"

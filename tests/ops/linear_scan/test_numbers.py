@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin.ops.linear_scan.numbers import accumulation_dtype, cast, components_of, number_of
+from keras_griffin.testing.arrays import as_array
+
+REAL, IMAGINARY = np.array([1.0, 2.0], "float32"), np.array([3.0, 4.0], "float32")
+
+
+@pytest.mark.parametrize(("number", "parts"), [(REAL, [REAL]), ((REAL, IMAGINARY), [REAL, IMAGINARY])])
+def test_a_number_is_its_components(number, parts):
+    components = components_of(number)
+    np.testing.assert_array_equal([as_array(part) for part in components], parts)
+    again = number_of(components)
+    np.testing.assert_array_equal(as_array(again) if len(parts) == 1 else [as_array(part) for part in again], parts)
+    assert components_of(None) is None
+
+
+def test_dtypes():
+    (half,) = cast(components_of(REAL), "bfloat16")
+    assert ops.dtype(half) == "bfloat16" and accumulation_dtype((half,)) == "float32"
+    assert accumulation_dtype((REAL.astype("float64"),)) == "float64"
