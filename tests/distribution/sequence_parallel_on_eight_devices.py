@@ -197,7 +197,7 @@ def test_sizes_that_the_devices_do_not_divide_are_refused():
 
 def test_a_mixer_of_ones_own_is_divided_in_time_and_over_a_mesh(monkeypatch):
     monkeypatch.setitem(MIXERS, "average", Average)
-    config = config_of_average()
+    config = config_of_average().replace(num_heads=4)
     alone = Griffin(config)
     wanted = np.where(WEIGHTS[..., None], alone.packed()(INPUTS), 0)
     parallel = sequence_parallel(alone, mesh_of(8), axis_name="time")
