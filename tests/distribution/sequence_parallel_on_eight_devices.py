@@ -210,7 +210,7 @@ def test_a_mixer_of_ones_own_is_divided_in_time_and_over_a_mesh(monkeypatch):
         got = model.packed().fit(INPUTS, TARGETS, sample_weight=WEIGHTS, batch_size=2, verbose=0).history["loss"][0]
         assert len(model.blocks[0].mixer.strength.value.sharding.device_set) == 8
         assert model.blocks[0].mixer.strength.value.addressable_shards[0].data.shape == (4,)
-    assert_close(np.float32(got), np.float32(loss[0]))
+    assert_close(np.float32(got), np.float32(loss))
 
 
 def test_the_examples_of_the_guide_run():
