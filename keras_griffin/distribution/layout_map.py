@@ -4,9 +4,8 @@ import math
 
 import keras
 
-from keras_griffin.layers.mixer import Weight, dense_weights
-from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.models.weight_shapes import model_weights
 
 #: The mesh's axis over which layers are split, and those over which a batch is, by the names that Keras uses.
 MODEL_AXIS = "model"
@@ -73,7 +72,7 @@ def layout_map(
         raise ValueError(
             f"layout_map: the mesh must have an axis named model and one named batch or data. Got {', '.join(parts)}."
         )
-    weights = _weights(config)
+    weights = model_weights(config)
     _check_divisions(weights.values(), parts[MODEL_AXIS])
 
     def layout(shape, split, *stored):
@@ -97,23 +96,6 @@ def layout_map(
     # The state of truncated backpropagation: rows stay where their tokens are.
     layouts[r"(?:.*/)?carried(?:_in_validation)?/(?:leaf_\d+|chunk)"] = (batch_axis,)
     return layouts
-
-
-def _weights(config) -> dict[str, Weight]:
-    """Every weight of a model, by a pattern of its path."""
-    width, mlp, units = config.width, config.mlp_width, ("mlp_width", config.mlp_width)
-    weights = {
-        "token_embedding/embeddings": Weight((config.vocabulary_size, width), 0, stored=(1, 0)),
-        r"(?:block_\d+/(?:mixer|mlp)|final)_norm/scale": Weight((width,)),
-    }
-    for name in ("gate", "up"):
-        weights |= dense_weights(rf"block_\d+/mlp/{name}", width, mlp, 1, units)
-    weights |= dense_weights(r"block_\d+/mlp/down", mlp, width, 0, units)
-    for name in dict.fromkeys(config.mixer_names):
-        places = "|".join(str(index) for index, other in enumerate(config.mixer_names) if other == name)
-        for path, weight in MIXERS[name].weights_of(width, **config.mixer_arguments(name)).items():
-            weights[f"block_(?:{places})/mixer/{path}"] = weight
-    return weights
 
 
 def _check_divisions(weights, parts):

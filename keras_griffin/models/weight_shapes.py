@@ -1,10 +1,12 @@
 """What a model's weights are called and how large they are, from its config alone: nothing is built.
 
-By this a file is compared with what its config asks for, before the memory for it is taken.
+By this a file is compared with what its config asks for, before the memory for it is taken, and a mesh is laid out
+before the model is made.
 """
 
 from collections.abc import Mapping
 
+from keras_griffin.layers.mixer import Weight, dense_weights
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import GriffinConfig
 
@@ -26,21 +28,30 @@ def weight_shapes(config: GriffinConfig) -> Shapes:
         >>> weight_shapes(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2))["final_norm/scale"]
         (32,)
     """
-    shapes = {"token_embedding/embeddings": (config.vocabulary_size, config.width), "final_norm/scale": (config.width,)}
+    return {path: weight.shape for path, weight in model_weights(config).items()}
+
+
+def model_weights(config: GriffinConfig) -> dict[str, Weight]:
+    """Each variable of a model by its path: its shape, and how a mesh may divide it."""
+    width, mlp, units = config.width, config.mlp_width, ("mlp_width", config.mlp_width)
+    weights = {
+        "token_embedding/embeddings": Weight((config.vocabulary_size, width), 0, stored=(1, 0)),
+        "final_norm/scale": Weight((width,)),
+    }
     of_mixer = {
-        name: MIXERS[name].weights_of(config.width, **config.mixer_arguments(name)) for name in set(config.mixer_names)
+        name: MIXERS[name].weights_of(width, **config.mixer_arguments(name)) for name in set(config.mixer_names)
     }
     of_block = {
-        "mixer_norm/scale": (config.width,),
-        "mlp_norm/scale": (config.width,),
-        **_dense("mlp/gate", config.width, config.mlp_width),
-        **_dense("mlp/up", config.width, config.mlp_width),
-        **_dense("mlp/down", config.mlp_width, config.width),
+        "mixer_norm/scale": Weight((width,)),
+        "mlp_norm/scale": Weight((width,)),
+        **dense_weights("mlp/gate", width, mlp, 1, units),
+        **dense_weights("mlp/up", width, mlp, 1, units),
+        **dense_weights("mlp/down", mlp, width, 0, units),
     }
-    for index, name in enumerate(config.mixer_names):
-        shapes |= {f"block_{index}/{path}": shape for path, shape in of_block.items()}
-        shapes |= {f"block_{index}/mixer/{path}": weight.shape for path, weight in of_mixer[name].items()}
-    return shapes
+    for index, name in enumerate(names):
+        weights |= {f"block_{index}/{path}": weight for path, weight in of_block.items()}
+        weights |= {f"block_{index}/mixer/{path}": weight for path, weight in of_mixer[name].items()}
+    return weights
 
 
 def check_num_layers(function_name: str, config: GriffinConfig, tensors: Mapping) -> None:
@@ -59,7 +70,3 @@ def check_num_layers(function_name: str, config: GriffinConfig, tensors: Mapping
             f"{function_name}: each of the config's layers must have tensors of its own. "
             f"Got num_layers {config.num_layers} and {len(tensors)} tensors."
         )
-
-
-def _dense(path: str, inputs: int, units: int) -> Shapes:
-    return {f"{path}/kernel": (inputs, units), f"{path}/bias": (units,)}
