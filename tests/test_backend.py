@@ -2,9 +2,12 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from keras_griffin import backend
+from keras_griffin.backend import BACKENDS
+from tests.test_architecture import ROOT, sources
 
 
 @pytest.fixture
@@ -89,3 +92,26 @@ def test_import_works_where_only_the_active_backend_is_installed(tmp_path):
     environment["KERAS_HOME"] = str(tmp_path)
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split()[-1] == active
+
+
+@pytest.mark.parametrize("installed", ["all", "only the active backend"])
+def test_importing_every_module_loads_nothing_but_the_package(installed):
+    """And the active backend, which Keras loads; so do its NumPy backend and its Orbax callback, for JAX."""
+    active = keras.backend.backend()
+    others = set(BACKENDS) - {active}
+    # Kernels in Triton are imported when they run.
+    there = [source for source in sources() if source.backend not in others and ("triton", True) not in source.imports]
+    modules = [".".join([*source.package, source.name]) for source in there]
+    modules = [module.removesuffix(".__init__") for module in modules if not module.endswith("__main__")]
+    absent = [] if installed == "all" else sorted(others - ({"jax"} if active == "numpy" else set()))
+    program = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({absent!r}))
+import keras
+before = set(sys.modules)
+for module in {modules!r}:
+    importlib.import_module(module)
+print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} - sys.stdlib_module_names))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stdout.strip()) == (0, "['keras_griffin']"), run.stderr

@@ -19,6 +19,7 @@ from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
+from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_is_tokenizer
@@ -248,41 +249,12 @@ class LanguageModel(FirstBatch, keras.Model):
         self._check_whole("logits")
         return self.token_embedding(self.final_norm(x), reverse=True)
 
-    def generate(
-        self,
-        prompt,
-        max_new_tokens: int,
-        *,
-        sampler="greedy",
-        seed: int | None = None,
-        stop_ids=(),
-        state: LanguageModelState | None = None,
-        return_state: bool = False,
-    ):
-        """Continue every row of a prompt; see `keras_griffin.generation.generate` for arguments and returns."""
-        options = {"sampler": sampler, "seed": seed, "stop_ids": stop_ids, "state": state}
-        return generate(self, prompt, max_new_tokens, return_state=return_state, **options)
-
-    def stream(
-        self,
-        prompt,
-        max_new_tokens: int,
-        *,
-        sampler="greedy",
-        seed: int | None = None,
-        stop_ids=(),
-        state: LanguageModelState | None = None,
-    ):
-        """Yield what `generate` would append, as it is made; see `keras_griffin.generation.stream`."""
-        return stream(self, prompt, max_new_tokens, sampler=sampler, seed=seed, stop_ids=stop_ids, state=state)
-
-    def prefill(self, prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
-        """The state after a prompt, from which many may go on; see `keras_griffin.generation.prefill`."""
-        return prefill(self, prompt, state=state)
-
-    def score(self, token_ids, segment_ids=None):
-        """The log-probability of each token; see `keras_griffin.generation.score`."""
-        return score(self, token_ids, segment_ids)
+    # Functions of a model, and methods of it: what they take and give stands with them.
+    generate = generate
+    stream = stream
+    prefill = prefill
+    score = score
+    save_to_preset = save_to_preset
 
     def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""
@@ -309,13 +281,6 @@ class LanguageModel(FirstBatch, keras.Model):
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
             super().quantize(mode, **kwargs)
         self.quantized_to = mode
-
-    def save_to_preset(self, directory):
-        """Save config, weights and tokenizer in a folder; see `keras_griffin.models.preset_files.save_to_preset`."""
-        # Presets are made of models, so their module imports this one.
-        from keras_griffin.models.preset_files import save_to_preset
-
-        save_to_preset(self, directory)
 
     def get_config(self):
         """The config from which the model is rebuilt."""

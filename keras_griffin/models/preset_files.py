@@ -21,7 +21,6 @@ from keras_griffin.files import SafeTensors, atomic_folder, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.language_model import LanguageModel
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
@@ -42,10 +41,10 @@ class PresetFormat(NamedTuple):
     #: Whether something, which exists, is of this format.
     recognises: Callable[[Path], bool]
     #: Gives the model: `load(path, cls, dtype, name, overrides, verify)`.
-    load: Callable[..., LanguageModel]
+    load: Callable[..., keras.Model]
 
 
-def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
+def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
     """Save a model's config, weights and tokenizer in a folder, from which `from_preset` makes it again.
 
     Optimizer and losses are not in it; `model.save` keeps those. The folder is at every moment the old one or the
@@ -60,7 +59,7 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
     """
     check_saveable("save_to_preset", model)
     # Nothing but the name distinguishes a LanguageModel from a Griffin, which `from_preset` makes.
-    class_name = "Griffin" if type(model) is LanguageModel else type(model).__name__
+    class_name = "Griffin" if type(model).__name__ == "LanguageModel" else type(model).__name__
     config = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -81,7 +80,8 @@ def save_to_preset(model: LanguageModel, directory: str | os.PathLike) -> None:
 
 def check_saveable(function_name: str, model) -> None:
     """Refuse what is no language model, or has other variables than its config says."""
-    if not isinstance(model, LanguageModel):
+    # Models that share a language model's layers know it too.
+    if getattr(model, "known_language_model", lambda: None)() is not model:
         raise ValueError(f"{function_name}: the model must be a LanguageModel. Got {model!r}.")
     if model.quantized_to is not None:
         raise ValueError(
@@ -95,7 +95,7 @@ def check_saveable(function_name: str, model) -> None:
         )
 
 
-def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool = True) -> LanguageModel:
+def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool = True) -> keras.Model:
     """The model in a folder or a file, by the first format of `FORMATS` that recognises it.
 
     Raises:
@@ -137,7 +137,7 @@ def read_config_json(function_name: str, folder: Path) -> dict:
     return content
 
 
-def load_tokenizer_of(model: LanguageModel, folder: Path) -> None:
+def load_tokenizer_of(model: keras.Model, folder: Path) -> None:
     """Give a model the tokenizer whose files lie in a folder, if there are any.
 
     Where the tokenizer's own package is missing, a warning says what to install: the model serves without.
@@ -164,7 +164,7 @@ def _is_ours(path) -> bool:
     return (path / CONFIG).is_file() and read_config_json("from_preset", path).get("format") == FORMAT
 
 
-def _load_ours(path, cls, dtype, name, overrides, verify) -> LanguageModel:
+def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     if verify and (path / CHECKSUMS).is_file():
         check_files(path)
     for needed in (CONFIG, WEIGHTS):

@@ -38,9 +38,8 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
         "token_embedding/embeddings": Weight((config.vocabulary_size, width), 0, stored=(1, 0)),
         "final_norm/scale": Weight((width,)),
     }
-    of_mixer = {
-        name: MIXERS[name].weights_of(width, **config.mixer_arguments(name)) for name in set(config.mixer_names)
-    }
+    names = config.mixer_names
+    of_mixer = {name: MIXERS[name].weights_of(width, **config.mixer_arguments(name)) for name in set(names)}
     of_block = {
         "mixer_norm/scale": Weight((width,)),
         "mlp_norm/scale": Weight((width,)),
