@@ -76,6 +76,7 @@ def test_without_any_backend_one_sentence_names_the_extras(machine):
     )
 
 
+@pytest.mark.slow
 def test_import_works_where_only_the_active_backend_is_installed(tmp_path):
     """A new process, no KERAS_BACKEND, an empty KERAS_HOME, and every other backend impossible to import."""
     import keras
@@ -95,6 +96,7 @@ def test_import_works_where_only_the_active_backend_is_installed(tmp_path):
 
 
 @pytest.mark.parametrize("installed", ["all", "only the active backend"])
+@pytest.mark.slow
 def test_importing_every_module_loads_nothing_but_the_package(installed):
     """And the active backend, which Keras loads; so do its NumPy backend and its Orbax callback, for JAX."""
     active = keras.backend.backend()

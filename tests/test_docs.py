@@ -89,6 +89,7 @@ PAGES = {
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=[pytest.mark.trainable] * trains) for page, trains in PAGES.items()]
 )
+@pytest.mark.slow
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
     (tmp_path / "README.md").write_text(text)

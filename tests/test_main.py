@@ -59,6 +59,7 @@ def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, caps
     assert capsys.readouterr().err == sentence
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_program():
     run = subprocess.run([sys.executable, "-m", "keras_griffin", "explain"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -72,6 +73,7 @@ def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys):
     assert capsys.readouterr().err == "explain: the disk must have room. Got [Errno 28] No space left on device.\n"
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_on_is_no_fault():
     command = [sys.executable, "-m", "keras_griffin", "explain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:

@@ -18,6 +18,7 @@ def test_there_are_notebooks():
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+@pytest.mark.slow
 def test_the_source_runs(source):
     environment = {**os.environ, "NOTEBOOK_STEPS": "8", "PYTHONPATH": str(FOLDER.parent)}
     run = subprocess.run([sys.executable, source], env=environment, capture_output=True, text=True)

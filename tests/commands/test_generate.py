@@ -23,6 +23,7 @@ def write(model, prompt="def ", **values):
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
+@pytest.mark.slow
 def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys, words):
     folder, _, _ = finished_run
     assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", *words]) == 0

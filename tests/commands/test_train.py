@@ -73,6 +73,7 @@ def train_tiny(text_file, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_saved_model_loads_where_only_the_package_is_imported(finished_run):
     folder, _, _ = finished_run
     program = f"import keras_griffin, keras; print(keras.saving.load_model({str(folder / 'model.keras')!r}).name)"
@@ -223,6 +224,7 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
 ):

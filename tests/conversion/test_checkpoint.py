@@ -128,6 +128,7 @@ def torch_tensors(torch):
 
 
 @pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.slow
 def test_pt_by_open_torch(tmp_path, torch, is_new):
     torch.save(torch_tensors(torch), tmp_path / "a.pt", _use_new_zipfile_serialization=is_new)
     assert_opens(tmp_path / "a.pt")

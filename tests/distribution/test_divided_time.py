@@ -15,6 +15,7 @@ CALLS = {
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone divides time")
+@pytest.mark.slow
 def test_on_eight_devices():
     assert_they_pass("divided_time")
 

@@ -15,6 +15,7 @@ def assert_it_trains(logs):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
+@pytest.mark.slow
 def test_all_features_on_eight_devices_have_the_losses_of_one():
     logs = answers_of("everything_at_once", [], environment=EIGHT_DEVICES)[0]
     assert_it_trains(logs["eight devices"])

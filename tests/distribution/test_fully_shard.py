@@ -14,6 +14,7 @@ pytorch_alone = pytest.mark.skipif(keras.backend.backend() != "torch", reason="F
 
 
 @pytorch_alone
+@pytest.mark.slow
 def test_two_processes_train_and_keep_one_model(tmp_path):
     one, *two = answers_of("fully_sharded_processes", *((tmp_path, *place) for place in ((1, 0), (2, 0), (2, 1))))
     saved, first, second = (answers.pop("saved") for answers in (one, *two))

@@ -169,6 +169,7 @@ def answers(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", ["DataParallel (8,)", "ModelParallel (2, 4)", "ModelParallel (4, 2)", "ModelParallel (1, 8)"]
 )
+@pytest.mark.slow
 def test_fit_on_eight_devices_has_the_losses_of_one(answers, name):
     np.testing.assert_allclose(answers["losses"][name], answers["losses"]["one device"], rtol=0, atol=1e-5)
     assert answers["losses"]["one device"][1] < answers["losses"]["one device"][0]

@@ -16,6 +16,7 @@ def assert_same(actual, expected):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution is JAX's alone")
+@pytest.mark.slow
 def test_two_processes_of_jax_train_one_model():
     with socket.socket() as free, socket.socket() as other:
         free.bind(("127.0.0.1", 0))
@@ -31,6 +32,7 @@ def test_two_processes_of_jax_train_one_model():
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's processes")
+@pytest.mark.slow
 def test_two_processes_of_pytorch_train_one_model(tmp_path):
     script = "data_parallel_processes"
     runs = [(tmp_path / "alone", 1, 0), (tmp_path / "together", 2, 0), (tmp_path / "together", 2, 1)]
@@ -42,6 +44,7 @@ def test_two_processes_of_pytorch_train_one_model(tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's strategies")
+@pytest.mark.slow
 def test_a_mirrored_strategy_of_tensorflow_trains_one_model():
     (answer,) = answers_of("mirrored", [])
     assert answer["replicas"] == 2

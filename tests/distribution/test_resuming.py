@@ -10,12 +10,14 @@ BACKEND = keras.backend.backend()
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras's distribution is JAX's alone")
+@pytest.mark.slow
 def test_on_eight_devices():
     assert_they_pass("resuming")
 
 
 @pytest.mark.skipif(BACKEND not in ("jax", "torch"), reason="TensorFlow has runs of one process")
 @pytest.mark.parametrize("weights", ["whole", "divided"])
+@pytest.mark.slow
 def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path, weights):
     if weights == "divided" and BACKEND != "torch":
         pytest.skip("fully_shard is PyTorch's")

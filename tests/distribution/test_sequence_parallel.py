@@ -16,6 +16,7 @@ TOKENS = np.arange(12).reshape(2, 6) % 11
 
 
 @on_jax
+@pytest.mark.slow
 def test_on_eight_devices():
     assert_they_pass("sequence_parallel")
 

@@ -129,6 +129,7 @@ def test_the_loop_chooses_what_the_sampler_chooses(fake, sampler):
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
+@pytest.mark.slow
 def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
     from keras_griffin.generation import torch_compile
 

@@ -60,6 +60,7 @@ save_state(load_state(sys.argv[1]), sys.argv[2])
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow", "numpy"])
+@pytest.mark.slow
 def test_another_backend_reads_and_writes_the_same(tmp_path, backend):
     state = Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
     save_state(state, tmp_path / "ours")

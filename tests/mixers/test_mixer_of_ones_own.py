@@ -27,6 +27,7 @@ def test_the_laws(law):
     law(contracts.Subject(lambda **kwargs: Average(0.75, **kwargs), 12, ("average",)))
 
 
+@pytest.mark.slow
 def test_it_is_made_counted_decoded_saved_and_loaded(config, tmp_path):
     model = Griffin(config)
     assert model.blocks[0].mixer.rate == 0.75

@@ -269,6 +269,7 @@ def test_no_other_loss_without_logits():
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles always, here in every test of fit")
 # What PyTorch's compiler says of Keras's code, and of what it does not look into.
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_compiled_it_is_the_same():
     """By XLA on TensorFlow, the recurrence and attention; by Dynamo and Inductor on PyTorch, the recurrence alone.
 

@@ -104,6 +104,7 @@ def test_segment_ids_go_on_with_the_newest_document():
     assert_close(new, as_array(call(TOKENS[:, 7:])))
 
 
+@pytest.mark.slow
 def test_padding_alone_leaves_the_state_as_it_was():
     model = made(Griffin)
     advance = compiled(model.advance)
@@ -157,6 +158,7 @@ def test_a_packed_model_trains_the_same_weights():
 
 
 @pytest.mark.trainable
+@pytest.mark.slow
 def test_mixed_bfloat16_trains_200_steps():
     model = Griffin(CONFIG, dtype="mixed_bfloat16")
     model.compile(keras.optimizers.Adam(3e-3), model.loss)
@@ -257,6 +259,7 @@ def test_a_clone_has_the_same_shape_and_other_weights():
 
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
+@pytest.mark.slow
 def test_a_quantised_model_is_saved_and_loaded(tmp_path):
     model = made(Griffin, CONFIG.replace(num_layers=1))
     expected = as_array(compiled(model)(TOKENS))

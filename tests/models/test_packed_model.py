@@ -60,6 +60,7 @@ def test_targets_outside_the_vocabulary_count_where_they_have_weight():
     assert np.isnan(np.ravel(packed.test_on_batch(x, targets, sample_weight=weights))[0])
 
 
+@pytest.mark.slow
 def test_a_document_that_is_not_finite_spoils_no_other():
     """In packed rows, in a state that is served, and in one that is carried."""
     model = made()

@@ -185,6 +185,7 @@ def test_weights_that_are_missing_or_broken(folder):
 
 
 @pytest.mark.trainable
+@pytest.mark.slow
 def test_what_is_not_of_the_config_alone_is_not_saved(tmp_path):
     model = Griffin(CONFIG)
     model.blocks[0].mlp.up.enable_lora(2)

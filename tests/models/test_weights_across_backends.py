@@ -24,6 +24,7 @@ numpy.save(sys.argv[3], keras.ops.convert_to_numpy(model(numpy.load(sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_the_next_backend_gives_the_same_logits(tmp_path):
     other = NEXT[keras.backend.backend()]
     if importlib.util.find_spec(other) is None:

@@ -59,6 +59,7 @@ def test_nothing_changes_at_all_in_mixed_precision_either():
 
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("logits", [pytest.param(True), pytest.param(False, marks=pytest.mark.trainable)])
+@pytest.mark.slow
 def test_a_carried_model_does_not_leak_and_carries_on_what_it_carried(index, logits):
     chunks = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False)
     model = Griffin(GRIFFIN).carried(2, logits=logits)

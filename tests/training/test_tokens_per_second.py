@@ -46,6 +46,7 @@ def fitted(model, data, clock, **options):
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.slow
 def test_compilation_and_validation_are_left_out(clock, validated):
     held_out = HeldOutWindows(TEXT[:100], 8, 4) if validated else None
     windows = RandomWindows(TEXT, 8, 4, num_batches=5)

@@ -8,6 +8,7 @@ from tests.ops.linear_cross_entropy import memory_of_a_gradient
 
 @pytest.mark.trainable
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the highest level of memory in use")
+@pytest.mark.slow
 def test_logits_of_all_steps_are_never_there():
     """Keras's own loss, beside it, shows that the measure sees them."""
     limit, needed = memory_of_a_gradient.LOGITS_BYTES / 2, []

@@ -26,6 +26,7 @@ COMPILED = [
 ]
 
 
+@pytest.mark.slow
 def test_in_the_interpreter():
     run_tests("tests/ops/triton_linear_scan.py")
 
@@ -41,6 +42,7 @@ def forward_and_backward(parts, dtype, has_marks):
 
 
 @pytest.mark.parametrize(("target", "parts", "dtype", "has_marks"), COMPILED)
+@pytest.mark.slow
 def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
     call = lambda: forward_and_backward(parts, dtype, has_marks)  # noqa: E731
     launches = recorded_launches(monkeypatch, [torch_triton], call, TARGETS[target])

@@ -70,6 +70,7 @@ def test_it_is_a_part_of_a_compiled_function(kernel):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_compiled_as_it_can_be_on_a_cpu(pretended):
     """There is a kernel of the same plan for CPUs, forward only, and of one size: it visits blocks as that of GPUs."""
     case = "blocks of a kernel"

@@ -65,6 +65,7 @@ def test_it_becomes_a_program_of_triton(platform, parts, dtype, shape, marked, c
     not all(map(importlib.util.find_spec, ("triton", "torch"))), reason="Triton comes with PyTorch, which isn't there"
 )
 @pytest.mark.parametrize(("target", "parts", "dtype", "marked"), COMPILED)
+@pytest.mark.slow
 def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
     arguments = arguments_of((2, 1000, 200), dtype, parts, marked)
     kernels = kernels_of(lowered(forward_and_gradient, arguments, platform_of(target)))

@@ -66,6 +66,7 @@ def test_an_undisturbed_run_is_what_fit_gives(undisturbed):
 
 
 @pytest.mark.trainable
+@pytest.mark.slow
 def test_a_run_goes_on_wherever_it_was_cut_off_as_if_it_had_not_been(tmp_path, undisturbed):
     cuts = [
         # Before any step, before one, after one, in a validation, at both ends of an epoch, and once more.
@@ -362,6 +363,7 @@ def wait_for_steps(process, folder, steps):
 
 
 @pytest.mark.trainable
+@pytest.mark.slow
 def test_a_process_that_is_killed_and_one_that_is_terminated_go_on(tmp_path, undisturbed):
     with start(tmp_path, seconds=0.1) as process:
         wait_for_steps(process, tmp_path, NUM_BATCHES + 2)
