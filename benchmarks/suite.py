@@ -1,0 +1,157 @@
+"""Where the time of the tests goes: on each backend compiling, tracing, other processes; and the slowest tests.
+
+    .venv/bin/python benchmarks/suite.py [--backends jax,numpy] [--read FOLDER] [arguments of pytest]
+
+Each backend's tests run as in `tests/run_backends.py`, with this file as a plugin of pytest that watches them. The
+tables go to standard output, and the measurements to runs/suite, from which `--read` makes the tables again.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = ("jax", "tensorflow", "torch", "numpy")
+SLOWEST = 60
+#: The variable that names the file for what the plugin measures.
+REPORT = "KERAS_GRIFFIN_SUITE_REPORT"
+#: What JAX tells of its compiler, by the columns of the table.
+JAX_EVENTS = {
+    "/jax/core/compile/jaxpr_trace_duration": "tracing",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": "tracing",
+    "/jax/core/compile/backend_compile_duration": "compiling",
+}
+
+#: Seconds so far in this process, by what they were spent on, and how many programs were compiled or traced.
+spent = Counter()
+tests = {}
+started = time.time()
+
+
+def pytest_sessionstart(session):
+    """Watch the backend's compiler, in the processes that run tests."""
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "jax":
+        import jax
+
+        jax.monitoring.register_event_duration_secs_listener(_jax_event)
+    elif backend == "tensorflow":
+        from tensorflow.python.eager.polymorphic_function import tracing_compilation
+
+        tracing_compilation._create_concrete_function = _timed(tracing_compilation._create_concrete_function)
+
+
+def _jax_event(event, seconds, **_):
+    if event in JAX_EVENTS:
+        spent[JAX_EVENTS[event]] += seconds
+        spent["programs"] += JAX_EVENTS[event] == "compiling"
+
+
+def _timed(function):
+    """TensorFlow's function that traces another; one that is traced inside of another counts once."""
+    depth = Counter()
+
+    def timed(*arguments, **options):
+        depth["now"] += 1
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **options)
+        finally:
+            depth["now"] -= 1
+            if not depth["now"]:
+                spent["tracing"] += time.perf_counter() - start
+                spent["programs"] += 1
+
+    return timed
+
+
+def _so_far():
+    used = {name: resource.getrusage(getattr(resource, f"RUSAGE_{name}")) for name in ("SELF", "CHILDREN")}
+    seconds = {name: usage.ru_utime + usage.ru_stime for name, usage in used.items()}
+    return Counter({**spent, "own CPU": seconds["SELF"], "other processes' CPU": seconds["CHILDREN"]})
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """Note where a test begins."""
+    item.began = _so_far()
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Give what a test took to the process that collects."""
+    if call.when == "teardown":
+        now = _so_far()
+        took = {name: now[name] - item.began[name] for name in now}
+        took["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        item.user_properties.append(("took", took))
+    yield
+
+
+def pytest_runtest_logreport(report):
+    """Collect it."""
+    test = tests.setdefault(report.nodeid, {"seconds": 0.0})
+    test["seconds"] += report.duration
+    test.update(dict(report.user_properties).get("took", {}))
+
+
+def pytest_sessionfinish(session):
+    """Write all of it, where the tests were collected."""
+    if not hasattr(session.config, "workerinput"):
+        Path(os.environ[REPORT]).write_text(json.dumps({"seconds": time.time() - started, "tests": tests}))
+
+
+def measure(backend, folder, arguments):
+    """Run the tests of one backend."""
+    environment = {**os.environ, REPORT: str((folder / f"{backend}.json").resolve()), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "tests/run_backends.py", "--backends", backend, "-p", "benchmarks.suite", *arguments]
+    subprocess.run(command, env=environment, cwd=ROOT)
+
+
+def tables(reports):
+    """The two tables, of reports by backend."""
+    columns = ("own CPU", "compiling", "tracing", "other processes' CPU", "programs", "peak MB")
+    lines = [f"| backend | tests | wall | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 3)}"]
+    for backend, report in reports.items():
+        of_tests = report["tests"].values()
+        sums = [sum(test.get(name, 0) for test in of_tests) for name in columns[:-1]]
+        peak = max(test.get("peak MB", 0) for test in of_tests)
+        numbers = [f"{number:,.0f}" for number in (report["seconds"], *sums, peak)]
+        lines.append(f"| {backend} | {len(of_tests):,} | {' | '.join(numbers)} |")
+    rows = [
+        (test["seconds"], backend, name)
+        for backend, report in reports.items()
+        for name, test in report["tests"].items()
+    ]
+    lines += ["", "| seconds | backend | test |", "|---|---|---|"]
+    lines += [
+        f"| {seconds:.1f} | {backend} | `{name}` |" for seconds, backend, name in sorted(rows)[: -SLOWEST - 1 : -1]
+    ]
+    return "\n".join(lines)
+
+
+def main():
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backends", default=",".join(BACKENDS), help="separated by commas; %(default)s unless given")
+    parser.add_argument("--read", type=Path, help="a folder of measurements; nothing is run")
+    options, arguments = parser.parse_known_args()
+    folder = options.read or ROOT / "runs" / "suite"
+    folder.mkdir(parents=True, exist_ok=True)
+    for backend in () if options.read else options.backends.split(","):
+        measure(backend, folder, arguments)
+    files = [folder / f"{backend}.json" for backend in options.backends.split(",")]
+    print(tables({file.stem: json.loads(file.read_text()) for file in files if file.exists()}))
+
+
+if __name__ == "__main__":
+    main()
