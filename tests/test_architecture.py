@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The storeys, from the ground up. A file imports from its own storey and from those before it; folders on one level
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
-    ("shapes", "backend", "checks", "files", "program"),
+    ("shapes", "backend", "backends", "checks", "files", "program"),
     ("ops", "tokenizers"),
     ("layers",),
     ("mixers",),
@@ -34,7 +34,7 @@ LADDER = (
 )
 LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in folders}
 #: Where files named after a backend may import it.
-WITH_BACKENDS = ("ops", "generation", "models", "conversion", "training", "distribution", "testing")
+WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
 OPTIONAL = {"grain", "huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
@@ -81,7 +81,7 @@ class Source:
 
 
 def _literal_start(node) -> str:
-    """What is known of a string from its source: `keras_griffin.ops.` of `f"keras_griffin.ops.{backend}_facts"`."""
+    """What is known of a string from its source: `keras_griffin.ops.` of `f"keras_griffin.ops.{backend}_loop"`."""
     if isinstance(node, ast.JoinedStr) and node.values:
         node = node.values[0]
     return node.value if isinstance(node, ast.Constant) else ""

@@ -6,7 +6,7 @@ import weakref
 
 import tensorflow as tf
 
-from keras_griffin.ops.tensorflow_facts import device_kind
+from keras_griffin.backends.tensorflow_backend import device_kind
 
 
 def compile_for_model(function, model):

@@ -1,6 +1,5 @@
 """Between a model's variables and files."""
 
-import importlib
 from collections.abc import Mapping
 
 import keras
@@ -8,6 +7,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.files import StoredTensor
 from keras_griffin.models.parameters import is_divided
 
@@ -81,10 +81,7 @@ def assign(variable: keras.Variable, array: np.ndarray) -> None:
         return
     if fits and backend == "jax":
         variable.value.delete()
-        copy = importlib.import_module("keras_griffin.models.jax_array").owned_copy(array, dtype)
-    else:
-        copy = np.array(array, dtype, order="C")
-    variable.assign(copy)
+    variable.assign(backends.active().owned_copy(array, dtype))
 
 
 def _write_rows(value, start, rows):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from keras_griffin.ops.implementation import imported
+from keras_griffin.backends import imported
 from keras_griffin.shapes import Tensor
 
 # At once: Dynamo can't follow an import.

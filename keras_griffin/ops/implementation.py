@@ -7,12 +7,13 @@ the call (backend, device, shape, dtype). Nothing is tried: a chosen implementat
 import contextlib
 import dataclasses
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
+
+from keras_griffin import backends
 
 _DEVICES = ("cpu", "gpu", "tpu")
 
@@ -142,7 +143,7 @@ class Op:
 
     def module(self, implementation: Implementation):
         """The implementation's module, imported on first use so that other backends are never loaded."""
-        return imported(f"{self.package}.{implementation.name}")
+        return backends.imported(f"{self.package}.{implementation.name}")
 
     def rejection(self, implementation: Implementation, facts: Facts) -> str | None:
         """Why the implementation can't serve such a call, or None when it can."""
@@ -213,35 +214,19 @@ def _record(choices: list[Choice], choice: Choice) -> None:
         choices.append(choice)
 
 
-def imported(name: str):
-    """The module of that name, in words that AutoGraph and Dynamo follow; `importlib` makes them warn."""
-    if name not in sys.modules:
-        __import__(name)
-    return sys.modules[name]
-
-
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     """The facts of a call on the active backend's default device."""
-    backend = keras.backend.backend()
-    module = _facts_module()
-    return Facts(backend, "cpu" if module is None else module.device_kind(), shape, dtype)
+    return Facts(keras.backend.backend(), backends.active().device_kind(), shape, dtype)
 
 
 def have_values(tensors) -> bool:
     """Whether the tensors hold numbers that NumPy may read: not while they are compiled or differentiated."""
-    module = _facts_module()
-    return module is None or module.has_values(tensors)
+    return backends.active().has_values(tensors)
 
 
 def builds_from_means() -> bool:
     """Whether Keras shows a model the mean of several devices' batches while it builds it: a mean of ids is no id."""
-    return keras.backend.backend() == "tensorflow" and _facts_module().has_strategy()
-
-
-def _facts_module():
-    """What the active backend says of devices and tensors; None where there is the CPU and values alone."""
-    backend = keras.backend.backend()
-    return imported(f"keras_griffin.ops.{backend}_facts") if backend in ("jax", "torch", "tensorflow") else None
+    return backends.active().has_strategy()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import torch
 
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 
 def change_gradient(rule, shapes, outputs, tensors, marks, op_name):

@@ -1,9 +1,8 @@
 """Functions that a test runs often, made fast."""
 
-import importlib
 from collections.abc import Callable
 
-import keras
+from keras_griffin import backends
 
 
 def compiled(function: Callable) -> Callable:
@@ -15,6 +14,4 @@ def compiled(function: Callable) -> Callable:
     Args:
         function: takes and gives trees of tensors; what it reads besides stays as it was at the first call.
     """
-    if keras.backend.backend() != "jax":
-        return function
-    return importlib.import_module("keras_griffin.testing.jax_compile").compiled(function)
+    return backends.active().compiled(function)

@@ -1,9 +1,9 @@
 """Gradients of a function of NumPy arrays on the active backend."""
 
-import importlib
-
 import keras
 import numpy as np
+
+from keras_griffin import backends
 
 
 def value_and_gradient(function, *arrays):
@@ -20,10 +20,9 @@ def value_and_gradient(function, *arrays):
         ValueError: the active backend has no gradients.
     """
     backend = keras.backend.backend()
-    if backend not in ("jax", "torch", "tensorflow"):
+    if backend not in backends.WITH_GRADIENTS:
         raise ValueError(f"value_and_gradient: the backend must be jax, torch or tensorflow. Got {backend}.")
-    module = importlib.import_module(f"keras_griffin.testing.{backend}_gradient")
     tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
-    value, gradients = module.value_and_gradient(function, tensors)
+    value, gradients = backends.active().value_and_gradient(function, tensors)
     as_numpy = keras.ops.convert_to_numpy
     return np.asarray(as_numpy(value)), [np.asarray(as_numpy(gradient)) for gradient in gradients]

@@ -34,7 +34,7 @@ def accelerator(request, monkeypatch):
 
     from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks, jax_pallas_tpu_blocks
 
-    monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: name[-3:])
+    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: name[-3:])
     monkeypatch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
     # Compiling what stands for the kernel takes longer than running it.
     monkeypatch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from triton.runtime.interpreter import InterpretedFunction
 
-from keras_griffin.ops import torch_facts
+from keras_griffin.backends import torch_backend
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Multiprocessors of a GPU on which every sequence is one piece, and of one on which all are cut.
@@ -27,7 +27,7 @@ def run_tests(path: str):
 
 def pretend(monkeypatch, device="gpu"):
     """Let the choice of a kernel see a GPU for CUDA."""
-    monkeypatch.setattr(torch_facts, "device_kind", lambda: device)
+    monkeypatch.setattr(torch_backend, "device_kind", lambda: device)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
 
 

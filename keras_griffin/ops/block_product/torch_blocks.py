@@ -6,7 +6,7 @@ A batched product wants each block's channels by themselves: it copies inputs, o
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: Fewer rows, as in decoding, are not worth a call for each block.
 FEWEST_ROWS = 64

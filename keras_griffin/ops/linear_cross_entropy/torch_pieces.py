@@ -3,7 +3,7 @@
 import torch
 
 from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 
 def supports(facts) -> str | None:

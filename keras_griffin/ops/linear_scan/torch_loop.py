@@ -10,7 +10,7 @@ from torch import Tensor
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
 from keras_griffin.ops.linear_scan.torch_marks import fill_, may_look, places
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: A shorter sequence is one chunk: more of them would cost more calls than they save.
 _SHORTEST_CUT = 64

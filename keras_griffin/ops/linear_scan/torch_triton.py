@@ -20,7 +20,7 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: A plan's rows, where a step is one of two or three arrays, and what pieces are multiples of.
 ROWS = 8

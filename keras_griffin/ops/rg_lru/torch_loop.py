@@ -14,7 +14,7 @@ from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
 PIECE = 2**18

@@ -23,7 +23,7 @@ from keras_griffin.ops.linear_scan.torch_triton import (
 )
 from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 __all__ = ["rg_lru", "supports"]
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-import importlib
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.models.documents import PackedRows
@@ -76,7 +76,7 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
         mask = ops.arange(ops.shape(tokens)[1], dtype="int32") < real
     notes = _Recorder((embedding, *blocks, norm), mask, threshold)
     # While `keras.remat` runs a block, what is inside of it has no values. NumPy warns of what is looked for here.
-    with _without_gradients(), _as_they_stand(blocks), np.errstate(all="ignore"), notes:
+    with backends.active().without_gradients(), _as_they_stand(blocks), np.errstate(all="ignore"), notes:
         x = embedding(tokens)
         for block in blocks:
             x = block(x, reset=reset)
@@ -177,12 +177,6 @@ def _as_they_stand(blocks):
     finally:
         for block, rematerialize in zip(blocks, before, strict=True):
             block.rematerialize = rematerialize
-
-
-def _without_gradients():
-    if keras.backend.backend() == "torch":
-        return importlib.import_module("keras_griffin.training.numerics.torch_no_grad").no_grad()
-    return contextlib.nullcontext()
 
 
 def _largest(x: Tensor) -> Tensor:

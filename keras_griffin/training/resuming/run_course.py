@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_griffin import backends
 from keras_griffin.training.interruption import NotedSignals
 from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
 from keras_griffin.training.resuming.processes import Processes
@@ -60,9 +61,7 @@ class RunCourse:
 
     def save(self, model: keras.Model, epoch: int, start: int, is_stopped: bool = False) -> None:
         """Save the moment before a batch."""
-        if keras.backend.backend() == "jax":
-            # Between steps the values are in the loop of `fit`, and the variables are empty.
-            model.jax_state_sync()
+        backends.active().sync_variables(model)
         states, arrays = callback_states(self.others)
         arrays.update(copy_variables(model, with_metrics=start > 0))
         place = {"step": self.step, "epoch": epoch, "start": start, "is_stopped": is_stopped}

@@ -1,7 +1,6 @@
 """What decides a run's course, so that it goes on as it began or not at all."""
 
 import hashlib
-import importlib
 import json
 import re
 import zlib
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_griffin import backends
 from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
 
 #: What may change: names, which Keras numbers; what only says where and how fast it is computed; a functional model's
@@ -52,8 +52,7 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
         model: compiled.
         data: where its first epoch begins.
     """
-    if keras.backend.backend() == "torch":
-        importlib.import_module("keras_griffin.training.resuming.torch_triton")
+    backends.active().before_config_is_written()
     # Before its attributes are looked at: what a dataset makes when it is first used is then there, as later.
     first_batch = _checksum(data[0])
     inner = getattr(data, "data", None)

@@ -216,7 +216,7 @@ def test_pieces_are_long_enough_and_all_but_the_last_whole(length, width):
 @pytest.mark.parametrize("op_name", ["linear_scan", "rg_lru"])
 def test_what_it_serves(op_name, device, dtype, distribution, reason, monkeypatch):
     monkeypatch.setattr(keras.distribution, "distribution", lambda: distribution)
-    monkeypatch.setattr("keras_griffin.ops.jax_facts.device_kind", lambda: device)
+    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: device)
     assert jax_pallas_gpu.supports(Facts("jax", device, (1, 7, 5), dtype)) == reason
     chosen = explain(op_name, (1, 7, 5), dtype).chosen
     assert (chosen == "jax_pallas_gpu") == (reason is None)

@@ -17,7 +17,7 @@ def pretended(monkeypatch):
     if backend not in KERNELS:
         pytest.skip("no kernel on this backend")
     name, device = KERNELS[backend]
-    facts = importlib.import_module(f"keras_griffin.ops.{backend}_facts")
+    facts = importlib.import_module(f"keras_griffin.backends.{backend}_backend")
     monkeypatch.setattr(facts, "device_kind", lambda: device)
     module = importlib.import_module(f"keras_griffin.ops.local_attention.{name}")
     if backend == "torch":

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from keras_griffin.ops import linear_cross_entropy, linear_scan, local_attention, rg_lru, use_implementation
 from keras_griffin.ops.block_product import block_product
-from keras_griffin.ops.torch_facts import refuse_forward_mode
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 # PyTorch's own, where it prepares forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")

@@ -1,0 +1,52 @@
+"""NumPy: a CPU, values, and no gradients. The contract stands in the package."""
+
+import contextlib
+
+import numpy as np
+
+
+def device_kind() -> str:
+    """The CPU."""
+    return "cpu"
+
+
+def has_values(tensors) -> bool:
+    """Always."""
+    return True
+
+
+def has_strategy() -> bool:
+    """Never."""
+    return False
+
+
+def without_gradients():
+    """There are none."""
+    return contextlib.nullcontext()
+
+
+def sync_variables(model) -> None:
+    """They hold their values."""
+
+
+def before_config_is_written() -> None:
+    """Nothing."""
+
+
+def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy in order."""
+    return np.array(array, dtype, order="C")
+
+
+def compiled(function):
+    """The function."""
+    return function
+
+
+def value_and_gradient(function, tensors):
+    """There is none.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("value_and_gradient: the backend must be jax, torch or tensorflow. Got one without gradients.")

@@ -1,0 +1,44 @@
+"""PyTorch. The contract stands in the package."""
+
+import importlib.util
+
+import keras
+import torch
+
+from keras_griffin.backends.numpy_backend import (  # noqa: F401
+    compiled,
+    has_strategy,
+    owned_copy,
+    sync_variables,
+)
+
+
+def device_kind() -> str:
+    """Following `keras.device` scopes."""
+    return "cpu" if keras.ops.zeros(()).device.type == "cpu" else "gpu"
+
+
+def has_values(tensors) -> bool:
+    """False while gradients of them are recorded."""
+    return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
+
+
+def without_gradients():
+    """Nothing is recorded."""
+    return torch.no_grad()
+
+
+def before_config_is_written() -> None:
+    """PyTorch's compiler imports Triton; once TensorFlow is loaded, that would crash."""
+    if importlib.util.find_spec("triton") is not None:
+        import triton  # noqa: F401
+
+
+def value_and_gradient(function, tensors):
+    """Zeros where there is no gradient."""
+    tensors = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    with torch.enable_grad():
+        value = function(*tensors)
+        gradients = torch.autograd.grad(value, tensors, allow_unused=True)
+    gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
+    return value.detach(), gradients

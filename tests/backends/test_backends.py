@@ -1,0 +1,88 @@
+"""Each backend's file gives the whole contract. Gradients are tested in `testing`, and what has values in `ops`."""
+
+import importlib
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_griffin import backends
+from keras_griffin.backends import active, imported, numpy_backend
+from keras_griffin.testing.arrays import as_array
+
+BACKEND = keras.backend.backend()
+#: The names in the table of the package's docstring.
+NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
+
+
+def test_the_active_backend_gives_every_name_and_no_other_arguments():
+    module = active()
+    assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 9
+    for name in NAMES:
+        of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
+        assert list(own) == list(of_numpy), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5, 3)])
+def test_an_owned_copy_has_the_values_and_shares_no_memory(shape, dtype):
+    array = np.full(shape, 1.0 + 2**-20)
+    copy = active().owned_copy(array, np.dtype(dtype))
+    expected = array.astype(dtype)
+    array[...] = 0.0
+    assert copy.dtype == dtype and copy.shape == shape
+    np.testing.assert_array_equal(np.asarray(copy), expected)
+
+
+def test_what_is_computed_without_gradients_is_the_same():
+    x = ops.ones((2,))
+    with active().without_gradients():
+        assert as_array(x + x).tolist() == [2.0, 2.0]
+    assert as_array(active().compiled(lambda x: x + x)(x)).tolist() == [2.0, 2.0]
+
+
+def test_a_model_that_is_not_in_training_holds_its_variables():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    before = model.get_weights()
+    if BACKEND != "jax":
+        active().sync_variables(model)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    active().before_config_is_written()
+    assert active().has_strategy() is False and active().has_values([ops.ones(())])
+
+
+def test_numpy_has_no_gradients():
+    with pytest.raises(ValueError, match="^value_and_gradient: the backend must be jax, torch or tensorflow. Got one "):
+        numpy_backend.value_and_gradient(lambda x: x, [])
+
+
+def as_if_on(kind, monkeypatch):
+    """Make the active backend believe that it computes on another device."""
+    if BACKEND == "jax":
+        import jax
+
+        monkeypatch.setattr(jax, "default_backend", lambda: {"gpu": "cuda"}.get(kind, kind))
+    elif BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda asked: ["one"] if asked.lower() == kind else [])
+    elif BACKEND == "torch":
+        import torch
+
+        tensor = torch.zeros((), device="meta" if kind == "gpu" else kind)
+        monkeypatch.setattr(keras.ops, "zeros", lambda shape: tensor)
+
+
+def test_the_device_of_this_machine():
+    kind = "cpu" if BACKEND == "numpy" else str(keras.ops.zeros(()).device).lower()
+    assert active().device_kind() == ("cpu" if "cpu" in kind else "tpu" if "tpu" in kind else "gpu")
+
+
+@pytest.mark.parametrize("kind", {"numpy": ["cpu"], "torch": ["cpu", "gpu"]}.get(BACKEND, ["cpu", "gpu", "tpu"]))
+def test_other_devices(kind, monkeypatch):
+    as_if_on(kind, monkeypatch)
+    assert active().device_kind() == kind
