@@ -3,18 +3,8 @@
 import argparse
 
 from keras_griffin.commands.errors import refusals
-from keras_griffin.ops.implementation import Op, explain
+from keras_griffin.ops.implementation import Op, find_op
 
-#: A representative shape of each op's first tensor: a training batch of a small model, and for `row_product` a row that
-#: is decoded.
-SHAPES = {
-    "block_product": (8 * 512, 768),
-    "linear_cross_entropy": (8, 512, 512),
-    "linear_scan": (8, 512, 768),
-    "local_attention": (8, 512, 8, 64),
-    "rg_lru": (8, 512, 768),
-    "row_product": (1, 512),
-}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -29,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table of each op."""
     with refusals():
-        tables = [explain(name, SHAPES.get(name), arguments.dtype) for name in arguments.ops or sorted(Op.registry)]
+        ops = [find_op(name) for name in arguments.ops or sorted(Op.registry)]
+        tables = [op.explain(op.example, arguments.dtype) for op in ops]
     print("\n\n".join(str(table) for table in tables))
     print("\n* is used. To ask for another: KERAS_GRIFFIN_<OP>=<name>, such as KERAS_GRIFFIN_LINEAR_SCAN=portable.")
     with refusals():

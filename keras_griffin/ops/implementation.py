@@ -58,13 +58,15 @@ class Implementation:
         name: the module's name, and the name by which users ask for it.
         backend: the only Keras backend it runs on; None for every backend.
         automatic: the devices on which it may be chosen unasked.
-        needs_values: it computes in NumPy, and can't be compiled or differentiated.
+        needs_values: it computes in NumPy on the CPU, and can't be compiled or differentiated.
+        interpreted: it is a kernel that an interpreter can run on a CPU, as the tests do where its device is not.
     """
 
     name: str
     backend: str | None = None
     automatic: tuple[str, ...] = _DEVICES
     needs_values: bool = False
+    interpreted: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,18 @@ class Op:
         name: the op's name; also the name of the function in each implementation's module.
         package: the package that holds the implementations' modules.
         implementations: the rows.
+        example: a representative shape of a call's first tensor: a training batch of a small model.
     """
 
     registry: dict[str, "Op"] = {}
 
-    def __init__(self, name: str, package: str, implementations: list[Implementation]):
+    def __init__(
+        self, name: str, package: str, implementations: list[Implementation], example: tuple[int, ...] | None = None
+    ):
         self.name = name
         self.package = package
         self.implementations = tuple(implementations)
+        self.example = example
         Op.registry[name] = self
 
     def module(self, implementation: Implementation):
@@ -151,6 +157,9 @@ class Op:
             return f"needs the {implementation.backend} backend"
         if implementation.needs_values and not facts.has_values:
             return "can't be compiled or differentiated"
+        if implementation.needs_values:
+            readable = facts.device == "cpu" and facts.dtype in ("float32", "float64")
+            return None if readable else "reads float32 and float64 on the CPU"
         return self.module(implementation).supports(facts)
 
     def requested(self) -> str | None:

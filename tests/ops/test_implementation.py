@@ -159,7 +159,7 @@ def test_the_table_of_a_request(op):
     assert last == "  * by_hand    chosen: asked for"
 
 
-@pytest.mark.parametrize("name", ["linear_scan", "local_attention"])
+@pytest.mark.parametrize("name", sorted(Op.registry))
 def test_every_op_of_the_package_has_a_choice_here(name):
     assert keras_griffin.ops.explain(name).chosen != "reference"
     with keras_griffin.ops.use_implementation(name, "portable"):

@@ -19,6 +19,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
+from tests.ops.rows import runnable
 
 # NumPy says where numbers overflow.
 pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
@@ -114,12 +115,6 @@ def split(tensors, like):
     return [[next(tensors) for _ in number] for number in like]
 
 
-def implementations(op_name):
-    """What this machine can run, and what it can interpret."""
-    names = [verdict.name for verdict in explain(op_name).verdicts if verdict.available]
-    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" else [])]
-
-
 def judge(implementation, op_name, rows, call, numbers, weights, expected):
     """Compare a scan's results and its gradients for `numbers` with those on clean data.
 
@@ -148,7 +143,7 @@ def judge(implementation, op_name, rows, call, numbers, weights, expected):
 
 @pytest.mark.parametrize(
     ("implementation", "is_complex", "reverse"),
-    [*((name, True, True) for name in implementations("linear_scan")), (explain("linear_scan").chosen, False, False)],
+    [*((name, True, True) for name in runnable("linear_scan")), (explain("linear_scan").chosen, False, False)],
 )
 def test_linear_scan(implementation, is_complex, reverse):
     rows = random_rows(reverse)
@@ -182,7 +177,7 @@ def test_linear_scan(implementation, is_complex, reverse):
 @pytest.mark.parametrize(
     ("implementation", "is_complex", "reverse", "share"),
     [
-        *((name, False, False, 0.5) for name in implementations("rg_lru")),
+        *((name, False, False, 0.5) for name in runnable("rg_lru")),
         (explain("rg_lru").chosen, True, True, 0.5),
         # No document is spoiled, only what none sees: the gradients for weights are to be right as well.
         (explain("rg_lru").chosen, True, False, 0.0),

@@ -3,11 +3,6 @@
 import numpy as np
 
 
-def supports(facts) -> str | None:
-    """What NumPy can read."""
-    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
-
-
 def block_product(inputs, kernel, bias):
     """`(n, U)`, float64; the contract is `keras_griffin.ops.block_product`."""
     inputs, kernel = np.asarray(inputs, "float64"), np.asarray(kernel, "float64")

@@ -3,11 +3,6 @@
 import numpy as np
 
 
-def supports(facts) -> str | None:
-    """What NumPy can read."""
-    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
-
-
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """`(B, T)`, float64; the contract is `keras_griffin.ops.linear_cross_entropy`."""
     logits, _ = _logits(inputs, table, soft_cap)

@@ -26,17 +26,18 @@ _OP = Op(
     "linear_scan",
     __name__,
     [
-        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",)),
+        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
-        Implementation("jax_pallas_gpu", backend="jax", automatic=("gpu",)),
+        Implementation("jax_pallas_gpu", backend="jax", automatic=("gpu",), interpreted=True),
         Implementation("jax_associative", backend="jax", automatic=("gpu",)),
-        Implementation("torch_triton", backend="torch", automatic=("gpu",)),
+        Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
+    example=(8, 512, 768),
 )
 
 

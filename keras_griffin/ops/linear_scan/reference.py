@@ -80,11 +80,6 @@ def linear_scan_gradient(
     return decay_gradient, inputs_gradient, gradient
 
 
-def supports(facts) -> str | None:
-    """What NumPy can read."""
-    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
-
-
 def linear_scan(
     decay: tuple[Tensor, ...],
     inputs: tuple[Tensor, ...],

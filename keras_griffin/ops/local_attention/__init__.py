@@ -25,6 +25,7 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
+    example=(8, 512, 8, 64),
 )
 
 

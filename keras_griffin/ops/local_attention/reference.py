@@ -3,13 +3,6 @@
 import numpy as np
 
 
-def supports(facts):
-    """Why it cannot serve such a call, or None: arrays that NumPy can read."""
-    if facts.device != "cpu" or facts.dtype not in ("float32", "float64"):
-        return "reads float32 and float64 on the CPU"
-    return None
-
-
 def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
     """The outputs `(B, T, N, H)`, float64; the contract is `keras_griffin.ops.local_attention`."""
     query, key, value = (np.asarray(x, "float64") for x in (query, key, value))

@@ -75,11 +75,6 @@ def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, re
     return gradient, into_start
 
 
-def supports(facts) -> str | None:
-    """What NumPy can read."""
-    return None if facts.dtype in ("float32", "float64") else "reads float32 and float64 alone"
-
-
 def rg_lru(
     unit: Unit, initial_state: Components, marks: tuple, exponent: float, reverse: bool
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:

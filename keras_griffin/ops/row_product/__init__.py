@@ -18,6 +18,8 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
+    # A row that is decoded.
+    example=(1, 512),
 )
 
 

@@ -3,13 +3,6 @@
 import numpy as np
 
 
-def supports(facts):
-    """Why it cannot serve such a call, or None: arrays that NumPy can read."""
-    if facts.device != "cpu" or facts.dtype not in ("float32", "float64"):
-        return "reads float32 and float64 on the CPU"
-    return None
-
-
 def row_product(rows, matrix):
     """`(n, U)`, float64; the contract is `keras_griffin.ops.row_product`."""
     rows, matrix = np.asarray(rows, "float64"), np.asarray(matrix, "float64")

@@ -5,25 +5,22 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import explain, linear_scan, use_implementation
+from keras_griffin.ops import linear_scan, use_implementation
 from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.cases import SCAN_CASES, ScanCase
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
+from tests.ops.rows import runnable
 
 BACKEND = keras.backend.backend()
 
 
-def available(dtype="float32"):
-    """What this machine can run, and what it can interpret."""
-    names = [verdict.name for verdict in explain("linear_scan", dtype=dtype).verdicts if verdict.available]
-    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" and dtype != "float64" else [])]
-
-
-IMPLEMENTATIONS = available()
+IMPLEMENTATIONS = runnable("linear_scan")
 DIFFERENTIABLE = [name for name in IMPLEMENTATIONS if name != "reference"]
-CALLS = [pytest.param(name, case, id=f"{name}-{case}") for case in SCAN_CASES for name in available(case.dtype)]
+CALLS = [
+    pytest.param(name, case, id=f"{name}-{case}") for case in SCAN_CASES for name in runnable("linear_scan", case.dtype)
+]
 DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[0] in DIFFERENTIABLE]
 
 

@@ -156,7 +156,8 @@ def test_the_reference_can_be_asked_for():
 def test_what_each_serves(device, dtype, served):
     facts = Facts("numpy", device, (1, 7, 4, 4), dtype)
     assert portable.supports(facts) is None
-    assert reference.supports(facts) == (None if served else "reads float32 and float64 on the CPU")
+    op = find_op("local_attention")
+    assert op.rejection(op._named("reference"), facts) == (None if served else "reads float32 and float64 on the CPU")
     rows = [row.name for row in find_op("local_attention").implementations]
     assert rows == ["jax_splash_tpu", "torch_flex", "portable", "reference"]
 

@@ -8,27 +8,22 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import explain, rg_lru, use_implementation
+from keras_griffin.ops import rg_lru, use_implementation
 from keras_griffin.ops.rg_lru.reference import definition, rg_lru_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.cases import SCAN_CASES, ScanCase
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
+from tests.ops.rows import runnable
 
 BACKEND = keras.backend.backend()
 EXPONENT = 6.0
 
 
-def available(dtype="float32"):
-    """What this machine can run, and what it can interpret."""
-    names = [verdict.name for verdict in explain("rg_lru", dtype=dtype).verdicts if verdict.available]
-    return [*names, *(["jax_pallas_tpu", "jax_pallas_gpu"] if BACKEND == "jax" and dtype != "float64" else [])]
-
-
 #: Real cases at every length; complex ones where they say something new.
 CASES = [*SCAN_CASES, replace(ScanCase(65, 3), has_reset=True, has_mask=True)]
-CALLS = [pytest.param(name, case, id=f"{name}-{case}") for case in CASES for name in available(case.dtype)]
+CALLS = [pytest.param(name, case, id=f"{name}-{case}") for case in CASES for name in runnable("rg_lru", case.dtype)]
 DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[0] != "reference"]
 
 
@@ -144,7 +139,7 @@ def test_gradients(implementation, case):
         assert_close(gradient, wanted, precision(case))
 
 
-@pytest.mark.parametrize("implementation", [name for name in available() if name != "reference"])
+@pytest.mark.parametrize("implementation", [name for name in runnable("rg_lru") if name != "reference"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_length_known_only_when_the_model_runs(implementation, reverse):
     units = [arguments_of(ScanCase(length, 2)).unit for length in (5, 2, 1, 0)]
