@@ -3,7 +3,6 @@
 import gc
 import importlib.util
 import os
-import pathlib
 import random
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
@@ -25,8 +24,6 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
-#: Above which a worker lets go of compiled programs.
-MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
@@ -37,12 +34,21 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests marked `trainable` where the backend computes no gradients."""
-    if BACKEND in ("jax", "torch", "tensorflow"):
-        return
-    trainable = [item for item in items if item.get_closest_marker("trainable")]
-    items[:] = [item for item in items if item not in trainable]
-    config.hook.pytest_deselected(items=trainable)
+    """Leave out the tests marked `trainable` where the backend computes no gradients, and those of other parts."""
+    has_gradients, part = BACKEND in ("jax", "torch", "tensorflow"), part_of(items)
+    kept = [item for item in items if item in part and (has_gradients or not item.get_closest_marker("trainable"))]
+    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+    items[:] = kept
+
+
+def part_of(items):
+    """Those of the part that the environment names, such as "2/3", of whole files and about equal numbers of tests."""
+    number, parts = map(int, os.environ.get("KERAS_GRIFFIN_TESTS", "1/1").split("/"))
+    place, of_file = 0, {}
+    for item in items:
+        of_file.setdefault(item.path, place * parts // max(1, len(items)) + 1)
+        place += 1
+    return {item for item in items if of_file[item.path] == number}
 
 
 @pytest.fixture(autouse=True)
@@ -66,27 +72,14 @@ def fixed_seeds():
 def little_garbage(request):
     """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
 
-    Programs, graphs and models would fill many gigabytes, and Keras collects garbage for each layer that it quantises.
+    Keras collects garbage for each layer that it quantises.
     """
     yield
     for value in vars(request.module).values():
         if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
             value.cache_clear()
-    if _resident_bytes() > MOST_RESIDENT_BYTES:
-        gc.unfreeze()
-        keras.backend.clear_session(free_memory=False)
-        if BACKEND == "jax":
-            import jax
-
-            jax.clear_caches()
     gc.collect()
     gc.freeze()
-
-
-def _resident_bytes():
-    """Where Linux tells; elsewhere nothing is let go."""
-    statm = pathlib.Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture(autouse=True)

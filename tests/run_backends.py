@@ -19,6 +19,9 @@ from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 QUICK_BACKEND = "torch"
+#: How often a backend's workers are begun anew, so that none holds more than 4 GB: JAX and TensorFlow keep what they
+#: have compiled.
+PARTS = {"jax": 3, "tensorflow": 4}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
@@ -45,10 +48,11 @@ def main():
     everywhere = (QUICK_BACKEND,) if options.quick else BACKENDS
     backends = options.backends.split(",") if options.backends else everywhere
     with tempfile.TemporaryDirectory() as folder:
-        results = [
-            run(backend, [*left_out(options.quick, bool(still_to_come)), *arguments], Path(folder))
-            for still_to_come, backend in zip(reversed(range(len(backends))), backends, strict=True)
-        ]
+        results = []
+        for still_to_come, backend in zip(reversed(range(len(backends))), backends, strict=True):
+            chosen = [*left_out(options.quick, bool(still_to_come)), *arguments]
+            parts = PARTS.get(backend, 1) if not arguments else 1
+            results.append(total([run(backend, chosen, Path(folder), f"{n + 1}/{parts}") for n in range(parts)]))
     print(slowest(results))
     print(table(results))
     sys.exit(any(result.failed for result in results))
@@ -60,13 +64,14 @@ def left_out(slow, any_backend):
     return ["-m", " and ".join(f"not {mark}" for mark in marks)] if marks else []
 
 
-def run(backend, arguments, folder):
-    """Run pytest on one backend, in processes of its own, and count what it reports."""
+def run(backend, arguments, folder, part="1/1"):
+    """Run pytest on a part of one backend's tests, in processes of its own, and count what it reports."""
     report = folder / f"{backend}.xml"
     # Tests that stand together, and share compiled models, start on one worker; an idle one takes of another's.
     workers = ["-n", str(len(available_cores())), "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", "-q", *workers, f"--junitxml={report}", *arguments]
     settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    settings["KERAS_GRIFFIN_TESTS"] = part
     start = time.perf_counter()
     with subprocess.Popen(
         command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -84,6 +89,12 @@ def run(backend, arguments, folder):
     failed = max(broken, int(process.returncode != 0))
     tests = tuple((float(t.get("time")), f"{t.get('classname')}.{t.get('name')}") for t in suite.iter("testcase"))
     return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds, tests)
+
+
+def total(results):
+    """The parts of one backend as one."""
+    sums = (sum(getattr(result, field) for result in results) for field in ("passed", "failed", "skipped", "seconds"))
+    return Result(results[0].backend, *sums, tuple(test for result in results for test in result.tests))
 
 
 def available_cores():
