@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.layers import CGLRU
+from keras_griffin.layers import CGLRU, BlockDiagonalDense
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.optimizer import decays, optimizer_groups
 from keras_griffin.testing.closeness import assert_close
@@ -82,6 +82,10 @@ def test_biases_that_are_matrices_and_the_complex_recurrence_are_spared():
     model = keras.Sequential([keras.Input((None, 32)), CGLRU(name="cg_lru"), keras.layers.Dense(1, name="head")])
     factors = step_without_gradients(AdamW(0.5, weight_decay=0.2), model.trainable_variables)
     assert [path for path, factor in factors.items() if factor < 1] == [model.layers[-1].kernel.path]
+    # Outside of a recurrence too, where no name but its own spares it.
+    alone = BlockDiagonalDense(2)
+    alone.build((None, 4))
+    assert len(alone.blocks.bias.shape) > 1 and not decays(alone.blocks.bias) and decays(alone.blocks.kernel)
 
 
 @pytest.mark.trainable

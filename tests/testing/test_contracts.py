@@ -93,6 +93,12 @@ class RoundsItsState(Average):
         return outputs, RecurrentUnitState(ops.cast(state.hidden, self.compute_dtype))
 
 
+class RoundsItsStateOnTheWay(Average):
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
+        return outputs, RecurrentUnitState(ops.cast(ops.cast(state.hidden, self.compute_dtype), "float32"))
+
+
 class Grows(Average):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, _ = super().advance(inputs, RecurrentUnitState(state.hidden[:, : self.width]), reset=reset, mask=mask)
@@ -119,6 +125,7 @@ BROKEN_LAYERS = [
     (Average, contracts.reset_forgets),
     (SeesPadding, contracts.masked_steps_change_nothing),
     (RoundsItsState, contracts.dtypes_survive_mixed_precision),
+    (RoundsItsStateOnTheWay, contracts.dtypes_survive_mixed_precision),
     (Grows, contracts.state_does_not_grow),
     (CutsGradients, contracts.gradients_survive_cuts),
     (LosesAnArgument, contracts.config_rebuilds_the_layer),
