@@ -4,6 +4,7 @@
     has_values(tensors)                 whether NumPy may read them: not while they are compiled or differentiated
     has_strategy()                      whether Keras shows a model the mean of several devices' batches while it builds
     without_gradients()                 a context in which nothing is kept for a gradient
+    before_first_step(model)            make what a first step would make while it is traced, and be traced again for
     sync_variables(model)               put what the loop of `fit` holds back into the model's variables
     before_config_is_written()          load what must be loaded before Keras, writing a config, imports TensorFlow
     owned_copy(array, dtype)            an array in new memory of its own, rounded to a dtype

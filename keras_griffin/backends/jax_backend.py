@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
+    before_first_step,
     has_strategy,
     without_gradients,
 )

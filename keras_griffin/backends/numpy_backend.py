@@ -25,6 +25,10 @@ def without_gradients():
     return contextlib.nullcontext()
 
 
+def before_first_step(model) -> None:
+    """Nothing is traced."""
+
+
 def sync_variables(model) -> None:
     """They hold their values."""
 

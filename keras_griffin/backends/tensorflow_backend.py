@@ -29,6 +29,14 @@ def has_strategy() -> bool:
     return tf.distribute.has_strategy()
 
 
+def before_first_step(model) -> None:
+    """The optimizer's variables: a function that makes variables is traced a second time."""
+    optimizer = getattr(model, "optimizer", None)
+    if model.built and optimizer is not None and not optimizer.built:
+        with model.distribute_strategy.scope():
+            optimizer.build(model.trainable_variables)
+
+
 def value_and_gradient(function, tensors):
     """Traced as a graph."""
 

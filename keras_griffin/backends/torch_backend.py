@@ -6,6 +6,7 @@ import keras
 import torch
 
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
+    before_first_step,
     compiled,
     has_strategy,
     owned_copy,

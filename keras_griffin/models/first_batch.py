@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.models.parameters import begun_anew_after_a_fault, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
@@ -73,6 +74,7 @@ class FirstBatch:
         Raises:
             ValueError: the first batch, or that of the data for validation, breaks a rule; see `BatchRules`.
         """
+        backends.active().before_first_step(self)
         return self._look_first(super().fit, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
@@ -93,6 +95,7 @@ class FirstBatch:
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
+        backends.active().before_first_step(self)
         with begun_anew_after_a_fault(self):
             return super().train_on_batch(*args, **kwargs)
 

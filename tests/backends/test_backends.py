@@ -21,7 +21,7 @@ NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
 def test_the_active_backend_gives_every_name_and_no_other_arguments():
     module = active()
     assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
-    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 9
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 10
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
@@ -48,6 +48,10 @@ def test_what_is_computed_without_gradients_is_the_same():
 def test_a_model_that_is_not_in_training_holds_its_variables():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     before = model.get_weights()
+    active().before_first_step(model)
+    model.compile("sgd", "mse")
+    active().before_first_step(model)
+    assert model.optimizer.built == (BACKEND == "tensorflow")
     if BACKEND != "jax":
         active().sync_variables(model)
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
