@@ -1,9 +1,9 @@
 """Where the time of the tests goes: on each backend compiling, tracing, other processes; and the slowest tests.
 
-    .venv/bin/python benchmarks/suite.py [--backends jax,numpy] [--read FOLDER] [arguments of pytest]
+    .venv/bin/python benchmarks/suite.py [--read FOLDER] [arguments of tests/run_backends.py]
 
-Each backend's tests run as in `tests/run_backends.py`, with this file as a plugin of pytest that watches them. The
-tables go to standard output, and the measurements to runs/suite, from which `--read` makes the tables again.
+It is `make test`, with this file as a plugin of pytest that watches. The tables go to standard output, and the
+measurements to runs/suite, from which `--read` makes the tables again.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 SLOWEST = 60
-#: The variable that names the file for what the plugin measures.
+#: The variable that names the folder for what the plugin measures.
 REPORT = "KERAS_GRIFFIN_SUITE_REPORT"
 #: What JAX tells of its compiler, by the columns of the table.
 JAX_EVENTS = {
@@ -105,16 +105,23 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    """Write all of it, where the tests were collected."""
-    if not hasattr(session.config, "workerinput"):
-        Path(os.environ[REPORT]).write_text(json.dumps({"seconds": time.time() - started, "tests": tests}))
+    """Write all of it, where the tests were collected, beside what the backend's earlier parts have written."""
+    if hasattr(session.config, "workerinput"):
+        return
+    path = Path(os.environ[REPORT]) / f"{os.environ['KERAS_BACKEND']}.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "tests": {}}
+    report = {"seconds": earlier["seconds"] + time.time() - started, "tests": {**earlier["tests"], **tests}}
+    path.write_text(json.dumps(report))
 
 
-def measure(backend, folder, arguments):
-    """Run the tests of one backend."""
-    environment = {**os.environ, REPORT: str((folder / f"{backend}.json").resolve()), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "tests/run_backends.py", "--backends", backend, "-p", "benchmarks.suite", *arguments]
-    subprocess.run(command, env=environment, cwd=ROOT)
+def measure(folder, arguments):
+    """Run the tests."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for backend in BACKENDS:
+        (folder / f"{backend}.json").unlink(missing_ok=True)
+    settings = {REPORT: str(folder.resolve()), "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p benchmarks.suite"}
+    command = [sys.executable, "tests/run_backends.py", *arguments]
+    subprocess.run(command, env={**os.environ, **settings}, cwd=ROOT)
 
 
 def tables(reports):
@@ -142,14 +149,12 @@ def tables(reports):
 def main():
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backends", default=",".join(BACKENDS), help="separated by commas; %(default)s unless given")
     parser.add_argument("--read", type=Path, help="a folder of measurements; nothing is run")
     options, arguments = parser.parse_known_args()
     folder = options.read or ROOT / "runs" / "suite"
-    folder.mkdir(parents=True, exist_ok=True)
-    for backend in () if options.read else options.backends.split(","):
-        measure(backend, folder, arguments)
-    files = [folder / f"{backend}.json" for backend in options.backends.split(",")]
+    if options.read is None:
+        measure(folder, arguments)
+    files = [folder / f"{backend}.json" for backend in BACKENDS]
     print(tables({file.stem: json.loads(file.read_text()) for file in files if file.exists()}))
 
 
