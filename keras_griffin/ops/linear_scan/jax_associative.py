@@ -1,14 +1,11 @@
 """On JAX: a parallel prefix, log T rounds over whole arrays, for devices with more lanes than a row has channels."""
 
-import functools
-
-import jax
 from jax import lax
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective, unless
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.linear_scan.components import add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_gradient import differentiable
+from keras_griffin.ops.linear_scan.marks import unless
 
 
 def supports(facts) -> str | None:
@@ -16,23 +13,8 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_effective
-# Compiled once for each shape, also where it is called outside of any compiled function.
-@functools.partial(jax.jit, static_argnums=(4,))
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
-) -> tuple[Components, Components]:
-    """Every state and the last one; see the package."""
-    return _differentiable_scan(decay, inputs, initial_state, forgotten, reverse)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _differentiable_scan(decay, inputs, initial_state, forgotten, reverse):
-    return scan(decay, inputs, initial_state, forgotten, reverse)
-
-
 def scan(decay, inputs, initial_state, forgotten, reverse):
-    """`linear_scan`, which JAX can't differentiate at a good price."""
+    """Forward only; `scan_gradient` is its derivative."""
     first, last = (-1, 0) if reverse else (0, -1)
     entering = unless(_mark(forgotten, first), multiply(_at(decay, first), initial_state))
     inputs = tuple(jnp.asarray(x).at[:, first].add(component) for x, component in zip(inputs, entering, strict=True))
@@ -46,15 +28,6 @@ def _compose(earlier, later):
     inputs = add(unless(forgets, multiply(decay, first_inputs)), inputs)
     either = None if forgets is None else jnp.logical_or(first_forgets, forgets)
     return either, multiply(decay, first_decay), inputs
-
-
-def _forward(decay, inputs, initial_state, forgotten, reverse):
-    states, final_state = scan(decay, inputs, initial_state, forgotten, reverse)
-    return (states, final_state), (decay, states, initial_state, forgotten)
-
-
-def _backward(reverse, residuals, gradients):
-    return *scan_gradient(*residuals, gradients, reverse), None
 
 
 def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
@@ -73,7 +46,7 @@ def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
     return decay_gradient, inputs_gradient, unless(_mark(forgotten, first), into_start)
 
 
-_differentiable_scan.defvjp(_forward, _backward)
+linear_scan = differentiable(scan, scan_gradient)
 
 
 def _at(arrays, place):

@@ -5,15 +5,12 @@ row is computed from the newest version of the arrays, and a row is never used f
 would copy whole arrays.
 """
 
-import functools
-
-import jax
 from jax import lax
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import on_effective, unless
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.linear_scan.components import add, conjugate, multiply
+from keras_griffin.ops.linear_scan.jax_gradient import differentiable
+from keras_griffin.ops.linear_scan.marks import unless
 
 
 def supports(facts) -> str | None:
@@ -21,23 +18,8 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_effective
-# Compiled once for each shape, also where it is called outside of any compiled function.
-@functools.partial(jax.jit, static_argnums=(4,))
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
-) -> tuple[Components, Components]:
-    """Every state and the last one; see the package."""
-    return _differentiable_scan(decay, inputs, initial_state, forgotten, reverse)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _differentiable_scan(decay, inputs, initial_state, forgotten, reverse):
-    return scan(decay, inputs, initial_state, forgotten, reverse)
-
-
 def scan(decay, inputs, initial_state, forgotten, reverse):
-    """`linear_scan`, which JAX can't differentiate at a good price."""
+    """Forward only; `scan_gradient` is its derivative."""
     length = decay[0].shape[1]
     at = _order(length, reverse)
 
@@ -56,15 +38,6 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
     states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
     states = lax.fori_loop(1, length, step, states)
     return states, _without_time(_row(states, at(length - 1)))
-
-
-def _forward(decay, inputs, initial_state, forgotten, reverse):
-    states, final_state = scan(decay, inputs, initial_state, forgotten, reverse)
-    return (states, final_state), (decay, states, initial_state, forgotten)
-
-
-def _backward(reverse, residuals, gradients):
-    return *scan_gradient(*residuals, gradients, reverse), None
 
 
 def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
@@ -112,7 +85,7 @@ def _before(states, initial_state, reverse):
     return tuple(jnp.concatenate([start, h[:, :-1]], axis=1) for h, start in pairs)
 
 
-_differentiable_scan.defvjp(_forward, _backward)
+linear_scan = differentiable(scan, scan_gradient)
 
 
 def _order(length, reverse):
