@@ -34,11 +34,15 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests marked `trainable` where the backend computes no gradients, and those of other parts."""
+    """Leave out the tests marked `trainable` where the backend computes no gradients, and those of other parts.
+
+    Files with slow tests come first, so that at the end no worker waits long for the others.
+    """
     has_gradients, part = BACKEND in ("jax", "torch", "tensorflow"), part_of(items)
     kept = [item for item in items if item in part and (has_gradients or not item.get_closest_marker("trainable"))]
     config.hook.pytest_deselected(items=list(set(items) - set(kept)))
-    items[:] = kept
+    with_slow = {item.path for item in kept if item.get_closest_marker("slow")}
+    items[:] = sorted(kept, key=lambda item: item.path not in with_slow)
 
 
 def part_of(items):

@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.layers.mixer import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
-from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, lose
+from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
 from keras_griffin.ops.step_attention import step_attention
 from keras_griffin.shapes import Tensor
 
@@ -139,7 +139,9 @@ class GlobalMQA(MultiQueryAttention):
         """
         *finite, whole_query, whole_key = finite_only(query, keys, values)
         lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
-        outputs = lose(self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost)))
+        outputs = nan_unless(
+            self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost))
+        )
         return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real), type(self).__name__)
 
     def _attend(self, query, key, value, **options):

@@ -49,7 +49,7 @@ def test_law(name, law):
         law(SUBJECTS[name])
 
 
-class Average(SequenceLayer):
+class RunningSum(SequenceLayer):
     """A correct layer, the running sum, that the faults below spoil."""
 
     def build(self, inputs_shape):
@@ -65,47 +65,47 @@ class Average(SequenceLayer):
         return ops.cast(sums, self.compute_dtype), RecurrentUnitState(sums[:, -1])
 
 
-class LooksAhead(Average):
+class LooksAhead(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
         return outputs + 0.0 * outputs[:, -1:], state
 
 
-class Forgets(Average):
+class Forgets(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         return super().advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
 
 
-class CallsDifferently(Average):
+class CallsDifferently(RunningSum):
     def call(self, inputs, reset=None, mask=None):
         return super().call(inputs, reset, mask) + 1.0
 
 
-class SeesPadding(Average):
+class SeesPadding(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
         return outputs, RecurrentUnitState(state.hidden + 1.0)
 
 
-class RoundsItsState(Average):
+class RoundsItsState(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
         return outputs, RecurrentUnitState(ops.cast(state.hidden, self.compute_dtype))
 
 
-class RoundsItsStateOnTheWay(Average):
+class RoundsItsStateOnTheWay(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, state = super().advance(inputs, state, reset=reset, mask=mask)
         return outputs, RecurrentUnitState(ops.cast(ops.cast(state.hidden, self.compute_dtype), "float32"))
 
 
-class Grows(Average):
+class Grows(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         outputs, _ = super().advance(inputs, RecurrentUnitState(state.hidden[:, : self.width]), reset=reset, mask=mask)
         return outputs, RecurrentUnitState(ops.concatenate([state.hidden, outputs[:, -1]], axis=-1))
 
 
-class LosesAnArgument(Average):
+class LosesAnArgument(RunningSum):
     def __init__(self, speed=1, **kwargs):
         super().__init__(**kwargs)
 
@@ -113,7 +113,7 @@ class LosesAnArgument(Average):
         return super().get_config()
 
 
-class CutsGradients(Average):
+class CutsGradients(RunningSum):
     def advance(self, inputs, state, *, reset=None, mask=None):
         return super().advance(inputs, RecurrentUnitState(ops.stop_gradient(state.hidden)), reset=reset, mask=mask)
 
@@ -122,7 +122,7 @@ BROKEN_LAYERS = [
     (LooksAhead, contracts.never_looks_ahead),
     (Forgets, contracts.cuts_change_nothing),
     (CallsDifferently, contracts.call_equals_advance),
-    (Average, contracts.reset_forgets),
+    (RunningSum, contracts.reset_forgets),
     (SeesPadding, contracts.masked_steps_change_nothing),
     (RoundsItsState, contracts.dtypes_survive_mixed_precision),
     (RoundsItsStateOnTheWay, contracts.dtypes_survive_mixed_precision),
@@ -140,7 +140,7 @@ def test_a_broken_layer_is_caught(broken, law):
 
 
 def test_a_correct_layer_passes():
-    subject = Subject(Average, 4, ("hidden",))
+    subject = Subject(RunningSum, 4, ("hidden",))
     for law in (contracts.never_looks_ahead, contracts.state_does_not_grow, contracts.dtypes_survive_mixed_precision):
         law(subject)
 

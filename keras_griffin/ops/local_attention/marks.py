@@ -35,7 +35,7 @@ def attend_with_marks(kernel, running_max, query, key, value, window, segment_id
         ids, lost = _ids_and_lost(ops.logical_not(whole_key), window, segment_ids, mask, running_max)
         outputs = kernel(query, key, value, window, ids)
         own = slice(key.shape[1] - query.shape[1], None)
-        return lose(outputs, ops.logical_and(whole_query, ops.logical_not(lost[:, own])))
+        return nan_unless(outputs, ops.logical_and(whole_query, ops.logical_not(lost[:, own])))
 
     return past_masked_steps(attend, query, key, value, segment_ids, mask)
 
@@ -63,7 +63,7 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
     key, value = take_steps(key, sources), take_steps(value, sources)
     segment_ids = None if segment_ids is None else take_steps(segment_ids, sources)
     outputs = attend(query, key, value, segment_ids, take_steps(mask, sources))
-    return only(take_steps(outputs, query_places), real_query)
+    return masked(take_steps(outputs, query_places), real_query)
 
 
 def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
@@ -99,7 +99,7 @@ def _gradient_apart(lost_keys, cotangent, shapes, *marks):
         return ops.broadcast_to(marked[..., None, None], shape)
 
     gradients = (nan_where(lost, shape) for lost, shape in zip((lost_query, lost_key, lost_key), shapes, strict=True))
-    return only(cotangent, whole), *gradients
+    return masked(cotangent, whole), *gradients
 
 
 def lost_in_window(window, lost, keys, segment_ids, mask):
@@ -139,15 +139,15 @@ def finite_only(query, key, value):
     """
     whole_query = _is_finite(query)
     whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
-    return only(query, whole_query), only(key, whole_key), only(value, whole_key), whole_query, whole_key
+    return masked(query, whole_query), masked(key, whole_key), masked(value, whole_key), whole_query, whole_key
 
 
-def only(x, keep):
+def masked(x, keep):
     """`x (B, T, N, H)` where `keep (B, T)` is True, and zero elsewhere."""
     return ops.where(keep[..., None, None], x, 0)
 
 
-def lose(outputs, whole):
+def nan_unless(outputs, whole):
     """Outputs `(B, T, N, H)` where `whole (B, T)` is True, and NaN elsewhere."""
     return ops.where(whole[..., None, None], outputs, float("nan"))
 

@@ -8,7 +8,7 @@ of the same keys: keys are not repeated for them. Where keys are few, all querie
 import keras
 from keras import ops
 
-from keras_griffin.ops.local_attention.marks import finite_only, lose, only, past_masked_steps
+from keras_griffin.ops.local_attention.marks import finite_only, masked, nan_unless, past_masked_steps
 
 #: Added to the logit of a key that a query does not see: its weight becomes exactly zero.
 _HIDDEN = -1e30
@@ -27,7 +27,7 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
 
     if mask is None or not _few(key.shape[1], window):
         return past_masked_steps(attend, query, key, value, segment_ids, mask)
-    return only(attend(query, key, value, segment_ids, mask), mask[:, ops.shape(key)[1] - ops.shape(query)[1] :])
+    return masked(attend(query, key, value, segment_ids, mask), mask[:, ops.shape(key)[1] - ops.shape(query)[1] :])
 
 
 def _block_length(window):
@@ -58,7 +58,7 @@ def _attend(query, key, value, window, segment_ids, mask):
         outputs, whole = _in_one_block(query, *newest, window)
     else:
         outputs, whole = _in_blocks(query, *by_key, window)
-    return lose(outputs, ops.logical_and(whole_query, whole))
+    return nan_unless(outputs, ops.logical_and(whole_query, whole))
 
 
 def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
