@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 SLOWEST = 60
 #: The variable that names the folder for what the plugin measures.
-REPORT = "KERAS_GRIFFIN_SUITE_REPORT"
+REPORT = "SUITE_REPORT"
 #: What JAX tells of its compiler, by the columns of the table.
 JAX_EVENTS = {
     "/jax/core/compile/jaxpr_trace_duration": "tracing",

@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 def part_of(items):
     """Those of the part that the environment names, such as "2/3", of whole files and about equal numbers of tests."""
-    number, parts = map(int, os.environ.get("KERAS_GRIFFIN_TESTS", "1/1").split("/"))
+    number, parts = map(int, os.environ.get("TESTS_PART", "1/1").split("/"))
     place, of_file = 0, {}
     for item in items:
         of_file.setdefault(item.path, place * parts // max(1, len(items)) + 1)

@@ -71,7 +71,7 @@ def run(backend, arguments, folder, part="1/1"):
     workers = ["-n", str(len(available_cores())), "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", "-q", *workers, f"--junitxml={report}", *arguments]
     settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    settings["KERAS_GRIFFIN_TESTS"] = part
+    settings["TESTS_PART"] = part
     start = time.perf_counter()
     with subprocess.Popen(
         command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
