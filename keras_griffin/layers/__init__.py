@@ -10,7 +10,7 @@ from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.residual_block import ResidualBlock
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.layers.rms_norm import RMSNorm
-from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.sequence_layer import Decays, SequenceLayer
 from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
 from keras_griffin.layers.token_embedding import TokenEmbedding
 
@@ -21,6 +21,7 @@ __all__ = [
     "UNITS",
     "BlockDiagonalDense",
     "CGLRU",
+    "Decays",
     "DecayInitializer",
     "GatedMLP",
     "Kept",

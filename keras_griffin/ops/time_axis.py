@@ -47,7 +47,8 @@ def divided_rule(op_name: str) -> Callable | None:
         return None
     if op_name not in DIVIDED_RULES:
         raise ValueError(
-            f"{op_name}: where time is divided over devices, an op must be one of {', '.join(sorted(DIVIDED_RULES))}."
+            f"{op_name}: where time is divided over devices, an op must have a rule for that, as "
+            f"{', '.join(sorted(DIVIDED_RULES))} have. Got {op_name!r} without one."
         )
     return functools.partial(DIVIDED_RULES[op_name], axis_name=_axis.name)
 

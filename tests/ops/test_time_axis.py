@@ -22,5 +22,8 @@ def test_divided_time_is_a_matter_of_rules(monkeypatch):
             np.testing.assert_array_equal(as_array(time_axis.positions(2)), [0, 1])
         with pytest.raises(ValueError) as error:
             time_axis.divided_rule("attention")
-    assert str(error.value) == "attention: where time is divided over devices, an op must be one of positions."
+    assert str(error.value) == (
+        "attention: where time is divided over devices, an op must have a rule for that, as positions have. "
+        "Got 'attention' without one."
+    )
     assert time_axis.divided_rule("positions") is None
