@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import pathlib
 import random
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
@@ -24,6 +25,8 @@ import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
+#: Above which a worker lets go of compiled programs.
+MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
@@ -76,14 +79,26 @@ def fixed_seeds():
 def little_garbage(request):
     """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
 
-    Keras collects garbage for each layer that it quantises.
+    Keras collects garbage for each layer that it quantises. JAX lets go of what it has compiled; TensorFlow can't, so
+    `run_backends.py` begins its workers anew.
     """
     yield
     for value in vars(request.module).values():
         if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
             value.cache_clear()
+    if BACKEND == "jax" and _resident_bytes() > MOST_RESIDENT_BYTES:
+        import jax
+
+        gc.unfreeze()
+        jax.clear_caches()
     gc.collect()
     gc.freeze()
+
+
+def _resident_bytes():
+    """Where Linux tells; elsewhere nothing is let go."""
+    statm = pathlib.Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture(autouse=True)

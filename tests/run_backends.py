@@ -19,9 +19,8 @@ from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 QUICK_BACKEND = "torch"
-#: How often a backend's workers are begun anew, so that none holds more than 4 GB: JAX and TensorFlow keep what they
-#: have compiled.
-PARTS = {"jax": 3, "tensorflow": 4}
+#: How often a backend's workers are begun anew, so that they don't fill the memory: TensorFlow keeps what it compiled.
+PARTS = {"tensorflow": 6}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
