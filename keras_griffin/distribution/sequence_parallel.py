@@ -154,10 +154,10 @@ class SequenceParallel(SharedModel):
     def _check_mixers(self):
         config = self.language_model.config
         for name, block in zip(config.mixer_names, self.language_model.blocks, strict=True):
-            if block.mixer.reach_of(**config.mixer_arguments(name)) is None:
+            if block.mixer.divisible_reach_of(**config.mixer_arguments(name)) is None:
                 raise ValueError(
-                    "sequence_parallel: every mixer must be one whose `reach_of` is a number of steps. "
-                    f"Got {type(block.mixer).__name__} in {block.name}, which looks at all steps so far."
+                    "sequence_parallel: every mixer must say by `reach_of`, beside its `call` or `advance`, how many "
+                    f"steps it looks back. Got {type(block.mixer).__name__} in {block.name}, which gives no number."
                 )
 
     def _check_sizes(self, token_ids):

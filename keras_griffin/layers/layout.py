@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_griffin.ops.implementation import have_values
+from keras_griffin.ops.time_axis import is_divided
 from keras_griffin.shapes import Tensor
 
 
@@ -19,10 +20,12 @@ def laid_out(x: Tensor, path: str) -> Tensor:
         path: such as `"block_0/residual"`, with the layer's path before the slash.
 
     Returns:
-        `x` itself, where there is no distribution, or no layout for the path.
+        `x` itself, where there is no distribution, or no layout for the path, or time is divided: then each device
+        computes with its own part, which is no mesh's to divide.
     """
     distribution = keras.distribution.distribution()
-    layout = None if distribution is None else distribution.get_tensor_layout(path)
+    has_layouts = distribution is not None and not is_divided()
+    layout = distribution.get_tensor_layout(path) if has_layouts else None
     if layout is None or isinstance(x, keras.KerasTensor):
         return x
     tensor = ops.convert_to_tensor(x)

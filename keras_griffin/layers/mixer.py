@@ -93,9 +93,19 @@ class Mixer(SequenceLayer):
     def reach_of(cls, **arguments) -> int | None:
         """How many steps it looks back, beside what a state of one size carries to it; None for all there are.
 
-        With a number it can be divided along time, if all that it does along time is done by ops of this package.
+        With a number it can be divided along time, if all that it does along time is done by ops of this package. A
+        class with another `call` or `advance` says so anew.
         """
         return None
+
+    @classmethod
+    def divisible_reach_of(cls, **arguments) -> int | None:
+        """`reach_of`, where it is of the class whose `call` and `advance` a mixer has; otherwise None."""
+        for kind in cls.__mro__:
+            if "reach_of" in vars(kind):
+                return cls.reach_of(**arguments)
+            if vars(kind).keys() & {"call", "advance"}:
+                return None
 
     @classmethod
     def for_model(cls, config, **kwargs):

@@ -37,13 +37,18 @@ def time_along(axis_name: str | None):
         _axis.name = outside
 
 
+def is_divided() -> bool:
+    """Whether time is divided now, inside of `shard_map`: each device then has its own part of every tensor."""
+    return _axis.name is not None
+
+
 def divided_rule(op_name: str) -> Callable | None:
     """How an op runs now if time is divided, its axis bound; None where time is whole.
 
     Raises:
         ValueError: time is divided, and the op has no rule for that.
     """
-    if _axis.name is None:
+    if not is_divided():
         return None
     if op_name not in DIVIDED_RULES:
         raise ValueError(

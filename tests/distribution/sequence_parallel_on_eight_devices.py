@@ -209,8 +209,13 @@ def test_a_mixer_of_ones_own_is_divided_in_time_and_over_a_mesh(monkeypatch):
         model.set_weights(alone.get_weights())
         got = model.packed().fit(INPUTS, TARGETS, sample_weight=WEIGHTS, batch_size=2, verbose=0).history["loss"][0]
         assert len(model.blocks[0].mixer.strength.value.sharding.device_set) == 8
+        # A distribution lays out whole tensors; inside of divided time each device has its own part.
+        again = Griffin(config)
+        again.set_weights(alone.get_weights())
+        under = jax.jit(sequence_parallel(again, mesh_of(8), axis_name="time"))(INPUTS)
         assert model.blocks[0].mixer.strength.value.addressable_shards[0].data.shape == (4,)
     assert_close(np.float32(got), np.float32(loss))
+    assert_close(np.where(WEIGHTS[..., None], under, 0), wanted)
 
 
 def test_the_examples_of_the_guide_run():

@@ -36,8 +36,8 @@ def test_another_backend_is_refused():
 @on_jax
 def test_a_model_that_cannot_be_divided_is_refused():
     assert refusal(MQATransformer(CONFIG)) == (
-        "sequence_parallel: every mixer must be one whose `reach_of` is a number of steps. "
-        "Got GlobalMQA in block_0, which looks at all steps so far."
+        "sequence_parallel: every mixer must say by `reach_of`, beside its `call` or `advance`, how many "
+        "steps it looks back. Got GlobalMQA in block_0, which gives no number."
     )
     assert refusal("griffin") == "sequence_parallel: model must be a LanguageModel. Got 'griffin'."
 

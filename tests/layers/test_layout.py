@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.layers.layout import laid_out
+from keras_griffin.ops.time_axis import time_along
 
 
 def test_without_a_distribution_a_tensor_stays_what_it_is():
@@ -32,6 +33,11 @@ def constraints(path, shape=(4, 2)):
 def test_a_tensor_of_a_compiled_function_gets_the_layout_of_its_path(path):
     assert constraints(path) == 1
     assert constraints("block_0/other") == 0
+
+
+def test_where_time_is_divided_nothing_is_laid_out(path):
+    with time_along("time"):
+        assert constraints(path) == 0
 
 
 def test_what_has_values_or_is_symbolic_is_left_alone(path):

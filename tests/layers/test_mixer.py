@@ -41,6 +41,32 @@ def test_counts():
     assert Ring.reach_of(size=3) is None and Ring.undecayed == ()
 
 
+def test_another_forward_pass_has_no_reach_until_it_says_so():
+    class Near(Ring):
+        def advance(self, inputs, state, *, reset=None, mask=None):
+            return inputs, state
+
+        @classmethod
+        def reach_of(cls, *, size, share=False):
+            return size
+
+    class Same(Near):
+        def build(self, inputs_shape):
+            super().build(inputs_shape)
+
+    class Another(Near):
+        def call(self, inputs, reset=None, mask=None):
+            return inputs
+
+    class Anew(Another):
+        @classmethod
+        def reach_of(cls, *, size, share=False):
+            return 2 * size
+
+    assert [kind.divisible_reach_of(size=3) for kind in (Near, Same, Another, Anew)] == [3, 3, None, 6]
+    assert Ring.divisible_reach_of(size=3) is None
+
+
 def test_a_mixer_that_declares_nothing():
     for act, name in (
         (lambda: Mixer.arguments_for_model(None), "arguments_for_model"),

@@ -17,6 +17,7 @@ def test_divided_time_is_a_matter_of_rules(monkeypatch):
     """What the rules give stands in `tests/distribution`."""
     monkeypatch.setattr(time_axis, "DIVIDED_RULES", {"positions": lambda length, axis_name: (length, axis_name)})
     with time_axis.time_along("time"):
+        assert time_axis.is_divided()
         assert time_axis.positions(3) == (3, "time")
         with time_axis.time_along(None):
             np.testing.assert_array_equal(as_array(time_axis.positions(2)), [0, 1])
@@ -26,4 +27,4 @@ def test_divided_time_is_a_matter_of_rules(monkeypatch):
         "attention: where time is divided over devices, an op must have a rule for that, as positions have. "
         "Got 'attention' without one."
     )
-    assert time_axis.divided_rule("positions") is None
+    assert time_axis.divided_rule("positions") is None and not time_axis.is_divided()
