@@ -49,7 +49,7 @@ FAULTS = [
         "into_start = decay[:, first] * inputs_gradient[:, first]",
         "into_start = -decay[:, first] * inputs_gradient[:, first]",
         "torch",
-        ("tests/ops/linear_scan/test_torch_loop.py", "tests/ops/linear_scan/test_implementations.py"),
+        ("tests/ops/linear_scan/test_torch_loop.py", "tests/ops/test_rows.py"),
     ),
     Fault(
         "a convolution's reset ignores the mask",
@@ -65,7 +65,7 @@ FAULTS = [
         "for mark in (reset, mask)))",
         "for mark in (reset if reset is None else ops.roll(reset, 1, axis=1), mask)))",
         "numpy",
-        ("tests/ops/linear_scan/test_linear_scan.py", "tests/ops/linear_scan/test_implementations.py"),
+        ("tests/ops/linear_scan/test_linear_scan.py", "tests/ops/test_rows.py"),
     ),
     Fault(
         "a recurrent state is rounded to the compute dtype",
@@ -105,7 +105,7 @@ FAULTS = [
         "ops.arange(reach + block)\n    visible = ops.logical_and(distance >= 0, distance < window)",
         "ops.arange(reach + block)\n    visible = ops.logical_and(distance >= 0, distance <= window)",
         "numpy",
-        ("tests/ops/local_attention/test_local_attention.py", "tests/ops/local_attention/test_implementations.py"),
+        ("tests/ops/local_attention/test_local_attention.py", "tests/ops/test_rows.py"),
     ),
     Fault(
         "RMSNorm has Keras's epsilon, not its own",
@@ -121,7 +121,7 @@ FAULTS = [
         "slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2",
         "slope = None",
         "torch",
-        ("tests/ops/linear_cross_entropy/test_implementations.py",),
+        ("tests/ops/test_rows.py",),
     ),
     Fault(
         "weight decay acts on biases that are matrices",

@@ -198,22 +198,24 @@ def a_state_stands_just_above_its_owner(source):
 def every_file_has_its_tests(source):
     """Where a file defines anything, a test file of its own mirrors it, or the folder's tests name all that it defines.
 
-    A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested together
-    over one table; the files `<backend>_x.py` are tested together, on every backend, as `x`.
+    A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested on its
+    cases, by `tests/ops/test_rows.py`; the files `<backend>_x.py` are tested together, on every backend, as `x`.
     """
     definitions = [node for node in source.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     defined = [node.name for node in definitions if not is_named_tuple(node)]
     folder = ROOT.joinpath("tests", *source.package[1:])
     name = source.package[-1] if source.name == "__init__" else source.name.strip("_")
-    if is_kernel(source):
-        name = "implementations"
-    elif source.backend:
+    if is_kernel(source) or source.name == "cases":
+        if not ROOT.joinpath(*source.package, "cases.py").exists():
+            yield f"{source.package[-1]} has no cases.py"
+        return
+    if source.backend:
         name = source.name.removeprefix(f"{source.backend}_") + "*"
     if not defined or any("def test_" in path.read_text() for path in folder.glob(f"test_{name}.py")):
         return
     words = set(re.findall(r"\w+", "".join(path.read_text() for path in folder.glob("test_*.py"))))
     unnamed = [name for name in defined if not name.startswith("_") and name not in words]
-    if unnamed or is_kernel(source) or source.backend:
+    if unnamed or source.backend:
         yield f"no test_{name}.py in {folder.relative_to(ROOT)}, where no test names {', '.join(unnamed)}"
 
 

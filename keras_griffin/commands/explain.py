@@ -3,7 +3,7 @@
 import argparse
 
 from keras_griffin.commands.errors import refusals
-from keras_griffin.ops.implementation import Op, find_op
+from keras_griffin.ops.implementation import Op, current_facts, find_op
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table of each op."""
     with refusals():
         ops = [find_op(name) for name in arguments.ops or sorted(Op.registry)]
-        tables = [op.explain(op.example, arguments.dtype) for op in ops]
+        device = current_facts(None, arguments.dtype).device
+        tables = [op.explain(op.cases.timed(device)[0].shape, arguments.dtype) for op in ops]
     print("\n\n".join(str(table) for table in tables))
     print("\n* is used. To ask for another: KERAS_GRIFFIN_<OP>=<name>, such as KERAS_GRIFFIN_LINEAR_SCAN=portable.")
     with refusals():

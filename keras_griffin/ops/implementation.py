@@ -131,21 +131,22 @@ class Op:
 
     Args:
         name: the op's name; also the name of the function in each implementation's module.
-        package: the package that holds the implementations' modules.
+        package: the package that holds the implementations' modules, and the op's calls in `cases.py`.
         implementations: the rows.
-        example: a representative shape of a call's first tensor: a training batch of a small model.
     """
 
     registry: dict[str, "Op"] = {}
 
-    def __init__(
-        self, name: str, package: str, implementations: list[Implementation], example: tuple[int, ...] | None = None
-    ):
+    def __init__(self, name: str, package: str, implementations: list[Implementation]):
         self.name = name
         self.package = package
         self.implementations = tuple(implementations)
-        self.example = example
         Op.registry[name] = self
+
+    @property
+    def cases(self):
+        """The module of the calls on which the op is judged and timed; see `case.py`."""
+        return backends.imported(f"{self.package}.cases")
 
     def module(self, implementation: Implementation):
         """The implementation's module, imported on first use so that other backends are never loaded."""

@@ -1,12 +1,12 @@
 """What the tests of the ops share."""
 
-import functools
 import importlib.util
 
 import keras
 import pytest
 
-from tests.ops.rows import interpreted
+from keras_griffin.ops.linear_cross_entropy import pieces
+from tests.ops.rows import interpret, interpreted_rows
 
 
 @pytest.fixture(autouse=True)
@@ -23,27 +23,11 @@ def double_precision(request):
 
 
 @pytest.fixture(autouse=True)
-def accelerator(request, monkeypatch):
-    """A TPU or a GPU, for the tests of an `implementation` in Pallas that needs one: its kernels are interpreted.
-
-    What nobody has written yet holds NaN there.
-    """
+def interpreter(request, monkeypatch):
+    """For the tests of an `implementation` that this process can interpret: what it needs, and its device pretended."""
     name = request.node.callspec.params.get("implementation") if hasattr(request.node, "callspec") else None
-    if name not in interpreted():
-        yield
-        return
-    from jax.experimental import pallas
-
-    from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks, jax_pallas_tpu_blocks
-
-    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: name[-3:])
-    monkeypatch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
-    # Compiling what stands for the kernel takes longer than running it.
-    monkeypatch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)
-    monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
-    # The longer cases are cut.
-    monkeypatch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)
-    yield
+    for op, row in interpreted_rows().get(name, []):
+        interpret(monkeypatch, op, row)
 
 
 @pytest.fixture
@@ -60,3 +44,9 @@ def topology(request, monkeypatch):
     # Where there is no TPU to fight for, several processes may load it.
     monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     return topologies.get_topology_desc(platform="tpu", topology_name=request.param).devices
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """An op that works in pieces has several, the last one shorter."""
+    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 200)

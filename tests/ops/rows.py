@@ -1,20 +1,120 @@
-"""Which rows of an op's table the tests can run here."""
+"""Which rows of an op's table the tests can run here, and how a row is judged on a case."""
+
+import functools
+import importlib
+import os
 
 import keras
+import numpy as np
+import pytest
+from keras import ops
 
-from keras_griffin.ops import explain
-from keras_griffin.ops.implementation import Op, find_op
+from keras_griffin.ops.case import Case
+from keras_griffin.ops.implementation import Implementation, Op, current_facts, find_op, use_implementation
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.gradients import value_and_gradient
 
 BACKEND = keras.backend.backend()
 
 
-def interpreted(ops=None) -> list[str]:
-    """The rows that JAX interprets in this process. Triton's interpreter, which is chosen on import, has its own."""
-    rows = [row for op in ops or Op.registry.values() for row in op.implementations]
-    return list(dict.fromkeys(row.name for row in rows if row.interpreted and row.backend == BACKEND == "jax"))
+def runnable(op_name: str, shape: tuple[int, ...] | None = None, dtype: str = "float32") -> list[str]:
+    """The rows that serve such a call on this machine, and those that an interpreter runs in this process."""
+    op = find_op(op_name)
+    return [row.name for row in op.implementations if serves(op, row, shape, dtype)]
 
 
-def runnable(op_name: str, dtype: str = "float32") -> list[str]:
-    """What this machine can run, and what it can interpret."""
-    names = [verdict.name for verdict in explain(op_name, dtype=dtype).verdicts if verdict.available]
-    return [*names, *(interpreted([find_op(op_name)]) if dtype != "float64" else [])]
+def serves(op: Op, row: Implementation, shape, dtype) -> bool:
+    """Whether a row serves such a call: on this machine, or interpreted as if on its device."""
+    if op.rejection(row, current_facts(shape, dtype)) is None:
+        return True
+    if not is_interpreted(row):
+        return False
+    with pytest.MonkeyPatch.context() as patch:
+        pretend(patch, op, row)
+        return op.rejection(row, current_facts(shape, dtype)) is None
+
+
+def is_interpreted(row: Implementation) -> bool:
+    """Whether this process can interpret it. Triton's interpreter, chosen on import, has a process of its own."""
+    kernels_of_triton = os.environ.get("TRITON_INTERPRET") == "1"
+    return row.interpreted and row.backend == BACKEND and row.name.endswith("_triton") == kernels_of_triton
+
+
+def interpreted_rows() -> dict[str, list[tuple[Op, Implementation]]]:
+    """What this process can interpret, by the rows' names: op and row of each."""
+    rows = {}
+    for op in Op.registry.values():
+        for row in filter(is_interpreted, op.implementations):
+            rows.setdefault(row.name, []).append((op, row))
+    return rows
+
+
+def pretend(patch, op: Op, row: Implementation):
+    """Let the choice of a kernel see the device that the row is for."""
+    backend = importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend")
+    patch.setattr(backend, "device_kind", lambda: row.automatic[0])
+    if row.name == "torch_flex":
+        patch.setattr(op.module(row), "_DEVICES", ("cpu",))
+
+
+def interpret(patch, op: Op, row: Implementation):
+    """Let an interpreter run the row: Pallas's, in memory that is NaN until it is written; PyTorch's without Triton."""
+    pretend(patch, op, row)
+    if row.name == "torch_flex":
+        import torch.nn.attention.flex_attention as flex
+
+        module = op.module(row)
+        patch.setattr(module, "compiled_attend", lambda: module.attend)
+        # On a CPU it warns that it is not compiled, and refuses gradients that it can compute.
+        patch.setattr(flex, "_warn_once", lambda *arguments, **options: None)
+        patch.setattr(flex, "_validate_device", lambda *tensors: None)
+    elif row.name == "jax_splash_tpu":
+        splash = op.module(row).splash
+        made = functools.partial(splash.make_splash_mha_single_device, interpret=True)
+        patch.setattr(splash, "make_splash_mha_single_device", made)
+    elif BACKEND == "jax":
+        from jax.experimental import pallas
+
+        from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks, jax_pallas_tpu_blocks
+
+        patch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
+        # Compiling what stands for the kernel takes longer than running it.
+        patch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)
+        patch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
+        # The longer cases are cut.
+        patch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)
+
+
+def check_values(op_name: str, implementation: str, case: Case):
+    """Fail unless the row's results are those of the reference, in the dtypes of the contract."""
+    arguments = case.arguments()
+    with use_implementation(op_name, implementation):
+        results = case.call(*(ops.convert_to_tensor(x.values, x.dtype) for x in arguments))
+    assert [keras.backend.standardize_dtype(result.dtype) for result in results] == case.result_dtypes
+    expected = case.definition(*(x.values for x in arguments))
+    for result, wanted, dtype in zip(results, expected, case.precisions, strict=True):
+        assert_close(as_array(result), wanted, dtype)
+
+
+def check_gradients(op_name: str, implementation: str, case: Case):
+    """Fail unless the gradients of a weighted sum of the row's results are those of the reference."""
+    arrays = [argument.values for argument in case.arguments()]
+    weights = weights_of(case.definition(*arrays))
+
+    def loss(*tensors):
+        with use_implementation(op_name, implementation):
+            results = case.run(*tensors)
+        factors = (ops.convert_to_tensor(weight, case.accumulation_dtype) for weight in weights)
+        pairs = zip(results, factors, strict=True)
+        return sum(ops.sum(ops.cast(result, case.accumulation_dtype) * factor) for result, factor in pairs)
+
+    _, gradients = value_and_gradient(loss, *(array.astype(case.accumulation_dtype) for array in arrays))
+    for gradient, wanted in zip(gradients, case.gradients(weights, *arrays), strict=True):
+        assert_close(gradient, wanted, case.gradient_precision)
+
+
+def weights_of(results):
+    """Normal weights for a sum of results, in float64 but no finer than float32."""
+    generator = np.random.default_rng(2)
+    return [generator.normal(size=result.shape).astype("float32").astype("float64") for result in results]

@@ -6,11 +6,11 @@ import torch
 
 from keras_griffin.ops import explain, linear_scan
 from keras_griffin.ops.linear_scan import torch_triton
+from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.reference import definition
-from keras_griffin.testing.cases import ScanCase
 from keras_griffin.testing.closeness import assert_close
 from tests.ops import test_unseen_steps
-from tests.ops.linear_scan import test_implementations as implementations
+from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 
 MARKED = {"has_reset": True, "has_mask": True}
@@ -41,14 +41,14 @@ def prepare(interpreted):  # noqa: F811
 @pytest.mark.parametrize(("multiprocessors", "case"), CASES, ids=str)
 def test_values_and_gradients(prepare, multiprocessors, case):
     prepare(multiprocessors)
-    implementations.test_values("torch_triton", case)
-    implementations.test_gradients("torch_triton", case)
+    check_values("linear_scan", "torch_triton", case)
+    check_gradients("linear_scan", "torch_triton", case)
 
 
 def test_a_long_sequence(prepare):
     prepare(CUT, 64)
-    implementations.test_values("torch_triton", ScanCase(1000))
-    implementations.test_gradients("torch_triton", ScanCase(1000))
+    check_values("linear_scan", "torch_triton", ScanCase(1000))
+    check_gradients("linear_scan", "torch_triton", ScanCase(1000))
 
 
 def arguments(parts=1, length=17):

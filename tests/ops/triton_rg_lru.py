@@ -9,27 +9,27 @@ from triton import language as tl
 from keras_griffin.ops import explain, rg_lru
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.rg_lru import torch_triton
+from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
-from keras_griffin.testing.cases import ScanCase
 from tests.ops import test_unseen_steps
-from tests.ops.rg_lru import test_implementations as implementations
 from tests.ops.rg_lru.test_torch_loop import arguments
+from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 
 MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
-    (WHOLE, ScanCase(2, 3)),
-    (WHOLE, ScanCase(65)),
-    (WHOLE, ScanCase(9, 2, **MARKED)),
-    (WHOLE, ScanCase(5, 2, dtype="bfloat16", has_initial_state=False)),
-    (WHOLE, ScanCase(9, 2, is_complex=True, reverse=True, **MARKED)),
-    (CUT, ScanCase(63)),
-    (CUT, ScanCase(64, has_initial_state=False)),
-    (CUT, ScanCase(23, reverse=True, **MARKED)),
-    (CUT, ScanCase(17, 2, is_complex=True)),
-    (CUT, ScanCase(17, is_complex=True, reverse=True, **MARKED)),
-    (CUT, ScanCase(23, dtype="bfloat16", **MARKED)),
-    (CUT, ScanCase(17, dtype="bfloat16", is_complex=True, has_initial_state=False)),
+    (WHOLE, UnitCase(2, 3)),
+    (WHOLE, UnitCase(65)),
+    (WHOLE, UnitCase(9, 2, **MARKED)),
+    (WHOLE, UnitCase(5, 2, dtype="bfloat16", has_initial_state=False)),
+    (WHOLE, UnitCase(9, 2, is_complex=True, reverse=True, **MARKED)),
+    (CUT, UnitCase(63)),
+    (CUT, UnitCase(64, has_initial_state=False)),
+    (CUT, UnitCase(23, reverse=True, **MARKED)),
+    (CUT, UnitCase(17, 2, is_complex=True)),
+    (CUT, UnitCase(17, is_complex=True, reverse=True, **MARKED)),
+    (CUT, UnitCase(23, dtype="bfloat16", **MARKED)),
+    (CUT, UnitCase(17, dtype="bfloat16", is_complex=True, has_initial_state=False)),
 ]
 
 
@@ -43,18 +43,18 @@ def prepare(interpreted):  # noqa: F811
 @pytest.mark.parametrize(("multiprocessors", "case"), CASES, ids=str)
 def test_values_and_gradients(prepare, multiprocessors, case):
     prepare(multiprocessors)
-    implementations.test_values("torch_triton", case)
-    implementations.test_gradients("torch_triton", case)
+    check_values("rg_lru", "torch_triton", case)
+    check_gradients("rg_lru", "torch_triton", case)
 
 
 def test_several_blocks_of_channels():
-    implementations.test_gradients("torch_triton", ScanCase(17, 2, has_mask=True))
+    check_gradients("rg_lru", "torch_triton", UnitCase(17, 2, has_mask=True))
 
 
 def test_a_long_sequence(prepare):
     prepare(CUT, 64)
-    implementations.test_values("torch_triton", ScanCase(1000))
-    implementations.test_gradients("torch_triton", ScanCase(1000))
+    check_values("rg_lru", "torch_triton", UnitCase(1000))
+    check_gradients("rg_lru", "torch_triton", UnitCase(1000))
 
 
 def loss(*unit):

@@ -5,6 +5,7 @@ An implementation is one file and one row below, with the function `block_produc
 """
 
 import keras
+from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.ops.implementation import Implementation, Op
@@ -18,7 +19,6 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
-    example=(8 * 512, 768),
 )
 
 
@@ -53,5 +53,6 @@ def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) ->
         )
     check_floating("block_product", inputs=inputs, kernel=kernel, bias=bias)
     tensors = [x for x in (inputs, kernel, bias) if x is not None]
-    implementation = _OP.choose(tuple(inputs.shape), keras.backend.standardize_dtype(inputs.dtype), tensors)
-    return implementation(inputs, kernel, bias)
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    implementation = _OP.choose(tuple(inputs.shape), dtype, tensors)
+    return ops.convert_to_tensor(implementation(inputs, kernel, bias), dtype)

@@ -37,7 +37,6 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
-    example=(8, 512, 768),
 )
 
 

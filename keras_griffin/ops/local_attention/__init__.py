@@ -20,12 +20,11 @@ _OP = Op(
     "local_attention",
     __name__,
     [
-        Implementation("jax_splash_tpu", backend="jax", automatic=("tpu",)),
-        Implementation("torch_flex", backend="torch", automatic=("gpu",)),
+        Implementation("jax_splash_tpu", backend="jax", automatic=("tpu",), interpreted=True),
+        Implementation("torch_flex", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
-    example=(8, 512, 8, 64),
 )
 
 

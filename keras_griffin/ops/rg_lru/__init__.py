@@ -40,7 +40,6 @@ _OP = Op(
         # Unasked only where there is nothing else: NumPy in float64.
         Implementation("reference", automatic=("cpu",), needs_values=True),
     ],
-    example=(8, 512, 768),
 )
 
 

@@ -5,6 +5,7 @@ An implementation is one file and one row below, with the function `row_product(
 """
 
 import keras
+from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.ops.implementation import Implementation, Op
@@ -18,8 +19,6 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
-    # A row that is decoded.
-    example=(1, 512),
 )
 
 
@@ -48,4 +47,6 @@ def row_product(rows: Tensor, matrix: Tensor) -> Tensor:
             f"Got {tuple(rows.shape)} and {tuple(matrix.shape)}."
         )
     check_floating("row_product", rows=rows, matrix=matrix)
-    return _OP.choose(tuple(rows.shape), keras.backend.standardize_dtype(rows.dtype), (rows, matrix))(rows, matrix)
+    dtype = keras.backend.standardize_dtype(rows.dtype)
+    implementation = _OP.choose(tuple(rows.shape), dtype, (rows, matrix))
+    return ops.convert_to_tensor(implementation(rows, matrix), dtype)

@@ -1,4 +1,4 @@
-"""Every implementation against the definition, whose own gradient is put to the test first."""
+"""What is this op's own beside the calls of `tests/ops/test_rows.py`."""
 
 import keras
 import numpy as np
@@ -6,101 +6,29 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import linear_cross_entropy, use_implementation
-from keras_griffin.ops.implementation import Facts, find_op
 from keras_griffin.ops.linear_cross_entropy import pieces, reference
+from keras_griffin.ops.linear_cross_entropy.cases import LossCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
+from tests.ops.rows import BACKEND, runnable, weights_of
 
-BACKEND = keras.backend.backend()
-IMPLEMENTATIONS = [row.name for row in find_op("linear_cross_entropy").implementations]
-#: B, T, D, V.
-SHAPES = [(1, 1, 3, 5), (3, 2, 4, 7), (2, 63, 5, 11), (1, 64, 3, 2), (2, 65, 4, 13), (3, 0, 2, 4)]
-CAPS = (None, 1.5)
+pytestmark = pytest.mark.usefixtures("small_pieces")
 
 
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Several pieces, the last one shorter."""
-    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 200)
+def arguments(*sizes):
+    """Inputs and table, targets, and the weights of a sum of losses."""
+    case = LossCase(*sizes)
+    inputs, table = (argument.values.astype("float32") for argument in case.arguments())
+    return inputs, table, case.targets, weights_of([case.targets])[0].astype("float32")
 
 
-def arguments(shape, dtype="float32"):
-    """Inputs and table, rounded to the dtype, targets, and the weights of a sum of losses."""
-    batch_size, length, width, vocabulary = shape
-    generator = np.random.default_rng(0)
-    inputs, table = (
-        as_array(ops.cast(generator.normal(size=size).astype("float32"), dtype))
-        for size in ((batch_size, length, width), (vocabulary, width))
-    )
-    targets = generator.integers(vocabulary, size=(batch_size, length), dtype="int32")
-    return inputs, table, targets, generator.normal(size=(batch_size, length)).astype("float32")
-
-
-def serves(name, shape, dtype="float32"):
-    op = find_op("linear_cross_entropy")
-    return op.rejection(op._named(name), Facts(BACKEND, "cpu", shape[:3], dtype)) is None
-
-
-def test_the_reference_is_what_keras_computes_from_whole_logits():
-    inputs, table, targets, _ = arguments((2, 65, 4, 13))
-    for cap in CAPS:
-        logits = inputs @ table.T if cap is None else cap * np.tanh(inputs @ table.T / cap)
-        expected = keras.losses.sparse_categorical_crossentropy(
-            targets, ops.convert_to_tensor(logits), from_logits=True
-        )
-        assert_close(expected, reference.linear_cross_entropy(inputs, table, targets, cap))
-
-
-@pytest.mark.parametrize("cap", CAPS)
-def test_the_gradient_of_the_reference_is_its_slope(cap):
-    inputs, table, targets, weights = arguments((2, 3, 4, 5))
-    gradients = reference.linear_cross_entropy_gradient(weights, inputs, table, targets, cap)
-    inputs, table = inputs.astype("float64"), table.astype("float64")
-    directions = [np.random.default_rng(1).normal(size=array.shape) for array in (inputs, table)]
-    for place, direction in enumerate(directions):
-        step = 1e-5 * direction
-
-        def loss(sign, place=place, step=step):
-            moved = [x + sign * step if place == i else x for i, x in enumerate((inputs, table))]
-            return np.sum(weights * reference.linear_cross_entropy(*moved, targets, cap))
-
-        np.testing.assert_allclose(np.sum(gradients[place] * step), (loss(1) - loss(-1)) / 2, rtol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("cap", CAPS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-def test_values(name, shape, cap, dtype):
-    if not serves(name, shape, dtype):
-        pytest.skip("it says that it can't")
-    inputs, table, targets, _ = arguments(shape, dtype)
-    with use_implementation("linear_cross_entropy", name):
-        losses = linear_cross_entropy(ops.cast(inputs, dtype), ops.cast(table, dtype), targets, soft_cap=cap)
-    assert name == "reference" or keras.backend.standardize_dtype(losses.dtype) == "float32"
-    assert_close(losses, reference.linear_cross_entropy(inputs, table, targets, cap), dtype)
-
-
-@pytest.mark.trainable
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("cap", CAPS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [name for name in IMPLEMENTATIONS if name != "reference"])
-def test_gradients(name, shape, cap, dtype):
-    if not serves(name, shape, dtype):
-        pytest.skip("it says that it can't")
-    inputs, table, targets, weights = arguments(shape, dtype)
-
-    def loss(inputs, table):
-        with use_implementation("linear_cross_entropy", name):
-            losses = linear_cross_entropy(ops.cast(inputs, dtype), ops.cast(table, dtype), targets, soft_cap=cap)
-        return ops.sum(losses * ops.convert_to_tensor(weights))
-
-    _, gradients = value_and_gradient(loss, inputs, table)
-    expected = reference.linear_cross_entropy_gradient(weights, inputs, table, targets, cap)
-    for gradient, wanted in zip(gradients, expected, strict=True):
-        assert_close(gradient, wanted, dtype)
+@pytest.mark.parametrize("cap", [None, 1.5])
+def test_the_reference_is_what_keras_computes_from_whole_logits(cap):
+    inputs, table, targets, _ = arguments(2, 65, 4, 13)
+    logits = inputs @ table.T if cap is None else cap * np.tanh(inputs @ table.T / cap)
+    expected = keras.losses.sparse_categorical_crossentropy(targets, ops.convert_to_tensor(logits), from_logits=True)
+    assert_close(expected, reference.linear_cross_entropy(inputs, table, targets, cap))
 
 
 def assert_close_or_nan(actual, expected, is_nan):
@@ -110,13 +38,10 @@ def assert_close_or_nan(actual, expected, is_nan):
     assert_close(np.where(is_nan, 0.0, actual), np.where(is_nan, 0.0, expected), "float32")
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", runnable("linear_cross_entropy"))
 def test_a_target_outside_the_vocabulary_is_nan(name):
     """That step alone, and with it the table, for which all steps are summed."""
-    shape = (2, 65, 4, 13)
-    if not serves(name, shape):
-        pytest.skip(f"{name} does not run here")
-    inputs, table, targets, weights = arguments(shape)
+    inputs, table, targets, weights = arguments(2, 65, 4, 13)
     wrong = targets.astype("int64")
     wrong[0, 0], wrong[0, 40], wrong[1, 3], wrong[1, 64] = -1, 13, 2**32, -(2**31) - 1
     unknown = wrong != targets
@@ -139,7 +64,7 @@ def test_a_target_outside_the_vocabulary_is_nan(name):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "uint32", "int64"])
 def test_targets_of_any_integers(dtype):
-    inputs, table, targets, _ = arguments((2, 3, 4, 7))
+    inputs, table, targets, _ = arguments(2, 3, 4, 7)
     expected, outside = reference.linear_cross_entropy(inputs, table, targets, None), np.arange(6).reshape(2, 3) == 4
     targets = np.where(outside, min(np.iinfo(dtype).max, 2**31), targets).astype(dtype)
     for given in (targets, targets.tolist(), ops.convert_to_tensor(targets)):
@@ -148,7 +73,7 @@ def test_targets_of_any_integers(dtype):
 
 @pytest.mark.trainable
 def test_large_logits_stay_finite():
-    inputs, table, targets, weights = arguments((2, 3, 4, 5))
+    inputs, table, targets, weights = arguments(2, 3, 4, 5)
     inputs = 1e4 * inputs
 
     def loss(inputs, table):
@@ -186,6 +111,6 @@ def test_steps_in_a_piece(batch_size, length, vocabulary, steps):
     ],
 )
 def test_wrong_arguments(changes, rule):
-    inputs, table, targets, _ = arguments((3, 2, 4, 7))
+    inputs, table, targets, _ = arguments(3, 2, 4, 7)
     with pytest.raises(ValueError, match=f"linear_cross_entropy: {rule}"):
         linear_cross_entropy(**{"inputs": inputs, "table": table, "targets": targets, **changes})

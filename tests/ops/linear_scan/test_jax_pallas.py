@@ -1,4 +1,4 @@
-"""What kernels for TPUs and GPUs share. What is computed with it is judged in `test_implementations.py`."""
+"""What kernels for TPUs and GPUs share. What is computed with it is judged in `test_rows.py`."""
 
 import keras
 import pytest

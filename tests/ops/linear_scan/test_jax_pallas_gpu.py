@@ -1,4 +1,4 @@
-"""What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_implementations.py`."""
+"""What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_rows.py`."""
 
 import importlib.util
 import json
@@ -23,9 +23,9 @@ from jax.interpreters import mlir
 from keras_griffin.ops import explain, linear_scan, use_implementation
 from keras_griffin.ops.implementation import Facts
 from keras_griffin.ops.linear_scan import jax_pallas_gpu, jax_pallas_gpu_blocks
+from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.testing.cases import ScanCase
-from tests.ops.linear_scan import test_implementations as implementations
+from tests.ops.rows import check_gradients, check_values
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 ROWS = jax_pallas_gpu_blocks.ROWS
@@ -171,8 +171,8 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
 def test_several_rows_at_once_and_several_blocks_of_channels(implementation, case, monkeypatch):
     monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 2)
     monkeypatch.setattr(jax_pallas_gpu_blocks, "THREADS", 2)
-    implementations.test_values(implementation, case)
-    implementations.test_gradients(implementation, case)
+    check_values("linear_scan", implementation, case)
+    check_gradients("linear_scan", implementation, case)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What only TPUs ask of the kernel. Its numbers are in `test_implementations.py`."""
+"""What only TPUs ask of the kernel. Its numbers are in `test_rows.py`."""
 
 import re
 

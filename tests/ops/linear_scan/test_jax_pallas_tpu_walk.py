@@ -1,4 +1,4 @@
-"""How a kernel walks: its memory, what it moves, its devices. Its numbers are in `test_implementations.py`."""
+"""How a kernel walks: its memory, what it moves, its devices. Its numbers are in `test_rows.py`."""
 
 import os
 import subprocess
@@ -16,12 +16,12 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.extend.core import jaxprs_in_params
 
 from keras_griffin.ops.linear_scan import jax_pallas_tpu, jax_pallas_tpu_blocks
+from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.testing.cases import ScanCase
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.processes import EIGHT_DEVICES
 

@@ -1,4 +1,4 @@
-"""What only JAX asks of its kernel: that TPUs' own compiler takes it. Its numbers are in `test_kernels.py`."""
+"""What only JAX asks of its kernel: that TPUs' own compiler takes it. Its numbers are in `tests/ops/test_rows.py`."""
 
 import keras
 import pytest
@@ -11,9 +11,10 @@ from jax import numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from keras_griffin.ops import local_attention, use_implementation
-from keras_griffin.ops.implementation import Facts
+from keras_griffin.ops.implementation import Facts, find_op
 from keras_griffin.ops.local_attention import jax_splash_tpu
-from tests.ops.local_attention.cases import arguments_of
+from keras_griffin.ops.local_attention.cases import PLAIN as CASES
+from tests.ops.rows import pretend
 
 SHAPE = (1, 7, 4, 4)
 #: Dtype, queries, keys, window, channels, marks.
@@ -33,7 +34,9 @@ NARROW = ("bfloat16", 1000, 1000, 2048, 80, ())
     ],
     indirect=["topology"],
 )
-def test_the_compiler_of_tpus_takes_it(pretended, topology, case):
+def test_the_compiler_of_tpus_takes_it(monkeypatch, topology, case):
+    op = find_op("local_attention")
+    pretend(monkeypatch, op, op._named("jax_splash_tpu"))
     dtype, length, span, window, channels, marks = case
     sharding = SingleDeviceSharding(topology[0])
     query, key = (
@@ -83,7 +86,7 @@ def test_many_devices(monkeypatch):
 
 
 def test_asked_for_where_it_cant_run():
-    arguments = arguments_of("one block")[0]
+    arguments = CASES["one block"].seen()
     with use_implementation("local_attention", "jax_splash_tpu"):
         with pytest.raises(
             ValueError, match="'jax_splash_tpu' was asked for and must support the call. It needs a TPU"
@@ -91,8 +94,9 @@ def test_asked_for_where_it_cant_run():
             local_attention(*arguments, 7)
 
 
-def test_a_call_outside_of_compiled_functions_is_compiled_once(kernel, monkeypatch):
-    arguments = [jnp.asarray(x) for x in arguments_of("one block")[0]]
+@pytest.mark.parametrize("implementation", ["jax_splash_tpu"])
+def test_a_call_outside_of_compiled_functions_is_compiled_once(implementation, monkeypatch):
+    arguments = [jnp.asarray(x, "float32") for x in CASES["one block"].seen()]
     local_attention(*arguments, 7)
-    monkeypatch.setattr(kernel.splash.splash_attention_kernel, "_splash_attention_forward", None)
+    monkeypatch.setattr(jax_splash_tpu.splash.splash_attention_kernel, "_splash_attention_forward", None)
     local_attention(*arguments, 7)

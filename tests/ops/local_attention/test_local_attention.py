@@ -1,4 +1,4 @@
-"""The contract of local attention; `test_implementations.py` has the values and the gradients."""
+"""The contract of local attention; `tests/ops/test_rows.py` has the values and the gradients."""
 
 import keras
 import numpy as np

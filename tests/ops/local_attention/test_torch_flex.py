@@ -1,5 +1,7 @@
 """What only PyTorch asks of its kernel: which blocks it visits, and compilation."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ if keras.backend.backend() != "torch":
 import torch
 
 from keras_griffin.ops import local_attention, use_implementation
-from keras_griffin.ops.implementation import Facts
-from keras_griffin.ops.local_attention import reference, torch_flex
+from keras_griffin.ops.implementation import Facts, find_op
+from keras_griffin.ops.local_attention import torch_flex
+from keras_griffin.ops.local_attention.cases import PLAIN, with_marks
 from keras_griffin.testing.closeness import assert_close
-from tests.ops.local_attention.cases import CASES, arguments_of, marks_of
+from tests.ops.rows import pretend
 
 
 @pytest.mark.parametrize("marked", [False, True])
@@ -50,10 +53,11 @@ def dense(counts, which):
     return needed
 
 
-def test_it_is_a_part_of_a_compiled_function(kernel):
-    case = "one block"
-    arguments, window, marks = arguments_of(case, channels=16)[0], CASES[case][2], marks_of("both", case)
-    tensor_marks = {name: torch.tensor(mark) for name, mark in marks.items()}
+@pytest.mark.parametrize("implementation", ["torch_flex"])
+def test_it_is_a_part_of_a_compiled_function(implementation):
+    case = with_marks(replace(PLAIN["one block"], channels=16))
+    tensors = [torch.tensor(x, dtype=torch.float32) for x in case.seen()]
+    marks = {name: torch.tensor(mark) for name, mark in case.marks.items()}
     graphs = []
 
     def backend(module, _):
@@ -61,24 +65,24 @@ def test_it_is_a_part_of_a_compiled_function(kernel):
         return module.forward
 
     def function(*tensors):
-        return local_attention(*tensors, window, **tensor_marks)
+        return local_attention(*tensors, case.window, **marks)
 
     compiled = torch.compile(function, fullgraph=True, backend=backend)
-    assert_close(compiled(*map(torch.tensor, arguments)), reference.local_attention(*arguments, window, **marks))
+    assert_close(compiled(*tensors), case.definition(*case.seen())[0])
     (graph,) = graphs
     assert "flex_attention" in str(graph.graph)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-def test_compiled_as_it_can_be_on_a_cpu(pretended):
+def test_compiled_as_it_can_be_on_a_cpu(monkeypatch):
     """There is a kernel of the same plan for CPUs, forward only, and of one size: it visits blocks as that of GPUs."""
-    case = "blocks of a kernel"
-    arguments, window, marks = arguments_of(case, channels=16)[0], CASES[case][2], marks_of("both", case)
+    op, case = find_op("local_attention"), with_marks(PLAIN["blocks of a kernel"])
+    pretend(monkeypatch, op, op._named("torch_flex"))
     torch._dynamo.reset()
     with torch.no_grad():
-        actual = local_attention(*map(torch.tensor, arguments), window, **marks)
-    assert_close(actual, reference.local_attention(*arguments, window, **marks))
+        (outputs,) = case.call(*(torch.tensor(x, dtype=torch.float32) for x in case.seen()))
+    assert_close(outputs, case.definition(*case.seen())[0])
 
 
 SHAPE = (1, 7, 4, 16)
@@ -114,7 +118,7 @@ def test_keras_may_infer_shapes_without_it():
 
 
 def test_asked_for_where_it_cant_run():
-    arguments = arguments_of("one block", channels=16)[0]
+    arguments = replace(PLAIN["one block"], channels=16).seen()
     with use_implementation("local_attention", "torch_flex"):
         with pytest.raises(ValueError, match="'torch_flex' was asked for and must support the call. It needs a GPU"):
             local_attention(*arguments, 7)

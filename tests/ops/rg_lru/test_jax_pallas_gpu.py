@@ -1,4 +1,4 @@
-"""What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_implementations.py`."""
+"""What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_rows.py`."""
 
 import importlib.util
 
@@ -16,10 +16,10 @@ from keras_griffin.ops import rg_lru, use_implementation
 from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_gpu
+from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.testing.cases import ScanCase
 from tests.ops.linear_scan.test_jax_pallas_gpu import CALL, compile_kernel, kernels_of, lowered, platform_of
-from tests.ops.rg_lru import test_implementations as implementations
+from tests.ops.rows import check_gradients, check_values
 
 ROWS = jax_pallas_gpu.ROWS
 #: Arrays that each kernel reads and writes in each row. Only the first pass over pieces of time is beside the minimum.
@@ -87,9 +87,9 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
 def test_several_rows_at_once_and_several_blocks_of_channels(implementation, monkeypatch):
     monkeypatch.setattr(jax_pallas_gpu_blocks, "ROWS", 2)
     monkeypatch.setattr(jax_pallas_gpu_blocks, "THREADS", 2)
-    case = ScanCase(71, 2, is_complex=True, reverse=True, has_reset=True, has_mask=True)
-    implementations.test_values(implementation, case)
-    implementations.test_gradients(implementation, case)
+    case = UnitCase(71, 2, is_complex=True, reverse=True, has_reset=True, has_mask=True)
+    check_values("rg_lru", implementation, case)
+    check_gradients("rg_lru", implementation, case)
 
 
 @pytest.mark.parametrize("with_parameter", [False, True])

@@ -1,0 +1,102 @@
+"""One call of an op: what goes in, and what is right to come out, in NumPy and float64.
+
+`ops/<op>/cases.py` holds the calls on which every implementation of an op is judged, `CASES`, and those on which it is
+timed on a device, `timed(device)`; `explain` shows the choice for the first of these.
+"""
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from keras_griffin.shapes import Tensor
+
+
+class Argument(NamedTuple):
+    """A tensor that goes into a call, and is differentiated."""
+
+    #: In float64, of numbers that the dtype can hold; NaN where the op must not read.
+    values: np.ndarray
+    dtype: str
+
+
+class Case(abc.ABC):
+    """What is asked of one call. Subclasses are frozen dataclasses, whose `str` is the case's name.
+
+    Complex numbers are two arguments, and two results.
+    """
+
+    #: Of the op's first tensor.
+    dtype: str
+    #: How many arrays like the first tensor a call moves, forward and with its gradient; None where arithmetic counts.
+    moved: ClassVar[tuple[int, int] | None] = None
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of the op's first tensor."""
+
+    @abc.abstractmethod
+    def arguments(self) -> list[Argument]:
+        """The tensors that go in, the same at every call."""
+
+    @abc.abstractmethod
+    def call(self, *tensors: Tensor) -> list[Tensor]:
+        """Call the op on tensors of the arguments' dtypes."""
+
+    @abc.abstractmethod
+    def definition(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """The results, by the op's reference."""
+
+    @abc.abstractmethod
+    def gradients(self, weights: list[np.ndarray], *arrays: np.ndarray) -> list[np.ndarray]:
+        """The gradients of sum(weights * results) for each argument, by the op's reference."""
+
+    @property
+    def accumulation_dtype(self) -> str:
+        """In which the op adds up."""
+        return "float64" if self.dtype == "float64" else "float32"
+
+    @property
+    def result_dtypes(self) -> list[str]:
+        """Of what the op returns."""
+        return [self.dtype]
+
+    @property
+    def precisions(self) -> list[str]:
+        """The dtypes to whose rounding the results must be right."""
+        return self.result_dtypes
+
+    @property
+    def gradient_precision(self) -> str:
+        """The dtype to whose rounding the gradients must be right."""
+        return self.dtype
+
+    def run(self, *tensors: Tensor) -> list[Tensor]:
+        """`call`, of tensors of any floating dtype."""
+        dtypes = [argument.dtype for argument in self.arguments()]
+        return self.call(*(ops.cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)))
+
+
+def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """The array in float64, with few enough bits for the dtype."""
+    if dtype == "bfloat16":
+        return (array.astype("float32").view("uint32") & 0xFFFF0000).view("float32").astype("float64")
+    return array.astype(dtype).astype("float64")
+
+
+def parts(number: np.ndarray) -> list[np.ndarray]:
+    """A real or complex array as its components."""
+    return [number.real, number.imag] if np.iscomplexobj(number) else [number]
+
+
+def whole(components: list[np.ndarray]) -> np.ndarray:
+    """The real or complex array of its components."""
+    real, *imaginary = components
+    return real + 1j * imaginary[0] if imaginary else real
+
+
+def described(**features: bool) -> list[str]:
+    """Of a case's features those that it has, for its name."""
+    return [name for name, has in features.items() if has]

@@ -1,0 +1,118 @@
+"""The calls on which `local_attention` is judged and timed."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from keras_griffin.ops.case import Argument, Case, described, rounded
+from keras_griffin.ops.local_attention import local_attention, reference
+
+
+@dataclass(frozen=True)
+class AttentionCase(Case):
+    """What is asked of one call of `local_attention`.
+
+    Args:
+        length: T, queries.
+        span: S, keys.
+        window: W.
+        num_key_heads: K.
+        batch_size: B.
+        num_heads: N.
+        channels: H.
+        dtype: of query, key and value.
+        has_segments: keys have ids of two segments, in any order.
+        has_mask: some steps are masked, and hold NaN: first, last and in between, and all of the last row.
+    """
+
+    length: int
+    span: int
+    window: int
+    num_key_heads: int
+    batch_size: int = 3
+    num_heads: int = 4
+    channels: int = 4
+    dtype: str = "float32"
+    has_segments: bool = False
+    has_mask: bool = False
+
+    def __str__(self) -> str:
+        heads = f"N{self.num_heads}-K{self.num_key_heads}-H{self.channels}"
+        sizes = f"B{self.batch_size}-T{self.length}-S{self.span}-W{self.window}-{heads}"
+        return "-".join([sizes, self.dtype, *described(segments=self.has_segments, mask=self.has_mask)])
+
+    @property
+    def shape(self):
+        """Of the query."""
+        return self.batch_size, self.length, self.num_heads, self.channels
+
+    @property
+    def marks(self):
+        """Segments and mask, as the op takes them."""
+        generator, shape = np.random.default_rng(1), (self.batch_size, self.span)
+        segment_ids, mask = generator.integers(0, 2, size=shape), generator.random(shape) < 0.6
+        mask[0, :2], mask[0, 2:6], mask[1:2, max(2, self.span - 2) :], mask[2:] = False, True, False, False
+        return {
+            "segment_ids": segment_ids.astype("int32") if self.has_segments else None,
+            "mask": mask if self.has_mask else None,
+        }
+
+    def arguments(self):
+        """Query, key and value."""
+        arrays, mask = self.seen(), self.marks["mask"]
+        for array in arrays:
+            if mask is not None:
+                array[~mask[:, -array.shape[1] :]] = np.nan
+        return [Argument(array, self.dtype) for array in arrays]
+
+    def seen(self):
+        """Query, key and value with numbers everywhere."""
+        generator = np.random.default_rng(0)
+        keys = self.batch_size, self.span, self.num_key_heads, self.channels
+        return [rounded(1.5 * generator.normal(size=shape), self.dtype) for shape in (self.shape, keys, keys)]
+
+    def call(self, *tensors):
+        """The outputs."""
+        return [local_attention(*tensors, self.window, **self.marks)]
+
+    def definition(self, *arrays):
+        """The outputs."""
+        return [reference.local_attention(*arrays, self.window, **self.marks)]
+
+    def gradients(self, weights, *arrays):
+        """For query, key and value."""
+        return list(reference.local_attention_gradient(*weights, *arrays, self.window, **self.marks))
+
+
+def with_marks(case: AttentionCase) -> AttentionCase:
+    """The same call with segments and a mask."""
+    return replace(case, has_segments=True, has_mask=True)
+
+
+#: Together they take every path of the portable implementation.
+PLAIN = {
+    "one step": AttentionCase(1, 1, 7, 2),
+    "one block": AttentionCase(7, 7, 7, 2),
+    "window longer than the sequence": AttentionCase(7, 7, 100, 1),
+    "blocks": AttentionCase(65, 65, 7, 2),
+    "window of one": AttentionCase(65, 65, 1, 4),
+    "blocks after history": AttentionCase(65, 97, 40, 1),
+    "newest of many keys": AttentionCase(1, 97, 7, 2),
+    "blocks of a kernel": AttentionCase(150, 160, 140, 1, channels=16),
+}
+CASES = (
+    *PLAIN.values(),
+    *map(with_marks, PLAIN.values()),
+    replace(PLAIN["blocks"], has_mask=True),
+    replace(PLAIN["blocks"], has_segments=True),
+    replace(PLAIN["blocks"], dtype="bfloat16", has_segments=True, has_mask=True),
+    # No kernel of PyTorch's has narrower heads.
+    replace(PLAIN["newest of many keys"], channels=16, has_segments=True, has_mask=True),
+    replace(PLAIN["blocks"], channels=16, dtype="bfloat16", has_mask=True),
+)
+
+
+def timed(device: str) -> tuple[AttentionCase, ...]:
+    """A small model's batch, and RecurrentGemma-2B's layer at half its context."""
+    small, large = AttentionCase(512, 512, 256, 1, 8, 8, 64), AttentionCase(4096, 4096, 1024, 1, 1, 10, 256)
+    return (small, large) if device == "cpu" else (small, large, replace(large, dtype="bfloat16"))

@@ -1,0 +1,63 @@
+"""The calls on which `row_product` is judged and timed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_griffin.ops.case import Argument, Case, rounded
+from keras_griffin.ops.row_product import reference, row_product
+
+
+@dataclass(frozen=True)
+class RowCase(Case):
+    """What is asked of one call of `row_product`.
+
+    Args:
+        rows: n.
+        width: D.
+        units: U.
+        dtype: of both.
+    """
+
+    rows: int
+    width: int
+    units: int
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"n{self.rows}-{self.width}x{self.units}-{self.dtype}"
+
+    @property
+    def shape(self):
+        """Of the rows."""
+        return self.rows, self.width
+
+    def arguments(self):
+        """Rows and matrix."""
+        generator = np.random.default_rng(0)
+        arrays = [generator.normal(size=shape) for shape in (self.shape, (self.width, self.units))]
+        return [Argument(rounded(array, self.dtype), self.dtype) for array in arrays]
+
+    def call(self, *tensors):
+        """The outputs."""
+        return [row_product(*tensors)]
+
+    def definition(self, *arrays):
+        """The outputs."""
+        return [reference.row_product(*arrays)]
+
+    def gradients(self, weights, *arrays):
+        """For rows and matrix."""
+        return list(reference.row_product_gradient(*weights, *arrays))
+
+
+CASES = tuple(
+    RowCase(*sizes, dtype)
+    for sizes in [(1, 7, 5), (2, 7, 5), (3, 65, 130), (64, 16, 33), (65, 16, 3)]
+    for dtype in ("float32", "bfloat16")
+)
+
+
+def timed(device: str) -> tuple[RowCase, ...]:
+    """Steps of decoding of one row and of 16, in RecurrentGemma-2B's MLP, on every device."""
+    return tuple(RowCase(rows, 2560, 7680, dtype) for rows in (1, 16) for dtype in ("float32", "bfloat16"))

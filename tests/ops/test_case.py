@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from keras_griffin.ops.case import Case, described, parts, rounded, whole
+from keras_griffin.ops.implementation import Op
+
+pytestmark = pytest.mark.any_backend
+
+CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in Op.registry.values() for case in op.cases.CASES]
+
+
+@pytest.mark.parametrize("op", Op.registry.values(), ids=lambda op: op.name)
+def test_cases_are_distinct_and_of_several_dtypes(op):
+    cases = op.cases.CASES
+    assert len(set(map(str, cases))) == len(set(cases)) == len(cases)
+    assert {"float32", "bfloat16"} <= {case.dtype for case in cases}
+
+
+@pytest.mark.parametrize("op", Op.registry.values(), ids=lambda op: op.name)
+@pytest.mark.parametrize("device", ["cpu", "gpu", "tpu"])
+def test_an_op_is_timed_on_every_device(op, device):
+    assert all(isinstance(case, Case) and min(case.shape) > 0 for case in op.cases.timed(device))
+    assert op.cases.timed(device)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES)
+def test_arguments_are_what_the_case_says(op, case):
+    arguments = case.arguments()
+    assert (arguments[0].values.shape, arguments[0].dtype) == (case.shape, case.dtype)
+    for values, dtype in arguments:
+        assert values.dtype == "float64"
+        np.testing.assert_array_equal(rounded(values, dtype), values)
+    assert np.isnan(arguments[0].values).any() == getattr(case, "has_mask", False)
+    assert all(np.isfinite(result).all() for result in case.definition(*(x.values for x in arguments)))
+    for again, argument in zip(case.arguments(), arguments, strict=True):
+        np.testing.assert_array_equal(again.values, argument.values)
+
+
+@pytest.mark.parametrize(("op", "case"), CASES)
+def test_marks_mark_some_steps_and_not_all(op, case):
+    marks = getattr(case, "options", getattr(case, "marks", {}))
+    for name, feature in (("reset", "has_reset"), ("mask", "has_mask"), ("segment_ids", "has_segments")):
+        mark = marks.get(name)
+        assert (mark is not None) == getattr(case, feature, False)
+        assert mark is None or mark.size == 1 or len(np.unique(mark)) == 2
+
+
+def test_numbers_and_their_components():
+    number = np.array([1.0 + 2.0j, 3.0])
+    assert [part.tolist() for part in parts(number)] == [[1.0, 3.0], [2.0, 0.0]]
+    np.testing.assert_array_equal(whole(parts(number)), number)
+    np.testing.assert_array_equal(whole(parts(number.real)), number.real)
+
+
+def test_bfloat16_has_few_bits():
+    array = rounded(np.random.default_rng(0).normal(size=100), "bfloat16")
+    assert array.dtype == "float64" and not np.any(array.astype("float32").view("uint32") & 0xFFFF)
+
+
+def test_a_case_is_named_after_what_it_has():
+    assert described(reset=True, mask=False, reverse=True) == ["reset", "reverse"]

@@ -1,0 +1,80 @@
+"""Every row of every op's table on every case of the op: one harness over the registry.
+
+The reference is judged first, its gradient by differences; it then judges the others, values and gradients, at odd
+sizes, with marks, in every dtype, and with NaN where nothing may be read.
+"""
+
+import numpy as np
+import pytest
+
+from keras_griffin.ops.implementation import Op
+from tests.ops.rows import (
+    BACKEND,
+    check_gradients,
+    check_values,
+    interpreted_rows,
+    pretend,
+    serves,
+    weights_of,
+)
+
+CASES = [pytest.param(op, case, id=f"{op.name}-{case}") for op in Op.registry.values() for case in op.cases.CASES]
+CALLS = [
+    pytest.param(op.name, row.name, case, id=f"{op.name}-{row.name}-{case}")
+    for op, case in (parameter.values for parameter in CASES)
+    for row in op.implementations
+    if serves(op, row, case.shape, case.dtype)
+]
+#: NumPy's are not differentiated.
+DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[1] != "reference"]
+
+# PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
+    pytest.mark.usefixtures("small_pieces"),
+]
+
+
+@pytest.mark.parametrize(("op_name", "implementation", "case"), CALLS)
+def test_values(op_name, implementation, case):
+    check_values(op_name, implementation, case)
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize(("op_name", "implementation", "case"), DIFFERENTIABLE_CALLS)
+def test_gradients(op_name, implementation, case):
+    check_gradients(op_name, implementation, case)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(("op", "case"), CASES)
+def test_the_gradient_of_a_definition_is_its_slope(op, case):
+    arrays = [argument.values for argument in case.arguments()]
+    weights = weights_of(case.definition(*arrays))
+    generator = np.random.default_rng(3)
+    directions = [generator.normal(size=array.shape) for array in arrays]
+
+    def loss(step):
+        moved = [array + step * direction for array, direction in zip(arrays, directions, strict=True)]
+        results = case.definition(*moved)
+        return sum(np.sum(weight * result) for weight, result in zip(weights, results, strict=True))
+
+    gradients = case.gradients(weights, *arrays)
+    slope = sum(np.sum(gradient * direction) for gradient, direction in zip(gradients, directions, strict=True))
+    assert slope == pytest.approx((loss(1e-6) - loss(-1e-6)) / 2e-6, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("op", Op.registry.values(), ids=lambda op: op.name)
+def test_every_row_of_the_backend_is_run(op):
+    """Triton's are interpreted in a process of their own."""
+    run = {call.values[1] for call in CALLS if call.values[0] == op.name}
+    expected = {row.name for row in op.implementations if row.backend in (None, BACKEND)}
+    assert expected - run == {row.name for row in op.implementations if row.name.endswith("_triton")} & expected
+
+
+def test_a_kernel_is_chosen_on_its_device():
+    for name, rows in interpreted_rows().items():
+        for op, row in rows:
+            with pytest.MonkeyPatch.context() as patch:
+                pretend(patch, op, row)
+                assert op.explain(op.cases.timed("gpu")[0].shape, "float32").chosen == name
