@@ -51,7 +51,8 @@ class AttentionCase(Case):
         """Segments and mask, as the op takes them."""
         generator, shape = np.random.default_rng(1), (self.batch_size, self.span)
         segment_ids, mask = generator.integers(0, 2, size=shape), generator.random(shape) < 0.6
-        mask[0, :2], mask[0, 2:6], mask[1:2, max(2, self.span - 2) :], mask[2:] = False, True, False, False
+        mask[0, :2], mask[0, 2:6], mask[2:] = False, True, False
+        mask[1:2, :1], mask[1:2, max(2, self.span - 2) :] = True, False
         return {
             "segment_ids": segment_ids.astype("int32") if self.has_segments else None,
             "mask": mask if self.has_mask else None,

@@ -19,37 +19,34 @@ from keras_griffin.ops.linear_scan import jax_pallas_tpu, jax_pallas_tpu_blocks
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP
 from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.linear_scan.reference import definition, linear_scan_gradient
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.processes import EIGHT_DEVICES
+from tests.ops.rows import weights_of
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nothing_is_read_before_it_is_written_and_nothing_races(reverse, monkeypatch):
     # Three blocks, the last of them cut off, at two widths of a block.
     monkeypatch.setattr(jax_pallas_tpu_blocks, "_LONGEST", GROUP)
-    case = ScanCase(40, 2, reverse=reverse, has_reset=True, has_mask=True)
-    arguments = case.arguments(width=130)
-    decay, inputs, start, weight, final_weight = (
-        (jnp.asarray(x, "float32"),) for x in (*arguments[:3], *arguments[5:])
-    )
-    marks = Marks(*(jnp.asarray(mark)[..., None] for mark in (arguments.reset, arguments.mask)))
-    flags = {"reset": arguments.reset, "mask": arguments.mask, "reverse": reverse}
+    case = ScanCase(40, 2, width=130, reverse=reverse, has_reset=True, has_mask=True)
+    arrays = [argument.values for argument in case.arguments()]
+    weights = weights_of(case.definition(*arrays))
+    decay, inputs, start, *cotangents = ((jnp.asarray(x, "float32"),) for x in (*arrays, *weights))
+    marks = Marks(*(jnp.asarray(case.options[name])[..., None] for name in ("reset", "mask")))
     memory = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
     with pltpu.force_tpu_interpret_mode(memory):
         results, pull_back = jax.vjp(
             lambda *numbers: jax_pallas_tpu.linear_scan(*numbers, marks, reverse), decay, inputs, start
         )
-        gradients = pull_back((weight, final_weight))
+        gradients = pull_back(tuple(cotangents))
     # No public name says it.
     from jax._src.pallas.mosaic.interpret import interpret_pallas_call
 
     assert not interpret_pallas_call.races.races_found
-    expected = definition(*arguments[:3], **flags)
-    into = linear_scan_gradient(*arguments[:3], *arguments[5:], **flags)
-    for (got,), wanted in zip((*results, *gradients), (*expected, *into), strict=True):
+    expected = [*case.definition(*arrays), *case.gradients(weights, *arrays)]
+    for (got,), wanted in zip((*results, *gradients), expected, strict=True):
         assert_close(got, wanted)
 
 
