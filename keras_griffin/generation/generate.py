@@ -123,7 +123,7 @@ class Continuation:
                 f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
             )
         self.tokenizer = getattr(model, "tokenizer", None)
-        self.seen = _seen(function_name, prompt, model, state)
+        state, self.seen = _start(function_name, model, count_rows(function_name, prompt), state)
         rows = read_prompt(function_name, prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
         self.rows = start_empty_rows(function_name, rows, self.seen, getattr(self.tokenizer, "start_id", None))
         self.stop_ids = read_stop_ids(function_name, stop_ids, model.config.vocabulary_size)
@@ -137,11 +137,9 @@ class Continuation:
         self.model = model
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
-        initial_state = model.initial_state(len(rows))
         self.free_places = self.read = 0
         # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid. A gradient
         # ends here, also where nothing is read.
-        state = initial_state if state is None else fitted(function_name, state, initial_state)
         self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_places(token_ids.shape[1])
@@ -235,18 +233,19 @@ def _texts(steps, continuation) -> Iterator[list[str]]:
         yield rest
 
 
-def _seen(function_name, prompt, model, state) -> np.ndarray:
-    """How many tokens each row has seen before the prompt; zeros for a new state."""
-    num_rows = count_rows(function_name, prompt)
+def _start(function_name, model, num_rows, state) -> tuple[LanguageModelState, np.ndarray]:
+    """The state from which the rows go on, a new one where none is given, and how many tokens each row has seen."""
+    initial_state = model.initial_state(num_rows)
     if state is None:
-        return np.zeros(num_rows, "int32")
-    state = fitted(function_name, state, model.initial_state(1))
+        # Not read from a tensor: while a step that generates is recorded, none has values.
+        return initial_state, np.zeros(num_rows, "int32")
+    state = fitted(function_name, state, initial_state)
     if state.tokens.shape[0] != num_rows:
         raise ValueError(
             f"{function_name}: the state must have one row for each row of the prompt. "
             f"Got a state of {state.tokens.shape[0]} and a prompt of {num_rows}."
         )
-    return ops.convert_to_numpy(state.tokens)
+    return state, ops.convert_to_numpy(state.tokens)
 
 
 def _as_the_prompt(prompt, continuation, made, max_new_tokens):
