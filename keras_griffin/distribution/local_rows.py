@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_griffin.models.dataset_view import DatasetView
 
-class LocalRows(keras.utils.PyDataset):
+
+class LocalRows(DatasetView):
     """The rows of every batch that one process reads, where several train one model.
 
     Process i of P gets rows i B / P to (i + 1) B / P - 1 of the batch of B rows that one process would get. So a run of
@@ -36,7 +38,7 @@ class LocalRows(keras.utils.PyDataset):
     """
 
     def __init__(self, data: keras.utils.PyDataset, index: int | None = None, count: int | None = None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(data, **kwargs)
         if (index is None) != (count is None):
             raise ValueError(f"LocalRows: index and count must be given together. Got {index} and {count}.")
         if index is None:
@@ -47,23 +49,8 @@ class LocalRows(keras.utils.PyDataset):
             count = min(distribution.num_processes, distribution.num_model_replicas)
         if not 0 <= index < count:
             raise ValueError(f"LocalRows: index must be from 0 to count - 1. Got {index} of {count}.")
-        self.data = data
         self.index = index
         self.count = count
-
-    @property
-    def num_batches(self):
-        """As many as `data` has."""
-        return self.data.num_batches
-
-    @property
-    def epoch(self):
-        """That of `data`."""
-        return self.data.epoch
-
-    @epoch.setter
-    def epoch(self, epoch):
-        self.data.epoch = epoch
 
     def __getitem__(self, index):
         return keras.tree.map_structure(self._part, self.data[index])
@@ -73,11 +60,3 @@ class LocalRows(keras.utils.PyDataset):
             raise ValueError(f"LocalRows: count must divide the batch. Got {self.count} parts and {len(rows)} rows.")
         size = len(rows) // self.count
         return rows[self.index * size : (self.index + 1) * size]
-
-    def on_epoch_begin(self):
-        """Passed on."""
-        self.data.on_epoch_begin()
-
-    def on_epoch_end(self):
-        """Passed on."""
-        self.data.on_epoch_end()

@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_griffin.models.dataset_view import DatasetView
 
-class RestOfEpoch(keras.utils.PyDataset):
+
+class RestOfEpoch(DatasetView):
     """A dataset whose epoch begins at one of its batches.
 
     `fit` asks anew in each epoch how many batches there are, so `start` may be moved between epochs; but it reads the
@@ -32,35 +34,22 @@ class RestOfEpoch(keras.utils.PyDataset):
                 "`epoch` on which its batches depend and which says where they go on (0, and never read, where no "
                 f"batch depends on it). Got {type(data).__name__}."
             )
-        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
         if not 0 <= start < data.num_batches:
             raise ValueError(
                 f"RestOfEpoch: start must be the index of a batch. Got {start} of {data.num_batches} batches."
             )
-        self.data = data
+        super().__init__(
+            data,
+            workers=data.workers,
+            use_multiprocessing=data.use_multiprocessing,
+            max_queue_size=data.max_queue_size,
+        )
         self.start = start
 
     @property
     def num_batches(self):
         """How many are left."""
         return self.data.num_batches - self.start
-
-    @property
-    def epoch(self) -> int:
-        """The dataset's."""
-        return self.data.epoch
-
-    @epoch.setter
-    def epoch(self, epoch):
-        self.data.epoch = epoch
-
-    def on_epoch_begin(self):
-        """As the dataset's."""
-        self.data.on_epoch_begin()
-
-    def on_epoch_end(self):
-        """As the dataset's."""
-        self.data.on_epoch_end()
 
     def __getitem__(self, index):
         return self.data[self.start + index]
