@@ -27,6 +27,7 @@ from keras_griffin.commands.talk import Talk
 from keras_griffin.commands.terminal import show
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.ops.implementation import recorded_choices
+from keras_griffin.training.interruption import noted_signals
 
 HELP = """\
 /state       what the model keeps of the talk
@@ -137,39 +138,16 @@ def refusals_of_the_file(name: str):
 def print_answer(talk: Talk, message: str, is_terminal: bool) -> None:
     """Print the answer as it is made, and a line break after it; Ctrl-C cuts it."""
     shown = ""
-    with held_interrupt() as interrupt:
+    # A token is written to its end, so that the state is whole.
+    with noted_signals(None, signal.SIGINT) as noted:
         with refusals():
             pieces = talk.answer(message)
         for piece in pieces:
             show(piece)
             shown = piece or shown
-            if interrupt.is_asked_for:
+            if noted.received:
                 break
-    if interrupt.is_asked_for and not is_terminal:
+    if noted.received and not is_terminal:
         raise KeyboardInterrupt
     if not shown.endswith("\n"):
         print()
-
-
-class _Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    def __init__(self):
-        self.is_asked_for = False
-
-    def ask(self, signal_number, frame):
-        """The handler of the signal; the second time it doesn't wait."""
-        if self.is_asked_for:
-            raise KeyboardInterrupt
-        self.is_asked_for = True
-
-
-@contextlib.contextmanager
-def held_interrupt():
-    """Inside the `with` block, Ctrl-C is noted: a token is written to its end, so that the state is whole."""
-    interrupt = _Interrupt()
-    previous = signal.signal(signal.SIGINT, interrupt.ask)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -1,6 +1,7 @@
 """The model that `--model` names, wherever it lies."""
 
 import argparse
+import contextlib
 import json
 import warnings
 import zipfile
@@ -40,13 +41,8 @@ def load_text_model(command: str, name: str, dtype: str | None = None) -> Langua
     Raises:
         CommandError: there is no such model, or it comes without a tokenizer.
     """
-    with warnings.catch_warnings():
-        # Here a tokenizer that can't be loaded is no detail.
-        warnings.filterwarnings("error", message="The model is loaded without its tokenizer")
-        try:
-            model = load_model(command, name, dtype)
-        except UserWarning as warning:
-            raise CommandError(f"{command}: --model must come with its tokenizer. Got {name!r}: {warning}") from warning
+    with refusals_of_the_tokenizer(f"{command}: --model must come with its tokenizer. Got {name!r}:"):
+        model = load_model(command, name, dtype)
     if model.tokenizer is None and model.config.vocabulary_size == ByteTokenizer.vocabulary_size:
         model.tokenizer = ByteTokenizer()
     if model.tokenizer is None:
@@ -75,19 +71,44 @@ def load_model(command: str, name: str, dtype: str | None = None) -> LanguageMod
                 f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
             )
         return _load_keras_file(command, path)
-    # An empty name would be the folder at hand.
-    if not name or (not name.startswith(SCHEME) and not path.exists()):
-        raise CommandError(f"{command}: --model must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
     if (path / "model.keras").is_file():
         raise CommandError(
             f"{command}: --model must name the model in the folder of a run. Got {name!r}, where it is "
             f"{str(path / 'model.keras')!r}."
         )
+    return load_preset(f"{command}: --model must be a .keras file, a folder", name, dtype)
+
+
+def load_preset(rule: str, name: str, dtype: str | None = None) -> LanguageModel:
+    """The model in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
+
+    Args:
+        rule: what the name must be; that it may be of the Hub is added.
+        name: of a path or an address, and of no size of the paper, whose weights would be random.
+        dtype: None for the preset's own.
+
+    Raises:
+        CommandError: there is no such model, or it can't be loaded.
+    """
+    is_on_hub = name.startswith(SCHEME)
+    # An empty name would be the folder at hand.
+    if not name or not (is_on_hub or Path(name).exists()):
+        raise CommandError(f"{rule} or {SCHEME}OWNER/NAME. Got {name!r}.")
     try:
-        # A folder may be called as a size of the paper, whose weights would be random.
-        return Griffin.from_preset(name if name.startswith(SCHEME) else path.absolute(), dtype=dtype)
+        return Griffin.from_preset(name if is_on_hub else Path(name).absolute(), dtype=dtype)
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(_first_line(error)) from error
+
+
+@contextlib.contextmanager
+def refusals_of_the_tokenizer(rule: str):
+    """Inside the `with` block, a model is refused where its tokenizer can't be loaded; the rule comes first."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The model is loaded without its tokenizer")
+        try:
+            yield
+        except UserWarning as warning:
+            raise CommandError(f"{rule} {warning}") from warning
 
 
 def _load_keras_file(command, path):

@@ -27,10 +27,10 @@ class NotedSignals:
         received: the first signal's number, or None.
 
     Args:
-        sentence: what is said when it arrives.
+        sentence: what is said when it arrives; None for nothing.
     """
 
-    def __init__(self, sentence: str):
+    def __init__(self, sentence: str | None):
         self.received = None
         self._sentence = sentence
 
@@ -39,7 +39,8 @@ class NotedSignals:
         if self.received is not None:
             raise SystemExit(128 + signal_number) if signal_number == signal.SIGTERM else KeyboardInterrupt
         self.received = signal_number
-        print(f"\n{self._sentence}", file=sys.stderr)
+        if self._sentence is not None:
+            print(f"\n{self._sentence}", file=sys.stderr)
 
     def end(self):
         """End as the signal asked for.
@@ -52,13 +53,13 @@ class NotedSignals:
 
 
 @contextlib.contextmanager
-def noted_signals(sentence: str, *signal_numbers: int) -> Iterator[NotedSignals]:
+def noted_signals(sentence: str | None, *signal_numbers: int) -> Iterator[NotedSignals]:
     """Inside the `with` block, signals are noted, for whoever looks; the second one ends the block at once.
 
     Outside the main thread, where Python handles no signals, the block changes nothing.
 
     Args:
-        sentence: what is said on standard error when the first arrives.
+        sentence: what is said on standard error when the first arrives; None for nothing.
         *signal_numbers: which.
 
     Yields:
