@@ -26,18 +26,11 @@ class CGLRU(RGLRU):
     shared. What differs from `keras.layers.LSTM` is what `RGLRU` says, and that R is even.
 
     Args:
-        num_blocks: as in `RGLRU`, and so are the arguments down to `stateful`; the decay's options are of its
-            magnitude.
-        exponent: see `num_blocks`.
-        decay_range: see `num_blocks`.
-        decay_initializer: see `num_blocks`.
-        return_sequences: see `num_blocks`.
-        return_state: see `num_blocks`.
-        go_backwards: see `num_blocks`.
-        stateful: see `num_blocks`.
         maximum_phase: the initial rotation of a step with an open gate, c * theta, is uniform from 0 to this (radians).
             The paper gives no rule for it; this is the released code's.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    All other arguments are those of `RGLRU`; the decay's options are of its magnitude.
 
     Call arguments: as for `RGLRU`.
 

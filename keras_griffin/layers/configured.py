@@ -14,22 +14,44 @@ class Configured:
 
     def get_config(self):
         """The constructor's arguments."""
-        values = {name: getattr(self, name) for name in _argument_names(type(self))}
+        values = {name: getattr(self, name) for name in _answered_names(type(self))}
         values = {name: _plain(value) for name, value in values.items()}
         return {**super().get_config(), **values}
 
 
+def argument_names(kind: type[Configured]) -> tuple[str, ...]:
+    """The names of a constructor's arguments, without Keras's: those of the classes above too, where it hands them on.
+
+    Args:
+        kind: the class; the names of those above it come first.
+    """
+    return _names_of(_ours(kind))
+
+
+def _ours(kind) -> tuple[type, ...]:
+    """A class and those above it that are not Keras's, from the bottom up."""
+    return kind.__mro__[: kind.__mro__.index(Configured)]
+
+
 @functools.cache
-def _argument_names(kind) -> tuple[str, ...]:
-    kinds = kind.__mro__[: kind.__mro__.index(Configured)]
+def _answered_names(kind) -> tuple[str, ...]:
+    """The names that no class's own `get_config` answers for."""
+    kinds = _ours(kind)
     answering = [place for place, each in enumerate(kinds) if "get_config" in vars(each)]
-    names = {}
-    for each in reversed(kinds[answering[-1] + 1 if answering else 0 :]):
-        if "__init__" in vars(each):
-            _, *parameters = inspect.signature(vars(each)["__init__"]).parameters.values()
-            named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-            names.update(dict.fromkeys(parameter.name for parameter in parameters if parameter.kind in named))
-    return tuple(names)
+    return _names_of(kinds[answering[-1] + 1 if answering else 0 :])
+
+
+def _names_of(kinds) -> tuple[str, ...]:
+    names = []
+    for kind in kinds:
+        if "__init__" not in vars(kind):
+            continue
+        _, *parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names = [*(each.name for each in parameters if each.kind in named), *names]
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+            break
+    return tuple(dict.fromkeys(names))
 
 
 def _plain(value):

@@ -1,9 +1,9 @@
 """What a mixer says of itself before it is made: its weights, its state, and how far along time it reads."""
 
-import inspect
 import math
 from typing import NamedTuple
 
+from keras_griffin.layers.configured import argument_names
 from keras_griffin.layers.sequence_layer import SequenceLayer
 
 
@@ -134,6 +134,4 @@ class Mixer(SequenceLayer):
     @classmethod
     def argument_names(cls) -> tuple[str, ...]:
         """The names of the constructor's own arguments."""
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        parameters = inspect.signature(cls).parameters.values()
-        return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+        return argument_names(cls)

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
-from keras_griffin.layers.configured import Configured
+from keras_griffin.layers.configured import Configured, argument_names
 
 
 class Own(Configured, keras.layers.Layer):
@@ -35,6 +35,18 @@ def test_every_argument_of_every_class_is_there():
     assert config["inner"]["class_name"] == "Dense"
     assert list(Under(3).get_config())[-3:] == ["size", "inner", "share"]
     assert {"num_blocks", "return_sequences", "maximum_phase", "dtype"} <= set(CGLRU().get_config())
+
+
+class Fixed(Under):
+    """Hands nothing on."""
+
+    def __init__(self, share: bool = True):
+        super().__init__(3, share)
+
+
+def test_a_constructor_takes_what_it_hands_on():
+    assert argument_names(Under) == ("size", "inner", "share")
+    assert argument_names(Fixed) == ("share",)
 
 
 def test_a_subclass_may_answer_for_its_own_arguments():
