@@ -41,6 +41,15 @@ OPTIONAL = {"grain", "huggingface_hub", "matplotlib", "orbax", "sentencepiece", 
 NEEDED = {"keras", "ml_dtypes", "numpy"}
 
 
+#: Attributes that not all objects of Keras, of the backends, of packages around tokenizers and of Python have.
+FOREIGN = {
+    *("distribute_strategy", "ignore_class", "inner_optimizer", "loss", "metrics", "num_batches", "optimizer"),
+    *("dtype", "is_fully_addressable", "is_fully_replicated", "num_replicas_in_sync", "rank", "shape", "variables"),
+    *("full_tensor", "num_workers", "reset_iter_state", "worker_init_fn"),
+    *("backend_tokenizer", "ids", "to_str"),
+    *("madvise", "register_at_fork"),
+}
+
 #: An op whose kernels are built around those of another.
 BUILT_AROUND = {"rg_lru": "linear_scan"}
 
@@ -186,6 +195,12 @@ def references_are_numpy(source):
             yield f"imports {name}"
 
 
+def what_is_asked_for_by_name_is_in_the_table(source):
+    for name, line in asked_for_by_name(source):
+        if name not in FOREIGN and str(source.path).removeprefix("keras_griffin/") not in the_table().get(name, ()):
+            yield f"line {line} asks for {name!r}, which the table in docs/architecture.md does not say"
+
+
 def a_state_stands_just_above_its_owner(source):
     # The model's state is a type of its own folder: generation, which stands below the models, is about it.
     if source.name == "state":
@@ -219,6 +234,23 @@ def every_file_has_its_tests(source):
         yield f"no test_{name}.py in {folder.relative_to(ROOT)}, where no test names {', '.join(unnamed)}"
 
 
+def asked_for_by_name(source):
+    """The attributes that `getattr` or `hasattr` is given as literals, but for Python's own, and the lines."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            name = node.args[1]
+            if isinstance(name, ast.Constant) and not name.value.startswith("_"):
+                yield name.value, node.lineno
+
+
+@functools.cache
+def the_table() -> dict[str, list[str]]:
+    """By an attribute's name, the files that ask for it: the table of docs/architecture.md."""
+    page = (ROOT / "docs/architecture.md").read_text().split("## What is asked for by name\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE)
+    return {name: re.findall(r"`([\w/]+\.py)`", files) for name, files in rows}
+
+
 def is_named_tuple(node) -> bool:
     """Whether a statement defines a NamedTuple."""
     return isinstance(node, ast.ClassDef) and "NamedTuple" in [ast.unparse(base) for base in node.bases]
@@ -250,6 +282,7 @@ RULES = {
         a_mixer_imports_no_mixer,
         a_kernel_imports_no_kernel_of_another_op,
         references_are_numpy,
+        what_is_asked_for_by_name_is_in_the_table,
         a_state_stands_just_above_its_owner,
         every_file_has_its_tests,
     )
@@ -289,6 +322,8 @@ BAD = [
         "from ..linear_scan import portable",
     ),
     ("references_are_numpy", "keras_griffin/ops/linear_scan/reference.py", "from keras import ops"),
+    ("what_is_asked_for_by_name_is_in_the_table", "keras_griffin/models/a.py", "getattr(x, 'unheard_of', None)"),
+    ("what_is_asked_for_by_name_is_in_the_table", "keras_griffin/models/a.py", "hasattr(x, 'grows')"),
     ("a_state_stands_just_above_its_owner", "keras_griffin/layers/a.py", "class AState(NamedTuple):\n    pass\nx = 1"),
     ("every_file_has_its_tests", "keras_griffin/ops/no_such_op.py", "def of_which_no_test_speaks(): pass"),
     ("every_file_has_its_tests", "keras_griffin/ops/no_such_op/jax_loop.py", "def f(): pass"),
@@ -311,6 +346,13 @@ def test_a_rule_catches_a_bad_example(rule, path, text):
 def test_the_package_obeys(rule):
     violations = [f"{source.path}: {sentence}" for source in sources() for sentence in RULES[rule](source)]
     assert not violations, "\n".join([rule.replace("_", " "), *violations])
+
+
+def test_the_table_says_only_what_is_asked_for_by_name():
+    asked = {(name, str(source.path)) for source in sources() for name, _ in asked_for_by_name(source)}
+    listed = {(name, f"keras_griffin/{file}") for name, files in the_table().items() for file in files}
+    assert listed and not listed - asked
+    assert FOREIGN <= {name for name, _ in asked}
 
 
 def test_every_rule_has_a_bad_example():

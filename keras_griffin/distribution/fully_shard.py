@@ -6,6 +6,7 @@ import importlib
 import keras
 
 from keras_griffin.models import LanguageModel
+from keras_griffin.models.parameters import divided_parameters_of
 
 
 def fully_shard(model: LanguageModel, mesh=None, *, reshard_after_forward: bool | int | None = None) -> None:
@@ -66,8 +67,7 @@ def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
     Raises:
         ValueError: the model is not divided.
     """
-    known = getattr(model, "known_language_model", lambda: None)()
-    divided = getattr(known, "divided_parameters", None)
+    divided = divided_parameters_of(model)
     if divided is None:
         raise ValueError(f"gathered: the model must be one that fully_shard has divided. Got {model!r}.")
     return divided.gathered(model)

@@ -117,6 +117,12 @@ class _Tiers:
             return make_fx(on_leaves, **options)(*leaves), found[0]
 
 
+class _Own(threading.local):
+    """Of one thread: how often it runs, one within another, what is to be kept waiting."""
+
+    depth = 0
+
+
 class _Recorder:
     """Lets one thread at a time record, and keeps what may run functions of `torch.compile` waiting meanwhile.
 
@@ -126,14 +132,14 @@ class _Recorder:
     def __init__(self):
         self._condition = threading.Condition()
         self._thread = None
-        #: How many threads run what is to be kept waiting, and how often this one is among them.
+        #: How many threads run what is to be kept waiting.
         self._running = 0
-        self._own = threading.local()
+        self._own = _Own()
 
     @contextlib.contextmanager
     def kept_waiting(self):
         """Run something beside which nobody records."""
-        depth = getattr(self._own, "depth", 0)
+        depth = self._own.depth
         with self._condition:
             self._condition.wait_for(lambda: depth or self._thread in (None, threading.get_ident()))
             self._running += 1
@@ -150,7 +156,7 @@ class _Recorder:
     def alone(self):
         """Record, if this gives True; False, at once, where a thread does already."""
         with self._condition:
-            is_free = self._thread is None and not getattr(self._own, "depth", 0)
+            is_free = self._thread is None and not self._own.depth
             if is_free:
                 self._thread = threading.get_ident()
                 self._condition.wait_for(lambda: not self._running)

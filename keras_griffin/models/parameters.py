@@ -23,7 +23,7 @@ def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):
     Raises:
         ValueError: as `check_parameters`, or as `DividedParameters.run` of `keras_griffin.distribution`.
     """
-    divided = _divided(model)
+    divided = divided_parameters_of(model)
     if divided is not None:
         return divided.run(model, function, *args, **kwargs)
     check_parameters(model)
@@ -32,12 +32,14 @@ def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):
 
 def begun_anew_after_a_fault(model: keras.Model) -> contextlib.AbstractContextManager:
     """A `with` block whose failure, in either direction of a step, does not reach into the next step."""
-    divided = _divided(model)
+    divided = divided_parameters_of(model)
     return contextlib.nullcontext() if divided is None else divided.begun_anew_after_a_fault()
 
 
-def _divided(model):
-    return getattr(model.known_language_model(), "divided_parameters", None)
+def divided_parameters_of(model: keras.Model):
+    """What `keras_griffin.distribution.fully_shard` has made of any model or of the one that it shares; or None."""
+    language_model = getattr(model, "known_language_model", lambda: None)()
+    return getattr(language_model, "divided_parameters", None)
 
 
 def is_divided(variable: keras.Variable) -> bool:
