@@ -1,7 +1,7 @@
 """Weights from other implementations, and for them."""
 
+from keras_griffin.conversion.checkpoint_preset import CHECKPOINT
 from keras_griffin.conversion.huggingface import save_huggingface
-from keras_griffin.conversion.preset_format import CHECKPOINT
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
 from keras_griffin.models.preset_files import FORMATS
 

@@ -55,8 +55,8 @@ def joined_rows(states: list[State]) -> State:
 
 def _where_it_grows(function, state, *others, elsewhere=lambda leaf, *_: leaf):
     """A state like the first, of `function` of the tensors that grow, and of `elsewhere` of the others."""
-    flags = [leaf_grows for _, _, leaf_grows in walk(state)]
-    leaves = zip(flags, *map(keras.tree.flatten, (state, *others)), strict=True)
+    growing = [leaf_grows for _, _, leaf_grows in walk(state)]
+    leaves = zip(growing, *map(keras.tree.flatten, (state, *others)), strict=True)
     made = [(function if leaf_grows else elsewhere)(*tensors) for leaf_grows, *tensors in leaves]
     return keras.tree.pack_sequence_as(state, made)
 

@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
-from keras_griffin.generation.loop import read, write
+from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (
     PAD_ID,
     chunks,
@@ -137,7 +137,7 @@ class Continuation:
         self.model = model
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
-        self.free_places = self.read = 0
+        self.free_places = self.steps_taken = 0
         # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid. A gradient
         # ends here, also where nothing is read.
         self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
@@ -145,7 +145,7 @@ class Continuation:
             self._make_places(token_ids.shape[1])
             # Masked steps take no place from those that see anything.
             self.free_places -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
-            self._state = read(model, self._state, token_ids, mask)
+            self._state = consume(model, self._state, token_ids, mask)
 
     @property
     def state(self) -> LanguageModelState:
@@ -159,7 +159,7 @@ class Continuation:
             uniform = np.zeros((steps, len(self.rows)), "float32")
             uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
             self._make_places(wanted)
-            token_ids, self._state, self.alive = write(
+            token_ids, self._state, self.alive = decode(
                 self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids
             )
             check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
@@ -176,10 +176,10 @@ class Continuation:
         """See that a state that grows has room for so many steps more."""
         if not grows(self._state):
             return
-        self.read += steps
+        self.steps_taken += steps
         if self.free_places < steps:
             # Powers of two, so that what is compiled for one size serves other prompts.
-            more = max(64, 1 << (self.read - 1).bit_length())
+            more = max(64, 1 << (self.steps_taken - 1).bit_length())
             self._state = with_capacity(self._state, more)
             self.free_places += more
 

@@ -11,16 +11,16 @@ from keras_griffin.generation.samplers import Sampler
 from keras_griffin.shapes import State, Tensor
 
 
-def read(model, state: State, token_ids: np.ndarray, mask: np.ndarray | None) -> State:
+def consume(model, state: State, token_ids: np.ndarray, mask: np.ndarray | None) -> State:
     """The state after the tokens `(B, T)` of the documents that the rows are in; a False step is no token.
 
     A state that grows must have room for them. The state that is given is used up.
     """
     arguments = (token_ids,) if mask is None else (token_ids, mask)
-    return prepared(_read, model)(state, *arguments)
+    return prepared(_consume, model)(state, *arguments)
 
 
-def write(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndarray, steps: int, stop_ids: np.ndarray):
+def decode(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndarray, steps: int, stop_ids: np.ndarray):
     """Let every row that is alive go on by up to `steps` tokens.
 
     Args:
@@ -37,7 +37,7 @@ def write(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndar
         and which rows are alive.
     """
     if compiles():
-        run = prepared(_write, model, sampler=sampler)
+        run = prepared(_decode, model, sampler=sampler)
         count, token_ids, state, alive = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids)
         return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive
     run = prepared(_step, model, is_step=True, sampler=sampler)
@@ -50,7 +50,7 @@ def write(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndar
     return np.array([ops.convert_to_numpy(ids) for ids in token_ids], "int32").reshape(-1, len(alive)).T, state, alive
 
 
-def _read(model, state, token_ids, mask=None):
+def _consume(model, state, token_ids, mask=None):
     segment_ids = None
     if mask is not None:
         # Every row goes on with the document that it is in, whatever its segment id.
@@ -58,8 +58,8 @@ def _read(model, state, token_ids, mask=None):
     return at_the_same_capacity(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
 
 
-def _write(model, state, alive, uniform, steps, stop_ids, *, sampler):
-    """`write` as one loop of the backend."""
+def _decode(model, state, alive, uniform, steps, stop_ids, *, sampler):
+    """`decode` as one loop of the backend."""
     places = ops.arange(uniform.shape[0], dtype="int32")[:, None]
     token_ids = ops.full(uniform.shape, PAD_ID, "int32")
 
@@ -77,7 +77,7 @@ def _step(model, state, alive, uniform, stop_ids, *, sampler):
     chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform), "int32")
     ids = ops.where(alive, chosen, PAD_ID)
     # Of an id outside the vocabulary the caller hears from NumPy; no device is to look it up.
-    after = _read(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
+    after = _consume(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
     if stop_ids.shape[0]:
         # A row that has stopped has read its stop id, and stays as it is.
         after = keras.tree.map_structure(lambda new, old: _in_rows(alive, new, old), after, state)

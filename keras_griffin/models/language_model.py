@@ -11,7 +11,7 @@ from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
-from keras_griffin.models.compilation import compile_again, compile_config
+from keras_griffin.models.compile_config import compile_again, compile_config
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
@@ -294,7 +294,7 @@ class LanguageModel(FirstBatch, keras.Model):
         }
 
     def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        """How the model is compiled; see `keras_griffin.models.compile_config`."""
         return compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.models.compilation import compile_again, compile_config
+from keras_griffin.models.compile_config import compile_again, compile_config
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.loss_in_pieces import LossInPieces
@@ -31,7 +31,7 @@ class PackedModel(FirstBatch, keras.Model):
         return None if self.language_model_of is None else self.language_model_of()
 
     def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        """How the model is compiled; see `keras_griffin.models.compile_config`."""
         return compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):

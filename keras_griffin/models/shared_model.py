@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.models.compilation import compile_again, compile_config
+from keras_griffin.models.compile_config import compile_again, compile_config
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 
 
@@ -47,7 +47,7 @@ class SharedModel(FirstBatch, keras.Model):
         return {"name": self.name, "language_model": keras.saving.serialize_keras_object(self.language_model)}
 
     def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compilation`."""
+        """How the model is compiled; see `keras_griffin.models.compile_config`."""
         return compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):

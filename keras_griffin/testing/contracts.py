@@ -21,7 +21,7 @@ from keras import ops
 
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.testing.gradients import value_and_gradient
 
 # Pieces of few different lengths: each is compiled anew on JAX.

@@ -10,7 +10,7 @@ from keras_griffin.generation import concatenate, generate
 from keras_griffin.generation.capacity import grows
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 
 PROMPT = np.array([[1, 5, 2], [3, 3, 7]])
 #: More than the room that is made at first.

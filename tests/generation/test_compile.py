@@ -11,7 +11,7 @@ from keras import ops
 from keras_griffin.generation import Greedy, Temperature, TopK, TopP
 from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.generate import generate, prefill, stream
-from keras_griffin.generation.loop import write
+from keras_griffin.generation.loop import decode
 
 BACKEND = keras.backend.backend()
 PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
@@ -76,7 +76,7 @@ def test_a_model_that_has_generated_is_saved_and_copied(griffin, tmp_path):
 @pytest.mark.skipif(BACKEND != "jax", reason="buffers are given away on JAX alone")
 def test_the_loop_takes_the_buffers_of_its_state(fake):
     state = fake.initial_state(3)
-    write(fake, Greedy(), state, np.ones(3, bool), np.zeros((2, 3), "float32"), 2, np.zeros(0, "int32"))
+    decode(fake, Greedy(), state, np.ones(3, bool), np.zeros((2, 3), "float32"), 2, np.zeros(0, "int32"))
     assert all(leaf.is_deleted() for leaf in state)
 
 
@@ -119,7 +119,7 @@ def test_a_gradient_ends_where_decoding_goes_on(fake):
 def test_the_loop_chooses_what_the_sampler_chooses(fake, sampler):
     generator = np.random.default_rng(0)
     uniform = generator.random((6, 3), dtype="float32")
-    made, state, _ = write(fake, sampler, fake.initial_state(3), np.ones(3, bool), uniform, 6, np.zeros(0, "int32"))
+    made, state, _ = decode(fake, sampler, fake.initial_state(3), np.ones(3, bool), uniform, 6, np.zeros(0, "int32"))
     twin, state = copy.copy(fake), fake.initial_state(3)
     for step, numbers in enumerate(uniform):
         ids = ops.convert_to_numpy(sampler(twin.logits(state.last), ops.convert_to_tensor(numbers)))
@@ -181,12 +181,12 @@ def test_no_float32_copy_of_bfloat16_weights_is_made():
     import jax
 
     from keras_griffin.generation.jax_compile import compile_for_model
-    from keras_griffin.generation.loop import _write
+    from keras_griffin.generation.loop import _decode
     from keras_griffin.models import Griffin, GriffinConfig
 
     config = GriffinConfig(vocabulary_size=4096, width=256, num_layers=3, num_heads=2, window=4)
     model = Griffin(config, dtype="bfloat16")
-    run = compile_for_model(functools.partial(_write, sampler=Greedy()), model)
+    run = compile_for_model(functools.partial(_decode, sampler=Greedy()), model)
     (compiled,) = [cell.cell_contents for cell in run.__closure__ if hasattr(cell.cell_contents, "lower")]
     arguments = np.ones(1, bool), np.zeros((8, 1), "float32"), np.int32(8), np.zeros(0, "int32")
     values = [variable.value for variable in model.variables]

@@ -48,7 +48,7 @@ def test_the_state_of_a_layer_is_kept_too(tmp_path):
 
 
 def test_every_type_of_state_is_known():
-    named = {name for room in (layers, mixers) for name in vars(room) if name.endswith("State")}
+    named = {name for package in (layers, mixers) for name in vars(package) if name.endswith("State")}
     assert named | {"LanguageModelState"} <= set(STATE_TYPES)
 
 

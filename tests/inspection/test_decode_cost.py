@@ -7,7 +7,7 @@ import pytest
 from keras_griffin.inspection import Device, cache_bytes, decode_cost
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 
 SMALL = GriffinConfig(
     vocabulary_size=11,

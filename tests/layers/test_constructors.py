@@ -82,7 +82,7 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
 
 
 def test_every_public_layer_and_mixer_is_checked():
-    public = [getattr(room, name) for room in (layers, mixers) for name in room.__all__]
+    public = [getattr(package, name) for package in (layers, mixers) for name in package.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
     assert kinds - {layers.SequenceLayer, layers.Mixer} <= set(MAKERS)  # these have no arguments of their own
 

@@ -7,7 +7,7 @@ from keras import ops
 from keras_griffin.mixers import GlobalMQA, LocalMQA
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.testing.gradients import value_and_gradient
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 9, 12)).astype("float32")

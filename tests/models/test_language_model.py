@@ -8,7 +8,7 @@ from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.models.optimizer import AdamW
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 from tests.models.strong import strong
 

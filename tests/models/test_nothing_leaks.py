@@ -14,7 +14,7 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.documents import document_boundaries
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.testing.gradients import value_and_gradient
 from tests.models.strong import strong
 

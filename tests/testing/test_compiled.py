@@ -4,7 +4,7 @@ import numpy as np
 from keras_griffin.layers import RGLRU
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 
 
 def test_results_are_those_of_the_function():

@@ -9,7 +9,7 @@ import pytest
 
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.compilation import compile_again, compile_config, without_backends
+from keras_griffin.models.compile_config import compile_again, compile_config, without_backends
 from keras_griffin.models.packed_model import PackedModel
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import AdamW

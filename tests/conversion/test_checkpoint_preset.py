@@ -1,7 +1,7 @@
 import pytest
 
 from keras_griffin.conversion import load_recurrentgemma
-from keras_griffin.conversion.preset_format import CHECKPOINT, load_as_preset
+from keras_griffin.conversion.checkpoint_preset import CHECKPOINT, load_as_preset
 from keras_griffin.models import Griffin, Hawk
 from keras_griffin.models.preset_files import FORMATS
 
