@@ -7,21 +7,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.models import Griffin, GriffinConfig, MQATransformer, carried_model
+from keras_griffin.models import Griffin, MQATransformer, carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import ConsecutiveChunks, TokenFile, write_token_file
-from tests.models.strong import strong
+from tests.models.tiny import TINY, strong
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=4,
-    block_pattern=("recurrent", "local_mqa"),
-)
 T, CHUNKS = 4, 3
 LOGITS = pytest.mark.parametrize("logits", [True, False])
 WAYS = pytest.mark.parametrize(("logits", "rematerialize"), [(True, False), (False, True)])
@@ -60,7 +51,7 @@ class Chunks(keras.utils.PyDataset):
 
 
 def made(family=Griffin, **kwargs):
-    return strong(family(CONFIG, **kwargs))
+    return strong(family(TINY, **kwargs))
 
 
 def test_chunks_give_what_one_long_pass_gives():
@@ -227,7 +218,7 @@ def test_data_without_an_order():
 
 def test_a_state_that_grows():
     with pytest.raises(ValueError, match="CarriedModel: no mixer's state may grow. Got the block pattern global_mqa"):
-        MQATransformer(CONFIG).carried(2)
+        MQATransformer(TINY).carried(2)
 
 
 def test_rows_that_a_strategy_would_divide(monkeypatch):
@@ -275,7 +266,7 @@ def test_compiled_it_is_the_same():
 
     There one recurrent layer takes a minute, and one of attention several; once, by hand, its loss was the same too.
     """
-    config = CONFIG.replace(num_layers=1) if keras.backend.backend() == "torch" else CONFIG
+    config = TINY.replace(num_layers=1) if keras.backend.backend() == "torch" else TINY
     model, chunks = strong(Griffin(config)), Chunks()
     before, ends = model.get_weights(), []
     for jit_compile in (True, False):

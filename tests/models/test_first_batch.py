@@ -4,20 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.first_batch import BatchRules, check_batch, rules_of_loss
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.training import PackedDocuments, PackedStream, to_tf_data
-from tests.models.strong import strong
+from tests.models.tiny import TINY, strong
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=1,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=4,
-)
+CONFIG = TINY.replace(num_layers=1)
 TOKENS = np.random.default_rng(0).integers(0, 12, (2, 4)).astype("int32")
 OUTSIDE = np.array([[1, 2, 3, 13], [-1, 5, 6, 7]], "int32")
 SEGMENTS = np.ones_like(TOKENS)

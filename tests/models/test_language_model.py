@@ -10,7 +10,7 @@ from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
-from tests.models.strong import strong
+from tests.models.tiny import strong
 
 CONFIG = GriffinConfig(
     vocabulary_size=13, width=32, num_layers=4, num_heads=2, window=5, num_gate_blocks=4, logits_soft_cap=5.0

@@ -10,23 +10,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.documents import document_boundaries
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from keras_griffin.testing.gradients import value_and_gradient
-from tests.models.strong import strong
+from tests.models.tiny import TINY, strong
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=3,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=4,
-    block_pattern=("recurrent", "local_mqa", "recurrent"),
-)
+CONFIG = TINY.replace(num_layers=3, block_pattern=("recurrent", "local_mqa", "recurrent"))
 T = 24
 #: Of what is added up or squared, not even its product with zero is a number.
 VALUES = (np.nan, np.inf, -np.inf, 3e38)

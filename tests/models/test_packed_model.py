@@ -4,25 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.first_batch import check_tokens
 from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import PackedDocuments, RestOfEpoch, TokenFile, Tokens, write_token_file
-from tests.models.strong import strong
+from tests.models.tiny import TINY, strong
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=4,
-    block_pattern=("recurrent", "local_mqa"),
-    logits_soft_cap=3.0,
-)
+CONFIG = TINY.replace(logits_soft_cap=3.0)
 
 
 def made(**kwargs):

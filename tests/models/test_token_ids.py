@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 from keras_griffin.testing.arrays import as_array
+from tests.models.tiny import TINY
 
-CONFIG = GriffinConfig(vocabulary_size=13, width=16, num_layers=1, num_heads=2, window=5, num_gate_blocks=4)
+CONFIG = TINY.replace(num_layers=1)
 TOKENS = np.random.default_rng(0).integers(0, 13, (4, 10)).astype("int32")
 SEGMENTS = np.ones_like(TOKENS)
 CHUNK = np.zeros(4, "int32")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import AdamW, HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, pace
+from tests.training.clock import Clock
 
 TEXT = np.random.default_rng(0).integers(256, size=1000, dtype="uint8")
 
@@ -35,20 +36,6 @@ def test_measuring_leaves_the_weights_as_they_are():
 
 @pytest.mark.trainable
 def test_the_stopwatch_leaves_out_compilation_and_validation(monkeypatch):
-    class Clock(keras.callbacks.Callback):
-        """The first batch takes 100 s, each other 1 s, a batch of validation 10 s."""
-
-        now = 0.0
-
-        def perf_counter(self):
-            return self.now
-
-        def on_train_batch_begin(self, batch, logs=None):
-            self.now += 1.0 if self.now else 100.0
-
-        def on_test_batch_begin(self, batch, logs=None):
-            self.now += 10.0
-
     clock, stopwatch = Clock(), Stopwatch()
     monkeypatch.setattr(pace, "time", clock)
     held_out = HeldOutWindows(TEXT[:100], 8, 4)

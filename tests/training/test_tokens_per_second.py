@@ -4,24 +4,10 @@ import pytest
 
 from keras_griffin.training import BitsPerByte, HeldOutWindows, RandomWindows, Tokens, TokensPerSecond
 from keras_griffin.training import tokens_per_second as module
+from tests.training.clock import Clock
 
 TEXT = np.random.default_rng(0).integers(256, size=1000, dtype="uint8")
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-
-
-class Clock(keras.callbacks.Callback):
-    """The first batch takes 100 s, each other 1 s, a batch of validation 10 s."""
-
-    now = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.now += 1.0 if self.now else 100.0
-
-    def on_test_batch_begin(self, batch, logs=None):
-        self.now += 10.0
 
 
 @pytest.fixture
