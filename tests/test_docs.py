@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from keras_griffin.backend import BACKENDS
+from tests.test_architecture import LADDER
+
 ROOT = Path(__file__).resolve().parent.parent
 ITEMS = [
     *(f"({number})" for number in range(1, 15)),
@@ -60,18 +63,70 @@ def test_paper_covers_every_numbered_equation_table_and_figure():
     assert not set(ITEMS) - covered
 
 
-def test_the_tree_in_architecture_is_the_tree():
-    """Each file named is there, and each folder is named."""
-    block = (ROOT / "docs/architecture.md").read_text().split("## The tree\n\n")[1].split("\n\n")[0]
+def named_in_the_tree(block):
+    """Each file and folder that a tree names, from its root; a folder's files stand below it, several on a line."""
     named, above = set(), []
     for line in block.splitlines():
         depth = (len(line) - len(line.lstrip()) - 4) // 2
         for name in re.findall(r"[\w/]+(?:/|\.py)(?=\s|$)", line):
             above[depth:] = [name] if name.endswith("/") else []
             named.add("".join(above[:depth]) + name)
-    packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("keras_griffin/**/__init__.py")}
-    assert all((ROOT / name).exists() for name in named), [name for name in named if not (ROOT / name).exists()]
-    assert packages <= named
+    return named
+
+
+def unnamed(named, files):
+    """The files that a tree leaves out. A folder with nothing below it stands for all that is in it.
+
+    So does an op's, whose files are the rows of its table and their parts; and `x.py` stands for `<backend>_x.py`.
+    """
+    opened = {name.rpartition("/")[0] + "/" for name in named if name.endswith(".py")}
+    for file in sorted(files):
+        folder, _, name = file.rpartition("/")
+        if name == "__init__.py" or f"{folder}/" not in opened or re.fullmatch("keras_griffin/ops/.+", folder):
+            continue
+        general = re.sub(f"^({'|'.join(BACKENDS)})_", "", name)
+        if not {file, f"{folder}/{general}"} & named:
+            yield file
+
+
+TREE = """    a/
+      b.py  c.py    what they do
+      d/            closed
+      e/
+        f.py
+"""
+
+
+def test_a_file_that_a_tree_leaves_out_is_found():
+    named = named_in_the_tree(TREE)
+    assert named == {"a/", "a/b.py", "a/c.py", "a/d/", "a/e/", "a/e/f.py"}
+    there = {"a/__init__.py", "a/b.py", "a/jax_b.py", "a/c.py", "a/d/x.py", "a/e/f.py"}
+    assert list(unnamed(named, there | {"a/g.py", "a/jax_h.py", "a/e/y.py"})) == ["a/e/y.py", "a/g.py", "a/jax_h.py"]
+    assert not list(unnamed(named, there))
+
+
+def test_the_tree_in_architecture_is_the_tree():
+    """Each name is there, and each folder and file is named."""
+    named = named_in_the_tree((ROOT / "docs/architecture.md").read_text().split("## The tree\n\n")[1].split("\n\n")[0])
+    files = {str(path.relative_to(ROOT)) for path in ROOT.glob("keras_griffin/**/*.py")}
+    folders = {f"{file.rpartition('/')[0]}/" for file in files}
+    assert not [name for name in named if not (ROOT / name).exists()]
+    assert not sorted(folders - named) and not list(unnamed(named, files))
+
+
+def ladders():
+    """The ladder by page: its storeys from the ground up, each the set of its folders."""
+    page = (ROOT / "docs/architecture.md").read_text().split("## The ladder\n")[1].split("## ")[0]
+    storeys = re.findall(r"(?:^    .+\n)+", page, re.MULTILINE)
+    yield [set(re.findall(r"^    (\w+) ", storey, re.MULTILINE)) for storey in storeys]
+    page = (ROOT / "CONTRIBUTING.md").read_text().split("## The ladder\n")[1].split("## ")[0]
+    yield [set(storey.split()) for storey in "".join(re.findall(r"^    .+\n", page, re.MULTILINE)).split("<")]
+
+
+def test_both_pages_say_the_ladder():
+    """As the rules of tests/test_architecture.py have it."""
+    for storeys in ladders():
+        assert storeys == [set(storey) for storey in LADDER]
 
 
 #: Pages whose examples run, and whether they train.
