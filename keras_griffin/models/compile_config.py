@@ -2,13 +2,24 @@
 
 Keras alone would look for the variables of an optimizer that has none yet, compiles no model whose `compile` is its
 own, and on PyTorch writes the backend's own class for most optimizers, by which another backend would import PyTorch.
-These are functions: a functional model's class can't inherit from a class that others inherit from too.
 """
 
 import keras
 
 #: Where Keras keeps the classes that only one backend has, such as PyTorch's optimizers.
 _BACKENDS = "keras.src.backend."
+
+
+class CompiledAgain:
+    """A base, before `keras.Model`, of models that any backend compiles again as they were saved."""
+
+    def get_compile_config(self):
+        """How the model is compiled, in words that every backend knows."""
+        return compile_config(self, super().get_compile_config())
+
+    def compile_from_config(self, config):
+        """Compile as saved."""
+        compile_again(self, config)
 
 
 def compile_config(model: keras.Model, config: dict) -> dict:

@@ -11,7 +11,7 @@ from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
-from keras_griffin.models.compile_config import compile_again, compile_config
+from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
@@ -26,7 +26,7 @@ from keras_griffin.tokenizers.checks import check_is_tokenizer
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class LanguageModel(FirstBatch, keras.Model):
+class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     """Predict each token's successor from the tokens so far.
 
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
@@ -292,14 +292,6 @@ class LanguageModel(FirstBatch, keras.Model):
             "rematerialize": self.rematerialize,
             "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
         }
-
-    def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compile_config`."""
-        return compile_config(self, super().get_compile_config())
-
-    def compile_from_config(self, config):
-        """Compile as saved."""
-        compile_again(self, config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_griffin.models.compile_config import compile_again, compile_config
+from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.loss_in_pieces import LossInPieces
@@ -12,7 +12,7 @@ _NAMES = ("token_ids", "segment_ids")
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class PackedModel(FirstBatch, keras.Model):
+class PackedModel(FirstBatch, CompiledAgain, keras.Model):
     """The functional model that `LanguageModel.packed` describes: its inputs and outputs, and a look at its data.
 
     Attributes:
@@ -29,14 +29,6 @@ class PackedModel(FirstBatch, keras.Model):
     def known_language_model(self):
         """See `FirstBatch`."""
         return None if self.language_model_of is None else self.language_model_of()
-
-    def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compile_config`."""
-        return compile_config(self, super().get_compile_config())
-
-    def compile_from_config(self, config):
-        """Compile as saved."""
-        compile_again(self, config)
 
 
 def packed_model(language_model) -> PackedModel:

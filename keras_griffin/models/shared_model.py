@@ -2,11 +2,11 @@
 
 import keras
 
-from keras_griffin.models.compile_config import compile_again, compile_config
+from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 
 
-class SharedModel(FirstBatch, keras.Model):
+class SharedModel(FirstBatch, CompiledAgain, keras.Model):
     """A model that owns no weights: those of a language model, which it trains.
 
     Args:
@@ -45,14 +45,6 @@ class SharedModel(FirstBatch, keras.Model):
     def get_config(self):
         """The language model, whole."""
         return {"name": self.name, "language_model": keras.saving.serialize_keras_object(self.language_model)}
-
-    def get_compile_config(self):
-        """How the model is compiled; see `keras_griffin.models.compile_config`."""
-        return compile_config(self, super().get_compile_config())
-
-    def compile_from_config(self, config):
-        """Compile as saved."""
-        compile_again(self, config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
