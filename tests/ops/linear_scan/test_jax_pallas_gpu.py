@@ -90,29 +90,30 @@ def kernels_of(program):
     return kernels
 
 
-#: Compiles a file of Triton's language and prints what `tests/ops/triton_compilation.py` says of it.
+#: Compiles files of Triton's language and prints what `tests/ops/triton_compilation.py` says of each.
 COMPILATION = """
 import json, sys
 import triton
 from tests.ops.triton_compilation import TARGETS, _on_amd, _on_nvidia
-path, target, warps, stages, rows = sys.argv[1], TARGETS[sys.argv[2]], *map(int, sys.argv[3:])
-compiled = triton.compile(path, target=target, options={"num_warps": warps, "num_stages": stages})
-said = _on_amd(compiled) if target.backend == "hip" else _on_nvidia(compiled, rows)
-print(json.dumps(said._asdict()))
+target, rows, kernels = TARGETS[sys.argv[1]], int(sys.argv[2]), json.loads(sys.argv[3])
+for path, warps, stages in kernels:
+    compiled = triton.compile(path, target=target, options={"num_warps": warps, "num_stages": stages})
+    said = _on_amd(compiled) if target.backend == "hip" else _on_nvidia(compiled, rows)
+    print(json.dumps(said._asdict()))
 """
 
 
-def compile_kernel(kernel, target, rows, folder):
-    """Compile it ahead of time, in a process without JAX: beside other compilers' libraries Triton's may not load."""
-    path = folder / f"{kernel.name}.ttir"
-    path.write_text(kernel.text)
-    options = map(str, (path, target, kernel.warps, kernel.stages, rows))
+def compile_kernels(kernels, target, rows, folder):
+    """Compile them ahead of time, in a process without JAX: beside other compilers' libraries Triton's may not load."""
+    files = [folder / f"{kernel.name}.ttir" for kernel in kernels]
+    for kernel, file in zip(kernels, files, strict=True):
+        file.write_text(kernel.text)
+    wanted = [(str(file), kernel.warps, kernel.stages) for kernel, file in zip(kernels, files, strict=True)]
+    command = [sys.executable, "-c", COMPILATION, target, str(rows), json.dumps(wanted)]
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILATION, *options], capture_output=True, text=True, cwd=ROOT, env=environment
-    )
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stderr
-    return SimpleNamespace(**json.loads(run.stdout.splitlines()[-1]))
+    return [SimpleNamespace(**json.loads(line)) for line in run.stdout.splitlines()[-len(kernels) :]]
 
 
 def platform_of(target):
@@ -156,8 +157,8 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
     kernels = kernels_of(lowered(forward_and_gradient, arguments, platform_of(target)))
     assert [kernel.name for kernel in kernels] == list(TRAFFIC)
     # The scan of pieces is the same in both directions.
-    for kernel in (kernel for kernel in kernels if kernel.name != "linear_scan_gradient_starts"):
-        compiled = compile_kernel(kernel, target, ROWS, tmp_path)
+    kernels = [kernel for kernel in kernels if kernel.name != "linear_scan_gradient_starts"]
+    for kernel, compiled in zip(kernels, compile_kernels(kernels, target, ROWS, tmp_path), strict=True):
         assert (compiled.spills, compiled.stack) == (0, 0)
         if compiled.loads is not None:
             loads, stores = (parts * arrays for arrays in TRAFFIC[kernel.name])

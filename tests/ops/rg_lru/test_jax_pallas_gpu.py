@@ -18,7 +18,7 @@ from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_gpu
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.unit import Unit
-from tests.ops.linear_scan.test_jax_pallas_gpu import CALL, compile_kernel, kernels_of, lowered, platform_of
+from tests.ops.linear_scan.test_jax_pallas_gpu import CALL, compile_kernels, kernels_of, lowered, platform_of
 from tests.ops.rows import check_gradients, check_values
 
 ROWS = jax_pallas_gpu.ROWS
@@ -71,8 +71,8 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
     kernels = kernels_of(lowered(forward_and_gradient, arguments, platform_of(target)))
     assert [kernel.name for kernel in kernels] == list(TRAFFIC)
     # The scans of pieces are those of `linear_scan`.
-    for kernel in (kernel for kernel in kernels if not kernel.name.endswith("starts")):
-        compiled = compile_kernel(kernel, target, ROWS, tmp_path)
+    kernels = [kernel for kernel in kernels if not kernel.name.endswith("starts")]
+    for kernel, compiled in zip(kernels, compile_kernels(kernels, target, ROWS, tmp_path), strict=True):
         if (target, parts) == ("sm90", 2):
             # For angles of more than 100000, NVIDIA's sine works in memory of the thread's own. Nothing else does.
             assert compiled.stack == 32
