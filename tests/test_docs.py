@@ -147,7 +147,8 @@ PAGES = {
 @pytest.mark.slow
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
-    (tmp_path / "README.md").write_text(text)
+    # The README's example trains on the README: a few batches of it.
+    (tmp_path / "README.md").write_text(text[:1500])
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert examples
