@@ -1,7 +1,7 @@
 """Run scripts of this folder in processes of their own, several at once, and collect their answers.
 
-`python -m tests.distribution.processes SCRIPT FOLDER ARGUMENT_LISTS` imports what the script needs, which takes longest,
-and only then divides into a process for each list of arguments, in JSON.
+`python -m tests.distribution.processes SCRIPT FOLDER ARGUMENT_LISTS` imports what the script needs, which takes most of
+the time, and only then divides into a process for each list of arguments, in JSON.
 """
 
 import contextlib
