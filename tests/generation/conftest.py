@@ -99,7 +99,12 @@ def script():
 def tiny_griffin():
     """A Griffin whose text varies: its weights are larger than those of a model to be trained."""
     random.seed(0)
-    model = Griffin(GriffinConfig(vocabulary_size=VOCABULARY_SIZE, width=32, num_layers=3, num_heads=2, window=4))
+    pattern = ("recurrent", "local_mqa")
+    model = Griffin(
+        GriffinConfig(
+            vocabulary_size=VOCABULARY_SIZE, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern
+        )
+    )
     generator = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))

@@ -56,7 +56,10 @@ def test_documents_and_padding(griffin):
 
 @pytest.mark.parametrize("family", [Griffin, MQATransformer])
 def test_pieces_make_no_difference(family, monkeypatch):
-    model = family(GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4))
+    pattern = ("recurrent", "local_mqa")
+    model = family(
+        GriffinConfig(vocabulary_size=11, width=16, num_layers=2, num_heads=2, window=4, block_pattern=pattern)
+    )
     tokens = np.random.default_rng(1).integers(0, 11, (2, CHUNK + 9))
     expected = np.stack([by_definition(model, row) for row in tokens])
     np.testing.assert_allclose(score(model, tokens), expected, atol=2e-5)

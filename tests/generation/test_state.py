@@ -61,7 +61,7 @@ def test_states_that_have_grown_differently_are_joined():
 
 def test_a_state_says_what_it_is(state):
     assert state.num_bytes == sum(leaf.nbytes for leaf in leaves(state))
-    assert repr(state) == f"LanguageModelState: 3 rows, 3 layers, {state.num_bytes:,} bytes; tokens seen: 3, 1, 7"
+    assert repr(state) == f"LanguageModelState: 3 rows, 2 layers, {state.num_bytes:,} bytes; tokens seen: 3, 1, 7"
     assert repr(state.repeat(4)).endswith("tokens seen: 3, 3, 3, 3, 1, 1, 1, ... 7")
 
 
@@ -119,7 +119,7 @@ def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
             {"block_pattern": ("local_mqa",)},
             r"\d+ tensors are not the \d+ of this model's LanguageModelState, or other",
         ),
-        ({"window": 5}, r"blocks\.2\.keys is of shape \(3, 5, 1, 16\) and not \(3, 4, 1, 16\)"),
+        ({"window": 5}, r"blocks\.1\.keys is of shape \(3, 5, 1, 16\) and not \(3, 4, 1, 16\)"),
         ({"recurrence_width": 48}, r"blocks\.0\.conv\.inputs is of shape \(3, 3, 48\) and not \(3, 3, 32\)"),
     ],
 )

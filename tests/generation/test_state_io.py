@@ -16,7 +16,9 @@ from keras_griffin.generation.state_io import STATE_TYPES, register_state_type
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
 
-CONFIG = GriffinConfig(vocabulary_size=11, width=16, num_layers=3, num_heads=2, window=4)
+CONFIG = GriffinConfig(
+    vocabulary_size=11, width=16, num_layers=2, num_heads=2, window=4, block_pattern=("recurrent", "local_mqa")
+)
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
 
 

@@ -8,13 +8,17 @@ from keras_griffin.generation import TopP, generate, prefill, stream
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compile import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 
 
 @pytest.fixture(scope="module")
 def reader():
     """A model that writes any bytes, few of them UTF-8."""
-    model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=4))
+    pattern = ("recurrent", "local_mqa")
+    model = Griffin(
+        GriffinConfig(vocabulary_size=256, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern)
+    )
     generator = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
@@ -110,7 +114,7 @@ def test_a_prefix_serves_many_continuations(griffin):
 def test_a_long_prompt_is_read_in_pieces(griffin, length):
     tokens = np.random.default_rng(0).integers(0, 11, (2, length)).astype("int32")
     state = griffin.prefill([tokens[0], tokens[1, :700]])
-    _, expected = griffin.advance(tokens[:1], griffin.initial_state(1))
+    _, expected = compiled(griffin.advance)(tokens[:1], griffin.initial_state(1))
     for ours, theirs in zip(keras.tree.flatten(state.select([0])), keras.tree.flatten(expected), strict=True):
         assert_close(ours, as_array(theirs), "float32")
     np.testing.assert_array_equal(as_array(state.tokens), [length, min(length, 700)])

@@ -66,10 +66,11 @@ def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
     mixer = made(GlobalMQA(3, rotary_base=100.0))
     reset = np.zeros((2, 9), "bool")
     reset[1, 5] = True
+    advance = compiled(mixer.advance)
     outputs, state = [], mixer.initial_state(2)
     for chunk, new in zip(*(np.split(x, np.cumsum(sizes)[:-1], axis=1) for x in (INPUTS, reset)), strict=True):
         before = as_array(state.keys)
-        output, state = mixer.advance(chunk, state, reset=new if new.any() else None)
+        output, state = advance(chunk, state, reset=new if new.any() else None)
         kept = as_array(state.visible)[:, : before.shape[1]]
         np.testing.assert_array_equal(as_array(state.keys)[:, : before.shape[1]][kept], before[kept])
         outputs.append(as_array(output))
@@ -81,23 +82,24 @@ def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
 def test_a_long_stream_is_what_its_last_tokens_make():
     """However long the stream, an output depends on distances within the window alone."""
     mixer = made(LocalMQA(3, 4))
-    state = mixer.initial_state(2)
+    advance, state = compiled(mixer.advance), mixer.initial_state(2)
     for _ in range(30):
-        _, state = mixer.advance(INPUTS, state)
-    outputs, _ = mixer.advance(INPUTS, state)
+        _, state = advance(INPUTS, state)
+    outputs, _ = advance(INPUTS, state)
     assert_close(outputs[:, 3:], as_array(mixer(INPUTS))[:, 3:])
 
 
 def test_the_state_is_a_ring_of_keys_that_are_rotated_by_their_place():
     """Step n stands in place n mod W, whatever it was written with."""
     mixer = made(LocalMQA(3, 4, rotary_fraction=0.0))
+    advance = compiled(mixer.advance)
     length = INPUTS.shape[1]
     places = np.arange(length - 4, length) % 4
     keys = as_array(mixer.key(INPUTS))[:, -4:]
     for sizes in ([length], [1] * length, [2, 1, length - 3]):
         state = mixer.initial_state(2)
         for chunk in np.split(INPUTS, np.cumsum(sizes)[:-1], axis=1):
-            _, state = mixer.advance(chunk, state)
+            _, state = advance(chunk, state)
         assert state.keys.shape == (2, 4, 1, 4)
         assert_close(as_array(state.keys)[:, places, 0], keys)
         np.testing.assert_array_equal(as_array(state.next_step), 4 + length % 4)
@@ -107,15 +109,16 @@ def test_the_state_is_a_ring_of_keys_that_are_rotated_by_their_place():
 def test_a_stream_of_any_length_is_that_of_its_last_window(next_step):
     """No number in the state grows: what 10^8 steps leave is what a fresh stream of as many mod W leaves."""
     mixer = made(LocalMQA(3, 4, rotary_base=100.0))
+    advance = compiled(mixer.advance)
     inputs = np.random.default_rng(1).normal(size=(2, next_step + 40, 12)).astype("float32")
-    _, long = mixer.advance(inputs[:, : next_step + 32], mixer.initial_state(2))
-    _, short = mixer.advance(inputs[:, 32 : next_step + 32], mixer.initial_state(2))
+    _, long = advance(inputs[:, : next_step + 32], mixer.initial_state(2))
+    _, short = advance(inputs[:, 32 : next_step + 32], mixer.initial_state(2))
     assert_close(long.keys, as_array(short.keys))
     assert_close(long.values, as_array(short.values))
     for state in (long, short):
         np.testing.assert_array_equal(as_array(state.next_step), next_step)
     for step in range(next_step + 32, next_step + 40):
-        outputs, long = mixer.advance(inputs[:, step : step + 1], long)
+        outputs, long = advance(inputs[:, step : step + 1], long)
         assert_close(outputs, dense(mixer, inputs[:, step - 3 : step + 1], 4)[:, -1:])
 
 

@@ -9,6 +9,7 @@ from keras_griffin.models.first_batch import check_tokens
 from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compile import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import PackedDocuments, RestOfEpoch, TokenFile, Tokens, write_token_file
 from tests.models.tiny import TINY, strong
@@ -58,23 +59,23 @@ def test_a_document_that_is_not_finite_spoils_no_other():
     embeddings = model.token_embedding.embeddings
     embeddings.assign(np.where(np.arange(13)[:, None] == 7, np.nan, as_array(embeddings)))
     (token_ids,), segment_ids = np.array([[[1, 7, 2, 3, 4, 5, 6, 8]]], "int32"), np.array([[1, 1, 1, 2, 2, 2, 2, 2]])
-    packed = model.packed(logits=False)
+    packed, advance = compiled(model.packed(logits=False)), compiled(model.advance_without_logits)
     expected = as_array(packed({"token_ids": np.where(token_ids == 7, 9, token_ids), "segment_ids": segment_ids}))
     actual = as_array(packed({"token_ids": token_ids, "segment_ids": segment_ids}))
     assert np.all(np.isnan(actual[:, 1:3]))
     assert_close(actual[:, 3:], expected[:, 3:], "float32")
 
-    _, state = model.advance_without_logits(token_ids[:, :3], model.initial_state(1), segment_ids=segment_ids[:, :3])
+    _, state = advance(token_ids[:, :3], model.initial_state(1), segment_ids=segment_ids[:, :3])
     for step in range(3, 8):
         steps = slice(step, step + 1)
-        x, state = model.advance_without_logits(token_ids[:, steps], state, segment_ids=segment_ids[:, steps])
+        x, state = advance(token_ids[:, steps], state, segment_ids=segment_ids[:, steps])
         assert_close(model.final_norm(x), expected[:, steps], "float32")
 
     carried = model.carried(1, logits=False)
     for chunk in range(2):
         steps = slice(4 * chunk, 4 * chunk + 4)
         x = {"token_ids": token_ids[:, steps], "segment_ids": segment_ids[:, steps], "chunk": np.array([chunk])}
-        actual = as_array(carried(x))
+        actual = as_array(carried.predict_on_batch(x))
     assert_close(actual, expected[:, 4:], "float32")
 
 
