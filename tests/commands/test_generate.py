@@ -1,4 +1,5 @@
 import argparse
+import functools
 
 import keras
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from keras_griffin.__main__ import main
 from keras_griffin.commands import generate
 from keras_griffin.commands.generate import continue_text, make_sampler, stream_text
+from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
@@ -21,10 +23,17 @@ def write(model, prompt="def ", **values):
     return continue_text(model, prompt, 20, options(**values))
 
 
+@functools.cache
+def loaded(*arguments):
+    """A model that commands share, with what is compiled for it."""
+    return load_text_model(*arguments)
+
+
 @pytest.mark.trainable
 @pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
 @pytest.mark.slow
-def test_the_model_of_a_run_continues_a_prompt(finished_run, capsys, words):
+def test_the_model_of_a_run_continues_a_prompt(finished_run, monkeypatch, capsys, words):
+    monkeypatch.setattr(generate, "load_text_model", loaded)
     folder, _, _ = finished_run
     assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", *words]) == 0
     printed = capsys.readouterr()

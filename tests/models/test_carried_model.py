@@ -1,5 +1,6 @@
 """Truncated backpropagation through time: `CarriedModel`, `CarriedWithoutLogits` and their `CarriedState`."""
 
+import functools
 from types import SimpleNamespace
 
 import keras
@@ -52,6 +53,12 @@ class Chunks(keras.utils.PyDataset):
 
 def made(family=Griffin, **kwargs):
     return strong(family(TINY, **kwargs))
+
+
+@functools.cache
+def shared():
+    """A model for tests that see no number of it, with what is compiled for it."""
+    return made().carried(2)
 
 
 def test_chunks_give_what_one_long_pass_gives():
@@ -162,7 +169,7 @@ def test_the_state_keeps_its_dtypes_in_mixed_precision():
 @pytest.mark.trainable
 @pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
 def test_chunks_out_of_order(order):
-    carried = made().carried(2)
+    carried = shared()
     with pytest.raises(ValueError, match=r"fit: each row must be chunk 0 .* Got 2 rows that were not\.$"):
         carried.fit(Chunks(order), verbose=0)
     # What came before is forgotten.
@@ -172,7 +179,7 @@ def test_chunks_out_of_order(order):
 @pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
 def test_chunks_out_of_order_without_training(method, order):
-    carried = made().carried(2)
+    carried = shared()
     with pytest.raises(ValueError, match=rf"^{method}: each row must be chunk 0 .* Got 2 rows that were not\.$"):
         getattr(carried, method)(Chunks(order), verbose=0)
     # What came before is forgotten.
@@ -181,7 +188,7 @@ def test_chunks_out_of_order_without_training(method, order):
 
 @pytest.mark.trainable
 def test_chunks_out_of_order_in_validation():
-    carried = made().carried(2)
+    carried = shared()
     with pytest.raises(ValueError, match="evaluate: each row must be chunk 0 .* Got 2 rows that were not"):
         carried.fit(Chunks(), validation_data=Chunks((0, 2)), verbose=0)
     carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
@@ -193,7 +200,7 @@ def test_chunks_out_of_order_are_found_within_the_epoch(monkeypatch):
     taken = []
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: taken.append(batch))
     with pytest.raises(ValueError, match="fit: each row must be chunk 0 .* Got 2 rows"):
-        made().carried(2).fit(Chunks((0, 2, 0, 1, 2)), verbose=0, callbacks=record)
+        shared().fit(Chunks((0, 2, 0, 1, 2)), verbose=0, callbacks=record)
     assert taken == [0, 1]
 
 

@@ -1,5 +1,7 @@
 """Leaks of every kind are found, and where there is none, none is."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -57,16 +59,22 @@ def test_nothing_changes_at_all_in_mixed_precision_either():
     check(Griffin(GRIFFIN, dtype="mixed_bfloat16").packed(), tolerance=0.0, documents=DOCUMENTS)
 
 
+@functools.cache
+def carrying(logits):
+    """A model that carries something to the second chunk, in validation and, where it can be trained, in training."""
+    x, targets, weights = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False)[0]
+    model = Griffin(GRIFFIN).carried(2, logits=logits)
+    model.predict_on_batch(x)
+    if HAS_GRADIENTS:
+        model.train_on_batch(x, targets, sample_weight=weights)
+    return model
+
+
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("logits", [pytest.param(True), pytest.param(False, marks=pytest.mark.trainable)])
 @pytest.mark.slow
 def test_a_carried_model_does_not_leak_and_carries_on_what_it_carried(index, logits):
-    chunks = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False)
-    model = Griffin(GRIFFIN).carried(2, logits=logits)
-    # What is carried to the second chunk, in validation and, where it can be trained, in training.
-    model.predict_on_batch(chunks[0][0])
-    if HAS_GRADIENTS:
-        model.train_on_batch(*chunks[0][:2], sample_weight=chunks[0][2])
+    chunks, model = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False), carrying(logits)
     before = [as_array(variable).copy() for variable in model.variables]
     check(model, chunks[index], documents=DOCUMENTS)
     for variable, known in zip(model.variables, before, strict=True):
