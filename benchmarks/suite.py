@@ -105,20 +105,31 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    """Write all of it, where the tests were collected, beside what the backend's earlier parts have written."""
+    """Write all of it, where the tests were collected, beside what the backend's other parts write."""
     if hasattr(session.config, "workerinput"):
         return
-    path = Path(os.environ[REPORT]) / f"{os.environ['KERAS_BACKEND']}.json"
-    earlier = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "tests": {}}
-    report = {"seconds": earlier["seconds"] + time.time() - started, "tests": {**earlier["tests"], **tests}}
-    path.write_text(json.dumps(report))
+    part = os.environ["TESTS_PART"].replace("/", "-")
+    path = Path(os.environ[REPORT]) / f"{os.environ['KERAS_BACKEND']}-{part}.json"
+    path.write_text(json.dumps({"started": started, "ended": time.time(), "tests": tests}))
+
+
+def read(folder):
+    """The reports by backend, each of all its parts."""
+    reports = {}
+    for backend in BACKENDS:
+        parts = [json.loads(file.read_text()) for file in folder.glob(f"{backend}-*.json")]
+        if parts:
+            seconds = max(part["ended"] for part in parts) - min(part["started"] for part in parts)
+            of_tests = {name: test for part in parts for name, test in part["tests"].items()}
+            reports[backend] = {"seconds": seconds, "tests": of_tests}
+    return reports
 
 
 def measure(folder, arguments):
     """Run the tests."""
     folder.mkdir(parents=True, exist_ok=True)
-    for backend in BACKENDS:
-        (folder / f"{backend}.json").unlink(missing_ok=True)
+    for file in folder.glob("*.json"):
+        file.unlink()
     settings = {REPORT: str(folder.resolve()), "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p benchmarks.suite"}
     command = [sys.executable, "tests/run_backends.py", *arguments]
     subprocess.run(command, env={**os.environ, **settings}, cwd=ROOT)
@@ -154,8 +165,7 @@ def main():
     folder = options.read or ROOT / "runs" / "suite"
     if options.read is None:
         measure(folder, arguments)
-    files = [folder / f"{backend}.json" for backend in BACKENDS]
-    print(tables({file.stem: json.loads(file.read_text()) for file in files if file.exists()}))
+    print(tables(read(folder)))
 
 
 if __name__ == "__main__":

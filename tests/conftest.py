@@ -8,10 +8,13 @@ import os
 import pathlib
 import random
 
-if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
-    # One core for each worker: libraries that each took all of them would wait for one another.
+if hasattr(os, "sched_setaffinity"):
+    # One core for each worker, or part: libraries that each took all of them would wait for one another.
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.sched_setaffinity(0, {cores[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(cores)]})
+    elif "TESTS_CORE" in os.environ:
+        os.sched_setaffinity(0, {int(os.environ["TESTS_CORE"])})
 # XLA, for JAX and TensorFlow, is to compile quickly, and not to quick programs: tests look at values.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
@@ -86,7 +89,7 @@ def little_garbage(request):
     """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
 
     Keras collects garbage for each layer that it quantises. JAX lets go of what it has compiled; TensorFlow can't, so
-    `run_backends.py` begins its workers anew.
+    `run_backends.py` divides its tests.
     """
     yield
     for value in vars(request.module).values():

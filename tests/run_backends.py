@@ -2,25 +2,28 @@
 
     python tests/run_backends.py [--backends jax,numpy] [--quick] [arguments of pytest]
 
-The backends run one after the other, each with a worker of pytest-xdist on every core. On the numpy backend the tests
+The backends run one after the other, each with a worker of pytest-xdist on every core, or in parts, one on every core
+at a time. On the numpy backend the tests
 marked `trainable` are left out; those marked `any_backend` run on the last backend alone. With --quick one backend,
 PyTorch unless another is named, runs all but those marked `slow`. Keras's own settings file is not read.
 """
 
 import argparse
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 QUICK_BACKEND = "torch"
-#: How often a backend's workers are begun anew, so that they don't fill the memory: TensorFlow keeps what it compiled.
-PARTS = {"tensorflow": 6}
+#: Parts of a backend's tests, each in a process that ends with it: TensorFlow keeps in memory what it compiled.
+PARTS = {"tensorflow": 12}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
@@ -51,8 +54,8 @@ def main():
         for still_to_come, backend in zip(reversed(range(len(backends))), backends, strict=True):
             chosen = [*left_out(options.quick, bool(still_to_come)), *arguments]
             # A few tests that are chosen fit into the memory.
-            parts = 1 if arguments else PARTS.get(backend, 1)
-            results.append(total([run(backend, chosen, Path(folder), f"{n + 1}/{parts}") for n in range(parts)]))
+            in_parts = backend in PARTS and not arguments
+            results.append((run_in_parts if in_parts else run)(backend, chosen, Path(folder)))
     print(slowest(results))
     print(table(results))
     sys.exit(any(result.failed for result in results))
@@ -64,14 +67,34 @@ def left_out(slow, any_backend):
     return ["-m", " and ".join(f"not {mark}" for mark in marks)] if marks else []
 
 
-def run(backend, arguments, folder, part="1/1"):
-    """Run pytest on a part of one backend's tests, in processes of its own, and count what it reports."""
-    report = folder / f"{backend}.xml"
+def run_in_parts(backend, arguments, folder):
+    """Run one backend's tests in parts, as many at a time as there are cores."""
+    start, parts, idle = time.perf_counter(), PARTS[backend], queue.SimpleQueue()
+    for core in available_cores():
+        idle.put(core)
+
+    def run_part(number):
+        core = idle.get()
+        try:
+            return run(backend, arguments, folder, f"{number}/{parts}", core)
+        finally:
+            idle.put(core)
+
+    with ThreadPoolExecutor(idle.qsize()) as pool:
+        result = total(list(pool.map(run_part, range(1, parts + 1))))
+    return replace(result, seconds=time.perf_counter() - start)
+
+
+def run(backend, arguments, folder, part="1/1", core=None):
+    """Run pytest on one backend's tests, with a worker on every core, or on a part of them on one, and count."""
+    report = folder / f"{backend}-{part.replace('/', '-')}.xml"
     # Tests that stand together, and share compiled models, start on one worker; an idle one takes of another's.
-    workers = ["-n", str(len(available_cores())), "--dist", "worksteal"]
+    workers = ["-n", str(len(available_cores())), "--dist", "worksteal"] if core is None else []
     command = [sys.executable, "-m", "pytest", "-q", *workers, f"--junitxml={report}", *arguments]
     settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "2"}
     settings["TESTS_PART"] = part
+    if core is not None:
+        settings["TESTS_CORE"] = str(core)
     start = time.perf_counter()
     with subprocess.Popen(
         command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
