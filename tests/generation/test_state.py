@@ -9,6 +9,7 @@ from keras_griffin.generation import concatenate, generate
 from keras_griffin.generation.state import MOST_TOKENS, fitted, why_not_like
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.compile import compiled
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
 
@@ -174,4 +175,4 @@ def test_a_state_of_another_dtype_goes_on(griffin):
         _, after = model.generate([[]] * 3, 2, state=given, return_state=True)
         expected = [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(model.initial_state(1))]
         assert [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(after)] == expected
-        model.advance(np.ones((3, 1), "int32"), given)
+        compiled(model.advance)(np.ones((3, 1), "int32"), given)

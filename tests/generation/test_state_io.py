@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import subprocess
@@ -61,10 +62,15 @@ save_state(load_state(sys.argv[1]), sys.argv[2])
 """
 
 
+@functools.cache
+def half_precise_state():
+    return Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow", "numpy"])
 @pytest.mark.slow
 def test_another_backend_reads_and_writes_the_same(tmp_path, backend):
-    state = Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
+    state = half_precise_state()
     save_state(state, tmp_path / "ours")
     command = [sys.executable, "-c", OTHER_BACKEND, tmp_path / "ours", tmp_path / "theirs"]
     environment = {"KERAS_BACKEND": backend, "PYTHONPATH": ":".join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}

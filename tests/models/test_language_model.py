@@ -174,7 +174,7 @@ def test_mixed_bfloat16_trains_200_steps():
     fifty_steps = np.tile(inputs, (50, 1)), np.tile(targets, (50, 1))
     history = model.fit(*fifty_steps, batch_size=3, shuffle=False, epochs=4, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
-    logits, state = model.advance(inputs, model.initial_state(3))
+    logits, state = compiled(model.advance)(inputs, model.initial_state(3))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     assert keras.backend.standardize_dtype(state.blocks[0].rg_lru.hidden.dtype) == "float32"
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
@@ -253,7 +253,7 @@ def test_a_packed_model_is_saved_and_loaded(tmp_path):
     packed.save(tmp_path / "packed.keras")
     loaded = keras.saving.load_model(tmp_path / "packed.keras", compile=False)
     inputs = {"token_ids": token_ids, "segment_ids": segment_ids}
-    np.testing.assert_array_equal(as_array(loaded(inputs)), as_array(packed(inputs)))
+    np.testing.assert_array_equal(as_array(compiled(loaded)(inputs)), as_array(compiled(packed)(inputs)))
 
 
 def test_a_clone_has_the_same_shape_and_other_weights():

@@ -39,7 +39,7 @@ def test_the_loss_is_that_of_the_logits():
         actual = pieces.evaluate(x, targets, verbose=0, return_dict=True, **weighted)
         np.testing.assert_allclose(actual["loss"], expected, rtol=1e-5)
         np.testing.assert_allclose(actual["bits"], expected / np.log(2), rtol=1e-5)
-    assert_close(model.token_embedding(pieces(x), reverse=True), as_array(whole(x)))
+    assert_close(model.token_embedding(compiled(pieces)(x), reverse=True), as_array(compiled(whole)(x)))
 
 
 def test_targets_outside_the_vocabulary_count_where_they_have_weight():
