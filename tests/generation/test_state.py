@@ -9,7 +9,7 @@ from keras_griffin.generation import concatenate, generate
 from keras_griffin.generation.state import MOST_TOKENS, fitted, why_not_like
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
 

@@ -8,7 +8,7 @@ from keras_griffin.generation import TopP, generate, prefill, stream
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 
 

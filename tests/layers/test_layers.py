@@ -10,7 +10,7 @@ from keras import ops
 from keras_griffin import layers, mixers
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 
 
 def gelu(x):

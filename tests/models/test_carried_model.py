@@ -11,7 +11,7 @@ from keras import ops
 from keras_griffin.models import Griffin, MQATransformer, carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.training import ConsecutiveChunks, TokenFile, write_token_file
 from tests.models.tiny import TINY, strong
 

@@ -9,7 +9,7 @@ from keras_griffin.models.first_batch import check_tokens
 from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.compile import compiled
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import PackedDocuments, RestOfEpoch, TokenFile, Tokens, write_token_file
 from tests.models.tiny import TINY, strong
