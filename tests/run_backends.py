@@ -1,11 +1,12 @@
-"""Run the test suite once for each backend, each in its own process, and end in one table.
+"""Run the test suite once for each backend, each in processes of its own, and end in one table.
 
     python tests/run_backends.py [--backends jax,numpy] [--quick] [arguments of pytest]
 
-The backends run one after the other, each with a worker of pytest-xdist on every core, or in parts, one on every core
-at a time. On the numpy backend the tests
-marked `trainable` are left out; those marked `any_backend` run on the last backend alone. With --quick one backend,
-PyTorch unless another is named, runs all but those marked `slow`. Keras's own settings file is not read.
+The tests of a backend are divided into parts, and each core takes one part after the other. With arguments of pytest,
+which choose a few tests, the backends run one after the other, each with a worker of pytest-xdist on every core. On the
+numpy backend the tests marked `trainable` are left out; those marked `any_backend` run on the last backend alone. With
+--quick one backend, PyTorch unless another is named, runs all but those marked `slow`. Keras's own settings file is not
+read.
 """
 
 import argparse
@@ -16,26 +17,27 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 QUICK_BACKEND = "torch"
-#: Parts of a backend's tests, each in a process that ends with it: TensorFlow keeps in memory what it compiled.
-PARTS = {"tensorflow": 12}
+#: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
+PARTS = {"jax": 4, "tensorflow": 12, "torch": 4, "numpy": 2}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one backend's run ended."""
+    """How one backend's run ended, or a part of it."""
 
     backend: str
     passed: int
     failed: int
     skipped: int
+    #: Of all parts together.
     seconds: float
     #: Seconds and name of each test.
     tests: tuple[tuple[float, str], ...] = ()
@@ -47,17 +49,17 @@ def main():
     parser.add_argument("--backends", help=f"separated by commas; {','.join(BACKENDS)} unless given")
     parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
     options, arguments = parser.parse_known_args()
+    start = time.perf_counter()
     everywhere = (QUICK_BACKEND,) if options.quick else BACKENDS
     backends = options.backends.split(",") if options.backends else everywhere
     with tempfile.TemporaryDirectory() as folder:
-        results = []
-        for still_to_come, backend in zip(reversed(range(len(backends))), backends, strict=True):
-            chosen = [*left_out(options.quick, bool(still_to_come)), *arguments]
-            # A few tests that are chosen fit into the memory.
-            in_parts = backend in PARTS and not arguments
-            results.append((run_in_parts if in_parts else run)(backend, chosen, Path(folder)))
+        runs = [
+            (backend, [*left_out(options.quick, place < len(backends) - 1), *arguments], Path(folder))
+            for place, backend in enumerate(backends)
+        ]
+        results = [run(*each) for each in runs] if arguments else run_in_parts(runs)
     print(slowest(results))
-    print(table(results))
+    print(table(results, time.perf_counter() - start))
     sys.exit(any(result.failed for result in results))
 
 
@@ -67,22 +69,25 @@ def left_out(slow, any_backend):
     return ["-m", " and ".join(f"not {mark}" for mark in marks)] if marks else []
 
 
-def run_in_parts(backend, arguments, folder):
-    """Run one backend's tests in parts, as many at a time as there are cores."""
-    start, parts, idle = time.perf_counter(), PARTS[backend], queue.SimpleQueue()
+def run_in_parts(runs):
+    """Run every backend's tests in parts, as many at a time as there are cores; a result for each backend."""
+    idle = queue.SimpleQueue()
     for core in available_cores():
         idle.put(core)
 
-    def run_part(number):
+    def run_part(arguments, number, parts):
         core = idle.get()
         try:
-            return run(backend, arguments, folder, f"{number}/{parts}", core)
+            return run(*arguments, f"{number}/{parts}", core)
         finally:
             idle.put(core)
 
     with ThreadPoolExecutor(idle.qsize()) as pool:
-        result = total(list(pool.map(run_part, range(1, parts + 1))))
-    return replace(result, seconds=time.perf_counter() - start)
+        waiting = [
+            [pool.submit(run_part, each, number + 1, PARTS[each[0]]) for number in range(PARTS[each[0]])]
+            for each in runs
+        ]
+        return [total([part.result() for part in parts]) for parts in waiting]
 
 
 def run(backend, arguments, folder, part="1/1", core=None):
@@ -131,12 +136,13 @@ def slowest(results):
     return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, b in rows])
 
 
-def table(results):
-    """One row for each backend, and a closing line with the sums."""
+def table(results, seconds):
+    """One row for each backend, and closing lines with the time and the sums."""
     rows = [f"{'backend':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}"]
     rows += [f"{r.backend:<12}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{r.seconds:>9.0f}" for r in results]
     passed, failed, skipped = (sum(getattr(r, field) for r in results) for field in ("passed", "failed", "skipped"))
-    return "\n".join(["", *rows, "", f"{passed} passed, {failed} failed, {skipped} skipped"])
+    rows += ["", f"{seconds:.0f} seconds in all, on {len(available_cores())} cores"]
+    return "\n".join(["", *rows, f"{passed} passed, {failed} failed, {skipped} skipped"])
 
 
 if __name__ == "__main__":
