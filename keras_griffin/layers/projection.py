@@ -49,17 +49,32 @@ def project(layer: Callable, inputs: Tensor) -> Tensor:
         `(..., units)`.
     """
     rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
-    rows = _product(layer, rows) if _is_plain(layer) else layer(rows)
+    rows = _product(layer, rows) if _is_ours(layer) else layer(rows)
     return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
 
 
-def _is_plain(layer) -> bool:
-    """Whether a layer is a bfloat16 product and a bias, and no more: without LoRA, and not quantised."""
-    is_dense = type(layer) is keras.layers.Dense and layer.compute_dtype == "bfloat16"
-    return is_dense and not layer.lora_enabled and layer.quantization_mode is None
+def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
+    """The kernel's variable: what `layer.kernel` is without LoRA, which Keras adds to it."""
+    return next(weight for weight in layer.weights if weight.name == "kernel")
+
+
+def _is_ours(layer) -> bool:
+    """Whether a layer is a product that can be done better than by Keras: of bfloat16, or with LoRA."""
+    is_dense = type(layer) is keras.layers.Dense and layer.quantization_mode is None
+    return is_dense and (layer.compute_dtype == "bfloat16" or layer.lora_enabled)
 
 
 def _product(layer, rows):
-    """What a plain layer computes, for a backend that can do better than Keras with few rows of bfloat16."""
-    outputs = row_product(ops.cast(rows, "bfloat16"), ops.cast(layer.kernel, "bfloat16"))
-    return outputs if layer.bias is None else ops.add(outputs, ops.cast(layer.bias, "bfloat16"))
+    """`x W + b`, by an op that knows of few rows; with LoRA `x W + b + alpha / rank (x A) B`.
+
+    Keras would make `W + alpha / rank A B`, as large as W, keep it for the gradient, and compute one for all of it.
+    """
+    dtype = layer.compute_dtype
+    rows = ops.cast(rows, dtype)
+    outputs = row_product(rows, ops.cast(kernel_of(layer), dtype))
+    if layer.bias is not None:
+        outputs = ops.add(outputs, ops.cast(layer.bias, dtype))
+    if layer.lora_enabled:
+        a, b = (ops.cast(part, dtype) for part in (layer.lora_kernel_a, layer.lora_kernel_b))
+        outputs = outputs + (layer.lora_alpha / layer.lora_rank) * ops.matmul(ops.matmul(rows, a), b)
+    return outputs

@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin import backends
+from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.parameters import begun_anew_after_a_fault, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
@@ -72,8 +73,10 @@ class FirstBatch:
         """Train; see `keras.Model.fit`.
 
         Raises:
-            ValueError: the first batch, or that of the data for validation, breaks a rule; see `BatchRules`.
+            ValueError: the first batch, or that of the data for validation, breaks a rule; see `BatchRules`; nothing is
+                trainable; or the optimizer is of other variables.
         """
+        check_trainable("fit", self)
         backends.active().before_first_step(self)
         return self._look_first(super().fit, *args, **kwargs)
 
@@ -95,6 +98,7 @@ class FirstBatch:
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
+        check_trainable("train_on_batch", self)
         backends.active().before_first_step(self)
         with begun_anew_after_a_fault(self):
             return super().train_on_batch(*args, **kwargs)
@@ -102,6 +106,25 @@ class FirstBatch:
     def known_language_model(self):
         """The language model that is trained, None where it is not known."""
         return getattr(self, "language_model", None)
+
+    def save_own_variables(self, store):
+        """For Keras, which would write merged kernels for a model with adapters."""
+        check_no_lora("save", self.known_language_model())
+        super().save_own_variables(store)
+
+    def load_weights(self, *args, **kwargs):
+        """Read weights from a file; see `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: the language model has LoRA.
+        """
+        check_no_lora("load_weights", self.known_language_model())
+        super().load_weights(*args, **kwargs)
+
+    def load_own_variables(self, store):
+        """For Keras, which would set both factors of an adapter to zero, and no gradient would ever come to them."""
+        check_no_lora("load_own_variables", self.known_language_model())
+        super().load_own_variables(store)
 
     def _look_first(self, method, *args, **kwargs):
         # Keras's own word for the validation of `fit`, which has been looked at.
@@ -122,6 +145,34 @@ class FirstBatch:
             given["validation_data"] = looked_at if isinstance(validation, (list, tuple)) else looked_at[0]
         with _kept_where_a_first_step_fails(self), begun_anew_after_a_fault(self):
             return method(*bound.args, **bound.kwargs)
+
+
+def check_trainable(function_name: str, model: keras.Model) -> None:
+    """Refuse to train nothing, or with an optimizer that was built for other variables.
+
+    Args:
+        function_name: in whose name the error speaks.
+        model: compiled, or not yet.
+
+    Raises:
+        ValueError: so it is.
+    """
+    trainable = model.trainable_variables
+    if not trainable:
+        raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    # Divided weights have a check of their own.
+    is_divided = getattr(model.known_language_model(), "divided_parameters", None) is not None
+    if optimizer is None or not optimizer.built or is_divided:
+        return
+    known = {id(variable) for variable in optimizer._trainable_variables}
+    unknown = [variable.path for variable in trainable if id(variable) not in known]
+    if unknown:
+        raise ValueError(
+            f"{function_name}: the optimizer must be of the variables that are trained; compile again where others "
+            f"have become so, as by enable_lora. Got one without {unknown[0]}."
+        )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.lora import check_no_lora, check_undivided, enable_lora, merge_lora
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
@@ -63,6 +64,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     #: What `keras_griffin.distribution.fully_shard` keeps the weights in, on PyTorch.
     divided_parameters = None
+    #: What `enable_lora` has put beside the kernels.
+    lora = None
 
     def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, rematerialize=False, **kwargs):
         if isinstance(config, dict):
@@ -255,6 +258,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     prefill = prefill
     score = score
     save_to_preset = save_to_preset
+    enable_lora = enable_lora
+    merge_lora = merge_lora
 
     def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""
@@ -272,10 +277,11 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`.
 
         Raises:
-            ValueError: `keras_griffin.distribution.fully_shard` has divided the weights.
+            ValueError: the model has LoRA, which comes after; or `keras_griffin.distribution.fully_shard` has divided
+                the weights.
         """
-        if self.divided_parameters is not None:
-            raise ValueError("quantize: the weights must not be divided. Got a model that fully_shard has divided.")
+        check_undivided("quantize", self)
+        check_no_lora("quantize", self)
         with warnings.catch_warnings():
             # The layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
@@ -284,7 +290,10 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     def get_config(self):
         """The config from which the model is rebuilt."""
+        lora = self.lora
+        adapters = {} if lora is None else {"lora": {"rank": lora.rank, "targets": lora.targets, "alpha": lora.alpha}}
         return {
+            **adapters,
             "name": self.name,
             "config": self.config.to_dict(),
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
@@ -295,13 +304,15 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Rebuild the model from `get_config`, its projections as they were quantised."""
+        """Rebuild the model from `get_config`, its projections as they were quantised, with fresh adapters."""
         config = dict(config)
-        quantized_to = config.pop("quantized_to", None)
+        quantized_to, lora = config.pop("quantized_to", None), config.pop("lora", None)
         tokenizer = keras.saving.deserialize_keras_object(config.pop("tokenizer", None))
         model = cls(**config, tokenizer=tokenizer)
         if quantized_to is not None:
             model.quantize(quantized_to)
+        if lora is not None:
+            model.enable_lora(**lora)
         return model
 
 

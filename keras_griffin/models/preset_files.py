@@ -21,6 +21,7 @@ from keras_griffin.files import SafeTensors, atomic_folder, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
+from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
@@ -88,6 +89,7 @@ def check_saveable(function_name: str, model) -> None:
             f"{function_name}: the model must not be quantised; model.save keeps one that is. "
             f"Got {model.quantized_to!r}."
         )
+    check_no_lora(function_name, model)
     if model.count_params() != model.config.parameter_count():
         raise ValueError(
             f"{function_name}: the model must have the {model.config.parameter_count()} parameters of its config, "

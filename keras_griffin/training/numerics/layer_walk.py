@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.layers.parts import with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values
@@ -104,7 +105,7 @@ class _Recorder:
     """Inside its `with` block, the methods of layers by which vectors go through them note what they see."""
 
     def __init__(self, layers, mask, threshold: float):
-        self._layers = _with_parts(layers)
+        self._layers = with_parts(layers)
         self._mask = mask
         self._threshold = threshold
         self._passages = []
@@ -153,17 +154,6 @@ class _Recorder:
             return method(inputs, state, reset=reset, mask=mask)
 
         return advance
-
-
-def _with_parts(layers) -> list[keras.Layer]:
-    """Layers, and those they are made of."""
-    found = {}
-    for layer in layers:
-        parts = [value for value in vars(layer).values() if isinstance(value, keras.Layer)]
-        parts += [each for value in vars(layer).values() if isinstance(value, (list, tuple)) for each in value]
-        parts = [part for part in parts if isinstance(part, keras.Layer)]
-        found.update({id(part): part for part in (layer, *_with_parts(parts))})
-    return list(found.values())
 
 
 @contextlib.contextmanager

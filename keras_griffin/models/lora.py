@@ -1,0 +1,215 @@
+"""Low-rank adapters: few weights beside a model's kernels, which alone are trained."""
+
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.parts import with_parts
+from keras_griffin.layers.projection import kernel_of
+from keras_griffin.models.weights import as_array, assign
+
+#: What Keras multiplies beside a kernel of few bits.
+QUANTIZED = (None, "int8", "int4")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The adapters that a model has, hidden from Keras, which would take the layers for parts of it once more."""
+
+    rank: int
+    alpha: float
+    #: As they were given; None for every projection.
+    targets: tuple[str, ...] | None
+    layers: tuple[keras.layers.Dense, ...]
+    #: What was trained before.
+    frozen: tuple[keras.Variable, ...]
+
+    @property
+    def variables(self) -> dict[str, keras.Variable]:
+        """A and B of each layer, by path."""
+        pairs = ((layer.lora_kernel_a, layer.lora_kernel_b) for layer in self.layers)
+        return {variable.path: variable for pair in pairs for variable in pair}
+
+
+def enable_lora(
+    model: keras.Model, rank: int, *, targets: Sequence[str] | None = None, alpha: float | None = None
+) -> None:
+    r"""Put a low-rank adapter beside each kernel, and freeze everything else.
+
+        y = x W + alpha / rank (x A) B + b        A: (D, rank), he-uniform;   B: (rank, U), zero
+
+    So the model is at first what it was. A and B are float32 and computed with in the compute dtype; they are all that
+    is trained, also by `packed()` and `carried()` models, which share the layers. The base may be quantised before, to
+    `"int8"` or `"int4"`. The optimizer begins anew, with the settings that it had.
+
+    `save_adapter` keeps A and B; `merge_lora` adds them to the kernels. `save` and `save_weights` are refused until
+    then, because Keras would write merged kernels, and read them back beside adapters that can't learn.
+
+    Args:
+        model: a `LanguageModel`.
+        rank: of A B.
+        targets: names of projections: `"up"` is that of every block, `"mlp/gate"` and `"mixer/gate"` tell two of one
+            name apart, and `"block_0/mlp/up"` is one alone. None for every projection: those of the mixers and of the
+            gated MLPs, without the gates of a recurrence and the embedding.
+        alpha: None for the rank, with which the adapter's share is whole.
+
+    Raises:
+        ValueError: an argument is of a wrong type or value; no projection has such a name; the model has LoRA, was
+            quantised to anything else, or is divided by `keras_griffin.distribution.fully_shard`.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> model.enable_lora(4, targets=["query", "value"])
+        >>> [variable.path for variable in model.trainable_variables][:2]
+        ['block_2/mixer/query/lora_kernel_a', 'block_2/mixer/query/lora_kernel_b']
+
+    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.1; Dettmers et al. 2023 (arXiv 2305.14314) for a base of few
+    bits.
+    """
+    rank = checked("enable_lora", COUNT, rank=rank)
+    alpha = checked("enable_lora", POSITIVE.or_none(), alpha=alpha)
+    check_undivided("enable_lora", model)
+    taken = [layer.path for layer in with_parts(model.layers) if getattr(layer, "lora_enabled", False)]
+    if taken:
+        raise ValueError(
+            f"enable_lora: the model must have no LoRA yet. Got {len(taken)} layers with, {taken[0]} first."
+        )
+    if model.quantized_to not in QUANTIZED:
+        raise ValueError(
+            f"enable_lora: a model that is quantised must be so to int8 or int4. Got {model.quantized_to!r}."
+        )
+    layers = target_layers("enable_lora", model, targets)
+    frozen = tuple(model.trainable_variables)
+    for variable in frozen:
+        variable.trainable = False
+    for layer in layers:
+        layer.enable_lora(rank, alpha, a_initializer=random_initializer(keras.initializers.HeUniform()))
+    targets = None if targets is None else tuple(targets)
+    model.lora = Lora(rank, float(alpha or rank), targets, layers, frozen)
+    _train_other_variables(model)
+
+
+def merge_lora(model: keras.Model) -> None:
+    """Add each adapter to its kernel, and take it away; everything is trained that was before `enable_lora`.
+
+        W <- W + alpha / rank A B
+
+    The sum is made in float32 and rounded once to the kernel's dtype. The optimizer begins anew.
+
+    Args:
+        model: a `LanguageModel` that has LoRA.
+
+    Raises:
+        ValueError: it has none, is quantised, or is divided by `keras_griffin.distribution.fully_shard`.
+
+    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.1, "No Additional Inference Latency".
+    """
+    lora = lora_of("merge_lora", model)
+    check_undivided("merge_lora", model)
+    if model.quantized_to is not None:
+        raise ValueError(
+            "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; "
+            f"load_adapter(..., verify=False) takes it to the model before. Got {model.quantized_to!r}."
+        )
+    with _without_looking_for_garbage():
+        for layer in lora.layers:
+            a, b = as_array(layer.lora_kernel_a), as_array(layer.lora_kernel_b)
+            kernel = kernel_of(layer)
+            wide = as_array(kernel).astype(np.promote_types(np.dtype(kernel.dtype), "float32"))
+            assign(kernel, wide + (lora.alpha / lora.rank) * (a @ b))
+            layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
+            del layer.lora_kernel_a, layer.lora_kernel_b
+    for variable in lora.frozen:
+        variable.trainable = True
+    model.lora = None
+    _train_other_variables(model)
+
+
+def lora_of(function_name: str, model: keras.Model) -> Lora:
+    """The adapters that a model has.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if model.lora is None:
+        raise ValueError(f"{function_name}: the model must have LoRA, by enable_lora or load_adapter. Got one without.")
+    return model.lora
+
+
+def check_no_lora(function_name: str, model: keras.Model | None) -> None:
+    """Refuse a model with adapters where they would be lost, or be in the way.
+
+    Args:
+        function_name: in whose name the error speaks.
+        model: a `LanguageModel`; None where it is not known.
+
+    Raises:
+        ValueError: it has LoRA.
+    """
+    lora = getattr(model, "lora", None)
+    if lora is not None:
+        raise ValueError(
+            f"{function_name}: the model must have no LoRA: merge_lora adds it to the kernels, save_adapter keeps it "
+            f"alone. Got LoRA of rank {lora.rank}."
+        )
+
+
+def check_undivided(function_name: str, model: keras.Model) -> None:
+    """Refuse a model whose weights `keras_griffin.distribution.fully_shard` has divided.
+
+    Raises:
+        ValueError: so it is.
+    """
+    if model.divided_parameters is not None:
+        raise ValueError(f"{function_name}: the weights must not be divided. Got a model that fully_shard has divided.")
+
+
+def target_layers(
+    function_name: str, model: keras.Model, targets: Sequence[str] | None
+) -> tuple[keras.layers.Dense, ...]:
+    """The projections of a model that have one of some names; see `enable_lora`.
+
+    Raises:
+        ValueError: the names are none, or no projection has one of them.
+    """
+    layers = {layer.path: layer for layer in with_parts(model.blocks) if type(layer) is keras.layers.Dense}
+    known = f"names of projections, such as {', '.join(dict.fromkeys(path.split('/')[-1] for path in layers))}"
+    if targets is None:
+        return tuple(layers.values())
+    if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
+        raise ValueError(f"{function_name}: targets must be a list of {known}; None means all. Got {targets!r}.")
+    for target in targets:
+        if not any(_is_called(path, target) for path in layers):
+            raise ValueError(f"{function_name}: targets must be {known}. Got {target!r}.")
+    return tuple(layer for path, layer in layers.items() if any(_is_called(path, target) for target in targets))
+
+
+def _is_called(path, name) -> bool:
+    return isinstance(name, str) and f"/{path}".endswith(f"/{name}") and bool(name)
+
+
+@contextlib.contextmanager
+def _without_looking_for_garbage() -> Iterator[None]:
+    """Inside the `with` block, what Keras does whenever a variable is deleted takes no time."""
+    freezes = not gc.get_freeze_count()
+    if freezes:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if freezes:
+            gc.unfreeze()
+
+
+def _train_other_variables(model):
+    """Have the optimizer forget what it knew of the variables, and Keras what it has compiled of them."""
+    if model.optimizer is not None:
+        model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    model.train_function = model.test_function = model.predict_function = None
