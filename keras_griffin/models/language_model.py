@@ -10,6 +10,7 @@ from keras_griffin.generation import LanguageModelState, generate, prefill, scor
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
 from keras_griffin.mixers import MIXERS
+from keras_griffin.models.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.config import GriffinConfig
@@ -260,6 +261,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     save_to_preset = save_to_preset
     enable_lora = enable_lora
     merge_lora = merge_lora
+    save_adapter = save_adapter
+    load_adapter = load_adapter
 
     def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""

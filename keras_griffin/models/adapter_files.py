@@ -1,0 +1,159 @@
+"""Adapters in a file of their own: some megabytes beside the gigabytes of their base.
+
+A safetensors file with A and B of each layer, by their variables' paths, and in its metadata
+
+    format, format_version      keras_griffin_adapter, 1
+    rank, alpha, targets        what `enable_lora` was told, as JSON
+    base                        the fingerprint of the weights beside which they were trained
+"""
+
+import json
+import os
+import zlib
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from keras_griffin.checks import COUNT, POSITIVE
+from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.projection import kernel_of
+from keras_griffin.models.lora import check_undivided, enable_lora, lora_of, target_layers
+from keras_griffin.models.weights import PIECE_BYTES, as_array, assign, check_tensors, stored
+
+FORMAT, VERSION = "keras_griffin_adapter", "1"
+
+
+def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
+    """Save a model's adapters, and nothing else, in a safetensors file that any backend reads.
+
+    The file is at every moment the old one or the whole new one.
+
+    Args:
+        model: a `LanguageModel` that has LoRA.
+        path: where the file will be, such as `"adapter.safetensors"`.
+
+    Raises:
+        ValueError: the model has no LoRA, or is divided by `keras_griffin.distribution.fully_shard`.
+
+    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.2: a checkpoint of adapters alone.
+    """
+    lora = lora_of("save_adapter", model)
+    check_undivided("save_adapter", model)
+    metadata = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "rank": json.dumps(lora.rank),
+        "alpha": json.dumps(lora.alpha),
+        "targets": json.dumps(lora.targets),
+        "base": fingerprint(model),
+    }
+    write_safetensors(path, {name: stored(variable) for name, variable in lora.variables.items()}, metadata)
+
+
+def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = True) -> None:
+    """Give a model the adapters of a file: those that it has get other values, and one without has LoRA from now on.
+
+    Args:
+        model: a `LanguageModel`.
+        path: of a file that `save_adapter` wrote.
+        verify: whether the model must have the weights beside which the adapters were trained, as `fingerprint` sees
+            them. False takes any base with such layers: an adapter that was trained beside int8 to the model that was
+            not quantised yet, for one.
+
+    Raises:
+        ValueError: the file is none of adapters, or not a whole one; it is of another base; the model has adapters of
+            another rank, alpha or other layers; or the tensors do not fit. The model is as it was.
+
+    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.2.
+    """
+    check_undivided("load_adapter", model)
+    file = SafeTensors(path)
+    rank, alpha, targets = _settings(file)
+    layers = target_layers("load_adapter", model, targets)
+    if model.lora is not None:
+        ours = {"rank": model.lora.rank, "alpha": model.lora.alpha, "layers": len(model.lora.layers)}
+        theirs = {"rank": rank, "alpha": alpha, "layers": len(layers)}
+        if ours != theirs or set(map(id, layers)) != set(map(id, model.lora.layers)):
+            raise ValueError(
+                "load_adapter: a model's adapters must be of the file's rank, alpha and layers. "
+                f"Got {_words(ours)} and {str(file.path)!r} of {_words(theirs)}."
+            )
+    base = fingerprint(model) if verify else None
+    if verify and base != file.metadata.get("base"):
+        raise ValueError(
+            "load_adapter: the base must be the one beside which the adapters were trained; verify=False takes any "
+            f"with such layers. Got a model {base} and {str(file.path)!r} of {file.metadata.get('base')}."
+        )
+    expected = {}
+    for layer in layers:
+        expected[f"{layer.path}/lora_kernel_a"] = (kernel_of(layer).shape[0], rank)
+        expected[f"{layer.path}/lora_kernel_b"] = (rank, layer.units)
+    check_tensors("load_adapter", expected, {name: file.stored(name) for name in file})
+    if model.lora is None:
+        with without_initialization():
+            enable_lora(model, rank, targets=targets, alpha=alpha)
+    for name, variable in model.lora.variables.items():
+        assign(variable, file[name])
+
+
+def fingerprint(model: keras.Model) -> str:
+    """A checksum of a model's weights without adapters, the same in float32 and in bfloat16.
+
+    Weights of floating point are rounded to bfloat16 for it, so that a model is known again that was loaded from the
+    same file in another dtype. Names and shapes are part of it, settings such as the window are not.
+
+    Args:
+        model: a `LanguageModel`.
+
+    Returns:
+        Eight hexadecimal digits, a CRC-32.
+
+    Examples:
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> from keras_griffin.models.adapter_files import fingerprint
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> before = fingerprint(model)
+        >>> model.enable_lora(2)
+        >>> fingerprint(model) == before
+        True
+    """
+    adapters = set() if model.lora is None else set(model.lora.variables)
+    variables = {variable.path: variable for variable in model.weights if variable.path not in adapters}
+    total = 0
+    for path in sorted(variables):
+        array = as_array(variables[path])
+        total = zlib.crc32(f"{path} {array.shape}".encode(), total)
+        rows = array.reshape(array.shape[0] if array.ndim else 1, -1)
+        step = max(1, PIECE_BYTES // max(1, rows[:1].nbytes))
+        for start in range(0, len(rows), step):
+            piece = rows[start : start + step]
+            piece = piece if piece.dtype.kind in "iub" else piece.astype(ml_dtypes.bfloat16)
+            total = zlib.crc32(np.ascontiguousarray(piece).reshape(-1).view("uint8"), total)
+    return f"{total:08x}"
+
+
+def _settings(file) -> tuple[int, float, list[str] | None]:
+    """Rank, alpha and targets of a file of adapters."""
+    metadata = file.metadata
+    if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, VERSION):
+        raise ValueError(
+            f"load_adapter: the file must be one of save_adapter, of format {FORMAT} {VERSION}. "
+            f"Got {str(file.path)!r} of format {metadata.get('format')} {metadata.get('format_version')}."
+        )
+    try:
+        rank, alpha, targets = (json.loads(metadata[name]) for name in ("rank", "alpha", "targets"))
+    except (KeyError, ValueError, RecursionError):
+        rank = alpha = targets = None
+    if not COUNT.holds(rank) or not POSITIVE.holds(alpha) or not isinstance(targets, list | None):
+        received = {name: metadata.get(name) for name in ("rank", "alpha", "targets")}
+        raise ValueError(
+            "load_adapter: the file must say its rank, alpha and targets. "
+            f"Got {_words(received)} in {str(file.path)!r}."
+        )
+    return rank, alpha, targets
+
+
+def _words(settings) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
