@@ -94,6 +94,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         self.dtype_policy = policy
         self.config = config
         self.quantized_to = None
+        self.quantized_by_mode = True
         self.tokenizer = tokenizer
         self.token_embedding = embedding
         self.blocks = blocks
@@ -276,8 +277,10 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         if self.divided_parameters is not None:
             self.divided_parameters.check_whole(function_name)
 
-    def quantize(self, mode=None, **kwargs):
-        """Quantise the projections, to `"int8"` for one; see `keras.Model.quantize`.
+    def quantize(self, mode=None, config=None, filters=None, **kwargs):
+        """Quantise the projections and a recurrence's gates, to `"int8"` or `"int4"`; see `keras.Model.quantize`.
+
+        Presets keep a model that was quantised by its mode alone.
 
         Raises:
             ValueError: the model has LoRA, which comes after; or `keras_griffin.distribution.fully_shard` has divided
@@ -288,8 +291,11 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         with warnings.catch_warnings():
             # The layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
-            super().quantize(mode, **kwargs)
-        self.quantized_to = mode
+            super().quantize(mode, config=config, filters=filters, **kwargs)
+        self.quantized_to = getattr(config, "mode", mode)
+        # Keras makes a config of a mode before it comes here.
+        is_default = config is None or config.get_config() == type(config)().get_config()
+        self.quantized_by_mode = is_default and filters is None
 
     def get_config(self):
         """The config from which the model is rebuilt."""

@@ -2,7 +2,8 @@
 
 A preset is a folder with
 
-    config.json                     format and its version, the model's class, its `GriffinConfig`, the dtype policy
+    config.json                     format and its version, the model's class, its `GriffinConfig`, the dtype policy,
+                                    and what it is quantised to, if it is
     model.safetensors               the variables, by their paths, in their own dtype
     keras_griffin_checksums.json    what was written: see `keras_griffin.models.checksums`
     (tokenizer files)               what the tokenizer saves, where the model has one
@@ -22,6 +23,7 @@ from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
+from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
@@ -56,9 +58,11 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
         directory: a folder that this function may replace, or a path where there is none.
 
     Raises:
-        ValueError: the model is quantised or has LoRA, a file stands at the path, or the folder holds something else.
+        ValueError: the model has LoRA, or is quantised other than by `quantize("int8")` or `quantize("int4")`; a file
+            stands at the path, or the folder holds something else.
     """
-    check_saveable("save_to_preset", model)
+    check_is_whole("save_to_preset", model)
+    check_quantization("save_to_preset", model)
     # Nothing but the name distinguishes a LanguageModel from a Griffin, which `from_preset` makes.
     class_name = "Griffin" if type(model).__name__ == "LanguageModel" else type(model).__name__
     config = {
@@ -69,6 +73,8 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
         "dtype": model.dtype_policy.name,
         "config": model.config.to_dict(),
     }
+    if model.quantized_to is not None:
+        config["quantized_to"] = model.quantized_to
     tokenizer = model.tokenizer
     with atomic_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
         sums = {}
@@ -80,17 +86,22 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
 
 
 def check_saveable(function_name: str, model) -> None:
+    """Refuse what is no language model, or has other variables than its config says, or those in few bits."""
+    check_is_whole(function_name, model)
+    if model.quantized_to is not None:
+        raise ValueError(
+            f"{function_name}: the model must not be quantised; save_to_preset keeps one that is. "
+            f"Got {model.quantized_to!r}."
+        )
+
+
+def check_is_whole(function_name: str, model) -> None:
     """Refuse what is no language model, or has other variables than its config says."""
     # Models that share a language model's layers know it too.
     if getattr(model, "known_language_model", lambda: None)() is not model:
         raise ValueError(f"{function_name}: the model must be a LanguageModel. Got {model!r}.")
-    if model.quantized_to is not None:
-        raise ValueError(
-            f"{function_name}: the model must not be quantised; model.save keeps one that is. "
-            f"Got {model.quantized_to!r}."
-        )
     check_no_lora(function_name, model)
-    if model.count_params() != model.config.parameter_count():
+    if model.quantized_to is None and model.count_params() != model.config.parameter_count():
         raise ValueError(
             f"{function_name}: the model must have the {model.config.parameter_count()} parameters of its config, "
             f"so LoRA must be merged first. Got {model.count_params()}."
@@ -184,7 +195,7 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             f"from_preset: the saved model must be a {cls.__name__}. Got {str(path)!r} with a {content.get('class')}."
         )
     config = _saved_config(content, path)
-    policy = dtype or _saved_policy(content, path)
+    policy, quantized_to = dtype or _saved_policy(content, path), _saved_mode(content, path)
     weights = SafeTensors(path / WEIGHTS)
     # Before anything is built: a config may ask for any amount of memory.
     check_num_layers("from_preset", config, weights)
@@ -195,12 +206,17 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             f"Got {', '.join(fixed)}."
         )
     tensors = {tensor: weights.stored(tensor) for tensor in weights}
-    check_tensors("from_preset", weight_shapes(config), tensors)
+    if quantized_to is None:
+        check_tensors("from_preset", weight_shapes(config), tensors)
+    else:
+        check_quantized_tensors("from_preset", weight_shapes(config), tensors)
     # Presets of earlier versions have no checksums.
     if verify and content.get("checksums") is not None:
         tensors = verified(path, weights)
     with without_initialization():
         model = found(config.replace(**overrides), dtype=policy, name=name)
+    if quantized_to is not None:
+        model.quantize(quantized_to)
     fill("from_preset", model, tensors)
     load_tokenizer_of(model, path)
     return model
@@ -229,6 +245,16 @@ def _saved_policy(content, path) -> str | None:
             f"from_preset: the dtype must be the name of a policy. Got {name!r} in {str(path)!r}."
         ) from error
     return name
+
+
+def _saved_mode(content, path) -> str | None:
+    mode = content.get("quantized_to")
+    if mode is not None and mode not in MODES:
+        raise ValueError(
+            f"from_preset: quantized_to must be one of {', '.join(MODES)}, where it is given. "
+            f"Got {mode!r} in {str(path)!r}."
+        )
+    return mode
 
 
 def _find_class(cls, class_name) -> type | None:

@@ -1,6 +1,6 @@
 """Between a model's variables and files."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import keras
 import ml_dtypes
@@ -29,13 +29,17 @@ def fill(function_name: str, model: keras.Model, tensors: Mapping[str, StoredTen
         ValueError: as `check_tensors`.
     """
     variables = {variable.path: variable for variable in model.weights}
-    check_tensors(function_name, {path: tuple(variable.shape) for path, variable in variables.items()}, tensors)
+    shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
+    check_tensors(function_name, shapes, tensors, {path for path, each in variables.items() if each.dtype == "int8"})
     for path, variable in variables.items():
         assign(variable, tensors[path].read())
 
 
 def check_tensors(
-    function_name: str, expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, StoredTensor]
+    function_name: str,
+    expected: Mapping[str, tuple[int, ...]],
+    tensors: Mapping[str, StoredTensor],
+    quantized: Collection[str] = (),
 ) -> None:
     """Refuse tensors that are missing, unknown, misshapen or not of floating point, all in one sentence.
 
@@ -43,6 +47,7 @@ def check_tensors(
         function_name: in whose name the error speaks.
         expected: the shape of each tensor that must be there.
         tensors: those that are there.
+        quantized: which of them must be int8 instead.
 
     Raises:
         ValueError: they are not the same.
@@ -53,7 +58,9 @@ def check_tensors(
             mistakes.append(f"no {name}, which should be {shape}")
         elif tuple(tensors[name].shape) != shape:
             mistakes.append(f"{name} of shape {tuple(tensors[name].shape)}, which should be {shape}")
-        elif not _is_floating(tensors[name].dtype):
+        elif name in quantized and tensors[name].dtype != "int8":
+            mistakes.append(f"{name} of dtype {tensors[name].dtype}, which should be int8")
+        elif name not in quantized and not _is_floating(tensors[name].dtype):
             mistakes.append(f"{name} of dtype {tensors[name].dtype}, which should be floating point")
     mistakes += [f"{name} {tuple(tensors[name].shape)}, which is not known" for name in tensors if name not in expected]
     if mistakes:

@@ -8,7 +8,14 @@ import pytest
 from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.models.checksums import CHECKSUMS
-from keras_griffin.models.preset_files import FORMATS, PresetFormat, check_saveable, load_path, save_to_preset
+from keras_griffin.models.preset_files import (
+    FORMATS,
+    PresetFormat,
+    check_is_whole,
+    check_saveable,
+    load_path,
+    save_to_preset,
+)
 from keras_griffin.models.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 
@@ -127,6 +134,8 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     [
         ({"format_version": 2}, r"format_version must be 1 .* Got 2 in '.*'"),
         ({"format_version": [1]}, r"format_version must be 1 .* Got \[1\] in '.*'"),
+        ({"quantized_to": "int2"}, r"quantized_to must be one of int8, int4, where it is given\. Got 'int2' in '.*'"),
+        ({"quantized_to": ["int8"]}, r"quantized_to must be one of int8, int4, .* Got \['int8'\] in '.*'"),
         ({"dtype": "float5"}, r"the dtype must be the name of a policy\. Got 'float5' in '.*'"),
         ({"dtype": {"class_name": "A"}}, r"the dtype must be the name of a policy\. Got \{'class_name': 'A'\} in '.*'"),
         ({"config": {"width": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .* missing .*"),
@@ -192,11 +201,12 @@ def test_what_is_not_of_the_config_alone_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match=r"^save_to_preset: .* so LoRA must be merged first\. Got \d+\.$"):
         save_to_preset(model, tmp_path / "preset")
     model = Griffin(CONFIG)
-    model.quantize("int8")
-    with pytest.raises(ValueError, match=r"^save_to_preset: .* must not be quantised; .* Got 'int8'\.$"):
-        save_to_preset(model, tmp_path / "preset")
-    with pytest.raises(ValueError, match=r"^save: the model must be a LanguageModel\. Got <Sequential"):
-        check_saveable("save", keras.Sequential([keras.Input((1,))]))
+    model.quantized_to = "int8"
+    with pytest.raises(ValueError, match=r"^save: the model must not be quantised; save_to_preset .* Got 'int8'\.$"):
+        check_saveable("save", model)
+    for check in (check_saveable, check_is_whole):
+        with pytest.raises(ValueError, match=r"^save: the model must be a LanguageModel\. Got <Sequential"):
+            check("save", keras.Sequential([keras.Input((1,))]))
     assert not os.listdir(tmp_path)
 
 
