@@ -9,7 +9,8 @@ from keras_griffin.generation import Greedy, LanguageModelState, TopP
 from keras_griffin.generation.state import fitted
 from keras_griffin.models import LanguageModel
 from keras_griffin.tokenizers import IncrementalDecoder, chat_prompt, next_turn
-from keras_griffin.tokenizers.special_tokens import END_OF_TURN, TURN_MARKS
+from keras_griffin.tokenizers.chat import find_end_of_turn
+from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 
 class Talk:
@@ -103,16 +104,6 @@ class Talk:
             if self.is_ended:
                 return
         yield decoder.flush()
-
-
-def find_end_of_turn(tokenizer) -> int | None:
-    """The id of `<end_of_turn>`, if the tokenizer has both marks of turns as tokens, which write nothing."""
-    marks = [tokenizer.encode(mark, start=False) for mark in TURN_MARKS]
-    if any(len(ids) != 1 or tokenizer.token_bytes(ids[0]) for ids in marks):
-        return None
-    (start,), (end,) = marks
-    # A tokenizer may have one id for all that it does not know.
-    return None if start == end else end
 
 
 def _is_new(state):

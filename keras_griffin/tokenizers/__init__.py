@@ -22,7 +22,7 @@ Each class here can stand in a Keras config with all that it holds, so a `.keras
 """
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer
-from keras_griffin.tokenizers.chat import chat_prompt, next_turn
+from keras_griffin.tokenizers.chat import chat_prompt, chat_tokens, next_turn
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.load_tokenizer import load_tokenizer
@@ -34,6 +34,7 @@ __all__ = [
     "IncrementalDecoder",
     "SentencePieceTokenizer",
     "chat_prompt",
+    "chat_tokens",
     "load_tokenizer",
     "next_turn",
 ]

@@ -3,6 +3,7 @@
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.training.checkpoint import BestCheckpoint, save_whole
 from keras_griffin.training.data.byte_windows import HeldOutWindows, RandomWindows
+from keras_griffin.training.data.chats import Chats, read_chats
 from keras_griffin.training.data.consecutive_chunks import ConsecutiveChunks
 from keras_griffin.training.data.packed_rows import PackingCounts
 from keras_griffin.training.data.packing import PackedDocuments, PackedStream
@@ -24,6 +25,7 @@ __all__ = [
     "AdamW",
     "BestCheckpoint",
     "BitsPerByte",
+    "Chats",
     "ConsecutiveChunks",
     "DecayReport",
     "HeldOutWindows",
@@ -47,6 +49,7 @@ __all__ = [
     "stop_on_interrupt",
     "measure_pace",
     "optimizer_groups",
+    "read_chats",
     "save_whole",
     "to_grain",
     "to_tf_data",

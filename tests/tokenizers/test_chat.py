@@ -1,6 +1,7 @@
 import pytest
 
-from keras_griffin.tokenizers import SentencePieceTokenizer, chat_prompt, next_turn
+from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer, chat_prompt, chat_tokens, next_turn
+from keras_griffin.tokenizers.chat import find_end_of_turn
 
 pytestmark = pytest.mark.any_backend
 
@@ -62,3 +63,48 @@ def test_a_message_with_a_mark_is_refused(mark):
         chat_prompt([("user", "hello"), ("model", f"a{mark}b"), ("user", "hello")])
     with pytest.raises(ValueError, match=f"next_turn: {match} 'user'."):
         next_turn(f"a{mark}b")
+
+
+TALK = [*KNOCK, ("model", "Gemma who")]
+
+
+def test_tokens_to_train_on_are_those_of_the_talk(gemma_proto):
+    tokenizer = SentencePieceTokenizer(gemma_proto)
+    token_ids, is_answer = chat_tokens(tokenizer, TALK)
+    whole = chat_prompt(KNOCK) + "Gemma who<end_of_turn>"
+    assert token_ids == tokenizer.encode(whole)
+    answers = [token for token, answered in zip(token_ids, is_answer, strict=True) if answered]
+    end = find_end_of_turn(tokenizer)
+    assert answers == [
+        *tokenizer.encode("who is there", start=False),
+        end,
+        *tokenizer.encode("Gemma who", start=False),
+        end,
+    ]
+
+
+def test_without_marks_a_turn_is_a_line():
+    token_ids, is_answer = chat_tokens(ByteTokenizer(), TALK)
+    assert bytes(token_ids) == b"knock knock\nwho is there\nGemma\nGemma who\n"
+    assert bytes(token for token, answered in zip(token_ids, is_answer, strict=True) if answered) == (
+        b"who is there\nGemma who\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("turns", "sentence"),
+    [
+        ([], r"the roles must be 'user' and 'model' by turns, the first 'user' and the last 'model'\. Got none\."),
+        (KNOCK, r"the roles must be .* Got 'user', 'model', 'user'\."),
+        ([("model", "a"), ("user", "b")], r"the roles must be .* Got 'model', 'user'\."),
+        ([("user", " \n"), ("model", "b")], r"a message must not be empty\. Got ' \\n' from 'user'\."),
+        (
+            [("user", "a"), ("model", "<start_of_turn>")],
+            r"a message must not hold <start_of_turn>\. Got .* from 'model'\.",
+        ),
+        ([("user", "a\nb"), ("model", "c")], r"a message must be one line where .* Got 'a\\nb' from 'user'\."),
+    ],
+)
+def test_talks_that_can_not_be_trained_on(turns, sentence):
+    with pytest.raises(ValueError, match=rf"^chat_tokens: {sentence}$"):
+        chat_tokens(ByteTokenizer(), turns)

@@ -1,5 +1,6 @@
 """Rows of several documents: how documents are cut, what a row holds, and what is counted."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class PackingCounts(NamedTuple):
     padding: int = 0
     #: Rows that hold a token.
     rows: int = 0
-    #: Positions with weight 1: every placed token but the first of each document is predicted once.
+    #: Positions with weight: every placed token but the first of each document is predicted once, or those with one.
     predictions: int = 0
 
     @property
@@ -53,13 +54,14 @@ class PackedBatch:
         self._reached = [0] * batch_size
         self._documents = [0] * batch_size
 
-    def append(self, row: int, tokens: np.ndarray, length: int) -> None:
+    def append(self, row: int, tokens: np.ndarray, length: int, weights: np.ndarray | None = None) -> None:
         """Put a piece behind what is in a row.
 
         Args:
             row: from 0 to B - 1.
             tokens: `(length,)`, or `(length + 1,)` where the document goes on: the last one is only predicted.
             length: how many tokens stand in the row.
+            weights: what each token weighs as a target, of the tokens' shape; None for 1.
         """
         start, stop = self._reached[row], self._reached[row] + length
         self._reached[row] = stop
@@ -68,7 +70,7 @@ class PackedBatch:
         self.segment_ids[row, start:stop] = self._documents[row]
         predictions = len(tokens) - 1
         self.targets[row, start : start + predictions] = tokens[1:]
-        self.weights[row, start : start + predictions] = 1.0
+        self.weights[row, start : start + predictions] = 1.0 if weights is None else weights[1:]
 
     def for_fit(self, function_name: str, vocabulary_size: int | None) -> tuple:
         """`(x, targets, weights)`, once the ids are known to be in the vocabulary.
@@ -150,3 +152,30 @@ def as_tokens(function_name: str, document, number: int) -> np.ndarray:
             f"Got dtype {tokens.dtype} and shape {tokens.shape}, document {number}."
         )
     return tokens
+
+
+def check_weights(function_name: str, weights: Sequence, lengths: np.ndarray) -> None:
+    """Refuse weights that are not one finite number of at least 0 for each token.
+
+    Args:
+        function_name: in whose name the error speaks.
+        weights: for each document an array `(T,)`.
+        lengths: `(N,)` of the documents.
+
+    Raises:
+        ValueError: so it is.
+    """
+    if len(weights) != len(lengths):
+        raise ValueError(
+            f"{function_name}: weights must be one array for each document. "
+            f"Got {len(weights)} and {len(lengths)} documents."
+        )
+    for number, (each, length) in enumerate(zip(weights, lengths.tolist(), strict=True)):
+        array = np.asarray(each)
+        # What is no number is not compared.
+        numbers = array.dtype.kind in "biuf" and array.shape == (length,)
+        if not numbers or not np.all(np.isfinite(array) & (array >= 0)):
+            raise ValueError(
+                f"{function_name}: weights must be finite numbers of at least 0, one for each token. "
+                f"Got {array.dtype} {array.shape} for document {number} of {length} tokens."
+            )

@@ -14,6 +14,7 @@ from keras_griffin.training.data.packed_rows import (
     PackingCounts,
     as_tokens,
     check_packing,
+    check_weights,
     kept_lengths,
 )
 from keras_griffin.training.data.token_file import TokenFile
@@ -50,6 +51,8 @@ class PackedDocuments(keras.utils.PyDataset):
             tokens; or `"drop"`. The last two lose tokens, and `counts` says how many.
         vocabulary_size: of the model; ids are checked. A `TokenFile` says its own.
         open_rows: how many rows wait for what fits. The more, the less padding, and the longer it takes to plan.
+        weights: for each document an array `(T,)`, what each of its tokens weighs as a target in place of 1, such as 0
+            where it is not to be learned; see `read_chats`.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
@@ -61,7 +64,7 @@ class PackedDocuments(keras.utils.PyDataset):
 
     Raises:
         ValueError: a number is out of range; the documents are no sequence, have no token, or are no integers; an id is
-            not in the vocabulary, or the file is of a larger one.
+            not in the vocabulary, or the file is of a larger one; or the weights are not one for each token.
 
     Examples:
         >>> from keras_griffin.training import PackedDocuments
@@ -81,6 +84,9 @@ class PackedDocuments(keras.utils.PyDataset):
     counts of all lengths, which a stream has not, where here each document goes into the first row with room.
     """
 
+    #: See the argument; not among what describes a run where there are none.
+    weights = None
+
     def __init__(
         self,
         documents: Sequence | TokenFile,
@@ -92,6 +98,7 @@ class PackedDocuments(keras.utils.PyDataset):
         long_documents: str = "cut",
         vocabulary_size: int | None = None,
         open_rows: int = OPEN_ROWS,
+        weights: Sequence | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -101,6 +108,9 @@ class PackedDocuments(keras.utils.PyDataset):
         lengths = document_lengths("PackedDocuments", documents)
         if isinstance(documents, TokenFile):
             vocabulary_size = documents.checked_vocabulary_size("PackedDocuments", vocabulary_size)
+        if weights is not None:
+            check_weights("PackedDocuments", weights, lengths)
+            self.weights = weights
         self.documents = documents
         self.sequence_length = sequence_length
         self.batch_size = batch_size
@@ -124,7 +134,7 @@ class PackedDocuments(keras.utils.PyDataset):
             dropped=int(lengths.sum()) - placed,
             padding=rows * sequence_length - placed,
             rows=rows,
-            predictions=placed - int(np.count_nonzero(kept)),
+            predictions=self._count_predictions(kept),
         )
         self._row_order = _RowOrder(rows, seed if shuffle else None)
 
@@ -148,8 +158,15 @@ class PackedDocuments(keras.utils.PyDataset):
                 # One more than its length, where the document goes on.
                 stop = start + length + (not self._is_last[piece])
                 tokens = as_tokens("PackedDocuments", self.documents[number], number)[start:stop]
-                batch.append(place, tokens, length)
+                weights = None if self.weights is None else np.asarray(self.weights[number])[start:stop]
+                batch.append(place, tokens, length, weights)
         return batch.for_fit("PackedDocuments", self.vocabulary_size)
+
+    def _count_predictions(self, kept):
+        """Of documents of which so many tokens are kept, all but the first, or those with weight."""
+        if self.weights is None:
+            return int(np.maximum(kept - 1, 0).sum())
+        return sum(int(np.count_nonzero(each[1:n])) for each, n in zip(self.weights, kept.tolist(), strict=True))
 
 
 class PackedStream:

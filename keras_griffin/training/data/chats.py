@@ -1,0 +1,93 @@
+"""Conversations in a file of JSON lines, as documents whose answers alone are learned."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_griffin.tokenizers.chat import chat_tokens
+
+#: What the roles are called in files, and what they are called here.
+ROLES = {"user": "user", "assistant": "model", "model": "model"}
+
+
+class Chats(NamedTuple):
+    """Conversations in token ids."""
+
+    #: For each an int32 array `(T,)`.
+    documents: list[np.ndarray]
+    #: For each a float32 array `(T,)`: 1 for what the model is to write, 0 for what it reads.
+    weights: list[np.ndarray]
+
+
+def read_chats(path: str | os.PathLike, tokenizer) -> Chats:
+    r"""Read a file that holds a conversation in each line:
+
+        {"messages": [{"role": "user", "content": "Knock knock."}, {"role": "assistant", "content": "Who is there?"}]}
+
+    The assistant, or model, has the last word. There are no other roles: instructions stand in the first message. Lines
+    without anything are left out; other keys are not looked at. Token ids are those of `tokenizers.chat_tokens`.
+
+    Args:
+        path: of the file, in UTF-8.
+        tokenizer: the model's.
+
+    Returns:
+        A `Chats`, whose parts are for `PackedDocuments(chats.documents, ..., weights=chats.weights)`.
+
+    Raises:
+        ValueError: a line is no such conversation, or holds what the tokenizer does not take; the sentence names the
+            line. Or there is none.
+
+    Examples:
+        >>> import pathlib, tempfile, keras_griffin
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> from keras_griffin.training import read_chats
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "chats.jsonl")
+        >>> line = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}'
+        >>> _ = path.write_text(line)
+        >>> chats = read_chats(path, ByteTokenizer())
+        >>> chats.documents[0].tobytes().replace(bytes(3), b""), chats.weights[0].tolist()
+        (b'hi\nho\n', [0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    """
+    chats = Chats([], [])
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                token_ids, is_answer = _read_line(line, tokenizer, f"line {number} of {str(path)!r}")
+                chats.documents.append(np.array(token_ids, "int32"))
+                chats.weights.append(np.array(is_answer, "float32"))
+    if not chats.documents:
+        raise ValueError(f"read_chats: the file must hold a conversation. Got {str(path)!r} without.")
+    return chats
+
+
+def _read_line(line, tokenizer, place):
+    try:
+        content = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"read_chats: each line must be JSON, in UTF-8. Got {place}: {error}.") from error
+    messages = content.get("messages") if isinstance(content, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise ValueError(
+            f'read_chats: each line must be {{"messages": [...]}}. Got {place} without a list of messages.'
+        )
+    turns = [_turn(message, f"message {index} in {place}") for index, message in enumerate(messages, 1)]
+    try:
+        return chat_tokens(tokenizer, turns)
+    except ValueError as error:
+        raise ValueError(
+            f"read_chats: each line must be a talk that can be trained on. Got {place}: {error}"
+        ) from error
+
+
+def _turn(message, place):
+    message = message if isinstance(message, dict) else {}
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError(f"read_chats: a role must be one of {', '.join(ROLES)}. Got {role!r}, {place}.")
+    if not isinstance(content, str):
+        raise ValueError(f"read_chats: content must be a text. Got {content!r}, {place}.")
+    return ROLES[role], content
