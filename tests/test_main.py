@@ -19,7 +19,7 @@ def test_help_names_every_command(capsys):
     assert exit_code(["--help"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: python -m keras_griffin")
-    assert all(f"\n    {name} " in printed for name in COMMANDS)
+    assert all(f"\n    {name}" in printed for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

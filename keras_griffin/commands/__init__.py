@@ -1,9 +1,10 @@
 """The commands of `python -m keras_griffin`: each a module with `add_arguments(parser)` and `run(arguments)`."""
 
-from keras_griffin.commands import chat, convert, explain, generate, tokenize, train
+from keras_griffin.commands import chat, convert, explain, fine_tune, generate, tokenize, train
 
 COMMANDS = {
     "train": train,
+    "fine-tune": fine_tune,
     "generate": generate,
     "chat": chat,
     "convert": convert,

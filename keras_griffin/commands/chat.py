@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and talk until there is no more input."""
     asked = requests()
-    model = load_text_model("chat", arguments.model, arguments.dtype)
+    model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
     if asked:
         # What can't serve is told before the talk begins.
         with refusals(), recorded_choices() as choices:

@@ -11,11 +11,12 @@ import time
 
 import numpy as np
 
-from keras_griffin.commands.errors import refusals, refusals_of_the_disk
+from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.load_model import DTYPES, load_preset, refusals_of_the_tokenizer
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.models.quantization import MODES
 
 SAVERS = {"preset": save_to_preset, "huggingface": save_huggingface}
 
@@ -28,15 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=DTYPES, metavar="DTYPE", help=f"{', '.join(DTYPES)} (default: a preset's own, or float32)"
     )
+    parser.add_argument("--quantize", choices=MODES, help="the projections and gates of a preset, to so many bits")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the one and save the other, with a line for each."""
     started = time.perf_counter()
+    if arguments.quantize and arguments.to != "preset":
+        raise CommandError(f"convert: --quantize must go with --to preset. Got {arguments.to}.")
     print(f"Reading {arguments.source}", flush=True)
     # What is written would have no tokenizer, and nobody would see it.
     with refusals_of_the_tokenizer("convert: SOURCE must come with a tokenizer that can be read."):
         model = load_preset("convert: SOURCE must be a folder, a file", arguments.source, arguments.dtype)
+    if arguments.quantize:
+        if model.quantized_to is not None:
+            raise CommandError(f"convert: --quantize needs a SOURCE that is not. Got one of {model.quantized_to}.")
+        model.quantize(arguments.quantize)
     size = sum(np.dtype(variable.dtype).itemsize * np.prod(variable.shape) for variable in model.weights)
     described = f"{type(model).__name__} with {model.count_params():,} parameters, {size / 1e9:.2f} GB"
     print(f"Writing a {described}, to {arguments.target}", flush=True)

@@ -54,7 +54,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
     asked = requests()
-    model = load_text_model("generate", arguments.model, arguments.dtype)
+    model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
     with refusals(), recorded_choices() as choices:
         if arguments.stream:
             code = stream_text(model, arguments)

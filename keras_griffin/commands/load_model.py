@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.tokenizers import ByteTokenizer
@@ -25,41 +25,55 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; or hf://OWNER/NAME",
     )
+    parser.add_argument("--adapter", metavar="FILE", help="what fine-tune has learned beside this model")
+    add_dtype_argument(parser)
+
+
+def add_dtype_argument(parser: argparse.ArgumentParser) -> None:
+    """In which dtype the model is loaded."""
     parser.add_argument(
         "--dtype", choices=DTYPES, metavar="DTYPE", help=f"of a model that is no .keras file: {', '.join(DTYPES)}"
     )
 
 
-def load_text_model(command: str, name: str, dtype: str | None = None) -> LanguageModel:
+def load_text_model(
+    command: str, name: str, dtype: str | None = None, *, adapter: str | None = None, option: str = "--model"
+) -> LanguageModel:
     """The model, if it takes and gives text; one over 256 ids that has no tokenizer is taken to read bytes.
 
     Args:
         command: in whose name errors speak.
         name: what `--model` says.
         dtype: what `--dtype` says.
+        adapter: what `--adapter` says.
+        option: what `--model` is called.
 
     Raises:
-        CommandError: there is no such model, or it comes without a tokenizer.
+        CommandError: there is no such model, it comes without a tokenizer, or the adapter is not for it.
     """
-    with refusals_of_the_tokenizer(f"{command}: --model must come with its tokenizer. Got {name!r}:"):
-        model = load_model(command, name, dtype)
+    with refusals_of_the_tokenizer(f"{command}: {option} must come with its tokenizer. Got {name!r}:"):
+        model = load_model(command, name, dtype, option)
     if model.tokenizer is None and model.config.vocabulary_size == ByteTokenizer.vocabulary_size:
         model.tokenizer = ByteTokenizer()
     if model.tokenizer is None:
         raise CommandError(
-            f"{command}: --model must come with a tokenizer, or be over the {ByteTokenizer.vocabulary_size} bytes. "
+            f"{command}: {option} must come with a tokenizer, or be over the {ByteTokenizer.vocabulary_size} bytes. "
             f"Got {name!r} over {model.config.vocabulary_size} ids, without."
         )
+    if adapter is not None:
+        with refusals(), refusals_of_the_disk(command, "--adapter must be a file that can be read", adapter):
+            model.load_adapter(adapter)
     return model
 
 
-def load_model(command: str, name: str, dtype: str | None = None) -> LanguageModel:
+def load_model(command: str, name: str, dtype: str | None = None, option: str = "--model") -> LanguageModel:
     """The model in a `.keras` file, in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
 
     Args:
         command: in whose name errors speak.
         name: what `--model` says.
         dtype: what `--dtype` says; a `.keras` file has its own.
+        option: what `--model` is called.
 
     Raises:
         CommandError: there is no such model, or it can't be loaded.
@@ -70,13 +84,13 @@ def load_model(command: str, name: str, dtype: str | None = None) -> LanguageMod
             raise CommandError(
                 f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
             )
-        return _load_keras_file(command, path)
+        return _load_keras_file(command, path, option)
     if (path / "model.keras").is_file():
         raise CommandError(
-            f"{command}: --model must name the model in the folder of a run. Got {name!r}, where it is "
+            f"{command}: {option} must name the model in the folder of a run. Got {name!r}, where it is "
             f"{str(path / 'model.keras')!r}."
         )
-    return load_preset(f"{command}: --model must be a .keras file, a folder", name, dtype)
+    return load_preset(f"{command}: {option} must be a .keras file, a folder", name, dtype)
 
 
 def load_preset(rule: str, name: str, dtype: str | None = None) -> LanguageModel:
@@ -111,15 +125,15 @@ def refusals_of_the_tokenizer(rule: str):
             raise CommandError(f"{rule} {warning}") from warning
 
 
-def _load_keras_file(command, path):
+def _load_keras_file(command, path, option):
     if not path.is_file():
-        raise CommandError(f"{command}: --model must be a file that exists. Got {str(path)!r}.")
+        raise CommandError(f"{command}: {option} must be a file that exists. Got {str(path)!r}.")
     registered_name = _registered_name(path)
     if registered_name is None:
-        raise CommandError(f"{command}: --model must be a whole .keras file. Got {str(path)!r}, which is not.")
+        raise CommandError(f"{command}: {option} must be a whole .keras file. Got {str(path)!r}, which is not.")
     if not registered_name.startswith("keras_griffin>"):
         raise CommandError(
-            f"{command}: --model must hold a language model of keras_griffin. "
+            f"{command}: {option} must hold a language model of keras_griffin. "
             f"Got {str(path)!r} with a {registered_name!r}."
         )
     try:
@@ -131,11 +145,11 @@ def _load_keras_file(command, path):
         raise CommandError(_first_line(error)) from error
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise CommandError(
-            f"{command}: --model must be a whole .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
+            f"{command}: {option} must be a whole .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
         ) from error
     if not isinstance(model, LanguageModel):
         raise CommandError(
-            f"{command}: --model must hold a language model of keras_griffin. "
+            f"{command}: {option} must hold a language model of keras_griffin. "
             f"Got {str(path)!r} with a {registered_name!r}."
         )
     return model

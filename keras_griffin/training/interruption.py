@@ -98,12 +98,15 @@ class _StopOnInterrupt(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def stop_on_interrupt():
+def stop_on_interrupt(sentence: str = "Stopping after this batch and a validation; Ctrl-C again stops at once."):
     """Inside the `with` block, Ctrl-C ends `fit` after the batch, with the validation and the end of an epoch.
 
     In the middle of a batch the optimizer may have updated half the weights, and JAX has given the old ones' memory
     away: such a model can't be saved. The block must be in the main thread. `ResumableRun` does better: it needs no
     such block, and what it saves goes on where it was stopped.
+
+    Args:
+        sentence: what is said on standard error.
 
     Yields:
         The callback to hand to `fit`; afterwards its `is_asked_for` says whether Ctrl-C was pressed.
@@ -114,6 +117,5 @@ def stop_on_interrupt():
         ...     print(interruption.is_asked_for)  # after model.fit(..., callbacks=[interruption])
         False
     """
-    sentence = "Stopping after this batch and a validation; Ctrl-C again stops at once."
     with noted_signals(sentence, signal.SIGINT) as noted:
         yield _StopOnInterrupt(noted)

@@ -141,3 +141,28 @@ def test_a_model_that_the_target_s_format_has_not(tmp_path, capsys):
     save_to_preset(Griffin(CONFIG.replace(scale_embeddings=False)), tmp_path / "preset")
     error = refusal([str(tmp_path / "preset"), str(tmp_path / "target"), "--to", "huggingface"], capsys)
     assert error == "save_huggingface: scale_embeddings must be True for transformers. Got False.\n"
+
+
+@pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
+@pytest.mark.slow
+def test_a_model_is_quantised_on_the_way(model, tmp_path, capsys):
+    whole, few = str(tmp_path / "whole"), str(tmp_path / "few")
+    save_to_preset(model, whole)
+    assert main(["convert", whole, few, "--quantize", "int4"]) == 0
+    loaded = Griffin.from_preset(few)
+    model.quantize("int4")
+    assert loaded.quantized_to == "int4" and values(loaded) == values(model)
+    for argv, sentence in {
+        (few, str(tmp_path / "again"), "--quantize", "int8"): "--quantize needs a SOURCE that is not. Got one of int4.",
+        (
+            whole,
+            few,
+            "--quantize",
+            "int8",
+            "--to",
+            "huggingface",
+        ): "--quantize must go with --to preset. Got huggingface.",
+    }.items():
+        capsys.readouterr()
+        assert main(["convert", *argv]) == 2
+        assert capsys.readouterr().err == f"convert: {sentence}\n"

@@ -65,22 +65,24 @@ def read_chats(path: str | os.PathLike, tokenizer) -> Chats:
 
 
 def _read_line(line, tokenizer, place):
-    try:
-        content = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"read_chats: each line must be JSON, in UTF-8. Got {place}: {error}.") from error
+    content = _checked(f"each line must be JSON, in UTF-8. Got {place}", lambda: json.loads(line.decode("utf-8")))
     messages = content.get("messages") if isinstance(content, dict) else None
     if not isinstance(messages, list) or not messages:
         raise ValueError(
             f'read_chats: each line must be {{"messages": [...]}}. Got {place} without a list of messages.'
         )
     turns = [_turn(message, f"message {index} in {place}") for index, message in enumerate(messages, 1)]
+    rule = f"each line must be a talk that can be trained on. Got {place}"
+    return _checked(rule, lambda: chat_tokens(tokenizer, turns))
+
+
+def _checked(rule, act):
+    """What a function gives; its complaint stands in a sentence that names the line, and not behind it."""
     try:
-        return chat_tokens(tokenizer, turns)
-    except ValueError as error:
-        raise ValueError(
-            f"read_chats: each line must be a talk that can be trained on. Got {place}: {error}"
-        ) from error
+        return act()
+    except (ValueError, RecursionError) as error:
+        reason = str(error).removesuffix(".")
+    raise ValueError(f"read_chats: {rule}: {reason}.")
 
 
 def _turn(message, place):

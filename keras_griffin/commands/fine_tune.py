@@ -1,0 +1,195 @@
+"""Fine-tune a model on conversations, by adapters beside its weights.
+
+CHATS has a conversation in each line, as JSON:
+
+    {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
+
+The answers alone are learned, in the format in which chat speaks with the model. MODEL is the
+folder of a preset or of Hugging Face, hf://OWNER/NAME, or a .keras file; what convert
+--quantize has written serves too. The folder of the output gets adapter.safetensors after each
+epoch, log.csv, and with --merge the preset merged, whose kernels hold what was learned. Ctrl-C
+stops after the batch, keeps the adapter, and exits with 130.
+"""
+
+import argparse
+import math
+import random
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+from keras_griffin.backend import BACKENDS
+from keras_griffin.commands.arguments import positive_float, positive_int
+from keras_griffin.commands.arguments import seed as seed_number
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.load_model import add_dtype_argument, load_text_model
+from keras_griffin.commands.train_report import print_rows
+from keras_griffin.models import LanguageModel
+from keras_griffin.training import PackedDocuments, default_optimizer, read_chats, stop_on_interrupt
+
+ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help="the model to begin with")
+    parser.add_argument("chats", metavar="CHATS", help="the file of conversations")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the adapter will be")
+    parser.add_argument("--merge", action="store_true", help="write the merged model too, as a preset")
+    parser.add_argument("--validation", metavar="CHATS", help="conversations that are not learned, for val_bits")
+    add_dtype_argument(parser)
+    adapters = parser.add_argument_group("adapters")
+    adapters.add_argument("--rank", type=positive_int, default=16, metavar="N", help="(default: %(default)s)")
+    adapters.add_argument("--alpha", type=positive_float, metavar="X", help="what N is scaled to (default: the rank)")
+    adapters.add_argument(
+        "--targets", type=lambda text: text.split(","), metavar="NAMES", help="such as query,value (default: all)"
+    )
+    training = parser.add_argument_group("training")
+    numbers = {
+        "epochs": (1, "times that the conversations are read"),
+        "batch-size": (4, "rows in a batch"),
+        "sequence-length": (512, "tokens in a row; a longer conversation loses its end"),
+        "accumulation": (1, "batches whose gradients make one update"),
+    }
+    for name, (default, text) in numbers.items():
+        training.add_argument(
+            f"--{name}", type=positive_int, default=default, metavar="N", help=f"{text} (default: {default})"
+        )
+    training.add_argument(
+        "--learning-rate", type=positive_float, default=2e-4, metavar="X", help="at its peak (default: %(default)s)"
+    )
+    training.add_argument("--rematerialize", action="store_true", help="compute blocks twice, to keep less in memory")
+    training.add_argument(
+        "--seed", type=seed_number, default=0, metavar="N", help="of the adapters and the order (default: 0)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train the adapters and save them."""
+    if keras.backend.backend() not in BACKENDS:
+        raise CommandError(
+            f"fine-tune: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which "
+            "computes no gradients."
+        )
+    started = time.perf_counter()
+    folder = output_folder(arguments.output)
+    # Keras draws its initialisers' seeds from here.
+    random.seed(arguments.seed)
+    model = load_text_model("fine-tune", arguments.model, arguments.dtype, option="MODEL")
+    if arguments.merge and model.quantized_to is not None:
+        raise CommandError(
+            f"fine-tune: --merge needs a MODEL that is not quantised. Got {arguments.model!r} of {model.quantized_to}."
+        )
+    data = packed_chats(model, arguments.chats, arguments, "CHATS")
+    held_out = packed_chats(model, arguments.validation, arguments, "--validation") if arguments.validation else None
+    with refusals():
+        model.enable_lora(arguments.rank, targets=arguments.targets, alpha=arguments.alpha)
+    model.rematerialize = arguments.rematerialize
+    print_rows(describe(arguments, model, data))
+    with refusals_of_the_disk("fine-tune", "--output must be writable, and the disk must have room", str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        is_interrupted, loss = fit(model, data, held_out, arguments, folder)
+        if not math.isfinite(loss):
+            raise CommandError(
+                "fine-tune: the loss must stay finite, and it did not. "
+                f"Got the learning rate {arguments.learning_rate}."
+            )
+        model.save_adapter(folder / ADAPTER)
+        print_rows({"saved": str(folder / ADAPTER)})
+        if is_interrupted:
+            return INTERRUPTED
+        if arguments.merge:
+            model.merge_lora()
+            with refusals():
+                model.save_to_preset(folder / MERGED)
+            print_rows({"merged": str(folder / MERGED)})
+    print_rows({"time": f"{time.perf_counter() - started:.0f} s in all"})
+    return 0
+
+
+def output_folder(name: str) -> Path:
+    """The folder of `--output`.
+
+    Raises:
+        CommandError: it is no name of a folder, or holds an adapter already.
+    """
+    folder = Path(name)
+    taken = [each for each in (ADAPTER, MERGED) if (folder / each).exists()]
+    if not name or (folder.exists() and not folder.is_dir()):
+        raise CommandError(f"fine-tune: --output must be a folder, or a path where there is nothing. Got {name!r}.")
+    if taken:
+        raise CommandError(f"fine-tune: --output must hold no earlier result. Got {name!r} with {', '.join(taken)}.")
+    return folder
+
+
+def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace, option: str) -> PackedDocuments:
+    """The conversations of a file in rows, their answers alone with weight.
+
+    Raises:
+        CommandError: the file can't be read, a line is no conversation, or no answer stands within a row.
+    """
+    with refusals(), refusals_of_the_disk("fine-tune", f"{option} must be a file that can be read", name):
+        chats = read_chats(name, model.tokenizer)
+        data = PackedDocuments(
+            chats.documents,
+            arguments.sequence_length,
+            arguments.batch_size,
+            seed=arguments.seed,
+            shuffle=option == "CHATS",
+            long_documents="truncate",
+            vocabulary_size=model.config.vocabulary_size,
+            weights=chats.weights,
+        )
+    if not data.counts.predictions:
+        raise CommandError(
+            f"fine-tune: an answer must begin within --sequence-length. Got {arguments.sequence_length} and none in "
+            f"{name!r}."
+        )
+    return data
+
+
+def describe(arguments: argparse.Namespace, model: LanguageModel, data: PackedDocuments) -> dict[str, str]:
+    """The model, its adapters and the conversations."""
+    adapters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    base = model.count_params() - adapters
+    bits = "" if model.quantized_to is None else f", quantised to {model.quantized_to}"
+    batches = f", {arguments.accumulation} for an update" if arguments.accumulation > 1 else ""
+    return {
+        "model": f"{arguments.model}, {base:,} numbers in {model.dtype_policy.name}{bits}",
+        "adapters": f"{adapters:,} parameters of rank {arguments.rank} in {len(model.lora.layers)} projections, "
+        f"{adapters / base:.2%}",
+        "chats": f"{data.counts}, {data.counts.predictions:,} of answers",
+        "batch": f"{arguments.batch_size} rows of {arguments.sequence_length} tokens{batches}",
+    }
+
+
+def fit(
+    model: LanguageModel,
+    data: PackedDocuments,
+    held_out: PackedDocuments | None,
+    arguments: argparse.Namespace,
+    folder: Path,
+) -> tuple[bool, float]:
+    """Train, and save the adapter after each epoch; whether Ctrl-C ended it, and the last loss."""
+    packed = model.packed(logits=False)
+    steps = arguments.epochs * data.num_batches
+    # A batch is small, and the second moment is averaged over many.
+    optimizer = default_optimizer(
+        model, arguments.learning_rate, steps=steps, beta_2=0.99, accumulation=arguments.accumulation
+    )
+    packed.compile(optimizer)
+    saving = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.save_adapter(folder / ADAPTER))
+    sentence = "Stopping after this batch, and saving the adapter; Ctrl-C again stops at once."
+    with refusals(), stop_on_interrupt(sentence) as interruption:
+        history = packed.fit(
+            data,
+            epochs=arguments.epochs,
+            validation_data=held_out,
+            shuffle=False,
+            callbacks=[keras.callbacks.TerminateOnNaN(), saving, keras.callbacks.CSVLogger(folder / LOG), interruption],
+            # A progress bar in a file is a mess.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    return interruption.is_asked_for, history.history["loss"][-1]

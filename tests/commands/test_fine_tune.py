@@ -1,0 +1,160 @@
+import csv
+import io
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.commands import fine_tune
+from keras_griffin.files import SafeTensors
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+from keras_griffin.tokenizers import ByteTokenizer
+
+CONFIG = GriffinConfig(
+    vocabulary_size=256,
+    width=16,
+    num_layers=2,
+    num_heads=2,
+    window=8,
+    num_gate_blocks=2,
+    block_pattern=("recurrent", "local_mqa"),
+)
+TOKENS = np.array([list(b"2+2?\n4\n")])
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The folder of a tiny model of bytes."""
+    Griffin(CONFIG, tokenizer=ByteTokenizer()).save_to_preset(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def chats(tmp_path):
+    """A file of six short conversations."""
+    talks = [[f"{n}+{n}?", f"{2 * n}"] for n in range(6)]
+    lines = [
+        json.dumps({"messages": [{"role": r, "content": c} for r, c in zip(("user", "assistant"), talk, strict=True)]})
+        for talk in talks
+    ]
+    (tmp_path / "chats.jsonl").write_text("\n".join(lines))
+    return str(tmp_path / "chats.jsonl")
+
+
+def refusal(argv, capsys):
+    capsys.readouterr()
+    assert main(["fine-tune", *map(str, argv)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.trainable
+@pytest.mark.slow
+def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "tuned"
+    options = "--rank 4 --alpha 8 --targets up,down --epochs 3 --batch-size 1 --sequence-length 32 --learning-rate 0.01"
+    options += f" --accumulation 2 --merge --rematerialize --validation {chats}"
+    assert main(["fine-tune", model, chats, "--output", str(output), *options.split()]) == 0
+    printed = capsys.readouterr().out
+    assert "of rank 4 in 4 projections" in printed and "2 for an update" in printed and "of answers" in printed
+    assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv", "merged"]
+    with (output / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 and float(rows[-1]["val_bits"]) < float(rows[0]["val_bits"])
+    metadata = SafeTensors(output / "adapter.safetensors").metadata
+    assert (metadata["rank"], metadata["alpha"], metadata["targets"]) == ("4", "8.0", '["up", "down"]')
+    base, merged = Griffin.from_preset(model), Griffin.from_preset(output / "merged")
+    before = as_array(base(TOKENS))
+    base.load_adapter(output / "adapter.safetensors")
+    assert_close(merged(TOKENS), as_array(base(TOKENS)))
+    assert np.abs(as_array(merged(TOKENS)) - before).max() > 0.01
+    adapter = ["--adapter", str(output / "adapter.safetensors")]
+    assert main(["generate", "--model", model, *adapter, "--prompt", "2+2?", "--tokens", "3"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("2+2?\n"))
+    assert main(["chat", "--model", model, *adapter, "--tokens", "3", "--seed", "0"]) == 0
+    # The merged model is another base.
+    capsys.readouterr()
+    assert main(["generate", "--model", str(output / "merged"), *adapter]) == 2
+    assert capsys.readouterr().err.startswith(
+        "load_adapter: the base must be the one beside which the adapters were tr"
+    )
+    assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
+    error = refusal([model, chats, "--output", output], capsys)
+    assert error.startswith("fine-tune: --output must hold no earlier result. Got ")
+    assert error.endswith("with adapter.safetensors, merged.\n")
+
+
+@pytest.mark.trainable
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
+    class Interrupting(fine_tune.PackedDocuments):
+        def __getitem__(self, index):
+            if index == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(fine_tune, "PackedDocuments", Interrupting)
+    output = str(tmp_path / "tuned")
+    options = "--epochs 5 --batch-size 1 --sequence-length 8".split()
+    assert main(["fine-tune", model, chats, "--output", output, *options]) == 130
+    assert "Stopping after this batch, and saving the adapter" in capsys.readouterr().err
+    loaded = Griffin.from_preset(model)
+    loaded.load_adapter(f"{output}/adapter.safetensors")
+
+
+@pytest.mark.trainable
+def test_what_is_refused(model, chats, tmp_path, capsys):
+    output = tmp_path / "tuned"
+    (tmp_path / "bad.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
+    (tmp_path / "long.jsonl").write_text(open_text(chats).replace("0+0?", "x" * 40).splitlines()[0])
+    tiny = ["--sequence-length", "16", "--batch-size", "1"]
+    for argv, sentence in {
+        ("none", chats): "fine-tune: MODEL must be a .keras file, a folder or hf://OWNER/NAME. Got 'none'.",
+        (model, "none"): "fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
+        (model, tmp_path): "fine-tune: CHATS must be a file that can be read. Got ",
+        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a talk that can be trained on. Got line 1 of ",
+        (model, tmp_path / "long.jsonl", *tiny): "fine-tune: an answer must begin within --sequence-length. Got 16 and",
+        (model, chats, "--validation", "none"): "fine-tune: --validation must be a file that can be read. Got 'none'",
+        (model, chats, "--targets", "up,wq"): "enable_lora: targets must be names of projections, such as ",
+    }.items():
+        assert refusal([*argv, "--output", output], capsys).startswith(sentence)
+    for name in ("", chats):
+        error = refusal([model, chats, "--output", name], capsys)
+        assert error == f"fine-tune: --output must be a folder, or a path where there is nothing. Got {name!r}.\n"
+    assert not output.exists()
+
+
+def open_text(path):
+    with open(path) as file:
+        return file.read()
+
+
+@pytest.mark.trainable
+def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, capsys, monkeypatch):
+    def load(*_, **__):
+        loaded = Griffin.from_preset(model)
+        loaded.quantized_to = "int8"
+        return loaded
+
+    monkeypatch.setattr(fine_tune, "load_text_model", load)
+    error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
+    assert error == f"fine-tune: --merge needs a MODEL that is not quantised. Got {model!r} of int8.\n"
+    monkeypatch.undo()
+    monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
+    error = refusal([model, chats, "--output", tmp_path / "b"], capsys)
+    assert error == "fine-tune: the loss must stay finite, and it did not. Got the learning rate 0.0002.\n"
+    assert not os.listdir(tmp_path / "b")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the other backends train")
+def test_a_backend_without_gradients_is_refused(model, chats, tmp_path, capsys):
+    error = refusal([model, chats, "--output", tmp_path / "tuned"], capsys)
+    assert error.startswith("fine-tune: KERAS_BACKEND must be one of ") and error.endswith("computes no gradients.\n")
