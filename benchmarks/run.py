@@ -3,8 +3,8 @@
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. Only when they
-are named run `shakespeare`, with --text, `memory` and `scaling`, which draw a plot beside their files, `packing`,
-`training_memory`, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+are named run `shakespeare`, with --text, `memory` and `scaling`, which draw a plot beside their files, `lora`,
+`packing`, `training_memory`, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
+NAMED = ("lora", "shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",

@@ -135,6 +135,7 @@ PAGES = {
     "docs/index.md": False,
     "docs/kernels.md": False,
     "docs/scaling.md": False,
+    "docs/guides/fine_tuning.md": True,
     "docs/guides/long_sequences.md": True,
     "docs/guides/optimization.md": True,
     "docs/guides/packing.md": True,

@@ -35,12 +35,11 @@ def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
         path: where the file will be, such as `"adapter.safetensors"`.
 
     Raises:
-        ValueError: the model has no LoRA, or is divided by `keras_griffin.distribution.fully_shard`.
+        ValueError: the model has no LoRA.
 
     Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.2: a checkpoint of adapters alone.
     """
     lora = lora_of("save_adapter", model)
-    check_undivided("save_adapter", model)
     metadata = {
         "format": FORMAT,
         "format_version": VERSION,

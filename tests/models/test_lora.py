@@ -1,6 +1,7 @@
 """Adapters against NumPy, merged kernels and one another."""
 
 import functools
+import random
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from keras_griffin.models.lora import (
 )
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.training import AdamW
+from keras_griffin.training import AdamW, RandomWindows, ResumableRun
 
 RNG = np.random.default_rng(0)
 CONFIG = GriffinConfig(
@@ -206,6 +207,36 @@ def test_adapters_learn_beside_a_base_of_few_bits(mode):
         np.testing.assert_array_equal(value, frozen[path], path)
     with pytest.raises(ValueError, match=rf"^merge_lora: the kernels must not be quantised, .* Got '{mode}'\.$"):
         model.merge_lora()
+
+
+@pytest.mark.trainable
+@pytest.mark.slow
+def test_a_run_of_adapters_goes_on(tmp_path):
+    """To the same numbers, and with no other adapters."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                raise RuntimeError
+
+    base = Griffin(CONFIG.replace(vocabulary_size=256, num_layers=1))
+    base.save_to_preset(tmp_path / "base")
+
+    def run(folder, callbacks=(), **lora):
+        random.seed(0)
+        model = Griffin.from_preset(tmp_path / "base")
+        model.enable_lora(**{"rank": 2, **lora})
+        windows = RandomWindows(np.arange(500).astype("uint8"), sequence_length=8, batch_size=2, num_batches=4)
+        ResumableRun(tmp_path / folder, save_every=2).fit(model, windows, 1, callbacks=callbacks, verbose=0)
+        return values(model.lora.variables.values())
+
+    expected = run("whole")
+    with pytest.raises(RuntimeError):
+        run("cut_off", [Stop()])
+    with pytest.raises(ValueError, match=r"^ResumableRun: .* Got model\.lora\.alpha 7\.0 where it was 2\.0\.$"):
+        run("cut_off", alpha=7)
+    for path, value in run("cut_off").items():
+        np.testing.assert_array_equal(value, expected[path], path)
 
 
 def test_a_config_brings_adapters_of_the_same_kind():

@@ -40,7 +40,10 @@ class _CrossEntropy(torch.autograd.Function):
         rows, table, targets, log_sums = ctx.saved_tensors
         cotangent = cotangent.masked_fill(targets < 0, torch.nan)
         into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
+        # A frozen table, as beside adapters, needs none: it would be a third of the work, and the largest array of all.
+        into_table = None
+        if ctx.needs_input_grad[1]:
+            into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
         for piece in _pieces(rows, table):
             logits = _logits(rows[piece], table, ctx.soft_cap)
             # The derivative of c tanh(u / c) by u, from its value.
@@ -53,11 +56,13 @@ class _CrossEntropy(torch.autograd.Function):
                 into_logits.mul_(slope)
             into_logits = into_logits.to(rows.dtype)
             torch.mm(into_logits, table, out=into_rows[piece])
+            if into_table is None:
+                continue
             if into_table.dtype == rows.dtype:
                 into_table.addmm_(into_logits.T, rows[piece])
             else:
                 into_table.add_(into_logits.T @ rows[piece])
-        return into_rows, into_table.to(table.dtype), None, None
+        return into_rows, None if into_table is None else into_table.to(table.dtype), None, None
 
 
 def _places(targets):
