@@ -1,6 +1,7 @@
 """Weights around the mathematics; the same for every model."""
 
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
+from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.layers.cg_lru import CGLRU
 from keras_griffin.layers.decay_initializer import DecayInitializer
 from keras_griffin.layers.gated_mlp import GatedMLP
@@ -20,6 +21,7 @@ UNITS = {"rg_lru": RGLRU, "cg_lru": CGLRU}
 __all__ = [
     "UNITS",
     "BlockDiagonalDense",
+    "BothDirections",
     "CGLRU",
     "Decays",
     "DecayInitializer",

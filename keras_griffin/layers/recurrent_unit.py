@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_griffin.checks import FLAG, checked
+from keras_griffin.layers.kept_state import KeptState
 from keras_griffin.layers.lstm_habits import check_no_lstm_arguments, hidden_of
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops.arguments import shape_fits
@@ -59,8 +61,8 @@ class RecurrentUnit(SequenceLayer):
                 raise ValueError(
                     f"{type(self).__name__}: a stateful layer must know its batch size. Got inputs {inputs_shape}."
                 )
-            self.kept_state = _KeptState(name="kept_state", dtype="float32")
-            self.kept_state.build((inputs_shape[0], self.width))
+            start = RecurrentUnitState(np.zeros((inputs_shape[0], self.width), "float32"))
+            self.kept_state = KeptState(start, name="kept_state", dtype="float32")
 
     def build_weights(self, width: int):
         """Make the weights for inputs of the given width."""
@@ -102,7 +104,7 @@ class RecurrentUnit(SequenceLayer):
             inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
         outputs, state = self.advance(inputs, self._starting_state(inputs, initial_state), reset=reset, mask=mask)
         if self.stateful:
-            self.kept_state.hidden.assign(state.hidden)
+            self.kept_state.write(state)
         if not self.return_sequences:
             outputs = ops.cast(state.hidden, self.compute_dtype)
         elif self.zero_output_for_mask and mask is not None:
@@ -114,15 +116,14 @@ class RecurrentUnit(SequenceLayer):
         if initial_state is not None:
             return RecurrentUnitState(ops.cast(hidden_of(type(self).__name__, initial_state, inputs), "float32"))
         if self.stateful:
-            # A copy: PyTorch writes the next state over this one before the gradients are computed.
-            return RecurrentUnitState(ops.copy(self.kept_state.hidden.value))
+            return self.kept_state.read()
         return self.initial_state(ops.shape(inputs)[0])
 
     def _check_rows(self, inputs):
-        if self.stateful and self.built and not shape_fits(inputs, (self.kept_state.hidden.shape[0], None, self.width)):
+        if self.stateful and self.built and not shape_fits(inputs, (self._kept_rows, None, self.width)):
             raise ValueError(
                 f"{type(self).__name__}: a stateful layer's batches must have the size that it was built with, "
-                f"{self.kept_state.hidden.shape[0]}. Got inputs {tuple(inputs.shape)}."
+                f"{self._kept_rows}. Got inputs {tuple(inputs.shape)}."
             )
 
     def get_initial_state(self, batch_size):
@@ -132,12 +133,16 @@ class RecurrentUnit(SequenceLayer):
     @property
     def states(self) -> list | None:
         """What a stateful layer keeps, as Keras's recurrent layers give it: a list of variables, or None."""
-        return [self.kept_state.hidden] if self.stateful and self.built else None
+        return self.kept_state.leaves if self.stateful and self.built else None
+
+    @property
+    def _kept_rows(self):
+        return self.kept_state.leaves[0].shape[0]
 
     def reset_state(self):
         """Forget what a stateful layer kept."""
         if self.stateful and self.built:
-            self.kept_state.hidden.assign(ops.zeros(self.kept_state.hidden.shape))
+            self.kept_state.reset()
 
     reset_states = reset_state
 
@@ -161,21 +166,3 @@ class RecurrentUnit(SequenceLayer):
         """Only a sequence of outputs has a mask: that of the inputs, also where `go_backwards`, as in Keras."""
         mask = previous_mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask
-
-
-class _KeptState(keras.layers.Layer):
-    """The hidden state that a stateful layer keeps between calls: a variable, but no weight and not saved."""
-
-    @property
-    def weights(self):
-        """None, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
-        return []
-
-    def build(self, hidden_shape):
-        self.hidden = self.add_weight(shape=hidden_shape, initializer="zeros", trainable=False, name="hidden")
-
-    def save_own_variables(self, store):
-        """A saved model starts afresh."""
-
-    def load_own_variables(self, store):
-        """A loaded model starts afresh."""

@@ -2,22 +2,19 @@
 
 import keras
 
-from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked
+from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, checked
 from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.rms_norm import RMSNorm
-from keras_griffin.layers.sequence_layer import SequenceLayer
-
-#: `initial_state`, `advance` and `call` of the mixer are used.
-TEMPORAL = Rule("a SequenceLayer", lambda value: isinstance(value, SequenceLayer))
+from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class ResidualBlock(SequenceLayer):
     """Mix along time, then along channels, each around a residual connection.
 
-        u = x + mixer(norm(x))
-        y = u + mlp(norm(u))
+        u = x + dropout(mixer(norm(x)))
+        y = u + dropout(mlp(norm(u)))
 
     Args:
         mixer: a `SequenceLayer` that keeps the width, such as `RecurrentBlock` or `LocalMQA`.
@@ -25,6 +22,7 @@ class ResidualBlock(SequenceLayer):
         norm_epsilon: epsilon of both norms.
         output_variance_scale: variance of the MLP's last kernel, in units of 1 / fan-in.
         rematerialize: whether a gradient keeps the inputs alone and computes the block again, by `keras.remat`.
+        dropout: the share of the numbers of both branches that training sets to zero; not with `rematerialize`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     State: the mixer's.
@@ -34,7 +32,8 @@ class ResidualBlock(SequenceLayer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the mixer does not keep the inputs' shape.
+        ValueError: an argument is of a wrong type or value, there is dropout with `rematerialize`, or the mixer does
+            not keep the inputs' shape.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -53,6 +52,7 @@ class ResidualBlock(SequenceLayer):
         norm_epsilon: float = 1e-6,
         output_variance_scale: float = 1.0,
         rematerialize: bool = False,
+        dropout: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,9 +62,13 @@ class ResidualBlock(SequenceLayer):
         self.norm_epsilon = checked(name, POSITIVE, norm_epsilon=norm_epsilon)
         self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.rematerialize = checked(name, FLAG, rematerialize=rematerialize)
+        self.dropout = checked(name, FRACTION, dropout=dropout)
+        if rematerialize and dropout:
+            raise ValueError(f"{name}: dropout must be 0 with rematerialize, which draws twice. Got {dropout}.")
         self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
         self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
         self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
 
     def build(self, inputs_shape):
         """Build the four parts; a mixer that was loaded is built already."""
@@ -88,20 +92,24 @@ class ResidualBlock(SequenceLayer):
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         mixed, state = self.mixer.advance(self.mixer_norm(inputs), state, reset=reset, mask=mask)
-        return self._mix_channels(inputs + mixed), state
+        return self._mix_channels(inputs + self._dropped(mixed)), state
 
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence; the mixer may have a cheaper way than `advance` to do it."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
 
         def mix(inputs):
-            return self._mix_channels(inputs + self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask))
+            mixed = self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask)
+            return self._mix_channels(inputs + self._dropped(mixed))
 
         # TensorFlow's takes no None for an argument.
         return keras.remat(mix)(inputs) if self.rematerialize else mix(inputs)
 
     def _mix_channels(self, inputs):
-        return laid_out(inputs + self.mlp(self.mlp_norm(inputs)), f"{self.path}/residual")
+        return laid_out(inputs + self._dropped(self.mlp(self.mlp_norm(inputs))), f"{self.path}/residual")
+
+    def _dropped(self, branch):
+        return branch if self.drop is None else self.drop(branch)
 
     @classmethod
     def from_config(cls, config):

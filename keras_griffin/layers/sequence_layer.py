@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_griffin.checks import Rule
 from keras_griffin.layers.configured import Configured
 from keras_griffin.ops.arguments import as_tensor, check_steps
 from keras_griffin.shapes import State, Tensor
@@ -115,3 +116,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
                 f"{function_name}: the layer must be built first, by a call or by build((None, None, width)). "
                 f"Got {type(self).__name__} {self.name!r}, not built."
             )
+
+
+#: What a layer that is given another one uses of it: `initial_state`, `advance` and `call`.
+TEMPORAL = Rule("a SequenceLayer", lambda value: isinstance(value, SequenceLayer))

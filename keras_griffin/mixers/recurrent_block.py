@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers import (
     RGLRU,
     RecurrentUnitState,
@@ -14,7 +14,7 @@ from keras_griffin.layers import (
     project,
     projection,
 )
-from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
+from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
 from keras_griffin.layers.rg_lru import default_num_blocks
 from keras_griffin.ops.time_axis import positions
@@ -45,6 +45,7 @@ class RecurrentBlock(Mixer):
         conv_kernel_size: taps of the convolution.
         decay_initializer: `"paper"` or `"ring"`; see `RGLRU`.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        decay_range: the range that the initial decays cover; see `RGLRU`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
@@ -79,6 +80,7 @@ class RecurrentBlock(Mixer):
         conv_kernel_size: int = 4,
         decay_initializer: str = "paper",
         output_variance_scale: float = 1.0,
+        decay_range: tuple[float, float] = (0.9, 0.999),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,9 +90,11 @@ class RecurrentBlock(Mixer):
         self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
         self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.rg_lru = RGLRU(
             num_blocks=num_gate_blocks,
+            decay_range=decay_range,
             decay_initializer=decay_initializer,
             return_sequences=True,
             name="rg_lru",

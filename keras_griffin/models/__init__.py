@@ -6,6 +6,7 @@ from keras_griffin.models.griffin import Griffin, Hawk, MQATransformer
 from keras_griffin.models.language_model import LanguageModel, LanguageModelState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.presets import presets
+from keras_griffin.models.sequence_encoder import SequenceEncoder, SequenceEncoderState
 
 __all__ = [
     "CarriedModel",
@@ -16,5 +17,7 @@ __all__ = [
     "LanguageModelState",
     "LossInPieces",
     "MQATransformer",
+    "SequenceEncoder",
+    "SequenceEncoderState",
     "presets",
 ]

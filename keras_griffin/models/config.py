@@ -15,6 +15,12 @@ def _is_pattern(value) -> bool:
     return is_list and all(isinstance(name, str) and name in MIXERS for name in value)
 
 
+def _are_options(value) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(options, Mapping) for options in value.values())
+
+
+#: Options of mixers by their names.
+OPTIONS = Rule("a dict of dicts", _are_options)
 #: Fields that may be None, and then follow from others.
 DERIVED = ("mlp_width", "recurrence_width", "head_dim")
 #: What each field must be by itself.
@@ -126,8 +132,7 @@ class GriffinConfig:
 
     def _checked_options(self) -> dict[str, dict]:
         options = self.mixer_options
-        is_dict = isinstance(options, Mapping) and all(isinstance(value, Mapping) for value in options.values())
-        self._check(is_dict, "mixer_options must be a dict of dicts", "mixer_options")
+        self._check(OPTIONS.holds(options), f"mixer_options must be {OPTIONS.words}", "mixer_options")
         for name, given in options.items():
             if name not in self.block_pattern:
                 pattern = ", ".join(self.block_pattern)

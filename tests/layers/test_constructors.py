@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_griffin import layers, mixers
-from keras_griffin.models import GriffinConfig
+from keras_griffin.models import GriffinConfig, SequenceEncoder
 from keras_griffin.models.presets import presets
 
 NO_NUMBER = ["1", None, [1], np.ones(1), math.nan, True, 1j]
@@ -19,6 +19,7 @@ NO_FLAG = [0, 1, "False", None, [True]]
 NO_NAME = ["papre", None, 1, ["paper"], np.array(["paper"])]
 NO_RANGE = [None, 0.9, (0.9,), (0.999, 0.9), (0.9, 1.0), (0.0, 0.9), ("0.9", "0.99"), (0.9, math.nan), "ab", (0.9, 1.2)]
 NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "mamba"], [["recurrent"]], {"recurrent"}, [None]]
+NO_LAYER = [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock]
 NO_OPTIONS = [None, 3, "recurrent", [1], {"recurrent": 3}, {"recurrent": None}]
 
 #: What each argument of a constructor must not be. One name has one meaning wherever it stands.
@@ -36,13 +37,17 @@ WRONG = {
     **dict.fromkeys(("rule", "decay_initializer"), NO_NAME),
     "decay_range": NO_RANGE,
     "block_pattern": NO_PATTERN,
-    "mixer": [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock],
+    **dict.fromkeys(("mixer", "forward_layer", "backward_layer"), NO_LAYER),
+    "bidirectional": NO_FLAG,
+    "dropout": [*NO_NUMBER, -0.1, 1.1, math.inf],
+    "pool": ["first", 1, ["last"], True],
 }
 #: Keras's own, and what Keras checks.
 OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config", "seed"}
 #: What else is needed to make one.
 MAKERS = {
     layers.BlockDiagonalDense: {"num_blocks": 2},
+    layers.BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
     layers.CGLRU: {},
     layers.DecayInitializer: {},
     layers.GatedMLP: {"hidden_width": 4},
@@ -55,6 +60,7 @@ MAKERS = {
     mixers.GlobalMQA: {"num_heads": 2},
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
+    SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }
 

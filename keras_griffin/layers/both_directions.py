@@ -1,0 +1,87 @@
+"""A sequence mixed forward and backward in time."""
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import checked
+from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class BothDirections(SequenceLayer):
+    """The sum of what two layers give, one of them from the last step to the first.
+
+        y = forward(x) + flip(backward(flip(x)))        flip: along time
+
+    Each step sees the whole sequence, so there is no state to go on from, and `advance` is refused. A masked step is
+    skipped in both directions, wherever it stands.
+
+    Args:
+        forward_layer: a `SequenceLayer` that gives a vector for each step.
+        backward_layer: another one of the same kind.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: that of both layers.
+
+    Raises:
+        ValueError: `advance` or `initial_state` is called, or a reset is given: it says where the past ends and not
+            where the future does.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> both = [keras_griffin.mixers.RecurrentBlock(recurrence_width=16) for _ in range(2)]
+        >>> tuple(keras_griffin.layers.BothDirections(*both)(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
+    """
+
+    def __init__(self, forward_layer, backward_layer, **kwargs):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.forward_layer = checked(name, TEMPORAL, forward_layer=forward_layer)
+        self.backward_layer = checked(name, TEMPORAL, backward_layer=backward_layer)
+
+    def build(self, inputs_shape):
+        """Build both; what was loaded is built already."""
+        super().build(inputs_shape)
+        for layer in (self.forward_layer, self.backward_layer):
+            if not layer.built:
+                layer.build(inputs_shape)
+
+    def initial_state(self, batch_size):
+        """Refused."""
+        self._refuse("initial_state")
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Refused."""
+        self._refuse("advance")
+
+    def _refuse(self, function_name):
+        raise ValueError(
+            f"{function_name}: the layer must be causal, to go on from a state. Got {type(self).__name__} "
+            f"{self.name!r}, which reads the sequence from both ends."
+        )
+
+    def call(self, inputs, reset=None, mask=None):
+        """The whole sequence."""
+        if reset is not None:
+            raise ValueError(f"{type(self).__name__}: reset must be None, since a reset ends the past alone. Got one.")
+        inputs, _, mask = self.prepare(inputs, None, mask)
+        flipped, flipped_mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, mask))
+        backward = self.backward_layer(flipped, mask=flipped_mask)
+        return self.forward_layer(inputs, mask=mask) + ops.flip(backward, axis=1)
+
+    def compute_output_shape(self, inputs_shape):
+        """Both layers give the same."""
+        return self.forward_layer.compute_output_shape(inputs_shape)
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild both layers too."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name]) for name in ("forward_layer", "backward_layer")
+        }
+        return cls(**{**config, **parts})

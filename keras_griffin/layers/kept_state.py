@@ -1,0 +1,65 @@
+"""What a stateful layer keeps between calls."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.shapes import State
+
+
+class KeptState(keras.layers.Layer):
+    """A state in variables that are no weights and are not saved: a loaded model starts afresh.
+
+    Args:
+        start: the state before the first step, of B rows.
+        **kwargs: `name`.
+    """
+
+    def __init__(self, start: State, **kwargs):
+        super().__init__(**kwargs)
+        self._start = keras.tree.map_structure(ops.convert_to_numpy, start)
+        self.leaves = [self._variable(name, array) for name, array in _leaves_of(self._start)]
+        self.built = True
+
+    def _variable(self, name, array):
+        def value(shape, dtype):
+            return ops.convert_to_tensor(array, dtype)
+
+        return self.add_weight(array.shape, value, array.dtype.name, trainable=False, autocast=False, name=name)
+
+    @property
+    def weights(self):
+        """None, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
+        return []
+
+    def read(self) -> State:
+        """The state. A copy: PyTorch writes the next one over it before the gradients are computed."""
+        return keras.tree.pack_sequence_as(self._start, [ops.copy(leaf.value) for leaf in self.leaves])
+
+    def write(self, state: State) -> None:
+        """Keep a state; no gradient comes back from later calls."""
+        for variable, leaf in zip(self.leaves, keras.tree.flatten(state), strict=True):
+            variable.assign(ops.stop_gradient(leaf))
+
+    def reset(self) -> None:
+        """Keep the state before the first step again."""
+        for variable, (_, array) in zip(self.leaves, _leaves_of(self._start), strict=True):
+            variable.assign(array)
+
+    def save_own_variables(self, store):
+        """A saved model starts afresh."""
+
+    def load_own_variables(self, store):
+        """A loaded model starts afresh."""
+
+
+def _leaves_of(state, prefix: str = "") -> list[tuple[str, np.ndarray]]:
+    """The leaves in order, each with the names of the fields on the way to it."""
+    if not isinstance(state, tuple):
+        return [(prefix, state)]
+    names = getattr(state, "_fields", range(len(state)))
+    return [
+        leaf
+        for name, part in zip(names, state, strict=True)
+        for leaf in _leaves_of(part, f"{prefix}_{name}" if prefix else str(name))
+    ]

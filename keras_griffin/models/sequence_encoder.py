@@ -1,0 +1,286 @@
+"""A stack of residual blocks over sequences of real-valued features."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
+from keras_griffin.generation.compile import prepared
+from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
+from keras_griffin.layers.both_directions import BothDirections
+from keras_griffin.layers.kept_state import KeptState
+from keras_griffin.mixers import MIXERS
+from keras_griffin.models.config import OPTIONS, GriffinConfig
+from keras_griffin.models.documents import newest_step
+from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.shapes import State, Tensor
+
+#: What makes one vector of a row's steps.
+POOLS = ("last", "mean", "max")
+#: The channels of a gate's block where the width has room for several: narrower gates see too little.
+GATE_WIDTH = 16
+#: Where decays start, by mixer: half-lives of series of hundreds of steps, and not of texts.
+DECAYS = {"recurrent": {"decay_range": (0.5, 0.99)}}
+
+
+class SequenceEncoderState(NamedTuple):
+    """The state of `SequenceEncoder`."""
+
+    #: The blocks' states, in order.
+    blocks: tuple[State, ...]
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class SequenceEncoder(SequenceLayer):
+    """Residual blocks over sequences of features: what stands where a stack of LSTMs stood.
+
+        x^0 = W features + b
+        x^l = block_l(x^(l-1))        l = 1 .. L, each a `ResidualBlock` around a mixer
+        y   = norm(x^L), or its pool over time
+
+    It takes what a time series, sensors or audio features give, and keeps the conventions of Keras's recurrent layers:
+    Keras masks, `stateful` with `reset_state`, and a head of the user's behind it. Features should be of about unit
+    variance; `keras.layers.Normalization` sees to that.
+
+    Causal, which it is unless `bidirectional`, it can stop and go on anywhere: `advance` takes any number of steps from
+    a state, and `step` one sample at a time, compiled.
+
+    Args:
+        width: D, of the residual stream.
+        num_layers: L.
+        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector a row, masked steps left out.
+        bidirectional: whether each block mixes in both directions of time.
+        dropout: the share of the numbers of each branch that training sets to zero.
+        block_pattern: names from `keras_griffin.mixers.MIXERS`, repeated and cut to `num_layers`.
+        mlp_width: M, the width inside the gated MLPs; None for 2 D.
+        recurrence_width: R, the width of recurrences; None for about 4 D / 3.
+        num_heads: of attention; divides the width.
+        window: steps that local attention sees, the query's own included.
+        conv_kernel_size: taps of the convolution before a recurrence.
+        mixer_options: as in `GriffinConfig`: a mixer's own options by its name. The gates' blocks have 16 channels or
+            more, and decays start as suits series of hundreds of steps, unless these say otherwise.
+        stateful: start each call where the last one ended, until `reset_state`; of a batch size that is known.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, F)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step is as if it were not there.
+
+    State: `SequenceEncoderState`.
+
+    Input shape: `(B, T, F)`.
+
+    Output shape: `(B, T, D)`; `(B, D)` with a pool.
+
+    Raises:
+        ValueError: an argument is of a wrong type or value; a bidirectional layer is to be stateful, or to go on from a
+            state; or a stateful layer does not know its batch size.
+
+    Examples:
+        >>> import numpy as np, keras, keras_griffin
+        >>> encoder = keras_griffin.models.SequenceEncoder(width=32, pool="last")
+        >>> model = keras.Sequential([encoder, keras.layers.Dense(1)])
+        >>> tuple(model(np.ones((2, 10, 3), "float32")).shape)
+        (2, 1)
+        >>> features, state = encoder.step(np.ones((2, 3), "float32"), encoder.initial_state(2))
+        >>> tuple(features.shape)
+        (2, 32)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2, with features in place of embedded tokens.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int = 2,
+        *,
+        pool: str | None = None,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        block_pattern: tuple[str, ...] = ("recurrent",),
+        mlp_width: int | None = None,
+        recurrence_width: int | None = None,
+        num_heads: int = 1,
+        window: int = 128,
+        conv_kernel_size: int = 4,
+        mixer_options: Mapping[str, Mapping] | None = None,
+        stateful: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.pool = checked(name, one_of(POOLS).or_none(), pool=pool)
+        self.bidirectional = checked(name, FLAG, bidirectional=bidirectional)
+        self.dropout = checked(name, FRACTION, dropout=dropout)
+        self.stateful = checked(name, FLAG, stateful=stateful)
+        if bidirectional and stateful:
+            raise ValueError(f"{name}: a bidirectional layer must not be stateful. Got both.")
+        self.width = checked(name, COUNT, width=width)
+        self.recurrence_width = checked(name, COUNT.or_none(), recurrence_width=recurrence_width)
+        self.mlp_width = checked(name, COUNT.or_none(), mlp_width=mlp_width)
+        self.mixer_options = checked(name, OPTIONS.or_none(), mixer_options=mixer_options)
+        config = self._config(num_layers, num_heads, window, conv_kernel_size, block_pattern)
+        self.num_layers, self.num_heads, self.window = config.num_layers, config.num_heads, config.window
+        self.conv_kernel_size, self.block_pattern = config.conv_kernel_size, config.block_pattern
+        self.input_projection = projection(width, name="input_projection", dtype=self.dtype_policy)
+        self.blocks = [self._block(config, index) for index in range(num_layers)]
+        self.final_norm = RMSNorm(config.norm_epsilon, name="final_norm", dtype=self.dtype_policy)
+
+    def _config(self, num_layers, num_heads, window, conv_kernel_size, block_pattern):
+        """What mixers ask: the fields of a language model's config."""
+        given = self.mixer_options or {}
+        used = [kind for kind in DECAYS if isinstance(block_pattern, list | tuple) and kind in block_pattern]
+        try:
+            return GriffinConfig(
+                vocabulary_size=1,
+                width=self.width,
+                num_layers=num_layers,
+                num_heads=num_heads,
+                mlp_width=self.mlp_width or 2 * self.width,
+                recurrence_width=self.recurrence_width,
+                window=window,
+                conv_kernel_size=conv_kernel_size,
+                block_pattern=block_pattern,
+                num_gate_blocks=_gate_blocks(self.width, self.recurrence_width),
+                # Of a mixer that is not in the pattern, options go to the config too, which refuses them.
+                mixer_options={kind: {**DECAYS.get(kind, {}), **given.get(kind, {})} for kind in (*used, *given)},
+            )
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {str(error).removeprefix('GriffinConfig: ')}") from None
+
+    def _block(self, config, index):
+        kind, policy = config.mixer_names[index], self.dtype_policy
+
+        def mixer(name):
+            return MIXERS[kind](**config.mixer_arguments(kind), name=name, dtype=policy)
+
+        both = (mixer("forward"), mixer("backward")) if self.bidirectional else None
+        return ResidualBlock(
+            mixer("mixer") if both is None else BothDirections(*both, name="mixer", dtype=policy),
+            config.mlp_width,
+            norm_epsilon=config.norm_epsilon,
+            output_variance_scale=2.0 / config.num_layers,
+            dropout=self.dropout,
+            dtype=policy,
+            name=f"block_{index}",
+        )
+
+    def build(self, inputs_shape):
+        """Build the parts, and make the kept state of a stateful layer."""
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: inputs_shape[-1]})
+        stream_shape = (*inputs_shape[:-1], self.width)
+        self.input_projection.build((None, inputs_shape[-1]))
+        for part in (*self.blocks, self.final_norm):
+            part.build(stream_shape)
+        if self.stateful:
+            if inputs_shape[0] is None:
+                raise ValueError(
+                    f"{type(self).__name__}: a stateful layer must know its batch size. Got inputs {inputs_shape}."
+                )
+            self.kept_state = KeptState(self._first_state(inputs_shape[0]), name="kept_state")
+
+    def initial_state(self, batch_size):
+        """The blocks', nothing seen."""
+        self.require_built("initial_state")
+        return self._first_state(batch_size)
+
+    def _first_state(self, batch_size):
+        return SequenceEncoderState(tuple(block.initial_state(batch_size) for block in self.blocks))
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        """Continue from `state`; see `SequenceLayer.advance`. Always every step's output, whatever the pool."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        x, states = project(self.input_projection, inputs), []
+        for block, block_state in zip(self.blocks, state.blocks, strict=True):
+            x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
+            states.append(block_state)
+        return self.final_norm(x), SequenceEncoderState(tuple(states))
+
+    def call(self, inputs, reset=None, mask=None):
+        """The whole sequence, from the start or, of a stateful layer, from where the last call ended."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        if self.stateful:
+            x, state = self.advance(inputs, self.kept_state.read(), reset=reset, mask=mask)
+            self.kept_state.write(state)
+        else:
+            x = project(self.input_projection, inputs)
+            for block in self.blocks:
+                x = block(x, reset=reset, mask=mask)
+            x = self.final_norm(x)
+        return x if self.pool is None else pooled(self.pool, x, mask)
+
+    def step(self, sample: Tensor, state: SequenceEncoderState) -> tuple[Tensor, SequenceEncoderState]:
+        """Continue by one sample: `advance` for a stream, compiled for the backend.
+
+        Args:
+            sample: `(B, F)`.
+            state: what `initial_state` or an earlier call returned; its memory is written over, so it is not to be used
+                again.
+
+        Returns:
+            `(features, state)`: `(B, D)` in the compute dtype, and the state after the sample.
+
+        Raises:
+            ValueError: the sample is not `(B, F)`, or the layer is not built yet, or bidirectional.
+        """
+        self.require_built("step")
+        sample = ops.cast(as_tensor(sample), self.compute_dtype)
+        if len(sample.shape) != 2 or sample.shape[1] != self.input_spec.axes[-1]:
+            raise ValueError(
+                f"step: a sample must have shape (B, {self.input_spec.axes[-1]}). Got {tuple(sample.shape)}."
+            )
+        if self.bidirectional:
+            self.blocks[0].mixer.advance(sample, state)
+        return prepared(_step, self, is_step=True)(state, sample)
+
+    def reset_state(self):
+        """Forget what a stateful layer kept."""
+        if self.stateful and self.built:
+            self.kept_state.reset()
+
+    reset_states = reset_state
+
+    def compute_output_shape(self, inputs_shape):
+        """Each step's vector, or one of a row."""
+        batch_size, length, _ = inputs_shape
+        return (batch_size, length, self.width) if self.pool is None else (batch_size, self.width)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """That of the inputs, where there is a vector for each step."""
+        return previous_mask if self.pool is None else None
+
+
+def _step(encoder, state, sample):
+    outputs, state = encoder.advance(ops.expand_dims(sample, 1), state)
+    return outputs[:, 0], state
+
+
+def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """One vector `(B, D)` of the steps of each row that are not masked; zeros of a row that has none.
+
+    Args:
+        pool: one of `POOLS`.
+        x: `(B, T, D)`.
+        mask: `(B, T)` bool, or None.
+    """
+    if pool == "last":
+        return newest_step(x, mask, ops.zeros_like(x[:, 0]))
+    if mask is None:
+        return ops.mean(x, axis=1) if pool == "mean" else ops.max(x, axis=1)
+    seen = ops.expand_dims(mask, -1)
+    if pool == "mean":
+        count = ops.maximum(ops.sum(ops.cast(seen, x.dtype), axis=1), 1)
+        return ops.sum(ops.where(seen, x, 0), axis=1) / count
+    return ops.where(ops.any(seen, axis=1), ops.max(ops.where(seen, x, -math.inf), axis=1), 0)
+
+
+def _gate_blocks(width: int, recurrence_width: int | None) -> int:
+    """As many of a gate's blocks, 16 at most, as have `GATE_WIDTH` channels or more."""
+    inner = 4 * width // 3 if recurrence_width is None else recurrence_width
+    most = max(1, min(16, inner // GATE_WIDTH))
+    # A width that is not given becomes a multiple of the blocks.
+    return most if recurrence_width is None else next(n for n in range(most, 0, -1) if inner % n == 0)

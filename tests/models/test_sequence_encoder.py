@@ -1,0 +1,139 @@
+"""The encoder as a user of LSTM would use it."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.models import SequenceEncoder
+from keras_griffin.models.sequence_encoder import pooled
+from keras_griffin.testing import contracts
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+BACKEND = keras.backend.backend()
+FEATURES, WIDTH = 3, 8
+INPUTS = np.random.default_rng(0).normal(size=(3, 12, FEATURES)).astype("float32")
+SUBJECT = contracts.Subject(
+    functools.partial(SequenceEncoder, WIDTH, 2, block_pattern=("recurrent", "local_mqa"), window=4), WIDTH
+)
+
+
+@functools.cache
+def encoder(**options):
+    made = SequenceEncoder(WIDTH, 2, **options)
+    made.build((None, None, FEATURES))
+    return made
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        pytest.param(law, marks=[pytest.mark.trainable] if law is contracts.gradients_survive_cuts else [])
+        for law in contracts.LAWS
+    ],
+)
+def test_it_keeps_the_laws_of_everything_temporal(law):
+    law(SUBJECT)
+
+
+@pytest.mark.parametrize("pool", ["last", "mean", "max"])
+def test_a_pool_sees_the_steps_that_are_not_masked(pool):
+    mask = np.ones((3, 12), bool)
+    mask[0, 5:], mask[1, :3] = False, False
+    poisoned = np.where(mask[..., None], INPUTS, np.nan)
+    whole = encoder()
+    expected = {
+        "last": lambda x: x[-1],
+        "mean": lambda x: x.mean(axis=0),
+        "max": lambda x: x.max(axis=0),
+    }[pool]
+    layer = encoder(pool=pool)
+    layer.set_weights(whole.get_weights())
+    alone = [expected(as_array(whole(INPUTS[row : row + 1, mask[row]]))[0]) for row in range(3)]
+    assert_close(layer(poisoned, mask=mask), np.stack(alone))
+
+
+def test_a_row_without_steps_has_a_pool_of_zeros():
+    x, mask = np.full((1, 4, 2), np.nan, "float32"), np.zeros((1, 4), bool)
+    for pool in ("last", "mean", "max"):
+        assert not np.any(as_array(pooled(pool, keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(mask))))
+
+
+def test_one_sample_after_another_gives_what_the_whole_sequence_gives():
+    layer = encoder()
+    state, steps = layer.initial_state(3), []
+    for sample in np.moveaxis(INPUTS, 1, 0):
+        features, state = layer.step(sample, state)
+        steps.append(as_array(features).copy())
+    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
+
+
+def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
+    layer = SequenceEncoder(WIDTH, 2, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(3, 4, FEATURES)), layer])
+    layer.set_weights(encoder().get_weights())
+    expected = as_array(encoder()(INPUTS))
+    for _ in range(2):
+        pieces = [model.predict(INPUTS[:, start : start + 4], batch_size=3, verbose=0) for start in (0, 4, 8)]
+        assert_close(np.concatenate(pieces, axis=1), expected)
+        layer.reset_state()
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_it_trains_behind_a_masking_layer_and_is_saved(bidirectional, tmp_path):
+    layer = SequenceEncoder(WIDTH, 2, pool="last", dropout=0.2, bidirectional=bidirectional)
+    inputs = keras.Input((None, FEATURES))
+    model = keras.Model(inputs, keras.layers.Dense(1)(layer(keras.layers.Masking()(inputs))))
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    padded = INPUTS.copy()
+    padded[0, 7:] = 0.0
+    losses = model.fit(padded, np.ones((3, 1), "float32"), epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    expected = model.predict(padded, verbose=0)
+    assert_close(model.predict(padded[:1, :7], verbose=0), expected[:1])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(loaded.predict(padded, verbose=0), expected)
+    assert type(loaded.layers[-2]) is SequenceEncoder
+
+
+def test_dropout_is_for_training_alone():
+    layer = encoder(dropout=0.5)
+    assert_close(layer(INPUTS), as_array(layer(INPUTS)))
+    different = as_array(layer(INPUTS, training=True)) != as_array(layer(INPUTS))
+    assert np.all(np.any(different, axis=(1, 2)))
+
+
+def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
+    for width, recurrence_width, blocks in [(8, None, 1), (32, None, 2), (64, None, 5), (1024, None, 16), (8, 40, 2)]:
+        layer = SequenceEncoder(width, 1, recurrence_width=recurrence_width)
+        mixer = layer.blocks[0].mixer
+        assert mixer.num_gate_blocks == blocks and mixer.recurrence_width % blocks == 0
+        assert blocks == 1 or mixer.recurrence_width // blocks >= 16
+        assert mixer.decay_range == (0.5, 0.99)
+    layer = SequenceEncoder(8, 1, mixer_options={"recurrent": {"decay_range": (0.1, 0.2)}})
+    assert layer.blocks[0].mixer.decay_range == (0.1, 0.2)
+    assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
+
+
+def test_messages():
+    with pytest.raises(ValueError, match="^SequenceEncoder: a bidirectional layer must not be stateful. Got both.$"):
+        SequenceEncoder(8, bidirectional=True, stateful=True)
+    with pytest.raises(ValueError, match="^SequenceEncoder: a stateful layer must know its batch size. Got inputs"):
+        SequenceEncoder(8, stateful=True).build((None, None, 3))
+    with pytest.raises(ValueError, match="^SequenceEncoder: num_heads must divide width .* Got num_heads 3"):
+        SequenceEncoder(8, num_heads=3)
+    with pytest.raises(ValueError, match="^SequenceEncoder: mixer_options must be for mixers of the pattern recurrent"):
+        SequenceEncoder(8, mixer_options={"local_mqa": {}})
+    with pytest.raises(ValueError, match="^step: the layer must be built first"):
+        SequenceEncoder(8).step(INPUTS[:, 0], None)
+    with pytest.raises(ValueError, match=r"^step: a sample must have shape \(B, 3\). Got \(3, 12, 3\)"):
+        encoder().step(INPUTS, encoder().initial_state(3))
+    both = encoder(bidirectional=True)
+    with pytest.raises(ValueError, match="^advance: the layer must be causal"):
+        both.step(INPUTS[:, 0], None)
+    with pytest.raises(ValueError, match="^initial_state: the layer must be causal"):
+        both.initial_state(2)
