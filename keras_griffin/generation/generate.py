@@ -9,6 +9,7 @@ from keras import ops
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
+from keras_griffin.generation.habits import with_our_names
 from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (
     PAD_ID,
@@ -28,6 +29,7 @@ from keras_griffin.tokenizers import IncrementalDecoder
 BLOCK = 128
 
 
+@with_our_names
 def generate(
     model,
     prompt,
@@ -46,7 +48,7 @@ def generate(
         prompt: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts. An empty row goes
             on from its state; where that has seen nothing, it begins with the tokenizer's start token.
         max_new_tokens: how many tokens each row gets, unless it meets a stop id first; 0 only reads the prompt.
-        sampler: `"greedy"`, `"temperature"`, or a sampler such as `TopP(0.9)`.
+        sampler: `"greedy"`, `"temperature"`, `"top_k"`, `"top_p"`, `"min_p"`, or a sampler such as `TopP(0.95)`.
         seed: makes sampling repeatable: each row draws from a stream of its own, given by the seed and the row's index.
             None draws a fresh seed.
         stop_ids: a row that gets one of these ids keeps it and gets no more. For text those of the tokenizer count too.
@@ -76,6 +78,7 @@ def generate(
     return (tokens, continuation.state) if return_state else tokens
 
 
+@with_our_names
 def stream(
     model,
     prompt,

@@ -8,6 +8,7 @@ float32: like the numbers themselves, they don't resolve probabilities below 2**
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from keras import backend, ops
@@ -115,8 +116,7 @@ class TopP:
     temperature: float = 1.0
 
     def __post_init__(self):
-        if not is_number(self.p) or not 0 < self.p <= 1:
-            raise ValueError(f"TopP: p must be above 0 and at most 1. Got {self.p!r}.")
+        _check_share(self)
         _check_temperature(self)
 
     def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
@@ -129,9 +129,48 @@ class TopP:
         return _draw(_keep_from(logits, smallest), uniform)
 
 
+@dataclass(frozen=True)
+class MinP:
+    """A draw from softmax(logits / temperature) among the tokens at least p times as likely as the likeliest.
+
+    Where the model is sure few tokens are left, and where it is not many.
+
+    Args:
+        p: above 0, at most 1.
+        temperature: above 0; applied first.
+
+    Raises:
+        ValueError: p is not above 0 and at most 1, or the temperature is not a finite number above 0.
+
+    Examples:
+        >>> from keras_griffin.generation import MinP
+        >>> MinP(0.1, temperature=1.5)
+        MinP(p=0.1, temperature=1.5)
+
+    Reference: Nguyen et al., Turning Up the Heat: Min-p Sampling, arXiv 2407.01082, section 3.
+    """
+
+    p: float
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        _check_share(self)
+        _check_temperature(self)
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        return _draw(_keep_from(_temper(logits, self.temperature), math.log(self.p)), uniform)
+
+
 Sampler = Callable[[Tensor, Tensor], Tensor]
-#: The samplers that can be asked for by name.
-SAMPLERS = {"greedy": Greedy, "temperature": Temperature}
+#: The samplers that can be asked for by name, and how they are made for that.
+SAMPLERS = {
+    "greedy": Greedy,
+    "temperature": Temperature,
+    "top_k": partial(TopK, 50),
+    "top_p": partial(TopP, 0.9),
+    "min_p": partial(MinP, 0.1),
+}
 
 
 def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
@@ -146,7 +185,7 @@ def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
     if not callable(sampler) or isinstance(sampler, type):
         names = ", ".join(repr(name) for name in SAMPLERS)
         raise ValueError(
-            f"{function_name}: the sampler must be {names}, or a sampler such as TopP(0.9) from "
+            f"{function_name}: the sampler must be one of {names}, or a sampler such as TopP(0.95) from "
             f"keras_griffin.generation. Got {sampler!r}."
         )
     if type(sampler).__hash__ is None:
@@ -160,7 +199,7 @@ def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabular
     Raises:
         ValueError: it does not give one integer for each row, or reads the values of tensors where it is recorded.
     """
-    if type(sampler) in (Greedy, Temperature, TopK, TopP):
+    if type(sampler) in (Greedy, Temperature, TopK, TopP, MinP):
         return
     with tensors_alone(f"{function_name}: a sampler"):
         ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)))
@@ -210,8 +249,13 @@ def _temper(logits, temperature):
 
 
 def _keep_from(logits, smallest):
-    """The logits of at least `smallest (B, 1)`; the others at minus infinity."""
+    """The logits of at least `smallest`, `(B, 1)` or a number; the others at minus infinity."""
     return ops.where(logits >= smallest, logits, -np.inf)
+
+
+def _check_share(sampler):
+    if not is_number(sampler.p) or not 0 < sampler.p <= 1:
+        raise ValueError(f"{type(sampler).__name__}: p must be above 0 and at most 1. Got {sampler.p!r}.")
 
 
 def _check_temperature(sampler):

@@ -188,7 +188,8 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
         ({"seed": -1}, "the seed must be None or an integer from 0 to 2**64 - 1. Got -1."),
         (
             {"sampler": "best"},
-            "the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
+            "the sampler must be one of 'greedy', 'temperature', 'top_k', 'top_p', 'min_p', or a "
+            "sampler such as TopP(0.95) from "
             "keras_griffin.generation. Got 'best'.",
         ),
         (

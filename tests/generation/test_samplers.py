@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.generation import Greedy, Temperature, TopK, TopP
+from keras_griffin.generation import Greedy, MinP, Temperature, TopK, TopP
 from keras_griffin.generation.samplers import get_sampler
 
 VOCABULARY_SIZE = 50
@@ -21,6 +21,9 @@ SAMPLERS = [
     TopP(0.6),
     TopP(0.9, temperature=3.0),
     TopP(1.0),
+    MinP(0.05),
+    MinP(0.2, temperature=2.0),
+    MinP(1.0),
 ]
 
 
@@ -49,6 +52,8 @@ def probabilities(sampler, logits):
         kept = sampler.k
     elif isinstance(sampler, TopP) and sampler.p < 1:
         kept = np.searchsorted(np.cumsum(weights[order]), sampler.p) + 1
+    elif isinstance(sampler, MinP):
+        kept = np.sum(weights >= sampler.p * weights.max())
     weights[order[kept:]] = 0
     return weights / weights.sum()
 
@@ -146,6 +151,9 @@ def test_a_sampler_is_found_by_name_or_is_itself():
 
     assert get_sampler("generate", "greedy") == Greedy()
     assert get_sampler("generate", "temperature") == Temperature(1.0)
+    assert get_sampler("generate", "top_k") == TopK(50)
+    assert get_sampler("generate", "top_p") == TopP(0.9)
+    assert get_sampler("generate", "min_p") == MinP(0.1)
     assert get_sampler("generate", TopK(3)) == TopK(3)
     assert get_sampler("generate", custom) is custom
 
@@ -165,12 +173,14 @@ def test_a_sampler_is_found_by_name_or_is_itself():
         (lambda: TopP(1.5), "TopP: p must be above 0 and at most 1. Got 1.5."),
         (
             lambda: get_sampler("generate", "best"),
-            "generate: the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
+            "generate: the sampler must be one of 'greedy', 'temperature', 'top_k', 'top_p', 'min_p', or a "
+            "sampler such as TopP(0.95) from "
             "keras_griffin.generation. Got 'best'.",
         ),
         (
             lambda: get_sampler("generate", Greedy),
-            "generate: the sampler must be 'greedy', 'temperature', or a sampler such as TopP(0.9) from "
+            "generate: the sampler must be one of 'greedy', 'temperature', 'top_k', 'top_p', 'min_p', or a "
+            "sampler such as TopP(0.95) from "
             f"keras_griffin.generation. Got {Greedy!r}.",
         ),
         (

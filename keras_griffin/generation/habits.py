@@ -1,0 +1,35 @@
+"""What other libraries' `generate` takes, refused with the name that it has here."""
+
+import functools
+from collections.abc import Callable
+
+#: What is to be written, by the argument that users of Keras Hub and of transformers know.
+HERE = {
+    "max_length": "max_new_tokens, which does not count the prompt",
+    "max_tokens": "max_new_tokens",
+    "stop_token_ids": "stop_ids",
+    "eos_token_id": "stop_ids",
+    "do_sample": 'sampler="temperature", or sampler="greedy"',
+    "temperature": "sampler=Temperature(t), from keras_griffin.generation",
+    "top_k": "sampler=TopK(k), from keras_griffin.generation",
+    "top_p": "sampler=TopP(p), from keras_griffin.generation",
+    "min_p": "sampler=MinP(p), from keras_griffin.generation",
+    "input_ids": "prompt",
+    "inputs": "prompt",
+    "return_dict_in_generate": "return_state",
+    "strip_prompt": "nothing: what is returned begins with the prompt",
+}
+
+
+def with_our_names(function: Callable) -> Callable:
+    """The function, which refuses arguments of other libraries in words; its own signature is the one that shows."""
+
+    @functools.wraps(function)
+    def refusing(*args, **kwargs):
+        for name in HERE.keys() & kwargs.keys():
+            raise TypeError(
+                f"{function.__name__}: {name} must be written as {HERE[name]}. Got {name}={kwargs[name]!r}."
+            )
+        return function(*args, **kwargs)
+
+    return refusing
