@@ -1,7 +1,7 @@
 """How a language model continues a text: samplers, the loop, and the state as a value."""
 
 from keras_griffin.generation.generate import Stream, generate, prefill, stream
-from keras_griffin.generation.samplers import Greedy, MinP, Temperature, TopK, TopP
+from keras_griffin.generation.samplers import Greedy, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from keras_griffin.generation.scoring import bits_per_byte, perplexity, score
 from keras_griffin.generation.state import LanguageModelState, concatenate
 from keras_griffin.generation.state_io import load_state, register_state_type, save_state
@@ -10,6 +10,7 @@ __all__ = [
     "Greedy",
     "LanguageModelState",
     "MinP",
+    "RepetitionPenalty",
     "Stream",
     "Temperature",
     "TopK",

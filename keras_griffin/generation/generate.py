@@ -20,7 +20,7 @@ from keras_griffin.generation.prompt import (
     read_stop_ids,
     start_empty_rows,
 )
-from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler
+from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
 from keras_griffin.tokenizers import IncrementalDecoder
@@ -135,6 +135,7 @@ class Continuation:
         self.uniform = uniform_numbers(function_name, seed, len(rows))
         self.sampler = get_sampler(function_name, sampler)
         check_sampler(function_name, self.sampler, len(rows), model.config.vocabulary_size)
+        self.met = tokens_met(self.sampler, self.rows, model.config.vocabulary_size)
         self.function_name = function_name
         # What is compiled holds the model weakly, and a stream may be all that is left of it.
         self.model = model
@@ -162,8 +163,8 @@ class Continuation:
             uniform = np.zeros((steps, len(self.rows)), "float32")
             uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
             self._make_places(wanted)
-            token_ids, self._state, self.alive = decode(
-                self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids
+            token_ids, self._state, self.alive, self.met = decode(
+                self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids, self.met
             )
             check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
             self.free_places -= token_ids.shape[1]

@@ -20,7 +20,16 @@ def consume(model, state: State, token_ids: np.ndarray, mask: np.ndarray | None)
     return prepared(_consume, model)(state, *arguments)
 
 
-def decode(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.ndarray, steps: int, stop_ids: np.ndarray):
+def decode(
+    model,
+    sampler: Sampler,
+    state: State,
+    alive: Tensor,
+    uniform: np.ndarray,
+    steps: int,
+    stop_ids: np.ndarray,
+    met: tuple[Tensor, ...] = (),
+):
     """Let every row that is alive go on by up to `steps` tokens.
 
     Args:
@@ -31,23 +40,25 @@ def decode(model, sampler: Sampler, state: State, alive: Tensor, uniform: np.nda
         uniform: `(n, B)` float32, with n at least `steps`: the sampler's chance.
         steps: how many tokens at most; fewer where no row is alive any longer.
         stop_ids: `(S,)`: a row that gets one of them has read it and is not alive from then on.
+        met: for a sampler that reads it, `(B, V)` bool: the tokens that each row has met; else nothing.
 
     Returns:
-        `(token_ids, state, alive)`: `(B, t)` int32 with t at most `steps`, a row's fill being 0; the state after them;
-        and which rows are alive.
+        `(token_ids, state, alive, met)`: `(B, t)` int32 with t at most `steps`, a row's fill being 0; the state after
+        them; which rows are alive; and what they have met.
     """
     if compiles():
         run = prepared(_decode, model, sampler=sampler)
-        count, token_ids, state, alive = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids)
-        return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive
+        count, token_ids, state, alive, *met = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids, *met)
+        return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive, tuple(met)
     run = prepared(_step, model, is_step=True, sampler=sampler)
     token_ids = []
     for numbers in uniform[:steps]:
         if stop_ids.size and not np.any(ops.convert_to_numpy(alive)):
             break
-        ids, state, alive = run(state, alive, numbers, stop_ids)
+        ids, state, alive, *met = run(state, alive, numbers, stop_ids, *met)
         token_ids.append(ids)
-    return np.array([ops.convert_to_numpy(ids) for ids in token_ids], "int32").reshape(-1, len(alive)).T, state, alive
+    token_ids = np.array([ops.convert_to_numpy(ids) for ids in token_ids], "int32").reshape(-1, len(alive)).T
+    return token_ids, state, alive, tuple(met)
 
 
 def _consume(model, state, token_ids, mask=None):
@@ -58,31 +69,33 @@ def _consume(model, state, token_ids, mask=None):
     return at_the_same_capacity(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
 
 
-def _decode(model, state, alive, uniform, steps, stop_ids, *, sampler):
+def _decode(model, state, alive, uniform, steps, stop_ids, *met, sampler):
     """`decode` as one loop of the backend."""
     places = ops.arange(uniform.shape[0], dtype="int32")[:, None]
     token_ids = ops.full(uniform.shape, PAD_ID, "int32")
 
-    def goes_on(step, token_ids, state, alive):
+    def goes_on(step, token_ids, state, alive, *met):
         return ops.logical_and(step < steps, ops.any(alive))
 
-    def go_on(step, token_ids, state, alive):
-        ids, state, alive = _step(model, state, alive, ops.take(uniform, step, axis=0), stop_ids, sampler=sampler)
-        return step + 1, ops.where(places == step, ids, token_ids), state, alive
+    def go_on(step, token_ids, state, alive, *met):
+        numbers = ops.take(uniform, step, axis=0)
+        ids, *after = _step(model, state, alive, numbers, stop_ids, *met, sampler=sampler)
+        return step + 1, ops.where(places == step, ids, token_ids), *after
 
-    return ops.while_loop(goes_on, go_on, (ops.zeros((), "int32"), token_ids, state, alive))
+    return ops.while_loop(goes_on, go_on, (ops.zeros((), "int32"), token_ids, state, alive, *met))
 
 
-def _step(model, state, alive, uniform, stop_ids, *, sampler):
-    chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform), "int32")
+def _step(model, state, alive, uniform, stop_ids, *met, sampler):
+    chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform, *met), "int32")
     ids = ops.where(alive, chosen, PAD_ID)
+    met = [ops.logical_or(each, ids[:, None] == ops.arange(each.shape[1], dtype="int32")) for each in met]
     # Of an id outside the vocabulary the caller hears from NumPy; no device is to look it up.
     after = _consume(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
     if stop_ids.shape[0]:
         # A row that has stopped has read its stop id, and stays as it is.
         after = keras.tree.map_structure(lambda new, old: _in_rows(alive, new, old), after, state)
         alive = ops.logical_and(alive, ops.logical_not(ops.any(ids[:, None] == stop_ids, axis=1)))
-    return ids, after, alive
+    return ids, after, alive, *met
 
 
 def _in_rows(chosen, new, old):

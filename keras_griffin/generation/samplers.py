@@ -2,13 +2,15 @@
 
 A sampler is a pure function `(logits (B, V), uniform (B,)) -> ids (B,)`, float32 to int32. All of its chance is in
 `uniform`, one number in [0, 1) for each row, so the same numbers choose the same tokens on every backend. Sums are
-float32: like the numbers themselves, they don't resolve probabilities below 2**-24.
+float32: like the numbers themselves, they don't resolve probabilities below 2**-24. One with `reads_met = True` takes
+`met (B, V)` bool too: which tokens each row has met.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from keras import backend, ops
@@ -162,7 +164,49 @@ class MinP:
         return _draw(_keep_from(_temper(logits, self.temperature), math.log(self.p)), uniform)
 
 
-Sampler = Callable[[Tensor, Tensor], Tensor]
+@dataclass(frozen=True)
+class RepetitionPenalty:
+    """The choice of another sampler, with every token that a row has met made less likely.
+
+        z_v = z_v / penalty   where z_v > 0,   else   z_v penalty        for each v that the row has met
+
+    Met are the tokens of the prompt and those made since; what a state had read before the call is not known.
+
+    Args:
+        penalty: at least 1, which changes nothing; 1.2 is usual.
+        sampler: what chooses then: a name or a sampler.
+
+    Raises:
+        ValueError: the penalty is not a finite number of at least 1, or the sampler is none, or reads what was met.
+
+    Examples:
+        >>> from keras_griffin.generation import RepetitionPenalty, TopP
+        >>> RepetitionPenalty(1.2, TopP(0.9))
+        RepetitionPenalty(penalty=1.2, sampler=TopP(p=0.9, temperature=1.0))
+
+    Reference: Keskar et al., CTRL, arXiv 1909.05858, section 4.1.
+    """
+
+    penalty: float
+    sampler: "str | Sampler" = "greedy"
+    reads_met: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if not is_number(self.penalty) or not 1 <= self.penalty < math.inf:
+            raise ValueError(f"RepetitionPenalty: penalty must be a finite number of at least 1. Got {self.penalty!r}.")
+        sampler = get_sampler("RepetitionPenalty", self.sampler)
+        if getattr(sampler, "reads_met", False):
+            raise ValueError(f"RepetitionPenalty: the sampler must not read what was met itself. Got {sampler!r}.")
+        object.__setattr__(self, "sampler", sampler)
+
+    def __call__(self, logits: Tensor, uniform: Tensor, met: Tensor) -> Tensor:
+        """`(B, V)`, `(B,)` and `(B, V)` bool to the chosen ids `(B,)`."""
+        logits = ops.cast(logits, "float32")
+        lowered = ops.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        return self.sampler(ops.where(met, lowered, logits), uniform)
+
+
+Sampler = Callable[..., Tensor]
 #: The samplers that can be asked for by name, and how they are made for that.
 SAMPLERS = {
     "greedy": Greedy,
@@ -201,8 +245,9 @@ def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabular
     """
     if type(sampler) in (Greedy, Temperature, TopK, TopP, MinP):
         return
+    met = [ops.convert_to_tensor(x) for x in tokens_met(sampler, [()] * num_rows, vocabulary_size)]
     with tensors_alone(f"{function_name}: a sampler"):
-        ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)))
+        ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)), *met)
     found = f"{type(ids).__name__}"
     if ops.is_tensor(ids):
         found = f"{backend.standardize_dtype(ids.dtype)} of shape {tuple(ids.shape)}"
@@ -212,6 +257,16 @@ def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabular
         f"{function_name}: a sampler must give one integer for each row, shape ({num_rows},). "
         f"Got {found} from {sampler!r}."
     )
+
+
+def tokens_met(sampler: Sampler, rows, vocabulary_size: int) -> tuple[np.ndarray, ...]:
+    """`(B, V)` bool, the tokens in each of B rows, for a sampler that reads it; else nothing."""
+    if not getattr(sampler, "reads_met", False):
+        return ()
+    met = np.zeros((len(rows), vocabulary_size), bool)
+    for row, token_ids in zip(met, rows, strict=True):
+        row[np.asarray(token_ids, int)] = True
+    return (met,)
 
 
 def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vocabulary_size: int) -> None:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.generation import TopK, TopP
+from keras_griffin.generation import RepetitionPenalty, TopK, TopP
 from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.testing.closeness import assert_close
 
@@ -266,3 +266,22 @@ def test_a_sampler_that_reads_values_is_refused_where_it_would_be_recorded(fake)
 def test_prefill_speaks_in_its_own_name(fake):
     with pytest.raises(ValueError, match=r"^prefill: the prompt must have at least one row\. Got none\.$"):
         prefill(fake, [])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_repetition_penalty_counts_the_prompt_and_what_was_made(model, streamed):
+    sampler = RepetitionPenalty(1.5)
+    if streamed:
+        made = np.stack([*PROMPT.T, *stream(model, PROMPT, 6, sampler=sampler)], axis=1)
+    else:
+        made = generate(model, PROMPT, 6, sampler=sampler)
+    logits = model.predict(made, verbose=0)
+    for row, row_logits in zip(made, logits, strict=True):
+        for place in range(PROMPT.shape[1], made.shape[1]):
+            z, met = row_logits[place - 1].copy(), np.unique(row[:place])
+            z[met] = np.where(z[met] > 0, z[met] / 1.5, z[met] * 1.5)
+            assert row[place] == np.argmax(z)
+    assert np.any(made != generate(model, PROMPT, 6))
+    np.testing.assert_array_equal(
+        generate(model, RAGGED, 4, sampler=RepetitionPenalty(1.0))[2], generate(model, RAGGED, 4)[2]
+    )

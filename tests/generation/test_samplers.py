@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.generation import Greedy, MinP, Temperature, TopK, TopP
+from keras_griffin.generation import Greedy, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from keras_griffin.generation.samplers import get_sampler
 
 VOCABULARY_SIZE = 50
@@ -193,3 +193,25 @@ def test_a_wrong_value_gets_one_sentence(make, sentence):
     with pytest.raises(ValueError) as error:
         make()
     assert str(error.value) == sentence
+
+
+def test_a_repetition_penalty_lowers_what_was_met():
+    logits = np.array([[2.0, 1.9, -0.1, -0.2], [2.0, 1.9, -0.1, -0.2]], "float32")
+    met = np.array([[True, False, False, False], [True, True, True, False]])
+    uniform = np.zeros(2, "float32")
+    choose = RepetitionPenalty(30.0)
+    ids = choose(*(keras.ops.convert_to_tensor(x) for x in (logits, uniform, met)))
+    # 2 / 30, 1.9 / 30, -0.1 * 30 in the second row: the first is still the largest.
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(ids), [1, 0])
+    assert choose == RepetitionPenalty(30.0, Greedy()) and hash(choose) == hash(RepetitionPenalty(30.0))
+
+
+@pytest.mark.parametrize("wrong", [0.9, "2", np.inf, None, True])
+def test_a_penalty_below_1_is_refused(wrong):
+    with pytest.raises(ValueError, match="^RepetitionPenalty: penalty must be a finite number of at least 1. Got "):
+        RepetitionPenalty(wrong)
+
+
+def test_a_penalty_of_a_penalty_is_refused():
+    with pytest.raises(ValueError, match="^RepetitionPenalty: the sampler must not read what was met itself. Got Rep"):
+        RepetitionPenalty(2.0, RepetitionPenalty(2.0))
