@@ -10,6 +10,7 @@ from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.residual_block import ResidualBlock
 from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.layers.rg_lru_cell import RGLRUCell
 from keras_griffin.layers.rms_norm import RMSNorm
 from keras_griffin.layers.sequence_layer import Decays, SequenceLayer
 from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
@@ -29,6 +30,7 @@ __all__ = [
     "Kept",
     "Mixer",
     "RGLRU",
+    "RGLRUCell",
     "RMSNorm",
     "RecurrentUnitState",
     "ResidualBlock",

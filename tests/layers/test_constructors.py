@@ -52,6 +52,7 @@ MAKERS = {
     layers.DecayInitializer: {},
     layers.GatedMLP: {"hidden_width": 4},
     layers.RGLRU: {},
+    layers.RGLRUCell: {"units": 4},
     layers.RMSNorm: {},
     layers.ResidualBlock: {"mixer": mixers.RecurrentBlock(4), "hidden_width": 4},
     layers.TemporalConv1D: {},

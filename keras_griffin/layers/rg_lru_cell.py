@@ -1,0 +1,88 @@
+"""One step of an RG-LRU, for Keras's own loop over time."""
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, checked
+from keras_griffin.layers.configured import Configured
+from keras_griffin.layers.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.rg_lru import RGLRU
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RGLRUCell(Configured, keras.layers.Layer):
+    """What `keras.layers.RNN` and `StackedRNNCells` take in place of `LSTMCell`: one step of an `RGLRU`.
+
+    It computes what `RGLRU` computes, step by step, for code that is written around cells. For everything else `RGLRU`
+    is better: it goes through all steps at once, takes resets, and keeps its state in float32, which Keras's `RNN`
+    rounds to the compute dtype.
+
+    Args:
+        units: R, the width of inputs, outputs and state, which are one.
+        num_blocks: as for `RGLRU`, and so are `exponent`, `decay_range` and `decay_initializer`.
+        exponent: see `num_blocks`.
+        decay_range: see `num_blocks`.
+        decay_initializer: see `num_blocks`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, R)`.
+        states: a list of h, `(B, R)`.
+
+    Input shape: `(B, R)`.
+
+    Output shape: `(B, R)`, and a list of the state `(B, R)`.
+
+    Raises:
+        ValueError: an argument is of a wrong type or value, or the inputs are of another width.
+
+    Examples:
+        >>> import numpy as np, keras, keras_griffin
+        >>> layer = keras.layers.RNN(keras_griffin.layers.RGLRUCell(32), return_sequences=True)
+        >>> tuple(layer(np.ones((2, 10, 32), "float32")).shape)
+        (2, 10, 32)
+
+    Reference: De et al. 2024 (arXiv 2402.19427), section 2.4, equations 1 to 4.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        num_blocks: int | None = None,
+        exponent: float = 8.0,
+        decay_range: tuple[float, float] = (0.9, 0.999),
+        decay_initializer: str = "paper",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.units = self.state_size = self.output_size = checked(type(self).__name__, COUNT, units=units)
+        self.unit = RGLRU(
+            num_blocks=num_blocks,
+            exponent=exponent,
+            decay_range=decay_range,
+            decay_initializer=decay_initializer,
+            name="unit",
+            dtype=self.dtype_policy,
+        )
+        self.num_blocks, self.exponent = self.unit.num_blocks, self.unit.exponent
+        self.decay_range, self.decay_initializer = self.unit.decay_range, self.unit.decay_initializer
+
+    def build(self, inputs_shape):
+        """Build the unit."""
+        if inputs_shape[-1] != self.units:
+            raise ValueError(
+                f"{type(self).__name__}: inputs must have the width of the units, {self.units}; put "
+                f"Dense({self.units}) before it. Got {tuple(inputs_shape)}."
+            )
+        self.unit.build((inputs_shape[0], None, self.units))
+
+    def call(self, inputs, states):
+        """The step: outputs, and a list of the state, of the dtype in which it came."""
+        hidden = ops.cast(states[0], "float32")
+        outputs, state = self.unit.advance(ops.expand_dims(inputs, 1), RecurrentUnitState(hidden))
+        return outputs[:, 0], [ops.cast(state.hidden, states[0].dtype)]
+
+    def get_initial_state(self, batch_size=None):
+        """Zeros."""
+        return [ops.zeros((batch_size, self.units), "float32")]
