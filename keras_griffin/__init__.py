@@ -1,23 +1,25 @@
 """Griffin and Hawk for Keras 3."""
 
 from keras_griffin.backend import choose_backend
-from keras_griffin.program import let_ctrl_c_end_it
+from keras_griffin.program import is_command_line, let_ctrl_c_end_it
 
 let_ctrl_c_end_it()
 choose_backend()
 
-from keras_griffin import (
-    conversion,
-    distribution,
-    generation,
-    inspection,
-    layers,
-    mixers,
-    models,
-    ops,
-    tokenizers,
-    training,
-)
+# The command line reads its arguments before it loads what takes seconds.
+if not is_command_line():
+    from keras_griffin import (
+        conversion,
+        distribution,
+        generation,
+        inspection,
+        layers,
+        mixers,
+        models,
+        ops,
+        tokenizers,
+        training,
+    )
 
 __all__ = [
     "conversion",

@@ -2,13 +2,16 @@
 
 import argparse
 import errno
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 
-from keras_griffin.commands import COMMANDS
+import keras_griffin
+from keras_griffin.commands import find_command
 from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal
+from keras_griffin.commands.options import OPTIONS
 from keras_griffin.program import take_ctrl_c_back
 
 
@@ -20,11 +23,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each command's module is its description."""
+    """The parser of all commands; the docstring of a command's options is its description."""
     parser = _Parser(prog="python -m keras_griffin", description="Griffin and Hawk language models in Keras.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, command in COMMANDS.items():
-        summary, _, details = command.__doc__.partition("\n")
+    for name, options in OPTIONS.items():
+        summary, _, details = options.__doc__.partition("\n")
         subparser = subparsers.add_parser(
             name,
             help=summary[0].lower() + summary[1:].rstrip("."),
@@ -32,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
             epilog=details.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_arguments(subparser)
+        options.add_arguments(subparser)
     return parser
 
 
@@ -45,13 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 where the command refused, 130 after Ctrl-C, 141 where nobody reads on.
     """
-    take_ctrl_c_back()
     arguments = make_parser().parse_args(argv)
+    for name in keras_griffin.__all__:
+        importlib.import_module(f"keras_griffin.{name}")
+    command = find_command(arguments.command)
+    take_ctrl_c_back()
     # What a model writes may not be expressible in the terminal's encoding.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        code = COMMANDS[arguments.command].run(arguments)
+        code = command.run(arguments)
         sys.stdout.flush()
         return code
     except CommandError as error:

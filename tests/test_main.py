@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from keras_griffin import __main__
 from keras_griffin.__main__ import main
-from keras_griffin.commands import COMMANDS
+from keras_griffin.commands import explain
 from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.options import OPTIONS
 
 
 def exit_code(argv):
@@ -19,14 +19,14 @@ def test_help_names_every_command(capsys):
     assert exit_code(["--help"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: python -m keras_griffin")
-    assert all(f"\n    {name}" in printed for name in COMMANDS)
+    assert all(f"\n    {name}" in printed for name in OPTIONS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_help_of_a_command_is_its_description(name, capsys):
     assert exit_code([name, "--help"]) == 0
     printed = capsys.readouterr().out
-    assert COMMANDS[name].__doc__.splitlines()[0] in printed
+    assert OPTIONS[name].__doc__.splitlines()[0] in printed
     assert max(map(len, printed.splitlines())) <= 100
 
 
@@ -54,7 +54,7 @@ def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, caps
     def run(arguments):
         raise error
 
-    monkeypatch.setattr(__main__.COMMANDS["explain"], "run", run)
+    monkeypatch.setattr(explain, "run", run)
     assert main(["explain"]) == code
     assert capsys.readouterr().err == sentence
 

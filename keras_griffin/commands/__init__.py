@@ -1,15 +1,13 @@
-"""The commands of `python -m keras_griffin`: each a module with `add_arguments(parser)` and `run(arguments)`."""
+"""The commands of `python -m keras_griffin`: for each, its options, and a module with `run(arguments)`."""
 
-from keras_griffin.commands import chat, convert, explain, fine_tune, generate, tokenize, train
+import importlib
+from types import ModuleType
 
-COMMANDS = {
-    "train": train,
-    "fine-tune": fine_tune,
-    "generate": generate,
-    "chat": chat,
-    "convert": convert,
-    "tokenize": tokenize,
-    "explain": explain,
-}
 
-__all__ = ["COMMANDS"]
+def find_command(name: str) -> ModuleType:
+    """The module that runs a command, loaded with all that it needs.
+
+    Args:
+        name: as it is typed: a key of `keras_griffin.commands.options.OPTIONS`.
+    """
+    return importlib.import_module(f"keras_griffin.commands.{name.replace('-', '_')}")

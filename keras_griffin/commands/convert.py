@@ -1,9 +1,4 @@
-"""Turn a checkpoint into a preset, or into a folder for Hugging Face.
-
-SOURCE is a folder or a file of RecurrentGemma, by Hugging Face or DeepMind; or a folder that
-save_to_preset wrote; or hf://OWNER/NAME. TARGET is a folder that there is not yet, or one of the
-same format, which is replaced when the new one is whole.
-"""
+"""The command `convert`; what it is for, and its options, stand in `options/convert.py`."""
 
 import argparse
 import os
@@ -12,24 +7,11 @@ import time
 import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.load_model import DTYPES, load_preset, refusals_of_the_tokenizer
+from keras_griffin.commands.load_model import load_preset, refusals_of_the_tokenizer
 from keras_griffin.conversion import save_huggingface
-from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.preset_files import save_to_preset
-from keras_griffin.models.quantization import MODES
 
 SAVERS = {"preset": save_to_preset, "huggingface": save_huggingface}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("source", metavar="SOURCE", help=f"a folder, a file, or {SCHEME}OWNER/NAME")
-    parser.add_argument("target", metavar="TARGET", help="the folder to write")
-    parser.add_argument("--to", choices=SAVERS, default="preset", help="the folder's format (default: %(default)s)")
-    parser.add_argument(
-        "--dtype", choices=DTYPES, metavar="DTYPE", help=f"{', '.join(DTYPES)} (default: a preset's own, or float32)"
-    )
-    parser.add_argument("--quantize", choices=MODES, help="the projections and gates of a preset, to so many bits")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,19 +1,9 @@
-"""Say which kernels this machine will use, and why not the others."""
+"""The command `explain`; what it is for, and its options, stand in `options/explain.py`."""
 
 import argparse
 
 from keras_griffin.commands.errors import refusals
 from keras_griffin.ops.implementation import Op, current_facts, find_op
-
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("ops", nargs="*", metavar="OP", help="such as linear_scan; all of them when none is named")
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="of the op's first tensor (default: %(default)s)"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

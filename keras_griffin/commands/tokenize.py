@@ -1,14 +1,4 @@
-"""Turn text into a file of token ids, for training on more than fits into memory.
-
-FILES are files of text, or folders with such files below them. Left out below folders, and counted,
-are hidden files and folders and __pycache__, binary files (which have a zero byte among their first
-8192), folders that hold a run of train, and links to folders. Each file is a document, or with
---lines each line, without its line break; empty ones are left out. What is
-written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
-new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-*
-beside it, to be removed when no run is writing there. Without --tokenizer the tokens are the files'
-bytes, in any encoding.
-"""
+"""The command `tokenize`; what it is for, and its options, stand in `options/tokenize.py`."""
 
 import argparse
 import os
@@ -32,21 +22,6 @@ from keras_griffin.training.interruption import NotedSignals, noted_signals
 _FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
 #: How often the line of progress is written anew, in seconds.
 _PERIOD = 0.2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help="files or folders of text")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as some.tokens")
-    parser.add_argument(
-        "--tokenizer",
-        metavar="PATH",
-        help=f"a folder with a tokenizer, such as a preset or a released model, or {' or '.join(_FILES)} itself "
-        "(default: bytes)",
-    )
-    parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
-    parser.add_argument("--lines", action="store_true", help="each line is a document, not each file")
-    parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -41,5 +41,5 @@ def test_it_trains():
 
 
 def test_another_width_is_refused():
-    with pytest.raises(ValueError, match=r"RGLRUCell: inputs must have the width of the units, 8; put Dense\(8\) before"):
+    with pytest.raises(ValueError, match=r"RGLRUCell: inputs must have the width of the units, 8; put Dense\(8\)"):
         RGLRUCell(8).build((3, 5))

@@ -1,0 +1,18 @@
+"""The options of each command, read before anything is loaded that takes long: no module here needs Keras.
+
+Each is a module whose docstring is the command's description, with `add_arguments(parser)`.
+"""
+
+from keras_griffin.commands.options import chat, convert, explain, fine_tune, generate, tokenize, train
+
+OPTIONS = {
+    "train": train,
+    "fine-tune": fine_tune,
+    "generate": generate,
+    "chat": chat,
+    "convert": convert,
+    "tokenize": tokenize,
+    "explain": explain,
+}
+
+__all__ = ["OPTIONS"]

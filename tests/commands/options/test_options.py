@@ -1,0 +1,36 @@
+"""Options repeat a few names, since what owns them takes seconds to load: they must be the owners' names."""
+
+import argparse
+
+import pytest
+
+from keras_griffin.commands import options
+from keras_griffin.commands.convert import SAVERS
+from keras_griffin.commands.options import convert, tokenize, train
+from keras_griffin.commands.train import FAMILIES
+from keras_griffin.models.hub import SCHEME
+from keras_griffin.models.quantization import MODES
+from keras_griffin.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer
+
+pytestmark = pytest.mark.any_backend
+
+
+def help_of(module):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return " ".join(parser.format_help().split())
+
+
+def test_the_names_are_those_of_their_owners():
+    assert tuple(FAMILIES) == train.FAMILIES
+    assert tuple(SAVERS) == convert.FORMATS and tuple(MODES) == convert.BITS
+    assert f"{SCHEME}OWNER/NAME" in help_of(convert)
+    for kind in (HuggingFaceTokenizer, SentencePieceTokenizer):
+        assert kind.file_name in help_of(tokenize)
+
+
+@pytest.mark.parametrize("name", options.OPTIONS)
+def test_every_option_is_explained(name):
+    parser = argparse.ArgumentParser()
+    options.OPTIONS[name].add_arguments(parser)
+    assert all(action.help for action in parser._actions)
