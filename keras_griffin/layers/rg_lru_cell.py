@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked
+from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.configured import Configured
+from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.rg_lru import RGLRU
 
@@ -56,7 +57,12 @@ class RGLRUCell(Configured, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        self.units = self.state_size = self.output_size = checked(type(self).__name__, COUNT, units=units)
+        name = type(self).__name__
+        self.units = self.state_size = self.output_size = checked(name, COUNT, units=units)
+        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.exponent = checked(name, POSITIVE, exponent=exponent)
+        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
+        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
         self.unit = RGLRU(
             num_blocks=num_blocks,
             exponent=exponent,
@@ -65,8 +71,6 @@ class RGLRUCell(Configured, keras.layers.Layer):
             name="unit",
             dtype=self.dtype_policy,
         )
-        self.num_blocks, self.exponent = self.unit.num_blocks, self.unit.exponent
-        self.decay_range, self.decay_initializer = self.unit.decay_range, self.unit.decay_initializer
 
     def build(self, inputs_shape):
         """Build the unit."""

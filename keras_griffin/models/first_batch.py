@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.parameters import begun_anew_after_a_fault, with_whole_weights
+from keras_griffin.models.parameters import begun_anew_after_a_fault, divided_parameters_of, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
 #: The arguments of a method of Keras that hold batches.
@@ -163,7 +163,7 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     # Divided weights have a check of their own.
-    is_divided = getattr(model.known_language_model(), "divided_parameters", None) is not None
+    is_divided = divided_parameters_of(model) is not None
     if optimizer is None or not optimizer.built or is_divided:
         return
     known = {id(variable) for variable in optimizer._trainable_variables}

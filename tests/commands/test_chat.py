@@ -48,7 +48,7 @@ def lead(monkeypatch, capsys):
     """Talk with a model: exit code, output, and what stands on stderr."""
 
     def lead(model, sampler, *lines, is_terminal=False, to_file=False):
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype: model)
+        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
         monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
         screen = Screen(is_terminal and not to_file)
@@ -196,7 +196,7 @@ def test_help_names_every_command():
 def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
     """A model of bytes reads them; others say that they don't."""
     for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, model=model: model)
+        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, model=model, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
         with monkeypatch.context() as patch:

@@ -95,14 +95,14 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
 
     monkeypatch.setattr(generate, "show", show_and_stop)
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
     assert main(["generate", "--model", "any", "--prompt", "x", "--stream"]) == 130
     assert capsys.readouterr() == ("xaa\n", "")
 
 
 @pytest.mark.parametrize("words", [[], ["--stream"]])
 def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: gemma_model)
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
     assert not printed.out and printed.err.startswith("encode: the text must be characters alone. Got the surrogate")
@@ -116,7 +116,7 @@ def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
 def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys, op_name):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
     monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
     printed = capsys.readouterr()
@@ -128,7 +128,7 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
     """Of a model of its own: what is compiled makes no choice anew."""
     config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, block_pattern=("recurrent",))
     model = Griffin(config, tokenizer=ByteTokenizer())
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: model)
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: model)
     for op_name in ("rg_lru", "block_product"):
         op = find_op(op_name)
         # Of `block_product` one row alone belongs to a backend, PyTorch.
@@ -145,7 +145,7 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
 
 
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype: byte_model)
+    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
     assert main(["generate", "--model", "any", "--tokens", "2"]) == 0

@@ -7,6 +7,8 @@ import pytest
 from keras_griffin.commands import options
 from keras_griffin.commands.convert import SAVERS
 from keras_griffin.commands.options import convert, tokenize, train
+from keras_griffin.commands.options.model import DTYPES, add_dtype_argument, add_model_arguments
+from keras_griffin.commands.options.sampling import add_sampling_arguments
 from keras_griffin.commands.train import FAMILIES
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.quantization import MODES
@@ -27,6 +29,17 @@ def test_the_names_are_those_of_their_owners():
     assert f"{SCHEME}OWNER/NAME" in help_of(convert)
     for kind in (HuggingFaceTokenizer, SentencePieceTokenizer):
         assert kind.file_name in help_of(tokenize)
+
+
+def test_what_several_commands_ask_for():
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    add_sampling_arguments(parser)
+    given = parser.parse_args(["--model", "m.keras", "--temperature", "0", "--top-p", "0.5"])
+    assert (given.model, given.dtype, given.temperature, given.top_p) == ("m.keras", None, 0.0, 0.5)
+    parser = argparse.ArgumentParser()
+    add_dtype_argument(parser)
+    assert parser.parse_args(["--dtype", DTYPES[-1]]).dtype == "mixed_float16"
 
 
 @pytest.mark.parametrize("name", options.OPTIONS)
