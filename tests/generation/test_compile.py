@@ -119,7 +119,7 @@ def test_a_gradient_ends_where_decoding_goes_on(fake):
 def test_the_loop_chooses_what_the_sampler_chooses(fake, sampler):
     generator = np.random.default_rng(0)
     uniform = generator.random((6, 3), dtype="float32")
-    made, state, _ = decode(fake, sampler, fake.initial_state(3), np.ones(3, bool), uniform, 6, np.zeros(0, "int32"))
+    made, state, _, _ = decode(fake, sampler, fake.initial_state(3), np.ones(3, bool), uniform, 6, np.zeros(0, "int32"))
     twin, state = copy.copy(fake), fake.initial_state(3)
     for step, numbers in enumerate(uniform):
         ids = ops.convert_to_numpy(sampler(twin.logits(state.last), ops.convert_to_tensor(numbers)))

@@ -78,7 +78,7 @@ def test_it_is_frozen_and_goes_through_json():
         ),
         (
             {"mixer_options": {"recurrent": {"windows": 3}}},
-            r"mixer_options of recurrent must be among recurrence_width, .*_scale\. Got windows\.",
+            r"mixer_options of recurrent must be among recurrence_width, .*_range\. Got windows\.",
         ),
         ({"decay_initializer": "x"}, r"decay_initializer must be one of paper, ring\. Got decay_initializer 'x'\."),
     ],
