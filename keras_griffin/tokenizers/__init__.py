@@ -27,6 +27,7 @@ from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.load_tokenizer import load_tokenizer
 from keras_griffin.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from keras_griffin.tokenizers.train_bpe import train_bpe
 
 __all__ = [
     "ByteTokenizer",
@@ -37,4 +38,5 @@ __all__ = [
     "chat_tokens",
     "load_tokenizer",
     "next_turn",
+    "train_bpe",
 ]

@@ -15,8 +15,12 @@ def check_id(token_id: int, vocabulary_size: int) -> None:
         )
 
 
-def check_characters(text: str) -> None:
+def check_characters(text: str, owner: str = "encode") -> None:
     """Refuse a text that is not all characters: the surrogates of a command line's bytes, for instance.
+
+    Args:
+        text: any.
+        owner: in whose name the error speaks.
 
     Raises:
         ValueError: it is so.
@@ -25,7 +29,7 @@ def check_characters(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"encode: the text must be characters alone. Got the surrogate {text[error.start]!r} at {error.start}."
+            f"{owner}: the text must be characters alone. Got the surrogate {text[error.start]!r} at {error.start}."
         ) from error
 
 

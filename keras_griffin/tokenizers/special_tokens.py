@@ -5,6 +5,8 @@ END_OF_TURN = "<end_of_turn>"
 #: What Gemma's instruction-tuned models read around each turn of a talk.
 TURN_MARKS = (START_OF_TURN, END_OF_TURN)
 
+END_OF_TEXT = "<|endoftext|>"
+
 START_NAMES = ("<bos>", "<s>", "<|begin_of_text|>")
-STOP_NAMES = ("<eos>", "</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", END_OF_TURN)
+STOP_NAMES = ("<eos>", "</s>", END_OF_TEXT, "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", END_OF_TURN)
 PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]")

@@ -1,0 +1,88 @@
+"""A vocabulary that fits a text."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from keras_griffin.checks import checked, integer_from
+from keras_griffin.tokenizers.checks import check_characters
+from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
+from keras_griffin.tokenizers.special_tokens import END_OF_TEXT
+
+#: The tokens that every vocabulary has: each byte, and the end of a text.
+_LEAST = 256 + 1
+
+
+def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenizer:
+    """Learn byte-pair encoding: from bytes on, the pair of tokens met most often becomes a token, again and again.
+
+    Words are cut as GPT-2 cuts them, each with the space before it, and no token goes beyond a word. Every text is
+    written as it is, whatever its characters, since all bytes are tokens: nothing is unknown, normalised or added. The
+    same texts give the same tokenizer.
+
+    Args:
+        texts: any number of texts, read once.
+        vocabulary_size: how many tokens there are to be: 256 bytes, the end of a text, and what is learnt. There are
+            fewer where no pair is left that is met twice.
+
+    Returns:
+        A `HuggingFaceTokenizer` whose one stop id, 0, is `<|endoftext|>`. No text is encoded as that, not even its
+        name.
+
+    Raises:
+        ImportError: `tokenizers`, which the extra `tokenizers` brings, is not installed.
+        ValueError: the size is no integer of at least 257, the texts are one text or hold no character, or a text is no
+            str or holds a surrogate, which is no character.
+
+    Examples:
+        >>> from keras_griffin.tokenizers import train_bpe
+        >>> tokenizer = train_bpe(["the cat", "the mat", "the bat"], 262)
+        >>> [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode("the cat")]
+        [b'the', b' ', b'c', b'at']
+        >>> tokenizer.decode(tokenizer.encode("né"))
+        'né'
+
+    Reference: Sennrich et al. 2016 (arXiv 1508.07909); Radford et al. 2019, "Language Models are Unsupervised Multitask
+    Learners", section 2.2, for bytes and words.
+    """
+    vocabulary_size = checked("train_bpe", integer_from(_LEAST), vocabulary_size=vocabulary_size)
+    if isinstance(texts, str):
+        raise ValueError(f"train_bpe: texts must be several texts, or a list of one. Got the text {texts[:20]!r}.")
+    try:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    except ImportError as error:
+        raise ImportError(
+            "train_bpe: the package tokenizers must be installed, "
+            "for instance with pip install 'keras-griffin[tokenizers]'."
+        ) from error
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[END_OF_TEXT],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_checked(texts), trainer)
+    trained = json.loads(tokenizer.to_str())
+    # An added token would be found in texts. The vocabulary keeps its name, to which no merge leads.
+    trained["added_tokens"] = []
+    return HuggingFaceTokenizer(Tokenizer.from_str(json.dumps(trained)))
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    """The texts.
+
+    Raises:
+        ValueError: one is none, or all are empty.
+    """
+    count = length = 0
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"train_bpe: a text must be a str. Got {type(text).__name__} as text {count}.")
+        check_characters(text, "train_bpe")
+        count, length = count + 1, length + len(text)
+        yield text
+    if not length:
+        raise ValueError(f"train_bpe: texts must hold a character. Got {count} texts, none with any.")
