@@ -11,22 +11,21 @@ from pathlib import Path
 import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.load_tokenizer import load_named_tokenizer
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.commands.train_resume import holds_run
 from keras_griffin.tasks.text_files import LeftOut, find_text_files, read_file
-from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import TokenFile, write_token_file
 from keras_griffin.training.interruption import NotedSignals, noted_signals
 
-#: Tokenizers that are files by themselves, by the files' names.
-_FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
 #: How often the line of progress is written anew, in seconds.
 _PERIOD = 0.2
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file, with its progress on a terminal, and say what is in it."""
-    tokenizer = load(arguments.tokenizer)
+    tokenizer = load_named_tokenizer("tokenize", arguments.tokenizer)
     if arguments.stop and not tokenizer.stop_ids:
         raise CommandError(f"tokenize: --stop needs a tokenizer that has a stop id. Got {tokenizer!r}, which has none.")
     folder, name = os.path.split(arguments.output)
@@ -49,28 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
         progress.clear()
     print_rows(describe(TokenFile(arguments.output), len(paths), progress, left_out))
     return 0
-
-
-def load(path: str | None) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer:
-    """The tokenizer that `--tokenizer` names.
-
-    Raises:
-        CommandError: there is none.
-    """
-    if path is None:
-        return ByteTokenizer()
-    try:
-        cls = _FILES.get(os.path.basename(path))
-        # An empty name would be the folder at hand.
-        tokenizer = cls(path) if cls and os.path.isfile(path) else load_tokenizer(path) if path else None
-    except (ImportError, OSError, ValueError) as error:
-        raise CommandError(str(error).splitlines()[0]) from error
-    if tokenizer is None:
-        raise CommandError(
-            f"tokenize: --tokenizer must be a folder with one of {', '.join([ByteTokenizer.file_name, *_FILES])}. "
-            f"Got {path!r}."
-        )
-    return tokenizer
 
 
 def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -13,7 +14,14 @@ import keras
 from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
 from keras_griffin.commands.generate import continue_text
-from keras_griffin.commands.train_report import describe_result, describe_run, describe_stop, print_rows
+from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate
+from keras_griffin.commands.train_report import (
+    describe_result,
+    describe_run,
+    describe_stop,
+    describe_validation,
+    print_rows,
+)
 from keras_griffin.commands.train_resume import (
     CHECKPOINTS,
     LOG,
@@ -21,20 +29,18 @@ from keras_griffin.commands.train_resume import (
     PICTURE,
     RESULT,
     as_notes,
-    check_text,
     describe_going_on,
-    holds_run,
     open_run,
     saved_run,
 )
+from keras_griffin.commands.train_text import TokenText, has_tokenizer, keep_tokenizer, read_text
+from keras_griffin.commands.train_time import epoch_windows, last_held_out, make_plan
+from keras_griffin.commands.versions import versions
 from keras_griffin.files import atomic_file
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
-from keras_griffin.tasks.text import Corpus, compressed_bits_per_byte, load_corpus
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.models import LanguageModel
+from keras_griffin.tasks.text import compressed_bits_per_byte
 from keras_griffin.training import (
-    AdamW,
     BestCheckpoint,
-    BitsPerByte,
     HeldOutWindows,
     Interrupted,
     RandomWindows,
@@ -42,20 +48,12 @@ from keras_griffin.training import (
     Stopwatch,
     Terminated,
     draw_loss_curve,
-    measure_pace,
     warm_up_then_cosine,
 )
 
-FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
-#: How often a run is validated, and on how many bytes; the last validation takes all that are held out.
-EPOCHS = 10
-EPOCH_VALIDATION_BYTES = 32768
-#: The steps that are timed to tell how many fit into the minutes asked for.
-TIMED_STEPS = 8
-
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, validate on all held-out bytes, and write."""
+    """Train, validate on the held-out text, and write."""
     if keras.backend.backend() not in BACKENDS:
         raise CommandError(
             f"train: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which computes "
@@ -65,20 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)
     folder = Path(arguments.output) if resumed else output_folder(arguments)
+    text = read_text(arguments, resumed)
     with refusals():
-        corpus = load_corpus(
-            arguments.files,
-            seed=arguments.seed,
-            least_bytes=arguments.sequence_length + 1,
-            include_binary=arguments.include_binary,
-            holds_run=holds_run,
-        )
-        if resumed:
-            check_text(resumed, corpus)
-        model = build_model(arguments)
-        compressors = compressed_bits_per_byte(corpus.validation)
-        some_held_out = held_out_windows(corpus, arguments, EPOCH_VALIDATION_BYTES)
-        print_rows(describe_run(arguments, corpus, compressors, model, some_held_out.num_predictions))
+        model = build_model(arguments, text.tokenizer)
+        compressors = compressed_bits_per_byte(text.corpus.validation)
+        print_rows(describe_run(arguments, text, compressors, model))
     make_folder(folder)
     saved = resumed or new_run(folder, arguments)
     checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
@@ -86,10 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     aside = folder / CHECKPOINTS / MODEL
     stopwatch = Stopwatch()
     try:
+        if has_tokenizer(arguments) and not resumed:
+            keep_tokenizer(text, folder)
+        some_held_out = plan_run(saved, model, text, arguments)
         log = keras.callbacks.CSVLogger(folder / LOG)
         checkpoint.take_back(aside)
         try:
-            fit(saved, model, corpus, some_held_out, arguments, [checkpoint, stopwatch, log])
+            fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log])
         except Interrupted:
             checkpoint.save_for_now(evaluate(model, some_held_out), aside)
             raise
@@ -100,22 +92,28 @@ def run(arguments: argparse.Namespace) -> int:
             )
         # Loading into the model at hand keeps what was compiled.
         model.load_weights(checkpoint.path)
-        print_rows({"validating": f"the best model, on all {len(corpus.validation):,} held-out bytes"})
+        held_out = last_held_out(model, text, arguments, some_held_out, saved.seconds)
+        print_rows({"validating": f"the best model, on {describe_validation(text, held_out)}"})
+        tokens_per_second = arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step
         result = {
-            "bits_per_byte": evaluate(model, held_out_windows(corpus, arguments)),
+            "bits_per_byte": evaluate(model, held_out),
+            "predicted_bytes": text.predicted_bytes(held_out),
             **compressors,
-            "bytes_per_second": arguments.batch_size * arguments.sequence_length / stopwatch.seconds_per_step,
+            "bytes_per_second": tokens_per_second * (len(text.corpus.train) / len(text.train)),
+            "tokens_per_second": tokens_per_second,
             "seconds": saved.seconds,
             "parameters": model.count_params(),
             "backend": keras.backend.backend(),
+            "versions": versions(text.tokenizer),
             "arguments": vars(arguments),
         }
         is_drawn = draw_loss_curve(folder / LOG, folder / PICTURE, levels=compressors)
         with atomic_file(folder / RESULT) as path:
             path.write_text(json.dumps(result, indent=2) + "\n")
         saved.remove()
-        print_rows(describe_result(result, corpus, folder, is_drawn))
-        print(f"\n{continue_text(model, arguments.prompt, arguments.sample_bytes, arguments)}")
+        print_rows(describe_result(result, folder, is_drawn))
+        sample_tokens = math.ceil(arguments.sample_bytes * len(text.train) / len(text.corpus.train))
+        print(f"\n{continue_text(model, arguments.prompt, sample_tokens, arguments)}")
     except KeyboardInterrupt:
         print(describe_stop(checkpoint), file=sys.stderr)
         if saved.is_begun:
@@ -144,19 +142,6 @@ def new_run(folder: Path, arguments: argparse.Namespace) -> ResumableRun:
     return run
 
 
-def build_model(arguments: argparse.Namespace) -> LanguageModel:
-    """The model that the options ask for."""
-    config = GriffinConfig(
-        vocabulary_size=ByteTokenizer.vocabulary_size,
-        width=arguments.width,
-        num_layers=arguments.layers,
-        num_heads=arguments.heads,
-        window=arguments.window,
-    )
-    dtype = "mixed_bfloat16" if arguments.mixed_precision else "float32"
-    return FAMILIES[arguments.model](config, dtype=dtype, tokenizer=ByteTokenizer())
-
-
 def output_folder(arguments: argparse.Namespace) -> Path:
     """Where the run will be: nowhere that it would read, or write over, its own text.
 
@@ -175,10 +160,10 @@ def output_folder(arguments: argparse.Namespace) -> Path:
             raise CommandError(
                 f"train: --output must be a folder outside of the text. Got {str(folder)!r}{default}, within {path!r}."
             )
-        text = Path(os.path.realpath(path))
-        if text.name in (MODEL, LOG, PICTURE, RESULT) and text.parent == place:
+        file = Path(os.path.realpath(path))
+        if file.name in (MODEL, LOG, PICTURE, RESULT) and file.parent == place:
             raise CommandError(
-                f"train: --output must be a folder whose files are not the text. Got {str(folder)!r} with {text.name}."
+                f"train: --output must be a folder whose files are not the text. Got {str(folder)!r} with {file.name}."
             )
     return folder
 
@@ -199,39 +184,39 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def held_out_windows(corpus: Corpus, arguments: argparse.Namespace, num_bytes: int | None = None) -> HeldOutWindows:
-    """Windows over about so many of the held-out bytes, evenly spread; over all of them where no number is given."""
-    windows = None if num_bytes is None else -(-num_bytes // arguments.sequence_length)
-    return HeldOutWindows(corpus.validation, arguments.sequence_length, arguments.batch_size, windows)
+def plan_run(
+    saved: ResumableRun, model: LanguageModel, text: TokenText, arguments: argparse.Namespace
+) -> HeldOutWindows:
+    """Decide how many steps a run is to have, or find what was decided; what is predicted after each of its epochs."""
+    if saved.is_begun:
+        print_rows({"goes on": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"})
+    else:
+        saved.notes = as_notes(arguments, text.corpus, *make_plan(model, text, arguments))
+    # Runs of earlier versions don't say.
+    held_out = text.held_out(arguments, saved.notes.get("windows", epoch_windows(text, arguments)))
+    predicted = text.predicted_bytes(held_out)
+    print_rows({"val_bits": f"bits per byte on {predicted:,} of the held-out bytes, after each epoch"})
+    return held_out
 
 
 def fit(
     saved: ResumableRun,
     model: LanguageModel,
-    corpus: Corpus,
+    text: TokenText,
     held_out: HeldOutWindows,
     arguments: argparse.Namespace,
     callbacks: list,
 ) -> None:
-    """Train for the time or the steps that were asked for, on windows that start anywhere; or go on with that.
+    """Train as it was planned, on windows that start anywhere; or go on with that.
 
     Raises:
         Interrupted: Ctrl-C was pressed, and the run is saved.
         Terminated: SIGTERM has come, and the run is saved.
     """
-    shape = arguments.sequence_length, arguments.batch_size
-    if saved.is_begun:
-        print_rows({"goes on": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"})
-    else:
-        steps = arguments.steps
-        if steps is None:
-            timed = RandomWindows(corpus.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
-            steps = count_steps(model, timed, held_out, 60 * arguments.minutes)
-        epochs = min(EPOCHS, steps)
-        saved.notes = as_notes(arguments, corpus, epochs, round(steps / epochs))
     epochs, num_batches = saved.notes["epochs"], saved.notes["num_batches"]
-    windows = RandomWindows(corpus.train, *shape, num_batches=num_batches, seed=arguments.seed)
-    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * num_batches))
+    shape = arguments.sequence_length, arguments.batch_size
+    windows = RandomWindows(text.train, *shape, num_batches=num_batches, seed=arguments.seed)
+    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * num_batches), text)
     with refusals():
         saved.fit(
             model,
@@ -242,29 +227,3 @@ def fit(
             # A progress bar in a file is a mess.
             verbose=1 if sys.stdout.isatty() else 2,
         )
-
-
-def count_steps(model: LanguageModel, timed: RandomWindows, held_out: HeldOutWindows, seconds: float) -> int:
-    """The steps for which the time is enough, found by training for a moment with a learning rate of zero."""
-    started = time.perf_counter()
-    compile_for_training(model, 0.0)
-    pace = measure_pace(model, timed, held_out)
-    steps = pace.steps_within(seconds - (time.perf_counter() - started), EPOCHS)
-    print_rows({"pace": f"{1000 * pace.step:.0f} ms a step: the time is enough for {steps:,} steps"})
-    return steps
-
-
-def compile_for_training(model: LanguageModel, learning_rate) -> None:
-    """Compile for next-byte prediction."""
-    model.compile(
-        optimizer=AdamW(learning_rate),
-        loss=model.loss,
-        # With a longer name the progress bar would break in 80 columns.
-        weighted_metrics=[BitsPerByte(name="bits")],
-    )
-
-
-def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
-    """The bits per byte over the windows."""
-    verbose = 1 if sys.stdout.isatty() else 0
-    return model.evaluate(held_out, verbose=verbose, return_dict=True)["bits"]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_griffin.commands.kernels import requests, training_kernels, unused
+from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
 from keras_griffin.ops.implementation import current_facts
-from keras_griffin.tasks.text import Corpus
-from keras_griffin.training import BestCheckpoint
+from keras_griffin.training import BestCheckpoint, HeldOutWindows
 
 
 def print_rows(rows: Mapping[str, str]) -> None:
@@ -19,10 +19,9 @@ def print_rows(rows: Mapping[str, str]) -> None:
 
 def describe_run(
     arguments: argparse.Namespace,
-    corpus: Corpus,
+    text: TokenText,
     compressors: Mapping[str, float],
     model: LanguageModel,
-    bytes_per_validation: int,
 ) -> dict[str, str]:
     """The machine, the text and the model."""
     dtype = "bfloat16" if arguments.mixed_precision else "float32"
@@ -30,6 +29,7 @@ def describe_run(
     asked = requests()
     kernels = training_kernels(model, arguments.batch_size, arguments.sequence_length)
     idle = unused(asked, kernels)
+    corpus = text.corpus
     return {
         "backend": f"{facts.backend} on {facts.device}, computing in {dtype}",
         "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()) or "none",
@@ -39,20 +39,32 @@ def describe_run(
         "to train on": _size(corpus.train, corpus.train_files),
         "held out": _size(corpus.validation, corpus.validation_files),
         "to beat": _versus(compressors),
+        **({} if text.is_bytes else {"tokens": _tokens(text)}),
         "model": f"{arguments.model} with {model.count_params():,} parameters",
-        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} bytes",
-        "val_bits": f"bits per byte on {bytes_per_validation:,} of the held-out bytes, after each epoch",
+        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} "
+        f"{'bytes' if text.is_bytes else 'tokens'}",
     }
 
 
-def describe_result(result: Mapping[str, float], corpus: Corpus, folder: Path, is_drawn: bool) -> dict[str, str]:
+def describe_validation(text: TokenText, held_out: HeldOutWindows) -> str:
+    """On how much of the held-out text a model is judged."""
+    num_bytes = len(text.corpus.validation)
+    # Nothing stands before the first token, so it is not predicted.
+    if held_out.num_predictions == len(text.validation) - 1:
+        return f"all {num_bytes:,} held-out bytes"
+    return f"{text.predicted_bytes(held_out):,} of the {num_bytes:,} held-out bytes, evenly spread"
+
+
+def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -> dict[str, str]:
     """How well it predicts, how fast it was, and where everything is."""
     minutes, seconds = divmod(round(result["seconds"]), 60)
+    tokens = result["tokens_per_second"]
+    tokens = "" if tokens == result["bytes_per_second"] else f" ({tokens:,.0f} tokens)"
     curve = "loss.png" if is_drawn else "no loss.png, which needs matplotlib: pip install 'keras-griffin[viz]'"
     return {
         "validation": f"{result['bits_per_byte']:.3f} bits per byte",
         "to beat": _versus({name: result[name] for name in ("zlib", "lzma")}),
-        "speed": f"{result['bytes_per_second']:,.0f} tokens (bytes) per second in training",
+        "speed": f"{result['bytes_per_second']:,.0f} bytes{tokens} per second in training",
         "time": f"{minutes} min {seconds} s in all",
         "saved": f"{folder / 'model.keras'}, with log.csv, result.json and {curve}",
     }
@@ -64,6 +76,11 @@ def describe_stop(checkpoint: BestCheckpoint) -> str:
         earlier = f" {checkpoint.path} is of an earlier run." if checkpoint.path.exists() else ""
         return f"Stopped before there was a model to keep.{earlier}"
     return f"Stopped. The best model so far, {checkpoint.best:.3f} bits per byte, is in {checkpoint.path}"
+
+
+def _tokens(text) -> str:
+    each = len(text.corpus.validation) / len(text.validation)
+    return f"{text.tokenizer.vocabulary_size:,}, {each:.2f} bytes each in the held-out text"
 
 
 def _size(data, files) -> str:

@@ -15,6 +15,8 @@ from keras_griffin.training import ResumableRun
 
 #: In the folder of a run, what is there as long as it is not finished.
 CHECKPOINTS = "checkpoints"
+#: The folder with the tokenizer of its tokens, where that is one of its own.
+TOKENIZER = "tokenizer"
 #: What else is there, as soon as it is written.
 MODEL, LOG, PICTURE, RESULT = "model.keras", "log.csv", "loss.png", "result.json"
 #: With what a run began whose notes, of an earlier version, don't say.
@@ -40,10 +42,9 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
             f"train: --resume must name the folder of a run that was cut off. Got {everything['resume']!r}, {why}."
         )
     began = {**_EARLIER, **run.notes["arguments"]}
-    now = {**given, "files": [os.path.abspath(path) for path in everything["files"]]} if "files" in given else given
     changed = [
         f"{_option(name)} {_shown(value)} where it was {_shown(began.get(name))}"
-        for name, value in now.items()
+        for name, value in _with_whole_paths(given).items()
         if name not in _NOT_OF_THE_RUN and value != began.get(name)
     ]
     if given.get("output") is not None and Path(given["output"]).resolve() != folder.resolve():
@@ -70,14 +71,14 @@ def holds_run(folder: Path) -> bool:
     return (folder / LOG).is_file() and any((folder / name).exists() for name in (MODEL, RESULT, CHECKPOINTS))
 
 
-def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int) -> dict:
+def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int, windows: int) -> dict:
     """What a run must find again, whatever the folder it goes on from."""
-    files = [os.path.abspath(path) for path in arguments.files]
     return {
-        "arguments": {**vars(arguments), "files": files},
+        "arguments": _with_whole_paths(vars(arguments)),
         "text": _describe_text(corpus),
         "epochs": epochs,
         "num_batches": num_batches,
+        "windows": windows,
     }
 
 
@@ -96,6 +97,16 @@ def check_text(run: ResumableRun, corpus: Corpus) -> None:
     else:
         received = f"{_text_size(now)} where it was {_text_size(then)}"
     raise CommandError(f"train: --resume must go on with the text that the run began with. Got {received}.")
+
+
+def _with_whole_paths(arguments: dict) -> dict:
+    """The same arguments, whatever the folder at hand will be."""
+    whole = dict(arguments)
+    if "files" in whole:
+        whole["files"] = [os.path.abspath(path) for path in whole["files"]]
+    if whole.get("tokenizer"):
+        whole["tokenizer"] = os.path.abspath(whole["tokenizer"])
+    return whole
 
 
 def _describe_text(corpus):

@@ -53,6 +53,7 @@ def load_corpus(
     seed: int = 0,
     least_bytes: int = 2,
     include_binary: bool = False,
+    characters: bool = False,
     holds_run: Callable[[Path], bool] = lambda folder: False,
 ) -> Corpus:
     """Read files and hold a part of them out.
@@ -68,13 +69,15 @@ def load_corpus(
         seed: which files are held out.
         least_bytes: how many bytes each part must have.
         include_binary: whether binary files below folders are read too.
+        characters: whether every file must be UTF-8, and is cut between two characters.
         holds_run: whether a folder is one that training has filled, and is left out.
 
     Returns:
         A `Corpus`; the same for the same files and seed.
 
     Raises:
-        CorpusError: a path is missing or can't be read, or a part has fewer than `least_bytes` bytes.
+        CorpusError: a path is missing or can't be read, a file is not UTF-8 where it must be, or a part has fewer than
+            `least_bytes` bytes.
 
     Examples:
         >>> from keras_griffin.tasks.text import load_corpus
@@ -93,8 +96,11 @@ def load_corpus(
     source = f"{name}, leaving out {left_out}" if str(left_out) else name
     if not documents:
         raise CorpusError(f"load_corpus: a corpus must have at least one byte. Got none from {source}.")
+    if characters:
+        for document in documents:
+            _check_utf_8(document)
     if len(documents) == 1:
-        train, validation = split_by_position(documents[0], _SHARE_OF_ONE_FILE)
+        train, validation = split_by_position(documents[0], _SHARE_OF_ONE_FILE, characters)
     else:
         train, validation = split_by_file(documents, _SHARE_OF_FILES, seed)
     corpus = Corpus(name, _join(train), _join(validation), _names(train), _names(validation), str(left_out))
@@ -106,9 +112,14 @@ def load_corpus(
     return corpus
 
 
-def split_by_position(document: Document, share: float) -> tuple[list[Document], list[Document]]:
-    """Cut one document in two: the last `share` of its bytes is held out."""
+def split_by_position(
+    document: Document, share: float, characters: bool = False
+) -> tuple[list[Document], list[Document]]:
+    """Cut one document in two: the last `share` of its bytes is held out; with `characters`, none is cut."""
     cut = len(document.data) - int(share * len(document.data))
+    # A byte that goes on with a character begins with the bits 10.
+    while characters and 0 < cut < len(document.data) and document.data[cut] >> 6 == 0b10:
+        cut -= 1
     return [Document(document.name, document.data[:cut])], [Document(document.name, document.data[cut:])]
 
 
@@ -176,6 +187,16 @@ def _distinct(documents: Iterable[Document], left_out: LeftOut) -> list[Document
 
 def _join(documents: Sequence[Document]) -> np.ndarray:
     return np.frombuffer(b"".join(document.data for document in documents), "uint8")
+
+
+def _check_utf_8(document: Document) -> None:
+    try:
+        document.data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            "load_corpus: a text must be UTF-8, but for a model of bytes. "
+            f"Got {document.name}, with another byte at {error.start}."
+        ) from error
 
 
 def _names(documents: Sequence[Document]) -> tuple[str, ...]:

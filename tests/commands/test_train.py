@@ -1,7 +1,6 @@
 import contextlib
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import train
+from keras_griffin.commands import train, train_time
 from keras_griffin.models import LanguageModel
 from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
+from tests.commands.runs import TINY, press_ctrl_c
 
 pytestmark = pytest.mark.trainable
-
-#: A model small enough to compile fast.
-TINY = "--width 16 --layers 1 --heads 2 --window 8 --sequence-length 16 --batch-size 4 --sample-bytes 1".split()
 
 
 def test_a_run_says_what_it_does_and_writes(finished_run):
@@ -40,7 +37,8 @@ def test_a_run_leaves_the_model_the_log_and_the_result(finished_run):
     log = (folder / "log.csv").read_text().splitlines()
     assert len(log) == 4 and "val_bits" in log[0].split(",")
     result = json.loads((folder / "result.json").read_text())
-    assert result["bytes_per_second"] > 0
+    assert result["bytes_per_second"] == result["tokens_per_second"] > 0
+    assert result["versions"]["keras"] == keras.__version__ and keras.backend.backend() in result["versions"]
     assert result["arguments"]["steps"] == 3
 
 
@@ -58,7 +56,9 @@ def test_the_result_is_that_of_the_saved_model_on_all_held_out_bytes(finished_ru
     text = np.frombuffer(text_file.read_bytes(), "uint8")
     held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
     bits = model.evaluate(held_out, verbose=0, return_dict=True)["bits"]
-    assert json.loads((folder / "result.json").read_text())["bits_per_byte"] == pytest.approx(bits, rel=1e-4)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["bits_per_byte"] == pytest.approx(bits, rel=1e-4)
+    assert result["predicted_bytes"] == len(text) // 10 - 1
     assert f"validation   {bits:.3f} bits per byte\n" in printed
     assert f"on all {len(text) // 10:,} held-out bytes" in printed
 
@@ -96,22 +96,6 @@ def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
     assert model.blocks[0].compute_dtype == "bfloat16" and model.blocks[0].variable_dtype == "float32"
 
 
-def press_ctrl_c(monkeypatch, *, after_batches, times=1, number=signal.SIGINT):
-    """Press Ctrl-C, or send another signal, when so many batches of training have ended."""
-
-    class Interrupting(Stopwatch):
-        batches = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            self.batches += 1
-            if self.batches == after_batches:
-                for _ in range(times):
-                    os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(train, "Stopwatch", Interrupting)
-
-
 def go_on(folder):
     return f"Go on with: python -m keras_griffin train --resume {folder}\n"
 
@@ -121,9 +105,9 @@ def log_of(folder):
 
 
 def bits_of(path, text_file):
-    """The bits of a saved model on the held-out bytes."""
+    """The bits of a saved model on the held-out bytes that are predicted after each epoch of a few steps."""
     text = np.frombuffer(text_file.read_bytes(), "uint8")
-    held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4)
+    held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4, windows=4)
     return keras.saving.load_model(path).evaluate(held_out, verbose=0, return_dict=True)["bits"]
 
 
@@ -159,7 +143,7 @@ def undisturbed(text_file, tmp_path_factory):
     """The folder of a run of three epochs of two batches, and its log."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "EPOCHS", 3)
+        patch.setattr(train_time, "EPOCHS", 3)
         assert main(["train", str(text_file), *TINY, "--output", str(folder), "--steps", "6"]) == 0
     return folder
 
@@ -167,13 +151,13 @@ def undisturbed(text_file, tmp_path_factory):
 def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     monkeypatch, train_tiny, tmp_path, text_file, undisturbed, capsys
 ):
-    monkeypatch.setattr(train, "EPOCHS", 3)
+    monkeypatch.setattr(train_time, "EPOCHS", 3)
     press_ctrl_c(monkeypatch, after_batches=3)
     assert train_tiny("--steps 6") == 130
     press_ctrl_c(monkeypatch, after_batches=2, number=signal.SIGTERM)
     # Now three steps are saved, and how many there will be; what the command's own numbers are no longer counts.
-    monkeypatch.setattr(train, "EPOCHS", 10)
-    monkeypatch.setattr(train, "count_steps", None)
+    monkeypatch.setattr(train_time, "EPOCHS", 10)
+    monkeypatch.setattr(train, "make_plan", None)
     assert main(["train", "--resume", str(tmp_path)]) == 143
     assert capsys.readouterr().err.endswith(f"Terminated. {go_on(tmp_path)}")
     press_ctrl_c(monkeypatch, after_batches=-1)
@@ -228,7 +212,7 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
 ):
-    monkeypatch.setattr(train, "EPOCHS", 3)
+    monkeypatch.setattr(train_time, "EPOCHS", 3)
     sentence = "train: files must be writable, and the disk must have room. Got [Errno 27] File too large.\n"
     with limit_files(1000):
         assert train_tiny("--steps 6") == 2
@@ -332,17 +316,17 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
 
 
 def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):
-    monkeypatch.setattr(train, "EPOCHS", 2)
+    monkeypatch.setattr(train_time, "EPOCHS", 2)
     assert train_tiny("--steps 5") == 0
     assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) in (2, 4)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
 def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, capsys):
-    monkeypatch.setattr(train, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
-    monkeypatch.setattr(train, "EPOCHS", 2)
+    monkeypatch.setattr(train_time, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
+    monkeypatch.setattr(train_time, "EPOCHS", 2)
     assert train_tiny("--minutes 1") == 0
-    assert "10000 ms a step: the time is enough for 2 steps" in capsys.readouterr().out
+    assert "10000 ms a step: the time is enough for 4 steps" in capsys.readouterr().out
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
@@ -359,6 +343,8 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
         (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
         (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
+        (["{text}", *TINY, "--vocabulary", "200"], "train_bpe: vocabulary_size must be an integer of at least 257."),
+        (["{text}", "--tokenizer", "no/where"], "train: --tokenizer must be a folder with one of byte_tokenizer.json"),
         ([""], "load_corpus: a path must have a name. Got ''."),
         (
             ["{text}", "--width", "34", "--heads", "17"],

@@ -31,12 +31,14 @@ def test_the_command_that_goes_on_can_be_pasted():
 
 def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    notes = as_notes(Namespace(files=["a.txt", "/b.txt"], width=3), corpus(), epochs=2, num_batches=5)
+    arguments = Namespace(files=["a.txt", "/b.txt"], tokenizer="words", width=3)
+    notes = as_notes(arguments, corpus(), epochs=2, num_batches=5, windows=7)
     assert notes.pop("text") == {"bytes": 8, "files": 3, "crc32": zlib.crc32(b"trainval")}
     assert notes == {
-        "arguments": {"files": [str(tmp_path / "a.txt"), "/b.txt"], "width": 3},
+        "arguments": {"files": [str(tmp_path / "a.txt"), "/b.txt"], "tokenizer": str(tmp_path / "words"), "width": 3},
         "epochs": 2,
         "num_batches": 5,
+        "windows": 7,
     }
 
 
@@ -52,7 +54,7 @@ def test_a_folder_without_a_run_is_one_that_has_not_begun(tmp_path):
     ],
 )
 def test_another_text_is_refused_in_words(now, received):
-    run = SimpleNamespace(notes=as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5))
+    run = SimpleNamespace(notes=as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5, windows=7))
     check_text(run, corpus())
     with pytest.raises(CommandError) as error:
         check_text(run, now)

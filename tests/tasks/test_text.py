@@ -162,3 +162,23 @@ def test_compressors_need_eight_bits_for_noise_and_few_for_repetition():
     noise = np.random.default_rng(0).integers(256, size=20_000, dtype="uint8")
     assert all(8.0 <= bits < 8.1 for bits in compressed_bits_per_byte(noise).values())
     assert all(bits < 0.1 for bits in compressed_bits_per_byte(np.zeros(20_000, "uint8")).values())
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_a_single_file_of_characters_is_cut_between_two(tmp_path, start):
+    data = (b"x" * start) + "😀".encode() * 50
+    (tmp_path / "one").write_bytes(data)
+    corpus = load_corpus([tmp_path / "one"], characters=True)
+    train, validation = corpus.train.tobytes(), corpus.validation.tobytes()
+    assert train + validation == data and (train.decode() + validation.decode()).endswith("😀")
+    assert 20 <= len(validation) < 24
+
+
+def test_a_file_that_is_not_utf_8_is_refused_where_characters_are_wanted(tmp_path):
+    folder = write_files(tmp_path / "files", {"a": b"one", "b": b"tw\xff", "c": b"three"})
+    with pytest.raises(CorpusError) as error:
+        load_corpus([folder], characters=True)
+    assert str(error.value) == (
+        f"load_corpus: a text must be UTF-8, but for a model of bytes. Got {folder / 'b'}, with another byte at 2."
+    )
+    assert load_corpus([folder]).train.size

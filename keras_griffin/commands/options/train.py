@@ -1,14 +1,18 @@
-"""Train a byte-level model on text, keep the best one, and let it write.
+"""Train a model on text, keep the best one, and let it write.
 
 Without FILES it learns Python: the sources of the standard library on this machine, about 12 MB.
+A model reads and writes tokens. They are bytes, in any encoding; with --vocabulary or --tokenizer
+others, for text in UTF-8. It is judged by the bits for each byte, whatever the tokens are.
 Several files are split by file, one file by position: the model is validated on text that it has
 never seen. Below folders these are left out, and counted: hidden files and folders and __pycache__;
 binary files, which have a zero byte among their first 8192; folders that hold a run; links to
 folders; empty files and copies. What FILES names itself is read.
 
 The folder of the run gets model.keras (the best model so far, whole at every moment), log.csv,
-loss.png (where matplotlib is installed) and result.json. Ctrl-C stops after the batch, says where
-the best model is, and exits with 130. After that, or after any other end, --resume goes on.
+loss.png (where matplotlib is installed), result.json, and the folder tokenizer where tokens are
+not bytes. Validation takes at most about a tenth of the time, and the last one as much again.
+Ctrl-C stops after the batch, says where the best model is, and exits with 130. After that, or
+after any other end, --resume goes on.
 """
 
 import argparse
@@ -23,14 +27,26 @@ FAMILIES = ("griffin", "hawk", "mqa")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text, taken as bytes")
+    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
     parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
+    tokens = parser.add_argument_group("tokens").add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--vocabulary",
+        type=positive_int,
+        metavar="N",
+        help="learn so many tokens from the training text (default: bytes)",
+    )
+    tokens.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help="a folder with a tokenizer, such as that of an earlier run, or tokenizer.json or tokenizer.model itself",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
     _add_integer(model, "--width", 192, "width of the residual stream")
     _add_integer(model, "--layers", 6, "residual blocks")
     _add_integer(model, "--heads", 3, "attention heads; divides the width")
-    _add_integer(model, "--window", 128, "bytes that local attention sees")
+    _add_integer(model, "--window", 128, "tokens that local attention sees")
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
     length.add_argument(
@@ -39,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument(
         "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded to ten equal epochs"
     )
-    _add_integer(training, "--sequence-length", 256, "bytes in a window")
+    _add_integer(training, "--sequence-length", 256, "tokens in a window")
     _add_integer(training, "--batch-size", 8, "windows in a batch")
     training.add_argument(
         "--learning-rate", type=positive_float, default=3e-3, metavar="X", help="at its peak (default: %(default)s)"
@@ -59,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sample = parser.add_argument_group("what it writes at the end")
     sample.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
-    _add_integer(sample, "--sample-bytes", 500, "how much to write")
+    _add_integer(sample, "--sample-bytes", 500, "about how much to write")
     add_sampling_arguments(sample)
     mark_defaults(parser)
 

@@ -9,7 +9,7 @@ from keras_griffin.commands.convert import SAVERS
 from keras_griffin.commands.options import convert, tokenize, train
 from keras_griffin.commands.options.model import DTYPES, add_dtype_argument, add_model_arguments
 from keras_griffin.commands.options.sampling import add_sampling_arguments
-from keras_griffin.commands.train import FAMILIES
+from keras_griffin.commands.train_model import FAMILIES
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.quantization import MODES
 from keras_griffin.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer
@@ -28,7 +28,7 @@ def test_the_names_are_those_of_their_owners():
     assert tuple(SAVERS) == convert.FORMATS and tuple(MODES) == convert.BITS
     assert f"{SCHEME}OWNER/NAME" in help_of(convert)
     for kind in (HuggingFaceTokenizer, SentencePieceTokenizer):
-        assert kind.file_name in help_of(tokenize)
+        assert kind.file_name in help_of(tokenize) and kind.file_name in help_of(train)
 
 
 def test_what_several_commands_ask_for():

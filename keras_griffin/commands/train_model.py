@@ -1,0 +1,40 @@
+"""The model that `train` makes, and how it is judged."""
+
+import argparse
+import sys
+
+from keras_griffin.commands.train_text import TokenText
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
+from keras_griffin.training import AdamW, BitsPerByte, HeldOutWindows
+
+FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
+
+
+def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
+    """The model that the options ask for, over the ids of a tokenizer."""
+    config = GriffinConfig(
+        vocabulary_size=tokenizer.vocabulary_size,
+        width=arguments.width,
+        num_layers=arguments.layers,
+        num_heads=arguments.heads,
+        window=arguments.window,
+    )
+    dtype = "mixed_bfloat16" if arguments.mixed_precision else "float32"
+    return FAMILIES[arguments.model](config, dtype=dtype, tokenizer=tokenizer)
+
+
+def compile_for_training(model: LanguageModel, learning_rate, text: TokenText) -> None:
+    """Compile for next-token prediction; a text's bits per byte are the same measure whatever its tokens are."""
+    written = {} if text.is_bytes else {"token_bytes": text.token_bytes}
+    model.compile(
+        optimizer=AdamW(learning_rate),
+        loss=model.loss,
+        # With a longer name the progress bar would break in 80 columns.
+        weighted_metrics=[BitsPerByte(name="bits", **written)],
+    )
+
+
+def evaluate(model: LanguageModel, held_out: HeldOutWindows) -> float:
+    """The bits per byte over the windows."""
+    verbose = 1 if sys.stdout.isatty() else 0
+    return model.evaluate(held_out, verbose=verbose, return_dict=True)["bits"]

@@ -1,0 +1,159 @@
+"""The text that `train` learns: a corpus, and its tokens."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.load_tokenizer import load_named_tokenizer
+from keras_griffin.commands.train_resume import TOKENIZER, check_text, holds_run
+from keras_griffin.files import atomic_folder
+from keras_griffin.tasks.text import Corpus, load_corpus
+from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
+from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts
+
+#: How many characters are encoded at a time: what a tokenizer keeps of a text takes many times its memory.
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A corpus, and the tokens that write it.
+
+    Args:
+        corpus: its bytes.
+        tokenizer: what makes tokens of them.
+        train: `(T,)` ids to train on.
+        validation: `(T,)` ids to validate on.
+        token_bytes: `(V,)`, how many bytes each token writes.
+    """
+
+    corpus: Corpus
+    tokenizer: ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer
+    train: np.ndarray
+    validation: np.ndarray
+    token_bytes: np.ndarray
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether the tokens are bytes."""
+        return isinstance(self.tokenizer, ByteTokenizer)
+
+    def held_out(self, arguments: argparse.Namespace, windows: int | None = None) -> HeldOutWindows:
+        """So many windows of the held-out text, evenly spread; all of them where no number is given."""
+        return HeldOutWindows(self.validation, arguments.sequence_length, arguments.batch_size, windows)
+
+    def predicted_bytes(self, held_out: HeldOutWindows) -> int:
+        """How many bytes the tokens write that are predicted in windows."""
+        return sum(int(self.token_bytes[targets[weights > 0]].sum()) for _, targets, weights in held_out)
+
+
+def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> TokenText:
+    """The text of the options as tokens.
+
+    Args:
+        arguments: of the command; `output` names the folder of a run that goes on.
+        resumed: that run, which goes on with its text and its tokenizer.
+
+    Raises:
+        CommandError: text or tokenizer are not there or not for one another, or not those of the run.
+    """
+    tokenizer = _find_tokenizer(arguments, resumed is not None)
+    with refusals():
+        corpus = load_corpus(
+            arguments.files,
+            seed=arguments.seed,
+            least_bytes=arguments.sequence_length + 1,
+            include_binary=arguments.include_binary,
+            characters=not isinstance(tokenizer, ByteTokenizer),
+            holds_run=holds_run,
+        )
+    if resumed:
+        check_text(resumed, corpus)
+    if isinstance(tokenizer, ByteTokenizer):
+        return TokenText(corpus, tokenizer, corpus.train, corpus.validation, token_byte_counts(tokenizer))
+    tokenizer = tokenizer or _learn_tokenizer(corpus.train, arguments.vocabulary)
+    validation = _encode(tokenizer, corpus.validation, is_judged=True)
+    train = _encode(tokenizer, corpus.train)
+    least = arguments.sequence_length + 1
+    if min(len(train), len(validation)) < least:
+        raise CommandError(
+            f"train: the training and the held-out text must have at least {least} tokens each. "
+            f"Got {len(train)} and {len(validation)}."
+        )
+    return TokenText(corpus, tokenizer, train, validation, token_byte_counts(tokenizer))
+
+
+def keep_tokenizer(text: TokenText, folder: Path) -> None:
+    """Write the tokenizer into the folder of a run, which then goes on with no other."""
+    names = {ByteTokenizer.file_name, SentencePieceTokenizer.file_name}
+    names |= {HuggingFaceTokenizer.file_name, HuggingFaceTokenizer.ids_file_name}
+    with refusals(), atomic_folder(folder / TOKENIZER, names, function_name="train") as new:
+        text.tokenizer.save(new)
+
+
+def has_tokenizer(arguments: argparse.Namespace) -> bool:
+    """Whether the options ask for a tokenizer."""
+    return (arguments.vocabulary, arguments.tokenizer) != (None, None)
+
+
+def pieces(data: np.ndarray) -> Iterator[str]:
+    """The characters of `data (T,)`, UTF-8, in pieces that end with a line where they can."""
+    characters = data.tobytes().decode("utf-8")
+    start = 0
+    while start < len(characters):
+        end = start + _PIECE
+        if end < len(characters):
+            end = characters.rfind("\n", start, end) + 1 or end
+        yield characters[start:end]
+        start = end
+
+
+def _find_tokenizer(arguments, is_resumed):
+    """None where it is to be learnt."""
+    if not has_tokenizer(arguments):
+        return ByteTokenizer()
+    if is_resumed:
+        folder = str(Path(arguments.output) / TOKENIZER)
+        return load_named_tokenizer("train", folder, option="the tokenizer of a run")
+    return None if arguments.tokenizer is None else load_named_tokenizer("train", arguments.tokenizer)
+
+
+def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> HuggingFaceTokenizer:
+    """Of the training text alone: what is held out must not be known by its words either."""
+    try:
+        with refusals():
+            return train_bpe(pieces(train), vocabulary_size)
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+
+
+def _encode(tokenizer, data: np.ndarray, is_judged: bool = False) -> np.ndarray:
+    """The ids `(T,)` of a text; one on which a model is judged must be written by them, byte for byte.
+
+    Raises:
+        CommandError: it is not.
+    """
+    dtype = "uint16" if tokenizer.vocabulary_size <= 1 << 16 else "int32"
+    parts = []
+    for piece in pieces(data):
+        ids = tokenizer.encode(piece, start=False)
+        if is_judged:
+            _check_is_written(tokenizer, ids, piece.encode())
+        parts.append(np.array(ids, dtype))
+    return np.concatenate(parts)
+
+
+def _check_is_written(tokenizer, ids, text: bytes) -> None:
+    written = b"".join(map(tokenizer.token_bytes, ids))
+    # Some put a space before a text, and leave it out again when they decode.
+    if text in (written, written.removeprefix(b" ")):
+        return
+    same = next((i for i, pair in enumerate(zip(written, text, strict=False)) if pair[0] != pair[1]), len(written))
+    raise CommandError(
+        "train: a tokenizer must write the held-out text as it is. "
+        f"Got {tokenizer!r}, which writes {written[same : same + 20]!r} for {text[same : same + 20]!r}."
+    )

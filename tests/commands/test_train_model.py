@@ -1,0 +1,33 @@
+from argparse import Namespace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_griffin.commands.train_model import FAMILIES, build_model, compile_for_training, evaluate
+from keras_griffin.commands.train_text import TokenText
+from keras_griffin.tasks.text import Corpus
+from keras_griffin.tokenizers import train_bpe
+from keras_griffin.training import token_byte_counts
+
+OPTIONS = Namespace(
+    width=16, layers=1, heads=2, window=4, mixed_precision=False, model="hawk", sequence_length=4, batch_size=2
+)
+
+
+@pytest.mark.trainable
+def test_bits_are_those_of_a_byte_whatever_the_tokens_are():
+    tokenizer = train_bpe(["the cat sat on the mat"] * 3, 270)
+    model = build_model(OPTIONS, tokenizer)
+    assert isinstance(model, FAMILIES["hawk"]) and model.tokenizer is tokenizer
+    data = b"the cat on the mat, the rat"
+    ids, counts = np.array(tokenizer.encode(data.decode())), token_byte_counts(tokenizer)
+    corpus = Corpus("", *2 * [np.frombuffer(data, "uint8")], ("a",), ("a",))
+    text = TokenText(corpus, tokenizer, ids, ids, counts)
+    compile_for_training(model, 0.0, text)
+    logits = np.array(keras.ops.convert_to_numpy(model(ids[None, :-1])), "float64")[0]
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    bits = -np.log2(probabilities[np.arange(len(ids) - 1), ids[1:]]).sum()
+    whole = text.held_out(Namespace(sequence_length=len(ids) - 1, batch_size=1))
+    assert text.predicted_bytes(whole) == len(data) - counts[ids[0]]
+    assert evaluate(model, whole) == pytest.approx(bits / text.predicted_bytes(whole), rel=1e-4)

@@ -1,0 +1,98 @@
+from argparse import Namespace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from keras_griffin.commands import train_time
+from keras_griffin.commands.train_text import TokenText
+from keras_griffin.commands.train_time import Plan, count_steps, epoch_windows, last_held_out, make_plan
+from keras_griffin.tasks.text import Corpus
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.training import Pace
+
+pytestmark = pytest.mark.any_backend
+
+DATA = np.zeros(400_000, "uint8")
+TEXT = TokenText(Corpus("", DATA, DATA, ("a",), ("a",)), ByteTokenizer(), DATA, DATA, np.ones(256, "int32"))
+
+
+def options(**others):
+    return Namespace(**{"sequence_length": 256, "batch_size": 8, "seed": 0, "steps": None, "minutes": 10.0, **others})
+
+
+@pytest.fixture
+def pace(monkeypatch):
+    """Have a step and a validation take so many seconds, and nothing else."""
+
+    def take(step, batch_of_validation):
+        def measure(model, timed, held_out):
+            return Pace(start=0.0, step=step, validation=batch_of_validation * held_out.num_batches)
+
+        monkeypatch.setattr(train_time, "measure_pace", measure)
+        monkeypatch.setattr(train_time, "compile_for_training", lambda *arguments: None)
+        monkeypatch.setattr(train_time, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+
+    return take
+
+
+def test_epochs_are_validated_on_as_many_bytes_whatever_the_tokens_are():
+    assert epoch_windows(TEXT, options()) == 128
+    tokens = TokenText(TEXT.corpus, TEXT.tokenizer, DATA[:100_000], DATA[:100_000], np.full(256, 4))
+    assert epoch_windows(tokens, options()) == 32
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (1, Plan(1, 1, 8)),
+        (7, Plan(7, 1, 8)),
+        (203, Plan(10, 20, 32)),
+        (10_000, Plan(10, 1000, 128)),
+    ],
+)
+def test_of_steps_a_tenth_of_the_time_is_validation(steps, expected):
+    """A batch of it counts as half a step."""
+    assert make_plan(None, TEXT, options(steps=steps)) == expected
+
+
+@pytest.mark.parametrize(
+    ("batch_of_validation", "batches", "steps"),
+    [
+        (0.1, 16, 584),
+        # All would take 320 of 600 seconds.
+        (2.0, 3, 540),
+        # One is more than there is time for.
+        (20.0, 1, 400),
+    ],
+)
+def test_of_minutes_a_tenth_is_validation(pace, capsys, batch_of_validation, batches, steps):
+    pace(step=1.0, batch_of_validation=batch_of_validation)
+    assert count_steps(None, TEXT, options(), 16) == (steps, batches)
+    assert make_plan(None, TEXT, options()) == Plan(10, steps // 10, 8 * batches)
+    assert f"pace         1000 ms a step: the time is enough for {steps:,} steps\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("batch", "seconds", "batches"),
+    [
+        # All fit into a tenth of the time.
+        (0.25, 600, 196),
+        (1.0, 600, 60),
+        # A short run has five seconds.
+        (0.125, 2, 40),
+        # There are no fewer than in an epoch.
+        (100.0, 600, 16),
+    ],
+)
+def test_the_last_validation_takes_all_that_a_tenth_of_the_time_is_enough_for(monkeypatch, batch, seconds, batches):
+    clock = SimpleNamespace(now=0.0)
+
+    def evaluate(held_out, verbose):
+        clock.now += batch * held_out.num_batches
+
+    monkeypatch.setattr(train_time, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    few = TEXT.held_out(options(), 128)
+    held_out = last_held_out(SimpleNamespace(evaluate=evaluate), TEXT, options(), few, seconds)
+    assert held_out.num_batches == batches
+    assert (held_out.num_predictions == len(DATA) - 1) == (batches == 196)
