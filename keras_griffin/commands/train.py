@@ -112,8 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             path.write_text(json.dumps(result, indent=2) + "\n")
         saved.remove()
         print_rows(describe_result(result, folder, is_drawn))
-        sample_tokens = math.ceil(arguments.sample_bytes * len(text.train) / len(text.corpus.train))
-        print(f"\n{continue_text(model, arguments.prompt, sample_tokens, arguments)}")
+        print(f"\n{sample(model, text, arguments)}")
     except KeyboardInterrupt:
         print(describe_stop(checkpoint), file=sys.stderr)
         if saved.is_begun:
@@ -182,6 +181,16 @@ def make_folder(folder: Path) -> None:
         raise CommandError(
             f"train: --output must be a folder that can be made and written to. Got {str(folder)!r}: {error}."
         ) from error
+
+
+def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> str:
+    """What the model writes after the prompt, about so many bytes as were asked for."""
+    prompt = arguments.prompt
+    if not text.is_bytes:
+        # The space before a word is part of the word's token.
+        prompt = prompt.rstrip(" ") or prompt
+    num_tokens = math.ceil(arguments.sample_bytes * len(text.train) / len(text.corpus.train))
+    return continue_text(model, prompt, num_tokens, arguments)
 
 
 def plan_run(

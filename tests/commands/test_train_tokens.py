@@ -24,7 +24,10 @@ def test_a_run_over_tokens_goes_on_with_them_and_writes(monkeypatch, text_file, 
     assert capsys.readouterr().err.endswith("Got --vocabulary 281 where it was 280.\n")
     press_ctrl_c(monkeypatch, after_batches=-1)
     assert main(["train", "--resume", str(tmp_path)]) == 0
-    assert " tokens) per second in training" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert " tokens) per second in training" in printed
+    # The space of "def " is left to the next token.
+    assert printed.split("\n\n", 1)[1].startswith("def")
     model = keras.saving.load_model(tmp_path / "model.keras")
     assert model.tokenizer == kept and model.config.vocabulary_size == 280
     result = json.loads((tmp_path / "result.json").read_text())
