@@ -24,9 +24,9 @@ def write(model, prompt="def ", **values):
 
 
 @functools.cache
-def loaded(*arguments):
+def loaded(*arguments, **options):
     """A model that commands share, with what is compiled for it."""
-    return load_text_model(*arguments)
+    return load_text_model(*arguments, **options)
 
 
 @pytest.mark.trainable
