@@ -16,8 +16,6 @@ HERE = {
     "min_p": "sampler=MinP(p), from keras_griffin.generation",
     "input_ids": "prompt",
     "inputs": "prompt",
-    "return_dict_in_generate": "return_state",
-    "strip_prompt": "nothing: what is returned begins with the prompt",
 }
 
 
@@ -26,7 +24,7 @@ def with_our_names(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def refusing(*args, **kwargs):
-        for name in HERE.keys() & kwargs.keys():
+        for name in (name for name in HERE if name in kwargs):
             raise TypeError(
                 f"{function.__name__}: {name} must be written as {HERE[name]}. Got {name}={kwargs[name]!r}."
             )

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.shapes import State
+from keras_griffin.shapes import State, Tensor
 
 
 class KeptState(keras.layers.Layer):
@@ -31,6 +31,19 @@ class KeptState(keras.layers.Layer):
     def weights(self):
         """None, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
         return []
+
+    def check_rows(self, owner: str, inputs: Tensor) -> None:
+        """Refuse inputs of another number of rows.
+
+        Raises:
+            ValueError: so they are.
+        """
+        rows = self.leaves[0].shape[0]
+        if inputs.shape[0] not in (None, rows):
+            raise ValueError(
+                f"{owner}: a stateful layer's batches must have the size that it was built with, {rows}. "
+                f"Got inputs {tuple(inputs.shape)}."
+            )
 
     def read(self) -> State:
         """The state. A copy: PyTorch writes the next one over it before the gradients are computed."""

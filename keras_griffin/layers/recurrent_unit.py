@@ -10,7 +10,6 @@ from keras_griffin.checks import FLAG, checked
 from keras_griffin.layers.kept_state import KeptState
 from keras_griffin.layers.lstm_habits import check_no_lstm_arguments, hidden_of
 from keras_griffin.layers.sequence_layer import SequenceLayer
-from keras_griffin.ops.arguments import shape_fits
 from keras_griffin.shapes import Tensor
 
 
@@ -120,11 +119,8 @@ class RecurrentUnit(SequenceLayer):
         return self.initial_state(ops.shape(inputs)[0])
 
     def _check_rows(self, inputs):
-        if self.stateful and self.built and not shape_fits(inputs, (self._kept_rows, None, self.width)):
-            raise ValueError(
-                f"{type(self).__name__}: a stateful layer's batches must have the size that it was built with, "
-                f"{self._kept_rows}. Got inputs {tuple(inputs.shape)}."
-            )
+        if self.stateful and self.built:
+            self.kept_state.check_rows(type(self).__name__, inputs)
 
     def get_initial_state(self, batch_size):
         """The initial state as Keras's recurrent layers give it: a list."""
@@ -134,10 +130,6 @@ class RecurrentUnit(SequenceLayer):
     def states(self) -> list | None:
         """What a stateful layer keeps, as Keras's recurrent layers give it: a list of variables, or None."""
         return self.kept_state.leaves if self.stateful and self.built else None
-
-    @property
-    def _kept_rows(self):
-        return self.kept_state.leaves[0].shape[0]
 
     def reset_state(self):
         """Forget what a stateful layer kept."""

@@ -20,9 +20,9 @@ from keras_griffin.shapes import State, Tensor
 
 #: What makes one vector of a row's steps.
 POOLS = ("last", "mean", "max")
-#: The channels of a gate's block where the width has room for several: narrower gates see too little.
+#: The channels of a gate's block where the width has room for several. Chosen, not measured, as the decays are.
 GATE_WIDTH = 16
-#: Where decays start, by mixer: half-lives of series of hundreds of steps, and not of texts.
+#: Where decays start, by mixer: those of texts would be too slow for series of hundreds of steps.
 DECAYS = {"recurrent": {"decay_range": (0.5, 0.99)}}
 
 
@@ -194,6 +194,7 @@ class SequenceEncoder(SequenceLayer):
     def advance(self, inputs, state, *, reset=None, mask=None):
         """Continue from `state`; see `SequenceLayer.advance`. Always every step's output, whatever the pool."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
+        self._check_state("advance", state, inputs.shape[0])
         x, states = project(self.input_projection, inputs), []
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
             x, block_state = block.advance(x, block_state, reset=reset, mask=mask)
@@ -204,6 +205,7 @@ class SequenceEncoder(SequenceLayer):
         """The whole sequence, from the start or, of a stateful layer, from where the last call ended."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         if self.stateful:
+            self.kept_state.check_rows(type(self).__name__, inputs)
             x, state = self.advance(inputs, self.kept_state.read(), reset=reset, mask=mask)
             self.kept_state.write(state)
         else:
@@ -225,7 +227,8 @@ class SequenceEncoder(SequenceLayer):
             `(features, state)`: `(B, D)` in the compute dtype, and the state after the sample.
 
         Raises:
-            ValueError: the sample is not `(B, F)`, or the layer is not built yet, or bidirectional.
+            ValueError: the sample is not `(B, F)`; the state is none of this layer, or of other rows; or the layer is
+                not built yet.
         """
         self.require_built("step")
         sample = ops.cast(as_tensor(sample), self.compute_dtype)
@@ -233,9 +236,22 @@ class SequenceEncoder(SequenceLayer):
             raise ValueError(
                 f"step: a sample must have shape (B, {self.input_spec.axes[-1]}). Got {tuple(sample.shape)}."
             )
-        if self.bidirectional:
-            self.blocks[0].mixer.advance(sample, state)
+        self._check_state("step", state, sample.shape[0])
         return prepared(_step, self, is_step=True)(state, sample)
+
+    def _check_state(self, function_name, state, rows):
+        received = None
+        if not isinstance(state, SequenceEncoderState):
+            received = f"a {type(state).__name__}"
+        elif len(state.blocks) != len(self.blocks):
+            received = f"one of {len(state.blocks)} blocks"
+        elif others := {leaf.shape[0] for leaf in keras.tree.flatten(state)} - {None, rows} if rows else set():
+            received = f"one of {', '.join(map(str, others))} rows"
+        if received is not None:
+            raise ValueError(
+                f"{function_name}: the state must be one of this layer, of {rows} rows and {len(self.blocks)} blocks. "
+                f"Got {received}."
+            )
 
     def reset_state(self):
         """Forget what a stateful layer kept."""

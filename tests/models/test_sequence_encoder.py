@@ -1,6 +1,7 @@
 """The encoder as a user of LSTM would use it."""
 
 import functools
+import threading
 
 import keras
 import numpy as np
@@ -134,8 +135,48 @@ def test_messages():
         SequenceEncoder(8).step(INPUTS[:, 0], None)
     with pytest.raises(ValueError, match=r"^step: a sample must have shape \(B, 3\). Got \(3, 12, 3\)"):
         encoder().step(INPUTS, encoder().initial_state(3))
-    both = encoder(bidirectional=True)
-    with pytest.raises(ValueError, match="^advance: the layer must be causal"):
-        both.step(INPUTS[:, 0], None)
     with pytest.raises(ValueError, match="^initial_state: the layer must be causal"):
-        both.initial_state(2)
+        encoder(bidirectional=True).initial_state(2)
+
+
+def test_a_state_that_does_not_belong_is_refused():
+    layer = encoder()
+    other = SequenceEncoder(WIDTH, 1)
+    other.build((None, None, FEATURES))
+    rule = "the state must be one of this layer, of 3 rows and 2 blocks. Got"
+    for state, words in [
+        (layer.initial_state(2), "one of 2 rows"),
+        (other.initial_state(3), "one of 1 blocks"),
+        (None, "a NoneType"),
+    ]:
+        with pytest.raises(ValueError, match=f"^step: {rule} {words}"):
+            layer.step(INPUTS[:, 0], state)
+        with pytest.raises(ValueError, match=f"^advance: {rule} {words}"):
+            layer.advance(INPUTS, state)
+
+
+def test_a_stateful_layer_refuses_batches_of_another_size():
+    layer = SequenceEncoder(WIDTH, 1, stateful=True)
+    layer.build((3, None, FEATURES))
+    with pytest.raises(ValueError, match="SequenceEncoder: a stateful layer's batches must have the size .* with, 3"):
+        layer(INPUTS[:2])
+
+
+def test_threads_stream_what_each_would_alone():
+    layer = encoder()
+    expected, found = as_array(layer(INPUTS))[:, -1], {}
+
+    def stream(name):
+        state = layer.initial_state(3)
+        for sample in np.moveaxis(INPUTS, 1, 0):
+            features, state = layer.step(sample, state)
+        found[name] = as_array(features)
+
+    threads = [threading.Thread(target=stream, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for features in found.values():
+        assert_close(features, expected, "float32")
