@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import random
+import threading
 
 if hasattr(os, "sched_setaffinity"):
     # One core for each worker, or part: libraries that each took all of them would wait for one another.
@@ -29,12 +30,28 @@ import keras  # isort: skip
 import numpy as np
 import pytest
 
+
+class OneForEachThread(threading.local):
+    """Called in place of a function, whose first value in each thread it gives ever after."""
+
+    def __init__(self, function):
+        self.value = functools.cache(function)
+
+    def __call__(self):
+        return self.value()
+
+
 BACKEND = keras.backend.backend()
 #: Above which a worker lets go of compiled programs.
 MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
+if BACKEND == "jax":
+    # For each program JAX makes a context of MLIR, which loads every dialect: a quarter of the tests' time.
+    from jax._src.interpreters import mlir
+
+    mlir.make_ir_context = OneForEachThread(mlir.make_ir_context)
 
 
 def pytest_report_header():
@@ -88,8 +105,7 @@ def fixed_seeds():
 def little_garbage(request):
     """After each file what it cached goes; what is left is not looked through again by each collection of garbage.
 
-    Keras collects garbage for each layer that it quantises. JAX lets go of what it has compiled; TensorFlow can't, so
-    `run_backends.py` divides its tests.
+    JAX lets go of what it has compiled; TensorFlow can't, so `run_backends.py` divides its tests.
     """
     yield
     for value in vars(request.module).values():

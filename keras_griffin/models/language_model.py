@@ -14,6 +14,7 @@ from keras_griffin.models.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.config import GriffinConfig
+from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.lora import check_no_lora, check_undivided, enable_lora, merge_lora
@@ -291,7 +292,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         with warnings.catch_warnings():
             # The layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
-            super().quantize(mode, config=config, filters=filters, **kwargs)
+            with without_looking_for_garbage():
+                super().quantize(mode, config=config, filters=filters, **kwargs)
         self.quantized_to = getattr(config, "mode", mode)
         # Keras makes a config of a mode before it comes here.
         is_default = config is None or config.get_config() == type(config)().get_config()

@@ -1,8 +1,6 @@
 """Low-rank adapters: few weights beside a model's kernels, which alone are trained."""
 
-import contextlib
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -12,6 +10,7 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.parts import with_parts
 from keras_griffin.layers.projection import kernel_of
+from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.weights import as_array, assign
 
 #: What Keras multiplies beside a kernel of few bits.
@@ -118,7 +117,7 @@ def merge_lora(model: keras.Model) -> None:
             "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; "
             f"load_adapter(..., verify=False) takes it to the model before. Got {model.quantized_to!r}."
         )
-    with _without_looking_for_garbage():
+    with without_looking_for_garbage():
         for layer in lora.layers:
             a, b = as_array(layer.lora_kernel_a), as_array(layer.lora_kernel_b)
             kernel = kernel_of(layer)
@@ -193,19 +192,6 @@ def target_layers(
 
 def _is_called(path, name) -> bool:
     return isinstance(name, str) and f"/{path}".endswith(f"/{name}") and bool(name)
-
-
-@contextlib.contextmanager
-def _without_looking_for_garbage() -> Iterator[None]:
-    """Inside the `with` block, what Keras does whenever a variable is deleted takes no time."""
-    freezes = not gc.get_freeze_count()
-    if freezes:
-        gc.freeze()
-    try:
-        yield
-    finally:
-        if freezes:
-            gc.unfreeze()
 
 
 def _train_other_variables(model):

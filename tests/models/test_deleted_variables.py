@@ -1,0 +1,38 @@
+"""Deleting variables without a search for garbage, and what it leaves as it was."""
+
+import gc
+import weakref
+
+import keras
+import pytest
+
+from keras_griffin.models.deleted_variables import without_looking_for_garbage
+
+
+@pytest.fixture
+def nothing_frozen():
+    gc.unfreeze()
+
+
+def test_what_is_deleted_is_gone(nothing_frozen):
+    layer = keras.layers.Dense(3, use_bias=False)
+    layer.build((None, 2))
+    kernel = weakref.ref(layer._kernel)
+    with without_looking_for_garbage():
+        layer.quantize("int8")
+        assert kernel() is None
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+def test_after_an_error_too(nothing_frozen):
+    with pytest.raises(KeyError), without_looking_for_garbage():
+        raise KeyError
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_caller_has_frozen_stays_so(nothing_frozen):
+    gc.freeze()
+    with without_looking_for_garbage():
+        pass
+    assert gc.get_freeze_count() > 0
