@@ -7,7 +7,6 @@ import itertools
 import os
 import pathlib
 import random
-import threading
 
 if hasattr(os, "sched_setaffinity"):
     # One core for each worker, or part: libraries that each took all of them would wait for one another.
@@ -21,6 +20,8 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
 ) + os.environ.get("XLA_FLAGS", "")
+# Kernels of oneDNN are compiled for each shape.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -30,16 +31,7 @@ import keras  # isort: skip
 import numpy as np
 import pytest
 
-
-class OneForEachThread(threading.local):
-    """Called in place of a function, whose first value in each thread it gives ever after."""
-
-    def __init__(self, function):
-        self.value = functools.cache(function)
-
-    def __call__(self):
-        return self.value()
-
+from tests.quick_programs import make_programs_quickly
 
 BACKEND = keras.backend.backend()
 #: Above which a worker lets go of compiled programs.
@@ -47,11 +39,7 @@ MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
-if BACKEND == "jax":
-    # For each program JAX makes a context of MLIR, which loads every dialect: a quarter of the tests' time.
-    from jax._src.interpreters import mlir
-
-    mlir.make_ir_context = OneForEachThread(mlir.make_ir_context)
+make_programs_quickly(BACKEND)
 
 
 def pytest_report_header():

@@ -4,9 +4,9 @@
 
 The tests of a backend are divided into parts, and each core takes one part after the other. With arguments of pytest,
 which choose a few tests, the backends run one after the other, each with a worker of pytest-xdist on every core. On the
-numpy backend the tests marked `trainable` are left out; those marked `any_backend` run on the last backend alone. With
---quick one backend, PyTorch unless another is named, runs all but those marked `slow`. Keras's own settings file is not
-read.
+numpy backend the tests marked `trainable` are left out; those marked `any_backend` run on the last backend alone, or on
+the last that has gradients where they need them. With --quick one backend, PyTorch unless another is named, runs all
+but those marked `slow`. Keras's own settings file is not read.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
+WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 QUICK_BACKEND = "torch"
 #: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
-PARTS = {"jax": 4, "tensorflow": 12, "torch": 4, "numpy": 2}
+PARTS = {"jax": 4, "tensorflow": 10, "torch": 4, "numpy": 2}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
@@ -54,7 +55,7 @@ def main():
     backends = options.backends.split(",") if options.backends else everywhere
     with tempfile.TemporaryDirectory() as folder:
         runs = [
-            (backend, [*left_out(options.quick, place < len(backends) - 1), *arguments], Path(folder))
+            (backend, [*left_out(options.quick, backends[place:]), *arguments], Path(folder))
             for place, backend in enumerate(backends)
         ]
         results = [run(*each) for each in runs] if arguments else run_in_parts(runs)
@@ -63,9 +64,17 @@ def main():
     sys.exit(any(result.failed for result in results))
 
 
-def left_out(slow, any_backend):
-    """pytest's arguments to leave out the tests of these marks."""
-    marks = [mark for mark, chosen in (("slow", slow), ("any_backend", any_backend)) if chosen]
+def left_out(slow, backends):
+    """pytest's arguments to leave out marked tests on the first of the backends that are still to run.
+
+    It shows those of `any_backend` if it is the last, and those that need gradients if it is the last that has them.
+    """
+    here, *later = (backend in WITH_GRADIENTS for backend in backends)
+    marks = ["slow"] if slow else []
+    if later:
+        marks.append("(any_backend and not trainable)")
+    if not here or any(later):
+        marks.append("(any_backend and trainable)")
     return ["-m", " and ".join(f"not {mark}" for mark in marks)] if marks else []
 
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,18 +54,29 @@ def test_a(): pass
 def test_b(): pass
 @pytest.mark.any_backend
 def test_c(): pass
+@pytest.mark.any_backend
+@pytest.mark.trainable
+def test_d(): pass
 """
+
+
+def shown(lines):
+    """The tests that are named at the end, by backend."""
+    named = {}
+    for backend, test in re.findall(r"(\w+) +test_sample\.test_(\w)$", "\n".join(lines), re.MULTILINE):
+        named.setdefault(backend, set()).add(test)
+    return named
 
 
 def test_marked_tests_are_left_out_and_the_slowest_are_printed(tmp_path):
     (tmp_path / "conftest.py").write_text(
         "def pytest_configure(config):\n"
-        "    for mark in ('slow', 'any_backend'):\n"
+        "    for mark in ('slow', 'any_backend', 'trainable'):\n"
         "        config.addinivalue_line('markers', mark)\n"
     )
     status, lines = run(tmp_path, MARKED, "--quick")
     assert (status, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
-    named = [line.split()[1:] for line in lines if line.endswith(("test_a", "test_b", "test_c"))]
-    assert sorted(named) == [["numpy", "test_sample.test_a"], ["numpy", "test_sample.test_c"]]
-    status, lines = run(tmp_path, MARKED, "--backends", "numpy,numpy")
-    assert (status, lines[-1]) == (0, "5 passed, 0 failed, 0 skipped")
+    assert shown(lines) == {"numpy": {"a", "c"}}
+    status, lines = run(tmp_path, MARKED, "--backends", "jax,torch,numpy")
+    assert (status, lines[-1]) == (0, "8 passed, 0 failed, 0 skipped")
+    assert shown(lines) == {"jax": {"a", "b"}, "torch": {"a", "b", "d"}, "numpy": {"a", "b", "c"}}

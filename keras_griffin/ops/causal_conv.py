@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
+from keras_griffin.ops.padding import padded_steps
 from keras_griffin.ops.scale_channels import scale_channels
 from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
@@ -111,7 +112,7 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
         initial_state = ops.zeros((batch_size, taps - 1, width), dtype)
     history = ops.concatenate([ops.cast(initial_state, precise), ops.cast(inputs, precise)], axis=1)
     # How many resets there were, up to each step of the history.
-    document = None if reset is None else ops.pad(ops.cumsum(ops.cast(reset, "int32"), axis=1), [(0, 0), (taps - 1, 0)])
+    document = None if reset is None else padded_steps(ops.cumsum(ops.cast(reset, "int32"), axis=1), taps - 1)
 
     outputs = _sum_of_taps(history, document, ops.cast(kernel, precise))
     if bias is not None:

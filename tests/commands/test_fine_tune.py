@@ -92,6 +92,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     assert error.endswith("with adapter.safetensors, merged.\n")
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
@@ -110,6 +111,7 @@ def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
     loaded.load_adapter(f"{output}/adapter.safetensors")
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_what_is_refused(model, chats, tmp_path, capsys):
     output = tmp_path / "tuned"
@@ -137,6 +139,7 @@ def open_text(path):
         return file.read()
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, capsys, monkeypatch):
     def load(*_, **__):

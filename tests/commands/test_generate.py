@@ -48,21 +48,25 @@ def test_a_model_from_a_folder_continues_a_prompt(gemma_model, tmp_path, capsys)
     assert capsys.readouterr().out.startswith("the cat")
 
 
+@pytest.mark.any_backend
 def test_the_seed_decides_what_is_written(byte_model):
     assert write(byte_model, seed=1) == write(byte_model, seed=1) != write(byte_model, seed=2)
 
 
+@pytest.mark.any_backend
 def test_at_temperature_zero_the_seed_does_not_matter(byte_model):
     assert make_sampler(options(temperature=0.0)) == Greedy()
     assert make_sampler(options(temperature=0.5)) == TopP(0.9, 0.5)
     assert write(byte_model, temperature=0.0, seed=1) == write(byte_model, temperature=0.0, seed=2)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("prompt", ["", "\N{SNOWMAN} ", "\udcff"])
 def test_any_prompt_is_taken(byte_model, prompt):
     assert write(byte_model, prompt).startswith(prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("prompt", ["", "the cat"])
 @pytest.mark.parametrize("kind", ["byte_model", "gemma_model"])
 def test_a_stream_is_the_same_text(kind, prompt, request, capsys):
@@ -71,6 +75,7 @@ def test_a_stream_is_the_same_text(kind, prompt, request, capsys):
     assert capsys.readouterr().out == write(model, prompt) + "\n"
 
 
+@pytest.mark.any_backend
 def test_a_stream_is_shown_piece_by_piece(byte_model, says, monkeypatch):
     """Each at once, and no character by halves."""
     shown = []
@@ -84,6 +89,7 @@ def test_a_stream_is_shown_piece_by_piece(byte_model, says, monkeypatch):
     assert shown == ["é", "\ufffd", "\ufffd", "\ufffd"]
 
 
+@pytest.mark.any_backend
 def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys):
     show, shown = generate.show, []
 
@@ -100,6 +106,7 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
     assert capsys.readouterr() == ("xaa\n", "")
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("words", [[], ["--stream"]])
 def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
     monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
@@ -108,6 +115,7 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
     assert not printed.out and printed.err.startswith("encode: the text must be characters alone. Got the surrogate")
 
 
+@pytest.mark.any_backend
 def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
     path = tmp_path / "model.keras"
     assert main(["generate", "--model", str(path)]) == 2

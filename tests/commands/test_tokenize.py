@@ -17,6 +17,8 @@ from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import Terminated, TokenFile
 from keras_griffin.training.interruption import NotedSignals
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def folder(tmp_path):

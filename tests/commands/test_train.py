@@ -111,6 +111,7 @@ def bits_of(path, text_file):
     return keras.saving.load_model(path).evaluate(held_out, verbose=0, return_dict=True)["bits"]
 
 
+@pytest.mark.any_backend
 def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
     monkeypatch, train_tiny, tmp_path, text_file, capsys
 ):
@@ -125,6 +126,7 @@ def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
     assert capsys.readouterr().err.endswith(sentence + go_on(tmp_path))
 
 
+@pytest.mark.any_backend
 def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1)
     assert train_tiny("--steps 20") == 130
@@ -132,6 +134,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_t
     assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) == 1
 
 
+@pytest.mark.any_backend
 def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
     assert train_tiny("--steps 20") == 130
@@ -174,6 +177,7 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     )
 
 
+@pytest.mark.any_backend
 def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_path, text_file, capsys):
     press_ctrl_c(monkeypatch, after_batches=1)
     assert train_tiny("--steps 20") == 130
@@ -193,6 +197,7 @@ def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_pa
     assert printed.count("\n") == 1
 
 
+@pytest.mark.any_backend
 def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1)
     own = tmp_path / "own.py"
@@ -208,6 +213,7 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.slow
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
@@ -242,6 +248,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
 
 
+@pytest.mark.any_backend
 def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path, monkeypatch, capsys):
     (tmp_path / "text" / "deep").mkdir(parents=True)
     (tmp_path / "text" / "log.csv").write_bytes(text_file.read_bytes())
@@ -267,6 +274,7 @@ def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "link", "log.csv", "text"]
 
 
+@pytest.mark.any_backend
 def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, tmp_path, monkeypatch, capsys):
     """A folder of text in which an earlier run lies."""
     folder = tmp_path / "text"
@@ -291,6 +299,7 @@ def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, 
     assert f"to train on  {size - size // 10:,} bytes of 1 file" in printed
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("kept", [1, 0])
 def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_path, capsys, kept):
     press_ctrl_c(monkeypatch, after_batches=1)
@@ -308,6 +317,7 @@ def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_
         assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have a file that is whole. Got ")
 
 
+@pytest.mark.any_backend
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
@@ -315,6 +325,7 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
     )
 
 
+@pytest.mark.any_backend
 def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):
     monkeypatch.setattr(train_time, "EPOCHS", 2)
     assert train_tiny("--steps 5") == 0
@@ -322,6 +333,7 @@ def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.any_backend
 def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, capsys):
     monkeypatch.setattr(train_time, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
     monkeypatch.setattr(train_time, "EPOCHS", 2)
@@ -330,6 +342,7 @@ def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, ca
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.any_backend
 def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
     assert train_tiny("--steps 4 --learning-rate 1e30") == 2
     assert capsys.readouterr().err == (
@@ -337,6 +350,7 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

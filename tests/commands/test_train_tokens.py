@@ -12,6 +12,7 @@ from tests.commands.runs import TINY, press_ctrl_c
 pytestmark = pytest.mark.trainable
 
 
+@pytest.mark.any_backend
 def test_a_run_over_tokens_goes_on_with_them_and_writes(monkeypatch, text_file, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1)
     run = ["train", str(text_file), *TINY, "--output", str(tmp_path), "--steps", "2", "--vocabulary", "280"]

@@ -1,6 +1,5 @@
 """Adapters go to a file and come back, on every backend, and only beside the base that they were trained with."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.adapter_files import fingerprint, load_adapter, save_adapter
 from keras_griffin.models.weights import as_array
 from keras_griffin.testing.closeness import assert_close
+from tests.next_backend import next_backend
 
-NEXT = {"jax": "torch", "torch": "tensorflow", "tensorflow": "jax", "numpy": "jax"}
 CONFIG = GriffinConfig(
     vocabulary_size=13,
     width=16,
@@ -80,9 +79,7 @@ def test_adapters_that_are_there_get_other_values(saved):
 @pytest.mark.slow
 def test_the_next_backend_reads_the_file(saved):
     folder, model = saved
-    other = NEXT[keras.backend.backend()]
-    if importlib.util.find_spec(other) is None:
-        pytest.skip(f"{other} is not installed")
+    other = next_backend()
     np.save(folder / "tokens.npy", TOKENS)
     subprocess.run([sys.executable, "-c", ELSEWHERE, folder], env={**os.environ, "KERAS_BACKEND": other}, check=True)
     assert_close(model(TOKENS), np.load(folder / "logits.npy"))

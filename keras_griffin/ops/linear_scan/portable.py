@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
 from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.ops.padding import padded_steps
 from keras_griffin.shapes import Tensor
 
 
@@ -64,9 +65,9 @@ def _with_start(decay, inputs, initial_state, forgotten, reverse):
 def _before(arrays, distance, one, reverse):
     """What stands `distance` steps earlier; where nothing does, one or zero."""
     part = slice(distance, None) if reverse else slice(-distance)
-    around = [(0, 0), (0, distance) if reverse else (distance, 0), (0, 0)]
+    around = (0, distance) if reverse else (distance, 0)
     fillers = (one, 0.0)[: len(arrays)]
-    return tuple(ops.pad(x[:, part], around, constant_values=filler) for x, filler in zip(arrays, fillers, strict=True))
+    return tuple(padded_steps(x[:, part], *around, filler) for x, filler in zip(arrays, fillers, strict=True))
 
 
 def _before_in_a_loop(arrays, distance, one, reverse):

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_griffin.ops.local_attention.marks import finite_only, masked, nan_unless, past_masked_steps
+from keras_griffin.ops.padding import padded_steps
 
 #: Added to the logit of a key that a query does not see: its weight becomes exactly zero.
 _HIDDEN = -1e30
@@ -93,13 +94,13 @@ def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
     def own(x):
         """`(B, T, ...)` to `(B, n, Q, ...)`."""
         rows, _, *rest = ops.shape(x)
-        return ops.reshape(_padded(x, 0, unused), (rows, blocks, block, *rest))
+        return ops.reshape(padded_steps(x, 0, unused), (rows, blocks, block, *rest))
 
     def reached(x):
         """`(B, S, ...)` to `(B, n, reach + Q, ...)`."""
         rows, _, *rest = ops.shape(x)
         # The first block's reach starts `reach` keys before the first query's own.
-        x = _padded(x, reach, unused)[:, span - length :]
+        x = padded_steps(x, reach, unused)[:, span - length :]
         x = ops.reshape(x, (rows, blocks + reach // block, block, *rest))
         return ops.concatenate([x[:, i : i + blocks] for i in range(reach // block + 1)], axis=2)
 
@@ -153,8 +154,3 @@ def _softmax_attention(query, key, value, whole_key, visible):
     outputs = ops.reshape(ops.moveaxis(outputs, 1, 3), (rows, blocks, block, num_heads, channels))
     lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
     return outputs, ops.logical_not(lost)
-
-
-def _padded(x, before, after):
-    """`x` with so many steps of zeros before and after."""
-    return ops.pad(x, [(0, 0), (before, after)] + [(0, 0)] * (len(x.shape) - 2))

@@ -1,0 +1,23 @@
+import keras
+import numpy as np
+
+from keras_griffin.ops.padding import padded_steps
+from keras_griffin.testing.arrays import as_array
+
+
+def test_steps_of_one_number_stand_around_a_sequence():
+    x = np.arange(12, dtype="float32").reshape(2, 3, 2)
+    for before, after in [(0, 0), (2, 0), (0, 1), (3, 2)]:
+        result = padded_steps(keras.ops.convert_to_tensor(x), before, after, 7.0)
+        expected = np.pad(x, [(0, 0), (before, after), (0, 0)], constant_values=7.0)
+        np.testing.assert_array_equal(as_array(result), expected)
+    assert keras.backend.standardize_dtype(padded_steps(keras.ops.ones((1, 2), "int32"), 1).dtype) == "int32"
+
+
+def test_no_operation_is_named():
+    """Names are counted, and a compiler that reads the count compiles anew at each call."""
+    from keras.src.backend.common import global_state
+
+    before = dict(global_state.get_global_attribute("object_name_uids", {}))
+    padded_steps(keras.ops.ones((1, 2)), 1)
+    assert dict(global_state.get_global_attribute("object_name_uids", {})) == before
