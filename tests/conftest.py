@@ -20,8 +20,6 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
 ) + os.environ.get("XLA_FLAGS", "")
-# Kernels of oneDNN are compiled for each shape.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -31,15 +29,14 @@ import keras  # isort: skip
 import numpy as np
 import pytest
 
-from tests.quick_programs import make_programs_quickly
-
 BACKEND = keras.backend.backend()
 #: Above which a worker lets go of compiled programs.
 MOST_RESIDENT_BYTES = 5 << 29
 if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
     # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
     import triton  # noqa: F401
-make_programs_quickly(BACKEND)
+if BACKEND == "jax":
+    import tests.one_context  # noqa: F401
 
 
 def pytest_report_header():

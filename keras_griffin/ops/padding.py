@@ -24,7 +24,10 @@ def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) 
 
     def steps(number):
         # TensorFlow may know the number only when the graph runs.
-        none = isinstance(number, int) and number == 0
-        return [] if none else [ops.full((batch_size, number, *rest), filler, x.dtype)]
+        if isinstance(number, int) and number == 0:
+            return []
+        # `full` would read the number from a tensor, which PyTorch's meta device has not.
+        zeros = ops.zeros((batch_size, number, *rest), x.dtype)
+        return [zeros + filler if filler else zeros]
 
     return ops.concatenate([*steps(before), x, *steps(after)], axis=1)

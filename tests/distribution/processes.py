@@ -15,8 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.quick_programs import make_programs_quickly
-
 ROOT = Path(__file__).resolve().parents[2]
 #: The environment in which JAX divides the CPU into eight devices.
 EIGHT_DEVICES = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
@@ -46,7 +44,8 @@ def main(script, folder, lists):
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         # As where it isn't installed: in seconds Keras would load it, to set its seed.
         sys.modules["tensorflow"] = None
-    make_programs_quickly(os.environ["KERAS_BACKEND"])
+    if os.environ["KERAS_BACKEND"] == "jax":
+        importlib.import_module("tests.one_context")
     importlib.import_module(module)
     fork = multiprocessing.get_context("fork")
     running = [

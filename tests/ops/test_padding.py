@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from keras_griffin.ops.padding import padded_steps
 from keras_griffin.testing.arrays import as_array
@@ -21,3 +22,14 @@ def test_no_operation_is_named():
     before = dict(global_state.get_global_attribute("object_name_uids", {}))
     padded_steps(keras.ops.ones((1, 2)), 1)
     assert dict(global_state.get_global_attribute("object_name_uids", {})) == before
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a device of PyTorch")
+def test_shapes_alone_are_padded():
+    """Keras would build a model with numbers instead, and say nothing."""
+    import torch
+    from keras.src.backend.torch.core import device_scope
+
+    with device_scope("meta"):
+        x = torch.zeros((1, 2), device="meta")
+        assert padded_steps(x, 1, 2, 3.0).device.type == "meta" and padded_steps(x, 1, 2, 3.0).shape == (1, 5)

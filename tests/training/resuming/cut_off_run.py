@@ -13,11 +13,6 @@ from pathlib import Path
 if __name__ == "__main__":
     # Keras loads what is installed beside the backend, which takes the longest of all here.
     sys.modules.update(dict.fromkeys({"tensorflow", "jax", "torch"} - {os.environ["KERAS_BACKEND"]}))
-    # It ends in the bits of a run in the tests' own process.
-    sys.path.insert(0, str(Path(__file__).parents[3]))
-    from tests.quick_programs import make_programs_quickly
-
-    make_programs_quickly(os.environ["KERAS_BACKEND"])
 
 import keras_griffin  # noqa: F401  Chooses the backend.
 
