@@ -25,7 +25,7 @@ BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 QUICK_BACKEND = "torch"
 #: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
-PARTS = {"jax": 4, "tensorflow": 10, "torch": 4, "numpy": 2}
+PARTS = {"jax": 3, "tensorflow": 10, "torch": 3, "numpy": 2}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 

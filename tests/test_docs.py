@@ -132,7 +132,7 @@ def test_both_pages_say_the_ladder():
 #: Pages whose examples run on every backend, and whether they train.
 PAGES = {"README.md": True, "docs/index.md": False, "docs/kernels.md": False, "docs/scaling.md": False}
 #: Pages whose examples, which train, run on one: what they call is tested on each.
-GUIDES = ("fine_tuning", "long_sequences", "optimization", "packing")
+GUIDES = ("fine_tuning", "long_sequences", "optimization", "packing", "sequences")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
         exec(compile(example, page, "exec"), {})
 
 
+@pytest.mark.any_backend
 def test_the_documentation_builds_strictly(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the extra docs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]

@@ -73,6 +73,7 @@ def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys):
     assert capsys.readouterr().err == "explain: the disk must have room. Got [Errno 28] No space left on device.\n"
 
 
+@pytest.mark.any_backend
 @pytest.mark.slow
 def test_output_that_nobody_reads_on_is_no_fault():
     command = [sys.executable, "-m", "keras_griffin", "explain"]

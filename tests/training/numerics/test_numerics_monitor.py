@@ -162,6 +162,7 @@ def test_the_variable_or_the_layer_that_went_wrong_is_named(path, value, sentenc
     assert ("the largest magnitude of its input is" in monitor.failure) == (value == 3e38)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_without_dropping_the_cause_is_lost_and_that_is_said(capsys):
     model = small_griffin(drop_nonfinite=False)
@@ -210,6 +211,7 @@ def test_a_batch_that_is_wrong_in_itself_is_found(sensitive, capsys):
     assert data.epoch == data.last_epoch + 1
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize(("every", "steps"), [(None, "steps 3 to 4"), (1, "step 4")])
 def test_in_an_epoch_that_goes_on_steps_and_batches_are_those_of_the_epoch(sensitive, tmp_path, every, steps):
@@ -237,6 +239,7 @@ def test_in_an_epoch_that_goes_on_steps_and_batches_are_those_of_the_epoch(sensi
     assert monitor.first_batch == 0
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_in_the_rest_of_an_epoch_too(sensitive):
     data = Windows()
@@ -271,6 +274,7 @@ def test_weights_that_are_not_finite_are_pointed_at(model):
     assert model.optimizer.dropped == 1
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize(("every", "looks"), [(None, 2), (2, 6), (3, 4), (100, 2)])
 def test_between_two_looks_nothing_is_computed(every, looks, monkeypatch):
@@ -300,6 +304,7 @@ def test_a_look_at_no_step_is_refused():
         NumericsMonitor(TOKENS, every=0)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_another_model_is_refused():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])

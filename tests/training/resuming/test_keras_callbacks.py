@@ -55,6 +55,7 @@ def go_on(folder, **options):
     return model, taken
 
 
+@pytest.mark.any_backend
 def test_backup_begins_the_epoch_again_with_the_weights_of_its_middle(backup):
     assert json.loads((backup / "training_metadata.json").read_text())["epoch"] == 1
     model, taken = go_on(backup)
@@ -73,6 +74,7 @@ def test_backup_writes_in_place_so_what_is_cut_off_cannot_be_read(backup):
         go_on(backup)
 
 
+@pytest.mark.any_backend
 def test_backup_does_not_see_a_changed_bit(backup):
     path = backup / "latest.weights.h5"
     # Among the bytes of the largest weights.
@@ -86,6 +88,7 @@ def test_backup_does_not_see_a_changed_bit(backup):
     go_on(backup)
 
 
+@pytest.mark.any_backend
 def test_backup_goes_on_with_other_settings(backup):
     model = make_model(seed=1, weight_decay=0.5)
     callback = keras.callbacks.BackupAndRestore(backup)

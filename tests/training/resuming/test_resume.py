@@ -117,6 +117,7 @@ def _in(folder):
     return {}
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize(
     ("number", "kind", "code"), [(signal.SIGTERM, Terminated, 143), (signal.SIGINT, Interrupted, None)]
@@ -146,6 +147,7 @@ def test_a_signal_in_a_validation_waits_for_the_end_of_the_epoch(tmp_path):
     assert ResumableRun(tmp_path / "run").step == NUM_BATCHES
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_after_the_ctrl_c_of_stop_on_interrupt_a_run_goes_on_too(tmp_path, undisturbed, capsys):
     with stop_on_interrupt() as interruption:
@@ -156,6 +158,7 @@ def test_after_the_ctrl_c_of_stop_on_interrupt_a_run_goes_on_too(tmp_path, undis
     check(tmp_path, fit(tmp_path, model), model, undisturbed)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_what_a_callback_has_ended_stays_ended_and_what_it_knew_is_known(tmp_path):
     def stopping():
@@ -201,6 +204,7 @@ def test_packed_documents_go_on_in_the_middle_of_an_epoch(tmp_path, after):
     assert fit_packed("cut") == expected
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path):
     class Counting(keras.callbacks.Callback):
@@ -220,6 +224,7 @@ def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path)
     assert counting.told == [(1, 2), (2, 0)]
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_with_adam_a_file_is_three_times_the_weights(tmp_path):
     model = make_model(units=200, gradient_accumulation_steps=None)
@@ -245,6 +250,7 @@ def test_averaged_weights_are_averages_once(tmp_path):
     assert values(other) == values(model)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_run_can_be_made_longer(tmp_path, undisturbed):
     model = make_model()
@@ -253,6 +259,7 @@ def test_a_run_can_be_made_longer(tmp_path, undisturbed):
     check(tmp_path, fit(tmp_path, model), model, undisturbed)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed):
     with pytest.raises(PowerLoss):
@@ -282,6 +289,7 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
         assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_path, undisturbed):
     with pytest.raises(PowerLoss):
@@ -293,6 +301,7 @@ def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_p
     assert history.history == undisturbed[0] and values(model) == undisturbed[1]
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_save_that_fails_ends_the_run_and_it_goes_on_from_the_one_before(tmp_path, undisturbed):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -323,6 +332,7 @@ def test_notes_and_time_are_found_again(tmp_path):
     assert not again.is_begun and not (tmp_path / "run").exists()
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_the_progress_bar_begins_where_the_epoch_was(tmp_path, capsys):
     with pytest.raises(PowerLoss):
