@@ -1,4 +1,4 @@
-"""Every example in a docstring runs, on every backend, and prints what it says."""
+"""Every example in a docstring runs and prints what it says: on every backend, or on one if it trains."""
 
 import ast
 import doctest
@@ -27,7 +27,7 @@ def _examples_below(node, module, names):
     docstring = ast.get_docstring(node) or ""
     if ">>>" in docstring:
         # Keras's NumPy backend can't train.
-        marks = [pytest.mark.trainable] if ".fit(" in docstring else []
+        marks = [pytest.mark.trainable, pytest.mark.any_backend] if ".fit(" in docstring else []
         yield pytest.param(module, names, id=".".join([module, *names]), marks=marks)
     for child in node.body:
         if isinstance(child, ast.ClassDef | ast.FunctionDef):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
+from keras_griffin.ops.padding import padded_steps
 from keras_griffin.shapes import State, Tensor
 
 
@@ -30,7 +31,7 @@ def grows(state: State) -> bool:
 
 def with_capacity(state: State, places: int) -> State:
     """The state with so many empty places more before its first token."""
-    return _where_it_grows(lambda leaf: _after_zeros(leaf, places), state)
+    return _where_it_grows(lambda leaf: padded_steps(leaf, places), state)
 
 
 def without_capacity(state: State, places: int) -> State:
@@ -48,7 +49,7 @@ def joined_rows(states: list[State]) -> State:
 
     def joined(*leaves):
         longest = max(leaf.shape[1] for leaf in leaves)
-        return ops.concatenate([_after_zeros(leaf, longest - leaf.shape[1]) for leaf in leaves], axis=0)
+        return ops.concatenate([padded_steps(leaf, longest - leaf.shape[1]) for leaf in leaves], axis=0)
 
     return _where_it_grows(joined, *states, elsewhere=lambda *leaves: ops.concatenate(leaves, axis=0))
 
@@ -59,8 +60,3 @@ def _where_it_grows(function, state, *others, elsewhere=lambda leaf, *_: leaf):
     leaves = zip(growing, *map(keras.tree.flatten, (state, *others)), strict=True)
     made = [(function if leaf_grows else elsewhere)(*tensors) for leaf_grows, *tensors in leaves]
     return keras.tree.pack_sequence_as(state, made)
-
-
-def _after_zeros(leaf, places):
-    batch_size, _, *rest = leaf.shape
-    return ops.concatenate([ops.zeros((batch_size, places, *rest), leaf.dtype), leaf], axis=1) if places else leaf

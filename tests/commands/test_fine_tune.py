@@ -55,6 +55,7 @@ def refusal(argv, capsys):
     return error
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.slow
 def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_path, capsys, monkeypatch):

@@ -29,6 +29,7 @@ def loaded(*arguments, **options):
     return load_text_model(*arguments, **options)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
 @pytest.mark.slow

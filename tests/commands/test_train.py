@@ -73,6 +73,7 @@ def train_tiny(text_file, tmp_path):
     return run
 
 
+@pytest.mark.any_backend
 @pytest.mark.slow
 def test_the_saved_model_loads_where_only_the_package_is_imported(finished_run):
     folder, _, _ = finished_run
@@ -83,12 +84,14 @@ def test_the_saved_model_loads_where_only_the_package_is_imported(finished_run):
     assert run.stdout.startswith("griffin")
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("family", ["hawk", "mqa"])
 def test_every_family_trains(family, train_tiny, capsys):
     assert train_tiny(f"--model {family} --steps 1") == 0
     assert f"{family} with " in capsys.readouterr().out
 
 
+@pytest.mark.any_backend
 def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
     assert train_tiny("--mixed-precision --steps 1") == 0
     assert "computing in bfloat16" in capsys.readouterr().out
@@ -151,6 +154,7 @@ def undisturbed(text_file, tmp_path_factory):
     return folder
 
 
+@pytest.mark.any_backend
 def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     monkeypatch, train_tiny, tmp_path, text_file, undisturbed, capsys
 ):

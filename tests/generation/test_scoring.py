@@ -88,6 +88,7 @@ def reader():
     return model
 
 
+@pytest.mark.any_backend
 def test_bits_per_byte(reader):
     texts = ["né", "a longer text", ""]
     rows = [[10, *text.encode()] for text in texts]

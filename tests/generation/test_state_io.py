@@ -177,6 +177,7 @@ def test_what_is_no_state_is_refused(tmp_path):
         load_state(tmp_path / "nothing")
 
 
+@pytest.mark.any_backend
 def test_a_save_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
     model = Griffin(CONFIG)

@@ -30,6 +30,7 @@ def bytes_of(text):
     return list(text.encode())
 
 
+@pytest.mark.any_backend
 def test_a_text_gives_a_text_and_texts_a_list(reader):
     texts = ["né", "", "a longer text"]
     rows = [bytes_of("né"), [10], bytes_of("a longer text")]
@@ -82,6 +83,7 @@ def test_a_first_word_has_no_space_before_it_unless_the_text_goes_on(script):
     assert generate(model, "", 9, state=state) == " ba"
 
 
+@pytest.mark.any_backend
 def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows=((3, 1, 4), (9,))):
     rows = [list(row) for row in rows]
     sampler = TopP(0.9)
@@ -97,6 +99,7 @@ def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows
         assert_close(ours, as_array(theirs), "float32")
 
 
+@pytest.mark.any_backend
 def test_a_prefix_serves_many_continuations(griffin):
     prefix = list(range(1, 10)) * 3
     state = griffin.prefill([prefix])
@@ -110,6 +113,7 @@ def test_a_prefix_serves_many_continuations(griffin):
         np.testing.assert_array_equal(new, whole[len(prefix) :])
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("length", [511, 512, 513, 1100])
 def test_a_long_prompt_is_read_in_pieces(griffin, length):
     tokens = np.random.default_rng(0).integers(0, 11, (2, length)).astype("int32")
@@ -128,6 +132,7 @@ def test_a_tokenizer_must_fit_the_model(griffin):
     )
 
 
+@pytest.mark.any_backend
 def test_a_tokenizer_is_kept_in_a_keras_file(reader, tmp_path):
     reader.save(tmp_path / "reader.keras")
     loaded = keras.saving.load_model(tmp_path / "reader.keras")

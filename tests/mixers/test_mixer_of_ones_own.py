@@ -27,6 +27,7 @@ def test_the_laws(law):
     law(contracts.Subject(lambda **kwargs: Average(0.75, **kwargs), 12, ("average",)))
 
 
+@pytest.mark.any_backend
 @pytest.mark.slow
 def test_it_is_made_counted_decoded_saved_and_loaded(config, tmp_path):
     model = Griffin(config)
@@ -56,6 +57,7 @@ def test_it_is_made_counted_decoded_saved_and_loaded(config, tmp_path):
     assert np.isfinite(as_array(model(np.array([[1, 2, 3]])))).all()
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_it_trains_packed_and_carried(config):
     tokens = np.random.default_rng(0).integers(0, 13, (4, 10)).astype("int32")

@@ -146,6 +146,7 @@ def test_a_saved_state_goes_on(tmp_path):
 
 
 @LOGITS
+@pytest.mark.any_backend
 def test_a_saved_model_is_rebuilt_with_its_state(tmp_path, logits):
     chunks = Chunks()
     carried = made().carried(2, logits=logits)
@@ -168,6 +169,7 @@ def test_the_state_keeps_its_dtypes_in_mixed_precision():
     assert "float32" in expected and "bfloat16" in expected
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
 def test_chunks_out_of_order(order):
@@ -178,6 +180,7 @@ def test_chunks_out_of_order(order):
     carried.fit(Chunks(), verbose=0)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
 @pytest.mark.parametrize("method", ["evaluate", "predict"])
 def test_chunks_out_of_order_without_training(method, order):
@@ -274,20 +277,32 @@ def test_compiled_it_is_the_same():
     """By XLA on TensorFlow, the recurrence and attention; by Dynamo and Inductor on PyTorch, the recurrence alone.
 
     There one recurrent layer takes a minute, and one of attention several; once, by hand, its loss was the same too.
+    From the third step on, which finds the gradients of the second, nothing is compiled again.
     """
     config = TINY.replace(num_layers=1) if keras.backend.backend() == "torch" else TINY
     model, chunks = strong(Griffin(config)), Chunks()
-    before, ends = model.get_weights(), []
+    before, ends, programs = model.get_weights(), [], []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: programs.append(compiled_by_dynamo()))
     for jit_compile in (True, False):
         model.set_weights(before)
         carried = model.carried(2, logits=False)
         carried.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
-        losses = carried.fit(chunks, verbose=0).history["loss"]
+        losses = carried.fit(chunks, verbose=0, callbacks=[count]).history["loss"]
         ends.append(
             [np.array(losses), *(after - start for after, start in zip(model.get_weights(), before, strict=True))]
         )
+    assert programs[1] == programs[-1]
     for expected, actual in zip(*ends, strict=True):
         assert_close(actual, expected, "float32")
+
+
+def compiled_by_dynamo():
+    """How many programs PyTorch's compiler has made so far; 0 on other backends."""
+    if keras.backend.backend() != "torch":
+        return 0
+    from torch._dynamo.utils import counters
+
+    return counters["frames"]["ok"]
 
 
 def test_chunks_may_have_any_length():
@@ -303,6 +318,7 @@ def test_chunks_may_have_any_length():
     assert_close(np.concatenate(pieces, axis=1)[real], whole[real], "float32")
 
 
+@pytest.mark.any_backend
 def test_document_ids_may_begin_again_with_each_text():
     """Chunk 0 starts anew whatever its segment ids are."""
     model, chunks = made(), Chunks()

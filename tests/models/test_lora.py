@@ -157,6 +157,7 @@ def test_merged_is_unmerged_and_everything_is_as_before(dtype):
     assert model.lora.rank == 1
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_two_accumulated_half_batches_are_one_batch():
     models = [adapted(), adapted()]
@@ -209,6 +210,7 @@ def test_adapters_learn_beside_a_base_of_few_bits(mode):
         model.merge_lora()
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.slow
 def test_a_run_of_adapters_goes_on(tmp_path):

@@ -132,6 +132,7 @@ def token_file(folder, vocabulary_size, **kwargs):
     return TokenFile(path)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("logits", [True, False])
 @pytest.mark.parametrize("wrapped", [lambda data: data, RestOfEpoch])
 def test_tokens_of_another_vocabulary(tmp_path, logits, wrapped):

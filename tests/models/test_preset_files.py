@@ -129,6 +129,7 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
         Griffin.from_preset(folder)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -155,6 +156,7 @@ def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
         Griffin.from_preset(folder)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -29,6 +29,7 @@ def encoder(**options):
     return made
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "law",
     [

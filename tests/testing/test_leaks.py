@@ -71,7 +71,9 @@ def carrying(logits):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-@pytest.mark.parametrize("logits", [pytest.param(True), pytest.param(False, marks=pytest.mark.trainable)])
+@pytest.mark.parametrize(
+    "logits", [pytest.param(True), pytest.param(False, marks=[pytest.mark.trainable, pytest.mark.any_backend])]
+)
 @pytest.mark.slow
 def test_a_carried_model_does_not_leak_and_carries_on_what_it_carried(index, logits):
     chunks, model = ConsecutiveChunks(DOCUMENTS, 5, 2, shuffle=False), carrying(logits)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_griffin.ops.change_gradient import change_gradient
 from keras_griffin.ops.compaction import real_steps_first, real_steps_last, take_steps
+from keras_griffin.ops.padding import padded_steps
 
 #: Of a step's heads together; the product of two is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14
@@ -105,8 +106,7 @@ def _gradient_apart(lost_keys, cotangent, shapes, *marks):
 def lost_in_window(window, lost, keys, segment_ids, mask):
     """What `keep_gradients_apart` asks of a window: which lost queries see anything, and the keys that they see."""
     history = keys - ops.shape(lost)[1]
-    # Not by `pad`: it makes an object with a name, which Dynamo follows in no gradient.
-    lost = ops.concatenate([ops.zeros((ops.shape(lost)[0], history), "bool"), lost], axis=1)
+    lost = padded_steps(lost, history)
     places = ops.broadcast_to(ops.arange(keys, dtype="int32"), ops.shape(lost))
     if mask is not None:
         lost = ops.logical_and(lost, mask)

@@ -15,6 +15,7 @@ from tests.training.resuming.guide import examples, replaced
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_the_same_program_goes_on_where_it_was_and_ends_where_it_had(tmp_path, monkeypatch):
     # A tenth of its steps.
