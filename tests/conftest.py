@@ -20,6 +20,8 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
 ) + os.environ.get("XLA_FLAGS", "")
+# Inductor's workers would import PyTorch once more, on the one core.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
