@@ -24,8 +24,8 @@ from xml.etree import ElementTree
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 QUICK_BACKEND = "torch"
-#: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled, and
-#: JAX in few parts lets go after each file of what the next one compiles again.
+#: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
+#: JAX lets go of that, above some size after each file, and compiles again what the next one needs too.
 PARTS = {"jax": 6, "tensorflow": 12, "torch": 4, "numpy": 2}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
