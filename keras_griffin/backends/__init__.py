@@ -20,6 +20,8 @@ import sys
 import keras
 
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
+#: The names of modules whose import has ended.
+_imported = set()
 
 
 def active():
@@ -31,6 +33,8 @@ def active():
 
 def imported(name: str):
     """The module of that name, in words that AutoGraph and Dynamo follow; `importlib` makes them warn."""
-    if name not in sys.modules:
+    # `sys.modules` has a module from the start of its import: another thread would find half of it there.
+    if name not in _imported:
         __import__(name)
+        _imported.add(name)
     return sys.modules[name]

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -25,6 +26,14 @@ def test_the_active_backend_gives_every_name_and_no_other_arguments():
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
+
+
+def test_threads_that_are_the_first_to_import_a_module_get_the_whole_of_it(tmp_path, monkeypatch):
+    """Python names a module in `sys.modules` before it has run it."""
+    (tmp_path / "imported_slowly.py").write_text("import time\ntime.sleep(0.2)\nend = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: imported("imported_slowly").end, range(4)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
