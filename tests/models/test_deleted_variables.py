@@ -6,6 +6,7 @@ import weakref
 import keras
 import pytest
 
+from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 
 
@@ -25,6 +26,13 @@ def test_what_is_deleted_is_gone(nothing_frozen):
     assert gc.get_freeze_count() == 0
 
 
+def test_quantising_a_model_does_so(nothing_frozen, monkeypatch):
+    frozen = []
+    monkeypatch.setattr(keras.Model, "quantize", lambda *_, **__: frozen.append(gc.get_freeze_count()))
+    Griffin(GriffinConfig(vocabulary_size=5, width=8, num_layers=1, num_heads=1)).quantize("int8")
+    assert frozen[0] > 0 and gc.get_freeze_count() == 0
+
+
 def test_after_an_error_too(nothing_frozen):
     with pytest.raises(KeyError), without_looking_for_garbage():
         raise KeyError
@@ -36,3 +44,12 @@ def test_what_the_caller_has_frozen_stays_so(nothing_frozen):
     with without_looking_for_garbage():
         pass
     assert gc.get_freeze_count() > 0
+
+
+def test_the_last_of_several_threads_thaws(nothing_frozen):
+    first, last = without_looking_for_garbage(), without_looking_for_garbage()
+    with first:
+        last.__enter__()
+    assert gc.get_freeze_count() > 0
+    last.__exit__(None, None, None)
+    assert gc.get_freeze_count() == 0
