@@ -7,8 +7,8 @@ with one seed; then three seeds are trained with it. A run keeps the weights of 
 and its error is that on the test rows. Every finished run is a line of the file, and a run that is there is not made
 again. At the end the table is printed, with seconds an epoch and milliseconds a streamed step, measured in turns.
 
-Three more are run when they are named: the encoder with one of its defaults as a language model has it, which is how
-the defaults were chosen.
+Three more are run when they are named: the encoder with one of its defaults as a language model has it, by which the
+default is judged.
 """
 
 import argparse

@@ -1,10 +1,14 @@
-"""The backend after the active one, in a ring: what each gives to its next, and all read alike, all exchange."""
+"""The backend that reads what the active one has written.
+
+Each reads what one other has written. Where it finds the same numbers in it, all of them read what any has written.
+"""
 
 import importlib.util
 
 import keras
 import pytest
 
+#: A ring.
 NEXT = {"jax": "torch", "torch": "tensorflow", "tensorflow": "numpy", "numpy": "jax"}
 
 

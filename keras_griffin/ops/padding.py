@@ -8,14 +8,14 @@ from keras_griffin.shapes import Tensor
 def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) -> Tensor:
     """A sequence between so many steps of one number.
 
-    `keras.ops.pad` makes an operation with a name of its own at each call, and PyTorch's compiler a program for each
-    name.
+    `keras.ops.pad` makes an operation with a name of its own at each call, and PyTorch's compiler would make a program
+    for each name.
 
     Args:
         x: `(B, T, ...)`.
         before: steps before the first.
         after: steps after the last.
-        filler: the number.
+        filler: the number, one that the dtype of `x` holds.
 
     Returns:
         `(B, before + T + after, ...)`, dtype of `x`.

@@ -83,7 +83,6 @@ def test_a_first_word_has_no_space_before_it_unless_the_text_goes_on(script):
     assert generate(model, "", 9, state=state) == " ba"
 
 
-@pytest.mark.any_backend
 def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows=((3, 1, 4), (9,))):
     rows = [list(row) for row in rows]
     sampler = TopP(0.9)
@@ -99,7 +98,6 @@ def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows
         assert_close(ours, as_array(theirs), "float32")
 
 
-@pytest.mark.any_backend
 def test_a_prefix_serves_many_continuations(griffin):
     prefix = list(range(1, 10)) * 3
     state = griffin.prefill([prefix])
@@ -113,7 +111,6 @@ def test_a_prefix_serves_many_continuations(griffin):
         np.testing.assert_array_equal(new, whole[len(prefix) :])
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("length", [511, 512, 513, 1100])
 def test_a_long_prompt_is_read_in_pieces(griffin, length):
     tokens = np.random.default_rng(0).integers(0, 11, (2, length)).astype("int32")

@@ -146,7 +146,6 @@ def test_a_saved_state_goes_on(tmp_path):
 
 
 @LOGITS
-@pytest.mark.any_backend
 def test_a_saved_model_is_rebuilt_with_its_state(tmp_path, logits):
     chunks = Chunks()
     carried = made().carried(2, logits=logits)

@@ -210,7 +210,6 @@ def test_adapters_learn_beside_a_base_of_few_bits(mode):
         model.merge_lora()
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.slow
 def test_a_run_of_adapters_goes_on(tmp_path):

@@ -29,7 +29,6 @@ def encoder(**options):
     return made
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "law",
     [

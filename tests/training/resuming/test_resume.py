@@ -235,7 +235,6 @@ def test_with_adam_a_file_is_three_times_the_weights(tmp_path):
     assert 3 * weights < newest.stat().st_size < 3 * weights + 2**14
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_averaged_weights_are_averages_once(tmp_path):
     """`fit` puts the averages in the weights' place when it ends; a run that goes on trains the weights."""
