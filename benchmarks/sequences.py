@@ -3,9 +3,10 @@
     KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data vowels,leaves] [--models encoder,slow,narrow]
 
 For each data set of `sequence_data.py` and each model the learning rate is the best of three on the validation rows,
-with one seed; then three seeds are trained with it. A run keeps the weights of its best epoch on the validation rows,
-and its error is that on the test rows. Every finished run is a line of the file, and a run that is there is not made
-again. At the end the table is printed, with seconds an epoch and milliseconds a streamed step, measured in turns.
+with one seed, and so is the pool of a row that has one class: the last step or the mean of all. Then three seeds are
+trained with them. A run keeps the weights of its best epoch on the validation rows, and its error is that on the test
+rows. Every finished run is a line of the file, and a run that is there is not made again. At the end the table is
+printed, with seconds an epoch and milliseconds a streamed step, measured in turns on the active backend.
 
 Three more are run when they are named: the encoder with one of its defaults as a language model has it, by which the
 default is judged.
@@ -32,8 +33,8 @@ PARAMETERS = 24_000
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 SEEDS = (0, 1, 2)
 BATCH_SIZE = 32
-EPOCHS = {"demand": 40, "vowels": 60, "leaves": 80, "exercises": 30}
-FIELDS = ("data", "model", "learning_rate", "seed", "validation", "test", "epoch")
+EPOCHS = {"demand": 80, "vowels": 60, "leaves": 120, "exercises": 30}
+FIELDS = ("data", "model", "pool", "learning_rate", "seed", "validation", "test", "epoch")
 
 
 def encoder(width, pool, **options):
@@ -59,23 +60,22 @@ def wide(width, pool):
 
 def bare(width, pool):
     """An RG-LRU behind a dense layer, as a user of LSTM would first write it."""
-    return [layers.Dense(width), RGLRU(return_sequences=pool is None, name="body")]
+    return [layers.Dense(width), RGLRU(return_sequences=pool != "last", name="body")]
 
 
 def lstm(width, pool):
     """Keras's."""
-    return [layers.LSTM(width, return_sequences=pool is None, name="body")]
+    return [layers.LSTM(width, return_sequences=pool != "last", name="body")]
 
 
 def gru(width, pool):
     """Keras's."""
-    return [layers.GRU(width, return_sequences=pool is None, name="body")]
+    return [layers.GRU(width, return_sequences=pool != "last", name="body")]
 
 
 def convolution(width, pool):
     """Six causal convolutions of three taps, each twice as far apart as the one before: 127 steps are seen."""
-    taps = [layers.Conv1D(width, 3, padding="causal", dilation_rate=2**n, activation="relu") for n in range(6)]
-    return [*taps, *([] if pool is None else [layers.GlobalAveragePooling1D()])]
+    return [layers.Conv1D(width, 3, padding="causal", dilation_rate=2**n, activation="relu") for n in range(6)]
 
 
 MODELS = {"encoder": encoder, "bare": bare, "lstm": lstm, "gru": gru, "convolution": convolution}
@@ -83,26 +83,40 @@ MODELS = {"encoder": encoder, "bare": bare, "lstm": lstm, "gru": gru, "convoluti
 VARIANTS = {"slow": slow, "narrow": narrow, "wide": wide}
 
 
-def make(name: str, data: Data, width: int) -> keras.Model:
+def pools_of(name: str, data: Data) -> tuple:
+    """What is tried to make one vector of a row; the convolution sees too little from its last step."""
+    if data.is_labelled_by_step:
+        return (None,)
+    return ("mean",) if name == "convolution" else ("last", "mean")
+
+
+def make(name: str, data: Data, width: int, pool: str | None) -> keras.Model:
     """A model for a data set; its head is one dense layer."""
     num_features = data.train.features.shape[-1]
     inputs = keras.Input((None, num_features))
     x = layers.Masking()(inputs)
-    for layer in {**MODELS, **VARIANTS}[name](width, None if data.is_labelled_by_step else "last"):
+    for layer in {**MODELS, **VARIANTS}[name](width, pool):
         x = layer(x)
+    if pool == "mean" and len(x.shape) == 3:
+        # Said here, because a convolution forgets it.
+        seen = keras.ops.any(keras.ops.not_equal(inputs, 0), axis=-1)
+        x = layers.GlobalAveragePooling1D()(x, mask=seen)
     outputs = layers.Dense(data.num_classes or num_features)(x)
     return keras.Model(inputs, outputs)
 
 
 @functools.cache
 def width_of(name: str, data_name: str) -> int:
-    """The width, a multiple of 4, at which a model has about as many parameters as all others."""
-    data = load(data_name)
-    widths = range(16, 161, 4)
+    """The width at which a model has about as many parameters as all others: a multiple of 4, or of the gates' 16."""
+    data, unit = load(data_name), 16 if name == "bare" else 4
+    widths = range(16, 513, unit)
+
+    def parameters(width):
+        return make(name, data, width, pools_of(name, data)[0]).count_params()
+
     # The first one with too many, or the one before it.
-    place = bisect.bisect_left(widths, PARAMETERS, key=lambda width: make(name, data, width).count_params())
-    nearest = widths[max(0, place - 1) : place + 1]
-    return min(nearest, key=lambda width: abs(make(name, data, width).count_params() - PARAMETERS))
+    place = bisect.bisect_left(widths, PARAMETERS, key=parameters)
+    return min(widths[max(0, place - 1) : place + 1], key=lambda width: abs(parameters(width) - PARAMETERS))
 
 
 @functools.cache
@@ -138,13 +152,13 @@ class BestWeights(keras.callbacks.Callback):
             self.least, self.epoch, self.best = value, epoch, self.model.get_weights()
 
 
-def run(data_name: str, model_name: str, learning_rate: float, seed: int) -> dict:
+def run(data_name: str, model_name: str, pool: str | None, learning_rate: float, seed: int) -> dict:
     """Train once: a line of the file."""
     data = load(data_name)
     random.seed(seed)
     np.random.seed(seed)
     keras.utils.set_random_seed(seed)
-    model = make(model_name, data, width_of(model_name, data_name))
+    model = make(model_name, data, width_of(model_name, data_name), pool)
     compile_model(model, data, learning_rate)
     best = BestWeights(data)
     train = data.train
@@ -157,7 +171,8 @@ def run(data_name: str, model_name: str, learning_rate: float, seed: int) -> dic
         verbose=0,
     )
     model.set_weights(best.best)
-    values = data_name, model_name, learning_rate, seed, best.least, error(model, data, data.test), best.epoch
+    errors = best.least, error(model, data, data.test)
+    values = data_name, model_name, pool, learning_rate, seed, *errors, best.epoch
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -167,32 +182,38 @@ def runs_in(path: Path) -> list[dict]:
         return []
     with path.open(newline="") as file:
         return [
-            {**row, **{field: float(row[field]) for field in ("learning_rate", "validation", "test")}}
+            {
+                **row,
+                "pool": row["pool"] or None,
+                "seed": int(row["seed"]),
+                **{field: float(row[field]) for field in ("learning_rate", "validation", "test")},
+            }
             for row in csv.DictReader(file)
         ]
 
 
 def all_runs(path: Path, data_names, model_names):
-    """Make the runs that are missing, those that choose the learning rate first."""
+    """Make the runs that are missing, those that choose the pool and the learning rate first."""
     for data_name in data_names:
         for model_name in model_names:
-            for rate in LEARNING_RATES:
-                finish(path, data_name, model_name, rate, SEEDS[0])
-            rate = best_rate(runs_in(path), data_name, model_name)
+            for pool in pools_of(model_name, load(data_name)):
+                for rate in LEARNING_RATES:
+                    finish(path, data_name, model_name, pool, rate, SEEDS[0])
+            chosen = choice(runs_in(path), data_name, model_name)
             for seed in SEEDS[1:]:
-                finish(path, data_name, model_name, rate, seed)
+                finish(path, data_name, model_name, *chosen, seed)
 
 
-def best_rate(runs, data_name, model_name) -> float:
-    """That of the first seed's least error on the validation rows."""
-    first = [r for r in runs if (r["data"], r["model"], int(r["seed"])) == (data_name, model_name, SEEDS[0])]
-    return min(first, key=lambda row: row["validation"])["learning_rate"]
+def choice(runs, data_name, model_name) -> tuple[str | None, float]:
+    """The pool and the learning rate of the first seed's least error on the validation rows."""
+    first = [r for r in runs if (r["data"], r["model"], r["seed"]) == (data_name, model_name, SEEDS[0])]
+    best = min(first, key=lambda row: row["validation"])
+    return best["pool"], best["learning_rate"]
 
 
-def finish(path, data_name, model_name, rate, seed):
-    """Make a run unless it is there, and write its line."""
-    key = data_name, model_name, rate, seed
-    if any((r["data"], r["model"], r["learning_rate"], int(r["seed"])) == key for r in runs_in(path)):
+def finish(path, *key):
+    """Make the run of data, model, pool, rate and seed unless it is there, and write its line."""
+    if any(tuple(row[field] for field in FIELDS[: len(key)]) == key for row in runs_in(path)):
         return
     start = time.perf_counter()
     row = run(*key)
@@ -205,13 +226,13 @@ def finish(path, data_name, model_name, rate, seed):
     print(row, f"{time.perf_counter() - start:.0f} s", flush=True)
 
 
-def seconds_an_epoch(data_name, model_names, repeats: int = 3) -> dict[str, float]:
-    """The least of several epochs of each model, in turns, all rows in full batches."""
+def seconds_an_epoch(data_name, pools, repeats: int = 3) -> dict[str, float]:
+    """The least of several epochs of each model with its pool, in turns, all rows in full batches."""
     data, models = load(data_name), {}
     rows = len(data.train.features) // BATCH_SIZE * BATCH_SIZE
     train = [array[:rows] for array in data.train]
-    for name in model_names:
-        models[name] = make(name, data, width_of(name, data_name))
+    for name, pool in pools.items():
+        models[name] = make(name, data, width_of(name, data_name), pool)
         compile_model(models[name], data, 1e-3)
     seconds = dict.fromkeys(models, np.inf)
     for turn in range(repeats + 1):
@@ -226,7 +247,8 @@ def seconds_an_epoch(data_name, model_names, repeats: int = 3) -> dict[str, floa
 def milliseconds_a_step(data_name, name) -> float:
     """One sample of one row from a state, without the head; a convolution reads again all that it sees."""
     data, width = load(data_name), width_of(name, data_name)
-    model = make(name, data, width)
+    # A vector for each step, whatever the pool.
+    model = make(name, data, width, None)
     sample = keras.ops.convert_to_tensor(data.train.features[:1, 0])
     if name == "convolution":
         past = keras.ops.convert_to_tensor(np.resize(data.train.features[:1], (1, 127, sample.shape[1])))
@@ -253,18 +275,19 @@ def milliseconds_a_step(data_name, name) -> float:
 def table(path, data_names, model_names):
     """Print what was found."""
     runs = runs_in(path)
-    print("| data | model | parameters | error: mean | least to most | learning rate | s an epoch | ms a step |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| data | model | parameters | error: mean | least to most | pool | learning rate | s an epoch | ms a step |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for data_name in data_names:
-        data, seconds = load(data_name), seconds_an_epoch(data_name, model_names)
-        for name in model_names:
-            rate = best_rate(runs, data_name, name)
-            errors = [r["test"] for r in runs if (r["data"], r["model"], r["learning_rate"]) == (data_name, name, rate)]
-            parameters = make(name, data, width_of(name, data_name)).count_params()
+        data = load(data_name)
+        choices = {name: choice(runs, data_name, name) for name in model_names}
+        seconds = seconds_an_epoch(data_name, {name: pool for name, (pool, _) in choices.items()})
+        for name, (pool, rate) in choices.items():
+            errors = [r["test"] for r in runs if tuple(r[f] for f in FIELDS[:4]) == (data_name, name, pool, rate)]
+            parameters = make(name, data, width_of(name, data_name), pool).count_params()
             spread = f"{min(errors):.1f} to {max(errors):.1f}"
             print(
-                f"| {data_name} | {name} | {parameters:,} | {np.mean(errors):.1f} {data.unit} | {spread} | {rate:g} "
-                f"| {seconds[name]:.2f} | {milliseconds_a_step(data_name, name):.2f} |",
+                f"| {data_name} | {name} | {parameters:,} | {np.mean(errors):.1f} {data.unit} | {spread} "
+                f"| {pool or ''} | {rate:g} | {seconds[name]:.2f} | {milliseconds_a_step(data_name, name):.2f} |",
                 flush=True,
             )
 

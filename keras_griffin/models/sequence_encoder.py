@@ -11,6 +11,7 @@ from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation.compile import prepared
 from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.both_directions import BothDirections
+from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.kept_state import KeptState
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import OPTIONS, GriffinConfig
@@ -40,6 +41,9 @@ class SequenceEncoder(SequenceLayer):
         x^0 = W features + b
         x^l = block_l(x^(l-1))        l = 1 .. L, each a `ResidualBlock` around a mixer
         y   = norm(x^L), or its pool over time
+
+    At first W is normal with variance 1 / F and b with variance 1. A norm follows: with b at zero it would see no more
+    of a lone feature than its sign.
 
     It takes what a time series, sensors or audio features give, and keeps the conventions of Keras's recurrent layers:
     Keras masks, `stateful` with `reset_state`, and a head of the user's behind it. Features should be of about unit
@@ -126,7 +130,11 @@ class SequenceEncoder(SequenceLayer):
         config = self._config(num_layers, num_heads, window, conv_kernel_size, block_pattern)
         self.num_layers, self.num_heads, self.window = config.num_layers, config.num_heads, config.window
         self.conv_kernel_size, self.block_pattern = config.conv_kernel_size, config.block_pattern
-        self.input_projection = projection(width, name="input_projection", dtype=self.dtype_policy)
+        # With zeros the first norm would see of a lone feature its sign alone.
+        first_bias = random_initializer(keras.initializers.RandomNormal(stddev=1.0))
+        self.input_projection = projection(
+            width, bias_initializer=first_bias, name="input_projection", dtype=self.dtype_policy
+        )
         self.blocks = [self._block(config, index) for index in range(num_layers)]
         self.final_norm = RMSNorm(config.norm_epsilon, name="final_norm", dtype=self.dtype_policy)
 

@@ -105,6 +105,20 @@ def test_it_trains_behind_a_masking_layer_and_is_saved(bidirectional, tmp_path):
     assert type(loaded.layers[-2]) is SequenceEncoder
 
 
+@pytest.mark.filterwarnings("ignore:The `native_serialization` parameter:DeprecationWarning")  # Keras gives it to JAX
+@pytest.mark.skipif(BACKEND not in ("jax", "tensorflow"), reason="Keras writes a SavedModel from these")
+def test_a_saved_model_serves_what_the_model_gives(tmp_path):
+    import tensorflow
+
+    inputs = keras.Input((None, FEATURES))
+    model = keras.Model(inputs, SequenceEncoder(WIDTH, 1, pool="last")(keras.layers.Masking()(inputs)))
+    model.export(tmp_path, format="tf_saved_model", verbose=False)
+    served = tensorflow.saved_model.load(tmp_path)
+    ended = np.where(np.arange(12)[:, None] < 7, INPUTS, 0.0).astype("float32")
+    for rows in (INPUTS, ended[:2, :9]):
+        assert_close(served.serve(rows).numpy(), as_array(model(rows)))
+
+
 def test_dropout_is_for_training_alone():
     layer = encoder(dropout=0.5)
     assert_close(layer(INPUTS), as_array(layer(INPUTS)))
@@ -122,6 +136,13 @@ def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
     layer = SequenceEncoder(8, 1, mixer_options={"recurrent": {"decay_range": (0.1, 0.2)}})
     assert layer.blocks[0].mixer.decay_range == (0.1, 0.2)
     assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
+
+
+def test_the_first_block_sees_how_large_a_lone_feature_is():
+    layer = SequenceEncoder(WIDTH, 1)
+    layer.build((None, None, 1))
+    seen = layer.blocks[0].mixer_norm(layer.input_projection(np.array([[0.5], [2.0]], "float32")))
+    assert np.abs(np.diff(as_array(seen), axis=0)).max() > 0.1
 
 
 def test_messages():
