@@ -1,7 +1,8 @@
 """What generation runs again and again, made ready for the active backend.
 
 JAX and TensorFlow compile a function once for each shape that it meets. PyTorch runs it as it stands, and records a
-step that is run often: see `torch_compile.py`. Other backends run it as it stands.
+step that is run often: see `torch_compile.py`. NumPy runs it as it stands. OpenVINO would compile each step anew, for
+minutes, and is refused.
 
 Any number of threads may ask. One at a time prepares; what is ready runs without a lock.
 """
@@ -52,7 +53,15 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
         is_step: whether it is called for every token, so that PyTorch is to record it. A prompt is not recorded: its
             recurrence is a loop over time, which would be written out step by step.
         **fixed: hashable arguments that decide what is computed.
+
+    Raises:
+        NotImplementedError: the backend is OpenVINO.
     """
+    if keras.backend.backend() == "openvino":
+        raise NotImplementedError(
+            "Generation, scores and one step at a time need a backend that goes on from a state: JAX, PyTorch, "
+            "TensorFlow or NumPy. Got openvino, which serves calls and `predict`."
+        )
     # Other variables, as after `quantize` or `enable_lora`, mean another computation.
     variables = tuple(id(variable) for variable in model.variables)
     key = (function, *sorted(fixed.items()))

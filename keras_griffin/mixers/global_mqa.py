@@ -101,10 +101,12 @@ class GlobalMQA(MultiQueryAttention):
 
         past = ops.shape(state.visible)[1]
         steps = ops.arange(past + length, dtype="int32")
-        causal = steps <= steps[past:, None]
-        same_document = documents[:, None, :] == documents[:, past:, None]
+        # Keras's OpenVINO puts a new axis that is indexed after a slice with bounds in another place.
+        query_steps = ops.expand_dims(steps[past:], 1)
+        causal = steps <= query_steps
+        same_document = documents[:, None, :] == ops.expand_dims(documents[:, past:], 2)
         # A masked query sees itself, so that no softmax is empty.
-        own = steps == steps[past:, None]
+        own = steps == query_steps
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         # A real step sees all of its document up to itself.
         positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1

@@ -73,12 +73,14 @@ def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
         place = ops.arange(span, dtype="int32")[None]
     else:
         place = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    distance = place[:, own, None] - place[:, None, :]
+    # Keras's OpenVINO puts a new axis that is indexed after a slice with bounds in another place.
+    distance = ops.expand_dims(place[:, own], 2) - ops.expand_dims(place, 1)
     visible = ops.logical_and(distance >= 0, distance < window)
     if mask is not None:
         visible = ops.logical_and(visible, mask[:, None, :])
     if segment_ids is not None:
-        visible = ops.logical_and(visible, segment_ids[:, own, None] == segment_ids[:, None, :])
+        same = ops.expand_dims(segment_ids[:, own], 2) == ops.expand_dims(segment_ids, 1)
+        visible = ops.logical_and(visible, same)
     blocks = (ops.expand_dims(x, 1) for x in (query, key, value, whole_key, visible))
     outputs, whole = _softmax_attention(*blocks)
     return outputs[:, 0], whole[:, 0]
