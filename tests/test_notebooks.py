@@ -16,6 +16,7 @@ def test_there_are_notebooks():
     assert SOURCES
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 @pytest.mark.slow
