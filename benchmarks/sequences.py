@@ -1,4 +1,4 @@
-"""The encoder, also with attention, beside LSTM, GRU, a causal convolution and a bare RG-LRU of as many parameters.
+"""The encoder beside LSTM, GRU, a causal convolution and a bare RG-LRU of as many parameters.
 
     KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data vowels,leaves] [--models encoder,slow,narrow]
 
@@ -8,8 +8,8 @@ trained with them. In a run the learning rate falls to zero as a cosine, and its
 end: no epoch is chosen. Every finished run is a line of the file, and a run that is there is not made again. At the end
 the table is printed, with seconds an epoch and milliseconds a streamed step, measured in turns on the active backend.
 
-Three more are run when they are named: the encoder with one of its defaults as a language model has it, by which the
-default is judged.
+Four more are run when they are named: the encoder in Griffin's pattern, with attention; and with one of its defaults as
+a language model has it, by which the default is judged.
 """
 
 import argparse
@@ -83,9 +83,9 @@ def convolution(width, pool):
     return [layers.Conv1D(width, 3, padding="causal", dilation_rate=2**n, activation="relu") for n in range(6)]
 
 
-MODELS = {"encoder": encoder, "griffin": griffin, "bare": bare, "lstm": lstm, "gru": gru, "convolution": convolution}
-#: The encoder with another value of a default.
-VARIANTS = {"slow": slow, "narrow": narrow, "wide": wide}
+MODELS = {"encoder": encoder, "bare": bare, "lstm": lstm, "gru": gru, "convolution": convolution}
+#: The encoder with another pattern, or another value of a default.
+VARIANTS = {"griffin": griffin, "slow": slow, "narrow": narrow, "wide": wide}
 
 
 def pools_of(name: str, data: Data) -> tuple:

@@ -21,7 +21,7 @@ from keras_griffin.shapes import State, Tensor
 
 #: What makes one vector of a row's steps.
 POOLS = ("last", "mean", "max")
-#: The channels of a gate's block where the width has room for several. Chosen, not measured, as the decays are.
+#: The channels of a gate's block where the width has room for several. Chosen, not measured.
 GATE_WIDTH = 16
 #: Where decays start, by mixer: those of texts would be too slow for series of hundreds of steps.
 DECAYS = {"recurrent": {"decay_range": (0.5, 0.99)}}
