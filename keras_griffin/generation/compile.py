@@ -55,12 +55,12 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
         **fixed: hashable arguments that decide what is computed.
 
     Raises:
-        NotImplementedError: the backend is OpenVINO.
+        ValueError: the backend is OpenVINO.
     """
     if keras.backend.backend() == "openvino":
-        raise NotImplementedError(
-            "Generation, scores and one step at a time need a backend that goes on from a state: JAX, PyTorch, "
-            "TensorFlow or NumPy. Got openvino, which serves calls and `predict`."
+        raise ValueError(
+            "generation: KERAS_BACKEND must be one of jax, torch, tensorflow, numpy, also for scores and `step`. Got "
+            "openvino, which is for calls and `predict`."
         )
     # Other variables, as after `quantize` or `enable_lora`, mean another computation.
     variables = tuple(id(variable) for variable in model.variables)

@@ -108,8 +108,7 @@ def test_it_trains_behind_a_masking_layer_and_is_saved(bidirectional, tmp_path):
 @pytest.mark.filterwarnings("ignore:The `native_serialization` parameter:DeprecationWarning")  # Keras gives it to JAX
 @pytest.mark.skipif(BACKEND not in ("jax", "tensorflow"), reason="Keras writes a SavedModel from these")
 def test_a_saved_model_serves_what_the_model_gives(tmp_path):
-    import tensorflow
-
+    tensorflow = pytest.importorskip("tensorflow")
     inputs = keras.Input((None, FEATURES))
     model = keras.Model(inputs, SequenceEncoder(WIDTH, 1, pool="last")(keras.layers.Masking()(inputs)))
     model.export(tmp_path, format="tf_saved_model", verbose=False)
