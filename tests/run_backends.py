@@ -26,7 +26,7 @@ WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 QUICK_BACKEND = "torch"
 #: Parts of each backend's tests, each in a process that ends with it: TensorFlow, above all, keeps what it compiled.
 #: JAX lets go of that, above some size after each file, and compiles again what the next one needs too.
-PARTS = {"jax": 6, "tensorflow": 12, "torch": 4, "numpy": 2}
+PARTS = {"jax": 6, "tensorflow": 9, "torch": 3, "numpy": 2}
 #: How many of the slowest tests are printed at the end.
 SLOWEST = 20
 
