@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data vowels,leaves] [--models encoder,slow,narrow]
 
-For each data set of `sequence_data.py` and each model the learning rate is the best of three on the validation rows,
+For each data set of `sequence_data.py` and each model the learning rate is the best of four on the validation rows,
 with one seed, and so is the pool of a row that has one class: the last step or the mean of all. Then three seeds are
 trained with them. In a run the learning rate falls to zero as a cosine, and its error is that on the test rows at the
 end: no epoch is chosen. Every finished run is a line of the file, and a run that is there is not made again. At the end
@@ -30,7 +30,7 @@ from keras_griffin.layers import RGLRU
 from keras_griffin.models import SequenceEncoder
 
 PARAMETERS = 24_000
-LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1, 2)
 BATCH_SIZE = 32
 EPOCHS = {"demand": 80, "vowels": 60, "leaves": 100, "exercises": 30}
