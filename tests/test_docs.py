@@ -157,11 +157,27 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
         exec(compile(example, page, "exec"), {})
 
 
+def public_names():
+    """Each name that the package or one of its folders exports, by the path that a user writes."""
+    for file in (ROOT / "keras_griffin/__init__.py", *ROOT.glob("keras_griffin/*/__init__.py")):
+        package = ".".join(file.parent.relative_to(ROOT).parts)
+        for names in re.findall(r"^__all__ = \[(.*?)\]", file.read_text(), re.MULTILINE | re.DOTALL):
+            yield from (f"{package}.{name}" for name in re.findall(r'"(\w+)"', names))
+
+
+#: Methods that stand with the class that a user calls, though another class defines them.
+INHERITED = {
+    *("keras_griffin.layers.RGLRU.call", "keras_griffin.layers.RGLRU.reset_state"),
+    *("keras_griffin.mixers.RecurrentBlock.call", "keras_griffin.models.Hawk.advance"),
+}
+
+
 @pytest.mark.any_backend
-def test_the_documentation_builds_strictly(tmp_path):
+def test_the_documentation_builds_strictly_with_an_entry_for_every_public_name(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the extra docs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     pages = " ".join(path.read_text() for path in tmp_path.glob("**/*.html"))
     assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"https?:\"", pages)
+    assert not sorted({*public_names(), *INHERITED} - set(re.findall(r' id="([\w.]+)"', pages)))

@@ -53,7 +53,6 @@ class Device:
         return int(item_bytes * self.operations_per_second / (2 * self.bytes_per_second))
 
 
-#: Devices by name, by what their makers say: peaks, in bfloat16, which no program reaches.
 DEVICES = {
     # De et al. 2024 (arXiv 2402.19427), table 3: where the paper trained and measured.
     "tpu_v3": Device("TPU v3", 32e9, 900e9, 123e12),
@@ -62,6 +61,7 @@ DEVICES = {
     # NVIDIA H100 data sheet, column SXM; it prints 1979 TFLOP/s with sparsity, twice what dense products have.
     "h100_sxm": Device("H100 SXM", 80e9, 3.35e12, 989e12),
 }
+"""Devices by name, by what their makers say: peaks, in bfloat16, which no program reaches."""
 
 
 def find_device(function_name: str, device: str | Device) -> Device:

@@ -16,8 +16,8 @@ from keras_griffin.layers.sequence_layer import Decays, SequenceLayer
 from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
 from keras_griffin.layers.token_embedding import TokenEmbedding
 
-#: The recurrences that keep their inputs' width, by the names that their layers have by default.
 UNITS = {"rg_lru": RGLRU, "cg_lru": CGLRU}
+"""The recurrences that keep their inputs' width, by the names that their layers have by default."""
 
 __all__ = [
     "UNITS",

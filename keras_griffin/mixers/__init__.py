@@ -8,12 +8,12 @@ from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
 from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
 
-#: The mixers by the name that `GriffinConfig.block_pattern` gives them.
 MIXERS = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
 }
+"""The mixers by the name that `GriffinConfig.block_pattern` gives them."""
 
 __all__ = [
     "MIXERS",
