@@ -27,7 +27,8 @@ def _examples_below(node, module, names):
     docstring = ast.get_docstring(node) or ""
     if ">>>" in docstring:
         # Keras's NumPy backend can't train.
-        marks = [pytest.mark.trainable, pytest.mark.any_backend] if ".fit(" in docstring else []
+        has_gradients = any(call in docstring for call in (".fit(", "influence("))
+        marks = [pytest.mark.trainable, pytest.mark.any_backend] if has_gradients else []
         yield pytest.param(module, names, id=".".join([module, *names]), marks=marks)
     for child in node.body:
         if isinstance(child, ast.ClassDef | ast.FunctionDef):

@@ -4,7 +4,6 @@ import base64
 import html
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import keras
 
@@ -12,6 +11,7 @@ from keras_griffin import backends
 from keras_griffin.inspection.attention_map import attention_map
 from keras_griffin.inspection.influence import influence
 from keras_griffin.inspection.plots import (
+    Axes,
     plot_attention,
     plot_decode_cost,
     plot_gate,
@@ -20,9 +20,6 @@ from keras_griffin.inspection.plots import (
     plot_state_norm,
 )
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 #: Channels of each layer that are kept, tokens that a gate and a map show, and tokens that a gradient goes back.
 CHANNELS, SHOWN, LONGEST = 128, 64, 2048
@@ -67,7 +64,7 @@ def inspection_page(model: keras.Model, text: str, title: str | None = None) -> 
     return f'<!doctype html><html lang="en">{head}<body>{"".join(parts)}</body></html>\n'
 
 
-def pictures_of(model, trace) -> "Iterator[tuple[Axes, str]]":
+def pictures_of(model, trace) -> Iterator[tuple[Axes, str]]:
     """Each picture, and what it says."""
     last = trace.token_ids[-SHOWN:]
     words = [model.tokenizer.decode([token]) for token in last]

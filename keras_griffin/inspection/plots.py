@@ -5,7 +5,7 @@ that is not pyplot's: it touches no plot of yours and needs no display.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from keras_griffin.inspection.decode_cost import decode_cost
 from keras_griffin.inspection.devices import Device
 from keras_griffin.models import GriffinConfig, Trace
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+#: `matplotlib.axes.Axes`, where that is installed.
+Axes = Any
 #: Of lines, told apart by people who see few colours (Okabe and Ito 2008), and of numbers from low to high.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
@@ -23,7 +22,7 @@ SHADES = "viridis"
 MOST_LABELS = 80
 
 
-def plot_half_lives(trace: Trace, axes: "Axes | None" = None) -> "Axes":
+def plot_half_lives(trace: Trace, axes: Axes | None = None) -> Axes:
     """How many tokens each channel of each recurrence remembers: its half-lives, sorted, one line for each layer.
 
         n = ln 2 / -mean_t ln a_t
@@ -55,8 +54,8 @@ def plot_gate(
     layer: str | None = None,
     gate: str = "recurrence_gate",
     tokens: Sequence[str] | None = None,
-    axes: "Axes | None" = None,
-) -> "Axes":
+    axes: Axes | None = None,
+) -> Axes:
     """One gate of one recurrence over a text: a column for each token, a row for each channel, the most open first.
 
     Args:
@@ -91,7 +90,7 @@ def plot_gate(
     return axes
 
 
-def plot_state_norm(trace: Trace, axes: "Axes | None" = None) -> "Axes":
+def plot_state_norm(trace: Trace, axes: Axes | None = None) -> Axes:
     """The size of each recurrence's state over a text, the root of the mean of h_t^2.
 
     Args:
@@ -112,7 +111,7 @@ def plot_state_norm(trace: Trace, axes: "Axes | None" = None) -> "Axes":
     return axes
 
 
-def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axes: "Axes | None" = None) -> "Axes":
+def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
     """What each token attends to, as the mean of the heads: a row for each query, a column for each key.
 
     Args:
@@ -141,7 +140,7 @@ def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axe
     return axes
 
 
-def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, axes: "Axes | None" = None) -> "Axes":
+def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
     """How much each token still moves the prediction of the next one.
 
     Args:
@@ -168,8 +167,8 @@ def plot_decode_cost(
     quantity: str = "seconds_per_step",
     batch_size: int = 1,
     device: str | Device = "tpu_v5e",
-    axes: "Axes | None" = None,
-) -> "Axes":
+    axes: Axes | None = None,
+) -> Axes:
     """How time or memory of a decoded token grows with the context, by `decode_cost`.
 
     Args:
@@ -197,7 +196,7 @@ def plot_decode_cost(
     return axes
 
 
-def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: "Axes | None" = None) -> "Axes":
+def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | None = None) -> Axes:
     """What keeps the past and what lets the input in, against the gate: Figure 7 of the paper.
 
         h_t = alpha(r) h_(t-1) + beta(r) x_t
