@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin import backends
+from keras_griffin.generation.compile import prepared
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 from keras_griffin.models.trace import one_text
 
@@ -43,9 +43,12 @@ def attention_map(model: keras.Model, text, block: int | None = None) -> np.ndar
     place = next(iter(places), None) if block is None else block
     if place not in places:
         raise ValueError(f"attention_map: block must be one of {places}, whose mixers are attention. Got {block!r}.")
-    with backends.active().without_gradients():
-        x = model.token_embedding(token_ids[None])
-        for earlier in model.blocks[:place]:
-            x = earlier(x)
-        chosen = model.blocks[place]
-        return np.asarray(ops.convert_to_numpy(chosen.mixer.attention_of(chosen.mixer_norm(x))))[0]
+    return np.asarray(ops.convert_to_numpy(prepared(_attention, model, place=place)((), token_ids[None])))[0]
+
+
+def _attention(model, state, token_ids, place):
+    x = model.token_embedding(token_ids)
+    for earlier in model.blocks[:place]:
+        x = earlier(x)
+    chosen = model.blocks[place]
+    return chosen.mixer.attention_of(chosen.mixer_norm(x))

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.checks import Rule, checked, is_integer
+from keras_griffin.generation.compile import prepared
 from keras_griffin.models.trace import one_text
 
 
@@ -43,16 +44,22 @@ def influence(model: keras.Model, text, token: int | None = None) -> np.ndarray:
     token = checked("influence", id_rule.or_none(), token=token)
     backend = keras.backend.backend()
     if backend not in backends.WITH_GRADIENTS:
-        raise ValueError(f"influence: the backend must be {', '.join(backends.WITH_GRADIENTS)}. Got {backend}.")
+        raise ValueError(f"influence: the backend must be one of {', '.join(backends.WITH_GRADIENTS)}. Got {backend}.")
 
-    def last_logits(x):
-        for block in model.blocks:
-            x = block(x)
-        return model.logits(x[:, -1:])[0, 0]
-
-    with backends.active().without_gradients():
-        embedded = model.token_embedding(token_ids[None])
-        token = int(ops.argmax(last_logits(embedded))) if token is None else token
-    _, (gradient,) = backends.active().value_and_gradient(lambda x: last_logits(x)[token], [embedded])
+    embedded, logits = prepared(_read, model)((), token_ids[None])
+    token = int(np.argmax(ops.convert_to_numpy(logits))) if token is None else token
+    _, (gradient,) = backends.active().value_and_gradient(lambda x: _last_logits(model, x)[token], [embedded])
     gradient = np.asarray(ops.convert_to_numpy(ops.cast(gradient, "float32")))[0]
     return np.linalg.norm(gradient, axis=-1)
+
+
+def _read(model, state, token_ids):
+    """The embedded tokens, and the logits of the next one."""
+    embedded = model.token_embedding(token_ids)
+    return embedded, _last_logits(model, embedded)
+
+
+def _last_logits(model, x):
+    for block in model.blocks:
+        x = block(x)
+    return model.logits(x[:, -1:])[0, 0]

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin import backends
 from keras_griffin.checks import COUNT, Rule, checked, is_integer
+from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
+from keras_griffin.generation.compile import prepared
 from keras_griffin.generation.prompt import CHUNK, read_prompt
 from keras_griffin.layers.parts import with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
@@ -95,11 +96,17 @@ def trace(self: keras.Model, text, *, channels: int | Iterable[int] | None = Non
     channels = list(channels) if isinstance(channels, (range, np.ndarray)) else channels
     channels, chunk = checked("trace", CHANNELS, channels=channels), checked("trace", COUNT, chunk=chunk)
     token_ids = one_text("trace", self, text)
-    notes, state = _Notes(self.blocks, channels), self.initial_state(1)
-    with backends.active().without_gradients(), notes:
-        for start in range(0, len(token_ids), chunk):
-            _, state = self.advance_without_logits(token_ids[None, start : start + chunk], state)
-    return Trace(token_ids, notes.result())
+    # Copies, because tensors that are given away must not be one and the same.
+    state, pieces = keras.tree.map_structure(ops.copy, self.initial_state(1)), {}
+    if grows(state):
+        state = with_capacity(state, len(token_ids))
+    for start in range(0, len(token_ids), chunk):
+        state, noted = prepared(_read_chunk, self)(state, token_ids[None, start : start + chunk])
+        for path, (values, norm) in noted.items():
+            chosen = _chosen(path, channels, values["state"].shape[-1])
+            piece = {name: _row(value)[:, chosen] for name, value in values.items()}
+            pieces.setdefault(path, []).append((chosen, piece, _row(norm)))
+    return Trace(token_ids, {path: _joined(path, *zip(*each, strict=True)) for path, each in pieces.items()})
 
 
 def one_text(function_name: str, model: keras.Model, text) -> np.ndarray:
@@ -121,13 +128,19 @@ def one_text(function_name: str, model: keras.Model, text) -> np.ndarray:
     return rows[0]
 
 
+def _read_chunk(model, state, token_ids):
+    """The state after a chunk, and by path what each recurrence did at its tokens: values and the norm of the state."""
+    with _Notes(model.blocks) as notes:
+        _, after = model.advance_without_logits(token_ids, state)
+    return at_the_same_capacity(after, state), notes.noted
+
+
 class _Notes:
     """Inside its `with` block, each recurrence's `advance` notes what it does."""
 
-    def __init__(self, blocks, channels):
+    def __init__(self, blocks):
         self._layers = [layer for layer in with_parts(blocks) if isinstance(layer, SequenceLayer)]
-        self._channels = channels
-        self._pieces = {}
+        self.noted = {}
 
     def __enter__(self):
         for layer in self._layers:
@@ -145,35 +158,27 @@ class _Notes:
             if values := layer.trace_of(inputs, outputs):
                 if reset is not None:
                     values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
-                norm = ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
-                chosen = self._chosen(layer, values["state"].shape[-1])
-                piece = {name: _row(value)[:, chosen] for name, value in values.items()}
-                self._pieces.setdefault(layer.path, []).append((chosen, piece, _row(norm)))
+                self.noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
             return outputs, state
 
         return advance
 
-    def _chosen(self, layer, width):
-        """The indices of the channels that are kept."""
-        if self._channels is None:
-            return np.arange(width)
-        if isinstance(self._channels, int):
-            return np.unique(np.linspace(0, width - 1, min(self._channels, width)).round().astype(int))
-        if max(self._channels) >= width:
-            raise ValueError(
-                f"trace: channels must be below those of each layer, {width} of {layer.path}. "
-                f"Got {max(self._channels)}."
-            )
-        return np.asarray(self._channels)
 
-    def result(self):
-        """The pieces of each layer as one."""
-        traces = {}
-        for path, pieces in self._pieces.items():
-            chosen, values, norms = zip(*pieces, strict=True)
-            joined = {name: np.concatenate([piece[name] for piece in values]) for name in values[0]}
-            traces[path] = LayerTrace(path, chosen[0], joined, np.concatenate(norms))
-        return traces
+def _chosen(path, channels, width):
+    """The indices of the channels that are kept."""
+    if channels is None:
+        return np.arange(width)
+    if isinstance(channels, int):
+        return np.unique(np.linspace(0, width - 1, min(channels, width)).round().astype(int))
+    if max(channels) >= width:
+        raise ValueError(f"trace: channels must be below those of each layer, {width} of {path}. Got {max(channels)}.")
+    return np.asarray(channels)
+
+
+def _joined(path, chosen, values, norms):
+    """The pieces of a layer as one."""
+    joined = {name: np.concatenate([piece[name] for piece in values]) for name in values[0]}
+    return LayerTrace(path, chosen[0], joined, np.concatenate(norms))
 
 
 def _row(x) -> np.ndarray:

@@ -12,7 +12,15 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
-CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=3, num_heads=2, window=4, num_gate_blocks=2)
+CONFIG = GriffinConfig(
+    vocabulary_size=256,
+    width=16,
+    num_layers=2,
+    num_heads=2,
+    window=4,
+    num_gate_blocks=2,
+    block_pattern=("recurrent", "local_mqa"),
+)
 TOKENS = np.random.default_rng(0).integers(256, size=12)
 
 
@@ -38,12 +46,12 @@ def test_a_map_is_of_the_window():
     assert_close(weights.sum(axis=-1), np.ones((2, 12)), "float32")
     distance = np.arange(12)[:, None] - np.arange(12)
     np.testing.assert_array_equal(weights > 0, np.broadcast_to((distance >= 0) & (distance < 4), weights.shape))
-    np.testing.assert_array_equal(attention_map(model(), TOKENS[None], block=2), weights)
+    np.testing.assert_array_equal(attention_map(model(), TOKENS[None], block=1), weights)
 
 
 @pytest.mark.any_backend
 def test_what_is_refused():
-    with pytest.raises(ValueError, match=r"^attention_map: block must be one of \[2\], whose mixers are .* Got 0\.$"):
+    with pytest.raises(ValueError, match=r"^attention_map: block must be one of \[1\], whose mixers are .* Got 0\.$"):
         attention_map(model(), TOKENS, block=0)
     with pytest.raises(ValueError, match=r"^attention_map: a text must have at most 4096 tokens\. Got 4097\.$"):
         attention_map(model(), np.zeros(4097, "int32"))

@@ -10,11 +10,20 @@ from keras_griffin.layers.parts import with_parts
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
 
-CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=3, num_heads=2, window=4, num_gate_blocks=2)
+CONFIG = GriffinConfig(
+    vocabulary_size=256,
+    width=16,
+    num_layers=2,
+    num_heads=2,
+    window=4,
+    num_gate_blocks=2,
+    block_pattern=("recurrent", "local_mqa"),
+)
 TOKENS = np.random.default_rng(0).integers(256, size=12)
-PATH = "block_1/mixer/rg_lru"
+PATH = "block_0/mixer/rg_lru"
 
 
 @functools.cache
@@ -24,17 +33,16 @@ def model():
 
 def test_states_are_those_with_which_the_model_goes_on():
     trace = model().trace(TOKENS)
-    assert list(trace.layers) == ["block_0/mixer/rg_lru", PATH]
-    _, state = model().advance(TOKENS[None], model().initial_state(1))
-    for block, layer in zip(state.blocks, trace.layers.values(), strict=False):
-        hidden = as_array(block.rg_lru.hidden)[0]
-        assert_close(layer.values["state"][-1], hidden)
-        assert_close(layer.state_norm[-1], np.sqrt(np.mean(hidden.astype("float64") ** 2)))
-        assert layer.state_norm.shape == (12,)
+    assert list(trace.layers) == [PATH]
+    _, state = compiled(model().advance)(TOKENS[None], model().initial_state(1))
+    hidden, layer = as_array(state.blocks[0].rg_lru.hidden)[0], trace.layers[PATH]
+    assert_close(layer.values["state"][-1], hidden)
+    assert_close(layer.state_norm[-1], np.sqrt(np.mean(hidden.astype("float64") ** 2)))
+    assert layer.state_norm.shape == (12,)
 
 
 def test_pieces_change_no_number_and_nothing_stays_behind():
-    whole, pieces = model().trace(TOKENS), model().trace(TOKENS, chunk=8)
+    whole, pieces = model().trace(TOKENS), model().trace(TOKENS, chunk=6)
     for path, layer in whole.layers.items():
         for name, value in layer.values.items():
             assert value.shape == (12, CONFIG.recurrence_width)
@@ -51,8 +59,8 @@ def test_the_first_token_forgets_and_half_lives_are_of_those_after_it():
 
 
 def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
-    trace = model().trace("def f(x)", channels=3)
-    np.testing.assert_array_equal(trace.token_ids, np.frombuffer(b"def f(x)", "uint8"))
+    trace = model().trace("def f(x, y):", channels=3)
+    np.testing.assert_array_equal(trace.token_ids, np.frombuffer(b"def f(x, y):", "uint8"))
     layer = trace.layers[PATH]
     assert layer.channels.tolist() == [0, round((CONFIG.recurrence_width - 1) / 2), CONFIG.recurrence_width - 1]
     all_channels = model().trace(trace.token_ids).layers[PATH]
@@ -62,7 +70,7 @@ def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
 
 
 def test_a_model_without_recurrences_has_none_to_trace():
-    transformer = MQATransformer(CONFIG.replace(num_layers=1))
+    transformer = MQATransformer(CONFIG.replace(num_layers=1, block_pattern=("global_mqa",)))
     assert transformer.trace(TOKENS).layers == {}
 
 
