@@ -52,7 +52,7 @@ def test_what_no_window_reaches_has_none_and_the_likeliest_token_is_asked():
 
 def test_a_backend_without_gradients_is_refused():
     if keras.backend.backend() == "numpy":
-        with pytest.raises(ValueError, match=r"^influence: the backend must be one of jax, tensorflow, torch\. Got numpy\.$"):
+        with pytest.raises(ValueError, match=r"^influence: the backend must be one of .* Got numpy\.$"):
             influence(model(), TOKENS)
 
 
