@@ -1,4 +1,4 @@
-"""The command line: `python -m keras_griffin train | fine-tune | generate | chat | convert | tokenize | explain`."""
+"""The command line: `python -m keras_griffin COMMAND`; `options/` has the commands."""
 
 import argparse
 import errno

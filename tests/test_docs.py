@@ -132,7 +132,7 @@ def test_both_pages_say_the_ladder():
 #: Pages whose examples run on every backend, and whether they train.
 PAGES = {"README.md": True, "docs/index.md": False, "docs/kernels.md": False, "docs/scaling.md": False}
 #: Pages whose examples, which train, run on one: what they call is tested on each.
-GUIDES = ("fine_tuning", "long_sequences", "optimization", "packing", "sequences")
+GUIDES = ("fine_tuning", "inspection", "long_sequences", "optimization", "packing", "sequences")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,35 @@
-"""What a model costs, and what it does, without running it in earnest."""
+"""What a model costs, and what its memory does while it reads."""
 
+from keras_griffin.inspection.attention_map import attention_map
 from keras_griffin.inspection.decode_cost import DecodeCost, cache_bytes, decode_cost
 from keras_griffin.inspection.decode_table import cache_table, decode_table
 from keras_griffin.inspection.devices import DEVICES, Device
+from keras_griffin.inspection.influence import influence
+from keras_griffin.inspection.plots import (
+    plot_attention,
+    plot_decode_cost,
+    plot_gate,
+    plot_gate_behaviour,
+    plot_half_lives,
+    plot_influence,
+    plot_state_norm,
+)
 
 __all__ = [
     "DEVICES",
     "DecodeCost",
     "Device",
+    "attention_map",
     "cache_bytes",
     "cache_table",
     "decode_cost",
     "decode_table",
+    "influence",
+    "plot_attention",
+    "plot_decode_cost",
+    "plot_gate",
+    "plot_gate_behaviour",
+    "plot_half_lives",
+    "plot_influence",
+    "plot_state_norm",
 ]

@@ -105,6 +105,11 @@ class CGLRU(RGLRU):
         )
         return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
 
+    def trace_of(self, inputs, outputs):
+        """As of `RGLRU`, with the magnitudes of decay and state."""
+        real, imaginary = _halves(ops.cast(outputs, "float32"))
+        return {**super().trace_of(inputs, outputs), "state": ops.sqrt(real**2 + imaginary**2)}
+
 
 def _halves(joined):
     """The real and the imaginary half of the last axis."""

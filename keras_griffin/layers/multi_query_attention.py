@@ -1,11 +1,13 @@
 """What local and global multi-query attention share: projections, heads and rotation."""
 
+import math
+
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.mixer import Kept, Mixer, dense_weights
 from keras_griffin.layers.projection import project, projection
-from keras_griffin.ops import rotary_embedding
+from keras_griffin.ops import rotary_embedding, time_axis
 from keras_griffin.ops.time_axis import running_count
 
 
@@ -135,6 +137,28 @@ class MultiQueryAttention(Mixer):
         batch_size, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
         return project(self.output_projection, joined)
+
+    def attention_of(self, inputs):
+        """The weights p_ts with which the query of step t attends to the key of step s: `(B, N, T, T)` float32.
+
+        Args:
+            inputs: `(B, T, D)`, one document from its first step.
+        """
+        inputs, *_ = self.prepare(inputs)
+        query, key, _ = self.project(inputs)
+        steps = time_axis.positions(ops.shape(inputs)[1])
+        query, key = (ops.cast(self.rotate(heads, steps), "float32") for heads in (query, key))
+        key = ops.repeat(key, self.num_heads // self.num_key_value_heads, axis=2)
+        scores = ops.einsum("btnh,bsnh->bnts", query, key) / math.sqrt(self.channels)
+        seen = self.sees(ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0))
+        scores = ops.where(seen, scores, -math.inf)
+        # Keras's softmax warns where there is a single key.
+        weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
+
+    def sees(self, distance):
+        """Whether a query sees the key so many steps before it."""
+        return distance >= 0
 
     def empty_keys(self, batch_size, length):
         """Zeros in the shape of `length` keys."""

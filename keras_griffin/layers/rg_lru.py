@@ -130,6 +130,19 @@ class RGLRU(RecurrentUnit):
         root = ops.sqrt(-below_one * (2.0 + below_one))
         return Decays(below_one, root <= SMALLEST_ROOT)
 
+    def trace_of(self, inputs, outputs):
+        """Equations 1 to 4: both gates, ln a_t, and h_t."""
+        recurrence_gate, input_gate = (
+            ops.sigmoid(ops.cast(gate(inputs), "float32")) for gate in (self.recurrence_gate, self.input_gate)
+        )
+        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
+        return {
+            "recurrence_gate": recurrence_gate,
+            "input_gate": input_gate,
+            "log_decay": -self.exponent * recurrence_gate * speed,
+            "state": ops.cast(outputs, "float32"),
+        }
+
 
 def default_num_blocks(units: int) -> int:
     """How many blocks the gates have by default: 16, or the greatest divisor of 16 that divides the width."""

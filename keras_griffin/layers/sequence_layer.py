@@ -84,6 +84,13 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """The decays with which the layer would go through `inputs (B, T, D)`; None where it has none of its own."""
         return None
 
+    def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+        """What the layer does at each step, by name, for `inputs` that gave `outputs`: `(B, T, C)` float32 each.
+
+        A recurrence gives `log_decay` and `state`, and its gates; a layer without one of its own, nothing.
+        """
+        return {}
+
     def compute_output_shape(self, inputs_shape):
         """Outputs have the shape of the inputs unless a subclass says otherwise."""
         return tuple(inputs_shape)

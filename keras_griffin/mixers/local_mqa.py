@@ -111,6 +111,10 @@ class LocalMQA(MultiQueryAttention):
         empty = self.empty_keys(batch_size, self.window)
         return LocalMQAState(empty, empty, ops.zeros((batch_size,), "int32"))
 
+    def sees(self, distance):
+        """The newest W keys."""
+        return ops.logical_and(super().sees(distance), distance < self.window)
+
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence, without the empty window that `advance` would look at."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)

@@ -7,6 +7,7 @@ from keras_griffin.models.language_model import LanguageModel, LanguageModelStat
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.presets import presets
 from keras_griffin.models.sequence_encoder import SequenceEncoder, SequenceEncoderState
+from keras_griffin.models.trace import LayerTrace, Trace
 
 __all__ = [
     "CarriedModel",
@@ -15,9 +16,11 @@ __all__ = [
     "Hawk",
     "LanguageModel",
     "LanguageModelState",
+    "LayerTrace",
     "LossInPieces",
     "MQATransformer",
     "SequenceEncoder",
     "SequenceEncoderState",
+    "Trace",
     "presets",
 ]

@@ -24,6 +24,7 @@ from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
+from keras_griffin.models.trace import trace
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_is_tokenizer
 
@@ -265,6 +266,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     merge_lora = merge_lora
     save_adapter = save_adapter
     load_adapter = load_adapter
+    trace = trace
 
     def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""

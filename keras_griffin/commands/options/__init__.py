@@ -3,7 +3,7 @@
 Each is a module whose docstring is the command's description, with `add_arguments(parser)`.
 """
 
-from keras_griffin.commands.options import chat, convert, explain, fine_tune, generate, tokenize, train
+from keras_griffin.commands.options import chat, convert, explain, fine_tune, generate, inspect, tokenize, train
 
 OPTIONS = {
     "train": train,
@@ -13,6 +13,7 @@ OPTIONS = {
     "convert": convert,
     "tokenize": tokenize,
     "explain": explain,
+    "inspect": inspect,
 }
 
 __all__ = ["OPTIONS"]

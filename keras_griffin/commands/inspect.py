@@ -1,0 +1,44 @@
+"""The command `inspect`; what it is for, and its options, stand in `options/inspect.py`."""
+
+import argparse
+import os
+from pathlib import Path
+
+from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.load_model import load_text_model
+from keras_griffin.files.atomic import atomic_file
+from keras_griffin.inspection.page import inspection_page
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page, and say where it is."""
+    text = read_text(arguments.text, arguments.file)
+    folder, name = os.path.split(arguments.output)
+    if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
+        raise CommandError(f"inspect: --output must be a file in a folder that exists. Got {arguments.output!r}.")
+    model = load_text_model("inspect", arguments.model, arguments.dtype, option="MODEL")
+    with refusals():
+        page = inspection_page(model, text, title=arguments.model)
+    with (
+        refusals_of_the_disk("inspect", "--output must be writable", arguments.output),
+        atomic_file(arguments.output) as path,
+    ):
+        path.write_text(page, encoding="utf-8")
+    print(arguments.output)
+    return 0
+
+
+def read_text(text: str | None, path: str | None) -> str:
+    """The text, or that of the file.
+
+    Raises:
+        CommandError: neither or both are given, the text is empty, or the file can't be read.
+    """
+    if (text is None) == (path is None):
+        raise CommandError("inspect: give TEXT or --file FILE. Got " + ("both." if path else "neither."))
+    if path is not None:
+        with refusals_of_the_disk("inspect", "--file must be a file that can be read", path):
+            text = Path(path).read_text(encoding="utf-8", errors="replace")
+    if not text:
+        raise CommandError("inspect: the text must have at least one character. Got none.")
+    return text

@@ -1,0 +1,25 @@
+"""Draw what a model's memory does while it reads a text.
+
+One HTML page, without anything from elsewhere: how long each layer's channels remember, the gates
+and the state over the text, what attention looks at, what the prediction still depends on, and what
+a longer context costs. It needs matplotlib: pip install 'keras-griffin[viz]'.
+"""
+
+import argparse
+
+from keras_griffin.commands.options.model import add_dtype_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; or hf://OWNER/NAME",
+    )
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="what it reads")
+    parser.add_argument("--file", metavar="FILE", help="a file whose text it reads, in place of TEXT")
+    parser.add_argument(
+        "--output", default="inspect.html", metavar="FILE", help="the page to write (default: %(default)s)"
+    )
+    add_dtype_argument(parser)

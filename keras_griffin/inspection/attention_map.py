@@ -1,0 +1,54 @@
+"""What each token attends to."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.generation.compile import prepared
+from keras_griffin.layers.multi_query_attention import MultiQueryAttention
+from keras_griffin.models.trace import one_text
+
+#: T above which a map would not be looked at: it has T^2 numbers for each head.
+LONGEST = 4096
+
+
+def attention_map(model: keras.Model, text, block: int | None = None) -> np.ndarray:
+    """The weights with which each token of a text attends to those before it.
+
+        p_ts = softmax_s(q_t . k_s / sqrt(H))        s as far as the window goes back
+
+    Args:
+        model: a `LanguageModel`.
+        text: a text, or its ids, `(T,)` or `(1, T)`, T at most 4,096.
+        block: the index of a block whose mixer is attention; None for the first.
+
+    Returns:
+        `(N, T, T)` float32, by head, query and key; each row of a map has the sum 1.
+
+    Raises:
+        ValueError: the text is empty, too long, or more than one; or there is no attention in that block.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.inspection import attention_map
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> attention_map(model, np.arange(20)).shape
+        (2, 20, 20)
+    """
+    token_ids = one_text("attention_map", model, text)
+    if len(token_ids) > LONGEST:
+        raise ValueError(f"attention_map: a text must have at most {LONGEST} tokens. Got {len(token_ids)}.")
+    places = [place for place, each in enumerate(model.blocks) if isinstance(each.mixer, MultiQueryAttention)]
+    place = next(iter(places), None) if block is None else block
+    if place not in places:
+        raise ValueError(f"attention_map: block must be one of {places}, whose mixers are attention. Got {block!r}.")
+    return np.asarray(ops.convert_to_numpy(prepared(_attention, model, place=place)((), token_ids[None])))[0]
+
+
+def _attention(model, state, token_ids, place):
+    x = model.token_embedding(token_ids)
+    for earlier in model.blocks[:place]:
+        x = earlier(x)
+    chosen = model.blocks[place]
+    return chosen.mixer.attention_of(chosen.mixer_norm(x))

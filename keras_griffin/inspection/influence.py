@@ -1,0 +1,65 @@
+"""What a model's prediction still depends on."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin import backends
+from keras_griffin.checks import Rule, checked, is_integer
+from keras_griffin.generation.compile import prepared
+from keras_griffin.models.trace import one_text
+
+
+def influence(model: keras.Model, text, token: int | None = None) -> np.ndarray:
+    """How much each token of a text moves a logit of the next one.
+
+        g_t = || d logit_token / d x_t ||,    x_t the embedding of token t
+
+    What recurrences have forgotten and no window reaches has no influence. On a backend without gradients it can't be
+    computed. Memory grows with the text's length.
+
+    Args:
+        model: a `LanguageModel`.
+        text: a text, or its ids, `(T,)` or `(1, T)`.
+        token: the id whose logit is looked at; None for the most likely one.
+
+    Returns:
+        `(T,)` float32.
+
+    Raises:
+        ValueError: the text is empty, or more than one; the token is outside the vocabulary; or the active backend has
+            no gradients.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.inspection import influence
+        >>> from keras_griffin.models import Griffin, GriffinConfig
+        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
+        >>> influence(model, np.arange(20)).shape
+        (20,)
+    """
+    token_ids = one_text("influence", model, text)
+    size = model.config.vocabulary_size
+    id_rule = Rule(f"an id from 0 to {size - 1}", lambda value: is_integer(value) and 0 <= value < size)
+    token = checked("influence", id_rule.or_none(), token=token)
+    backend = keras.backend.backend()
+    if backend not in backends.WITH_GRADIENTS:
+        raise ValueError(f"influence: the backend must be one of {', '.join(backends.WITH_GRADIENTS)}. Got {backend}.")
+
+    embedded, logits = prepared(_read, model)((), token_ids[None])
+    token = int(np.argmax(ops.convert_to_numpy(logits))) if token is None else token
+    _, (gradient,) = backends.active().value_and_gradient(lambda x: _last_logits(model, x)[token], [embedded])
+    gradient = np.asarray(ops.convert_to_numpy(ops.cast(gradient, "float32")))[0]
+    return np.linalg.norm(gradient, axis=-1)
+
+
+def _read(model, state, token_ids):
+    """The embedded tokens, and the logits of the next one."""
+    embedded = model.token_embedding(token_ids)
+    return embedded, _last_logits(model, embedded)
+
+
+def _last_logits(model, x):
+    for block in model.blocks:
+        x = block(x)
+    return model.logits(x[:, -1:])[0, 0]

@@ -1,0 +1,278 @@
+"""Pictures of what a model's memory does; each function draws on axes and returns them.
+
+They need matplotlib, which the extra `viz` brings. Without `axes` each draws on a figure of its own, `axes.figure`,
+that is not pyplot's: it touches no plot of yours and needs no display.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_griffin.inspection.decode_cost import decode_cost
+from keras_griffin.inspection.devices import Device
+from keras_griffin.models import GriffinConfig, Trace
+
+#: `matplotlib.axes.Axes`, where that is installed.
+Axes = Any
+#: Of lines, told apart by people who see few colours (Okabe and Ito 2008), and of numbers from low to high.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SHADES = "viridis"
+#: Tokens up to which each one's text stands at its axis.
+MOST_LABELS = 80
+
+
+def plot_half_lives(trace: Trace, axes: Axes | None = None) -> Axes:
+    """How many tokens each channel of each recurrence remembers: its half-lives, sorted, one line for each layer.
+
+        n = ln 2 / -mean_t ln a_t
+
+    Args:
+        trace: of `model.trace`.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    axes = _axes("plot_half_lives", axes)
+    for colour, (path, layer) in zip(_shades(len(trace.layers)), trace.layers.items(), strict=True):
+        lives = np.sort(layer.half_lives)
+        axes.plot((np.arange(len(lives)) + 0.5) / len(lives), lives, color=colour, label=_short(path))
+    axes.axhline(len(trace.token_ids), color="gray", linestyle=":", label="length of the text")
+    axes.set(
+        yscale="log", xlabel="share of the channels", ylabel="half-life, tokens", title="How long channels remember"
+    )
+    axes.legend(fontsize="small")
+    return axes
+
+
+def plot_gate(
+    trace: Trace,
+    layer: str | None = None,
+    gate: str = "recurrence_gate",
+    tokens: Sequence[str] | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """One gate of one recurrence over a text: a column for each token, a row for each channel, the most open first.
+
+    Args:
+        trace: of `model.trace`.
+        layer: the path of a recurrence; None for the first.
+        gate: `"recurrence_gate"` or `"input_gate"`.
+        tokens: the text of each token, which is put below it where there are few.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there is no such layer or gate.
+    """
+    path = next(iter(trace.layers), None) if layer is None else layer
+    if path not in trace.layers:
+        raise ValueError(f"plot_gate: layer must be one of {', '.join(trace.layers)}. Got {layer!r}.")
+    values = trace.layers[path].values
+    gates = [name for name in values if name.endswith("_gate")]
+    if gate not in gates:
+        raise ValueError(f"plot_gate: gate must be one of {', '.join(gates)}. Got {gate!r}.")
+    axes = _axes("plot_gate", axes)
+    rows = values[gate].T
+    image = axes.imshow(
+        rows[np.argsort(-rows.mean(axis=1))], aspect="auto", interpolation="nearest", vmin=0, vmax=1, cmap=SHADES
+    )
+    axes.figure.colorbar(image, ax=axes, label="open")
+    _label("plot_gate", axes, "x", tokens, rows.shape[1])
+    axes.set(ylabel="channel, the most open first", title=f"{gate.replace('_', ' ')} of {_short(path)}")
+    return axes
+
+
+def plot_state_norm(trace: Trace, axes: Axes | None = None) -> Axes:
+    """The size of each recurrence's state over a text, the root of the mean of h_t^2.
+
+    Args:
+        trace: of `model.trace`.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    axes = _axes("plot_state_norm", axes)
+    for colour, (path, layer) in zip(_shades(len(trace.layers)), trace.layers.items(), strict=True):
+        axes.plot(layer.state_norm, color=colour, label=_short(path))
+    axes.set(xlabel="token", ylabel="root mean square of h", title="The size of the state", ylim=(0, None))
+    axes.legend(fontsize="small")
+    return axes
+
+
+def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
+    """What each token attends to, as the mean of the heads: a row for each query, a column for each key.
+
+    Args:
+        weights: `(N, T, T)`, of `attention_map`, or `(T, T)`, one head of it.
+        tokens: the text of each token, which is put beside it where there are few.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: the weights have another shape.
+    """
+    weights = np.asarray(weights)
+    if weights.ndim not in (2, 3) or weights.shape[-1] != weights.shape[-2]:
+        raise ValueError(f"plot_attention: weights must be (N, T, T) or (T, T). Got shape {weights.shape}.")
+    axes = _axes("plot_attention", axes)
+    mean = weights if weights.ndim == 2 else weights.mean(axis=0)
+    # The root shows what gets little, too.
+    image = axes.imshow(np.sqrt(mean), vmin=0, vmax=1, cmap=SHADES, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="root of the weight")
+    _label("plot_attention", axes, "x", tokens, len(mean))
+    _label("plot_attention", axes, "y", tokens, len(mean))
+    axes.set(title="What each token attends to", xlabel=axes.get_xlabel() or "key", ylabel="query")
+    return axes
+
+
+def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
+    """How much each token still moves the prediction of the next one.
+
+    Args:
+        influences: `(T,)`, of `influence`.
+        tokens: the text of each token, which is put below it where there are few.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    axes = _axes("plot_influence", axes)
+    axes.plot(influences, color=COLOURS[0], marker="." if len(influences) <= MOST_LABELS else None)
+    axes.set(yscale="log", ylabel="gradient of the logit", title="What the prediction still depends on")
+    _label("plot_influence", axes, "x", tokens, len(influences))
+    return axes
+
+
+def plot_decode_cost(
+    configs: dict[str, GriffinConfig],
+    contexts: Iterable[int] = tuple(2**n for n in range(8, 18)),
+    quantity: str = "seconds_per_step",
+    batch_size: int = 1,
+    device: str | Device = "tpu_v5e",
+    axes: Axes | None = None,
+) -> Axes:
+    """How time or memory of a decoded token grows with the context, by `decode_cost`.
+
+    Args:
+        configs: by the name in the legend.
+        contexts: tokens read and written before.
+        quantity: a number of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on.
+        batch_size: B, rows decoded at once.
+        device: a name from `DEVICES`, or a `Device`.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: what `decode_cost` refuses.
+    """
+    axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
+    for colour, (name, config) in zip(_shades(len(configs)), configs.items(), strict=True):
+        costs = [decode_cost(config, batch_size, context, device=device) for context in contexts]
+        axes.plot(contexts, [getattr(cost, quantity) for cost in costs], color=colour, marker=".", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="context, tokens", ylabel=quantity.replace("_", " "))
+    axes.set_title("What a longer context costs")
+    axes.legend(fontsize="small")
+    return axes
+
+
+def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | None = None) -> Axes:
+    """What keeps the past and what lets the input in, against the gate: Figure 7 of the paper.
+
+        h_t = alpha(r) h_(t-1) + beta(r) x_t
+
+        RG-LRU     alpha = a^(c r)           beta = sqrt(1 - alpha^2)
+        GRU        alpha = 1 - r             beta = r
+        Mamba      alpha = (1 - r)^A         beta = (1 - alpha) / A,  with A = a
+        LRU        alpha = a                 beta = sqrt(1 - a^2)
+
+    Args:
+        decay: a, from 0 to 1.
+        exponent: c.
+        axes: where to draw; None for a figure of its own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), appendix A, figure 7.
+    """
+    axes = _axes("plot_gate_behaviour", axes)
+    gate = np.linspace(0.0, 1.0, 201)
+    kept = {
+        "RG-LRU": decay ** (exponent * gate),
+        "GRU": 1 - gate,
+        "Mamba": (1 - gate) ** decay,
+        "LRU": np.full_like(gate, decay),
+    }
+    let_in = {
+        "RG-LRU": np.sqrt(1 - kept["RG-LRU"] ** 2),
+        "GRU": gate,
+        "Mamba": (1 - kept["Mamba"]) / decay,
+        "LRU": np.sqrt(1 - kept["LRU"] ** 2),
+    }
+    for colour, name in zip(COLOURS, kept, strict=False):
+        axes.plot(gate, kept[name], color=colour, label=f"{name}: the past")
+        axes.plot(gate, let_in[name], color=colour, linestyle="--", label=f"{name}: the input")
+    axes.set(xlabel="gate r", ylabel="factor", title=f"What a gate does, a = {decay:g}")
+    axes.legend(fontsize="small", ncols=2)
+    return axes
+
+
+def _axes(function_name, axes):
+    if axes is not None:
+        return axes
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            f"{function_name}: matplotlib must be installed: pip install 'keras-griffin[viz]'."
+        ) from error
+    return Figure(figsize=(7, 4), layout="constrained").subplots()
+
+
+def _shades(number):
+    """So many colours: distinct ones where there are enough, else from dark to light, as layers follow one another."""
+    if number <= len(COLOURS):
+        return COLOURS[:number]
+    from matplotlib import colormaps
+
+    return colormaps[SHADES](np.linspace(0.0, 0.9, number))
+
+
+def _short(path):
+    """`block_3` for `block_3/mixer/rg_lru`."""
+    return path.partition("/")[0]
+
+
+def _label(function_name, axes, axis, tokens, length):
+    if tokens is not None and len(tokens) != length:
+        raise ValueError(f"{function_name}: tokens must be one for each place. Got {len(tokens)} for {length}.")
+    if tokens is None or length > MOST_LABELS:
+        axes.set(**{f"{axis}label": "token"})
+        return
+    # Nothing of a text is a formula.
+    shown = [token.replace("$", r"\$").replace("\n", "↵").replace(" ", "·") for token in tokens]
+    getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=6 if length > 40 else 8, family="monospace")

@@ -1,0 +1,49 @@
+"""The page is whole, and asks for nothing from elsewhere."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from keras_griffin.inspection.page import inspection_page, pictures_of
+from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.tokenizers import ByteTokenizer
+
+pytestmark = [pytest.mark.any_backend, pytest.mark.trainable]
+pytest.importorskip("matplotlib")
+
+CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=3, num_heads=2, window=4, num_gate_blocks=2)
+
+
+class Reader(HTMLParser):
+    """What a browser would load, and the tags that are still open."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.sources, self.open, self.titles = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.sources += [attributes[name] for name in ("src", "href") if name in attributes]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("title", "h1"):
+            self.titles.append(data)
+
+
+def test_a_page_of_ten_pictures():
+    model = Griffin(CONFIG, tokenizer=ByteTokenizer())
+    page = Reader(inspection_page(model, "<b>$x$ & more</b>\n" * 6, title="<Griffin>"))
+    assert page.open == [] and page.titles == ["<Griffin>"] * 2
+    assert len(page.sources) == 10 and all(source.startswith("data:image/png;base64,") for source in page.sources)
+
+
+def test_a_transformer_has_no_recurrence_to_show():
+    model = MQATransformer(CONFIG.replace(num_layers=1), tokenizer=ByteTokenizer())
+    titles = [axes.get_title() for axes, _ in pictures_of(model, model.trace("x"))]
+    assert titles[:2] == ["What each token attends to", "What the prediction still depends on"] and len(titles) == 4
