@@ -27,7 +27,7 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 0 auto; padding: 1rem; }
 figure { margin: 2rem 0; } img { max-width: 100%; height: auto; background: white; }
-figcaption { font-size: .9rem; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+figcaption { font-size: .9rem; } pre { white-space: pre-wrap; } h1, pre { overflow-wrap: anywhere; }
 """.strip()
 
 
@@ -124,5 +124,5 @@ def _figure(axes, caption):
     )
 
 
-def _start_of(text: str, most: int = 2000) -> str:
+def _start_of(text: str, most: int = 300) -> str:
     return text if len(text) <= most else f"{text[:most]} …"
