@@ -1,7 +1,7 @@
 # make quickstart   train a small Griffin on this machine's own Python library, and let it write
 # make test         every test on JAX, PyTorch and TensorFlow, and inference on NumPy
 # make parity       logits, greedy tokens and files beside those of transformers and DeepMind's recurrentgemma
-# make lint         format and lint
+# make lint         format, lint and types
 # make bench        the benchmarks, into benchmarks/results/
 # make docs         the documentation, into site/
 #
@@ -46,6 +46,7 @@ lint:
 	$(install) dev
 	$(run) -m ruff format --check .
 	$(run) -m ruff check .
+	$(run) -m mypy
 
 format:
 	$(install) dev

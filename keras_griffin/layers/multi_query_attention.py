@@ -1,12 +1,15 @@
 """What local and global multi-query attention share: projections, heads and rotation."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.mixer import Kept, Mixer, dense_weights
+from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.ops import rotary_embedding
 from keras_griffin.ops.time_axis import running_count
+from keras_griffin.shapes import Tensor
 
 
 class MultiQueryAttention(Mixer):
@@ -36,7 +39,7 @@ class MultiQueryAttention(Mixer):
         rotary_fraction: float = 0.5,
         rotary_base: float = 10000.0,
         output_variance_scale: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -55,7 +58,7 @@ class MultiQueryAttention(Mixer):
             self._check_rotation(head_dim)
 
     @classmethod
-    def arguments_for_model(cls, config) -> dict:
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         """The arguments that a `GriffinConfig` gives to every kind of attention."""
         return {
             "num_heads": config.num_heads,
@@ -67,12 +70,15 @@ class MultiQueryAttention(Mixer):
         }
 
     @classmethod
-    def weights_of(cls, width, *, num_heads, head_dim=None, num_key_value_heads=1, **others):
+    def weights_of(
+        cls, width: int, *, num_heads: int, head_dim: int | None = None, num_key_value_heads: int = 1, **others: Any
+    ) -> dict[str, Weight]:
         """Three projections of heads, and the one that joins them."""
         channels = width // num_heads if head_dim is None else head_dim
         heads = ("num_heads", num_heads)
         # Of heads that a mesh can't divide every device has all: they are the smallest.
-        few = {"units": ("num_key_value_heads", num_key_value_heads), "bias": False, "must_split": False}
+        units = ("num_key_value_heads", num_key_value_heads)
+        few: dict[str, Any] = {"units": units, "bias": False, "must_split": False}
         return {
             **dense_weights("query", width, num_heads * channels, 1, heads, bias=False),
             **dense_weights("key", width, num_key_value_heads * channels, 1, **few),
@@ -81,7 +87,16 @@ class MultiQueryAttention(Mixer):
         }
 
     @classmethod
-    def keys_of(cls, width, length, *, num_heads, head_dim=None, num_key_value_heads=1, **others) -> Kept:
+    def keys_of(
+        cls,
+        width: int,
+        length: int,
+        *,
+        num_heads: int,
+        head_dim: int | None = None,
+        num_key_value_heads: int = 1,
+        **others: Any,
+    ) -> Kept:
         """Keys, or values, of so many steps."""
         return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
@@ -115,7 +130,7 @@ class MultiQueryAttention(Mixer):
                 f"Got rotary_fraction {self.rotary_fraction} and {channels} channels."
             )
 
-    def project(self, inputs):
+    def project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
         batch_size, length = ops.shape(inputs)[:2]
         query = ops.reshape(project(self.query, inputs), (batch_size, length, self.num_heads, self.channels))
@@ -126,23 +141,23 @@ class MultiQueryAttention(Mixer):
             ops.reshape(project(self.value, inputs), key_shape),
         )
 
-    def rotate(self, heads, positions):
+    def rotate(self, heads: Tensor, positions: Tensor) -> Tensor:
         """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
         return rotary_embedding(heads, positions, fraction=self.rotary_fraction, base=self.rotary_base)
 
-    def join(self, heads):
+    def join(self, heads: Tensor) -> Tensor:
         """Put the heads' outputs `(B, T, N, H)` together and project them to the width."""
         batch_size, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
         return project(self.output_projection, joined)
 
-    def empty_keys(self, batch_size, length):
+    def empty_keys(self, batch_size: int, length: int) -> Tensor:
         """Zeros in the shape of `length` keys."""
         self.require_built("initial_state")
         return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
 
 
-def document_numbers(reset, mask):
+def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
     starts = reset if mask is None else ops.logical_and(reset, mask)
     return running_count(starts)
