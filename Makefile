@@ -4,9 +4,11 @@
 # make lint         format, lint and types
 # make bench        the benchmarks, into benchmarks/results/
 # make docs         the documentation, into site/
+# make wheel        README's examples with the wheel, in an empty environment with one backend
 #
-# Each makes .venv (parity also .venv-parity, for the packages it compares with) and installs what it needs when missing.
-# PYTHON names the interpreter, BACKEND the backend.
+# Each makes .venv (parity also .venv-parity, for the packages it compares with; wheel one that it removes again) and
+# installs what it needs when missing.
+# PYTHON names the interpreter, BACKEND the backend, WHEEL a wheel that is built already.
 
 PYTHON ?= python3
 BACKEND ?= jax
@@ -24,7 +26,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench docs
+.PHONY: help quickstart test parity lint format bench docs wheel
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -60,3 +62,6 @@ bench:
 docs:
 	$(install) docs
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
+
+wheel:
+	@$(PYTHON) scripts/try_wheel.py $(BACKEND) $(WHEEL)
