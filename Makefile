@@ -1,12 +1,14 @@
 # make quickstart   train a small Griffin on this machine's own Python library, and let it write
 # make test         every test on JAX, PyTorch and TensorFlow, and inference on NumPy
 # make parity       logits, greedy tokens and files beside those of transformers and DeepMind's recurrentgemma
-# make lint         format and lint
+# make lint         format, lint and types
 # make bench        the benchmarks, into benchmarks/results/
 # make docs         the documentation, into site/
+# make wheel        README's examples with the wheel, in an empty environment with one backend
 #
-# Each makes .venv (parity also .venv-parity, for the packages it compares with) and installs what it needs when missing.
-# PYTHON names the interpreter, BACKEND the backend.
+# Each makes .venv (parity also .venv-parity, for the packages it compares with; wheel one that it removes again) and
+# installs what it needs when missing.
+# PYTHON names the interpreter, BACKEND the backend, WHEEL a wheel that is built already.
 
 PYTHON ?= python3
 BACKEND ?= jax
@@ -24,7 +26,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench docs
+.PHONY: help quickstart test parity lint format bench docs wheel
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +48,7 @@ lint:
 	$(install) dev
 	$(run) -m ruff format --check .
 	$(run) -m ruff check .
+	$(run) -m mypy
 
 format:
 	$(install) dev
@@ -59,3 +62,6 @@ bench:
 docs:
 	$(install) docs
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
+
+wheel:
+	@$(PYTHON) scripts/try_wheel.py $(BACKEND) $(WHEEL)

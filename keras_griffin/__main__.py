@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m keras_griffin", description="Griffin and Hawk language models in Keras.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, options in OPTIONS.items():
-        summary, _, details = options.__doc__.partition("\n")
+        summary, _, details = str(options.__doc__).partition("\n")
         subparser = subparsers.add_parser(
             name,
             help=summary[0].lower() + summary[1:].rstrip("."),

@@ -6,7 +6,7 @@ import sys
 import threading
 
 #: What `let_ctrl_c_end_it` has changed, if anything.
-_changed = []
+_changed: list = []
 
 
 def let_ctrl_c_end_it() -> None:

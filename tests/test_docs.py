@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keras_griffin.backend import BACKENDS
+from scripts.page_examples import run_examples
 from tests.test_architecture import LADDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,15 +147,8 @@ GUIDES = ("fine_tuning", "inspection", "long_sequences", "optimization", "packin
     ],
 )
 @pytest.mark.slow
-def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
-    text = (ROOT / page).read_text()
-    # The README's example trains on the README: a few batches of it.
-    (tmp_path / "README.md").write_text(text[:1500])
-    monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert examples
-    for example in examples:
-        exec(compile(example, page, "exec"), {})
+def test_the_examples_of_a_page_run(page, tmp_path):
+    assert run_examples(ROOT / page, tmp_path)
 
 
 def public_names():

@@ -21,7 +21,7 @@ import keras
 
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 #: The names of modules whose import has ended.
-_imported = set()
+_imported: set[str] = set()
 
 
 def active():

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import keras
 
@@ -14,6 +15,7 @@ from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, r
 from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.models import LanguageModel
+from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.training import PackedDocuments, default_optimizer, read_chats, stop_on_interrupt
 
 ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
@@ -84,7 +86,7 @@ def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace,
         CommandError: the file can't be read, a line is no conversation, or no answer stands within a row.
     """
     with refusals(), refusals_of_the_disk("fine-tune", f"{option} must be a file that can be read", name):
-        chats = read_chats(name, model.tokenizer)
+        chats = read_chats(name, cast(Tokenizer, model.tokenizer))
         data = PackedDocuments(
             chats.documents,
             arguments.sequence_length,
@@ -107,11 +109,12 @@ def describe(arguments: argparse.Namespace, model: LanguageModel, data: PackedDo
     """The model, its adapters and the conversations."""
     adapters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     base = model.count_params() - adapters
+    projections = () if model.lora is None else model.lora.layers
     bits = "" if model.quantized_to is None else f", quantised to {model.quantized_to}"
     batches = f", {arguments.accumulation} for an update" if arguments.accumulation > 1 else ""
     return {
         "model": f"{arguments.model}, {base:,} numbers in {model.dtype_policy.name}{bits}",
-        "adapters": f"{adapters:,} parameters of rank {arguments.rank} in {len(model.lora.layers)} projections, "
+        "adapters": f"{adapters:,} parameters of rank {arguments.rank} in {len(projections)} projections, "
         f"{adapters / base:.2%}",
         "chats": f"{data.counts}, {data.counts.predictions:,} of answers",
         "batch": f"{arguments.batch_size} rows of {arguments.sequence_length} tokens{batches}",

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import cast
 
 from keras import ops
 
-from keras_griffin.generation import Greedy, LanguageModelState, TopP
+from keras_griffin.generation import Greedy, LanguageModelState, Stream, TopP
 from keras_griffin.generation.state import fitted
 from keras_griffin.models import LanguageModel
-from keras_griffin.tokenizers import IncrementalDecoder, chat_prompt, next_turn
+from keras_griffin.tokenizers import IncrementalDecoder, Tokenizer, chat_prompt, next_turn
 from keras_griffin.tokenizers.chat import find_end_of_turn
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
@@ -30,14 +31,15 @@ class Talk:
         self.model = model
         self.most_tokens = most_tokens
         self.sampler = sampler
-        self.end_of_turn = find_end_of_turn(model.tokenizer)
+        self.tokenizer = cast(Tokenizer, model.tokenizer)
+        self.end_of_turn = find_end_of_turn(self.tokenizer)
         self._seeds = itertools.repeat(None) if seed is None else (n % 2**64 for n in itertools.count(seed))
         self.start_anew()
 
     def start_anew(self) -> None:
         """Forget everything that was said."""
         self._initial_state = self.model.initial_state(1)
-        self._stream = None
+        self._stream: Stream | None = None
         #: Whether the state has read the end of the last answer: its mark, or its line break.
         self.is_ended = True
 
@@ -50,7 +52,7 @@ class Talk:
         """The state with the end of the last answer, also where that was cut: one that `resume` takes."""
         if self.is_ended:
             return self.state
-        token_ids = self.model.tokenizer.encode("\n" if self.end_of_turn is None else END_OF_TURN, start=False)
+        token_ids = self.tokenizer.encode("\n" if self.end_of_turn is None else END_OF_TURN, start=False)
         return self.model.prefill([token_ids], state=self.state)
 
     def resume(self, state: LanguageModelState) -> None:
@@ -75,14 +77,15 @@ class Talk:
             ValueError: the tokenizer does not take the message, or it holds a mark of turns; the talk is as before.
         """
         state = self.state
-        tokenizer = self.model.tokenizer
-        token_ids = tokenizer.encode(self._framed(message, state), start=_is_new(state))
-        stop_ids = {*tokenizer.stop_ids} | ({self.end_of_turn} - {None})
-        self._stream = self.model.stream(
+        token_ids = self.tokenizer.encode(self._framed(message, state), start=_is_new(state))
+        stop_ids = {*self.tokenizer.stop_ids}
+        if self.end_of_turn is not None:
+            stop_ids.add(self.end_of_turn)
+        self._stream = stream = self.model.stream(
             [token_ids], self.most_tokens, sampler=self.sampler, seed=next(self._seeds), stop_ids=stop_ids, state=state
         )
         self.is_ended = False
-        return self._pieces()
+        return self._pieces(stream)
 
     def _framed(self, message, state):
         """The message with what stands around it."""
@@ -90,10 +93,10 @@ class Talk:
             return ("" if self.is_ended else "\n") + message + "\n"
         return chat_prompt(message) if _is_new(state) else next_turn(message, ended=self.is_ended)
 
-    def _pieces(self):
-        decoder = IncrementalDecoder(self.model.tokenizer, is_first=False)
+    def _pieces(self, stream):
+        decoder = IncrementalDecoder(self.tokenizer, is_first=False)
         has_words = False
-        for (token_id,) in self._stream:
+        for (token_id,) in stream:
             piece = decoder.push(int(token_id))
             has_words = has_words or bool(piece.strip())
             if self.end_of_turn is None:

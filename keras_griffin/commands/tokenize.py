@@ -60,9 +60,10 @@ def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) ->
         # An empty name would be the folder at hand.
         if not path or not (os.path.isfile(path) or os.path.isdir(path)):
             raise CommandError(f"tokenize: FILES must be files and folders that exist. Got {path!r}.")
-    options = {"speaker": "tokenize", "include_binary": include_binary, "holds_run": holds_run}
     with refusals():
-        found = list(find_text_files(paths, left_out, **options))
+        found = list(
+            find_text_files(paths, left_out, speaker="tokenize", include_binary=include_binary, holds_run=holds_run)
+        )
     if not found:
         source = f"{', '.join(paths)}, leaving out {left_out}" if str(left_out) else ", ".join(paths)
         raise CommandError(f"tokenize: FILES must hold a file of text. Got none below {source}.")

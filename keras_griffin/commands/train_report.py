@@ -59,12 +59,12 @@ def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -
     """How well it predicts, how fast it was, and where everything is."""
     minutes, seconds = divmod(round(result["seconds"]), 60)
     tokens = result["tokens_per_second"]
-    tokens = "" if tokens == result["bytes_per_second"] else f" ({tokens:,.0f} tokens)"
+    also = "" if tokens == result["bytes_per_second"] else f" ({tokens:,.0f} tokens)"
     curve = "loss.png" if is_drawn else "no loss.png, which needs matplotlib: pip install 'keras-griffin[viz]'"
     return {
         "validation": f"{result['bits_per_byte']:.3f} bits per byte",
         "to beat": _versus({name: result[name] for name in ("zlib", "lzma")}),
-        "speed": f"{result['bytes_per_second']:,.0f} bytes{tokens} per second in training",
+        "speed": f"{result['bytes_per_second']:,.0f} bytes{also} per second in training",
         "time": f"{minutes} min {seconds} s in all",
         "saved": f"{folder / 'model.keras'}, with log.csv, result.json and {curve}",
     }

@@ -75,7 +75,7 @@ def _open_shards(index) -> dict[str, StoredTensor]:
             f"open_checkpoint: the shards must lie beside their index. Got {str(index)!r}, which names "
             f"{', '.join(map(str, strange or absent))}."
         )
-    tensors = {}
+    tensors: dict[str, StoredTensor] = {}
     for name in files:
         shard = _open_safetensors(index.parent / name)
         if set(shard) != {tensor for tensor, file in shard_of.items() if file == name}:

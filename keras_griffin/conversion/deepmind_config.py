@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, Naming
 from keras_griffin.files import StoredTensor
 from keras_griffin.models import GriffinConfig
 
 #: What no shape tells, as RecurrentGemma was released. DeepMind's window of 2048 does not count the query's own key.
-RELEASED = {
+RELEASED: dict[str, Any] = {
     "window": 2049,
     "logits_soft_cap": 30.0,
     "scale_embeddings": True,
@@ -41,24 +42,22 @@ def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> Griffin
     pattern = shortest_pattern(["local_mqa" if attends else "recurrent" for attends in is_attention])
     vocabulary_size, width = _shape(tensors, "embedder.input_embedding", 2)
     _, _, mlp_width = _shape(tensors, "blocks.0.mlp_block.ffw_up.w", 3)
-    sizes = {"recurrence_width": width}
-    num_heads = head_dim = None
+    sizes: dict[str, Any] = {"recurrence_width": width, "head_dim": None}
     if "local_mqa" in pattern:
         key = f"blocks.{pattern.index('local_mqa')}.attention_block.proj_k.{_weight(naming)}"
-        head_dim = _shape(tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
-        num_heads = width // head_dim
+        sizes["head_dim"] = _shape(tensors, key, 2)[1 if naming is DEEPMIND_FLAX else 0]
+        num_heads = width // sizes["head_dim"]
     if "recurrent" in pattern:
         block = f"blocks.{pattern.index('recurrent')}.recurrent_block"
         num_heads, *_ = _shape(tensors, f"{block}.rg_lru.a_gate.w", 3)
         kernel_size, recurrence_width = _shape(tensors, f"{block}.conv_1d.w", 2)
-        sizes = {"recurrence_width": recurrence_width, "conv_kernel_size": kernel_size}
+        sizes |= {"recurrence_width": recurrence_width, "conv_kernel_size": kernel_size}
     return GriffinConfig(
         vocabulary_size=vocabulary_size,
         width=width,
         num_layers=len(layers),
         num_heads=num_heads,
         mlp_width=mlp_width,
-        head_dim=head_dim,
         num_gate_blocks=num_heads,
         block_pattern=pattern,
         **sizes,

@@ -1,6 +1,7 @@
 """The `config.json` of a RecurrentGemma for `transformers`, read and written in every spelling that there is."""
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 from keras_griffin.checks import COUNT, is_number
 from keras_griffin.models import GriffinConfig
@@ -158,8 +159,9 @@ def _rotation(raw) -> tuple[float, float]:
     values = [_given(nested, name, outer[name]) for name in outer]
     if not all(is_number(value) for value in values):
         _refuse("rope_theta and partial_rotary_factor must be numbers", values)
-    return tuple(float(value) for value in values)
+    base, fraction = values
+    return float(base), float(fraction)
 
 
-def _refuse(rule, received):
+def _refuse(rule, received) -> NoReturn:
     raise ValueError(f"load_recurrentgemma: in config.json, {rule}. Got {received!r}.")

@@ -39,15 +39,15 @@ class Naming(NamedTuple):
 
     def tensors(self, mixer_names: tuple[str, ...]) -> dict[str, ForeignTensor]:
         """The tensors, by name, of a model with these mixers."""
-        found = {name: ForeignTensor(layout, paths) for name, (layout, *paths) in self.model.items()}
+        found = {name: ForeignTensor(layout, tuple(paths)) for name, (layout, *paths) in self.model.items()}
         for index, mixer_name in enumerate(mixer_names):
             prefix, path_prefix = self.block_prefix.format(index), f"block_{index}/"
             mixer_prefix, mixer = self.mixers[mixer_name]
             for name, (layout, *paths) in self.block.items():
                 found[prefix + name] = ForeignTensor(layout, tuple(path_prefix + path for path in paths))
             for name, (layout, *paths) in mixer.items():
-                paths = tuple(f"{path_prefix}mixer/{path}" for path in paths)
-                found[prefix + mixer_prefix + name] = ForeignTensor(layout, paths)
+                inside = tuple(f"{path_prefix}mixer/{path}" for path in paths)
+                found[prefix + mixer_prefix + name] = ForeignTensor(layout, inside)
         return found
 
 

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
@@ -21,7 +23,9 @@ from keras_griffin.models.weights import check_tensors, fill
 ROWS = 4096
 
 
-def load_recurrentgemma(path: str | os.PathLike, dtype=None, *, name: str | None = None, **overrides) -> Griffin:
+def load_recurrentgemma(
+    path: str | os.PathLike, dtype: str | keras.DTypePolicy | None = None, *, name: str | None = None, **overrides: Any
+) -> Griffin:
     """A model with the weights of a checkpoint of RecurrentGemma, or of another model of its shape.
 
     Tensors are read one after another and rounded once, to the variables' dtype. A folder of Hugging Face has a config,

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+from typing import Any
 
 import keras
 
@@ -9,7 +10,7 @@ from keras_griffin.models import LanguageModel
 from keras_griffin.models.parameters import divided_parameters_of
 
 
-def fully_shard(model: LanguageModel, mesh=None, *, reshard_after_forward: bool | int | None = None) -> None:
+def fully_shard(model: LanguageModel, mesh: Any = None, *, reshard_after_forward: bool | int | None = None) -> None:
     """Divide a model's weights over processes of PyTorch, as `torch.distributed.fsdp.fully_shard` does for modules.
 
     Each process keeps 1 / P of every weight, of its gradient and of what the optimizer remembers of it. A block's

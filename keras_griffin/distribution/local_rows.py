@@ -1,5 +1,7 @@
 """Each process's rows of the batches that all of them train on."""
 
+from typing import Any
+
 import keras
 
 from keras_griffin.models.dataset_view import DatasetView
@@ -37,11 +39,11 @@ class LocalRows(DatasetView):
         (2, 8)
     """
 
-    def __init__(self, data: keras.utils.PyDataset, index: int | None = None, count: int | None = None, **kwargs):
+    def __init__(self, data: keras.utils.PyDataset, index: int | None = None, count: int | None = None, **kwargs: Any):
         super().__init__(data, **kwargs)
         if (index is None) != (count is None):
             raise ValueError(f"LocalRows: index and count must be given together. Got {index} and {count}.")
-        if index is None:
+        if index is None or count is None:
             distribution = keras.distribution.distribution()
             if distribution is None:
                 raise ValueError("LocalRows: index and count must be given where no distribution is active. Got none.")

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
 from keras_griffin.models.token_ids import check_token_ids
+from keras_griffin.shapes import Tensor
 
 
 def sequence_parallel(
@@ -100,7 +102,14 @@ class SequenceParallel(SharedModel):
     may_come_alone = True
     gives_logits = True
 
-    def __init__(self, language_model, device_mesh=None, axis_name="sequence", batch_axis_name=None, **kwargs):
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        device_mesh: keras.distribution.DeviceMesh | dict | None = None,
+        axis_name: str = "sequence",
+        batch_axis_name: str | None = None,
+        **kwargs: Any,
+    ):
         # Weights are cast by the layers that use them.
         super().__init__(language_model, autocast=False, **kwargs)
         self.device_mesh = _mesh(device_mesh, axis_name)
@@ -180,12 +189,12 @@ class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
 
     gives_logits = False
 
-    def __init__(self, language_model, *args, **kwargs):
+    def __init__(self, language_model: LanguageModel, *args: Any, **kwargs: Any):
         super().__init__(language_model, *args, **kwargs)
         axes = self.device_mesh.backend_mesh, self.axis_name, self.batch_axis_name
         self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
 
-    def losses_of(self, vectors, targets):
+    def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """As in `LossInPieces`, each device making the logits of its own steps."""
         table = ops.cast(self.language_model.token_embedding.embeddings, vectors.dtype)
         return self._cross_entropy(vectors, ops.convert_to_tensor(table), ops.cast(targets, "int32"))

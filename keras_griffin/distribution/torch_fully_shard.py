@@ -138,7 +138,8 @@ class DividedParameters:
         for block, group in zip(model.blocks, blocks, strict=True):
             for name in _METHODS:
                 setattr(block, name, _run_in(group, getattr(block, name)))
-        self._prepared, self._has_run = weakref.WeakSet(), False
+        self._prepared: weakref.WeakSet[keras.Model] = weakref.WeakSet()
+        self._has_run = False
         self._prepare(model)
 
     def run(self, model: keras.Model, function: Callable, *args, **kwargs):
@@ -227,7 +228,7 @@ class DividedParameters:
 
 def _check_same_everywhere(model):
     """Each process takes its part of its own weights: of others they would be a mixture."""
-    own = [zlib.crc32(np.ascontiguousarray(weight)) for weight in model.weights]
+    own = [zlib.crc32(np.ascontiguousarray(weight).reshape(-1).view("uint8").data) for weight in model.weights]
     of_all = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(of_all, own)
     different = [index for index, others in enumerate(of_all) if others != of_all[0]]

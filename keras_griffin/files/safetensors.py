@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import ml_dtypes
 import numpy as np
@@ -131,7 +131,8 @@ class SafeTensors(Mapping):
 
     def _checked_entry(self, name, entry) -> tuple:
         fields = entry if isinstance(entry, dict) else {}
-        shape, offsets = fields.get("shape"), fields.get("data_offsets")
+        shape: Any = fields.get("shape")
+        offsets: Any = fields.get("data_offsets")
         if set(fields) != {"dtype", "shape", "data_offsets"} or not _are_counts(shape) or not _are_counts(offsets, 2):
             self._refuse(f"{name!r} must have a dtype, a shape and two offsets. Got {entry!r}")
         dtype = DTYPES.get(fields["dtype"]) if isinstance(fields["dtype"], str) else None
@@ -156,7 +157,7 @@ class SafeTensors(Mapping):
         if reached != data_size:
             self._refuse(f"the tensors must fill the file. Got tensors of {reached} bytes and a file with {data_size}")
 
-    def _refuse(self, reason):
+    def _refuse(self, reason) -> NoReturn:
         raise ValueError(f"SafeTensors: {reason}, in {str(self.path)!r}.")
 
 
@@ -187,7 +188,8 @@ def write_safetensors(
             )
     # The widest first: then each lies at a multiple of its own width.
     names = sorted(stored, key=lambda name: -np.dtype(stored[name].dtype).itemsize)
-    header, begin = {METADATA: metadata} if metadata else {}, 0
+    header: dict[str, dict] = {METADATA: metadata} if metadata else {}
+    begin = 0
     for name in names:
         dtype = np.dtype(stored[name].dtype)
         end = begin + math.prod(stored[name].shape) * dtype.itemsize
@@ -215,7 +217,7 @@ def _bytes_of(name, stored):
             f"write_safetensors: {name!r} must be {tuple(stored.shape)} of {stored.dtype}, as promised. "
             f"Got {array.shape} of {array.dtype}."
         )
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view("uint8"))
+    return np.ascontiguousarray(array).reshape(-1).view("uint8").data
 
 
 def _without_repetition(pairs):

@@ -1,7 +1,7 @@
 """The capacity of a state that grows, as that of global attention does: its empty places.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
-each step then pushes one of them out. Which tensors grow is said by the types of the state's parts: `grows = True`.
+each step then pushes one of them out. Which tensors grow is said by the state's parts: `grows` is True.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def walk(
         yield path, state, grows
         return
     for name, part in zip(getattr(state, "_fields", range(len(state))), state, strict=True):
-        yield from walk(part, (*path, str(name)), getattr(type(state), "grows", False))
+        yield from walk(part, (*path, str(name)), getattr(state, "grows", False))
 
 
 def grows(state: State) -> bool:

@@ -19,7 +19,9 @@ import keras
 #: The backends that compile for each shape, so that few shapes are wanted, and loops within what is compiled.
 COMPILING = ("jax", "tensorflow")
 #: For each model that lives: the ids of the variables that it had, and its functions by what they do.
-_prepared = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], dict[tuple, Callable]]] = (
+    weakref.WeakKeyDictionary()
+)
 #: Held while the table is read and changed. Of the kind that its thread may take again: looking for a sampler may call
 #: its own `__eq__`.
 _table = threading.RLock()

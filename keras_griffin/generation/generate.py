@@ -1,6 +1,7 @@
 """Continue prompts from a state of constant size."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -13,12 +14,14 @@ from keras_griffin.generation.habits import with_our_names
 from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (
     PAD_ID,
+    Prompt,
     chunks,
     count_rows,
     is_text,
     read_prompt,
     read_stop_ids,
     start_empty_rows,
+    tokenizer_of,
 )
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
 from keras_griffin.generation.state import LanguageModelState, fitted
@@ -31,16 +34,16 @@ BLOCK = 128
 
 @with_our_names
 def generate(
-    model,
-    prompt,
+    model: keras.Model,
+    prompt: Prompt,
     max_new_tokens: int,
     *,
     sampler: str | Sampler = "greedy",
     seed: int | None = None,
-    stop_ids=(),
+    stop_ids: Collection[int] = (),
     state: LanguageModelState | None = None,
     return_state: bool = False,
-):
+) -> Any:
     """Continue every row of a prompt; what a row gets never depends on the other rows.
 
     Args:
@@ -80,13 +83,13 @@ def generate(
 
 @with_our_names
 def stream(
-    model,
-    prompt,
+    model: keras.Model,
+    prompt: Prompt,
     max_new_tokens: int,
     *,
     sampler: str | Sampler = "greedy",
     seed: int | None = None,
-    stop_ids=(),
+    stop_ids: Collection[int] = (),
     state: LanguageModelState | None = None,
 ) -> "Stream":
     """Continue every row of a prompt, and give each step's tokens as they are made.
@@ -101,7 +104,7 @@ def stream(
     return Stream(Continuation("stream", model, prompt, max_new_tokens, sampler, seed, stop_ids, state), prompt)
 
 
-def prefill(model, prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
+def prefill(model: keras.Model, prompt: Prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
     """The state after a prompt: a prefix that many continuations may use.
 
     Memory does not grow with the prompt, which is read in pieces.
@@ -125,7 +128,7 @@ class Continuation:
             raise ValueError(
                 f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
             )
-        self.tokenizer = getattr(model, "tokenizer", None)
+        self.tokenizer = tokenizer_of(model)
         state, self.seen = _start(function_name, model, count_rows(function_name, prompt), state)
         rows = read_prompt(function_name, prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
         self.rows = start_empty_rows(function_name, rows, self.seen, getattr(self.tokenizer, "start_id", None))
@@ -201,19 +204,19 @@ class Stream:
         LanguageModelState: 1 rows, 3 layers, 2,702 bytes; tokens seen: 8
     """
 
-    def __init__(self, continuation: Continuation, prompt):
+    def __init__(self, continuation: Continuation, prompt: Prompt):
         self._continuation = continuation
-        steps = (block[:, 0] for block in continuation.blocks(1))
+        steps: Iterator = (block[:, 0] for block in continuation.blocks(1))
         if is_text(prompt):
             steps = _texts(steps, continuation)
         if isinstance(prompt, str):
             steps = (text for (text,) in steps if text)
         self._steps = steps
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         return next(self._steps)
 
     @property

@@ -2,6 +2,10 @@
 
 import functools
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 #: What is to be written, by the argument that users of Keras Hub and of transformers know.
 HERE = {
@@ -19,11 +23,11 @@ HERE = {
 }
 
 
-def with_our_names(function: Callable) -> Callable:
+def with_our_names(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """The function, which refuses arguments of other libraries in words; its own signature is the one that shows."""
 
     @functools.wraps(function)
-    def refusing(*args, **kwargs):
+    def refusing(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         for name in (name for name in HERE if name in kwargs):
             raise TypeError(
                 f"{function.__name__}: {name} must be written as {HERE[name]}. Got {name}={kwargs[name]!r}."

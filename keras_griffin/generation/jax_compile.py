@@ -3,6 +3,7 @@
 import functools
 import threading
 import weakref
+from collections.abc import Callable
 
 import jax
 import keras
@@ -14,7 +15,7 @@ def compile_for_model(function, model):
     The weights are arguments of the compiled function, read at every call; as constants they would be frozen into it.
     The state's buffers are given to the result, so a state is passed once. The model is held weakly.
     """
-    reference = weakref.ref(model)
+    reference: Callable[[], keras.Model] = weakref.ref(model)
 
     @functools.partial(jax.jit, donate_argnames="state", compiler_options=_options(model))
     def compiled(values, state, *arguments):

@@ -51,13 +51,13 @@ def decode(
         count, token_ids, state, alive, *met = run(state, alive, uniform, np.asarray(steps, "int32"), stop_ids, *met)
         return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive, tuple(met)
     run = prepared(_step, model, is_step=True, sampler=sampler)
-    token_ids = []
+    made = []
     for numbers in uniform[:steps]:
         if stop_ids.size and not np.any(ops.convert_to_numpy(alive)):
             break
         ids, state, alive, *met = run(state, alive, numbers, stop_ids, *met)
-        token_ids.append(ids)
-    token_ids = np.array([ops.convert_to_numpy(ids) for ids in token_ids], "int32").reshape(-1, len(alive)).T
+        made.append(ids)
+    token_ids = np.array([ops.convert_to_numpy(ids) for ids in made], "int32").reshape(-1, len(alive)).T
     return token_ids, state, alive, tuple(met)
 
 
@@ -88,7 +88,7 @@ def _decode(model, state, alive, uniform, steps, stop_ids, *met, sampler):
 def _step(model, state, alive, uniform, stop_ids, *met, sampler):
     chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform, *met), "int32")
     ids = ops.where(alive, chosen, PAD_ID)
-    met = [ops.logical_or(each, ids[:, None] == ops.arange(each.shape[1], dtype="int32")) for each in met]
+    met = tuple([ops.logical_or(each, ids[:, None] == ops.arange(each.shape[1], dtype="int32")) for each in met])
     # Of an id outside the vocabulary the caller hears from NumPy; no device is to look it up.
     after = _consume(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
     if stop_ids.shape[0]:

@@ -1,10 +1,15 @@
 """From what a user calls a prompt to the arrays that a model takes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_griffin.shapes import Tensor
+
+#: What a user may give: ids `(B, T)`, rows of ids, a text, or texts.
+Prompt = str | Sequence | Tensor
 #: Fills a row of an array after its stop id, and the place before a short prompt, where nothing is read.
 PAD_ID = 0
 #: How many tokens of each row are read at once: what a prompt needs of memory does not grow with its length.
@@ -59,6 +64,11 @@ def count_rows(function_name: str, prompt) -> int:
     if not (isinstance(prompt, list | tuple) or len(getattr(prompt, "shape", ()))):
         raise ValueError(f"{function_name}: the prompt must be (B, T) ids or a list of rows of ids. Got {prompt!r}.")
     return len(prompt)
+
+
+def tokenizer_of(model: keras.Model) -> Any:
+    """The model's tokenizer, or None."""
+    return getattr(model, "tokenizer", None)
 
 
 def is_text(prompt) -> bool:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from keras import backend, ops
@@ -203,12 +203,13 @@ class RepetitionPenalty:
         """`(B, V)`, `(B,)` and `(B, V)` bool to the chosen ids `(B,)`."""
         logits = ops.cast(logits, "float32")
         lowered = ops.where(logits > 0, logits / self.penalty, logits * self.penalty)
-        return self.sampler(ops.where(met, lowered, logits), uniform)
+        sampler = cast(Sampler, self.sampler)
+        return sampler(ops.where(met, lowered, logits), uniform)
 
 
 Sampler = Callable[..., Tensor]
 #: The samplers that can be asked for by name, and how they are made for that.
-SAMPLERS = {
+SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "greedy": Greedy,
     "temperature": Temperature,
     "top_k": partial(TopK, 50),

@@ -8,13 +8,14 @@ from keras import ops
 
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import compiles, prepared
-from keras_griffin.generation.prompt import CHUNK, PAD_ID, is_text, read_prompt
+from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt, tokenizer_of
+from keras_griffin.shapes import Tensor
 
 #: The most logits that are held at once, 256 MB of them.
 MOST_LOGITS = 1 << 26
 
 
-def score(model, token_ids, segment_ids=None):
+def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = None) -> np.ndarray | list[np.ndarray]:
     """The logarithm of the probability of each token, given those before it in its document.
 
         log p(x_t | x_1 .. x_(t-1)),  0 where nothing stands before x_t
@@ -42,7 +43,7 @@ def score(model, token_ids, segment_ids=None):
         >>> model.score(np.array([[1, 2, 3, 4]])).shape
         (1, 4)
     """
-    rows = read_prompt("score", token_ids, model.config.vocabulary_size, getattr(model, "tokenizer", None))
+    rows = read_prompt("score", token_ids, model.config.vocabulary_size, tokenizer_of(model))
     is_array = not isinstance(token_ids, str | list | tuple)
     if segment_ids is not None:
         segment_ids = np.asarray(ops.convert_to_numpy(segment_ids))
@@ -64,7 +65,7 @@ def score(model, token_ids, segment_ids=None):
     return vectors[0] if isinstance(token_ids, str) else vectors
 
 
-def perplexity(model, token_ids, segment_ids=None) -> float:
+def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = None) -> float:
     """The perplexity of some texts, exp(-mean log p(x_t | ...)) over every token that something stands before.
 
     The arguments are those of `score`.
@@ -91,7 +92,7 @@ def perplexity(model, token_ids, segment_ids=None) -> float:
     return math.exp(-sum(float(np.sum(row, dtype="float64")) for row in rows) / count)
 
 
-def bits_per_byte(model, texts: str | list[str]) -> float:
+def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
     """The bits that a model needs for each byte of some texts, -log2 p(text | start token) / bytes of UTF-8.
 
     It compares models of different vocabularies. A perfectly ignorant model of bytes needs 8.
@@ -112,7 +113,7 @@ def bits_per_byte(model, texts: str | list[str]) -> float:
         >>> 7 < bits_per_byte(model, "All happy families are alike.") < 12
         True
     """
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer = tokenizer_of(model)
     texts = [texts] if isinstance(texts, str) else texts
     if not is_text(texts) or not any(texts):
         raise ValueError(f"bits_per_byte: texts must be a text or a list of texts, not all empty. Got {texts!r}.")

@@ -1,5 +1,6 @@
 """A language model's state as a value."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -53,7 +54,7 @@ class LanguageModelState(NamedTuple):
             for leaf in keras.tree.flatten(self)
         )
 
-    def select(self, rows) -> "LanguageModelState":
+    def select(self, rows: int | slice | Sequence | np.ndarray) -> "LanguageModelState":
         """Some rows, in the order and as often as they are named.
 
         Args:
@@ -85,7 +86,7 @@ class LanguageModelState(NamedTuple):
         return f"{type(self).__name__}: {head}; tokens seen: {_tokens_seen(self.tokens)}"
 
 
-def concatenate(states) -> LanguageModelState:
+def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
     """One state with the rows of several, in order.
 
     States that grow, as those of global attention do, may have grown differently.

@@ -133,7 +133,8 @@ def _kinds(state, path):
     name = type(state).__name__
     if STATE_TYPES.get(name) is not type(state):
         raise ValueError(f"save_state: the state's types must be known; see register_state_type. Got {name}.")
-    return {"type": name, "parts": {field: _kinds(part, (*path, field)) for field, part in state._asdict().items()}}
+    parts = zip(state._fields, state, strict=True)
+    return {"type": name, "parts": {field: _kinds(part, (*path, field)) for field, part in parts}}
 
 
 def _build(kinds, read, levels=MOST_LEVELS):

@@ -50,7 +50,7 @@ def record_for_model(function, model):
     What is recorded reads the weights' tensors at every call, and knows nothing of the model.
     """
     reference = weakref.ref(model)
-    by_kinds = {}
+    by_kinds: dict[tuple, _Tiers] = {}
 
     @torch.no_grad()
     def run(*arguments):
@@ -207,7 +207,7 @@ def _packed(structure, leaves):
     if not isinstance(structure, tuple):
         return next(leaves)
     parts = [_packed(part, leaves) for part in structure]
-    return structure._make(parts) if hasattr(structure, "_fields") else tuple(parts)
+    return getattr(structure, "_make", tuple)(parts)
 
 
 def can_compile(tensor: torch.Tensor) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.prompt import Prompt
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 from keras_griffin.models.trace import one_text
 
@@ -12,7 +13,7 @@ from keras_griffin.models.trace import one_text
 LONGEST = 4096
 
 
-def attention_map(model: keras.Model, text, block: int | None = None) -> np.ndarray:
+def attention_map(model: keras.Model, text: Prompt, block: int | None = None) -> np.ndarray:
     """The weights with which each token of a text attends to those before it.
 
         p_ts = softmax_s(q_t . k_s / sqrt(H))        s as far as the window goes back

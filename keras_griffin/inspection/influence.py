@@ -7,10 +7,11 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.checks import Rule, checked, is_integer
 from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.prompt import Prompt
 from keras_griffin.models.trace import one_text
 
 
-def influence(model: keras.Model, text, token: int | None = None) -> np.ndarray:
+def influence(model: keras.Model, text: Prompt, token: int | None = None) -> np.ndarray:
     """How much each token of a text moves a logit of the next one.
 
         g_t = || d logit_token / d x_t ||,    x_t the embedding of token t

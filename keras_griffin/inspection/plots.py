@@ -18,6 +18,8 @@ Axes = Any
 #: Of lines, told apart by people who see few colours (Okabe and Ito 2008), and of numbers from low to high.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
+#: Contexts that a cost is drawn for.
+CONTEXTS = tuple(2**n for n in range(8, 18))
 #: Tokens up to which each one's text stands at its axis.
 MOST_LABELS = 80
 
@@ -163,7 +165,7 @@ def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, 
 
 def plot_decode_cost(
     configs: dict[str, GriffinConfig],
-    contexts: Iterable[int] = tuple(2**n for n in range(8, 18)),
+    contexts: Iterable[int] = CONTEXTS,
     quantity: str = "seconds_per_step",
     batch_size: int = 1,
     device: str | Device = "tpu_v5e",

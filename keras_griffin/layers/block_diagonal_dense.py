@@ -1,5 +1,7 @@
 """A dense layer whose matrix is block-diagonal."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -41,7 +43,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.4 and section 3 ("Efficient linear recurrences").
     """
 
-    def __init__(self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs):
+    def __init__(self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.num_blocks = checked(name, COUNT, num_blocks=num_blocks)

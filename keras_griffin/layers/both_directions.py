@@ -1,10 +1,13 @@
 """A sequence mixed forward and backward in time."""
 
+from typing import Any, NoReturn
+
 import keras
 from keras import ops
 
 from keras_griffin.checks import checked
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
+from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -38,7 +41,7 @@ class BothDirections(SequenceLayer):
     Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
     """
 
-    def __init__(self, forward_layer, backward_layer, **kwargs):
+    def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Any):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.forward_layer = checked(name, TEMPORAL, forward_layer=forward_layer)
@@ -51,15 +54,17 @@ class BothDirections(SequenceLayer):
             if not layer.built:
                 layer.build(inputs_shape)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> NoReturn:
         """Refused."""
         self._refuse("initial_state")
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> NoReturn:
         """Refused."""
         self._refuse("advance")
 
-    def _refuse(self, function_name):
+    def _refuse(self, function_name) -> NoReturn:
         raise ValueError(
             f"{function_name}: the layer must be causal, to go on from a state. Got {type(self).__name__} "
             f"{self.name!r}, which reads the sequence from both ends."

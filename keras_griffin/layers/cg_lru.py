@@ -1,6 +1,7 @@
 """The complex-gated linear recurrent unit."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import rg_lru
+from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -63,7 +65,7 @@ class CGLRU(RGLRU):
         go_backwards: bool = False,
         stateful: bool = False,
         maximum_phase: float = 0.1 * math.pi,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             num_blocks=num_blocks,
@@ -78,7 +80,7 @@ class CGLRU(RGLRU):
         )
         self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
 
-    def build_weights(self, width):
+    def build_weights(self, width: int) -> None:
         """Make the two gates, and Lambda and theta, `(R / 2,)`."""
         if width % 2:
             raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
@@ -90,7 +92,7 @@ class CGLRU(RGLRU):
             autocast=False,
         )
 
-    def scan(self, inputs, hidden, reset, mask):
+    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Equations 8 to 14."""
         states, hidden = rg_lru(
             _halves(inputs),
@@ -105,7 +107,7 @@ class CGLRU(RGLRU):
         )
         return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
 
-    def trace_of(self, inputs, outputs):
+    def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
         """As of `RGLRU`, with the magnitudes of decay and state."""
         real, imaginary = _halves(ops.cast(outputs, "float32"))
         return {**super().trace_of(inputs, outputs), "state": ops.sqrt(real**2 + imaginary**2)}

@@ -14,7 +14,8 @@ class Configured:
 
     def get_config(self):
         """The constructor's arguments."""
-        values = {name: getattr(self, name) for name in _answered_names(type(self))}
+        kind: type = type(self)
+        values = {name: getattr(self, name) for name in _answered_names(kind)}
         values = {name: _plain(value) for name, value in values.items()}
         return {**super().get_config(), **values}
 
@@ -42,7 +43,7 @@ def _answered_names(kind) -> tuple[str, ...]:
 
 
 def _names_of(kinds) -> tuple[str, ...]:
-    names = []
+    names: list[str] = []
     for kind in kinds:
         if "__init__" not in vars(kind):
             continue

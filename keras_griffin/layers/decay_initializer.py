@@ -47,7 +47,13 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.4; Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
     """
 
-    def __init__(self, rule: str = "paper", decay_range=(0.9, 0.999), exponent: float = 8.0, seed=None):
+    def __init__(
+        self,
+        rule: str = "paper",
+        decay_range: tuple[float, float] = (0.9, 0.999),
+        exponent: float = 8.0,
+        seed: int | keras.random.SeedGenerator | None = None,
+    ):
         name = type(self).__name__
         self.rule = checked(name, DECAY_INITIALIZER, rule=rule)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))

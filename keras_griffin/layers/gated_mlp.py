@@ -1,5 +1,7 @@
 """The gated multi-layer perceptron (GeGLU)."""
 
+from typing import Any
+
 import keras
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
@@ -35,7 +37,7 @@ class GatedMLP(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.2; Shazeer 2020 (arXiv 2002.05202).
     """
 
-    def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs):
+    def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)

@@ -20,10 +20,10 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
     Raises:
         ValueError: units are among them, anything else by position, or what only Keras's recurrent layers have.
     """
-    parameters = inspect.signature(cls.__init__).parameters.values()
+    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
+    parameters = inspect.signature(constructors[0]).parameters.values()
     takes_names_alone = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
     # A subclass hands on by `**kwargs` what the classes above it take.
-    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
     own = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     given = positional if takes_names_alone else ()
     if "units" in options and "units" not in own:

@@ -1,7 +1,7 @@
 """What a mixer says of itself before it is made: its weights, its state, and how far along time it reads."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from keras_griffin.layers.configured import argument_names
 from keras_griffin.layers.sequence_layer import SequenceLayer
@@ -30,8 +30,8 @@ class Kept(NamedTuple):
 
 
 def dense_weights(
-    path: str, inputs: int, outputs: int, split: int, units: tuple[str, int], bias: bool = True, **kwargs
-):
+    path: str, inputs: int, outputs: int, split: int, units: tuple[str, int], bias: bool = True, **kwargs: Any
+) -> dict[str, Weight]:
     """The weights of a `projection`, by path.
 
     Args:
@@ -64,12 +64,12 @@ class Mixer(SequenceLayer):
     blocks_nan = True
 
     @classmethod
-    def arguments_for_model(cls, config) -> dict:
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         """The constructor's arguments that follow from a `GriffinConfig`."""
         raise NotImplementedError(f"arguments_for_model: {cls.__name__} must define it.")
 
     @classmethod
-    def weights_of(cls, width: int, **arguments) -> dict[str, Weight]:
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         """The weights of a mixer that would be made with some arguments, by their paths within it.
 
         Args:
@@ -79,7 +79,7 @@ class Mixer(SequenceLayer):
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **arguments) -> dict[str, Kept]:
+    def kept_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, Kept]:
         """What its state keeps of a row after so many tokens, by the path in the state, such as `conv.inputs`.
 
         Args:
@@ -90,7 +90,7 @@ class Mixer(SequenceLayer):
         raise NotImplementedError(f"kept_of: {cls.__name__} must define it.")
 
     @classmethod
-    def reach_of(cls, **arguments) -> int | None:
+    def reach_of(cls, **arguments: Any) -> int | None:
         """How many steps it looks back, beside what a state of one size carries to it; None for all there are.
 
         With a number it can be divided along time, if all that it does along time is done by ops of this package. A
@@ -99,26 +99,27 @@ class Mixer(SequenceLayer):
         return None
 
     @classmethod
-    def divisible_reach_of(cls, **arguments) -> int | None:
+    def divisible_reach_of(cls, **arguments: Any) -> int | None:
         """`reach_of`, where it is of the class whose `call` and `advance` a mixer has; otherwise None."""
         for kind in cls.__mro__:
             if "reach_of" in vars(kind):
                 return cls.reach_of(**arguments)
             if vars(kind).keys() & {"call", "advance"}:
                 return None
+        return None
 
     @classmethod
-    def for_model(cls, config, **kwargs):
+    def for_model(cls, config: Any, **kwargs: Any) -> Self:
         """The mixer that a `GriffinConfig` asks for."""
         return cls(**cls.arguments_for_model(config), **kwargs)
 
     @classmethod
-    def parameter_count(cls, width: int, **arguments) -> int:
+    def parameter_count(cls, width: int, **arguments: Any) -> int:
         """The number of parameters."""
         return sum(math.prod(weight.shape) for weight in cls.weights_of(width, **arguments).values())
 
     @classmethod
-    def cache_bytes(cls, width: int, tokens: int, item_bytes: int, **arguments) -> int:
+    def cache_bytes(cls, width: int, tokens: int, item_bytes: int, **arguments: Any) -> int:
         """Bytes of the numbers that are kept of a row after so many tokens; marks and counts are left out.
 
         Args:

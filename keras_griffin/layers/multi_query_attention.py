@@ -1,14 +1,16 @@
 """What local and global multi-query attention share: projections, heads and rotation."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.mixer import Kept, Mixer, dense_weights
+from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.ops import rotary_embedding, time_axis
 from keras_griffin.ops.time_axis import running_count
+from keras_griffin.shapes import Tensor
 
 
 class MultiQueryAttention(Mixer):
@@ -38,7 +40,7 @@ class MultiQueryAttention(Mixer):
         rotary_fraction: float = 0.5,
         rotary_base: float = 10000.0,
         output_variance_scale: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -57,7 +59,7 @@ class MultiQueryAttention(Mixer):
             self._check_rotation(head_dim)
 
     @classmethod
-    def arguments_for_model(cls, config) -> dict:
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         """The arguments that a `GriffinConfig` gives to every kind of attention."""
         return {
             "num_heads": config.num_heads,
@@ -69,12 +71,15 @@ class MultiQueryAttention(Mixer):
         }
 
     @classmethod
-    def weights_of(cls, width, *, num_heads, head_dim=None, num_key_value_heads=1, **others):
+    def weights_of(
+        cls, width: int, *, num_heads: int, head_dim: int | None = None, num_key_value_heads: int = 1, **others: Any
+    ) -> dict[str, Weight]:
         """Three projections of heads, and the one that joins them."""
         channels = width // num_heads if head_dim is None else head_dim
         heads = ("num_heads", num_heads)
         # Of heads that a mesh can't divide every device has all: they are the smallest.
-        few = {"units": ("num_key_value_heads", num_key_value_heads), "bias": False, "must_split": False}
+        units = ("num_key_value_heads", num_key_value_heads)
+        few: dict[str, Any] = {"units": units, "bias": False, "must_split": False}
         return {
             **dense_weights("query", width, num_heads * channels, 1, heads, bias=False),
             **dense_weights("key", width, num_key_value_heads * channels, 1, **few),
@@ -83,7 +88,16 @@ class MultiQueryAttention(Mixer):
         }
 
     @classmethod
-    def keys_of(cls, width, length, *, num_heads, head_dim=None, num_key_value_heads=1, **others) -> Kept:
+    def keys_of(
+        cls,
+        width: int,
+        length: int,
+        *,
+        num_heads: int,
+        head_dim: int | None = None,
+        num_key_value_heads: int = 1,
+        **others: Any,
+    ) -> Kept:
         """Keys, or values, of so many steps."""
         return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
@@ -117,7 +131,7 @@ class MultiQueryAttention(Mixer):
                 f"Got rotary_fraction {self.rotary_fraction} and {channels} channels."
             )
 
-    def project(self, inputs):
+    def project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
         batch_size, length = ops.shape(inputs)[:2]
         query = ops.reshape(project(self.query, inputs), (batch_size, length, self.num_heads, self.channels))
@@ -128,17 +142,17 @@ class MultiQueryAttention(Mixer):
             ops.reshape(project(self.value, inputs), key_shape),
         )
 
-    def rotate(self, heads, positions):
+    def rotate(self, heads: Tensor, positions: Tensor) -> Tensor:
         """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
         return rotary_embedding(heads, positions, fraction=self.rotary_fraction, base=self.rotary_base)
 
-    def join(self, heads):
+    def join(self, heads: Tensor) -> Tensor:
         """Put the heads' outputs `(B, T, N, H)` together and project them to the width."""
         batch_size, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
         return project(self.output_projection, joined)
 
-    def attention_of(self, inputs):
+    def attention_of(self, inputs: Tensor) -> Tensor:
         """The weights p_ts with which the query of step t attends to the key of step s: `(B, N, T, T)` float32.
 
         Args:
@@ -156,17 +170,17 @@ class MultiQueryAttention(Mixer):
         weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
-    def sees(self, distance):
+    def sees(self, distance: Tensor) -> Tensor:
         """Whether a query sees the key so many steps before it."""
         return distance >= 0
 
-    def empty_keys(self, batch_size, length):
+    def empty_keys(self, batch_size: int, length: int) -> Tensor:
         """Zeros in the shape of `length` keys."""
         self.require_built("initial_state")
         return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
 
 
-def document_numbers(reset, mask):
+def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
     starts = reset if mask is None else ops.logical_and(reset, mask)
     return running_count(starts)

@@ -1,6 +1,7 @@
 """The dense projections of Griffin's blocks, with the initialisation of its released code."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,7 +12,7 @@ from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 
 
-def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0, **kwargs) -> keras.layers.Dense:
+def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0, **kwargs: Any) -> keras.layers.Dense:
     """A `keras.layers.Dense` whose kernel is normal with variance `variance_scale / fan_in`.
 
     Being a `Dense`, it takes LoRA and int8 from Keras.

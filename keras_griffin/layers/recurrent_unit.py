@@ -1,6 +1,6 @@
 """What RG-LRU and CG-LRU share: Keras's conventions for recurrent layers around a scan."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -41,7 +41,15 @@ class RecurrentUnit(SequenceLayer):
         check_no_lstm_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
-    def __init__(self, *, return_sequences=False, return_state=False, go_backwards=False, stateful=False, **kwargs):
+    def __init__(
+        self,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.return_sequences = checked(name, FLAG, return_sequences=return_sequences)
@@ -63,20 +71,22 @@ class RecurrentUnit(SequenceLayer):
             start = RecurrentUnitState(np.zeros((inputs_shape[0], self.width), "float32"))
             self.kept_state = KeptState(start, name="kept_state", dtype="float32")
 
-    def build_weights(self, width: int):
+    def build_weights(self, width: int) -> None:
         """Make the weights for inputs of the given width."""
         raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
 
-    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None):
+    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run the recurrence over `(B, T, R)` from `(B, R)`; returns outputs and the final hidden state."""
         raise NotImplementedError(f"scan: {type(self).__name__} must define it.")
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> RecurrentUnitState:
         """Zeros."""
         self.require_built("initial_state")
         return RecurrentUnitState(ops.zeros((batch_size, self.width), "float32"))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: RecurrentUnitState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, RecurrentUnitState]:
         """Continue from `state`; see `SequenceLayer.advance`. Always forward in time, always every output."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         outputs, hidden = self.scan(inputs, state.hidden, reset, mask)
@@ -122,7 +132,7 @@ class RecurrentUnit(SequenceLayer):
         if self.stateful and self.built:
             self.kept_state.check_rows(type(self).__name__, inputs)
 
-    def get_initial_state(self, batch_size):
+    def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """The initial state as Keras's recurrent layers give it: a list."""
         return list(self.initial_state(batch_size))
 
@@ -131,7 +141,7 @@ class RecurrentUnit(SequenceLayer):
         """What a stateful layer keeps, as Keras's recurrent layers give it: a list of variables, or None."""
         return self.kept_state.leaves if self.stateful and self.built else None
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget what a stateful layer kept."""
         if self.stateful and self.built:
             self.kept_state.reset()

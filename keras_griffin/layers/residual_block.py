@@ -1,5 +1,7 @@
 """The residual block around a temporal mixer."""
 
+from typing import Any
+
 import keras
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, checked
@@ -7,6 +9,7 @@ from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.rms_norm import RMSNorm
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
+from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -47,13 +50,13 @@ class ResidualBlock(SequenceLayer):
 
     def __init__(
         self,
-        mixer,
+        mixer: SequenceLayer,
         hidden_width: int,
         norm_epsilon: float = 1e-6,
         output_variance_scale: float = 1.0,
         rematerialize: bool = False,
         dropout: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -84,11 +87,13 @@ class ResidualBlock(SequenceLayer):
             if not part.built:
                 part.build(inputs_shape)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> State:
         """The mixer's."""
         return self.mixer.initial_state(batch_size)
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         mixed, state = self.mixer.advance(self.mixer_norm(inputs), state, reset=reset, mask=mask)

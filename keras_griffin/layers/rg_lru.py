@@ -1,6 +1,7 @@
 """The real-gated linear recurrent unit."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -13,6 +14,7 @@ from keras_griffin.layers.recurrent_unit import RecurrentUnit
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
+from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -83,7 +85,7 @@ class RGLRU(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             return_sequences=return_sequences,
@@ -98,11 +100,11 @@ class RGLRU(RecurrentUnit):
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
-    def build_weights(self, width):
+    def build_weights(self, width: int) -> None:
         """Make the two gates and Lambda, `(R,)`."""
         self.build_gates(width, width)
 
-    def build_gates(self, width: int, units: int):
+    def build_gates(self, width: int, units: int) -> None:
         """Make the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
         num_blocks = default_num_blocks(units) if self.num_blocks is None else self.num_blocks
         self.recurrence_gate = BlockDiagonalDense(num_blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
@@ -116,13 +118,12 @@ class RGLRU(RecurrentUnit):
             autocast=False,
         )
 
-    def scan(self, inputs, hidden, reset, mask):
+    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Equations 1 to 4."""
         logits = self.input_gate(inputs), self.recurrence_gate(inputs)
-        marks = {"reset": reset, "mask": mask}
-        return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, **marks)
+        return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, reset=reset, mask=mask)
 
-    def decays_of(self, inputs):
+    def decays_of(self, inputs: Tensor) -> Decays:
         """Equation 3, in a complex unit its magnitude; the root is that of equation 4."""
         gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
         speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
@@ -130,7 +131,7 @@ class RGLRU(RecurrentUnit):
         root = ops.sqrt(-below_one * (2.0 + below_one))
         return Decays(below_one, root <= SMALLEST_ROOT)
 
-    def trace_of(self, inputs, outputs):
+    def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
         """Equations 1 to 4: both gates, ln a_t, and h_t."""
         recurrence_gate, input_gate = (
             ops.sigmoid(ops.cast(gate(inputs), "float32")) for gate in (self.recurrence_gate, self.input_gate)

@@ -1,5 +1,7 @@
 """One step of an RG-LRU, for Keras's own loop over time."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,6 +10,7 @@ from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -54,7 +57,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
         name = type(self).__name__
@@ -87,6 +90,6 @@ class RGLRUCell(Configured, keras.layers.Layer):
         outputs, state = self.unit.advance(ops.expand_dims(inputs, 1), RecurrentUnitState(hidden))
         return outputs[:, 0], [ops.cast(state.hidden, states[0].dtype)]
 
-    def get_initial_state(self, batch_size=None):
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         """Zeros."""
         return [ops.zeros((batch_size, self.units), "float32")]

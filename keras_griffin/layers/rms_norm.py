@@ -1,5 +1,7 @@
 """Root mean square normalisation with a scale stored as its distance from one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -35,7 +37,7 @@ class RMSNorm(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.1; Zhang and Sennrich 2019 (arXiv 1910.07467).
     """
 
-    def __init__(self, epsilon: float = 1e-6, **kwargs):
+    def __init__(self, epsilon: float = 1e-6, **kwargs: Any):
         super().__init__(**kwargs)
         self.epsilon = checked(type(self).__name__, POSITIVE, epsilon=epsilon)
         self.supports_masking = True

@@ -1,6 +1,6 @@
 """The contract of everything temporal: `initial_state`, `call` and `advance`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -34,7 +34,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=3)
@@ -58,7 +58,9 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """
         raise NotImplementedError(f"initial_state: {type(self).__name__} must define it.")
 
-    def advance(self, inputs: Tensor, state: State, *, reset: Tensor = None, mask: Tensor = None):
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Continue from `state` by any number of steps: prefill, chunks and decoding are one method.
 
         Args:
@@ -95,7 +97,9 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """Outputs have the shape of the inputs unless a subclass says otherwise."""
         return tuple(inputs_shape)
 
-    def prepare(self, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None):
+    def prepare(
+        self, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What `call` and `advance` do first with their arguments.
 
         Returns:
@@ -116,7 +120,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
             inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
         return inputs, reset, mask
 
-    def require_built(self, function_name: str):
+    def require_built(self, function_name: str) -> None:
         """Raise unless the layer knows its width."""
         if not self.built:
             raise ValueError(

@@ -1,6 +1,6 @@
 """The short causal depthwise convolution of the recurrent block."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.sequence_layer import SequenceLayer
-from keras_griffin.ops import causal_conv
+from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.shapes import Tensor
 
 
@@ -56,7 +56,7 @@ class TemporalConv1D(SequenceLayer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
 
-    def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs):
+    def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.kernel_size = checked(name, COUNT, kernel_size=kernel_size)
@@ -75,12 +75,14 @@ class TemporalConv1D(SequenceLayer):
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias", autocast=False)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> TemporalConvState:
         """No input yet: zeros."""
         self.require_built("initial_state")
         return TemporalConvState(ops.zeros((batch_size, self.kernel_size - 1, self.width), self.compute_dtype))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: TemporalConvState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, TemporalConvState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         kernel = ops.cast(self.kernel, self.compute_dtype)

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,6 +11,7 @@ from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.projection import project
+from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -62,9 +64,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         logits_soft_cap: float | None = None,
         *,
         name: str | None = None,
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
         trainable: bool = True,
-        quantization_config=None,
+        quantization_config: Any = None,
     ):
         kind = type(self).__name__
         vocabulary_size = checked(kind, COUNT, vocabulary_size=vocabulary_size)
@@ -88,7 +90,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         self.scale = float(ops.convert_to_numpy(rounded)) if scale_by_sqrt_width else 1.0
 
     @property
-    def embeddings(self):
+    def embeddings(self) -> Tensor:
         """The table, `(V, D)`, laid out as `<path>/table` where it is used in a compiled function."""
         # A table that is stored in parts is put together first: its vectors of a whole batch would be larger.
         return laid_out(super().embeddings, f"{self.path}/table")

@@ -4,11 +4,12 @@ Each is a `keras_griffin.layers.Mixer`: the class says, of the arguments that it
 which state it will have. `GriffinConfig.mixer_arguments(name)` gives those arguments.
 """
 
+from keras_griffin.layers import Mixer
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
 from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
 
-MIXERS = {
+MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,

@@ -1,6 +1,6 @@
 """Global multi-query attention, the paper's baseline."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -16,13 +16,17 @@ from keras_griffin.shapes import Tensor
 class GlobalMQAState(NamedTuple):
     """The state of `GlobalMQA`: every key so far. It grows by each step."""
 
-    grows = True
     #: `(B, steps, K, H)`, compute dtype, each rotated by its position in its document.
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.
     values: Tensor
     #: `(B, steps)` bool: which of them a later query may see: as many as its document has had steps.
     visible: Tensor
+
+    @property
+    def grows(self) -> bool:
+        """Yes."""
+        return True
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -68,12 +72,12 @@ class GlobalMQA(MultiQueryAttention):
     blocks_nan = False
 
     @classmethod
-    def kept_of(cls, width, tokens, **heads):
+    def kept_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, Kept]:
         """Keys and values of every token."""
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": Kept((tokens,), "bool")}
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> GlobalMQAState:
         """No keys."""
         empty = self.empty_keys(batch_size, 0)
         return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
@@ -87,7 +91,9 @@ class GlobalMQA(MultiQueryAttention):
         query, key = self.rotate(query, positions), self.rotate(key, positions)
         return self.join(self._attend(query, key, value, is_causal=True))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: GlobalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, GlobalMQAState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         query, key, value = self.project(inputs)

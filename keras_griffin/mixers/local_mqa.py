@@ -1,6 +1,6 @@
 """Local (sliding-window) multi-query attention."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -83,7 +83,7 @@ class LocalMQA(MultiQueryAttention):
         rotary_fraction: float = 0.5,
         rotary_base: float = 10000.0,
         output_variance_scale: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
@@ -91,27 +91,27 @@ class LocalMQA(MultiQueryAttention):
         self.window = checked(type(self).__name__, WINDOW, window=window)
 
     @classmethod
-    def arguments_for_model(cls, config):
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         """Those of every attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
     @classmethod
-    def kept_of(cls, width, tokens, *, window, **heads):
+    def kept_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, Kept]:
         """Keys and values of the newest W tokens; the ring has room for all W from the beginning."""
         keys = cls.keys_of(width, min(tokens, window), **heads)
         return {"keys": keys, "values": keys, "next_step": Kept((), "int32")}
 
     @classmethod
-    def reach_of(cls, *, window, **heads):
+    def reach_of(cls, *, window: int, **heads: Any) -> int:
         """The keys before a query's own."""
         return window - 1
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> LocalMQAState:
         """An empty ring."""
         empty = self.empty_keys(batch_size, self.window)
         return LocalMQAState(empty, empty, ops.zeros((batch_size,), "int32"))
 
-    def sees(self, distance):
+    def sees(self, distance: Tensor) -> Tensor:
         """The newest W keys."""
         return ops.logical_and(super().sees(distance), distance < self.window)
 
@@ -124,7 +124,9 @@ class LocalMQA(MultiQueryAttention):
         query, key = self.rotate(query, positions), self.rotate(key, positions)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: LocalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, LocalMQAState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         query, key, value = self.project(inputs)

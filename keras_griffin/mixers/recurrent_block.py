@@ -1,6 +1,6 @@
 """The recurrent block: a gated branch around a convolution and an RG-LRU."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -81,7 +81,7 @@ class RecurrentBlock(Mixer):
         decay_initializer: str = "paper",
         output_variance_scale: float = 1.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -102,7 +102,7 @@ class RecurrentBlock(Mixer):
         )
 
     @classmethod
-    def arguments_for_model(cls, config):
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         """Widths, blocks and taps of the config."""
         return {
             "recurrence_width": config.recurrence_width,
@@ -113,7 +113,15 @@ class RecurrentBlock(Mixer):
         }
 
     @classmethod
-    def weights_of(cls, width, *, recurrence_width, num_gate_blocks=None, conv_kernel_size=4, **others):
+    def weights_of(
+        cls,
+        width: int,
+        *,
+        recurrence_width: int,
+        num_gate_blocks: int | None = None,
+        conv_kernel_size: int = 4,
+        **others: Any,
+    ) -> dict[str, Weight]:
         """Three projections, the convolution's taps, and the RG-LRU's gates and decays."""
         inner = recurrence_width
         blocks = default_num_blocks(inner) if num_gate_blocks is None else num_gate_blocks
@@ -133,7 +141,9 @@ class RecurrentBlock(Mixer):
         return weights
 
     @classmethod
-    def kept_of(cls, width, tokens, *, recurrence_width, conv_kernel_size=4, **others):
+    def kept_of(
+        cls, width: int, tokens: int, *, recurrence_width: int, conv_kernel_size: int = 4, **others: Any
+    ) -> dict[str, Kept]:
         """h, and the inputs of the convolution's earlier taps."""
         return {
             "started": Kept((), "bool"),
@@ -142,7 +152,7 @@ class RecurrentBlock(Mixer):
         }
 
     @classmethod
-    def reach_of(cls, *, conv_kernel_size=4, **others):
+    def reach_of(cls, *, conv_kernel_size: int = 4, **others: Any) -> int:
         """The convolution's earlier taps."""
         return conv_kernel_size - 1
 
@@ -162,13 +172,15 @@ class RecurrentBlock(Mixer):
         self.rg_lru.build(inner_shape)
         self.output_projection.build((None, self.recurrence_width))
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> RecurrentBlockState:
         """Nothing seen, zeros."""
         self.require_built("initial_state")
         started = ops.zeros((batch_size,), "bool")
         return RecurrentBlockState(started, self.conv.initial_state(batch_size), self.rg_lru.initial_state(batch_size))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: RecurrentBlockState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, RecurrentBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         first, started = _first_step(state.started, inputs, mask)

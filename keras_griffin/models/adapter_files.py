@@ -129,7 +129,7 @@ def fingerprint(model: keras.Model) -> str:
         for start in range(0, len(rows), step):
             piece = rows[start : start + step]
             piece = piece if piece.dtype.kind in "iub" else piece.astype(ml_dtypes.bfloat16)
-            total = zlib.crc32(np.ascontiguousarray(piece).reshape(-1).view("uint8"), total)
+            total = zlib.crc32(np.ascontiguousarray(piece).reshape(-1).view("uint8").data, total)
     return f"{total:08x}"
 
 

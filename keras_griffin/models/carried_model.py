@@ -1,5 +1,7 @@
 """Truncated backpropagation through time: a language model whose state is carried from batch to batch."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_griffin.checks import COUNT, checked
 from keras_griffin.models.carried_state import CarriedState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
+from keras_griffin.shapes import Tensor
 
 #: Batches after which `fit` looks whether all of them were in order.
 CHECK_EVERY = 100
@@ -42,7 +45,7 @@ class CarriedModel(SharedModel):
 
     batch_names = ("token_ids", "segment_ids", "chunk")
 
-    def __init__(self, language_model, batch_size: int, **kwargs):
+    def __init__(self, language_model: keras.Model, batch_size: int, **kwargs: Any):
         super().__init__(language_model, **kwargs)
         batch_size = checked(type(self).__name__, COUNT, batch_size=batch_size)
         state = language_model.initial_state(batch_size)
@@ -85,7 +88,7 @@ class CarriedModel(SharedModel):
             )
         return ops.reshape(tensor, (self.batch_size, *ops.shape(tensor)[1:]))
 
-    def outputs_of(self, vectors):
+    def outputs_of(self, vectors: Tensor) -> Tensor:
         """Logits of the vectors `(B, T, D)`."""
         return self.language_model.token_embedding(vectors, reverse=True)
 
@@ -140,7 +143,7 @@ class CarriedModel(SharedModel):
 class CarriedWithoutLogits(CarriedModel, LossInPieces):
     """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`."""
 
-    def outputs_of(self, vectors):
+    def outputs_of(self, vectors: Tensor) -> Tensor:
         """The vectors as they are."""
         return vectors
 

@@ -12,6 +12,7 @@ so that each tensor is summed as it is read for the model, and nothing is read t
 import json
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str
         sums[name] = _sum(array)
         return array
 
-    return {name: tensor._replace(read=lambda n=name, t=tensor: read(n, t)) for name, tensor in tensors.items()}
+    return {name: tensor._replace(read=partial(read, name, tensor)) for name, tensor in tensors.items()}
 
 
 def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int]) -> None:
@@ -76,7 +77,7 @@ def verified(folder: Path, weights: SafeTensors) -> dict[str, StoredTensor]:
             _refuse(folder, f"another {name}")
         return array
 
-    return {name: weights.stored(name)._replace(read=lambda n=name: read(n)) for name in weights}
+    return {name: weights.stored(name)._replace(read=partial(read, name)) for name in weights}
 
 
 def _read(folder) -> dict:

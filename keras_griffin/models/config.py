@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
@@ -79,9 +80,9 @@ class GriffinConfig:
     width: int
     num_layers: int
     num_heads: int
-    mlp_width: int | None = None
-    recurrence_width: int | None = None
-    head_dim: int | None = None
+    mlp_width: int | Any = None
+    recurrence_width: int | Any = None
+    head_dim: int | Any = None
     num_key_value_heads: int = 1
     window: int = 1024
     conv_kernel_size: int = 4
@@ -180,13 +181,14 @@ class GriffinConfig:
         blocks = sum(mixers[name] + mlp + norms for name in self.mixer_names)
         return blocks + self.width + (self.vocabulary_size * self.width if embedding else 0)
 
-    def replace(self, **changes) -> "GriffinConfig":
+    def replace(self, **changes: Any) -> "GriffinConfig":
         """A copy with some fields changed; an inner width with the value that None gives follows the change."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise ValueError(f"GriffinConfig: every change must name a field. Got {', '.join(unknown)}.")
-        derived = dataclasses.replace(self, **dict.fromkeys(DERIVED))
-        follow = {name: None for name in DERIVED if getattr(self, name) == getattr(derived, name)}
+        underived: dict[str, Any] = dict.fromkeys(DERIVED)
+        derived = dataclasses.replace(self, **underived)
+        follow: dict[str, Any] = {name: None for name in DERIVED if getattr(self, name) == getattr(derived, name)}
         return dataclasses.replace(self, **{**follow, **changes})
 
     def to_dict(self) -> dict:

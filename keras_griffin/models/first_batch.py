@@ -60,8 +60,12 @@ class FirstBatch:
     Arrays are looked at whole. Of a generator the first batch is taken and put back. A `keras.utils.PyDataset` is asked
     for its first batch, and a loader for a new iterator, as Keras itself does before a first `fit`.
 
-    A class has `batch_rules()`, which returns a `BatchRules`.
+    A subclass gives `batch_rules`.
     """
+
+    def batch_rules(self) -> BatchRules:
+        """What the model asks of its batches."""
+        raise NotImplementedError(f"batch_rules: {type(self).__name__} must define it.")
 
     def __call__(self, inputs, *args, **kwargs):
         """What `call` gives, of inputs that are not known to be wrong."""
@@ -103,7 +107,7 @@ class FirstBatch:
         with begun_anew_after_a_fault(self):
             return super().train_on_batch(*args, **kwargs)
 
-    def known_language_model(self):
+    def known_language_model(self) -> keras.Model | None:
         """The language model that is trained, None where it is not known."""
         return getattr(self, "language_model", None)
 

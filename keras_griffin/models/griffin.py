@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -29,7 +30,13 @@ class Griffin(LanguageModel):
 
     @classmethod
     def from_preset(
-        cls, preset: str | os.PathLike, *, dtype=None, name: str | None = None, verify: bool = True, **overrides
+        cls,
+        preset: str | os.PathLike,
+        *,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
+        verify: bool = True,
+        **overrides: Any,
     ) -> "Griffin":
         """A model of a named size, with random weights, or a saved one.
 
@@ -74,7 +81,7 @@ class Hawk(Griffin):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
-    def __init__(self, config: GriffinConfig, **kwargs):
+    def __init__(self, config: GriffinConfig, **kwargs: Any):
         super().__init__(_with_pattern(config, "recurrent"), **kwargs)
 
 
@@ -87,7 +94,7 @@ class MQATransformer(Griffin):
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.1.
     """
 
-    def __init__(self, config: GriffinConfig, **kwargs):
+    def __init__(self, config: GriffinConfig, **kwargs: Any):
         super().__init__(_with_pattern(config, "global_mqa"), **kwargs)
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -17,7 +18,7 @@ from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
-from keras_griffin.models.lora import check_no_lora, check_undivided, enable_lora, merge_lora
+from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
@@ -26,6 +27,7 @@ from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.models.trace import trace
 from keras_griffin.shapes import Tensor
+from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.tokenizers.checks import check_is_tokenizer
 
 
@@ -66,11 +68,19 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     """
 
     #: What `keras_griffin.distribution.fully_shard` keeps the weights in, on PyTorch.
-    divided_parameters = None
+    divided_parameters: Any = None
     #: What `enable_lora` has put beside the kernels.
-    lora = None
+    lora: Lora | None = None
 
-    def __init__(self, config: GriffinConfig, *, dtype=None, tokenizer=None, rematerialize=False, **kwargs):
+    def __init__(
+        self,
+        config: GriffinConfig,
+        *,
+        dtype: str | keras.DTypePolicy | None = None,
+        tokenizer: Tokenizer | None = None,
+        rematerialize: bool = False,
+        **kwargs: Any,
+    ):
         if isinstance(config, dict):
             config = GriffinConfig(**config)
         if not isinstance(config, GriffinConfig):
@@ -95,7 +105,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         # For Keras, which scales the loss where the policy is mixed_float16.
         self.dtype_policy = policy
         self.config = config
-        self.quantized_to = None
+        self.quantized_to: str | None = None
         self.quantized_by_mode = True
         self.tokenizer = tokenizer
         self.token_embedding = embedding
@@ -108,12 +118,12 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         )
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Tokenizer | None:
         """What makes token ids of text and text of token ids, or None."""
         return self._tokenizer
 
     @tokenizer.setter
-    def tokenizer(self, tokenizer):
+    def tokenizer(self, tokenizer: Tokenizer | None):
         if tokenizer is not None:
             check_is_tokenizer(type(self).__name__, tokenizer)
         if tokenizer is not None and tokenizer.vocabulary_size > self.config.vocabulary_size:
@@ -187,7 +197,9 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         blocks = tuple(block.initial_state(batch_size) for block in self.blocks)
         return LanguageModelState(nothing, ops.copy(nothing), last, blocks)
 
-    def advance(self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None):
+    def advance(
+        self, token_ids: Tensor, state: LanguageModelState, *, segment_ids: Tensor | None = None
+    ) -> tuple[Tensor, LanguageModelState]:
         """Continue from `state` by any number of tokens: prefill, chunks and decoding are one method.
 
         The state remembers each row's newest positive segment id: the same id, or None, goes on with that document;
@@ -220,7 +232,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         *,
         segment_ids: Tensor | None = None,
         rematerialize: bool = False,
-    ):
+    ) -> tuple[Tensor, LanguageModelState]:
         """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits.
 
         With `rematerialize` a gradient computes each block again, and none comes back to `state`.
@@ -272,7 +284,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         """What the model asks of its batches."""
         return BatchRules((), self.config.vocabulary_size, **rules_of_loss(getattr(self, "loss", None)))
 
-    def known_language_model(self):
+    def known_language_model(self) -> Self:
         """This one."""
         return self
 
@@ -304,7 +316,9 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     def get_config(self):
         """The config from which the model is rebuilt."""
         lora = self.lora
-        adapters = {} if lora is None else {"lora": {"rank": lora.rank, "targets": lora.targets, "alpha": lora.alpha}}
+        adapters: dict[str, Any] = {}
+        if lora is not None:
+            adapters["lora"] = {"rank": lora.rank, "targets": lora.targets, "alpha": lora.alpha}
         return {
             **adapters,
             "name": self.name,

@@ -1,10 +1,12 @@
 """Training without logits that are whole in memory."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_griffin.models.first_batch import BatchRules
 from keras_griffin.models.next_token_loss import for_each_target, weighted_mean
 from keras_griffin.models.parameters import with_whole_weights
 from keras_griffin.models.shared_model import SharedModel
@@ -28,7 +30,7 @@ class LossInPieces(SharedModel):
         ValueError: the embedding has LoRA or is quantised, so that its table is not one matrix.
     """
 
-    def __init__(self, language_model, **kwargs):
+    def __init__(self, language_model: keras.Model, **kwargs: Any):
         super().__init__(language_model, **kwargs)
         head = language_model.token_embedding
         if head.lora_enabled or head.quantization_mode is not None:
@@ -63,7 +65,7 @@ class LossInPieces(SharedModel):
 
         return with_whole_weights(self, compute)
 
-    def batch_rules(self):
+    def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""
         return super().batch_rules()._replace(wants_targets=True, targets_are_ids=True)
 

@@ -1,7 +1,8 @@
 """AdamW as Griffin's authors mask it."""
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import ops
@@ -55,13 +56,13 @@ class AdamW(keras.optimizers.AdamW):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.1,
-        beta_2=0.99,
-        global_clipnorm=1.0,
-        drop_nonfinite=False,
-        name="adamw",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Callable | keras.Variable = 1e-3,
+        weight_decay: float = 0.1,
+        beta_2: float = 0.99,
+        global_clipnorm: float | None = 1.0,
+        drop_nonfinite: bool = False,
+        name: str = "adamw",
+        **kwargs: Any,
     ):
         # A schedule, a function, or a variable is Keras's to read.
         if isinstance(learning_rate, numbers.Number | str):
@@ -98,7 +99,7 @@ class AdamW(keras.optimizers.AdamW):
         # that is not the sum's; reshaping adds them up. Its own shape it may not know.
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
-        if self.drop_nonfinite:
+        if self._dropped is not None:
             squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
             finite = whole(ops.isfinite(sum(squares)))
             grads = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
@@ -133,7 +134,7 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
         >>> [variable.path for variable in optimizer_groups(layer.trainable_variables)["no_decay"]]
         ['mlp/gate/bias', 'mlp/up/bias', 'mlp/down/bias']
     """
-    groups = {"decay": [], "no_decay": []}
+    groups: dict[str, list[keras.Variable]] = {"decay": [], "no_decay": []}
     for variable in variables:
         groups["decay" if decays(variable) else "no_decay"].append(variable)
     return groups

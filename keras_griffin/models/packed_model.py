@@ -1,5 +1,8 @@
 """A language model over packed rows."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -20,13 +23,13 @@ class PackedModel(FirstBatch, CompiledAgain, keras.Model):
             has the layers alone, so that no data is refused for its tokenizer.
     """
 
-    language_model_of = None
+    language_model_of: Callable[[], keras.Model] | None = None
 
-    def batch_rules(self):
+    def batch_rules(self) -> BatchRules:
         """What the model asks of its batches."""
         return BatchRules(_NAMES, self.output_shape[-1], **rules_of_loss(getattr(self, "loss", None)))
 
-    def known_language_model(self):
+    def known_language_model(self) -> keras.Model | None:
         """See `FirstBatch`."""
         return None if self.language_model_of is None else self.language_model_of()
 
@@ -48,7 +51,7 @@ class PackedWithoutLogits(LossInPieces):
 
     batch_names = _NAMES
 
-    def __init__(self, language_model, **kwargs):
+    def __init__(self, language_model: keras.Model, **kwargs: Any):
         super().__init__(language_model, **kwargs)
         self._rows = PackedRows(name="packed_rows")
         self._rows.built = True

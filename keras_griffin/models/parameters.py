@@ -9,8 +9,9 @@ if keras.backend.backend() == "torch":
     from keras_griffin.models.torch_parameters import strange_parameter
 else:
 
-    def strange_parameter(model: keras.Model) -> None:
+    def strange_parameter(model: keras.Model) -> str | None:
         """Other backends have variables alone."""
+        return None
 
 
 def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):

@@ -77,7 +77,7 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
         config["quantized_to"] = model.quantized_to
     tokenizer = model.tokenizer
     with atomic_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
-        sums = {}
+        sums: dict[str, int] = {}
         write_safetensors(folder / WEIGHTS, noted({each.path: stored(each) for each in model.weights}, sums))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         if tokenizer is not None:
@@ -95,10 +95,11 @@ def check_saveable(function_name: str, model) -> None:
         )
 
 
-def check_is_whole(function_name: str, model) -> None:
+def check_is_whole(function_name: str, model: keras.Model) -> None:
     """Refuse what is no language model, or has other variables than its config says."""
     # Models that share a language model's layers know it too.
-    if getattr(model, "known_language_model", lambda: None)() is not model:
+    known: keras.Model = getattr(model, "known_language_model", lambda: None)()
+    if known is not model:
         raise ValueError(f"{function_name}: the model must be a LanguageModel. Got {model!r}.")
     check_no_lora(function_name, model)
     if model.quantized_to is None and model.count_params() != model.config.parameter_count():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -115,7 +115,7 @@ class SequenceEncoder(SequenceLayer):
         conv_kernel_size: int = 4,
         mixer_options: Mapping[str, Mapping] | None = None,
         stateful: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -193,7 +193,7 @@ class SequenceEncoder(SequenceLayer):
                 )
             self.kept_state = KeptState(self._first_state(inputs_shape[0]), name="kept_state")
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> SequenceEncoderState:
         """The blocks', nothing seen."""
         self.require_built("initial_state")
         return self._first_state(batch_size)
@@ -201,7 +201,9 @@ class SequenceEncoder(SequenceLayer):
     def _first_state(self, batch_size):
         return SequenceEncoderState(tuple(block.initial_state(batch_size) for block in self.blocks))
 
-    def advance(self, inputs, state, *, reset=None, mask=None):
+    def advance(
+        self, inputs: Tensor, state: SequenceEncoderState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, SequenceEncoderState]:
         """Continue from `state`; see `SequenceLayer.advance`. Always every step's output, whatever the pool."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         self._check_state("advance", state, inputs.shape[0])
@@ -263,7 +265,7 @@ class SequenceEncoder(SequenceLayer):
                 f"Got {received}."
             )
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget what a stateful layer kept."""
         if self.stateful and self.built:
             self.kept_state.reset()

@@ -1,5 +1,7 @@
 """What the models have in common that train a language model's own weights in another way."""
 
+from typing import Any
+
 import keras
 
 from keras_griffin.models.compile_config import CompiledAgain
@@ -21,7 +23,7 @@ class SharedModel(FirstBatch, CompiledAgain, keras.Model):
     batch_names: tuple[str, ...] = ()
     may_come_alone = False
 
-    def __init__(self, language_model, **kwargs):
+    def __init__(self, language_model: keras.Model, **kwargs: Any):
         super().__init__(**kwargs)
         # For Keras, which scales the loss where the policy is mixed_float16.
         self.dtype_policy = language_model.dtype_policy

@@ -10,17 +10,13 @@ from keras import ops
 from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import prepared
-from keras_griffin.generation.prompt import CHUNK, read_prompt
+from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
 from keras_griffin.layers.parts import with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
 
 CHANNELS = Rule(
     "None, a number of channels or their indices",
-    lambda value: (
-        value is None
-        or COUNT.holds(value)
-        or (isinstance(value, (list, tuple)) and value and all(is_integer(index) and index >= 0 for index in value))
-    ),
+    lambda value: value is None or COUNT.holds(value) or (isinstance(value, (list, tuple)) and _are_indices(value)),
 )
 
 
@@ -65,7 +61,7 @@ class Trace:
     layers: dict[str, LayerTrace]
 
 
-def trace(self: keras.Model, text, *, channels: int | Iterable[int] | None = None, chunk: int = CHUNK) -> Trace:
+def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | None = None, chunk: int = CHUNK) -> Trace:
     """Read a text from its beginning, and note what each recurrence does at each token.
 
     The device holds what a chunk needs, however long the text is. What comes back takes four numbers for each token,
@@ -97,7 +93,8 @@ def trace(self: keras.Model, text, *, channels: int | Iterable[int] | None = Non
     channels, chunk = checked("trace", CHANNELS, channels=channels), checked("trace", COUNT, chunk=chunk)
     token_ids = one_text("trace", self, text)
     # Copies, because tensors that are given away must not be one and the same.
-    state, pieces = keras.tree.map_structure(ops.copy, self.initial_state(1)), {}
+    state = keras.tree.map_structure(ops.copy, self.initial_state(1))
+    pieces: dict[str, list[tuple]] = {}
     if grows(state):
         state = with_capacity(state, len(token_ids))
     for start in range(0, len(token_ids), chunk):
@@ -109,7 +106,7 @@ def trace(self: keras.Model, text, *, channels: int | Iterable[int] | None = Non
     return Trace(token_ids, {path: _joined(path, *zip(*each, strict=True)) for path, each in pieces.items()})
 
 
-def one_text(function_name: str, model: keras.Model, text) -> np.ndarray:
+def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray:
     """The ids `(T,)` int32 of a text, T at least 1.
 
     Args:
@@ -122,7 +119,7 @@ def one_text(function_name: str, model: keras.Model, text) -> np.ndarray:
     """
     if not isinstance(text, str) and np.ndim(text) == 1:
         text = np.asarray(text)[None]
-    rows = read_prompt(function_name, text, model.config.vocabulary_size, model.tokenizer)
+    rows = read_prompt(function_name, text, model.config.vocabulary_size, tokenizer_of(model))
     if len(rows) != 1 or not rows[0].size:
         raise ValueError(f"{function_name}: there must be one text of at least one token. Got {len(rows)} rows.")
     return rows[0]
@@ -145,12 +142,12 @@ class _Notes:
     def __enter__(self):
         for layer in self._layers:
             # In the instance's own dictionary, past Keras, which would track it.
-            vars(layer)["advance"] = self._noting(layer, layer.advance)
+            layer.__dict__["advance"] = self._noting(layer, layer.advance)
         return self
 
     def __exit__(self, *error):
         for layer in self._layers:
-            vars(layer).pop("advance", None)
+            layer.__dict__.pop("advance", None)
 
     def _noting(self, layer, method):
         def advance(inputs, state, *, reset=None, mask=None):
@@ -162,6 +159,10 @@ class _Notes:
             return outputs, state
 
         return advance
+
+
+def _are_indices(values):
+    return len(values) > 0 and all(is_integer(index) and index >= 0 for index in values)
 
 
 def _chosen(path, channels, width):

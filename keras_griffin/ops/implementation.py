@@ -240,7 +240,7 @@ def builds_from_means() -> bool:
 
 
 @contextlib.contextmanager
-def use_implementation(op_name: str, implementation_name: str):
+def use_implementation(op_name: str, implementation_name: str) -> Iterator[None]:
     """Ask for one implementation of an op inside a `with` block; it never falls back to another.
 
     The choice is read when a function is traced: a function compiled before the block keeps its own. The environment

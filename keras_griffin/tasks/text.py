@@ -88,8 +88,10 @@ def load_corpus(
     left_out = LeftOut()
     if paths:
         name = _name(paths)
-        options = {"speaker": "load_corpus", "include_binary": include_binary, "holds_run": holds_run}
-        files = [(str(path), path) for path in find_text_files(paths, left_out, **options)]
+        found = find_text_files(
+            paths, left_out, speaker="load_corpus", include_binary=include_binary, holds_run=holds_run
+        )
+        files: Iterator[tuple[str, Path]] = ((str(path), path) for path in found)
     else:
         name, files = "Python's standard library", _standard_library()
     documents = _distinct((Document(shown, read_file(path, "load_corpus")) for shown, path in files), left_out)

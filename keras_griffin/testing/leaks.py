@@ -8,7 +8,8 @@ is meant for the model and the batches of one's own pipeline.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from keras_griffin.testing.arrays import as_array
 
 def check_no_leak(
     model: keras.Model,
-    batch,
+    batch: Any,
     *,
     documents: Iterable | None = None,
     gradients: bool = True,
@@ -187,6 +188,7 @@ def _places(piece, document) -> Iterator[np.ndarray]:
 def _check_targets(token_ids, numbers, targets, has_loss, ends):
     for row, position in np.argwhere(has_loss):
         number, target = numbers[row, position], targets[row, position]
+        allowed: Collection
         later = position + 1 + np.flatnonzero(numbers[row, position + 1 :] == number)
         if number < 0:
             allowed, where = (), "which is padding"

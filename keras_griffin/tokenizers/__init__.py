@@ -1,6 +1,6 @@
 """Text to token ids and back.
 
-A tokenizer is any object with
+A tokenizer is any object with what follows; `Tokenizer` is that as a type.
 
     vocabulary_size: int            ids are at least 0 and below it
     start_id: int | None            what an empty prompt starts with
@@ -23,6 +23,7 @@ Each class here can stand in a Keras config with all that it holds, so a `.keras
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer
 from keras_griffin.tokenizers.chat import chat_prompt, chat_tokens, next_turn
+from keras_griffin.tokenizers.contract import Tokenizer
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.load_tokenizer import load_tokenizer
@@ -34,6 +35,7 @@ __all__ = [
     "HuggingFaceTokenizer",
     "IncrementalDecoder",
     "SentencePieceTokenizer",
+    "Tokenizer",
     "chat_prompt",
     "chat_tokens",
     "load_tokenizer",

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_griffin.files import atomic_file
+from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 
@@ -31,7 +32,7 @@ class ByteTokenizer:
     vocabulary_size = 256
     #: A line break: where a model of bytes begins when it has nothing to go on.
     start_id = 10
-    stop_ids = ()
+    stop_ids: tuple[int, ...] = ()
     pad_id = 0
 
     def encode(self, text: str, *, start: bool = True) -> list[int]:
@@ -48,7 +49,7 @@ class ByteTokenizer:
                 f"Got {text[error.start]!r} at {error.start}."
             ) from error
 
-    def decode(self, token_ids) -> str:
+    def decode(self, token_ids: Tensor) -> str:
         """The text of `(T,)` ids; bytes that are not UTF-8 become U+FFFD."""
         return decode(self, token_ids)
 

@@ -11,6 +11,7 @@ instructions stand in the first message. The start token `<bos>` is not written 
 
 from collections.abc import Sequence
 
+from keras_griffin.tokenizers.contract import Tokenizer
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN, START_OF_TURN, TURN_MARKS
 
 ROLES = ("user", "model")
@@ -67,7 +68,7 @@ def next_turn(message: str, *, ended: bool = True) -> str:
     return ("" if ended else END_OF_TURN) + "\n" + _turn("next_turn", "user", message) + _opened("model")
 
 
-def chat_tokens(tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
+def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
     """The token ids of a talk, and which of them the model is to write.
 
     They are what `python -m keras_griffin chat` would have read and written. Where the tokenizer has the marks of turns
@@ -95,7 +96,8 @@ def chat_tokens(tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[list[int],
             f"Got {', '.join(map(repr, roles)) or 'none'}."
         )
     end_of_turn = find_end_of_turn(tokenizer)
-    token_ids, is_answer = [], []
+    token_ids: list[int] = []
+    is_answer: list[bool] = []
     for index, (role, message) in enumerate(turns):
         _check_message("chat_tokens", role, message, is_line=end_of_turn is None)
         if role == "model":
@@ -111,7 +113,7 @@ def chat_tokens(tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[list[int],
     return token_ids, is_answer
 
 
-def find_end_of_turn(tokenizer) -> int | None:
+def find_end_of_turn(tokenizer: Tokenizer) -> int | None:
     """The id of `<end_of_turn>`, if the tokenizer has both marks of turns as tokens, which write nothing."""
     marks = [tokenizer.encode(mark, start=False) for mark in TURN_MARKS]
     if any(len(ids) != 1 or tokenizer.token_bytes(ids[0]) for ids in marks):

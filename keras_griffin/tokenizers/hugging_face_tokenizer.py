@@ -5,10 +5,12 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 
 from keras_griffin.files import atomic_file
+from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_characters, check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP_NAMES, TURN_MARKS
@@ -55,11 +57,11 @@ class HuggingFaceTokenizer:
 
     def __init__(
         self,
-        tokenizer,
+        tokenizer: Any,
         *,
-        start_id: int | None | str = "by name",
-        stop_ids: tuple[int, ...] | str = "by name",
-        pad_id: int | str = "by name",
+        start_id: int | None | Literal["by name"] = "by name",
+        stop_ids: tuple[int, ...] | Literal["by name"] = "by name",
+        pad_id: int | Literal["by name"] = "by name",
     ):
         if isinstance(tokenizer, str | os.PathLike):
             tokenizer = _parse(Path(tokenizer).read_text(encoding="utf-8"))
@@ -69,7 +71,7 @@ class HuggingFaceTokenizer:
         self.stop_ids = tuple(self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids)
         self.pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
         self._named_ids = frozenset(self._ids_of(START_NAMES + STOP_NAMES + PAD_NAMES + TURN_MARKS))
-        self._known_bytes = {}
+        self._known_bytes: dict[tuple[int, bool], bytes] = {}
         self._check_that_it_is_understood()
 
     def encode(self, text: str, *, start: bool = True) -> list[int]:
@@ -80,10 +82,10 @@ class HuggingFaceTokenizer:
         """
         check_characters(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        ids = [self.start_id] if start and self.start_id is not None else []
+        ids = [] if self.start_id is None or not start else [self.start_id]
         return ids + list(getattr(encoding, "ids", encoding))
 
-    def decode(self, token_ids) -> str:
+    def decode(self, token_ids: Tensor) -> str:
         """The text of `(T,)` ids, without special tokens."""
         return decode(self, token_ids)
 
@@ -171,7 +173,7 @@ class HuggingFaceTokenizer:
         text = self._text(*before, token_id).removeprefix(text_before)
         # Where all names are of letters that stand for bytes, a token may write a part of a character.
         if "\ufffd" in text and set(name) <= _byte_letters().keys():
-            return bytes(map(_byte_letters().get, name))
+            return bytes(_byte_letters()[letter] for letter in name)
         return text.encode()
 
     def _check_that_it_is_understood(self):

@@ -5,6 +5,9 @@ import codecs
 import keras
 import numpy as np
 
+from keras_griffin.shapes import Tensor
+from keras_griffin.tokenizers.contract import Tokenizer
+
 
 class IncrementalDecoder:
     """The text of a stream of tokens, piece by piece.
@@ -23,7 +26,7 @@ class IncrementalDecoder:
         (['n', '', 'é'], '')
     """
 
-    def __init__(self, tokenizer, *, is_first: bool = True):
+    def __init__(self, tokenizer: Tokenizer, *, is_first: bool = True):
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._is_first = is_first
@@ -51,7 +54,7 @@ class IncrementalDecoder:
         return self._utf8.decode(b"", final=True)
 
 
-def decode(tokenizer, token_ids) -> str:
+def decode(tokenizer: Tokenizer, token_ids: Tensor) -> str:
     """The text of `token_ids (T,)`, a list or an array of integers: `decode` of each tokenizer of this package.
 
     Raises:

@@ -36,7 +36,10 @@ def load_tokenizer(
     directory = Path(directory)
     if (directory / ByteTokenizer.file_name).is_file():
         return ByteTokenizer()
-    packages = {HuggingFaceTokenizer: "tokenizers", SentencePieceTokenizer: "sentencepiece"}
+    packages: dict[type[HuggingFaceTokenizer | SentencePieceTokenizer], str] = {
+        HuggingFaceTokenizer: "tokenizers",
+        SentencePieceTokenizer: "sentencepiece",
+    }
     there = [cls for cls in packages if (directory / cls.file_name).is_file()]
     # Sorting keeps the order of equals. Where no package is installed, the first class says what is missing.
     there.sort(key=lambda cls: importlib.util.find_spec(packages[cls]) is None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_griffin.files import atomic_file
+from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_characters, check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN, TURN_MARKS
@@ -83,7 +84,7 @@ class SentencePieceTokenizer:
             ids += self._processor.encode(part) if mark is None else [mark]
         return ids
 
-    def decode(self, token_ids) -> str:
+    def decode(self, token_ids: Tensor) -> str:
         """The text of `(T,)` ids, without control pieces and marks of turns."""
         return decode(self, token_ids)
 

@@ -5,12 +5,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 import keras
 
 
 class Terminated(SystemExit):
     """SIGTERM arrived, and what was to be done before the end is done; the process exits with 143 as any would."""
+
+    code: int
 
     def __init__(self):
         super().__init__(128 + signal.SIGTERM)
@@ -31,10 +35,10 @@ class NotedSignals:
     """
 
     def __init__(self, sentence: str | None):
-        self.received = None
+        self.received: int | None = None
         self._sentence = sentence
 
-    def note(self, signal_number, frame):
+    def note(self, signal_number: int, frame: FrameType | None) -> None:
         """The handler; the second time it doesn't wait."""
         if self.received is not None:
             raise SystemExit(128 + signal_number) if signal_number == signal.SIGTERM else KeyboardInterrupt
@@ -42,7 +46,7 @@ class NotedSignals:
         if self._sentence is not None:
             print(f"\n{self._sentence}", file=sys.stderr)
 
-    def end(self):
+    def end(self) -> NoReturn:
         """End as the signal asked for.
 
         Raises:
@@ -98,7 +102,9 @@ class _StopOnInterrupt(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def stop_on_interrupt(sentence: str = "Stopping after this batch and a validation; Ctrl-C again stops at once."):
+def stop_on_interrupt(
+    sentence: str = "Stopping after this batch and a validation; Ctrl-C again stops at once.",
+) -> Iterator[_StopOnInterrupt]:
     """Inside the `with` block, Ctrl-C ends `fit` after the batch, with the validation and the end of an epoch.
 
     In the middle of a batch the optimizer may have updated half the weights, and JAX has given the old ones' memory

@@ -1,12 +1,14 @@
 """How well a text is predicted, in units that compare with a compressor's, and how much of it there was."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_griffin.models.next_token_loss import for_each_target, next_token_losses
+from keras_griffin.tokenizers import Tokenizer
 
 #: What is counted below this is held in one float32, and each time it is reached another one grows by one.
 _CARRY = 2.0**20
@@ -43,7 +45,12 @@ class BitsPerByte(keras.metrics.Metric):
         '8.000'
     """
 
-    def __init__(self, name="bits_per_byte", dtype=None, token_bytes=1.0):
+    def __init__(
+        self,
+        name: str = "bits_per_byte",
+        dtype: str | keras.DTypePolicy | None = None,
+        token_bytes: float | Sequence[int] | np.ndarray = 1.0,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.token_bytes = np.asarray(token_bytes)
         is_number = self.token_bytes.dtype.kind in "iuf"
@@ -106,7 +113,7 @@ class Tokens(keras.metrics.Metric):
     #: So a model without logits can be compiled with it.
     reads_predictions = False
 
-    def __init__(self, name="tokens", dtype=None):
+    def __init__(self, name: str = "tokens", dtype: str | keras.DTypePolicy | None = None):
         super().__init__(name=name, dtype=dtype)
         self.units = self.add_variable((), "zeros", "float32", name="units")
         self.carries = self.add_variable((), "zeros", "float32", name="carries")
@@ -130,7 +137,7 @@ class Tokens(keras.metrics.Metric):
         return {"name": self.name, "dtype": self.dtype}
 
 
-def token_byte_counts(tokenizer) -> np.ndarray:
+def token_byte_counts(tokenizer: Tokenizer) -> np.ndarray:
     """How many bytes each token of a tokenizer writes, for `BitsPerByte`.
 
     A token that begins with the space before a word counts it. Where a tokenizer leaves that space out at the start of

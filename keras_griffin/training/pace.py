@@ -26,7 +26,9 @@ class Pace:
         return max(int(for_steps / self.step), epochs)
 
 
-def measure_pace(model: keras.Model, training_data, validation_data) -> Pace:
+def measure_pace(
+    model: keras.Model, training_data: keras.utils.PyDataset, validation_data: keras.utils.PyDataset
+) -> Pace:
     """Train a compiled model for a few steps to learn how long they take.
 
     Compile it with a learning rate of zero, and its weights stay as they are.

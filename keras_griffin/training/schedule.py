@@ -8,7 +8,9 @@ from keras_griffin.checks import COUNT, FRACTION, NOT_NEGATIVE, Rule, checked
 _SHARE = Rule("a number of at least 0 and less than 1", lambda value: FRACTION.holds(value) and value < 1)
 
 
-def warm_up_then_cosine(learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05):
+def warm_up_then_cosine(
+    learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05
+) -> keras.optimizers.schedules.CosineDecay:
     """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
 
     Keras asks a schedule for the rate of each batch, also where gradients are accumulated: the steps are batches, not

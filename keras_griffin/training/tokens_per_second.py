@@ -50,7 +50,7 @@ class TokensPerSecond(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock."""
         self._left_out = 0.0
-        self._ended = None
+        self._ended: float | None = None
         self._began = time.perf_counter()
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -67,14 +67,14 @@ class TokensPerSecond(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Divide."""
-        if self._ended is None:
-            self._stop()
-        logs["tokens_per_second"] = self._counted / (self._ended - self._began)
+        ended = self._stop() if self._ended is None else self._ended
+        logs["tokens_per_second"] = self._counted / (ended - self._began)
 
-    def _stop(self):
+    def _stop(self) -> float:
         # Reading the count waits for the last step.
         self._counted = self._tokens() - self._left_out
         self._ended = time.perf_counter()
+        return self._ended
 
     def _tokens(self) -> float:
         """The tokens of the epoch so far."""

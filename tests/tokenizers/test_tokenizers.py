@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.tokenizers import load_tokenizer
+from keras_griffin.tokenizers import Tokenizer, load_tokenizer
 
 TEXTS = [
     "",
@@ -25,6 +25,11 @@ def normalised(tokenizer, text):
     """What is left of a text by a SentencePiece model that changes white space and letters."""
     processor = getattr(tokenizer, "_processor", None)
     return processor.decode(processor.encode(text)) if processor else text
+
+
+def test_it_has_what_the_type_names(tokenizer):
+    assert isinstance(tokenizer, Tokenizer)
+    assert not isinstance(object(), Tokenizer)
 
 
 @pytest.mark.parametrize("text", TEXTS)

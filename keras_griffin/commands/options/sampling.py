@@ -5,7 +5,7 @@ import argparse
 from keras_griffin.commands.arguments import non_negative_float, share
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+def add_sampling_arguments(parser: argparse._ActionsContainer) -> None:
     """How the next token is drawn; `train` and `chat` ask too."""
     parser.add_argument(
         "--temperature",

@@ -61,7 +61,8 @@ class LossCase(Case):
 
     def call(self, *tensors):
         """The losses."""
-        return [linear_cross_entropy(*tensors, self.targets, soft_cap=self.soft_cap)]
+        inputs, table = tensors
+        return [linear_cross_entropy(inputs, table, self.targets, soft_cap=self.soft_cap)]
 
     def definition(self, *arrays):
         """The losses."""

@@ -79,16 +79,16 @@ def linear_scan(
 
     Reference: De et al. 2024 (arXiv 2402.19427), equation 4; appendix B, equation 13 for the complex case.
     """
-    decay, inputs, initial_state = (components_of(x) for x in (decay, inputs, initial_state))
+    decay, inputs, initial_state = components_of(decay), components_of(inputs), components_of(initial_state)
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(decay, inputs, initial_state, reset, mask)
     if is_symbolic(*decay, *inputs, *(initial_state or ()), reset, mask):
-        results = LinearScan(reverse)(decay, inputs, initial_state, reset, mask)
+        states, final_state = LinearScan(reverse)(decay, inputs, initial_state, reset, mask)
     elif (rule := divided_rule("linear_scan")) is not None:
-        results = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
+        states, final_state = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
     else:
-        results = _scan(decay, inputs, initial_state, reset, mask, reverse)
-    return tuple(map(number_of, results))
+        states, final_state = _scan(decay, inputs, initial_state, reset, mask, reverse)
+    return number_of(states), number_of(final_state)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

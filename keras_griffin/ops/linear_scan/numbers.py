@@ -1,5 +1,8 @@
 """Numbers as a caller has them, a tensor or a pair `(real, imaginary)`, and as components, the same for both."""
 
+from collections.abc import Sequence
+from typing import overload
+
 import keras
 from keras import ops
 
@@ -8,6 +11,14 @@ from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.shapes import Tensor
 
 Number = Tensor | tuple[Tensor, Tensor]
+
+
+@overload
+def components_of(number: None) -> None: ...
+
+
+@overload
+def components_of(number: Number) -> Components: ...
 
 
 def components_of(number: Number | None) -> Components | None:
@@ -19,10 +30,10 @@ def components_of(number: Number | None) -> Components | None:
 
 def number_of(components: Components) -> Number:
     """The inverse of `components_of`."""
-    return tuple(components) if len(components) == 2 else components[0]
+    return (components[0], components[1]) if len(components) == 2 else components[0]
 
 
-def cast(components: Components, dtype: str) -> Components:
+def cast(components: Sequence[Tensor], dtype: str) -> Components:
     """Components in a dtype."""
     return tuple(ops.convert_to_tensor(component, dtype) for component in components)
 

@@ -17,12 +17,12 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    decay, inputs, state = _number(decay), _number(inputs), _number(initial_state)
-    states = np.empty_like(inputs)
-    steps = range(inputs.shape[1])
+    a, x, state = _number(decay), _number(inputs), _number(initial_state)
+    states = np.empty_like(x)
+    steps = range(x.shape[1])
     for t in reversed(steps) if reverse else steps:
         past = state if forgotten is None else np.where(forgotten[:, t], 0.0, state)
-        state = decay[:, t] * past + inputs[:, t]
+        state = a[:, t] * past + x[:, t]
         states[:, t] = state
     return _components(states), _components(state)
 

@@ -4,6 +4,8 @@ After round k, each step has taken in the 2^k steps before it (Hillis and Steele
 memory where there are gradients.
 """
 
+from collections.abc import Sequence
+
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, multiply
@@ -34,8 +36,8 @@ def linear_scan(
         return 2 * distance, decay, states, ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
 
     # TensorFlow's loops carry no None.
-    carried = decay, _with_start(decay, inputs, initial_state, forgotten, reverse)
-    carried += () if forgotten is None else (forgotten,)
+    carried: Sequence = decay, _with_start(decay, inputs, initial_state, forgotten, reverse)
+    carried = carried if forgotten is None else (*carried, forgotten)
     if isinstance(length, int):
         distance = 1
         while distance < length:

@@ -88,10 +88,15 @@ def linear_scan(
     reverse: bool,
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The definition, for tuples of components; see the package."""
-    decay, inputs, initial_state = (_number(x) for x in (decay, inputs, initial_state))
+    numbers = (_number(x) for x in (decay, inputs, initial_state))
     reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
-    results = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
-    return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
+    states, final_state = definition(*numbers, reset=reset, mask=mask, reverse=reverse)
+    return components(states), components(final_state)
+
+
+def components(array: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`(real,)` or `(real, imaginary)`."""
+    return (array.real, array.imag) if np.iscomplexobj(array) else (array,)
 
 
 def _number(components):

@@ -35,8 +35,8 @@ def linear_scan(
     @tf.custom_gradient
     def differentiable_scan(*tensors):
         # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
-        tensors = [tf.stop_gradient(tensor) for tensor in tensors]
-        decay, inputs, initial_state = (tuple(tensors[i : i + parts]) for i in range(0, 3 * parts, parts))
+        stopped = [tf.stop_gradient(tensor) for tensor in tensors]
+        decay, inputs, initial_state = (tuple(stopped[i : i + parts]) for i in range(0, 3 * parts, parts))
         states, final_state = compiled(scan)(decay, inputs, initial_state, *marks)
 
         def gradient(*gradients):

@@ -3,6 +3,8 @@
 The loop stands inside an operator of its own, so that `torch.compile` does not unroll it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,9 +41,9 @@ def linear_scan(
 def _linear_scan(
     decay: list[Tensor], inputs: list[Tensor], initial_state: list[Tensor], forgotten: Tensor | None, reverse: bool
 ) -> list[Tensor]:
-    decay, inputs, state = _forgetful(as_number(decay), forgotten), as_number(inputs), as_number(initial_state)
-    states = empty_like(inputs)
-    scan_into(states, decay, inputs, state, forgotten, reverse)
+    a, x, state = _forgetful(as_number(decay), forgotten), as_number(inputs), as_number(initial_state)
+    states = empty_like(x)
+    scan_into(states, a, x, state, forgotten, reverse)
     return [*as_components(states), *as_components(states[:, 0 if reverse else -1].clone())]
 
 
@@ -211,7 +213,7 @@ def empty_like(array: Tensor) -> Tensor:
     return torch.from_numpy(np.empty((*shape, width * array.itemsize), "uint8")).view(array.dtype)
 
 
-def as_number(components: Components) -> Tensor:
+def as_number(components: Sequence[Tensor]) -> Tensor:
     """One tensor, real or complex."""
     return components[0] if len(components) == 1 else torch.complex(*components)
 

@@ -13,6 +13,7 @@ Everything is computed in float32, and decay, inputs, states and gradients stay 
 """
 
 import importlib.util
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,7 +110,7 @@ def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options
         )
 
 
-def starts_of_pieces(ends_kernel, arguments: tuple, start: list[Tensor], array: Tensor, plan: Plan, **options):
+def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, **options):
     """The end of every piece but the last, `(B, pieces - 1, D)`; None where there is one piece.
 
     Args:
@@ -161,7 +162,8 @@ def in_order(tensors) -> tuple[Tensor, ...]:
 
 def as_bytes(reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """The marks as a kernel reads them, a byte a step."""
-    return tuple(mark if mark is None else mark.contiguous().view(torch.uint8) for mark in (reset, mask))
+    reset, mask = (mark if mark is None else mark.contiguous().view(torch.uint8) for mark in (reset, mask))
+    return reset, mask
 
 
 @torch.library.custom_op("keras_griffin::linear_scan_triton", mutates_args=())

@@ -103,12 +103,12 @@ def rg_lru(
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(unit, initial_state, reset, mask, exponent)
     if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), reset, mask):
-        results = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, reset, mask)
+        states, final_state = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, reset, mask)
     elif (rule := divided_rule("rg_lru")) is not None:
-        results = rule(unit, initial_state, marks=(reset, mask), exponent=exponent, reverse=reverse)
+        states, final_state = rule(unit, initial_state, marks=(reset, mask), exponent=exponent, reverse=reverse)
     else:
-        results = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)
-    return tuple(map(number_of, results))
+        states, final_state = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)
+    return number_of(states), number_of(final_state)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

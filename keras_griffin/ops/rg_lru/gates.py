@@ -53,9 +53,8 @@ def gates(
         `(decay, gated_inputs)`, components of shape `(B, T, D)`.
     """
     parts = _parts(unit, marks, exponent, dtype, square_root, expm1)
-    if unit.phase is None:
-        decay = (parts.magnitude,)
-    else:
+    decay: Components = (parts.magnitude,)
+    if unit.phase is not None:
         angle = parts.power * ops.cast(unit.phase, dtype)
         decay = (parts.magnitude * ops.cos(angle), parts.magnitude * ops.sin(angle))
     weight = parts.multiplier * parts.input_gate

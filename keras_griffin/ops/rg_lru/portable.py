@@ -21,5 +21,6 @@ def rg_lru(
     decay, gated_inputs = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
     forgotten = forgetting(marks)
     reset = None if forgotten is None else forgotten[..., 0]
-    results = linear_scan(*(number_of(x) for x in (decay, gated_inputs, initial_state)), reset=reset, reverse=reverse)
-    return tuple(map(components_of, results))
+    numbers = (number_of(x) for x in (decay, gated_inputs, initial_state))
+    states, final_state = linear_scan(*numbers, reset=reset, reverse=reverse)
+    return components_of(states), components_of(final_state)

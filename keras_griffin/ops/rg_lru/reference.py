@@ -80,10 +80,10 @@ def rg_lru(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The definition, for tuples of components; see the package."""
     arrays = (x if x is None else np.asarray(x, "float64") for x in unit[1:])
-    unit, initial_state = Unit(_number(unit.inputs), *arrays), _number(initial_state)
+    unit, start = Unit(_number(unit.inputs), *arrays), _number(initial_state)
     reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
-    results = definition(unit, initial_state, exponent, reset=reset, mask=mask, reverse=reverse)
-    return tuple((x.real, x.imag) if np.iscomplexobj(x) else (x,) for x in results)
+    states, final_state = definition(unit, start, exponent, reset=reset, mask=mask, reverse=reverse)
+    return scan_reference.components(states), scan_reference.components(final_state)
 
 
 def _gates(unit, reset, exponent):

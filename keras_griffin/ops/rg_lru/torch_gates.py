@@ -4,6 +4,7 @@ Uncompiled, every step passes over whole arrays. Written over each other, few en
 the processor's cache.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ def gates_in_place(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype
 
 
 def gates_gradient_in_place(
-    unit: Unit, made: Decay, marks: Marks, exponent: float, gradients: tuple[Tensor, Tensor], into: list[Tensor]
+    unit: Unit, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
 ) -> Tensor:
     """Write the gradients for x and both logits, and give that for Lambda.
 

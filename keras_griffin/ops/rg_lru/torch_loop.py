@@ -85,7 +85,7 @@ def _gradient(
 ) -> list[Tensor]:
     unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     marks, parts, dtype = Marks(reset, mask), len(inputs), initial_state[0].dtype
-    states, first_state = as_number(states), as_number(initial_state)
+    known, first_state = as_number(states), as_number(initial_state)
     states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
     sequences = [empty_like(x) for x in (*inputs, input_gate_logits, recurrence_gate_logits)]
     channels = [torch.zeros_like(x, dtype=dtype) for x in (decay_parameter, phase) if x is not None]
@@ -94,20 +94,21 @@ def _gradient(
         made = decay_of(there, marked, exponent, dtype) if phase is None else None
         decay = as_number(gates(there, marked, exponent, dtype)[0]) if made is None else made.decay
         before = piece.stop if reverse else piece.start - 1
-        state = states[:, before] if 0 <= before < states.shape[1] else first_state
-        numbers = (decay, states[:, piece], state, states_gradient[:, piece], into_state)
+        state = known[:, before] if 0 <= before < known.shape[1] else first_state
+        numbers = (decay, known[:, piece], state, states_gradient[:, piece], into_state)
         *given, into_state = scan_gradient(*numbers, forgetting(marked), reverse)
         there_into = [whole[:, piece] for whole in sequences]
         if made is not None:
             channels[0] += gates_gradient_in_place(there, made, marked, exponent, given, there_into)
             continue
-        gradient = gates_gradient(there, marked, exponent, dtype, *map(as_components, given))
+        into_decay, into_gated = map(as_components, given)
+        gradient = gates_gradient(there, marked, exponent, dtype, into_decay, into_gated)
         for part, values in zip(there_into, (*gradient.inputs, *gradient[1:3]), strict=True):
             part.copy_(values)
         for total, part in zip(channels, gradient[3:], strict=True):
             total += part
     decay_gradient, *phase_gradient = channels
-    phase_gradient = [x.to(phase.dtype) for x in phase_gradient]
+    phase_gradient = [] if phase is None else [x.to(phase.dtype) for x in phase_gradient]
     return [*sequences, decay_gradient.to(decay_parameter.dtype), *phase_gradient, *as_components(into_state)]
 
 
@@ -123,8 +124,7 @@ def _pieces(array, reverse) -> list[slice]:
 
 
 def _at(unit, piece):
-    inputs, *logits = (*unit[:1], *unit[1:3])
-    return Unit(tuple(x[:, piece] for x in inputs), *(x[:, piece] for x in logits), *unit[3:])
+    return Unit(tuple(x[:, piece] for x in unit.inputs), *(x[:, piece] for x in unit[1:3]), *unit[3:])
 
 
 def _marks_at(marks, piece):

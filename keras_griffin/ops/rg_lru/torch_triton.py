@@ -124,7 +124,7 @@ def _gradient(
         REVERSE=reverse,
     )
     into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * torch.sum(log_sums, 0)
-    into_phase = [torch.sum(sums, 0).to(phase.dtype) for sums in angle_sums]
+    into_phase = [] if phase is None else [torch.sum(sums, 0).to(phase.dtype) for sums in angle_sums]
     sequences = (*into_inputs, *into_input_logits, *into_recurrence_logits)
     return [*sequences, into_decay_parameter.to(decay_parameter.dtype), *into_phase, *into_start]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.tokenizers.chat import chat_tokens
 
 #: What the roles are called in files, and what they are called here.
@@ -22,7 +23,7 @@ class Chats(NamedTuple):
     weights: list[np.ndarray]
 
 
-def read_chats(path: str | os.PathLike, tokenizer) -> Chats:
+def read_chats(path: str | os.PathLike, tokenizer: Tokenizer) -> Chats:
     r"""Read a file that holds a conversation in each line:
 
         {"messages": [{"role": "user", "content": "Knock knock."}, {"role": "assistant", "content": "Who is there?"}]}

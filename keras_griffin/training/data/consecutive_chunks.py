@@ -74,7 +74,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         self.vocabulary_size = vocabulary_size
         self.epoch = 0
         self._lengths = document_lengths("ConsecutiveChunks", documents)
-        self._order = None
+        self._order: tuple[int, np.ndarray, np.ndarray] | None = None
         predictions = int(self._lengths.sum()) - 1
         if predictions < 1:
             raise ValueError(f"ConsecutiveChunks: documents must have at least 2 tokens. Got {predictions + 1}.")

@@ -3,6 +3,7 @@
 import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Any
 
 import keras
 import numpy as np
@@ -99,7 +100,7 @@ class PackedDocuments(keras.utils.PyDataset):
         vocabulary_size: int | None = None,
         open_rows: int = OPEN_ROWS,
         weights: Sequence | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_packing("PackedDocuments", sequence_length, batch_size, open_rows, long_documents, vocabulary_size)
@@ -279,7 +280,7 @@ class _RowOrder:
     def __init__(self, rows: int, seed: int | None):
         self._rows = rows
         self._seed = seed
-        self._newest = (None, None)
+        self._newest: tuple[int | None, np.ndarray] = (None, np.zeros(0, int))
 
     def __call__(self, epoch: int) -> np.ndarray:
         # Other threads may ask for other epochs: one look, one whole answer.

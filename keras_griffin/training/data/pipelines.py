@@ -11,6 +11,7 @@ import itertools
 import pickle
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -137,7 +138,7 @@ class StreamedBatches:
                 raise ValueError("PackedStream: documents must hold a token. Got none.")
 
 
-def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None):
+def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None) -> Any:
     """A source as a `tf.data.Dataset` of batches.
 
         data = PackedDocuments(documents, 512, 8)
@@ -164,8 +165,8 @@ def to_torch_loader(
     epochs: int | None = None,
     *,
     workers: int = 0,
-    multiprocessing_context=None,
-):
+    multiprocessing_context: Any = None,
+) -> Any:
     """A source as a `torch.utils.data.DataLoader` of batches, over an `IterableDataset`.
 
         data = PackedDocuments(documents, 512, 8)
@@ -208,7 +209,7 @@ def to_torch_loader(
 
 def to_grain(
     source: keras.utils.PyDataset | PackedStream, epochs: int | None = None, *, threads: int = 2, ahead: int = 8
-):
+) -> Any:
     """A source as a `grain.IterDataset` of batches; the state of its iterators can be saved and restored.
 
         data = PackedDocuments(documents, 512, 8)
@@ -242,14 +243,15 @@ def to_grain(
     checked("to_grain", integer_from(0), ahead=ahead)
     batches = _batches("to_grain", source, epochs)
     if isinstance(batches, StreamedBatches):
-        return _grain_stream(grain, batches)
+        return _grain_stream(batches)
     # Grain alone would make 500 batches ahead.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     return grain.MapDataset.source(batches).to_iter_dataset(options)
 
 
-def _grain_stream(grain, batches):
+def _grain_stream(batches):
     """A stream's batches as a `grain.IterDataset`; the classes stand in here because Grain need not be installed."""
+    import grain
 
     class StreamIterator(grain.DatasetIterator):
         def __init__(self):

@@ -21,9 +21,12 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
+import keras
 import numpy as np
 
+from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.training.data.fingerprint import UNKNOWN, tokenizer_fingerprint
 from keras_griffin.training.data.packed_rows import as_tokens
 from keras_griffin.training.resuming.durable import durable_file
@@ -34,7 +37,7 @@ VERSION = 1
 _HEADER = struct.Struct("<8sIIQQQ32sI")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CHECKSUM.size
-_DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_DTYPES: dict[int, np.dtype] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _OFFSET = np.dtype("<u8")
 #: How much is read at a time where all is read.
 _CHUNK = 1 << 24
@@ -91,7 +94,7 @@ class TokenFile:
             self._refuse(f"{documents} documents of {tokens} tokens must make {wanted} bytes. Got {size}")
         self.fingerprint = None if digest == UNKNOWN else digest.hex()
         self.offsets = np.memmap(self.path, _OFFSET, "r", offsets_start, documents + 1)
-        checksum = _checksum(memoryview(self.offsets), zlib.crc32(start[: _HEADER.size]))
+        checksum = _checksum(self.offsets.data, zlib.crc32(start[: _HEADER.size]))
         self.checksum = checksum
         if (checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
             self._refuse("the header and the table of documents must be as they were written. Got others")
@@ -109,10 +112,10 @@ class TokenFile:
         Raises:
             ValueError: so it is.
         """
-        if _checksum(memoryview(self.tokens)) != self._tokens_checksum:
+        if _checksum(self.tokens.data) != self._tokens_checksum:
             self._refuse("the tokens must be as they were written. Got others")
 
-    def check_model(self, model) -> None:
+    def check_model(self, model: keras.Model) -> None:
         """Refuse a model that can't read these tokens, or whose tokenizer is another.
 
         Args:
@@ -162,12 +165,16 @@ class TokenFile:
         tokens = f"{len(self.tokens):,} tokens of {self.vocabulary_size:,}"
         return f"TokenFile({len(self):,} documents, {tokens}, {self.dtype.name})"
 
-    def _refuse(self, reason):
+    def _refuse(self, reason) -> NoReturn:
         raise ValueError(f"TokenFile: {reason}, in {str(self.path)!r}.")
 
 
 def write_token_file(
-    path: str | os.PathLike, documents: Iterable, vocabulary_size: int | None = None, *, tokenizer=None
+    path: str | os.PathLike,
+    documents: Iterable,
+    vocabulary_size: int | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write documents to a file, which is at every moment the old one or the whole new one, even after a loss of power.
 

@@ -108,8 +108,8 @@ class _Recorder:
         self._layers = with_parts(layers)
         self._mask = mask
         self._threshold = threshold
-        self._passages = []
-        self._decays = []
+        self._passages: list = []
+        self._decays: list = []
 
     def __enter__(self):
         for layer in self._layers:

@@ -4,6 +4,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,7 +69,7 @@ class NumericsMonitor(keras.callbacks.Callback):
     Reference: De et al. 2024 (arXiv 2402.19427), equations 3 and 4; Botev et al. 2024 (arXiv 2404.07839) for the bound.
     """
 
-    def __init__(self, batches, every: int | None = 100, threshold: float = 0.999, raise_error: bool = True):
+    def __init__(self, batches: Any, every: int | None = 100, threshold: float = 0.999, raise_error: bool = True):
         super().__init__()
         if every is not None and every < 1:
             raise ValueError(f"NumericsMonitor: every must be at least 1, or None. Got {every}.")
@@ -177,7 +178,8 @@ class NumericsMonitor(keras.callbacks.Callback):
         self.model.stop_training = True
 
     def _walk(self, inputs: tuple) -> LayerWalk:
-        return walk_layers(self.model, *inputs, threshold=self.threshold)
+        token_ids, segment_ids = inputs
+        return walk_layers(self.model, token_ids, segment_ids, threshold=self.threshold)
 
 
 def _batch(batches, index: int = 0) -> tuple:

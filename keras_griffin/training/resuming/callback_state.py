@@ -71,7 +71,7 @@ def _kept(callback) -> tuple[str, ...]:
 
 def _numbered(callbacks):
     """Each callback with its class and its number among those of that class."""
-    count = {}
+    count: dict = {}
     for callback in callbacks:
         name = type(callback).__name__
         count[name] = count.get(name, -1) + 1

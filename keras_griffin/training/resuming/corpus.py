@@ -85,5 +85,5 @@ def _checksum(array: np.ndarray, checksum: int = 0) -> int:
         starts = range(0, len(rows), length)
     for start in starts:
         piece = np.ascontiguousarray(rows[start : start + length])
-        checksum = zlib.crc32(piece.reshape(-1).view("uint8"), checksum)
+        checksum = zlib.crc32(piece.reshape(-1).view("uint8").data, checksum)
     return checksum

@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 from collections.abc import Iterator
-from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ class Processes:
         count: P.
     """
 
-    def __init__(self, index: int = 0, count: int = 1, backend: ModuleType | None = None):
+    def __init__(self, index: int = 0, count: int = 1, backend: Any = None):
         self.index = index
         self.count = count
         self._backend = backend
@@ -53,7 +53,7 @@ class Processes:
         rows = self._backend.gathered(padded)
         return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
-    def array_of(self, source: int, array: np.ndarray | None, shape, dtype) -> np.ndarray:
+    def array_of(self, source: int, array: Any, shape, dtype) -> np.ndarray:
         """An array of one process, which alone gives it; the others know shape and dtype."""
         if self.count == 1:
             return array
@@ -98,4 +98,5 @@ def all_processes() -> Processes:
     if name not in _BACKENDS:
         return Processes()
     backend = importlib.import_module(f"keras_griffin.training.resuming.{name}_processes")
-    return Processes(*backend.place(), backend)
+    index, count = backend.place()
+    return Processes(index, count, backend)

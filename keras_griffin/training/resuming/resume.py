@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -64,7 +65,7 @@ class ResumableRun:
         2
     """
 
-    def __init__(self, folder: str | os.PathLike, *, save_every: int = 100, keep: int = 2, notes=None):
+    def __init__(self, folder: str | os.PathLike, *, save_every: int = 100, keep: int = 2, notes: Any = None):
         for name, value in {"save_every": save_every, "keep": keep}.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"ResumableRun: {name} must be an integer of at least 1. Got {value!r}.")
@@ -101,10 +102,10 @@ class ResumableRun:
         data: keras.utils.PyDataset,
         epochs: int,
         *,
-        validation_data=None,
+        validation_data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        verbose="auto",
-        **options,
+        verbose: int | str = "auto",
+        **options: Any,
     ) -> keras.callbacks.History:
         """Train as `model.fit(data, shuffle=False, ...)` would, from where the run stands.
 

@@ -1,6 +1,7 @@
 """What happens around the steps of a run: it is restored, its data moved, and saved."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,7 +49,7 @@ class RunCourse:
         verbose="auto",
         processes: Processes | None = None,
     ):
-        beginning = {"step": 0, "epoch": 0, "start": 0, "is_stopped": False, "first_epoch": rest.epoch}
+        beginning: dict[str, Any] = {"step": 0, "epoch": 0, "start": 0, "is_stopped": False, "first_epoch": rest.epoch}
         facts = saved.facts if saved else beginning
         self.epoch, self.start, self.is_stopped = facts["epoch"], facts["start"], facts["is_stopped"]
         self.first_epoch, self.step = facts["first_epoch"], facts["step"]
@@ -69,9 +70,9 @@ class RunCourse:
 
     def agree(self, model: keras.Model) -> bool:
         """Stop every process where one is to stop; whether one of them may go on later, by `stop_on_interrupt`."""
-        is_asked_for = any(getattr(callback, "is_asked_for", False) for callback in self.others)
+        is_asked = any(getattr(callback, "is_asked_for", False) for callback in self.others)
         received, is_stopping, is_asked_for = self._processes.largest(
-            self.noted.received or 0, int(model.stop_training), int(is_asked_for)
+            self.noted.received or 0, int(model.stop_training), int(is_asked)
         )
         # Only ever set: a signal may have arrived meanwhile.
         if received:

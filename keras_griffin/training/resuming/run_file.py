@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.training.resuming.durable import durable_file
 
 FORMAT = "keras_griffin run 1"
@@ -44,9 +44,8 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
     described = {name: [list(array.shape), str(array.dtype), crc32(array)] for name, array in arrays.items()}
     text = json.dumps({"tensors": described, "facts": facts}, default=as_json)
     metadata = {"format": FORMAT, "facts": text, "crc32": str(zlib.crc32(text.encode()))}
-    stored = {name: StoredTensor(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}
     with durable_file(path) as aside:
-        write_safetensors(aside, stored, metadata=metadata)
+        write_safetensors(aside, arrays, metadata=metadata)
 
 
 def read_run(path: str | os.PathLike) -> RunFile:
@@ -76,7 +75,7 @@ def read_run(path: str | os.PathLike) -> RunFile:
 
 def crc32(array: np.ndarray) -> int:
     """The CRC-32 of an array's bytes, row by row."""
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8"))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
 
 
 def as_json(value):

@@ -42,19 +42,19 @@ class RunFolder:
         Raises:
             ValueError: there are files, and each is damaged.
         """
-        damaged = {}
+        damaged: dict[Path, Exception] = {}
         for path in self.paths():
             try:
                 saved = read_run(path)
             except (ValueError, OSError) as error:
                 damaged[path] = error
                 continue
-            for other, error in damaged.items():
+            for other, reason in damaged.items():
                 # Out of the way, or it would be taken for the newest again; another process may have done so.
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(other, other.with_suffix(_DAMAGED))
                 warnings.warn(
-                    f"ResumableRun: {str(other)!r} is damaged, so the run goes on from {path.name}: {error}",
+                    f"ResumableRun: {str(other)!r} is damaged, so the run goes on from {path.name}: {reason}",
                     stacklevel=3,
                 )
             return saved

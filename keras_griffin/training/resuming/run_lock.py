@@ -4,11 +4,12 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
@@ -18,7 +19,7 @@ _FAR = 1 << 30
 #: What file systems without locks answer.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 #: The descriptors of the locks that this process holds.
-_held = set()
+_held: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def run_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         # As long as it is locked, it is nobody else's. Windows removes no file that is open.
-        if os.name != "nt":
+        if sys.platform != "win32":
             path.unlink(missing_ok=True)
         _held.discard(descriptor)
         os.close(descriptor)
@@ -69,7 +70,7 @@ def _is_at(path, descriptor):
 
 def _lock(descriptor, path):
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             os.lseek(descriptor, _FAR, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:

@@ -16,7 +16,7 @@ _OWN = "process"
 
 def gather_moment(
     processes: Processes, tensors: Mapping[str, np.ndarray], facts: dict
-) -> tuple[dict[str, np.ndarray], dict]:
+) -> tuple[Mapping[str, np.ndarray], dict]:
     """What the writer is to write; in the other processes, what they gave.
 
     Args:

@@ -1,0 +1,61 @@
+"""What several files say of the project, they say alike."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import keras_griffin
+
+pytestmark = pytest.mark.any_backend
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BACKENDS = ("jax", "torch", "tensorflow")
+
+
+def read(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def oldest(*packages):
+    """The least versions of Keras and of backends that pyproject.toml admits, as pip's constraints."""
+    extras = PROJECT["optional-dependencies"]
+    bounds = [*PROJECT["dependencies"], *(bound for backend in BACKENDS for bound in extras[backend])]
+    return [bound.replace(">=", "==") for bound in bounds if re.match(r"\w+", bound)[0] in ("keras", *packages)]
+
+
+def of_age(job, age):
+    entries = read(".github/workflows/versions.yml")["jobs"][job]["strategy"]["matrix"]["include"]
+    return [entry for entry in entries if entry["age"] == age]
+
+
+def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
+    (tests,), wheels = of_age("tests", "oldest"), of_age("wheel", "oldest")
+    assert len(oldest(*BACKENDS)) == 4 and tests["versions"].split() == oldest(*BACKENDS)
+    assert {wheel["backend"]: wheel["versions"].split() for wheel in wheels} == {
+        backend: oldest(backend) for backend in BACKENDS
+    }
+    ci = read(".github/workflows/ci.yml")["jobs"]["ci"]["steps"]
+    (python,) = (step["with"]["python-version"] for step in ci if "setup-python" in step.get("uses", ""))
+    assert {f">={each}" for each in (python, *(entry["python"] for entry in (tests, *wheels)))} == {
+        PROJECT["requires-python"]
+    }
+
+
+def test_the_newest_versions_of_the_workflow_are_unbounded():
+    newest = [*of_age("tests", "newest"), *of_age("wheel", "newest")]
+    assert {entry.get("backend") for entry in newest} == {None, *BACKENDS}
+    assert not any(entry["versions"] for entry in newest)
+
+
+def test_the_workflow_of_every_change_runs_what_a_developer_can():
+    assert {"run": ".ci/run"} in read(".github/workflows/ci.yml")["jobs"]["ci"]["steps"]
+
+
+def test_the_version_is_one():
+    citation = read("CITATION.cff")
+    assert PROJECT["version"] == keras_griffin.__version__ == citation["version"]
+    assert (PROJECT["name"], PROJECT["license"]) == (citation["title"], citation["license"])
