@@ -1,5 +1,6 @@
 """What gates, decays and states do while a model reads."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -132,14 +133,20 @@ def _read_chunk(model, state, token_ids):
     return at_the_same_capacity(after, state), notes.noted
 
 
+#: Held by the one who replaces a layer's method.
+_noting = threading.Lock()
+
+
 class _Notes:
     """Inside its `with` block, each recurrence's `advance` notes what it does."""
 
     def __init__(self, blocks):
         self._layers = [layer for layer in with_parts(blocks) if isinstance(layer, SequenceLayer)]
+        self._thread = threading.get_ident()
         self.noted = {}
 
     def __enter__(self):
+        _noting.acquire()
         for layer in self._layers:
             # In the instance's own dictionary, past Keras, which would track it.
             layer.__dict__["advance"] = self._noting(layer, layer.advance)
@@ -148,11 +155,13 @@ class _Notes:
     def __exit__(self, *error):
         for layer in self._layers:
             layer.__dict__.pop("advance", None)
+        _noting.release()
 
     def _noting(self, layer, method):
         def advance(inputs, state, *, reset=None, mask=None):
             outputs, state = method(inputs, state, reset=reset, mask=mask)
-            if values := layer.trace_of(inputs, outputs):
+            # Another thread may use the model meanwhile.
+            if self._thread == threading.get_ident() and (values := layer.trace_of(inputs, outputs)):
                 if reset is not None:
                     values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
                 self.noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))

@@ -1,6 +1,7 @@
 """What recurrences do while a model reads, against the model itself and the equations."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,6 +68,15 @@ def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
     for name, value in model().trace(trace.token_ids, channels=[5, 2]).layers[PATH].values.items():
         assert_close(value[1:], all_channels.values[name][1:, [5, 2]])
     np.testing.assert_array_equal(all_channels.channels, np.arange(CONFIG.recurrence_width))
+
+
+def test_eight_threads_get_what_one_gets():
+    texts = np.random.default_rng(1).integers(256, size=(8, 12))
+    expected = [model().trace(text).layers[PATH].values["state"] for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        traces = list(pool.map(model().trace, np.concatenate([texts] * 4)))
+    for place, trace in enumerate(traces):
+        np.testing.assert_array_equal(trace.layers[PATH].values["state"], expected[place % 8])
 
 
 def test_a_model_without_recurrences_has_none_to_trace():
