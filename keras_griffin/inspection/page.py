@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import warnings
 from collections.abc import Iterator
 
 import keras
@@ -116,7 +117,10 @@ def _tail(trace):
 
 def _figure(axes, caption):
     picture = io.BytesIO()
-    axes.figure.savefig(picture, format="png", dpi=130)
+    with warnings.catch_warnings():
+        # A sign that the font lacks is a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        axes.figure.savefig(picture, format="png", dpi=130)
     data = base64.b64encode(picture.getvalue()).decode()
     caption = html.escape(caption)
     return (

@@ -18,6 +18,8 @@ Axes = Any
 #: Of lines, told apart by people who see few colours (Okabe and Ito 2008), and of numbers from low to high.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
+#: How what can't be seen is shown; nothing of a text is a formula.
+_SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
 #: Contexts that a cost is drawn for.
 CONTEXTS = tuple(2**n for n in range(8, 18))
 #: Tokens up to which each one's text stands at its axis.
@@ -275,6 +277,6 @@ def _label(function_name, axes, axis, tokens, length):
     if tokens is None or length > MOST_LABELS:
         axes.set(**{f"{axis}label": "token"})
         return
-    # Nothing of a text is a formula.
-    shown = [token.replace("$", r"\$").replace("\n", "↵").replace(" ", "·") for token in tokens]
+    shown = [token.translate(_SIGNS) for token in tokens]
+    shown = ["".join(sign if sign.isprintable() else "□" for sign in token) for token in shown]
     getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=6 if length > 40 else 8, family="monospace")

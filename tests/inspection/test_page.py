@@ -38,7 +38,7 @@ class Reader(HTMLParser):
 
 def test_a_page_of_ten_pictures():
     model = Griffin(CONFIG, tokenizer=ByteTokenizer())
-    page = Reader(inspection_page(model, "<b>$x$ & more</b>\n" * 6, title="<Griffin>"))
+    page = Reader(inspection_page(model, "<b>$x$ & more</b>\n" * 6 + "日本\0", title="<Griffin>"))
     assert page.open == [] and page.titles == ["<Griffin>"] * 2
     assert len(page.sources) == 10 and all(source.startswith("data:image/png;base64,") for source in page.sources)
 

@@ -43,12 +43,12 @@ def test_half_lives_are_sorted_one_line_for_each_layer():
 
 
 def test_a_gate_has_a_column_for_each_token_and_the_most_open_channel_first():
-    words = [*"abcdefghij", "$x$", " \n"]
+    words = [*"abcdefghij", "$x$", " \n\t\0"]
     axes = plot_gate(trace(), gate="input_gate", tokens=words)
     (image,) = axes.get_images()
     gate = trace().layers["block_0/mixer/rg_lru"].values["input_gate"].T
     np.testing.assert_array_equal(image.get_array(), gate[np.argsort(-gate.mean(axis=1))])
-    assert [label.get_text() for label in axes.get_xticklabels()][-2:] == [r"\$x\$", "·↵"]
+    assert [label.get_text() for label in axes.get_xticklabels()][-2:] == [r"\$x\$", "·↵→□"]
     axes.figure.canvas.draw()
 
 
