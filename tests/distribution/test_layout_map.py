@@ -211,9 +211,9 @@ def test_what_is_sent_over_the_models_axis(answers):
         assert of(f"jit(train_step)/jvp(block_{block})", "mixer") == finite + ends
         assert of(f"jit(train_step)/jvp(block_{block})", "mlp") == [("vectors", "down/dot_general")]
         # Backward: one again. On a CPU XLA sends the gradients of both projections, not yet added up, at once.
-        assert of(f"transpose(jvp(block_{block}))", "mlp") == [
-            ("(vectors, vectors)", "(up/dot_general:gate/dot_general)")
-        ]
+        ((both, origin),) = of(f"transpose(jvp(block_{block}))", "mlp")
+        # JAX 0.8 names one of the two.
+        assert both == "(vectors, vectors)" and "up/dot_general" in origin
     # The recurrent block's two come with small sums for the clipping of gradients.
     ((recurrent, _),) = of("transpose(jvp(block_0))", "mixer")
     assert recurrent.startswith("(vectors, vectors, f32[]")
