@@ -104,7 +104,9 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
             chosen = _chosen(path, channels, values["state"].shape[-1])
             piece = {name: _row(value)[:, chosen] for name, value in values.items()}
             pieces.setdefault(path, []).append((chosen, piece, _row(norm)))
-    return Trace(token_ids, {path: _joined(path, *zip(*each, strict=True)) for path, each in pieces.items()})
+    # JAX sorts what a compiled function returns by name, block_10 before block_2.
+    paths = [layer.path for layer in with_parts(self.blocks) if layer.path in pieces]
+    return Trace(token_ids, {path: _joined(path, *zip(*pieces[path], strict=True)) for path in paths})
 
 
 def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray:
@@ -187,7 +189,7 @@ def _chosen(path, channels, width):
 
 def _joined(path, chosen, values, norms):
     """The pieces of a layer as one."""
-    joined = {name: np.concatenate([piece[name] for piece in values]) for name in values[0]}
+    joined = {name: np.concatenate([piece[name] for piece in values]) for name in sorted(values[0])}
     return LayerTrace(path, chosen[0], joined, np.concatenate(norms))
 
 

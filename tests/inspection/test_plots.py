@@ -84,7 +84,7 @@ def test_figure_7():
 def test_what_is_refused():
     with pytest.raises(ValueError, match=r"^plot_gate: layer must be one of block_0/mixer/rg_lru, .* Got 'block_9'\.$"):
         plot_gate(trace(), "block_9")
-    with pytest.raises(ValueError, match=r"^plot_gate: gate must be one of recurrence_gate, input_gate\. Got 'state'"):
+    with pytest.raises(ValueError, match=r"^plot_gate: gate must be one of input_gate, recurrence_gate\. Got 'state'"):
         plot_gate(trace(), gate="state")
     with pytest.raises(ValueError, match=r"^plot_attention: weights must be \(N, T, T\) .* Got shape \(3, 4\)\.$"):
         plot_attention(np.zeros((3, 4)))

@@ -3,12 +3,13 @@
 import functools
 from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.layers.parts import with_parts
-from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -68,6 +69,12 @@ def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
     for name, value in model().trace(trace.token_ids, channels=[5, 2]).layers[PATH].values.items():
         assert_close(value[1:], all_channels.values[name][1:, [5, 2]])
     np.testing.assert_array_equal(all_channels.channels, np.arange(CONFIG.recurrence_width))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone sorts what a compiled function returns")
+def test_layers_are_in_the_order_of_the_blocks():
+    hawk = Hawk(CONFIG.replace(width=8, num_layers=11, num_gate_blocks=1, block_pattern=("recurrent",)))
+    assert list(hawk.trace(TOKENS).layers) == [f"block_{n}/mixer/rg_lru" for n in range(11)]
 
 
 def test_eight_threads_get_what_one_gets():
