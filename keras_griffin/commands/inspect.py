@@ -1,6 +1,7 @@
 """The command `inspect`; what it is for, and its options, stand in `options/inspect.py`."""
 
 import argparse
+import importlib.util
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from keras_griffin.inspection.page import inspection_page
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, and say where it is."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CommandError("inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.")
     text = read_text(arguments.text, arguments.file)
     folder, name = os.path.split(arguments.output)
     if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
@@ -23,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         refusals_of_the_disk("inspect", "--output must be writable", arguments.output),
         atomic_file(arguments.output) as path,
     ):
-        path.write_text(page, encoding="utf-8")
+        # What a shell gives may be no text.
+        path.write_text(page, encoding="utf-8", errors="replace")
     print(arguments.output)
     return 0
 

@@ -24,6 +24,19 @@ def test_a_page_is_written(preset, tmp_path, capsys):
     assert "10 tokens" in page.read_text()
 
 
+def test_bytes_that_are_no_text(preset, tmp_path):
+    page = tmp_path / "page.html"
+    assert main(["inspect", preset, "a\udcff", "--output", str(page)]) == 0
+    assert "a?" in page.read_text()
+
+
+def test_without_matplotlib(preset, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["inspect", preset, "x"]) == 2
+    sentence = "inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.\n"
+    assert capsys.readouterr().err == sentence
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
