@@ -1,8 +1,48 @@
-"""The layers that layers consist of."""
+"""The layers that layers consist of, and what goes through them."""
 
-from collections.abc import Iterable
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
+
+#: Held by the one who watches: layers are shared by threads.
+_watching = threading.Lock()
+
+
+@contextlib.contextmanager
+def watched(layers: Iterable[keras.Layer], **around: Callable[[keras.Layer, Callable], Callable]) -> Iterator[None]:
+    """Inside the `with` block methods of layers are replaced, for this thread alone; a second watcher waits.
+
+    Args:
+        layers: those that have such a method.
+        **around: by the method's name, a function of a layer and its method that gives what stands for it.
+    """
+    layers, thread = list(layers), threading.get_ident()
+
+    def replacement(layer, name):
+        method = getattr(layer, name)
+        ours = around[name](layer, method)
+
+        @functools.wraps(method)
+        def call(*arguments, **options):
+            return (ours if threading.get_ident() == thread else method)(*arguments, **options)
+
+        return call
+
+    with _watching:
+        try:
+            for layer in layers:
+                for name in around:
+                    if hasattr(layer, name):
+                        # In the instance's own dictionary, past Keras, which would track it.
+                        layer.__dict__[name] = replacement(layer, name)
+            yield
+        finally:
+            for layer in layers:
+                for name in around:
+                    layer.__dict__.pop(name, None)
 
 
 def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:

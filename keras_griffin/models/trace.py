@@ -1,6 +1,5 @@
 """What gates, decays and states do while a model reads."""
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import prepared
 from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
-from keras_griffin.layers.parts import with_parts
+from keras_griffin.layers.parts import watched, with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
 
 CHANNELS = Rule(
@@ -65,8 +64,8 @@ class Trace:
 def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | None = None, chunk: int = CHUNK) -> Trace:
     """Read a text from its beginning, and note what each recurrence does at each token.
 
-    The device holds what a chunk needs, however long the text is. What comes back takes four numbers for each token,
-    layer and channel; `channels` keeps fewer of a wide model's.
+    The device holds what a chunk and the state need: no more for a longer text, unless attention is global. What comes
+    back takes four numbers for each token, layer and channel; `channels` keeps fewer of a wide model's.
 
     Args:
         text: a text, or its ids, `(T,)` or `(1, T)`.
@@ -130,46 +129,22 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
 
 def _read_chunk(model, state, token_ids):
     """The state after a chunk, and by path what each recurrence did at its tokens: values and the norm of the state."""
-    with _Notes(model.blocks) as notes:
-        _, after = model.advance_without_logits(token_ids, state)
-    return at_the_same_capacity(after, state), notes.noted
+    noted = {}
 
-
-#: Held by the one who replaces a layer's method.
-_noting = threading.Lock()
-
-
-class _Notes:
-    """Inside its `with` block, each recurrence's `advance` notes what it does."""
-
-    def __init__(self, blocks):
-        self._layers = [layer for layer in with_parts(blocks) if isinstance(layer, SequenceLayer)]
-        self._thread = threading.get_ident()
-        self.noted = {}
-
-    def __enter__(self):
-        _noting.acquire()
-        for layer in self._layers:
-            # In the instance's own dictionary, past Keras, which would track it.
-            layer.__dict__["advance"] = self._noting(layer, layer.advance)
-        return self
-
-    def __exit__(self, *error):
-        for layer in self._layers:
-            layer.__dict__.pop("advance", None)
-        _noting.release()
-
-    def _noting(self, layer, method):
+    def noting(layer, method):
         def advance(inputs, state, *, reset=None, mask=None):
             outputs, state = method(inputs, state, reset=reset, mask=mask)
-            # Another thread may use the model meanwhile.
-            if self._thread == threading.get_ident() and (values := layer.trace_of(inputs, outputs)):
+            if values := layer.trace_of(inputs, outputs):
                 if reset is not None:
                     values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
-                self.noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
+                noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
             return outputs, state
 
         return advance
+
+    with watched([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=noting):
+        _, after = model.advance_without_logits(token_ids, state)
+    return at_the_same_capacity(after, state), noted
 
 
 def _are_indices(values):

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
-from keras_griffin.layers.parts import with_parts
+from keras_griffin.layers.parts import watched, with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values
@@ -75,9 +75,10 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
         # Real tokens stand first now, as in `packed()`.
         real = ops.sum(ops.cast(segments > 0, "int32"), axis=1, keepdims=True)
         mask = ops.arange(ops.shape(tokens)[1], dtype="int32") < real
-    notes = _Recorder((embedding, *blocks, norm), mask, threshold)
+    notes, parts = _Recorder(mask, threshold), with_parts((embedding, *blocks, norm))
     # While `keras.remat` runs a block, what is inside of it has no values. NumPy warns of what is looked for here.
-    with backends.active().without_gradients(), _as_they_stand(blocks), np.errstate(all="ignore"), notes:
+    watch = watched(parts, call=notes.noting, advance=notes.noting_decays)
+    with backends.active().without_gradients(), watch, _as_they_stand(blocks), np.errstate(all="ignore"):
         x = embedding(tokens)
         for block in blocks:
             x = block(x, reset=reset)
@@ -102,28 +103,13 @@ def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[Resi
 
 
 class _Recorder:
-    """Inside its `with` block, the methods of layers by which vectors go through them note what they see."""
+    """What the methods by which vectors go through layers see, inside of `watched`."""
 
-    def __init__(self, layers, mask, threshold: float):
-        self._layers = with_parts(layers)
+    def __init__(self, mask, threshold: float):
         self._mask = mask
         self._threshold = threshold
-        self._passages: list = []
-        self._decays: list = []
-
-    def __enter__(self):
-        for layer in self._layers:
-            for name in ("call", "advance"):
-                if hasattr(layer, name):
-                    self._replace(layer, name, self._noting)
-            if isinstance(layer, SequenceLayer):
-                self._replace(layer, "advance", self._noting_decays)
-        return self
-
-    def __exit__(self, *error):
-        for layer in self._layers:
-            for name in ("call", "advance"):
-                vars(layer).pop(name, None)
+        self._passages: list[tuple] = []
+        self._decays: list[tuple] = []
 
     def result(self) -> LayerWalk:
         """What was noted, read from the device at once."""
@@ -131,11 +117,9 @@ class _Recorder:
         decays = [report_of(path, [_numpy(tensor) for tensor in sums]) for path, sums in self._decays]
         return LayerWalk(passages, decays)
 
-    def _replace(self, layer, name, around):
-        # In the instance's own dictionary, past Keras, which would track it.
-        vars(layer)[name] = around(layer, getattr(layer, name))
+    def noting(self, layer, method):
+        """The method, noting the passage."""
 
-    def _noting(self, layer, method):
         @functools.wraps(method)
         def call(inputs, *arguments, **options):
             outputs = method(inputs, *arguments, **options)
@@ -146,7 +130,12 @@ class _Recorder:
 
         return call
 
-    def _noting_decays(self, layer, method):
+    def noting_decays(self, layer, method):
+        """The method `advance`, noting the passage, and the decays where the layer has its own."""
+        method = self.noting(layer, method)
+        if not isinstance(layer, SequenceLayer):
+            return method
+
         @functools.wraps(method)
         def advance(inputs, state, *, reset=None, mask=None):
             if have_values((inputs,)) and (decays := layer.decays_of(inputs)) is not None:

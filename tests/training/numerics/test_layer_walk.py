@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -31,6 +33,15 @@ def test_every_layer_is_passed_in_the_order_of_the_computation():
         assert layers.index(earlier) < layers.index(later)
     assert walk.first_nonfinite is None
     assert all(passage.largest_input > 0 for passage in walk.passages[1:])
+
+
+@pytest.mark.any_backend
+def test_eight_threads_see_what_one_sees():
+    model = Griffin(CONFIG)
+    expected = walk_layers(model, TOKENS).passages
+    with ThreadPoolExecutor(8) as pool:
+        walks = list(pool.map(lambda _: walk_layers(model, TOKENS).passages, range(16)))
+    assert all(walk == expected for walk in walks)
 
 
 @pytest.mark.parametrize("view", ["model", "packed", "packed without logits", "carried", "rematerialized"])
