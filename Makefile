@@ -3,6 +3,8 @@
 # make parity       logits, greedy tokens and files beside those of transformers and DeepMind's recurrentgemma
 # make lint         format, lint and types
 # make bench        the benchmarks, into benchmarks/results/
+# make notebooks    every notebook's source, executed, into the .ipynb beside it
+# make notebooks-small  every notebook's source with small settings, the first four on each backend; writes nothing
 # make docs         the documentation, into site/
 # make wheel        README's examples with the wheel, in an empty environment with one backend
 #
@@ -26,7 +28,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench docs wheel
+.PHONY: help quickstart test parity lint format bench notebooks notebooks-small docs wheel
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -36,7 +38,7 @@ quickstart:
 	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT) $(SIZE)
 
 test:
-	$(install) jax torch tensorflow viz dev docs tpu-check gpu-check
+	$(install) jax torch tensorflow viz dev docs examples tpu-check gpu-check
 	$(run) tests/run_backends.py $(ARGUMENTS)
 
 parity:
@@ -58,6 +60,14 @@ format:
 bench:
 	$(install) jax torch tensorflow viz
 	$(run) benchmarks/run.py $(ARGUMENTS)
+
+notebooks:
+	$(install) jax torch tensorflow orbax dev examples
+	$(run) notebooks/execute.py $(ARGUMENTS)
+
+notebooks-small:
+	$(install) jax torch tensorflow orbax dev examples
+	$(run) notebooks/run_small.py $(ARGUMENTS)
 
 docs:
 	$(install) docs
