@@ -5,6 +5,7 @@
 # make bench        the benchmarks, into benchmarks/results/
 # make notebooks    every notebook's source, executed, into the .ipynb beside it
 # make notebooks-small  every notebook's source with small settings, the first four on each backend; writes nothing
+# make figures      the documentation's figures, into docs/figures
 # make docs         the documentation, into site/
 # make wheel        README's examples with the wheel, in an empty environment with one backend
 #
@@ -28,7 +29,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench notebooks notebooks-small docs wheel
+.PHONY: help quickstart test parity lint format bench notebooks notebooks-small figures docs wheel
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -69,8 +70,13 @@ notebooks-small:
 	$(install) jax torch tensorflow orbax dev examples
 	$(run) notebooks/run_small.py $(ARGUMENTS)
 
+figures:
+	$(install) $(BACKEND) viz
+	PYTHONPATH=. KERAS_BACKEND=$(BACKEND) $(run) scripts/figures.py
+
 docs:
 	$(install) docs
+	$(run) scripts/notebook_pages.py
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
 
 wheel:

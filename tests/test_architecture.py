@@ -188,6 +188,12 @@ def a_kernel_imports_no_kernel_of_another_op(source):
                 yield f"imports {name}"
 
 
+def autograph_can_read_what_tensorflow_traces(source):
+    """An assignment expression makes it warn, and leave the function as it is, in a user's `tf.function`."""
+    if source.folder in ("ops", "layers", "mixers", "models") and source.backend in (None, "tensorflow"):
+        yield from (f"line {node.lineno}" for node in ast.walk(source.tree) if isinstance(node, ast.NamedExpr))
+
+
 def references_are_numpy(source):
     for name, _ in source.imports:
         # The package's other references, and its types, need nothing else either.
@@ -282,6 +288,7 @@ RULES = {
         files_are_small,
         a_mixer_imports_no_mixer,
         a_kernel_imports_no_kernel_of_another_op,
+        autograph_can_read_what_tensorflow_traces,
         references_are_numpy,
         what_is_asked_for_by_name_is_in_the_table,
         a_state_stands_just_above_its_owner,
@@ -296,6 +303,7 @@ BAD = [
     ("imports_go_down_the_ladder", "keras_griffin/ops/a.py", "importlib.import_module(f'keras_griffin.layers.{name}')"),
     ("imports_go_down_the_ladder", "keras_griffin/training/a.py", "from keras_griffin.inspection import memory"),
     ("imports_go_down_the_ladder", "keras_griffin/__main__.py", "from keras_griffin.testing import closeness"),
+    ("autograph_can_read_what_tensorflow_traces", "keras_griffin/layers/a.py", "if (x := f()): pass"),
     ("every_folder_has_its_place_on_the_ladder", "keras_griffin/utils/a.py", ""),
     ("tasks_are_numpy_only", "keras_griffin/tasks/a.py", "import keras"),
     ("backends_are_imported_only_in_files_named_after_them", "keras_griffin/ops/a.py", "import jax"),

@@ -262,7 +262,7 @@ def _find_class(cls, class_name) -> type | None:
     """The class of that name among a class and those made of it."""
     if cls.__name__ == class_name:
         return cls
-    return next((found for below in cls.__subclasses__() if (found := _find_class(below, class_name))), None)
+    return next(filter(None, (_find_class(below, class_name) for below in cls.__subclasses__())), None)
 
 
 #: In the order in which they are asked. Those of other implementations stand above the models, in `conversion`, which

@@ -257,8 +257,9 @@ class SequenceEncoder(SequenceLayer):
             received = f"a {type(state).__name__}"
         elif len(state.blocks) != len(self.blocks):
             received = f"one of {len(state.blocks)} blocks"
-        elif others := {leaf.shape[0] for leaf in keras.tree.flatten(state)} - {None, rows} if rows else set():
-            received = f"one of {', '.join(map(str, others))} rows"
+        elif rows:
+            others = {leaf.shape[0] for leaf in keras.tree.flatten(state)} - {None, rows}
+            received = f"one of {', '.join(map(str, others))} rows" if others else None
         if received is not None:
             raise ValueError(
                 f"{function_name}: the state must be one of this layer, of {rows} rows and {len(self.blocks)} blocks. "

@@ -134,7 +134,8 @@ def _read_chunk(model, state, token_ids):
     def noting(layer, method):
         def advance(inputs, state, *, reset=None, mask=None):
             outputs, state = method(inputs, state, reset=reset, mask=mask)
-            if values := layer.trace_of(inputs, outputs):
+            values = layer.trace_of(inputs, outputs)
+            if values:
                 if reset is not None:
                     values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
                 noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))

@@ -82,9 +82,10 @@ def linear_scan(
     decay, inputs, initial_state = components_of(decay), components_of(inputs), components_of(initial_state)
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(decay, inputs, initial_state, reset, mask)
+    rule = divided_rule("linear_scan")
     if is_symbolic(*decay, *inputs, *(initial_state or ()), reset, mask):
         states, final_state = LinearScan(reverse)(decay, inputs, initial_state, reset, mask)
-    elif (rule := divided_rule("linear_scan")) is not None:
+    elif rule is not None:
         states, final_state = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
     else:
         states, final_state = _scan(decay, inputs, initial_state, reset, mask, reverse)

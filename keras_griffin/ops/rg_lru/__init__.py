@@ -102,9 +102,10 @@ def rg_lru(
     initial_state = components_of(initial_state)
     reset, mask = as_tensor(reset), as_tensor(mask)
     _check(unit, initial_state, reset, mask, exponent)
+    rule = divided_rule("rg_lru")
     if is_symbolic(*unit.inputs, *unit[1:], *(initial_state or ()), reset, mask):
         states, final_state = GatedScan(exponent, reverse)(unit.inputs, *unit[1:], initial_state, reset, mask)
-    elif (rule := divided_rule("rg_lru")) is not None:
+    elif rule is not None:
         states, final_state = rule(unit, initial_state, marks=(reset, mask), exponent=exponent, reverse=reverse)
     else:
         states, final_state = _run(unit, initial_state, marks_of_steps(reset, mask), exponent, reverse)

@@ -1,0 +1,153 @@
+"""Draw the figures of the documentation, into docs/figures.
+
+    python scripts/figures.py
+
+What they show is computed here, or measured: then it is in benchmarks/results, whose files are read.
+"""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+from matplotlib.patches import FancyBboxPatch
+
+from keras_griffin.inspection.plots import COLOURS, plot_gate_behaviour
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks/results"
+FIGURES = ROOT / "docs/figures"
+#: Inches of a figure that stands beside another, and dots an inch.
+SIZE, DPI = (5.2, 3.3), 110
+BLUE, ORANGE, GREEN = COLOURS[:3]
+
+
+def main():
+    """Draw each."""
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": "medium"})
+    FIGURES.mkdir(exist_ok=True)
+    for name, draw in DRAWINGS.items():
+        figure = draw()
+        figure.savefig(FIGURES / f"{name}.png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+
+
+def training():
+    """Bits per byte over the half hour of `python -m keras_griffin train`."""
+    folder = RESULTS / "standard_library_30_minutes"
+    result = json.loads((folder / "result.json").read_text())
+    rows = list(csv.DictReader((folder / "log.csv").open()))
+    megabytes = (np.arange(len(rows)) + 1) * result["bytes_per_second"] * result["seconds"] / len(rows) / 1e6
+    figure, axes = plt.subplots(figsize=SIZE)
+    axes.plot(megabytes, [float(row["val_bits"]) for row in rows], "o-", color=BLUE, label="Griffin, held-out files")
+    axes.plot(megabytes, [float(row["bits"]) for row in rows], color=BLUE, alpha=0.4, label="Griffin, training")
+    for name, colour in (("zlib", ORANGE), ("lzma", GREEN)):
+        axes.axhline(result[name], color=colour, linestyle="--", label=name)
+    axes.set(
+        xlabel="text read, MB",
+        ylabel="bits per byte",
+        xlim=(0, None),
+        title="2.9 million parameters learn Python on two cores",
+    )
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def memory():
+    """What decoding keeps, by the tokens read, as benchmarks/memory.py measured it."""
+    text = (RESULTS / "memory-cpu-2-cores.md").read_text()
+    rows = re.findall(r"^\| (Griffin|MQA) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    figure, axes = plt.subplots(figsize=SIZE)
+    for family, label, colour in (("MQA", "Transformer (MQA)", ORANGE), ("Griffin", "Griffin", BLUE)):
+        tokens, size = zip(
+            *[(int(n.replace(",", "")), int(b.replace(",", "")) / 1e6) for f, n, b in rows if f == family], strict=True
+        )
+        axes.plot(tokens, size, "o-", color=colour, label=label)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="tokens read",
+        ylabel="state of one row, MB",
+        title="Griffin's state does not grow with the text",
+    )
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def forgetting():
+    """How much of an input channels of different decays still hold."""
+    figure, axes = plt.subplots(figsize=SIZE)
+    steps = np.geomspace(1, 10_000, 200)
+    for decay, colour in zip((0.9, 0.99, 0.999), COLOURS, strict=False):
+        half_life = np.log(2) / -np.log(decay)
+        axes.plot(steps, decay**steps, color=colour)
+        axes.plot(half_life, 0.5, "o", color=colour)
+        axes.annotate(f"$a$ = {decay}\nhalf-life {half_life:.0f}", (half_life * 1.15, 0.53), color=colour, fontsize=8.5)
+    axes.set(
+        xscale="log",
+        xlabel="steps since an input",
+        ylabel="share of it in the state",
+        title="Each channel forgets at the rate of its decay $a$",
+    )
+    return figure
+
+
+def gates():
+    """The paper's Figure 7."""
+    return plot_gate_behaviour(0.9).figure
+
+
+def blocks():
+    """Griffin's pattern of blocks, and what stands in each."""
+    figure, axes = plt.subplots(figsize=(7.6, 3.9))
+    axes.set(xlim=(0, 10.2), ylim=(0, 5))
+    axes.axis("off")
+    for left, width, title in ((0.1, 2.2, "Griffin"), (3.0, 2.6, "residual block"), (6.4, 3.7, "recurrent block")):
+        axes.text(left + width / 2, 4.75, title, ha="center", fontsize=10, weight="bold")
+    stack = ["embedding", "recurrent", "recurrent", "local attention", "recurrent", "...", "RMSNorm, logits"]
+    column(axes, 0.1, 2.2, stack, {"recurrent": "#cfe3f1", "local attention": "#f7dcc9"})
+    parts = ["RMSNorm", "recurrent, or attention", "add the block's input", "RMSNorm", "gated MLP", "add the MLP's input"]
+    column(axes, 3.0, 2.6, parts, {"recurrent, or attention": "#cfe3f1", "gated MLP": "#e4e4e4"})
+    # Two branches of one input, multiplied.
+    column(axes, 6.4, 1.9, ["Linear", "convolution", "RG-LRU"], {"RG-LRU": "#9ecae9"}, above=True)
+    column(axes, 8.6, 1.5, ["Linear", "GeLU"], {})
+    arrow(axes, 9.35, bottom_of(1) + HEIGHT, bottom_of(3))
+    column(axes, 6.4, 3.7, ["multiply", "Linear"], {}, first=3)
+    return figure
+
+
+#: Of the boxes of a column.
+HEIGHT, STEP = 0.44, 0.66
+
+
+def bottom_of(place):
+    """Where the box of a place in a column begins."""
+    return 0.1 + STEP * place
+
+
+def column(axes, left, width, names, fills, first=0, above=False):
+    """Boxes over one another, an arrow from each to the next, and beyond the last if something stands above it."""
+    for place, name in enumerate(names, start=first):
+        shape = FancyBboxPatch((left, bottom_of(place)), width, HEIGHT, "round,pad=0.02", linewidth=0.8)
+        shape.set(facecolor=fills.get(name, "white"), edgecolor="#555555")
+        axes.add_patch(shape)
+        axes.text(left + width / 2, bottom_of(place) + HEIGHT / 2, name, ha="center", va="center", fontsize=8.5)
+        if above or name != names[-1]:
+            arrow(axes, left + width / 2, bottom_of(place) + HEIGHT, bottom_of(place + 1))
+
+
+def arrow(axes, x, start, end):
+    """An arrow upwards."""
+    axes.annotate("", (x, end), (x, start), arrowprops={"arrowstyle": "->", "color": "#555555", "linewidth": 0.8})
+
+
+DRAWINGS = {"training": training, "memory": memory, "forgetting": forgetting, "gates": gates, "blocks": blocks}
+
+
+if __name__ == "__main__":
+    main()

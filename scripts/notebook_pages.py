@@ -1,0 +1,41 @@
+"""Write the executed notebooks as pages of the documentation, with their pictures, into docs/notebooks.
+
+    python scripts/notebook_pages.py
+
+The folder is made from notebooks/*.ipynb each time, so it is not in the repository.
+"""
+
+import shutil
+from pathlib import Path
+
+from nbconvert import MarkdownExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs/notebooks"
+
+
+def main():
+    """Write every page."""
+    shutil.rmtree(PAGES, ignore_errors=True)
+    PAGES.mkdir()
+    for notebook in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        write_page(notebook, PAGES)
+
+
+def write_page(notebook: Path, folder: Path) -> None:
+    """Write one notebook as a page, and its pictures beside it."""
+    files = f"{notebook.stem}_files"
+    text, resources = MarkdownExporter().from_filename(
+        str(notebook), resources={"unique_key": notebook.stem, "output_files_dir": files}
+    )
+    title, rest = text.lstrip().split("\n", 1)
+    note = f"*This page is [`notebooks/{notebook.name}`]({notebook.name}), as it ran: open it in Jupyter to change it.*"
+    (folder / f"{notebook.stem}.md").write_text(f"{title}\n\n{note}\n{rest}", "utf-8")
+    shutil.copy(notebook, folder)
+    for name, picture in resources["outputs"].items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(picture)
+
+
+if __name__ == "__main__":
+    main()
