@@ -1,4 +1,4 @@
-"""Open every page of the built documentation in a headless Chromium, as on a desk and on a phone, and say what is wrong.
+"""Open every page of the built documentation in a headless Chromium, as on a desk and on a phone, and list the faults.
 
     make docs
     .venv/bin/python scripts/browse_site.py site
@@ -25,17 +25,21 @@ FAULTS = """
 (isDesk) => {
   const faults = [], width = document.documentElement.clientWidth;
   const told = (element) => element.tagName.toLowerCase() + " " + element.textContent.trim().slice(0, 60);
-  const scrolls = (element) => element && element !== document.body && element !== document.documentElement &&
-    (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+  const hides = (element) => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(element).overflowX);
+  const scrolls = (element) => element && ![document.body, document.documentElement].includes(element) &&
+    (hides(element) || scrolls(element.parentElement));
   if (document.documentElement.scrollWidth > width) faults.push(`the page is wider than the screen`);
   for (const element of document.querySelectorAll("article *")) {
     const box = element.getBoundingClientRect();
-    if (box.width > 0 && box.right > width + 1 && !scrolls(element.parentElement)) faults.push(`too wide: ${told(element)}`);
+    if (box.width > 0 && box.right > width + 1 && !scrolls(element.parentElement))
+      faults.push(`too wide: ${told(element)}`);
   }
   for (const block of document.querySelectorAll("article pre")) {
     const code = block.querySelector("code") || block;
     if (isDesk && code.scrollWidth > code.clientWidth + 1) faults.push(`cut off: ${told(block)}`);
   }
+  for (const name of document.querySelectorAll("article td code"))
+    if (name.getClientRects().length > 1 && !/\\s/.test(name.textContent)) faults.push(`broken: ${told(name)}`);
   for (const formula of document.querySelectorAll("math")) {
     const box = formula.getBoundingClientRect();
     if (box.width * box.height === 0) faults.push(`not drawn: ${told(formula)}`);
@@ -75,7 +79,9 @@ def faults_of(site: Path) -> Iterator[str]:
                 name = page.relative_to(site).as_posix()
                 faults.clear()
                 tab.goto(f"{address}/{name}", wait_until="load")
-                yield from (f"{name} at {screen[0]}: {fault}" for fault in faults + tab.evaluate(FAULTS, screen == DESK))
+                yield from (
+                    f"{name} at {screen[0]}: {fault}" for fault in faults + tab.evaluate(FAULTS, screen == DESK)
+                )
             tab.close()
         browser.close()
         server.shutdown()

@@ -111,7 +111,14 @@ def blocks():
         axes.text(left + width / 2, 4.75, title, ha="center", fontsize=10, weight="bold")
     stack = ["embedding", "recurrent", "recurrent", "local attention", "recurrent", "...", "RMSNorm, logits"]
     column(axes, 0.1, 2.2, stack, {"recurrent": "#cfe3f1", "local attention": "#f7dcc9"})
-    parts = ["RMSNorm", "recurrent, or attention", "add the block's input", "RMSNorm", "gated MLP", "add the MLP's input"]
+    parts = [
+        "RMSNorm",
+        "recurrent, or attention",
+        "add the block's input",
+        "RMSNorm",
+        "gated MLP",
+        "add the MLP's input",
+    ]
     column(axes, 3.0, 2.6, parts, {"recurrent, or attention": "#cfe3f1", "gated MLP": "#e4e4e4"})
     # Two branches of one input, multiplied.
     column(axes, 6.4, 1.9, ["Linear", "convolution", "RG-LRU"], {"RG-LRU": "#9ecae9"}, above=True)

@@ -1,20 +1,28 @@
-"""Run the Python examples of a page in Markdown, each by itself.
+"""Run the examples of a page in Markdown: each Python block by itself, and the commands of each console block.
 
     python scripts/page_examples.py README.md
 
-It needs nothing but what the examples import.
+It needs nothing but what the examples import. Where a comment of the page says that its examples are one program, each
+block continues from those before it. A comment that begins with `<!--python` holds code that readers need not see. A
+command stands behind `$ `; `python` is the one that runs this.
 """
 
 import contextlib
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+ONE_PROGRAM = "<!-- The examples of this page are one program. -->"
 
-def examples_of(page: Path) -> list[str]:
-    """The Python blocks of a page."""
-    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+def examples_of(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page that can be run, in order: `python` or `console`, and the text."""
+    return re.findall(
+        r"^(?:```|<!--)(python|console)\n(.*?)^(?:```|-->)", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def run_examples(page: Path, folder: Path) -> int:
@@ -27,10 +35,31 @@ def run_examples(page: Path, folder: Path) -> int:
     # The README's example trains on the README: a few batches of it.
     (folder / "README.md").write_text(page.read_text("utf-8")[:1500], "utf-8")
     examples = examples_of(page)
+    is_one_program = ONE_PROGRAM in page.read_text("utf-8")
+    names: dict = {}
     with contextlib.chdir(folder):
-        for example in examples:
-            exec(compile(example, page.name, "exec"), {})
+        for kind, example in examples:
+            if kind == "python":
+                names = names if is_one_program else {}
+                exec(compile(example, page.name, "exec"), names)
+            else:
+                run_commands(example)
     return len(examples)
+
+
+def run_commands(block: str) -> None:
+    """Run the commands of a console block.
+
+    Raises:
+        RuntimeError: one failed; its output is the message.
+    """
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    for command in re.findall(r"^\$ ((?:.*\\\n)*.*)", block, re.MULTILINE):
+        run = subprocess.run(
+            command, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if run.returncode:
+            raise RuntimeError(f"{command} ended with {run.returncode}:\n{run.stdout}")
 
 
 def main():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from keras_griffin.backend import BACKENDS
-from scripts.page_examples import run_examples
+from scripts.browse_site import chromium, faults_of
+from scripts.page_examples import examples_of, run_examples
 from tests.test_architecture import LADDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,13 +136,34 @@ PAGES = {"README.md": True, "docs/index.md": False, "docs/kernels.md": False, "d
 #: Pages whose examples, which train, run on one: what they call is tested on each.
 ON_ONE = (
     "docs/coming_from.md",
+    "docs/decoding.md",
+    "docs/api/conversion.md",
+    "docs/guides/add_a_kernel.md",
+    "docs/guides/add_a_mixer.md",
+    "docs/guides/add_an_op.md",
+    "docs/guides/export.md",
     "docs/guides/fine_tuning.md",
     "docs/guides/inspection.md",
     "docs/guides/long_sequences.md",
     "docs/guides/optimization.md",
+    "docs/guides/own_text.md",
     "docs/guides/packing.md",
+    "docs/guides/recurrentgemma.md",
     "docs/guides/sequences.md",
 )
+#: Pages whose examples another file runs, and one whose examples need several accelerators.
+ELSEWHERE = {
+    "docs/guides/long_context.md": "tests/distribution/sequence_parallel_on_eight_devices.py",
+    "docs/guides/resuming.md": "tests/training/resuming/test_guide.py",
+    "docs/guides/scale.md": "tests/distribution/test_layout_map.py",
+}
+
+
+def test_every_page_with_examples_is_run():
+    pages = {str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]}
+    pages = {page for page in pages if not page.startswith("docs/notebooks/") and examples_of(ROOT / page)}
+    assert pages == {*PAGES, *ON_ONE, *ELSEWHERE}
+    assert all((ROOT / file).is_file() for file in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize(
@@ -171,12 +193,28 @@ INHERITED = {
 }
 
 
-@pytest.mark.any_backend
-def test_the_documentation_builds_strictly_with_an_entry_for_every_public_name(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The documentation, built strictly, with the notebooks' pages."""
     pytest.importorskip("mkdocs", reason="needs the extra docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    pages = " ".join(path.read_text() for path in tmp_path.glob("**/*.html"))
+    folder = tmp_path_factory.mktemp("site")
+    for command in (["scripts/notebook_pages.py"], ["-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]):
+        run = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    return folder
+
+
+@pytest.mark.any_backend
+def test_the_documentation_builds_strictly_with_an_entry_for_every_public_name(site):
+    pages = " ".join(path.read_text() for path in site.glob("**/*.html"))
     assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"https?:\"", pages)
     assert not sorted({*public_names(), *INHERITED} - set(re.findall(r' id="([\w.]+)"', pages)))
+
+
+@pytest.mark.any_backend
+@pytest.mark.slow
+def test_every_page_is_in_order_on_a_desk_and_on_a_phone(site):
+    pytest.importorskip("playwright", reason="needs the extra docs")
+    if chromium() is None:
+        pytest.skip("needs Chromium, which no package of Python brings")
+    assert not list(faults_of(site))
