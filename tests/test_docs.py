@@ -1,5 +1,6 @@
 """What the documentation says of the code is true, its examples run, and it builds strictly and offline."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -193,6 +194,27 @@ INHERITED = {
 }
 
 
+def messages():
+    """The texts of the package, with … for what is put in."""
+    for file in (ROOT / "keras_griffin").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+@pytest.mark.any_backend
+def test_the_index_of_error_messages_has_those_of_the_package():
+    """Every one but those that Keras, Python or a backend raises."""
+    rows = re.findall(r"^\| (`.*?) \| ", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    foreign = "`No module named|`Could not locate|`RESOURCE_EXHAUSTED|`jax.errors"
+    wanted = [row.strip("`") for row in rows if not re.match(foreign, row)]
+    texts = list(messages())
+    assert len(wanted) > 25
+    assert not [message for message in wanted if not any(message in text for text in texts)]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The documentation, built strictly, with the notebooks' pages."""
@@ -209,6 +231,14 @@ def test_the_documentation_builds_strictly_with_an_entry_for_every_public_name(s
     pages = " ".join(path.read_text() for path in site.glob("**/*.html"))
     assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"https?:\"", pages)
     assert not sorted({*public_names(), *INHERITED} - set(re.findall(r' id="([\w.]+)"', pages)))
+
+
+@pytest.mark.any_backend
+def test_every_figure_is_drawn_by_code_and_stands_on_a_page():
+    drawn = set(re.findall(r'"(\w+)": \w+', (ROOT / "scripts/figures.py").read_text().split("DRAWINGS = ")[1]))
+    pages = " ".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+    assert drawn == {file.stem for file in (ROOT / "docs/figures").iterdir()}
+    assert drawn == set(re.findall(r"figures/(\w+)\.png", pages))
 
 
 @pytest.mark.any_backend
