@@ -8,12 +8,14 @@ from keras import ops
 
 from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import rg_lru
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class CGLRU(RGLRU):
     """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
 
@@ -56,7 +58,7 @@ class CGLRU(RGLRU):
     def __init__(
         self,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -68,7 +70,7 @@ class CGLRU(RGLRU):
         **kwargs: Any,
     ):
         super().__init__(
-            num_blocks=num_blocks,
+            num_gate_blocks=num_gate_blocks,
             exponent=exponent,
             decay_range=decay_range,
             decay_initializer=decay_initializer,

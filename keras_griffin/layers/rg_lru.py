@@ -11,6 +11,7 @@ from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
@@ -18,6 +19,7 @@ from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRU(RecurrentUnit):
     """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
 
@@ -38,7 +40,7 @@ class RGLRU(RecurrentUnit):
     in `fit` and `predict` on every backend.
 
     Args:
-        num_blocks: blocks of W_a and W_x; None for 16, or the greatest divisor of 16 that divides the width.
+        num_gate_blocks: blocks of W_a and W_x; None for 16, or the greatest divisor of 16 that divides the width.
         exponent: c.
         decay_range: the range that the initial decays cover.
         decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
@@ -77,7 +79,7 @@ class RGLRU(RecurrentUnit):
     def __init__(
         self,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -95,7 +97,7 @@ class RGLRU(RecurrentUnit):
             **kwargs,
         )
         name = type(self).__name__
-        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.exponent = checked(name, POSITIVE, exponent=exponent)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
@@ -106,9 +108,9 @@ class RGLRU(RecurrentUnit):
 
     def build_gates(self, width: int, units: int) -> None:
         """Make the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
-        num_blocks = default_num_blocks(units) if self.num_blocks is None else self.num_blocks
-        self.recurrence_gate = BlockDiagonalDense(num_blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
-        self.input_gate = BlockDiagonalDense(num_blocks, units, name="input_gate", dtype=self.dtype_policy)
+        blocks = default_num_gate_blocks(units) if self.num_gate_blocks is None else self.num_gate_blocks
+        self.recurrence_gate = BlockDiagonalDense(blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
+        self.input_gate = BlockDiagonalDense(blocks, units, name="input_gate", dtype=self.dtype_policy)
         self.recurrence_gate.build((None, None, width))
         self.input_gate.build((None, None, width))
         self.decay_parameter = self.add_weight(
@@ -145,6 +147,6 @@ class RGLRU(RecurrentUnit):
         }
 
 
-def default_num_blocks(units: int) -> int:
+def default_num_gate_blocks(units: int) -> int:
     """How many blocks the gates have by default: 16, or the greatest divisor of 16 that divides the width."""
     return math.gcd(units, 16)

@@ -9,11 +9,13 @@ from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRUCell(Configured, keras.layers.Layer):
     """What `keras.layers.RNN` and `StackedRNNCells` take in place of `LSTMCell`: one step of an `RGLRU`.
 
@@ -23,10 +25,10 @@ class RGLRUCell(Configured, keras.layers.Layer):
 
     Args:
         units: R, the width of inputs, outputs and state, which are one.
-        num_blocks: as for `RGLRU`, and so are `exponent`, `decay_range` and `decay_initializer`.
-        exponent: see `num_blocks`.
-        decay_range: see `num_blocks`.
-        decay_initializer: see `num_blocks`.
+        num_gate_blocks: as for `RGLRU`, and so are `exponent`, `decay_range` and `decay_initializer`.
+        exponent: see `num_gate_blocks`.
+        decay_range: see `num_gate_blocks`.
+        decay_initializer: see `num_gate_blocks`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
@@ -53,7 +55,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         self,
         units: int,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -62,12 +64,12 @@ class RGLRUCell(Configured, keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         name = type(self).__name__
         self.units = self.state_size = self.output_size = checked(name, COUNT, units=units)
-        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.exponent = checked(name, POSITIVE, exponent=exponent)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
         self.unit = RGLRU(
-            num_blocks=num_blocks,
+            num_gate_blocks=num_gate_blocks,
             exponent=exponent,
             decay_range=decay_range,
             decay_initializer=decay_initializer,

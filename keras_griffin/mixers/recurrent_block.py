@@ -16,7 +16,7 @@ from keras_griffin.layers import (
 )
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
-from keras_griffin.layers.rg_lru import default_num_blocks
+from keras_griffin.layers.rg_lru import default_num_gate_blocks
 from keras_griffin.ops.time_axis import positions
 from keras_griffin.shapes import Tensor
 
@@ -93,7 +93,7 @@ class RecurrentBlock(Mixer):
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.rg_lru = RGLRU(
-            num_blocks=num_gate_blocks,
+            num_gate_blocks=num_gate_blocks,
             decay_range=decay_range,
             decay_initializer=decay_initializer,
             return_sequences=True,
@@ -124,7 +124,7 @@ class RecurrentBlock(Mixer):
     ) -> dict[str, Weight]:
         """Three projections, the convolution's taps, and the RG-LRU's gates and decays."""
         inner = recurrence_width
-        blocks = default_num_blocks(inner) if num_gate_blocks is None else num_gate_blocks
+        blocks = default_num_gate_blocks(inner) if num_gate_blocks is None else num_gate_blocks
         units = ("num_gate_blocks", blocks)
         weights = {
             **dense_weights("gate", width, inner, 1, units),

@@ -93,7 +93,7 @@ def test_a_model_without_recurrences_has_none_to_trace():
 
 @pytest.mark.parametrize("kind", [RGLRU, CGLRU])
 def test_a_unit_traces_its_equations(kind):
-    unit = kind(num_blocks=2, return_sequences=True)
+    unit = kind(num_gate_blocks=2, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(1, 7, 8)).astype("float32")
     outputs = unit(inputs)
     traced = {name: as_array(value) for name, value in unit.trace_of(inputs, outputs).items()}
