@@ -382,7 +382,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, s
     ("name", "sentence"),
     [
         ("magic", "rg_lru: an implementation must be one of"),
-        ("{other}_loop", "rg_lru: the implementation '{other}_loop' was asked for and must support the call. It needs"),
+        ("{other}_loop", "rg_lru: the requested implementation '{other}_loop' must support the call. It needs"),
         ("reference", "must support the call. It can't be compiled or differentiated; the call has"),
     ],
 )
