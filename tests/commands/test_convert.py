@@ -119,7 +119,7 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     assert error.startswith("save_to_preset: ") and error.endswith("with mine.txt.\n")
     error = refusal([source, str(target / "mine.txt" / "below")], capsys)
     assert error.startswith(
-        "save_to_preset: there must be a folder or nothing at the path, and folders above it. Got '"
+        "save_to_preset: the path must be a folder or not exist yet, and its parents must be folders. Got '"
     )
     assert os.listdir(target) == ["mine.txt"]
 
