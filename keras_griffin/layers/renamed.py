@@ -13,7 +13,7 @@ def renamed_arguments(**new_names: str) -> Callable[[type[Kind]], type[Kind]]:
     """A class decorator: the constructor still takes old names, with a warning, and `from_config` without one.
 
     Args:
-        **new_names: by old name, the new one, a keyword-only argument for which None is the same as nothing.
+        **new_names: by old name, the new one: a keyword-only argument for which None means "not given".
 
     Examples:
         >>> from keras_griffin.layers import RGLRU

@@ -1,4 +1,4 @@
-"""One step of an RG-LRU, for Keras's own loop over time."""
+"""One step of an RG-LRU, for Keras's loop over time."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ from keras_griffin.shapes import Tensor
 @keras.saving.register_keras_serializable("keras_griffin")
 @renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRUCell(Configured, keras.layers.Layer):
-    """What `keras.layers.RNN` and `StackedRNNCells` take in place of `LSTMCell`: one step of an `RGLRU`.
+    """One step of an `RGLRU`, to use in place of `LSTMCell` in `keras.layers.RNN` and `StackedRNNCells`.
 
-    It computes what `RGLRU` computes, step by step, for code that is written around cells. For everything else `RGLRU`
-    is better: it goes through all steps at once, takes resets, and keeps its state in float32, which Keras's `RNN`
-    rounds to the compute dtype.
+    It computes the same as `RGLRU`, step by step, for code that is built around cells. In all other cases use `RGLRU`:
+    it processes all steps at once, takes resets, and keeps its state in float32, which Keras's `RNN` rounds to the
+    compute dtype.
 
     Args:
-        units: R, the width of inputs, outputs and state, which are one.
-        num_gate_blocks: as for `RGLRU`, and so are `exponent`, `decay_range` and `decay_initializer`.
+        units: R, the common width of inputs, outputs and state.
+        num_gate_blocks: as for `RGLRU`, like `exponent`, `decay_range` and `decay_initializer`.
         exponent: see `num_gate_blocks`.
         decay_range: see `num_gate_blocks`.
         decay_initializer: see `num_gate_blocks`.
@@ -40,7 +40,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
     Output shape: `(B, R)`, and a list of the state `(B, R)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the inputs are of another width.
+        ValueError: an argument has a wrong type or value, or the inputs have another width.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -87,7 +87,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         self.unit.build((inputs_shape[0], None, self.units))
 
     def call(self, inputs, states):
-        """The step: outputs, and a list of the state, of the dtype in which it came."""
+        """The step: outputs, and a list of the state, in the dtype of the given state."""
         hidden = ops.cast(states[0], "float32")
         outputs, state = self.unit.advance(ops.expand_dims(inputs, 1), RecurrentUnitState(hidden))
         return outputs[:, 0], [ops.cast(state.hidden, states[0].dtype)]
