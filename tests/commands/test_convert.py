@@ -89,7 +89,7 @@ def test_a_source_that_is_no_model(tmp_path, capsys):
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2)})
     error = refusal([str(tmp_path / "a.safetensors"), target], capsys)
     assert error.startswith("load_recurrentgemma: the checkpoint must have the tensor ")
-    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must lead to a folder ")
+    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must be a folder ")
     assert refusal(["hf://name", target], capsys).startswith("from_preset: an address on the Hub must be ")
     assert not (tmp_path / "target").exists()
 

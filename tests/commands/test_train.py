@@ -366,7 +366,7 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         ([""], "load_corpus: a path must have a name. Got ''."),
         (
             ["{text}", "--width", "34", "--heads", "17"],
-            "LocalMQA: rotary_fraction must be from 0 to 1 and give an even",
+            "LocalMQA: rotary_fraction must be from 0 to 1 and rotate an even",
         ),
         (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made and written to."),
         (["{text}", *TINY, "--output", ""], "train: --output must name a folder. Got ''."),
