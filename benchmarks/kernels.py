@@ -120,7 +120,7 @@ def layer_rows():
         ways = {}
         for name in (explain("rg_lru", shape).chosen, "portable"):
             with use_implementation("rg_lru", name):
-                ways[name] = with_weights(RGLRU(num_blocks=16, return_sequences=True), inputs)
+                ways[name] = with_weights(RGLRU(num_gate_blocks=16, return_sequences=True), inputs)
                 first_call(ways[name], inputs)
         seconds = dict.fromkeys(ways, np.inf)
         # In turns, and several calls each time: a way runs fastest in the memory that it has just let go of.

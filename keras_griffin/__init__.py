@@ -6,7 +6,7 @@ from keras_griffin.program import is_command_line, let_ctrl_c_end_it
 let_ctrl_c_end_it()
 choose_backend()
 
-# The command line reads its arguments before it loads what takes seconds.
+# The command line parses its arguments before these slow imports.
 if not is_command_line():
     from keras_griffin import (
         conversion,

@@ -16,7 +16,7 @@ from keras_griffin.program import take_ctrl_c_back
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one sentence."""
+    """A parser that reports an error in one sentence."""
 
     def error(self, message):
         self.exit(REFUSED, f"{self.prog}: {message} (See --help.)\n")
@@ -46,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None for those of the process.
 
     Returns:
-        The exit code: 0, 2 where the command refused, 130 after Ctrl-C, 141 where nobody reads on.
+        The exit code: 0, 2 if the command refused, 130 after Ctrl-C, 141 after a broken pipe.
     """
     arguments = make_parser().parse_args(argv)
     for name in keras_griffin.__all__:
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)
     take_ctrl_c_back()
-    # What a model writes may not be expressible in the terminal's encoding.
+    # A model may write characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -67,20 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # As `head` does when it has enough.
+        # For example, `head` has read enough.
         _forget_output()
         return BROKEN_PIPE
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        # Output that goes to a file, too, wants room.
+        # Output that is redirected to a file also needs disk space.
         _forget_output()
         print(disk_refusal(arguments.command, "the disk must have room", error), file=sys.stderr)
         return REFUSED
 
 
 def _forget_output() -> None:
-    """Have what is left of the output go nowhere: it would be flushed at the end, and fail once more."""
+    """Discard the rest of the output: flushing it at exit would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

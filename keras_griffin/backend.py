@@ -1,4 +1,4 @@
-"""The backend that Keras will take, when nobody has chosen one that is installed."""
+"""The choice of an installed backend where Keras's default is not installed."""
 
 import importlib.util
 import json
@@ -6,18 +6,18 @@ import os
 import sys
 from pathlib import Path
 
-#: The backends that train, in the order in which they are looked for; each is also the name of the module it needs.
+#: The backends that train, in the order in which they are tried; each is also the name of the module it needs.
 BACKENDS = ("jax", "torch", "tensorflow")
 _KERAS_DEFAULT = "tensorflow"
 
 
 def choose_backend() -> None:
-    """Set `KERAS_BACKEND` to an installed backend where Keras would take one that isn't.
+    """Set `KERAS_BACKEND` to an installed backend if Keras would use one that isn't.
 
-    Keras takes the backend of the environment variable `KERAS_BACKEND`, else that of `keras.json`, else TensorFlow,
-    installed or not: whoever installed JAX alone would meet `No module named 'tensorflow'`. An explicit choice stands.
-    Nothing happens when `KERAS_BACKEND` is set, when Keras is already imported, or when the backend that Keras would
-    take is there.
+    Keras uses the backend of the environment variable `KERAS_BACKEND`, else that of `keras.json`, else TensorFlow,
+    installed or not: with JAX alone installed, importing Keras fails with `No module named 'tensorflow'`. An explicit
+    choice stands: nothing happens if `KERAS_BACKEND` is set, if Keras is already imported, or if the backend that Keras
+    would use is installed.
 
     Raises:
         ImportError: no backend is installed.
@@ -37,7 +37,7 @@ def _is_installed(module_name: str) -> bool:
 
 
 def _backend_of_keras_json() -> str:
-    """The backend of Keras's own settings file, read as Keras reads it: a file that is not JSON counts as absent."""
+    """The backend in Keras's settings file, read as Keras reads it: a file that is not JSON counts as absent."""
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     if not path.exists():
         return _KERAS_DEFAULT

@@ -1,4 +1,4 @@
-"""What arguments must be, each rule once."""
+"""The rules that arguments must obey, each defined once."""
 
 import numbers
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Rule(NamedTuple):
-    """A rule for one argument: the words that end "must be ...", and whether a value of any type obeys it."""
+    """A rule for one argument: the end of the sentence "must be ...", and whether a value of any type obeys it."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -20,22 +20,22 @@ class Rule(NamedTuple):
 
 
 def is_integer(value) -> bool:
-    """Whether a value is an integer, of Python or of NumPy; True and False, which count as 1 and 0, are none."""
+    """Whether a value is an integer of Python or NumPy; True and False are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_number(value) -> bool:
-    """Whether a value is a real number, of Python or of NumPy; True and False are none."""
+    """Whether a value is a real number of Python or NumPy; True and False are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _is_finite_number(value) -> bool:
-    # An integer may be too large for a float, and the largest float is for a float32.
+    # Compared instead of converted: an integer may be too large for a float.
     return is_number(value) and abs(plain(value)) <= sys.float_info.max
 
 
 def integer_from(least: int) -> Rule:
-    """The rule for an integer of at least so much."""
+    """The rule for an integer with a lower bound."""
     return Rule(f"an integer of at least {least}", lambda value: is_integer(value) and value >= least)
 
 
@@ -47,17 +47,17 @@ FLAG = Rule("True or False", lambda value: isinstance(value, bool | np.bool_))
 
 
 def one_of(names) -> Rule:
-    """The rule for an argument that is one of a few names."""
+    """The rule for an argument that must be one of a few names."""
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
 def plain(value):
-    """A number of Python's where it was one of NumPy's, which Keras refuses in some places and JSON everywhere."""
+    """A NumPy number as a Python number: Keras sometimes refuses NumPy's, and JSON always does."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def checked(owner: str, rule: Rule, /, **argument):
-    """An argument, `plain`, of the layer or function that is called `owner`.
+    """Check an argument of the layer or function called `owner`, and return it, `plain`.
 
     Raises:
         ValueError: it does not obey the rule.

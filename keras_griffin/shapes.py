@@ -1,18 +1,18 @@
 """The legend of axis letters: read this first.
 
-Shapes in this package are written with these letters; one that is used in a single file is explained there.
+Shapes in this package are written with these letters; a letter that only one file uses is explained there.
 
-    B   batch: rows that know nothing of each other
+    B   batch: independent rows
     T   time: positions along the sequence
     S   steps of keys, T of them the queries' own
-    D   width of the model, or the channels of whatever an op is given
+    D   width of the model, or the channels of an op's input
     R   recurrence width: channels inside the recurrent block (D_RNN in the paper)
     M   width inside the gated MLP (in the paper, M is the factor 3 and this is M D)
     N   query heads
     K   key and value heads (1 in multi-query attention); as (K, D), the taps of a convolution
     H   channels of one head
     G   blocks of a block-diagonal matrix
-    W   window of local attention, in keys, the query's own included
+    W   window of local attention, in keys, including the query's own
     V   vocabulary
 """
 

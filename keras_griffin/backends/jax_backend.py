@@ -1,4 +1,4 @@
-"""JAX. The contract stands in the package."""
+"""JAX. The contract is in the package's docstring."""
 
 import jax
 import numpy as np
@@ -10,28 +10,28 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     without_gradients,
 )
 
-#: Bytes; of what lies elsewhere JAX makes a copy.
+#: In bytes; JAX copies memory that is not aligned to this.
 _ALIGNMENT = 64
 
 
 def device_kind() -> str:
-    """That of JAX's default backend."""
+    """The kind of JAX's default backend."""
     platform = jax.default_backend()
     return platform if platform in ("cpu", "tpu") else "gpu"
 
 
 def has_values(tensors) -> bool:
-    """False while a function of them is compiled or differentiated."""
+    """False while a function of them is being compiled or differentiated."""
     return not any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)
 
 
 def sync_variables(model) -> None:
-    """Between steps the values are in the loop of `fit`, and the variables are empty."""
+    """Between steps the loop of `fit` holds the values, and the variables are empty."""
     model.jax_state_sync()
 
 
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> jax.Array:
-    """In memory that belongs to JAX, with one copy; on a CPU nothing else is allocated."""
+    """Copied once, into memory that JAX owns; on a CPU nothing else is allocated."""
     memory = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")
     start = -memory.ctypes.data % _ALIGNMENT
     aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
@@ -40,7 +40,7 @@ def owned_copy(array: np.ndarray, dtype: np.dtype) -> jax.Array:
 
 
 def compiled(function):
-    """For each shape that it meets. A function of its own each time, so that nothing is kept from another's trace."""
+    """Compiled for each new shape. A new function each time, so that no earlier trace is reused."""
     return jax.jit(lambda *arguments, **named: function(*arguments, **named))
 
 

@@ -1,4 +1,4 @@
-"""NumPy: a CPU, values, and no gradients. The contract stands in the package."""
+"""NumPy: a CPU, values, and no gradients. The contract is in the package's docstring."""
 
 import contextlib
 
@@ -30,7 +30,7 @@ def before_first_step(model) -> None:
 
 
 def sync_variables(model) -> None:
-    """They hold their values."""
+    """Nothing: the variables hold their values."""
 
 
 def before_config_is_written() -> None:
@@ -38,7 +38,7 @@ def before_config_is_written() -> None:
 
 
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A copy in order."""
+    """A C-contiguous copy."""
     return np.array(array, dtype, order="C")
 
 
@@ -48,7 +48,7 @@ def compiled(function):
 
 
 def value_and_gradient(function, tensors):
-    """There is none.
+    """Refused: there are no gradients.
 
     Raises:
         ValueError: always.

@@ -1,4 +1,4 @@
-"""TensorFlow. The contract stands in the package."""
+"""TensorFlow. The contract is in the package's docstring."""
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
 
 
 def device_kind() -> str:
-    """That of the best device there is."""
+    """The kind of the best device available."""
     for kind in ("TPU", "GPU"):
         if tf.config.list_logical_devices(kind):
             return kind.lower()
@@ -20,17 +20,17 @@ def device_kind() -> str:
 
 
 def has_values(tensors) -> bool:
-    """False while a graph is made. A tape outside of any graph can't be seen."""
+    """False while a graph is being built. A tape outside any graph can't be detected."""
     return tf.executing_eagerly()
 
 
 def has_strategy() -> bool:
-    """Whether one of `tf.distribute` is in force."""
+    """Whether a strategy of `tf.distribute` is active."""
     return tf.distribute.has_strategy()
 
 
 def before_first_step(model) -> None:
-    """The optimizer's variables: a function that makes variables is traced a second time."""
+    """Create the optimizer's variables: a function that creates variables is traced twice."""
     optimizer = getattr(model, "optimizer", None)
     if model.built and optimizer is not None and not optimizer.built:
         with model.distribute_strategy.scope():

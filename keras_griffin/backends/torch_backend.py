@@ -1,4 +1,4 @@
-"""PyTorch. The contract stands in the package."""
+"""PyTorch. The contract is in the package's docstring."""
 
 import importlib.util
 
@@ -15,22 +15,22 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
 
 
 def device_kind() -> str:
-    """Following `keras.device` scopes."""
+    """The kind of the current device, which `keras.device` scopes change."""
     return "cpu" if keras.ops.zeros(()).device.type == "cpu" else "gpu"
 
 
 def has_values(tensors) -> bool:
-    """False while gradients of them are recorded."""
+    """False while gradients are being recorded for them."""
     return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
 
 
 def without_gradients():
-    """Nothing is recorded."""
+    """`torch.no_grad()`."""
     return torch.no_grad()
 
 
 def before_config_is_written() -> None:
-    """PyTorch's compiler imports Triton; once TensorFlow is loaded, that would crash."""
+    """Import Triton, as PyTorch's compiler does later: after TensorFlow the import crashes."""
     if importlib.util.find_spec("triton") is not None:
         import triton  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment, and the safetensors format, in NumPy alone."""
+"""Atomic writing of files and folders, and the safetensors format, in NumPy alone."""
 
 from keras_griffin.files.atomic import atomic_file, atomic_folder
 from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors

@@ -1,4 +1,4 @@
-"""Files and folders that are at every moment the old ones or the new ones, never a part."""
+"""Atomic writing: at every moment a file or folder is the old one or the new one, never partial."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Write a file aside, and put it in its place when it is whole.
+    """Write a temporary file, and move it into place when it is complete.
 
-    Whatever ends the block early, also Ctrl-C, leaves the earlier file as it was and nothing beside it. Two writers of
-    one path don't meet: the last one to finish has it.
+    If the block ends early, even by Ctrl-C, the old file stays unchanged, and nothing is left beside it. Two writers of
+    one path don't interfere: the last one to finish wins.
 
     Args:
         path: where the file will be; its folder exists.
 
     Yields:
-        The path to write to: of the same name, in a folder of its own beside `path`.
+        The path to write to: of the same name, in a temporary folder beside `path`.
     """
     path = Path(os.path.realpath(path))
     with _folder_beside(path) as aside:
@@ -30,24 +30,24 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 def atomic_folder(
     path: str | os.PathLike, replaces: Collection[str] = (), *, function_name: str = "atomic_folder"
 ) -> Iterator[Path]:
-    """Fill a folder aside, and put it in its place when it is whole.
+    """Fill a temporary folder, and move it into place when it is complete.
 
-    A folder that is there already is replaced as a whole, so it must hold nothing but what the writer knows. Between
-    the renaming of the old one and that of the new one, for an instant, there is none.
+    An existing folder is replaced as a whole, so it must contain only names that the writer knows. For an instant,
+    between renaming the old one and renaming the new one, there is none.
 
     Args:
-        path: where the folder will be; folders above it are made.
-        replaces: the names that an old folder may hold.
-        function_name: in whose name errors speak.
+        path: where the folder will be; its parents are created.
+        replaces: the names that an old folder may contain.
+        function_name: the function's name, for error messages.
 
     Yields:
         The folder to fill.
 
     Raises:
-        ValueError: the path is empty, a file stands at it or above it, or a folder that holds something else.
+        ValueError: the path is empty, the path or a parent is a file, or the folder there contains something else.
     """
     if not os.fspath(path):
-        # It would be the folder at hand.
+        # It would be the current folder.
         raise ValueError(f"{function_name}: the path of a folder must not be empty. Got {path!r}.")
     path = Path(os.path.realpath(path))
     _check_replaceable(path, replaces, function_name)
@@ -71,19 +71,19 @@ def _check_replaceable(path, replaces, function_name):
     above = next(place for place in (path, *path.parents) if place.exists())
     if not above.is_dir():
         raise ValueError(
-            f"{function_name}: there must be a folder or nothing at the path, and folders above it. "
+            f"{function_name}: the path must be a folder or not exist yet, and its parents must be folders. "
             f"Got {str(path)!r}, where {str(above)!r} is a file."
         )
     strangers = sorted({entry.name for entry in path.iterdir()} - set(replaces)) if path.exists() else []
     if strangers:
         raise ValueError(
-            f"{function_name}: a folder that is replaced must hold nothing that would be lost. "
+            f"{function_name}: a folder to be replaced must contain nothing that would be lost. "
             f"Got {str(path)!r} with {', '.join(strangers)}."
         )
 
 
 @contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
-    """A folder on the same file system, where renaming is one step; it and what is left in it are removed."""
+    """A folder on the same file system, so that renaming is atomic; it is removed with everything left in it."""
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.partial-", dir=path.parent) as aside:
         yield Path(aside)

@@ -1,4 +1,4 @@
-"""The safetensors format: a header of JSON, then the tensors' bytes, read where they lie.
+"""The safetensors format: a JSON header, then the tensors' bytes, read in place from the mapped file.
 
 8 bytes     N, the header's length, little-endian
 N bytes     {name: {"dtype": "BF16", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {str: str}}
@@ -30,30 +30,30 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 METADATA = "__metadata__"
-#: The format's own bound on the header, against files that would fill the memory.
+#: The format's bound on the header, against files that would exhaust memory.
 MAX_HEADER_BYTES = 100_000_000
 
 
 class StoredTensor(NamedTuple):
-    """A tensor that is known before it is read, or written."""
+    """A tensor whose shape and dtype are known before it is read or written."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    #: Gives the array.
+    #: Returns the array.
     read: Callable[[], np.ndarray]
 
 
 class SafeTensors(Mapping):
     """The tensors of a safetensors file, by name.
 
-    Nothing but the header is read until an array is used: each is a read-only view into the file, which is mapped into
-    memory and must not be written to meanwhile. (`write_safetensors` never does: it replaces files whole.)
+    Only the header is read until an array is used: each is a read-only view into the file, which is mapped into memory
+    and must not be modified meanwhile. (`write_safetensors` never does: it replaces files atomically.)
 
     Args:
         path: the file.
 
     Raises:
-        ValueError: it is no safetensors file, or not a whole one.
+        ValueError: it is not a safetensors file, or an incomplete one.
 
     Examples:
         >>> import numpy as np, tempfile, keras_griffin
@@ -77,9 +77,9 @@ class SafeTensors(Mapping):
                 self._refuse(f"the header must lie inside the file. Got a header of {length} bytes in {size} bytes")
             text = file.read(length)
         header = self._parse(text)
-        #: Of the header as it stands in the file, its length included.
+        #: The checksum of the header as stored, including its length.
         self.header_crc32 = zlib.crc32(text, zlib.crc32(start))
-        #: What the writer noted beside the tensors: strings by string.
+        #: The writer's notes, strings by name.
         self.metadata: dict[str, str] = self._checked_metadata(header.pop(METADATA, {}))
         self._entries = {name: self._checked_entry(name, entry) for name, entry in header.items()}
         self._check_offsets(size - 8 - length)
@@ -96,11 +96,11 @@ class SafeTensors(Mapping):
         return self._entries[name][0]
 
     def stored(self, name: str) -> StoredTensor:
-        """A tensor as `write_safetensors` takes it."""
+        """A tensor in the form that `write_safetensors` takes."""
         return StoredTensor(self.shape(name), self.dtype(name), lambda: self._only(name))
 
     def _only(self, name):
-        """A tensor, without what was read before it in memory: those pages are read again if they are looked at."""
+        """A tensor, after dropping the pages read so far from memory; they are read again when needed."""
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)
         return self[name]
@@ -119,14 +119,14 @@ class SafeTensors(Mapping):
         try:
             header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_repetition)
         except (ValueError, RecursionError) as error:
-            self._refuse(f"the header must be JSON, each name once. Got {error}")
+            self._refuse(f"the header must be JSON without duplicate names. Got {error}")
         if not text.startswith(b"{") or not isinstance(header, dict):
             self._refuse("the header must be a JSON object")
         return header
 
     def _checked_metadata(self, metadata) -> dict[str, str]:
         if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-            self._refuse(f"the metadata must be strings by string. Got {metadata!r}")
+            self._refuse(f"the metadata must map strings to strings. Got {metadata!r}")
         return metadata
 
     def _checked_entry(self, name, entry) -> tuple:
@@ -150,9 +150,7 @@ class SafeTensors(Mapping):
         reached = 0
         for name, (*_, begin, end) in sorted(self._entries.items(), key=lambda item: item[1][2:]):
             if begin != reached:
-                self._refuse(
-                    f"the tensors must follow one another. Got {name!r} at {begin} where {reached} was reached"
-                )
+                self._refuse(f"the tensors must be contiguous. Got {name!r} at byte {begin}, not {reached}")
             reached = end
         if reached != data_size:
             self._refuse(f"the tensors must fill the file. Got tensors of {reached} bytes and a file with {data_size}")
@@ -164,21 +162,21 @@ class SafeTensors(Mapping):
 def write_safetensors(
     path: str | os.PathLike, tensors: Mapping[str, StoredTensor | np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors to a safetensors file, which is at every moment the old one or the whole new one.
+    """Write tensors to a safetensors file, atomically.
 
     Args:
         path: where the file will be.
-        tensors: arrays, or `StoredTensor`s, by name. What is stored is read when its turn comes and not kept, so that
-            one tensor is in memory at a time.
-        metadata: strings by string.
+        tensors: arrays, or `StoredTensor`s, by name. A `StoredTensor` is read when it is written and then released, so
+            that one tensor is in memory at a time.
+        metadata: a mapping of strings to strings.
 
     Raises:
-        ValueError: a dtype is not one of the format's, an array is not what was promised, or the metadata are no
-            strings.
+        ValueError: a dtype is not one of the format's, an array does not match its `StoredTensor`, or the metadata are
+            not strings.
     """
     metadata = dict(metadata or {})
     if not all(isinstance(text, str) for item in metadata.items() for text in item):
-        raise ValueError(f"write_safetensors: metadata must be strings by string. Got {metadata!r}.")
+        raise ValueError(f"write_safetensors: metadata must map strings to strings. Got {metadata!r}.")
     stored = {name: _as_stored(tensor) for name, tensor in tensors.items()}
     for name, tensor in stored.items():
         if name == METADATA or np.dtype(tensor.dtype) not in NAMES:
@@ -186,7 +184,7 @@ def write_safetensors(
                 f"write_safetensors: a tensor must have a dtype among {', '.join(map(str, NAMES))} and a name other "
                 f"than {METADATA}. Got {name!r} of {tensor.dtype}."
             )
-    # The widest first: then each lies at a multiple of its own width.
+    # The widest first, so that each starts at a multiple of its own item size.
     names = sorted(stored, key=lambda name: -np.dtype(stored[name].dtype).itemsize)
     header: dict[str, dict] = {METADATA: metadata} if metadata else {}
     begin = 0
@@ -214,7 +212,7 @@ def _bytes_of(name, stored):
     array = np.asarray(stored.read())
     if (array.shape, array.dtype) != (tuple(stored.shape), stored.dtype):
         raise ValueError(
-            f"write_safetensors: {name!r} must be {tuple(stored.shape)} of {stored.dtype}, as promised. "
+            f"write_safetensors: {name!r} must be {tuple(stored.shape)} of {stored.dtype}, as declared. "
             f"Got {array.shape} of {array.dtype}."
         )
     return np.ascontiguousarray(array).reshape(-1).view("uint8").data
@@ -223,7 +221,7 @@ def _bytes_of(name, stored):
 def _without_repetition(pairs):
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError("a name that stands twice")
+        raise ValueError("a duplicate name")
     return dict(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Weights around the mathematics; the same for every model."""
+"""The ops with weights: layers that every model shares."""
 
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.both_directions import BothDirections
@@ -17,7 +17,7 @@ from keras_griffin.layers.temporal_conv import TemporalConv1D, TemporalConvState
 from keras_griffin.layers.token_embedding import TokenEmbedding
 
 UNITS = {"rg_lru": RGLRU, "cg_lru": CGLRU}
-"""The recurrences that keep their inputs' width, by the names that their layers have by default."""
+"""The recurrences whose outputs have their inputs' width, by the default names of their layers."""
 
 __all__ = [
     "UNITS",

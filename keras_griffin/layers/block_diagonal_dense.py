@@ -17,14 +17,14 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
 
         y_g = x_g W_g + b_g        for each of G blocks of channels
 
-    It has 1/G of a dense layer's weights, and its channels can be divided over devices without communication. The
-    blocks are one `keras.layers.EinsumDense`, so LoRA and int8 come from Keras. Each block is initialised normal with
-    variance 1 / (its own fan-in).
+    It has 1/G of a dense layer's weights, and its channels can be sharded over devices without communication. The
+    blocks are one `keras.layers.EinsumDense`, so LoRA and int8 come from Keras. Each block is drawn from a normal
+    distribution with variance 1 / (its own fan-in).
 
     Args:
         num_blocks: G; divides the input's and the output's width.
         units: width of the output; None for the input's.
-        use_bias: whether a bias, zero at first, is added.
+        use_bias: whether to add a bias, initially zero.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Input shape: `(..., D)`.
@@ -32,7 +32,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
     Output shape: `(..., units)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the number of blocks does not divide a width.
+        ValueError: an argument has a wrong type or value, or the number of blocks does not divide a width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -52,7 +52,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Make the blocks' kernel `(G, D / G, units / G)` and bias `(G, 1, units / G)`."""
+        """Create the blocks' kernel `(G, D / G, units / G)` and bias `(G, 1, units / G)`."""
         width = inputs_shape[-1]
         units = width if self.units is None else self.units
         if width % self.num_blocks or units % self.num_blocks:
@@ -65,7 +65,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
             "gni,gij->gnj",
             output_shape=(None, units // self.num_blocks),
             bias_axes="gj" if self.use_bias else None,
-            # A fan computed from the kernel's shape would count the blocks as part of the fan-in.
+            # A fan-in computed from the kernel's shape would include the number of blocks.
             kernel_initializer=random_initializer(keras.initializers.RandomNormal(stddev=block_width**-0.5)),
             dtype=self.dtype_policy,
             name="blocks",
@@ -83,7 +83,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
         if self.blocks.quantization_mode is None:
             bias = None if self.blocks.bias is None else ops.squeeze(self.blocks.bias, 1)
             return block_product(rows, self.blocks.kernel, bias)
-        # How weights of few bits are multiplied is Keras's affair.
+        # Quantised products are left to Keras.
         split = ops.reshape(rows, (-1, self.num_blocks, rows.shape[-1] // self.num_blocks))
         products = ops.moveaxis(self.blocks(ops.moveaxis(split, 1, 0)), 0, 1)
         return ops.reshape(products, (-1, self.compute_output_shape(rows.shape)[-1]))

@@ -12,16 +12,16 @@ from keras_griffin.shapes import State, Tensor
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class BothDirections(SequenceLayer):
-    """The sum of what two layers give, one of them from the last step to the first.
+    """The sum of two layers' outputs, one of them run from the last step to the first.
 
         y = forward(x) + flip(backward(flip(x)))        flip: along time
 
-    Each step sees the whole sequence, so there is no state to go on from, and `advance` is refused. A masked step is
-    skipped in both directions, wherever it stands.
+    Each step sees the whole sequence, so there is no state to resume from, and `advance` is refused. A masked step is
+    skipped in both directions, wherever it is.
 
     Args:
-        forward_layer: a `SequenceLayer` that gives a vector for each step.
-        backward_layer: another one of the same kind.
+        forward_layer: a `SequenceLayer` that returns a vector for each step.
+        backward_layer: another such layer.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Input shape: `(B, T, D)`.
@@ -29,7 +29,7 @@ class BothDirections(SequenceLayer):
     Output shape: that of both layers.
 
     Raises:
-        ValueError: `advance` or `initial_state` is called, or a reset is given: it says where the past ends and not
+        ValueError: `advance` or `initial_state` is called, or a reset is given: it marks where the past ends, but not
             where the future does.
 
     Examples:
@@ -48,7 +48,7 @@ class BothDirections(SequenceLayer):
         self.backward_layer = checked(name, TEMPORAL, backward_layer=backward_layer)
 
     def build(self, inputs_shape):
-        """Build both; what was loaded is built already."""
+        """Build both; a loaded layer is already built."""
         super().build(inputs_shape)
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
@@ -66,21 +66,21 @@ class BothDirections(SequenceLayer):
 
     def _refuse(self, function_name) -> NoReturn:
         raise ValueError(
-            f"{function_name}: the layer must be causal, to go on from a state. Got {type(self).__name__} "
+            f"{function_name}: the layer must be causal to resume from a state. Got {type(self).__name__} "
             f"{self.name!r}, which reads the sequence from both ends."
         )
 
     def call(self, inputs, reset=None, mask=None):
         """The whole sequence."""
         if reset is not None:
-            raise ValueError(f"{type(self).__name__}: reset must be None, since a reset ends the past alone. Got one.")
+            raise ValueError(f"{type(self).__name__}: reset must be None, since a reset ends only the past. Got one.")
         inputs, _, mask = self.prepare(inputs, None, mask)
         flipped, flipped_mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, mask))
         backward = self.backward_layer(flipped, mask=flipped_mask)
         return self.forward_layer(inputs, mask=mask) + ops.flip(backward, axis=1)
 
     def compute_output_shape(self, inputs_shape):
-        """Both layers give the same."""
+        """That of both layers."""
         return self.forward_layer.compute_output_shape(inputs_shape)
 
     @classmethod

@@ -8,12 +8,14 @@ from keras import ops
 
 from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.ops import rg_lru
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class CGLRU(RGLRU):
     """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
 
@@ -23,16 +25,16 @@ class CGLRU(RGLRU):
         hc_t = ac_t * hc_{t-1} + sqrt(1 - |ac_t|^2) * (i_t * xc_t)      (13)
         y_t = [Re hc_t; Im hc_t]                                        (14)
 
-    The gates read all R channels and give R / 2. A complex number is a pair of real ones throughout. The state is
-    float32, stored as y is; outputs are in the compute dtype. With theta = 0 it is an RG-LRU on each half, the gates
-    shared. What differs from `keras.layers.LSTM` is what `RGLRU` says, and that R is even.
+    The gates map all R channels to R / 2. A complex number is a pair of real ones throughout. The state is float32 and
+    laid out like y; outputs are in the compute dtype. With theta = 0 it is an RG-LRU on each half, with shared gates.
+    It differs from `keras.layers.LSTM` as `RGLRU` does, and R must be even.
 
     Args:
         maximum_phase: the initial rotation of a step with an open gate, c * theta, is uniform from 0 to this (radians).
-            The paper gives no rule for it; this is the released code's.
+            The paper gives no rule for it; the default is the released code's.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    All other arguments are those of `RGLRU`; the decay's options are of its magnitude.
+    All other arguments are those of `RGLRU`; the decay's options apply to its magnitude.
 
     Call arguments: as for `RGLRU`.
 
@@ -43,7 +45,7 @@ class CGLRU(RGLRU):
     Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
 
     Raises:
-        ValueError: R is odd, or the blocks do not divide R / 2; and what `RGLRU` refuses.
+        ValueError: R is odd, or the blocks do not divide R / 2; or as for `RGLRU`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -56,7 +58,7 @@ class CGLRU(RGLRU):
     def __init__(
         self,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -68,7 +70,7 @@ class CGLRU(RGLRU):
         **kwargs: Any,
     ):
         super().__init__(
-            num_blocks=num_blocks,
+            num_gate_blocks=num_gate_blocks,
             exponent=exponent,
             decay_range=decay_range,
             decay_initializer=decay_initializer,
@@ -81,7 +83,7 @@ class CGLRU(RGLRU):
         self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
 
     def build_weights(self, width: int) -> None:
-        """Make the two gates, and Lambda and theta, `(R / 2,)`."""
+        """Create the two gates, and Lambda and theta, `(R / 2,)`."""
         if width % 2:
             raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
         self.build_gates(width, width // 2)
@@ -108,7 +110,7 @@ class CGLRU(RGLRU):
         return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
-        """As of `RGLRU`, with the magnitudes of decay and state."""
+        """As for `RGLRU`, with the magnitudes of decay and state."""
         real, imaginary = _halves(ops.cast(outputs, "float32"))
         return {**super().trace_of(inputs, outputs), "state": ops.sqrt(real**2 + imaginary**2)}
 

@@ -1,4 +1,4 @@
-"""`get_config` from a layer's own signature."""
+"""`get_config` derived from a layer's signature."""
 
 import functools
 import inspect
@@ -7,9 +7,9 @@ import keras
 
 
 class Configured:
-    """For what keeps each argument of its constructor as the attribute of that name: stands before Keras's class.
+    """A base, placed before Keras's class, for classes that keep each constructor argument under its name.
 
-    A subclass with a `get_config` of its own answers for its own arguments, as with every Keras layer.
+    A subclass with its own `get_config` is responsible for its own arguments, as with every Keras layer.
     """
 
     def get_config(self):
@@ -21,22 +21,22 @@ class Configured:
 
 
 def argument_names(kind: type[Configured]) -> tuple[str, ...]:
-    """The names of a constructor's arguments, without Keras's: those of the classes above too, where it hands them on.
+    """The names of a constructor's arguments, without Keras's; with those of its base classes if it passes them on.
 
     Args:
-        kind: the class; the names of those above it come first.
+        kind: the class; the names of its bases come first.
     """
     return _names_of(_ours(kind))
 
 
 def _ours(kind) -> tuple[type, ...]:
-    """A class and those above it that are not Keras's, from the bottom up."""
+    """A class and its bases that are not Keras's, from the class up."""
     return kind.__mro__[: kind.__mro__.index(Configured)]
 
 
 @functools.cache
 def _answered_names(kind) -> tuple[str, ...]:
-    """The names that no class's own `get_config` answers for."""
+    """The names for which no class's own `get_config` is responsible."""
     kinds = _ours(kind)
     answering = [place for place, each in enumerate(kinds) if "get_config" in vars(each)]
     return _names_of(kinds[answering[-1] + 1 if answering else 0 :])

@@ -1,4 +1,4 @@
-"""Where the decays of an RG-LRU start."""
+"""The initial decays of an RG-LRU."""
 
 import numbers
 
@@ -13,7 +13,7 @@ RULES = ("paper", "ring")
 
 
 def _is_range(value) -> bool:
-    """Whether a value is two numbers that are still apart, and inside (0, 1), in the precision of the decays."""
+    """Whether a value is two numbers that are distinct and inside (0, 1) at the precision of the decays."""
     is_pair = isinstance(value, list | tuple) and len(value) == 2
     if not is_pair or not all(isinstance(bound, numbers.Real) for bound in value):
         return False
@@ -30,8 +30,8 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
     """Draw Lambda so that the decays sigmoid(Lambda) cover a range.
 
     `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. `"ring"`, the released code's rule:
-    a itself lies in the range, with a^2 uniform, so that a complex decay would be uniform by area on a ring. With the
-    range (0.9, 0.999) and the exponent 8, a^8 covers [0.9, 0.999] by the first and [0.430, 0.992] by the second.
+    a itself is in the range, with a^2 uniform, so that a complex decay would be uniform by area on a ring. With the
+    range (0.9, 0.999) and the exponent 8, a^8 covers [0.9, 0.999] under the first and [0.430, 0.992] under the second.
 
     With l = log(a), Lambda = l - log(1 - exp(l)).
 
@@ -62,7 +62,7 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         """Draw Lambda of the given shape."""
-        # decay = u^(1 / power), with u uniform on the range's bounds raised to what the rule calls uniform.
+        # decay = u^(1 / power), with u uniform between the powers of the range's bounds that the rule makes uniform.
         bound_power, power = (1, self.exponent) if self.rule == "paper" else (2, 2)
         low, high = (bound**bound_power for bound in self.decay_range)
         uniform = keras.initializers.RandomUniform(low, high, seed=self.seed)(shape, "float32")

@@ -27,7 +27,7 @@ class GatedMLP(Configured, keras.layers.Layer):
     Output shape: `(..., D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value.
+        ValueError: an argument has a wrong type or value.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -45,7 +45,7 @@ class GatedMLP(Configured, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Make the three projections."""
+        """Create the three projections."""
         width = inputs_shape[-1]
         self.gate = projection(self.hidden_width, name="gate", dtype=self.dtype_policy)
         self.up = projection(self.hidden_width, name="up", dtype=self.dtype_policy)

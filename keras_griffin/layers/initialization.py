@@ -1,4 +1,4 @@
-"""Leave out the drawing of random weights that will be overwritten at once."""
+"""Skip drawing random weights that are about to be overwritten."""
 
 import contextlib
 import contextvars
@@ -12,9 +12,9 @@ _IS_LEFT_OUT = contextvars.ContextVar("keras_griffin_initialization_is_left_out"
 
 @contextlib.contextmanager
 def without_initialization() -> Iterator[None]:
-    """Inside the `with` block, layers of this package that are made and built start with zeros.
+    """Inside the `with` block, layers of this package are built with zeros in place of random weights.
 
-    For weights that are read from a file next. Drawing numbers for a large model takes longer than reading it.
+    For weights that are then read from a file: drawing a large model's weights takes longer than reading them.
 
     Examples:
         >>> import keras_griffin
@@ -33,5 +33,5 @@ def without_initialization() -> Iterator[None]:
 
 
 def random_initializer(initializer: keras.initializers.Initializer) -> keras.initializers.Initializer:
-    """The initializer; zeros inside `without_initialization`. Every random weight of this package goes through here."""
+    """The initializer, or zeros inside `without_initialization`. Every random weight of this package uses it."""
     return keras.initializers.Zeros() if _IS_LEFT_OUT.get() else initializer

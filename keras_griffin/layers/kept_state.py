@@ -1,4 +1,4 @@
-"""What a stateful layer keeps between calls."""
+"""The state that a stateful layer keeps between calls."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras_griffin.shapes import State, Tensor
 
 
 class KeptState(keras.layers.Layer):
-    """A state in variables that are no weights and are not saved: a loaded model starts afresh.
+    """A state in variables that are not weights and are not saved: a loaded model starts afresh.
 
     Args:
         start: the state before the first step, of B rows.
@@ -29,33 +29,33 @@ class KeptState(keras.layers.Layer):
 
     @property
     def weights(self):
-        """None, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
+        """Empty, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
         return []
 
     def check_rows(self, owner: str, inputs: Tensor) -> None:
-        """Refuse inputs of another number of rows.
+        """Refuse inputs with another number of rows.
 
         Raises:
-            ValueError: so they are.
+            ValueError: the number of rows differs.
         """
         rows = self.leaves[0].shape[0]
         if inputs.shape[0] not in (None, rows):
             raise ValueError(
-                f"{owner}: a stateful layer's batches must have the size that it was built with, {rows}. "
+                f"{owner}: a stateful layer's batches must have the size it was built with, {rows}. "
                 f"Got inputs {tuple(inputs.shape)}."
             )
 
     def read(self) -> State:
-        """The state. A copy: PyTorch writes the next one over it before the gradients are computed."""
+        """A copy of the state: PyTorch overwrites it with the next one before the gradients are computed."""
         return keras.tree.pack_sequence_as(self._start, [ops.copy(leaf.value) for leaf in self.leaves])
 
     def write(self, state: State) -> None:
-        """Keep a state; no gradient comes back from later calls."""
+        """Store a state; no gradient flows back from later calls."""
         for variable, leaf in zip(self.leaves, keras.tree.flatten(state), strict=True):
             variable.assign(ops.stop_gradient(leaf))
 
     def reset(self) -> None:
-        """Keep the state before the first step again."""
+        """Restore the state before the first step."""
         for variable, (_, array) in zip(self.leaves, _leaves_of(self._start), strict=True):
             variable.assign(array)
 
@@ -67,7 +67,7 @@ class KeptState(keras.layers.Layer):
 
 
 def _leaves_of(state, prefix: str = "") -> list[tuple[str, np.ndarray]]:
-    """The leaves in order, each with the names of the fields on the way to it."""
+    """The leaves in order, each with the names of the fields that lead to it."""
     if not isinstance(state, tuple):
         return [(prefix, state)]
     names = getattr(state, "_fields", range(len(state)))

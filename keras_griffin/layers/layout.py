@@ -1,4 +1,4 @@
-"""Where a tensor inside a model lies on a mesh of devices."""
+"""The layout of a tensor inside a model on a mesh of devices."""
 
 import keras
 from keras import ops
@@ -9,19 +9,19 @@ from keras_griffin.shapes import Tensor
 
 
 def laid_out(x: Tensor, path: str) -> Tensor:
-    """A tensor of a compiled function, in the layout that the active `keras.distribution` names for a path.
+    """A tensor of a compiled function, in the layout that the active `keras.distribution` gives for a path.
 
-    XLA guesses how tensors without a layout are divided, from those that have one. Keras lays out what `Layer.__call__`
-    returns, also outside of compiled functions, where a batch of one row can't be divided. This is for other tensors,
-    and leaves alone what has values or can't be divided.
+    XLA infers the layout of other tensors from those that have one. Keras lays out the outputs of `Layer.__call__`,
+    even outside compiled functions, where a batch of one row can't be divided. This function is for other tensors, and
+    does nothing to tensors that have values or can't be divided.
 
     Args:
         x: a tensor or a variable.
         path: such as `"block_0/residual"`, with the layer's path before the slash.
 
     Returns:
-        `x` itself, where there is no distribution, or no layout for the path, or time is divided: then each device
-        computes with its own part, which is no mesh's to divide.
+        `x` itself if there is no distribution, if there is no layout for the path, or if time is divided: each device
+        then computes with its own part, which must not be divided again.
     """
     distribution = keras.distribution.distribution()
     has_layouts = distribution is not None and not is_divided()

@@ -1,4 +1,4 @@
-"""What is right for `keras.layers.LSTM` and not for a recurrent unit, refused in words."""
+"""Clear errors for arguments that `keras.layers.LSTM` takes and a recurrent unit does not."""
 
 import inspect
 
@@ -10,20 +10,20 @@ from keras_griffin.shapes import Tensor
 
 
 def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
-    """Check what a class of recurrent units is called with.
+    """Check the arguments with which a class of recurrent units is called.
 
     Args:
-        cls: `RGLRU`, `CGLRU`, or a subclass, which may have arguments of its own, by position too.
-        positional: the arguments by position.
-        options: those by name.
+        cls: `RGLRU`, `CGLRU`, or a subclass, which may have its own arguments, also positional ones.
+        positional: the positional arguments.
+        options: the keyword arguments.
 
     Raises:
-        ValueError: units are among them, anything else by position, or what only Keras's recurrent layers have.
+        ValueError: they include units, any other positional argument, or one that only Keras's recurrent layers have.
     """
     constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
     parameters = inspect.signature(constructors[0]).parameters.values()
     takes_names_alone = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
-    # A subclass hands on by `**kwargs` what the classes above it take.
+    # A subclass passes its bases' arguments on by `**kwargs`.
     own = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     given = positional if takes_names_alone else ()
     if "units" in options and "units" not in own:
@@ -46,10 +46,10 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
 
 
 def hidden_of(name: str, initial_state, inputs: Tensor) -> Tensor:
-    """The one tensor that a recurrent unit's initial state is, or that a list of one holds.
+    """The tensor of a recurrent unit's initial state, which may be in a list of one.
 
     Args:
-        name: of the layer, for the message.
+        name: the layer's name, for error messages.
         initial_state: `(B, R)`, or a list or tuple of it.
         inputs: `(B, T, R)`.
 
@@ -57,7 +57,7 @@ def hidden_of(name: str, initial_state, inputs: Tensor) -> Tensor:
         `(B, R)`.
 
     Raises:
-        ValueError: it is a list of several, as an LSTM's h and c, or of another shape.
+        ValueError: it is a list of several, such as an LSTM's h and c, or has another shape.
     """
     held = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
     if len(held) != 1:

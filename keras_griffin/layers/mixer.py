@@ -1,4 +1,4 @@
-"""What a mixer says of itself before it is made: its weights, its state, and how far along time it reads."""
+"""A mixer's declarations, available before it is built: its weights, its state, and how far back in time it reads."""
 
 import math
 from typing import Any, NamedTuple, Self
@@ -11,18 +11,18 @@ class Weight(NamedTuple):
     """A weight that a mixer will have."""
 
     shape: tuple[int, ...]
-    #: The axis along which a mesh may split the layer; None where every device computes with all of it.
+    #: The axis along which a mesh may split the layer; None if every device computes with all of it.
     split: int | None = None
-    #: What that axis consists of and is never cut within, and how many there are: such as `("num_heads", 8)`.
+    #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
     units: tuple[str, int] | None = None
-    #: Whether a mesh that does not divide the units is refused; else the weight stays whole there.
+    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
     must_split: bool = True
-    #: The other axes along which it may be stored in parts, the first one that can be.
+    #: The other axes along which it may be sharded in storage: the first one that can be.
     stored: tuple[int, ...] = ()
 
 
 class Kept(NamedTuple):
-    """A part of a mixer's state, of one row."""
+    """A part of a mixer's state, for one row."""
 
     shape: tuple[int, ...]
     #: None for the compute dtype.
@@ -35,13 +35,13 @@ def dense_weights(
     """The weights of a `projection`, by path.
 
     Args:
-        path: of the projection, within its mixer.
-        inputs: the kernel's first axis.
-        outputs: its second, and the bias's.
-        split: which of them a mesh splits, 0 or 1.
+        path: the projection's path within its mixer.
+        inputs: the size of the kernel's first axis.
+        outputs: the size of its second axis and of the bias.
+        split: which of the axes a mesh splits, 0 or 1.
         units: see `Weight`.
-        bias: whether there is one.
-        **kwargs: of the kernel's `Weight`.
+        bias: whether there is a bias.
+        **kwargs: for the kernel's `Weight`.
     """
     weights = {f"{path}/kernel": Weight((inputs, outputs), split, units, stored=(1 - split,), **kwargs)}
     if bias:
@@ -50,14 +50,15 @@ def dense_weights(
 
 
 class Mixer(SequenceLayer):
-    """A `SequenceLayer` that keeps its width and can stand in a `ResidualBlock` of a model.
+    """A `SequenceLayer` that preserves the width and can be used in a `ResidualBlock` of a model.
 
-    What others want to know of it, they ask the class, with the arguments that it would be made with. A subclass gives
-    `arguments_for_model`, `weights_of` and `kept_of`, and `reach_of` where that is not everything.
+    The class answers questions about an instance from its constructor arguments alone. A subclass defines
+    `arguments_for_model`, `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
 
     Attributes:
-        undecayed: of a class: the names of its parts whose weights weight decay spares.
-        blocks_nan: of a class: whether NaN, where it may not look, leaves no trace; else no finite number does.
+        undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
+        blocks_nan: a class attribute: whether even NaN at steps that it may not see has no effect; if False, only
+            finite numbers have none.
     """
 
     undecayed: tuple[str, ...] = ()
@@ -65,42 +66,42 @@ class Mixer(SequenceLayer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The constructor's arguments that follow from a `GriffinConfig`."""
+        """The constructor arguments that follow from a `GriffinConfig`."""
         raise NotImplementedError(f"arguments_for_model: {cls.__name__} must define it.")
 
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
-        """The weights of a mixer that would be made with some arguments, by their paths within it.
+        """The weights of a mixer with given constructor arguments, by their paths within it.
 
         Args:
-            width: D, of its inputs.
+            width: D, the width of its inputs.
             **arguments: the constructor's.
         """
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
     def kept_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, Kept]:
-        """What its state keeps of a row after so many tokens, by the path in the state, such as `conv.inputs`.
+        """The parts of its state for one row after a number of tokens, by path, such as `conv.inputs`.
 
         Args:
-            width: D, of its inputs.
-            tokens: read so far.
+            width: D, the width of its inputs.
+            tokens: the number read so far.
             **arguments: the constructor's.
         """
         raise NotImplementedError(f"kept_of: {cls.__name__} must define it.")
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int | None:
-        """How many steps it looks back, beside what a state of one size carries to it; None for all there are.
+        """How many steps it looks back, apart from its fixed-size state; None for all steps.
 
-        With a number it can be divided along time, if all that it does along time is done by ops of this package. A
-        class with another `call` or `advance` says so anew.
+        With a number it can be divided along time, provided that it works along time only through ops of this package.
+        A class that overrides `call` or `advance` must declare it again.
         """
         return None
 
     @classmethod
     def divisible_reach_of(cls, **arguments: Any) -> int | None:
-        """`reach_of`, where it is of the class whose `call` and `advance` a mixer has; otherwise None."""
+        """`reach_of`, if no subclass of its class has overridden `call` or `advance`; otherwise None."""
         for kind in cls.__mro__:
             if "reach_of" in vars(kind):
                 return cls.reach_of(**arguments)
@@ -110,7 +111,7 @@ class Mixer(SequenceLayer):
 
     @classmethod
     def for_model(cls, config: Any, **kwargs: Any) -> Self:
-        """The mixer that a `GriffinConfig` asks for."""
+        """The mixer for a `GriffinConfig`."""
         return cls(**cls.arguments_for_model(config), **kwargs)
 
     @classmethod
@@ -120,12 +121,12 @@ class Mixer(SequenceLayer):
 
     @classmethod
     def cache_bytes(cls, width: int, tokens: int, item_bytes: int, **arguments: Any) -> int:
-        """Bytes of the numbers that are kept of a row after so many tokens; marks and counts are left out.
+        """Bytes of the cached numbers of a row after a number of tokens; marks and counts are excluded.
 
         Args:
-            width: D, of its inputs.
-            tokens: read so far.
-            item_bytes: of a number in the compute dtype.
+            width: D, the width of its inputs.
+            tokens: the number read so far.
+            item_bytes: the size of a number in the compute dtype.
             **arguments: the constructor's.
         """
         sizes = {None: item_bytes, "float32": 4}

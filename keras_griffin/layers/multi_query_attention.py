@@ -1,4 +1,4 @@
-"""What local and global multi-query attention share: projections, heads and rotation."""
+"""Shared by local and global multi-query attention: projections, heads and rotation."""
 
 import math
 from typing import Any
@@ -16,20 +16,20 @@ from keras_griffin.shapes import Tensor
 class MultiQueryAttention(Mixer):
     """Many query heads over few key and value heads, with rotary positions.
 
-    A subclass decides which keys a query sees. Queries, keys and values have no bias, the output projection has one.
+    A subclass decides which keys a query sees. Queries, keys and values have no bias; the output projection has one.
 
     Args:
         num_heads: N, the query heads.
         head_dim: H, the channels of a head; None for D / N.
         num_key_value_heads: K, dividing N; 1 is multi-query attention.
-        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_fraction: the fraction of each head's channels that is rotated.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, the heads do not divide the width, or the key and value
-            heads the heads, or pairs of channels do not make the part that is rotated.
+        ValueError: an argument has a wrong type or value, the heads do not divide the width, the key and value heads do
+            not divide the heads, or the number of rotated channels is not even.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class MultiQueryAttention(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The arguments that a `GriffinConfig` gives to every kind of attention."""
+        """The arguments from a `GriffinConfig` that every kind of attention takes."""
         return {
             "num_heads": config.num_heads,
             "head_dim": config.head_dim,
@@ -74,10 +74,10 @@ class MultiQueryAttention(Mixer):
     def weights_of(
         cls, width: int, *, num_heads: int, head_dim: int | None = None, num_key_value_heads: int = 1, **others: Any
     ) -> dict[str, Weight]:
-        """Three projections of heads, and the one that joins them."""
+        """Three projections to heads, and the output projection."""
         channels = width // num_heads if head_dim is None else head_dim
         heads = ("num_heads", num_heads)
-        # Of heads that a mesh can't divide every device has all: they are the smallest.
+        # If a mesh can't divide these heads, every device has all of them: they are the smallest weights.
         units = ("num_key_value_heads", num_key_value_heads)
         few: dict[str, Any] = {"units": units, "bias": False, "must_split": False}
         return {
@@ -98,11 +98,11 @@ class MultiQueryAttention(Mixer):
         num_key_value_heads: int = 1,
         **others: Any,
     ) -> Kept:
-        """Keys, or values, of so many steps."""
+        """The keys, or the values, of `length` steps."""
         return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
     def build(self, inputs_shape):
-        """Make the four projections."""
+        """Create the four projections."""
         super().build(inputs_shape)
         width = self.width
         if self.head_dim is None and width % self.num_heads:
@@ -127,7 +127,7 @@ class MultiQueryAttention(Mixer):
         rotated = self.rotary_fraction * channels
         if abs(rotated - 2 * round(rotated / 2)) > 1e-6:
             raise ValueError(
-                f"{type(self).__name__}: rotary_fraction must be from 0 to 1 and give an even number of channels. "
+                f"{type(self).__name__}: rotary_fraction must be from 0 to 1 and rotate an even number of channels. "
                 f"Got rotary_fraction {self.rotary_fraction} and {channels} channels."
             )
 
@@ -147,7 +147,7 @@ class MultiQueryAttention(Mixer):
         return rotary_embedding(heads, positions, fraction=self.rotary_fraction, base=self.rotary_base)
 
     def join(self, heads: Tensor) -> Tensor:
-        """Put the heads' outputs `(B, T, N, H)` together and project them to the width."""
+        """Concatenate the heads' outputs `(B, T, N, H)` and project them to the width."""
         batch_size, length = ops.shape(heads)[:2]
         joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
         return project(self.output_projection, joined)
@@ -166,12 +166,12 @@ class MultiQueryAttention(Mixer):
         scores = ops.einsum("btnh,bsnh->bnts", query, key) / math.sqrt(self.channels)
         seen = self.sees(ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0))
         scores = ops.where(seen, scores, -math.inf)
-        # Keras's softmax warns where there is a single key.
+        # Keras's softmax warns about a single key.
         weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
     def sees(self, distance: Tensor) -> Tensor:
-        """Whether a query sees the key so many steps before it."""
+        """Whether a query sees the key `distance` steps before it."""
         return distance >= 0
 
     def empty_keys(self, batch_size: int, length: int) -> Tensor:
@@ -181,6 +181,6 @@ class MultiQueryAttention(Mixer):
 
 
 def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:
-    """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. A reset at a masked step is none."""
+    """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. Resets at masked steps do not count."""
     starts = reset if mask is None else ops.logical_and(reset, mask)
     return running_count(starts)

@@ -1,4 +1,4 @@
-"""The layers that layers consist of, and what goes through them."""
+"""The sublayers of layers, and a way to watch calls of their methods."""
 
 import contextlib
 import functools
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
-#: Held by the one who watches: layers are shared by threads.
+#: Held by the watcher, because threads share layers.
 _watching = threading.Lock()
 
 
 @contextlib.contextmanager
 def watched(layers: Iterable[keras.Layer], **around: Callable[[keras.Layer, Callable], Callable]) -> Iterator[None]:
-    """Inside the `with` block methods of layers are replaced, for this thread alone; a second watcher waits.
+    """Inside the `with` block methods of layers are replaced, for this thread only; a second watcher waits.
 
     Args:
-        layers: those that have such a method.
-        **around: by the method's name, a function of a layer and its method that gives what stands for it.
+        layers: the layers; those without such a method are left alone.
+        **around: by the method's name, a function of a layer and its method that returns the replacement.
     """
     layers, thread = list(layers), threading.get_ident()
 
@@ -36,7 +36,7 @@ def watched(layers: Iterable[keras.Layer], **around: Callable[[keras.Layer, Call
             for layer in layers:
                 for name in around:
                     if hasattr(layer, name):
-                        # In the instance's own dictionary, past Keras, which would track it.
+                        # Written to the instance's dictionary directly, because Keras would track an attribute.
                         layer.__dict__[name] = replacement(layer, name)
             yield
         finally:
@@ -46,10 +46,10 @@ def watched(layers: Iterable[keras.Layer], **around: Callable[[keras.Layer, Call
 
 
 def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
-    """Layers with their parts, and the parts of those, each once.
+    """Layers and their parts, recursively, each once.
 
     Args:
-        layers: what is looked through.
+        layers: where to start.
 
     Examples:
         >>> import keras_griffin

@@ -13,13 +13,13 @@ from keras_griffin.shapes import Tensor
 
 
 def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0, **kwargs: Any) -> keras.layers.Dense:
-    """A `keras.layers.Dense` whose kernel is normal with variance `variance_scale / fan_in`.
+    """A `keras.layers.Dense` whose kernel is initially normal with variance `variance_scale / fan_in`.
 
-    Being a `Dense`, it takes LoRA and int8 from Keras.
+    As a `Dense`, it supports Keras's LoRA and int8.
 
     Args:
         units: width of the output.
-        use_bias: whether a bias, zero at first, is added.
+        use_bias: whether to add a bias, initially zero.
         variance_scale: 1, or `2 / num_layers` for the last projection of a block.
         **kwargs: passed to `Dense`, such as `name` and `dtype`.
 
@@ -27,7 +27,7 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
         The layer, not yet built.
 
     Raises:
-        ValueError: an argument is of a wrong type or value.
+        ValueError: an argument has a wrong type or value.
     """
     units = checked("projection", COUNT, units=units)
     use_bias = checked("projection", FLAG, use_bias=use_bias)
@@ -37,13 +37,13 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
 
 
 def project(layer: Callable, inputs: Tensor) -> Tensor:
-    """Apply a dense layer, or another function of rows, to the last axis of an array, the axes before it joined.
+    """Apply a dense layer, or another function of rows, to the last axis of an array, with the other axes flattened.
 
-    XLA on a CPU takes about twice as long for the gradient of a product over two leading axes. (A subclass of `Dense`
-    that did this would get no int8 from Keras.)
+    XLA on a CPU takes about twice as long for the gradient of a product over two leading axes. (In a subclass of
+    `Dense` that did this, Keras's int8 would not work.)
 
     Args:
-        layer: takes `(rows, D)` to `(rows, units)`.
+        layer: maps `(rows, D)` to `(rows, units)`.
         inputs: `(..., D)`.
 
     Returns:
@@ -55,20 +55,20 @@ def project(layer: Callable, inputs: Tensor) -> Tensor:
 
 
 def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
-    """The kernel's variable: what `layer.kernel` is without LoRA, which Keras adds to it."""
+    """The kernel's variable; `layer.kernel` also includes Keras's LoRA."""
     return next(weight for weight in layer.weights if weight.name == "kernel")
 
 
 def _is_ours(layer) -> bool:
-    """Whether a layer is a product that can be done better than by Keras: of bfloat16, or with LoRA."""
+    """Whether a layer is a product that this package computes faster than Keras: in bfloat16, or with LoRA."""
     is_dense = type(layer) is keras.layers.Dense and layer.quantization_mode is None
     return is_dense and (layer.compute_dtype == "bfloat16" or layer.lora_enabled)
 
 
 def _product(layer, rows):
-    """`x W + b`, by an op that knows of few rows; with LoRA `x W + b + alpha / rank (x A) B`.
+    """`x W + b`, by an op that is fast for few rows; with LoRA `x W + b + alpha / rank (x A) B`.
 
-    Keras would make `W + alpha / rank A B`, as large as W, keep it for the gradient, and compute one for all of it.
+    Keras would compute `W + alpha / rank A B`, as large as W, store it for the gradient, and compute a gradient for it.
     """
     dtype = layer.compute_dtype
     rows = ops.cast(rows, dtype)

@@ -1,4 +1,4 @@
-"""What RG-LRU and CG-LRU share: Keras's conventions for recurrent layers around a scan."""
+"""Shared by RG-LRU and CG-LRU: Keras's conventions for recurrent layers, around a scan."""
 
 from typing import Any, NamedTuple
 
@@ -21,23 +21,24 @@ class RecurrentUnitState(NamedTuple):
 
 
 class RecurrentUnit(SequenceLayer):
-    """A layer that keeps one vector, with the options of `keras.layers.LSTM`.
+    """A layer whose state is one vector, with the options of `keras.layers.LSTM`.
 
-    A subclass gives `scan(inputs, hidden, reset, mask) -> (outputs, hidden)` and makes its weights in `build_weights`.
+    A subclass defines `scan(inputs, hidden, reset, mask) -> (outputs, hidden)` and creates its weights in
+    `build_weights`.
 
     Args:
         return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the final hidden state, after the outputs.
-        go_backwards: run from the last step to the first; outputs are in the order in which they were made.
+        go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
         stateful: start each call where the last one ended, until `reset_state`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        ValueError: an argument is positional, an LSTM's, or of a wrong type.
+        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type.
     """
 
     def __new__(cls, *positional, **options):
-        """Refuse what an LSTM takes and this layer does not. Not in `__init__`, whose signature says what it takes."""
+        """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
         check_no_lstm_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
@@ -56,11 +57,11 @@ class RecurrentUnit(SequenceLayer):
         self.return_state = checked(name, FLAG, return_state=return_state)
         self.go_backwards = checked(name, FLAG, go_backwards=go_backwards)
         self.stateful = checked(name, FLAG, stateful=stateful)
-        # Keras's Bidirectional sets this to True, so that the two directions' padding does not mix.
+        # Keras's Bidirectional sets this to True, so that the padding of the two directions does not mix.
         self.zero_output_for_mask = False
 
     def build(self, inputs_shape):
-        """Make the weights, and the kept state of a stateful layer."""
+        """Create the weights, and the kept state of a stateful layer."""
         super().build(inputs_shape)
         self.build_weights(self.width)
         if self.stateful:
@@ -72,7 +73,7 @@ class RecurrentUnit(SequenceLayer):
             self.kept_state = KeptState(start, name="kept_state", dtype="float32")
 
     def build_weights(self, width: int) -> None:
-        """Make the weights for inputs of the given width."""
+        """Create the weights for inputs of the given width."""
         raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
 
     def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -99,7 +100,7 @@ class RecurrentUnit(SequenceLayer):
             inputs: `(B, T, R)`.
             initial_state: h, `(B, R)`, or a list that holds it; zeros (or the kept state, if stateful) by default.
             reset: `(B, T)` bool; at a True step everything before it, in the order of processing, is forgotten.
-            mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
+            mask: `(B, T)` bool; a False step leaves the state unchanged and repeats its output.
 
         Returns:
             The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
@@ -133,23 +134,23 @@ class RecurrentUnit(SequenceLayer):
             self.kept_state.check_rows(type(self).__name__, inputs)
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
-        """The initial state as Keras's recurrent layers give it: a list."""
+        """The initial state in the form of Keras's recurrent layers: a list."""
         return list(self.initial_state(batch_size))
 
     @property
     def states(self) -> list | None:
-        """What a stateful layer keeps, as Keras's recurrent layers give it: a list of variables, or None."""
+        """A stateful layer's state in the form of Keras's recurrent layers: a list of variables, or None."""
         return self.kept_state.leaves if self.stateful and self.built else None
 
     def reset_state(self) -> None:
-        """Forget what a stateful layer kept."""
+        """Forget the state of a stateful layer."""
         if self.stateful and self.built:
             self.kept_state.reset()
 
     reset_states = reset_state
 
     def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None):
-        """Shapes and dtypes of what `call` returns."""
+        """Shapes and dtypes of the outputs of `call`."""
         self._check_rows(inputs)
         if initial_state is not None:
             hidden_of(type(self).__name__, initial_state, inputs)
@@ -159,12 +160,12 @@ class RecurrentUnit(SequenceLayer):
         return [outputs, keras.KerasTensor((batch_size, width), "float32")] if self.return_state else outputs
 
     def compute_output_shape(self, inputs_shape, initial_state_shape=None):
-        """Shapes of what `call` returns."""
+        """Shapes of the outputs of `call`."""
         batch_size, length, width = inputs_shape
         shape = (batch_size, length, width) if self.return_sequences else (batch_size, width)
         return (shape, (batch_size, width)) if self.return_state else shape
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Only a sequence of outputs has a mask: that of the inputs, also where `go_backwards`, as in Keras."""
+        """Only a sequence of outputs has a mask: that of the inputs, also with `go_backwards`, as in Keras."""
         mask = previous_mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask

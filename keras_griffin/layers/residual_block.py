@@ -20,12 +20,13 @@ class ResidualBlock(SequenceLayer):
         y = u + dropout(mlp(norm(u)))
 
     Args:
-        mixer: a `SequenceLayer` that keeps the width, such as `RecurrentBlock` or `LocalMQA`.
+        mixer: a `SequenceLayer` that preserves the width, such as `RecurrentBlock` or `LocalMQA`.
         hidden_width: M, the width inside the gated MLP.
         norm_epsilon: epsilon of both norms.
         output_variance_scale: variance of the MLP's last kernel, in units of 1 / fan-in.
-        rematerialize: whether a gradient keeps the inputs alone and computes the block again, by `keras.remat`.
-        dropout: the share of the numbers of both branches that training sets to zero; not with `rematerialize`.
+        rematerialize: whether to store only the block's inputs and recompute the block for the gradient
+            (`keras.remat`).
+        dropout: the dropout rate of both branches in training; 0 with `rematerialize`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     State: the mixer's.
@@ -35,8 +36,8 @@ class ResidualBlock(SequenceLayer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, there is dropout with `rematerialize`, or the mixer does
-            not keep the inputs' shape.
+        ValueError: an argument has a wrong type or value, dropout is combined with `rematerialize`, or the mixer does
+            not preserve the inputs' shape.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -67,20 +68,20 @@ class ResidualBlock(SequenceLayer):
         self.rematerialize = checked(name, FLAG, rematerialize=rematerialize)
         self.dropout = checked(name, FRACTION, dropout=dropout)
         if rematerialize and dropout:
-            raise ValueError(f"{name}: dropout must be 0 with rematerialize, which draws twice. Got {dropout}.")
+            raise ValueError(f"{name}: dropout must be 0 with rematerialize, which would draw twice. Got {dropout}.")
         self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
         self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
         self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
 
     def build(self, inputs_shape):
-        """Build the four parts; a mixer that was loaded is built already."""
+        """Build the four parts; a loaded mixer is already built."""
         super().build(inputs_shape)
         mixed_shape = self.mixer.compute_output_shape(inputs_shape)
         if mixed_shape != tuple(inputs_shape):
-            # The last output alone would be added to every step, wherever batch and time are equally long.
+            # A single output would be added to every step whenever batch and time have the same length.
             raise ValueError(
-                f"{type(self).__name__}: the mixer must give a vector for each step, as RGLRU does with "
+                f"{type(self).__name__}: the mixer must return a vector for each step, as RGLRU does with "
                 f"return_sequences=True. Got {type(self.mixer).__name__} from {tuple(inputs_shape)} to {mixed_shape}."
             )
         for part in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
@@ -100,14 +101,14 @@ class ResidualBlock(SequenceLayer):
         return self._mix_channels(inputs + self._dropped(mixed)), state
 
     def call(self, inputs, reset=None, mask=None):
-        """The whole sequence; the mixer may have a cheaper way than `advance` to do it."""
+        """The whole sequence; the mixer's `call` may be cheaper than its `advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
 
         def mix(inputs):
             mixed = self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask)
             return self._mix_channels(inputs + self._dropped(mixed))
 
-        # TensorFlow's takes no None for an argument.
+        # On TensorFlow it does not accept None as an argument.
         return keras.remat(mix)(inputs) if self.rematerialize else mix(inputs)
 
     def _mix_channels(self, inputs):

@@ -11,6 +11,7 @@ from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.recurrent_unit import RecurrentUnit
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
@@ -18,6 +19,7 @@ from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRU(RecurrentUnit):
     """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
 
@@ -26,25 +28,25 @@ class RGLRU(RecurrentUnit):
         a_t = a^(c r_t),  a = sigmoid(Lambda)                      decay             (3)
         h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * (i_t * x_t)        output            (4)
 
-    W_a and W_x are block-diagonal. The gates do not read h, so all steps but the scan itself are parallel in time. The
-    state and everything that makes it are float32; outputs are in the compute dtype. A reset sets a_t = 0, so the step
-    gets its whole input, i_t * x_t, and nothing of the past. The derivative of the square root is bounded by 1000.
+    W_a and W_x are block-diagonal. The gates do not depend on h, so everything but the scan is parallel in time. The
+    state and its computation are in float32; outputs are in the compute dtype. A reset sets a_t = 0, so that the state
+    becomes the full input, i_t * x_t, without the past. The derivative of the square root is bounded by 1000.
 
-    It follows the conventions of `keras.layers.LSTM`, with these differences. There are no units: it keeps its input's
-    width, so `Dense(32)` before it stands for the units of `LSTM(32)`. All arguments are keyword-only. There are no
-    activations, initializers, regularizers, constraints, `dropout` or `unroll`; put `Dropout` before it. The state is h
-    alone, without c, and float32 in any precision: `return_state` gives `[outputs, h]`, and `initial_state` takes h or
-    `[h]`. A call takes `reset`; `reset` and `mask` are keyword-only there. A stateful layer goes on from batch to batch
-    in `fit` and `predict` on every backend.
+    It follows the conventions of `keras.layers.LSTM`, with these differences. There are no units: its output has the
+    width of its input, so put `Dense(32)` before it for the units of `LSTM(32)`. All arguments are keyword-only. There
+    are no activations, initializers, regularizers, constraints, `dropout` or `unroll`; put `Dropout` before it. The
+    state is h alone, without c, and always float32: `return_state` gives `[outputs, h]`, and `initial_state` takes h or
+    `[h]`. A call takes `reset`; `reset` and `mask` are keyword-only there. A stateful layer carries its state from
+    batch to batch in `fit` and `predict` on every backend.
 
     Args:
-        num_blocks: blocks of W_a and W_x; None for 16, or the greatest divisor of 16 that divides the width.
+        num_gate_blocks: blocks of W_a and of W_x; None for the largest of 16, 8, 4, 2 and 1 that divides the width.
         exponent: c.
         decay_range: the range that the initial decays cover.
         decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
         return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the final hidden state, after the outputs.
-        go_backwards: run from the last step to the first; outputs are in the order in which they were made.
+        go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
         stateful: start each call where the last one ended, until `reset_state`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
@@ -52,7 +54,7 @@ class RGLRU(RecurrentUnit):
         inputs: `(B, T, R)`.
         initial_state: h, `(B, R)`, or a list that holds it; zeros by default.
         reset: `(B, T)` bool; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool; a False step leaves the state as it was and repeats its output.
+        mask: `(B, T)` bool; a False step leaves the state unchanged and repeats its output.
 
     State: `RecurrentUnitState`, h as `(B, R)` float32.
 
@@ -61,8 +63,8 @@ class RGLRU(RecurrentUnit):
     Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
 
     Raises:
-        ValueError: an argument is positional, an LSTM's, or of a wrong type or value; or the blocks do not divide the
-            width; or an initial state is not one tensor `(B, R)`.
+        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value; the blocks do not
+            divide the width; or an initial state is not one tensor `(B, R)`.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -77,7 +79,7 @@ class RGLRU(RecurrentUnit):
     def __init__(
         self,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -95,20 +97,20 @@ class RGLRU(RecurrentUnit):
             **kwargs,
         )
         name = type(self).__name__
-        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.exponent = checked(name, POSITIVE, exponent=exponent)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
     def build_weights(self, width: int) -> None:
-        """Make the two gates and Lambda, `(R,)`."""
+        """Create the two gates and Lambda, `(R,)`."""
         self.build_gates(width, width)
 
     def build_gates(self, width: int, units: int) -> None:
-        """Make the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
-        num_blocks = default_num_blocks(units) if self.num_blocks is None else self.num_blocks
-        self.recurrence_gate = BlockDiagonalDense(num_blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
-        self.input_gate = BlockDiagonalDense(num_blocks, units, name="input_gate", dtype=self.dtype_policy)
+        """Create the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
+        blocks = default_num_gate_blocks(units) if self.num_gate_blocks is None else self.num_gate_blocks
+        self.recurrence_gate = BlockDiagonalDense(blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
+        self.input_gate = BlockDiagonalDense(blocks, units, name="input_gate", dtype=self.dtype_policy)
         self.recurrence_gate.build((None, None, width))
         self.input_gate.build((None, None, width))
         self.decay_parameter = self.add_weight(
@@ -124,7 +126,7 @@ class RGLRU(RecurrentUnit):
         return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, reset=reset, mask=mask)
 
     def decays_of(self, inputs: Tensor) -> Decays:
-        """Equation 3, in a complex unit its magnitude; the root is that of equation 4."""
+        """Equation 3, or its magnitude in a complex unit; the root is that of equation 4."""
         gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
         speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
         below_one = ops.expm1(-self.exponent * gate * speed)
@@ -145,6 +147,6 @@ class RGLRU(RecurrentUnit):
         }
 
 
-def default_num_blocks(units: int) -> int:
-    """How many blocks the gates have by default: 16, or the greatest divisor of 16 that divides the width."""
+def default_num_gate_blocks(units: int) -> int:
+    """The default number of the gates' blocks: the largest of 16, 8, 4, 2 and 1 that divides the width."""
     return math.gcd(units, 16)

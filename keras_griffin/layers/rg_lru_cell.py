@@ -1,4 +1,4 @@
-"""One step of an RG-LRU, for Keras's own loop over time."""
+"""One step of an RG-LRU, for Keras's loop over time."""
 
 from typing import Any
 
@@ -9,24 +9,26 @@ from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.rg_lru import RGLRU
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
+@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRUCell(Configured, keras.layers.Layer):
-    """What `keras.layers.RNN` and `StackedRNNCells` take in place of `LSTMCell`: one step of an `RGLRU`.
+    """One step of an `RGLRU`, to use in place of `LSTMCell` in `keras.layers.RNN` and `StackedRNNCells`.
 
-    It computes what `RGLRU` computes, step by step, for code that is written around cells. For everything else `RGLRU`
-    is better: it goes through all steps at once, takes resets, and keeps its state in float32, which Keras's `RNN`
-    rounds to the compute dtype.
+    It computes the same as `RGLRU`, step by step, for code that is built around cells. In all other cases use `RGLRU`:
+    it processes all steps at once, takes resets, and keeps its state in float32, which Keras's `RNN` rounds to the
+    compute dtype.
 
     Args:
-        units: R, the width of inputs, outputs and state, which are one.
-        num_blocks: as for `RGLRU`, and so are `exponent`, `decay_range` and `decay_initializer`.
-        exponent: see `num_blocks`.
-        decay_range: see `num_blocks`.
-        decay_initializer: see `num_blocks`.
+        units: R, the common width of inputs, outputs and state.
+        num_gate_blocks: as for `RGLRU`, like `exponent`, `decay_range` and `decay_initializer`.
+        exponent: see `num_gate_blocks`.
+        decay_range: see `num_gate_blocks`.
+        decay_initializer: see `num_gate_blocks`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
@@ -38,7 +40,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
     Output shape: `(B, R)`, and a list of the state `(B, R)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the inputs are of another width.
+        ValueError: an argument has a wrong type or value, or the inputs have another width.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -53,7 +55,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         self,
         units: int,
         *,
-        num_blocks: int | None = None,
+        num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "paper",
@@ -62,12 +64,12 @@ class RGLRUCell(Configured, keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         name = type(self).__name__
         self.units = self.state_size = self.output_size = checked(name, COUNT, units=units)
-        self.num_blocks = checked(name, COUNT.or_none(), num_blocks=num_blocks)
+        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.exponent = checked(name, POSITIVE, exponent=exponent)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
         self.unit = RGLRU(
-            num_blocks=num_blocks,
+            num_gate_blocks=num_gate_blocks,
             exponent=exponent,
             decay_range=decay_range,
             decay_initializer=decay_initializer,
@@ -85,7 +87,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         self.unit.build((inputs_shape[0], None, self.units))
 
     def call(self, inputs, states):
-        """The step: outputs, and a list of the state, of the dtype in which it came."""
+        """The step: outputs, and a list of the state, in the dtype of the given state."""
         hidden = ops.cast(states[0], "float32")
         outputs, state = self.unit.advance(ops.expand_dims(inputs, 1), RecurrentUnitState(hidden))
         return outputs[:, 0], [ops.cast(state.hidden, states[0].dtype)]

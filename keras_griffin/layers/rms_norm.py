@@ -1,4 +1,4 @@
-"""Root mean square normalisation with a scale stored as its distance from one."""
+"""Root mean square normalisation with a scale that is stored minus one."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class RMSNorm(Configured, keras.layers.Layer):
 
         y = x / sqrt(mean(x^2) + epsilon) * (1 + scale)
 
-    The scale is stored as its distance from one, as in the released Griffin code, so that it starts at zero. Computed
+    The stored weight is the scale minus one, as in the released Griffin code, and starts at zero. Outputs are computed
     in float32 and returned in the compute dtype.
 
     Args:
@@ -43,14 +43,14 @@ class RMSNorm(Configured, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Make the scale, `(D,)`, zero."""
+        """Create the scale, `(D,)`, zero."""
         self.scale = self.add_weight(shape=inputs_shape[-1:], initializer="zeros", name="scale", autocast=False)
 
     def call(self, inputs):
         """Normalise the last axis."""
         wide = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         scale = 1.0 + ops.cast(self.scale, wide.dtype)
-        # As rows, for the reason that `scale_channels` gives.
+        # As rows, for the same reason as in `scale_channels`.
         rows = ops.reshape(wide, (-1, inputs.shape[-1]))
         outputs = ops.reshape(ops.rms_normalization(rows, scale, axis=-1, epsilon=self.epsilon), ops.shape(inputs))
         return ops.cast(outputs, self.compute_dtype)

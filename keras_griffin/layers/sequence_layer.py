@@ -1,4 +1,4 @@
-"""The contract of everything temporal: `initial_state`, `call` and `advance`."""
+"""The contract of all temporal layers: `initial_state`, `call` and `advance`."""
 
 from typing import Any, NamedTuple
 
@@ -12,23 +12,24 @@ from keras_griffin.shapes import State, Tensor
 
 
 class Decays(NamedTuple):
-    """How a recurrence forgets at each step, for reports."""
+    """How much a recurrence forgets at each step, for reports."""
 
-    #: a_t - 1, `(B, T, R)` float32: it keeps the digits that a_t itself, close to 1, does not have.
+    #: a_t - 1, `(B, T, R)` float32: it has the digits that a_t itself, close to 1, would lose.
     below_one: Tensor
-    #: `(B, T, R)` bool: the derivative of a root of 1 - a_t^2 is at its bound, so a_t's gradient is not the true one.
+    #: `(B, T, R)` bool: whether the derivative of the root of 1 - a_t^2 is clipped, so that a_t's gradient is not
+    #: exact.
     at_bound: Tensor
 
 
 class SequenceLayer(Configured, keras.layers.Layer):
-    """A layer that moves information along time, and can stop and go on anywhere.
+    """A layer that moves information along time, and can stop and resume anywhere.
 
-    A subclass gives `initial_state` and `advance`. The whole sequence is `advance` from the initial state; cutting it
-    anywhere changes nothing. `keras_griffin.testing.contracts` checks the laws.
+    A subclass defines `initial_state` and `advance`. The whole sequence is `advance` from the initial state; cutting it
+    anywhere changes nothing. `keras_griffin.testing.contracts` checks these laws.
 
     Keras casts every float argument of `Layer.__call__` to the compute dtype, and would round a float32 state to
-    bfloat16 on its way. Temporal layers therefore switch that cast off and do it themselves, for the inputs only; their
-    own weights are cast where they are used. So `call` and the plain method `advance` compute the same.
+    bfloat16. Temporal layers therefore disable that cast and do it themselves, for the inputs only; they cast their
+    weights where they use them. So `call` and the plain method `advance` compute the same.
 
     Args:
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
@@ -40,7 +41,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, inputs_shape):
-        """Note the width, so that Keras refuses inputs of another one. A subclass calls this first."""
+        """Record the width, so that Keras refuses inputs of another width. A subclass calls this first."""
         self.width = inputs_shape[-1]
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.width})
 
@@ -54,7 +55,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
             The layer's state type, each field with a leading axis B.
 
         Raises:
-            ValueError: the layer is not built yet, so that its width is unknown.
+            ValueError: the layer is not built yet, so its width is unknown.
         """
         raise NotImplementedError(f"initial_state: {type(self).__name__} must define it.")
 
@@ -65,9 +66,9 @@ class SequenceLayer(Configured, keras.layers.Layer):
 
         Args:
             inputs: `(B, T, D)`, T >= 1.
-            state: what `initial_state` or an earlier `advance` returned.
+            state: from `initial_state` or an earlier `advance`.
             reset: `(B, T)` bool; at a True step everything before it is forgotten first.
-            mask: `(B, T)` bool; a False step leaves the state as it was.
+            mask: `(B, T)` bool; a False step leaves the state unchanged.
 
         Returns:
             `(outputs, state)`: `(B, T, D)` in the compute dtype, and the state after the last step.
@@ -83,24 +84,24 @@ class SequenceLayer(Configured, keras.layers.Layer):
         return outputs
 
     def decays_of(self, inputs: Tensor) -> Decays | None:
-        """The decays with which the layer would go through `inputs (B, T, D)`; None where it has none of its own."""
+        """The layer's decays for `inputs (B, T, D)`; None if it has no decays of its own."""
         return None
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
-        """What the layer does at each step, by name, for `inputs` that gave `outputs`: `(B, T, C)` float32 each.
+        """The layer's internal values at each step, by name, for `inputs` and their `outputs`: float32 `(B, T, C)`.
 
-        A recurrence gives `log_decay` and `state`, and its gates; a layer without one of its own, nothing.
+        A recurrence returns `log_decay`, `state` and its gates; a layer without its own recurrence, nothing.
         """
         return {}
 
     def compute_output_shape(self, inputs_shape):
-        """Outputs have the shape of the inputs unless a subclass says otherwise."""
+        """The shape of the inputs, unless a subclass overrides this."""
         return tuple(inputs_shape)
 
     def prepare(
         self, inputs: Tensor, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What `call` and `advance` do first with their arguments.
+        """Prepare the arguments of `call` and `advance`.
 
         Returns:
             `(inputs, reset, mask)`: the inputs in the compute dtype, zero at masked steps, and the marks as booleans.
@@ -116,7 +117,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         check_steps(name, tuple(inputs.shape[:2]), reset=reset, mask=mask)
         inputs = ops.cast(inputs, self.compute_dtype)
         if mask is not None:
-            # Zero times NaN is NaN: what stands at a masked step must not even be multiplied.
+            # Zero times NaN is NaN: values at a masked step must not even be multiplied.
             inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
         return inputs, reset, mask
 
@@ -129,5 +130,5 @@ class SequenceLayer(Configured, keras.layers.Layer):
             )
 
 
-#: What a layer that is given another one uses of it: `initial_state`, `advance` and `call`.
+#: The rule for a layer argument: its user needs `initial_state`, `advance` and `call`.
 TEMPORAL = Rule("a SequenceLayer", lambda value: isinstance(value, SequenceLayer))

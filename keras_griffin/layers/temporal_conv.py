@@ -21,16 +21,16 @@ class TemporalConvState(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class TemporalConv1D(SequenceLayer):
-    """Convolve each channel with the last few steps of itself.
+    """Convolve each channel over its last few steps.
 
         y_t = b + sum_s w[kernel_size - 1 - s] * x_{t-s}        s = 0 .. kernel_size - 1
 
-    Steps before the start are zeros. No tap reaches across a reset, and a masked step outputs zero and is not seen by
-    later ones.
+    Steps before the start are zeros. No tap reaches across a reset; a masked step outputs zero, and no later step sees
+    it.
 
     Args:
-        kernel_size: number of taps, the current step's included.
-        use_bias: whether a bias, zero at first, is added.
+        kernel_size: the number of taps, including the current step's.
+        use_bias: whether to add a bias, initially zero.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
@@ -45,7 +45,7 @@ class TemporalConv1D(SequenceLayer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value.
+        ValueError: an argument has a wrong type or value.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -63,7 +63,7 @@ class TemporalConv1D(SequenceLayer):
         self.use_bias = checked(name, FLAG, use_bias=use_bias)
 
     def build(self, inputs_shape):
-        """Make the kernel `(kernel_size, D)` and the bias `(D,)`."""
+        """Create the kernel `(kernel_size, D)` and the bias `(D,)`."""
         super().build(inputs_shape)
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.width),

@@ -21,30 +21,30 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         embed:   x = scale * E[token]
         logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap
 
-    The product is made in the compute dtype; the cap, and the logits, are float32.
+    The product is computed in the compute dtype; the cap and the logits are float32.
 
-    Being a `keras.layers.ReversibleEmbedding`, it takes LoRA from Keras.
+    As a `keras.layers.ReversibleEmbedding`, it supports Keras's LoRA.
 
     Args:
         vocabulary_size: V.
         width: D.
         scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
-        logits_soft_cap: bound of the logits' magnitude, or None for no bound.
-        name: as for every Keras layer, and so are the arguments below.
+        logits_soft_cap: the bound of the logits' magnitude, or None for no bound.
+        name: as for every Keras layer, like the arguments below.
         dtype: see `name`.
         trainable: see `name`.
         quantization_config: see `name`.
 
     Call arguments:
         inputs: `(B, T)` token ids, or `(B, T, D)` vectors with `reverse`.
-        reverse: whether to give logits.
+        reverse: whether to compute logits.
 
     Input shape: `(B, T)`.
 
     Output shape: `(B, T, D)`; `(B, T, V)`, float32, with `reverse`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value.
+        ValueError: an argument has a wrong type or value.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -85,18 +85,18 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         )
         self.scale_by_sqrt_width = scale_by_sqrt_width
         self.soft_cap = logits_soft_cap
-        # Rounded once here: inside a traced call the number could not be read back.
+        # Rounded here, once: inside a traced call the number could not be read back.
         rounded = ops.cast(ops.cast(math.sqrt(width), "bfloat16"), "float32")
         self.scale = float(ops.convert_to_numpy(rounded)) if scale_by_sqrt_width else 1.0
 
     @property
     def embeddings(self) -> Tensor:
-        """The table, `(V, D)`, laid out as `<path>/table` where it is used in a compiled function."""
-        # A table that is stored in parts is put together first: its vectors of a whole batch would be larger.
+        """The table, `(V, D)`, in the layout of `<path>/table` when it is used in a compiled function."""
+        # A sharded table is gathered first: the vectors of a whole batch would be larger.
         return laid_out(super().embeddings, f"{self.path}/table")
 
     def call(self, inputs, reverse=False):
-        """Embed tokens, or give the logits of vectors."""
+        """Embed tokens, or compute the logits of vectors."""
         if not reverse:
             outputs = self._looked_up(inputs)
             return outputs * self.scale if self.scale_by_sqrt_width else outputs
@@ -104,18 +104,18 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
 
     def _looked_up(self, token_ids):
-        """The rows of ids; of one outside, negative ones too, what the backend has for none: an error, or NaN."""
+        """The rows of ids. An id outside the table, including a negative one, gives an error or NaN, by backend."""
         token_ids = ops.cast(token_ids, "int32")
         # Keras would count negative ids from the table's end.
         looked_up = super().call(ops.where(token_ids < 0, self.input_dim, token_ids))
         if keras.backend.backend() != "tensorflow":
             return looked_up
-        # It has an error on a CPU alone: on a GPU the row would be zeros, and XLA would take the last one.
+        # It raises an error only on a CPU: on a GPU the row would be zeros, and XLA would use the last one.
         inside = ops.logical_and(token_ids >= 0, token_ids < self.input_dim)
         return ops.where(ops.expand_dims(inside, -1), looked_up, ops.full_like(looked_up, float("nan")))
 
     def compute_output_spec(self, inputs, reverse=False):
-        """Shapes and dtypes of what `call` returns."""
+        """Shapes and dtypes of the outputs of `call`."""
         if reverse:
             return keras.KerasTensor((*inputs.shape[:-1], self.input_dim), "float32")
         return keras.KerasTensor((*inputs.shape, self.output_dim), self.compute_dtype)

@@ -1,7 +1,7 @@
-"""Layers that move information along time, and can replace one another.
+"""Interchangeable layers that move information along time.
 
-Each is a `keras_griffin.layers.Mixer`: the class says, of the arguments that it would be made with, which weights and
-which state it will have. `GriffinConfig.mixer_arguments(name)` gives those arguments.
+Each is a `keras_griffin.layers.Mixer`: the class declares, for given constructor arguments, which weights and which
+state it will have. `GriffinConfig.mixer_arguments(name)` returns those arguments.
 """
 
 from keras_griffin.layers import Mixer
@@ -14,7 +14,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
 }
-"""The mixers by the name that `GriffinConfig.block_pattern` gives them."""
+"""The mixers by their names in `GriffinConfig.block_pattern`."""
 
 __all__ = [
     "MIXERS",

@@ -14,13 +14,13 @@ from keras_griffin.shapes import Tensor
 
 
 class GlobalMQAState(NamedTuple):
-    """The state of `GlobalMQA`: every key so far. It grows by each step."""
+    """The state of `GlobalMQA`: every key so far. It grows with every step."""
 
     #: `(B, steps, K, H)`, compute dtype, each rotated by its position in its document.
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.
     values: Tensor
-    #: `(B, steps)` bool: which of them a later query may see: as many as its document has had steps.
+    #: `(B, steps)` bool: which of them a later query may see: those of the steps of its document.
     visible: Tensor
 
     @property
@@ -31,7 +31,7 @@ class GlobalMQAState(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class GlobalMQA(MultiQueryAttention):
-    """Mix along time by attention to all steps so far: the baseline that Griffin is compared with.
+    """Mix along time by attention to all steps so far: the baseline for Griffin.
 
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s <= t
 
@@ -41,7 +41,7 @@ class GlobalMQA(MultiQueryAttention):
         num_heads: N, the query heads.
         head_dim: H, the channels of a head; None for D / N.
         num_key_value_heads: K, dividing N.
-        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_fraction: the fraction of each head's channels that is rotated.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
@@ -58,7 +58,7 @@ class GlobalMQA(MultiQueryAttention):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the heads do not fit the width.
+        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -68,7 +68,7 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
-    # Zero times NaN is NaN, and every key is in the product that a query has with all.
+    # Zero times NaN is NaN, and the product of a query includes every key.
     blocks_nan = False
 
     @classmethod
@@ -83,7 +83,7 @@ class GlobalMQA(MultiQueryAttention):
         return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
 
     def call(self, inputs, reset=None, mask=None):
-        """The whole sequence; without resets and masks the backend's causal attention."""
+        """The whole sequence; without resets and masks by the backend's causal attention."""
         if reset is not None or mask is not None:
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])
@@ -107,7 +107,7 @@ class GlobalMQA(MultiQueryAttention):
 
         past = ops.shape(state.visible)[1]
         steps = ops.arange(past + length, dtype="int32")
-        # Keras's OpenVINO puts a new axis that is indexed after a slice with bounds in another place.
+        # Keras on OpenVINO misplaces a new axis that is indexed after a slice with bounds.
         query_steps = ops.expand_dims(steps[past:], 1)
         causal = steps <= query_steps
         same_document = documents[:, None, :] == ops.expand_dims(documents[:, past:], 2)
@@ -121,16 +121,16 @@ class GlobalMQA(MultiQueryAttention):
         outputs = self.join(self._attend_apart(query, keys, values, sees, real))
         visible = ops.logical_and(visible, documents == documents[:, -1:])
         if mask is not None:
-            # What no query sees goes to the front, where it can be cut off.
+            # Keys that no query sees move to the front, where they can be cut off.
             sources, _ = real_steps_last(visible)
             keys, values, visible = (take_steps(x, sources) for x in (keys, values, visible))
         if reset is not None or mask is not None:
-            # And becomes zeros: a step multiplies it by zero.
+            # They become zeros, because a step multiplies them by zero.
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
         return outputs, GlobalMQAState(keys, values, visible)
 
     def _step(self, query, key, value, state):
-        """`advance` by one step of every row: nothing that there was is computed again."""
+        """`advance` by one step of every row: nothing is recomputed."""
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
         query, key = self.rotate(query, position), self.rotate(key, position)
         state = GlobalMQAState(
@@ -141,9 +141,9 @@ class GlobalMQA(MultiQueryAttention):
         return self.join(step_attention(query, *state)), state
 
     def _attend_apart(self, query, keys, values, sees, real):
-        """Attention in which what is not finite touches what sees it, by `sees (B, T, S)`.
+        """Attention in which non-finite values affect only the queries that see them, by `sees (B, T, S)`.
 
-        And backward what it sees, of the queries that are `real (B, T)`.
+        Backward, non-finite cotangents of `real (B, T)` queries affect only the steps which those queries see.
         """
         *finite, whole_query, whole_key = finite_only(query, keys, values)
         lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
@@ -153,7 +153,7 @@ class GlobalMQA(MultiQueryAttention):
         return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real), type(self).__name__)
 
     def _attend(self, query, key, value, **options):
-        # Keras's attention on TensorFlow wants as many key heads as query heads.
+        # Keras's attention on TensorFlow needs as many key heads as query heads.
         groups = self.num_heads // self.num_key_value_heads
         key, value = (ops.repeat(x, groups, axis=2) for x in (key, value))
         return ops.dot_product_attention(query, key, value, **options)

@@ -20,15 +20,15 @@ WINDOW = Rule(f"an integer from 1 to {2**30 - 1}", lambda value: COUNT.holds(val
 class LocalMQAState(NamedTuple):
     """The state of `LocalMQA`: a ring of the newest W keys, which never grows.
 
-    Step n of a document stands in place n mod W. Its key is rotated by that place and not by n, so that no angle grows
-    with the stream; a query that looks at a key written a lap ago is turned by W more.
+    Step n of a document is in place n mod W. Its key is rotated by that place and not by n, so that no angle grows with
+    the stream; for a key written a lap ago, the query is rotated by W more.
     """
 
-    #: `(B, W, K, H)`, compute dtype, each rotated by its place; zeros where there is none.
+    #: `(B, W, K, H)`, compute dtype, each rotated by its place; zeros in empty places.
     keys: Tensor
     #: `(B, W, K, H)`, compute dtype.
     values: Tensor
-    #: `(B,)` int32: n of the document's next step, as long as that is below 2 W; then W + n mod W.
+    #: `(B,)` int32: n of the document's next step while that is below 2 W; then W + n mod W.
     next_step: Tensor
 
 
@@ -39,14 +39,14 @@ class LocalMQA(MultiQueryAttention):
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s = t - W + 1 .. t
 
     Only the distance of query and key matters, so positions are counted within the window: they never grow, and a
-    stream may run for ever. Time and memory are O(T W).
+    stream may be endless. Time and memory are O(T W).
 
     Args:
         num_heads: N, the query heads.
-        window: W, the number of keys that a query sees, its own included.
+        window: W, the number of keys that a query sees, including its own.
         head_dim: H, the channels of a head; None for D / N.
         num_key_value_heads: K, dividing N.
-        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_fraction: the fraction of each head's channels that is rotated.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
@@ -54,7 +54,7 @@ class LocalMQA(MultiQueryAttention):
     Call arguments:
         inputs: `(B, T, D)`.
         reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is not seen, and takes no place in the window.
+        mask: `(B, T)` bool, optional; a False step is not seen and takes no place in the window.
 
     State: `LocalMQAState`.
 
@@ -63,7 +63,7 @@ class LocalMQA(MultiQueryAttention):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the heads do not fit the width.
+        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -92,12 +92,12 @@ class LocalMQA(MultiQueryAttention):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """Those of every attention, and the window."""
+        """The arguments of every kind of attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
     @classmethod
     def kept_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, Kept]:
-        """Keys and values of the newest W tokens; the ring has room for all W from the beginning."""
+        """Keys and values of the newest W tokens; the ring has room for all W from the start."""
         keys = cls.keys_of(width, min(tokens, window), **heads)
         return {"keys": keys, "values": keys, "next_step": Kept((), "int32")}
 
@@ -116,7 +116,7 @@ class LocalMQA(MultiQueryAttention):
         return ops.logical_and(super().sees(distance), distance < self.window)
 
     def call(self, inputs, reset=None, mask=None):
-        """The whole sequence, without the empty window that `advance` would look at."""
+        """The whole sequence, without the empty window that `advance` would attend to."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
@@ -136,7 +136,7 @@ class LocalMQA(MultiQueryAttention):
         seen, keys, values = self._oldest_first(state)
         keys, values = ops.concatenate([keys, key], axis=1), ops.concatenate([values, value], axis=1)
         new = ops.zeros(ops.shape(query)[:2], "bool") if reset is None else reset
-        # The ring belongs to document 0, which goes on in the chunk until its first reset.
+        # The ring belongs to document 0, which continues in the chunk until the first reset.
         documents = document_numbers(new, mask)
         real = None if mask is None else ops.concatenate([seen, mask], axis=1)
         positions = _positions(self.window + length, real)
@@ -154,7 +154,7 @@ class LocalMQA(MultiQueryAttention):
         """`advance` by one step of every row: one place of the ring changes."""
         place = state.next_step % self.window
         laps = ops.stack([place, place + self.window], axis=1)
-        # Turned for the keys of this lap, and for those of the lap before.
+        # Rotated for the keys of this lap, and for those of the previous lap.
         query = self.rotate(ops.repeat(query, 2, axis=1), laps)
         keys = write_place(state.keys, place, self.rotate(key, laps[:, :1]))
         values = write_place(state.values, place, value)
@@ -172,11 +172,11 @@ class LocalMQA(MultiQueryAttention):
         """The ring after a chunk: the last document's newest W steps, each in its place."""
         last = documents[:, -1:]
         own = documents == last if mask is None else ops.logical_and(documents == last, mask)
-        # The steps that the last document had before the chunk, and has after it.
+        # The number of the last document's steps before the chunk, and after it.
         before = ops.where(last == 0, state.next_step[:, None], 0)
         after = before + ops.sum(ops.cast(own, "int32"), axis=1, keepdims=True)
         places = ops.arange(self.window, dtype="int32")
-        # The newest step of each place. Those of the chunk are counted from its end, the masked ones out of the way.
+        # The newest step of each place. Steps of the chunk are counted from its end, after moving masked ones away.
         step = after - 1 - (after - 1 - places) % self.window
         source = ops.shape(key)[1] - (after - step)
         if mask is not None:
@@ -192,7 +192,7 @@ class LocalMQA(MultiQueryAttention):
         return LocalMQAState(keys, values, self._wrapped(after[:, 0]))
 
     def _wrapped(self, step):
-        """A number of steps below 2 W that has the same place and, from W on, says that the ring is full."""
+        """A number of steps below 2 W with the same place; a number from W on means that the ring is full."""
         return ops.where(step < 2 * self.window, step, self.window + step % self.window)
 
 

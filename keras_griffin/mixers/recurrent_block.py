@@ -16,7 +16,7 @@ from keras_griffin.layers import (
 )
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
-from keras_griffin.layers.rg_lru import default_num_blocks
+from keras_griffin.layers.rg_lru import default_num_gate_blocks
 from keras_griffin.ops.time_axis import positions
 from keras_griffin.shapes import Tensor
 
@@ -36,12 +36,12 @@ class RecurrentBlock(Mixer):
 
         y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
 
-    The first step of a stream is the start of a document: the RG-LRU takes its input whole, as after a reset. (Equation
-    4 of the paper does not say; the released code does so.)
+    The first step of a stream is the start of a document: the RG-LRU takes its full input, as after a reset. (Equation
+    4 of the paper does not specify this; the released code does it.)
 
     Args:
         recurrence_width: R, the width of the convolution and the RG-LRU.
-        num_gate_blocks: blocks of the RG-LRU's gates; None for its default.
+        num_gate_blocks: blocks of each of the RG-LRU's gates; None for the default of `RGLRU`.
         conv_kernel_size: taps of the convolution.
         decay_initializer: `"paper"` or `"ring"`; see `RGLRU`.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
@@ -51,7 +51,7 @@ class RecurrentBlock(Mixer):
     Call arguments:
         inputs: `(B, T, D)`.
         reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state as it was.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
 
     State: `RecurrentBlockState`.
 
@@ -60,7 +60,7 @@ class RecurrentBlock(Mixer):
     Output shape: `(B, T, D)`.
 
     Raises:
-        ValueError: an argument is of a wrong type or value, or the blocks do not divide the recurrence width.
+        ValueError: an argument has a wrong type or value, or the blocks do not divide the recurrence width.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -93,7 +93,7 @@ class RecurrentBlock(Mixer):
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.rg_lru = RGLRU(
-            num_blocks=num_gate_blocks,
+            num_gate_blocks=num_gate_blocks,
             decay_range=decay_range,
             decay_initializer=decay_initializer,
             return_sequences=True,
@@ -124,7 +124,7 @@ class RecurrentBlock(Mixer):
     ) -> dict[str, Weight]:
         """Three projections, the convolution's taps, and the RG-LRU's gates and decays."""
         inner = recurrence_width
-        blocks = default_num_blocks(inner) if num_gate_blocks is None else num_gate_blocks
+        blocks = default_num_gate_blocks(inner) if num_gate_blocks is None else num_gate_blocks
         units = ("num_gate_blocks", blocks)
         weights = {
             **dense_weights("gate", width, inner, 1, units),
@@ -157,7 +157,7 @@ class RecurrentBlock(Mixer):
         return conv_kernel_size - 1
 
     def build(self, inputs_shape):
-        """Make the three projections, and build the convolution and the RG-LRU."""
+        """Create the three projections, and build the convolution and the RG-LRU."""
         super().build(inputs_shape)
         width = self.width
         inner_shape = (*inputs_shape[:-1], self.recurrence_width)
@@ -173,7 +173,7 @@ class RecurrentBlock(Mixer):
         self.output_projection.build((None, self.recurrence_width))
 
     def initial_state(self, batch_size: int) -> RecurrentBlockState:
-        """Nothing seen, zeros."""
+        """Zeros, and no step seen."""
         self.require_built("initial_state")
         started = ops.zeros((batch_size,), "bool")
         return RecurrentBlockState(started, self.conv.initial_state(batch_size), self.rg_lru.initial_state(batch_size))
@@ -192,7 +192,7 @@ class RecurrentBlock(Mixer):
 
 
 def _first_step(started, inputs, mask):
-    """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started after it."""
+    """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started afterwards."""
     fresh = ops.logical_not(ops.expand_dims(started, 1))
     if mask is None:
         return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)

@@ -1,4 +1,4 @@
-"""Stacks of mixers: functional Keras models."""
+"""Models: stacks of mixers as Keras models."""
 
 from keras_griffin.models.carried_model import CarriedModel
 from keras_griffin.models.config import GriffinConfig

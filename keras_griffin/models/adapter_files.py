@@ -1,10 +1,10 @@
-"""Adapters in a file of their own: some megabytes beside the gigabytes of their base.
+"""Adapters in their own file: some megabytes next to the gigabytes of their base.
 
 A safetensors file with A and B of each layer, by their variables' paths, and in its metadata
 
     format, format_version      keras_griffin_adapter, 1
-    rank, alpha, targets        what `enable_lora` was told, as JSON
-    base                        the fingerprint of the weights beside which they were trained
+    rank, alpha, targets        the arguments of `enable_lora`, as JSON
+    base                        the fingerprint of the weights with which they were trained
 """
 
 import json
@@ -26,9 +26,9 @@ FORMAT, VERSION = "keras_griffin_adapter", "1"
 
 
 def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
-    """Save a model's adapters, and nothing else, in a safetensors file that any backend reads.
+    """Save a model's adapters, and nothing else, in a safetensors file that any backend can read.
 
-    The file is at every moment the old one or the whole new one.
+    The file is written atomically.
 
     Args:
         model: a `LanguageModel` that has LoRA.
@@ -52,18 +52,18 @@ def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
 
 
 def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = True) -> None:
-    """Give a model the adapters of a file: those that it has get other values, and one without has LoRA from now on.
+    """Load adapters from a file into a model: they replace the values of existing ones, or LoRA is enabled for them.
 
     Args:
         model: a `LanguageModel`.
-        path: of a file that `save_adapter` wrote.
-        verify: whether the model must have the weights beside which the adapters were trained, as `fingerprint` sees
-            them. False takes any base with such layers: an adapter that was trained beside int8 to the model that was
-            not quantised yet, for one.
+        path: a file written by `save_adapter`.
+        verify: whether the model's weights must be those with which the adapters were trained, by `fingerprint`. False
+            accepts any base with such layers: for example the unquantised model, for adapters trained on its int8
+            version.
 
     Raises:
-        ValueError: the file is none of adapters, or not a whole one; it is of another base; the model has adapters of
-            another rank, alpha or other layers; or the tensors do not fit. The model is as it was.
+        ValueError: the file is not an adapter file, or is incomplete; it belongs to another base; the model has
+            adapters of another rank, alpha or other layers; or the tensors do not fit. The model stays unchanged.
 
     Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.2.
     """
@@ -76,13 +76,13 @@ def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = 
         theirs = {"rank": rank, "alpha": alpha, "layers": len(layers)}
         if ours != theirs or set(map(id, layers)) != set(map(id, model.lora.layers)):
             raise ValueError(
-                "load_adapter: a model's adapters must be of the file's rank, alpha and layers. "
+                "load_adapter: a model's adapters must have the file's rank, alpha and layers. "
                 f"Got {_words(ours)} and {str(file.path)!r} of {_words(theirs)}."
             )
     base = fingerprint(model) if verify else None
     if verify and base != file.metadata.get("base"):
         raise ValueError(
-            "load_adapter: the base must be the one beside which the adapters were trained; verify=False takes any "
+            "load_adapter: the base must be the one with which the adapters were trained; verify=False accepts any "
             f"with such layers. Got a model {base} and {str(file.path)!r} of {file.metadata.get('base')}."
         )
     expected = {}
@@ -100,8 +100,8 @@ def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = 
 def fingerprint(model: keras.Model) -> str:
     """A checksum of a model's weights without adapters, the same in float32 and in bfloat16.
 
-    Weights of floating point are rounded to bfloat16 for it, so that a model is known again that was loaded from the
-    same file in another dtype. Names and shapes are part of it, settings such as the window are not.
+    It rounds floating-point weights to bfloat16, so that a model that was loaded from the same file in another dtype
+    has the same fingerprint. Names and shapes are part of it; settings such as the window are not.
 
     Args:
         model: a `LanguageModel`.
@@ -134,11 +134,11 @@ def fingerprint(model: keras.Model) -> str:
 
 
 def _settings(file) -> tuple[int, float, list[str] | None]:
-    """Rank, alpha and targets of a file of adapters."""
+    """Rank, alpha and targets of an adapter file."""
     metadata = file.metadata
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, VERSION):
         raise ValueError(
-            f"load_adapter: the file must be one of save_adapter, of format {FORMAT} {VERSION}. "
+            f"load_adapter: the file must be written by save_adapter, in format {FORMAT} {VERSION}. "
             f"Got {str(file.path)!r} of format {metadata.get('format')} {metadata.get('format_version')}."
         )
     try:
@@ -148,7 +148,7 @@ def _settings(file) -> tuple[int, float, list[str] | None]:
     if not COUNT.holds(rank) or not POSITIVE.holds(alpha) or not isinstance(targets, list | None):
         received = {name: metadata.get(name) for name in ("rank", "alpha", "targets")}
         raise ValueError(
-            "load_adapter: the file must say its rank, alpha and targets. "
+            "load_adapter: the file must state its rank, alpha and targets. "
             f"Got {_words(received)} in {str(file.path)!r}."
         )
     return rank, alpha, targets

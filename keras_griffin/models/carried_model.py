@@ -11,23 +11,23 @@ from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
 from keras_griffin.shapes import Tensor
 
-#: Batches after which `fit` looks whether all of them were in order.
+#: `fit` checks the order of the batches each time this many have passed.
 CHECK_EVERY = 100
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class CarriedModel(SharedModel):
-    """A language model over chunks of texts, each row of a batch going on where the row of the batch before ended.
+    """A language model over chunks of texts: each row of a batch continues where that row of the previous batch ended.
 
         logits_k, state_k = model.advance(tokens_k, stop_gradient(state_(k-1)))
 
-    Forward, chunks give what one long pass over the text gives; backward, the gradient ends where the chunk begins. Row
-    b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. In between, a new segment id
-    starts a document, as everywhere. Validation carries a state of its own. Both are variables: they are saved with the
-    weights, and a run that was cut off goes on with them.
+    Forward, chunks give the same as one pass over the whole text; backward, the gradient stops at the start of the
+    chunk. Row b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. Within a text, a new
+    segment id starts a document, as everywhere. Validation carries a separate state. Both states are variables: they
+    are saved with the weights, and an interrupted run resumes with them.
 
     Args:
-        language_model: a `LanguageModel` whose state keeps its size: any but one with global attention.
+        language_model: a `LanguageModel` whose state has a fixed size: any without global attention.
         batch_size: B.
         **kwargs: `name`.
 
@@ -36,8 +36,8 @@ class CarriedModel(SharedModel):
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: the batch size is no positive integer; the model has global attention; a strategy of TensorFlow
-            would divide the rows; or, when it is called, a batch has not B rows.
+        ValueError: the batch size is not a positive integer; the model has global attention; a strategy of TensorFlow
+            would divide the rows; or, in a call, a batch does not have B rows.
 
     Reference: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 2(4), pages 490 to 501.
@@ -54,7 +54,7 @@ class CarriedModel(SharedModel):
                 f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
                 f"{', '.join(language_model.config.block_pattern)}."
             )
-        # Only on TensorFlow has a model a strategy, and is its batch divided before `call` sees it.
+        # Only on TensorFlow does a model have a strategy, which divides its batch before `call` sees it.
         replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
         if replicas > 1:
             raise ValueError(
@@ -66,7 +66,7 @@ class CarriedModel(SharedModel):
         self.carried_in_validation = CarriedState(state, name="carried_in_validation")
 
     def call(self, inputs, training=False):
-        """Go on from the carried state; see the class."""
+        """Continue from the carried state; see the class."""
         token_ids, segment_ids, chunk = (
             self._rows(name, inputs[name]) for name in ("token_ids", "segment_ids", "chunk")
         )
@@ -79,7 +79,7 @@ class CarriedModel(SharedModel):
         return self.outputs_of(model.final_norm(x))
 
     def _rows(self, name, tensor):
-        """An input as int32 with B rows, which TensorFlow may not know of a batch."""
+        """An input as int32 with B rows, a number that TensorFlow may not know."""
         tensor = ops.cast(tensor, "int32")
         if tensor.shape[0] not in (None, self.batch_size):
             raise ValueError(
@@ -93,15 +93,15 @@ class CarriedModel(SharedModel):
         return self.language_model.token_embedding(vectors, reverse=True)
 
     def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of what `call` returns."""
+        """Shape and dtype of the outputs of `call`."""
         return self.logits_spec(inputs["token_ids"].shape)
 
     def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
-        """Train on batches in order; see `keras.Model.fit`. Whether they were is checked every 100 batches.
+        """Train on batches in order; see `keras.Model.fit`. The order is checked every 100 batches.
 
         Raises:
-            ValueError: `x` is no `keras.utils.PyDataset`, `shuffle` is true, a row's chunks came out of order, or `x`
-                has tokens of another vocabulary.
+            ValueError: `x` is not a `keras.utils.PyDataset`, `shuffle` is true, a row's chunks came out of order, or
+                `x` has tokens of another vocabulary.
         """
         if shuffle or not isinstance(x, keras.utils.PyDataset):
             raise ValueError(
@@ -124,7 +124,7 @@ class CarriedModel(SharedModel):
         return result
 
     def predict(self, x, *args, **kwargs):
-        """What `call` gives of batches in order; see `keras.Model.predict`.
+        """The outputs of `call` for batches in order; see `keras.Model.predict`.
 
         Raises:
             ValueError: a row's chunks came out of order.
@@ -144,19 +144,19 @@ class CarriedWithoutLogits(CarriedModel, LossInPieces):
     """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`."""
 
     def outputs_of(self, vectors: Tensor) -> Tensor:
-        """The vectors as they are."""
+        """The vectors, unchanged."""
         return vectors
 
     def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of what `call` returns."""
+        """Shape and dtype of the outputs of `call`."""
         return self.vectors_spec(inputs["token_ids"].shape)
 
 
 class _OrderCheck(keras.callbacks.Callback):
-    """Raise where the chunks of a row did not follow one another: looked for now and then, and after each epoch."""
+    """Raise if the chunks of a row were not consecutive: checked every `CHECK_EVERY` batches and after each epoch."""
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Each look waits for the steps before it.
+        # Each check waits for the steps before it.
         if batch % CHECK_EVERY == 0:
             _check_order("fit", self.model.carried)
 
@@ -165,10 +165,10 @@ class _OrderCheck(keras.callbacks.Callback):
 
 
 def _check_order(function_name, carried):
-    """Refuse rows that a state has counted as out of order."""
+    """Refuse rows that a carried state has counted as out of order."""
     count = int(ops.convert_to_numpy(carried.out_of_order.value))
     if count:
         raise ValueError(
-            f"{function_name}: each row must be chunk 0 of its text, or the chunk after the one in the batch before. "
+            f"{function_name}: each row must be chunk 0 of its text, or the chunk after that of the previous batch. "
             f"Got {count} rows that were not."
         )

@@ -1,4 +1,4 @@
-"""The state of all rows between two batches."""
+"""The state of all rows between batches."""
 
 import keras
 from keras import ops
@@ -10,12 +10,12 @@ class CarriedState(keras.layers.Layer):
     """A state in variables, which are saved with the model that owns them.
 
     Args:
-        state: what it looks like, with B rows.
+        state: a state of the same structure, with B rows.
         **kwargs: `name`.
 
     Attributes:
-        chunk: `(B,)` int32, the chunk that each row waits for.
-        out_of_order: int32, how many rows have come that were neither chunk 0 nor the chunk their row waited for.
+        chunk: `(B,)` int32, the chunk that each row expects.
+        out_of_order: int32, how many rows so far were neither chunk 0 nor the chunk that their row expected.
     """
 
     def __init__(self, state: State, **kwargs):
@@ -28,11 +28,11 @@ class CarriedState(keras.layers.Layer):
 
     def _zeros(self, name, shape, dtype):
         dtype = keras.backend.standardize_dtype(dtype)
-        # Not cast: a recurrent state is float32 whatever the layers compute in.
+        # Not cast: a recurrent state is float32 whatever the compute dtype.
         return self.add_weight(tuple(shape), "zeros", dtype, trainable=False, autocast=False, name=name)
 
     def read(self, chunk: Tensor, initial_state: State) -> State:
-        """The state from which each row goes on: the carried one, or, for chunk 0 and out of order, the initial one.
+        """The state from which each row continues: the carried one, or the initial one for chunk 0 or out of order.
 
         Args:
             chunk: `(B,)` int32: which chunk of its text each row is.
@@ -45,14 +45,14 @@ class CarriedState(keras.layers.Layer):
 
         def pick(carried, initial):
             rows = ops.reshape(goes_on, (-1, *[1] * (len(initial.shape) - 1)))
-            # A copy: PyTorch would find that what the gradient needs has been overwritten.
+            # A copy: PyTorch would find that a tensor needed for the gradient has been overwritten.
             return ops.where(rows, ops.copy(carried.value), initial)
 
         leaves = [pick(*pair) for pair in zip(self._leaves, keras.tree.flatten(initial_state), strict=True)]
         return keras.tree.pack_sequence_as(initial_state, leaves)
 
     def write(self, chunk: Tensor, state: State) -> None:
-        """Carry a state on; no gradient comes back from later batches.
+        """Store a state for the next batch; no gradient flows back from later batches.
 
         Args:
             chunk: `(B,)` int32: the chunk after which the rows are in that state.

@@ -1,12 +1,12 @@
-"""Whether a preset's files are as they were written.
+"""Checksums of a preset's files.
 
 `keras_griffin_checksums.json` holds CRC-32 sums:
 
-    files       of each small file, by its name
-    header      of the header of the weights' file
-    tensors     of each tensor's bytes, by its name
+    files       of each small file, by name
+    header      of the header of the weight file
+    tensors     of each tensor's bytes, by name
 
-so that each tensor is summed as it is read for the model, and nothing is read twice.
+so that each tensor is checked as it is read for the model, and nothing is read twice.
 """
 
 import json
@@ -23,7 +23,7 @@ CHECKSUMS = "keras_griffin_checksums.json"
 
 
 def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
-    """The tensors, each of which notes its sum by its name when it is read."""
+    """The tensors, each of which records its checksum under its name when it is read."""
 
     def read(name, tensor):
         array = np.asarray(tensor.read(), order="C")
@@ -34,12 +34,12 @@ def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str
 
 
 def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int]) -> None:
-    """Write the sums of the files of a folder.
+    """Write the checksums of a folder's files.
 
     Args:
-        folder: with every file in it.
-        weights: that of the weights.
-        sums: those of its tensors.
+        folder: the folder, with all its files.
+        weights: the weight file.
+        sums: the checksums of its tensors.
     """
     names = sorted(path.name for path in folder.iterdir() if path.name != weights.path.name)
     files = {name: zlib.crc32((folder / name).read_bytes()) for name in names}
@@ -48,33 +48,33 @@ def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int])
 
 
 def check_files(folder: Path) -> None:
-    """Compare the small files of a folder with their sums.
+    """Compare the small files of a folder with their checksums.
 
     Raises:
-        ValueError: one is missing or another than it was, or there are no sums.
+        ValueError: one is missing or changed, or there are no checksums.
     """
     for name, expected in _read(folder)["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             _refuse(folder, f"no {name}")
         if zlib.crc32(path.read_bytes()) != expected:
-            _refuse(folder, f"another {name}")
+            _refuse(folder, f"a changed {name}")
 
 
 def verified(folder: Path, weights: SafeTensors) -> dict[str, StoredTensor]:
-    """The tensors of a file of weights, each of which is compared with its sum when it is read.
+    """The tensors of a weight file, each of which is compared with its checksum when it is read.
 
     Raises:
-        ValueError: here, the header is another; when it is read, a tensor is.
+        ValueError: the header has changed; or, when it is read, a tensor has.
     """
     sums = _read(folder)
     if weights.header_crc32 != sums["header"]:
-        _refuse(folder, f"another header of {weights.path.name}")
+        _refuse(folder, f"a changed header of {weights.path.name}")
 
     def read(name):
         array = weights.stored(name).read()
         if _sum(array) != sums["tensors"].get(name):
-            _refuse(folder, f"another {name}")
+            _refuse(folder, f"a changed {name}")
         return array
 
     return {name: weights.stored(name)._replace(read=partial(read, name)) for name in weights}
@@ -89,14 +89,14 @@ def _read(folder) -> dict:
         sums = None
     is_whole = isinstance(sums, dict) and isinstance(sums.get("files"), dict) and isinstance(sums.get("tensors"), dict)
     if not is_whole or "header" not in sums:
-        _refuse(folder, f"another {CHECKSUMS}")
+        _refuse(folder, f"a changed {CHECKSUMS}")
     return sums
 
 
 def _refuse(folder, received):
     raise ValueError(
-        "from_preset: every file must be as save_to_preset wrote it; verify=False loads without a look at the "
-        f"checksums. Got {str(folder)!r} with {received}."
+        "from_preset: every file must be as save_to_preset wrote it; verify=False skips the checksums. "
+        f"Got {str(folder)!r} with {received}."
     )
 
 

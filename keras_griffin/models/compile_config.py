@@ -1,7 +1,8 @@
 """How a saved model is compiled again.
 
-Keras alone would look for the variables of an optimizer that has none yet, compiles no model whose `compile` is its
-own, and on PyTorch writes the backend's own class for most optimizers, by which another backend would import PyTorch.
+Keras alone would look for the variables of an optimizer that has none yet, does not compile a model that overrides
+`compile`, and on PyTorch saves most optimizers under the backend's class name, for which another backend would import
+PyTorch.
 """
 
 import keras
@@ -11,10 +12,10 @@ _BACKENDS = "keras.src.backend."
 
 
 class CompiledAgain:
-    """A base, before `keras.Model`, of models that any backend compiles again as they were saved."""
+    """A base, placed before `keras.Model`, for models that any backend compiles again as they were saved."""
 
     def get_compile_config(self):
-        """How the model is compiled, in words that every backend knows."""
+        """The compile arguments, independent of the backend."""
         return compile_config(self, super().get_compile_config())
 
     def compile_from_config(self, config):
@@ -23,10 +24,10 @@ class CompiledAgain:
 
 
 def compile_config(model: keras.Model, config: dict) -> dict:
-    """Keras's config of a model's compilation, in words that every backend knows.
+    """Keras's config of a model's compilation, independent of the backend.
 
-    Beside the optimizer's settings it says whether the optimizer has variables yet. `jit_compile` is "auto" where it is
-    what "auto" gives: each backend has its own.
+    It also records whether the optimizer has variables yet. `jit_compile` is "auto" if it has the value that "auto"
+    gives, which depends on the backend.
     """
     if not config:
         return config
@@ -39,7 +40,7 @@ def compile_config(model: keras.Model, config: dict) -> dict:
 
 
 def compile_again(model: keras.Model, config: dict) -> None:
-    """Compile a model as `compile_config` says."""
+    """Compile a model from `compile_config`."""
     is_built = config["optimizer"] is not None and config["optimizer"].get("built", True)
     model.compile(**keras.saving.deserialize_keras_object(without_backends(config)))
     if is_built:
@@ -47,15 +48,15 @@ def compile_again(model: keras.Model, config: dict) -> None:
 
 
 def without_backends(config):
-    """A Keras config, each backend's own optimizer in it under the name that every backend has.
+    """A Keras config with every backend-specific optimizer under the name that all backends share.
 
-    Deserialising one by the name that Keras gives it on PyTorch imports PyTorch, which ends a TensorFlow process.
+    Deserialising one by Keras's name for it on PyTorch imports PyTorch, which crashes a TensorFlow process.
 
     Args:
-        config: a config, or a part of one: dictionaries, lists, and what stands in them.
+        config: a config, or a part of one: dictionaries, lists and their contents.
 
     Raises:
-        ValueError: a class of one backend is no optimizer of Keras.
+        ValueError: a backend-specific class is not a Keras optimizer.
     """
     if isinstance(config, (list, tuple)):
         return type(config)(without_backends(part) for part in config)
@@ -67,6 +68,6 @@ def without_backends(config):
         return config
     if not isinstance(getattr(keras.optimizers, str(class_name), None), type):
         raise ValueError(
-            f"compile_from_config: a class of one backend must be an optimizer of Keras. Got {module}.{class_name}."
+            f"compile_from_config: a backend-specific class must be a Keras optimizer. Got {module}.{class_name}."
         )
     return {**config, "module": "keras.optimizers", "registered_name": None}

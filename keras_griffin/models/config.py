@@ -1,4 +1,4 @@
-"""The one description of a model, handed whole to its parts."""
+"""The complete description of a model, which all its parts receive."""
 
 import dataclasses
 import math
@@ -20,11 +20,11 @@ def _are_options(value) -> bool:
     return isinstance(value, Mapping) and all(isinstance(options, Mapping) for options in value.values())
 
 
-#: Options of mixers by their names.
+#: The rule for options of mixers by their names.
 OPTIONS = Rule("a dict of dicts", _are_options)
-#: Fields that may be None, and then follow from others.
+#: Fields that may be None and then follow from others.
 DERIVED = ("mlp_width", "recurrence_width", "head_dim")
-#: What each field must be by itself.
+#: The rule that each field must obey by itself.
 RULES = {
     **dict.fromkeys(("vocabulary_size", "width", "num_layers", "num_heads"), COUNT),
     **dict.fromkeys(("num_key_value_heads", "window", "conv_kernel_size", "num_gate_blocks"), COUNT),
@@ -41,7 +41,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class GriffinConfig:
-    """Everything that decides a model's shape and initialisation.
+    """Everything that determines a model's shape and initialisation.
 
     Args:
         vocabulary_size: V, the number of token ids.
@@ -53,21 +53,21 @@ class GriffinConfig:
             or of 128 from 1024 upwards.
         head_dim: H, the channels of a head; None for D / N.
         num_key_value_heads: K, dividing N.
-        window: W, the number of keys that local attention sees, the query's own included.
+        window: W, the number of keys that local attention sees, including the query's own.
         conv_kernel_size: taps of the temporal convolution.
         block_pattern: names from `keras_griffin.mixers.MIXERS`, repeated and cut to `num_layers`.
-        num_gate_blocks: blocks of the RG-LRU's gates; divides R.
+        num_gate_blocks: blocks of each of the RG-LRU's gates; divides R.
         decay_initializer: `"paper"` or `"ring"`; see `keras_griffin.layers.RGLRU`.
-        rotary_fraction: the part of each head's channels that is rotated.
+        rotary_fraction: the fraction of each head's channels that is rotated.
         rotary_base: the base of the rotation's wavelengths.
         scale_embeddings: multiply embedded tokens by sqrt(D).
-        logits_soft_cap: bound of the logits' magnitude, or None.
+        logits_soft_cap: the bound of the logits' magnitude, or None.
         norm_epsilon: epsilon of the norms.
-        mixer_options: for a name in the pattern, constructor arguments of its mixer, which replace those that follow
-            from the other fields: `{"local_mqa": {"window": 64}}`.
+        mixer_options: by a name in the pattern, constructor arguments of its mixer that replace those from the other
+            fields: `{"local_mqa": {"window": 64}}`.
 
     Raises:
-        ValueError: a value is of a wrong type or out of its range, or two don't fit together.
+        ValueError: a value has a wrong type or is out of range, or two don't fit together.
 
     Examples:
         >>> from keras_griffin.models import GriffinConfig
@@ -97,7 +97,7 @@ class GriffinConfig:
     mixer_options: Mapping[str, Mapping] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self):
-        # The dataclass is frozen for its users; what depends on other fields is filled in once, here.
+        # The dataclass is frozen for its users; fields that depend on others are filled in here, once.
         fill = object.__setattr__
         for name, rule in RULES.items():
             value = getattr(self, name)
@@ -170,7 +170,7 @@ class GriffinConfig:
             embedding: whether the embedding table, V D, is counted.
 
         Returns:
-            The number that `model.count_params()` gives.
+            The same as `model.count_params()`.
         """
         mlp = 3 * self.width * self.mlp_width + 2 * self.mlp_width + self.width
         norms = 2 * self.width
@@ -182,7 +182,7 @@ class GriffinConfig:
         return blocks + self.width + (self.vocabulary_size * self.width if embedding else 0)
 
     def replace(self, **changes: Any) -> "GriffinConfig":
-        """A copy with some fields changed; an inner width with the value that None gives follows the change."""
+        """A copy with some fields changed; inner widths that have their default values follow the change."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise ValueError(f"GriffinConfig: every change must name a field. Got {', '.join(unknown)}.")
@@ -192,10 +192,10 @@ class GriffinConfig:
         return dataclasses.replace(self, **{**follow, **changes})
 
     def to_dict(self) -> dict:
-        """The fields as JSON can hold them."""
+        """The fields in a form that JSON can hold."""
         fields = {**dataclasses.asdict(self), "block_pattern": list(self.block_pattern)}
         if not self.mixer_options:
-            # As earlier versions wrote it, and a run that was begun by one compares it.
+            # Left out as in earlier versions, because a run that was started by one compares it.
             del fields["mixer_options"]
         return fields
 

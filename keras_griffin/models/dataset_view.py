@@ -1,19 +1,19 @@
-"""A dataset that is another one, shown differently."""
+"""A dataset that presents another one differently."""
 
 import keras
 
 
 class DatasetView(keras.utils.PyDataset):
-    """A dataset whose batches are made of those of another one, and whose epochs are that one's.
+    """A dataset whose batches are derived from those of another one, with the same epochs.
 
-    A subclass gives `__getitem__`. What looks into datasets finds the other one as `data`.
+    A subclass defines `__getitem__`. Code that inspects datasets finds the other one as `data`.
 
     Args:
-        data: the other one.
+        data: the other dataset.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
-        epoch: that of `data`; there is none where `data` has none.
+        epoch: that of `data`; absent if `data` has none.
     """
 
     def __init__(self, data: keras.utils.PyDataset, **kwargs):
@@ -22,12 +22,12 @@ class DatasetView(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """As many as `data` has."""
+        """The number of batches of `data`."""
         return self.data.num_batches
 
     @property
     def epoch(self) -> int:
-        """That of `data`."""
+        """The epoch of `data`."""
         return self.data.epoch
 
     @epoch.setter

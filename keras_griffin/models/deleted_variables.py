@@ -1,4 +1,4 @@
-"""Deleting many of a model's variables without a search for garbage after each."""
+"""Deleting many of a model's variables without a garbage collection after each."""
 
 import contextlib
 import gc
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class _Frozen:
-    """For how many `with` blocks, of all threads, the process's objects are frozen now."""
+    """Counts the `with` blocks, of all threads, for which the process's objects are frozen."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -33,10 +33,10 @@ _frozen = _Frozen()
 
 @contextlib.contextmanager
 def without_looking_for_garbage() -> Iterator[None]:
-    """Inside the `with` block, what Keras does whenever a variable is deleted takes no time.
+    """Inside the `with` block, Keras's garbage collection for each deleted variable takes no time.
 
-    Keras collects garbage then, which looks through every object of the process. A variable's memory is free without
-    that, once nothing refers to it. Objects that the caller has frozen stay frozen.
+    It would visit every object of the process. A variable's memory is freed without it, as soon as nothing refers to
+    the variable. Objects that the caller has frozen stay frozen.
     """
     _frozen.enter()
     try:

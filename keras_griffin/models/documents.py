@@ -1,4 +1,4 @@
-"""From segment ids to the resets and the mask that cut every layer at the same place."""
+"""From segment ids to the resets and the mask that every layer uses."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from keras_griffin.ops.arguments import shape_fits
 from keras_griffin.ops.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
 
-#: Of a segment; int32 holds no larger one.
+#: The largest segment id that int32 can hold.
 LARGEST_ID = 2**31 - 1
 
 
@@ -37,7 +37,7 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
     """
     segment_ids = ops.cast(segment_ids, "int32")
     mask = segment_ids > 0
-    # The id before each step, padding skipped: real ids moved to the front, looked up by how many came before.
+    # The previous id of each step, skipping padding: real ids are moved to the front and looked up by their count.
     known = ops.concatenate([ops.expand_dims(segment, 1), take_steps(segment_ids, real_steps_first(mask)[0])], 1)
     real = ops.cast(mask, "int32")
     before = ops.cumsum(real, axis=1) - real
@@ -48,11 +48,11 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
 
 
 def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
-    """The last real step `(B, D)` of each row of `x (B, T, D)`; `before (B, D)` where there is none.
+    """The last real step `(B, D)` of each row of `x (B, T, D)`; `before (B, D)` if there is none.
 
     Args:
         x: `(B, T, D)`.
-        mask: `(B, T)` bool, False at padding; None where there is none.
+        mask: `(B, T)` bool, False at padding; None for no padding.
         before: `(B, D)`.
     """
     if mask is None:
@@ -63,19 +63,19 @@ def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
 
 
 def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor):
-    """Refuse segment ids that are known to be wrong; the values of tensors are not looked into.
+    """Refuse segment ids that are known to be wrong; the values of tensors are not checked.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: the function's name, for error messages.
         segment_ids: `(B, T)`, an array, a tensor, or a list of rows.
-        token_ids: `(B, T)`, what they belong to: an array or a tensor.
+        token_ids: `(B, T)`, the ids to which they belong: an array or a tensor.
 
     Raises:
-        ValueError: they are no integers, not one for each token, negative, or larger than int32 holds.
+        ValueError: they are not integers, not one for each token, negative, or too large for int32.
     """
     segment_ids = np.asarray(segment_ids) if isinstance(segment_ids, (list, tuple)) else segment_ids
     if None in (getattr(ids.shape, "rank", 2) for ids in (token_ids, segment_ids)):
-        # TensorFlow may not know how many axes there are.
+        # TensorFlow may not know the number of axes.
         return
     shape = tuple(token_ids.shape)
     dtype = keras.backend.standardize_dtype(segment_ids.dtype)
@@ -94,11 +94,11 @@ def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor
 
 
 def without_padding(token_ids: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Token ids that are 0 at padding, where any id may stand, and segment ids known to be as many.
+    """Token ids with 0 at padding, where any id is allowed, and segment ids of the same known shape.
 
     Args:
         token_ids: `(B, T)`.
-        segment_ids: `(B, T)`; TensorFlow may find only now that they are others.
+        segment_ids: `(B, T)`; TensorFlow may discover only here that their number differs.
     """
     segment_ids = ops.reshape(segment_ids, ops.shape(token_ids))
     return ops.where(segment_ids > 0, token_ids, ops.zeros_like(token_ids)), segment_ids
@@ -108,10 +108,10 @@ def without_padding(token_ids: Tensor, segment_ids: Tensor) -> tuple[Tensor, Ten
 class PackedRows(keras.layers.Layer):
     """Move the real tokens of packed rows to the front, and mark where their documents start.
 
-    Every layer of a model is causal: padding that stands behind all real tokens needs no mask at all.
+    Every layer of a model is causal: padding after all real tokens needs no mask at all.
 
     Call arguments:
-        token_ids: `(B, T)` integers; those of padding are not looked at.
+        token_ids: `(B, T)` integers; those at padding are ignored.
         segment_ids: `(B, T)` integers: 0 is padding, equal positive ids are one document.
 
     Raises:
@@ -119,7 +119,7 @@ class PackedRows(keras.layers.Layer):
 
     Returns:
         `(token_ids, reset, places)`, each `(B, T)`: the tokens, real ones first; a bool, True where one document
-        follows another; and where each step has gone, so that `take_steps(y, places)` puts outputs back.
+        follows another; and where each step has moved, so that `take_steps(y, places)` puts outputs back.
     """
 
     def call(self, token_ids, segment_ids):
@@ -131,5 +131,5 @@ class PackedRows(keras.layers.Layer):
         return token_ids, document_boundaries(segment_ids, ops.zeros_like(segment_ids[:, 0])).reset, places
 
     def compute_output_spec(self, token_ids, segment_ids):
-        """Shapes and dtypes of what `call` returns."""
+        """Shapes and dtypes of the outputs of `call`."""
         return tuple(keras.KerasTensor(token_ids.shape, dtype) for dtype in ("int32", "bool", "int32"))

@@ -1,7 +1,7 @@
-"""A look at what `fit`, `evaluate` and `predict` are given, before the first step.
+"""Checks of the data of `fit`, `evaluate` and `predict`, before the first step.
 
-A step that fails comes too late: on JAX the weights are in its hands and may be lost with it. One that does not fail
-has trained on anything.
+An error inside a step is too late: on JAX the step holds the weights, which may be lost with it. And wrong data that
+raise no error would be trained on.
 """
 
 import contextlib
@@ -21,30 +21,30 @@ from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.parameters import begun_anew_after_a_fault, divided_parameters_of, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 
-#: The arguments of a method of Keras that hold batches.
+#: The arguments of Keras's methods that hold batches.
 _DATA = ("x", "y", "sample_weight")
 
 
 class BatchRules(NamedTuple):
-    """What a model asks of its batches."""
+    """A model's rules for its batches."""
 
-    #: The inputs' names; none where token ids come alone.
+    #: The inputs' names; empty if token ids are the only input.
     names: tuple[str, ...]
     #: V.
     vocabulary_size: int
-    #: Whether token ids may come alone though there are names.
+    #: Whether token ids may be the only input although there are names.
     may_come_alone: bool = False
-    #: Whether there is a loss, and so there must be targets.
+    #: Whether there is a loss, which needs targets.
     wants_targets: bool = False
     #: Whether targets are token ids.
     targets_are_ids: bool = False
-    #: A target that the loss leaves out; None where there is none.
+    #: A target that the loss ignores; None if there is none.
     ignored: int | None = None
 
 
 def rules_of_loss(loss) -> dict:
-    """What a loss, as `compile` takes it, asks of targets; fields of `BatchRules`."""
-    # Other losses have other targets.
+    """The fields of `BatchRules` that follow from a loss, as given to `compile`."""
+    # Other losses may have other targets.
     is_ours = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     is_named = loss in ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
     return {
@@ -55,20 +55,20 @@ def rules_of_loss(loss) -> dict:
 
 
 class FirstBatch:
-    """A base, before `keras.Model`, of models that look at their data before the first step.
+    """A base, placed before `keras.Model`, for models that check their data before the first step.
 
-    Arrays are looked at whole. Of a generator the first batch is taken and put back. A `keras.utils.PyDataset` is asked
-    for its first batch, and a loader for a new iterator, as Keras itself does before a first `fit`.
+    Arrays are checked entirely. The first batch of a generator is taken and put back. A `keras.utils.PyDataset` is
+    asked for its first batch, and a loader for a new iterator, as Keras itself does before a first `fit`.
 
-    A subclass gives `batch_rules`.
+    A subclass defines `batch_rules`.
     """
 
     def batch_rules(self) -> BatchRules:
-        """What the model asks of its batches."""
+        """The model's rules for its batches."""
         raise NotImplementedError(f"batch_rules: {type(self).__name__} must define it.")
 
     def __call__(self, inputs, *args, **kwargs):
-        """What `call` gives, of inputs that are not known to be wrong."""
+        """The outputs of `call`, unless the inputs are known to be wrong."""
         rules = self.batch_rules()
         inputs = check_inputs(type(self).__name__, inputs, *rules[:3])
         return with_whole_weights(self, super().__call__, inputs, *args, **kwargs)
@@ -77,8 +77,8 @@ class FirstBatch:
         """Train; see `keras.Model.fit`.
 
         Raises:
-            ValueError: the first batch, or that of the data for validation, breaks a rule; see `BatchRules`; nothing is
-                trainable; or the optimizer is of other variables.
+            ValueError: the first batch of the training or validation data breaks a rule, see `BatchRules`; no weight is
+                trainable; or the optimizer was built for other variables.
         """
         check_trainable("fit", self)
         backends.active().before_first_step(self)
@@ -93,7 +93,7 @@ class FirstBatch:
         return self._look_first(super().evaluate, *args, **kwargs)
 
     def predict(self, *args, **kwargs):
-        """What `call` gives of many batches; see `keras.Model.predict`.
+        """The outputs of `call` for many batches; see `keras.Model.predict`.
 
         Raises:
             ValueError: as in `fit`.
@@ -108,11 +108,11 @@ class FirstBatch:
             return super().train_on_batch(*args, **kwargs)
 
     def known_language_model(self) -> keras.Model | None:
-        """The language model that is trained, None where it is not known."""
+        """The language model that is trained; None if unknown."""
         return getattr(self, "language_model", None)
 
     def save_own_variables(self, store):
-        """For Keras, which would write merged kernels for a model with adapters."""
+        """Called by Keras, which would write merged kernels for a model with adapters."""
         check_no_lora("save", self.known_language_model())
         super().save_own_variables(store)
 
@@ -126,12 +126,12 @@ class FirstBatch:
         super().load_weights(*args, **kwargs)
 
     def load_own_variables(self, store):
-        """For Keras, which would set both factors of an adapter to zero, and no gradient would ever come to them."""
+        """Called by Keras, which would set both factors of an adapter to zero, so that neither would get a gradient."""
         check_no_lora("load_own_variables", self.known_language_model())
         super().load_own_variables(store)
 
     def _look_first(self, method, *args, **kwargs):
-        # Keras's own word for the validation of `fit`, which has been looked at.
+        # Keras passes this for the validation of `fit`, whose data have been checked.
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
         name, rules = method.__name__, self.batch_rules()
@@ -152,21 +152,21 @@ class FirstBatch:
 
 
 def check_trainable(function_name: str, model: keras.Model) -> None:
-    """Refuse to train nothing, or with an optimizer that was built for other variables.
+    """Refuse a model with nothing to train, or with an optimizer that was built for other variables.
 
     Args:
-        function_name: in whose name the error speaks.
-        model: compiled, or not yet.
+        function_name: the function's name, for error messages.
+        model: a model, compiled or not.
 
     Raises:
-        ValueError: so it is.
+        ValueError: no weight is trainable, or the optimizer does not know one that is.
     """
     trainable = model.trainable_variables
     if not trainable:
         raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    # Divided weights have a check of their own.
+    # Divided weights have their own check.
     is_divided = divided_parameters_of(model) is not None
     if optimizer is None or not optimizer.built or is_divided:
         return
@@ -174,16 +174,16 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
     unknown = [variable.path for variable in trainable if id(variable) not in known]
     if unknown:
         raise ValueError(
-            f"{function_name}: the optimizer must be of the variables that are trained; compile again where others "
-            f"have become so, as by enable_lora. Got one without {unknown[0]}."
+            f"{function_name}: the optimizer must be built for the trainable variables; compile again after changing "
+            f"which ones are, as enable_lora does. Got one without {unknown[0]}."
         )
 
 
 @contextlib.contextmanager
 def _kept_where_a_first_step_fails(model):
-    """Put weights back that Keras, on JAX, has taken out of their variables for a step that was never made.
+    """Restore weights that Keras, on JAX, has moved out of their variables for a step that never ran.
 
-    It leaves variables without a value, which then give random ones. What a step has used up is gone.
+    It leaves variables without a value, which then return random ones. Values that a step has consumed are lost.
     """
     variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
     is_jax = keras.backend.backend() == "jax"
@@ -197,21 +197,21 @@ def _kept_where_a_first_step_fails(model):
 
 
 def check_tokens(language_model: keras.Model, *data) -> None:
-    """Refuse a dataset of documents that say themselves, by a method `check_model`, that they are for another model.
+    """Refuse a dataset whose documents declare, by a method `check_model`, that they are for another model.
 
-    So do those of a `keras_griffin.training.TokenFile`, which know their vocabulary and tokenizer. What is no
-    `keras.utils.PyDataset`, or holds neither `documents` nor, as `data`, another dataset, is not looked into.
+    Those of a `keras_griffin.training.TokenFile` do, as they know their vocabulary and tokenizer. Only a
+    `keras.utils.PyDataset` that has `documents`, or another dataset as `data`, is checked.
 
     Args:
-        language_model: a `LanguageModel`; None where it is not known.
+        language_model: a `LanguageModel`; None if unknown.
         *data: anything that `fit` takes.
 
     Raises:
-        ValueError: so it is.
+        ValueError: the documents are for another model.
     """
     for dataset in data:
         while isinstance(dataset, keras.utils.PyDataset):
-            # Asked for by name: what knows of files stands above the models.
+            # Looked up by name: modules that know about files are above the models.
             check_model = getattr(getattr(dataset, "documents", None), "check_model", None)
             if check_model is not None and language_model is not None:
                 check_model(language_model)
@@ -219,7 +219,7 @@ def check_tokens(language_model: keras.Model, *data) -> None:
 
 
 def _looked_at(function_name, rules, x, y, weights):
-    """The same data, lists as arrays, and a generator whose first batch is taken as another one."""
+    """The same data after the check: lists as arrays, and a generator as a new one that yields the same batches."""
     if isinstance(x, (dict, list, tuple)) or _is_array(x):
         data = (
             _rows(function_name, x),
@@ -242,17 +242,17 @@ def _looked_at(function_name, rules, x, y, weights):
 
 
 def check_batch(function_name: str, rules: BatchRules, x, y=None, weights=None) -> None:
-    """Refuse a batch that breaks a rule; tensors are looked into.
+    """Refuse a batch that breaks a rule; the values of tensors are checked too.
 
     Args:
-        function_name: in whose name the error speaks.
-        rules: of the model.
-        x: the inputs: anything, as the next ones.
+        function_name: the function's name, for error messages.
+        rules: the model's rules.
+        x: the inputs, of any type, like `y` and `weights`.
         y: the targets, or None.
         weights: the sample weights, or None.
 
     Raises:
-        ValueError: so it is.
+        ValueError: it breaks a rule.
     """
     inputs = x
     if isinstance(x, dict):
@@ -262,7 +262,7 @@ def check_batch(function_name: str, rules: BatchRules, x, y=None, weights=None) 
     inputs = check_inputs(function_name, inputs, *rules[:3])
     if rules.wants_targets and y is None:
         raise ValueError(
-            f"{function_name}: targets must be given, for each token the one after it, shape (B, T). Got none."
+            f"{function_name}: targets must be given: for each token the next one, shape (B, T). Got none."
         )
     token_ids = inputs["token_ids"] if isinstance(inputs, dict) else inputs
     if not rules.targets_are_ids or not isinstance(token_ids, np.ndarray):
@@ -281,7 +281,7 @@ def check_batch(function_name: str, rules: BatchRules, x, y=None, weights=None) 
                 f"{function_name}: sample weights must be one for each token or row, shape {shape} or {shape[:1]}. "
                 f"Got shape {weights.shape}."
             )
-        # What has no weight may be anything.
+        # A target without weight may be anything.
         counts = np.broadcast_to(weights.reshape(shape[0], -1) != 0, shape)
     if isinstance(targets, np.ndarray) and rules.ignored is not None:
         counts = counts & (targets != rules.ignored)
@@ -296,8 +296,8 @@ def _rows(function_name, x):
 
 
 def _known(values):
-    """An array of NumPy where the values can be looked into; else as they are."""
-    # Where other processes hold parts of it, nobody can look.
+    """A NumPy array if the values can be read; otherwise unchanged."""
+    # If other processes hold parts of it, the values can't be read.
     if not _is_array(values) or not getattr(values, "is_fully_addressable", True):
         return values
     return ops.convert_to_numpy(values) if ops.is_tensor(values) else np.asarray(values)
@@ -309,13 +309,13 @@ def _is_array(values) -> bool:
 
 
 def _put_back(taken, rest):
-    """A generator, since Keras takes no other iterator."""
+    """A generator, the only kind of iterator that Keras takes."""
     yield from taken
     yield from rest
 
 
 def _in_this_process(loader):
-    """A `DataLoader` without workers, which would be started for one batch; anything else as it is."""
+    """A `DataLoader` without workers, which would be started for one batch; anything else unchanged."""
     if getattr(loader, "num_workers", 0) and getattr(loader, "worker_init_fn", None) is None:
         loader = copy.copy(loader)
         loader.num_workers = 0

@@ -1,4 +1,4 @@
-"""The paper's three families: they differ in the mixer alone."""
+"""The paper's three families, which differ only in their mixers."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from keras_griffin.models.presets import find_preset, presets
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class Griffin(LanguageModel):
-    """Recurrent blocks and local attention, in the pattern that the config gives.
+    """Recurrent blocks and local attention, in the config's pattern.
 
     The arguments are those of `LanguageModel`.
 
@@ -41,32 +41,32 @@ class Griffin(LanguageModel):
         """A model of a named size, with random weights, or a saved one.
 
         Args:
-            preset: a name from `keras_griffin.models.presets()`; or a folder that `save_to_preset` wrote; or what
-                `keras_griffin.conversion.load_recurrentgemma` reads; or `"hf://owner/name"`, which is downloaded from
-                the Hugging Face Hub and is one of those two.
+            preset: a name from `keras_griffin.models.presets()`; or a folder written by `save_to_preset`; or a
+                checkpoint that `keras_griffin.conversion.load_recurrentgemma` reads; or `"hf://owner/name"`, either of
+                those two, downloaded from the Hugging Face Hub.
             dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
             name: the model's name.
-            verify: whether the files of a folder that `save_to_preset` wrote are compared with their checksums, as they
-                are read; a folder of an earlier version has none.
-            **overrides: `GriffinConfig` fields that replace the preset's. Beside saved weights, only those that change
-                no variable's shape, such as `window`.
+            verify: whether to compare the files of a folder written by `save_to_preset` with their checksums as they
+                are read; folders of earlier versions have none.
+            **overrides: `GriffinConfig` fields that replace the preset's. With saved weights, only fields that don't
+                change a variable's shape, such as `window`.
 
         Returns:
-            The model. A folder in which a `Hawk` was saved gives a `Hawk`, also when this is called on `Griffin`.
+            The model. A folder with a saved `Hawk` gives a `Hawk`, even if this is called on `Griffin`.
 
         Raises:
-            ImportError: a package that is needed for this is not installed.
-            OSError: the Hub can't be reached, or does not give the repository.
-            ValueError: there is no such preset; the saved model is of another class; its files are not whole, not as
-                they were written, or of another size than the config says, which is found before memory for the model
-                is taken; or an override is no field or not possible.
+            ImportError: a package needed for this is not installed.
+            OSError: the Hub can't be reached, or refuses the repository.
+            ValueError: there is no such preset; the saved model has another class; its files are incomplete, changed,
+                or don't match the config in size, which is checked before memory for the model is allocated; or an
+                override is not a field or not possible.
         """
         if not isinstance(preset, str | os.PathLike):
             raise ValueError(f"from_preset: a preset must be a name, a path or hf://owner/name. Got {preset!r}.")
         text = os.fspath(preset)
         if text.startswith(SCHEME):
             return load_path(download(text), cls, dtype, name, overrides, verify)
-        # Also a link that leads nowhere.
+        # Also a broken link.
         if text not in presets() and os.path.lexists(text):
             return load_path(Path(text), cls, dtype, name, overrides, verify)
         return cls(find_preset(text).replace(**overrides), dtype=dtype, name=name)
@@ -74,7 +74,7 @@ class Griffin(LanguageModel):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class Hawk(Griffin):
-    """Recurrent blocks alone: the config's pattern is replaced.
+    """Recurrent blocks only; the config's pattern is replaced.
 
     The arguments are those of `LanguageModel`.
 
@@ -87,7 +87,7 @@ class Hawk(Griffin):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class MQATransformer(Griffin):
-    """Global multi-query attention alone, the paper's baseline: the config's pattern is replaced.
+    """Global multi-query attention only, the paper's baseline; the config's pattern is replaced.
 
     The arguments are those of `LanguageModel`.
 

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 SCHEME = "hf://"
-#: Weights that run nothing when they are read, configs, and tokenizers.
+#: Weights in a format that can't run code, configs, and tokenizers.
 PATTERNS = ["*.safetensors", "*.json", "tokenizer.model"]
 _NAME = r"\w(?:[\w.-]*\w)?"
 
 
 def download(address: str) -> Path:
-    """The local folder of a repository on the Hub; it is downloaded at most once.
+    """The local folder of a repository on the Hub, downloaded at most once.
 
     Args:
         address: `"hf://owner/name"`.
@@ -20,11 +20,11 @@ def download(address: str) -> Path:
 
     Raises:
         ImportError: `huggingface_hub` is not installed.
-        OSError: the repository can't be had.
-        ValueError: the address is no repository's.
+        OSError: the repository can't be downloaded.
+        ValueError: the address is not that of a repository.
     """
     repository = address.removeprefix(SCHEME)
-    # The Hub's own rule, so that a slip is not taken for a network that is down.
+    # The Hub's rule for names, so that a typing error does not look like a network failure.
     if not re.fullmatch(rf"{_NAME}/{_NAME}", repository, re.ASCII):
         raise ValueError(f"from_preset: an address on the Hub must be hf://owner/name. Got {address!r}.")
     try:
@@ -38,7 +38,7 @@ def download(address: str) -> Path:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise OSError(
-            "from_preset: the repository could not be downloaded; accept its licence and log in with `hf auth login` "
-            "where it asks for that, and without a network give the folder of a copy in its place. "
+            "from_preset: the repository could not be downloaded; if it requires that, accept its licence and log in "
+            "with `hf auth login`; without a network, give the folder of a local copy instead. "
             f"Got {address!r}: {reason}"
         ) from error

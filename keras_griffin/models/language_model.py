@@ -1,4 +1,4 @@
-"""A language model of residual blocks, as a functional Keras model."""
+"""A language model of residual blocks as a functional Keras model."""
 
 import warnings
 from functools import partial
@@ -37,16 +37,16 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
 
-    A functional `keras.Model` over `(B, T)` token ids, compiled for next-token prediction when it is made, with
-    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` needs nothing else; compile again to change
+    A functional `keras.Model` over `(B, T)` token ids. The constructor compiles it for next-token prediction with
+    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once; compile again to change
     that.
 
-    `keras.models.clone_model` makes a plain functional model of the same layers, without `generate` and all else that
-    is told here; `type(model).from_config(model.get_config())` makes one of this class.
+    `keras.models.clone_model` makes a plain functional model of the same layers, without `generate` and the other
+    methods of this class; `type(model).from_config(model.get_config())` makes one of this class.
 
     Args:
         config: a `GriffinConfig`.
-        tokenizer: for a model that takes and gives text; see `keras_griffin.tokenizers`.
+        tokenizer: for a model that reads and writes text; see `keras_griffin.tokenizers`.
         rematerialize: see the property of that name.
         **kwargs: `name`, and `dtype` (a dtype or a policy such as `"mixed_bfloat16"`) for every layer.
 
@@ -55,7 +55,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: token ids are known to be no integers or outside the vocabulary.
+        ValueError: token ids are known not to be integers, or to be outside the vocabulary.
 
     Examples:
         >>> import numpy as np
@@ -67,9 +67,9 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
-    #: What `keras_griffin.distribution.fully_shard` keeps the weights in, on PyTorch.
+    #: The weights as divided by `keras_griffin.distribution.fully_shard`, on PyTorch.
     divided_parameters: Any = None
-    #: What `enable_lora` has put beside the kernels.
+    #: The adapters that `enable_lora` has added.
     lora: Lora | None = None
 
     def __init__(
@@ -102,7 +102,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         for block in blocks:
             x = block(x)
         super().__init__(inputs=token_ids, outputs=embedding(norm(x), reverse=True), **kwargs)
-        # For Keras, which scales the loss where the policy is mixed_float16.
+        # For Keras, which scales the loss if the policy is mixed_float16.
         self.dtype_policy = policy
         self.config = config
         self.quantized_to: str | None = None
@@ -119,7 +119,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """What makes token ids of text and text of token ids, or None."""
+        """The tokenizer, which converts text to token ids and back, or None."""
         return self._tokenizer
 
     @tokenizer.setter
@@ -134,24 +134,24 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         self._tokenizer = tokenizer
 
     def packed(self, *, logits: bool = True) -> keras.Model:
-        """A model over packed rows, sharing this model's weights, to fit and call.
+        """A model over packed rows that shares this model's weights, to fit and call.
 
-        Its inputs are `{"token_ids": (B, T), "segment_ids": (B, T)}`: 0 is padding, wherever it stands, and a positive
-        id that differs from the one before starts a new document, which knows nothing of the others. What it gives at
-        padding means nothing; give `fit` a `sample_weight` of 0 there.
+        Its inputs are `{"token_ids": (B, T), "segment_ids": (B, T)}`: 0 is padding, anywhere, and a positive id that
+        differs from the previous one starts a new document, which sees nothing of the others. Outputs at padding are
+        undefined; give `fit` a `sample_weight` of 0 there.
 
         Args:
-            logits: whether it gives logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in memory:
-                see `keras_griffin.models.LossInPieces`.
+            logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
+                memory: see `keras_griffin.models.LossInPieces`.
 
         Returns:
-            A `keras.Model`, functional where it gives logits, compiled with a fresh optimizer of the same settings as
-            this model's, and with this model's loss, or that in pieces.
+            A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
+            with this model's loss, or the loss in pieces.
         """
         return self._compiled(packed_model(self) if logits else PackedWithoutLogits(self, name=f"{self.name}_packed"))
 
     def carried(self, batch_size: int, *, logits: bool = True) -> CarriedModel:
-        """A model for truncated backpropagation through time, sharing this model's weights.
+        """A model for truncated backpropagation through time that shares this model's weights.
 
         See `keras_griffin.models.CarriedModel`, and `keras_griffin.training.ConsecutiveChunks` for its batches.
 
@@ -160,7 +160,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             logits: as for `packed`.
 
         Returns:
-            The model, compiled as that of `packed`.
+            The model, compiled like that of `packed`.
 
         Raises:
             ValueError: the state grows, as that of global attention does.
@@ -175,9 +175,9 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     @property
     def rematerialize(self) -> bool:
-        """Whether training keeps only each block's inputs and computes the block again for the gradient.
+        """Whether training stores only each block's inputs and recomputes the block for the gradient.
 
-        Set it before training: it is read when a step is compiled. Mathematically nothing changes.
+        Set it before training: it is read when a step is compiled. The results are mathematically the same.
         """
         return all(block.rematerialize for block in self.blocks)
 
@@ -187,7 +187,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             block.rematerialize = bool(rematerialize)
 
     def optimizer_groups(self) -> dict[str, list[keras.Variable]]:
-        """The trainable variables as `{"decay": [...], "no_decay": [...]}`, for an optimizer that is not Keras's."""
+        """The trainable variables as `{"decay": [...], "no_decay": [...]}`, for an optimizer other than Keras's."""
         return optimizer_groups(self.trainable_variables)
 
     def initial_state(self, batch_size: int) -> LanguageModelState:
@@ -202,24 +202,24 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     ) -> tuple[Tensor, LanguageModelState]:
         """Continue from `state` by any number of tokens: prefill, chunks and decoding are one method.
 
-        The state remembers each row's newest positive segment id: the same id, or None, goes on with that document;
-        another positive id starts a new one; 0 is padding and leaves the row's state as it was.
+        The state remembers each row's newest positive segment id: the same id, or None, continues that document;
+        another positive id starts a new one; 0 is padding and leaves the row's state unchanged.
 
-        On PyTorch a state holds the graph of all that led to it, which grows by every call: decode within
-        `torch.no_grad()`, or give the state's tensors to `keras.ops.stop_gradient` where a gradient is to end.
+        On PyTorch a state holds the autograd graph of everything that led to it, which grows with every call: decode
+        within `torch.no_grad()`, or apply `keras.ops.stop_gradient` to the state's tensors where a gradient should end.
 
         Args:
             token_ids: `(B, T)` integers, T >= 1.
-            state: what `initial_state` or an earlier `advance` returned.
-            segment_ids: `(B, T)` integers, or None where all tokens go on.
+            state: from `initial_state` or an earlier `advance`.
+            segment_ids: `(B, T)` integers, or None if all tokens continue their documents.
 
         Returns:
             `(logits, state)`: `(B, T, V)` float32, and the state after the last token.
 
         Raises:
-            ValueError: token ids are known to be no integers or outside the vocabulary; the segment ids are no
-                integers, known to be negative, or not one for each token; the tokens are none, or of other rows than
-                the state; or the state has other parts or shapes than this model's.
+            ValueError: token ids are known not to be integers, or to be outside the vocabulary; the segment ids are not
+                integers, known to be negative, or not one for each token; there are no tokens, or not as many rows as
+                in the state; or the state has other parts or shapes than this model's.
         """
         state = fitted("advance", state, self.initial_state(1))
         x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
@@ -233,9 +233,9 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         segment_ids: Tensor | None = None,
         rematerialize: bool = False,
     ) -> tuple[Tensor, LanguageModelState]:
-        """As `advance`, with what the last block gave, `(B, T, D)`, in place of the logits.
+        """Like `advance`, but with the last block's outputs, `(B, T, D)`, in place of the logits.
 
-        With `rematerialize` a gradient computes each block again, and none comes back to `state`.
+        With `rematerialize` each block is recomputed for the gradient, and no gradient flows back to `state`.
         """
         self._check_whole("advance")
         size = self.config.vocabulary_size
@@ -264,11 +264,11 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         return x, LanguageModelState(segment, tokens, newest_step(x, mask, state.last), tuple(states))
 
     def logits(self, x: Tensor) -> Tensor:
-        """The logits, `(B, T, V)` float32, of what the last block gave, `(B, T, D)`."""
+        """The logits, `(B, T, V)` float32, of the last block's outputs, `(B, T, D)`."""
         self._check_whole("logits")
         return self.token_embedding(self.final_norm(x), reverse=True)
 
-    # Functions of a model, and methods of it: what they take and give stands with them.
+    # Functions of a model that are also its methods; they document their arguments.
     generate = generate
     stream = stream
     prefill = prefill
@@ -281,11 +281,11 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     trace = trace
 
     def batch_rules(self) -> BatchRules:
-        """What the model asks of its batches."""
+        """The model's rules for its batches."""
         return BatchRules((), self.config.vocabulary_size, **rules_of_loss(getattr(self, "loss", None)))
 
     def known_language_model(self) -> Self:
-        """This one."""
+        """This model."""
         return self
 
     def _check_whole(self, function_name):
@@ -293,23 +293,23 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             self.divided_parameters.check_whole(function_name)
 
     def quantize(self, mode=None, config=None, filters=None, **kwargs):
-        """Quantise the projections and a recurrence's gates, to `"int8"` or `"int4"`; see `keras.Model.quantize`.
+        """Quantise the projections and the gates of recurrences to `"int8"` or `"int4"`; see `keras.Model.quantize`.
 
-        Presets keep a model that was quantised by its mode alone.
+        Presets can hold a model that was quantised by a mode alone.
 
         Raises:
-            ValueError: the model has LoRA, which comes after; or `keras_griffin.distribution.fully_shard` has divided
-                the weights.
+            ValueError: the model has LoRA, which must be enabled after quantisation; or
+                `keras_griffin.distribution.fully_shard` has divided the weights.
         """
         check_undivided("quantize", self)
         check_no_lora("quantize", self)
         with warnings.catch_warnings():
-            # The layers around the projections, which have nothing to quantise themselves.
+            # From layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
             with without_looking_for_garbage():
                 super().quantize(mode, config=config, filters=filters, **kwargs)
         self.quantized_to = getattr(config, "mode", mode)
-        # Keras makes a config of a mode before it comes here.
+        # Keras turns a mode into a config before this call.
         is_default = config is None or config.get_config() == type(config)().get_config()
         self.quantized_by_mode = is_default and filters is None
 
@@ -331,7 +331,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Rebuild the model from `get_config`, its projections as they were quantised, with fresh adapters."""
+        """Rebuild the model from `get_config`, quantised as before, with fresh adapters."""
         config = dict(config)
         quantized_to, lora = config.pop("quantized_to", None), config.pop("lora", None)
         tokenizer = keras.saving.deserialize_keras_object(config.pop("tokenizer", None))

@@ -1,4 +1,4 @@
-"""Low-rank adapters: few weights beside a model's kernels, which alone are trained."""
+"""Low-rank adapters: a few weights next to a model's kernels, and the only ones that are trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.weights import as_array, assign
 
-#: What Keras multiplies beside a kernel of few bits.
+#: The quantisations of a kernel that Keras combines with LoRA.
 QUANTIZED = (None, "int8", "int4")
 
 
 @dataclass(frozen=True)
 class Lora:
-    """The adapters that a model has, hidden from Keras, which would take the layers for parts of it once more."""
+    """A model's adapters, in a form hidden from Keras, which would track the layers a second time."""
 
     rank: int
     alpha: float
-    #: As they were given; None for every projection.
+    #: As given by the user; None for every projection.
     targets: tuple[str, ...] | None
     layers: tuple[keras.layers.Dense, ...]
-    #: What was trained before.
+    #: The variables that were trainable before.
     frozen: tuple[keras.Variable, ...]
 
     @property
@@ -39,27 +39,27 @@ class Lora:
 def enable_lora(
     model: keras.Model, rank: int, *, targets: Sequence[str] | None = None, alpha: float | None = None
 ) -> None:
-    r"""Put a low-rank adapter beside each kernel, and freeze everything else.
+    r"""Add a low-rank adapter to each kernel, and freeze everything else.
 
         y = x W + alpha / rank (x A) B + b        A: (D, rank), he-uniform;   B: (rank, U), zero
 
-    So the model is at first what it was. A and B are float32 and computed with in the compute dtype; they are all that
-    is trained, also by `packed()` and `carried()` models, which share the layers. The base may be quantised before, to
-    `"int8"` or `"int4"`. The optimizer begins anew, with the settings that it had.
+    So at first the model computes the same as before. A and B are float32 and used in the compute dtype; only they are
+    trained, also in `packed()` and `carried()` models, which share the layers. The base may already be quantised to
+    `"int8"` or `"int4"`. The optimizer starts afresh, with the same settings.
 
-    `save_adapter` keeps A and B; `merge_lora` adds them to the kernels. `save` and `save_weights` are refused until
-    then, because Keras would write merged kernels, and read them back beside adapters that can't learn.
+    `save_adapter` saves A and B; `merge_lora` adds them to the kernels. `save` and `save_weights` are refused until
+    then, because Keras would write merged kernels, and load them together with adapters that can't learn.
 
     Args:
         model: a `LanguageModel`.
-        rank: of A B.
-        targets: names of projections: `"up"` is that of every block, `"mlp/gate"` and `"mixer/gate"` tell two of one
-            name apart, and `"block_0/mlp/up"` is one alone. None for every projection: those of the mixers and of the
-            gated MLPs, without the gates of a recurrence and the embedding.
-        alpha: None for the rank, with which the adapter's share is whole.
+        rank: the rank of A B.
+        targets: names of projections: `"up"` is that of every block, `"mlp/gate"` and `"mixer/gate"` distinguish two of
+            the same name, and `"block_0/mlp/up"` is a single one. None for every projection of the mixers and of the
+            gated MLPs, but not the gates of a recurrence or the embedding.
+        alpha: None for the rank, which gives a scale of 1.
 
     Raises:
-        ValueError: an argument is of a wrong type or value; no projection has such a name; the model has LoRA, was
+        ValueError: an argument has a wrong type or value; no projection has such a name; the model already has LoRA, is
             quantised to anything else, or is divided by `keras_griffin.distribution.fully_shard`.
 
     Examples:
@@ -69,8 +69,8 @@ def enable_lora(
         >>> [variable.path for variable in model.trainable_variables][:2]
         ['block_2/mixer/query/lora_kernel_a', 'block_2/mixer/query/lora_kernel_b']
 
-    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.1; Dettmers et al. 2023 (arXiv 2305.14314) for a base of few
-    bits.
+    Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.1; Dettmers et al. 2023 (arXiv 2305.14314) for a quantised
+    base.
     """
     rank = checked("enable_lora", COUNT, rank=rank)
     alpha = checked("enable_lora", POSITIVE.or_none(), alpha=alpha)
@@ -78,11 +78,11 @@ def enable_lora(
     taken = [layer.path for layer in with_parts(model.layers) if getattr(layer, "lora_enabled", False)]
     if taken:
         raise ValueError(
-            f"enable_lora: the model must have no LoRA yet. Got {len(taken)} layers with, {taken[0]} first."
+            f"enable_lora: the model must not have LoRA yet. Got {len(taken)} layers with LoRA, such as {taken[0]}."
         )
     if model.quantized_to not in QUANTIZED:
         raise ValueError(
-            f"enable_lora: a model that is quantised must be so to int8 or int4. Got {model.quantized_to!r}."
+            f"enable_lora: a quantised model must be quantised to int8 or int4. Got {model.quantized_to!r}."
         )
     layers = target_layers("enable_lora", model, targets)
     frozen = tuple(model.trainable_variables)
@@ -96,11 +96,11 @@ def enable_lora(
 
 
 def merge_lora(model: keras.Model) -> None:
-    """Add each adapter to its kernel, and take it away; everything is trained that was before `enable_lora`.
+    """Add each adapter to its kernel and remove it; the weights that `enable_lora` froze are trainable again.
 
         W <- W + alpha / rank A B
 
-    The sum is made in float32 and rounded once to the kernel's dtype. The optimizer begins anew.
+    The sum is computed in float32 and rounded once to the kernel's dtype. The optimizer starts afresh.
 
     Args:
         model: a `LanguageModel` that has LoRA.
@@ -114,8 +114,8 @@ def merge_lora(model: keras.Model) -> None:
     check_undivided("merge_lora", model)
     if model.quantized_to is not None:
         raise ValueError(
-            "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; "
-            f"load_adapter(..., verify=False) takes it to the model before. Got {model.quantized_to!r}."
+            "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; use "
+            f"load_adapter(..., verify=False) on the unquantised model instead. Got {model.quantized_to!r}."
         )
     with without_looking_for_garbage():
         for layer in lora.layers:
@@ -132,7 +132,7 @@ def merge_lora(model: keras.Model) -> None:
 
 
 def lora_of(function_name: str, model: keras.Model) -> Lora:
-    """The adapters that a model has.
+    """A model's adapters.
 
     Raises:
         ValueError: it has none.
@@ -143,11 +143,11 @@ def lora_of(function_name: str, model: keras.Model) -> Lora:
 
 
 def check_no_lora(function_name: str, model: keras.Model | None) -> None:
-    """Refuse a model with adapters where they would be lost, or be in the way.
+    """Refuse a model with adapters where they would be lost or cause errors.
 
     Args:
-        function_name: in whose name the error speaks.
-        model: a `LanguageModel`; None where it is not known.
+        function_name: the function's name, for error messages.
+        model: a `LanguageModel`; None if unknown.
 
     Raises:
         ValueError: it has LoRA.
@@ -155,8 +155,8 @@ def check_no_lora(function_name: str, model: keras.Model | None) -> None:
     lora = getattr(model, "lora", None)
     if lora is not None:
         raise ValueError(
-            f"{function_name}: the model must have no LoRA: merge_lora adds it to the kernels, save_adapter keeps it "
-            f"alone. Got LoRA of rank {lora.rank}."
+            f"{function_name}: the model must have no LoRA: merge_lora adds it to the kernels, save_adapter saves it "
+            f"separately. Got LoRA of rank {lora.rank}."
         )
 
 
@@ -164,7 +164,7 @@ def check_undivided(function_name: str, model: keras.Model) -> None:
     """Refuse a model whose weights `keras_griffin.distribution.fully_shard` has divided.
 
     Raises:
-        ValueError: so it is.
+        ValueError: they are divided.
     """
     if model.divided_parameters is not None:
         raise ValueError(f"{function_name}: the weights must not be divided. Got a model that fully_shard has divided.")
@@ -173,10 +173,10 @@ def check_undivided(function_name: str, model: keras.Model) -> None:
 def target_layers(
     function_name: str, model: keras.Model, targets: Sequence[str] | None
 ) -> tuple[keras.layers.Dense, ...]:
-    """The projections of a model that have one of some names; see `enable_lora`.
+    """The projections of a model that match one of some names; see `enable_lora`.
 
     Raises:
-        ValueError: the names are none, or no projection has one of them.
+        ValueError: there are no names, or a name matches no projection.
     """
     layers = {layer.path: layer for layer in with_parts(model.blocks) if type(layer) is keras.layers.Dense}
     known = f"names of projections, such as {', '.join(dict.fromkeys(path.split('/')[-1] for path in layers))}"
@@ -195,7 +195,7 @@ def _is_called(path, name) -> bool:
 
 
 def _train_other_variables(model):
-    """Have the optimizer forget what it knew of the variables, and Keras what it has compiled of them."""
+    """Discard the optimizer's variables, and the functions that Keras has compiled."""
     if model.optimizer is not None:
         model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
     model.train_function = model.test_function = model.predict_function = None

@@ -1,4 +1,4 @@
-"""Training without logits that are whole in memory."""
+"""Training without the full logits in memory."""
 
 import math
 from typing import Any
@@ -15,14 +15,14 @@ from keras_griffin.shapes import Tensor
 
 
 class LossInPieces(SharedModel):
-    """A model that gives, in place of logits, the vectors `(B, T, D)` of which the embedding would make them.
+    """A model that returns, in place of logits, the vectors `(B, T, D)` from which the embedding would compute them.
 
-    In `fit` and `evaluate` its loss is the cross-entropy of those logits, which are made for a few steps at a time:
+    In `fit` and `evaluate` its loss is the cross-entropy of those logits, computed for a few steps at a time:
 
-        loss = sum_t w_t l_t / sum_t w_t        l_t of `keras_griffin.ops.linear_cross_entropy`
+        loss = sum_t w_t l_t / sum_t w_t        l_t from `keras_griffin.ops.linear_cross_entropy`
 
-    Under a strategy of TensorFlow with several replicas it is the mean of each replica's, as Keras's own losses are.
-    Beside `loss`, in nats for each token, the logs have `bits`, the same in bits: for a model of bytes, bits per byte.
+    Under a strategy of TensorFlow with several replicas it is the mean of the replicas' losses, as with Keras's own
+    losses. Besides `loss`, in nats per token, the logs have `bits`, the same in bits: for a byte model, bits per byte.
 
     The arguments are those of `SharedModel`.
 
@@ -35,14 +35,16 @@ class LossInPieces(SharedModel):
         head = language_model.token_embedding
         if head.lora_enabled or head.quantization_mode is not None:
             how = "LoRA" if head.lora_enabled else head.quantization_mode
-            raise ValueError(f"{type(self).__name__}: without logits the embedding must be plain. Got one with {how}.")
+            raise ValueError(
+                f"{type(self).__name__}: the embedding must have neither LoRA nor quantised weights. Got {how}."
+            )
         self._bits = keras.metrics.Mean(name="bits")
 
     def compile(self, optimizer="rmsprop", loss=None, *, weighted_metrics=None, **kwargs):
-        """Compile; see `keras.Model.compile`. The loss is not to be chosen, and no metric sees logits.
+        """Compile; see `keras.Model.compile`. The loss is fixed, and metrics see no logits.
 
         Raises:
-            ValueError: a loss is given, or a metric that reads predictions (as all do but `training.Tokens`).
+            ValueError: a loss is given, or a metric that reads predictions (all but `training.Tokens`).
         """
         given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "loss_weights")}}
         if any(getattr(metric, "reads_predictions", True) for metric in weighted_metrics or ()):
@@ -50,13 +52,13 @@ class LossInPieces(SharedModel):
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
             raise ValueError(
-                "compile: a model without logits has its own loss and metric; for others, ask for one with logits. "
+                "compile: a model without logits has its own loss and metric; for others, use a model with logits. "
                 f"Got {' and '.join(wrong)}."
             )
         super().compile(optimizer=optimizer, weighted_metrics=weighted_metrics, **kwargs)
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
-        """The cross-entropy of each step in nats, `(B, T)` float32, of `(B, T, D)` and `(B, T)`."""
+        """The cross-entropy of each step in nats, `(B, T)` float32, from `(B, T, D)` and `(B, T)`."""
         head = self.language_model.token_embedding
 
         def compute():
@@ -66,19 +68,19 @@ class LossInPieces(SharedModel):
         return with_whole_weights(self, compute)
 
     def batch_rules(self) -> BatchRules:
-        """What the model asks of its batches."""
+        """The model's rules for its batches."""
         return super().batch_rules()._replace(wants_targets=True, targets_are_ids=True)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean cross-entropy in nats, over what has weight; see the class."""
+        """The weighted mean of the cross-entropy in nats; see the class."""
         targets = ops.convert_to_tensor(y)
         weights = ops.ones(ops.shape(targets), "float32")
         if sample_weight is not None:
             weights = for_each_target(sample_weight, targets)
-            # What has no weight may be anything, as of NaN nothing is left by a product with zero.
+            # A target without weight may be anything; multiplying by zero would leave NaN.
             targets = ops.where(weights != 0, targets, ops.zeros_like(targets))
         nats = self.losses_of(y_pred, targets)
-        # In one row: of several, Keras's metric would take the mean of means.
+        # In one row: over several, Keras's metric would compute the mean of means.
         bits = ops.reshape(ops.where(weights != 0, ops.stop_gradient(nats), 0.0), (-1,)) / math.log(2)
         self._bits.update_state(bits, ops.reshape(weights, (-1,)))
         return weighted_mean(nats, weights)

@@ -1,11 +1,11 @@
-"""The loss of the next token, which hides no target."""
+"""The next-token loss, which is NaN for an invalid target."""
 
 import keras
 from keras import ops
 
 from keras_griffin.shapes import Tensor
 
-#: Integers that may not hold the vocabulary's size.
+#: Integer dtypes that may not hold the vocabulary's size.
 _NARROW = {"bool", "int8", "int16", "uint8", "uint16"}
 
 
@@ -14,8 +14,8 @@ def next_token_losses(targets: Tensor, logits: Tensor) -> Tensor:
 
         l_t = log sum_v exp(z_tv) - z_t[y_t];   NaN where y_t is not from 0 to V - 1
 
-    The backends have each their own answer to a target outside: JAX says 0, PyTorch raises, or says 0 for -100. What is
-    no token has no loss, and must not look like a perfect prediction. No gradient comes from it.
+    Backends disagree about a target outside the vocabulary: JAX gives 0, PyTorch raises an error, or gives 0 for -100.
+    Such a target has no loss and must not look like a perfect prediction. It contributes no gradient.
 
     Args:
         targets: y, `(B, T)` numbers.
@@ -43,12 +43,12 @@ def for_each_target(sample_weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None, reduction: str = "mean_with_sample_weight") -> Tensor:
-    """The mean of losses over what has weight; a loss of weight 0 may be anything, NaN too.
+    """The weighted mean of losses; a loss of weight 0 may be anything, even NaN.
 
     Args:
         losses: `(B, T)`.
         weights: `(B, T)`, or None.
-        reduction: of `keras.losses.Loss`.
+        reduction: as for `keras.losses.Loss`.
     """
     if weights is not None:
         losses = ops.where(weights != 0, losses, ops.zeros_like(losses))
@@ -56,10 +56,10 @@ def weighted_mean(losses: Tensor, weights: Tensor | None, reduction: str = "mean
 
 
 class _Reduction(keras.losses.Loss):
-    """What Keras makes of losses that are there already: 0 where nothing has weight.
+    """Keras's reduction of losses that are already computed: 0 if nothing has weight.
 
-    A `Loss`, since under a strategy of TensorFlow Keras divides each replica's loss by their number, before the
-    gradients are added up and the log is multiplied again; it has no public name for that alone.
+    A `Loss`, because under a strategy of TensorFlow Keras divides each replica's loss by the number of replicas, before
+    gradients are summed and the logged loss is multiplied again; there is no public API for that alone.
     """
 
     def call(self, y_true, y_pred):
@@ -67,17 +67,17 @@ class _Reduction(keras.losses.Loss):
         return y_pred
 
 
-# Named as Keras's: a run that began with that one goes on with this one.
+# It has the name of Keras's loss, so that a run that started with that one can resume with this one.
 @keras.saving.register_keras_serializable("keras_griffin")
 class SparseCategoricalCrossentropy(keras.losses.SparseCategoricalCrossentropy):
-    """Keras's loss of that name, of logits, with two rules of its own.
+    """Keras's loss of that name, for logits, with two additional rules.
 
-    A target outside the vocabulary has a loss of NaN, unless its weight is 0; and where the weight is 0 target and
-    prediction may be anything. Weights of whole rows, `(B,)`, count for each target of the row.
+    A target outside the vocabulary has a loss of NaN, unless its weight is 0; and where the weight is 0, target and
+    prediction may be anything. Weights of rows, `(B,)`, apply to each target of the row.
 
     Args:
-        reduction: as for `keras.losses.Loss`; by default a mean over what has weight, where Keras's default would count
-            padding as predicted without loss.
+        reduction: as for `keras.losses.Loss`; the default is a weighted mean, whereas Keras's default would count
+            padding as predictions without loss.
         name: as for `keras.losses.Loss`.
 
     Examples:
@@ -102,5 +102,5 @@ class SparseCategoricalCrossentropy(keras.losses.SparseCategoricalCrossentropy):
 
     @classmethod
     def from_config(cls, config):
-        """The same loss; what Keras's config says beside is always so."""
+        """The same loss; the other entries of Keras's config are fixed."""
         return cls(config["reduction"], config["name"])

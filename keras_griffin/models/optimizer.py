@@ -1,4 +1,4 @@
-"""AdamW as Griffin's authors mask it."""
+"""AdamW with weight decay masked as by Griffin's authors."""
 
 import numbers
 from collections.abc import Callable, Iterable
@@ -12,38 +12,38 @@ from keras_griffin.layers import UNITS
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
-#: Parts of a variable's path that spare it from weight decay, with everything below them, beside those of mixers.
+#: Parts of a variable's path that exclude everything below them from weight decay, besides those that mixers declare.
 _SPARED_LAYERS = {*UNITS, "token_embedding"}
 _SPARED_NAMES = {"bias", "scale"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class AdamW(keras.optimizers.AdamW):
-    r"""AdamW whose weight decay spares the recurrence's parameters, the embedding, biases and the norms' scales.
+    r"""AdamW without weight decay for the recurrence's parameters, the embedding, biases and the norms' scales.
 
         g = mean of the gradients of `gradient_accumulation_steps` batches, clipped by their global norm
         m += (1 - beta_1) (g - m);   v += (1 - beta_2) (g^2 - v)
         w -= learning_rate (weight_decay w + sqrt(1 - beta_2^n) / (1 - beta_1^n) m / (sqrt(v) + epsilon))
 
-    The rule reads the variables' paths and ranks when the optimizer is built, so it also holds for an optimizer that
-    was loaded with its model.
+    The exclusion uses the variables' paths and ranks when the optimizer is built, so it also applies to an optimizer
+    that was loaded with its model.
 
-    Where gradients are accumulated, clipping, weight decay and the moments act once for each update, and n counts
-    updates; a learning rate's schedule counts batches. Every batch has the same share in the mean, however many targets
-    with weight it holds. Gradients that are kept for an update to come are among `variables`, so they are saved.
+    With gradient accumulation, clipping, weight decay and the moments apply once per update, and n counts updates; a
+    learning rate schedule counts batches. Every batch has the same share in the mean, however many targets with weight
+    it has. Gradients accumulated for the next update are among `variables`, so they are saved.
 
     Args:
         learning_rate: a float or a schedule.
-        weight_decay: per update, as a share of the learning rate.
+        weight_decay: per update, relative to the learning rate.
         beta_2: the decay of the second moment, 0.96 in the recipe.
-        global_clipnorm: the greatest norm of all gradients together; None for no limit.
-        drop_nonfinite: a batch with gradients whose norm is not finite counts as one with gradients of zero, and
-            `dropped` says how many there were. Otherwise such a batch makes every weight NaN, through the clipping.
-        **kwargs: as for `keras.optimizers.AdamW`, among them `gradient_accumulation_steps`.
+        global_clipnorm: the maximum norm of all gradients together; None for no limit.
+        drop_nonfinite: whether to treat the gradients of a batch as zero if their norm is not finite; `dropped` counts
+            such batches. Otherwise such a batch makes every weight NaN, through the clipping.
+        **kwargs: as for `keras.optimizers.AdamW`, including `gradient_accumulation_steps`.
 
     Raises:
-        ValueError: a number is out of its range; or `use_ema` where gradients are accumulated: Keras would average at
-            every batch, not at every update.
+        ValueError: a number is out of its range; or `use_ema` is combined with gradient accumulation: Keras would
+            average at every batch, not at every update.
 
     Examples:
         >>> from keras_griffin.training import AdamW
@@ -64,7 +64,7 @@ class AdamW(keras.optimizers.AdamW):
         name: str = "adamw",
         **kwargs: Any,
     ):
-        # A schedule, a function, or a variable is Keras's to read.
+        # Keras checks a schedule, a function or a variable.
         if isinstance(learning_rate, numbers.Number | str):
             learning_rate = checked("AdamW", NOT_NEGATIVE, learning_rate=learning_rate)
         super().__init__(
@@ -77,7 +77,7 @@ class AdamW(keras.optimizers.AdamW):
         )
         if self.use_ema and self.gradient_accumulation_steps:
             raise ValueError(
-                "AdamW: use_ema must be False where gradients are accumulated. "
+                "AdamW: use_ema must be False with gradient accumulation. "
                 f"Got use_ema {self.use_ema} and gradient_accumulation_steps {self.gradient_accumulation_steps}."
             )
         self.drop_nonfinite = checked("AdamW", FLAG, drop_nonfinite=drop_nonfinite)
@@ -85,18 +85,18 @@ class AdamW(keras.optimizers.AdamW):
 
     @property
     def dropped(self) -> int:
-        """How many batches had gradients that were not finite, and were dropped."""
+        """How many batches were dropped because their gradients were not finite."""
         return 0 if self._dropped is None else int(ops.convert_to_numpy(self._dropped))
 
     def build(self, variables):
-        """Choose the variables that decay, then make the moments."""
+        """Choose the variables that decay, then create the moments."""
         self.exclude_from_weight_decay(var_list=optimizer_groups(variables)["no_decay"])
         super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
         """Update the variables; see `keras.optimizers.Optimizer.apply`."""
-        # TensorFlow's gradient of a lookup holds a row as often as it was looked up, and would be clipped by a norm
-        # that is not the sum's; reshaping adds them up. Its own shape it may not know.
+        # TensorFlow's gradient of a lookup contains a row once per lookup, and would be clipped by a norm other than
+        # the sum's; reshaping sums the rows. The gradient may not know its shape.
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
         if self._dropped is not None:
@@ -107,7 +107,7 @@ class AdamW(keras.optimizers.AdamW):
         super().apply(grads, trainable_variables)
 
     def _apply_weight_decay(self, variables):
-        # Keras's, on PyTorch, fails where there is nothing to decay.
+        # On PyTorch, Keras's method fails if there is nothing to decay.
         decaying = [variable for variable in variables if self._use_weight_decay(variable)]
         if decaying:
             super()._apply_weight_decay(decaying)
@@ -118,13 +118,13 @@ class AdamW(keras.optimizers.AdamW):
 
 
 def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[keras.Variable]]:
-    """Divide variables by whether weight decay acts on them, for an optimizer that is not Keras's.
+    """Split variables by whether weight decay applies to them, for an optimizer other than Keras's.
 
     Args:
         variables: the `trainable_variables` of any model with layers of this package.
 
     Returns:
-        `{"decay": [...], "no_decay": [...]}`: every variable in one of them, in the order in which they came.
+        `{"decay": [...], "no_decay": [...]}`: every variable in one of them, in the given order.
 
     Examples:
         >>> import keras_griffin
@@ -141,7 +141,7 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
 
 
 def decays(variable: keras.Variable) -> bool:
-    """Whether weight decay acts on a variable: on matrices outside the recurrence and the embedding."""
+    """Whether weight decay applies to a variable: to matrices outside the recurrence and the embedding."""
     *layers, name = variable.path.split("/")
     spared = _SPARED_LAYERS.union(*(mixer.undecayed for mixer in MIXERS.values()))
     return len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers)

@@ -16,17 +16,17 @@ _NAMES = ("token_ids", "segment_ids")
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class PackedModel(FirstBatch, CompiledAgain, keras.Model):
-    """The functional model that `LanguageModel.packed` describes: its inputs and outputs, and a look at its data.
+    """The functional model that `LanguageModel.packed` describes, with checks of its data.
 
     Attributes:
-        language_model_of: a function that returns the language model; None once the model is loaded from a file, which
-            has the layers alone, so that no data is refused for its tokenizer.
+        language_model_of: a function that returns the language model; None if the model is loaded from a file, which
+            has only the layers, so that no data is refused for its tokenizer.
     """
 
     language_model_of: Callable[[], keras.Model] | None = None
 
     def batch_rules(self) -> BatchRules:
-        """What the model asks of its batches."""
+        """The model's rules for its batches."""
         return BatchRules(_NAMES, self.output_shape[-1], **rules_of_loss(getattr(self, "loss", None)))
 
     def known_language_model(self) -> keras.Model | None:
@@ -40,7 +40,7 @@ def packed_model(language_model) -> PackedModel:
     vectors = _vectors(language_model, PackedRows(name="packed_rows"), **inputs)
     logits = language_model.token_embedding(vectors, reverse=True)
     packed = PackedModel(inputs, logits, name=f"{language_model.name}_packed")
-    # A function, since Keras would take a model for a layer of this one, and save it twice.
+    # A function, since Keras would treat a model as a layer of this one and save it twice.
     packed.language_model_of = lambda: language_model
     return packed
 
@@ -61,12 +61,12 @@ class PackedWithoutLogits(LossInPieces):
         return _vectors(self.language_model, self._rows, inputs["token_ids"], inputs["segment_ids"])
 
     def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of what `call` returns."""
+        """Shape and dtype of the outputs of `call`."""
         return self.vectors_spec(inputs["token_ids"].shape)
 
 
 def _vectors(language_model, rows, token_ids, segment_ids):
-    """What the head makes logits of, `(B, T, D)`."""
+    """The head's inputs, `(B, T, D)`."""
     tokens, reset, places = rows(token_ids, segment_ids)
     x = language_model.token_embedding(tokens)
     for block in language_model.blocks:

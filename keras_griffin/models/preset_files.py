@@ -1,12 +1,12 @@
-"""A model in a folder: how it is saved, and which folders can be loaded.
+"""Presets: how a model is saved in a folder, and which folders can be loaded.
 
 A preset is a folder with
 
     config.json                     format and its version, the model's class, its `GriffinConfig`, the dtype policy,
-                                    and what it is quantised to, if it is
-    model.safetensors               the variables, by their paths, in their own dtype
-    keras_griffin_checksums.json    what was written: see `keras_griffin.models.checksums`
-    (tokenizer files)               what the tokenizer saves, where the model has one
+                                    and the quantisation, if any
+    model.safetensors               the variables, by their paths, in their own dtypes
+    keras_griffin_checksums.json    checksums of the files: see `keras_griffin.models.checksums`
+    (tokenizer files)               the tokenizer's files, if the model has one
 """
 
 import json
@@ -32,38 +32,37 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FORMAT = "keras_griffin"
 VERSION = 1
-#: What tokenizers save.
+#: The files that tokenizers save.
 TOKENIZER_FILES = {"byte_tokenizer.json", "special_ids.json", "tokenizer.json", "tokenizer.model"}
-#: What a folder that is saved to again may hold, by whomever it was written.
+#: The only names that an existing folder may contain when a preset is saved to it.
 FILES = {CONFIG, WEIGHTS, CHECKSUMS, *TOKENIZER_FILES}
 
 
 class PresetFormat(NamedTuple):
-    """A way in which a model may lie in a folder or a file."""
+    """A format of a model in a folder or a file."""
 
-    #: Whether something, which exists, is of this format.
+    #: Whether an existing path has this format.
     recognises: Callable[[Path], bool]
-    #: Gives the model: `load(path, cls, dtype, name, overrides, verify)`.
+    #: Returns the model: `load(path, cls, dtype, name, overrides, verify)`.
     load: Callable[..., keras.Model]
 
 
 def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
-    """Save a model's config, weights and tokenizer in a folder, from which `from_preset` makes it again.
+    """Save a model's config, weights and tokenizer in a folder, from which `from_preset` loads it.
 
-    Optimizer and losses are not in it; `model.save` keeps those. The folder is at every moment the old one or the
-    whole new one.
+    Optimizer and losses are not included; `model.save` saves those. The folder is written atomically.
 
     Args:
         model: any `LanguageModel`.
-        directory: a folder that this function may replace, or a path where there is none.
+        directory: a folder that this function may replace, or a path that does not exist yet.
 
     Raises:
-        ValueError: the model has LoRA, or is quantised other than by `quantize("int8")` or `quantize("int4")`; a file
-            stands at the path, or the folder holds something else.
+        ValueError: the model has LoRA, or is quantised other than by `quantize("int8")` or `quantize("int4")`; the
+            path is a file, or the folder contains something else.
     """
     check_is_whole("save_to_preset", model)
     check_quantization("save_to_preset", model)
-    # Nothing but the name distinguishes a LanguageModel from a Griffin, which `from_preset` makes.
+    # A LanguageModel differs from a Griffin, which `from_preset` creates, only in its name.
     class_name = "Griffin" if type(model).__name__ == "LanguageModel" else type(model).__name__
     config = {
         "format": FORMAT,
@@ -86,17 +85,17 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
 
 
 def check_saveable(function_name: str, model) -> None:
-    """Refuse what is no language model, or has other variables than its config says, or those in few bits."""
+    """Refuse anything but a language model with the variables of its config, not quantised."""
     check_is_whole(function_name, model)
     if model.quantized_to is not None:
         raise ValueError(
-            f"{function_name}: the model must not be quantised; save_to_preset keeps one that is. "
+            f"{function_name}: the model must not be quantised; save_to_preset can save a quantised model. "
             f"Got {model.quantized_to!r}."
         )
 
 
 def check_is_whole(function_name: str, model: keras.Model) -> None:
-    """Refuse what is no language model, or has other variables than its config says."""
+    """Refuse anything but a language model with the variables of its config."""
     # Models that share a language model's layers know it too.
     known: keras.Model = getattr(model, "known_language_model", lambda: None)()
     if known is not model:
@@ -113,9 +112,9 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
     """The model in a folder or a file, by the first format of `FORMATS` that recognises it.
 
     Raises:
-        ValueError: none does, or the model is no `cls`.
+        ValueError: none does, or the model is not a `cls`.
     """
-    # No format has another config.json; which one it was to be can't be told.
+    # In every format config.json is JSON; if it is not, the intended format is unknown.
     if (path / CONFIG).is_file() and not (path / CHECKSUMS).is_file():
         read_config_json("from_preset", path)
     for preset_format in FORMATS:
@@ -124,7 +123,7 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
     if path.suffix == ".keras":
         raise ValueError(f"from_preset: a .keras file must be loaded by keras.saving.load_model. Got {str(path)!r}.")
     raise ValueError(
-        "from_preset: a path must lead to a folder that save_to_preset wrote, or to a checkpoint that "
+        "from_preset: a path must be a folder written by save_to_preset, or a checkpoint that "
         f"load_recurrentgemma reads. Got {str(path)!r}, {_what_is_at(path)}."
     )
 
@@ -133,11 +132,11 @@ def read_config_json(function_name: str, folder: Path) -> dict:
     """The content of a folder's `config.json`.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: the function's name, for error messages.
         folder: where the file is.
 
     Raises:
-        ValueError: it is no JSON, or no object.
+        ValueError: it is not JSON, or not an object.
     """
     path = folder / CONFIG
     try:
@@ -152,9 +151,9 @@ def read_config_json(function_name: str, folder: Path) -> dict:
 
 
 def load_tokenizer_of(model: keras.Model, folder: Path) -> None:
-    """Give a model the tokenizer whose files lie in a folder, if there are any.
+    """Set a model's tokenizer from its files in a folder, if there are any.
 
-    Where the tokenizer's own package is missing, a warning says what to install: the model serves without.
+    If the tokenizer's package is missing, a warning says what to install: the model works without it.
     """
     try:
         model.tokenizer = load_tokenizer(folder)
@@ -164,7 +163,7 @@ def load_tokenizer_of(model: keras.Model, folder: Path) -> None:
 
 def _what_is_at(path) -> str:
     if not path.exists():
-        return "a link to nothing"
+        return "a broken link"
     if not path.is_dir():
         return "a file"
     names = sorted(entry.name for entry in path.iterdir())
@@ -183,7 +182,7 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
         check_files(path)
     for needed in (CONFIG, WEIGHTS):
         if not (path / needed).is_file():
-            raise ValueError(f"from_preset: a preset must hold {needed}. Got {str(path)!r} without.")
+            raise ValueError(f"from_preset: a preset must contain {needed}. Got {str(path)!r} without it.")
     content = read_config_json("from_preset", path)
     if (content.get("format"), content.get("format_version")) != (FORMAT, VERSION):
         raise ValueError(
@@ -198,12 +197,12 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     config = _saved_config(content, path)
     policy, quantized_to = dtype or _saved_policy(content, path), _saved_mode(content, path)
     weights = SafeTensors(path / WEIGHTS)
-    # Before anything is built: a config may ask for any amount of memory.
+    # Before anything is built, since a config may require any amount of memory.
     check_num_layers("from_preset", config, weights)
     fixed = [name for name, value in overrides.items() if not _has_the_same_weights(config, {name: value})]
     if fixed:
         raise ValueError(
-            "from_preset: beside saved weights, an override must keep the name and shape of every weight. "
+            "from_preset: with saved weights, an override must keep the name and shape of every weight. "
             f"Got {', '.join(fixed)}."
         )
     tensors = {tensor: weights.stored(tensor) for tensor in weights}
@@ -233,13 +232,13 @@ def _saved_config(content, path) -> GriffinConfig:
         return GriffinConfig(**content["config"])
     except (KeyError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).removesuffix(".")
-        raise ValueError(f"from_preset: the config must be a GriffinConfig's. Got {str(path)!r}: {reason}.") from error
+        raise ValueError(f"from_preset: the config must be a GriffinConfig. Got {str(path)!r}: {reason}.") from error
 
 
 def _saved_policy(content, path) -> str | None:
     name = content.get("dtype")
     try:
-        # Of anything but a name Keras would make whatever it describes.
+        # Keras would construct whatever anything but a name describes.
         keras.dtype_policies.get(str(name) if name is not None else None)
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -252,19 +251,19 @@ def _saved_mode(content, path) -> str | None:
     mode = content.get("quantized_to")
     if mode is not None and mode not in MODES:
         raise ValueError(
-            f"from_preset: quantized_to must be one of {', '.join(MODES)}, where it is given. "
+            f"from_preset: quantized_to must be one of {', '.join(MODES)}, if it is given. "
             f"Got {mode!r} in {str(path)!r}."
         )
     return mode
 
 
 def _find_class(cls, class_name) -> type | None:
-    """The class of that name among a class and those made of it."""
+    """The class of that name among a class and its subclasses."""
     if cls.__name__ == class_name:
         return cls
     return next(filter(None, (_find_class(below, class_name) for below in cls.__subclasses__())), None)
 
 
-#: In the order in which they are asked. Those of other implementations stand above the models, in `conversion`, which
-#: puts them here when the package is imported, so that models need not know them.
+#: In the order in which they are tried. Formats of other implementations are in `conversion`, above the models, which
+#: adds them here when the package is imported, so that models need not know them.
 FORMATS = [PresetFormat(_is_ours, _load_ours)]

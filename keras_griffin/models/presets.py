@@ -1,4 +1,4 @@
-"""Every size of the paper, and of RecurrentGemma."""
+"""All sizes of the paper and of RecurrentGemma."""
 
 import difflib
 
@@ -27,7 +27,7 @@ RECURRENT_GEMMA_SIZES = {"2b": (2560, 26, 10), "9b": (4096, 38, 16)}
 def presets() -> dict[str, GriffinConfig]:
     """The named sizes.
 
-    The paper does not name its vocabulary; its presets use RecurrentGemma's 256,000 tokens.
+    The paper does not state its vocabulary size; its presets use RecurrentGemma's 256,000 tokens.
 
     Returns:
         A `GriffinConfig` by name: `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`, and
@@ -72,7 +72,7 @@ def find_preset(name: str) -> GriffinConfig:
     """
     configs = presets()
     if name not in configs and "/" in name:
-        raise ValueError(f"from_preset: there must be a folder or a file at a path. Got {name!r}, where nothing is.")
+        raise ValueError(f"from_preset: a path must be an existing folder or file. Got {name!r}, which does not exist.")
     if name not in configs:
         nearest = difflib.get_close_matches(name, configs, n=3, cutoff=0.0)
         raise ValueError(f"from_preset: no preset has that name; the nearest are {', '.join(nearest)}. Got {name!r}.")

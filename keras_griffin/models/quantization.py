@@ -1,4 +1,4 @@
-"""Models of few bits in presets: what can be saved, and what a file must hold before a model is made for it."""
+"""Quantised models in presets: which can be saved, and what a file must contain before a model is built for it."""
 
 import math
 from collections.abc import Mapping
@@ -7,15 +7,15 @@ import keras
 
 from keras_griffin.files import StoredTensor
 
-#: What presets keep, by `quantize` with nothing but the mode.
+#: The modes that presets support, by `quantize` with the mode alone.
 MODES = ("int8", "int4")
 
 
 def check_quantization(function_name: str, model: keras.Model) -> None:
-    """Refuse to save a model that its mode alone does not make again.
+    """Refuse to save a model that its mode alone does not reproduce.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: the function's name, for error messages.
         model: a `LanguageModel`.
 
     Raises:
@@ -25,7 +25,7 @@ def check_quantization(function_name: str, model: keras.Model) -> None:
         return
     how = "" if model.quantized_by_mode else " by a config or filters"
     raise ValueError(
-        f"{function_name}: a model that is quantised must be so by quantize with one of {', '.join(MODES)} alone. "
+        f"{function_name}: a quantised model must be quantised by a mode alone, one of {', '.join(MODES)}. "
         f"Got {model.quantized_to!r}{how}."
     )
 
@@ -33,15 +33,15 @@ def check_quantization(function_name: str, model: keras.Model) -> None:
 def check_quantized_tensors(
     function_name: str, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, StoredTensor]
 ) -> None:
-    """Refuse a file that holds less than a config asks for, before the memory for it is taken.
+    """Refuse a file that contains less than a config requires, before memory is allocated for it.
 
-    A kernel of int8 holds one number, or two of four bits, in each byte. Whether it has the right shape, and its scales
-    beside it, the model knows once it is made.
+    An int8 kernel holds one number, or two of four bits, in each byte. The built model then checks its exact shape, and
+    its scales.
 
     Args:
-        function_name: in whose name the error speaks.
-        shapes: of the model's weights, before it is quantised.
-        tensors: the file's.
+        function_name: the function's name, for error messages.
+        shapes: the shapes of the model's weights before quantisation.
+        tensors: the file's tensors.
 
     Raises:
         ValueError: a weight is missing, or too small.

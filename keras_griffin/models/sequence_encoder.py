@@ -19,13 +19,13 @@ from keras_griffin.models.documents import newest_step
 from keras_griffin.ops.arguments import as_tensor
 from keras_griffin.shapes import State, Tensor
 
-#: What makes one vector of a row's steps.
+#: The ways to pool a row's steps into one vector.
 POOLS = ("last", "mean", "max")
-#: The channels of a gate's block where the width has room for several. With 2 to 6, errors were within the spread of
-#: three seeds.
+#: The fewest channels of a gate's block if the width allows several blocks. With 2 to 6 blocks, errors were within the
+#: spread of three seeds.
 GATE_WIDTH = 16
-#: Where decays start, by mixer. Those of texts, 0.9 to 0.999, had 1.35 times the error on half-hourly demand, and about
-#: the same on two other data sets.
+#: Initial decays, by mixer. Those for texts, 0.9 to 0.999, had 1.35 times the error on half-hourly demand, and about
+#: the same error on two other data sets.
 DECAYS = {"recurrent": {"decay_range": (0.5, 0.99)}}
 
 
@@ -38,43 +38,43 @@ class SequenceEncoderState(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceEncoder(SequenceLayer):
-    """Residual blocks over sequences of features: what stands where a stack of LSTMs stood.
+    """Residual blocks over sequences of features, to use in place of a stack of LSTMs.
 
         x^0 = W features + b
         x^l = block_l(x^(l-1))        l = 1 .. L, each a `ResidualBlock` around a mixer
         y   = norm(x^L), or its pool over time
 
-    At first W is normal with variance 1 / F and b with variance 1. A norm follows: with b at zero it would see no more
-    of a lone feature than its sign.
+    W is initially normal with variance 1 / F, and b with variance 1. A norm follows: with b at zero it would preserve
+    only the sign of a single feature.
 
-    It takes what a time series, sensors or audio features give, and keeps the conventions of Keras's recurrent layers:
-    Keras masks, `stateful` with `reset_state`, and a head of the user's behind it. Features should be of about unit
-    variance; `keras.layers.Normalization` sees to that.
+    It is for time series, sensor data or audio features, and follows the conventions of Keras's recurrent layers: Keras
+    masks, `stateful` with `reset_state`, and no head, which the user adds. Features should have about unit variance;
+    use `keras.layers.Normalization` for that.
 
-    Causal, which it is unless `bidirectional`, it can stop and go on anywhere: `advance` takes any number of steps from
-    a state, and `step` one sample at a time, compiled.
+    Unless `bidirectional`, it is causal and can stop and resume anywhere: `advance` takes any number of steps from a
+    state, and `step` one sample at a time, compiled.
 
     Args:
-        width: D, of the residual stream.
-        num_layers: L.
-        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector a row, masked steps left out.
+        width: D, the width of the residual stream.
+        num_layers: L, the number of blocks.
+        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector per row, without masked steps.
         bidirectional: whether each block mixes in both directions of time.
-        dropout: the share of the numbers of each branch that training sets to zero.
+        dropout: the dropout rate of each branch in training.
         block_pattern: names from `keras_griffin.mixers.MIXERS`, repeated and cut to `num_layers`.
         mlp_width: M, the width inside the gated MLPs; None for 2 D.
         recurrence_width: R, the width of recurrences; None for about 4 D / 3.
-        num_heads: of attention; divides the width.
-        window: steps that local attention sees, the query's own included.
+        num_heads: the number of attention heads; divides the width.
+        window: the number of steps that local attention sees, including the query's own.
         conv_kernel_size: taps of the convolution before a recurrence.
-        mixer_options: as in `GriffinConfig`: a mixer's own options by its name. The gates' blocks have 16 channels or
-            more, and decays start between 0.5 and 0.99, unless these say otherwise.
-        stateful: start each call where the last one ended, until `reset_state`; of a batch size that is known.
+        mixer_options: as in `GriffinConfig`: a mixer's options by its name. By default the gates' blocks have 16
+            channels or more, and the initial decays are between 0.5 and 0.99.
+        stateful: start each call where the last one ended, until `reset_state`; needs a known batch size.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
         inputs: `(B, T, F)`.
         reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is as if it were not there.
+        mask: `(B, T)` bool, optional; a False step is skipped.
 
     State: `SequenceEncoderState`.
 
@@ -83,8 +83,8 @@ class SequenceEncoder(SequenceLayer):
     Output shape: `(B, T, D)`; `(B, D)` with a pool.
 
     Raises:
-        ValueError: an argument is of a wrong type or value; a bidirectional layer is to be stateful, or to go on from a
-            state; or a stateful layer does not know its batch size.
+        ValueError: an argument has a wrong type or value; a bidirectional layer is stateful, or is asked to resume from
+            a state; or a stateful layer does not know its batch size.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -132,7 +132,7 @@ class SequenceEncoder(SequenceLayer):
         config = self._config(num_layers, num_heads, window, conv_kernel_size, block_pattern)
         self.num_layers, self.num_heads, self.window = config.num_layers, config.num_heads, config.window
         self.conv_kernel_size, self.block_pattern = config.conv_kernel_size, config.block_pattern
-        # With zeros the first norm would see of a lone feature its sign alone.
+        # With zeros the first norm would preserve only the sign of a single feature.
         first_bias = random_initializer(keras.initializers.RandomNormal(stddev=1.0))
         self.input_projection = projection(
             width, bias_initializer=first_bias, name="input_projection", dtype=self.dtype_policy
@@ -141,7 +141,7 @@ class SequenceEncoder(SequenceLayer):
         self.final_norm = RMSNorm(config.norm_epsilon, name="final_norm", dtype=self.dtype_policy)
 
     def _config(self, num_layers, num_heads, window, conv_kernel_size, block_pattern):
-        """What mixers ask: the fields of a language model's config."""
+        """The config that mixers read: a language model's."""
         given = self.mixer_options or {}
         used = [kind for kind in DECAYS if isinstance(block_pattern, list | tuple) and kind in block_pattern]
         try:
@@ -156,7 +156,7 @@ class SequenceEncoder(SequenceLayer):
                 conv_kernel_size=conv_kernel_size,
                 block_pattern=block_pattern,
                 num_gate_blocks=_gate_blocks(self.width, self.recurrence_width),
-                # Of a mixer that is not in the pattern, options go to the config too, which refuses them.
+                # Options of a mixer outside the pattern are passed on too, and the config refuses them.
                 mixer_options={kind: {**DECAYS.get(kind, {}), **given.get(kind, {})} for kind in (*used, *given)},
             )
         except ValueError as error:
@@ -180,7 +180,7 @@ class SequenceEncoder(SequenceLayer):
         )
 
     def build(self, inputs_shape):
-        """Build the parts, and make the kept state of a stateful layer."""
+        """Build the parts, and create the kept state of a stateful layer."""
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: inputs_shape[-1]})
         stream_shape = (*inputs_shape[:-1], self.width)
         self.input_projection.build((None, inputs_shape[-1]))
@@ -194,7 +194,7 @@ class SequenceEncoder(SequenceLayer):
             self.kept_state = KeptState(self._first_state(inputs_shape[0]), name="kept_state")
 
     def initial_state(self, batch_size: int) -> SequenceEncoderState:
-        """The blocks', nothing seen."""
+        """The initial states of the blocks."""
         self.require_built("initial_state")
         return self._first_state(batch_size)
 
@@ -214,7 +214,7 @@ class SequenceEncoder(SequenceLayer):
         return self.final_norm(x), SequenceEncoderState(tuple(states))
 
     def call(self, inputs, reset=None, mask=None):
-        """The whole sequence, from the start or, of a stateful layer, from where the last call ended."""
+        """The whole sequence, from the start or, in a stateful layer, from where the last call ended."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         if self.stateful:
             self.kept_state.check_rows(type(self).__name__, inputs)
@@ -232,15 +232,14 @@ class SequenceEncoder(SequenceLayer):
 
         Args:
             sample: `(B, F)`.
-            state: what `initial_state` or an earlier call returned; its memory is written over, so it is not to be used
-                again.
+            state: from `initial_state` or an earlier call; its memory is overwritten, so it must not be used again.
 
         Returns:
             `(features, state)`: `(B, D)` in the compute dtype, and the state after the sample.
 
         Raises:
-            ValueError: the sample is not `(B, F)`; the state is none of this layer, or of other rows; or the layer is
-                not built yet.
+            ValueError: the sample is not `(B, F)`; the state is not this layer's, or has another number of rows; or the
+                layer is not built yet.
         """
         self.require_built("step")
         sample = ops.cast(as_tensor(sample), self.compute_dtype)
@@ -267,19 +266,19 @@ class SequenceEncoder(SequenceLayer):
             )
 
     def reset_state(self) -> None:
-        """Forget what a stateful layer kept."""
+        """Forget the state of a stateful layer."""
         if self.stateful and self.built:
             self.kept_state.reset()
 
     reset_states = reset_state
 
     def compute_output_shape(self, inputs_shape):
-        """Each step's vector, or one of a row."""
+        """One vector per step, or one per row."""
         batch_size, length, _ = inputs_shape
         return (batch_size, length, self.width) if self.pool is None else (batch_size, self.width)
 
     def compute_mask(self, inputs, previous_mask=None):
-        """That of the inputs, where there is a vector for each step."""
+        """The inputs' mask, if there is a vector for each step."""
         return previous_mask if self.pool is None else None
 
 
@@ -289,7 +288,7 @@ def _step(encoder, state, sample):
 
 
 def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """One vector `(B, D)` of the steps of each row that are not masked; zeros of a row that has none.
+    """One vector `(B, D)` from each row's unmasked steps; zeros for a row without any.
 
     Args:
         pool: one of `POOLS`.
@@ -308,8 +307,8 @@ def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def _gate_blocks(width: int, recurrence_width: int | None) -> int:
-    """As many of a gate's blocks, 16 at most, as have `GATE_WIDTH` channels or more."""
+    """The largest number of a gate's blocks, at most 16, that have `GATE_WIDTH` channels or more."""
     inner = 4 * width // 3 if recurrence_width is None else recurrence_width
     most = max(1, min(16, inner // GATE_WIDTH))
-    # A width that is not given becomes a multiple of the blocks.
+    # A width that is not given becomes a multiple of the number of blocks.
     return most if recurrence_width is None else next(n for n in range(most, 0, -1) if inner % n == 0)

@@ -1,4 +1,4 @@
-"""What the models have in common that train a language model's own weights in another way."""
+"""Shared by the models that train a language model's weights in another way."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_lo
 
 
 class SharedModel(FirstBatch, CompiledAgain, keras.Model):
-    """A model that owns no weights: those of a language model, which it trains.
+    """A model that owns no weights: it trains those of a language model.
 
     Args:
         language_model: a `LanguageModel`.
         **kwargs: `name`.
 
     Attributes:
-        batch_names: of a class: what a batch's inputs are called.
-        may_come_alone: of a class: whether token ids alone will do too.
+        batch_names: a class attribute: the names of a batch's inputs.
+        may_come_alone: a class attribute: whether token ids alone are accepted too.
     """
 
     batch_names: tuple[str, ...] = ()
@@ -25,19 +25,19 @@ class SharedModel(FirstBatch, CompiledAgain, keras.Model):
 
     def __init__(self, language_model: keras.Model, **kwargs: Any):
         super().__init__(**kwargs)
-        # For Keras, which scales the loss where the policy is mixed_float16.
+        # For Keras, which scales the loss if the policy is mixed_float16.
         self.dtype_policy = language_model.dtype_policy
         self.language_model = language_model
         self.built = True
 
     def batch_rules(self) -> BatchRules:
-        """What the model asks of its batches."""
+        """The model's rules for its batches."""
         vocabulary_size = self.language_model.config.vocabulary_size
         rules = rules_of_loss(getattr(self, "loss", None))
         return BatchRules(self.batch_names, vocabulary_size, self.may_come_alone, **rules)
 
     def vectors_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
-        """Shape and dtype of what the head makes logits of, for token ids of a shape `(B, T)`."""
+        """Shape and dtype of the head's inputs, for token ids of a shape `(B, T)`."""
         return keras.KerasTensor((*shape, self.language_model.config.width), self.dtype_policy.compute_dtype)
 
     def logits_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
@@ -45,7 +45,7 @@ class SharedModel(FirstBatch, CompiledAgain, keras.Model):
         return keras.KerasTensor((*shape, self.language_model.config.vocabulary_size), "float32")
 
     def get_config(self):
-        """The language model, whole."""
+        """The complete language model."""
         return {"name": self.name, "language_model": keras.saving.serialize_keras_object(self.language_model)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What token ids, segment ids and targets must be, wherever they come in."""
+"""The checks of token ids, segment ids and targets, for every function that takes them."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from keras import ops
 from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.ops.implementation import builds_from_means
 
-#: Asked where ids are outside the vocabulary.
-_QUESTION = "Is the tokenizer that of this model?"
+#: Asked if ids are outside the vocabulary.
+_QUESTION = "Does the tokenizer belong to this model?"
 
 
 def check_token_ids(
@@ -21,20 +21,20 @@ def check_token_ids(
     what: str = "token ids",
     counts: np.ndarray | None = None,
 ):
-    """Refuse ids that are known to be wrong; the values of tensors are not looked into.
+    """Refuse ids that are known to be wrong; the values of tensors are not checked.
 
     Args:
-        function_name: in whose name the error speaks.
-        token_ids: an array, a tensor, or a list of rows; what is none of them is left to others.
+        function_name: the function's name, for error messages.
+        token_ids: an array, a tensor, or a list of rows; other types are not checked.
         vocabulary_size: V.
-        what: the ids' name in the error.
-        counts: `(B, T)` bool: where it is False, any integer will do.
+        what: the ids' name in error messages.
+        counts: `(B, T)` bool: where it is False, any integer is allowed.
 
     Returns:
         The ids, a list as an array.
 
     Raises:
-        ValueError: the ids are no integers, no rows of one length, or not in the vocabulary.
+        ValueError: the ids are not integers, not rows of one length, or not in the vocabulary.
     """
     token_ids = as_rows(function_name, token_ids, what)
     is_array = isinstance(token_ids, np.ndarray)
@@ -45,7 +45,7 @@ def check_token_ids(
     dtype = keras.backend.standardize_dtype(token_ids.dtype)
     if "int" not in dtype:
         raise ValueError(f"{function_name}: {what} must be integers. Got dtype {dtype}.")
-    # TensorFlow may not know how many axes there are.
+    # TensorFlow may not know the number of axes.
     if getattr(token_ids.shape, "rank", 2) is not None and len(token_ids.shape) != 2:
         raise ValueError(f"{function_name}: {what} must have shape (B, T). Got {tuple(token_ids.shape)}.")
     if is_array:
@@ -60,10 +60,10 @@ def check_token_ids(
 
 
 def as_rows(function_name: str, values, what: str = "token ids"):
-    """A list of rows as an array; anything else as it is.
+    """A list of rows as an array; anything else unchanged.
 
     Raises:
-        ValueError: the rows are of different lengths.
+        ValueError: the rows have different lengths.
     """
     if not isinstance(values, (list, tuple)):
         return values
@@ -77,17 +77,17 @@ def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_si
     """Refuse inputs of another kind of model, and ids that are known to be wrong.
 
     Args:
-        function_name: in whose name the error speaks.
-        inputs: token ids alone, or a dict of what `names` say.
-        names: none where the model takes token ids alone; else `token_ids`, `segment_ids` and perhaps `chunk`.
+        function_name: the function's name, for error messages.
+        inputs: token ids alone, or a dict with `names`.
+        names: empty if the model takes token ids alone; else `token_ids`, `segment_ids` and possibly `chunk`.
         vocabulary_size: V.
-        may_come_alone: whether token ids alone will do too.
+        may_come_alone: whether token ids alone are accepted too.
 
     Returns:
         The inputs, lists as arrays.
 
     Raises:
-        ValueError: so it is.
+        ValueError: they are for another kind of model, or ids are wrong.
     """
     if not names or (may_come_alone and not isinstance(inputs, dict)):
         return check_token_ids(function_name, _alone(function_name, inputs), vocabulary_size)
@@ -100,7 +100,7 @@ def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_si
     token_ids, segment_ids = inputs["token_ids"], inputs["segment_ids"]
     if not isinstance(token_ids, np.ndarray) and builds_from_means():
         return inputs
-    # At padding any token will do: what is made of it is used nowhere.
+    # At padding any token is allowed, as its outputs are not used.
     both = isinstance(token_ids, np.ndarray) and isinstance(segment_ids, np.ndarray)
     counts = segment_ids > 0 if both and segment_ids.shape == token_ids.shape else None
     check_token_ids(function_name, token_ids, vocabulary_size, counts=counts)
@@ -109,13 +109,13 @@ def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_si
 
 
 def _alone(function_name, inputs):
-    """Token ids that come alone."""
+    """Token ids that are the only input."""
     is_list = isinstance(inputs, (list, tuple))
     # Rows of numbers are ids; anything else in a list is several inputs.
     if isinstance(inputs, dict) or (is_list and not all(isinstance(row, (list, tuple, range)) for row in inputs)):
         raise ValueError(
-            f"{function_name}: the input must be token ids (B, T) alone, and one long document a row; for documents "
-            f"that share rows there is model.packed(). Got {_kind(inputs)}."
+            f"{function_name}: the input must be token ids (B, T) alone, one document per row; for documents that "
+            f"share rows, use model.packed(). Got {_kind(inputs)}."
         )
     return inputs
 

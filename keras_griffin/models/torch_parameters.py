@@ -4,8 +4,8 @@ import torch
 
 
 def strange_parameter(model: torch.nn.Module) -> str | None:
-    """The kind of a parameter that something has put in place of a Keras variable's, such as `DTensor`, or None."""
-    # What divides parameters over processes needs their group; without one there is nothing to look for.
+    """The type of a parameter that has replaced a Keras variable's, such as `DTensor`, or None."""
+    # Dividing parameters over processes requires a process group; without one there is nothing to look for.
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None
     for module in (model, *model.layers):

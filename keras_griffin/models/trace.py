@@ -1,4 +1,4 @@
-"""What gates, decays and states do while a model reads."""
+"""Gates, decays and states of the recurrences while a model reads a text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ CHANNELS = Rule(
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one recurrence does at each of T tokens.
+    """The internal values of one recurrence at each of T tokens.
 
     Args:
         layer: the layer's path, `block_0/mixer/rg_lru`.
-        channels: `(C,)` int, those that are kept of the layer's R.
+        channels: `(C,)` int, the recorded channels of the layer's R.
         values: `(T, C)` float32 by name: `recurrence_gate` and `input_gate`, from 0 to 1; `log_decay`, ln a_t, -inf
-            where the text begins; `state`, h_t. In a complex unit decay and state are magnitudes.
+            at the start of the text; `state`, h_t. In a complex unit decay and state are magnitudes.
         state_norm: `(T,)` float32, the root of the mean of h_t^2 over all R channels.
     """
 
@@ -39,7 +39,7 @@ class LayerTrace:
 
     @property
     def half_lives(self) -> np.ndarray:
-        """`(C,)` float64: tokens until a channel has forgotten half, ln 2 / -mean_t ln a_t; NaN for a single token."""
+        """`(C,)` float64: tokens until a channel's state has halved, ln 2 / -mean_t ln a_t; NaN for a single token."""
         log_decay = np.asarray(self.values["log_decay"], "float64")
         later = log_decay[np.isfinite(log_decay).all(axis=1)]
         if not len(later):
@@ -50,7 +50,7 @@ class LayerTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a model's recurrences do while it reads a text.
+    """The internal values of a model's recurrences while it reads a text.
 
     Args:
         token_ids: `(T,)` int32, as they were read.
@@ -62,22 +62,23 @@ class Trace:
 
 
 def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | None = None, chunk: int = CHUNK) -> Trace:
-    """Read a text from its beginning, and note what each recurrence does at each token.
+    """Read a text from the start, and record the gates, decays and states of each recurrence at each token.
 
-    The device holds what a chunk and the state need: no more for a longer text, unless attention is global. What comes
-    back takes four numbers for each token, layer and channel; `channels` keeps fewer of a wide model's.
+    Device memory is that of a chunk and the state: no more for a longer text, unless attention is global. The result
+    has four numbers for each token, layer and channel; use `channels` to record fewer channels of a wide model.
 
     Args:
         text: a text, or its ids, `(T,)` or `(1, T)`.
-        channels: which channels of each layer are kept: so many, evenly spread; those with these indices; or all.
-        chunk: tokens that are read at a time; changes memory, not numbers.
+        channels: which channels of each layer to record: a number of them, evenly spread; their indices; or None for
+            all.
+        chunk: the number of tokens read at a time; affects memory, not results.
 
     Returns:
         A `Trace`.
 
     Raises:
-        ValueError: the text is empty, or more than one; ids are no integers or outside the vocabulary; the channels are
-            neither a number nor indices of each layer; or `chunk` is below 1.
+        ValueError: the text is empty, or more than one; ids are not integers or outside the vocabulary; the channels
+            are neither a number nor indices valid in each layer; or `chunk` is below 1.
 
     Examples:
         >>> import numpy as np
@@ -92,7 +93,7 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
     channels = list(channels) if isinstance(channels, (range, np.ndarray)) else channels
     channels, chunk = checked("trace", CHANNELS, channels=channels), checked("trace", COUNT, chunk=chunk)
     token_ids = one_text("trace", self, text)
-    # Copies, because tensors that are given away must not be one and the same.
+    # Copies, because donated tensors must not be the same.
     state = keras.tree.map_structure(ops.copy, self.initial_state(1))
     pieces: dict[str, list[tuple]] = {}
     if grows(state):
@@ -112,12 +113,12 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
     """The ids `(T,)` int32 of a text, T at least 1.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: the function's name, for error messages.
         model: a `LanguageModel`.
         text: a text, or its ids, `(T,)` or `(1, T)`.
 
     Raises:
-        ValueError: it is none, several, or nothing that the model reads.
+        ValueError: there is no text, there are several, or the model can't read it.
     """
     if not isinstance(text, str) and np.ndim(text) == 1:
         text = np.asarray(text)[None]
@@ -128,7 +129,7 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
 
 
 def _read_chunk(model, state, token_ids):
-    """The state after a chunk, and by path what each recurrence did at its tokens: values and the norm of the state."""
+    """The state after a chunk, and by path each recurrence's values at its tokens, with the norm of its state."""
     noted = {}
 
     def noting(layer, method):
@@ -153,18 +154,18 @@ def _are_indices(values):
 
 
 def _chosen(path, channels, width):
-    """The indices of the channels that are kept."""
+    """The indices of the recorded channels."""
     if channels is None:
         return np.arange(width)
     if isinstance(channels, int):
         return np.unique(np.linspace(0, width - 1, min(channels, width)).round().astype(int))
     if max(channels) >= width:
-        raise ValueError(f"trace: channels must be below those of each layer, {width} of {path}. Got {max(channels)}.")
+        raise ValueError(f"trace: channels must be below the {width} channels of {path}. Got {max(channels)}.")
     return np.asarray(channels)
 
 
 def _joined(path, chosen, values, norms):
-    """The pieces of a layer as one."""
+    """The pieces of a layer, concatenated."""
     joined = {name: np.concatenate([piece[name] for piece in values]) for name in sorted(values[0])}
     return LayerTrace(path, chosen[0], joined, np.concatenate(norms))
 

@@ -1,7 +1,7 @@
-"""What a model's weights are called and how large they are, from its config alone: nothing is built.
+"""The names and shapes of a model's weights from its config alone, without building anything.
 
-By this a file is compared with what its config asks for, before the memory for it is taken, and a mesh is laid out
-before the model is made.
+With this a file is compared with its config before memory is allocated for it, and a mesh is laid out before the model
+is built.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ def weight_shapes(config: GriffinConfig) -> Shapes:
     """The shape of each variable of a model, by its path.
 
     Args:
-        config: the model's.
+        config: the model's config.
 
     Returns:
-        Such as `{"block_0/mlp/up/kernel": (D, M), ...}`.
+        For example `{"block_0/mlp/up/kernel": (D, M), ...}`.
 
     Examples:
         >>> from keras_griffin.models import GriffinConfig
@@ -54,18 +54,18 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
 
 
 def check_num_layers(function_name: str, config: GriffinConfig, tensors: Mapping) -> None:
-    """Refuse a config of more layers than there are tensors, for which even the names would take any memory.
+    """Refuse a config with more layers than there are tensors, whose names alone could exhaust memory.
 
     Args:
-        function_name: in whose name the error speaks.
-        config: what is asked for.
-        tensors: what there is, by name.
+        function_name: the function's name, for error messages.
+        config: the model's config.
+        tensors: the file's tensors, by name.
 
     Raises:
-        ValueError: so it is.
+        ValueError: it has more layers.
     """
     if config.num_layers > len(tensors):
         raise ValueError(
-            f"{function_name}: each of the config's layers must have tensors of its own. "
+            f"{function_name}: each of the config's layers must have its own tensors. "
             f"Got num_layers {config.num_layers} and {len(tensors)} tensors."
         )

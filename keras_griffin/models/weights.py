@@ -1,4 +1,4 @@
-"""Between a model's variables and files."""
+"""Moving weights between a model's variables and files."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,22 +11,22 @@ from keras_griffin import backends
 from keras_griffin.files import StoredTensor
 from keras_griffin.models.parameters import is_divided
 
-#: How much PyTorch is given at once.
+#: How much is copied to PyTorch at a time.
 PIECE_BYTES = 2**26
-#: How many of a checkpoint's mistakes a message names.
+#: How many of a checkpoint's mistakes an error message lists.
 NAMED_MISTAKES = 8
 
 
 def fill(function_name: str, model: keras.Model, tensors: Mapping[str, StoredTensor]) -> None:
-    """Read every variable of a model, one after another, each rounded once to the variable's dtype.
+    """Read every variable of a model, one at a time, each rounded once to the variable's dtype.
 
     Args:
-        function_name: in whose name the error speaks.
-        model: whose variables are overwritten.
+        function_name: the function's name, for error messages.
+        model: the model whose variables are overwritten.
         tensors: by the variables' paths, such as `"block_0/mlp/up/kernel"`.
 
     Raises:
-        ValueError: as `check_tensors`.
+        ValueError: as for `check_tensors`.
     """
     variables = {variable.path: variable for variable in model.weights}
     shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
@@ -41,16 +41,16 @@ def check_tensors(
     tensors: Mapping[str, StoredTensor],
     quantized: Collection[str] = (),
 ) -> None:
-    """Refuse tensors that are missing, unknown, misshapen or not of floating point, all in one sentence.
+    """Refuse tensors that are missing, unknown, misshapen or not floating point, all in one sentence.
 
     Args:
-        function_name: in whose name the error speaks.
-        expected: the shape of each tensor that must be there.
-        tensors: those that are there.
+        function_name: the function's name, for error messages.
+        expected: the shape of each required tensor.
+        tensors: the tensors of the file.
         quantized: which of them must be int8 instead.
 
     Raises:
-        ValueError: they are not the same.
+        ValueError: they differ from the expected ones.
     """
     mistakes = []
     for name, shape in expected.items():
@@ -62,22 +62,21 @@ def check_tensors(
             mistakes.append(f"{name} of dtype {tensors[name].dtype}, which should be int8")
         elif name not in quantized and not _is_floating(tensors[name].dtype):
             mistakes.append(f"{name} of dtype {tensors[name].dtype}, which should be floating point")
-    mistakes += [f"{name} {tuple(tensors[name].shape)}, which is not known" for name in tensors if name not in expected]
+    mistakes += [f"{name} {tuple(tensors[name].shape)}, which is unknown" for name in tensors if name not in expected]
     if mistakes:
         more = len(mistakes) - NAMED_MISTAKES
-        rest = [f"{more} more such mistakes"] if more > 0 else []
+        rest = [f"{more} more mistakes"] if more > 0 else []
         received = "; ".join([*mistakes[:NAMED_MISTAKES], *rest])
-        raise ValueError(
-            f"{function_name}: the tensors must be those of the model, no more and no less. Got {received}."
-        )
+        raise ValueError(f"{function_name}: the tensors must be exactly those of the model. Got {received}.")
 
 
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
-    """Round an array to a variable's dtype and give it to the variable.
+    """Assign an array to a variable, rounded to its dtype.
 
-    No wider copy of it is made on the way, and none of its memory is kept: it may lie in a file. PyTorch writes into
-    the variable, piece by piece. JAX lets go of the old value first, which must be nobody else's. TensorFlow gets whole
-    values: a variable that was once written to in part it copies at every reading.
+    No wider copy is made in between, and the array's memory, which may be a mapped file, is not referenced afterwards.
+    On PyTorch it is written into the variable piece by piece. On JAX the old value, which must not be shared, is freed
+    first. On TensorFlow the whole value is assigned: a variable that was once partially written is copied at every
+    read.
     """
     dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
     fits = array.shape == tuple(variable.shape)
@@ -101,12 +100,12 @@ def _write_rows(value, start, rows):
 
 
 def stored(variable: keras.Variable) -> StoredTensor:
-    """A variable as `write_safetensors` takes it."""
+    """A variable in the form that `write_safetensors` takes."""
     return StoredTensor(tuple(variable.shape), np.dtype(variable.dtype), lambda: as_array(variable))
 
 
 def as_array(variable: keras.Variable) -> np.ndarray:
-    """A variable's value, bit by bit, in its own dtype."""
+    """A variable's exact value, in its own dtype."""
     if keras.backend.backend() == "torch" and variable.dtype == "bfloat16" and not is_divided(variable):
         return ops.convert_to_numpy(ops.view(variable.value, "int16")).view(ml_dtypes.bfloat16)
     return np.asarray(ops.convert_to_numpy(variable))

@@ -1,14 +1,14 @@
-"""What the ops ask of their arguments, and how they recognise symbolic ones."""
+"""The checks that ops share, and how they recognise symbolic arguments."""
 
 import keras
 from keras import ops
 
 
 def as_tensor(argument):
-    """A tensor of the backend from an array or a variable; a tensor, a KerasTensor or None as it is."""
+    """A backend tensor from an array or a variable; a tensor, a KerasTensor or None unchanged."""
     if isinstance(argument, keras.Variable):
         return argument.value
-    # Keras's NumPy backend would make float32 of a tensor in float64.
+    # Keras's NumPy backend would turn a float64 tensor into float32.
     if argument is None or isinstance(argument, keras.KerasTensor) or ops.is_tensor(argument):
         return argument
     return ops.convert_to_tensor(argument)
@@ -20,31 +20,31 @@ def is_symbolic(*arguments) -> bool:
 
 
 def shape_fits(tensor, expected: tuple[int | None, ...]) -> bool:
-    """Whether a tensor may have the expected shape; None, on either side, is a size not known yet."""
+    """Whether a tensor may have the expected shape; None, on either side, is a size not yet known."""
     shape = tuple(tensor.shape)
     sizes = zip(shape, expected, strict=False)
     return len(shape) == len(expected) and all(None in (got, wanted) or got == wanted for got, wanted in sizes)
 
 
 def check_floating(op_name: str, **tensors):
-    """Raise unless each tensor that is given is of a real floating dtype.
+    """Raise unless each given tensor has a real floating dtype.
 
     Raises:
-        ValueError: one is not.
+        ValueError: one has another dtype.
     """
     for name, tensor in tensors.items():
         if tensor is None:
             continue
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(f"{op_name}: {name} must be of a real floating dtype. Got {dtype}.")
+            raise ValueError(f"{op_name}: {name} must have a real floating dtype. Got {dtype}.")
 
 
 def check_steps(op_name: str, steps_shape: tuple[int | None, ...], **flags):
-    """Raise unless each flag that is given (`reset`, `mask`) is boolean with one value for each step.
+    """Raise unless each given flag (`reset`, `mask`) is boolean with one value for each step.
 
     Args:
-        op_name: the op in whose name the error speaks.
+        op_name: the op's name, for error messages.
         steps_shape: `(B, T)`.
         **flags: tensors or None, by the name of the op's argument.
 

@@ -22,18 +22,18 @@ def bounded_sqrt(x: Tensor) -> Tensor:
     Returns:
         The shape and dtype of `x`; exactly the backend's `sqrt(x)`.
 
-    Precision: everything in the dtype of `x`. The derivative is a constant for a second differentiation.
+    Precision: everything in the dtype of `x`. A second differentiation treats the derivative as a constant.
 
     Reference: Botev et al. 2024 (arXiv 2404.07839).
     """
     x = as_tensor(x)
     root = ops.stop_gradient(ops.sqrt(x))
-    # The last term is zero: it carries the derivative, and adds nothing to the value.
+    # The last term is zero: it carries the derivative and adds nothing to the value.
     return root + bounded_slope(root) * (x - ops.stop_gradient(x))
 
 
 def bounded_slope(root: Tensor) -> Tensor:
-    """The derivative that `bounded_sqrt` has where the root is `root`."""
-    # Keras makes float32 of what `maximum` gives on PyTorch, and of a Python number.
+    """The derivative of `bounded_sqrt` where the root is `root`."""
+    # On PyTorch Keras returns float32 from `maximum`, and makes float32 of a Python number.
     smallest = ops.convert_to_tensor(SMALLEST_ROOT, root.dtype)
     return ops.divide(0.5, ops.where(root > smallest, root, smallest))

@@ -1,7 +1,7 @@
-"""One call of an op: what goes in, and what is right to come out, in NumPy and float64.
+"""One call of an op for tests and timings: its inputs and its right results, in NumPy and float64.
 
-`ops/<op>/cases.py` holds the calls on which every implementation of an op is judged, `CASES`, and those on which it is
-timed on a device, `timed(device)`; `explain` shows the choice for the first of these.
+`ops/<op>/cases.py` holds `CASES`, the calls on which every implementation of an op is tested, and `timed(device)`, the
+calls on which it is timed on a device; `explain` shows the choice for the first of these.
 """
 
 import abc
@@ -14,32 +14,32 @@ from keras_griffin.shapes import Tensor
 
 
 class Argument(NamedTuple):
-    """A tensor that goes into a call, and is differentiated."""
+    """An input tensor of a call, with a gradient."""
 
-    #: In float64, of numbers that the dtype can hold; NaN where the op must not read.
+    #: float64, rounded to numbers that the dtype can hold; NaN where the op must not read.
     values: np.ndarray
     dtype: str
 
 
 class Case(abc.ABC):
-    """What is asked of one call. Subclasses are frozen dataclasses, whose `str` is the case's name.
+    """The specification of one call. Subclasses are frozen dataclasses, whose `str` is the case's name.
 
-    Complex numbers are two arguments, and two results.
+    A complex number is two arguments or two results.
     """
 
-    #: Of the op's first tensor.
+    #: The dtype of the op's first tensor.
     dtype: str
-    #: How many arrays like the first tensor a call moves, forward and with its gradient; None where arithmetic counts.
+    #: How many arrays like the first tensor a call moves, forward and with its gradient; None for compute-bound ops.
     moved: ClassVar[tuple[int, int] | None] = None
 
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Of the op's first tensor."""
+        """The shape of the op's first tensor."""
 
     @abc.abstractmethod
     def arguments(self) -> list[Argument]:
-        """The tensors that go in, the same at every call."""
+        """The input tensors, the same at every call."""
 
     @abc.abstractmethod
     def call(self, *tensors: Tensor) -> list[Tensor]:
@@ -55,12 +55,12 @@ class Case(abc.ABC):
 
     @property
     def accumulation_dtype(self) -> str:
-        """In which the op adds up."""
+        """The dtype in which the op accumulates."""
         return "float64" if self.dtype == "float64" else "float32"
 
     @property
     def result_dtypes(self) -> list[str]:
-        """Of what the op returns."""
+        """The dtypes of the results."""
         return [self.dtype]
 
     @property
@@ -74,13 +74,13 @@ class Case(abc.ABC):
         return self.dtype
 
     def run(self, *tensors: Tensor) -> list[Tensor]:
-        """`call`, of tensors of any floating dtype."""
+        """`call` with tensors of any floating dtype."""
         dtypes = [argument.dtype for argument in self.arguments()]
         return self.call(*(ops.cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)))
 
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
-    """The array in float64, with few enough bits for the dtype."""
+    """The array in float64, with no more bits than the dtype holds."""
     if dtype == "bfloat16":
         return (array.astype("float32").view("uint32") & 0xFFFF0000).view("float32").astype("float64")
     return array.astype(dtype).astype("float64")
@@ -92,11 +92,11 @@ def parts(number: np.ndarray) -> list[np.ndarray]:
 
 
 def whole(components: list[np.ndarray]) -> np.ndarray:
-    """The real or complex array of its components."""
+    """The real or complex array with these components."""
     real, *imaginary = components
     return real + 1j * imaginary[0] if imaginary else real
 
 
 def described(**features: bool) -> list[str]:
-    """Of a case's features those that it has, for its name."""
+    """The features that a case has, for its name."""
     return [name for name, has in features.items() if has]

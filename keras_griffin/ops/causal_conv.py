@@ -20,7 +20,7 @@ def causal_conv(
     reset: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Convolve each channel with the newest K steps of itself.
+    """Convolve each channel over its newest K steps.
 
         y_t = bias + sum_s kernel[K - 1 - s] * x_{t - s}        s = 0 .. K - 1
 
@@ -29,15 +29,14 @@ def causal_conv(
         kernel: `(K, D)`, the current step's tap last.
         bias: `(D,)`, or None for none.
         initial_state: `(B, K - 1, D)`, the inputs before the first, oldest first; None for zeros.
-        reset: `(B, T)` bool; no tap reaches from a True step, or from a later one, to what stands before it.
-        mask: `(B, T)` bool; a False step outputs zero and is as if it were not there: it takes no place among the
-            taps, whatever it holds stays unseen, and a reset at it is none.
+        reset: `(B, T)` bool; from a True step on, no tap reaches the steps before it.
+        mask: `(B, T)` bool; a False step outputs zero and is skipped: no tap reads it, and a reset at it has no effect.
 
     Returns:
         `(outputs, final_state)`: `(B, T, D)` in the dtype of `inputs`, and `(B, K - 1, D)` in that of `initial_state`
-        (of `inputs` where there is none), the newest inputs with zeros for those from before the last reset.
+        (of `inputs` if there is none): the newest inputs, zeros in place of those before the last reset.
 
-    Precision: products and sums in float32, in float64 where `inputs` is, rounded once.
+    Precision: products and sums in float32, or in float64 for float64 `inputs`, rounded once.
 
     Raises:
         ValueError: the shapes do not fit, a dtype is not floating, or `reset` or `mask` is not boolean.
@@ -56,7 +55,7 @@ class CausalConv(keras.Operation):
     """`causal_conv` as a node of a functional model."""
 
     def call(self, inputs, kernel, bias, initial_state, reset, mask):
-        """The values, where there are any."""
+        """The outputs and the final state."""
         return _causal_conv(inputs, kernel, bias, initial_state, reset, mask)
 
     def compute_output_spec(self, inputs, kernel, bias, initial_state, reset, mask):
@@ -103,7 +102,7 @@ def _causal_conv(inputs, kernel, bias, initial_state, reset, mask):
 
 
 def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
-    """The convolution of the first `real` `(B, 1)` steps of each row, of all when None; the others mean nothing."""
+    """The convolution of the first `real` `(B, 1)` steps of each row, all if None; the other outputs are undefined."""
     taps = kernel.shape[0]
     dtype = keras.backend.standardize_dtype(inputs.dtype)
     precise = "float64" if dtype == "float64" else "float32"
@@ -111,14 +110,14 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
     if initial_state is None:
         initial_state = ops.zeros((batch_size, taps - 1, width), dtype)
     history = ops.concatenate([ops.cast(initial_state, precise), ops.cast(inputs, precise)], axis=1)
-    # How many resets there were, up to each step of the history.
+    # The number of resets up to each step of the history.
     document = None if reset is None else padded_steps(ops.cumsum(ops.cast(reset, "int32"), axis=1), taps - 1)
 
     outputs = _sum_of_taps(history, document, ops.cast(kernel, precise))
     if bias is not None:
         outputs = outputs + ops.cast(bias, precise)
     newest = slice(length, None) if real is None else real + ops.arange(taps - 1, dtype="int32")
-    # TensorFlow loses the shape where the length is not known before the graph runs.
+    # TensorFlow loses the shape if the length is not known before the graph runs.
     final_state = ops.reshape(_newest(history, document, newest), (batch_size, taps - 1, width))
     return ops.cast(outputs, dtype), ops.cast(final_state, initial_state.dtype)
 
@@ -127,7 +126,7 @@ def _sum_of_taps(history, document, kernel):
     taps = kernel.shape[0]
     outputs = scale_channels(history[:, taps - 1 :], kernel[taps - 1])
     for tap in range(taps - 1):
-        # Ends as many steps short of the history's end as the tap looks back.
+        # It ends before the end of the history, by as many steps as the tap looks back.
         past = slice(tap, tap - taps + 1)
         seen = history[:, past]
         if document is not None:
@@ -137,7 +136,7 @@ def _sum_of_taps(history, document, kernel):
 
 
 def _newest(history, document, steps):
-    """The chosen steps, a slice or `(B, K - 1)`, of the history, zeros for those from before the last reset."""
+    """The chosen steps, a slice or `(B, K - 1)`, of the history; zeros for those before the last reset."""
 
     def take(x):
         return x[:, steps] if isinstance(steps, slice) else take_steps(x, steps)

@@ -1,4 +1,4 @@
-"""A gradient that tells what comes back from what went forward: one rule in `keras.ops`, for every backend."""
+"""A custom rule for a tensor's gradient, written once in `keras.ops` for every backend."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.backends import imported
 from keras_griffin.shapes import Tensor
 
-# At once: Dynamo can't follow an import.
+# At import time: Dynamo can't follow an import.
 _BACKEND = keras.backend.backend()
 _HAS_GRADIENTS = _BACKEND in ("jax", "torch", "tensorflow")
 _IMPLEMENTATION = imported(f"keras_griffin.ops.{_BACKEND}_change_gradient") if _HAS_GRADIENTS else None
@@ -17,25 +17,25 @@ _IMPLEMENTATION = imported(f"keras_griffin.ops.{_BACKEND}_change_gradient") if _
 def change_gradient(
     rule: Callable, outputs: Tensor, tensors: Sequence[Tensor], marks: Sequence[Tensor | None], op_name: str
 ) -> Tensor:
-    """The outputs as they are, with a rule for the gradient that comes back to them.
+    """The outputs unchanged, with a rule for their gradient.
 
         dy', dx_1, .., dx_n = rule(dy)
 
-    dy' goes on to what made the outputs, and each dx_i is added to the gradient of the i-th tensor.
+    dy' is passed back through the outputs, and each dx_i is added to the gradient of the i-th tensor.
 
     Args:
-        rule: a function of `(cotangent, shapes, *marks)` in `keras.ops`, shapes being those of the tensors. It gives
-            the cotangent to go on, and a gradient of its tensor's shape for each tensor. It closes over no tensor.
+        rule: a function of `(cotangent, shapes, *marks)` in `keras.ops`, where `shapes` are those of the tensors. It
+            returns the cotangent to pass back and, for each tensor, a gradient of its shape. It closes over no tensor.
         outputs: any shape, any float dtype.
         tensors: of the dtype of `outputs`.
-        marks: what the rule reads besides, not differentiated.
-        op_name: the op in whose name an error speaks.
+        marks: other arguments of the rule, not differentiated.
+        op_name: the op's name, for error messages.
 
     Returns:
-        `outputs`. Without a gradient, as on NumPy, nothing happens.
+        `outputs`. On a backend without gradients, such as NumPy, nothing else happens.
 
     Raises:
-        NotImplementedError: PyTorch differentiates forward, for which there is no rule.
+        NotImplementedError: PyTorch differentiates in forward mode, which has no rule.
     """
     if _IMPLEMENTATION is None:
         return outputs

@@ -1,4 +1,4 @@
-"""Masked steps moved out of the way, so that real steps stand next to each other."""
+"""Moving masked steps to one end, so that the real steps are contiguous."""
 
 from keras import ops
 
@@ -6,20 +6,20 @@ from keras_griffin.shapes import Tensor
 
 
 def real_steps_first(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each step comes from and where it goes, when the real ones move to the front.
+    """Where each step comes from and where it goes when the real ones move to the front.
 
     Args:
         mask: `(B, T)` bool; a False step is not real.
 
     Returns:
         `(sources, places)`, each `(B, T)` int32: `take_steps(x, sources)` has the real steps of x first and the masked
-        ones after them, each kind in its own order; `take_steps(moved, places)` puts them back.
+        ones after them, each kind in its original order; `take_steps(moved, places)` puts them back.
     """
     return _permutation(ops.logical_not(mask))
 
 
 def real_steps_last(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """As `real_steps_first`, with the real steps at the end."""
+    """Like `real_steps_first`, with the real steps at the end."""
     return _permutation(mask)
 
 
@@ -43,7 +43,7 @@ def take_steps(x: Tensor, sources: Tensor) -> Tensor:
     """
     batch_size, length, *rest = ops.shape(x)
     if x.shape[1] == 0:
-        # No step to take, and JAX gives such a gather the wrong shape.
+        # There is nothing to take, and JAX gives such a gather the wrong shape.
         return x
     # Whole rows of one matrix: on every backend this is faster, forward and backward, than a gather along an axis.
     first_rows = ops.arange(batch_size, dtype="int32")[:, None] * length

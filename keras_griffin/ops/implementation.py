@@ -1,7 +1,7 @@
 """The one place where an implementation of an op is chosen.
 
 An op is a contract and a table of implementations in order of preference. The choice is made from facts known before
-the call (backend, device, shape, dtype). Nothing is tried: a chosen implementation that fails shows its failure.
+the call (backend, device, shape, dtype). There is no fallback: if the chosen one fails, the error propagates.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _DEVICES = ("cpu", "gpu", "tpu")
 
 
 class _Requests(threading.local):
-    """What `use_implementation` asks for in this thread. Not a context variable: Dynamo can't follow one."""
+    """The requests of `use_implementation` in this thread. Not a context variable: Dynamo can't follow one."""
 
     def __init__(self):
         self.names: dict[str, str] = {}
 
 
 class _Records(threading.local):
-    """Where `recorded_choices` keeps this thread's choices; None where nobody records."""
+    """Where `recorded_choices` collects this thread's choices; None while nothing records."""
 
     def __init__(self):
         self.choices: list[Choice] | None = None
@@ -34,7 +34,7 @@ class _Records(threading.local):
 
 _requests = _Requests()
 _records = _Records()
-#: Of the variables that ask for an implementation, which is their value: this and the op's name in capitals.
+#: An environment variable of this prefix and the op's name in capitals requests the implementation that it names.
 VARIABLE_PREFIX = "KERAS_GRIFFIN_"
 
 
@@ -46,7 +46,7 @@ class Facts:
     device: str
     shape: tuple[int | None, ...] | None
     dtype: str
-    #: Whether the tensors hold numbers that NumPy may read: not while they are compiled or differentiated.
+    #: Whether NumPy can read the tensors' values: not while compiling or differentiating.
     has_values: bool = True
 
 
@@ -55,11 +55,11 @@ class Implementation:
     """One row of an op's table: a module of the op's package with a function of the op's name.
 
     Args:
-        name: the module's name, and the name by which users ask for it.
+        name: the module's name, and the name by which users request it.
         backend: the only Keras backend it runs on; None for every backend.
-        automatic: the devices on which it may be chosen unasked.
+        automatic: the devices on which it may be chosen without a request.
         needs_values: it computes in NumPy on the CPU, and can't be compiled or differentiated.
-        interpreted: it is a kernel that an interpreter can run on a CPU, as the tests do where its device is not.
+        interpreted: it is a kernel that an interpreter can run on a CPU, as the tests do without its device.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Implementation:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a call of an op was given: the implementation's name, and the facts on which it was chosen."""
+    """The choice for a call of an op: the implementation's name, and the facts that decided it."""
 
     op_name: str
     implementation: str
@@ -80,7 +80,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the table says of one implementation for one call."""
+    """The table's verdict on one implementation for one call."""
 
     name: str
     chosen: bool
@@ -101,13 +101,13 @@ class Explanation:
         """The name of the implementation that a call would use.
 
         Raises:
-            ValueError: one was asked for that can't serve it.
+            ValueError: the requested implementation can't serve it.
         """
         verdict = next(verdict for verdict in self.verdicts if verdict.chosen)
         if not verdict.available:
             facts = self.facts
             raise ValueError(
-                f"{self.op_name}: the implementation {verdict.name!r} was asked for and must support the call. "
+                f"{self.op_name}: the requested implementation {verdict.name!r} must support the call. "
                 f"It {verdict.reason}; the call has backend {facts.backend}, device {facts.device}, "
                 f"shape {facts.shape}, dtype {facts.dtype}."
             )
@@ -122,7 +122,7 @@ class Explanation:
 
 
 def _mark(verdict):
-    """In the table: what is used, and what was asked for and can't be."""
+    """The mark in the table: `*` for the implementation in use, `!` for a requested one that can't be used."""
     return " " if not verdict.chosen else "*" if verdict.available else "!"
 
 
@@ -131,7 +131,7 @@ class Op:
 
     Args:
         name: the op's name; also the name of the function in each implementation's module.
-        package: the package that holds the implementations' modules, and the op's calls in `cases.py`.
+        package: the package that holds the implementations' modules, and the op's cases in `cases.py`.
         implementations: the rows.
     """
 
@@ -145,7 +145,7 @@ class Op:
 
     @property
     def cases(self):
-        """The module of the calls on which the op is judged and timed; see `case.py`."""
+        """The module of the calls on which the op is tested and timed; see `case.py`."""
         return backends.imported(f"{self.package}.cases")
 
     def module(self, implementation: Implementation):
@@ -153,7 +153,7 @@ class Op:
         return backends.imported(f"{self.package}.{implementation.name}")
 
     def rejection(self, implementation: Implementation, facts: Facts) -> str | None:
-        """Why the implementation can't serve such a call, or None when it can."""
+        """Why the implementation can't serve such a call, or None if it can."""
         if implementation.backend not in (None, facts.backend):
             return f"needs the {implementation.backend} backend"
         if implementation.needs_values and not facts.has_values:
@@ -164,12 +164,12 @@ class Op:
         return self.module(implementation).supports(facts)
 
     def requested(self) -> str | None:
-        """The name that the user asked for: `use_implementation` first, then the environment."""
+        """The name that the user requested: by `use_implementation`, else by the environment."""
         return _requests.names.get(self.name) or os.environ.get(self.variable) or None
 
     @property
     def variable(self) -> str:
-        """The environment variable that asks for an implementation."""
+        """The environment variable that requests an implementation."""
         return VARIABLE_PREFIX + self.name.upper()
 
     def choose(self, shape: tuple[int | None, ...] | None, dtype: str, tensors: Sequence = ()) -> Callable:
@@ -211,11 +211,11 @@ class Op:
         if rejection is not None:
             reason = rejection
         elif row is chosen:
-            reason = "chosen: asked for" if self.requested() else "chosen: the first in order of preference"
+            reason = "chosen: requested" if self.requested() else "chosen: the first in order of preference"
         elif facts.device not in row.automatic:
-            reason = f"available; on {facts.device} only when asked for"
+            reason = f"available; on {facts.device} only on request"
         else:
-            reason = f"available; {chosen.name} is {'asked for' if self.requested() else 'preferred'}"
+            reason = f"available; {chosen.name} is {'requested' if self.requested() else 'preferred'}"
         return Verdict(row.name, row is chosen, rejection is None, reason)
 
 
@@ -230,21 +230,21 @@ def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
 
 
 def have_values(tensors) -> bool:
-    """Whether the tensors hold numbers that NumPy may read: not while they are compiled or differentiated."""
+    """Whether NumPy can read the tensors' values: not while compiling or differentiating."""
     return backends.active().has_values(tensors)
 
 
 def builds_from_means() -> bool:
-    """Whether Keras shows a model the mean of several devices' batches while it builds it: a mean of ids is no id."""
+    """Whether Keras builds a model on the mean of several devices' batches: a mean of ids is not an id."""
     return backends.active().has_strategy()
 
 
 @contextlib.contextmanager
 def use_implementation(op_name: str, implementation_name: str) -> Iterator[None]:
-    """Ask for one implementation of an op inside a `with` block; it never falls back to another.
+    """Request one implementation of an op inside a `with` block; it never falls back to another.
 
-    The choice is read when a function is traced: a function compiled before the block keeps its own. The environment
-    variable `KERAS_GRIFFIN_<OP>=<name>` asks for the whole process.
+    The request is read when a function is traced: a function compiled before the block keeps its choice. The
+    environment variable `KERAS_GRIFFIN_<OP>=<name>` requests one for the whole process.
 
     Args:
         op_name: such as `"linear_scan"`.
@@ -270,13 +270,13 @@ def use_implementation(op_name: str, implementation_name: str) -> Iterator[None]
 
 @contextlib.contextmanager
 def recorded_choices() -> Iterator[list[Choice]]:
-    """Record which implementations the ops called inside a `with` block were given, in this thread.
+    """Record which implementations this thread's ops use inside a `with` block.
 
-    A choice is made when a function is traced: what was compiled before the block runs without being asked again, and
-    leaves no record. A block inside a block has its own record.
+    The choice is made when a function is traced: a function compiled before the block makes no new choice and leaves no
+    record. A nested block has its own record.
 
     Yields:
-        A list, which fills: each different choice once, in the order of the calls.
+        A list that fills up: each distinct choice once, in the order of the calls.
 
     Examples:
         >>> import keras
@@ -297,11 +297,11 @@ def recorded_choices() -> Iterator[list[Choice]]:
 
 
 def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: str = "float32") -> Explanation:
-    """Say which implementation of an op this machine will use, and why not each of the others.
+    """Say which implementation of an op this machine will use, and why not the others.
 
     Args:
         op_name: such as `"linear_scan"`.
-        shape: the shape of the op's first tensor; None where it doesn't matter.
+        shape: the shape of the op's first tensor; None if it doesn't matter.
         dtype: the dtype of that tensor.
 
     Returns:
@@ -319,7 +319,7 @@ def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: st
 
 
 def find_op(op_name: str, function_name: str = "explain") -> Op:
-    """The op of that name, or a sentence with the names there are."""
+    """The op of that name; the error for an unknown name lists the known ones."""
     if op_name not in Op.registry:
         raise ValueError(f"{function_name}: an op must be one of {', '.join(sorted(Op.registry))}. Got {op_name!r}.")
     return Op.registry[op_name]

@@ -1,4 +1,4 @@
-"""More steps before and after a sequence."""
+"""Padding along time."""
 
 from keras import ops
 
@@ -6,16 +6,16 @@ from keras_griffin.shapes import Tensor
 
 
 def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) -> Tensor:
-    """A sequence between so many steps of one number.
+    """The sequence with steps of a constant before and after it.
 
-    `keras.ops.pad` makes an operation with a name of its own at each call, and PyTorch's compiler would make a program
-    for each name.
+    `keras.ops.pad` creates an operation with a new name at each call, and PyTorch's compiler would recompile for each
+    name.
 
     Args:
         x: `(B, T, ...)`.
-        before: steps before the first.
-        after: steps after the last.
-        filler: the number, one that the dtype of `x` holds.
+        before: the number of steps before the first.
+        after: the number of steps after the last.
+        filler: the constant, which the dtype of `x` can hold.
 
     Returns:
         `(B, before + T + after, ...)`, dtype of `x`.
@@ -23,10 +23,10 @@ def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) 
     batch_size, _, *rest = ops.shape(x)
 
     def steps(number):
-        # TensorFlow may know the number only when the graph runs.
+        # On TensorFlow the number may be known only when the graph runs.
         if isinstance(number, int) and number == 0:
             return []
-        # `full` would read the number from a tensor, which PyTorch's meta device has not.
+        # `full` would read its value from a tensor, which has none on PyTorch's meta device.
         zeros = ops.zeros((batch_size, number, *rest), x.dtype)
         return [zeros + filler if filler else zeros]
 

@@ -12,27 +12,28 @@ from keras_griffin.shapes import Tensor
 
 
 def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, base: float = 10000.0) -> Tensor:
-    """Turn pairs of channels of each head by angles in proportion to the position.
+    """Rotate pairs of channels of each head by angles proportional to the position.
 
         (y_j, y_{j+r/2}) = (x_j cos a - x_{j+r/2} sin a, x_{j+r/2} cos a + x_j sin a)        j = 0 .. r/2 - 1
         a = position * base^(-2 j / r)        r = fraction * H
 
-    The other channels pass unchanged. The product of two rotated heads depends on their distance alone.
+    The other channels pass unchanged. The inner product of two rotated heads depends on the distance between their
+    positions, not on the positions themselves.
 
     Args:
         x: `(B, T, N, H)` float: heads.
         positions: `(T,)` or `(B, T)`, integers or floats.
-        fraction: the part of the channels that is rotated, the first ones; it must make their number even.
-        base: longest wavelength over shortest, roughly; positive and finite.
+        fraction: the fraction of the channels that is rotated, the first ones; their number must be even.
+        base: roughly the ratio of the longest wavelength to the shortest; positive and finite.
 
     Returns:
         `(B, T, N, H)`, dtype of `x`.
 
-    Precision: angles and rotation in float32 (float64 where `x` is), rounded once to the dtype of `x`.
+    Precision: angles and rotation in float32 (float64 for float64 `x`), rounded once to the dtype of `x`.
 
     Raises:
         ValueError: the shapes do not fit, `x` is not floating, the base is not positive and finite, or the number of
-            rotated channels is not an even one from 0 to H.
+            rotated channels is not even and from 0 to H.
 
     Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
     """
@@ -71,7 +72,7 @@ def _rotated_channels(channels, fraction):
     rotated = round(fraction * channels) if 0.0 <= fraction <= 1.0 else -1
     if rotated < 0 or rotated % 2 or abs(rotated - fraction * channels) > 1e-6:
         raise ValueError(
-            "rotary_embedding: fraction times the channels of a head must be an even number from 0 to that of the "
-            f"channels. Got fraction {fraction} and {channels} channels."
+            "rotary_embedding: the number of rotated channels, fraction * H, must be even and from 0 to H. "
+            f"Got fraction {fraction} and H {channels}."
         )
     return rotated

@@ -1,4 +1,4 @@
-"""A product whose gradient XLA sums fast."""
+"""A product whose gradient XLA sums quickly."""
 
 from keras import ops
 
@@ -6,7 +6,7 @@ from keras_griffin.shapes import Tensor
 
 
 def scale_channels(x: Tensor, scale: Tensor) -> Tensor:
-    """x * scale, the axes before the channels joined meanwhile.
+    """x * scale, computed with the axes before the channels flattened.
 
     The gradient for `scale` is a sum over them. For a batch of one, XLA on a CPU takes ten times as long to sum over
     time alone as over the rows of a matrix.

@@ -1,4 +1,4 @@
-"""Attention of one step to keys that are kept: decoding, without the apparatus that many steps need."""
+"""Attention of a single step to cached keys, for decoding."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def step_attention(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor)
     Returns:
         `(B, 1, N, H)`, dtype of `values`.
 
-    Precision: logits and softmax in float32, in float64 where `query` is.
+    Precision: logits and softmax in float32, or in float64 for a float64 `query`.
 
     Reference: Shazeer 2019 (arXiv 1911.02150).
     """
@@ -32,24 +32,24 @@ def step_attention(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor)
 
 
 def ring_attention(query: Tensor, keys: Tensor, values: Tensor, place: Tensor, count: Tensor) -> Tensor:
-    """Softmax attention of one step to the newest W keys, each of which stands in place n mod W for its step n.
+    """Softmax attention of one step to the newest W keys, where the key of step n is in place n mod W.
 
         y = softmax_s(q_s . k_s / sqrt(H)) v_s        over the places s that hold a key
 
-    The keys are rotated by their places. So those written since the ring last began anew, up to `place`, meet the query
-    turned by its own place, and the others, from the lap before, the query turned by W more.
+    The keys are rotated by their places. So the keys of this lap, up to `place`, meet the query rotated by its own
+    place, and the others, from the previous lap, meet the query rotated by W more.
 
     Args:
-        query: `(B, 2, N, H)` float: for the keys of this lap, and for those of the lap before.
-        keys: `(B, W, K, H)`, with K dividing N; the step's own is among them.
+        query: `(B, 2, N, H)` float: for the keys of this lap, and for those of the previous lap.
+        keys: `(B, W, K, H)`, with K dividing N; they include the step's own.
         values: `(B, W, K, H)`.
         place: `(B,)` int32: the place of the newest key.
-        count: `(B,)` int32, at least 1: how many steps there have been; from W on all places hold a key.
+        count: `(B,)` int32, at least 1: the number of steps so far; from W on, all places hold a key.
 
     Returns:
         `(B, 1, N, H)`, dtype of `values`.
 
-    Precision: logits and softmax in float32, in float64 where `query` is.
+    Precision: logits and softmax in float32, or in float64 for a float64 `query`.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
@@ -62,7 +62,7 @@ def ring_attention(query: Tensor, keys: Tensor, values: Tensor, place: Tensor, c
 
 
 def write_place(ring: Tensor, place: Tensor, step: Tensor) -> Tensor:
-    """The ring `(B, W, ...)` with one step `(B, 1, ...)` of each row in its place `(B,)` int32."""
+    """The ring `(B, W, ...)` with one step `(B, 1, ...)` of each row written to its place `(B,)` int32."""
     if keras.backend.backend() == "numpy":
         # Keras would write into the ring itself.
         ring = ops.copy(ring)
@@ -75,12 +75,12 @@ def _logits(query, keys):
     batch_size, queries, num_heads, channels = ops.shape(query)
     num_key_heads = keys.shape[2]
     group = num_heads // num_key_heads
-    # All that one key head meets are one matrix.
+    # The queries of one key head form one matrix.
     query = ops.reshape(ops.multiply(query, channels**-0.5), (batch_size, queries, num_key_heads, group, channels))
     query = ops.reshape(ops.moveaxis(query, 2, 1), (batch_size, num_key_heads, queries * group, channels))
     keys = ops.moveaxis(keys, 2, 1)
     if keras.backend.backend() == "jax":
-        # The same product: XLA on a CPU is up to five times as fast with the many keys in front.
+        # The same product: XLA on a CPU is up to five times as fast with the keys, which are many, on the left.
         logits = ops.swapaxes(ops.matmul(keys, ops.swapaxes(query, -1, -2)), -1, -2)
     else:
         logits = ops.matmul(query, ops.swapaxes(keys, -1, -2))
@@ -89,7 +89,7 @@ def _logits(query, keys):
 
 
 def _weighted(logits, values):
-    """Values `(B, S, K, H)` under the softmax of logits `(B, K, N / K, S)`: `(B, 1, N, H)`."""
+    """Values `(B, S, K, H)` weighted by the softmax of logits `(B, K, N / K, S)`: `(B, 1, N, H)`."""
     weights = ops.cast(ops.softmax(logits, axis=-1), values.dtype)
     outputs = ops.matmul(weights, ops.moveaxis(values, 2, 1))
     batch_size, num_key_heads, group, channels = ops.shape(outputs)
@@ -97,5 +97,5 @@ def _weighted(logits, values):
 
 
 def _only_value(query, values):
-    """The result where there is one key: its weight is 1. Keras warns of a softmax over one element."""
+    """The result for a single key: its weight is 1. Keras warns about a softmax over one element."""
     return ops.repeat(values, query.shape[2] // values.shape[2], axis=2)

@@ -1,7 +1,7 @@
-"""Where a step stands in time, also where time is divided over devices, inside of JAX's `shard_map`.
+"""Positions in time, also where time is divided over devices, inside JAX's `shard_map`.
 
-What looks along time has one rule for divided time, filled in from `keras_griffin.distribution` as the axis is named.
-So a layer that looks along time by these functions and by ops alone needs no second way of its own.
+Each op that looks along time has one rule for divided time, which `keras_griffin.distribution` registers. So a layer
+that looks along time only through ops and these functions needs no code for divided time.
 """
 
 import contextlib
@@ -15,20 +15,20 @@ from keras_griffin.shapes import Tensor
 
 
 class _Axis(threading.local):
-    """Along which axis of the mesh this thread's calls find time divided; None where it is whole."""
+    """The axis of the mesh along which time is divided in this thread; None if time is whole."""
 
     def __init__(self):
         self.name: str | None = None
 
 
 _axis = _Axis()
-#: By the name of an op: a function of the op's arguments, as the op hands them on, and `axis_name`.
+#: By the name of an op: a function of the op's arguments, as the op passes them on, and `axis_name`.
 DIVIDED_RULES: dict[str, Callable] = {}
 
 
 @contextlib.contextmanager
 def time_along(axis_name: str | None):
-    """Inside the `with` block ops find time divided along an axis of the mesh; whole where it is None."""
+    """Inside the `with` block, time is divided along an axis of the mesh; it is whole for None."""
     outside = _axis.name
     _axis.name = axis_name
     try:
@@ -38,21 +38,21 @@ def time_along(axis_name: str | None):
 
 
 def is_divided() -> bool:
-    """Whether time is divided now, inside of `shard_map`: each device then has its own part of every tensor."""
+    """Whether time is divided now, inside `shard_map`: each device then has its own part of every tensor."""
     return _axis.name is not None
 
 
 def divided_rule(op_name: str) -> Callable | None:
-    """How an op runs now if time is divided, its axis bound; None where time is whole.
+    """The op's rule for divided time, with its axis bound; None if time is whole.
 
     Raises:
-        ValueError: time is divided, and the op has no rule for that.
+        ValueError: time is divided, and the op has no rule for it.
     """
     if not is_divided():
         return None
     if op_name not in DIVIDED_RULES:
         raise ValueError(
-            f"{op_name}: where time is divided over devices, an op must have a rule for that, as "
+            f"{op_name}: an op must have a rule for time divided over devices, as "
             f"{', '.join(sorted(DIVIDED_RULES))} have. Got {op_name!r} without one."
         )
     return functools.partial(DIVIDED_RULES[op_name], axis_name=_axis.name)

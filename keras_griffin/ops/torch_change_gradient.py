@@ -7,7 +7,7 @@ from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
     """The contract is `keras_griffin.ops.change_gradient`."""
-    # Where no argument needs a gradient, Dynamo would hand such a function its arguments wrongly.
+    # If no argument needs a gradient, Dynamo passes such a function the wrong arguments.
     is_idle = torch.compiler.is_compiling() and not any(x.requires_grad for x in (outputs, *tensors))
     if is_idle or not torch.is_grad_enabled():
         return outputs
@@ -16,7 +16,7 @@ def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
 
 
 class _Change(torch.autograd.Function):
-    # For `torch.func.vmap`. A rule for forward mode would keep Dynamo from following.
+    # For `torch.func.vmap`. With a rule for forward mode Dynamo could not trace it.
     generate_vmap_rule = True
 
     @staticmethod

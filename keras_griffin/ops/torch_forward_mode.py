@@ -1,19 +1,19 @@
-"""Forward differentiation, for which the package's operators have no rule on PyTorch."""
+"""Forward-mode differentiation, for which the package's operators have no rule on PyTorch."""
 
 from torch.autograd import forward_ad
 
 
 def refuse_forward_mode(op_name: str, tensors) -> None:
-    """Raise where PyTorch differentiates forward: without a rule for it, an operator's derivatives would be zeros.
+    """Raise in PyTorch's forward mode: without a rule for it, an operator's derivatives would be zeros.
 
     Args:
-        op_name: the op in whose name the error speaks.
-        tensors: those that it differentiates.
+        op_name: the op's name, for error messages.
+        tensors: the op's tensors that may have tangents.
 
     Raises:
         NotImplementedError: one of them has a tangent.
     """
-    # Without a level there are no tangents, and to ask each tensor would take microseconds.
+    # Without a level there are no tangents, and checking each tensor would take microseconds.
     if forward_ad._current_level < 0:
         return
     if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None):

@@ -89,7 +89,7 @@ def test_a_source_that_is_no_model(tmp_path, capsys):
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2)})
     error = refusal([str(tmp_path / "a.safetensors"), target], capsys)
     assert error.startswith("load_recurrentgemma: the checkpoint must have the tensor ")
-    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must lead to a folder ")
+    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must be a folder ")
     assert refusal(["hf://name", target], capsys).startswith("from_preset: an address on the Hub must be ")
     assert not (tmp_path / "target").exists()
 
@@ -119,7 +119,7 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     assert error.startswith("save_to_preset: ") and error.endswith("with mine.txt.\n")
     error = refusal([source, str(target / "mine.txt" / "below")], capsys)
     assert error.startswith(
-        "save_to_preset: there must be a folder or nothing at the path, and folders above it. Got '"
+        "save_to_preset: the path must be a folder or not exist yet, and its parents must be folders. Got '"
     )
     assert os.listdir(target) == ["mine.txt"]
 

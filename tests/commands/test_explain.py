@@ -40,7 +40,7 @@ def test_what_the_environment_asks_for_is_shown(name, monkeypatch, capsys):
     monkeypatch.setenv(f"KERAS_GRIFFIN_{name.upper()}", "portable")
     assert main(["explain", name]) == 0
     chosen = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  * ")]
-    assert len(chosen) == 1 and "portable" in chosen[0] and "asked for" in chosen[0]
+    assert len(chosen) == 1 and "portable" in chosen[0] and "requested" in chosen[0]
 
 
 def test_what_was_asked_for_and_cannot_serve_is_refused(monkeypatch, capsys):
@@ -48,4 +48,4 @@ def test_what_was_asked_for_and_cannot_serve_is_refused(monkeypatch, capsys):
     assert main(["explain", "linear_scan"]) == 2
     printed = capsys.readouterr()
     assert sum(line.startswith("  ! ") for line in printed.out.splitlines()) == 1
-    assert printed.err.startswith("linear_scan: the implementation ") and printed.err.count("\n") == 1
+    assert printed.err.startswith("linear_scan: the requested implementation ") and printed.err.count("\n") == 1

@@ -83,9 +83,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     # The merged model is another base.
     capsys.readouterr()
     assert main(["generate", "--model", str(output / "merged"), *adapter]) == 2
-    assert capsys.readouterr().err.startswith(
-        "load_adapter: the base must be the one beside which the adapters were tr"
-    )
+    assert capsys.readouterr().err.startswith("load_adapter: the base must be the one with which the adapters were tr")
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
     error = refusal([model, chats, "--output", output], capsys)

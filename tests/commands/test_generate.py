@@ -150,7 +150,7 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
             assert main(["generate", "--model", "any", "--tokens", "2"]) == 2
         printed = capsys.readouterr()
         assert not printed.out and printed.err.count("\n") == 1
-        assert printed.err.startswith(f"{op_name}: the implementation '{name}' was asked for and must support ")
+        assert printed.err.startswith(f"{op_name}: the requested implementation '{name}' must support ")
 
 
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):

@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    assert refusal(tmp_path).startswith("from_preset: a path must lead to a folder that save_to_preset wrote, or to ")
+    assert refusal(tmp_path).startswith("from_preset: a path must be a folder written by save_to_preset, or ")
 
 
 def test_a_folder_of_a_run_is_refused_with_the_name_of_its_model(tmp_path):

@@ -366,7 +366,7 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         ([""], "load_corpus: a path must have a name. Got ''."),
         (
             ["{text}", "--width", "34", "--heads", "17"],
-            "LocalMQA: rotary_fraction must be from 0 to 1 and give an even",
+            "LocalMQA: rotary_fraction must be from 0 to 1 and rotate an even",
         ),
         (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made and written to."),
         (["{text}", *TINY, "--output", ""], "train: --output must name a folder. Got ''."),
@@ -382,7 +382,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, s
     ("name", "sentence"),
     [
         ("magic", "rg_lru: an implementation must be one of"),
-        ("{other}_loop", "rg_lru: the implementation '{other}_loop' was asked for and must support the call. It needs"),
+        ("{other}_loop", "rg_lru: the requested implementation '{other}_loop' must support the call. It needs"),
         ("reference", "must support the call. It can't be compiled or differentiated; the call has"),
     ],
 )

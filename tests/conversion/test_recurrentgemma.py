@@ -134,7 +134,7 @@ def test_overrides_and_a_name(huggingface_folder):
         ),
         (
             lambda weights: weights.update({"model.layers.9.x": np.zeros(3)}),
-            r"Got model\.layers\.9\.x \(3,\), which is not known\.$",
+            r"Got model\.layers\.9\.x \(3,\), which is unknown\.$",
         ),
         (
             lambda weights: weights.update({"model.layers.0.temporal_block.conv_1d.weight": np.zeros((48, 4))}),
@@ -150,7 +150,7 @@ def test_every_tensor_must_be_there_and_no_other(tmp_path, checkpoints, change, 
     weights = checkpoints.huggingface_weights()
     change(weights)
     folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
-    with pytest.raises(ValueError, match=r"^load_recurrentgemma: the tensors must be those .*" + sentence):
+    with pytest.raises(ValueError, match=r"^load_recurrentgemma: the tensors must be exactly those .*" + sentence):
         load_recurrentgemma(folder)
 
 

@@ -147,7 +147,7 @@ def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes,
         (np.ones((3, 1)), "token ids must be integers. Got dtype float64."),
         (
             np.full((3, 1), 11),
-            "token ids must be from 0 to 10. Got ids from 11 to 11. Is the tokenizer that of this model?",
+            "token ids must be from 0 to 10. Got ids from 11 to 11. Does the tokenizer belong to this model?",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def appendix_b(layer, inputs, hidden):
 
 
 def test_equations():
-    layer = made(CGLRU(num_blocks=3, return_sequences=True), 12)
+    layer = made(CGLRU(num_gate_blocks=3, return_sequences=True), 12)
     inputs = np.random.default_rng(1).normal(size=(2, 9, 12)).astype("float32")
     hidden = np.random.default_rng(2).normal(size=(2, 12)).astype("float32")
     assert_close(layer(inputs), appendix_b(layer, inputs, np.zeros((2, 6))))
@@ -39,7 +39,7 @@ def test_equations():
 
 
 def test_without_rotation_it_is_an_rg_lru_on_each_half():
-    layer = made(CGLRU(num_blocks=1, return_sequences=True), 8)
+    layer = made(CGLRU(num_gate_blocks=1, return_sequences=True), 8)
     layer.phase.assign(np.zeros(4))
     inputs = np.random.default_rng(1).normal(size=(2, 9, 8)).astype("float32")
     outputs = as_array(layer(inputs))

@@ -34,7 +34,7 @@ def test_every_argument_of_every_class_is_there():
     assert (config["size"], config["share"], config["name"]) == (3, True, "under")
     assert config["inner"]["class_name"] == "Dense"
     assert list(Under(3).get_config())[-3:] == ["size", "inner", "share"]
-    assert {"num_blocks", "return_sequences", "maximum_phase", "dtype"} <= set(CGLRU().get_config())
+    assert {"num_gate_blocks", "return_sequences", "maximum_phase", "dtype"} <= set(CGLRU().get_config())
 
 
 class Fixed(Under):
@@ -50,8 +50,8 @@ def test_a_constructor_takes_what_it_hands_on():
 
 
 def test_a_subclass_may_answer_for_its_own_arguments():
-    config = Answering(strength=2.0, num_blocks=4).get_config()
-    assert (config["strength"], config["num_blocks"], config["return_sequences"]) == (2.0, 4, False)
+    config = Answering(strength=2.0, num_gate_blocks=4).get_config()
+    assert (config["strength"], config["num_gate_blocks"], config["return_sequences"]) == (2.0, 4, False)
     assert Answering.from_config(config).own_strength == 2.0
 
 

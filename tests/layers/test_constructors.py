@@ -105,8 +105,8 @@ def test_numpys_numbers_are_accepted_and_become_plain():
     expected = GriffinConfig(11, 48, 5, 3, block_pattern=("recurrent", "local_mqa"), rotary_base=100.0)
     expected = expected.replace(scale_embeddings=True, norm_epsilon=1e-5)
     assert config == expected and repr(config) == repr(expected)
-    made = layers.RGLRU(num_blocks=np.int64(2), exponent=np.float32(4), decay_range=[np.float32(0.5), 0.9])
-    values = made.num_blocks, made.exponent, made.decay_range, made.get_config()["decay_range"]
+    made = layers.RGLRU(num_gate_blocks=np.int64(2), exponent=np.float32(4), decay_range=[np.float32(0.5), 0.9])
+    values = made.num_gate_blocks, made.exponent, made.decay_range, made.get_config()["decay_range"]
     assert repr(values) == "(2, 4.0, (0.5, 0.9), (0.5, 0.9))"
     made = mixers.LocalMQA(np.int64(3), window=np.int32(2), rotary_fraction=np.float32(0.5), rotary_base=10000)
     assert repr((made.num_heads, made.window, made.rotary_fraction, made.rotary_base)) == "(3, 2, 0.5, 10000)"

@@ -24,9 +24,9 @@ LAYERS = {
     "GatedMLP": partial(layers.GatedMLP, 20, output_variance_scale=0.5),
     "TemporalConv1D": partial(layers.TemporalConv1D, 3),
     "RGLRU": partial(
-        layers.RGLRU, num_blocks=3, decay_range=(0.5, 0.9), decay_initializer="ring", return_sequences=True
+        layers.RGLRU, num_gate_blocks=3, decay_range=(0.5, 0.9), decay_initializer="ring", return_sequences=True
     ),
-    "CGLRU": partial(layers.CGLRU, num_blocks=3, maximum_phase=1.0, return_sequences=True),
+    "CGLRU": partial(layers.CGLRU, num_gate_blocks=3, maximum_phase=1.0, return_sequences=True),
     "ResidualBlock": lambda **kwargs: layers.ResidualBlock(mixers.RecurrentBlock(16, **kwargs), 20, **kwargs),
     "RecurrentBlock": partial(mixers.RecurrentBlock, 16, conv_kernel_size=2),
     "LocalMQA": partial(mixers.LocalMQA, 3, window=4),
@@ -154,7 +154,7 @@ def test_residual_block_adds_twice():
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
 def test_projections_take_lora_and_int8_from_keras():
-    recurrent = layers.RGLRU(num_blocks=3, return_sequences=True)
+    recurrent = layers.RGLRU(num_gate_blocks=3, return_sequences=True)
     model = keras.Sequential([keras.Input((6, 12)), recurrent, layers.GatedMLP(16)])
     model.layers[1].gate.enable_lora(2)
     model.layers[0].input_gate.blocks.enable_lora(2)

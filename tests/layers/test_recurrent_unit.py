@@ -143,7 +143,7 @@ def test_symbolic_shapes(unit):
 
 @UNITS
 def test_saved_and_loaded_without_custom_objects(unit, tmp_path):
-    first, last = unit(num_blocks=2, return_sequences=True), keras.layers.Bidirectional(unit())
+    first, last = unit(num_gate_blocks=2, return_sequences=True), keras.layers.Bidirectional(unit())
     model = keras.Sequential([keras.Input((None, 8)), first, last])
     model.save(tmp_path / "model.keras")
     assert_close(keras.saving.load_model(tmp_path / "model.keras")(INPUTS), as_array(model(INPUTS)))

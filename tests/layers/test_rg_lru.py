@@ -47,7 +47,7 @@ def paper(layer, inputs, hidden, reset=None):
 
 
 def test_equations():
-    layer = made(RGLRU(num_blocks=3, return_sequences=True), 12)
+    layer = made(RGLRU(num_gate_blocks=3, return_sequences=True), 12)
     inputs = np.random.default_rng(1).normal(size=(2, 9, 12)).astype("float32")
     hidden = np.random.default_rng(2).normal(size=(2, 12)).astype("float32")
     reset = np.random.default_rng(3).random((2, 9)) < 0.3
@@ -74,7 +74,7 @@ def test_initial_decays_cover_their_range_uniformly(rule, power, spread):
 
 
 def test_gates_start_with_the_fan_in_of_a_block():
-    layer = RGLRU(num_blocks=16)
+    layer = RGLRU(num_gate_blocks=16)
     layer.build((None, None, 1024))
     for gate in (layer.recurrence_gate, layer.input_gate):
         kernel, bias = gate.get_weights()
@@ -112,7 +112,7 @@ def test_messages():
     with pytest.raises(
         ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
     ):
-        RGLRU(num_blocks=5).build((None, None, 12))
+        RGLRU(num_gate_blocks=5).build((None, None, 12))
     with pytest.raises(ValueError, match=r"RGLRU: decay_initializer must be one of paper, ring\. Got 'papre'"):
         RGLRU(decay_initializer="papre")
     with pytest.raises(ValueError, match=r"RGLRU: exponent must be a positive finite number\. Got 0\.0\."):

@@ -10,10 +10,10 @@ INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
 
 def test_in_keras_own_loop_it_is_the_layer(tmp_path):
-    layer = keras.layers.RNN(RGLRUCell(8, num_blocks=2, decay_range=(0.5, 0.9)), return_sequences=True)
+    layer = keras.layers.RNN(RGLRUCell(8, num_gate_blocks=2, decay_range=(0.5, 0.9)), return_sequences=True)
     inputs = keras.Input((None, 8))
     model = keras.Model(inputs, layer(inputs))
-    unit = RGLRU(num_blocks=2, return_sequences=True)
+    unit = RGLRU(num_gate_blocks=2, return_sequences=True)
     unit.build((None, None, 8))
     unit.set_weights(layer.get_weights())
     expected = as_array(unit(INPUTS))

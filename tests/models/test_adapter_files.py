@@ -105,7 +105,9 @@ def test_another_base_is_refused_unless_it_is_asked_for(saved):
     other.load_adapter(folder / "adapter.safetensors", verify=False)
     assert other.lora.rank == 2
     for config in (CONFIG.replace(width=32, recurrence_width=22), CONFIG.replace(num_layers=1)):
-        with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be those of the model, .* Got .*\.$"):
+        with pytest.raises(
+            ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got .*\.$"
+        ):
             Griffin(config).load_adapter(folder / "adapter.safetensors", verify=False)
 
 
@@ -143,7 +145,7 @@ def test_adapters_of_another_kind_are_refused(saved, changes, ours, theirs):
     folder, _ = saved
     other = Griffin.from_preset(folder / "preset")
     other.enable_lora(**{"targets": ["up", "mixer/output_projection"], **changes})
-    match = rf"^load_adapter: a model's adapters must be of the file's rank, .* Got {ours} and '.*' of {theirs}\.$"
+    match = rf"^load_adapter: a model's adapters must have the file's rank, .* Got {ours} and '.*' of {theirs}\.$"
     with pytest.raises(ValueError, match=match):
         other.load_adapter(folder / "adapter.safetensors")
 
@@ -153,13 +155,13 @@ def test_adapters_of_another_kind_are_refused(saved, changes, ours, theirs):
     [
         (
             {"format": "keras_griffin"},
-            r"be one of save_adapter, of format keras_griffin_adapter 1\. Got '.*' of format keras",
+            r"be written by save_adapter, in format keras_griffin_adapter 1\. Got '.*' of format keras",
         ),
-        ({"format_version": "2"}, r"be one of save_adapter, .* Got '.*' of format keras_griffin_adapter 2"),
-        ({"rank": "0"}, r"say its rank, alpha and targets\. Got rank 0, alpha 3\.0, targets .* in '.*'"),
-        ({"rank": "eight"}, r"say its rank, alpha and targets\. Got rank eight, "),
-        ({"alpha": "NaN"}, r"say its rank, alpha and targets\. Got rank 2, alpha NaN, "),
-        ({"targets": '"up"'}, r"say its rank, alpha and targets\. Got rank 2, alpha 3\.0, targets \"up\" in "),
+        ({"format_version": "2"}, r"be written by save_adapter, .* Got '.*' of format keras_griffin_adapter 2"),
+        ({"rank": "0"}, r"state its rank, alpha and targets\. Got rank 0, alpha 3\.0, targets .* in '.*'"),
+        ({"rank": "eight"}, r"state its rank, alpha and targets\. Got rank eight, "),
+        ({"alpha": "NaN"}, r"state its rank, alpha and targets\. Got rank 2, alpha NaN, "),
+        ({"targets": '"up"'}, r"state its rank, alpha and targets\. Got rank 2, alpha 3\.0, targets \"up\" in "),
     ],
 )
 def test_a_file_that_is_no_adapter_is_refused(saved, changes, sentence):
@@ -177,14 +179,16 @@ def test_files_that_are_cut_off_or_of_something_else(saved):
     with pytest.raises(ValueError, match=r"^SafeTensors: the tensors must fill the file\."):
         model.load_adapter(folder / "cut.safetensors")
     with pytest.raises(
-        ValueError, match=r"^load_adapter: the file must be one of save_adapter, .* of format None None\.$"
+        ValueError, match=r"^load_adapter: the file must be written by save_adapter, .* of format None None\.$"
     ):
         model.load_adapter(folder / "preset" / "model.safetensors")
     with pytest.raises(FileNotFoundError):
         model.load_adapter(folder / "nothing.safetensors")
     file = SafeTensors(folder / "adapter.safetensors")
     write_safetensors(folder / "other.safetensors", dict(list(file.items())[1:]), file.metadata)
-    with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be those of the model, .* Got no block_"):
+    with pytest.raises(
+        ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got no block_"
+    ):
         model.load_adapter(folder / "other.safetensors")
 
 

@@ -60,7 +60,7 @@ def test_the_sums_themselves(folder):
             read_all(folder)
     for content in ("", "[]", "{}", "[" * 100_000, json.dumps({"files": {}, "tensors": {}})):
         (folder / CHECKSUMS).write_text(content)
-        with pytest.raises(ValueError, match=rf"{RULE}another {CHECKSUMS}\.$"):
+        with pytest.raises(ValueError, match=rf"{RULE}a changed {CHECKSUMS}\.$"):
             read_all(folder)
     (folder / CHECKSUMS).unlink()
     with pytest.raises(ValueError, match=rf"{RULE}no {CHECKSUMS}\.$"):
@@ -79,9 +79,9 @@ def test_from_preset_looks_unless_told_not_to(tmp_path):
     model = Griffin(CONFIG, tokenizer=ByteTokenizer())
     save_to_preset(model, tmp_path / "preset")
     for name, sentence in {
-        "config.json": r"another config\.json",
-        "byte_tokenizer.json": r"another byte_tokenizer\.json",
-        "model.safetensors": "another final_norm/scale|another block_0/.*|another token_embedding/embeddings",
+        "config.json": r"a changed config\.json",
+        "byte_tokenizer.json": r"a changed byte_tokenizer\.json",
+        "model.safetensors": "a changed final_norm/scale|a changed block_0/.*|a changed token_embedding/embeddings",
     }.items():
         whole = (tmp_path / "preset" / name).read_bytes()
         # In the small files a space; in the other one a number.

@@ -16,7 +16,7 @@ OUTSIDE = np.array([[1, 2, 3, 13], [-1, 5, 6, 7]], "int32")
 SEGMENTS = np.ones_like(TOKENS)
 #: NumPy's backend has no `fit`.
 METHODS = ("evaluate", "predict") if keras.backend.backend() == "numpy" else ("fit", "evaluate", "predict")
-QUESTION = r" Is the tokenizer that of this model\?$"
+QUESTION = r" Does the tokenizer belong to this model\?$"
 
 
 class Rows(keras.utils.PyDataset):
@@ -138,7 +138,7 @@ def test_a_stream_that_is_there_once(models):
 def refusals(inputs):
     """`(x, y, sample_weight)` that `fit` refuses, and how its sentence begins."""
     good = inputs(TOKENS)
-    yield good, None, None, "targets must be given, for each token the one after it, shape (B, T). Got none."
+    yield good, None, None, "targets must be given: for each token the next one, shape (B, T). Got none."
     yield good, TOKENS[:, 1:], None, "targets must be one for each token, shape (2, 4). Got shape (2, 3)."
     yield good, TOKENS.astype("float32"), None, "targets must be integers. Got dtype float32."
     yield good, TOKENS, np.ones((2, 3)), "sample weights must be one for each token or row, shape (2, 4) or (2,). Got"

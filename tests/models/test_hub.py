@@ -48,7 +48,7 @@ def test_what_cannot_be_had_is_said_in_a_sentence(answer_with, error):
         download(ADDRESS)
     reason = str(error).splitlines()[0] if str(error) else "ConnectionError"
     assert str(caught.value).startswith("from_preset: the repository could not be downloaded; ")
-    assert str(caught.value).endswith(f"give the folder of a copy in its place. Got 'hf://owner/name': {reason}")
+    assert str(caught.value).endswith(f"give the folder of a local copy instead. Got 'hf://owner/name': {reason}")
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

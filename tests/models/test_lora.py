@@ -182,7 +182,7 @@ def test_the_optimizer_begins_anew_with_its_settings():
     model.enable_lora(1)
     assert not model.optimizer.built and model.optimizer.get_config()["learning_rate"] == 0.25
     match = (
-        r"^fit: the optimizer must be of the variables that are trained; .* Got one without block_0/mixer/gate/lora_k"
+        r"^fit: the optimizer must be built for the trainable variables; .* Got one without block_0/mixer/gate/lora_k"
     )
     with pytest.raises(ValueError, match=match):
         packed.fit({"token_ids": TOKENS, "segment_ids": TOKENS + 1}, TARGETS)
@@ -277,7 +277,7 @@ def test_what_comes_in_the_wrong_order(tmp_path):
     check_no_lora("f", model)
     check_undivided("f", model)
     model.enable_lora(3)
-    match = r"^enable_lora: the model must have no LoRA yet\. Got 13 layers with, block_0/mixer/.* first\.$"
+    match = r"^enable_lora: the model must not have LoRA yet\. Got 13 layers with LoRA, such as block_0/mixer/.*\.$"
     with pytest.raises(ValueError, match=match):
         model.enable_lora(3)
     packed = model.packed()
@@ -311,6 +311,6 @@ def test_another_quantisation_is_refused():
     model = Griffin(CONFIG)
     model.quantized_to = "float8"
     with pytest.raises(
-        ValueError, match=r"^enable_lora: a model that is quantised must be so to int8 or int4\. Got 'fl"
+        ValueError, match=r"^enable_lora: a quantised model must be quantised to int8 or int4\. Got 'fl"
     ):
         model.enable_lora(2)

@@ -210,7 +210,7 @@ def test_gradients_that_are_not_finite_are_dropped(accumulation):
 
 
 def test_an_average_of_weights_is_refused_where_gradients_are_accumulated():
-    message = "AdamW: use_ema must be False where gradients are accumulated. Got use_ema True and .*steps 2."
+    message = "AdamW: use_ema must be False with gradient accumulation. Got use_ema True and .*steps 2."
     with pytest.raises(ValueError, match=message):
         AdamW(use_ema=True, gradient_accumulation_steps=2)
 

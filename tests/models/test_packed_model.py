@@ -175,7 +175,7 @@ def test_an_embedding_that_is_no_single_table():
     model = made()
     model.token_embedding.enable_lora(2)
     with pytest.raises(
-        ValueError, match="PackedWithoutLogits: without logits the embedding must be plain. Got one with L"
+        ValueError, match="PackedWithoutLogits: the embedding must have neither LoRA nor quantised weights. Got L"
     ):
         model.packed(logits=False)
 

@@ -11,7 +11,7 @@ ROWS = {"token_ids": TOKENS, "segment_ids": np.ones_like(TOKENS)}
 SENTENCE = (
     "{name}: a model's parameters must be its variables' values; "
     "keras_griffin.distribution.fully_shard divides both, and DistributedDataParallel keeps them. "
-    "Got a DTensor, as torch.distributed.fsdp.fully_shard makes."
+    "Got a DTensor, as created by torch.distributed.fsdp.fully_shard."
 )
 
 
@@ -56,5 +56,5 @@ def test_a_model_that_is_divided_behind_kerass_back_is_refused_before_its_first_
     packed = Griffin(CONFIG).packed()
     fully_shard(packed)
     for model, tokens in ((part, TOKENS), (packed, ROWS)):
-        with pytest.raises(ValueError, match="Got a DTensor, as torch.distributed.fsdp.fully_shard makes.$"):
+        with pytest.raises(ValueError, match="Got a DTensor, as created by torch.distributed.fsdp.fully_shard.$"):
             model(tokens)

@@ -90,7 +90,7 @@ def test_another_dtype_and_another_name(folder):
 def test_overrides_that_change_no_shape(folder):
     changes = {"window": 2, "logits_soft_cap": 3.0, "scale_embeddings": True, "rotary_base": 100.0}
     assert Griffin.from_preset(folder, **changes).config == CONFIG.replace(**changes)
-    with pytest.raises(ValueError, match=r"^from_preset: beside saved weights, an override must keep .* Got width\.$"):
+    with pytest.raises(ValueError, match=r"^from_preset: with saved weights, an override must keep .* Got width\.$"):
         Griffin.from_preset(folder, width=32, window=2)
 
 
@@ -135,19 +135,19 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     [
         ({"format_version": 2}, r"format_version must be 1 .* Got 2 in '.*'"),
         ({"format_version": [1]}, r"format_version must be 1 .* Got \[1\] in '.*'"),
-        ({"quantized_to": "int2"}, r"quantized_to must be one of int8, int4, where it is given\. Got 'int2' in '.*'"),
+        ({"quantized_to": "int2"}, r"quantized_to must be one of int8, int4, if it is given\. Got 'int2' in '.*'"),
         ({"quantized_to": ["int8"]}, r"quantized_to must be one of int8, int4, .* Got \['int8'\] in '.*'"),
         ({"dtype": "float5"}, r"the dtype must be the name of a policy\. Got 'float5' in '.*'"),
         ({"dtype": {"class_name": "A"}}, r"the dtype must be the name of a policy\. Got \{'class_name': 'A'\} in '.*'"),
-        ({"config": {"width": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .* missing .*"),
-        ({"config": {**CONFIG.to_dict(), "widht": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .*'widht'"),
+        ({"config": {"width": 3}}, r"the config must be a GriffinConfig\. Got '.*': .* missing .*"),
+        ({"config": {**CONFIG.to_dict(), "widht": 3}}, r"the config must be a GriffinConfig\. Got '.*': .*'widht'"),
         (
             {"config": {**CONFIG.to_dict(), "width": "16"}},
             r"the config must .*: GriffinConfig: width .* Got width '16'",
         ),
-        ({"config": {**CONFIG.to_dict(), "block_pattern": 3}}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
-        ({"config": None}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
-        ({"config": [16]}, r"the config must be a GriffinConfig's\. Got '.*': .*"),
+        ({"config": {**CONFIG.to_dict(), "block_pattern": 3}}, r"the config must be a GriffinConfig\. Got '.*': .*"),
+        ({"config": None}, r"the config must be a GriffinConfig\. Got '.*': .*"),
+        ({"config": [16]}, r"the config must be a GriffinConfig\. Got '.*': .*"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
@@ -164,7 +164,7 @@ def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
         ({"vocabulary_size": 2**26}, r"token_embedding/embeddings of shape \(256, 16\), .* be \(67108864, 16\)"),
         ({"recurrence_width": 2**30}, r"block_0/mixer/gate/kernel of shape .*"),
         ({"num_layers": 4}, r"no block_3/.*"),
-        ({"num_layers": 2}, r"block_2/.*, which is not known; .*"),
+        ({"num_layers": 2}, r"block_2/.*, which is unknown; .*"),
         ({"num_layers": 100_000}, r"num_layers 100000 and \d+ tensors"),
         ({"num_layers": 2**60}, r"num_layers \d+ and \d+ tensors"),
     ],
@@ -188,10 +188,12 @@ def test_weights_that_are_missing_or_broken(folder):
             Griffin.from_preset(folder)
     change_config(folder)
     write_safetensors(path, {name: np.zeros(2) for name in "abc"})
-    with pytest.raises(ValueError, match=r"^from_preset: .* 52 more such mistakes\.$"):
+    with pytest.raises(ValueError, match=r"^from_preset: .* 52 more mistakes\.$"):
         Griffin.from_preset(folder)
     path.unlink()
-    with pytest.raises(ValueError, match=r"^from_preset: a preset must hold model\.safetensors\. Got '.*' without\.$"):
+    with pytest.raises(
+        ValueError, match=r"^from_preset: a preset must contain model\.safetensors\. Got '.*' without it\.$"
+    ):
         Griffin.from_preset(folder)
 
 
@@ -243,11 +245,11 @@ def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "model.keras").write_text("")
     for path, sentence in {
-        images: r"a path must lead to a folder that .* Got '.*', a folder with a\.png, b\.png, c\.png and 2 more",
-        empty: r"a path must lead to .* Got '.*', an empty folder",
-        images / "a.png": r"a path must lead to .* Got '.*', a file",
-        tmp_path / "link": r"a path must lead to .* Got '.*', a link to nothing",
-        tmp_path / "nowhere": r"there must be a folder or a file at a path\. Got '.*', where nothing is",
+        images: r"a path must be a folder written .* Got '.*', a folder with a\.png, b\.png, c\.png and 2 more",
+        empty: r"a path must be .* Got '.*', an empty folder",
+        images / "a.png": r"a path must be .* Got '.*', a file",
+        tmp_path / "link": r"a path must be .* Got '.*', a broken link",
+        tmp_path / "nowhere": r"a path must be an existing folder or file\. Got '.*', which does not exist",
         tmp_path / "model.keras": r"a \.keras file must be loaded by keras\.saving\.load_model\. Got '.*'",
     }.items():
         with pytest.raises(ValueError, match=rf"^from_preset: {sentence}\.$"):

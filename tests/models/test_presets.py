@@ -61,7 +61,7 @@ def test_from_preset_takes_overrides():
 
 
 def test_what_is_no_name_is_refused():
-    with pytest.raises(ValueError, match=r"from_preset: there must be a folder or a file at a path\. Got 'no/where', "):
+    with pytest.raises(ValueError, match=r"from_preset: a path must be an existing folder or file\. Got 'no/where', "):
         Griffin.from_preset("no/where")
     with pytest.raises(ValueError, match=r"from_preset: a preset must be a name, a path or .* Got None\."):
         Griffin.from_preset(None)

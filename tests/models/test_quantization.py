@@ -106,7 +106,7 @@ def test_what_the_mode_alone_does_not_make_again_is_not_saved(tmp_path):
     model = Griffin(CONFIG)
     check_quantization("f", model)
     model.quantize("int8", filters="up")
-    match = r"^save_to_preset: a model that is quantised must be so by quantize with one of int8, int4 alone\. Got "
+    match = r"^save_to_preset: a quantised model must be quantised by a mode alone, one of int8, int4\. Got "
     with pytest.raises(ValueError, match=match + r"'int8' by a config or filters\.$"):
         model.save_to_preset(tmp_path / "preset")
     model = Griffin(CONFIG)

@@ -70,7 +70,7 @@ def test_tensors_and_symbols_of_another_shape(model):
 def test_inputs_of_another_kind_of_model(model):
     packed, carried = model.packed(), model.carried(4)
     two, three = inputs(SEGMENTS), {**inputs(SEGMENTS), "chunk": CHUNK}
-    alone = r"the input must be token ids \(B, T\) alone, .* there is model\.packed\(\)\. Got"
+    alone = r"the input must be token ids \(B, T\) alone, .* use model\.packed\(\)\. Got"
     for x, got in (
         (two, "a dict of segment_ids and token_ids"),
         ({"token_ids": TOKENS}, "a dict of token_ids"),
@@ -143,6 +143,6 @@ def test_rows():
     with pytest.raises(ValueError, match=r"^f: token ids must have shape \(B, T\)\. Got \(3,\)\.$"):
         check_token_ids("f", [1, 2, 3], 5)
     with pytest.raises(
-        ValueError, match=r"^f: targets must be from 0 to 4\. Got targets from 1 to 5\. Is the tokenizer "
+        ValueError, match=r"^f: targets must be from 0 to 4\. Got targets from 1 to 5\. Does the tokenizer "
     ):
         check_token_ids("f", np.array([[1, 5]]), 5, what="targets")

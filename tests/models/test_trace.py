@@ -93,7 +93,7 @@ def test_a_model_without_recurrences_has_none_to_trace():
 
 @pytest.mark.parametrize("kind", [RGLRU, CGLRU])
 def test_a_unit_traces_its_equations(kind):
-    unit = kind(num_blocks=2, return_sequences=True)
+    unit = kind(num_gate_blocks=2, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(1, 7, 8)).astype("float32")
     outputs = unit(inputs)
     traced = {name: as_array(value) for name, value in unit.trace_of(inputs, outputs).items()}
@@ -125,7 +125,7 @@ def test_a_unit_traces_its_equations(kind):
         (([256],), {}, "trace: the ids of the prompt must be at least 0 and below the vocabulary's size 256. Got 256."),
         ((TOKENS,), {"channels": 0}, "trace: channels must be None, a number of channels or their indices. Got 0."),
         ((TOKENS,), {"channels": [-1]}, "trace: channels must be None, a number of channels or .* Got \\[-1\\]."),
-        ((TOKENS,), {"channels": [99]}, "trace: channels must be below those of each layer, .* Got 99."),
+        ((TOKENS,), {"channels": [99]}, "trace: channels must be below the .* Got 99."),
         ((TOKENS,), {"chunk": 0}, "trace: chunk must be an integer of at least 1. Got 0."),
     ],
 )

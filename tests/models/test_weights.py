@@ -103,12 +103,12 @@ def test_all_mistakes_are_in_one_sentence():
     with pytest.raises(ValueError) as error:
         check_tensors("load", expected, tensors)
     assert str(error.value) == (
-        "load: the tensors must be those of the model, no more and no less. Got b of shape (2, 1), which should be "
-        "(2,); c of dtype int8, which should be floating point; no d, which should be (2,); e (3,), which is not known."
+        "load: the tensors must be exactly those of the model. Got b of shape (2, 1), which should be "
+        "(2,); c of dtype int8, which should be floating point; no d, which should be (2,); e (3,), which is unknown."
     )
     check_tensors("load", {"a": (2,)}, {"a": tensors["a"]})
 
 
 def test_many_mistakes_are_counted():
-    with pytest.raises(ValueError, match=r"no 7, which should be \(1,\); 12 more such mistakes\.$"):
+    with pytest.raises(ValueError, match=r"no 7, which should be \(1,\); 12 more mistakes\.$"):
         check_tensors("load", {str(i): (1,) for i in range(20)}, {})

@@ -244,5 +244,5 @@ def test_arguments_that_do_not_fit(changes, sentence):
 
 
 def test_integers_are_refused():
-    with pytest.raises(ValueError, match=r"causal_conv: inputs must be of a real floating dtype\. Got int32\."):
+    with pytest.raises(ValueError, match=r"causal_conv: inputs must have a real floating dtype\. Got int32\."):
         causal_conv(np.ones((1, 3, 2), "int32"), np.ones((2, 2), "float32"))

@@ -110,7 +110,7 @@ def test_a_row_of_another_backend_is_never_imported(op):
 def test_a_request_that_cannot_be_served_is_an_error_at_the_call(op):
     call = f"; the call has backend {ACTIVE}, device {DEVICE}, shape (1, 5), dtype float32."
     for name, reason in (("even", "needs an even width"), ("elsewhere", f"needs the {OTHER} backend")):
-        sentence = f"double: the implementation '{name}' was asked for and must support the call. It {reason}{call}"
+        sentence = f"double: the requested implementation '{name}' must support the call. It {reason}{call}"
         with use_implementation("double", name), pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             chosen(op, 5)
 
@@ -145,7 +145,7 @@ def test_the_table(op):
             "    even       needs an even width",
             "  * slow       chosen: the first in order of preference",
             "    slower     available; slow is preferred",
-            f"    by_hand    available; on {DEVICE} only when asked for",
+            f"    by_hand    available; on {DEVICE} only on request",
         ]
     )
 
@@ -157,7 +157,7 @@ def test_the_table_of_a_request(op):
     assert [verdict.available for verdict in explanation.verdicts] == [False, False, True, True, True]
     head, *_, last = str(explanation).splitlines()
     assert head == f"double on {ACTIVE}, {DEVICE}, any shape, bfloat16"
-    assert last == "  * by_hand    chosen: asked for"
+    assert last == "  * by_hand    chosen: requested"
 
 
 @pytest.mark.parametrize("name", sorted(Op.registry))

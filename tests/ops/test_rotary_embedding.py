@@ -112,6 +112,6 @@ def test_fractions_that_do_not_fit(fraction):
     with pytest.raises(ValueError) as error:
         rotary_embedding(ops.convert_to_tensor(X), np.arange(7), fraction=fraction)
     assert str(error.value) == (
-        "rotary_embedding: fraction times the channels of a head must be an even number from 0 to that of the "
-        f"channels. Got fraction {fraction} and 8 channels."
+        "rotary_embedding: the number of rotated channels, fraction * H, must be even and from 0 to H. "
+        f"Got fraction {fraction} and H 8."
     )

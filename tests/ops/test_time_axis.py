@@ -24,7 +24,7 @@ def test_divided_time_is_a_matter_of_rules(monkeypatch):
         with pytest.raises(ValueError) as error:
             time_axis.divided_rule("attention")
     assert str(error.value) == (
-        "attention: where time is divided over devices, an op must have a rule for that, as positions have. "
+        "attention: an op must have a rule for time divided over devices, as positions have. "
         "Got 'attention' without one."
     )
     assert time_axis.divided_rule("positions") is None and not time_axis.is_divided()

@@ -23,7 +23,7 @@ _OP = Op(
 
 
 def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Multiply each block of channels by a matrix of its own.
+    """Multiply each block of channels by its own matrix.
 
         y_ng = x_ng W_g + b_g        g = 1 .. G
 
@@ -35,11 +35,11 @@ def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) ->
     Returns:
         `(n, U)`, dtype of `inputs`. Differentiable in all arguments, once on PyTorch.
 
-    Precision: that of the backend's product of matrices.
+    Precision: that of the backend's matrix product.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, or the implementation that was asked for can't serve
-            the call.
+        ValueError: the shapes do not fit, a dtype is not floating, or the requested implementation can't serve the
+            call.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.
     """

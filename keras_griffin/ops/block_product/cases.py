@@ -1,4 +1,4 @@
-"""The calls on which `block_product` is judged and timed."""
+"""The calls on which `block_product` is tested and timed."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from keras_griffin.ops.case import Argument, Case, described, rounded
 
 @dataclass(frozen=True)
 class BlockCase(Case):
-    """What is asked of one call of `block_product`.
+    """One call of `block_product`.
 
     Args:
         rows: n.
         blocks: G.
-        width: channels of a block that go in.
-        units: channels of a block that come out.
-        has_bias: it is given.
-        dtype: of everything.
+        width: input channels of a block.
+        units: output channels of a block.
+        has_bias: whether there is a bias.
+        dtype: of all tensors.
     """
 
     rows: int

@@ -1,6 +1,6 @@
-"""On PyTorch on a CPU: one product for each block, read and written where the block stands among its channels.
+"""On PyTorch on a CPU: one product for each block, read and written in place among the channels.
 
-A batched product wants each block's channels by themselves: it copies inputs, outputs and both their gradients.
+A batched product needs each block's channels to be contiguous: it copies inputs, outputs and both their gradients.
 """
 
 import torch
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
-#: Fewer rows, as in decoding, are not worth a call for each block.
+#: For fewer rows, as in decoding, a call for each block does not pay.
 FEWEST_ROWS = 64
 
 
 def supports(facts) -> str | None:
-    """Many rows, as in training."""
+    """Only many rows, as in training."""
     rows = FEWEST_ROWS if facts.shape is None else facts.shape[0]
-    return None if rows is not None and rows >= FEWEST_ROWS else f"serves {FEWEST_ROWS} rows and more"
+    return None if rows is not None and rows >= FEWEST_ROWS else f"needs at least {FEWEST_ROWS} rows"
 
 
 def block_product(inputs, kernel, bias):
@@ -59,7 +59,7 @@ def _(gradient, inputs, kernel):
 
 
 def _pairs(blocks, *arrays):
-    """The arrays' views of each block."""
+    """For each block, its views of the arrays."""
     return zip(*(array.chunk(blocks, dim=1) for array in arrays), strict=True)
 
 

@@ -1,4 +1,4 @@
-"""The cross-entropy of logits that are never whole in memory: the contract, and the table of implementations.
+"""Cross-entropy without the full logits in memory: the contract, and the table of implementations.
 
 An implementation is one file and one row below, with the function `linear_cross_entropy(inputs, table, targets,
 soft_cap)`; targets are int32, those outside the vocabulary -1. Its `supports(facts)` returns None, or why it can't
@@ -29,31 +29,31 @@ _OP = Op(
 
 
 def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft_cap: float | None = None) -> Tensor:
-    r"""The loss of each step's prediction, from the vector and the table of which its logits would be made.
+    r"""The loss of each step's prediction, from its vector and the table that would give its logits.
 
         z_t = E x_t,  or  c tanh(E x_t / c)
         l_t = log sum_v exp(z_tv) - z_t[y_t]
 
-    Logits `(B, T, V)` are made for a few steps at a time, and again for the gradient; between, only x and the logarithm
-    of the sum are kept. With a vocabulary of 256,000 and 2,048 steps, whole logits in float32 take 2 GB a row, and
-    their gradient as much.
+    Logits `(B, T, V)` are computed for a few steps at a time, and again for the gradient; only x and the logarithm of
+    the sum are stored in between. With a vocabulary of 256,000 and 2,048 steps, the full logits in float32 take 2 GB
+    per row, and their gradient as much again.
 
     Args:
         inputs: x, `(B, T, D)` float.
         table: E, `(V, D)`, of the same dtype.
-        targets: y, `(B, T)` integers from 0 to V - 1. Of any other the loss is NaN, and so are the gradients for that
-            step's vector and for the table, whatever weight the loss has.
+        targets: y, `(B, T)` integers from 0 to V - 1. For any other target the loss is NaN, and so are the gradients
+            for that step's vector and for the table, whatever weight the loss has.
         soft_cap: c, the bound of the logits' magnitude; None for no bound.
 
     Returns:
-        l in nats, `(B, T)`, float32 (float64 where the inputs are). Differentiable once in `inputs` and `table`.
+        l in nats, `(B, T)`, float32 (float64 for float64 inputs). Differentiable once in `inputs` and `table`.
 
-    Precision: the product of matrices is the backend's for that dtype; all after it is float32 at least, and so is the
-    sum that becomes the table's gradient.
+    Precision: the matrix product is the backend's for that dtype; everything after it is at least float32, and so is
+    the sum that becomes the table's gradient.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not the one asked for, the cap is not positive and finite, or the
-            implementation that was asked for can't serve the call.
+        ValueError: the shapes do not fit, a dtype is wrong, the cap is not positive and finite, or the requested
+            implementation can't serve the call.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -93,9 +93,9 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
 
 
 def _known(targets, vocabulary_size):
-    """The targets in int32, -1 for each that is outside the vocabulary."""
+    """The targets in int32, -1 for those outside the vocabulary."""
     if isinstance(targets, np.ndarray):
-        # Before they are tensors: JAX would make other ids of those that int32 can't hold.
+        # In NumPy first: JAX would turn ids that int32 can't hold into other ids.
         return ops.convert_to_tensor(_only(np, np.asarray(targets, "int64"), vocabulary_size).astype("int32"))
     # What the signed dtype can't hold becomes negative.
     wide = "int64" if keras.backend.standardize_dtype(targets.dtype) in ("int64", "uint64") else "int32"

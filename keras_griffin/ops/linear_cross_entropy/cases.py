@@ -1,4 +1,4 @@
-"""The calls on which `linear_cross_entropy` is judged and timed."""
+"""The calls on which `linear_cross_entropy` is tested and timed."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy, referen
 
 @dataclass(frozen=True)
 class LossCase(Case):
-    """What is asked of one call of `linear_cross_entropy`.
+    """One call of `linear_cross_entropy`.
 
     Args:
         batch_size: B.
@@ -39,17 +39,17 @@ class LossCase(Case):
 
     @property
     def result_dtypes(self):
-        """Losses are float32 at least."""
+        """Losses are at least float32."""
         return [self.accumulation_dtype]
 
     @property
     def precisions(self):
-        """The product of matrices is in the inputs' dtype."""
+        """The matrix product is in the inputs' dtype."""
         return [self.dtype]
 
     @property
     def targets(self):
-        """Ids of the vocabulary, `(B, T)`."""
+        """Ids in the vocabulary, `(B, T)`."""
         size = self.shape[:2]
         return np.random.default_rng(1).integers(self.vocabulary_size, size=size, dtype="int32")
 

@@ -1,4 +1,4 @@
-"""On JAX: one loop over pieces of time forward, and one back that makes each piece's logits again."""
+"""On JAX: one loop over pieces of time forward, and one backward that recomputes each piece's logits."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ def _forward(soft_cap, inputs, table, targets):
         x, y = piece
         logits, _ = _logits(x, table, soft_cap)
         log_sum = jax.nn.logsumexp(logits, axis=-1)
-        # A sum, where a look-up would gather a vocabulary that is divided among devices.
+        # A sum: a look-up would gather a vocabulary that is sharded over devices.
         losses = log_sum - jnp.sum(jnp.where(_is_target(logits, y), logits, 0.0), axis=-1)
         return jnp.where(y < 0, jnp.nan, losses), log_sum
 
@@ -61,7 +61,7 @@ _cross_entropy.defvjp(_forward, _backward)
 
 
 def _logits(x, table, soft_cap):
-    """The logits of a piece, and their derivative by the products that the cap bounds."""
+    """The logits of a piece, and their derivative with respect to the uncapped products."""
     dtype = jnp.promote_types(x.dtype, "float32")
     # XLA on a CPU takes about twice as long for a product over two leading axes.
     products = jnp.matmul(x.reshape(-1, x.shape[-1]), table.T, preferred_element_type=dtype)
@@ -77,7 +77,7 @@ def _is_target(logits, y):
 
 
 def _pieces(table, *arrays):
-    """Each array `(B, T, ...)` as `(pieces, B, steps, ...)`, zeros behind the last step."""
+    """Each array `(B, T, ...)` as `(pieces, B, steps, ...)`, with zeros after the last step."""
     batch_size, length = arrays[0].shape[:2]
     steps = steps_in_piece(batch_size, length, len(table))
     count = -(-length // steps)

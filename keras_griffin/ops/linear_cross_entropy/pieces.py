@@ -1,13 +1,13 @@
-"""How many steps' logits there are at a time."""
+"""How many steps' logits are in memory at a time."""
 
-#: Elements; 64 MiB in float32. Fewer rows would make the product of matrices slower.
+#: In elements: 64 MiB in float32. With fewer rows the matrix product would be slower.
 LOGITS_AT_A_TIME = 2**24
 
 
 def steps_in_piece(batch_size: int, length: int, vocabulary_size: int) -> int:
-    """The steps of all rows whose logits are made together: from 1 to T, in pieces as equal as can be.
+    """How many steps, of all rows, have their logits computed together: from 1 to T, in pieces as equal as possible.
 
-    A piece is cut along time, so that devices among which the rows are divided have nothing to tell one another.
+    Pieces are cut along time, so that devices that share the rows need not communicate.
 
     Args:
         batch_size: B.

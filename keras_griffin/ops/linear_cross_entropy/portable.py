@@ -1,4 +1,4 @@
-"""On every backend: all logits at once, which is what the others avoid."""
+"""On every backend: all logits at once, which the others avoid."""
 
 import keras
 from keras import ops
@@ -17,5 +17,5 @@ def linear_cross_entropy(inputs, table, targets, soft_cap):
         logits = soft_cap * ops.tanh(logits / soft_cap)
     wanted = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(targets, 0), -1), axis=-1)
     losses = ops.logsumexp(logits, axis=-1) - ops.squeeze(wanted, -1)
-    # Multiplied, so that the gradient is NaN as well.
+    # Multiplied, so that the gradient is NaN too.
     return losses * ops.where(targets < 0, float("nan"), ops.ones_like(losses))

@@ -26,7 +26,7 @@ def linear_cross_entropy_gradient(cotangent, inputs, table, targets, soft_cap):
 
 
 def _logits(inputs, table, soft_cap):
-    """The logits, and their derivative by the products that the cap bounds."""
+    """The logits, and their derivative with respect to the uncapped products."""
     products = np.asarray(inputs, "float64") @ np.asarray(table, "float64").T
     if soft_cap is None:
         return products, np.ones_like(products)

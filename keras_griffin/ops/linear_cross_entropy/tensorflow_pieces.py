@@ -1,4 +1,4 @@
-"""On TensorFlow: one loop over pieces of time forward, and one back that makes each piece's logits again."""
+"""On TensorFlow: one loop over pieces of time forward, and one backward that recomputes each piece's logits."""
 
 import tensorflow as tf
 
@@ -57,7 +57,7 @@ def _backward(inputs, table, targets, log_sums, cotangent, soft_cap):
         lambda index, *_: index < count,
         add_piece,
         (0, tf.zeros_like(table, log_sums.dtype), tf.TensorArray(inputs.dtype, size=count)),
-        # XLA needs a bound, where it makes a gradient of the loop; this loop is a gradient itself.
+        # XLA needs a bound to differentiate a loop; this loop is a gradient itself.
         maximum_iterations=count,
         parallel_iterations=1,
     )
@@ -65,7 +65,7 @@ def _backward(inputs, table, targets, log_sums, cotangent, soft_cap):
 
 
 def _logits(x, table, soft_cap):
-    """The logits of a piece, and their derivative by the products that the cap bounds."""
+    """The logits of a piece, and their derivative with respect to the uncapped products."""
     rows = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), table, transpose_b=True)
     products = tf.cast(tf.reshape(rows, (*tf.unstack(tf.shape(x))[:2], tf.shape(table)[0])), _wide(x.dtype))
     if soft_cap is None:
@@ -83,9 +83,9 @@ def _wide(dtype):
 
 
 def _pieces(table, *arrays):
-    """Each array `(B, T, ...)` as `(pieces, B, steps, ...)`, zeros behind the last step."""
+    """Each array `(B, T, ...)` as `(pieces, B, steps, ...)`, with zeros after the last step."""
     batch_size, length = tf.unstack(tf.shape(arrays[0]))[:2]
-    # As `steps_in_piece`, of sizes that may not be known yet.
+    # Like `steps_in_piece`, for sizes that may not be known yet.
     most = tf.maximum(1, pieces.LOGITS_AT_A_TIME // tf.maximum(1, batch_size * tf.shape(table)[0]))
     count = tf.maximum(1, -(-length // most))
     steps = tf.maximum(1, -(-length // count))

@@ -1,4 +1,4 @@
-"""On PyTorch: a few rows' logits at a time, and again for the gradient, in the same memory."""
+"""On PyTorch: a few rows' logits at a time, recomputed for the gradient, in the same memory."""
 
 import torch
 
@@ -40,13 +40,13 @@ class _CrossEntropy(torch.autograd.Function):
         rows, table, targets, log_sums = ctx.saved_tensors
         cotangent = cotangent.masked_fill(targets < 0, torch.nan)
         into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        # A frozen table, as beside adapters, needs none: it would be a third of the work, and the largest array of all.
+        # A frozen table, as with adapters, needs no gradient, which would be a third of the work and the largest array.
         into_table = None
         if ctx.needs_input_grad[1]:
             into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
         for piece in _pieces(rows, table):
             logits = _logits(rows[piece], table, ctx.soft_cap)
-            # The derivative of c tanh(u / c) by u, from its value.
+            # The derivative of c tanh(u / c) with respect to u, from its value.
             slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2
             into_logits = logits.sub_(log_sums[piece, None]).exp_()
             places = _places(targets[piece])
@@ -66,7 +66,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _places(targets):
-    """Where each target stands among its logits; anywhere, if it is none of them."""
+    """The index of each target among its logits; 0 for a target outside the vocabulary."""
     return targets[:, None].clamp(min=0).long()
 
 
@@ -76,6 +76,6 @@ def _logits(rows, table, soft_cap):
 
 
 def _pieces(rows, table):
-    """The slices of the rows that go together."""
+    """The slices of the rows that are computed together."""
     count = steps_in_piece(1, len(rows), len(table))
     return (slice(start, start + count) for start in range(0, len(rows), count))

@@ -4,11 +4,11 @@ An implementation is one file and one row below. Its function
 
     linear_scan(decay, inputs, initial_state, marks, reverse) -> (states, final_state)
 
-takes and gives numbers as tuples of components, `(real,)` or `(real, imaginary)`: decay and inputs `(B, T, D)` in the
-dtypes in which they came, T at least 2 (any T where it is known only when the model runs), and initial_state `(B, D)`
-in the dtype of accumulation, as final_state is. States may have either dtype. Those that don't scan marks and other
-dtypes themselves are made `on_effective` numbers. `supports(facts)` returns None, or why it can't serve such a call, in
-words that follow "It".
+takes and returns numbers as tuples of components, `(real,)` or `(real, imaginary)`: decay and inputs `(B, T, D)` in
+their original dtypes, T at least 2 (any T if it is known only when the model runs), and initial_state `(B, D)` in the
+accumulation dtype, like final_state. States may have either dtype. The decorator `on_effective` handles marks and
+dtypes for an implementation that doesn't. `supports(facts)` returns None, or why it can't serve such a call, in words
+that follow "It".
 """
 
 import keras
@@ -53,29 +53,29 @@ def linear_scan(
 
         h_t = a_t * h_{t-1} + x_t        t = 1 .. T
 
-    For a complex recurrence decay, inputs and initial_state, and then states and final_state, are each a pair
-    `(real, imaginary)` of what follows.
+    In a complex recurrence decay, inputs and initial_state, and then states and final_state, are each a pair
+    `(real, imaginary)` of such tensors.
 
     Args:
         decay: a, `(B, T, D)` float.
         inputs: x, `(B, T, D)` float; T may be 0.
         initial_state: h_0, `(B, D)` float; None for zeros.
-        reset: `(B, T)` bool; the state is set to zero before a True step, whatever it was: nothing before that step has
-            influence on what follows, nor what follows on the gradients before, even where it is not finite. A decay of
-            zero alone multiplies, and 0 times NaN is NaN. None for all False.
-        mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever decay, inputs and reset
-            hold there stays unseen. None for all True.
+        reset: `(B, T)` bool; the state is set to zero before a True step: values before the step affect no output from
+            it on, and gradients from it on do not reach back, even where they are not finite. (A decay of zero only
+            multiplies, and 0 times NaN is NaN.) None for all False.
+        mask: `(B, T)` bool; a False step leaves the state unchanged and outputs it: decay, inputs and reset are ignored
+            there. None for all True.
         reverse: run from the last step to the first, h_t = a_t * h_{t+1} + x_t. "Before" then means after.
 
     Returns:
-        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one made, `(B, D)` in the
-        dtype of accumulation. Differentiable, once, in decay, inputs and initial_state.
+        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
+        the accumulation dtype. Differentiable, once, in decay, inputs and initial_state.
 
-    Precision: accumulates in float32, in float64 where `inputs` is, and rounds `states` once.
+    Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `states` once.
 
     Raises:
         ValueError: pairs are mixed with single tensors, the shapes do not fit, a dtype is not floating, `reset` or
-            `mask` is not boolean, or the implementation that was asked for can't serve the call.
+            `mask` is not boolean, or the requested implementation can't serve the call.
 
     Reference: De et al. 2024 (arXiv 2402.19427), equation 4; appendix B, equation 13 for the complex case.
     """
@@ -106,7 +106,7 @@ class LinearScan(keras.Operation):
         self.reverse = reverse
 
     def call(self, decay, inputs, initial_state, reset, mask):
-        """The values, where there are any."""
+        """The values of concrete tensors."""
         return _scan(decay, inputs, initial_state, reset, mask, self.reverse)
 
     def compute_output_spec(self, decay, inputs, initial_state, reset, mask):
@@ -123,7 +123,7 @@ def _scan(decay, inputs, initial_state, reset, mask, reverse):
     tensors = (*decay, *inputs, *(initial_state or ()))
     implementation = _OP.choose(tuple(inputs[0].shape), dtype, tensors)
     marks = marks_of_steps(reset, mask)
-    # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
+    # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
     initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
     if length == 0:
         states, final_state = inputs, initial_state
@@ -154,7 +154,7 @@ def _check(decay, inputs, initial_state, reset, mask):
     for name, components in numbers.items():
         dtypes = [keras.backend.standardize_dtype(component.dtype) for component in components]
         if not all(map(keras.backend.is_float_dtype, dtypes)):
-            raise ValueError(f"linear_scan: {name} must be of a real floating dtype. Got {' and '.join(dtypes)}.")
+            raise ValueError(f"linear_scan: {name} must have a real floating dtype. Got {' and '.join(dtypes)}.")
 
     shape = tuple(inputs[0].shape)
     if len(shape) != 3:

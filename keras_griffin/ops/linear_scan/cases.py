@@ -1,4 +1,4 @@
-"""The calls on which `linear_scan` is judged and timed."""
+"""The calls on which `linear_scan` is tested and timed."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from keras_griffin.ops.linear_scan.numbers import components_of, number_of
 
 @dataclass(frozen=True)
 class ScanCase(Case):
-    """What is asked of one call of `linear_scan`.
+    """One call of `linear_scan`.
 
     Args:
         length: T.
@@ -22,8 +22,8 @@ class ScanCase(Case):
         dtype: of decay and inputs.
         reverse: the call's `reverse`.
         has_reset: some steps forget the past.
-        has_mask: some steps are masked, and hold NaN.
-        has_initial_state: it is given.
+        has_mask: some steps are masked and hold NaN.
+        has_initial_state: whether the initial state is given.
     """
 
     length: int
@@ -54,7 +54,7 @@ class ScanCase(Case):
 
     @property
     def options(self):
-        """What else the op takes: marks and direction."""
+        """The op's other arguments: marks and direction."""
         generator = np.random.default_rng(1)
         draws = generator.random((2, *self.shape[:2]))
         return {
@@ -65,12 +65,12 @@ class ScanCase(Case):
 
     @property
     def result_dtypes(self):
-        """States in the inputs' dtype, the final state in that of accumulation."""
+        """States in the inputs' dtype, the final state in the accumulation dtype."""
         count = 1 + self.is_complex
         return [self.dtype] * count + [self.accumulation_dtype] * count
 
     def arguments(self):
-        """Decay, inputs, and the initial state where there is one."""
+        """Decay, inputs, and the initial state if there is one."""
         generator = np.random.default_rng(0)
         decay = generator.uniform(0.5, 1.0, self.shape)
         if self.is_complex:
@@ -90,7 +90,7 @@ class ScanCase(Case):
         return real + 1j * imaginary if self.is_complex else real
 
     def sequence(self, number):
-        """The components of a number that stands at every step: NaN where the step is masked."""
+        """The components of a number at every step: NaN where the step is masked."""
         arguments, mask = self.components(number, self.dtype), self.options["mask"]
         for argument in arguments:
             if mask is not None:
@@ -119,12 +119,12 @@ class ScanCase(Case):
         return [part for number in gradients[: 2 + len(start)] for part in parts(number)]
 
     def _split(self, arrays):
-        """Components, number by number."""
+        """The components of each number."""
         count = 1 + self.is_complex
         return [arrays[i : i + count] for i in range(0, len(arrays), count)]
 
 
-#: Long ones are few, since JAX compiles for each.
+#: Few are long, since JAX compiles for each.
 CASES = (
     *(ScanCase(length, batch_size) for length, batch_size in [(0, 1), (1, 3), (2, 1), (63, 3), (64, 1), (65, 3)]),
     ScanCase(1000),
@@ -142,7 +142,7 @@ CASES = (
 
 
 def timed(device: str) -> tuple[ScanCase, ...]:
-    """A training batch of a small model first; a long row, and on accelerators what fills them."""
+    """A small model's training batch first, then a long row, and on accelerators a size that fills them."""
     shapes = [(8, 512, 768), (1, 2048, 2560), *([] if device == "cpu" else [(8, 4096, 4096)])]
     return tuple(
         ScanCase(length, batch_size, width, dtype=dtype, has_initial_state=False)

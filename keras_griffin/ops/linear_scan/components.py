@@ -1,6 +1,6 @@
-"""Arithmetic on numbers held as tuples of real tensors: `(real,)` or `(real, imaginary)`.
+"""Arithmetic on numbers stored as tuples of real tensors: `(real,)` or `(real, imaginary)`.
 
-Plain operators only, so that every backend's tensors will do.
+It uses plain operators only, which every backend's tensors have.
 """
 
 from keras_griffin.shapes import Tensor
@@ -22,5 +22,5 @@ def multiply(first: Components, second: Components) -> Components:
 
 
 def conjugate(number: Components) -> Components:
-    """The complex conjugate; of a real number, itself."""
+    """The complex conjugate; a real number is its own."""
     return (*number[:1], *(-imaginary for imaginary in number[1:]))

@@ -1,4 +1,4 @@
-"""On JAX: a parallel prefix, log T rounds over whole arrays, for devices with more lanes than a row has channels."""
+"""On JAX: a parallel prefix scan, log T rounds over whole arrays, for devices with more lanes than channels."""
 
 from jax import lax
 from jax import numpy as jnp
@@ -23,7 +23,7 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
 
 
 def _compose(earlier, later):
-    """The step h -> a h + x, or h -> x where it forgets, that makes two such steps, one after the other."""
+    """The composition of two steps h -> a h + x (or h -> x where the step forgets): again one such step."""
     (first_forgets, first_decay, first_inputs), (forgets, decay, inputs) = earlier, later
     inputs = add(unless(forgets, multiply(decay, first_inputs)), inputs)
     either = None if forgets is None else jnp.logical_or(first_forgets, forgets)
@@ -31,7 +31,7 @@ def _compose(earlier, later):
 
 
 def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
-    """A scan in the other direction, with each step's decay taken from the step after it; as in `jax_loop`."""
+    """A scan in the other direction, where each step uses the decay of the step after it; as in `jax_loop`."""
     states_gradient, final_gradient = gradients
     first = -1 if reverse else 0
     ones = conjugate(tuple(jnp.full_like(a[:, :1], 1.0 - index) for index, a in enumerate(decay)))
@@ -58,7 +58,7 @@ def _mark(forgotten, place):
 
 
 def _shifted(arrays, entering, to_earlier):
-    """Every row one place later, or earlier, with another one entering at the end that is left open."""
+    """Every row moved one place later, or earlier, with `entering` at the end that becomes free."""
     if to_earlier:
         return tuple(jnp.concatenate([x[:, 1:], row], axis=1) for x, row in zip(arrays, entering, strict=True))
     return tuple(jnp.concatenate([row, x[:, :-1]], axis=1) for x, row in zip(arrays, entering, strict=True))

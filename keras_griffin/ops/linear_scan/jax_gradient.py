@@ -1,4 +1,4 @@
-"""A scan and the scan of its gradient as one function of JAX, compiled."""
+"""A scan and the scan of its gradient as one compiled JAX function."""
 
 import functools
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from keras_griffin.shapes import Tensor
 
 
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
-    """The `linear_scan` of an implementation, of numbers `on_effective` steps.
+    """The `linear_scan` of an implementation, with marks handled by `on_effective`.
 
     Args:
-        scan: `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`, forward alone.
-        scan_gradient: `(decay, states, initial_state, forgotten, gradients, reverse)`, the gradients being those for
-            what `scan` gives; returns the gradients for decay, inputs and initial state.
+        scan: `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`, forward only.
+        scan_gradient: `(decay, states, initial_state, forgotten, gradients, reverse)`, where the gradients are those
+            for the results of `scan`; returns the gradients for decay, inputs and initial state.
     """
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -33,7 +33,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     whole.defvjp(forward, backward)
 
     @on_effective
-    # Compiled once for each shape, also where it is called outside of any compiled function.
+    # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(4,))
     def linear_scan(
         decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool

@@ -1,8 +1,8 @@
-"""On JAX: one compiled loop along time, in place, and one such loop back for the gradients.
+"""On JAX: one compiled in-place loop along time, and one such loop backward for the gradients.
 
-XLA updates an array in place where every read of it comes before the write or is made from what was written. So each
-row is computed from the newest version of the arrays, and a row is never used for two writes; otherwise every step
-would copy whole arrays.
+XLA updates an array in place if every read of it comes before the write or reads the written version. So each row is
+computed from the newest version of the arrays, and a row is never used for two writes; otherwise every step would copy
+whole arrays.
 """
 
 from jax import lax
@@ -24,7 +24,7 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
     at = _order(length, reverse)
 
     def step(t, states):
-        # The states before step t are done; from there on they are the inputs still.
+        # `states` holds finished states before step t, and still the inputs from there on.
         return _write(
             states,
             at(t),
@@ -41,11 +41,11 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
 
 
 def scan_gradient(decay, states, initial_state, forgotten, gradients, reverse):
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1} in the arrays of g; then all da_t = dx_t conj(h_{t-1}) at once.
+    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, written over g; then all da_t = dx_t conj(h_{t-1}) at once.
 
     Args:
         decay: as for `scan`, and so are `initial_state`, `forgotten` and `reverse`.
-        states: what `scan` gave.
+        states: the states that `scan` returned.
         initial_state: see `decay`.
         forgotten: see `decay`.
         gradients: those for the states and for the final state.
@@ -89,7 +89,7 @@ linear_scan = differentiable(scan, scan_gradient)
 
 
 def _order(length, reverse):
-    """The place of the t-th step to be made."""
+    """The index of the t-th step to be computed."""
     return lambda t: length - 1 - t if reverse else t
 
 
@@ -102,7 +102,7 @@ def _mark(forgotten, place):
 
 
 def _write(arrays, place, compute):
-    """Put the row that `compute` makes of the arrays, one component after the other."""
+    """Write the row that `compute` derives from the arrays, one component after the other."""
     for index in range(len(arrays)):
         row = compute(arrays)[index]
         written = lax.dynamic_update_slice_in_dim(arrays[index], row, place, axis=1)

@@ -1,4 +1,4 @@
-"""What the Pallas kernels for TPUs and GPUs share: `linear_scan` around a kernel and the kernel of its gradient."""
+"""Shared by the Pallas kernels for TPUs and GPUs: `linear_scan` around a kernel and the kernel of its gradient."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from keras_griffin.ops.linear_scan.marks import Marks, effective
 
 
 class Operands(NamedTuple):
-    """What a kernel reads to make decay and inputs; in it, rows of these."""
+    """The arrays from which a kernel computes decay and inputs; inside the kernel, rows of them."""
 
     #: Any tree of `(B, T, D)`.
     sequences: object
@@ -31,7 +31,7 @@ def supports_on(device: str) -> Callable:
         if facts.device != device:
             return f"needs {names[device]}"
         if keras.distribution.distribution() is not None:
-            # Only `shard_map` divides it: XLA refuses a kernel for TPUs, and for one of GPUs it gathers all arrays.
+            # Only `shard_map` can: XLA refuses to divide a TPU kernel, and for a GPU kernel it gathers all arrays.
             return "can't be divided among devices by XLA"
         return "computes in float32" if facts.dtype == "float64" else None
 
@@ -41,7 +41,7 @@ def supports_on(device: str) -> Callable:
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     """The package's `linear_scan` around two functions of `jax_pallas_tpu_walk.py` or `jax_pallas_gpu_walk.py`."""
 
-    # Compiled once for each shape, also where it is called outside of any compiled function.
+    # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(4,))
     def linear_scan(
         decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
@@ -83,9 +83,9 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
 
 
 def varying_with(sequence, states, channels=None):
-    """Trees of `(B, D)` and of `(D,)`, the same but for the devices over which they vary: those of `(B, T, D)`.
+    """Trees of `(B, D)` and of `(D,)`, unchanged except that they vary over the devices of `(B, T, D)`.
 
-    Inside of `shard_map` JAX then sums their gradients over the devices that hold the same of them.
+    Inside `shard_map` JAX then sums their gradients over the devices that hold copies of them.
     """
     nothing = 0.0 * jnp.isnan(sequence[:, 0]).astype(jnp.float32)
     states = jax.tree.map(lambda x: x + nothing.astype(x.dtype), states)

@@ -1,4 +1,4 @@
-"""How the programs of a Pallas kernel share (B, T, D) on a GPU: blocks of channels, and pieces of time."""
+"""How the programs of a Pallas kernel divide (B, T, D) on a GPU: blocks of channels and pieces of time."""
 
 import math
 from typing import NamedTuple
@@ -8,40 +8,40 @@ from jax import lax
 from jax import numpy as jnp
 from jax.experimental import pallas as pl
 
-#: A program's threads: one warp of NVIDIA's. Each loads four bytes.
+#: A program's threads: one NVIDIA warp. Each loads four bytes.
 THREADS = 32
-#: Rows that a program loads before it uses the first of them, at most; and what pieces are multiples of.
+#: The most rows that a program loads before it uses the first of them; pieces are multiples of it.
 ROWS = 8
-#: Programs that keep memory busy: eight for each multiprocessor of a large GPU. A function may be traced where there is
-#: no GPU, or for another than those that are there, so that theirs can't be counted. Computed, not measured.
+#: Programs that keep memory busy: eight for each multiprocessor of a large GPU. The multiprocessors can't be counted: a
+#: function may be traced without a GPU, or for one that isn't present. Computed, not measured.
 PROGRAMS = 1024
 #: The fewest steps of a piece.
 SHORTEST_PIECE = 64
 
 
 class Step(NamedTuple):
-    """A row of a walk."""
+    """One row of a walk through the arrays."""
 
-    #: How many come before it, of the whole walk.
+    #: How many rows of the whole walk come before it.
     number: jax.Array
-    #: Its place in the arrays.
+    #: Its index in the arrays.
     row: jax.Array
-    #: Whether it exists; None where all do.
+    #: Whether it exists; None if all do.
     exists: jax.Array | None
     #: Which channels of the program exist in it.
     channels: jax.Array
 
 
 class Walk(NamedTuple):
-    """The way through arrays of one shape."""
+    """The path of a kernel through arrays of one shape."""
 
     shape: tuple[int, int, int]
     #: Channels of a program.
     block: int
-    #: Pieces of time, all of which but the last are whole, and their steps.
+    #: Pieces of time, all but the last of full length, and their steps.
     pieces: int
     steps: int
-    #: Rows that are loaded before the first of them is used.
+    #: Rows loaded before the first of them is used.
     rows: int
     #: From the last step to the first.
     reverse: bool
@@ -76,7 +76,7 @@ class Walk(NamedTuple):
         return pl.program_id(0) * self.block + jnp.arange(self.block, dtype=jnp.int32) < self.shape[2]
 
     def through(self, visit, carried, from_end=False):
-        """What `visit(steps, carried)` makes of `carried`, for the steps of the program's piece, some at a time."""
+        """Thread `carried` through `visit(steps, carried)`, over the steps of the program's piece, some at a time."""
         length, first, inside = self.shape[1], pl.program_id(1) * self.steps, self.inside()
         turns = math.ceil(self.steps / self.rows)
         all_exist = self.pieces * turns * self.rows <= length
@@ -94,7 +94,7 @@ class Walk(NamedTuple):
 
 
 def steps_of_a_piece(shape: tuple[int, int, int], block: int) -> int:
-    """How many steps a program walks: all of them where sequences and channels alone make programs enough.
+    """How many steps a program walks: all of them if sequences and channels alone give enough programs.
 
     Args:
         shape: `(B, T, D)`.
@@ -105,13 +105,13 @@ def steps_of_a_piece(shape: tuple[int, int, int], block: int) -> int:
     """
     batch_size, length, width = shape
     programs = max(1, batch_size * math.ceil(width / block))
-    # Pieces cost at most two thirds more memory traffic, and fewer than two of them gain nothing.
+    # Pieces cost at most two thirds more memory traffic, and a single piece gains nothing.
     pieces = min(PROGRAMS // programs, length // SHORTEST_PIECE)
     return length if pieces < 2 else math.ceil(length / (pieces * ROWS)) * ROWS
 
 
 def walk_through(array: jax.Array, reverse: bool, rows: int) -> Walk:
-    """The way through an array `(B, T, D)`, and through those with it."""
+    """The path through an array `(B, T, D)` and the arrays alongside it."""
     block = max(1, 4 // array.dtype.itemsize) * THREADS
     steps = steps_of_a_piece(array.shape, block)
     return Walk(array.shape, block, math.ceil(array.shape[1] / steps), steps, min(rows, ROWS), reverse)

@@ -1,11 +1,11 @@
 """How a Pallas kernel walks through time on a GPU, for every recurrence h_t = a_t h_(t-1) + x_t.
 
-A program walks along one piece of time on its own block of channels, the state in registers, in float32. A step waits
-for the one before it, so that memory is kept busy by many programs, and by rows that each of them loads ahead. Where
-sequences and channels make too few programs, time is cut into pieces: a first pass makes of each piece but the last the
-product of its decays and its end from zero, a scan of those gives the state before each piece, and a last pass scans
-the pieces from there. What decay and inputs of a row are, and what their gradients become, say functions that are given
-rows of the operands as they stand in memory.
+A program walks along one piece of time on its own block of channels, with the state in registers, in float32. A step
+waits for the one before it, so what keeps memory busy is many programs, and rows that each of them loads ahead. If
+sequences and channels give too few programs, time is cut into pieces: for each piece but the last, a first pass
+computes the product of its decays and its final state from zero, a scan of those gives the state before each piece, and
+a last pass scans the pieces from there. Callers pass functions that compute decay and inputs of a row, and the final
+gradients, from rows of the operands as stored in memory.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,13 @@ def scan(
     """Every state, in `dtype`, and the last one.
 
     Args:
-        name: the kernel's, in profiles.
-        load: gives decay and inputs of a row, components of `(D,)` in float32, from its `Operands`.
-        operands: what is read.
+        name: the kernel's name in profiles.
+        load: returns decay and inputs of a row, components of `(D,)` in float32, from its `Operands`.
+        operands: the arrays to read.
         initial_state: `(B, D)`, float32.
         reverse: run from the last step to the first.
         dtype: of the states.
-        rows: those that a program loads before it uses the first of them; they divide `ROWS`.
+        rows: how many rows a program loads before it uses the first of them; divides `ROWS`.
     """
     walk = walk_through(jax.tree.leaves(operands.sequences)[0], reverse, rows)
     entering = _entering(name, load, operands, initial_state, walk)
@@ -82,7 +82,7 @@ def _entering(name, load, operands, start, walk):
     if walk.pieces == 1:
         return first
 
-    # Every piece but the last is whole.
+    # Every piece but the last has full length.
     whole = walk._replace(pieces=walk.pieces - 1)
 
     def kernel(sequences, channels, marks, products, ends):
@@ -92,7 +92,7 @@ def _entering(name, load, operands, start, walk):
             product, end, forgotten = carried
             rows = [_operands(sequences, constants, marks, step) for step in steps]
             for (decay, inputs), forgets in [(load(row), forgetting(row.marks)) for row in rows]:
-                # What a later step forgets may be anything.
+                # Values that a later step forgets may be anything, even NaN.
                 end = add(end, multiply(product, unless(forgotten, inputs)))
                 forgotten = forgets if forgotten is None else jnp.logical_or(forgotten, forgets)
                 product = multiply(product, unless(forgotten, decay))
@@ -101,7 +101,7 @@ def _entering(name, load, operands, start, walk):
         zero = jnp.zeros(walk.block, jnp.float32)
         one = (zero + 1.0, *(zero for _ in start[1:]))
         nothing = None if operands.marks.reset is None else jnp.zeros((), bool)
-        # The steps read last, which the cache still holds, are the first that the scan reads.
+        # The steps read last, which are still in the cache, are the first that the scan reads.
         product, end, _ = whole.through(visit, (one, (zero,) * len(start), nothing), from_end=True)
         _store(products, product, whole.inside())
         _store(ends, end, whole.inside())
@@ -121,7 +121,7 @@ def _effective(row):
 
 
 def _forgetting_pieces(marks, walk):
-    """Which pieces of a walk forget what they start from, `(B, pieces, 1)`; None where none does."""
+    """Which pieces of a walk forget the state they start from, `(B, pieces, 1)`; None if none does."""
     forgotten = forgetting(marks)
     if forgotten is None:
         return None
@@ -142,25 +142,25 @@ def scan_gradient(
     results: tuple,
     rows: int = ROWS,
 ):
-    """The gradients of a scan: one in the other direction, c being what goes from each step to the one before it.
+    """The gradients of a scan: a scan in the other direction, where c passes from each step to the one before it.
 
         dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
 
     Args:
-        name: the kernel's, in profiles.
-        load: gives the decay of a row from its `Operands`.
-        finish: gives, from `Operands`, da and dx of a row, what is to be written: a tree of sequences' rows, and a
-            tree of `(D,)` which is summed over all steps.
-        operands: what is read.
-        states: what `scan` gave.
+        name: the kernel's name in profiles.
+        load: returns the decay of a row from its `Operands`.
+        finish: returns, from `Operands`, da and dx of a row, the values to write: a tree of rows of sequences, and a
+            tree of `(D,)` that is summed over all steps.
+        operands: the arrays to read.
+        states: the states that `scan` returned.
         initial_state: as for `scan`, and so are `reverse` and `rows`.
         gradients: those for the states and for the final state.
         reverse: see `initial_state`.
-        results: trees like those of `finish`: sequences in the dtypes that are wanted, and `(D,)`.
+        results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
         rows: see `initial_state`.
 
     Returns:
-        Two trees as `finish` gives, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+        Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
     """
     walk = walk_through(states[0], not reverse, rows)
 
@@ -228,8 +228,8 @@ def scan_gradient(
 
 
 def _call(name, kernel, walk, arguments, results):
-    """The kernel at work on pairs of trees and their blocks."""
-    # Imported only where kernels are made: it loads Triton's dialect.
+    """Run the kernel on pairs of trees and their blocks."""
+    # Imported only when a kernel is built: it loads Triton's dialect.
     from jax.experimental.pallas.triton import CompilerParams
 
     (arguments, in_specs), (results, out_specs) = arguments, results
@@ -239,14 +239,14 @@ def _call(name, kernel, walk, arguments, results):
         in_specs=in_specs,
         out_specs=out_specs,
         out_shape=results,
-        # They choose Triton: without, JAX takes Mosaic. Rows are loaded ahead by the kernel itself, in one stage.
+        # They select Triton; without them JAX uses Mosaic. The kernel itself loads rows ahead, so one stage is enough.
         compiler_params=CompilerParams(num_warps=1, num_stages=1),
         name=name,
     )(*arguments)
 
 
 def _arguments(walk, operands):
-    """The operands as a kernel takes them, and their blocks."""
+    """The operands as a kernel's arguments, and their blocks."""
     sequences, channels, marks = operands
     flags = Marks(*(None if mark is None else mark[..., 0] for mark in marks))
     specs = (
@@ -258,19 +258,19 @@ def _arguments(walk, operands):
 
 
 def _channels(walk, channels):
-    """What a program needs of `(D,)`."""
+    """A program's channels of `(D,)`."""
     return jax.tree.map(lambda ref: _read(ref, walk.inside()), channels)
 
 
 def _operands(sequences, channels, marks, step):
-    """The operands' row, masked where there is none."""
+    """The operands' row, masked if it does not exist."""
     reset, mask = (None if ref is None else _read(ref.at[step.row], step.exists) for ref in marks)
     rows = jax.tree.map(lambda ref: _read(ref.at[step.row, :], step.channels), sequences)
     return Operands(rows, channels, Marks(reset, step.exists if mask is None else mask))
 
 
 def _before(walk, states, first, step):
-    """h_{t-1}, to which the walk back leads next; the initial state at its end."""
+    """h_{t-1}, the next state on the backward walk; the initial state at its end."""
     exists = step.number + 1 < walk.shape[1]
     where = jnp.logical_and(step.channels, exists)
     before = _load(states, where, step.row - 1 if walk.reverse else step.row + 1)
@@ -278,7 +278,7 @@ def _before(walk, states, first, step):
 
 
 def _read(ref, where):
-    """The values, and zero or False where there are none."""
+    """The values; zero or False outside `where`."""
     from jax.experimental.pallas.triton import load
 
     return load(ref, mask=where, other=None if where is None else jnp.zeros((), ref.dtype))
@@ -297,5 +297,5 @@ def _store(refs, values, where, row=None):
 
 
 def _like(array, shape, dtype=jnp.float32):
-    """The shape of a result that varies over the same devices as an array does, inside of `shard_map`."""
+    """The shape of a result that varies over the same devices as an array does, inside `shard_map`."""
     return jax.eval_shape(lambda x: jnp.broadcast_to(jnp.sum(x), shape).astype(dtype), array)

@@ -1,4 +1,4 @@
-"""The blocks in which a Pallas kernel goes through (B, T, D) on a TPU: their size, and the order in which they come."""
+"""Block sizes and grid order of the Pallas kernels for TPUs."""
 
 import math
 from typing import NamedTuple
@@ -7,13 +7,13 @@ from jax import lax
 from jax import numpy as jnp
 from jax.experimental import pallas as pl
 
-#: Rows that are prepared at once: those of a register of bfloat16.
+#: Rows prepared at once: those of a bfloat16 register.
 GROUP = 16
-#: How many of them stand one after the other in the compiled loop: all.
+#: How many of them the compiled loop unrolls: all.
 UNROLL = GROUP
 #: Channels of a register.
 LANES = 128
-#: What blocks may take of the chip's memory. The compiler allows 16 MiB by default, and needs some for itself.
+#: On-chip memory for blocks. The compiler allows 16 MiB by default and needs some itself.
 BLOCK_BYTES = 12 * 2**20
 _LONGEST, _WIDEST = 512, 512
 
@@ -26,15 +26,15 @@ class Tile(NamedTuple):
 
 
 def tile(length: int, width: int, bytes_per_element: int) -> Tile:
-    """The largest block that fits, of those that are cut off least at the arrays' ends.
+    """The largest block that fits, among those that waste least at the arrays' ends.
 
     Args:
         length: T.
         width: D.
-        bytes_per_element: of all sequences that go in and out, together. Each block stands in memory twice.
+        bytes_per_element: of all input and output sequences together. Each block is in memory twice.
 
     Returns:
-        The block's length, a multiple of 16, and its width, one of 128.
+        The block's length, a multiple of 16, and its width, a multiple of 128.
     """
     widths = range(LANES, _WIDEST + 1, LANES)
     channels = min(widths, key=lambda lanes: (math.ceil(width / lanes) * lanes, -lanes))
@@ -44,7 +44,7 @@ def tile(length: int, width: int, bytes_per_element: int) -> Tile:
 
 
 class Walk(NamedTuple):
-    """The way through arrays of one shape."""
+    """The path of a kernel through arrays of one shape."""
 
     shape: tuple[int, int, int]
     tile: Tile
@@ -53,12 +53,12 @@ class Walk(NamedTuple):
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """Blocks of rows of the batch, of channels and of time, the last innermost."""
+        """The grid: rows of the batch, blocks of channels, and blocks of time, innermost."""
         batch_size, length, width = self.shape
         return batch_size, math.ceil(width / self.tile.width), math.ceil(length / self.tile.length)
 
     def block(self, t):
-        """The block of time that comes t-th."""
+        """The index of the t-th block of time."""
         return self.grid[2] - 1 - t if self.reverse else t
 
     def sequence(self, width=None):
@@ -68,7 +68,7 @@ class Walk(NamedTuple):
         return pl.BlockSpec((None, *self.tile), lambda b, d, t: (b, self.block(t), d))
 
     def state(self):
-        """For `(B, 1, D)`: what does not move with time."""
+        """For `(B, 1, D)`: constant in time."""
         return pl.BlockSpec((None, 1, self.tile.width), lambda b, d, t: (b, 0, d))
 
     def channels(self):
@@ -76,7 +76,7 @@ class Walk(NamedTuple):
         return pl.BlockSpec((1, self.tile.width), lambda b, d, t: (0, d))
 
     def beyond(self):
-        """For `(B, T, D)`: the group of rows to which the way leads out of a block."""
+        """For `(B, T, D)`: the group of rows that follows a block on the path."""
         groups, last = self.tile.length // GROUP, (self.shape[1] - 1) // GROUP
 
         def place(b, d, t):
@@ -86,7 +86,7 @@ class Walk(NamedTuple):
         return pl.BlockSpec((None, GROUP, self.tile.width), place)
 
     def groups(self, visit):
-        """Call `visit(at, steps)` for each group of the present block: its first row there, and its steps."""
+        """Call `visit(at, steps)` for each group of the current block: its first row in the block, and its steps."""
         count, block = self.tile.length // GROUP, self.block(pl.program_id(2))
 
         def body(i, nothing):
@@ -98,7 +98,7 @@ class Walk(NamedTuple):
         lax.fori_loop(0, count, body, None)
 
     def through_rows(self, step, state):
-        """What `step(row, state)` makes of a state, one row of a group after the other."""
+        """Thread a state through `step(row, state)`, over the rows of a group."""
 
         def body(i, state):
             return step(pl.ds(GROUP - 1 - i if self.reverse else i, 1), state)
@@ -106,5 +106,5 @@ class Walk(NamedTuple):
         return lax.fori_loop(0, GROUP, body, state, unroll=UNROLL)
 
     def inside(self, steps):
-        """Which of the steps exist; None where all do."""
+        """Which of the steps exist; None if all do."""
         return None if self.shape[1] % self.tile.length == 0 else steps < self.shape[1]

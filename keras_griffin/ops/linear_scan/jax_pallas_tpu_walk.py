@@ -1,9 +1,9 @@
 """How a Pallas kernel walks through time on a TPU, for every recurrence h_t = a_t h_(t-1) + x_t.
 
-The grid is batch by channels by time, time innermost and in order. A block of time stands in the chip's memory while
-the next one is fetched. In it, a group of rows is prepared as whole registers, then walked through row by row, the
-state going from row to row and from block to block in float32. What decay and inputs of a group are, and what their
-gradients become, say functions that are given rows of the operands as they stand in memory.
+The grid is batch by channels by time, with time innermost and in order. A block of time is in on-chip memory while the
+next one is fetched. Within a block, a group of rows is prepared as whole registers, then walked through row by row; the
+state passes from row to row and from block to block in float32. Callers pass functions that compute decay and inputs of
+a group, and the final gradients, from rows of the operands as stored in memory.
 """
 
 import math
@@ -35,9 +35,9 @@ def scan(
     """Every state, in `dtype`, and the last one.
 
     Args:
-        name: the kernel's, in profiles.
-        load: gives decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
-        operands: what is read.
+        name: the kernel's name in profiles.
+        load: returns decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
+        operands: the arrays to read.
         initial_state: `(B, D)`, float32.
         reverse: run from the last step to the first.
         dtype: of the states.
@@ -101,25 +101,25 @@ def scan_gradient(
     results: tuple,
     cost: tuple[int, int],
 ):
-    """The gradients of a scan: one in the other direction, c being what goes from each step to the one before it.
+    """The gradients of a scan: a scan in the other direction, where c passes from each step to the one before it.
 
         dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
 
     Args:
-        name: the kernel's, in profiles.
-        load: gives the decay of a group from its `Operands`.
-        finish: gives, from `Operands`, da and dx of a group, what is to be written: a tree of sequences' rows, and a
-            tree of `(D,)` which is summed over all steps.
-        operands: what is read.
-        states: what `scan` gave.
+        name: the kernel's name in profiles.
+        load: returns the decay of a group from its `Operands`.
+        finish: returns, from `Operands`, da and dx of a group, the values to write: a tree of rows of sequences, and a
+            tree of `(D,)` that is summed over all steps.
+        operands: the arrays to read.
+        states: the states that `scan` returned.
         initial_state: as for `scan`, and so is `reverse`.
         gradients: those for the states and for the final state.
         reverse: see `initial_state`.
-        results: trees like those of `finish`: sequences in the dtypes that are wanted, and `(D,)`.
+        results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
         cost: as for `scan`.
 
     Returns:
-        Two trees as `finish` gives, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+        Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
     """
     parts, shape, kind = len(states), states[0].shape, _like(states[0])
     read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
@@ -152,7 +152,7 @@ def scan_gradient(
             group = _group(walk, sequences, channels, flags, here, steps)
             _write(kept, _kept(kept, group.marks))
             _write(decay, load(group))
-            # Beyond the last step nothing is known, and a masked step's decay of one hands it on.
+            # Beyond the last step the values are undefined, and a masked step's decay of one would pass them on.
             given = _read(gradient, here)
             _write(rows, given if inside is None else tuple(jnp.where(inside, g, 0.0) for g in given))
 
@@ -206,10 +206,10 @@ def scan_gradient(
 
 
 def _call(name, kernel, walk, arguments, results, scratch, cost):
-    """The kernel at work on pairs of trees and their blocks."""
+    """Run the kernel on pairs of trees and their blocks."""
     (arguments, in_specs), (results, out_specs) = arguments, results
     elements = math.prod(walk.shape)
-    # The states come in twice, but of the second time little is read.
+    # The states are passed twice, but the second time little of them is read.
     read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
     moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
     return pl.pallas_call(
@@ -228,7 +228,7 @@ def _call(name, kernel, walk, arguments, results, scratch, cost):
 
 
 def _arguments(walk, operands):
-    """The operands as a kernel takes them, and their blocks."""
+    """The operands as a kernel's arguments, and their blocks."""
     sequences, channels, (reset, mask) = operands
     channels = jax.tree.map(lambda x: x[None], channels)
     flags = None
@@ -244,7 +244,7 @@ def _arguments(walk, operands):
 
 
 def _group(walk, sequences, channels, flags, here, steps):
-    """The operands' rows, steps beyond the last being masked."""
+    """The operands' rows; steps beyond the last are masked."""
     reset, mask = None, walk.inside(steps)
     if flags is not None:
         flags = flags[here, :]
@@ -255,8 +255,8 @@ def _group(walk, sequences, channels, flags, here, steps):
 
 
 def _before(walk, states, beyond, start, at, steps):
-    """h_{t-1} for each row of a group: where the walk back leads next, in float32."""
-    # The walk goes against the scan: where it goes up, states were made from the last step to the first.
+    """h_{t-1} for each row of a group, the next state on the backward walk, in float32."""
+    # The walk runs against the scan: if it goes up, the states were computed from the last step to the first.
     up = not walk.reverse
     edge, neighbour, shift = (GROUP - 1, 0, GROUP - 1) if up else (0, GROUP - 1, 1)
     next_group = at + GROUP if up else at - GROUP
@@ -284,18 +284,18 @@ def _write(refs, values, rows=slice(None)):
 
 
 def _scratch(walk, parts, marks):
-    """Memory for the state, for what each row keeps of it where there are resets, and for a group's two numbers."""
+    """Memory for the state, for each row's flag that keeps the past (with resets), and for a group's two numbers."""
     sizes = (parts, 1), (0 if marks.reset is None else 1, GROUP), (parts, GROUP), (parts, GROUP)
     return [(pltpu.VMEM((count, walk.tile.width), jnp.float32),) * arrays for arrays, count in sizes]
 
 
 def _kept(refs, marks):
-    """One on every channel of a group's rows that keep the past, zero where they forget it; nothing without resets."""
+    """For a group's rows, one on every channel if the row keeps the past, else zero; nothing without resets."""
     return tuple(jnp.where(forgetting(marks), 0.0, jnp.ones(ref.shape, jnp.float32)) for ref in refs)
 
 
 def _where_kept(refs, row, number):
-    """The number, and zero where the row forgets: a decay of 0 would make NaN of NaN."""
+    """The number, but zero where the row forgets: a decay of 0 times NaN would be NaN."""
     if not refs:
         return number
     return tuple(jnp.where(refs[0][row, :] > 0.0, x, 0.0) for x in number)
@@ -306,7 +306,7 @@ def _as_row(state):
 
 
 def _like(array):
-    """Shapes of results that vary over the same devices as an array does, inside of `shard_map`."""
+    """Shapes of results that vary over the same devices as an array does, inside `shard_map`."""
 
     def shape_of_result(shape, dtype):
         return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)

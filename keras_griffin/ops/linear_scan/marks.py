@@ -1,4 +1,4 @@
-"""What is special about some steps, and how most implementations see to it: before they scan."""
+"""Resets and masks of steps, and how most implementations handle them: before they scan."""
 
 import functools
 from typing import NamedTuple
@@ -19,12 +19,12 @@ class Marks(NamedTuple):
 
 
 def marks_of_steps(reset: Tensor | None, mask: Tensor | None) -> Marks:
-    """The marks that users give, `(B, T)`, with an axis for the channels."""
+    """The user's marks, `(B, T)`, with an axis for the channels."""
     return Marks(*(None if mark is None else ops.expand_dims(mark, -1) for mark in (reset, mask)))
 
 
 def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -> tuple[Components, Components]:
-    """Decay and inputs as the marks leave them: 0 and x at a reset, 1 and 0 at a masked step.
+    """Decay and inputs with the marks applied: 0 and x at a reset, 1 and 0 at a masked step.
 
     Args:
         decay: `(B, T, D)`.
@@ -42,10 +42,10 @@ def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -
 
 
 def forgetting(marks: Marks) -> Tensor | None:
-    """Where the past is forgotten, as in `Marks`: at resets, but for those at masked steps; None where there is none.
+    """Where the past is forgotten, shaped as in `Marks`: at resets that are not masked; None if there are no resets.
 
-    It can't be read from the decays. One may be 0 without a reset, or become 0 in a product of many that underflows,
-    and what multiplies something that is not finite must leave it so, whatever steps stand in one product.
+    It can't be inferred from the decays. A decay may be 0 without a reset, or a product of many may underflow to 0, and
+    multiplying a value that is not finite must not make it finite, however the steps are grouped into products.
     """
     if marks.reset is None or marks.mask is None:
         return marks.reset
@@ -53,19 +53,19 @@ def forgetting(marks: Marks) -> Tensor | None:
 
 
 def unless(forgotten: Tensor | None, number: Components) -> Components:
-    """The number, and zero where it is forgotten: 0 times NaN is NaN, so a decay of 0 does not make it so.
+    """The number, but zero where it is forgotten: 0 times NaN is NaN, so a decay of 0 is not enough.
 
     Args:
-        forgotten: of `forgetting`; None where nothing is.
+        forgotten: from `forgetting`; None if nothing is forgotten.
         number: components.
     """
     return number if forgotten is None else tuple(ops.where(forgotten, 0.0, x) for x in number)
 
 
 def on_effective(scan):
-    """The package's `linear_scan` around one of `(decay, inputs, initial_state, forgotten, reverse)`, all in one dtype.
+    """The package's `linear_scan` around a scan of `(decay, inputs, initial_state, forgotten, reverse)` in one dtype.
 
-    The decay is 0 where `forgotten` is True, which `forgetting` gives.
+    `forgotten` comes from `forgetting`; where it is True, the decay is 0.
     """
 
     @functools.wraps(scan)

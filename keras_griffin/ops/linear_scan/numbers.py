@@ -1,4 +1,4 @@
-"""Numbers as a caller has them, a tensor or a pair `(real, imaginary)`, and as components, the same for both."""
+"""Conversion of a caller's numbers, a tensor or a pair `(real, imaginary)`, to tuples of components and back."""
 
 from collections.abc import Sequence
 from typing import overload
@@ -22,7 +22,7 @@ def components_of(number: Number) -> Components: ...
 
 
 def components_of(number: Number | None) -> Components | None:
-    """`(real,)` or `(real, imaginary)`, of tensors; None as it is."""
+    """The tensors `(real,)` or `(real, imaginary)`; None stays None."""
     if number is None:
         return None
     return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
@@ -34,10 +34,10 @@ def number_of(components: Components) -> Number:
 
 
 def cast(components: Sequence[Tensor], dtype: str) -> Components:
-    """Components in a dtype."""
+    """The components in a dtype."""
     return tuple(ops.convert_to_tensor(component, dtype) for component in components)
 
 
 def accumulation_dtype(inputs: Components) -> str:
-    """The dtype in which a scan of such inputs adds up."""
+    """The dtype in which a scan of such inputs accumulates."""
     return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"

@@ -1,7 +1,7 @@
-"""On every backend: log T rounds over the whole arrays with `keras.ops`, differentiated by the backend itself.
+"""On every backend: log T rounds over whole arrays with `keras.ops`, differentiated by the backend itself.
 
-After round k, each step has taken in the 2^k steps before it (Hillis and Steele 1986). O(T log T) in time, and in
-memory where there are gradients.
+After round k, each step includes the 2^k steps before it (Hillis and Steele 1986). O(T log T) in time, and with
+gradients also in memory.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
-    """Everything that Keras does: its NumPy backend computes in float32."""
+    """Everything but float64 on NumPy, where Keras computes in float32."""
     return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
 
 
@@ -28,14 +28,14 @@ def linear_scan(
     before = _before if isinstance(length, int) else _before_in_a_loop
 
     def take_in(distance, decay, states, forgotten=None):
-        # Selected before it is multiplied, so that the gradients of both factors are selected too.
+        # Select before multiplying, so that the gradients of both factors are selected too.
         states = add(states, multiply(decay, unless(forgotten, before(states, distance, 0.0, reverse))))
         decay = multiply(decay, unless(forgotten, before(decay, distance, 1.0, reverse)))
         if forgotten is None:
             return 2 * distance, decay, states
         return 2 * distance, decay, states, ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
 
-    # TensorFlow's loops carry no None.
+    # TensorFlow's loops can't carry None.
     carried: Sequence = decay, _with_start(decay, inputs, initial_state, forgotten, reverse)
     carried = carried if forgotten is None else (*carried, forgotten)
     if isinstance(length, int):
@@ -48,13 +48,13 @@ def linear_scan(
         )
     states = carried[1]
     last_rows = [h[:, :1] if reverse else h[:, -1:] for h in states]
-    # Joined, since a sequence of no steps has no last row.
+    # Concatenated, since an empty sequence has no last row.
     pairs = zip(initial_state, last_rows, strict=True)
     return states, tuple(ops.concatenate([h[:, None], row], axis=1)[:, -1] for h, row in pairs)
 
 
 def _with_start(decay, inputs, initial_state, forgotten, reverse):
-    """The inputs, with what the initial state becomes added to the first."""
+    """The inputs, with the initial state's contribution added to the first."""
     first, others = (slice(-1, None), slice(-1)) if reverse else (slice(1), slice(1, None))
     start = tuple(h[:, None] for h in initial_state)
     start = unless(None if forgotten is None else forgotten[:, first], start)
@@ -65,7 +65,7 @@ def _with_start(decay, inputs, initial_state, forgotten, reverse):
 
 
 def _before(arrays, distance, one, reverse):
-    """What stands `distance` steps earlier; where nothing does, one or zero."""
+    """The values `distance` steps earlier; `one` or zero where there are none."""
     part = slice(distance, None) if reverse else slice(-distance)
     around = (0, distance) if reverse else (distance, 0)
     fillers = (one, 0.0)[: len(arrays)]
@@ -73,7 +73,7 @@ def _before(arrays, distance, one, reverse):
 
 
 def _before_in_a_loop(arrays, distance, one, reverse):
-    """As `_before`, where T and `distance` are known only when the model runs."""
+    """Like `_before`, if T and `distance` are known only when the model runs."""
     length = ops.shape(arrays[0])[1]
     steps = ops.arange(length, dtype="int32")[:, None]
     known = (length - 1 - steps if reverse else steps) >= distance
@@ -83,5 +83,5 @@ def _before_in_a_loop(arrays, distance, one, reverse):
 
 
 def _most_rounds(length):
-    """A bound on log2(length), at least 1: XLA asks for one, to differentiate the loop."""
+    """A bound on log2(length), at least 1, which XLA needs to differentiate the loop."""
     return 1 + ops.sum(ops.cast(2 ** ops.arange(31, dtype="int32") < length, "int32"))

@@ -1,7 +1,8 @@
 """The definition of `linear_scan` and of its gradient: NumPy in float64, one step after the other.
 
-It judges the other implementations, and is judged by finite differences. Here a complex number is a complex number; the
-other implementations hold it as a pair of real tensors, whose gradients are the two parts of the gradients below.
+The other implementations are tested against it, and it is tested by finite differences. Here numbers are NumPy's
+complex numbers; the other implementations use a pair of real tensors, whose gradients are the two parts of the
+gradients below.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reve
         inputs: `(B, T, D)`.
         initial_state: `(B, D)`; None for zeros.
         reset: `(B, T)` bool; at a True step the past is forgotten.
-        mask: `(B, T)` bool; a False step leaves the state as it was.
+        mask: `(B, T)` bool; a False step leaves the state unchanged.
         reverse: run from the last step to the first.
 
     Returns:
@@ -39,11 +40,11 @@ def linear_scan_gradient(
 ):
     """The gradients of a loss, from those for states and final state.
 
-    With g_t the gradient for h_t, and the final state's added to the last of them,
+    With g_t the gradient for h_t, the last of which includes the final state's,
 
         dx_t = g_t + conj(a_{t+1}) dx_{t+1}        da_t = dx_t conj(h_{t-1})        dh_0 = conj(a_1) dx_1
 
-    A reset at step t makes da_t and what goes on from dx_t zero, not finite as they may be.
+    A reset at step t makes da_t, and the gradient passed back from dx_t, zero even where they are not finite.
 
     Args:
         decay: as for `definition`, and so are `inputs`, `initial_state`, `reset`, `mask` and `reverse`.
@@ -100,13 +101,13 @@ def components(array: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _number(components):
-    """The real or complex array that the components make."""
+    """The real or complex array with these components."""
     real, *imaginary = (np.asarray(component, "float64") for component in components)
     return real + 1j * imaginary[0] if imaginary else real
 
 
 def _effective(decay, inputs, reset, mask):
-    """Decay and inputs in double precision, as reset and mask leave them, and where the past is forgotten."""
+    """Decay and inputs in double precision with reset and mask applied, and where the past is forgotten."""
     dtype = np.result_type(decay, inputs, np.float64)
     decay, inputs = np.array(decay, dtype), np.array(inputs, dtype)
     forgotten = np.zeros((*inputs.shape[:2], 1), bool)

@@ -1,9 +1,9 @@
-"""On TensorFlow: one while loop along time, in place, and one such loop back for the gradients.
+"""On TensorFlow: one in-place while loop along time, and one such loop backward for the gradients.
 
 Both are always compiled by XLA, whether or not the function around them is: uncompiled, a step of TensorFlow's loops
-costs several times its arithmetic. XLA updates an array in place where every read of it comes before the write or is
-made from what was written. So each row is computed from the newest version of the arrays, and is never used for two
-writes; otherwise every step would copy whole arrays.
+costs several times its arithmetic. XLA updates an array in place if every read of it comes before the write or reads
+the written version. So each row is computed from the newest version of the arrays, and is never used for two writes;
+otherwise every step would copy whole arrays.
 """
 
 import functools
@@ -34,7 +34,7 @@ def linear_scan(
 
     @tf.custom_gradient
     def differentiable_scan(*tensors):
-        # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
+        # Hidden from tapes, which would turn the compiled function into another one that stores every step's arrays.
         stopped = [tf.stop_gradient(tensor) for tensor in tensors]
         decay, inputs, initial_state = (tuple(stopped[i : i + parts]) for i in range(0, 3 * parts, parts))
         states, final_state = compiled(scan)(decay, inputs, initial_state, *marks)
@@ -52,9 +52,9 @@ def linear_scan(
 
 @functools.cache
 def _compiled(function, parts, dtype, forgets, reverse):
-    """The function, traced once and compiled once for each shape that it meets."""
+    """The function, traced once and compiled once for each shape."""
     number, state = ((tf.TensorSpec([None] * rank, dtype),) * parts for rank in (3, 2))
-    # A signature has no place for None.
+    # A signature can't contain None.
     marks = [tf.TensorSpec([None, None, 1], tf.bool)] if forgets else []
     gradients = [number, state] if function is scan_gradient else []
 
@@ -72,7 +72,7 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
     at = _order(length, reverse)
 
     def step(t, states):
-        # The states before step t are done; from there on they are the inputs still.
+        # `states` holds finished states before step t, and still the inputs from there on.
         return _write(
             states,
             at(t),
@@ -86,7 +86,7 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
     states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
     states = _loop(1, length, step, states)
     last = _row(states, at(length - 1))
-    # Joined, since a sequence of no steps has no last row.
+    # Concatenated, since an empty sequence has no last row.
     final_state = tuple(tf.concat([h[:, None], row], 1)[:, -1] for h, row in zip(initial_state, last, strict=True))
     return states, final_state
 
@@ -120,12 +120,12 @@ def scan_gradient(decay, states, initial_state, forgotten, states_gradient, fina
 
 
 def _at_least_one(arrays):
-    """T, or one step where there are none, whose row is then empty."""
+    """T, or 1 for an empty sequence, whose row is then empty."""
     return tf.maximum(tf.shape(arrays[0])[1], 1)
 
 
 def _order(length, reverse):
-    """The place of the t-th step to be made."""
+    """The index of the t-th step to be computed."""
     return lambda t: length - 1 - t if reverse else t
 
 
@@ -139,13 +139,13 @@ def _mark(forgotten, place):
 
 
 def _row(arrays, place):
-    """One row of each array; of an array of no rows, none."""
+    """One row of each array; none of an empty array."""
     batch_size, length, width = tf.unstack(tf.shape(arrays[0]))
     return tuple(tf.slice(array, [0, place, 0], [batch_size, tf.minimum(length, 1), width]) for array in arrays)
 
 
 def _write(arrays, place, compute):
-    """Put the row that `compute` makes of the arrays, one component after the other."""
+    """Write the row that `compute` derives from the arrays, one component after the other."""
     for index in range(len(arrays)):
         written = ops.slice_update(arrays[index], (0, place, 0), compute(arrays)[index])
         arrays = (*arrays[:index], written, *arrays[index + 1 :])

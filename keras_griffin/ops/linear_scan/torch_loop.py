@@ -1,6 +1,6 @@
 """On PyTorch: a loop along time over views of the arrays, many chunks of the sequence at once.
 
-The loop stands inside an operator of its own, so that `torch.compile` does not unroll it.
+The loop is inside its own operator, so that `torch.compile` does not unroll it.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
 from keras_griffin.ops.linear_scan.torch_marks import fill_, may_look, places
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
-#: A shorter sequence is one chunk: more of them would cost more calls than they save.
+#: A shorter sequence is one chunk: more chunks would cost more calls than they save.
 _SHORTEST_CUT = 64
-#: Bytes from which on NumPy asks the system for large pages, which PyTorch does not.
+#: The size in bytes from which NumPy requests large pages from the system; PyTorch does not.
 _LARGE = 2**22
 
 
@@ -30,7 +30,7 @@ def linear_scan(
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
-    # Resets are seen to within the operators.
+    # The operators handle resets themselves.
     decay, inputs = effective(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)
     forgotten = forgetting(marks)
     results = _linear_scan(list(decay), list(inputs), list(initial_state), forgotten, reverse)
@@ -72,7 +72,7 @@ def _(decay, states, initial_state, gradients, forgotten, reverse):
 
 
 def _forgetful(decay, forgotten):
-    """The decays, and 0 where the past is forgotten."""
+    """The decays, but 0 where the past is forgotten."""
     return decay if forgotten is None else fill_(decay.clone(), forgotten, 0.0)
 
 
@@ -87,7 +87,7 @@ def scan_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
 
-    Every number is one tensor, real or complex, and may be a view; `forgotten` is as `forgetting` gives it.
+    Every number is one tensor, real or complex, and may be a view; `forgotten` comes from `forgetting`.
 
     Returns:
         The gradients for decay, inputs and initial state.
@@ -130,16 +130,17 @@ _linear_scan.register_autograd(_backward, setup_context=_keep)
 def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool):
     """Write the states, `(B, T, D)`.
 
-    A CPU only multiplies by the decay of 0 at first: to select at every step would take half as long again, and what is
-    finite needs it not. What is not finite shows in the states at the steps that should have forgotten it, and then all
-    is scanned once more. Any other device selects, since to look would be to wait for it.
+    On a CPU the first scan only multiplies by the decay of 0: selecting at every step would take half as long again,
+    and finite values do not need it. A value that is not finite shows in the states at the steps that should have
+    forgotten it, and then everything is scanned again. Other devices always select, since a check would synchronise
+    with them.
 
     Args:
-        states: this and the other numbers are one tensor each, real or complex, and may be views.
+        states: like the other numbers, one tensor, real or complex, and possibly a view.
         decay: `(B, T, D)`.
         inputs: `(B, T, D)`.
         state: `(B, D)`.
-        forgotten: `(B, T, 1)` bool, as `forgetting` gives it, or None.
+        forgotten: `(B, T, 1)` bool from `forgetting`, or None.
         reverse: run from the last step to the first.
     """
     if forgotten is None or may_look(forgotten):
@@ -150,13 +151,13 @@ def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forg
 
 
 def _are_finite(states, at):
-    # A sum may also overflow, and all is scanned once more for nothing.
+    # The sum may overflow, which only costs an unnecessary second scan.
     return not len(at[0]) or bool(torch.isfinite(states[at].sum()))
 
 
 def _scan_chunks(states, decay, inputs, state, forgotten, reverse):
     length = inputs.shape[1]
-    # About as many chunks as steps in each, since both are walked through one after the other.
+    # About as many chunks as steps in each, since both are walked through sequentially.
     chunks = 1 if length < _SHORTEST_CUT else 2 ** (length.bit_length() // 2)
     rest = length % chunks
     cut, left = (slice(rest, None), slice(rest)) if reverse else (slice(length - rest), slice(length - rest, None))
@@ -172,7 +173,7 @@ def _map(function, array):
 
 
 def _starts(decay, inputs, state, forgotten, reverse):
-    """The state before each chunk, `(B, chunks, D)`: what chunks make of it is a linear scan of its own."""
+    """The state before each chunk, `(B, chunks, D)`: itself a linear scan, over the chunks."""
     if decay.shape[1] == 1:
         return state[:, None]
     products, ends = torch.ones_like(decay[:, :, 0]), torch.zeros_like(inputs[:, :, 0])
@@ -180,7 +181,7 @@ def _starts(decay, inputs, state, forgotten, reverse):
         torch.addcmul(x, a, ends if is_forgotten is None else _unless(is_forgotten, ends), out=ends)
         products *= a
     if forgotten is not None:
-        # The chunk forgets what it starts from, and its decays before that may be anything.
+        # The chunk forgets its initial state, and its decays before that may be anything.
         forgotten = forgotten.any(2)
         products.masked_fill_(forgotten, 0.0)
     _walk(products, ends, state, ends, forgotten, reverse)
@@ -188,7 +189,7 @@ def _starts(decay, inputs, state, forgotten, reverse):
 
 
 def _walk(decay, inputs, state, states, forgotten, reverse):
-    """Write every state, one step after the other along the last axis but one; returns the last."""
+    """Write every state, one step after the other along the second-to-last axis; returns the last."""
     for a, x, h, is_forgotten in _in_order(reverse, decay, inputs, states, forgotten):
         state = torch.addcmul(x, a, state if is_forgotten is None else _unless(is_forgotten, state), out=h)
     return state
@@ -205,10 +206,10 @@ def _in_order(reverse, *arrays):
 
 
 def empty_like(array: Tensor) -> Tensor:
-    """An array of the same shape and dtype, with nothing in it yet."""
+    """An uninitialised array of the same shape and dtype."""
     if array.device.type != "cpu" or array.nbytes < _LARGE:
         return torch.empty_like(array, memory_format=torch.contiguous_format)
-    # The first touch of small pages takes longer than the scan. In bytes, because NumPy knows no bfloat16.
+    # Touching small pages for the first time takes longer than the scan. In bytes, because NumPy lacks bfloat16.
     *shape, width = array.shape
     return torch.from_numpy(np.empty((*shape, width * array.itemsize), "uint8")).view(array.dtype)
 

@@ -1,15 +1,15 @@
-"""Marks of few steps, written without holding a mask against every number."""
+"""Writes at the few marked steps, without comparing a mask with every number."""
 
 from torch import Tensor
 
 
 def may_look(mark: Tensor) -> bool:
-    """Whether to look at values costs nothing but their reading; any other device would have to be waited for."""
+    """Whether values can be read without synchronising with a device."""
     return mark.device.type == "cpu"
 
 
 def places(mark: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and steps at which a mark `(B, T, 1)` stands."""
+    """The rows and steps at which a mark `(B, T, 1)` is True."""
     return mark[..., 0].nonzero(as_tuple=True)
 
 

@@ -1,15 +1,15 @@
 """On PyTorch with a GPU: kernels in Triton that read and write every array once.
 
 Each program walks along time on its own channels, with the state in registers. A step waits for the one before it, so
-that memory is kept busy by many programs, and by rows that each of them loads ahead. Where sequences and channels make
-too few programs, time is cut into pieces: a first pass makes of each piece the product of its decays and its end from
-zero, a small scan of those gives the state before each piece, and a last pass scans the pieces from there. Its price is
-that decay and inputs are read twice: five arrays are moved instead of three, and seven instead of five for the
-gradient; what the cache still holds of them, it saves. The alternative, one pass in which each piece waits for the one
-before it, moves no more than it must, but needs programs that make progress together and memory that is read while
-another program writes it. With the passes nothing waits, nothing is atomic, and a run gives the same bits as the last.
+what keeps memory busy is many programs, and rows that each of them loads ahead. If sequences and channels give too few
+programs, time is cut into pieces: a first pass computes, for each piece, the product of its decays and its final state
+from zero, a small scan of those gives the state before each piece, and a last pass scans the pieces from there. The
+price is that decay and inputs are read twice: five arrays are moved instead of three, and for the gradient seven
+instead of five, less what is still in the cache. The alternative, one pass in which each piece waits for the one before
+it, moves the minimum, but needs programs that make progress together and memory that is read while another program
+writes it. With separate passes nothing waits, nothing is atomic, and results are bitwise reproducible.
 
-Everything is computed in float32, and decay, inputs, states and gradients stay in their dtypes in memory.
+Everything is computed in float32; decay, inputs, states and gradients keep their dtypes in memory.
 """
 
 import importlib.util
@@ -23,17 +23,17 @@ from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
-#: A plan's rows, where a step is one of two or three arrays, and what pieces are multiples of.
+#: A plan's rows if a step reads two or three arrays; pieces are multiples of it.
 ROWS = 8
-#: Programs that keep a multiprocessor's memory busy: 2 KiB or more are on their way to each, and memory that gives a
-#: multiprocessor some 25 GB/s takes most of a microsecond. Computed, not measured.
+#: Programs that keep a multiprocessor's memory busy: each has 2 KiB or more in flight, which take most of a microsecond
+#: at some 25 GB/s per multiprocessor. Computed, not measured.
 BUSY = 8
 #: The fewest steps of a piece.
 SHORTEST_PIECE = 64
 
 
 def supports(facts) -> str | None:
-    """All but float64, on the GPUs that PyTorch reaches through CUDA and ROCm."""
+    """All but float64, on GPUs that PyTorch uses through CUDA or ROCm."""
     if facts.device != "gpu":
         return "needs a GPU"
     if not (torch.version.cuda or torch.version.hip):
@@ -53,7 +53,7 @@ def linear_scan(
 
 
 class Plan(NamedTuple):
-    """How a kernel's programs share the work."""
+    """How the work is divided among a kernel's programs."""
 
     #: Channels of a program.
     block: int
@@ -66,20 +66,20 @@ class Plan(NamedTuple):
 
 
 def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multiprocessors: int) -> int:
-    """How many steps a program walks: all of them where sequences and channels alone keep the GPU's memory busy.
+    """How many steps a program walks: all of them if sequences and channels alone keep the GPU's memory busy.
 
     Args:
         batch_size: B.
         length: T.
         width: D.
         block: channels of a program.
-        multiprocessors: of the GPU.
+        multiprocessors: the GPU's number of them.
 
     Returns:
         `length`, or a multiple of `ROWS`.
     """
     programs = max(1, batch_size * -(-width // block))
-    # Pieces cost at most two thirds more memory traffic, and fewer than two of them gain nothing.
+    # Pieces cost at most two thirds more memory traffic, and a single piece gains nothing.
     pieces = min(BUSY * multiprocessors // programs, length // SHORTEST_PIECE)
     return length if pieces < 2 else -(-length // (pieces * ROWS)) * ROWS
 
@@ -88,14 +88,14 @@ def plan_of(array: Tensor, rows: int = ROWS) -> Plan:
     """The plan for an array `(B, T, D)`; `rows` divides `ROWS`."""
     batch_size, length, width = array.shape
     multiprocessors, lanes = chip(array.device)
-    # A warp that loads four bytes a thread.
+    # A warp loads four bytes per thread.
     block = max(1, 4 // array.itemsize) * lanes
     steps = steps_of_a_piece(batch_size, length, width, block, multiprocessors)
     return Plan(block, -(-length // steps), steps, rows)
 
 
 def chip(device: torch.device) -> tuple[int, int]:
-    """How many multiprocessors a GPU has, and how many threads its warps."""
+    """The number of a GPU's multiprocessors, and of a warp's threads."""
     properties = torch.cuda.get_device_properties(device)
     return properties.multi_processor_count, properties.warp_size
 
@@ -111,13 +111,13 @@ def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options
 
 
 def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, **options):
-    """The end of every piece but the last, `(B, pieces - 1, D)`; None where there is one piece.
+    """The end of every piece but the last, `(B, pieces - 1, D)`; None for a single piece.
 
     Args:
-        ends_kernel: writes products and ends of pieces.
-        arguments: of that kernel; products and ends stand before the last two, the marks.
-        start: `(B, D)`, what the first piece starts from.
-        array: one of those that the pieces are cut from.
+        ends_kernel: the kernel that writes products and ends of pieces.
+        arguments: of that kernel; products and ends go before the last two, the marks.
+        start: `(B, D)`, the state before the first piece.
+        array: one of the arrays that are cut into pieces.
         plan: the plan for it.
         **options: of that kernel.
     """
@@ -139,7 +139,7 @@ def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], arr
 def forgetting_pieces(
     reset: Tensor | None, mask: Tensor | None, plan: Plan, pieces: int, last_first: bool
 ) -> Tensor | None:
-    """Which of the first pieces forget what they start from, `(B, pieces)` uint8; None without resets."""
+    """Which of the first pieces forget the state before them, `(B, pieces)` uint8; None without resets."""
     if reset is None:
         return None
     # They are bytes, 0 and 1.
@@ -151,17 +151,17 @@ def forgetting_pieces(
 
 
 def empty(array: Tensor, shape=None) -> Tensor:
-    """An array of the same dtype, with nothing in it yet."""
+    """An uninitialised array of the same dtype."""
     return torch.empty(array.shape if shape is None else shape, dtype=array.dtype, device=array.device)
 
 
 def in_order(tensors) -> tuple[Tensor, ...]:
-    """The tensors without strides of their own."""
+    """The tensors, made contiguous."""
     return tuple(tensor.contiguous() for tensor in tensors)
 
 
 def as_bytes(reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """The marks as a kernel reads them, a byte a step."""
+    """The marks as a kernel reads them, one byte per step."""
     reset, mask = (mark if mark is None else mark.contiguous().view(torch.uint8) for mark in (reset, mask))
     return reset, mask
 

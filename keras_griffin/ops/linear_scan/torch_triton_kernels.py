@@ -1,8 +1,8 @@
-"""The Triton kernels of `linear_scan`, and what those of `rg_lru` share with them; see `torch_triton.py`.
+"""The Triton kernels of `linear_scan`, with functions that those of `rg_lru` share; see `torch_triton.py`.
 
-A number is a tuple of components, and so is a pointer to numbers. A program walks through one piece of time of `BLOCK`
+A number is a tuple of components, and so is a pointer to numbers. A program walks through one piece of time on `BLOCK`
 channels; step u of its walk is row `origin + sign * u` of the arrays, which are `(B T, D)` here. It loads `ROWS` steps
-before it uses the first of them, so that many are on their way from memory at once.
+before it uses the first of them, so that many loads are in flight at once.
 """
 
 import triton
@@ -11,7 +11,7 @@ from triton import language as tl
 
 @triton.jit
 def load(pointers, offset, where, neutral):
-    """A number in float32; `neutral`, which is real, where nothing is loaded."""
+    """A number in float32; the real `neutral` where nothing is loaded."""
     real = tl.load(pointers[0] + offset, where, other=neutral).to(tl.float32)
     if len(pointers) == 1:
         return (real,)
@@ -48,7 +48,7 @@ def multiply(first, second):
 
 @triton.jit
 def conjugate(number):
-    """The complex conjugate; of a real number, itself."""
+    """The complex conjugate; a real number is its own."""
     if len(number) == 1:
         return number
     else:
@@ -57,7 +57,7 @@ def conjugate(number):
 
 @triton.jit
 def select(condition, number, neutral):
-    """The number where the condition holds, elsewhere `neutral`, which is real."""
+    """The number where the condition holds, elsewhere the real `neutral`."""
     if len(number) == 1:
         return (tl.where(condition, number[0], neutral),)
     else:
@@ -76,11 +76,11 @@ def constant(number, value, BLOCK: tl.constexpr):
 
 @triton.jit
 def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
-    """Where a program works.
+    """The part of the arrays that a program works on.
 
     Returns:
-        `(batch, piece, channels, origin, sign)`: which sequence, which piece of its walk, which channels, and what
-        makes rows of steps. Rows are int64: an array may have more elements than int32 counts.
+        `(batch, piece, channels, origin, sign)`: which sequence, which piece of its walk, which channels, and how steps
+        map to rows. Rows are int64: an array may have more elements than int32 can count.
     """
     program = tl.program_id(0)
     blocks = tl.cdiv(width, BLOCK)
@@ -94,7 +94,7 @@ def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def marks_at(reset, mask, row, within):
-    """Whether a step keeps the past, and whether it is seen; a reset that isn't seen is none."""
+    """Whether a step keeps the past, and whether it is seen; a reset at a masked step has no effect."""
     kept, seen = True, True
     if mask is not None:
         seen = tl.load(mask + row, within, other=1) != 0
@@ -107,7 +107,7 @@ def marks_at(reset, mask, row, within):
 
 @triton.jit
 def start_of(piece, pieces, batch, channels, width, initial, ends):
-    """What a piece starts from: `initial`, or the end of the piece before."""
+    """The state before a piece: `initial`, or the end of the previous piece."""
     inside = channels < width
     number = load(initial, batch * width + channels, inside & (piece == 0), 0.0)
     if ends is not None:
@@ -118,7 +118,7 @@ def start_of(piece, pieces, batch, channels, width, initial, ends):
 
 @triton.jit
 def effective_decay(decay, offset, where, kept, seen):
-    """The decay as the marks leave it; 1 beyond the last step."""
+    """The decay with the marks applied; 1 beyond the last step."""
     return select(seen, select(kept, load(decay, offset, where, 1.0), 0.0), 1.0)
 
 
@@ -140,7 +140,7 @@ def scan(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Every state of each piece, and the last piece's last state where it is wanted."""
+    """Every state of each piece, and the last piece's last state if wanted."""
     batch, piece, channels, origin, sign = place(length, width, pieces, REVERSE, BLOCK)
     inside = channels < width
     state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
@@ -156,7 +156,7 @@ def scan(
             rows += ((a, x, kept, offset, where),)
         for i in tl.static_range(ROWS):
             a, x, kept, offset, where = rows[i]
-            # Zero times NaN is NaN: a decay of 0 alone would keep it.
+            # Zero times NaN is NaN: a decay of 0 is not enough.
             state = add(select(kept, multiply(a, state), 0.0), x)
             store(states, offset, state, where)
     if final_state is not None:
@@ -180,10 +180,10 @@ def piece_ends(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """What each piece but the last makes of its start: `product * start + end`.
+    """The map of each piece but the last from its start: `product * start + end`.
 
-    With `GRADIENT`, of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from its
-    end, so that the steps read last, which the cache still holds, are read first when the piece is scanned.
+    With `GRADIENT`, that of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from
+    its end, so that the steps read last, which are still in the cache, are read first when the piece is scanned.
     """
     batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
     inside = channels < width
@@ -191,7 +191,7 @@ def piece_ends(
     for first in range(0, steps, ROWS):
         rows = ()
         for i in tl.static_range(ROWS):
-            # Every piece but the last is whole.
+            # Every piece but the last has full length.
             row = origin + sign * (piece * steps + steps - 1 - first - i)
             offset = row * width + channels
             kept, seen = marks_at(reset, mask, row, True)
@@ -210,18 +210,18 @@ def piece_ends(
 
 @triton.jit
 def nothing_forgotten(BLOCK: tl.constexpr):
-    """That no step so far has forgotten those before it."""
+    """True on every channel: no step so far has forgotten the ones before it."""
     return tl.full((BLOCK,), 1, tl.int1)
 
 
 @triton.jit
 def extend(product, end, open, decay, value, kept, GRADIENT: tl.constexpr):
-    """Product and end of a piece with one step more at its start; see `piece_ends`.
+    """Product and end of a piece extended by one step at its start; see `piece_ends`.
 
-    `open` is False once a step has forgotten those before it, which may then hold anything.
+    `open` is False once a step has forgotten the ones before it, which may then hold anything.
     """
     if GRADIENT:
-        # What comes to a reset from later steps goes no further, and neither does what is added there.
+        # A reset stops the gradient from later steps, and also the one that is added there.
         open = open & kept
         product = multiply(product, select(open, conjugate(decay), 0.0))
         return product, add(end, multiply(product, select(open, value, 0.0))), open
@@ -283,7 +283,7 @@ def scan_gradient(
 
 @triton.jit
 def state_before(states, start, row, channels, width, within, has_step):
-    """The state on which a step builds: that of the step before it, in `row`, or the start where there is none."""
+    """The state before a step: that of the previous step, in `row`, or the start if there is none."""
     where = (channels < width) & within & has_step
     state = load(states, row * width + channels, where, 0.0)
     if len(state) == 1:

@@ -1,7 +1,7 @@
 """Attention to a window of the newest keys: the contract, and the table of implementations.
 
-One step of decoding is another op, `keras_griffin.ops.step_attention`, and has no kernel: one query of each row meets W
-keys in a single product, and there are no logits of many queries to keep out of memory.
+A decoding step is a separate op, `keras_griffin.ops.step_attention`, and has no kernel: each row's single query meets W
+keys in one product, and there are no logits of many queries to keep out of memory.
 """
 
 import functools
@@ -37,7 +37,7 @@ def local_attention(
     segment_ids: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Attend from each query to the newest keys.
+    """Attend from each query to its newest W keys.
 
         y_t = sum_s p_ts v_s        p_t = softmax_s(q_t . k_s / sqrt(H))        s = c - W + 1 .. c
 
@@ -48,24 +48,25 @@ def local_attention(
         query: `(B, T, N, H)` float; T may be 0.
         key: `(B, S, K, H)`, S at least T, K dividing N.
         value: `(B, S, K, H)`.
-        window: W, how many keys a query may see, its own included.
-        segment_ids: `(B, S)` integers; a query sees only the keys of its window with the id of its own key. None for
-            one segment.
-        mask: `(B, S)` bool; a False step is as if it were not there: its key is unseen and takes no place in any
-            window, and its query outputs zero. None for all True.
+        window: W, how many keys a query may see, including its own.
+        segment_ids: `(B, S)` integers; a query sees only the keys of its window that have the id of its own key. None
+            for one segment.
+        mask: `(B, S)` bool; a False step is skipped: no query sees its key, which takes no place in any window, and its
+            own query outputs zero. None for all True.
 
     Returns:
-        `(B, T, N, H)`, dtype of `query`. What a query does not see has no influence on its output nor on its gradient,
-        even where it is not finite; a query that sees, or is, something not finite outputs NaN. A step whose heads
-        together have a norm of 1e14 or more counts as not finite. Backward likewise: where a query's cotangent is not
-        finite, the gradient is NaN for that query and for the keys and values that it sees, and for nothing else.
+        `(B, T, N, H)`, dtype of `query`. Keys and values that a query does not see affect neither its output nor its
+        gradient, even if they are not finite; a query that is not finite, or sees a step that is not, outputs NaN. A
+        step whose heads together have a norm of 1e14 or more counts as not finite. Likewise backward: if a query's
+        cotangent is not finite, the gradient is NaN for that query and for the keys and values that it sees, and for
+        nothing else.
 
-    Precision: softmax in float32 (float64 where `query` is); matrix products in the dtype of `query`.
+    Precision: softmax in float32 (float64 for a float64 `query`); matrix products in the dtype of `query`.
 
     Raises:
         ValueError: `window` is not an integer of at least 1, the shapes do not fit, K does not divide N, a dtype is
             not floating, `mask` is not boolean, or `segment_ids` are not integers.
-        NotImplementedError: PyTorch differentiates forward.
+        NotImplementedError: PyTorch differentiates in forward mode.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
@@ -90,7 +91,7 @@ class LocalAttention(keras.Operation):
         self.window = window
 
     def call(self, query, key, value, segment_ids, mask):
-        """The values, where there are any."""
+        """The values of concrete tensors."""
         return _attend(query, key, value, self.window, segment_ids, mask)
 
     def compute_output_spec(self, query, key, value, segment_ids, mask):

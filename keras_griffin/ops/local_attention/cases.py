@@ -1,4 +1,4 @@
-"""The calls on which `local_attention` is judged and timed."""
+"""The calls on which `local_attention` is tested and timed."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from keras_griffin.ops.local_attention import local_attention, reference
 
 @dataclass(frozen=True)
 class AttentionCase(Case):
-    """What is asked of one call of `local_attention`.
+    """One call of `local_attention`.
 
     Args:
         length: T, queries.
@@ -22,7 +22,7 @@ class AttentionCase(Case):
         channels: H.
         dtype: of query, key and value.
         has_segments: keys have ids of two segments, in any order.
-        has_mask: some steps are masked, and hold NaN: first, last and in between, and all of the last row.
+        has_mask: some steps are masked and hold NaN: first, last and in between, and all of the last row.
     """
 
     length: int
@@ -48,7 +48,7 @@ class AttentionCase(Case):
 
     @property
     def marks(self):
-        """Segments and mask, as the op takes them."""
+        """Segments and mask, as arguments of the op."""
         generator, shape = np.random.default_rng(1), (self.batch_size, self.span)
         segment_ids, mask = generator.integers(0, 2, size=shape), generator.random(shape) < 0.6
         mask[0, :2], mask[0, 2:6], mask[2:] = False, True, False
@@ -68,7 +68,7 @@ class AttentionCase(Case):
 
     def seen(self):
         """Query, key and value with numbers everywhere."""
-        # With larger numbers the softmax is sharper, and the rounding of bfloat16 beyond the table of tolerances.
+        # Larger numbers sharpen the softmax until the rounding of bfloat16 exceeds the table of tolerances.
         generator = np.random.default_rng(0)
         keys = self.batch_size, self.span, self.num_key_heads, self.channels
         return [rounded(1.5 * generator.normal(size=shape), self.dtype) for shape in (self.shape, keys, keys)]
@@ -104,12 +104,12 @@ PLAIN = {
 }
 CASES = (
     *map(with_marks, PLAIN.values()),
-    # Without marks fewer arrays go in, on the same paths.
+    # The same paths without marks, which are then no arguments.
     *(PLAIN[name] for name in ("one block", "blocks", "newest of many keys", "blocks of a kernel")),
     replace(PLAIN["blocks"], has_mask=True),
     replace(PLAIN["blocks"], has_segments=True),
     replace(PLAIN["blocks"], dtype="bfloat16", has_segments=True, has_mask=True),
-    # No kernel of PyTorch's has narrower heads.
+    # PyTorch's kernels don't support narrower heads.
     replace(PLAIN["newest of many keys"], channels=16, has_segments=True, has_mask=True),
     replace(PLAIN["blocks"], channels=16, dtype="bfloat16", has_mask=True),
 )

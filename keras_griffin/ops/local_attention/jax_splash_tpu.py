@@ -1,8 +1,8 @@
 """Local attention on TPUs by JAX's Splash kernels, which never write logits to memory, forward or backward.
 
-Splash visits the blocks of keys that the windows of a block of queries reach, and no others: O(T W). Segments and
-masked steps are one more comparison in it. Lengths are filled up to whole blocks with keys that no query sees, because
-they come after it.
+Splash visits only the blocks of keys that the windows of a block of queries reach: O(T W). Segments and masked steps
+cost one more comparison in it. Lengths are padded to whole blocks with keys that no query sees, because they come after
+it.
 """
 
 import functools
@@ -14,18 +14,18 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
 from keras_griffin.ops.local_attention.marks import attend_with_marks
 
-#: The vector lanes of a TPU: blocks are multiples of them.
+#: A TPU's vector lanes; blocks are multiples of them.
 _LANES = 128
 
 
 def supports(facts):
-    """Why it cannot serve such a call, or None: a TPU, a dtype of its matrix units, sizes that are known."""
+    """It needs a TPU, a dtype of its matrix units, and known sizes."""
     if facts.device != "tpu":
         return "needs a TPU"
     if facts.dtype not in ("float32", "bfloat16"):
         return "computes in float32 and bfloat16"
     if not all(isinstance(size, int) for size in facts.shape or ()):
-        return "needs sizes that are known"
+        return "needs known sizes"
     if keras.distribution.distribution() is not None:
         return "can't be divided among devices by XLA"
     return None
@@ -38,13 +38,13 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
 
 
 def block_length(window: int, channels: int) -> int:
-    """The queries, and the keys, of a block: half a window in whole lanes, as far as wide heads leave memory for it."""
+    """The queries, and the keys, of a block: half a window in whole lanes, or less if wide heads need the memory."""
     return _LANES * max(min(window // (2 * _LANES), 4, 1024 // channels), 1)
 
 
 def _attend(query, key, value, window, ids):
     length, num_heads, channels = query.shape[1:]
-    # What is older than every window takes no part.
+    # Drop keys that are older than every window.
     span = min(key.shape[1], length + window - 1)
     key, value = key[:, -span:], value[:, -span:]
     block = block_length(window, channels)
@@ -54,7 +54,7 @@ def _attend(query, key, value, window, ids):
     band = splash.LocalMask((queries, keys), (window - 1, 0), span - length)
     mask = splash.MultiHeadMask([band] * num_heads)
     kernel = splash.make_splash_mha_single_device(mask, block_sizes=_block_sizes(block))
-    # (B, N, T, H). The keys, fewest of all, take the scale.
+    # (B, N, T, H). The keys are scaled, as the smallest array.
     arguments = [(query, queries), (key * channels**-0.5, keys), (value, keys)]
     arguments = [jnp.swapaxes(_filled(x, size), 1, 2) for x, size in arguments]
     if ids is not None:
@@ -68,5 +68,5 @@ def _block_sizes(block):
 
 
 def _filled(x, size):
-    """`x` with zeros after its steps, so that there are `size`."""
+    """`x` padded with zeros after its steps, to `size` steps."""
     return jnp.pad(x, [(0, 0), (0, size - x.shape[1])] + [(0, 0)] * (x.ndim - 2))

@@ -1,4 +1,4 @@
-"""What implementations share: masked steps out of the way, and what is not finite kept from all that don't see it."""
+"""Shared by implementations: masked steps are moved away, and NaN and infinity kept to the queries that see them."""
 
 import functools
 
@@ -9,18 +9,18 @@ from keras_griffin.ops.change_gradient import change_gradient
 from keras_griffin.ops.compaction import real_steps_first, real_steps_last, take_steps
 from keras_griffin.ops.padding import padded_steps
 
-#: Of a step's heads together; the product of two is below the 1e30 that hides a logit.
+#: The norm limit of a step's heads together; the product of two such norms is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14
 
 
 def attend_with_marks(kernel, running_max, query, key, value, window, segment_ids, mask):
-    """Local attention through a kernel that knows one mark, an integer for each key.
+    """Local attention through a kernel that takes one mark, an integer for each key.
 
     Args:
-        kernel: a function of `(query, key, value, window, ids)` and its outputs. What it gets is finite. With `ids`,
-            `(B, S)` int32 or None, a query sees those keys of its window that have the id of its own key.
+        kernel: a function of `(query, key, value, window, ids)` that returns the outputs. Its arguments are finite.
+            With `ids`, `(B, S)` int32 or None, a query sees those keys of its window that have the id of its own key.
         running_max: the largest value so far along axis 1 of `(B, S)` int32.
-        query: `(B, T, N, H)`; this and what follows are the arguments of the op.
+        query: `(B, T, N, H)`; from here on the arguments are the op's.
         key: `(B, S, K, H)`.
         value: `(B, S, K, H)`.
         window: W.
@@ -28,7 +28,7 @@ def attend_with_marks(kernel, running_max, query, key, value, window, segment_id
         mask: `(B, S)` bool or None.
 
     Returns:
-        `(B, T, N, H)`, as the op's contract has it.
+        `(B, T, N, H)`, as in the op's contract.
     """
 
     def attend(query, key, value, segment_ids, mask):
@@ -42,11 +42,11 @@ def attend_with_marks(kernel, running_max, query, key, value, window, segment_id
 
 
 def past_masked_steps(attend, query, key, value, segment_ids, mask):
-    """Attention with the masked steps moved to the front, so that every window is one run of keys.
+    """Attention with the masked steps moved to the front, so that every window is a contiguous run of keys.
 
     Args:
-        attend: a function of `(query, key, value, segment_ids, mask)` and its outputs. Masked steps stand at the front.
-        query: `(B, T, N, H)`; this and what follows are the arguments of the op.
+        attend: a function of `(query, key, value, segment_ids, mask)`, masked steps first, that returns the outputs.
+        query: `(B, T, N, H)`; from here on the arguments are the op's.
         key: `(B, S, K, H)`.
         value: `(B, S, K, H)`.
         segment_ids: `(B, S)` integers or None.
@@ -68,21 +68,21 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
 
 
 def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
-    """The outputs, with a gradient where what comes back to a query touches what that query sees and nothing else.
+    """The outputs, with a gradient in which a query's cotangent affects only the steps which that query sees.
 
-    A cotangent that is not finite would: its product with a weight of zero is NaN. So attention gets zero in its place,
-    and NaN is added to the gradient of the query, and of the keys and values that it sees.
+    A cotangent that is not finite would affect others: its product with a weight of zero is NaN. So it is replaced by
+    zero, and NaN is added to the gradient of the query and of the keys and values that it sees.
 
     Args:
         outputs: `(B, T, N, H)`.
-        query: `(B, T, N, H)`, of the same dtype, like key and value.
+        query: `(B, T, N, H)`, of the same dtype, as are key and value.
         key: `(B, S, K, H)`.
         value: `(B, S, K, H)`.
-        lost_keys: a function of `(lost, keys, *marks)`, `lost (B, T)` bool saying which queries have such a cotangent,
-            keys being S. It gives which of these queries see anything, `(B, T)` bool, and which keys they see,
-            `(B, S)` bool. It closes over no tensor.
+        lost_keys: a function of `(lost, keys, *marks)`, where `lost (B, T)` bool says which queries have such a
+            cotangent and `keys` is S. It returns which of these queries see anything, `(B, T)` bool, and which keys
+            they see, `(B, S)` bool. It closes over no tensor.
         marks: its other arguments, tensors or None.
-        op_name: the op in whose name an error speaks.
+        op_name: the op's name, for error messages.
 
     Returns:
         `outputs`.
@@ -104,7 +104,7 @@ def _gradient_apart(lost_keys, cotangent, shapes, *marks):
 
 
 def lost_in_window(window, lost, keys, segment_ids, mask):
-    """What `keep_gradients_apart` asks of a window: which lost queries see anything, and the keys that they see."""
+    """The `lost_keys` of `keep_gradients_apart`, for a window: the lost queries that see anything, and their keys."""
     history = keys - ops.shape(lost)[1]
     lost = padded_steps(lost, history)
     places = ops.broadcast_to(ops.arange(keys, dtype="int32"), ops.shape(lost))
@@ -114,10 +114,10 @@ def lost_in_window(window, lost, keys, segment_ids, mask):
         places = ops.cumsum(ops.cast(mask, "int32"), axis=1)
     lost_query = lost[:, history:]
     if segment_ids is not None:
-        # Steps of one segment next to each other, in their own order: sorting is stable wherever there are gradients.
+        # Group the steps by segment, in their order: sorting is stable on every backend with gradients.
         steps = ops.argsort(segment_ids, axis=1)
         lost, places, segment_ids = (ops.take_along_axis(x, steps, axis=1) for x in (lost, places, segment_ids))
-    # The next lost query: as many stand before it as before the key. Where there is none, a step that is not lost.
+    # The next lost query has as many lost ones before it as the key. If there is none, a step that is not lost.
     before = ops.cumsum(ops.cast(lost, "int32"), axis=1) - ops.cast(lost, "int32")
     following = ops.take_along_axis(real_steps_first(lost)[0], before, axis=1)
     sees = ops.take_along_axis(lost, following, axis=1)
@@ -129,13 +129,13 @@ def lost_in_window(window, lost, keys, segment_ids, mask):
 
 
 def finite_only(query, key, value):
-    """Zero in place of what is not finite, which would spoil matrix products even at weight zero.
+    """Zero in place of values that are not finite, which would spoil matrix products even at weight zero.
 
-    What is as good as infinite counts as that: a product of two such numbers would not be hidden, or not be finite.
+    Values that are practically infinite count too: a product of two of them could not be hidden, or not be finite.
 
     Returns:
-        `(query, key, value, whole_query, whole_key)`: the last two bool, `(B, T)` and `(B, S)`, say which steps were
-        finite throughout, for keys in both key and value.
+        `(query, key, value, whole_query, whole_key)`: the last two, `(B, T)` and `(B, S)` bool, say which steps were
+        finite throughout; a key's step in both key and value.
     """
     whole_query = _is_finite(query)
     whole_key = ops.logical_and(_is_finite(key), _is_finite(value))
@@ -153,39 +153,39 @@ def nan_unless(outputs, whole):
 
 
 def _is_finite(x):
-    """Which steps of `(B, T, N, H)` are finite throughout, and not as good as infinite: `(B, T)` bool."""
+    """Which steps of `(B, T, N, H)` are finite throughout, and not practically infinite: `(B, T)` bool."""
     # One pass; a comparison with NaN is False.
     dtype = keras.backend.standardize_dtype(x.dtype)
     return ops.norm(ops.cast(x, "float64" if dtype == "float64" else "float32"), axis=(-2, -1)) < LARGEST_NORM
 
 
 def _ids_and_lost(marked, window, segment_ids, mask, running_max):
-    """What a kernel gets in place of segments and mask, and which queries see a marked key.
+    """The ids that replace segments and mask for a kernel, and which queries see a marked key.
 
     Args:
         marked: `(B, S)` bool.
         window: W.
         segment_ids: `(B, S)` integers or None.
-        mask: `(B, S)` bool, False at the front alone, or None.
+        mask: `(B, S)` bool, False only at the front, or None.
         running_max: as in `attend_with_marks`.
 
     Returns:
-        `(ids, lost)`. ids `(B, S)` int32 or None: 0 for masked steps, segments counted from 1. lost `(B, S)` bool, for
-        a query at every key; of masked ones it says nothing.
+        `(ids, lost)`. ids `(B, S)` int32 or None: 0 for masked steps, segments numbered from 1. lost `(B, S)` bool, for
+        a query at every key; undefined at masked ones.
     """
     marked = marked if mask is None else ops.logical_and(marked, mask)
     places = ops.broadcast_to(ops.arange(marked.shape[1], dtype="int32"), ops.shape(marked))
     if segment_ids is None:
         lost = places - running_max(ops.where(marked, places, -window)) < window
         return None if mask is None else ops.cast(mask, "int32"), lost
-    # Steps of one segment stay in their own order: on JAX and PyTorch, where kernels are, sorting is stable.
+    # Steps of one segment stay in order: sorting is stable on JAX and PyTorch, which have the kernels.
     steps = ops.argsort(segment_ids, axis=1)
     back = ops.argsort(steps, axis=1)
     ordered, marked = ops.take_along_axis(segment_ids, steps, axis=1), ops.take_along_axis(marked, steps, axis=1)
     first = ops.concatenate([ops.ones_like(marked[:, :1]), ordered[:, 1:] != ordered[:, :-1]], axis=1)
-    # Counted, because ids may be of any integer dtype, and use all of it.
+    # Renumbered, because ids may have any integer dtype and use its full range.
     ids = ops.take_along_axis(ops.cumsum(ops.cast(first, "int32"), axis=1), back, axis=1)
-    # The newest marked key of the same segment, or the segment's first where there is none.
+    # The newest marked key of the same segment, or the segment's first key if there is none.
     newest = running_max(ops.where(ops.logical_or(marked, first), places, 0))
     near = steps - ops.take_along_axis(steps, newest, axis=1) < window
     lost = ops.logical_and(near, ops.take_along_axis(marked, newest, axis=1))

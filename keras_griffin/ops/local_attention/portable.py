@@ -1,8 +1,9 @@
 """Local attention by blocks of queries, in `keras.ops`: every backend, every device.
 
-A block of Q queries looks at its own keys and at those of the blocks before it that its windows reach. Blocks are one
-more batch axis, so time and memory are O(T (W + Q)), forward and backward. The query heads of a group are more queries
-of the same keys: keys are not repeated for them. Where keys are few, all queries are one block and look at all of them.
+A block of Q queries attends to its own keys and to those of the earlier blocks that its windows reach. Blocks are an
+additional batch axis, so time and memory are O(T (W + Q)), forward and backward. The query heads of a group are further
+queries of the same keys: keys are not repeated for them. If there are few keys, all queries form one block and attend
+to all keys.
 """
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 from keras_griffin.ops.local_attention.marks import finite_only, masked, nan_unless, past_masked_steps
 from keras_griffin.ops.padding import padded_steps
 
-#: Added to the logit of a key that a query does not see: its weight becomes exactly zero.
+#: Added to the logit of a key that a query does not see: its weight is then exactly zero.
 _HIDDEN = -1e30
 
 
@@ -32,12 +33,12 @@ def local_attention(query, key, value, window, *, segment_ids=None, mask=None):
 
 
 def _block_length(window):
-    """Q, the queries of a block: measured, a quarter of the window, and no less than 16."""
+    """Q, the queries of a block: a quarter of the window, as measured, and at least 16."""
     return max(16, -(-window // 4))
 
 
 def _reach(window):
-    """How many keys before its own a block looks at: W - 1, in whole blocks."""
+    """How many keys before its own a block attends to: W - 1, in whole blocks."""
     block = _block_length(window)
     return -(-(window - 1) // block) * block
 
@@ -47,7 +48,7 @@ def _few(num_keys, window):
 
 
 def _attend(query, key, value, window, segment_ids, mask):
-    """Attention where masked steps stand at the front, or anywhere among few keys."""
+    """Attention with masked steps at the front, or anywhere if there are few keys."""
     query, key, value, whole_query, whole_key = finite_only(query, key, value)
     key = ops.multiply(key, query.shape[-1] ** -0.5)
     by_key = [key, value, whole_key, segment_ids, mask]
@@ -63,17 +64,17 @@ def _attend(query, key, value, window, segment_ids, mask):
 
 
 def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
-    """All queries against all keys; masked keys may stand anywhere."""
+    """All queries against all keys; masked keys may be anywhere."""
     span = ops.shape(key)[1]
     own = slice(span - ops.shape(query)[1], None)
     if key.shape[1] == 1:
-        # Its weight is 1; Keras warns of a softmax over one element.
+        # Its weight is 1; Keras warns about a softmax over one element.
         return ops.repeat(value[:, own], query.shape[2] // key.shape[2], axis=2), whole_key[:, own]
     if mask is None:
         place = ops.arange(span, dtype="int32")[None]
     else:
         place = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    # Keras's OpenVINO puts a new axis that is indexed after a slice with bounds in another place.
+    # Keras on OpenVINO misplaces a new axis that is indexed after a slice with bounds.
     distance = ops.expand_dims(place[:, own], 2) - ops.expand_dims(place, 1)
     visible = ops.logical_and(distance >= 0, distance < window)
     if mask is not None:
@@ -87,7 +88,7 @@ def _in_one_block(query, key, value, whole_key, segment_ids, mask, window):
 
 
 def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
-    """Blocks of queries against the keys that their windows reach; masked steps stand at the front."""
+    """Blocks of queries against the keys that their windows reach; masked steps are at the front."""
     block, reach = _block_length(window), _reach(window)
     length, span = ops.shape(query)[1], ops.shape(key)[1]
     blocks = -(-length // block)
@@ -101,7 +102,7 @@ def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
     def reached(x):
         """`(B, S, ...)` to `(B, n, reach + Q, ...)`."""
         rows, _, *rest = ops.shape(x)
-        # The first block's reach starts `reach` keys before the first query's own.
+        # The first block reaches back to `reach` keys before the first query's own.
         x = padded_steps(x, reach, unused)[:, span - length :]
         x = ops.reshape(x, (rows, blocks + reach // block, block, *rest))
         return ops.concatenate([x[:, i : i + blocks] for i in range(reach // block + 1)], axis=2)
@@ -130,7 +131,7 @@ def _softmax_attention(query, key, value, whole_key, visible):
         visible: `(B or 1, n, Q, C)` bool: which keys each query sees.
 
     Returns:
-        Outputs `(B, n, Q, N, H)`, and `(B, n, Q)` bool: whether all that the query sees was finite.
+        Outputs `(B, n, Q, N, H)`, and `(B, n, Q)` bool: whether everything the query sees was finite.
     """
     rows, blocks, block, num_heads, channels = ops.shape(query)
     keys, num_key_heads = ops.shape(key)[2:4]
@@ -139,7 +140,7 @@ def _softmax_attention(query, key, value, whole_key, visible):
     precise = "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
     grouped = (rows, num_key_heads, blocks, block * group)
     apart = (rows, num_key_heads, blocks, block, group)
-    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). The keys, fewest of all, take the scale.
+    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H).
     query = ops.moveaxis(ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels)), 3, 1)
     key, value = ops.moveaxis(key, 3, 1), ops.moveaxis(value, 3, 1)
     bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
@@ -149,7 +150,7 @@ def _softmax_attention(query, key, value, whole_key, visible):
         weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
         outputs = ops.reshape(ops.matmul(ops.cast(weights, dtype), value), (*apart, channels))
     else:
-        # Heads that are divided over devices stay an axis: joined with queries, they would have to be gathered first.
+        # Heads sharded over devices stay a separate axis: merging them with the queries would gather them first.
         logits = ops.cast(ops.einsum("bknqgh,bknch->bknqgc", query, key), precise) + bias
         weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
         outputs = ops.einsum("bknqgc,bknch->bknqgh", weights, value)

@@ -34,7 +34,7 @@ def local_attention_gradient(cotangent, query, key, value, window, *, segment_id
 
 
 def _visible(length, keys_shape, window, segment_ids, mask):
-    """For each query that is not masked: its row, its step, and the indices of the keys that it sees."""
+    """For each unmasked query: its row, its step, and the indices of the keys that it sees."""
     segment_ids = np.zeros(keys_shape, int) if segment_ids is None else np.asarray(segment_ids)
     mask = np.ones(keys_shape, bool) if mask is None else np.asarray(mask)
     rows, span = keys_shape

@@ -1,8 +1,8 @@
 """Local attention on GPUs by PyTorch's FlexAttention, compiled to one Triton kernel that never writes logits to memory.
 
-Which blocks of keys a block of queries needs follows from lengths and window alone. It is written down here, in a few
-small integers for each block: PyTorch's own search would look at every pair of a query and a key. Segments and masked
-steps are compared inside the kernel.
+Which blocks of keys a block of queries needs follows from lengths and window alone. It is computed here, as a few small
+integers for each block: PyTorch's own search would visit every pair of a query and a key. Segments and masked steps are
+compared inside the kernel.
 """
 
 import functools
@@ -15,23 +15,23 @@ from keras_griffin.ops.local_attention.marks import attend_with_marks
 
 #: Queries and keys of a block: FlexAttention's default, which its kernels' own blocks divide.
 _BLOCK = 128
-#: Triton's matrix products have no fewer channels.
+#: The fewest channels of Triton's matrix products.
 _FEWEST_CHANNELS = 16
-#: Where the kernels for forward and backward are written in Triton, by PyTorch's names for devices: not on a Mac.
+#: The devices, by PyTorch's names, whose kernels for forward and backward are in Triton: not on a Mac.
 _DEVICES = ("cuda", "xpu") if importlib.util.find_spec("triton") is not None else ()
 
 
 def supports(facts):
-    """Why it cannot serve such a call, or None: a GPU that Triton writes for, a dtype and heads that it multiplies."""
+    """It needs a GPU that Triton supports, and a dtype and heads that Triton multiplies."""
     if facts.device != "gpu":
         return "needs a GPU"
-    # While Keras infers shapes its tensors are on no device at all.
+    # While Keras infers shapes, its tensors are on no real device.
     if keras.ops.zeros(()).device.type not in _DEVICES:
-        return "needs Triton, and a GPU that it writes for"
+        return "needs Triton, and a GPU that it supports"
     if facts.dtype not in ("float32", "bfloat16", "float16"):
         return "computes in float32, bfloat16 and float16"
     if facts.shape is not None and facts.shape[-1] < _FEWEST_CHANNELS:
-        return f"needs heads of at least {_FEWEST_CHANNELS}"
+        return f"needs heads of at least {_FEWEST_CHANNELS} channels"
     return None
 
 
@@ -45,20 +45,20 @@ def _running_max(x):
 
 
 def _attend(query, key, value, window, ids):
-    # What is older than every window takes no part.
+    # Drop keys that are older than every window.
     span = min(key.shape[1], query.shape[1] + window - 1)
     ids = None if ids is None else ids[:, -span:]
-    # As tensors, so that one kernel serves all: numbers would be written into it.
+    # As tensors, so that one kernel serves all values: Python numbers would be compiled into it.
     bounds = (torch.full((), x, dtype=torch.int32, device=query.device) for x in (window, span - query.shape[1]))
     arguments = (x.transpose(1, 2) for x in (query, key[:, -span:], value[:, -span:]))
-    # Inside another compiled function it becomes a part of that.
+    # Inside another compiled function it becomes part of that function.
     run = attend if torch.compiler.is_compiling() else compiled_attend()
     return run(*arguments, *bounds, ids).transpose(1, 2)
 
 
 def attend(query, key, value, window, history, ids):
-    """Attention of `(B, N, T, H)` to `(B, K, S, H)`, with window and history, S - T, as int32 scalars."""
-    # A part of PyTorch that nobody loads who does not use it.
+    """Attention of `(B, N, T, H)` to `(B, K, S, H)`, with window and history (S - T) as int32 scalars."""
+    # Imported here, so that only its users load it.
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
     blocks = blocks_of(query.shape[2], key.shape[2], window, history, ids is not None, query.device)
@@ -75,8 +75,8 @@ def attend(query, key, value, window, history, ids):
 
 @functools.cache
 def compiled_attend():
-    """`attend` as a function compiled by itself, made on first use: it takes a second to load what compiles."""
-    # Whole: what can't be compiled is to fail, not to become matrices of logits.
+    """`attend`, compiled separately, on first use: loading the compiler takes a second."""
+    # The full graph: code that can't be compiled must fail, not fall back to matrices of logits.
     return torch.compile(attend, fullgraph=True)
 
 
@@ -85,8 +85,8 @@ def blocks_of(length, span, window, history, marked, device):
 
     Returns:
         How many, `(1, 1, blocks of queries)` int32, and which, `(1, 1, blocks of queries, blocks of keys)` int32 with
-        those that count first: of blocks whose pairs are compared one by one; and, unless there are marks to compare,
-        the same two of blocks that all queries of a block see whole.
+        the needed ones first: for blocks whose pairs are compared one by one; and, unless there are marks to compare,
+        the same two for blocks that every query of a block sees entirely.
     """
     own = history + _BLOCK * torch.arange(-(-length // _BLOCK), device=device)[:, None]
     key = _BLOCK * torch.arange(-(-span // _BLOCK), device=device)
@@ -99,6 +99,6 @@ def blocks_of(length, span, window, history, marked, device):
 
 
 def _counted(needed):
-    """How many of a row's blocks are needed, and all of its blocks with those in front."""
+    """How many of a row's blocks are needed, and all of its blocks with the needed ones first."""
     which = torch.argsort(needed.int(), dim=-1, descending=True, stable=True)
     return needed.sum(dim=-1, dtype=torch.int32)[None, None], which.int()[None, None]

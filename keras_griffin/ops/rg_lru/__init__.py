@@ -4,9 +4,9 @@ An implementation is one file and one row below. Its function
 
     rg_lru(unit, initial_state, marks, exponent, reverse) -> (states, final_state)
 
-takes a `Unit` in the dtypes in which it came, components `(B, D)` in the dtype of accumulation, and `Marks`; it gives
-components in the dtype of accumulation, T being at least 2 (any T where it is known only when the model runs). Its
-`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+takes a `Unit` in its original dtypes, components `(B, D)` in the accumulation dtype, and `Marks`; it returns components
+in the accumulation dtype. T is at least 2 (any T if it is known only when the model runs). Its `supports(facts)`
+returns None, or why it can't serve such a call, in words that follow "It".
 """
 
 import math
@@ -37,7 +37,7 @@ _OP = Op(
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("portable"),
-        # Unasked only where there is nothing else: NumPy in float64.
+        # Chosen without a request only where no other serves: NumPy in float64.
         Implementation("reference", automatic=("cpu",), needs_values=True),
     ],
 )
@@ -62,11 +62,10 @@ def rg_lru(
         a_t = sigmoid(Lambda)^(c r_t)                      with a phase: times exp(i c r_t theta)
         h_t = a_t * h_{t-1} + sqrt(1 - |a_t|^2) * (i_t * x_t)
 
-    What the gates make of the logits is computed again for the gradient, so that beside the three arrays that come in
-    only the states are kept for it.
+    The gates are recomputed for the gradient, so that only the three input arrays and the states are stored for it.
 
-    With a phase, inputs and initial_state, and then states and final_state, are each a pair `(real, imaginary)` of what
-    follows.
+    With a phase, inputs and initial_state, and then states and final_state, are each a pair `(real, imaginary)` of such
+    tensors.
 
     Args:
         inputs: x, `(B, T, D)` float; T may be 0.
@@ -76,24 +75,24 @@ def rg_lru(
         initial_state: h_0, `(B, D)` float; None for zeros.
         phase: theta, `(D,)` float, radians; None for a real unit.
         exponent: c, positive and finite.
-        reset: `(B, T)` bool; at a True step a_t = 0, and nothing before it has influence on what follows, nor what
-            follows on the gradients before, even where it is not finite. None for all False.
-        mask: `(B, T)` bool; a False step leaves the state as it was, and outputs it: whatever the other arrays hold
-            there stays unseen. None for all True.
+        reset: `(B, T)` bool; at a True step a_t = 0: values before it affect no output from it on, and gradients from
+            it on do not reach back, even where they are not finite. None for all False.
+        mask: `(B, T)` bool; a False step leaves the state unchanged and outputs it: the other arrays are ignored there.
+            None for all True.
         reverse: run from the last step to the first.
 
     Returns:
-        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one made, `(B, D)` in the
-        dtype of accumulation. Differentiable, once, in all tensors of numbers. The square root's derivative is at most
-        1000, as `bounded_sqrt` has it.
+        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
+        the accumulation dtype. Differentiable, once, in all floating tensors. The square root's derivative is at most
+        1000, as in `bounded_sqrt`.
 
-    Precision: everything in float32, in float64 where `inputs` is (on JAX but for the sine and cosine of a phase, which
-    are Keras's); `states` and gradients are rounded once.
+    Precision: everything in float32, or in float64 for float64 `inputs` (except, on JAX, the sine and cosine of a
+    phase, which are Keras's); `states` and gradients are rounded once.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, pairs come without
-            a phase or a phase without pairs, the exponent is not positive and finite, or the implementation that was
-            asked for can't serve the call.
+        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, pairs are given
+            without a phase or a phase without pairs, the exponent is not positive and finite, or the requested
+            implementation can't serve the call.
 
     Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4; appendix B, equations 10 to 13 for the complex unit.
     """
@@ -130,7 +129,7 @@ class GatedScan(keras.Operation):
     def call(
         self, inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, initial_state, reset, mask
     ):
-        """The values, where there are any."""
+        """The values of concrete tensors."""
         unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
         return _run(unit, initial_state, marks_of_steps(reset, mask), self.exponent, self.reverse)
 
@@ -148,12 +147,12 @@ def _run(unit, initial_state, marks, exponent, reverse):
     shape = tuple(unit.inputs[0].shape)
     tensors = [x for x in (*unit.inputs, *unit[1:], *(initial_state or ())) if x is not None]
     implementation = _OP.choose(shape, dtype, tensors)
-    # The sum of no steps: zeros where the inputs are, of a batch size that may be unknown.
+    # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
     initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in unit.inputs], accumulated)
     if shape[1] == 0:
         states, final_state = unit.inputs, initial_state
     elif shape[1] == 1:
-        # A step of decoding: nothing but the equations.
+        # A decoding step: just the equations.
         states = one_step(*gates(unit, marks, exponent, accumulated, bounded_sqrt), initial_state, marks)
         final_state = tuple(h[:, 0] for h in states)
     else:

@@ -1,4 +1,4 @@
-"""The calls on which `rg_lru` is judged and timed: as `linear_scan`, with the gates' logits in place of decays."""
+"""The calls on which `rg_lru` is tested and timed: as `linear_scan`, with the gates' logits in place of decays."""
 
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -15,7 +15,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 
 @dataclass(frozen=True)
 class UnitCase(scan.ScanCase):
-    """What is asked of one call of `rg_lru`; arguments as `ScanCase` has them, and `exponent`, c."""
+    """One call of `rg_lru`; arguments as `ScanCase` has them, and `exponent`, c."""
 
     exponent: float = 6.0
     moved: ClassVar[tuple[int, int]] = (4, 12)
@@ -37,14 +37,14 @@ class UnitCase(scan.ScanCase):
         return self.is_complex and self.dtype == "float64" and keras.backend.backend() == "jax"
 
     def arguments(self):
-        """x, the logits of both gates, Lambda, theta of a complex unit, and the initial state where there is one."""
+        """x, the logits of both gates, Lambda, theta of a complex unit, and the initial state if there is one."""
         generator = np.random.default_rng(0)
         inputs, start = self.normal(generator, self.shape), self.normal(generator, self.start_shape)
         logits = 2.0 * generator.normal(size=(2, *self.shape))
         channels = [generator.normal(3.0, 1.0, self.width)]
         channels += [generator.uniform(-0.5, 0.5, self.width)] if self.is_complex else []
         arguments = [argument for number in (inputs, *logits) for argument in self.sequence(number)]
-        # In float32 at least, whatever x has.
+        # At least float32, whatever the dtype of x.
         arguments += [Argument(rounded(x, "float32"), self.accumulation_dtype) for x in channels]
         return arguments + (self.components(start, self.accumulation_dtype) if self.has_initial_state else [])
 
@@ -81,7 +81,7 @@ class UnitCase(scan.ScanCase):
 
 
 def of_scan(case: scan.ScanCase) -> UnitCase:
-    """The call of the same sizes and options."""
+    """The `rg_lru` call with the same sizes and options."""
     return UnitCase(**{field.name: getattr(case, field.name) for field in fields(case)})
 
 
@@ -89,5 +89,5 @@ CASES = (*map(of_scan, scan.CASES), UnitCase(65, 3, has_reset=True, has_mask=Tru
 
 
 def timed(device: str) -> tuple[UnitCase, ...]:
-    """Of the sizes at which `linear_scan` is timed."""
+    """The sizes at which `linear_scan` is timed."""
     return tuple(map(of_scan, scan.timed(device)))

@@ -1,11 +1,11 @@
-"""What the RG-LRU computes around its scan, step by step alike: decay and gated inputs from the logits, and back.
+"""The elementwise part of the RG-LRU around its scan: decay and gated inputs from the logits, and the gradients.
 
 With r = sigmoid(recurrence gate's logits), i = sigmoid(input gate's logits) and s = softplus(-Lambda),
 
     log|a| = -c r s        e = |a| - 1 = expm1(log|a|)        m = sqrt(1 - |a|^2) = sqrt(-e (2 + e))
 
 the decay is a = |a|, or a = |a| exp(i c r theta) in a complex unit, and the scan's input is m i x. -e (2 + e) loses no
-digits where |a| is close to 1. All of it can be computed again for the gradient, and none of it need be kept.
+digits where |a| is close to 1. All of it can be recomputed for the gradient, and none of it need be stored.
 """
 
 from collections.abc import Callable
@@ -46,8 +46,8 @@ def gates(
         marks: resets and mask.
         exponent: c.
         dtype: of accumulation, and of the results.
-        square_root: `bounded_sqrt` where the backend is to differentiate this function by itself.
-        expm1: exp(x) - 1 for x <= 0, where Keras's does not serve.
+        square_root: `bounded_sqrt` if the backend differentiates this function itself.
+        expm1: exp(x) - 1 for x <= 0, where Keras's can't be used.
 
     Returns:
         `(decay, gated_inputs)`, components of shape `(B, T, D)`.
@@ -98,7 +98,7 @@ def gates_gradient(
         angle_gradient = magnitude * (imaginary * cos - real * sin)
     # 1 - |a|^2, of which m is the root, has the derivative -2 |a|.
     magnitude_gradient = magnitude_gradient - multiplier_gradient * bounded_slope(multiplier) * (2.0 * magnitude)
-    # Zero at a reset, where the magnitude is.
+    # Zero at a reset, as the magnitude is zero there.
     log_gradient = magnitude_gradient * magnitude
     power_gradient = -log_gradient * ops.softplus(-decay_parameter)
     if angle_gradient is not None:
@@ -115,7 +115,7 @@ def gates_gradient(
 
 
 def _parts(unit, marks, exponent, dtype, square_root, expm1):
-    # Zero times NaN is NaN: what stands at a masked step must not even be multiplied.
+    # Zero times NaN is NaN: values at a masked step must not even be multiplied.
     *inputs, input_gate_logits, recurrence_gate_logits = (
         _seen(ops.cast(x, dtype), marks.mask)
         for x in (*unit.inputs, unit.input_gate_logits, unit.recurrence_gate_logits)

@@ -1,4 +1,4 @@
-"""On JAX: as the loop, around a parallel prefix."""
+"""On JAX: like the loop, around a parallel prefix scan."""
 
 from keras_griffin.ops.linear_scan import jax_associative
 from keras_griffin.ops.rg_lru.jax_loop import recomputing

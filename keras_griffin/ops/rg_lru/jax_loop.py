@@ -1,4 +1,4 @@
-"""On JAX: the gates, then a loop in time; for the gradient the gates once more, instead of keeping what they made."""
+"""On JAX: the gates, then a loop in time; for the gradient the gates are recomputed instead of stored."""
 
 import functools
 
@@ -12,7 +12,7 @@ from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 def recomputing(scan, scan_gradient):
     """The package's `rg_lru` around one way to scan: `scan` and `scan_gradient` of a module of `linear_scan`."""
 
-    # Compiled once for each shape, also where it is called outside of any compiled function.
+    # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(3, 4))
     def rg_lru(unit, initial_state, marks, exponent, reverse):
         return differentiable(unit, initial_state, marks, exponent, reverse)

@@ -1,4 +1,4 @@
-"""What the Pallas kernels for TPUs and GPUs share: the gates inside the kernels of a scan."""
+"""Shared by the Pallas kernels for TPUs and GPUs: the gates inside the kernels of a scan."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 
 
 def differentiable(scan: Callable, scan_gradient: Callable, expm1: Callable = jnp.expm1) -> Callable:
-    """The package's `rg_lru` around two functions that make kernels.
+    """The package's `rg_lru` around two functions that run kernels.
 
     Args:
         scan: of `jax_pallas_tpu_walk.py` or `jax_pallas_gpu_walk.py`.
@@ -22,7 +22,7 @@ def differentiable(scan: Callable, scan_gradient: Callable, expm1: Callable = jn
         expm1: exp(x) - 1 for x <= 0, as it can be computed in those kernels.
     """
 
-    # Compiled once for each shape, also where it is called outside of any compiled function.
+    # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(3, 4))
     def rg_lru(
         unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
@@ -60,7 +60,7 @@ def differentiable(scan: Callable, scan_gradient: Callable, expm1: Callable = jn
         sequences, channels, into_start = scan_gradient(
             "rg_lru_gradient", load, finish, operands, states, initial_state, gradients, reverse, results
         )
-        # A kernel sums over time; its programs for the rows of a batch run in any order.
+        # The kernel sums over time only: its programs for the rows of a batch run in any order.
         channels = jax.tree.map(lambda sums, like: jnp.sum(sums, axis=0).astype(like.dtype), channels, unit[3:])
         return Unit(*sequences, *channels), into_start, None
 

@@ -1,4 +1,4 @@
-"""On JAX on a GPU: Pallas kernels, in Triton, that make the gates in registers, and again for the gradient."""
+"""On JAX on a GPU: Pallas kernels, through Triton, that compute the gates in registers, and again for the gradient."""
 
 import functools
 
@@ -6,7 +6,7 @@ from keras_griffin.ops.linear_scan.jax_pallas import supports_on
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_walk import scan, scan_gradient
 from keras_griffin.ops.rg_lru.jax_pallas import differentiable
 
-#: Rows that are loaded ahead: fewer than in `linear_scan`, since a step is one of more arrays here.
+#: Rows loaded ahead: fewer than in `linear_scan`, since a step reads more arrays here.
 ROWS = 4
 
 supports = supports_on("gpu")

@@ -1,4 +1,4 @@
-"""On JAX on a TPU: Pallas kernels that make the gates where they need them, on chip, and again for the gradient."""
+"""On JAX on a TPU: Pallas kernels that compute the gates on chip, and again for the gradient."""
 
 import functools
 
@@ -10,7 +10,7 @@ from keras_griffin.ops.rg_lru.jax_pallas import differentiable
 
 
 def expm1(x):
-    """exp(x) - 1 for x <= 0, which Pallas lacks on TPUs: near zero its series, whose ninth term is beyond float32."""
+    """exp(x) - 1 for x <= 0, which Pallas lacks on TPUs: near zero by its series, to the precision of float32."""
     series = jnp.full_like(x, 1.0 / 40320.0)
     for factorial in (5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0):
         series = series * x + 1.0 / factorial

@@ -1,4 +1,4 @@
-"""On every backend: the gates, then the backend's `linear_scan`, each differentiated in its own way."""
+"""On every backend: the gates, then the backend's `linear_scan`, each with its own differentiation."""
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.linear_scan import linear_scan
@@ -10,7 +10,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 
 
 def supports(facts) -> str | None:
-    """Everything that Keras does: its NumPy backend computes in float32."""
+    """Everything but float64 on NumPy, where Keras computes in float32."""
     return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
 
 

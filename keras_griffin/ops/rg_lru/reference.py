@@ -1,7 +1,8 @@
-"""The definition of `rg_lru` and of its gradient: NumPy in float64, with the paper's equations as they are printed.
+"""The definition of `rg_lru` and of its gradient: NumPy in float64, with the paper's equations as printed.
 
-It judges the other implementations, and is judged by finite differences. A complex number is a complex number here, and
-its gradient that for its real part plus i times that for its imaginary part: a conjugated factor takes it further back.
+The other implementations are tested against it, and it is tested by finite differences. Here numbers are NumPy's
+complex numbers. A number's gradient is that for its real part plus i times that for its imaginary part, and the chain
+rule multiplies it by conjugated factors.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.rg_lru.unit import Unit
 
-#: The square root's derivative goes no higher.
+#: The upper bound of the square root's derivative.
 LARGEST_SLOPE = 1000.0
 
 
@@ -22,7 +23,7 @@ def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=N
         initial_state: `(B, D)`, or None for zeros.
         exponent: c.
         reset: `(B, T)` bool; at a True step a_t = 0.
-        mask: `(B, T)` bool; a False step leaves the state as it was.
+        mask: `(B, T)` bool; a False step leaves the state unchanged.
         reverse: run from the last step to the first.
 
     Returns:
@@ -99,7 +100,7 @@ def _gates(unit, reset, exponent):
 
 
 def _seen(unit, mask):
-    """The unit with zeros where nothing is seen."""
+    """The unit with zeros at masked steps."""
     if mask is None:
         return unit
     return unit._replace(**{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in Unit._fields[:3]})
@@ -110,6 +111,6 @@ def _sigmoid(x):
 
 
 def _number(components):
-    """The real or complex array that the components make."""
+    """The real or complex array with these components."""
     real, *imaginary = (np.asarray(component, "float64") for component in components)
     return real + 1j * imaginary[0] if imaginary else real

@@ -1,4 +1,4 @@
-"""On TensorFlow: the gates, then a loop; for the gradient the gates once more, instead of keeping what they made.
+"""On TensorFlow: the gates, then a loop; for the gradient the gates are recomputed instead of stored.
 
 Both are always compiled by XLA, as the loop itself must be; see `linear_scan.tensorflow_loop`.
 """
@@ -28,7 +28,7 @@ def rg_lru(
 
     @tf.custom_gradient
     def differentiable(*tensors):
-        # No tape looks inside: it would make of the compiled function another one, which keeps every step's arrays.
+        # Hidden from tapes, which would turn the compiled function into another one that stores every step's arrays.
         unit, initial_state = _packed([tf.stop_gradient(tensor) for tensor in tensors], parts)
         states, final_state = run(unit, initial_state, marks)
 
@@ -45,7 +45,7 @@ def rg_lru(
 
 @functools.cache
 def _compiled(exponent, reverse):
-    """Forward and backward, each traced for few kinds of arguments and compiled once for each shape that it meets."""
+    """Forward and backward, each traced for few kinds of arguments and compiled once for each shape."""
 
     def run(unit, initial_state, marks):
         numbers = gates(unit, marks, exponent, initial_state[0].dtype.name)
@@ -71,7 +71,7 @@ def _flat(unit, initial_state):
 
 
 def _packed(tensors, parts):
-    """What `_flat` took apart; a complex unit has a phase."""
+    """The inverse of `_flat`; a complex unit has a phase."""
     inputs, rest = tuple(tensors[:parts]), tensors[parts:]
     phase = rest[3] if parts == 2 else None
     return Unit(inputs, *rest[:3], phase), tuple(rest[2 + parts :])

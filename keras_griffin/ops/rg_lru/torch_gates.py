@@ -1,7 +1,7 @@
-"""The gates of a real unit in PyTorch: what `gates.py` computes, each step written over one before it.
+"""The gates of a real unit in PyTorch: the computation of `gates.py`, done in place.
 
-Uncompiled, every step passes over whole arrays. Written over each other, few enough of them are there that they stay in
-the processor's cache.
+Uncompiled, every operation passes over whole arrays. In place there are so few arrays that they stay in the processor's
+cache.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 
 
 class Decay(NamedTuple):
-    """What the recurrence gate makes, `(B, T, D)`."""
+    """The numbers that follow from the recurrence gate, `(B, T, D)`."""
 
     decay: Tensor  # a; 1 at a masked step
     multiplier: Tensor  # sqrt(1 - a^2)
@@ -45,14 +45,14 @@ def gates_in_place(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype
 def gates_gradient_in_place(
     unit: Unit, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
 ) -> Tensor:
-    """Write the gradients for x and both logits, and give that for Lambda.
+    """Write the gradients for x and both logits, and return that for Lambda.
 
     Args:
         unit: the tensors.
-        made: what `decay_of` made of them; written over.
+        made: what `decay_of` returned for them; overwritten.
         marks: resets and mask.
         exponent: c.
-        gradients: those for decay and gated inputs, `(B, T, D)`; written over.
+        gradients: those for decay and gated inputs, `(B, T, D)`; overwritten.
         into: three arrays, `(B, T, D)`.
     """
     decay, multiplier, recurrence_gate = made
@@ -82,7 +82,7 @@ def _gate(logits, marks, dtype):
 
 
 def _seen(array, marks, neutral):
-    """`neutral` at masked steps: zero times NaN is NaN."""
+    """The array with `neutral` at masked steps: zero times NaN is NaN."""
     return array if marks.mask is None else array.masked_fill(~marks.mask, neutral)
 
 

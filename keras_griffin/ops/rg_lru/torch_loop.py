@@ -1,6 +1,6 @@
-"""On PyTorch: a piece of time after another, so that what the gates make of it stays in the cache, and is never kept.
+"""On PyTorch: one piece of time after another, so that the gates' results stay in the cache and are never stored.
 
-Forward and backward stand inside operators of their own, so that `torch.compile` does not unroll their loops.
+Forward and backward are inside their own operators, so that `torch.compile` does not unroll their loops.
 """
 
 import torch
@@ -16,7 +16,8 @@ from keras_griffin.ops.rg_lru.torch_operator import register_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
-#: Elements of each array in a piece: enough that PyTorch's calls cost little, and few enough for a processor's cache.
+#: Elements of each array in a piece: enough to make the overhead of PyTorch's calls small, and few enough for the
+#: cache.
 PIECE = 2**18
 
 
@@ -116,7 +117,7 @@ register_gradient(_rg_lru, _gradient)
 
 
 def _pieces(array, reverse) -> list[slice]:
-    """Pieces of time in the order in which they are made."""
+    """Pieces of time in the order in which they are computed."""
     batch_size, length, width = array.shape
     size = max(1, PIECE // max(1, batch_size * width))
     pieces = [slice(start, min(start + size, length)) for start in range(0, length, size)]
@@ -128,7 +129,7 @@ def _at(unit, piece):
 
 
 def _marks_at(marks, piece):
-    """The marks of a piece, and None for those that change nothing there, where a look is free."""
+    """The marks of a piece; on a CPU, None for those that change nothing there."""
     reset, mask = (mark if mark is None else mark[:, piece] for mark in marks)
     if reset is not None and may_look(reset) and not reset.any():
         reset = None

@@ -1,4 +1,4 @@
-"""The gradient's part of PyTorch's operators for `rg_lru`: what is kept for it, and what it gives."""
+"""The gradient of PyTorch's operators for `rg_lru`: what is saved for it, and what it returns."""
 
 import torch
 
@@ -8,10 +8,10 @@ def register_gradient(operator, gradient):
 
     Args:
         operator: a `torch.library.custom_op` of `(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter,
-            phase, initial_state, reset, mask, exponent, reverse)`, which gives states and final state as one list.
+            phase, initial_state, reset, mask, exponent, reverse)`, which returns states and final state as one list.
         gradient: one of `(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, states,
-            initial_state, reset, mask, gradients, exponent, reverse)`. It gives the gradients for inputs, both logits,
-            decay parameter, phase where there is one, and initial state.
+            initial_state, reset, mask, gradients, exponent, reverse)`. It returns the gradients for inputs, both
+            logits, decay parameter, phase if there is one, and initial state.
     """
 
     def keep(ctx, inputs, output):

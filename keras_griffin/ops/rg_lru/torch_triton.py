@@ -1,10 +1,10 @@
 """On PyTorch with a GPU: the gates inside the kernels of the scan, in Triton.
 
 Forward reads x and two logits and writes the states; backward reads those four and the gradient for the states, and
-writes three gradients. Decay, multiplier and gates are made in registers and are never in memory. Programs and pieces
-of time are those of `linear_scan`, with the same passes: where time is cut, the three arrays are read twice forward,
-and of the seven that backward needs, two. Gradients for Lambda and theta are summed by each program over its steps, and
-the programs' sums by PyTorch, in one order.
+writes three gradients. Decay, multiplier and gates are computed in registers and never stored. Programs and pieces of
+time are those of `linear_scan`, with the same passes: if time is cut, forward reads the three arrays twice, and
+backward reads two of its seven twice. Each program sums the gradients for Lambda and theta over its steps, and PyTorch
+sums over the programs, in a fixed order.
 """
 
 import torch
@@ -27,7 +27,7 @@ from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 __all__ = ["rg_lru", "supports"]
 
-#: A plan's rows: a step is one of more arrays here than in `linear_scan`.
+#: A plan's rows: fewer than in `linear_scan`, since a step reads more arrays here.
 ROWS = 4
 
 
@@ -42,7 +42,7 @@ def rg_lru(
 
 
 def _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent):
-    """What every kernel reads first. The softplus is made once for a channel, in PyTorch, which has log1p."""
+    """The first arguments of every kernel. PyTorch, which has log1p, computes the softplus once per channel."""
     softplus = torch.nn.functional.softplus(-decay_parameter.float())
     logits = ((x.contiguous(),) for x in (input_gate_logits, recurrence_gate_logits))
     return in_order(inputs), *logits, softplus, phase if phase is None else phase.contiguous(), exponent

@@ -50,7 +50,7 @@ def load_channels(array, channels, width):
 
 @triton.jit
 def load_seen(pointers, offset, where, seen):
-    """A number, and zero where it isn't seen."""
+    """A number; zero at a masked step."""
     return select(seen, load(pointers, offset, where, 0.0), 0.0)
 
 
@@ -64,7 +64,7 @@ def magnitude_of(power, softplus, kept):
 def cosine_and_sine(x):
     """cos(x) and sin(x), to the precision of float32 while |x| is below some thousand.
 
-    The compilers' own reduce any number, for which every thread needs memory and a table.
+    The compilers' versions reduce any argument, for which every thread needs memory and a table.
     """
     quarters = tl.floor(x * 0.6366197723675814 + 0.5)
     # Pi / 2 in three parts: the products with the first two are exact.
@@ -112,7 +112,7 @@ def decay_at(recurrence_logits, softplus, phase, exponent, kept, seen):
 def gates_at(
     inputs, input_logits, recurrence_logits, softplus, phase, exponent, reset, mask, row, offset, where, within
 ):
-    """Decay and gated input of a step, 1 and 0 beyond the last; and whether it keeps the past."""
+    """Decay and gated input of a step (1 and 0 beyond the last), and whether it keeps the past."""
     kept, seen = marks_at(reset, mask, row, within)
     x = load_seen(inputs, offset, where, seen)
     (i,) = load_seen(input_logits, offset, where, seen)
@@ -173,7 +173,7 @@ def gated_scan(
             rows += ((a, x, kept, offset, where),)
         for i in tl.static_range(ROWS):
             a, x, kept, offset, where = rows[i]
-            # Zero times NaN is NaN: a decay of 0 alone would keep it.
+            # Zero times NaN is NaN: a decay of 0 is not enough.
             state = add(select(kept, multiply(a, state), 0.0), x)
             store(states, offset, state, where)
     store(final_state, batch * width + channels, state, inside & (stop == length))
@@ -200,7 +200,7 @@ def gated_piece_ends(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """What each piece but the last makes of its start, as `piece_ends` has it.
+    """The map of each piece but the last from its start, as in `piece_ends`.
 
     With `GRADIENT`, `inputs` are the gradients for the states, and the input gate isn't read.
     """
@@ -310,8 +310,8 @@ def gated_scan_gradient(
             gated = add(g, into_state)
             into_state = select(kept, multiply(conjugate(decay), gated), 0.0)
             gated, h = select(seen & within, gated, 0.0), select(seen, select(kept, h, 0.0), 0.0)
-            # The gradient for the logarithm of the decay, but for what the square root adds: its imaginary part is that
-            # for the angle.
+            # The gradient for the logarithm of the decay, without the square root's contribution; its imaginary part is
+            # that for the angle.
             into_log = scaled(multiply(multiply(gated, conjugate(h)), conjugate(turn)), magnitude)
             product = multiply(gated, conjugate(x))[0]
             # As in `bounded_slope`; 1 - |a|^2, of which this is the root, has the derivative -2 |a|^2.

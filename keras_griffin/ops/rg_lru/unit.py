@@ -7,7 +7,7 @@ from keras_griffin.shapes import Tensor
 
 
 class Unit(NamedTuple):
-    """The tensors that make decay and gated inputs; their gradients, too, are one."""
+    """The tensors that determine decay and gated inputs; their gradients are a `Unit` too."""
 
     #: x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`.
     inputs: Components
@@ -17,5 +17,5 @@ class Unit(NamedTuple):
     recurrence_gate_logits: Tensor
     #: Lambda, `(D,)`.
     decay_parameter: Tensor
-    #: theta, `(D,)`, where x is complex; otherwise None.
+    #: theta, `(D,)`, if x is complex; otherwise None.
     phase: Tensor | None

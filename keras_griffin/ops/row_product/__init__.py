@@ -1,4 +1,4 @@
-"""Y = X W for few rows, as in a step of decoding: the contract, and the table of implementations.
+"""Y = X W for few rows, as in a decoding step: the contract, and the table of implementations.
 
 An implementation is one file and one row below, with the function `row_product(rows, matrix)` of the contract. Its
 `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
@@ -34,11 +34,11 @@ def row_product(rows: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         `(n, U)`, dtype of `rows`.
 
-    Precision: products are summed in float32 at least and rounded once, as far as the backend does so.
+    Precision: products are summed in at least float32 and rounded once, as far as the backend does so.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, or the implementation that was asked for can't serve
-            the call.
+        ValueError: the shapes do not fit, a dtype is not floating, or the requested implementation can't serve the
+            call.
     """
     rows, matrix = as_tensor(rows), as_tensor(matrix)
     if len(rows.shape) != 2 or len(matrix.shape) != 2 or rows.shape[1] != matrix.shape[0]:

@@ -1,4 +1,4 @@
-"""The calls on which `row_product` is judged and timed."""
+"""The calls on which `row_product` is tested and timed."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from keras_griffin.ops.row_product import reference, row_product
 
 @dataclass(frozen=True)
 class RowCase(Case):
-    """What is asked of one call of `row_product`.
+    """One call of `row_product`.
 
     Args:
         rows: n.
@@ -59,5 +59,5 @@ CASES = tuple(
 
 
 def timed(device: str) -> tuple[RowCase, ...]:
-    """Steps of decoding of one row and of 16, in RecurrentGemma-2B's MLP, on every device."""
+    """Decoding steps of 1 row and of 16, in RecurrentGemma-2B's MLP, on every device."""
     return tuple(RowCase(rows, 2560, 7680, dtype) for rows in (1, 16) for dtype in ("float32", "bfloat16"))

@@ -1,22 +1,22 @@
 """Few rows by a matrix in bfloat16, for JAX on a CPU.
 
-XLA's library for a CPU reads bfloat16 where the sum is asked for in float32 and there are two rows at least. Otherwise
-XLA makes a float32 copy of the matrix: for a step of decoding a copy of all weights, ten times as slow, and three times
-the memory where the copies are made once before a loop.
+XLA's CPU library reads bfloat16 if the sum is requested in float32 and there are at least two rows. Otherwise XLA makes
+a float32 copy of the matrix: in a decoding step a copy of all weights, ten times as slow, or three times the memory if
+the copies are made once before a loop.
 """
 
 import jax.numpy as jnp
 
-#: Beyond it the copy costs less than its absence, measured with a gradient at 512.
+#: With more rows it is faster to make the copy, measured with a gradient at 512.
 MOST_ROWS = 64
 
 
 def supports(facts):
-    """Why it cannot serve such a call, or None: bfloat16, and few rows."""
+    """It needs bfloat16 and few rows."""
     if facts.dtype != "bfloat16":
-        return "serves bfloat16 alone"
+        return "serves only bfloat16"
     if facts.shape is not None and (facts.shape[0] is None or facts.shape[0] > MOST_ROWS):
-        return f"serves {MOST_ROWS} rows at most"
+        return f"serves at most {MOST_ROWS} rows"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The product as Keras makes it, on every backend."""
+"""Keras's product, on every backend."""
 
 from keras import ops
 

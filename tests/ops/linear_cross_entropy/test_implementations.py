@@ -104,7 +104,7 @@ def test_steps_in_a_piece(batch_size, length, vocabulary, steps):
             "targets must be integers, one for each step, shape .3, 2.. Got dtype int32",
         ),
         ({"targets": np.ones((3, 2), "float32")}, "targets must be integers, .* Got dtype float32"),
-        ({"inputs": np.ones((3, 2, 4), "int32")}, "inputs must be of a real floating dtype. Got int32"),
+        ({"inputs": np.ones((3, 2, 4), "int32")}, "inputs must have a real floating dtype. Got int32"),
         ({"table": np.ones((7, 4), "float16")}, "inputs and table must have the same dtype. Got float32 and float16"),
         ({"soft_cap": 0.0}, "soft_cap must be positive and finite, or None. Got 0.0"),
         ({"soft_cap": float("inf")}, "soft_cap must be positive and finite, or None. Got inf"),

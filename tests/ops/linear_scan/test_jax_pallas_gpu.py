@@ -226,5 +226,5 @@ def test_what_it_serves(op_name, device, dtype, distribution, reason, monkeypatc
 
 def test_asked_for_where_it_cant_run():
     with use_implementation("linear_scan", "jax_pallas_gpu"):
-        with pytest.raises(ValueError, match="'jax_pallas_gpu' was asked for .* It needs a GPU"):
+        with pytest.raises(ValueError, match="'jax_pallas_gpu' must support .* It needs a GPU"):
             linear_scan(jnp.ones((1, 4, 3)), jnp.ones((1, 4, 3)))

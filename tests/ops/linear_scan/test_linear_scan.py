@@ -203,17 +203,17 @@ WRONG = [
     (
         (DECAY, INPUTS.astype("int32")),
         {},
-        "inputs must be of a real floating dtype. Got int32.",
+        "inputs must have a real floating dtype. Got int32.",
     ),
     (
         ((DECAY, DECAY.astype("int32")), PAIR),
         {},
-        "decay must be of a real floating dtype. Got float32 and int32.",
+        "decay must have a real floating dtype. Got float32 and int32.",
     ),
     (
         (DECAY, INPUTS, START.astype("bool")),
         {},
-        "initial_state must be of a real floating dtype. Got bool.",
+        "initial_state must have a real floating dtype. Got bool.",
     ),
     ((DECAY[0], INPUTS[0]), {}, "inputs must have shape (B, T, D). Got (6, 3)."),
     (

@@ -95,7 +95,7 @@ SHAPE = (1, 7, 4, 16)
         ("gpu", None, "bfloat16", None),
         ("cpu", SHAPE, "float32", "needs a GPU"),
         ("gpu", SHAPE, "float64", "computes in float32, bfloat16 and float16"),
-        ("gpu", (1, 7, 4, 8), "float32", "needs heads of at least 16"),
+        ("gpu", (1, 7, 4, 8), "float32", "needs heads of at least 16 channels"),
     ],
 )
 def test_what_it_serves(device, shape, dtype, reason, monkeypatch):
@@ -108,7 +108,7 @@ def test_devices_that_triton_does_not_write_for(device, monkeypatch):
     on_device = type("OnDevice", (), {"device": torch.device(device)})
     monkeypatch.setattr(keras.ops, "zeros", lambda shape: on_device)
     facts = Facts("torch", "gpu", SHAPE, "float32")
-    assert torch_flex.supports(facts) == "needs Triton, and a GPU that it writes for"
+    assert torch_flex.supports(facts) == "needs Triton, and a GPU that it supports"
 
 
 def test_keras_may_infer_shapes_without_it():
@@ -120,5 +120,5 @@ def test_keras_may_infer_shapes_without_it():
 def test_asked_for_where_it_cant_run():
     arguments = replace(PLAIN["one block"], channels=16).seen()
     with use_implementation("local_attention", "torch_flex"):
-        with pytest.raises(ValueError, match="'torch_flex' was asked for and must support the call. It needs a GPU"):
+        with pytest.raises(ValueError, match="'torch_flex' must support the call. It needs a GPU"):
             local_attention(*arguments, 7)

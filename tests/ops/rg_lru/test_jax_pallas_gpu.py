@@ -119,5 +119,5 @@ def test_devices_need_not_talk_but_of_the_parameters_gradient(with_parameter):
 def test_asked_for_where_it_cant_run():
     steps = jnp.ones((1, 4, 3))
     with use_implementation("rg_lru", "jax_pallas_gpu"):
-        with pytest.raises(ValueError, match="'jax_pallas_gpu' was asked for .* It needs a GPU"):
+        with pytest.raises(ValueError, match="'jax_pallas_gpu' must support .* It needs a GPU"):
             rg_lru(steps, steps, steps, jnp.ones(3))

@@ -93,5 +93,5 @@ def test_expm1_keeps_its_digits():
 def test_asked_for_where_it_cant_run():
     steps = jnp.ones((1, 4, 3))
     with use_implementation("rg_lru", "jax_pallas_tpu"):
-        with pytest.raises(ValueError, match="'jax_pallas_tpu' was asked for .* It needs a TPU"):
+        with pytest.raises(ValueError, match="'jax_pallas_tpu' must support .* It needs a TPU"):
             rg_lru(steps, steps, steps, jnp.ones(3))

@@ -135,7 +135,7 @@ WRONG = [
         {"phase": PHASE},
         "initial_state must have shape (2, 3) for inputs (2, 6, 3). Got (1, 3).",
     ),
-    ((*UNIT[:3], DECAY.astype("int32")), {}, "decay_parameter must be of a real floating dtype. Got int32."),
+    ((*UNIT[:3], DECAY.astype("int32")), {}, "decay_parameter must have a real floating dtype. Got int32."),
     (
         UNIT,
         {"mask": flags().astype("int32")},

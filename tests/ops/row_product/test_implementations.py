@@ -20,9 +20,9 @@ def test_the_reference_is_the_product(case):
 def test_what_the_kernel_says_of_calls():
     facts = Facts("jax", "cpu", (1, 8), "bfloat16")
     assert jax_bfloat16.supports(facts) is None
-    assert jax_bfloat16.supports(Facts("jax", "cpu", (65, 8), "bfloat16")) == "serves 64 rows at most"
-    assert jax_bfloat16.supports(Facts("jax", "cpu", (None, 8), "bfloat16")) == "serves 64 rows at most"
-    assert jax_bfloat16.supports(Facts("jax", "cpu", (1, 8), "float32")) == "serves bfloat16 alone"
+    assert jax_bfloat16.supports(Facts("jax", "cpu", (65, 8), "bfloat16")) == "serves at most 64 rows"
+    assert jax_bfloat16.supports(Facts("jax", "cpu", (None, 8), "bfloat16")) == "serves at most 64 rows"
+    assert jax_bfloat16.supports(Facts("jax", "cpu", (1, 8), "float32")) == "serves only bfloat16"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is XLA's copy that is not made")
@@ -41,5 +41,5 @@ def test_messages():
     assert str(error.value) == (
         "row_product: rows must have shape (n, D) and the matrix (D, U). Got (2, 3) and (4, 3)."
     )
-    with pytest.raises(ValueError, match="^row_product: rows must be of a real floating dtype"):
+    with pytest.raises(ValueError, match="^row_product: rows must have a real floating dtype"):
         row_product(np.ones((2, 3), "int32"), np.ones((3, 3), "int32"))

@@ -12,7 +12,7 @@ LAMBDA = np.array([0.0, 4.0, 6.0, 8.0, 10.0, 15.0, 17.0, 20.0], "float32")
 
 def layer_and_inputs(kind=RGLRU):
     width = 16 if kind is CGLRU else 8
-    layer = kind(num_blocks=2)
+    layer = kind(num_gate_blocks=2)
     layer.build((None, None, width))
     layer.decay_parameter.assign(LAMBDA)
     return layer, RNG.normal(size=(3, 5, width)).astype("float32")
