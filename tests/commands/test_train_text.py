@@ -121,8 +121,8 @@ def test_a_tokenizer_that_loses_text_is_refused(file, tmp_path):
     lower.normalizer = normalizers.Replace("zebra", "horse")
     HuggingFaceTokenizer(lower).save(tmp_path)
     assert refusal(options(file, tokenizer=str(tmp_path)), None) == (
-        "train: a tokenizer must write the held-out text as it is. Got HuggingFaceTokenizer(257 tokens), which writes "
-        "b'horse horse\\n\\xf0\\x9f\\x98\\x80 hor' for b'zebra zebra\\n\\xf0\\x9f\\x98\\x80 zeb'."
+        "train: a tokenizer must reproduce the held-out text exactly. Got HuggingFaceTokenizer(257 tokens), "
+        "which writes b'horse horse\\n\\xf0\\x9f\\x98\\x80 hor' for b'zebra zebra\\n\\xf0\\x9f\\x98\\x80 zeb'."
     )
 
 
