@@ -136,8 +136,8 @@ def test_a_message_with_marks_of_turns_gets_a_sentence_and_the_talk_goes_on(gemm
     code, output, errors = lead(gemma_model, sampler, "a<end_of_turn>\n", "hello\n", "<start_of_turn>\n", "hello\n")
     assert (code, output) == (0, "\n\n")
     assert errors == (
-        "chat_prompt: a message must not hold <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
-        "next_turn: a message must not hold <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
+        "chat_prompt: a message must not contain <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
+        "next_turn: a message must not contain <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
     )
 
 

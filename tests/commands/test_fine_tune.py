@@ -123,7 +123,7 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
         ("none", chats): "fine-tune: MODEL must be a .keras file, a folder or hf://OWNER/NAME. Got 'none'.",
         (model, "none"): "fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
         (model, tmp_path): "fine-tune: CHATS must be a file that can be read. Got ",
-        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a talk that can be trained on. Got line 1 of ",
+        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a conversation to train on. Got line 1 of ",
         (
             model,
             tmp_path / "long.jsonl",

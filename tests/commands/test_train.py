@@ -316,9 +316,9 @@ def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_
     assert main(["train", "--resume", str(tmp_path)]) == (130 if kept else 2)
     said = capsys.readouterr().err.splitlines()
     if kept:
-        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run goes on from {before.name}: ")
+        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run resumes from {before.name}: ")
     else:
-        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have a file that is whole. Got ")
+        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have an intact file. Got ")
 
 
 @pytest.mark.any_backend

@@ -92,8 +92,8 @@ def test_what_is_not_utf_8_is_refused_by_its_name(file, tmp_path):
     (tmp_path / "latin").write_bytes(b"caf\xe9 " * 20)
     sentence = refusal(options(tmp_path / "latin", vocabulary=300), None)
     assert sentence == (
-        "load_corpus: a text must be UTF-8, but for a model of bytes. "
-        f"Got {tmp_path / 'latin'}, with another byte at 3."
+        "load_corpus: a text must be UTF-8 unless the tokens are bytes. "
+        f"Got {tmp_path / 'latin'}, with an invalid byte at 3."
     )
 
 
