@@ -77,7 +77,9 @@ def output_folder(name: str) -> Path:
     if not name or (folder.exists() and not folder.is_dir()):
         raise CommandError(f"fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.")
     if taken:
-        raise CommandError(f"fine-tune: --output must hold no earlier result. Got {name!r} with {', '.join(taken)}.")
+        raise CommandError(
+            f"fine-tune: --output must not contain an earlier result. Got {name!r} with {', '.join(taken)}."
+        )
     return folder
 
 

@@ -103,7 +103,7 @@ def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
     first = states[0]
     for state in states:
         if not isinstance(state, tuple):
-            raise ValueError(f"concatenate: states must be a list of states. Got {state!r} in it.")
+            raise ValueError(f"concatenate: every element must be a state. Got {state!r}.")
         reason = why_not_like(state, first)
         if reason is not None:
             raise ValueError(f"concatenate: the states must be of one model. Got one whose {reason}.")

@@ -44,7 +44,7 @@ def register_state_type(state_type: type) -> type:
     """
     name = state_type.__name__
     if STATE_TYPES.setdefault(name, state_type) is not state_type:
-        raise ValueError(f"register_state_type: a name must belong to one type. Got another {name}.")
+        raise ValueError(f"register_state_type: a name must belong to one type. Got a second type named {name}.")
     return state_type
 
 
@@ -91,7 +91,7 @@ def load_state(path: str | os.PathLike) -> State:
 
     Raises:
         ValueError: the file holds no state, is truncated, or is damaged.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
 
     Examples:
         >>> import tempfile

@@ -89,7 +89,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
     error = refusal([model, chats, "--output", output], capsys)
-    assert error.startswith("fine-tune: --output must hold no earlier result. Got ")
+    assert error.startswith("fine-tune: --output must not contain an earlier result. Got ")
     assert error.endswith("with adapter.safetensors, merged.\n")
 
 

@@ -103,7 +103,7 @@ def test_the_count_of_tokens_stops_where_int32_ends(griffin, state):
         (lambda s: s.repeat(True), "repeat: times must be an integer of at least 1. Got True."),
         (lambda s: s.select(None), "select: rows must be an index of a vector. Got None."),
         (lambda s: concatenate([]), "concatenate: there must be at least one state. Got none."),
-        (lambda s: concatenate([5]), "concatenate: states must be a list of states. Got 5 in it."),
+        (lambda s: concatenate([5]), "concatenate: every element must be a state. Got 5."),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):

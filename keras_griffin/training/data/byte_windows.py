@@ -25,7 +25,7 @@ class RandomWindows(keras.utils.PyDataset):
         Each batch is `(token_ids, targets)`, both `(B, sequence_length)` int32; targets are one position ahead.
 
     Raises:
-        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
+        ValueError: the text is not integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np
@@ -80,7 +80,7 @@ class HeldOutWindows(keras.utils.PyDataset):
         Each batch is `(token_ids, targets, weights)`, all `(B, sequence_length)`: int32, int32 and float32.
 
     Raises:
-        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
+        ValueError: the text is not integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np

@@ -137,7 +137,7 @@ class StreamedBatches:
                 yield batch
             # Otherwise endless epochs would loop here silently.
             if is_empty:
-                raise ValueError("PackedStream: documents must hold a token. Got none.")
+                raise ValueError("PackedStream: documents must have at least one token. Got none.")
 
 
 def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None) -> Any:
@@ -149,8 +149,8 @@ def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None 
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
 
     Returns:
         A `tf.data.Dataset`.
@@ -177,8 +177,8 @@ def to_torch_loader(
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
         workers: processes that make batches; the batches and their order are the same for any number. Each process
             reads all documents of a stream.
         multiprocessing_context: how they are started, as for a `DataLoader`; None for PyTorch's default, or for
@@ -222,8 +222,8 @@ def to_grain(
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
         threads: how many threads make batches.
         ahead: how many batches are prefetched.
 

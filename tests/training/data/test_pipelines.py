@@ -110,7 +110,7 @@ def test_a_stream_that_ends_or_is_empty_says_so():
     once = StreamedBatches(stream(some_documents()), epochs=2).every(1)
     with pytest.raises(ValueError, match=r"^PackedStream: documents must be a function .*\. Got a generator\.$"):
         list(once)
-    with pytest.raises(ValueError, match=r"^PackedStream: documents must hold a token\. Got none\.$"):
+    with pytest.raises(ValueError, match=r"^PackedStream: documents must have at least one token\. Got none\.$"):
         next(StreamedBatches(stream(lambda: [[], []])).every(1))
     with pytest.raises(
         ValueError, match=r"^StreamedBatches: epochs must be an integer of at least 1, or None\. Got 0\.$"
