@@ -1,8 +1,8 @@
-"""Run the Python examples of a page in Markdown, each by itself.
+"""Run the Python examples of a Markdown page, each on its own.
 
     python scripts/page_examples.py README.md
 
-It needs nothing but what the examples import.
+It needs only the packages that the examples import.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ def examples_of(page: Path) -> list[str]:
 
 
 def run_examples(page: Path, folder: Path) -> int:
-    """Run the examples of a page in a folder, and say how many there are.
+    """Run the examples of a page in a folder, and return their number.
 
     Args:
         page: the file.
-        folder: where they run. It gets a `README.md`.
+        folder: where they run. A `README.md` is written there.
     """
     # The README's example trains on the README: a few batches of it.
     (folder / "README.md").write_text(page.read_text("utf-8")[:1500], "utf-8")
@@ -34,7 +34,7 @@ def run_examples(page: Path, folder: Path) -> int:
 
 
 def main():
-    """Run the examples of a page in a folder of their own."""
+    """Run the examples of a page in a temporary folder."""
     page = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         print(f"{run_examples(page, Path(folder))} examples of {page.name} ran.")
