@@ -44,8 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         model.enable_lora(arguments.rank, targets=arguments.targets, alpha=arguments.alpha)
     model.rematerialize = arguments.rematerialize
     print_rows(describe(arguments, model, data))
-    rule = "--output must be writable, on a disk with enough space"
-    with refusals_of_the_disk("fine-tune", rule, str(folder)):
+    with refusals_of_the_disk("fine-tune", "--output must be writable, on a disk with enough space", str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         is_interrupted, loss = fit(model, data, held_out, arguments, folder)
         if not math.isfinite(loss):
