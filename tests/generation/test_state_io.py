@@ -209,7 +209,9 @@ def test_a_type_of_ones_own_is_registered(tmp_path):
         assert register_state_type(OwnState) is OwnState
         save_state(OwnState(keras.ops.ones(2)), tmp_path / "state")
         assert_same(load_state(tmp_path / "state"), OwnState(keras.ops.ones(2)))
-        with pytest.raises(ValueError, match="^register_state_type: a name must belong to one type. Got a second type named Own"):
+        with pytest.raises(
+            ValueError, match="^register_state_type: a name must belong to one type. Got a second type named Own"
+        ):
             register_state_type(NamedTuple("OwnState", []))
     finally:
         STATE_TYPES.pop("OwnState")

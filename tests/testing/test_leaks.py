@@ -309,6 +309,8 @@ def test_other_inputs_are_refused(given, received):
 
 def test_targets_and_weights_that_are_not_one_for_each_step_are_refused():
     x, targets, weights = batch()
-    sentence = r"^check_no_leak: targets and weights must be \(3, 8\), like the segment ids\. Got \(3, 8\) and \(3,\)\.$"
+    sentence = (
+        r"^check_no_leak: targets and weights must be \(3, 8\), like the segment ids\. Got \(3, 8\) and \(3,\)\.$"
+    )
     with pytest.raises(ValueError, match=sentence):
         check_no_leak(None, (x, targets, weights[:, 0]))
