@@ -1,25 +1,25 @@
-# make quickstart   train a small Griffin on this machine's own Python library, and let it write
-# make test         every test on JAX, PyTorch and TensorFlow, and inference on NumPy
-# make parity       logits, greedy tokens and files beside those of transformers and DeepMind's recurrentgemma
-# make lint         format, lint and types
-# make bench        the benchmarks, into benchmarks/results/
-# make notebooks    every notebook's source, executed, into the .ipynb beside it
-# make notebooks-small  every notebook's source with small settings, the first four on each backend; writes nothing
-# make figures      the documentation's figures, into docs/figures
-# make docs         the documentation, into site/
-# make wheel        README's examples with the wheel, in an empty environment with one backend
+# make quickstart   train a small Griffin on this machine's Python standard library and sample from it
+# make test         run every test on JAX, PyTorch and TensorFlow, and inference tests on NumPy
+# make parity       compare logits, greedy tokens and files with transformers and DeepMind's recurrentgemma
+# make lint         check format, lint and types
+# make bench        run the benchmarks, into benchmarks/results/
+# make notebooks    execute every notebook's source, into the .ipynb next to it
+# make notebooks-small  run every notebook's source with small settings, the first four on each backend; write nothing
+# make figures      draw the documentation's figures, into docs/figures
+# make docs         build the documentation, into site/
+# make wheel        run README's examples with the wheel, in an empty environment with one backend
 #
-# Each makes .venv (parity also .venv-parity, for the packages it compares with; wheel one that it removes again) and
-# installs what it needs when missing.
-# PYTHON names the interpreter, BACKEND the backend, WHEEL a wheel that is built already.
+# Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
+# it compares with; wheel uses a temporary environment.
+# PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel.
 
 PYTHON ?= python3
 BACKEND ?= jax
 MINUTES ?= 3
 OUTPUT ?= runs/quickstart
-# The environments' JAX computes on the CPU. With the compiler of TPUs beside it, for the tests, it would look for one.
+# JAX computes on the CPU here. The TPU compiler, installed for the tests, would make it look for a TPU.
 export JAX_PLATFORMS ?= cpu
-# A model for which three minutes on two cores are enough.
+# A model that trains in three minutes on two cores.
 SIZE = --width 128 --layers 3 --heads 2 --window 64 --sequence-length 128 --batch-size 16 --learning-rate 4e-3
 
 ifeq ($(filter jax torch tensorflow,$(BACKEND)),)

@@ -1,4 +1,4 @@
-"""Local attention in blocks against the dense masked form.
+"""Blockwise local attention compared with dense masked attention.
 
 KERAS_BACKEND=jax python benchmarks/attention.py
 """
@@ -13,12 +13,12 @@ LENGTH, WINDOW, NUM_HEADS, HEAD_DIM = 4096, 1024, 10, 256
 
 
 def in_blocks(query, key, value):
-    """This package's."""
+    """This package's op."""
     return local_attention(query, key, value, WINDOW)
 
 
 def dense(query, key, value):
-    """Attention over a full matrix with a mask; one key head for all, which TensorFlow's does not broadcast."""
+    """Attention over a full matrix with a mask; the single key head is repeated, which TensorFlow requires."""
     steps = np.arange(LENGTH)
     seen = (steps <= steps[:, None]) & (steps > steps[:, None] - WINDOW)
     key, value = (keras.ops.repeat(x, NUM_HEADS, axis=2) for x in (key, value))

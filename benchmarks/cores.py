@@ -1,4 +1,4 @@
-"""How many cores a benchmark may use: fewer than there are under `taskset`."""
+"""The number of cores that a benchmark may use, which `taskset` limits."""
 
 import os
 
@@ -9,6 +9,6 @@ def usable_cores() -> int:
 
 
 def machine_name() -> str:
-    """The name in the files of results, `cpu-2-cores`."""
+    """The machine's name in result files, such as `cpu-2-cores`."""
     cores = usable_cores()
     return f"cpu-{cores}-core{'s' * (cores != 1)}"

@@ -1,12 +1,12 @@
-"""Time of a decoded token, beside transformers and DeepMind's code on the same machine in the same run.
+"""Time per decoded token, compared with transformers and DeepMind's code on the same machine in the same run.
 
     KERAS_BACKEND=jax python benchmarks/decode.py
 
-The model is that of model.py. On JAX its products with the weights are measured alone, too, with nothing else of a
-step: as XLA multiplies, no step can take less. A peer is measured where its package can be imported, whatever the
-backend: transformers steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop
-on JAX; both choose the likeliest token. Ours is `generate`, the likeliest token too. PyTorch is measured after the
-calls with which generation there becomes fast (`generation/torch_compile.py`).
+The model is that of model.py. On JAX its products with the weights are also measured alone, without the rest of a step:
+with XLA's products, no step can take less. A peer is measured if its package can be imported, whatever the backend:
+transformers steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX;
+both decode greedily. Ours is `generate`, also greedy. PyTorch is measured after the calls that trigger its compilation
+(`generation/torch_compile.py`).
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ FEW, MANY = 16, 272
 
 
 def ours(batch_size):
-    """Seconds a step of `generate`."""
+    """Seconds per step of `generate`."""
     model = Griffin(CONFIG)
     prompt = prompts(batch_size)
     warm_up(model, prompt)
@@ -32,7 +32,7 @@ def ours(batch_size):
 
 
 def warm_up(model, prompt):
-    """What comes before a steady pace: on PyTorch, compilation after some thousand steps."""
+    """Reach a steady pace: PyTorch compiles after some thousand steps."""
     if BACKEND == "torch":
         from keras_griffin.generation.torch_compile import COMPILE_AFTER
 
@@ -40,7 +40,7 @@ def warm_up(model, prompt):
 
 
 def products_alone(batch_size):
-    """Seconds of a step's products with the weights, one after another, in one compiled loop of JAX."""
+    """Seconds for a step's products with the weights, one after another, in one compiled JAX loop."""
     import jax
     import jax.numpy as jnp
 
@@ -60,7 +60,7 @@ def products_alone(batch_size):
                 outputs = jnp.einsum("bgi,gio->bgo", inputs, weight).reshape(batch_size, -1)
             else:
                 outputs = rows[weight.shape[0]] @ weight
-            # Added, so that no product is left out and each has to wait for those before it.
+            # Added, so that no product is optimised away and each depends on those before it.
             rows = {**rows, outputs.shape[1]: rows[outputs.shape[1]] + outputs}
         return rows
 
@@ -76,7 +76,7 @@ def products_alone(batch_size):
 
 
 def transformers_on_torch(batch_size):
-    """Seconds a step of transformers, its cache carried along."""
+    """Seconds per step of transformers, with its cache."""
     import torch
 
     model = transformers_model()
@@ -95,7 +95,7 @@ def transformers_on_torch(batch_size):
 
 
 def deepmind_on_jax(batch_size):
-    """Seconds a step of DeepMind's compiled step."""
+    """Seconds per call of DeepMind's compiled step."""
     import jax
     import jax.numpy as jnp
 
@@ -157,13 +157,13 @@ def main():
 
 
 def print_growth(what, times):
-    """How many times as many rows a second the largest batch gives as the smallest."""
+    """Print the ratio of throughput between the largest batch and the smallest."""
     few, many = BATCH_SIZES
     print(f"| {what}, batch {many} / batch {few} | | {many * times[few] / (few * times[many]):.1f} | |", flush=True)
 
 
 def print_row(what, batch_size, seconds):
-    """One line of the table."""
+    """Print one line of the table."""
     print(f"| {what} | {batch_size} | {1e3 * seconds:.3f} | {batch_size / seconds:,.0f} |", flush=True)
 
 

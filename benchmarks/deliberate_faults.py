@@ -1,10 +1,10 @@
-"""Put twenty faults into copies of the package, one at a time, and see which test catches each.
+"""Mutation testing: put twenty faults into copies of the package, one at a time, and record which test catches each.
 
     python benchmarks/deliberate_faults.py [--commit COMMIT] [--before COMMIT]
 
-Each fault meets the tests of two versions, in the package of that version: an earlier one, and the working tree or the
-commit that is named. The table goes into benchmarks/results/deliberate_faults.md. The exit status is 1 when the later
-version's tests miss a fault.
+Each fault is tested in two versions, with that version's package and tests: an earlier commit, and the working tree or
+the commit of --commit. The table is written to benchmarks/results/deliberate_faults.md. The exit status is 1 if the
+later version's tests miss a fault.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSED = "NOT CAUGHT"
-#: What files of the package were called in earlier versions.
+#: Names of files in earlier versions of the package.
 EARLIER_NAMES = {"files/atomic.py": "files/whole.py"}
 
 
@@ -30,13 +30,13 @@ class Fault(NamedTuple):
     """A change that makes the package wrong."""
 
     name: str
-    #: Within keras_griffin.
+    #: The path within keras_griffin.
     file: str
-    #: What stands in the file exactly once.
+    #: Text that occurs exactly once in the file.
     old: str
-    #: What stands there instead.
+    #: Its replacement.
     new: str
-    #: On which the tests run.
+    #: The backend of the tests.
     backend: str
     #: The files and folders of tests that should catch it.
     tests: tuple[str, ...]
@@ -209,7 +209,7 @@ FAULTS = [
 def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commit", help="whose tests are to catch every fault; those of the working tree unless given")
+    parser.add_argument("--commit", help="whose tests must catch every fault (default: the working tree)")
     parser.add_argument("--before", default="217648e", help="the earlier commit (default: %(default)s)")
     options = parser.parse_args()
     now = options.commit or git("describe", "--always", "--exclude=*", "--dirty").decode().strip()
@@ -236,12 +236,12 @@ def caught_by(fault: Fault, commit: str | None) -> tuple[str, float]:
     """The first test that fails with a fault in the files of a commit, or `MISSED`; and the seconds that pytest took.
 
     Args:
-        fault: what is put in.
+        fault: the fault to insert.
         commit: None for the working tree.
 
     Raises:
-        ValueError: the file does not hold the old text exactly once.
-        RuntimeError: pytest did not get as far as a test.
+        ValueError: the old text does not occur exactly once in the file.
+        RuntimeError: pytest did not run a test.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -267,20 +267,20 @@ def caught_by(fault: Fault, commit: str | None) -> tuple[str, float]:
 
 
 def copy_files(commit: str | None, folder: Path) -> None:
-    """Copy the tracked files of a commit, or of the working tree where it is None, into a folder."""
+    """Copy the tracked files of a commit, or for None of the working tree, into a folder."""
     if commit is not None:
         with tarfile.open(fileobj=io.BytesIO(git("archive", commit))) as archive:
             archive.extractall(folder, filter="data")
         return
     for name in git("ls-files", "-z").decode().split("\0"):
-        # Not all that is tracked need be there.
+        # A tracked file may be missing.
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
 
 
 def tests_of(fault: Fault, folder: Path) -> list[str]:
-    """The fault's tests; in earlier versions each op had a file of its own for its rows."""
+    """The fault's tests; in earlier versions each op had its own file of row tests."""
     of_the_op = f"tests/ops/{Path(fault.file).parts[1]}/test_implementations.py"
     return [path if (folder / path).exists() else of_the_op for path in fault.tests]
 
@@ -289,7 +289,7 @@ def put_in(fault: Fault, folder: Path) -> None:
     """Replace the old text by the new one.
 
     Raises:
-        ValueError: the file does not hold the old text exactly once.
+        ValueError: the old text does not occur exactly once in the file.
     """
     path = folder / "keras_griffin" / fault.file
     if not path.exists():
@@ -297,13 +297,13 @@ def put_in(fault: Fault, folder: Path) -> None:
     source = path.read_text("utf-8")
     if source.count(fault.old) != 1:
         raise ValueError(
-            f"put_in: the old text of {fault.name!r} must stand in {path.name} once. Got {source.count(fault.old)}."
+            f"put_in: the old text of {fault.name!r} must occur in {path.name} once. Got {source.count(fault.old)}."
         )
     path.write_text(source.replace(fault.old, fault.new), "utf-8")
 
 
 def git(*arguments: str) -> bytes:
-    """What a command of git prints."""
+    """The output of a git command."""
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
 
 

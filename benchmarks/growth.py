@@ -1,4 +1,4 @@
-"""How time and memory of each op's gradient grow with the length: not at all, counted for one step.
+"""Time and memory per step of each op's gradient, which must not grow with the length.
 
 KERAS_BACKEND=jax python benchmarks/growth.py
 """
@@ -16,7 +16,7 @@ LENGTHS = (1024, 4096, 16384)
 
 
 def gradients(length):
-    """Rows of (name, function, arguments): outputs and gradients of each op, with and without a mask."""
+    """Yield (name, function, arguments): outputs and gradients of each op, with and without a mask."""
     generator = np.random.default_rng(0)
 
     def normal(*shape):
@@ -49,7 +49,7 @@ def main():
             seconds, peak = least_seconds(function, *arguments, budget=2), peak_bytes(function, *arguments)
             peak = "not measured" if peak is None else f"{peak / length:,.0f}"
             print(f"| {length} | {name} | {1e6 * seconds / length:.2f} | {peak} |", flush=True)
-    # One array of T x T numbers would be a gibibyte.
+    # A single array of T x T numbers would take a gibibyte.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(f"\nThe process as a whole never held more than {peak:.2f} GiB.")
 

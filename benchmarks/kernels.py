@@ -1,10 +1,10 @@
-"""Every implementation of every op that this machine can run, against the bandwidth of a copy, and beside peers.
+"""Every implementation of every op that this machine can run, relative to memory bandwidth, and compared with peers.
 
     KERAS_BACKEND=jax python benchmarks/kernels.py [OP ...]
 
-The calls are those that each op's `cases.py` has for this device. Where a call's cost is what it moves, the tables have
-that over the time, as a share of the bandwidth of `a = b + c` in the same run. A share above one means that a cache
-helped. A peer is measured where its package can be imported.
+The calls are those in each op's `cases.py` for this device. For a memory-bound call, the tables show the achieved
+bandwidth as a share of that of `a = b + c` in the same run. A share above one means that a cache helped. A peer is
+measured if its package can be imported.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from keras_griffin.ops import explain, use_implementation
 from keras_griffin.ops.implementation import Op, current_facts, find_op
 
 DEVICE = current_facts(None, "float32").device
-#: Seconds for the repetitions of one row.
+#: Seconds to repeat each measurement.
 BUDGET = 1.0
 
 
@@ -32,7 +32,7 @@ def first_call(function, *arguments):
 
 
 def measured(function, arguments, gradient):
-    """First call, forward, and forward and backward in seconds, and the peak of the latter beside its arguments."""
+    """Seconds of the first call, forward, and forward and backward; and the peak memory of the latter."""
     forward, both = compiled(function), compiled(forward_and_backward(function))
     compilation = first_call(both, gradient, *arguments)
     times = [
@@ -43,7 +43,7 @@ def measured(function, arguments, gradient):
 
 
 def rows(op, case):
-    """What each implementation that can be differentiated takes for a call, and each peer."""
+    """Measure a call of each differentiable implementation, and of each peer."""
     arguments = [keras.ops.convert_to_tensor(x.values.astype("float32"), x.dtype) for x in case.arguments()]
     shape = case.call(*arguments)[0].shape
     draw = np.random.default_rng(0).normal(size=tuple(shape)).astype("float32")
@@ -60,14 +60,14 @@ def rows(op, case):
 
 
 def of_recurrentgemma(shape):
-    """DeepMind's scan on JAX, as its models choose it."""
+    """DeepMind's scan on JAX, as in its models."""
     from recurrentgemma.jax import scan
 
     return lambda decay, inputs: scan.linear_scan(x=inputs, a=decay)[0]
 
 
 def of_transformers(shape):
-    """The scan of transformers' RecurrentGemma, a loop in Python, behind its gates."""
+    """The scan of transformers' RecurrentGemma, a Python loop, without its gates."""
     from transformers import RecurrentGemmaConfig
     from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
 
@@ -84,7 +84,7 @@ def of_transformers(shape):
 
 
 def of_accelerated_scan(shape):
-    """Its reference on a CPU, its kernel for warps on a GPU; channels before time, which is not counted."""
+    """Its reference on a CPU, its warp kernel on a GPU; it needs channels before time, so inputs are transposed."""
     module = importlib.import_module(f"accelerated_scan.{'ref' if DEVICE == 'cpu' else 'warp'}")
 
     def function(decay, inputs):
@@ -94,7 +94,7 @@ def of_accelerated_scan(shape):
 
 
 def of_flash_linear_attention(shape):
-    """HGRN's fused scan, of a logarithm of the decay."""
+    """HGRN's fused scan, which takes the logarithm of the decay."""
     from fla.ops.hgrn import fused_recurrent_hgrn
 
     return lambda decay, inputs: fused_recurrent_hgrn(inputs, decay.log())[0]
@@ -112,7 +112,7 @@ PEERS = {
 
 
 def layer_rows():
-    """The whole RGLRU with its gradient: one op against gates and scan apart, in turns."""
+    """The whole RGLRU with its gradient: the fused op and separate gates and scan, alternating."""
     from keras_griffin.layers import RGLRU
 
     for shape in dict.fromkeys(case.shape for case in find_op("rg_lru").cases.timed(DEVICE)):
@@ -123,7 +123,7 @@ def layer_rows():
                 ways[name] = with_weights(RGLRU(num_gate_blocks=16, return_sequences=True), inputs)
                 first_call(ways[name], inputs)
         seconds = dict.fromkeys(ways, np.inf)
-        # In turns, and several calls each time: a way runs fastest in the memory that it has just let go of.
+        # Alternating, with several calls each time: each is fastest in the memory that it has just freed.
         for name in list(ways) * 4:
             with use_implementation("rg_lru", name):
                 seconds[name] = min(seconds[name], *(first_call(ways[name], inputs) for _ in range(6)))
@@ -145,7 +145,7 @@ def with_weights(layer, inputs):
 
 
 def of_variables(layer):
-    """The same where variables are differentiated in place."""
+    """The same on backends that differentiate variables in place."""
     if BACKEND == "torch":
         import torch
 
@@ -171,7 +171,7 @@ def of_variables(layer):
 
 
 def table(op):
-    """Print a row for each call of an op and each implementation."""
+    """Print a row for each call and each implementation of an op."""
     columns = "implementation | first call s | forward ms | both ms | forward share | both share | MB"
     print(f"\n| {op.name} | {columns} |\n|---|---|---|---|---|---|---|---|")
     for case in op.cases.timed(DEVICE):
@@ -188,7 +188,7 @@ def table(op):
 
 
 def main():
-    """Print the tables of the active backend, of all ops or of those that the command line names."""
+    """Print the tables of the active backend, for all ops or those on the command line."""
     print(f"\n### Kernels on {BACKEND}")
     for op in map(find_op, sys.argv[1:] or Op.registry):
         table(op)
@@ -202,7 +202,7 @@ def main():
 
 
 def megabytes(peak):
-    """A peak that may not be known."""
+    """A peak in megabytes as text."""
     return "not measured" if peak is None else f"{peak / 2**20:.0f}"
 
 

@@ -1,10 +1,10 @@
-"""Kill a training run twenty times, and compare what it reaches with a run that nobody disturbed.
+"""Kill a training run twenty times, and compare its result with that of an uninterrupted run.
 
     python benchmarks/kill_and_resume.py [--backends jax,torch,tensorflow] [--kills 20] [--seed 0]
 
-One run is killed again and again with `kill -9`, the whole process group, at moments that are drawn from the seed: in a
-step, in a validation, and while a file is being saved (when the folder appears into which it is written). Each time
-another process goes on from what is there. The table goes into benchmarks/results/kill_and_resume.md.
+One run is killed repeatedly with `kill -9`, the whole process group, at moments drawn from the seed: in a step, in a
+validation, and while a file is being saved (when its temporary folder appears). Each time a new process resumes the
+run. The table is written to benchmarks/results/kill_and_resume.md.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 EPOCHS, NUM_BATCHES, SAVE_EVERY = 8, 50, 10
-#: In turn; a process that is to be killed in a validation must live until an epoch ends.
+#: The kinds of kills, in rotation; a process to be killed in a validation must live until an epoch ends.
 KINDS = ("step", "save", "step", "save", "validation")
-#: So long a step takes at least, so that a moment can be met.
+#: The minimum duration of a step, so that a kill can be timed.
 STEP_SECONDS = 0.02
 
 
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--backends", default="jax,torch,tensorflow", help="separated by commas")
     parser.add_argument("--kills", type=int, default=20, help="for each backend")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--train", metavar="FOLDER", help="be the process that trains, and is killed")
+    parser.add_argument("--train", metavar="FOLDER", help="run as the training process, which is killed")
     options = parser.parse_args()
     if options.train:
         train(Path(options.train))
@@ -50,7 +50,7 @@ def main():
 
 
 def train(folder):
-    """Begin the run in a folder or go on with it, and write what it reached."""
+    """Start or resume the run in a folder, and write its result."""
     import keras
     import numpy as np
 
@@ -61,7 +61,7 @@ def train(folder):
     random.seed(0)
     text = np.random.default_rng(0).integers(97, 105, size=5000).astype("uint8")
     griffin = Hawk(GriffinConfig(vocabulary_size=128, width=16, num_layers=1, num_heads=2, window=4))
-    # A dropout on the logits, for its random numbers.
+    # A dropout on the logits, so that the run has random state.
     model = keras.Model(griffin.input, keras.layers.Dropout(0.1, seed=1)(griffin.output))
     optimizer = AdamW(warm_up_then_cosine(1e-2, EPOCHS * NUM_BATCHES), gradient_accumulation_steps=4)
     model.compile(optimizer, griffin.loss, weighted_metrics=["sparse_categorical_accuracy"])
@@ -99,13 +99,13 @@ def train(folder):
 
 
 def tell(folder, name, text):
-    """Say where the run stands, in a file that is never half written."""
+    """Write the run's position to a file, atomically."""
     (folder / "aside").write_text(text)
     os.replace(folder / "aside", folder / name)
 
 
 def attack(backend, kills, chance):
-    """Kill a run, and compare."""
+    """Kill a run repeatedly, and compare it with an uninterrupted one."""
     with tempfile.TemporaryDirectory() as folder:
         calm, killed = Path(folder, "calm"), Path(folder, "killed")
         calm.mkdir()
@@ -124,7 +124,7 @@ def attack(backend, kills, chance):
         with start(backend, killed) as process:
             if process.wait():
                 raise SystemExit(f"kill_and_resume: the last process must succeed on {backend}.")
-        # Where a run goes on, the process after the kill says.
+        # The process after a kill reports where the run resumed.
         resumed = [*resumed[1:], went_on_from(killed)]
         rows = [
             (number + 1, kind, step, is_in_file, from_step, step - from_step)
@@ -138,7 +138,7 @@ def attack(backend, kills, chance):
 
 
 def start(backend, folder):
-    """A process that trains, in a group of its own."""
+    """Start a training process in its own process group."""
     settings = {"PYTHONPATH": str(FOLDER.parent), "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in ("progress", "resumed"):
         (folder / name).unlink(missing_ok=True)
@@ -148,7 +148,7 @@ def start(backend, folder):
 
 
 def kill(backend, folder, kind, steps, delay):
-    """Let the run go on for so many steps, and kill it in the next moment of a kind; the step that it had reached."""
+    """Let the run do `steps` steps, kill it at the next moment of a kind, and return the step that it had reached."""
     with start(backend, folder) as process:
         try:
             wait_for(process, (folder / "resumed").exists)
@@ -166,14 +166,14 @@ def kill(backend, folder, kind, steps, delay):
 
 
 def wait_for(process, is_there):
-    """Look until something is there, without a pause: a save takes some milliseconds."""
+    """Poll a condition without pausing: a save takes only milliseconds."""
     while not is_there():
         if process.poll() is not None:
             raise SystemExit("kill_and_resume: a run must not end before it is killed; ask for fewer kills.")
 
 
 def progress(folder):
-    """What the run was doing, and after how many steps."""
+    """The run's activity, and its number of steps."""
     try:
         kind, step = (folder / "progress").read_text().split()
     except FileNotFoundError:
@@ -182,12 +182,12 @@ def progress(folder):
 
 
 def went_on_from(folder):
-    """The steps after which the file was saved that the newest process has read, as its run says."""
+    """The step of the file from which the latest process resumed, as its run reports."""
     return int((folder / "resumed").read_text())
 
 
 def report(backend, rows, calm, killed, left):
-    """The table, and what came out."""
+    """The table and the conclusions."""
     is_same = {name: calm[name] == killed[name] for name in calm}
     pairs = [
         pair for name in calm["history"] for pair in zip(calm["history"][name], killed["history"][name], strict=True)
@@ -214,7 +214,7 @@ def report(backend, rows, calm, killed, left):
 
 
 def verdict(is_same):
-    """In words."""
+    """The result in words."""
     return "the same to the last bit" if is_same else "NOT the same"
 
 

@@ -1,16 +1,16 @@
-"""Fine-tuning by adapters beside full training: what is trained, what a step keeps in memory, and its time.
+"""LoRA compared with full training: trained parameters, memory and time of a step.
 
     KERAS_BACKEND=jax python benchmarks/lora.py [--width 256] [--layers 6] [--tokens 256] [--rows 4]
     KERAS_BACKEND=torch python benchmarks/lora.py --two-billion
 
-The first table is of a Griffin of four heads, window 128 and a vocabulary of 16,384, in packed rows without logits. Its
-memory is that of loss and gradients: on JAX what the compiled program says of itself, on PyTorch measured, and so on
-TensorFlow with `TF_ENABLE_ONEDNN_OPTS=0`. Weights and the optimizer's slots are counted. The time is that of
-`train_on_batch`, optimizer included.
-"Keras's LoRA" is the same adapters where each kernel is made whole for its product, `W + A B`, as `keras.layers.Dense`
-computes it.
+The first table is for a Griffin with four heads, window 128 and a vocabulary of 16,384, in packed rows without logits.
+Its memory is that of loss and gradients: on JAX as reported by the compiled program, on PyTorch measured, as on
+TensorFlow with `TF_ENABLE_ONEDNN_OPTS=0`. Weights and the optimizer's slots are calculated. The time is that of
+`train_on_batch`, including the optimizer.
+"Keras's LoRA" has the same adapters, but computes the full kernel `W + A B` for each product, like
+`keras.layers.Dense`.
 
-The second table counts, and allocates nothing: the 2B shape in bfloat16, without what a step keeps of activations. With
+The second table is calculated, without allocating anything: the 2B shape in bfloat16, without activations. With
 `--two-billion` its LoRA row is measured instead, in 7 GB on PyTorch and 19 on JAX: random weights, one row of 256
 tokens, blocks rematerialised, the peak of the process after two steps.
 """
@@ -30,7 +30,7 @@ from keras_griffin.models.weight_shapes import weight_shapes
 
 RANK = 16
 TWO_BILLION = "recurrentgemma_2b"
-#: What each way does with a model.
+#: How each method changes a model.
 WAYS = {
     "full training": lambda model: None,
     "LoRA": lambda model: model.enable_lora(RANK),
@@ -45,7 +45,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"width": 256, "layers": 6, "tokens": 256, "rows": 4}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--seconds", type=float, default=10.0, help="for the time of each way")
+    parser.add_argument("--seconds", type=float, default=10.0, help="to time each method")
     parser.add_argument("--two-billion", action="store_true")
     arguments = parser.parse_args()
     if arguments.two_billion:
@@ -68,7 +68,7 @@ def describe(arguments):
 
 
 def row(way, arguments):
-    """The cells of one way."""
+    """The cells of one method."""
     model = Griffin(
         GriffinConfig(
             vocabulary_size=16_384, width=arguments.width, num_layers=arguments.layers, num_heads=4, window=128
@@ -92,12 +92,12 @@ def row(way, arguments):
 
 
 def as_keras_would(is_wanted):
-    """Inside the `with` block, projections with adapters are computed by their layers."""
+    """Inside the `with` block, projections with adapters are computed by Keras's layers."""
     return mock.patch(f"{projection.__module__}._is_ours", lambda layer: False) if is_wanted else mock.MagicMock()
 
 
 def step_bytes(model, rows, targets):
-    """What loss and gradients need beside weights and tokens."""
+    """The memory of loss and gradients, without weights and tokens."""
     variables = model.trainable_variables
     inputs = {name: keras.ops.convert_to_tensor(part) for name, part in rows.items()}
     targets = keras.ops.convert_to_tensor(targets)
@@ -111,21 +111,21 @@ def step_bytes(model, rows, targets):
 
 
 def num_bytes(variable):
-    """Of a variable's value."""
+    """The bytes of a variable's value."""
     return math.prod(variable.shape) * np.dtype(variable.dtype).itemsize
 
 
 def counted():
-    """Trained parameters and the bytes of weights, gradients and AdamW's slots of the 2B shape, by way."""
+    """Trained parameters and the bytes of weights, gradients and AdamW's slots of the 2B shape, by method."""
     shapes = weight_shapes(presets()[TWO_BILLION])
     parameters = sum(map(math.prod, shapes.values()))
-    # Those that `projection` makes; the convolution's taps and the gates' blocks are none.
+    # Those of `projection`, without the convolution's taps and the gates' blocks.
     others = ("conv/kernel", "blocks/kernel")
     kernels = [shape for path, shape in shapes.items() if path.endswith("/kernel") and not path.endswith(others)]
     adapters = RANK * sum(map(sum, kernels))
     gates = sum(math.prod(shape) for path, shape in shapes.items() if path.endswith("blocks/kernel"))
     quantized = gates + sum(map(math.prod, kernels))
-    # Scales, of float32 where Keras keeps them in the variables' dtype: two bytes here, one for each column.
+    # One scale per column, which Keras stores in the variables' dtype: two bytes here.
     scales = 2 * sum(shape[1] for shape in kernels)
     # Adapters are float32, and so are their gradients and slots.
     beside = (adapters, 4 * adapters, 4 * adapters, 8 * adapters)
@@ -137,7 +137,7 @@ def counted():
 
 
 def measure_two_billion():
-    """The peak of a process that makes the 2B shape, puts adapters beside it, and takes two steps."""
+    """The peak memory of a process that creates the 2B shape, adds adapters, and takes two steps."""
     model = Griffin.from_preset(TWO_BILLION, dtype="bfloat16")
     model.rematerialize = True
     made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

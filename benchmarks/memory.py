@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python benchmarks/memory.py [PLOT.png]
 
 Both models have width 128, three layers, two heads of 64 and a vocabulary of 256; Griffin's window is 128. Each point
-is a process of its own, whose peak is that of all it did. Griffin generates every token. The baseline, whose every
-token looks at all before it, reads them as a prompt and generates the last 16.
+is a separate process, with its overall peak. Griffin generates every token. The baseline, in which every token attends
+to all before it, reads them as a prompt and generates the last 16.
 """
 
 import json
@@ -19,7 +19,7 @@ LAST = 16
 
 
 def measure(family, length):
-    """Bytes of the state, and the peak of this process, after so many tokens."""
+    """The bytes of the state, and the peak of this process, after `length` tokens."""
     import keras
     import numpy as np
 
@@ -37,13 +37,13 @@ def measure(family, length):
 
 
 def point(family, length):
-    """`measure` in a process of its own."""
+    """`measure` in a separate process."""
     run = subprocess.run([sys.executable, __file__, family, str(length)], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
 def main(plot=None):
-    """Print the table of the active backend, and draw it where a file is named."""
+    """Print the table of the active backend, and plot it if a file is given."""
     print(f"\n### Memory of decoding on {BACKEND}\n")
     print("| model | tokens | state, bytes | peak of the process, MiB |\n|---|---|---|---|")
     points = {}
@@ -62,7 +62,7 @@ def main(plot=None):
 
 
 def draw(points, path):
-    """State and peak against tokens, both models."""
+    """Plot state and peak against tokens for both models."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,10 +1,10 @@
-"""A training step of a whole Griffin, beside those of transformers and of DeepMind's code.
+"""A training step of a whole Griffin, compared with transformers and DeepMind's code.
 
     KERAS_BACKEND=jax python benchmarks/model.py
 
 Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence width 256, window 128; 4 rows of 512 tokens
-in float32. A peer is measured where its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
-training step is forward and backward alone; ours has the optimizer in it.
+in float32. A peer is measured if its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
+training step is forward and backward only; ours includes the optimizer.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
 
 
 def ours():
-    """Rows of (what, seconds) of this package: a step of `train_on_batch`."""
+    """Yield (name, seconds) for this package: a step of `train_on_batch`."""
     model = Griffin(CONFIG)
     model.compile(keras.optimizers.SGD(1e-3), model.loss, jit_compile=BACKEND != "torch")
     start = time.perf_counter()
@@ -73,7 +73,7 @@ def transformers_on_torch():
 
 
 def deepmind_model():
-    """The same model in DeepMind's code, its scan as it comes, and random parameters."""
+    """The same model in DeepMind's code, with its default scan and random parameters."""
     import jax
     import jax.numpy as jnp
     from recurrentgemma import jax as recurrentgemma
@@ -99,7 +99,7 @@ def deepmind_model():
 
 
 def deepmind_on_jax():
-    """Forward and backward with DeepMind's code, its scan unrolled as it comes."""
+    """Forward and backward with DeepMind's code, with its default scan."""
     import jax
     import jax.numpy as jnp
 

@@ -1,13 +1,13 @@
-"""Training on documents of many lengths: packed into rows, beside one padded row for each.
+"""Training on documents of many lengths: packed rows compared with one padded row per document.
 
     KERAS_BACKEND=jax python benchmarks/packing.py
 
-The documents are the functions, methods and heads of classes in Python's standard library, whose text is cut before
-each `def`, `class` and decorator; what is longer than a row is cut into pieces, in both ways the same. The model is a
-Griffin of width 192, six layers, three heads and a window of 128, over bytes, in float32; a batch has 4 rows of 1024
-positions, in both ways. Padded rows have their padding last, where it needs no mask, and without weight. What counts
-are the tokens of documents, and the time of the steps of one `fit`, without the first ones. Beside that stands how long
-it takes to plan the rows of many documents, whose lengths are drawn from those.
+The documents are the functions, methods and class heads of Python's standard library, whose text is cut before each
+`def`, `class` and decorator; in both cases documents longer than a row are cut into pieces. The model is a Griffin of
+width 192, six layers, three heads and a window of 128, over bytes, in float32; in both cases a batch has 4 rows of 1024
+positions. Padding comes last in a row, where it needs no mask, and has no weight. The measure is the tokens of
+documents per second over the steps of one `fit`, without the first ones. The time to plan the rows of many documents,
+with lengths drawn from these, is measured too.
 """
 
 import re
@@ -22,17 +22,17 @@ from keras_griffin.tasks.text import load_corpus
 from keras_griffin.training import PackedDocuments, Stopwatch
 
 LENGTH, BATCH_SIZE = 1024, 4
-#: Steps that are timed, after those of a first `fit` that compiles.
+#: Timed steps, and steps of a first `fit`, which compiles.
 STEPS, FIRST_STEPS = 24, 3
 CONFIG = GriffinConfig(vocabulary_size=256, width=192, num_layers=6, num_heads=3, window=128)
-#: Documents whose rows are planned.
+#: The number of documents for the planning time.
 PLANNED = 300_000
 #: Where a definition begins.
 DEFINITION = re.compile(rb"^(?= *(?:@|def |class |async def ))", re.MULTILINE)
 
 
 class PaddedDocuments(keras.utils.PyDataset):
-    """Rows of one piece of a document each, and padding: what packing is measured against.
+    """Rows with one piece of a document each, and padding: the baseline for packing.
 
     Args:
         documents: arrays of bytes.
@@ -47,7 +47,7 @@ class PaddedDocuments(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """How many batches hold all rows."""
+        """The number of batches for all rows."""
         return -(-self.rows // BATCH_SIZE)
 
     def __getitem__(self, index):
@@ -62,7 +62,7 @@ class PaddedDocuments(keras.utils.PyDataset):
 
 
 class FirstSteps(keras.utils.PyDataset):
-    """So many of a dataset's batches.
+    """The first batches of a dataset.
 
     Args:
         data: the dataset.
@@ -76,7 +76,7 @@ class FirstSteps(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """How many."""
+        """The number of batches."""
         return self._num_batches
 
     def __getitem__(self, index):
@@ -90,9 +90,9 @@ def documents():
 
 
 def seconds_to_plan(lengths):
-    """Of one core, until rows of `PLANNED` documents are planned, of lengths drawn from these."""
+    """CPU seconds to plan the rows of `PLANNED` documents, with lengths drawn from these."""
     drawn = np.random.default_rng(0).choice(lengths[lengths <= LENGTH], PLANNED)
-    # One text for all: what is planned are lengths.
+    # One text for all: planning uses only lengths.
     text = np.zeros(LENGTH, "uint8")
     planned = [text[:length] for length in drawn]
     start = time.process_time()
@@ -126,7 +126,7 @@ def main():
         ("packed", packed, packed.counts.rows, packed.counts.fill, Griffin(CONFIG).packed()),
     ):
         seconds = seconds_per_step(model, data)
-        # The timed batches are a sample of all, whose mean this is.
+        # The timed batches are a sample, so the mean fill of all batches is used.
         speeds.append(fill * BATCH_SIZE * LENGTH / seconds)
         print(f"| {name} | {fill:.1%} | {rows:,} | {seconds:.4f} | {speeds[-1]:,.0f} |", flush=True)
     print(f"| packed / padded | | | | {speeds[1] / speeds[0]:.2f} |")

@@ -1,10 +1,10 @@
-"""The benchmarks on every backend, each in a process of its own, into one file for each benchmark.
+"""Run the benchmarks on every backend, each in a separate process, with one result file for each benchmark.
 
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
-The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. Only when they
-are named run `shakespeare`, with --text, `memory` and `scaling`, which draw a plot beside their files, `lora`,
-`packing`, `training_memory`, and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
+run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots; `lora`;
+`packing`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PACKAGES = (
 def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(BENCHMARKS), help="separated by commas; %(default)s unless given")
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help="separated by commas (default: %(default)s)")
     parser.add_argument("--backends", default="jax,torch,tensorflow", help="separated by commas")
     parser.add_argument("--machine", default=machine_name(), help="in the names of the files")
     parser.add_argument("--text", metavar="FILE", help="what shakespeare trains on")
@@ -59,7 +59,7 @@ def main():
 
 
 def machine():
-    """The processor, and the versions of everything that is measured."""
+    """The processor, and the versions of all measured packages."""
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
@@ -78,7 +78,7 @@ def installed(package):
 
 
 def run(name, backend, arguments):
-    """What one benchmark prints on one backend."""
+    """The output of one benchmark on one backend."""
     settings = {"PYTHONPATH": str(FOLDER.parent), "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [sys.executable, FOLDER / f"{name}.py", *arguments]
     with subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True) as process:
@@ -92,7 +92,7 @@ def run(name, backend, arguments):
 
 
 def write(path, text):
-    """Write a file that is whole at every moment."""
+    """Write a file atomically."""
     path.parent.mkdir(exist_ok=True)
     aside = path.with_suffix(".tmp")
     aside.write_text(text)

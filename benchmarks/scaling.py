@@ -1,4 +1,4 @@
-"""How cost grows with the context: training steps as in the paper's Figure 3, and decoding beside Equation 5.
+"""How cost grows with the context: training steps as in the paper's Figure 3, and decoding compared with Equation 5.
 
     KERAS_BACKEND=jax python benchmarks/scaling.py [PLOT.png]
 
@@ -7,9 +7,9 @@ the same 16,384 tokens at every context, so that only its division into rows cha
 have width 128, three layers, one head of 128 channels, as the paper's have, and a vocabulary of 256. Griffin's window
 is 256: half the shortest context, as in the paper.
 
-Decoding: seconds of a step of `generate` after a prompt, and what `keras_griffin.inspection.decode_cost` predicts from
-sizes and from the speed at which memory is read, measured in the same run. Width 512, six layers, four heads of 128
-channels, window 256: parameters of some 80 MB, more than the processor's caches hold.
+Decoding: seconds per step of `generate` after a prompt, and the prediction of `keras_griffin.inspection.decode_cost`
+from sizes and the memory bandwidth, measured in the same run. Width 512, six layers, four heads of 128 channels, window
+256: about 80 MB of parameters, more than the processor's caches hold.
 """
 
 import os
@@ -26,7 +26,7 @@ from keras_griffin.inspection import Device, decode_cost
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
-#: Colour and marker of each in the plot: Okabe and Ito's colours, which the colour-blind tell apart.
+#: The colour and marker of each in the plot: Okabe and Ito's colours, safe for the colour-blind.
 STYLES = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
 
 TRAINED = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=1, window=256)
@@ -40,7 +40,7 @@ FEW, MANY = 4, 20
 
 
 def main(plot=None):
-    """Print the tables of the active backend, and draw them where a file is named."""
+    """Print the tables of the active backend, and plot them if a file is given."""
     device = measure_device()
     print(f"\n### This machine on {BACKEND}\n")
     print("| this machine | |\n|---|---|")
@@ -55,7 +55,7 @@ def main(plot=None):
 
 
 def measure_device() -> Device:
-    """This machine: its memory, how fast all cores read it, and their products of large matrices in float32."""
+    """This machine: its memory, the bandwidth of all cores, and their speed for products of large float32 matrices."""
     num_bytes = 2**29
     parts = np.array_split(np.ones(num_bytes // 4, "float32"), usable_cores())
     with ThreadPoolExecutor(len(parts)) as pool:
@@ -67,12 +67,12 @@ def measure_device() -> Device:
 
 
 def train():
-    """Rows of (context, seconds, bytes) of a training step by family, printed as they come."""
+    """Measure (context, seconds, bytes) of a training step by family, printing each row."""
     print(f"\n### A training step over {TOKENS:,} tokens on {BACKEND}\n")
     print(f"| model | context | rows | seconds | times MQA at {TRAINED_CONTEXTS[0]} | memory, MB |")
     print("|---|---|---|---|---|---|")
     points = {}
-    # The baseline comes first: the others are compared with it.
+    # The baseline comes first, since the others are compared with it.
     for family, kind in FAMILIES.items():
         model = kind(TRAINED)
         points[family] = []
@@ -88,7 +88,7 @@ def train():
 
 
 def training_step(model, rows, context):
-    """A function that gives the loss and its gradient for each weight, and its arguments."""
+    """A function that returns the loss and its gradient for each weight, and its arguments."""
     weights = [variable.value for variable in model.trainable_variables]
     token_ids = np.random.default_rng(0).integers(0, 256, (rows, context + 1)).astype("int32")
     inputs, targets = (keras.ops.convert_to_tensor(part) for part in (token_ids[:, :-1], token_ids[:, 1:]))
@@ -101,7 +101,7 @@ def training_step(model, rows, context):
 
 
 def decode(device):
-    """Rows of (context, measured seconds, predicted seconds) by family and batch, printed as they come."""
+    """Measure (context, measured seconds, predicted seconds) by family and batch, printing each row."""
     print(f"\n### A decoding step in float32 on {BACKEND}\n")
     print("| model | batch | context | measured, ms | predicted, ms | measured / predicted | bound by |")
     print("|---|---|---|---|---|---|---|")
@@ -112,7 +112,7 @@ def decode(device):
             points[family, batch_size] = []
             for context in DECODED_CONTEXTS:
                 with warnings.catch_warnings():
-                    # Of 16 rows, which on few cores are more than memory alone bounds; the first table says so.
+                    # On few cores, 16 rows are not memory-bound, as the first table shows.
                     warnings.filterwarnings("ignore", message="decode_cost: batch_size should be at most")
                     cost = decode_cost(model.config, batch_size, context, device=device, dtype="float32")
                 measured, predicted = decoding_seconds(model, batch_size, context), cost.seconds_per_step
@@ -126,10 +126,10 @@ def decode(device):
 
 
 def decoding_seconds(model, batch_size, context):
-    """Seconds of a step after so many tokens."""
+    """Seconds per step after `context` tokens."""
     state = model.prefill(np.random.default_rng(0).integers(0, 256, (batch_size, context)))
     nothing = np.zeros((batch_size, 0), "int32")
-    # The many come first: PyTorch records a step after some calls.
+    # MANY comes first: PyTorch records a step after some calls.
     many, few = (
         least_seconds(lambda steps: model.generate(nothing, steps, state=state), steps, budget=1.5)
         for steps in (MANY, FEW)
@@ -138,7 +138,7 @@ def decoding_seconds(model, batch_size, context):
 
 
 def draw(trained, decoded, path):
-    """Training steps, their memory, and decoding steps of both batches, against the context."""
+    """Plot training steps, their memory, and decoding steps of both batches against the context."""
     import matplotlib
 
     matplotlib.use("Agg")

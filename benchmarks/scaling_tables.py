@@ -1,8 +1,8 @@
-"""The tables of docs/scaling.md, written into it: predictions from sizes, and what scaling.py has measured.
+"""Write the tables of docs/scaling.md: predictions from sizes, and the measurements of scaling.py.
 
     python benchmarks/scaling_tables.py
 
-A table stands between `<!-- name -->` and `<!-- end -->`, with a name from `TABLES`.
+A table is between `<!-- name -->` and `<!-- end -->`, with a name from `TABLES`.
 """
 
 import re
@@ -17,11 +17,11 @@ RESULTS = ROOT / "benchmarks" / "results" / "scaling-cpu-1-core.md"
 
 
 def filled(page: str, results: str) -> str:
-    """The page with every table in its place.
+    """The page with every table filled in.
 
     Args:
         page: Markdown.
-        results: what scaling.py printed; empty where it has not been run.
+        results: the output of scaling.py; empty if it has not been run.
     """
 
     def table(match):
@@ -31,13 +31,13 @@ def filled(page: str, results: str) -> str:
 
 
 def measured_table(results: str, title: str) -> str:
-    """The first table under a title that begins so."""
+    """The first table under a heading that begins with `title`."""
     found = re.search(rf"^### {title}.*\n\n((?:\|.*\n)+)", results, re.MULTILINE)
     return found[1].strip() if found else "Not measured yet."
 
 
 def measured_device(results: str) -> Device:
-    """The machine on which scaling.py ran first."""
+    """The machine of the first run of scaling.py."""
     processor = re.search(r"^(.*?)\. Python", results, re.MULTILINE)[1]
     rows = ("memory, GB", "memory read, GB a second", "products of matrices in float32, GFLOP a second")
     numbers = [1e9 * float(re.search(rf"^\| {row} \| ([\d.]+) \|$", results, re.MULTILINE)[1]) for row in rows]
@@ -49,7 +49,7 @@ def machine_table(results: str) -> str:
     return decode_table(measured_device(results)) if results else "Not measured yet."
 
 
-#: Each table of the page by its name, made from what scaling.py printed.
+#: Each table of the page by name, as a function of the output of scaling.py.
 TABLES = {
     "training": lambda results: measured_table(results, "A training step"),
     "decoding": lambda results: measured_table(results, "A decoding step"),
@@ -62,7 +62,7 @@ TABLES = {
 
 
 def main():
-    """Write the page anew."""
+    """Update the page."""
     results = RESULTS.read_text() if RESULTS.exists() else ""
     page = filled(PAGE.read_text(), results)
     with atomic_file(PAGE) as aside:

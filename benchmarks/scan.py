@@ -1,4 +1,4 @@
-"""The scan against the floor of its memory traffic, beside Keras's own scan and recurrent layers.
+"""The scan relative to the floor set by its memory traffic, compared with Keras's scan and recurrent layers.
 
     KERAS_BACKEND=jax python benchmarks/scan.py
 
@@ -16,7 +16,7 @@ SHAPES = {"S1": (1, 2048, 2560), "S2": (8, 512, 768), "S3": (1, 16384, 1024), "S
 
 
 def ours(decay, inputs):
-    """Every state."""
+    """This package's scan."""
     return linear_scan(decay, inputs)[0]
 
 
@@ -30,7 +30,7 @@ def of_keras(decay, inputs):
 
 
 def rows():
-    """One row for each shape and method: name, method, times over floor."""
+    """Yield a row for each shape and method: times in seconds, and relative to the floor."""
     generator = np.random.default_rng(0)
     for name, shape in SHAPES.items():
         decay = keras.ops.convert_to_tensor(generator.uniform(0.9, 0.999, shape).astype("float32"))
@@ -39,7 +39,7 @@ def rows():
         array_bytes = 4 * int(np.prod(shape))
         floor = array_bytes / copy_bandwidth(array_bytes)
         methods = {explain("linear_scan", shape).chosen: ours}
-        # XLA does not compile TensorFlow's form of it; PyTorch's takes seconds for the longest.
+        # XLA does not compile it on TensorFlow; on PyTorch the longest takes seconds.
         if BACKEND != "tensorflow" and name != "S3":
             methods["keras.ops.associative_scan"] = of_keras
         for method, function in methods.items():
@@ -49,7 +49,7 @@ def rows():
 
 
 def layers():
-    """One row for each recurrent layer on (4, 1024, 512): name, seconds forward, and forward and backward."""
+    """Yield a row for each recurrent layer on (4, 1024, 512): name, seconds forward, and forward and backward."""
     from keras_griffin.layers import RGLRU
 
     inputs = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=SHAPES["S4"]).astype("float32"))
@@ -58,7 +58,7 @@ def layers():
     for name, layer in made.items():
         layer(inputs[:, :2])
         forward = compiled(lambda x, layer=layer: layer(x))
-        # The gradient for the inputs goes through all that the layer does.
+        # The gradient for the inputs goes through the whole layer.
         both = compiled(forward_and_backward(lambda x, layer=layer: layer(x)))
         yield name, least_seconds(forward, inputs), least_seconds(both, inputs, inputs)
 

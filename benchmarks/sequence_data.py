@@ -1,9 +1,9 @@
-"""Four data sets of real-valued sequences that ship in packages, each as arrays to train and to test on.
+"""Four data sets of real-valued sequences from Python packages, as arrays for training and testing.
 
     pip install pmdarima seglearn && pip install --no-deps aeon
 
 Features have zero mean and unit variance over the training steps. Steps past the end of a row are zeros, which
-`keras.layers.Masking` finds, and weigh nothing.
+`keras.layers.Masking` masks, and have no weight.
 """
 
 import importlib.util
@@ -14,27 +14,27 @@ import numpy as np
 
 
 class Part(NamedTuple):
-    """What a model is fitted to or judged by."""
+    """Data for training, validation or testing."""
 
     #: `(N, T, F)`.
     features: np.ndarray
     #: `(N, T, F)` numbers, or classes, `(N,)` or `(N, T)`.
     targets: np.ndarray
-    #: `(N,)` or `(N, T)`: zero where nothing is asked.
+    #: `(N,)` or `(N, T)`: zero for targets that do not count.
     weights: np.ndarray
 
 
 class Data(NamedTuple):
-    """A data set, and what is asked of it."""
+    """A data set with its task."""
 
     name: str
     task: str
     train: Part
     validation: Part
     test: Part
-    #: None where numbers are predicted.
+    #: None for regression.
     num_classes: int | None
-    #: What an error of 1 is, in the unit of `unit`.
+    #: The value of an error of 1 in the unit `unit`.
     scale: float
     unit: str
 
@@ -45,9 +45,9 @@ class Data(NamedTuple):
 
 
 def demand() -> Data:
-    """Half-hourly electricity demand of England and Wales, 12 weeks: from each step the demand six hours later.
+    """Half-hourly electricity demand of England and Wales, 12 weeks: predict the demand six hours after each step.
 
-    The last two weeks are for tests, the two before for validation.
+    The last two weeks are for testing, the two before for validation.
     """
     from pmdarima.datasets import load_taylor
 
@@ -56,7 +56,7 @@ def demand() -> Data:
     series = ((series - mean) / deviation).astype("float32")
 
     def windows(first, last, stride):
-        """Windows whose targets lie in the weeks; the first half of a window is there to be read alone."""
+        """Windows with targets in these weeks; the first half of a window is only context."""
         starts = range(max(0, first * week - length // 2 - ahead), last * week - length - ahead + 1, stride)
         features = np.stack([series[s : s + length, None] for s in starts])
         targets = np.stack([series[s + ahead : s + ahead + length, None] for s in starts])
@@ -69,14 +69,14 @@ def demand() -> Data:
 
 
 def vowels() -> Data:
-    """Two Japanese vowels by nine speakers, 12 coefficients a step, 7 to 29 steps: who speaks."""
+    """Two Japanese vowels by nine speakers, 12 coefficients per step, 7 to 29 steps: classify the speaker."""
     folder = _folder_of("aeon") / "datasets" / "data" / "JapaneseVowels"
     train, test = (_read_ts(folder / f"JapaneseVowels_{part}.ts") for part in ("TRAIN", "TEST"))
     return _classified("vowels", train, test)
 
 
 def leaves() -> Data:
-    """Outlines of leaves of six species, 427 steps of one number: which species."""
+    """Outlines of leaves of six species, 427 steps of one number: classify the species."""
     folder = _folder_of("aeon") / "datasets" / "data" / "OSULeaf"
     train, test = (_read_ts(folder / f"OSULeaf_{part}.ts") for part in ("TRAIN", "TEST"))
     return _classified("leaves", train, test)
@@ -85,13 +85,13 @@ def leaves() -> Data:
 def exercises(pieces: int = 4, piece: int = 60, rows: int = 300) -> Data:
     """A smartwatch's six sensors during seven exercises, each step labelled with the exercise.
 
-    A row is a stream of pieces of one person's recordings, at 12.5 Hz, of random lengths. Those of a quarter of the
-    persons are for tests, of another eighth for validation.
+    A row is a stream of pieces of one person's recordings, at 12.5 Hz, of random lengths. A quarter of the persons is
+    for testing, another eighth for validation.
 
     Args:
         pieces: exercises in a row.
-        piece: the longest of a piece, in steps; the shortest is half of it.
-        rows: to train on.
+        piece: the maximum length of a piece in steps; the minimum is half of it.
+        rows: for training.
     """
     from seglearn.datasets import load_watch
 
@@ -128,15 +128,15 @@ DATA = {"demand": demand, "vowels": vowels, "leaves": leaves, "exercises": exerc
 
 
 def _folder_of(package: str) -> Path:
-    """Where a package lies, which is not imported: its files are enough."""
+    """The folder of a package, found without importing it: only its files are needed."""
     found = importlib.util.find_spec(package)
     if found is None:
-        raise SystemExit(f"sequence_data: the package {package} must be installed, whose files hold the data.")
+        raise SystemExit(f"sequence_data: the package {package} must be installed, since its files contain the data.")
     return Path(found.submodule_search_locations[0])
 
 
 def _read_ts(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """The rows `(T, F)` of a file in the format .ts, and their labels."""
+    """The rows `(T, F)` of a file in .ts format, and their labels."""
     lines = path.read_text(encoding="utf-8").splitlines()
     data = lines[next(n for n, line in enumerate(lines) if line.lower().startswith("@data")) + 1 :]
     rows = [line.split(":") for line in data if line.strip()]
@@ -145,7 +145,7 @@ def _read_ts(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def _classified(name, train, test) -> Data:
-    """A fifth of what is there to train on is for validation."""
+    """A classification data set; a fifth of the training rows is for validation."""
     (sequences, labels), (tested, test_labels) = train, test
     classes, steps = np.unique(labels), np.concatenate(sequences)
     mean, deviation = steps.mean(axis=0), steps.std(axis=0)

@@ -1,4 +1,4 @@
-"""Memory and messages of a training step whose time is divided over devices, read from the compiled program.
+"""Memory and messages of a training step with time divided over devices, read from the compiled program.
 
     KERAS_BACKEND=jax JAX_PLATFORMS=cpu python benchmarks/sequence_parallel.py > benchmarks/results/sequence_parallel.md
 
@@ -12,7 +12,7 @@ import os
 DEVICES = (1, 2, 4, 8)
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES[-1]}"
 
-import random  # noqa: E402  What stands above is read when JAX starts.
+import random  # noqa: E402  JAX reads the flags above when it starts.
 import re  # noqa: E402
 from importlib.metadata import version  # noqa: E402
 
@@ -29,14 +29,14 @@ ITEM_BYTES = {"f32": 4, "s32": 4, "pred": 1}
 
 
 def new_model(rematerialize):
-    """The Griffin that is measured."""
+    """The measured Griffin."""
     config = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=2, window=256)
     random.seed(0)
     return Griffin(config, rematerialize=rematerialize)
 
 
 def compiled(model, length):
-    """Loss and gradients for a row of so many tokens, compiled, and the arguments."""
+    """Loss and gradients for a row of `length` tokens, compiled, and the arguments."""
     token_ids = np.random.default_rng(0).integers(0, 256, (1, length)).astype("int32")
     inputs = {"token_ids": token_ids, "segment_ids": np.ones_like(token_ids)}
     targets = np.roll(token_ids, -1, axis=1)
@@ -50,18 +50,18 @@ def compiled(model, length):
 
 
 def divided(devices, length, rematerialize):
-    """The same over so many devices."""
+    """The same, divided over `devices` devices."""
     mesh = keras.distribution.DeviceMesh((devices,), ("sequence",), keras.distribution.list_devices()[:devices])
     return compiled(sequence_parallel(new_model(rematerialize), mesh), length)
 
 
 def temporary_bytes(program):
-    """What a device needs beside weights, gradients and tokens."""
+    """The memory of a device without weights, gradients and tokens."""
     return program.memory_analysis().temp_size_in_bytes
 
 
 def messages(program):
-    """By kind: how many, and the bytes that they bring to a device."""
+    """By kind: the number of messages, and the bytes that a device receives."""
     found = {}
     kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
     for shapes, kind in re.findall(rf"= (\S+|\(.*?\)) ({kinds})(?:-start)?\(", program.as_text()):

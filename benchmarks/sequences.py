@@ -1,15 +1,15 @@
-"""The encoder beside LSTM, GRU, a causal convolution and a bare RG-LRU of as many parameters.
+"""The encoder compared with LSTM, GRU, a causal convolution and a bare RG-LRU of the same size.
 
     KERAS_BACKEND=jax python benchmarks/sequences.py FILE.csv [--data vowels,leaves] [--models encoder,slow,narrow]
 
-For each data set of `sequence_data.py` and each model the learning rate is the best of four on the validation rows,
-with one seed, and so is the pool of a row that has one class: the last step or the mean of all. Then three seeds are
-trained with them. In a run the learning rate falls to zero as a cosine, and its error is that on the test rows at the
-end: no epoch is chosen. Every finished run is a line of the file, and a run that is there is not made again. At the end
-the table is printed, with seconds an epoch and milliseconds a streamed step, measured in turns on the active backend.
+For each data set of `sequence_data.py` and each model, the learning rate is the best of four on the validation rows,
+with one seed, and so is the pooling of a row with one class: the last step or the mean of all. Then three seeds are
+trained with these choices. In a run the learning rate falls to zero along a cosine, and the error is that on the test
+rows at the end, without early stopping. Every finished run is a line of the file, and is not repeated. At the end the
+table is printed, with seconds per epoch and milliseconds per streamed step, measured alternately on the active backend.
 
-Four more are run when they are named: the encoder in Griffin's pattern, with attention; and with one of its defaults as
-a language model has it, by which the default is judged.
+Four variants run only if named: the encoder in Griffin's pattern, with attention; and with one of its defaults replaced
+by a language model's, to evaluate that default.
 """
 
 import argparse
@@ -48,48 +48,48 @@ def griffin(width, pool):
 
 
 def slow(width, pool):
-    """Its decays start between 0.9 and 0.999."""
+    """The encoder with initial decays between 0.9 and 0.999."""
     return encoder(width, pool, mixer_options={"recurrent": {"decay_range": (0.9, 0.999)}})
 
 
 def narrow(width, pool):
-    """Its gates have 16 blocks, of 2 to 6 channels."""
+    """The encoder with gates of 16 blocks, of 2 to 6 channels."""
     narrow_gates = {"recurrent": {"num_gate_blocks": 16}}
     return encoder(width, pool, recurrence_width=16 * round(width / 12), mixer_options=narrow_gates)
 
 
 def wide(width, pool):
-    """Its MLPs are three times as wide as the stream."""
+    """The encoder with MLPs three times as wide as the stream."""
     return encoder(width, pool, mlp_width=3 * width)
 
 
 def bare(width, pool):
-    """An RG-LRU behind a dense layer, as a user of LSTM would first write it."""
+    """An RG-LRU after a dense layer, a direct replacement of an LSTM."""
     return [layers.Dense(width), RGLRU(return_sequences=pool != "last", name="body")]
 
 
 def lstm(width, pool):
-    """Keras's."""
+    """Keras's LSTM."""
     return [layers.LSTM(width, return_sequences=pool != "last", name="body")]
 
 
 def gru(width, pool):
-    """Keras's."""
+    """Keras's GRU."""
     return [layers.GRU(width, return_sequences=pool != "last", name="body")]
 
 
 def convolution(width, pool):
-    """Six causal convolutions of three taps, each twice as far apart as the one before: 127 steps are seen."""
+    """Six causal convolutions of three taps, with doubling dilation: a receptive field of 127 steps."""
     return [layers.Conv1D(width, 3, padding="causal", dilation_rate=2**n, activation="relu") for n in range(6)]
 
 
 MODELS = {"encoder": encoder, "bare": bare, "lstm": lstm, "gru": gru, "convolution": convolution}
-#: The encoder with another pattern, or another value of a default.
+#: The encoder with a different pattern, or a different value of one default.
 VARIANTS = {"griffin": griffin, "slow": slow, "narrow": narrow, "wide": wide}
 
 
 def pools_of(name: str, data: Data) -> tuple:
-    """What is tried to make one vector of a row; the convolution sees too little from its last step."""
+    """The poolings to try; the convolution's last step sees too little of a row."""
     if data.is_labelled_by_step:
         return (None,)
     return ("mean",) if name == "convolution" else ("last", "mean")
@@ -103,7 +103,7 @@ def make(name: str, data: Data, width: int, pool: str | None) -> keras.Model:
     for layer in {**MODELS, **VARIANTS}[name](width, pool):
         x = layer(x)
     if pool == "mean" and len(x.shape) == 3:
-        # Said here, because a convolution forgets it.
+        # Explicit, because a convolution drops the mask.
         seen = keras.ops.any(keras.ops.not_equal(inputs, 0), axis=-1)
         x = layers.GlobalAveragePooling1D()(x, mask=seen)
     outputs = layers.Dense(data.num_classes or num_features)(x)
@@ -112,7 +112,7 @@ def make(name: str, data: Data, width: int, pool: str | None) -> keras.Model:
 
 @functools.cache
 def width_of(name: str, data_name: str) -> int:
-    """The width at which a model has about as many parameters as all others: a multiple of 4, or of the gates' 16."""
+    """The width at which a model is closest to `PARAMETERS`: a multiple of 4, or of the 16 gate blocks."""
     data, unit = load(data_name), 16 if name == "bare" else 4
     widths = range(16, 513, unit)
 
@@ -131,10 +131,10 @@ def load(name: str) -> Data:
 
 
 def compile_model(model, data, learning_rate):
-    """Adam, with gradients clipped as is usual for recurrences.
+    """Compile with Adam and gradient clipping, as usual for recurrences.
 
     Args:
-        model: of `make`.
+        model: from `make`.
         data: its data set.
         learning_rate: a number or a schedule.
     """
@@ -150,7 +150,7 @@ def error(model, data, part) -> float:
 
 
 def run(data_name: str, model_name: str, pool: str | None, learning_rate: float, seed: int) -> dict:
-    """Train once: a line of the file."""
+    """Train once; return a line of the file."""
     data = load(data_name)
     random.seed(seed)
     np.random.seed(seed)
@@ -181,7 +181,7 @@ def runs_in(path: Path) -> list[dict]:
 
 
 def all_runs(path: Path, data_names, model_names):
-    """Make the runs that are missing, those that choose the pool and the learning rate first."""
+    """Do the missing runs, first those that select the pooling and the learning rate."""
     for data_name in data_names:
         for model_name in model_names:
             for pool in pools_of(model_name, load(data_name)):
@@ -193,14 +193,14 @@ def all_runs(path: Path, data_names, model_names):
 
 
 def choice(runs, data_name, model_name) -> tuple[str | None, float]:
-    """The pool and the learning rate of the first seed's least error on the validation rows."""
+    """The pooling and the learning rate with the first seed's lowest validation error."""
     first = [r for r in runs if (r["data"], r["model"], r["seed"]) == (data_name, model_name, SEEDS[0])]
     best = min(first, key=lambda row: row["validation"])
     return best["pool"], best["learning_rate"]
 
 
 def finish(path, *key):
-    """Make the run of data, model, pool, rate and seed unless it is there, and write its line."""
+    """Do the run of data, model, pool, rate and seed unless its line exists, and write the line."""
     if any(tuple(row[field] for field in FIELDS[: len(key)]) == key for row in runs_in(path)):
         return
     start = time.perf_counter()
@@ -215,7 +215,7 @@ def finish(path, *key):
 
 
 def seconds_an_epoch(data_name, pools, repeats: int = 3) -> dict[str, float]:
-    """The least of several epochs of each model with its pool, in turns, all rows in full batches."""
+    """The fastest of several epochs of each model with its pooling, alternating, with full batches only."""
     data, models = load(data_name), {}
     rows = len(data.train.features) // BATCH_SIZE * BATCH_SIZE
     train = [array[:rows] for array in data.train]
@@ -233,7 +233,7 @@ def seconds_an_epoch(data_name, pools, repeats: int = 3) -> dict[str, float]:
 
 
 def milliseconds_a_step(data_name, name) -> float:
-    """One sample of one row from a state, without the head; a convolution reads again all that it sees."""
+    """The time of one sample of one row from a state, without the head; a convolution rereads its receptive field."""
     data, width = load(data_name), width_of(name, data_name)
     # A vector for each step, whatever the pool.
     model = make(name, data, width, None)
@@ -261,7 +261,7 @@ def milliseconds_a_step(data_name, name) -> float:
 
 
 def table(path, data_names, model_names):
-    """Print what was found."""
+    """Print the results."""
     runs = runs_in(path)
     print("| data | model | parameters | error: mean | least to most | pool | learning rate | s an epoch | ms a step |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -281,12 +281,12 @@ def table(path, data_names, model_names):
 
 
 def main():
-    """Make the runs that are missing, and print the table."""
+    """Do the missing runs, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished runs")
-    parser.add_argument("--data", default=",".join(DATA), help="separated by commas; all unless given")
-    parser.add_argument("--models", default=",".join(MODELS), help="separated by commas; all unless given")
-    parser.add_argument("--no-table", action="store_true", help="runs alone")
+    parser.add_argument("--data", default=",".join(DATA), help="separated by commas (default: all)")
+    parser.add_argument("--models", default=",".join(MODELS), help="separated by commas (default: %(default)s)")
+    parser.add_argument("--no-table", action="store_true", help="only do the runs")
     options = parser.parse_args()
     names = options.data.split(","), options.models.split(",")
     all_runs(options.file, *names)

@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python benchmarks/shakespeare.py FILE
 
 The recipe: 2000 steps of 12 windows of 64 characters, at most 0.8 M parameters, no dropout; the first nine tenths of
-the text train, the rest validates. nanoGPT's README gives a validation loss of 1.88 nats per character.
+the text are for training, the rest for validation. nanoGPT's README gives a validation loss of 1.88 nats per character.
 """
 
 import math

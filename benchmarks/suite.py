@@ -1,9 +1,9 @@
-"""Where the time of the tests goes: on each backend compiling, tracing, other processes; and the slowest tests.
+"""Profile the test suite: on each backend the time for compiling, tracing and other processes; and the slowest tests.
 
     .venv/bin/python benchmarks/suite.py [--read FOLDER] [arguments of tests/run_backends.py]
 
-It is `make test`, with this file as a plugin of pytest that watches. The tables go to standard output, and the
-measurements to runs/suite, from which `--read` makes the tables again.
+It runs `make test` with this file as a pytest plugin. The tables go to standard output, and the measurements to
+runs/suite, from which `--read` prints the tables again.
 """
 
 import argparse
@@ -21,23 +21,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("jax", "tensorflow", "torch", "numpy")
 SLOWEST = 60
-#: The variable that names the folder for what the plugin measures.
+#: The variable that names the folder for the plugin's measurements.
 REPORT = "SUITE_REPORT"
-#: What JAX tells of its compiler, by the columns of the table.
+#: JAX's compiler events, with the table's column of each.
 JAX_EVENTS = {
     "/jax/core/compile/jaxpr_trace_duration": "tracing",
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "tracing",
     "/jax/core/compile/backend_compile_duration": "compiling",
 }
 
-#: Seconds so far in this process, by what they were spent on, and how many programs were compiled or traced.
+#: Seconds so far in this process, by activity, and the number of programs compiled or traced.
 spent = Counter()
 tests = {}
 started = time.time()
 
 
 def pytest_sessionstart(session):
-    """Watch the backend's compiler, in the processes that run tests."""
+    """Monitor the backend's compiler, in the processes that run tests."""
     backend = os.environ["KERAS_BACKEND"]
     if backend == "jax":
         import jax
@@ -56,7 +56,7 @@ def _jax_event(event, seconds, **_):
 
 
 def _timed(function):
-    """TensorFlow's function that traces another; one that is traced inside of another counts once."""
+    """Time TensorFlow's tracing function; nested traces count once."""
     depth = Counter()
 
     def timed(*arguments, **options):
@@ -81,14 +81,14 @@ def _so_far():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
-    """Note where a test begins."""
+    """Record the counters at the start of a test."""
     item.began = _so_far()
     yield
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Give what a test took to the process that collects."""
+    """Report a test's resource usage to the collecting process."""
     if call.when == "teardown":
         now = _so_far()
         took = {name: now[name] - item.began[name] for name in now}
@@ -98,14 +98,14 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_runtest_logreport(report):
-    """Collect it."""
+    """Collect a test's report."""
     test = tests.setdefault(report.nodeid, {"seconds": 0.0})
     test["seconds"] += report.duration
     test.update(dict(report.user_properties).get("took", {}))
 
 
 def pytest_sessionfinish(session):
-    """Write all of it, where the tests were collected, beside what the backend's other parts write."""
+    """Write the collected reports to a file, one for each part of a backend's tests."""
     if hasattr(session.config, "workerinput"):
         return
     part = os.environ["TESTS_PART"].replace("/", "-")
@@ -114,7 +114,7 @@ def pytest_sessionfinish(session):
 
 
 def read(folder):
-    """The reports by backend, each of all its parts."""
+    """The reports by backend, with all parts of each combined."""
     reports = {}
     for backend in BACKENDS:
         parts = [json.loads(file.read_text()) for file in folder.glob(f"{backend}-*.json")]
@@ -136,7 +136,7 @@ def measure(folder, arguments):
 
 
 def tables(reports):
-    """The two tables, of reports by backend."""
+    """The two tables, from reports by backend."""
     columns = ("own CPU", "compiling", "tracing", "other processes' CPU", "programs", "peak MB")
     lines = [f"| backend | tests | wall | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 3)}"]
     for backend, report in reports.items():
@@ -160,7 +160,7 @@ def tables(reports):
 def main():
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--read", type=Path, help="a folder of measurements; nothing is run")
+    parser.add_argument("--read", type=Path, help="print the tables of a folder of measurements, without running tests")
     options, arguments = parser.parse_known_args()
     folder = options.read or ROOT / "runs" / "suite"
     if options.read is None:

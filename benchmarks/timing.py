@@ -1,4 +1,4 @@
-"""Times as the least of many runs, the floor that memory traffic sets, and peaks of memory."""
+"""Measure times as the minimum of many runs, memory bandwidth, and peak memory."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ BACKEND = keras.backend.backend()
 
 
 def compiled(function):
-    """The function as users of the backend run it: compiled on JAX and TensorFlow, as it stands on PyTorch."""
+    """The function as users of the backend run it: compiled on JAX and TensorFlow, eager on PyTorch."""
     if BACKEND == "jax":
         import jax
 
@@ -26,7 +26,7 @@ def compiled(function):
 
 
 def forward_and_backward(function):
-    """A function of `(gradient, *arguments)`: the outputs, and what their gradient becomes for each argument."""
+    """A function of `(gradient, *arguments)`: the outputs, and the vector-Jacobian product for each argument."""
     if BACKEND == "jax":
         import jax
 
@@ -57,7 +57,7 @@ def forward_and_backward(function):
 
 
 def wait(result):
-    """Return when the result is there."""
+    """Wait until the result is ready."""
     if BACKEND == "jax":
         import jax
 
@@ -70,7 +70,7 @@ def wait(result):
 
 
 def least_seconds(function, *arguments, budget: float = 4.0) -> float:
-    """The shortest of the runs that fit in `budget` seconds, at least three, after one that compiles."""
+    """The shortest of the runs within `budget` seconds, at least three, after one that compiles."""
     wait(function(*arguments))
     times = []
     end = time.perf_counter() + budget
@@ -82,7 +82,7 @@ def least_seconds(function, *arguments, budget: float = 4.0) -> float:
 
 
 def copy_bandwidth(num_bytes: int) -> float:
-    """Bytes moved per second by `a = b + c` over arrays of so many bytes, on as many threads as there are cores."""
+    """Bytes moved per second by `a = b + c` over arrays of `num_bytes` bytes, with one thread per core."""
     from concurrent.futures import ThreadPoolExecutor
 
     cores = usable_cores()
@@ -102,7 +102,7 @@ def copy_bandwidth(num_bytes: int) -> float:
 
 
 def device_bandwidth(num_bytes: int) -> float:
-    """As `copy_bandwidth`, on whatever device the backend computes on."""
+    """Like `copy_bandwidth`, on the backend's device."""
     from keras_griffin.ops.implementation import current_facts
 
     if current_facts(None, "float32").device == "cpu":
@@ -112,10 +112,10 @@ def device_bandwidth(num_bytes: int) -> float:
 
 
 def peak_bytes(function, *arguments) -> int | None:
-    """How much memory a call needs beside its arguments, results included; None where it can't be told.
+    """The memory that a call needs in addition to its arguments, including results; None if unknown.
 
-    On JAX it is what the compiled program says of itself. On PyTorch it is measured, on Linux. So it is on TensorFlow
-    with `TF_ENABLE_ONEDNN_OPTS=0`; oneDNN keeps what it has had.
+    On JAX it is reported by the compiled program. On PyTorch it is measured, on Linux, and so it is on TensorFlow with
+    `TF_ENABLE_ONEDNN_OPTS=0`; oneDNN does not release its memory.
     """
     if BACKEND == "jax":
         memory = function.lower(*arguments).compile().memory_analysis()
@@ -136,11 +136,11 @@ def peak_bytes(function, *arguments) -> int | None:
 
 
 def peak_bytes_of_the_process(function, *arguments) -> int | None:
-    """How far a call raises the memory that the process has; None where the system does not tell."""
+    """How much a call raises the memory of the process; None if the system does not report it."""
     process = Path("/proc/self")
     if not (process / "clear_refs").exists():
         return None
-    # What earlier calls freed goes back to the system, and the mark of the highest level down to the present one.
+    # Return freed memory to the system, and reset the high-water mark to the current level.
     ctypes.CDLL(None).malloc_trim(0)
     (process / "clear_refs").write_text("5")
     before = _status_bytes(process, "VmHWM")

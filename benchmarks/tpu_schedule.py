@@ -1,10 +1,10 @@
-"""What the compiler of TPUs makes of the kernels: instructions in the loop, beside the cycles in which memory moves.
+"""The TPU compiler's schedule of the kernels: instructions in the loop, compared with the cycles for memory traffic.
 
     KERAS_BACKEND=jax JAX_PLATFORMS=cpu python benchmarks/tpu_schedule.py [v5e:2x2]
 
-It needs the extra tpu-check and no TPU. A bundle is what the chip issues in a cycle; those of the loop over groups of
-16 steps by 512 channels are counted in the compiler's dump. Waiting for memory is not in them. The cycles of memory are
-the bytes of such a group by the bandwidth and the clock of a v5e, as published.
+It needs the extra tpu-check but no TPU. A bundle is the set of instructions that the chip issues in a cycle; those of
+the loop over groups of 16 steps by 512 channels are counted in the compiler's dump. They do not include waiting for
+memory. The memory cycles follow from the bytes of such a group and the published bandwidth and clock of a v5e.
 """
 
 import os
@@ -15,13 +15,13 @@ from pathlib import Path
 
 BANDWIDTH, CLOCK = 819e9, 940e6
 GROUP_ELEMENTS = 16 * 512
-#: The kernels and the arrays that each moves.
+#: The kernels, and the number of arrays that each moves.
 ARRAYS = {"linear_scan": 3, "linear_scan_gradient": 5, "rg_lru": 4, "rg_lru_gradient": 8}
 SHAPE = (1, 4096, 2560)
 
 
 def compile_all(topology, dtype):
-    """Forward and gradient of both ops, for a TPU that is not there."""
+    """Compile forward and gradient of both ops, without a TPU."""
     import jax
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
@@ -52,7 +52,7 @@ def compile_all(topology, dtype):
 
 
 def bundles(folder, kernel):
-    """Bundles of the kernel's innermost loops, the longest of which goes through its groups."""
+    """The bundles in the longest of the kernel's innermost loops, which is the loop over groups."""
     (path,) = [p for p in folder.glob(f"*-{kernel}.1-*-final_bundles.txt") if "schedule" not in p.name]
     loops = []
     for line in path.read_text().splitlines():

@@ -1,14 +1,14 @@
-"""What a training step keeps in memory, from 1,024 tokens to 65,536, with and without logits and blocks' insides.
+"""Memory of a training step, from 1,024 to 65,536 tokens, with and without logits and rematerialisation.
 
     KERAS_BACKEND=jax python benchmarks/training_memory.py
 
 Loss and gradients of all weights, for one row: a Griffin of width 256, six layers, window 512, and a vocabulary of
-16,384. On JAX it is what the compiled step says of itself, results included, and nothing runs; the last column is what
-the leanest step took when it ran. On PyTorch everything is measured, the two others up to 16,384 tokens, for time and
-room. TensorFlow doesn't tell. The second table is the step's time at 4,096 tokens.
+16,384. On JAX the memory is reported by the compiled step, including results, without running it; the last column is
+measured while the leanest step runs. On PyTorch everything is measured, the two others only up to 16,384 tokens, to
+limit time and memory. TensorFlow is not measured. The second table is the step's time at 4,096 tokens.
 
-On a CPU, XLA orders operations for the cores' sake and not for memory's, unless the flag below tells it to: without it
-blocks are made again and little is saved, as the last table shows. On GPUs and TPUs it orders for memory.
+On a CPU, XLA schedules operations for parallelism rather than memory unless the flag below is set: without it, blocks
+are rematerialised but little memory is saved, as the last table shows. On GPUs and TPUs it schedules for memory.
 """
 
 import os
@@ -32,9 +32,9 @@ from keras_griffin.models import Griffin, GriffinConfig
 
 CONFIG = GriffinConfig(vocabulary_size=16_384, width=256, num_layers=6, num_heads=2, window=512)
 CONTEXTS = (1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)
-#: Where time is measured, and up to where PyTorch's memory is, of all but the leanest step.
+#: The context for timing, and the longest for which PyTorch's memory is measured, except for the leanest step.
 TIMED, LONGEST_RUN = 4096, 16_384
-#: Whether there are logits, and whether blocks are made again.
+#: Whether there are logits, and whether blocks are rematerialised.
 WAYS = {"logits": (True, False), "no logits": (False, False), "no logits, blocks made again": (False, True)}
 LEANEST = (False, True)
 
@@ -60,7 +60,7 @@ def main():
 
 
 def megabytes(context, logits, rematerialize):
-    """What a step needs beside weights and tokens, as text."""
+    """The memory of a step without weights and tokens, as text."""
     if BACKEND != "jax" and context > LONGEST_RUN and (logits, rematerialize) != LEANEST:
         return "not measured"
     step, arguments = training_step(context, logits, rematerialize)
@@ -68,15 +68,15 @@ def megabytes(context, logits, rematerialize):
 
 
 def megabytes_when_it_ran(context):
-    """What the process took for the leanest step."""
+    """The measured memory of the leanest step."""
     step, arguments = training_step(context, *LEANEST)
-    # Compiled before, which takes memory too.
+    # Compiled first, since compiling takes memory too.
     step = step.lower(*arguments).compile()
     return in_megabytes(peak_bytes_of_the_process(lambda: wait(step(*arguments))))
 
 
 def megabytes_without_the_flag(logits, rematerialize):
-    """What a step of `TIMED` tokens would need if XLA were left to itself."""
+    """The memory of a step of `TIMED` tokens with XLA's default scheduler."""
     step, arguments = training_step(TIMED, logits, rematerialize)
     left_to_itself = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_DEFAULT"}
     memory = step.lower(*arguments).compile(compiler_options=left_to_itself).memory_analysis()
@@ -89,7 +89,7 @@ def in_megabytes(num_bytes):
 
 
 def training_step(context, logits, rematerialize):
-    """A function that gives the loss and its gradient for each weight, and its arguments."""
+    """A function that returns the loss and its gradient for each weight, and its arguments."""
     language_model = Griffin(CONFIG, rematerialize=rematerialize)
     model = language_model.packed(logits=logits)
     variables = model.trainable_variables

@@ -1,9 +1,9 @@
-"""The RecurrentGemma 2B preset with random weights in bfloat16: made, saved, loaded, decoded, and the memory of each.
+"""Create, save, load and decode the RecurrentGemma 2B preset with random bfloat16 weights; time and memory of each.
 
     KERAS_BACKEND=jax python benchmarks/two_billion.py FOLDER
 
-It needs 6 GB of disk in FOLDER and up to 14 GB of memory. Making and loading are processes of their own, so that each
-peak is its own.
+It needs 6 GB of disk in FOLDER and up to 14 GB of memory. Creating and loading run in separate processes, so that each
+has its own peak.
 """
 
 import resource
@@ -20,7 +20,7 @@ STEPS = ("made and saved", "loaded and decoded")
 
 
 def make(folder):
-    """Draw the weights and save them."""
+    """Create a model with random weights and save it."""
     from keras_griffin.models import Griffin
 
     start = time.perf_counter()
@@ -32,7 +32,7 @@ def make(folder):
 
 
 def load(folder):
-    """Load the weights and let them write."""
+    """Load the model and generate tokens."""
     from keras_griffin.models import Griffin
 
     start = time.perf_counter()
@@ -71,4 +71,4 @@ if __name__ == "__main__":
     elif len(sys.argv) == 2:
         main(sys.argv[1])
     else:
-        raise SystemExit("two_billion: a folder must be named.")
+        raise SystemExit("two_billion: the only argument must be a folder.")

@@ -1,13 +1,13 @@
-"""This checkout beside another one: the same calls in turns, and the ratio of their times.
+"""Compare this checkout with another one: the same calls, alternating, and the ratio of their times.
 
     KERAS_BACKEND=jax python benchmarks/two_versions.py FOLDER [--processes N] [--pairs N] [--only PATTERN]
 
-FOLDER is another checkout of this repository, such as `git worktree add FOLDER COMMIT` makes. A copy of its package,
-under another name, is imported beside this one, and each call is made by both, one after the other, in an order drawn
-by chance: what slows the machine down slows both. The ratio is the median over all pairs of calls; below 1 this
-checkout is the faster one. Processes differ by where their memory lies, so there are several, and each one's ratio is
-shown. Calls whose program is the same in both, such as those without resets on JAX where only resets have changed, show
-how far a ratio may be from 1 by itself. A reset stands at every 200th step.
+FOLDER is another checkout of this repository, such as one created by `git worktree add FOLDER COMMIT`. A renamed copy
+of its package is imported together with this one, and both make each call, one after the other in random order, so
+that anything that slows down the machine slows both. The ratio is the median over all pairs of calls; below 1 this
+checkout is faster. Memory layout differs between processes, so there are several, and the ratio of each is shown. Calls
+whose program is the same in both, such as those without resets on JAX if only resets have changed, show how far a ratio
+can be from 1 by chance. There is a reset at every 200th step.
 """
 
 import argparse
@@ -29,7 +29,7 @@ OTHER = "keras_griffin_other"
 
 
 def calls(package: str) -> dict[str, tuple]:
-    """What is measured of a package, by name: a function and its arguments."""
+    """The measured calls of a package by name: a function and its arguments."""
     import keras
     import numpy as np
     from model import CONFIG, TOKENS
@@ -74,7 +74,7 @@ def calls(package: str) -> dict[str, tuple]:
 
 
 def ratios(folder: Path, pairs: int, only: str) -> dict[str, tuple[float, float]]:
-    """The median ratio of each call's times, and the median seconds of this checkout's, in this process."""
+    """The median ratio of each call's times, and this checkout's median seconds, in this process."""
     import numpy as np
     from timing import wait
 
@@ -108,9 +108,9 @@ def main():
     """Print the table of the active backend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the other checkout")
-    parser.add_argument("--processes", type=int, default=3, metavar="N", help="%(default)s unless given")
+    parser.add_argument("--processes", type=int, default=3, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=40, metavar="N", help="of each call (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="a regular expression in a call's name")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="a regular expression to select calls by name")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not (options.folder / "keras_griffin").is_dir():

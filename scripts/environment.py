@@ -1,11 +1,11 @@
-"""Make an environment at the root of the repository and install what is named into it, once.
+"""Create an environment at the root of the repository and install extras or dependency groups into it, once.
 
     python3 scripts/environment.py jax viz
     python3 scripts/environment.py --into .venv-parity parity
 
 A name is one of pyproject.toml's extras, installed together with this package, or one of its dependency groups,
-installed alone. A stamp in the environment holds, for each name, the requirements that were installed: nothing is
-installed again until pyproject.toml asks for something else.
+installed alone. For each name, a stamp in the environment records the installed requirements: nothing is installed
+again until they change in pyproject.toml.
 """
 
 import argparse
@@ -17,17 +17,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main():
-    """Install what is missing; return None, or the sentence that says why that can't be done."""
+    """Install what is missing; return None, or an error message."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", metavar="NAME", default=".venv", help="the environment's folder; %(default)s")
+    parser.add_argument(
+        "--into", metavar="NAME", default=".venv", help="the environment's folder (default: %(default)s)"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="extras and dependency groups")
     options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036  The interpreter is the user's, not the package's.
-        return f"Python must be 3.11 or newer. Got {sys.version.split()[0]}. Name another: make ... PYTHON=python3.12"
+        return f"Python must be 3.11 or newer. Got {sys.version.split()[0]}. Set another: make ... PYTHON=python3.12"
     environment = ROOT / options.into
-    # Without ensurepip, which Debian packs apart, an environment has no pip.
+    # Without ensurepip, which Debian packages separately, an environment has no pip.
     if not interpreter(environment).exists() and subprocess.call([sys.executable, "-c", "import ensurepip, venv"]):
-        return f"Python needs its venv module to make {options.into}. On Debian and Ubuntu: apt install python3-venv"
+        return f"Python needs its venv module to create {options.into}. On Debian and Ubuntu: apt install python3-venv"
     if not has_pip(environment):
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", environment])
     extras, groups = requirements()
@@ -43,7 +45,7 @@ def main():
     arguments = ["--editable", f"{ROOT}[{package}]"] if package else []
     arguments += [requirement for name in missing if name in groups for requirement in groups[name]]
     if subprocess.call([interpreter(environment), "-m", "pip", "install", "-q", *arguments]):
-        return "pip could not install them; its message stands above."
+        return "pip could not install them; see its message above."
     for name in missing:
         stamp(environment, name).write_text(wanted[name])
     return None
@@ -55,14 +57,14 @@ def interpreter(environment):
 
 
 def has_pip(environment):
-    """Whether there is an environment, and a whole one: an interruption may have left it without pip."""
+    """Whether the environment exists and is complete: an interruption may have left it without pip."""
     return interpreter(environment).exists() and not subprocess.call(
         [interpreter(environment), "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
 def requirements():
-    """What pyproject.toml asks for, by extra (with what the package itself needs) and by dependency group."""
+    """The requirements in pyproject.toml, by extra (with the package's own dependencies) and by dependency group."""
     import tomllib
 
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -72,12 +74,12 @@ def requirements():
 
 
 def is_installed(environment, name, wanted):
-    """Whether the stamp of an extra or a group says what is wanted."""
+    """Whether the stamp of an extra or a group matches the requirements."""
     return stamp(environment, name).exists() and stamp(environment, name).read_text() == wanted
 
 
 def stamp(environment, name):
-    """The file that says what was installed for an extra or a group."""
+    """The file that records the installed requirements of an extra or a group."""
     return environment / f".extra-{name}"
 
 

@@ -1,10 +1,10 @@
-"""Run the examples of a page in Markdown: each Python block by itself, and the commands of each console block.
+"""Run the examples of a Markdown page: each Python block on its own, and the commands of each console block.
 
     python scripts/page_examples.py README.md
 
-It needs nothing but what the examples import. Where a comment of the page says that its examples are one program, each
-block continues from those before it. A comment that begins with `<!--python` holds code that readers need not see. A
-command stands behind `$ `; `python` is the one that runs this.
+It needs only the packages that the examples import. If a comment on the page says that its examples are one program,
+each block continues from those before it. A comment that begins with `<!--python` holds code that readers need not see.
+A command follows `$ `; `python` is the interpreter that runs this script.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ def examples_of(page: Path) -> list[tuple[str, str]]:
 
 
 def run_examples(page: Path, folder: Path) -> int:
-    """Run the examples of a page in a folder, and say how many there are.
+    """Run the examples of a page in a folder, and return their number.
 
     Args:
         page: the file.
-        folder: where they run. It gets a `README.md`.
+        folder: where they run. A `README.md` is written there.
     """
     # The README's example trains on the README: a few batches of it.
     (folder / "README.md").write_text(page.read_text("utf-8")[:1500], "utf-8")
@@ -63,7 +63,7 @@ def run_commands(block: str) -> None:
 
 
 def main():
-    """Run the examples of a page in a folder of their own."""
+    """Run the examples of a page in a temporary folder."""
     page = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         print(f"{run_examples(page, Path(folder))} examples of {page.name} ran.")

@@ -3,7 +3,7 @@
     python3 scripts/try_wheel.py jax
     python3 scripts/try_wheel.py jax dist/keras_griffin-0.1.0-py3-none-any.whl
 
-Without a wheel, it is built from this checkout. Environment and wheel lie in a temporary folder, and go with it.
+By default the wheel is built from this checkout. Environment and wheel are in a temporary folder, which is removed.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from environment import ROOT, interpreter
 
-#: Variables by which the environment would not be empty, or a backend not the one that is found.
+#: Variables that would add to the environment, or select a backend other than the installed one.
 LEFT_OUT = ("KERAS_BACKEND", "PYTHONPATH")
-#: Run there: what was installed, and that type checkers may read it.
+#: Run there: print the installed versions, and check that type checkers can read the package.
 CHECK = """
 import importlib.resources, keras_griffin, keras
 versions = f"keras-griffin {keras_griffin.__version__}, Keras {keras.__version__}"
@@ -28,10 +28,10 @@ assert importlib.resources.files("keras_griffin").joinpath("py.typed").is_file()
 
 
 def main():
-    """Try the wheel; return None, or the sentence that says what failed."""
+    """Try the wheel; return None, or an error message."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backend", choices=("jax", "torch", "tensorflow"), help="the only one that is installed")
-    parser.add_argument("wheel", nargs="?", type=Path, help="built from this checkout unless given")
+    parser.add_argument("wheel", nargs="?", type=Path, help="default: build it from this checkout")
     options = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def main():
             try_wheel(options.backend, options.wheel, Path(folder))
         except subprocess.CalledProcessError as error:
             return f"The wheel failed: status {error.returncode} of {' '.join(map(str, error.cmd))[:200]}"
-    print(f"{time.perf_counter() - start:.0f} seconds in all")
+    print(f"{time.perf_counter() - start:.0f} seconds in total")
     return None
 
 
@@ -48,7 +48,7 @@ def try_wheel(backend: str, wheel: Path | None, folder: Path) -> None:
 
     Args:
         backend: its extra.
-        wheel: the file; None for that of this checkout.
+        wheel: the file; None to build it from this checkout.
         folder: empty.
 
     Raises:

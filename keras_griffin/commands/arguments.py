@@ -9,7 +9,7 @@ def positive_int(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """An integer of 64 bits without sign."""
+    """An unsigned 64-bit integer."""
     return _number(text, int, lambda value: 0 <= value < 2**64, "an integer from 0 to 2**64 - 1")
 
 

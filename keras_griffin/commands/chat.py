@@ -1,4 +1,4 @@
-"""The command `chat`; what it is for, and its options, stand in `options/chat.py`."""
+"""The command `chat`; its description and options are in `options/chat.py`."""
 
 import argparse
 import contextlib
@@ -17,37 +17,37 @@ from keras_griffin.ops.implementation import recorded_choices
 from keras_griffin.training.interruption import noted_signals
 
 HELP = """\
-/state       what the model keeps of the talk
-/save FILE   keep it in a file
-/load FILE   go on with the talk that is in a file
-/new         begin another talk
-/help        this
-Ctrl-C       cut an answer short, or leave
-Ctrl-D       leave"""
+/state       show the model's state of the conversation
+/save FILE   save the conversation to a file
+/load FILE   resume the conversation saved in a file
+/new         start a new conversation
+/help        show this help
+Ctrl-C       cut an answer short, or quit
+Ctrl-D       quit"""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load the model and talk until there is no more input."""
+    """Load the model and answer until the input ends."""
     asked = requests()
     model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
     if asked:
-        # What can't serve is told before the talk begins.
+        # A kernel that can't be used is reported before the conversation starts.
         with refusals(), recorded_choices() as choices:
             model.generate([[0, 0]], 1)
         tell_unused(asked, choices)
     talk = Talk(model, arguments.tokens, make_sampler(arguments), arguments.seed)
-    # The bytes of a file may not be UTF-8; the tokenizer has the say.
+    # Input from a file may not be UTF-8; the tokenizer decides whether to accept it.
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     is_terminal = sys.stdin.isatty()
     prompt = "> " if is_terminal and sys.stdout.isatty() else ""
     if is_terminal:
-        # Importing it gives `input` line editing and a history, where the system has it.
+        # Importing it gives `input` line editing and a history, if the system has it.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401
     try:
         while True:
-            # A file's lines may end as on Windows.
+            # The lines of a file may have Windows endings.
             take_turn(talk, input(prompt).removesuffix("\r"), is_terminal)
     except EOFError:
         if prompt:
@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
-    """Do what a line of input asks for; what can't be done is said in a sentence.
+    """Run a line of input, a command or a message; an error is printed as one sentence.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed twice, or where nobody sits who could go on.
+        KeyboardInterrupt: Ctrl-C was pressed twice, or once when the input is not a terminal.
     """
     try:
         if line.startswith("/"):
@@ -74,10 +74,10 @@ def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
 
 
 def obey(talk: Talk, line: str) -> str:
-    """What a command such as `/state` says.
+    """Run a command such as `/state` and return its output.
 
     Raises:
-        CommandError: there is no such command, or its file can't be written or read.
+        CommandError: the command does not exist, or its file can't be written or read.
     """
     match line.split(maxsplit=1):
         case ["/state"]:
@@ -94,26 +94,26 @@ def obey(talk: Talk, line: str) -> str:
             raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")
         case ["/new"]:
             talk.start_anew()
-            return "A new talk."
+            return "New conversation."
         case ["/help"]:
             return HELP
     raise CommandError(
-        "chat: a line that begins with / must be a command, which /help lists; with a space in front it is a message. "
-        f"Got {line!r}."
+        "chat: a line that begins with / must be a command that /help lists; to send it as a message, put a space "
+        f"before it. Got {line!r}."
     )
 
 
 @contextlib.contextmanager
 def refusals_of_the_file(name: str):
-    """Inside the `with` block, a file that can't be had, or that holds something else, is the user's to put right."""
+    """Inside the `with` block, a file that can't be read or written, or has other contents, is a user error."""
     with refusals(), refusals_of_the_disk("chat", "the file must be one that can be read or written", name):
         yield
 
 
 def print_answer(talk: Talk, message: str, is_terminal: bool) -> None:
-    """Print the answer as it is made, and a line break after it; Ctrl-C cuts it."""
+    """Print the answer as it is generated, then a line break; Ctrl-C cuts it short."""
     shown = ""
-    # A token is written to its end, so that the state is whole.
+    # A token is always finished, so that the state stays consistent.
     with noted_signals(None, signal.SIGINT) as noted:
         with refusals():
             pieces = talk.answer(message)

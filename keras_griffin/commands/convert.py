@@ -1,4 +1,4 @@
-"""The command `convert`; what it is for, and its options, stand in `options/convert.py`."""
+"""The command `convert`; its description and options are in `options/convert.py`."""
 
 import argparse
 import os
@@ -15,22 +15,24 @@ SAVERS = {"preset": save_to_preset, "huggingface": save_huggingface}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load the one and save the other, with a line for each."""
+    """Load the source and save the target, with a line of output for each."""
     started = time.perf_counter()
     if arguments.quantize and arguments.to != "preset":
         raise CommandError(f"convert: --quantize must go with --to preset. Got {arguments.to}.")
     print(f"Reading {arguments.source}", flush=True)
-    # What is written would have no tokenizer, and nobody would see it.
+    # Otherwise the target would silently lack a tokenizer.
     with refusals_of_the_tokenizer("convert: SOURCE must come with a tokenizer that can be read."):
         model = load_preset("convert: SOURCE must be a folder, a file", arguments.source, arguments.dtype)
     if arguments.quantize:
         if model.quantized_to is not None:
-            raise CommandError(f"convert: --quantize needs a SOURCE that is not. Got one of {model.quantized_to}.")
+            raise CommandError(
+                f"convert: --quantize needs a SOURCE that is not quantised. Got one quantised to {model.quantized_to}."
+            )
         model.quantize(arguments.quantize)
     size = sum(np.dtype(variable.dtype).itemsize * np.prod(variable.shape) for variable in model.weights)
     described = f"{type(model).__name__} with {model.count_params():,} parameters, {size / 1e9:.2f} GB"
     print(f"Writing a {described}, to {arguments.target}", flush=True)
-    rule = "TARGET must be a folder that can be written, on a disk with room"
+    rule = "TARGET must be a writable folder, on a disk with enough space"
     with refusals(), refusals_of_the_disk("convert", rule, arguments.target):
         SAVERS[arguments.to](model, arguments.target)
     print(f"Done in {time.perf_counter() - started:.0f} s: {', '.join(sorted(os.listdir(arguments.target)))}")

@@ -1,20 +1,20 @@
-"""How a command refuses: one sentence, no traceback."""
+"""How a command reports an error: one sentence, no traceback."""
 
 import contextlib
 
-#: The exit codes of a command that refused, of one that Ctrl-C ended, and of one whose output nobody reads on.
+#: The exit codes of a command that failed with an error message, that Ctrl-C ended, and whose output pipe was closed.
 REFUSED = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
 class CommandError(Exception):
-    """What the user asked for can't be done; the message is one sentence, and the exit code 2."""
+    """An error that the user can correct; the message is one sentence, the exit code is 2."""
 
 
 @contextlib.contextmanager
 def refusals():
-    """Inside the `with` block, what the library refuses is the user's to put right."""
+    """Inside the `with` block, a `ValueError` of the library becomes a `CommandError`."""
     try:
         yield
     except ValueError as error:
@@ -31,34 +31,34 @@ def refusals_of_the_disk(command: str, rule: str, name: str | None = None):
 
 
 def disk_refusal(command: str, rule: str, error: OSError, name: str | None = None) -> CommandError:
-    """What a command says of a file that can't be written or read.
+    """The error of a command for a file that can't be written or read.
 
     Args:
-        command: in whose name it speaks.
-        rule: what must be.
-        error: what the system said.
-        name: of the file, as the user gave it; None for what the system said of it.
+        command: name for the error message.
+        rule: the condition that was violated.
+        error: from the system.
+        name: of the file, as the user gave it; None to use the name in `error`.
 
     Raises:
-        BrokenPipeError: it is this one, which is of no file.
+        BrokenPipeError: `error` is one, which concerns no file.
     """
     if isinstance(error, BrokenPipeError):
         raise error
-    # What the library says beside, the command says in its own way.
+    # Report the system's error, without the library's wording around it.
     error = error.__context__ if isinstance(error.__context__, OSError) else error
     if name is not None and error.strerror:
         return CommandError(f"{command}: {rule}. Got {name!r}: {error.strerror}.")
-    # HDF5 says it in several lines.
+    # HDF5's messages have several lines.
     return CommandError(f"{command}: {rule}. Got {' '.join(_sentence(error).split())}.")
 
 
 def _sentence(error: BaseException) -> str:
-    """What was said first: on the way up, Keras and TensorFlow frame it with calls, arguments and places."""
+    """The original message: Keras and TensorFlow wrap it in calls, arguments and locations as it propagates."""
     while error.__context__ is not None and _words(error.__context__) and _words(error.__context__) in _words(error):
         error = error.__context__
     return str(error)
 
 
 def _words(error):
-    """Without line breaks and indents, which TensorFlow adds."""
+    """The message without the line breaks and indents that TensorFlow adds."""
     return " ".join(str(error).split())

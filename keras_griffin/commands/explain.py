@@ -1,4 +1,4 @@
-"""The command `explain`; what it is for, and its options, stand in `options/explain.py`."""
+"""The command `explain`; its description and options are in `options/explain.py`."""
 
 import argparse
 
@@ -13,8 +13,11 @@ def run(arguments: argparse.Namespace) -> int:
         device = current_facts(None, arguments.dtype).device
         tables = [op.explain(op.cases.timed(device)[0].shape, arguments.dtype) for op in ops]
     print("\n\n".join(str(table) for table in tables))
-    print("\n* is used. To ask for another: KERAS_GRIFFIN_<OP>=<name>, such as KERAS_GRIFFIN_LINEAR_SCAN=portable.")
+    print(
+        "\n* marks the one in use. To select another, set KERAS_GRIFFIN_<OP>=<name>, such as\n"
+        "KERAS_GRIFFIN_LINEAR_SCAN=portable."
+    )
     with refusals():
         for table in tables:
-            table.chosen  # noqa: B018  It raises where what was asked for can't serve.
+            table.chosen  # noqa: B018  It raises if the selected implementation can't be used.
     return 0

@@ -1,4 +1,4 @@
-"""The command `fine-tune`; what it is for, and its options, stand in `options/fine_tune.py`."""
+"""The command `fine-tune`; its description and options are in `options/fine_tune.py`."""
 
 import argparse
 import math
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_text_model("fine-tune", arguments.model, arguments.dtype, option="MODEL")
     if arguments.merge and model.quantized_to is not None:
         raise CommandError(
-            f"fine-tune: --merge needs a MODEL that is not quantised. Got {arguments.model!r} of {model.quantized_to}."
+            "fine-tune: --merge needs a MODEL that is not quantised. "
+            f"Got {arguments.model!r}, quantised to {model.quantized_to}."
         )
     data = packed_chats(model, arguments.chats, arguments, "CHATS")
     held_out = packed_chats(model, arguments.validation, arguments, "--validation") if arguments.validation else None
@@ -43,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
         model.enable_lora(arguments.rank, targets=arguments.targets, alpha=arguments.alpha)
     model.rematerialize = arguments.rematerialize
     print_rows(describe(arguments, model, data))
-    with refusals_of_the_disk("fine-tune", "--output must be writable, and the disk must have room", str(folder)):
+    with refusals_of_the_disk("fine-tune", "--output must be writable, on a disk with enough space", str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         is_interrupted, loss = fit(model, data, held_out, arguments, folder)
         if not math.isfinite(loss):
             raise CommandError(
-                "fine-tune: the loss must stay finite, and it did not. "
-                f"Got the learning rate {arguments.learning_rate}."
+                "fine-tune: the loss must stay finite. "
+                f"Got NaN or infinity with the learning rate {arguments.learning_rate}."
             )
         model.save_adapter(folder / ADAPTER)
         print_rows({"saved": str(folder / ADAPTER)})
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             with refusals():
                 model.save_to_preset(folder / MERGED)
             print_rows({"merged": str(folder / MERGED)})
-    print_rows({"time": f"{time.perf_counter() - started:.0f} s in all"})
+    print_rows({"time": f"{time.perf_counter() - started:.0f} s in total"})
     return 0
 
 
@@ -68,22 +69,24 @@ def output_folder(name: str) -> Path:
     """The folder of `--output`.
 
     Raises:
-        CommandError: it is no name of a folder, or holds an adapter already.
+        CommandError: the path can't be a folder, or already holds a result.
     """
     folder = Path(name)
     taken = [each for each in (ADAPTER, MERGED) if (folder / each).exists()]
     if not name or (folder.exists() and not folder.is_dir()):
-        raise CommandError(f"fine-tune: --output must be a folder, or a path where there is nothing. Got {name!r}.")
+        raise CommandError(f"fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.")
     if taken:
-        raise CommandError(f"fine-tune: --output must hold no earlier result. Got {name!r} with {', '.join(taken)}.")
+        raise CommandError(
+            f"fine-tune: --output must not contain an earlier result. Got {name!r} with {', '.join(taken)}."
+        )
     return folder
 
 
 def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace, option: str) -> PackedDocuments:
-    """The conversations of a file in rows, their answers alone with weight.
+    """The conversations of a file, packed into rows; only their answers have weight.
 
     Raises:
-        CommandError: the file can't be read, a line is no conversation, or no answer stands within a row.
+        CommandError: the file can't be read, a line is not a conversation, or no answer fits into a row.
     """
     with refusals(), refusals_of_the_disk("fine-tune", f"{option} must be a file that can be read", name):
         chats = read_chats(name, cast(Tokenizer, model.tokenizer))
@@ -99,8 +102,8 @@ def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace,
         )
     if not data.counts.predictions:
         raise CommandError(
-            f"fine-tune: an answer must begin within --sequence-length. Got {arguments.sequence_length} and none in "
-            f"{name!r}."
+            f"fine-tune: at least one answer must begin within --sequence-length. Got {arguments.sequence_length} and "
+            f"no such answer in {name!r}."
         )
     return data
 
@@ -111,12 +114,12 @@ def describe(arguments: argparse.Namespace, model: LanguageModel, data: PackedDo
     base = model.count_params() - adapters
     projections = () if model.lora is None else model.lora.layers
     bits = "" if model.quantized_to is None else f", quantised to {model.quantized_to}"
-    batches = f", {arguments.accumulation} for an update" if arguments.accumulation > 1 else ""
+    batches = f", {arguments.accumulation} batches per update" if arguments.accumulation > 1 else ""
     return {
-        "model": f"{arguments.model}, {base:,} numbers in {model.dtype_policy.name}{bits}",
+        "model": f"{arguments.model}, {base:,} parameters in {model.dtype_policy.name}{bits}",
         "adapters": f"{adapters:,} parameters of rank {arguments.rank} in {len(projections)} projections, "
         f"{adapters / base:.2%}",
-        "chats": f"{data.counts}, {data.counts.predictions:,} of answers",
+        "chats": f"{data.counts}, {data.counts.predictions:,} in answers",
         "batch": f"{arguments.batch_size} rows of {arguments.sequence_length} tokens{batches}",
     }
 
@@ -128,16 +131,16 @@ def fit(
     arguments: argparse.Namespace,
     folder: Path,
 ) -> tuple[bool, float]:
-    """Train, and save the adapter after each epoch; whether Ctrl-C ended it, and the last loss."""
+    """Train, saving the adapter after each epoch; return whether Ctrl-C ended it, and the last loss."""
     packed = model.packed(logits=False)
     steps = arguments.epochs * data.num_batches
-    # A batch is small, and the second moment is averaged over many.
+    # Batches are small, so the second moment is averaged over many of them.
     optimizer = default_optimizer(
         model, arguments.learning_rate, steps=steps, beta_2=0.99, accumulation=arguments.accumulation
     )
     packed.compile(optimizer)
     saving = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.save_adapter(folder / ADAPTER))
-    sentence = "Stopping after this batch, and saving the adapter; Ctrl-C again stops at once."
+    sentence = "Stopping after this batch and saving the adapter; press Ctrl-C again to stop at once."
     with refusals(), stop_on_interrupt(sentence) as interruption:
         history = packed.fit(
             data,
@@ -145,7 +148,7 @@ def fit(
             validation_data=held_out,
             shuffle=False,
             callbacks=[keras.callbacks.TerminateOnNaN(), saving, keras.callbacks.CSVLogger(folder / LOG), interruption],
-            # A progress bar in a file is a mess.
+            # A progress bar is unreadable in a file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
     return interruption.is_asked_for, history.history["loss"][-1]

@@ -1,4 +1,4 @@
-"""The command `generate`; what it is for, and its options, stand in `options/generate.py`."""
+"""The command `generate`; its description and options are in `options/generate.py`."""
 
 import argparse
 
@@ -26,22 +26,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def continue_text(model: LanguageModel, prompt: str, num_tokens: int, arguments: argparse.Namespace) -> str:
-    """The prompt and what the model writes after it, as it is shown.
+    """The prompt and its continuation, ready to print.
 
     Args:
         model: with a tokenizer.
-        prompt: where it is empty, the model starts after its start token; one of bytes after a line break.
-        num_tokens: how many it writes at most.
+        prompt: if empty, the model starts after its start token, a model of bytes after a line break.
+        num_tokens: at most this many are generated.
         arguments: with `temperature`, `top_p` and `seed`.
 
     Raises:
-        ValueError: the prompt is nothing that the tokenizer takes.
+        ValueError: the tokenizer does not accept the prompt.
     """
     return shown(model.generate(prompt, num_tokens, sampler=make_sampler(arguments), seed=arguments.seed))
 
 
 def stream_text(model: LanguageModel, arguments: argparse.Namespace) -> int:
-    """Print the text of `continue_text` as it is made, until its end or Ctrl-C; the exit code."""
+    """Print the text of `continue_text` as it is generated, until its end or Ctrl-C; return the exit code."""
     try:
         stream = model.stream(arguments.prompt, arguments.tokens, sampler=make_sampler(arguments), seed=arguments.seed)
         show(arguments.prompt)
@@ -55,5 +55,5 @@ def stream_text(model: LanguageModel, arguments: argparse.Namespace) -> int:
 
 
 def make_sampler(arguments: argparse.Namespace) -> Greedy | TopP:
-    """What the options say."""
+    """The sampler that the options describe."""
     return TopP(arguments.top_p, arguments.temperature) if arguments.temperature > 0 else Greedy()

@@ -1,4 +1,4 @@
-"""Which options were given on the command line, and which have their defaults."""
+"""Tell the options given on the command line from defaults."""
 
 import argparse
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class _Default:
-    """A default, as it is shown in the help."""
+    """A default value, printed as itself in the help."""
 
     value: object
 
@@ -18,16 +18,16 @@ class _Default:
 
 
 def mark_defaults(parser: argparse.ArgumentParser) -> None:
-    """Have a parser whose options are complete tell what was given from what was not; see `split_given`."""
+    """Mark the defaults of a parser that has all its options, for `split_given`."""
     defaults = vars(parser.parse_args([]))
     parser.set_defaults(**{name: _Default(value) for name, value in defaults.items()})
 
 
 def split_given(arguments: argparse.Namespace) -> tuple[dict, dict]:
-    """All arguments by name, and those among them that were given.
+    """All arguments by name, and the subset that was given.
 
     Args:
-        arguments: from a parser that `mark_defaults` has seen.
+        arguments: from a parser passed to `mark_defaults`.
 
     Examples:
         >>> import argparse

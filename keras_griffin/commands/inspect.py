@@ -1,4 +1,4 @@
-"""The command `inspect`; what it is for, and its options, stand in `options/inspect.py`."""
+"""The command `inspect`; its description and options are in `options/inspect.py`."""
 
 import argparse
 import importlib.util
@@ -12,7 +12,7 @@ from keras_griffin.inspection.page import inspection_page
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page, and say where it is."""
+    """Write the page and print its path."""
     if importlib.util.find_spec("matplotlib") is None:
         raise CommandError("inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.")
     text = read_text(arguments.text, arguments.file)
@@ -26,14 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
         refusals_of_the_disk("inspect", "--output must be writable", arguments.output),
         atomic_file(arguments.output) as path,
     ):
-        # What a shell gives may be no text.
+        # An argument from a shell may not be valid text.
         path.write_text(page, encoding="utf-8", errors="replace")
     print(arguments.output)
     return 0
 
 
 def read_text(text: str | None, path: str | None) -> str:
-    """The text, or that of the file.
+    """The given text, or the text of the file.
 
     Raises:
         CommandError: neither or both are given, the text is empty, or the file can't be read.

@@ -1,4 +1,4 @@
-"""Which kernels a model uses, as recorded while it is traced, and what was asked for in vain."""
+"""Which kernels a model uses, as recorded while it is traced, and which selected ones it does not."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from keras_griffin.ops.implementation import VARIABLE_PREFIX, Choice, Op, record
 
 
 class _Forward(keras.Operation):
-    """A model's outputs in training, as one operation whose shapes Keras infers by tracing it."""
+    """A model's training outputs, as one operation whose shapes Keras infers by tracing it."""
 
     def __init__(self, model: LanguageModel):
         super().__init__()
@@ -27,7 +27,7 @@ class _Forward(keras.Operation):
 def training_kernels(model: LanguageModel, batch_size: int, length: int) -> dict[str, str]:
     """The implementation of each op that a training step of the model calls, in the order of the calls.
 
-    The model is traced, and nothing is trained. Of an op that is called in several ways, there may be several names.
+    The model is traced, not trained. An op that is called in several ways may have several names.
 
     Args:
         model: built.
@@ -35,11 +35,11 @@ def training_kernels(model: LanguageModel, batch_size: int, length: int) -> dict
         length: T.
 
     Raises:
-        ValueError: an implementation was asked for that is not there or can't serve such calls.
+        ValueError: a selected implementation does not exist or does not support these calls.
     """
     with recorded_choices() as choices:
         if keras.backend.backend() == "torch":
-            # PyTorch traces by running. Keras would have it run on the device "meta", for which others are chosen.
+            # PyTorch traces by running. Keras would run it on the device "meta", which has other implementations.
             model(np.zeros((batch_size, length), "int32"), training=True)
         else:
             _Forward(model).compute_output_spec(keras.KerasTensor((batch_size, length), "int32"))
@@ -50,10 +50,10 @@ def training_kernels(model: LanguageModel, batch_size: int, length: int) -> dict
 
 
 def requests() -> dict[str, str]:
-    """What the environment asks for: ops, and the variable with its value, such as `KERAS_GRIFFIN_RG_LRU=portable`.
+    """The environment's selections by op: the variable with its value, such as `KERAS_GRIFFIN_RG_LRU=portable`.
 
     Raises:
-        CommandError: a variable is of no op, or its value of no implementation.
+        CommandError: a variable names no op, or its value names no implementation.
     """
     variables = {op.variable: op for op in Op.registry.values()}
     asked = {}
@@ -62,8 +62,8 @@ def requests() -> dict[str, str]:
             continue
         if variable not in variables:
             raise CommandError(
-                f"{variable}: a variable that asks for an implementation must be one of "
-                f"{', '.join(sorted(variables))}. Got {value!r} for an op that there isn't."
+                f"{variable}: a variable that selects an implementation must be one of "
+                f"{', '.join(sorted(variables))}. Got {value!r} for an op that does not exist."
             )
         op = variables[variable]
         names = [row.name for row in op.implementations]
@@ -74,15 +74,15 @@ def requests() -> dict[str, str]:
 
 
 def unused(asked: dict[str, str], used: Iterable[str]) -> str | None:
-    """What was asked for of ops that are not among those in use, in words; None where all is used."""
+    """A sentence on the variables whose ops are not in use; None if all are."""
     used = list(used)
     idle = [variable for op_name, variable in asked.items() if op_name not in used]
-    calls = f"calls {', '.join(used)} alone" if used else "calls no such op"
+    calls = f"calls only {', '.join(used)}" if used else "calls no such op"
     return f"{', '.join(idle)}: the model {calls}" if idle else None
 
 
 def tell_unused(asked: dict[str, str], choices: Iterable[Choice]) -> None:
-    """Say on standard error what was asked for in vain, beside what was recorded."""
+    """Report on standard error the selections that the recorded choices do not use."""
     idle = unused(asked, dict.fromkeys(choice.op_name for choice in choices))
     if idle is not None:
         print(f"Not used: {idle}.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The model that `--model` names, wherever it lies."""
+"""Load the model that `--model` names: a file, a folder or a repository of the Hub."""
 
 import contextlib
 import json
@@ -17,17 +17,17 @@ from keras_griffin.tokenizers import ByteTokenizer
 def load_text_model(
     command: str, name: str, dtype: str | None = None, *, adapter: str | None = None, option: str = "--model"
 ) -> LanguageModel:
-    """The model, if it takes and gives text; one over 256 ids that has no tokenizer is taken to read bytes.
+    """A model with its tokenizer; without one, a model with 256 ids is assumed to read bytes.
 
     Args:
-        command: in whose name errors speak.
-        name: what `--model` says.
-        dtype: what `--dtype` says.
-        adapter: what `--adapter` says.
-        option: what `--model` is called.
+        command: name for error messages.
+        name: the value of `--model`.
+        dtype: the value of `--dtype`.
+        adapter: the value of `--adapter`.
+        option: the name of the option `--model`, for error messages.
 
     Raises:
-        CommandError: there is no such model, it comes without a tokenizer, or the adapter is not for it.
+        CommandError: there is no such model, it has no tokenizer, or the adapter does not fit it.
     """
     with refusals_of_the_tokenizer(f"{command}: {option} must come with its tokenizer. Got {name!r}:"):
         model = load_model(command, name, dtype, option)
@@ -35,8 +35,9 @@ def load_text_model(
         model.tokenizer = ByteTokenizer()
     if model.tokenizer is None:
         raise CommandError(
-            f"{command}: {option} must come with a tokenizer, or be over the {ByteTokenizer.vocabulary_size} bytes. "
-            f"Got {name!r} over {model.config.vocabulary_size} ids, without."
+            f"{command}: {option} must come with a tokenizer, or have a vocabulary of the "
+            f"{ByteTokenizer.vocabulary_size} bytes. "
+            f"Got {name!r} with {model.config.vocabulary_size} ids and no tokenizer."
         )
     if adapter is not None:
         with refusals(), refusals_of_the_disk(command, "--adapter must be a file that can be read", adapter):
@@ -48,10 +49,10 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
     """The model in a `.keras` file, in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
 
     Args:
-        command: in whose name errors speak.
-        name: what `--model` says.
-        dtype: what `--dtype` says; a `.keras` file has its own.
-        option: what `--model` is called.
+        command: name for error messages.
+        name: the value of `--model`.
+        dtype: the value of `--dtype`; a `.keras` file has its own.
+        option: the name of the option `--model`, for error messages.
 
     Raises:
         CommandError: there is no such model, or it can't be loaded.
@@ -65,7 +66,7 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
         return _load_keras_file(command, path, option)
     if (path / "model.keras").is_file():
         raise CommandError(
-            f"{command}: {option} must name the model in the folder of a run. Got {name!r}, where it is "
+            f"{command}: {option} must name the model inside a run's folder. Got {name!r}, whose model is "
             f"{str(path / 'model.keras')!r}."
         )
     return load_preset(f"{command}: {option} must be a .keras file, a folder", name, dtype)
@@ -75,15 +76,15 @@ def load_preset(rule: str, name: str, dtype: str | None = None) -> LanguageModel
     """The model in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
 
     Args:
-        rule: what the name must be; that it may be of the Hub is added.
-        name: of a path or an address, and of no size of the paper, whose weights would be random.
+        rule: what the name must be; the Hub is appended.
+        name: a path or a Hub address, not a size of the paper, whose weights would be random.
         dtype: None for the preset's own.
 
     Raises:
         CommandError: there is no such model, or it can't be loaded.
     """
     is_on_hub = name.startswith(SCHEME)
-    # An empty name would be the folder at hand.
+    # An empty name would be the current folder.
     if not name or not (is_on_hub or Path(name).exists()):
         raise CommandError(f"{rule} or {SCHEME}OWNER/NAME. Got {name!r}.")
     try:
@@ -94,7 +95,7 @@ def load_preset(rule: str, name: str, dtype: str | None = None) -> LanguageModel
 
 @contextlib.contextmanager
 def refusals_of_the_tokenizer(rule: str):
-    """Inside the `with` block, a model is refused where its tokenizer can't be loaded; the rule comes first."""
+    """Inside the `with` block, a model whose tokenizer can't be loaded is an error; its message begins with `rule`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="The model is loaded without its tokenizer")
         try:
@@ -108,7 +109,7 @@ def _load_keras_file(command, path, option):
         raise CommandError(f"{command}: {option} must be a file that exists. Got {str(path)!r}.")
     registered_name = _registered_name(path)
     if registered_name is None:
-        raise CommandError(f"{command}: {option} must be a whole .keras file. Got {str(path)!r}, which is not.")
+        raise CommandError(f"{command}: {option} must be a valid .keras file. Got {str(path)!r}, which is not.")
     if not registered_name.startswith("keras_griffin>"):
         raise CommandError(
             f"{command}: {option} must hold a language model of keras_griffin. "
@@ -116,14 +117,14 @@ def _load_keras_file(command, path, option):
         )
     try:
         with warnings.catch_warnings():
-            # The optimizer's variables, which writing does not need.
+            # Generation does not need the optimizer's variables.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, compile=False)
     except ImportError as error:
         raise CommandError(_first_line(error)) from error
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise CommandError(
-            f"{command}: {option} must be a whole .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
+            f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
         ) from error
     if not isinstance(model, LanguageModel):
         raise CommandError(
@@ -139,9 +140,9 @@ def _first_line(error) -> str:
 
 
 def _registered_name(path: Path) -> str | None:
-    """The name under which the class of a `.keras` file's model is registered; None where it is no such file.
+    """The registered name of the model class in a `.keras` file; None if it is not such a file.
 
-    Looked at before the file is loaded, because loading runs whatever class it names.
+    Checked before the file is loaded, because loading runs any class that it names.
     """
     if not zipfile.is_zipfile(path):
         return None

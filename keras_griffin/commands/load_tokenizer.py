@@ -1,32 +1,32 @@
-"""The tokenizer that `--tokenizer` names."""
+"""Load the tokenizer that `--tokenizer` names."""
 
 import os
 
 from keras_griffin.commands.errors import CommandError
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
 
-#: Tokenizers that are files by themselves, by the files' names.
+#: Tokenizers that are a single file, by file name.
 _FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
 
 
 def load_named_tokenizer(
     command: str, path: str | None, option: str = "--tokenizer"
 ) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer:
-    """The tokenizer in a folder, or in a file that is one; that of bytes where none is named.
+    """The tokenizer in a folder or a file; the byte tokenizer if no path is given.
 
     Args:
-        command: in whose name errors speak.
-        path: what `--tokenizer` says.
-        option: what `--tokenizer` is called.
+        command: name for error messages.
+        path: the value of `--tokenizer`.
+        option: the name of the option `--tokenizer`, for error messages.
 
     Raises:
-        CommandError: there is none.
+        CommandError: there is no tokenizer at the path.
     """
     if path is None:
         return ByteTokenizer()
     try:
         cls = _FILES.get(os.path.basename(path))
-        # An empty name would be the folder at hand.
+        # An empty name would be the current folder.
         tokenizer = cls(path) if cls and os.path.isfile(path) else load_tokenizer(path) if path else None
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(str(error).splitlines()[0]) from error

@@ -1,4 +1,4 @@
-"""A talk of any length in one state of constant size."""
+"""A conversation of any length in one state of constant size."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 
 class Talk:
-    """Messages and answers by turns, of which the model reads each token once.
+    """A conversation in alternating turns; the model reads each token once.
 
-    Where the tokenizer has Gemma's marks of turns, they stand around each turn, and the model ends its own. Otherwise a
-    message is a line, and its answer is what the model writes up to the end of the first line that is not empty.
+    If the tokenizer has Gemma's turn markers, they enclose each turn, and the model ends its own. Otherwise a message
+    is a line, and the answer ends with the first non-empty line that the model writes.
 
     Args:
         model: with a tokenizer.
-        most_tokens: of one answer.
+        most_tokens: the maximum of one answer.
         sampler: how tokens are drawn.
-        seed: makes the talk repeatable; each turn has its own, counted from this one. None draws fresh ones.
+        seed: makes the conversation repeatable; turn n uses seed + n. None draws a fresh seed for each turn.
     """
 
     def __init__(self, model: LanguageModel, most_tokens: int, sampler: Greedy | TopP, seed: int | None = None):
@@ -37,44 +37,45 @@ class Talk:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Forget everything that was said."""
+        """Forget the conversation."""
         self._initial_state = self.model.initial_state(1)
         self._stream: Stream | None = None
-        #: Whether the state has read the end of the last answer: its mark, or its line break.
+        #: Whether the state includes the end of the last answer: its marker, or its line break.
         self.is_ended = True
 
     @property
     def state(self) -> LanguageModelState:
-        """The state after all that was read and written so far."""
+        """The state after everything read and written so far."""
         return self._initial_state if self._stream is None else self._stream.state
 
     def at_the_end_of_a_turn(self) -> LanguageModelState:
-        """The state with the end of the last answer, also where that was cut: one that `resume` takes."""
+        """The state including the end of the last answer, even if that was cut short: a state for `resume`."""
         if self.is_ended:
             return self.state
         token_ids = self.tokenizer.encode("\n" if self.end_of_turn is None else END_OF_TURN, start=False)
         return self.model.prefill([token_ids], state=self.state)
 
     def resume(self, state: LanguageModelState) -> None:
-        """Go on from where another talk of this model was at the end of a turn.
+        """Resume a conversation of this model from its state at the end of a turn.
 
         Raises:
-            ValueError: the state is not of such a talk; this one is as before.
+            ValueError: the state is not of such a conversation; the current one is unchanged.
         """
         state = fitted("chat", state, self.model.initial_state(1))
         if state.num_rows != 1:
-            raise ValueError(f"chat: the state must be of one talk. Got one of {state.num_rows} rows.")
+            raise ValueError(f"chat: the state must be of one conversation. Got {state.num_rows} rows.")
         self.start_anew()
         self._initial_state = state
 
     def answer(self, message: str) -> Iterator[str]:
-        """Read a message; the model then writes as the pieces are taken.
+        """Read a message; the model generates the answer as its pieces are consumed.
 
-        A piece is what one token makes certain, which may be nothing. Whoever stops taking them has cut the answer,
-        and the talk goes on from there.
+        A piece is the text that one more token completes, possibly empty. A consumer that stops early cuts the answer,
+        and the conversation continues from there.
 
         Raises:
-            ValueError: the tokenizer does not take the message, or it holds a mark of turns; the talk is as before.
+            ValueError: the tokenizer does not accept the message, or it holds a turn marker; the conversation is
+                unchanged.
         """
         state = self.state
         token_ids = self.tokenizer.encode(self._framed(message, state), start=_is_new(state))
@@ -88,7 +89,7 @@ class Talk:
         return self._pieces(stream)
 
     def _framed(self, message, state):
-        """The message with what stands around it."""
+        """The message with the format around it."""
         if self.end_of_turn is None:
             return ("" if self.is_ended else "\n") + message + "\n"
         return chat_prompt(message) if _is_new(state) else next_turn(message, ended=self.is_ended)

@@ -1,4 +1,4 @@
-"""The command `tokenize`; what it is for, and its options, stand in `options/tokenize.py`."""
+"""The command `tokenize`; its description and options are in `options/tokenize.py`."""
 
 import argparse
 import os
@@ -19,12 +19,12 @@ from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import TokenFile, write_token_file
 from keras_griffin.training.interruption import NotedSignals, noted_signals
 
-#: How often the line of progress is written anew, in seconds.
+#: How often the progress line is updated, in seconds.
 _PERIOD = 0.2
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file, with its progress on a terminal, and say what is in it."""
+    """Write the file, showing progress on a terminal, and print a summary."""
     tokenizer = load_named_tokenizer("tokenize", arguments.tokenizer)
     if arguments.stop and not tokenizer.stop_ids:
         raise CommandError(f"tokenize: --stop needs a tokenizer that has a stop id. Got {tokenizer!r}, which has none.")
@@ -34,12 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     left_out = LeftOut()
     paths = text_files(arguments.files, left_out, arguments.include_binary)
     if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
-        raise CommandError(f"tokenize: --output must be none of FILES. Got {arguments.output!r}, which is one.")
+        raise CommandError(f"tokenize: --output must not be one of FILES. Got {arguments.output!r}, which is.")
     progress = Progress(sum(path.stat().st_size for path in paths))
     texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
     stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []
-    sentence = "Stopping after this document; a second time stops at once."
-    rule = "files must be readable, --output writable, and the disk must have room"
+    sentence = "Stopping after this document; a second signal stops at once."
+    rule = "files must be readable, and --output writable, on a disk with enough space"
     try:
         with refusals(), refusals_of_the_disk("tokenize", rule), noted_signals(sentence, signal.SIGTERM) as noted:
             given = until_a_signal(noted, documents(tokenizer, texts, stop))
@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) -> list[Path]:
-    """The files that are meant, those of a folder in the order of their paths' parts.
+    """The text files at the paths, those of a folder ordered by the parts of their paths.
 
     Raises:
-        CommandError: a path leads to neither a file nor a folder or can't be read, or there is no file.
+        CommandError: a path is neither a file nor a folder, or can't be read; or there is no text file.
     """
     for path in paths:
-        # An empty name would be the folder at hand.
+        # An empty name would be the current folder.
         if not path or not (os.path.isfile(path) or os.path.isdir(path)):
             raise CommandError(f"tokenize: FILES must be files and folders that exist. Got {path!r}.")
     with refusals():
@@ -66,12 +66,12 @@ def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) ->
         )
     if not found:
         source = f"{', '.join(paths)}, leaving out {left_out}" if str(left_out) else ", ".join(paths)
-        raise CommandError(f"tokenize: FILES must hold a file of text. Got none below {source}.")
+        raise CommandError(f"tokenize: FILES must contain a text file. Got none in {source}.")
     return found
 
 
 def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
-    """Each file's name and bytes, without the empty ones."""
+    """The name and bytes of each file that is not empty."""
     for path in paths:
         text = read_file(path, "tokenize")
         if text:
@@ -80,7 +80,7 @@ def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[st
 
 
 def read_lines(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
-    """Each line's place and bytes, without its line break and without the empty ones."""
+    """The location and bytes of each line that is not empty, without its line break."""
     for path in paths:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -94,21 +94,21 @@ def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) ->
     """The ids of each text.
 
     Raises:
-        CommandError: there is no text at all, or one that the tokenizer can't read.
+        CommandError: all texts are empty, or the tokenizer can't read one.
     """
     is_empty = True
     for name, text in texts:
         is_empty = False
         yield token_ids(tokenizer, name, text, stop)
     if is_empty:
-        raise CommandError("tokenize: FILES must hold text. Got nothing but empty ones.")
+        raise CommandError("tokenize: FILES must contain text. Got only empty files.")
 
 
 def until_a_signal(noted: NotedSignals, given: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The documents, as long as no signal has come: between two of them all that is written can be removed.
+    """The documents, until a signal arrives: between two documents the partial output can be removed.
 
     Raises:
-        Terminated: SIGTERM has come.
+        Terminated: SIGTERM arrived.
     """
     for document in given:
         if noted.received is not None:
@@ -117,10 +117,10 @@ def until_a_signal(noted: NotedSignals, given: Iterable[np.ndarray]) -> Iterator
 
 
 def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
-    """The ids `(T,)` of a text, and those of `stop`.
+    """The ids `(T,)` of a text, followed by `stop`.
 
     Raises:
-        CommandError: the tokenizer is one of characters, and the text is not UTF-8.
+        CommandError: the tokenizer reads characters, and the text is not UTF-8.
     """
     if isinstance(tokenizer, ByteTokenizer):
         return np.frombuffer(text, "uint8")
@@ -128,14 +128,14 @@ def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
         characters = text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CommandError(
-            f"tokenize: a text must be UTF-8, but for a tokenizer of bytes. Got {name}, with another byte at "
+            f"tokenize: a text must be UTF-8 unless the tokens are bytes. Got {name}, with an invalid byte at "
             f"{error.start}."
         ) from error
     return np.array(tokenizer.encode(characters) + stop)
 
 
 def describe(file: TokenFile, num_files: int, progress: "Progress", left_out: LeftOut) -> dict[str, str]:
-    """What was read, and what has become of it."""
+    """A summary of the input and the file."""
     bytes_per_token = progress.of_text / max(len(file.tokens), 1)
     return {
         "read": f"{progress.done:,} bytes of {num_files:,} file{'s' if num_files > 1 else ''}, {progress.rate()}",
@@ -147,10 +147,10 @@ def describe(file: TokenFile, num_files: int, progress: "Progress", left_out: Le
 
 
 class Progress:
-    """How many of the bytes are read, and how fast: a line on standard error, where that is a terminal.
+    """The share of the bytes read, and the speed: a line on standard error, if that is a terminal.
 
     Args:
-        total: bytes to be read.
+        total: bytes to read.
     """
 
     def __init__(self, total: int):
@@ -161,7 +161,7 @@ class Progress:
         self._width = 0
 
     def add(self, num_bytes: int, of_text: int) -> None:
-        """So many more are read, and so many of them stand in documents."""
+        """Count bytes read, and how many of them are in documents."""
         self.done += num_bytes
         self.of_text += of_text
         now = time.perf_counter()
@@ -171,11 +171,11 @@ class Progress:
             self._write(f"{share:4.0%} of {self.total / 1e6:,.1f} MB, {self.rate()}")
 
     def rate(self) -> str:
-        """Such as `12.3 MB/s`."""
+        """The speed, such as `12.3 MB/s`."""
         return f"{self.done / 1e6 / max(time.perf_counter() - self._started, 1e-6):,.1f} MB/s"
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._width:
             self._write("")
             print("\r", end="", file=sys.stderr, flush=True)

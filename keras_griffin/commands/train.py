@@ -1,4 +1,4 @@
-"""The command `train`; what it is for, and its options, stand in `options/train.py`."""
+"""The command `train`; its description and options are in `options/train.py`."""
 
 import argparse
 import json
@@ -53,7 +53,7 @@ from keras_griffin.training import (
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, validate on the held-out text, and write."""
+    """Train, validate on the held-out text, and print a sample."""
     if keras.backend.backend() not in BACKENDS:
         raise CommandError(
             f"train: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which computes "
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(folder)
     saved = resumed or new_run(folder, arguments)
     checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
-    # The best model of whole epochs, while that of half an epoch is better.
+    # Keeps the best model of whole epochs while the model of a partial epoch is better.
     aside = folder / CHECKPOINTS / MODEL
     stopwatch = Stopwatch()
     try:
@@ -88,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not checkpoint.is_saved:
             saved.remove()
             raise CommandError(
-                f"train: the loss must stay finite, and it became NaN. Got the learning rate {arguments.learning_rate}."
+                f"train: the loss must stay finite. Got NaN with the learning rate {arguments.learning_rate}."
             )
-        # Loading into the model at hand keeps what was compiled.
+        # Loading into the existing model keeps its compiled functions.
         model.load_weights(checkpoint.path)
         held_out = last_held_out(model, text, arguments, some_held_out, saved.seconds)
         print_rows({"validating": f"the best model, on {describe_validation(text, held_out)}"})
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
         return terminated.code
     except OSError as error:
-        print(disk_refusal("train", "files must be writable, and the disk must have room", error), file=sys.stderr)
+        print(disk_refusal("train", "files must be writable, on a disk with enough space", error), file=sys.stderr)
         if saved.is_begun:
             print(describe_going_on(folder), file=sys.stderr)
         return REFUSED
@@ -130,61 +130,62 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def new_run(folder: Path, arguments: argparse.Namespace) -> ResumableRun:
-    """A run that begins in a folder, where none waits to go on."""
+    """A new run in a folder that holds no interrupted run."""
     run = saved_run(folder)
     if run.is_begun:
         raise CommandError(
-            "train: --output must be a folder without a run that was cut off. Got "
-            f"{str(folder)!r}, which has one: go on with it by --resume, or remove its {CHECKPOINTS}."
+            "train: --output must be a folder without an interrupted run. Got "
+            f"{str(folder)!r}, which has one: continue it with --resume, or remove its {CHECKPOINTS}."
         )
     run.save_every = arguments.save_every
     return run
 
 
 def output_folder(arguments: argparse.Namespace) -> Path:
-    """Where the run will be: nowhere that it would read, or write over, its own text.
+    """The folder of the run, which must not contain or overwrite the text.
 
     Raises:
-        CommandError: `--output` is no name, or lies in the text.
+        CommandError: `--output` is empty, or lies within the text.
     """
     if arguments.output == "":
         raise CommandError("train: --output must name a folder. Got ''.")
     folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
-    # The same place may have several names, through links and `.`.
+    # A folder may have several paths, through links and `.`.
     place = Path(os.path.realpath(folder))
     around = [parent for parent in (place, *place.parents) if parent.exists()]
     for path in filter(None, arguments.files):
         if os.path.isdir(path) and any(os.path.samefile(path, parent) for parent in around):
             default = "" if arguments.output else ", the default"
             raise CommandError(
-                f"train: --output must be a folder outside of the text. Got {str(folder)!r}{default}, within {path!r}."
+                f"train: --output must be a folder outside the text. Got {str(folder)!r}{default}, within {path!r}."
             )
         file = Path(os.path.realpath(path))
         if file.name in (MODEL, LOG, PICTURE, RESULT) and file.parent == place:
             raise CommandError(
-                f"train: --output must be a folder whose files are not the text. Got {str(folder)!r} with {file.name}."
+                "train: --output must be a folder whose files are not part of the text. "
+                f"Got {str(folder)!r} with {file.name}."
             )
     return folder
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of the run.
+    """Create the folder of the run.
 
     Raises:
-        CommandError: it can't be made, or not written to.
+        CommandError: it can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Nothing of an earlier run is lost before this one begins.
+        # Opened to append: an earlier run loses nothing before this one begins.
         (folder / LOG).open("a").close()
     except OSError as error:
         raise CommandError(
-            f"train: --output must be a folder that can be made and written to. Got {str(folder)!r}: {error}."
+            f"train: --output must be a folder that can be created and written to. Got {str(folder)!r}: {error}."
         ) from error
 
 
 def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> str:
-    """What the model writes after the prompt, about so many bytes as were asked for."""
+    """The prompt with the model's continuation, of about `--sample-bytes` bytes."""
     prompt = arguments.prompt
     if not text.is_bytes:
         # The space before a word is part of the word's token.
@@ -196,12 +197,14 @@ def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace)
 def plan_run(
     saved: ResumableRun, model: LanguageModel, text: TokenText, arguments: argparse.Namespace
 ) -> HeldOutWindows:
-    """Decide how many steps a run is to have, or find what was decided; what is predicted after each of its epochs."""
+    """Plan the steps of a new run or recall those of a resumed one; return the windows validated after each epoch."""
     if saved.is_begun:
-        print_rows({"goes on": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"})
+        print_rows(
+            {"resuming": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"}
+        )
     else:
         saved.notes = as_notes(arguments, text.corpus, *make_plan(model, text, arguments))
-    # Runs of earlier versions don't say.
+    # Runs of earlier versions do not record it.
     held_out = text.held_out(arguments, saved.notes.get("windows", epoch_windows(text, arguments)))
     predicted = text.predicted_bytes(held_out)
     print_rows({"val_bits": f"bits per byte on {predicted:,} of the held-out bytes, after each epoch"})
@@ -216,11 +219,11 @@ def fit(
     arguments: argparse.Namespace,
     callbacks: list,
 ) -> None:
-    """Train as it was planned, on windows that start anywhere; or go on with that.
+    """Train as planned, on windows at random offsets, or resume doing so.
 
     Raises:
         Interrupted: Ctrl-C was pressed, and the run is saved.
-        Terminated: SIGTERM has come, and the run is saved.
+        Terminated: SIGTERM arrived, and the run is saved.
     """
     epochs, num_batches = saved.notes["epochs"], saved.notes["num_batches"]
     shape = arguments.sequence_length, arguments.batch_size
@@ -233,6 +236,6 @@ def fit(
             epochs,
             validation_data=held_out,
             callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
-            # A progress bar in a file is a mess.
+            # A progress bar is unreadable in a file.
             verbose=1 if sys.stdout.isatty() else 2,
         )

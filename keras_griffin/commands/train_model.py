@@ -1,4 +1,4 @@
-"""The model that `train` makes, and how it is judged."""
+"""Build, compile and evaluate the model of `train`."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
 
 
 def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
-    """The model that the options ask for, over the ids of a tokenizer."""
+    """The model that the options describe, with the vocabulary of a tokenizer."""
     config = GriffinConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         width=arguments.width,
@@ -24,12 +24,12 @@ def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
 
 
 def compile_for_training(model: LanguageModel, learning_rate, text: TokenText) -> None:
-    """Compile for next-token prediction; a text's bits per byte are the same measure whatever its tokens are."""
+    """Compile for next-token prediction; the metric, bits per byte, is comparable between tokenizers."""
     written = {} if text.is_bytes else {"token_bytes": text.token_bytes}
     model.compile(
         optimizer=AdamW(learning_rate),
         loss=model.loss,
-        # With a longer name the progress bar would break in 80 columns.
+        # A longer name would wrap the progress bar at 80 columns.
         weighted_metrics=[BitsPerByte(name="bits", **written)],
     )
 

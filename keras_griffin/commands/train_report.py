@@ -1,4 +1,4 @@
-"""What `train` says before and after."""
+"""What `train` prints before and after training."""
 
 import argparse
 from collections.abc import Mapping
@@ -47,16 +47,16 @@ def describe_run(
 
 
 def describe_validation(text: TokenText, held_out: HeldOutWindows) -> str:
-    """On how much of the held-out text a model is judged."""
+    """How much of the held-out text a model is validated on."""
     num_bytes = len(text.corpus.validation)
-    # Nothing stands before the first token, so it is not predicted.
+    # The first token has no context, so it is not predicted.
     if held_out.num_predictions == len(text.validation) - 1:
         return f"all {num_bytes:,} held-out bytes"
     return f"{text.predicted_bytes(held_out):,} of the {num_bytes:,} held-out bytes, evenly spread"
 
 
 def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -> dict[str, str]:
-    """How well it predicts, how fast it was, and where everything is."""
+    """The quality, the speed, and the files."""
     minutes, seconds = divmod(round(result["seconds"]), 60)
     tokens = result["tokens_per_second"]
     also = "" if tokens == result["bytes_per_second"] else f" ({tokens:,.0f} tokens)"
@@ -65,16 +65,16 @@ def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -
         "validation": f"{result['bits_per_byte']:.3f} bits per byte",
         "to beat": _versus({name: result[name] for name in ("zlib", "lzma")}),
         "speed": f"{result['bytes_per_second']:,.0f} bytes{also} per second in training",
-        "time": f"{minutes} min {seconds} s in all",
+        "time": f"{minutes} min {seconds} s in total",
         "saved": f"{folder / 'model.keras'}, with log.csv, result.json and {curve}",
     }
 
 
 def describe_stop(checkpoint: BestCheckpoint) -> str:
-    """What Ctrl-C leaves."""
+    """The message after Ctrl-C."""
     if not checkpoint.is_saved:
-        earlier = f" {checkpoint.path} is of an earlier run." if checkpoint.path.exists() else ""
-        return f"Stopped before there was a model to keep.{earlier}"
+        earlier = f" {checkpoint.path} is from an earlier run." if checkpoint.path.exists() else ""
+        return f"Stopped before the first model was saved.{earlier}"
     return f"Stopped. The best model so far, {checkpoint.best:.3f} bits per byte, is in {checkpoint.path}"
 
 
@@ -88,6 +88,6 @@ def _size(data, files) -> str:
 
 
 def _versus(compressors: Mapping[str, float]) -> str:
-    """Such as: zlib needs 1.862 and lzma 1.463 bits per byte."""
+    """A text such as: zlib needs 1.862 and lzma 1.463 bits per byte."""
     zlib, lzma = compressors["zlib"], compressors["lzma"]
     return f"zlib needs {zlib:.3f} and lzma {lzma:.3f} bits per byte"

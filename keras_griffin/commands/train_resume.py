@@ -1,4 +1,4 @@
-"""`train --resume`: the run in a folder, and the arguments with which it began."""
+"""`train --resume`: the run in a folder, and its original arguments."""
 
 import argparse
 import os
@@ -13,23 +13,23 @@ from keras_griffin.commands.given import split_given
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import ResumableRun
 
-#: In the folder of a run, what is there as long as it is not finished.
+#: The folder, within that of an unfinished run, from which it resumes.
 CHECKPOINTS = "checkpoints"
-#: The folder with the tokenizer of its tokens, where that is one of its own.
+#: The folder with the run's tokenizer, unless tokens are bytes.
 TOKENIZER = "tokenizer"
-#: What else is there, as soon as it is written.
+#: The run's other files.
 MODEL, LOG, PICTURE, RESULT = "model.keras", "log.csv", "loss.png", "result.json"
-#: With what a run began whose notes, of an earlier version, don't say.
+#: The values of arguments that the notes of earlier versions do not record.
 _EARLIER = {"include_binary": True}
-#: Given as they stand, or about this process.
+#: Arguments that may differ when a run resumes.
 _NOT_OF_THE_RUN = {"command", "resume", "output"}
 
 
 def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, ResumableRun | None]:
-    """The arguments, and the run that is to go on; None where another one begins.
+    """The arguments, and the run to resume; None for a new run.
 
     Raises:
-        CommandError: the folder holds no run that can go on, or what was given is not what the run began with.
+        CommandError: the folder holds no run that can resume, or the given arguments differ from those of the run.
     """
     everything, given = split_given(arguments)
     if everything["resume"] is None:
@@ -37,27 +37,27 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
     folder = Path(everything["resume"])
     run = saved_run(folder)
     if not everything["resume"] or not run.is_begun:
-        why = "which is finished" if (folder / RESULT).exists() else "where there is none"
+        why = "which is finished" if (folder / RESULT).exists() else "which holds none"
         raise CommandError(
-            f"train: --resume must name the folder of a run that was cut off. Got {everything['resume']!r}, {why}."
+            f"train: --resume must name the folder of an interrupted run. Got {everything['resume']!r}, {why}."
         )
     began = {**_EARLIER, **run.notes["arguments"]}
     changed = [
-        f"{_option(name)} {_shown(value)} where it was {_shown(began.get(name))}"
+        f"{_option(name)} {_shown(value)} instead of {_shown(began.get(name))}"
         for name, value in _with_whole_paths(given).items()
         if name not in _NOT_OF_THE_RUN and value != began.get(name)
     ]
     if given.get("output") is not None and Path(given["output"]).resolve() != folder.resolve():
-        changed.append(f"--output {given['output']} beside --resume {everything['resume']}")
+        changed.append(f"--output {given['output']} with --resume {everything['resume']}")
     if changed:
-        raise CommandError(f"train: --resume must go on with what the run began with. Got {', '.join(changed)}.")
+        raise CommandError(f"train: --resume must keep the options that the run began with. Got {', '.join(changed)}.")
     run.save_every = began["save_every"]
     kept = {"command": everything.get("command"), "resume": everything["resume"], "output": str(folder)}
     return argparse.Namespace(**{**everything, **began, **kept}), run
 
 
 def saved_run(folder: Path) -> ResumableRun:
-    """What a run has saved in its folder; that some of it is damaged is said in a line."""
+    """The run saved in a folder; damaged files are reported in one line."""
     with warnings.catch_warnings(record=True) as caught, refusals():
         warnings.simplefilter("always")
         run = ResumableRun(folder / CHECKPOINTS)
@@ -67,12 +67,12 @@ def saved_run(folder: Path) -> ResumableRun:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether `train` has filled a folder: it has a log, and a model, a result or what is to go on."""
+    """Whether a folder is a run of `train`: it has a log, and a model, a result or checkpoints."""
     return (folder / LOG).is_file() and any((folder / name).exists() for name in (MODEL, RESULT, CHECKPOINTS))
 
 
 def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int, windows: int) -> dict:
-    """What a run must find again, whatever the folder it goes on from."""
+    """What a run needs in order to resume, from any current folder."""
     return {
         "arguments": _with_whole_paths(vars(arguments)),
         "text": _describe_text(corpus),
@@ -83,24 +83,24 @@ def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_bat
 
 
 def check_text(run: ResumableRun, corpus: Corpus) -> None:
-    """Refuse to go on with another text than the one that the run began with.
+    """Check that the text is the one that the run began with.
 
     Raises:
-        CommandError: it is another, in files, bytes or content.
+        CommandError: its files, size or content differ.
     """
     then, now = run.notes.get("text"), _describe_text(corpus)
-    # Of a run of an earlier version the library knows whether it is the same.
+    # For a run of an earlier version, which lacks it, the library checks the text itself.
     if then in (None, now):
         return
     if {**now, "crc32": None} == {**then, "crc32": None}:
-        received = f"{_text_size(now)}, as it was, but with another content"
+        received = f"{_text_size(now)}, the same size, but different content"
     else:
-        received = f"{_text_size(now)} where it was {_text_size(then)}"
-    raise CommandError(f"train: --resume must go on with the text that the run began with. Got {received}.")
+        received = f"{_text_size(now)} instead of {_text_size(then)}"
+    raise CommandError(f"train: --resume must keep the text that the run began with. Got {received}.")
 
 
 def _with_whole_paths(arguments: dict) -> dict:
-    """The same arguments, whatever the folder at hand will be."""
+    """The arguments with absolute paths, valid in any current folder."""
     whole = dict(arguments)
     if "files" in whole:
         whole["files"] = [os.path.abspath(path) for path in whole["files"]]
@@ -120,8 +120,8 @@ def _text_size(text):
 
 
 def describe_going_on(folder: Path) -> str:
-    """The command that goes on with a run."""
-    return f"Go on with: python -m keras_griffin train --resume {shlex.quote(str(folder))}"
+    """The command that resumes a run."""
+    return f"Resume with: python -m keras_griffin train --resume {shlex.quote(str(folder))}"
 
 
 def _option(name) -> str:

@@ -1,4 +1,4 @@
-"""The text that `train` learns: a corpus, and its tokens."""
+"""The text that `train` reads: a corpus and its tokens."""
 
 import argparse
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts
 
-#: How many characters are encoded at a time: what a tokenizer keeps of a text takes many times its memory.
+#: How many characters are encoded at a time: a tokenizer needs many times the memory of the text.
 _PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
 class TokenText:
-    """A corpus, and the tokens that write it.
+    """A corpus and its tokens.
 
     Args:
-        corpus: its bytes.
-        tokenizer: what makes tokens of them.
+        corpus: the bytes.
+        tokenizer: turns the bytes into tokens.
         train: `(T,)` ids to train on.
         validation: `(T,)` ids to validate on.
-        token_bytes: `(V,)`, how many bytes each token writes.
+        token_bytes: `(V,)`, the number of bytes of each token.
     """
 
     corpus: Corpus
@@ -43,23 +43,23 @@ class TokenText:
         return isinstance(self.tokenizer, ByteTokenizer)
 
     def held_out(self, arguments: argparse.Namespace, windows: int | None = None) -> HeldOutWindows:
-        """So many windows of the held-out text, evenly spread; all of them where no number is given."""
+        """This many windows of the held-out text, evenly spread; None for all of them."""
         return HeldOutWindows(self.validation, arguments.sequence_length, arguments.batch_size, windows)
 
     def predicted_bytes(self, held_out: HeldOutWindows) -> int:
-        """How many bytes the tokens write that are predicted in windows."""
+        """The number of bytes of the tokens that are predicted in the windows."""
         return sum(int(self.token_bytes[targets[weights > 0]].sum()) for _, targets, weights in held_out)
 
 
 def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> TokenText:
-    """The text of the options as tokens.
+    """The text that the options name, as tokens.
 
     Args:
-        arguments: of the command; `output` names the folder of a run that goes on.
-        resumed: that run, which goes on with its text and its tokenizer.
+        arguments: of the command; `output` names the folder of a resumed run.
+        resumed: that run, which keeps its text and its tokenizer.
 
     Raises:
-        CommandError: text or tokenizer are not there or not for one another, or not those of the run.
+        CommandError: the text or the tokenizer is missing, differs from that of the run, or they do not fit each other.
     """
     tokenizer = _find_tokenizer(arguments, resumed is not None)
     with refusals():
@@ -88,7 +88,7 @@ def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> To
 
 
 def keep_tokenizer(text: TokenText, folder: Path) -> None:
-    """Write the tokenizer into the folder of a run, which then goes on with no other."""
+    """Write the tokenizer into the folder of a run, which then always resumes with it."""
     names = {ByteTokenizer.file_name, SentencePieceTokenizer.file_name}
     names |= {HuggingFaceTokenizer.file_name, HuggingFaceTokenizer.ids_file_name}
     with refusals(), atomic_folder(folder / TOKENIZER, names, function_name="train") as new:
@@ -96,12 +96,12 @@ def keep_tokenizer(text: TokenText, folder: Path) -> None:
 
 
 def has_tokenizer(arguments: argparse.Namespace) -> bool:
-    """Whether the options ask for a tokenizer."""
+    """Whether the options name or train a tokenizer."""
     return (arguments.vocabulary, arguments.tokenizer) != (None, None)
 
 
 def pieces(data: np.ndarray) -> Iterator[str]:
-    """The characters of `data (T,)`, UTF-8, in pieces that end with a line where they can."""
+    """The characters of `data (T,)`, UTF-8, in pieces that end with a line where possible."""
     characters = data.tobytes().decode("utf-8")
     start = 0
     while start < len(characters):
@@ -113,7 +113,7 @@ def pieces(data: np.ndarray) -> Iterator[str]:
 
 
 def _find_tokenizer(arguments, is_resumed):
-    """None where it is to be learnt."""
+    """The byte tokenizer, that of the resumed run or the named one; None if one is to be trained."""
     if not has_tokenizer(arguments):
         return ByteTokenizer()
     if is_resumed:
@@ -123,7 +123,7 @@ def _find_tokenizer(arguments, is_resumed):
 
 
 def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> HuggingFaceTokenizer:
-    """Of the training text alone: what is held out must not be known by its words either."""
+    """Train on the training text alone, so that the vocabulary reveals nothing of the held-out text."""
     try:
         with refusals():
             return train_bpe(pieces(train), vocabulary_size)
@@ -132,10 +132,10 @@ def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> HuggingFaceToke
 
 
 def _encode(tokenizer, data: np.ndarray, is_judged: bool = False) -> np.ndarray:
-    """The ids `(T,)` of a text; one on which a model is judged must be written by them, byte for byte.
+    """The ids `(T,)` of a text; with `is_judged` they must decode to it byte for byte.
 
     Raises:
-        CommandError: it is not.
+        CommandError: they do not.
     """
     dtype = "uint16" if tokenizer.vocabulary_size <= 1 << 16 else "int32"
     parts = []
@@ -149,11 +149,11 @@ def _encode(tokenizer, data: np.ndarray, is_judged: bool = False) -> np.ndarray:
 
 def _check_is_written(tokenizer, ids, text: bytes) -> None:
     written = b"".join(map(tokenizer.token_bytes, ids))
-    # Some put a space before a text, and leave it out again when they decode.
+    # Some tokenizers prepend a space, which they remove again when they decode.
     if text in (written, written.removeprefix(b" ")):
         return
     same = next((i for i, pair in enumerate(zip(written, text, strict=False)) if pair[0] != pair[1]), len(written))
     raise CommandError(
-        "train: a tokenizer must write the held-out text as it is. "
+        "train: a tokenizer must reproduce the held-out text exactly. "
         f"Got {tokenizer!r}, which writes {written[same : same + 20]!r} for {text[same : same + 20]!r}."
     )

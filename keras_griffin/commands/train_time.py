@@ -1,7 +1,7 @@
-"""How `train` divides its time between learning and being judged.
+"""How `train` divides its time between training and validation.
 
-The validations after the epochs take together at most a tenth of the time, and so does the last one, of all held-out
-text if that is enough for it.
+Together, the validations after the epochs take at most a tenth of the time. So does the last one, which covers the
+whole held-out text if that time is enough.
 """
 
 import argparse
@@ -15,23 +15,23 @@ from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
 from keras_griffin.training import HeldOutWindows, RandomWindows, measure_pace
 
-#: How often a run is validated, and on how many bytes at most; the last validation takes all that it has time for.
+#: How often a run is validated, and on how many bytes at most; the last validation covers as much as its time allows.
 EPOCHS = 10
 EPOCH_VALIDATION_BYTES = 32768
-#: The share of the time that validations have, and the seconds that the last one has however short the run was.
+#: The share of the time for validations, and the seconds that the last one always has, even after a short run.
 SHARE = 0.1
 LEAST_SECONDS = 5.0
-#: The steps that are timed to tell how many fit into the minutes asked for, and the batches of validation.
+#: The training steps, and validation batches, that are timed to find how many fit into `--minutes`.
 TIMED_STEPS = 8
 
 
 class Plan(NamedTuple):
-    """What a run is to be.
+    """The size of a run.
 
     Args:
         epochs: how many.
-        num_batches: of each epoch.
-        windows: of held-out text that are predicted after each epoch.
+        num_batches: per epoch.
+        windows: of held-out text, predicted after each epoch.
     """
 
     epochs: int
@@ -40,10 +40,11 @@ class Plan(NamedTuple):
 
 
 def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> Plan:
-    """The time, or the steps, that were asked for, in epochs.
+    """Divide `--minutes` or `--steps` into epochs.
 
-    Minutes are measured. Steps are counted, so that they mean the same run on every machine: to predict a batch takes
-    less than half the time of learning from it, which is that and a backward pass.
+    With `--minutes`, training and validation are timed. With `--steps`, validation is a fixed share of the steps, so
+    that the run is the same on every machine; predicting a batch takes less than half the time of training on it, which
+    adds a backward pass.
     """
     windows = epoch_windows(text, arguments)
     if arguments.steps is None:
@@ -57,15 +58,15 @@ def make_plan(model: LanguageModel, text: TokenText, arguments: argparse.Namespa
 
 
 def epoch_windows(text: TokenText, arguments: argparse.Namespace) -> int:
-    """The windows that are validated after an epoch, where there is time enough."""
+    """The number of windows validated after an epoch, if there is enough time."""
     window_bytes = arguments.sequence_length * len(text.corpus.validation) / len(text.validation)
     return -int(-EPOCH_VALIDATION_BYTES // window_bytes)
 
 
 def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Namespace, batches: int) -> tuple[int, int]:
-    """The steps for which the time is enough, and the batches of validation, at most those given.
+    """The steps that fit into the time, and the batches of validation, at most `batches`.
 
-    Both are found by training, and validating, for a moment with a learning rate of zero.
+    Both are found by briefly training, with a learning rate of zero, and validating.
     """
     started = time.perf_counter()
     seconds = 60 * arguments.minutes
@@ -78,20 +79,20 @@ def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Names
     batches = min(batches, max(int(SHARE * seconds / EPOCHS / for_one), 1))
     pace = dataclasses.replace(pace, validation=batches * for_one)
     steps = pace.steps_within(seconds - (time.perf_counter() - started), EPOCHS)
-    print_rows({"pace": f"{1000 * pace.step:.0f} ms a step: the time is enough for {steps:,} steps"})
+    print_rows({"pace": f"{1000 * pace.step:.0f} ms per step: enough time for {steps:,} steps"})
     return steps, batches
 
 
 def last_held_out(
     model: LanguageModel, text: TokenText, arguments: argparse.Namespace, few: HeldOutWindows, seconds: float
 ) -> HeldOutWindows:
-    """What the last validation predicts: all, if that takes no more than its share of the time.
+    """The windows of the last validation: all, if they take no more than its share of the time.
 
     Args:
         model: compiled.
-        text: what is held out of it is predicted.
+        text: its held-out part is predicted.
         arguments: of the command.
-        few: windows on which the model is timed; there will be no fewer.
+        few: windows on which the model is timed; the result has at least as many.
         seconds: how long the run has trained.
     """
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""With what a result was made."""
+"""The versions with which a result was produced."""
 
 import platform
 from importlib import metadata
@@ -11,9 +11,9 @@ _TOKENIZERS = {HuggingFaceTokenizer: "tokenizers", SentencePieceTokenizer: "sent
 
 
 def versions(tokenizer) -> dict[str, str | None]:
-    """The versions of Python, of this package and of those that a model with this tokenizer needs.
+    """The versions of Python, of this package and of the packages that a model with this tokenizer needs.
 
-    That of a package without metadata, such as a checkout, is None.
+    The version is None for a package without metadata, such as a checkout.
     """
     names = ["keras", "keras_griffin", "numpy", keras.backend.backend()]
     names += [name for cls, name in _TOKENIZERS.items() if isinstance(tokenizer, cls)]

@@ -1,4 +1,4 @@
-"""Weights from other implementations, and for them."""
+"""Load weights from other implementations, and save weights for them."""
 
 from keras_griffin.conversion.checkpoint_preset import CHECKPOINT
 from keras_griffin.conversion.huggingface import save_huggingface
@@ -7,5 +7,5 @@ from keras_griffin.models.preset_files import FORMATS
 
 __all__ = ["load_recurrentgemma", "save_huggingface"]
 
-# `from_preset` stands below this folder and does not know it.
+# `from_preset` is in a lower layer and can't import this package.
 FORMATS.append(CHECKPOINT)

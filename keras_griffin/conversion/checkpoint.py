@@ -1,4 +1,4 @@
-"""Any file or folder of weights as tensors by name, each read when it is needed."""
+"""Open a file or folder of weights as tensors by name, each read on demand."""
 
 import json
 import math
@@ -14,12 +14,12 @@ from keras_griffin.files import SafeTensors, StoredTensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-#: What Orbax leaves in a folder, by its versions.
+#: Files that identify an Orbax folder, in its different versions.
 ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint")
 
 
 def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint, by name, none of them read.
+    """The tensors of a checkpoint by name, not yet read.
 
     Args:
         path: a folder with `model.safetensors` or its shards and their index, an Orbax folder, or a file that ends in
@@ -29,13 +29,15 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
         `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
 
     Raises:
-        FileNotFoundError: there is nothing at the path.
-        ImportError: PyTorch or Orbax would be needed, and is not installed.
-        ValueError: what is there is no checkpoint, or not a whole one.
+        FileNotFoundError: the path does not exist.
+        ImportError: PyTorch or Orbax is needed but not installed.
+        ValueError: it is not a checkpoint, or an incomplete one.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"open_checkpoint: there must be a checkpoint at the path. Got {str(path)!r}, nothing.")
+        raise FileNotFoundError(
+            f"open_checkpoint: the path must be a checkpoint. Got {str(path)!r}, which does not exist."
+        )
     if not is_checkpoint(path):
         raise ValueError(
             f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX} or an Orbax checkpoint, or a file that "
@@ -51,7 +53,7 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether `open_checkpoint` would look into what is at a path."""
+    """Whether `open_checkpoint` recognises a path as a checkpoint."""
     if path.is_dir():
         return any((path / mark).exists() for mark in (INDEX, SINGLE, *ORBAX_MARKS))
     return path.is_file() and path.suffix in OPENERS
@@ -72,14 +74,14 @@ def _open_shards(index) -> dict[str, StoredTensor]:
     absent = [name for name in files if name not in strange and not (index.parent / name).is_file()]
     if strange or absent:
         raise ValueError(
-            f"open_checkpoint: the shards must lie beside their index. Got {str(index)!r}, which names "
+            f"open_checkpoint: the shards must be in the folder of their index. Got {str(index)!r}, which names "
             f"{', '.join(map(str, strange or absent))}."
         )
     tensors: dict[str, StoredTensor] = {}
     for name in files:
         shard = _open_safetensors(index.parent / name)
         if set(shard) != {tensor for tensor, file in shard_of.items() if file == name}:
-            raise ValueError(f"open_checkpoint: the index must name what its shards hold. Got {name!r}, which differs.")
+            raise ValueError(f"open_checkpoint: the index must match its shards. Got {name!r}, which differs.")
         tensors |= shard
     return tensors
 
@@ -91,7 +93,7 @@ def _open_npz(path) -> dict[str, StoredTensor]:
             return {name: _stored_npy(path, archive, name) for name in names}
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(
-            f"open_checkpoint: the file must be a whole .npz of arrays. Got {str(path)!r}: {error}."
+            f"open_checkpoint: the file must be a valid .npz of arrays. Got {str(path)!r}: {error}."
         ) from error
 
 
@@ -104,11 +106,11 @@ def _stored_npy(path, archive, name) -> StoredTensor:
         begin = file.tell()
     if dtype.hasobject:
         raise ValueError(f"{name} must be an array of numbers")
-    # Deflated, a byte of zeros or ones takes 1/1032 of its size, and nothing less.
+    # DEFLATE compresses by a factor of at most 1032.
     entry, num_bytes = archive.getinfo(f"{name}.npy"), math.prod(shape) * dtype.itemsize
     if entry.file_size != begin + num_bytes or entry.file_size > 1032 * entry.compress_size:
         raise ValueError(f"{name} must have {num_bytes} bytes for shape {shape} of {dtype}")
-    # NumPy stores bfloat16 as two bytes of nothing in particular.
+    # NumPy stores bfloat16 as two untyped bytes.
     is_bfloat16 = dtype == np.dtype("V2")
 
     def read():
@@ -129,5 +131,5 @@ def _open_torch(path) -> dict[str, StoredTensor]:
     return open_torch(path)
 
 
-#: By the end of a file's name.
+#: By file name suffix.
 OPENERS = {".safetensors": _open_safetensors, ".npz": _open_npz, ".pt": _open_torch}

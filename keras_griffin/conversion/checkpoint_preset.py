@@ -9,10 +9,10 @@ from keras_griffin.models.preset_files import PresetFormat
 
 
 def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> Griffin:
-    """What `from_preset` does with such a checkpoint, which has no checksums.
+    """Load a checkpoint for `from_preset`; it has no checksums to verify.
 
     Raises:
-        ValueError: `from_preset` was called on a class that is not this one's.
+        ValueError: `from_preset` was called on a class that a Griffin is not.
     """
     if not issubclass(Griffin, cls):
         raise ValueError(f"from_preset: a checkpoint of RecurrentGemma is a Griffin. Got {cls.__name__}.from_preset.")

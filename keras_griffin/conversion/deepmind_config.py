@@ -1,4 +1,4 @@
-"""The config of a RecurrentGemma from DeepMind, which comes without one: read from the shapes of its tensors."""
+"""Infer the config of a RecurrentGemma from DeepMind, which comes without one, from the shapes of its tensors."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,8 @@ from keras_griffin.conversion.namings import DEEPMIND_FLAX, Naming
 from keras_griffin.files import StoredTensor
 from keras_griffin.models import GriffinConfig
 
-#: What no shape tells, as RecurrentGemma was released. DeepMind's window of 2048 does not count the query's own key.
+#: Fields that no shape reveals, as in the RecurrentGemma release. DeepMind's window of 2048 excludes the query's own
+#: key.
 RELEASED: dict[str, Any] = {
     "window": 2049,
     "logits_soft_cap": 30.0,
@@ -21,9 +22,10 @@ RELEASED: dict[str, Any] = {
 
 
 def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> GriffinConfig:
-    """The config that a checkpoint's shapes tell, and `RELEASED` for the rest.
+    """The config inferred from a checkpoint's shapes, with `RELEASED` for the rest.
 
-    The heads are the blocks of a recurrent layer's gates; without such a layer, the width over a key's.
+    The number of heads is that of the blocks in a recurrent layer's gates; without such a layer, the width divided by
+    that of a key.
 
     Args:
         tensors: the checkpoint's.
@@ -33,7 +35,7 @@ def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> Griffin
         The `GriffinConfig`.
 
     Raises:
-        ValueError: a tensor that tells a size is missing or has other axes.
+        ValueError: a tensor needed for a size is missing or has the wrong number of axes.
     """
     layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
     is_attention = [f"blocks.{index}.attention_block.proj_k.{_weight(naming)}" in tensors for index in sorted(layers)]
@@ -66,7 +68,7 @@ def infer_config(tensors: Mapping[str, StoredTensor], naming: Naming) -> Griffin
 
 
 def shortest_pattern(names: list[str]) -> tuple[str, ...]:
-    """The shortest start of a list that, repeated and cut, gives the list."""
+    """The shortest prefix of a list that, repeated and truncated, gives the list."""
     lengths = range(1, len(names) + 1)
     return tuple(next(names[:n] for n in lengths if all(name == names[i % n] for i, name in enumerate(names))))
 

@@ -14,16 +14,16 @@ from keras_griffin.models.weights import stored
 def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
     """Save a model as a `RecurrentGemmaForCausalLM`: `config.json`, `model.safetensors` and the tokenizer's files.
 
-    The numbers are the model's own, in its variables' dtype; `load_recurrentgemma` gives them back bit by bit. The
-    folder is at every moment the old one or the whole new one.
+    The weights keep the dtype of the model's variables; `load_recurrentgemma` restores them bit by bit. The folder is
+    replaced atomically.
 
     Args:
-        model: of recurrent blocks and local attention, with scaled embeddings and a soft cap, as RecurrentGemma is.
-        directory: a folder that this function may replace, or a path where there is none.
+        model: of recurrent blocks and local attention, with scaled embeddings and a soft cap, like RecurrentGemma.
+        directory: a folder that this function may replace, or a new path.
 
     Raises:
-        ValueError: `transformers` has no such model, the model is quantised or has LoRA, a file stands at the path, or
-            the folder holds something else.
+        ValueError: `transformers` does not support the model, the model is quantised or has LoRA, the path is a file,
+            or the folder has other contents.
     """
     check_saveable("save_huggingface", model)
     config = write_config(model.config, model.variable_dtype)
@@ -35,14 +35,14 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
     }
     with atomic_folder(directory, replaces=FILES, function_name="save_huggingface") as folder:
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        # `transformers` wants the metadata.
+        # `transformers` requires the metadata.
         write_safetensors(folder / WEIGHTS, foreign_tensors(model), {"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(folder)
 
 
 def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
-    """The model's weights by their names in `transformers`, none of them made."""
+    """The model's weights by their names in `transformers`, converted on demand."""
     variables = {variable.path: stored(variable) for variable in model.weights}
     tensors = {}
     for name, (layout, paths) in HUGGING_FACE.tensors(model.config.mixer_names).items():

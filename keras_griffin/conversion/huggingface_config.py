@@ -1,4 +1,4 @@
-"""The `config.json` of a RecurrentGemma for `transformers`, read and written in every spelling that there is."""
+"""Read and write the `config.json` of a RecurrentGemma for `transformers`, in the spellings of all its versions."""
 
 from collections.abc import Mapping
 from typing import NoReturn
@@ -6,7 +6,7 @@ from typing import NoReturn
 from keras_griffin.checks import COUNT, is_number
 from keras_griffin.models import GriffinConfig
 
-#: What `transformers` takes where a config is silent. (Its `num_key_value_heads` is then the number of heads.)
+#: The defaults of `transformers`. (Its default of `num_key_value_heads` is the number of heads.)
 DEFAULTS = {
     "vocab_size": 256_000,
     "hidden_size": 2560,
@@ -20,7 +20,7 @@ DEFAULTS = {
     "hidden_activation": "gelu_pytorch_tanh",
     "attention_bias": False,
 }
-#: Names of mixers there and here.
+#: The names of mixers, theirs and ours.
 MIXERS = {"recurrent": "recurrent", "attention": "local_mqa"}
 BLOCK_TYPES = ("recurrent", "recurrent", "attention")
 
@@ -29,13 +29,13 @@ def read_config(raw: Mapping) -> GriffinConfig:
     """The model that a `config.json` describes.
 
     Args:
-        raw: its content.
+        raw: the parsed JSON.
 
     Returns:
-        The `GriffinConfig`. Its window is theirs, `window` keys with the query's own, as `transformers` 5 has it.
+        The `GriffinConfig`. Its window counts keys as `transformers` 5 does, including the query's own.
 
     Raises:
-        ValueError: it is of another model, or asks for what this package has not.
+        ValueError: it is of a different model, or this package does not support it.
     """
     if raw.get("model_type") != "recurrent_gemma":
         _refuse("model_type must be 'recurrent_gemma'", raw.get("model_type"))
@@ -77,17 +77,17 @@ def read_config(raw: Mapping) -> GriffinConfig:
 
 
 def write_config(config: GriffinConfig, dtype: str) -> dict:
-    """A `config.json` in the spelling of `transformers` 5, and that of 4 beside it where it differs.
+    """A `config.json` in the spelling of `transformers` 5, plus that of 4 where it differs.
 
     Args:
-        config: the model's.
-        dtype: its variables'.
+        config: of the model.
+        dtype: of its variables.
 
     Returns:
-        The content; the ids of special tokens are not in it.
+        The contents, without the ids of special tokens.
 
     Raises:
-        ValueError: `transformers` has no such model; the message names the field.
+        ValueError: `transformers` does not support the model; the message names the field.
     """
     block_types = {ours: theirs for theirs, ours in MIXERS.items()}
     mixers = sorted(set(config.mixer_names))
@@ -106,7 +106,7 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
         if not holds:
             raise ValueError(f"save_huggingface: {rule} for transformers. Got {received}.")
     rotation = {"rope_theta": config.rotary_base, "partial_rotary_factor": config.rotary_fraction}
-    # They repeat the pattern a hundred times.
+    # `transformers` repeats the pattern at most a hundred times.
     is_long = config.num_layers > 100 * len(config.block_pattern)
     pattern = config.mixer_names if is_long else config.block_pattern
     return {
@@ -150,7 +150,7 @@ def _block_pattern(raw) -> tuple[str, ...]:
 
 
 def _rotation(raw) -> tuple[float, float]:
-    """The base and the rotated fraction, which stand in `rope_parameters` since `transformers` 5, and above before."""
+    """The base and the rotated fraction: in `rope_parameters` since `transformers` 5, at the top level before."""
     nested = _given(raw, "rope_parameters", _given(raw, "rope_scaling", {}))
     if not isinstance(nested, Mapping) or nested.get("rope_type", nested.get("type", "default")) != "default":
         _refuse("rope_parameters must be of rope_type 'default'", nested)

@@ -1,6 +1,6 @@
-"""How a tensor of another implementation lies beside the variables that hold the same numbers here.
+"""Layouts of tensors in other implementations, relative to the variables with the same values here.
 
-Letters beside those of `keras_griffin.shapes`: P for the inputs of a projection, Q for its outputs.
+Letters in addition to those of `keras_griffin.shapes`: P for the inputs of a projection, Q for its outputs.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-    """One foreign tensor and one variable or more, in both directions. All but negation and joining are views."""
+    """Converts between one foreign tensor and one or more variables. All but negation and joining are views."""
 
     #: The foreign shape, from the variables' shapes.
     shape: Callable[..., tuple[int, ...]]
-    #: The foreign array as a tuple of the variables' arrays.
+    #: The foreign array to a tuple of the variables' arrays.
     split: Callable[[np.ndarray], tuple[np.ndarray, ...]]
-    #: The variables' arrays as the foreign one.
+    #: The variables' arrays to the foreign one.
     join: Callable[..., np.ndarray]
 
 
@@ -26,7 +26,7 @@ SAME = Layout(lambda shape: shape, lambda theirs: (theirs,), lambda ours: ours)
 TRANSPOSED = Layout(lambda shape: shape[::-1], lambda theirs: (theirs.T,), lambda ours: ours.T)
 #: Lambda here, a softplus's argument there: sigmoid(Lambda) = exp(-softplus(-Lambda)).
 NEGATED = Layout(lambda shape: shape, lambda theirs: (-theirs,), lambda ours: -ours)
-#: Taps `(K, D)`, the current step's last; there `(D, 1, K)`, a depthwise convolution's.
+#: Taps `(K, D)`, that of the current step last; there `(D, 1, K)`, of a depthwise convolution.
 DEPTHWISE = Layout(
     lambda shape: (shape[1], 1, shape[0]), lambda theirs: (theirs[:, 0, :].T,), lambda ours: ours.T[:, None, :]
 )

@@ -1,4 +1,4 @@
-"""What the tensors of RecurrentGemma are called: by Hugging Face, and in DeepMind's Flax and PyTorch code."""
+"""The tensor names of RecurrentGemma: Hugging Face's, and those of DeepMind's Flax and PyTorch code."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from keras_griffin.conversion.layouts import (
 
 
 class ForeignTensor(NamedTuple):
-    """A tensor of another implementation, and the variables that hold its numbers here."""
+    """A tensor of another implementation, and the variables that hold its values here."""
 
     layout: Layout
     #: The paths of the variables, such as `"block_0/mlp/up/kernel"`.
@@ -24,12 +24,12 @@ class ForeignTensor(NamedTuple):
 
 
 class Naming(NamedTuple):
-    """The names of one implementation. Each table gives a layout and paths by name, relative to what it is part of."""
+    """The names of one implementation. Each table maps a name to a layout and paths, relative to its parent."""
 
     model: Mapping[str, tuple]
     block_prefix: str
     block: Mapping[str, tuple]
-    #: For each mixer that the implementation has: the names' prefix in the block, and the tensors.
+    #: For each mixer in the implementation: the names' prefix in the block, and the tensors.
     mixers: Mapping[str, tuple[str, Mapping[str, tuple]]]
 
     @property
@@ -104,7 +104,7 @@ HUGGING_FACE = Naming(
 
 
 def _deepmind(weight: str, layout: Layout) -> Naming:
-    """DeepMind's two implementations, which differ in their linear layers alone."""
+    """One of DeepMind's two implementations, which differ only in their linear layers."""
     return Naming(
         model={
             "embedder.input_embedding": (SAME, "token_embedding/embeddings"),

@@ -1,4 +1,4 @@
-"""A checkpoint that Orbax saved, as NumPy arrays."""
+"""Read a checkpoint of Orbax as NumPy arrays."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,18 +9,18 @@ from keras_griffin.files import StoredTensor
 
 
 def open_orbax(path: Path) -> dict[str, StoredTensor]:
-    """The arrays of an Orbax folder, each restored alone when it is needed.
+    """The arrays of an Orbax folder, each restored separately on demand.
 
     Args:
         path: the folder.
 
     Returns:
-        `StoredTensor`s by name, those of nested trees joined by dots. (Flax writes keys such as `"blocks.0"`, with a
-        dot of their own.)
+        `StoredTensor`s by name, those of nested trees joined by dots. (Flax's own keys may contain a dot, such as
+        `"blocks.0"`.)
 
     Raises:
         ImportError: `orbax-checkpoint` is not installed.
-        ValueError: the folder is no Orbax checkpoint, or not a whole one.
+        ValueError: the folder is not an Orbax checkpoint, or an incomplete one.
     """
     try:
         import orbax.checkpoint as orbax
@@ -34,7 +34,7 @@ def open_orbax(path: Path) -> dict[str, StoredTensor]:
     try:
         tree = checkpointer.metadata(path).item_metadata.tree
     except (AttributeError, OSError, KeyError, ValueError) as error:
-        raise ValueError(f"open_checkpoint: the folder must be a whole Orbax checkpoint. Got {str(path)!r}.") from error
+        raise ValueError(f"open_checkpoint: the folder must be a valid Orbax checkpoint. Got {str(path)!r}.") from error
 
     def stored(keys, leaf) -> StoredTensor:
         def read():
@@ -61,7 +61,8 @@ def _leaves(tree, keys) -> Iterator[tuple]:
         yield keys, tree
     else:
         raise ValueError(
-            f"open_checkpoint: an Orbax tree must be of arrays. Got a {type(tree).__name__} at {'.'.join(keys)}."
+            f"open_checkpoint: the leaves of an Orbax tree must be arrays. Got a {type(tree).__name__} at "
+            f"{'.'.join(keys)}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Load RecurrentGemma's weights, in whichever form they were published."""
+"""Load RecurrentGemma's weights in any published format."""
 
 import os
 from collections.abc import Mapping
@@ -26,27 +26,27 @@ ROWS = 4096
 def load_recurrentgemma(
     path: str | os.PathLike, dtype: str | keras.DTypePolicy | None = None, *, name: str | None = None, **overrides: Any
 ) -> Griffin:
-    """A model with the weights of a checkpoint of RecurrentGemma, or of another model of its shape.
+    """A model with the weights of a checkpoint of RecurrentGemma, or of another model with its architecture.
 
-    Tensors are read one after another and rounded once, to the variables' dtype. A folder of Hugging Face has a config,
-    and its window counts keys as `transformers` 5 does: `window` of them, the query's own included. A checkpoint of
-    DeepMind has none: its shapes tell the sizes, and the rest is as released, with one key more, as in DeepMind's code:
-    `window=2049`, `logits_soft_cap=30.0`, `scale_embeddings=True`; give others as overrides.
+    Tensors are read one by one and rounded once, to the variables' dtype. A Hugging Face folder has a config, whose
+    window counts keys as `transformers` 5 does, including the query's own. A DeepMind checkpoint has none: sizes are
+    inferred from its shapes, and the rest is as released, with a window of one more key, as in DeepMind's code:
+    `window=2049`, `logits_soft_cap=30.0`, `scale_embeddings=True`; pass other values as overrides.
 
     Args:
-        path: a folder of Hugging Face, or a `.safetensors` file in one; or of DeepMind, a `.pt` file, an Orbax folder,
-            or its tensors in a `.safetensors` or `.npz` file, by the dotted names of either of its implementations.
+        path: a Hugging Face folder, or a `.safetensors` file in one; or, of DeepMind, a `.pt` file, an Orbax folder, or
+            its tensors in a `.safetensors` or `.npz` file, by the dotted names of either of its implementations.
         dtype: a dtype or a policy for every layer, such as `"bfloat16"` or `"mixed_bfloat16"`; None for Keras's.
         name: the model's name.
         **overrides: `GriffinConfig` fields. With a smaller `vocabulary_size`, the embedding's first rows are taken.
 
     Returns:
-        The model, with the tokenizer whose files lie in the folder, or in that of the file.
+        The model, with the tokenizer in the folder, or in that of the file.
 
     Raises:
-        FileNotFoundError: there is nothing at the path.
-        ImportError: PyTorch or Orbax would be needed, and is not installed.
-        ValueError: a tensor is missing, unknown or misshapen, or what is at the path is something else.
+        FileNotFoundError: the path does not exist.
+        ImportError: PyTorch or Orbax is needed but not installed.
+        ValueError: a tensor is missing, unknown or has the wrong shape, or the path is not a checkpoint.
 
     Reference: Botev et al. 2024 (arXiv 2404.07839).
     """
@@ -61,7 +61,7 @@ def load_recurrentgemma(
     else:
         config = infer_config(tensors, naming)
     config = config.replace(**overrides)
-    # Before anything is built: a config may ask for any amount of memory.
+    # Before anything is built: a bad config could require any amount of memory.
     check_num_layers("load_recurrentgemma", config, tensors)
     tensors = _cut_embedding(tensors, naming, config.vocabulary_size)
     tensors = as_variables("load_recurrentgemma", tensors, naming, config)
@@ -73,10 +73,10 @@ def load_recurrentgemma(
 
 
 def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
-    """By whose names the tensors go.
+    """The naming that the tensors follow.
 
     Raises:
-        ValueError: by no one's.
+        ValueError: none of them.
     """
     if HUGGING_FACE.embedding in tensors:
         return HUGGING_FACE
@@ -93,16 +93,16 @@ def find_naming(tensors: Mapping[str, StoredTensor], path: Path) -> Naming:
 def as_variables(
     function_name: str, tensors: Mapping[str, StoredTensor], naming: Naming, config: GriffinConfig
 ) -> dict[str, StoredTensor]:
-    """Foreign tensors as those of a model's variables, by the variables' paths.
+    """Convert foreign tensors to those of a model's variables, by the variables' paths.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         tensors: the foreign ones.
-        naming: by whose names they go.
-        config: of the model whose variables they are for.
+        naming: their names.
+        config: of the model.
 
     Raises:
-        ValueError: they are not those of such a model.
+        ValueError: they do not match such a model.
     """
     shapes = weight_shapes(config)
     foreign = naming.tensors(config.mixer_names)
@@ -121,12 +121,12 @@ def _part(tensor, layout, place, shape) -> StoredTensor:
 
 def _read_json(folder: Path) -> dict:
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"load_recurrentgemma: {CONFIG} must lie beside the tensors. Got {str(folder)!r} without.")
+        raise ValueError(f"load_recurrentgemma: the folder must have a {CONFIG}. Got {str(folder)!r} without one.")
     return read_config_json("load_recurrentgemma", folder)
 
 
 def _without_copy_of_embedding(tensors, naming) -> dict[str, StoredTensor]:
-    """Logits come from the embedding; a checkpoint may hold it twice, but not two."""
+    """The tensors without the output head; logits use the embedding, so the head must be a copy of it."""
     tensors = dict(tensors)
     head = tensors.pop("lm_head.weight", None)
     if head is None:
@@ -137,11 +137,11 @@ def _without_copy_of_embedding(tensors, naming) -> dict[str, StoredTensor]:
         rows = range(0, len(head), ROWS)
         if all(np.array_equal(head[row : row + ROWS], embedding[row : row + ROWS]) for row in rows):
             return tensors
-    raise ValueError(f"load_recurrentgemma: lm_head.weight must equal {naming.embedding}. Got another.")
+    raise ValueError(f"load_recurrentgemma: lm_head.weight must equal {naming.embedding}. Got different values.")
 
 
 def _cut_embedding(tensors, naming, vocabulary_size) -> dict[str, StoredTensor]:
-    """The embedding's rows of real tokens: published tables are padded to a round number."""
+    """Keep only the embedding's rows of real tokens: published tables are padded to a round number."""
     whole = tensors[naming.embedding]
     if len(whole.shape) != 2 or whole.shape[0] <= vocabulary_size:
         return tensors

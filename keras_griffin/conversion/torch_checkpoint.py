@@ -1,4 +1,4 @@
-"""A checkpoint that PyTorch saved, as NumPy arrays."""
+"""Read a checkpoint of PyTorch as NumPy arrays."""
 
 import pickle
 import zipfile
@@ -13,7 +13,7 @@ from keras_griffin.files import StoredTensor
 
 
 def open_torch(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a `.pt` file, mapped into memory where its format allows it; nothing else in it is run.
+    """The tensors of a `.pt` file, memory-mapped if its format allows it; no code in it is run.
 
     Args:
         path: the file.
@@ -22,23 +22,22 @@ def open_torch(path: Path) -> dict[str, StoredTensor]:
         `StoredTensor`s by name, those of nested dictionaries joined by dots.
 
     Raises:
-        ValueError: the file is not whole, or holds something else than tensors.
+        ValueError: the file is truncated, or has contents other than tensors.
     """
     try:
-        # Files of PyTorch before 1.6 are no archives, and can't be mapped.
+        # Files of PyTorch before 1.6 are not archives, and can't be mapped.
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         return {name: _stored(tensor) for name, tensor in _leaves(saved, ())}
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"open_checkpoint: a .pt file must hold tensors by name, and nothing that would be run. "
-            f"Got {str(path)!r}: {reason}"
+            f"open_checkpoint: a .pt file must contain tensors by name, and no code. Got {str(path)!r}: {reason}"
         ) from error
 
 
 def _leaves(tree, names) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(tree, torch.Tensor):
-        # A tensor may repeat its bytes without end.
+        # By its strides, a tensor may repeat its bytes any number of times.
         if tree.numel() * tree.element_size() > tree.untyped_storage().nbytes():
             raise ValueError(f"{'.'.join(names)} must have the bytes of its shape {tuple(tree.shape)}.")
         yield ".".join(names), tree.detach()

@@ -1,4 +1,4 @@
-"""Many devices: how parameters and batches are divided over them."""
+"""Multiple devices: how parameters, batches and sequences are divided over them."""
 
 from keras_griffin.distribution import divided_time
 from keras_griffin.distribution.fully_shard import fully_shard, gathered

@@ -1,13 +1,13 @@
-"""The ops of `keras_griffin.ops` over time that is divided over devices: functions for the inside of JAX's `shard_map`.
+"""The ops of `keras_griffin.ops` with time divided over devices: functions for use inside JAX's `shard_map`.
 
 Every device along one axis of the mesh has the same number of steps, the first device the first ones. Arguments and
-results that have steps, T below, are this device's own; all others are the same on every device. What is computed, and
-its gradient, is what the op computes of the whole sequence.
+results with a time axis, T below, are this device's own; all others are the same on every device. The results, and
+their gradients, are those of the op over the whole sequence.
 
-What devices send each other does not grow with T: a scan sends two rows of each device to all, with resets a third; a
-convolution its newest K - 1 steps and local attention its newest W - 1 keys and values to the next device.
+Communication does not grow with T: a scan sends two rows of each device to all, with resets a third; a convolution
+sends its newest K - 1 steps, and local attention its newest W - 1 keys and values, to the next device.
 
-A whole model is made by `keras_griffin.distribution.sequence_parallel`.
+`keras_griffin.distribution.sequence_parallel` divides a whole model in this way.
 """
 
 import importlib
@@ -33,10 +33,10 @@ def linear_scan(
     """`keras_griffin.ops.linear_scan` over divided time.
 
         s_k = the last state of device k's steps from zero        P_k = the product of their decays
-        H_0 = h_0        H_{k+1} = P_k H_k + s_k, or s_k where a reset stands among the steps
+        H_0 = h_0        H_{k+1} = P_k H_k + s_k, or s_k if there is a reset among the steps
 
-    Each device scans from zero, all tell each other P, s and whether there is a reset, and each scans again from its H.
-    The gradient does the same backwards.
+    Each device scans from zero, all exchange P, s and whether there is a reset, and each scans again from its H. The
+    gradient does the same backwards.
 
     Args:
         decay: a, `(B, T, D)` float, or a pair `(real, imaginary)` as everywhere below.
@@ -44,7 +44,7 @@ def linear_scan(
         initial_state: h_0 of the whole sequence, `(B, D)` float; None for zeros.
         axis_name: the axis of the mesh along which time is divided.
         reset: `(B, T)` bool; the state is set to zero before a True step.
-        mask: `(B, T)` bool; a False step leaves the state as it was.
+        mask: `(B, T)` bool; a False step leaves the state unchanged.
         reverse: run from the last step of the last device to the first of the first.
 
     Returns:
@@ -85,7 +85,7 @@ def rg_lru(
         phase: theta, `(D,)` float, radians; None for a real unit.
         exponent: c, positive.
         reset: `(B, T)` bool; at a True step a_t = 0.
-        mask: `(B, T)` bool; a False step leaves the state as it was.
+        mask: `(B, T)` bool; a False step leaves the state unchanged.
         reverse: run from the last step of the last device to the first of the first.
 
     Returns:
@@ -106,14 +106,14 @@ def causal_conv(
 ) -> Tensor:
     """`keras_griffin.ops.causal_conv` over divided time.
 
-    A device gets the K - 1 steps before its own from the device before, or from several where one has fewer steps.
+    A device gets the K - 1 steps before its own from the previous device, or from several if one has fewer steps.
 
     Args:
         inputs: `(B, T, D)` float.
         kernel: `(K, D)`, the current step's tap last.
         bias: `(D,)`, or None for none.
         axis_name: the axis of the mesh along which time is divided.
-        reset: `(B, T)` bool; no tap reaches from a True step, or from a later one, to what stands before it.
+        reset: `(B, T)` bool; no tap reaches from a True step or a later one to the steps before it.
 
     Returns:
         `(B, T, D)`, dtype of `inputs`.
@@ -132,16 +132,16 @@ def local_attention(
 ) -> Tensor:
     """`keras_griffin.ops.local_attention` over divided time.
 
-    A device gets the W - 1 keys and values before its own from the device before, or from several where one has fewer
+    A device gets the W - 1 keys and values before its own from the previous device, or from several if one has fewer
     steps. Rotary positions, if any, count from the first step of the whole sequence.
 
     Args:
         query: `(B, T, N, H)` float.
         key: `(B, T, K, H)`, K dividing N.
         value: `(B, T, K, H)`.
-        window: W, how many keys a query may see, its own included.
+        window: W, how many keys a query sees, including its own.
         axis_name: the axis of the mesh along which time is divided.
-        segment_ids: `(B, T)` integers; a query sees only the keys with the id of its own. None for one segment.
+        segment_ids: `(B, T)` integers; a query sees only keys with its own id. None for one segment.
 
     Returns:
         `(B, T, N, H)`, dtype of `query`.
@@ -156,7 +156,7 @@ def local_attention(
 
 
 def require_jax(function_name: str):
-    """Raise unless the backend can divide time.
+    """Check that the backend can divide time.
 
     Raises:
         ValueError: it is not JAX.
@@ -170,6 +170,6 @@ def require_jax(function_name: str):
 
 def _divided(function_name, axis_name):
     require_jax(function_name)
-    # Where the ops' rules stand.
+    # Registers the ops' rules.
     importlib.import_module("keras_griffin.distribution.jax_divided_time")
     return time_along(axis_name)

@@ -1,9 +1,9 @@
-"""The rules by which ops run over divided time, on JAX.
+"""The rules with which ops run over divided time, on JAX.
 
-A scan is two scans: one from zero, which says where each device's stretch ends, and, once the devices have told each
-other, one from the right state. The other way is one scan and then `y += A_t H`, A_t being all products of decays so
-far. It would read and write a further array of the sequence's size and keep it for the gradient; the second scan
-keeps what a scan on one device keeps.
+A scan is two scans: one from zero, which gives the final state of each device's stretch, and, after an exchange, one
+from the right initial state. The alternative is one scan followed by `y += A_t H`, with A_t the product of all decays
+so far. It would read and write another array of the sequence's size and store it for the gradient; the second scan
+stores only what a scan on one device does.
 """
 
 import functools
@@ -49,12 +49,12 @@ def causal_conv(inputs, kernel, bias, initial_state, reset, mask, *, axis_name):
     count, length = kernel.shape[0] - 1, inputs.shape[1]
     history = steps_before(inputs, count, axis_name)
     if initial_state is not None and count:
-        # Their numbers, from the first of the initial state's.
+        # Their indices, from the first step of the initial state.
         steps = lax.axis_index(axis_name) * length + jnp.arange(count)
         first = jnp.take(initial_state, jnp.minimum(steps, count - 1), axis=1)
         history = jnp.where((steps < count)[:, None], first.astype(history.dtype), history)
     if reset is not None and count:
-        # How many resets there were up to each step, counted from the first of those before.
+        # The number of resets up to each step, counted from the first step of the history.
         history = _of_newest_document(history, jnp.cumsum(steps_before(reset.astype("int32"), count, axis_name), 1))
     with time_along(None):
         outputs, newest = ops.causal_conv(inputs, kernel, bias, history, reset=reset)
@@ -69,7 +69,7 @@ def local_attention(query, key, value, window, segment_ids, mask, *, axis_name):
     batch_size, length = query.shape[:2]
     if key.shape[1] != length:
         raise ValueError(
-            "local_attention: where time is divided over devices, there must be as many keys as queries. "
+            "local_attention: with time divided over devices, there must be as many keys as queries. "
             f"Got {key.shape[1]} keys and {length} queries."
         )
     if segment_ids is None:
@@ -77,7 +77,7 @@ def local_attention(query, key, value, window, segment_ids, mask, *, axis_name):
     count = min(window - 1, (devices - 1) * length)
     key, value = _with_steps_before((key, value), count, axis_name)
     segment_ids = segment_ids.astype("int32")
-    # Nobody's id, for the steps before the first of all.
+    # An unused id, for the steps before the first of all.
     there = lax.axis_index(axis_name) * length + jnp.arange(count) >= count
     before = jnp.where(there, steps_before(segment_ids, count, axis_name), jnp.iinfo("int32").min)
     ids = jnp.concatenate([before, segment_ids], axis=1)
@@ -104,11 +104,13 @@ DIVIDED_RULES.update(
 
 def _no_mask(op_name, mask):
     if mask is not None:
-        raise ValueError(f"{op_name}: where time is divided over devices, there must be no mask. Got one {mask.shape}.")
+        raise ValueError(
+            f"{op_name}: with time divided over devices, there must be no mask. Got one of shape {mask.shape}."
+        )
 
 
 def _with_steps_before(heads, count, axis_name):
-    """Keys and values, each `(B, T, K, H)`, with the `count` steps before their own in front, by one message."""
+    """Keys and values, each `(B, T, K, H)`, preceded by the `count` steps before their own, in one message."""
     channels = [x.shape[-1] for x in heads]
     joined = jnp.concatenate(heads, axis=-1)
     joined = jnp.concatenate([steps_before(joined, count, axis_name), joined], axis=1)
@@ -116,7 +118,7 @@ def _with_steps_before(heads, count, axis_name):
 
 
 def _of_newest_document(history, numbers):
-    """A history `(B, K - 1, D)`, zero where its document, `(B, K - 1)`, is not the one that its last step is of."""
+    """A history `(B, K - 1, D)`, zero where its document number, `(B, K - 1)`, is not that of its last step."""
     return jnp.where((numbers == numbers[:, -1:])[..., None], history, 0)
 
 
@@ -158,9 +160,9 @@ def _over_devices(run, product, tensors, initial_state, marks, axis_name, revers
     """A scan over time that is divided over the devices of an axis.
 
     Args:
-        run: a function of `(tensors, start, marks, reverse)`: the scan of one device, and its two results.
-        product: a function of `(tensors, marks, dtype)`: what such a scan multiplies its start by, `(B, D)`.
-        tensors: all that has a gradient but the start; first the inputs, components.
+        run: a function of `(tensors, start, marks, reverse)`: the scan of one device, with its two results.
+        product: a function of `(tensors, marks, dtype)`: the factor of the start in the final state, `(B, D)`.
+        tensors: all differentiable arguments except the start; the inputs, components, come first.
         initial_state: components `(B, D)`, or None.
         marks: reset and mask.
         axis_name: the axis along which time is divided.
@@ -195,20 +197,20 @@ def _forward(run, product, axis_name, reverse, tensors, first, marks):
 
 
 def _forgets(marks, like):
-    """One where this device's steps forget their start, zero elsewhere, in a row like `(B, D)`; () without resets.
+    """One where this device's steps forget their start, otherwise zero, in a row like `(B, D)`; () without resets.
 
-    A number, so that it is part of the one message; and more than the product of decays says, which may be zero without
-    a reset.
+    It is a number, so that it fits into the same message. The product of decays can't replace it, since that may be
+    zero without a reset.
     """
     forgotten = forgetting(marks_of_steps(*marks))
     return () if forgotten is None else (jnp.broadcast_to(jnp.any(forgotten, axis=1), like.shape).astype(like.dtype),)
 
 
 def _backward(run, product, axis_name, reverse, kept, gradients):
-    """The same, mirrored in time: a scan's gradient is a scan, multiplied on its way by the same products.
+    """The same, mirrored in time: a scan's gradient is a scan with the same products.
 
-    So the products need no gradient of their own: that of the second scan, from its right start and into its right end,
-    is the whole.
+    So the products need no gradient of their own: that of the second scan, with its right start and the right gradient
+    at its end, is complete.
     """
     pull_back, products, forgotten = kept
     states_gradient, last_gradient = gradients

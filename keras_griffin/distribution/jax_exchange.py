@@ -1,4 +1,4 @@
-"""What devices along one axis of a mesh tell each other inside of `shard_map`: their last steps, or one row each.
+"""Communication along one axis of a mesh inside `shard_map`: devices exchange their last steps, or one row each.
 
 Neither grows with the sequence.
 """
@@ -13,7 +13,7 @@ from keras_griffin.shapes import Tensor
 
 
 def num_devices(function_name: str, axis_name: str) -> int:
-    """How many devices stand along an axis of the mesh of the `shard_map` around.
+    """The number of devices along an axis of the mesh of the enclosing `shard_map`.
 
     Raises:
         ValueError: there is no such axis, or no `shard_map`.
@@ -22,15 +22,14 @@ def num_devices(function_name: str, axis_name: str) -> int:
         return lax.axis_size(axis_name)
     except NameError as error:
         raise ValueError(
-            f"{function_name}: axis_name must be an axis of the mesh of the shard_map around the call. "
-            f"Got {axis_name!r}."
+            f"{function_name}: axis_name must be an axis of the mesh of the enclosing shard_map. Got {axis_name!r}."
         ) from error
 
 
 def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
-    """The steps that stand just before those of this device.
+    """The steps just before those of this device.
 
-    They come from the device before; from several where a device has fewer than `count`.
+    They come from the previous device, or from several if a device has fewer than `count` steps.
 
     Args:
         x: `(B, T, ...)`, this device's steps.
@@ -47,14 +46,14 @@ def steps_before(x: Tensor, count: int, axis_name: str) -> Tensor:
         distance += 1
         newest = x[:, max(0, length - missing) :]
         pairs = [(device, device + distance) for device in range(devices - distance)]
-        # A device that nobody sends to gets zeros.
+        # A device that receives nothing gets zeros.
         pieces.insert(0, lax.ppermute(newest, axis_name, pairs))
         missing -= newest.shape[1]
     return jnp.pad(jnp.concatenate(pieces, axis=1), [(0, 0), (count - there, 0)] + [(0, 0)] * (x.ndim - 2))
 
 
 def gathered(numbers: tuple[Components, ...], axis_name: str) -> tuple[Components, ...]:
-    """Numbers `(B, D)` of all devices, `(devices, B, D)`, by one message."""
+    """Numbers `(B, D)` of all devices, `(devices, B, D)`, in one message."""
     leaves, tree = jax.tree.flatten(numbers)
     return jax.tree.unflatten(tree, jnp.unstack(lax.all_gather(jnp.stack(leaves), axis_name), axis=1))
 
@@ -67,15 +66,14 @@ def state_before(
     axis_name: str,
     reverse: bool,
 ):
-    """The state with which each device starts: that with which the one before it ends.
+    """The initial state of each device, which is the final state of the previous one.
 
         H_0 = first        H_{k+1} = P_k H_k + s_k        or s_k alone, where the stretch forgets
 
     Args:
-        products: P of all devices, `(devices, B, D)`: what a stretch does to the state that it starts from.
-        lasts: s, `(devices, B, D)`: where it ends when it starts from zero.
-        forgotten: `(devices, B, D)` bool: whether a stretch forgets the state that it starts from; None where none
-            does.
+        products: P of all devices, `(devices, B, D)`: the factor of a stretch's initial state in its final state.
+        lasts: s, `(devices, B, D)`: the final state of a stretch that starts from zero.
+        forgotten: `(devices, B, D)` bool: whether a stretch forgets its initial state; None if none does.
         first: `(B, D)`.
         axis_name: the axis along which time is divided.
         reverse: whether time runs from the last device to the first.
@@ -96,15 +94,15 @@ def state_before(
 
 
 def is_first(axis_name: str, reverse: bool = False) -> Tensor:
-    """Whether this device has the first steps, the last ones with `reverse`: a bool."""
+    """Whether this device has the first steps, or with `reverse` the last ones: a bool."""
     return lax.axis_index(axis_name) == (lax.axis_size(axis_name) - 1 if reverse else 0)
 
 
 def on_the_same_devices(tree, axis_name: str, *others: Tensor):
-    """The same tensors, marked as different on each device of the axis and wherever `others` are.
+    """The same tensors, marked as varying over the axis, and over every axis over which `others` vary.
 
-    What goes through a loop, or through a gradient of its own, must be of one kind in this at both ends. JAX then sums
-    the gradients of what devices share at the place where they share it.
+    The carry of a loop, and the arguments of a custom gradient, must vary over the same axes on both sides. JAX then
+    sums the gradients of shared tensors at the point where they are shared.
     """
     nothing = 0 * lax.axis_index(axis_name)
     for other in others:

@@ -1,4 +1,4 @@
-"""A language model inside of JAX's `shard_map`, each device with its own stretch of the tokens."""
+"""A language model inside JAX's `shard_map`, each device with its own stretch of the tokens."""
 
 import jax
 import keras
@@ -6,7 +6,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.sharding import PartitionSpec
 
-from keras_griffin.distribution import jax_divided_time  # noqa: F401  Its rules are what the ops run by.
+from keras_griffin.distribution import jax_divided_time  # noqa: F401  Registers the rules of the ops.
 from keras_griffin.distribution.jax_exchange import gathered, on_the_same_devices, steps_before
 from keras_griffin.ops import linear_cross_entropy
 from keras_griffin.ops.time_axis import time_along
@@ -14,13 +14,13 @@ from keras_griffin.shapes import Tensor
 
 
 def document_starts(segment_ids: Tensor, axis_name: str) -> tuple[Tensor, Tensor]:
-    """Where documents start among `segment_ids (B, T)`. Padding is a document too, which nobody reads.
+    """Where documents start in `segment_ids (B, T)`. Padding counts as a document, whose outputs are unused.
 
     Returns:
-        `(starts, resumed)`, `(B, T)` bool: the first step of a document, and of the whole sequence; and where a
-        document goes on that padding has interrupted.
+        `(starts, resumed)`, `(B, T)` bool: the first step of a document, and of the whole sequence; and the step where
+        a document continues after padding.
     """
-    # Above 0, so that the step before the first of all, a zero, has an id of its own.
+    # Above 0, so that the zero before the first step of all is a different id.
     own = segment_ids + 1
     ids = jnp.concatenate([steps_before(own, 1, axis_name), own], axis=1)
     starts = ids[:, 1:] != ids[:, :-1]
@@ -42,7 +42,7 @@ def _newest_id(segment_ids, axis_name):
 
 
 def vectors(model, token_ids: Tensor, segment_ids: Tensor, axis_name: str) -> Tensor:
-    """What the head makes logits of, `(B, T, D)`; NaN where a document goes on that padding has interrupted."""
+    """The inputs of the output head, `(B, T, D)`; NaN where a document continues after padding."""
     starts, resumed = document_starts(segment_ids, axis_name)
     with time_along(axis_name):
         x = model.token_embedding(token_ids)
@@ -52,7 +52,7 @@ def vectors(model, token_ids: Tensor, segment_ids: Tensor, axis_name: str) -> Te
 
 
 def divided_model(model, mesh, axis_name: str, batch_axis_name: str | None, logits: bool):
-    """The model's logits, or what the head would make them of, compiled.
+    """The model's logits, or the inputs of its output head, as a compiled function.
 
     Returns:
         A function of the values of the model's variables, `token_ids (B, T)` and `segment_ids (B, T)`.
@@ -70,7 +70,7 @@ def divided_model(model, mesh, axis_name: str, batch_axis_name: str | None, logi
 
 
 def divided_cross_entropy(mesh, axis_name: str, batch_axis_name: str | None, soft_cap: float | None):
-    """`linear_cross_entropy` of divided vectors: nobody gets another one's.
+    """`linear_cross_entropy` of divided vectors, without communication.
 
     Returns:
         A function of the vectors `(B, T, D)`, the table `(V, D)` and the targets `(B, T)`.
@@ -80,5 +80,5 @@ def divided_cross_entropy(mesh, axis_name: str, batch_axis_name: str | None, sof
         return linear_cross_entropy(x, table, targets, soft_cap=soft_cap)
 
     steps = PartitionSpec(batch_axis_name, axis_name)
-    # The loop's sum starts from zeros that are everybody's, and ends as each device's own.
+    # The loop's sum starts from zeros that all devices share, and ends different on each.
     return jax.shard_map(on_each, mesh=mesh, in_specs=(steps, PartitionSpec(), steps), out_specs=steps, check_vma=False)

@@ -1,4 +1,4 @@
-"""How a model's parameters lie on a mesh of devices, for `keras.distribution.ModelParallel`."""
+"""The layout of a model's parameters on a mesh of devices, for `keras.distribution.ModelParallel`."""
 
 import math
 
@@ -7,7 +7,7 @@ import keras
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.weight_shapes import model_weights
 
-#: The mesh's axis over which layers are split, and those over which a batch is, by the names that Keras uses.
+#: The mesh's axis over which layers are split, and those over which a batch is, by Keras's names.
 MODEL_AXIS = "model"
 BATCH_AXES = ("batch", "data")
 
@@ -18,29 +18,29 @@ def layout_map(
     *,
     fully_sharded: bool = True,
 ) -> keras.distribution.LayoutMap:
-    """Say how every parameter of a model is divided over the devices of a mesh, as the paper divides them.
+    """The layout of every parameter of a model on a mesh of devices, as in the paper.
 
-    Over the axis `"model"`, as in Megatron: what widens is split by columns and what narrows by rows, attention by
-    heads, and the RG-LRU's gates by blocks. Convolution, gates and recurrence work on each channel or block alone, so
-    nothing is sent within them. Each mixer and each MLP ends with one sum over the axis.
+    Over the axis `"model"`, as in Megatron: widening projections are split by columns and narrowing ones by rows,
+    attention by heads, and the RG-LRU's gates by blocks. Convolution, gates and recurrence act on each channel or block
+    separately, so they need no communication. Each mixer and each MLP ends with one sum over the axis.
 
-    Over the axis `"batch"` or `"data"`, as in ZeRO: matrices are stored in parts, put together when they are used, and
-    the optimizer's slots, which Keras lays out as their parameters, stay in parts. A matrix is cut along an axis that
-    `"model"` leaves free and that the parts divide; where there is none it stays whole, as vectors do.
+    Over the axis `"batch"` or `"data"`, as in ZeRO: matrices are stored in parts and gathered for use, and the
+    optimizer's slots, which Keras lays out like their parameters, stay in parts. A matrix is cut along an axis that
+    `"model"` leaves free and that the number of parts divides; if there is none, it stays whole, like vectors.
 
-    Keras lays a variable out when it is made, so the map comes before the model, and `ModelParallel` with it.
+    Keras lays out a variable when it is created, so create the map, and `ModelParallel` with it, before the model.
 
     Args:
-        model: the `GriffinConfig` from which the model will be made (for a `Hawk`, with its `block_pattern`); or a
-            model, of which the config is taken.
-        device_mesh: a `keras.distribution.DeviceMesh` with an axis `"model"` and an axis `"batch"` or `"data"`. One of
-            them may have one part.
-        fully_sharded: whether parameters are stored in parts over the batch's axis.
+        model: the `GriffinConfig` of the future model (for a `Hawk`, with its `block_pattern`); or a model, for its
+            config.
+        device_mesh: a `keras.distribution.DeviceMesh` with an axis `"model"` and an axis `"batch"` or `"data"`. Either
+            may have size 1.
+        fully_sharded: whether to store parameters in parts over the batch axis.
 
     Returns:
         A `keras.distribution.LayoutMap`. Its keys are patterns of the variables' paths, one for each variable, of the
-        blocks' outputs, and of the table of embeddings when it is used. Keys and values are not split where the axis
-        `"model"` does not divide their heads, nor the table where it does not divide the vocabulary.
+        blocks' outputs, and of the embedding table in use. Keys and values are not split if the axis `"model"` does not
+        divide their heads, nor the table if it does not divide the vocabulary.
 
     Raises:
         ValueError: the backend is not JAX; the model has no `GriffinConfig`; the mesh lacks an axis; or `"model"` does
@@ -76,7 +76,7 @@ def layout_map(
     _check_divisions(weights.values(), parts[MODEL_AXIS])
 
     def layout(shape, split, *stored):
-        """Split axis `split` over the model's axis, and the first that can be of `stored` over the batch's."""
+        """Split axis `split` over the model axis, and the first possible axis of `stored` over the batch axis."""
         axes: list[str | None] = [None] * len(shape)
         if split is not None and shape[split] % parts[MODEL_AXIS] == 0:
             axes[split] = MODEL_AXIS
@@ -89,8 +89,8 @@ def layout_map(
     for path, weight in weights.items():
         is_whole = weight.units is not None and weight.units[1] % parts[MODEL_AXIS] != 0
         layouts[f"(?:.*/)?{path}"] = layout(weight.shape, *((None,) if is_whole else (weight.split, *weight.stored)))
-    # Otherwise XLA divides the residual stream as the matrices are stored, by channels, and computes the whole batch
-    # everywhere.
+    # Otherwise XLA divides the residual stream by channels, as the matrices are stored, and computes the whole batch on
+    # every device.
     layouts[r"(?:.*/)?block_\d+/residual"] = (batch_axis, None, None)
     layouts["(?:.*/)?token_embedding/table"] = layout((config.vocabulary_size, config.width), 0)
     # The state of truncated backpropagation: rows stay where their tokens are.
@@ -99,7 +99,7 @@ def layout_map(
 
 
 def _check_divisions(weights, parts):
-    """Refuse a model that can't be split in so many parts, and say which numbers of parts would do."""
+    """Check that a model can be split into this many parts; the error names the possible numbers."""
     units = dict.fromkeys(weight.units for weight in weights if weight.units is not None and weight.must_split)
     undivided = [f"{name} {size}" for name, size in units if size % parts]
     if undivided:

@@ -8,23 +8,23 @@ from keras_griffin.models.dataset_view import DatasetView
 
 
 class LocalRows(DatasetView):
-    """The rows of every batch that one process reads, where several train one model.
+    """The rows of every batch that one process reads, if several train one model.
 
-    Process i of P gets rows i B / P to (i + 1) B / P - 1 of the batch of B rows that one process would get. So a run of
-    many processes sees what a run of one sees. Every process makes the whole batch and keeps its part of it.
+    Process i of P gets rows i B / P to (i + 1) B / P - 1 of the batch of B rows that a single process would get. So a
+    run of many processes sees the same data as a run of one. Every process makes the whole batch and keeps its part.
 
-    Keras divides `tf.data` datasets by itself, and refuses others unless the distribution is made with
-    `auto_shard_dataset=False`, as it is for this one.
+    Keras shards `tf.data` datasets itself, and refuses others unless the distribution is created with
+    `auto_shard_dataset=False`, which this dataset needs.
 
     Args:
-        data: a `keras.utils.PyDataset` whose batch depends on its index (and epoch) alone, such as
+        data: a `keras.utils.PyDataset` whose batches depend only on their index (and epoch), such as
             `keras_griffin.training.RandomWindows`.
-        index: i, which part this process reads; None for what the active `keras.distribution` says.
-        count: P, the number of parts; None for what the active `keras.distribution` says. Processes that hold parts of
-            one and the same replica of a model read the same rows.
+        index: i, the part that this process reads; None for that of the active `keras.distribution`.
+        count: P, the number of parts; None for that of the active `keras.distribution`. Processes that hold parts of
+            the same replica of a model read the same rows.
 
     Attributes:
-        epoch: that of `data`.
+        epoch: of `data`.
 
     Raises:
         ValueError: `index` and `count` are not given together, or are out of range; neither is given and no
@@ -46,7 +46,7 @@ class LocalRows(DatasetView):
         if index is None or count is None:
             distribution = keras.distribution.distribution()
             if distribution is None:
-                raise ValueError("LocalRows: index and count must be given where no distribution is active. Got none.")
+                raise ValueError("LocalRows: index and count must be given if no distribution is active. Got none.")
             index = distribution.data_shard_id
             count = min(distribution.num_processes, distribution.num_model_replicas)
         if not 0 <= index < count:

@@ -1,4 +1,4 @@
-"""A language model whose time is divided over devices, for contexts that one of them can't hold."""
+"""A language model with time divided over devices, for contexts that exceed the memory of one."""
 
 import importlib
 import math
@@ -27,37 +27,36 @@ def sequence_parallel(
 ) -> "SequenceParallel":
     """A model that shares another one's weights and divides every sequence over devices.
 
-    Device k of n has the steps from k T / n to (k + 1) T / n - 1, and all weights. It computes what the model computes
-    of the whole sequence, logits, loss and gradients:
+    Device k of n has the steps from k T / n to (k + 1) T / n - 1, and all weights. Logits, loss and gradients are those
+    of the model over the whole sequence:
 
-    - The recurrence runs from zero on each device; each tells all others where it ended and by what it would have
-      multiplied its start, `(B, R)` each; and it runs once more from the right start.
-    - The convolution gets its K - 1 steps from the device before, and local attention its W - 1 keys and values.
+    - The recurrence runs from zero on each device; the devices exchange their final states and the products of their
+      decays, `(B, R)` each; then it runs again from the right initial states.
+    - The convolution gets its K - 1 steps from the previous device, and local attention its W - 1 keys and values.
 
-    So a device keeps the activations of T / n steps, and what is sent does not grow with T.
+    So a device stores the activations of T / n steps, and communication does not grow with T.
 
-    The result is a `keras.Model` for `fit`, `evaluate`, `predict` and, through `stateless_call`, for loops of one's
-    own. Its inputs are token ids `(B, T)`, or those of `LanguageModel.packed`,
-    `{"token_ids": (B, T), "segment_ids": (B, T)}`. Padding, id 0, may stand between documents, but not inside of one.
+    The result is a `keras.Model` for `fit`, `evaluate`, `predict` and, through `stateless_call`, for custom loops. Its
+    inputs are token ids `(B, T)`, or those of `LanguageModel.packed`,
+    `{"token_ids": (B, T), "segment_ids": (B, T)}`. Padding, id 0, is allowed between documents, but not inside one.
 
     Args:
-        model: a `LanguageModel` of recurrent blocks, local attention, and mixers of one's own that look along time by
-            ops of this package alone and say by `reach_of` how far. Where its `rematerialize` is set, it holds here
-            too.
+        model: a `LanguageModel` of recurrent blocks, local attention, and custom mixers that look along time only
+            through ops of this package, and state by `reach_of` how far. Its `rematerialize` applies here too.
         device_mesh: a `keras.distribution.DeviceMesh`; None for one axis of all devices.
         axis_name: the axis of the mesh along which time is divided.
-        batch_axis_name: the axis along which rows are divided; None where every device has all rows.
-        logits: whether it gives logits; if not, its loss is computed in pieces, as in `LanguageModel.packed`.
+        batch_axis_name: the axis along which rows are divided; None if every device has all rows.
+        logits: whether to return logits; if not, the loss is computed in chunks, as in `LanguageModel.packed`.
 
     Returns:
-        A `SequenceParallel`, compiled with a fresh optimizer of the same settings as the model's, and with its loss, or
-        that in pieces.
+        A `SequenceParallel`, compiled with a new optimizer of the same settings as the model's, and with its loss,
+        whole or in chunks.
 
     Raises:
-        ValueError: the backend is not JAX, the model is no `LanguageModel`, a mixer looks at all steps so far, or the
-            mesh has no such axis. In a call: the devices don't divide the steps or the rows, token or segment ids are
-            known to be wrong, or padding is known to stand inside of a document. (Where that is not known, because the
-            call is compiled, the logits where the document goes on are NaN.)
+        ValueError: the backend is not JAX, the model is not a `LanguageModel`, a mixer looks at all steps so far, or
+            the mesh has no such axis. In a call: the devices don't divide the steps or the rows, token or segment ids
+            are invalid, or there is padding inside a document. (In a compiled call, where that can't be checked, the
+            logits after such padding are NaN.)
 
     Examples:
         ```python
@@ -84,11 +83,11 @@ def sequence_parallel(
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SequenceParallel(SharedModel):
-    """What `sequence_parallel` makes; see there.
+    """The model that `sequence_parallel` returns; see there.
 
     Args:
         language_model: a `LanguageModel`.
-        device_mesh: a `keras.distribution.DeviceMesh`, its shape and axes as a dict, or None.
+        device_mesh: a `keras.distribution.DeviceMesh`, or its shape and axes as a dict, or None.
         axis_name: the axis along which time is divided.
         batch_axis_name: the axis along which rows are divided, or None.
         **kwargs: `name`.
@@ -136,17 +135,17 @@ class SequenceParallel(SharedModel):
         token_ids, segment_ids = _parts(inputs)
         if segment_ids is None:
             segment_ids = ops.ones_like(token_ids)
-        # Inside of a compiled step they are its arguments, and must reach the devices as such.
+        # Inside a compiled step they are its arguments, and must be passed on as such.
         values = [variable.value for variable in self.language_model.variables]
         return self._divided(values, ops.cast(token_ids, "int32"), ops.cast(segment_ids, "int32"))
 
     def compute_output_spec(self, inputs, **kwargs):
-        """Shapes and dtypes of what `call` returns."""
+        """The shapes and dtypes of the outputs of `call`."""
         shape = tuple(_parts(inputs)[0].shape)
         return self.logits_spec(shape) if self.gives_logits else self.vectors_spec(shape)
 
     def get_config(self):
-        """The constructor's arguments; of the mesh its shape and axes, for whichever devices there are then."""
+        """The constructor's arguments; of the mesh only shape and axes, for the devices present when it is loaded."""
         mesh = {"shape": list(self.device_mesh.shape), "axis_names": list(self.device_mesh.axis_names)}
         axes = {"axis_name": self.axis_name, "batch_axis_name": self.batch_axis_name}
         return {**super().get_config(), "device_mesh": mesh, **axes}
@@ -165,8 +164,8 @@ class SequenceParallel(SharedModel):
         for name, block in zip(config.mixer_names, self.language_model.blocks, strict=True):
             if block.mixer.divisible_reach_of(**config.mixer_arguments(name)) is None:
                 raise ValueError(
-                    "sequence_parallel: every mixer must say by `reach_of`, beside its `call` or `advance`, how many "
-                    f"steps it looks back. Got {type(block.mixer).__name__} in {block.name}, which gives no number."
+                    "sequence_parallel: every mixer must state by `reach_of`, defined with its `call` or `advance`, "
+                    f"how many steps it looks back. Got {type(block.mixer).__name__} in {block.name}, which does not."
                 )
 
     def _check_sizes(self, token_ids):
@@ -195,7 +194,7 @@ class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
         self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
-        """As in `LossInPieces`, each device making the logits of its own steps."""
+        """As in `LossInPieces`; each device computes the logits of its own steps."""
         table = ops.cast(self.language_model.token_embedding.embeddings, vectors.dtype)
         return self._cross_entropy(vectors, ops.convert_to_tensor(table), ops.cast(targets, "int32"))
 
@@ -220,7 +219,7 @@ def _mesh(device_mesh, axis_name):
 
 
 def _check_documents(segment_ids):
-    """Refuse padding that is known to stand inside of a document."""
+    """Check that there is no padding inside a document, if values are known."""
     if not isinstance(segment_ids, np.ndarray):
         return
     rows, steps = np.nonzero(segment_ids > 0)
@@ -229,6 +228,6 @@ def _check_documents(segment_ids):
     if goes_on.any():
         place = np.argmax(goes_on)
         raise ValueError(
-            "sequence_parallel: padding must stand between documents and not inside of one. "
+            "sequence_parallel: padding must be between documents, not inside one. "
             f"Got segment id {ids[place]} on both sides of padding in row {rows[place]}."
         )

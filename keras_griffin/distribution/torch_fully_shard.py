@@ -1,9 +1,9 @@
-"""FSDP2 under Keras: a variable's value is what its group of parameters holds at the moment.
+"""FSDP2 under Keras: the value of a variable is the current tensor in its group of parameters.
 
-PyTorch's `fully_shard` divides the parameters of a `torch.nn.Module` and runs hooks around the module's call, which
-gather them before it and again for its gradient. Keras computes with variables and runs no module's hooks. So the
-parameters move to modules that do nothing else, one `ParameterGroup` for each block and one for the rest; a block's
-methods run inside of its group's call, and each variable asks its group for its value.
+PyTorch's `fully_shard` shards the parameters of a `torch.nn.Module` and runs hooks around the module's call, which
+gather them before it and again for its gradient. Keras computes with variables and runs no module hooks. So the
+parameters move to modules that only hold them, one `ParameterGroup` for each block and one for the rest; a block's
+methods run inside its group's call, and each variable gets its value from its group.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 #: The methods of a block that compute with its variables.
 _METHODS = ("call", "advance")
-# What a group gives may be a view; nothing here writes into it.
+# The output of a group may be a view; nothing here writes to it.
 warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module \(FSDPParameterGroup\) returned a view tensor")
 
 
@@ -31,7 +31,7 @@ class DividedVariable(keras.Variable):
 
     Attributes:
         parts: a `DTensor`.
-        whole: the whole value, while the model is gathered; else None.
+        whole: the whole value while the model is gathered, otherwise None.
     """
 
     @property
@@ -39,7 +39,7 @@ class DividedVariable(keras.Variable):
         return self.parts if self.whole is None else self.whole
 
     def _direct_assign(self, value):
-        # Every process has the whole value, and takes its part without asking another.
+        # Every process has the whole value, and takes its part without communication.
         parts = value if isinstance(value, DTensor) else _divided(value, self.parts)
         with torch.no_grad():
             self.parts.copy_(parts)
@@ -54,7 +54,7 @@ class DividedVariable(keras.Variable):
 
 
 class DividedWeight(DividedVariable):
-    """One whose value is whole while its group computes."""
+    """A divided variable whose value is whole while its group computes."""
 
     @property
     def _value(self):
@@ -62,11 +62,11 @@ class DividedWeight(DividedVariable):
 
 
 class ParameterGroup(torch.nn.Module):
-    """Parameters that are gathered together before they are used, and freed together afterwards.
+    """Parameters that are gathered together before use, and freed together afterwards.
 
     Args:
-        variables: whose values they are from now on.
-        groups: others, whose parameters this one's function uses too.
+        variables: their values become these parameters.
+        groups: other groups whose parameters this one's function uses too.
         options: of PyTorch's `fully_shard`.
     """
 
@@ -81,29 +81,29 @@ class ParameterGroup(torch.nn.Module):
         self.smallest = min(variables, key=lambda variable: math.prod(variable.shape))
 
     def run(self, function: Callable, *args, **kwargs):
-        """What a function gives, with the variables whole."""
+        """Call a function with the variables gathered."""
         if self.is_gathered() or self.has_stand_ins():
             return function(*args, **kwargs)
         result = self(function, *args, **kwargs)
-        # PyTorch keeps the outermost group whole for a gradient, also where there will be none.
+        # PyTorch keeps the outermost group gathered for a gradient, even if there will be none.
         if not torch.is_grad_enabled():
             self.reshard()
         return result
 
     def forward(self, function, *args, **kwargs):
-        """What PyTorch runs its hooks around."""
+        """Call the function; PyTorch runs its hooks around this method."""
         return function(*args, **kwargs)
 
     def has_stand_ins(self) -> bool:
-        """Whether Keras asks for shapes alone, and shows stand-ins for values."""
+        """Whether Keras is inferring shapes, with stand-ins for values."""
         return self.smallest.value.is_meta
 
     def is_gathered(self) -> bool:
-        """Whether all is whole, in the `with` block of `gathered`."""
+        """Whether everything is gathered, inside the `with` block of `gathered`."""
         return self.smallest.whole is not None
 
     def is_whole(self) -> bool:
-        """Whether the variables can be computed with."""
+        """Whether the variables are usable for computation."""
         return self.has_stand_ins() or not isinstance(self.smallest.value, DTensor)
 
 
@@ -116,7 +116,7 @@ class DividedParameters:
         reshard_after_forward: as for PyTorch's `fully_shard`.
 
     Raises:
-        ValueError: there is no process group, PyTorch is too old, or the processes have other weights.
+        ValueError: there is no process group, PyTorch is too old, or the weights differ between processes.
     """
 
     def __init__(self, model: keras.Model, mesh, reshard_after_forward):
@@ -124,8 +124,8 @@ class DividedParameters:
             raise ValueError("fully_shard: torch.distributed.init_process_group must have been called. Got no group.")
         if not hasattr(FSDPModule, "reset_iter_state"):
             raise ValueError(
-                "fully_shard: PyTorch must know FSDPModule.reset_iter_state, as 2.13 does, to go on after a step that "
-                f"failed. Got {torch.__version__}."
+                "fully_shard: PyTorch must have FSDPModule.reset_iter_state, as of 2.13, to recover after a failed "
+                f"step. Got {torch.__version__}."
             )
         _check_same_everywhere(model)
         if mesh is None:
@@ -143,22 +143,22 @@ class DividedParameters:
         self._prepare(model)
 
     def run(self, model: keras.Model, function: Callable, *args, **kwargs):
-        """What a function gives that computes with the weights.
+        """Call a function that computes with the weights.
 
         Args:
-            model: whose call it is: the language model, or one that shares its weights.
+            model: the calling model: the language model, or one that shares its weights.
             function: called with the arguments.
 
         Raises:
-            ValueError: a trainable weight is not divided; or a gradient is asked for where all is gathered.
+            ValueError: a trainable weight is not divided; or a gradient is requested inside `gathered`.
         """
         if self.root.has_stand_ins():
             return function(*args, **kwargs)
         self._prepare(model)
         if self.root.is_gathered() and torch.is_grad_enabled():
             raise ValueError(
-                f"{type(model).__name__}: within gathered(model) no gradient is shared: train outside of it, and call "
-                "the model there within torch.no_grad(). Got a call that keeps gradients."
+                f"{type(model).__name__}: gradients are not shared within gathered(model): train outside of it, and "
+                "inside call the model within torch.no_grad(). Got a call that records gradients."
             )
         with self.begun_anew_after_a_fault():
             self._has_run = True
@@ -166,9 +166,9 @@ class DividedParameters:
 
     @contextlib.contextmanager
     def begun_anew_after_a_fault(self):
-        """A `with` block after whose failure the next step begins anew.
+        """A `with` block after whose failure the next step starts afresh.
 
-        PyTorch would go on in the one that failed, and its gradients would be wrong without a word.
+        PyTorch would continue the failed step, with silently wrong gradients.
         """
         has_failed = True
         try:
@@ -176,19 +176,19 @@ class DividedParameters:
             has_failed = False
         finally:
             if has_failed and self._has_run:
-                # What is gathered keeps the gradients that it has so far.
+                # Gathered parameters would keep their partial gradients.
                 self.root.zero_grad()
                 self.root.reset_iter_state()
 
     def check_whole(self, function_name: str) -> None:
-        """Refuse to compute outside of `run` and `gathered`.
+        """Check that the call is inside `run` or `gathered`.
 
         Raises:
-            ValueError: so it is.
+            ValueError: it is not.
         """
         if not self.root.is_whole():
             raise ValueError(
-                f"{function_name}: the weights must be whole. Got those that fully_shard has divided: "
+                f"{function_name}: the weights must be whole. Got weights sharded by fully_shard: "
                 "call it within keras_griffin.distribution.gathered(model), in every process."
             )
 
@@ -207,12 +207,12 @@ class DividedParameters:
                 variable.whole = None
 
     def _prepare(self, model):
-        """Give a model's modules the parts of its weights, and its optimizer parts of its slots."""
+        """Replace the parameters of a model's modules by parts of its weights, and its optimizer's slots by parts."""
         whole = [weight.path for weight in model.trainable_variables if not isinstance(weight, DividedWeight)]
         if whole:
             raise ValueError(
-                f"{type(model).__name__}: each process would train its own of a weight that fully_shard has not "
-                f"divided; call it once all weights are there. Got {', '.join(whole)}."
+                f"{type(model).__name__}: every trainable weight must be sharded by fully_shard, or each process would "
+                f"train its own copy; call it when all weights exist. Got unsharded {', '.join(whole)}."
             )
         if model not in self._prepared:
             for layer in (model, *model.layers):
@@ -227,7 +227,7 @@ class DividedParameters:
 
 
 def _check_same_everywhere(model):
-    """Each process takes its part of its own weights: of others they would be a mixture."""
+    """Check that all processes have the same weights: each takes its part of its own, so others would be mixed up."""
     own = [zlib.crc32(np.ascontiguousarray(weight).reshape(-1).view("uint8").data) for weight in model.weights]
     of_all = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(of_all, own)
@@ -235,29 +235,29 @@ def _check_same_everywhere(model):
     if different:
         raise ValueError(
             "fully_shard: the processes must begin with the same weights, by keras.utils.set_random_seed or from a "
-            f"file. Got others than process 0's in process {', '.join(map(str, different))}."
+            f"file. Got different ones in process {', '.join(map(str, different))}."
         )
 
 
 def _become(kind, variable, parts):
-    """Make a divided variable of a variable."""
+    """Convert a variable to a divided one, in place."""
     del variable._value
     variable.parts, variable.whole = parts, None
     variable.__class__ = kind
 
 
 def _floats(layer):
-    """The weights that a gradient may reach."""
+    """The floating-point weights, which may have a gradient."""
     return [weight for weight in layer.weights if weight.value.is_floating_point()]
 
 
 def _divided(value, like):
-    """This process's part of a value that every process has whole."""
+    """This process's part of a value that every process has in full."""
     return distribute_tensor(value.detach(), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def _give_parts(module):
-    """Put parts where Keras has registered whole parameters with PyTorch."""
+    """Replace the whole parameters that Keras registered with PyTorch by parts."""
     if isinstance(module, keras.Layer):
         for variable in module.variables:
             if isinstance(variable, DividedWeight):

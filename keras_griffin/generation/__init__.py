@@ -1,4 +1,4 @@
-"""How a language model continues a text: samplers, the loop, and the state as a value."""
+"""Text generation with a language model: samplers, the decoding loop, and the state as a value."""
 
 from keras_griffin.generation.generate import Stream, generate, prefill, stream
 from keras_griffin.generation.samplers import Greedy, MinP, RepetitionPenalty, Temperature, TopK, TopP

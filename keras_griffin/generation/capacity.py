@@ -1,7 +1,7 @@
-"""The capacity of a state that grows, as that of global attention does: its empty places.
+"""The capacity of a state that grows, such as that of global attention: its empty places.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
-each step then pushes one of them out. Which tensors grow is said by the state's parts: `grows` is True.
+each step pushes one of them out. A part of the state whose tensors grow has `grows` = True.
 """
 
 from collections.abc import Iterator
@@ -30,22 +30,22 @@ def grows(state: State) -> bool:
 
 
 def with_capacity(state: State, places: int) -> State:
-    """The state with so many empty places more before its first token."""
+    """The state with `places` more empty places before its first token."""
     return _where_it_grows(lambda leaf: padded_steps(leaf, places), state)
 
 
 def without_capacity(state: State, places: int) -> State:
-    """The state without so many places before its first token."""
+    """The state without its first `places` places."""
     return _where_it_grows(lambda leaf: leaf[:, places:], state)
 
 
 def at_the_same_capacity(state: State, earlier: State) -> State:
-    """The state without as many places as it has more than the earlier one; those must be empty."""
+    """The state reduced to the capacity of an earlier one; the dropped places must be empty."""
     return _where_it_grows(lambda leaf, before: leaf[:, leaf.shape[1] - before.shape[1] :], state, earlier)
 
 
 def joined_rows(states: list[State]) -> State:
-    """The rows of several states; in those that have grown less, empty places stand before the first token."""
+    """The rows of several states; those that have grown less get empty places before the first token."""
 
     def joined(*leaves):
         longest = max(leaf.shape[1] for leaf in leaves)
@@ -55,7 +55,7 @@ def joined_rows(states: list[State]) -> State:
 
 
 def _where_it_grows(function, state, *others, elsewhere=lambda leaf, *_: leaf):
-    """A state like the first, of `function` of the tensors that grow, and of `elsewhere` of the others."""
+    """Apply `function` to the tensors of the states that grow, and `elsewhere` to the others."""
     growing = [leaf_grows for _, _, leaf_grows in walk(state)]
     leaves = zip(growing, *map(keras.tree.flatten, (state, *others)), strict=True)
     made = [(function if leaf_grows else elsewhere)(*tensors) for leaf_grows, *tensors in leaves]

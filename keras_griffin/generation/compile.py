@@ -1,10 +1,10 @@
-"""What generation runs again and again, made ready for the active backend.
+"""Prepare the functions of the generation loop for the active backend.
 
-JAX and TensorFlow compile a function once for each shape that it meets. PyTorch runs it as it stands, and records a
-step that is run often: see `torch_compile.py`. NumPy runs it as it stands. OpenVINO would compile each step anew, for
-minutes, and is refused.
+JAX and TensorFlow compile a function once for each input shape. PyTorch runs it eagerly, and records a step that is
+run often: see `torch_compile.py`. NumPy runs it eagerly. OpenVINO would recompile each step, for minutes, and is
+refused.
 
-Any number of threads may ask. One at a time prepares; what is ready runs without a lock.
+This is thread-safe. One thread at a time prepares; prepared functions run without a lock.
 """
 
 import contextlib
@@ -16,16 +16,15 @@ from collections.abc import Callable
 
 import keras
 
-#: The backends that compile for each shape, so that few shapes are wanted, and loops within what is compiled.
+#: The backends that compile for each shape: they need few shapes, and the loop inside the compiled function.
 COMPILING = ("jax", "tensorflow")
-#: For each model that lives: the ids of the variables that it had, and its functions by what they do.
+#: For each live model: the ids of its variables, and its prepared functions by key.
 _prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], dict[tuple, Callable]]] = (
     weakref.WeakKeyDictionary()
 )
-#: Held while the table is read and changed. Of the kind that its thread may take again: looking for a sampler may call
-#: its own `__eq__`.
+#: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
 _table = threading.RLock()
-#: How many functions of one model are kept, the newest: each sampler is one.
+#: How many functions of one model are cached, the newest ones: there is one for each sampler.
 _KEPT = 16
 
 
@@ -35,26 +34,26 @@ def compiles() -> bool:
 
 
 def tensors_alone(who: str):
-    """A `with` block in which tensors keep their values to themselves, where a function of them is to be recorded.
+    """A `with` block that refuses to read the values of tensors, on backends that record functions.
 
     Args:
-        who: must compute with tensors alone: the beginning of the error's sentence.
+        who: what must compute with tensors alone: the beginning of the error message.
     """
     return _module().TensorsAlone(who) if keras.backend.backend() == "torch" else contextlib.nullcontext()
 
 
 def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
-    """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, made ready for the backend.
+    """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
 
-    The function is kept for as long as the model lives and keeps its variables, and holds it weakly. It takes the
-    buffers of the state that it is given, which is not to be used again.
+    The function is cached while the model lives and its variables are the same; it holds the model weakly. It donates
+    the buffers of its state, which must not be used again.
 
     Args:
-        function: of a model, a state and tensors; gives tensors.
+        function: of a model, a state and tensors; returns tensors.
         model: has `variables`.
-        is_step: whether it is called for every token, so that PyTorch is to record it. A prompt is not recorded: its
-            recurrence is a loop over time, which would be written out step by step.
-        **fixed: hashable arguments that decide what is computed.
+        is_step: whether it is called for every token, so that PyTorch records it. The reading of a prompt is not
+            recorded: its recurrence is a loop over time, which would be unrolled.
+        **fixed: hashable arguments that determine the computation.
 
     Raises:
         ValueError: the backend is OpenVINO.
@@ -62,9 +61,9 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
     if keras.backend.backend() == "openvino":
         raise ValueError(
             "generation: KERAS_BACKEND must be one of jax, torch, tensorflow, numpy, also for scores and `step`. Got "
-            "openvino, which is for calls and `predict`."
+            "openvino, which supports calls and `predict` only."
         )
-    # Other variables, as after `quantize` or `enable_lora`, mean another computation.
+    # Different variables, as after `quantize` or `enable_lora`, need a different function.
     variables = tuple(id(variable) for variable in model.variables)
     key = (function, *sorted(fixed.items()))
     with _table:

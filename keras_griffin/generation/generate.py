@@ -28,7 +28,7 @@ from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
 from keras_griffin.tokenizers import IncrementalDecoder
 
-#: How many tokens are made between two looks at them.
+#: How many tokens are generated between two checks.
 BLOCK = 128
 
 
@@ -44,28 +44,28 @@ def generate(
     state: LanguageModelState | None = None,
     return_state: bool = False,
 ) -> Any:
-    """Continue every row of a prompt; what a row gets never depends on the other rows.
+    """Continue every row of a prompt; the result for a row never depends on the other rows.
 
     Args:
         model: a `LanguageModel`.
-        prompt: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts. An empty row goes
-            on from its state; where that has seen nothing, it begins with the tokenizer's start token.
-        max_new_tokens: how many tokens each row gets, unless it meets a stop id first; 0 only reads the prompt.
+        prompt: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts. An empty row
+            continues from its state; if that has seen nothing, it begins with the tokenizer's start token.
+        max_new_tokens: how many tokens to generate for each row, unless a stop id comes first; 0 only reads the prompt.
         sampler: `"greedy"`, `"temperature"`, `"top_k"`, `"top_p"`, `"min_p"`, or a sampler such as `TopP(0.95)`.
-        seed: makes sampling repeatable: each row draws from a stream of its own, given by the seed and the row's index.
+        seed: makes sampling repeatable: each row has its own random stream, given by the seed and the row's index.
             None draws a fresh seed.
-        stop_ids: a row that gets one of these ids keeps it and gets no more. For text those of the tokenizer count too.
-        state: where to go on, from an earlier call with `return_state=True`, from `prefill` or `advance`; it stays
-            valid.
+        stop_ids: a row ends after the first of these ids, which it keeps. For text, the tokenizer's stop ids are added.
+        state: the state to continue from, of an earlier call with `return_state=True`, of `prefill` or `advance`; it
+            stays valid.
         return_state: return the state too.
 
     Returns:
         The prompt followed by the new tokens, int32: for an array an array `(B, T + max_new_tokens)`, filled with 0
-        after a stop id; for a list a list of arrays, each cut after its stop id; for text text. With `return_state`, a
-        pair of that and the state after all those tokens (the fill excepted), from which another prompt goes on.
+        after a stop id; for a list a list of arrays, each cut after its stop id; for text, text. With `return_state`, a
+        pair of that and the state after all tokens but the fill, from which another call can continue.
 
     Raises:
-        ValueError: the prompt, the stop ids, the number of tokens, the sampler, the seed or the state is not as said.
+        ValueError: the prompt, the stop ids, the number of tokens, the sampler, the seed or the state is invalid.
 
     Examples:
         >>> from keras_griffin.generation import generate
@@ -92,36 +92,36 @@ def stream(
     stop_ids: Collection[int] = (),
     state: LanguageModelState | None = None,
 ) -> "Stream":
-    """Continue every row of a prompt, and give each step's tokens as they are made.
+    """Continue every row of a prompt, yielding each step's tokens as they are generated.
 
     Arguments and errors are those of `generate`.
 
     Returns:
         A `Stream`: an iterator over the tokens `(B,)` int32 of each step; over pieces of text for a text, and over
-        lists of them for a list of texts. It ends when all rows have met a stop id. Its `state` is that after what it
-        gave.
+        lists of pieces for a list of texts. It ends when all rows have reached a stop id. Its `state` is the state
+        after the tokens yielded so far.
     """
     return Stream(Continuation("stream", model, prompt, max_new_tokens, sampler, seed, stop_ids, state), prompt)
 
 
 def prefill(model: keras.Model, prompt: Prompt, *, state: LanguageModelState | None = None) -> LanguageModelState:
-    """The state after a prompt: a prefix that many continuations may use.
+    """The state after a prompt: a prefix that many continuations can share.
 
-    Memory does not grow with the prompt, which is read in pieces.
+    Memory does not grow with the prompt, which is read in chunks.
 
     Args:
         model: a `LanguageModel`.
         prompt: as for `generate`.
-        state: where to go on; it stays valid.
+        state: the state to continue from; it stays valid.
 
     Raises:
-        ValueError: the prompt or the state is not as said.
+        ValueError: the prompt or the state is invalid.
     """
     return Continuation("prefill", model, prompt, 0, "greedy", 0, (), state).state
 
 
 class Continuation:
-    """Rows being continued, block by block: what they began with, and the state after all that they have got."""
+    """Rows being continued, block by block: their prompts, and the state after all tokens so far."""
 
     def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
         if not is_integer(max_new_tokens) or max_new_tokens < 0:
@@ -140,27 +140,27 @@ class Continuation:
         check_sampler(function_name, self.sampler, len(rows), model.config.vocabulary_size)
         self.met = tokens_met(self.sampler, self.rows, model.config.vocabulary_size)
         self.function_name = function_name
-        # What is compiled holds the model weakly, and a stream may be all that is left of it.
+        # The compiled functions hold the model weakly, and a stream may hold the last reference to it.
         self.model = model
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
         self.free_places = self.steps_taken = 0
-        # What is compiled takes the buffers of the state that it is given, and the caller's must stay valid. A gradient
-        # ends here, also where nothing is read.
+        # The compiled functions donate the buffers of their state, and the caller's must stay valid. Gradients stop
+        # here, even if the prompt is empty.
         self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self._make_places(token_ids.shape[1])
-            # Masked steps take no place from those that see anything.
+            # Masked steps use up no empty places.
             self.free_places -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
             self._state = consume(model, self._state, token_ids, mask)
 
     @property
     def state(self) -> LanguageModelState:
-        """The state after every token so far; it stays valid when the rows go on."""
+        """The state after every token so far; it stays valid while the rows continue."""
         return without_capacity(keras.tree.map_structure(ops.copy, self._state), self.free_places)
 
     def blocks(self, steps: int) -> Iterator[np.ndarray]:
-        """The rest of the tokens, `(B, steps)` int32 at a time, fewer in the last block; 0 after a row's stop id."""
+        """The remaining tokens, in blocks `(B, steps)` int32, the last maybe shorter; 0 after a row's stop id."""
         while self.steps_left and np.any(ops.convert_to_numpy(self.alive)):
             wanted = min(steps, self.steps_left)
             uniform = np.zeros((steps, len(self.rows)), "float32")
@@ -175,24 +175,24 @@ class Continuation:
             yield token_ids
 
     def decoders(self) -> list[IncrementalDecoder]:
-        """For each row what makes text of its new tokens; the first word of a text is not that of one that goes on."""
+        """A decoder of the new tokens for each row; decoding differs at the start of a text and within it."""
         goes_on = [bool(before or self.tokenizer.decode(row)) for before, row in zip(self.seen, self.rows, strict=True)]
         return [IncrementalDecoder(self.tokenizer, is_first=not within) for within in goes_on]
 
     def _make_places(self, steps):
-        """See that a state that grows has room for so many steps more."""
+        """Ensure that a state that grows has room for `steps` more steps."""
         if not grows(self._state):
             return
         self.steps_taken += steps
         if self.free_places < steps:
-            # Powers of two, so that what is compiled for one size serves other prompts.
+            # Powers of two, so that a function compiled for one size serves other prompts.
             more = max(64, 1 << (self.steps_taken - 1).bit_length())
             self._state = with_capacity(self._state, more)
             self.free_places += more
 
 
 class Stream:
-    """The tokens of a continuation as they are made, or their text; made by `stream`.
+    """The tokens of a continuation as they are generated, or their text; returned by `stream`.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -221,12 +221,12 @@ class Stream:
 
     @property
     def state(self) -> LanguageModelState:
-        """The state after everything that was given so far; it stays valid when the stream goes on."""
+        """The state after everything yielded so far; it stays valid while the stream continues."""
         return self._continuation.state
 
 
 def _texts(steps, continuation) -> Iterator[list[str]]:
-    """For each step the text that became certain in each row, and at the end what is left."""
+    """For each step, the text that each row completed; at the end, the rest."""
     decoders = continuation.decoders()
     alive = np.ones(len(decoders), bool)
     for token_ids in steps:
@@ -241,10 +241,10 @@ def _texts(steps, continuation) -> Iterator[list[str]]:
 
 
 def _start(function_name, model, num_rows, state) -> tuple[LanguageModelState, np.ndarray]:
-    """The state from which the rows go on, a new one where none is given, and how many tokens each row has seen."""
+    """The state that the rows continue from, a new one by default, and how many tokens each row has seen."""
     initial_state = model.initial_state(num_rows)
     if state is None:
-        # Not read from a tensor: while a step that generates is recorded, none has values.
+        # Not read from a tensor: while a step is recorded, tensors have no values.
         return initial_state, np.zeros(num_rows, "int32")
     state = fitted(function_name, state, initial_state)
     if state.tokens.shape[0] != num_rows:
@@ -256,7 +256,7 @@ def _start(function_name, model, num_rows, state) -> tuple[LanguageModelState, n
 
 
 def _as_the_prompt(prompt, continuation, made, max_new_tokens):
-    """The prompt with the tokens that were made, `(B, t)`, in the form in which it came."""
+    """The prompt with the generated tokens, `(B, t)`, in the type of the prompt."""
     rows = continuation.rows
     if is_text(prompt):
         prompts = [prompt] if isinstance(prompt, str) else prompt

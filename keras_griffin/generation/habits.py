@@ -1,4 +1,4 @@
-"""What other libraries' `generate` takes, refused with the name that it has here."""
+"""Refuse arguments of other libraries' `generate`, naming the equivalent here."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-#: What is to be written, by the argument that users of Keras Hub and of transformers know.
+#: The equivalent here of each argument that users of Keras Hub and transformers know.
 HERE = {
     "max_length": "max_new_tokens, which does not count the prompt",
     "max_tokens": "max_new_tokens",
@@ -24,7 +24,7 @@ HERE = {
 
 
 def with_our_names(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """The function, which refuses arguments of other libraries in words; its own signature is the one that shows."""
+    """Decorate a function to refuse arguments of other libraries with a hint; its visible signature is unchanged."""
 
     @functools.wraps(function)
     def refusing(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:

@@ -1,4 +1,4 @@
-"""Compile what generation runs again and again, on JAX."""
+"""Compile the functions of the generation loop, on JAX."""
 
 import functools
 import threading
@@ -10,10 +10,10 @@ import keras
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument, compiled for each shape it meets.
+    """`function(model, state, ...)` without its first argument, compiled for each input shape.
 
     The weights are arguments of the compiled function, read at every call; as constants they would be frozen into it.
-    The state's buffers are given to the result, so a state is passed once. The model is held weakly.
+    The state's buffers are donated to the result, so a state can be passed only once. The model is held weakly.
     """
     reference: Callable[[], keras.Model] = weakref.ref(model)
 
@@ -23,7 +23,7 @@ def compile_for_model(function, model):
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
             return function(model, state, *arguments)
 
-    # Threads that meet a shape together would each compile it.
+    # Without the lock, threads that meet a shape at the same time would each compile it.
     known, compiling = set(), threading.RLock()
 
     def run(state, *arguments):
@@ -40,10 +40,10 @@ def compile_for_model(function, model):
 
 
 def _options(model) -> dict[str, str]:
-    """What XLA is told.
+    """The options for XLA.
 
-    On a CPU it works in float32 where it has no bfloat16, as for a lookup in the embedding, and would make float32
-    copies of such weights, once, before a loop: they would take three times the model's memory.
+    On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, as for a lookup in the embedding, and would hoist
+    float32 copies of such weights out of a loop, for three times the model's memory.
     """
     if jax.default_backend() == "cpu" and any(variable.dtype == "bfloat16" for variable in model.variables):
         return {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}

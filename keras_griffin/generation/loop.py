@@ -1,4 +1,4 @@
-"""The loop: logits, a token, the state after it; again and again."""
+"""The decoding loop: logits, a token, the state after it."""
 
 import keras
 import numpy as np
@@ -12,9 +12,9 @@ from keras_griffin.shapes import State, Tensor
 
 
 def consume(model, state: State, token_ids: np.ndarray, mask: np.ndarray | None) -> State:
-    """The state after the tokens `(B, T)` of the documents that the rows are in; a False step is no token.
+    """The state after the tokens `(B, T)`, which continue each row's document; steps with a False mask are skipped.
 
-    A state that grows must have room for them. The state that is given is used up.
+    A state that grows must have room for them. The given state is donated.
     """
     arguments = (token_ids,) if mask is None else (token_ids, mask)
     return prepared(_consume, model)(state, *arguments)
@@ -30,21 +30,21 @@ def decode(
     stop_ids: np.ndarray,
     met: tuple[Tensor, ...] = (),
 ):
-    """Let every row that is alive go on by up to `steps` tokens.
+    """Continue every row that is alive by up to `steps` tokens.
 
     Args:
         model: with `advance_without_logits` and `logits`.
         sampler: chooses tokens.
-        state: of the rows; it is used up, and must have room if it grows.
-        alive: `(B,)` bool: the rows that go on.
-        uniform: `(n, B)` float32, with n at least `steps`: the sampler's chance.
-        steps: how many tokens at most; fewer where no row is alive any longer.
-        stop_ids: `(S,)`: a row that gets one of them has read it and is not alive from then on.
-        met: for a sampler that reads it, `(B, V)` bool: the tokens that each row has met; else nothing.
+        state: of the rows; it is donated, and must have room if it grows.
+        alive: `(B,)` bool: the rows to continue.
+        uniform: `(n, B)` float32, with n at least `steps`: the sampler's random numbers.
+        steps: the maximum number of tokens; fewer are generated if no row is alive any longer.
+        stop_ids: `(S,)`: a row reads its first stop id and is not alive after it.
+        met: for a sampler that reads it, `(B, V)` bool: the tokens that each row has met; otherwise empty.
 
     Returns:
-        `(token_ids, state, alive, met)`: `(B, t)` int32 with t at most `steps`, a row's fill being 0; the state after
-        them; which rows are alive; and what they have met.
+        `(token_ids, state, alive, met)`: `(B, t)` int32 with t at most `steps`, filled with 0 after a row's end; the
+        state after them; which rows are alive; and the tokens that each row has met.
     """
     if compiles():
         run = prepared(_decode, model, sampler=sampler)
@@ -64,7 +64,7 @@ def decode(
 def _consume(model, state, token_ids, mask=None):
     segment_ids = None
     if mask is not None:
-        # Every row goes on with the document that it is in, whatever its segment id.
+        # Every row continues its current document, whatever its segment id.
         segment_ids = ops.where(mask, ops.maximum(state.segment, 1)[:, None], 0)
     return at_the_same_capacity(model.advance_without_logits(token_ids, state, segment_ids=segment_ids)[1], state)
 
@@ -89,10 +89,10 @@ def _step(model, state, alive, uniform, stop_ids, *met, sampler):
     chosen = ops.cast(sampler(model.logits(state.last[:, None])[:, 0], uniform, *met), "int32")
     ids = ops.where(alive, chosen, PAD_ID)
     met = tuple([ops.logical_or(each, ids[:, None] == ops.arange(each.shape[1], dtype="int32")) for each in met])
-    # Of an id outside the vocabulary the caller hears from NumPy; no device is to look it up.
+    # An id outside the vocabulary is reported later, from NumPy; it must not index the embedding on a device.
     after = _consume(model, state, ops.clip(ids, 0, model.config.vocabulary_size - 1)[:, None])
     if stop_ids.shape[0]:
-        # A row that has stopped has read its stop id, and stays as it is.
+        # A row that has stopped has read its stop id, and no longer changes.
         after = keras.tree.map_structure(lambda new, old: _in_rows(alive, new, old), after, state)
         alive = ops.logical_and(alive, ops.logical_not(ops.any(ids[:, None] == stop_ids, axis=1)))
     return ids, after, alive, *met

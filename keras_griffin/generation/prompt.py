@@ -1,4 +1,4 @@
-"""From what a user calls a prompt to the arrays that a model takes."""
+"""Convert a user's prompt to the arrays that a model reads."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 
 from keras_griffin.shapes import Tensor
 
-#: What a user may give: ids `(B, T)`, rows of ids, a text, or texts.
+#: A user's prompt: ids `(B, T)`, rows of ids, a text, or texts.
 Prompt = str | Sequence | Tensor
-#: Fills a row of an array after its stop id, and the place before a short prompt, where nothing is read.
+#: Fills a row of an array after its stop id, and the masked places before a short prompt.
 PAD_ID = 0
-#: How many tokens of each row are read at once: what a prompt needs of memory does not grow with its length.
+#: How many tokens of each row are read at once, so that memory does not grow with the length of a prompt.
 CHUNK = 512
 
 
@@ -22,12 +22,12 @@ def read_prompt(
     """The rows of a prompt, each a vector of ids.
 
     Args:
-        function_name: in whose name the error speaks, as everywhere here.
+        function_name: name for error messages, as everywhere here.
         prompt: `(B, T)` ids, a list of B rows of any lengths, a text, or a list of B texts.
         vocabulary_size: V.
-        tokenizer: of the model; None where it has none.
-        seen: `(B,)`, how many tokens the state of each row has seen; None for a new one. A text is given the
-            tokenizer's start token only where it is the first.
+        tokenizer: of the model, or None.
+        seen: `(B,)`, how many tokens the state of each row has seen; None for a new state. A text gets the tokenizer's
+            start token only in a row that has seen nothing.
 
     Raises:
         ValueError: no rows, a wrong number of axes, ids that are not integers or not in the vocabulary, or text for a
@@ -54,10 +54,10 @@ def read_prompt(
 
 
 def count_rows(function_name: str, prompt) -> int:
-    """B.
+    """The number of rows, B.
 
     Raises:
-        ValueError: it is nothing that has rows.
+        ValueError: the prompt has no rows.
     """
     if isinstance(prompt, str):
         return 1
@@ -83,13 +83,13 @@ def start_empty_rows(
     """The rows, with the start token in those that are empty and have seen nothing.
 
     Raises:
-        ValueError: there is such a row, and no start token is known.
+        ValueError: there is such a row but no start token.
     """
     for index, row in enumerate(rows):
         if not row.size and not seen[index] and start_id is None:
             raise ValueError(
-                f"{function_name}: an empty row must have a start token, and the model has no tokenizer that knows "
-                f"one: put the id into the row. Got none in row {index}."
+                f"{function_name}: an empty row must begin with a start token, and the model has no tokenizer with "
+                f"one: put its id into the row. Got none in row {index}."
             )
     return [
         row if row.size or before else np.array([start_id], "int32") for row, before in zip(rows, seen, strict=True)
@@ -102,7 +102,7 @@ def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndar
     Raises:
         ValueError: not a collection, or ids that are not integers or not in the vocabulary.
     """
-    # An array of no axes has a length by its type alone.
+    # An array without axes passes for a collection by its type.
     if (
         not isinstance(stop_ids, Collection)
         or isinstance(stop_ids, str | bytes)
@@ -119,16 +119,16 @@ def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndar
 
 
 def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """The rows aligned at their ends, a piece of time after another.
+    """The rows aligned at their ends, as consecutive chunks of time.
 
     Args:
         rows: vectors of ids.
-        bucketed: make the length of a prompt of one chunk a power of two, and that of a longer one a multiple of
-            `CHUNK`, so that a function compiled for one length serves others.
+        bucketed: round the length up, to a power of two up to one chunk and to a multiple of `CHUNK` beyond, so that a
+            function compiled for one length serves others.
 
     Returns:
-        `(token_ids, mask)` for each piece, `(B, t)` int32 and bool, the mask False before a row's first token. It is
-        None in all pieces but the first where there is nothing to mask.
+        `(token_ids, mask)` for each chunk, `(B, t)` int32 and bool, the mask False before a row's first token. After
+        the first chunk it is None where nothing is masked.
     """
     length = max(row.size for row in rows)
     if not length:

@@ -1,9 +1,9 @@
-"""How the next token is chosen from the logits.
+"""Samplers: how the next token is chosen from the logits.
 
-A sampler is a pure function `(logits (B, V), uniform (B,)) -> ids (B,)`, float32 to int32. All of its chance is in
+A sampler is a pure function `(logits (B, V), uniform (B,)) -> ids (B,)`, float32 to int32. All of its randomness is in
 `uniform`, one number in [0, 1) for each row, so the same numbers choose the same tokens on every backend. Sums are
-float32: like the numbers themselves, they don't resolve probabilities below 2**-24. One with `reads_met = True` takes
-`met (B, V)` bool too: which tokens each row has met.
+float32: like the numbers themselves, they don't resolve probabilities below 2**-24. A sampler with `reads_met = True`
+also takes `met (B, V)` bool: the tokens that each row has met.
 """
 
 import math
@@ -22,7 +22,7 @@ from keras_griffin.shapes import Tensor
 
 @dataclass(frozen=True)
 class Greedy:
-    """The token with the largest logit; the smallest id among equals.
+    """The token with the largest logit; among equals, the one with the smallest id.
 
     Examples:
         >>> from keras_griffin.generation import Greedy
@@ -37,7 +37,7 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Temperature:
-    """A draw from softmax(logits / temperature): below 1 bolder in what is likely, above 1 more even.
+    """A draw from softmax(logits / temperature): sharper below 1, flatter above 1.
 
     Args:
         temperature: above 0.
@@ -66,7 +66,7 @@ class TopK:
     """A draw from softmax(logits / temperature) among the k largest logits, and those equal to the k-th.
 
     Args:
-        k: at least 1; from the vocabulary's size on, nothing is left out.
+        k: at least 1; at or above the vocabulary's size, every token is kept.
         temperature: above 0.
 
     Raises:
@@ -97,7 +97,7 @@ class TopK:
 class TopP:
     """A draw from softmax(logits / temperature) among the fewest likeliest tokens whose probabilities reach p.
 
-    The token that brings the sum to p belongs to them, and so do those exactly as likely as the last of them.
+    The token that brings the sum to p is included, and so are those exactly as likely as it.
 
     Args:
         p: above 0, at most 1.
@@ -135,7 +135,7 @@ class TopP:
 class MinP:
     """A draw from softmax(logits / temperature) among the tokens at least p times as likely as the likeliest.
 
-    Where the model is sure few tokens are left, and where it is not many.
+    If the model is confident few tokens remain, otherwise many.
 
     Args:
         p: above 0, at most 1.
@@ -166,18 +166,19 @@ class MinP:
 
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """The choice of another sampler, with every token that a row has met made less likely.
+    """Another sampler's choice, with every token that a row has met made less likely.
 
         z_v = z_v / penalty   where z_v > 0,   else   z_v penalty        for each v that the row has met
 
-    Met are the tokens of the prompt and those made since; what a state had read before the call is not known.
+    A row has met the tokens of the prompt and those generated since; tokens that a state read before the call do not
+    count.
 
     Args:
         penalty: at least 1, which changes nothing; 1.2 is usual.
-        sampler: what chooses then: a name or a sampler.
+        sampler: chooses from the changed logits: a name or a sampler.
 
     Raises:
-        ValueError: the penalty is not a finite number of at least 1, or the sampler is none, or reads what was met.
+        ValueError: the penalty is not a finite number of at least 1, or the sampler is invalid or reads `met` itself.
 
     Examples:
         >>> from keras_griffin.generation import RepetitionPenalty, TopP
@@ -196,7 +197,7 @@ class RepetitionPenalty:
             raise ValueError(f"RepetitionPenalty: penalty must be a finite number of at least 1. Got {self.penalty!r}.")
         sampler = get_sampler("RepetitionPenalty", self.sampler)
         if getattr(sampler, "reads_met", False):
-            raise ValueError(f"RepetitionPenalty: the sampler must not read what was met itself. Got {sampler!r}.")
+            raise ValueError(f"RepetitionPenalty: the sampler must not read `met` itself. Got {sampler!r}.")
         object.__setattr__(self, "sampler", sampler)
 
     def __call__(self, logits: Tensor, uniform: Tensor, met: Tensor) -> Tensor:
@@ -208,7 +209,7 @@ class RepetitionPenalty:
 
 
 Sampler = Callable[..., Tensor]
-#: The samplers that can be asked for by name, and how they are made for that.
+#: The samplers that have a name, and their constructors.
 SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "greedy": Greedy,
     "temperature": Temperature,
@@ -222,8 +223,7 @@ def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
     """The sampler itself, or the one of that name.
 
     Raises:
-        ValueError: an unknown name, something that can't be called with logits and uniform numbers, or that can't be
-            recognised when it comes again.
+        ValueError: the name is unknown, or the sampler is not a callable object or not hashable.
     """
     if isinstance(sampler, str) and sampler in SAMPLERS:
         return SAMPLERS[sampler]()
@@ -239,10 +239,10 @@ def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
 
 
 def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabulary_size: int) -> None:
-    """Ask a sampler of one's own once, before it is compiled or recorded.
+    """Call a custom sampler once, before it is compiled or recorded.
 
     Raises:
-        ValueError: it does not give one integer for each row, or reads the values of tensors where it is recorded.
+        ValueError: it does not return one integer for each row, or reads the values of tensors where it is recorded.
     """
     if type(sampler) in (Greedy, Temperature, TopK, TopP, MinP):
         return
@@ -255,13 +255,13 @@ def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabular
         if "int" in found and tuple(ids.shape) == (num_rows,):
             return
     raise ValueError(
-        f"{function_name}: a sampler must give one integer for each row, shape ({num_rows},). "
+        f"{function_name}: a sampler must return one integer for each row, shape ({num_rows},). "
         f"Got {found} from {sampler!r}."
     )
 
 
 def tokens_met(sampler: Sampler, rows, vocabulary_size: int) -> tuple[np.ndarray, ...]:
-    """`(B, V)` bool, the tokens in each of B rows, for a sampler that reads it; else nothing."""
+    """`(B, V)` bool, the tokens in each of B rows, for a sampler that reads it; otherwise empty."""
     if not getattr(sampler, "reads_met", False):
         return ()
     met = np.zeros((len(rows), vocabulary_size), bool)
@@ -271,10 +271,10 @@ def tokens_met(sampler: Sampler, rows, vocabulary_size: int) -> tuple[np.ndarray
 
 
 def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vocabulary_size: int) -> None:
-    """Refuse ids that a sampler chose and the vocabulary lacks.
+    """Check that the ids that a sampler chose are in the vocabulary.
 
     Raises:
-        ValueError: there is one.
+        ValueError: one is not.
     """
     outside = token_ids[(token_ids < 0) | (token_ids >= vocabulary_size)]
     if outside.size:
@@ -287,9 +287,9 @@ def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vo
 def _draw(logits, uniform):
     """The id at which the cumulative distribution of softmax(logits) passes `uniform`.
 
-    Token v owns the interval [start_v, end_v) of the running sum of weights. Taken is the last token of positive weight
-    that starts at the number or before: the first such token starts at exactly 0, so there is one, and a token of
-    weight 0 is never taken, however a backend rounds its running sum.
+    Token v owns the interval [start_v, end_v) of the running sum of weights. The result is the last token of positive
+    weight that starts at or before the number: the first such token starts at exactly 0, so there is one, and a token
+    of weight 0 is never chosen, however a backend rounds its running sum.
     """
     weights = ops.exp(logits)
     ends = ops.cumsum(weights, axis=-1)
@@ -299,13 +299,13 @@ def _draw(logits, uniform):
 
 
 def _temper(logits, temperature):
-    """`logits / temperature` with the largest at 0, so that no temperature overflows."""
+    """`logits / temperature`, shifted so that the largest is 0 and no temperature overflows."""
     logits = ops.cast(logits, "float32")
     return (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
 
 
 def _keep_from(logits, smallest):
-    """The logits of at least `smallest`, `(B, 1)` or a number; the others at minus infinity."""
+    """The logits, with those below `smallest`, `(B, 1)` or a number, at minus infinity."""
     return ops.where(logits >= smallest, logits, -np.inf)
 
 

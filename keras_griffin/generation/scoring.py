@@ -1,4 +1,4 @@
-"""How likely a model finds a text."""
+"""The likelihood of a text under a model."""
 
 import math
 
@@ -11,30 +11,30 @@ from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt, tokenizer_of
 from keras_griffin.shapes import Tensor
 
-#: The most logits that are held at once, 256 MB of them.
+#: The maximum number of logits in memory at once, 256 MB.
 MOST_LOGITS = 1 << 26
 
 
 def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = None) -> np.ndarray | list[np.ndarray]:
-    """The logarithm of the probability of each token, given those before it in its document.
+    """The log-probability of each token, given those before it in its document.
 
-        log p(x_t | x_1 .. x_(t-1)),  0 where nothing stands before x_t
+        log p(x_t | x_1 .. x_(t-1)),  0 for the first token
 
-    Tokens are read in pieces: memory does not grow with their number, but that of the result.
+    Tokens are read in chunks: apart from the result, memory does not grow with their number.
 
     Args:
         model: a `LanguageModel`.
-        token_ids: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts, which are given
-            the tokenizer's start token.
-        segment_ids: `(B, T)` integers where `token_ids` is an array: 0 is padding, equal positive ids are one document.
-            None for one document a row.
+        token_ids: `(B, T)` integer ids, a list of B rows of any lengths, a text, or a list of B texts, which get the
+            tokenizer's start token.
+        segment_ids: `(B, T)` integers if `token_ids` is an array: 0 is padding, equal positive ids are one document.
+            None for one document per row.
 
     Returns:
         Natural logarithms, float32: `(B, T)` for an array; for a list a list of vectors; for a text one vector. 0 at
-        the first token of a document, which nothing predicts, and at padding.
+        the first token of a document, which is not predicted, and at padding.
 
     Raises:
-        ValueError: the ids are not as said, or the segment ids are not one for each.
+        ValueError: the ids are invalid, or do not match the segment ids.
 
     Examples:
         >>> import numpy as np
@@ -66,12 +66,12 @@ def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = No
 
 
 def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = None) -> float:
-    """The perplexity of some texts, exp(-mean log p(x_t | ...)) over every token that something stands before.
+    """The perplexity of some texts, exp(-mean log p(x_t | ...)) over every token but the first of each document.
 
     The arguments are those of `score`.
 
     Raises:
-        ValueError: as `score`; or no token has another before it.
+        ValueError: as for `score`; or no document has two tokens.
 
     Examples:
         >>> from keras_griffin.generation import perplexity
@@ -85,17 +85,17 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
     if segment_ids is None:
         count = sum(max(len(row) - 1, 0) for row in rows)
     else:
-        # Each document's first token is predicted by nothing.
+        # The first token of each document is not predicted.
         count = sum(np.sum(row > 0) - len(_runs(row[row > 0])) for row in ops.convert_to_numpy(segment_ids))
     if not count:
-        raise ValueError("perplexity: some token must have another before it. Got none that has.")
+        raise ValueError("perplexity: at least one document must have two tokens. Got none.")
     return math.exp(-sum(float(np.sum(row, dtype="float64")) for row in rows) / count)
 
 
 def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
-    """The bits that a model needs for each byte of some texts, -log2 p(text | start token) / bytes of UTF-8.
+    """The bits per byte of some texts under a model, -log2 p(text | start token) / bytes of UTF-8.
 
-    It compares models of different vocabularies. A perfectly ignorant model of bytes needs 8.
+    The measure compares models of different vocabularies. A uniform model of bytes needs 8.
 
     Args:
         model: a `LanguageModel` with a tokenizer that has a start token.
@@ -128,8 +128,8 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
 
 
 def _score(model, token_ids, segment_ids):
-    """`score` of `(B, T)` ids, padding marked by 0."""
-    # With the real tokens at the front, each stands next to its predecessor.
+    """`score` for `(B, T)` ids, with segment id 0 at padding."""
+    # With the padding moved to the end, each token is next to its predecessor.
     order = np.argsort(segment_ids == 0, axis=1, kind="stable")
     token_ids, segment_ids = (np.take_along_axis(x, order, axis=1) for x in (token_ids, segment_ids))
     num_rows, length = token_ids.shape
@@ -141,7 +141,7 @@ def _score(model, token_ids, segment_ids):
         chunk = 1 << max(length - 1, 0).bit_length()
     padding = -length % chunk if compiles() else 0
     token_ids, segment_ids = (np.pad(x, [(0, 0), (0, padding)]) for x in (token_ids, segment_ids))
-    # Copies, because tensors that are given away must not be one and the same.
+    # Copies, because donated buffers must be distinct.
     state = keras.tree.map_structure(ops.copy, model.initial_state(num_rows))
     if grows(state):
         state = with_capacity(state, token_ids.shape[1])

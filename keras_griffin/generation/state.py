@@ -12,15 +12,15 @@ from keras_griffin.generation.capacity import joined_rows, walk
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import State, Tensor
 
-#: From here on `tokens` stays as it is: int32 ends there.
+#: The largest int32, where the count in `tokens` saturates.
 MOST_TOKENS = 2**31 - 1
 
 
 class LanguageModelState(NamedTuple):
-    """All that a `LanguageModel` keeps of the texts in its rows: a value, which nothing changes.
+    """All that a `LanguageModel` remembers of the texts in its rows, as an immutable value.
 
-    What goes on from a state gives another one and leaves it as it is, so an assignment is a fork. States are made by
-    `model.initial_state`, `prefill`, `advance` and `generate`, and kept in files by `save_state` and `load_state`.
+    Continuing from a state returns a new one and leaves the old one unchanged, so an assignment is a fork. States come
+    from `model.initial_state`, `prefill`, `advance` and `generate`; `save_state` and `load_state` store them in files.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -34,31 +34,31 @@ class LanguageModelState(NamedTuple):
 
     #: `(B,)` int32: the segment id of each row's newest document, 0 before the first token.
     segment: Tensor
-    #: `(B,)` int32: how many tokens each row has seen; it stops at 2**31 - 1.
+    #: `(B,)` int32: how many tokens each row has seen, at most 2**31 - 1.
     tokens: Tensor
-    #: `(B, D)`, compute dtype: what the last block gave for each row's newest token, from which the next logits follow.
+    #: `(B, D)`, compute dtype: the last block's output for each row's newest token, which gives the next logits.
     last: Tensor
     #: The state of each residual block, in order.
     blocks: tuple
 
     @property
     def num_rows(self) -> int:
-        """B."""
+        """The number of rows, B."""
         return self.segment.shape[0]
 
     @property
     def num_bytes(self) -> int:
-        """The memory of all tensors."""
+        """The size of all tensors in bytes."""
         return sum(
             int(np.prod(leaf.shape)) * np.dtype(keras.backend.standardize_dtype(leaf.dtype)).itemsize
             for leaf in keras.tree.flatten(self)
         )
 
     def select(self, rows: int | slice | Sequence | np.ndarray) -> "LanguageModelState":
-        """Some rows, in the order and as often as they are named.
+        """Some rows, in the given order; a row may occur more than once.
 
         Args:
-            rows: what indexes a NumPy vector: a list of indices, a slice, booleans, or one index.
+            rows: an index of a NumPy vector: a list of indices, a slice, booleans, or one index.
 
         Raises:
             ValueError: there is no such row.
@@ -68,14 +68,14 @@ class LanguageModelState(NamedTuple):
         except IndexError as error:
             raise ValueError(f"select: rows must be among the {self.num_rows} of the state. Got {rows!r}.") from error
         if indices.ndim != 1:
-            raise ValueError(f"select: rows must be what indexes a vector. Got {rows!r}.")
+            raise ValueError(f"select: rows must be an index of a vector. Got {rows!r}.")
         return keras.tree.map_structure(lambda leaf: ops.take(leaf, indices.astype("int32"), axis=0), self)
 
     def repeat(self, times: int) -> "LanguageModelState":
-        """Each row so many times, its copies next to each other.
+        """Each row `times` times, its copies next to each other.
 
         Raises:
-            ValueError: `times` is no integer of at least 1.
+            ValueError: `times` is not an integer of at least 1.
         """
         if not is_integer(times) or times < 1:
             raise ValueError(f"repeat: times must be an integer of at least 1. Got {times!r}.")
@@ -89,13 +89,13 @@ class LanguageModelState(NamedTuple):
 def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
     """One state with the rows of several, in order.
 
-    States that grow, as those of global attention do, may have grown differently.
+    States that grow, such as those of global attention, may have different sizes.
 
     Args:
         states: of one model, at least one.
 
     Raises:
-        ValueError: there is none, or they are not of one model.
+        ValueError: there is no state, or they are not of one model.
     """
     states = list(states)
     if not states:
@@ -103,7 +103,7 @@ def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
     first = states[0]
     for state in states:
         if not isinstance(state, tuple):
-            raise ValueError(f"concatenate: there must be states in a list. Got {state!r} in it.")
+            raise ValueError(f"concatenate: every element must be a state. Got {state!r}.")
         reason = why_not_like(state, first)
         if reason is not None:
             raise ValueError(f"concatenate: the states must be of one model. Got one whose {reason}.")
@@ -111,21 +111,21 @@ def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
 
 
 def why_not_like(state: State, other: State) -> str | None:
-    """How a state differs from another one of the same model, apart from the number of rows and what has grown.
+    """Why a state can't be of the same model as another one; the number of rows and grown axes may differ.
 
     Args:
         state: anything.
-        other: a state, for its shapes alone.
+        other: a state, of which only the shapes matter.
 
     Returns:
-        None, or words that follow "a state whose".
+        None, or a text that follows "a state whose".
     """
     found, wanted = list(walk(state)), list(walk(other))
     if _kinds(state) != _kinds(other):
-        return f"{len(found)} tensors are not the {len(wanted)} of this model's {type(other).__name__}, or other ones"
+        return f"{len(found)} tensors do not match the {len(wanted)} of this model's {type(other).__name__}"
     for path, leaf, _ in found:
         if not hasattr(leaf, "shape"):
-            return f"{'.'.join(path)} is no tensor but {leaf!r}"
+            return f"{'.'.join(path)} is not a tensor but {leaf!r}"
     rows = {tuple(leaf.shape[:1]) for _, leaf, _ in found}
     if len(rows) != 1:
         return f"tensors have different numbers of rows, {', '.join(str(*shape) for shape in sorted(rows))}"
@@ -133,12 +133,12 @@ def why_not_like(state: State, other: State) -> str | None:
         fixed = 2 if grows else 1
         own, expected = tuple(leaf.shape), tuple(like.shape)
         if len(own) != len(expected) or own[fixed:] != expected[fixed:]:
-            return f"{'.'.join(path)} is of shape {own} and not {(own[:1] + expected[1:])}"
+            return f"{'.'.join(path)} has shape {own} instead of {(own[:1] + expected[1:])}"
     return None
 
 
 def fitted(function_name: str, state: State, initial_state: State) -> State:
-    """A state in the dtypes of a model's initial state.
+    """A state, cast to the dtypes of a model's initial state.
 
     Raises:
         ValueError: it is not a state of that model.
@@ -150,10 +150,10 @@ def fitted(function_name: str, state: State, initial_state: State) -> State:
 
 
 def rows_for(state: State, function_name: str, token_ids) -> Tensor:
-    """The tokens `(B, T)`, an array or a tensor, with which the rows of a state are to go on.
+    """Check the tokens `(B, T)`, an array or a tensor, that continue the rows of a state.
 
     Raises:
-        ValueError: T is 0, B is not that of the state, or they have other axes.
+        ValueError: T is 0, B is not that of the state, or the axes are different ones.
     """
     shape = tuple(getattr(token_ids, "shape", ()))
     if len(shape) != 2 or shape[1] == 0:

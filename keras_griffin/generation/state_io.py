@@ -1,6 +1,6 @@
-"""A state in a file.
+"""Save and load states.
 
-A safetensors file with the state's tensors by their paths, such as `blocks.0.rg_lru.hidden`. Its metadata are
+The file is a safetensors file with the state's tensors by their paths, such as `blocks.0.rg_lru.hidden`. Its metadata:
 
     format      "keras_griffin state 2"
     kinds       JSON: for each part that is a NamedTuple {"type": its name, "parts": {field: part}}, for a tuple a list
@@ -8,7 +8,7 @@ A safetensors file with the state's tensors by their paths, such as `blocks.0.rg
     crc32       JSON: a checksum of each tensor's bytes, by its name
     sum         a checksum of the other three, and of the tensors' dtypes and shapes
 
-Format 1, which is read too, has no `sum`.
+Format 1, which can be read too, has no `sum`.
 """
 
 import json
@@ -26,25 +26,25 @@ from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.shapes import State
 
 FORMAT = "keras_griffin state 2"
-#: What is read too: without a checksum of anything but the tensors' bytes.
+#: Can be read too; its only checksums are those of the tensors' bytes.
 EARLIER_FORMAT = "keras_griffin state 1"
-#: A model's state has five levels of parts; a file that claims more than this is no state's.
+#: The limit for a file's nesting; a model's state has five levels.
 MOST_LEVELS = 32
-#: The types of states by name. That of a mixer of one's own is added with `register_state_type`.
+#: The types of states by name. `register_state_type` adds that of a custom mixer.
 STATE_TYPES = {
     name: getattr(package, name) for package in (layers, mixers) for name in package.__all__ if name.endswith("State")
 }
 
 
 def register_state_type(state_type: type) -> type:
-    """Let `load_state` know the NamedTuple that a mixer of one's own keeps; usable as a decorator.
+    """Register the NamedTuple that is the state of a custom mixer, for `load_state`; usable as a decorator.
 
     Raises:
         ValueError: another type has that name.
     """
     name = state_type.__name__
     if STATE_TYPES.setdefault(name, state_type) is not state_type:
-        raise ValueError(f"register_state_type: a name must belong to one type. Got another {name}.")
+        raise ValueError(f"register_state_type: a name must belong to one type. Got a second type named {name}.")
     return state_type
 
 
@@ -54,15 +54,15 @@ register_state_type(LanguageModelState)
 def save_state(state: State, path: str | os.PathLike) -> None:
     """Write a state to a safetensors file, which any backend reads.
 
-    The file at `path` is at every moment the old one or the new one, never a part.
+    The file at `path` is replaced atomically.
 
     Args:
         state: of a model, or of a layer.
         path: of the file.
 
     Raises:
-        ValueError: it is no state: a NamedTuple of tensors and of such NamedTuples; or a part of it is of a type that
-            `load_state` would not know.
+        ValueError: it is not a state, a NamedTuple of tensors and of such NamedTuples; or the type of a part is not
+            registered.
     """
     if not isinstance(state, tuple) or not state:
         raise ValueError(f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}.")
@@ -82,16 +82,16 @@ def save_state(state: State, path: str | os.PathLike) -> None:
 def load_state(path: str | os.PathLike) -> State:
     """Read a state from a file that `save_state` wrote, on any backend.
 
-    Tensors keep the dtypes that they were saved with; a model of another dtype rounds them when it goes on from them.
-    A model refuses a state whose parts or shapes are not its own. Nothing in a state tells the weights that made it: a
-    model of the same shape goes on from it, whatever its weights.
+    Tensors keep their saved dtypes; a model of another dtype rounds them when it continues from them. A model refuses a
+    state whose parts or shapes do not fit. A state does not identify the weights that produced it: any model of the
+    same shape continues from it, whatever its weights.
 
     Args:
         path: of the file.
 
     Raises:
-        ValueError: the file is not a state's, is not whole, or is damaged.
-        FileNotFoundError: there is no such file.
+        ValueError: the file holds no state, is truncated, or is damaged.
+        FileNotFoundError: the file does not exist.
 
     Examples:
         >>> import tempfile
@@ -107,9 +107,9 @@ def load_state(path: str | os.PathLike) -> State:
         tensors = SafeTensors(path)
     except ValueError as error:
         reason = str(error).removeprefix("SafeTensors: ")
-        raise ValueError(f"load_state: the file must be a whole safetensors file: {reason}") from error
+        raise ValueError(f"load_state: the file must be a valid safetensors file: {reason}") from error
     if tensors.metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
-        found = tensors.metadata.get("format", "tensors that are no state")
+        found = tensors.metadata.get("format", "tensors that are not a state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
     try:
         if tensors.metadata["format"] == FORMAT:
@@ -118,7 +118,7 @@ def load_state(path: str | os.PathLike) -> State:
         unread = set(tensors)
         state = _build(kinds, lambda name: _checked(tensors, name, sums, unread))
         if unread or not isinstance(state, tuple):
-            raise ValueError(f"its kinds leave out {', '.join(sorted(unread)) or 'everything'}")
+            raise ValueError(f"its kinds omit {', '.join(sorted(unread)) or 'everything'}")
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"load_state: the file must be undamaged. Got {str(path)!r}: {error}.") from error
     return keras.tree.map_structure(ops.convert_to_tensor, state)
@@ -149,7 +149,7 @@ def _build(kinds, read, levels=MOST_LEVELS):
 
 
 def _sum(metadata, tensors):
-    """A checksum of the metadata, and of dtype and shape of each tensor by its name."""
+    """A checksum of the metadata, and of each tensor's name, dtype and shape."""
     described = sorted((name, str(dtype), list(shape)) for name, (dtype, shape) in tensors.items())
     noted = [metadata[name] for name in ("format", "kinds", "crc32")]
     return str(zlib.crc32(json.dumps([noted, described]).encode()))
@@ -158,14 +158,14 @@ def _sum(metadata, tensors):
 def _check_sum(tensors):
     described = {name: (tensors.dtype(name), tensors.shape(name)) for name in tensors}
     if _sum(tensors.metadata, described) != tensors.metadata["sum"]:
-        raise ValueError("the checksum of its description is not that of what it says")
+        raise ValueError("the checksum of its metadata does not match")
 
 
 def _checked(tensors, name, sums, unread):
     unread.remove(name)
     array = np.array(tensors[name])
     if zlib.crc32(array.tobytes()) != sums[name]:
-        raise ValueError(f"the checksum of {name} is not that of its bytes")
+        raise ValueError(f"the checksum of {name} does not match its bytes")
     return array
 
 

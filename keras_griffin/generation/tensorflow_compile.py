@@ -1,4 +1,4 @@
-"""Compile what generation runs again and again, on TensorFlow."""
+"""Compile the functions of the generation loop, on TensorFlow."""
 
 import inspect
 import threading
@@ -10,7 +10,7 @@ from keras_griffin.backends.tensorflow_backend import device_kind
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument, compiled for each shape it meets.
+    """`function(model, state, ...)` without its first argument, compiled for each input shape.
 
     The graph reads the weights' variables at every call. The model is held weakly.
     """
@@ -23,7 +23,7 @@ def compile_for_model(function, model):
 
     def run(*arguments):
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        # Asked for by its shapes, because TensorFlow warns of a function that is called with many.
+        # Looked up by shapes here, because TensorFlow warns of a function that is called with many shapes.
         shapes = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(arguments))
         if shapes not in by_shapes:
             with tracing:
@@ -35,9 +35,9 @@ def compile_for_model(function, model):
 
 
 class _Unconverted:
-    """A model whose methods AutoGraph leaves alone; it would rewrite the Python of each layer for nothing.
+    """A model whose methods AutoGraph does not convert; it would rewrite the Python of each layer for nothing.
 
-    A user's sampler is still converted: it may ask for `len(logits)`.
+    A user's sampler is still converted: it may call `len(logits)`.
     """
 
     def __init__(self, model):
@@ -49,9 +49,9 @@ class _Unconverted:
 
 
 def _pays_with_xla(model) -> bool:
-    """Whether XLA is to compile it; otherwise it runs as a graph.
+    """Whether XLA compiles it; otherwise it runs as a graph.
 
-    On a CPU XLA works in float32 where it has no bfloat16, and would make float32 copies of all such weights, once,
-    before a loop: they would take three times the model's memory.
+    On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, and would hoist float32 copies of all such
+    weights out of a loop, for three times the model's memory.
     """
     return device_kind() != "cpu" or not any(variable.dtype == "bfloat16" for variable in model.variables)

@@ -1,9 +1,9 @@
-"""Run what generation runs again and again, on PyTorch, without recording gradients.
+"""Run the functions of the generation loop, on PyTorch, without gradients.
 
-A decoding step is a thousand small operations, and finding them through Keras takes ten times as long as running them.
-So a step that is called often with one set of shapes is recorded once, as the operations on tensors that it is made of,
-and then replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each is
-done when about as much time has been spent without it as it costs.
+A decoding step is a thousand small operations, and dispatching them through Keras takes ten times as long as running
+them. So a step that is called often with one set of shapes is recorded once, as its operations on tensors, and then
+replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each happens once
+the time lost without it is about its cost.
 
 PyTorch records for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
 `torch.compile` refuse to run in any thread. See `_Recorder`.
@@ -32,7 +32,7 @@ COMPILE_AFTER = 4096
 def compile_for_model(function, model):
     """`function(model, state, ...)` without its first argument. The model is held weakly.
 
-    `no_grad` rather than `inference_mode`, so that training may go on from a state that generation returned.
+    `no_grad` rather than `inference_mode`, so that training can continue from a state that generation returned.
     """
     reference = weakref.ref(model)
 
@@ -45,9 +45,9 @@ def compile_for_model(function, model):
 
 
 def record_for_model(function, model):
-    """As `compile_for_model`, recorded and compiled for each set of shapes and dtypes with which it is called often.
+    """Like `compile_for_model`, but recorded and compiled for each set of shapes and dtypes that is used often.
 
-    What is recorded reads the weights' tensors at every call, and knows nothing of the model.
+    The recorded function reads the weights' tensors at every call, and holds no reference to the model.
     """
     reference = weakref.ref(model)
     by_kinds: dict[tuple, _Tiers] = {}
@@ -55,12 +55,12 @@ def record_for_model(function, model):
     @torch.no_grad()
     def run(*arguments):
         leaves = [x if torch.is_tensor(x) else keras.ops.convert_to_tensor(x) for x in _flat(arguments)]
-        # What is compiled takes no other strides.
+        # The compiled function accepts only these strides.
         leaves = [leaf.contiguous() for leaf in leaves]
         kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
         tiers = by_kinds.get(kinds)
         if tiers is None:
-            # Threads that come together get one and the same.
+            # Concurrent threads get the same object.
             tiers = by_kinds.setdefault(kinds, _Tiers(lambda *given: function(reference(), *given), arguments))
         return tiers(leaves)
 
@@ -68,16 +68,16 @@ def record_for_model(function, model):
 
 
 class _Tiers:
-    """A function of tensors of fixed shapes and dtypes, which becomes faster as it is called.
+    """A function of tensors of fixed shapes and dtypes, which becomes faster the more it is called.
 
-    A thread that finds another one at work goes on with what there is.
+    While one thread records or compiles, the others use the current version.
     """
 
     def __init__(self, function, arguments):
         self.function = function
         self.structure = _packed(arguments, iter([None] * len(_flat(arguments))))
         self.calls = itertools.count(1)
-        #: The function of leaves, and the structure of its results; None as long as nothing is recorded.
+        #: The function of leaves, and the structure of its results; None until it is recorded.
         self.ready = None
         self.is_compiled = False
 
@@ -98,7 +98,7 @@ class _Tiers:
             self.ready = self._recorded(leaves)
         elif call > COMPILE_AFTER and not self.is_compiled:
             graph, results = self._recorded(leaves, decomposition_table=ONE_ROW_AS_SUM)
-            # Not `torch.compile`, whose guards would look at every tensor before every step.
+            # Not `torch.compile`, whose guards would check every tensor before every step.
             from torch._inductor import compile as compile_graph
 
             self.ready = compile_graph(graph, leaves), results
@@ -118,27 +118,27 @@ class _Tiers:
 
 
 class _Own(threading.local):
-    """Of one thread: how often it runs, one within another, what is to be kept waiting."""
+    """Per thread: how deeply its `kept_waiting` blocks are nested."""
 
     depth = 0
 
 
 class _Recorder:
-    """Lets one thread at a time record, and keeps what may run functions of `torch.compile` waiting meanwhile.
+    """Lets one thread at a time record; code that may run functions of `torch.compile` waits meanwhile.
 
-    No lock is held while anything runs, so a sampler may do what it likes.
+    No lock is held while anything runs, so a sampler is free to do anything.
     """
 
     def __init__(self):
         self._condition = threading.Condition()
         self._thread = None
-        #: How many threads run what is to be kept waiting.
+        #: How many threads are inside `kept_waiting`.
         self._running = 0
         self._own = _Own()
 
     @contextlib.contextmanager
     def kept_waiting(self):
-        """Run something beside which nobody records."""
+        """Run the `with` block while no other thread records."""
         depth = self._own.depth
         with self._condition:
             self._condition.wait_for(lambda: depth or self._thread in (None, threading.get_ident()))
@@ -154,7 +154,7 @@ class _Recorder:
 
     @contextlib.contextmanager
     def alone(self):
-        """Record, if this gives True; False, at once, where a thread does already."""
+        """True if this thread may record in the `with` block; False, without waiting, if another one does."""
         with self._condition:
             is_free = self._thread is None and not self._own.depth
             if is_free:
@@ -173,10 +173,10 @@ _recorder = _Recorder()
 
 
 class TensorsAlone(TorchFunctionMode):
-    """Refuses to give the values of tensors away: what NumPy makes of them would be recorded as constants.
+    """Refuses to read the values of tensors: what NumPy computes from them would be recorded as constants.
 
     Args:
-        who: must compute with tensors alone: the beginning of a sentence.
+        who: what must compute with tensors alone: the beginning of the error message.
     """
 
     _READERS = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item)
@@ -196,14 +196,14 @@ class TensorsAlone(TorchFunctionMode):
 
 
 def _flat(structure) -> list:
-    """The leaves of nested tuples; a tenth of the time that `keras.tree` takes, at every step."""
+    """The leaves of nested tuples, in a tenth of the time that `keras.tree` takes; this runs at every step."""
     if isinstance(structure, tuple):
         return [leaf for part in structure for leaf in _flat(part)]
     return [structure]
 
 
 def _packed(structure, leaves):
-    """Nested tuples like `structure`, of the next leaves of an iterator."""
+    """Nested tuples like `structure`, with the next leaves of an iterator."""
     if not isinstance(structure, tuple):
         return next(leaves)
     parts = [_packed(part, leaves) for part in structure]
@@ -211,7 +211,7 @@ def _packed(structure, leaves):
 
 
 def can_compile(tensor: torch.Tensor) -> bool:
-    """Whether Inductor finds what it compiles with: a C++ compiler for a CPU, Triton for a GPU."""
+    """Whether Inductor has its compiler: a C++ compiler for a CPU, Triton for a GPU."""
     if tensor.device.type == "cpu":
         return shutil.which(os.environ.get("CXX", "g++")) is not None
     return importlib.util.find_spec("triton") is not None

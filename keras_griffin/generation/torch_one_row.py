@@ -1,7 +1,7 @@
 """The product of one row and a matrix as a sum, for PyTorch's Inductor on a CPU.
 
-One row uses each number of the matrix once, so that reading the matrix is all there is to do. The library that Inductor
-calls for a product rearranges the matrix first; the loop that Inductor writes for a sum reads it once, on all cores.
+One row uses each number of the matrix once, so reading the matrix is the whole cost. The library that Inductor calls
+for a product rearranges the matrix first; the loop that Inductor generates for a sum reads it once, on all cores.
 """
 
 import torch
@@ -25,5 +25,5 @@ def _summed(rows, matrices):
     return (rows.mT * matrices).sum(-2, keepdim=True)
 
 
-#: For `make_fx`. A product of another kind stays as it is.
+#: For `make_fx`. Other products are unchanged.
 ONE_ROW_AS_SUM = {_aten.mm.default: _mm, _aten.bmm.default: _mm, _aten.addmm.default: _addmm}

@@ -1,4 +1,4 @@
-"""Where all chance in generation comes from."""
+"""The random numbers of generation."""
 
 import itertools
 import random
@@ -10,15 +10,15 @@ from keras_griffin.checks import is_integer
 
 
 def uniform_numbers(function_name: str, seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
-    """Random numbers `(B,)` float32 in [0, 1) for step after step; a row's depend on the seed and its index alone.
+    """Random numbers `(B,)` float32 in [0, 1) for each step; those of a row depend only on the seed and its index.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         seed: from 0 to 2**64 - 1; None draws one from Python's `random`, which `keras.utils.set_random_seed` seeds.
         batch_size: B.
 
     Raises:
-        ValueError: the seed is no such integer.
+        ValueError: the seed is not such an integer.
     """
     if seed is None:
         seed = random.getrandbits(64)

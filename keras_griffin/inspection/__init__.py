@@ -1,4 +1,4 @@
-"""What a model costs, and what its memory does while it reads."""
+"""Inspect a model: its decoding cost, and its memory while it reads a text."""
 
 from keras_griffin.inspection.attention_map import attention_map
 from keras_griffin.inspection.decode_cost import DecodeCost, cache_bytes, decode_cost

@@ -1,4 +1,4 @@
-"""What each token attends to."""
+"""The attention weights of each token."""
 
 import keras
 import numpy as np
@@ -9,14 +9,14 @@ from keras_griffin.generation.prompt import Prompt
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 from keras_griffin.models.trace import one_text
 
-#: T above which a map would not be looked at: it has T^2 numbers for each head.
+#: The largest T, since a map has T^2 numbers for each head.
 LONGEST = 4096
 
 
 def attention_map(model: keras.Model, text: Prompt, block: int | None = None) -> np.ndarray:
-    """The weights with which each token of a text attends to those before it.
+    """The weights with which each token of a text attends to earlier ones and itself.
 
-        p_ts = softmax_s(q_t . k_s / sqrt(H))        s as far as the window goes back
+        p_ts = softmax_s(q_t . k_s / sqrt(H))        s within the window
 
     Args:
         model: a `LanguageModel`.
@@ -24,10 +24,10 @@ def attention_map(model: keras.Model, text: Prompt, block: int | None = None) ->
         block: the index of a block whose mixer is attention; None for the first.
 
     Returns:
-        `(N, T, T)` float32, by head, query and key; each row of a map has the sum 1.
+        `(N, T, T)` float32, by head, query and key; each row of a map sums to 1.
 
     Raises:
-        ValueError: the text is empty, too long, or more than one; or there is no attention in that block.
+        ValueError: the text is empty, too long, or more than one; or that block has no attention.
 
     Examples:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""What a decoded token costs: the bytes that a step must read, over the speed of the memory they stand in."""
+"""The cost of a decoded token: the bytes that a step must read, divided by the memory bandwidth."""
 
 import bisect
 import warnings
@@ -9,38 +9,38 @@ from keras_griffin.inspection.devices import Device, find_device
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig
 
-#: Bytes of a number, of parameters and of all states but the recurrent one.
+#: Bytes of a number, for parameters and all states except the recurrent one.
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-#: Where the search for a crossover ends. A cache that is still smaller after so many tokens does not grow.
+#: The limit of the search for a crossover. A cache that is still smaller after this many tokens does not grow.
 LONGEST = 2**50
 
 
 @dataclass(frozen=True)
 class DecodeCost:
-    """What `decode_cost` finds."""
+    """The result of `decode_cost`."""
 
-    #: Where, with how many rows B, each after how many tokens T.
+    #: The device, the number of rows B, and the number of tokens T before the step.
     device: Device
     batch_size: int
     context_length: int
-    #: Bytes of all parameters, the embedding's included: as the unembedding it is read at every step.
+    #: Bytes of all parameters, including the embedding: as the output head it is read at every step.
     parameter_bytes: int
     #: Bytes of one row's cache.
     cache_bytes: int
-    #: Seconds of a step, which gives every row a token.
+    #: Seconds per step, which produces one token for each row.
     seconds_per_step: float
-    #: Tokens a second, those of all rows together.
+    #: Tokens per second of all rows together.
     tokens_per_second: float
-    #: Rows whose caches the memory holds beside the parameters; 0 where it does not hold even one.
+    #: Rows whose caches fit in memory together with the parameters; 0 if not even one fits.
     largest_batch: int
     #: Rows up to which reading memory takes longer than the products with the parameters; see `Device`.
     memory_bound_batch: int
-    #: The context from which on the batch's caches have as many bytes as the parameters; None where they never have.
+    #: The smallest context at which the batch's caches have as many bytes as the parameters; None if they never do.
     crossover_context: int | None
 
     @property
     def bound_by(self) -> str:
-        """What makes up most of a step: `"parameters"` or `"cache"`."""
+        """The larger share of a step's reads: `"parameters"` or `"cache"`."""
         return "cache" if self.batch_size * self.cache_bytes > self.parameter_bytes else "parameters"
 
     @property
@@ -57,35 +57,35 @@ def decode_cost(
     device: str | Device = "tpu_v5e",
     dtype: str = "bfloat16",
 ) -> DecodeCost:
-    """Predict the time of a decoding step, and how many rows fit, from nothing but sizes.
+    """Predict the time of a decoding step, and how many rows fit in memory, from sizes alone.
 
         seconds per step = (parameter bytes + B * cache bytes of a row) / (bytes per second)            equation 5
         tokens per second = B / seconds per step
         largest batch = floor((memory bytes - parameter bytes) / cache bytes of a row)
 
-    and the cache of a row, in numbers that are kept, is for each layer
+    where the cache of a row has, for each layer, this many numbers:
 
         recurrent     R, in float32 whatever the dtype, and (K - 1) R for the convolution's K taps
         local_mqa     2 min(T, W) K H, with K key heads
         global_mqa    2 T K H
 
-    This is a floor: every byte is read once, at the memory's full speed, and arithmetic hides behind it. It holds while
-    the batch is at most `memory_bound_batch` (about 128, says the paper); beyond, this function warns, and a step takes
-    longer than it says. What a step needs besides is left out: activations and logits, which cache places hold a token
-    (a byte each), and the room for all W keys that this package's ring has from the first token on.
+    This is a lower bound: every byte is read once, at full memory bandwidth, and arithmetic is hidden behind it. It
+    holds while the batch is at most `memory_bound_batch` (about 128 according to the paper); beyond, this function
+    warns, and a step takes longer than predicted. Not included are activations and logits, the flags of occupied cache
+    places (a byte each), and the space for all W keys that this package's ring buffer allocates from the first token.
 
     Args:
         config: a `GriffinConfig`, such as one of `keras_griffin.models.presets()`.
         batch_size: B, rows decoded at once.
         context_length: T, tokens that each row has read and written so far.
-        device: a name from `DEVICES`, or a `Device`, for which bytes per second can be measured.
+        device: a name from `DEVICES`, or a `Device`, whose bandwidth you can measure.
         dtype: of parameters and caches, `"bfloat16"`, `"float16"` or `"float32"`; the recurrent state is float32.
 
     Returns:
-        A `DecodeCost`: bytes, seconds, tokens a second, and numbers of rows and tokens.
+        A `DecodeCost`: bytes, seconds, tokens per second, and numbers of rows and tokens.
 
     Raises:
-        ValueError: batch or context is no integer of at least 1, or device or dtype is none that is known.
+        ValueError: batch or context is not an integer of at least 1, or device or dtype is unknown.
 
     Examples:
         >>> from keras_griffin.inspection import decode_cost
@@ -110,8 +110,8 @@ def decode_cost(
     memory_bound_batch = device.memory_bound_batch(item_bytes)
     if batch_size > memory_bound_batch:
         warnings.warn(
-            f"decode_cost: batch_size should be at most {memory_bound_batch} on {device.name}, as beyond it arithmetic "
-            f"takes longer than memory, and a step longer than this says. Got {batch_size}.",
+            f"decode_cost: batch_size should be at most {memory_bound_batch} on {device.name}: beyond it arithmetic "
+            f"takes longer than memory, and a step longer than predicted. Got {batch_size}.",
             stacklevel=2,
         )
     return DecodeCost(
@@ -129,7 +129,7 @@ def decode_cost(
 
 
 def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat16") -> int:
-    """The bytes of one row's cache, that is of its state, after so many tokens; see `decode_cost` for the formulas.
+    """The bytes of one row's cache, that is, its state, after T tokens; see `decode_cost` for the formulas.
 
     Args:
         config: a `GriffinConfig`.
@@ -137,7 +137,7 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
         dtype: of the cache, `"bfloat16"`, `"float16"` or `"float32"`; the recurrent state is float32.
 
     Raises:
-        ValueError: the context is no integer of at least 0, or the dtype is none of these.
+        ValueError: the context is not an integer of at least 0, or the dtype is unknown.
 
     Examples:
         >>> from keras_griffin.inspection import cache_bytes
@@ -155,7 +155,7 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
 
 
 def _crossover(config, num_bytes, dtype):
-    """The first context whose cache has so many bytes, or None. Caches never shrink, so it is searched by halves."""
+    """The first context whose cache has `num_bytes` bytes, or None. Caches never shrink, so bisection finds it."""
     context = bisect.bisect_left(range(LONGEST), num_bytes, key=lambda tokens: cache_bytes(config, tokens, dtype))
     return context if context < LONGEST else None
 

@@ -1,4 +1,4 @@
-"""What decoding costs with every preset, as tables in Markdown."""
+"""The cost of decoding with every preset, as Markdown tables."""
 
 from keras_griffin.inspection.decode_cost import ITEM_BYTES, cache_bytes, decode_cost
 from keras_griffin.inspection.devices import Device, find_device
@@ -12,15 +12,15 @@ def cache_table(
     context_lengths: tuple[int, ...] = CONTEXT_LENGTHS,
     dtype: str = "bfloat16",
 ) -> str:
-    """Parameters of each model, and the cache of one row, by `cache_bytes`.
+    """The parameters of each model, and the cache of one row, by `cache_bytes`.
 
     Args:
         configs: `GriffinConfig` by name; None for `keras_griffin.models.presets()`.
-        context_lengths: tokens, a column each.
+        context_lengths: tokens, one column each.
         dtype: of parameters and caches; see `decode_cost`.
 
     Returns:
-        A table in Markdown: billions of parameters, gigabytes (10^9) of parameters and megabytes (10^6) of cache.
+        A Markdown table: billions of parameters, gigabytes (10^9) of parameters and megabytes (10^6) of cache.
 
     Examples:
         >>> from keras_griffin.inspection import cache_table
@@ -46,17 +46,17 @@ def decode_table(
     context_lengths: tuple[int, ...] = CONTEXT_LENGTHS,
     dtype: str = "bfloat16",
 ) -> str:
-    """What `decode_cost` predicts for each model on one device.
+    """The predictions of `decode_cost` for each model on one device.
 
     Args:
         device: a name from `keras_griffin.inspection.DEVICES`, or a `Device`.
         configs: `GriffinConfig` by name; None for `keras_griffin.models.presets()`.
-        context_lengths: tokens, a column each of three groups.
+        context_lengths: tokens, one column each in three groups.
         dtype: of parameters and caches; see `decode_cost`.
 
     Returns:
-        A table in Markdown: milliseconds of a token in one row, the largest batch in memory, and the tokens a second of
-        that batch, or of the largest that is bound by memory where that is smaller. A dash where not even one row fits.
+        A Markdown table: milliseconds per token with one row, the largest batch in memory, and the tokens per second of
+        that batch, or of the largest memory-bound batch if that is smaller. A dash if not even one row fits.
 
     Examples:
         >>> from keras_griffin.inspection import decode_table
@@ -77,7 +77,7 @@ def decode_table(
 
 
 def _cells(config, context_length, device, dtype):
-    """Milliseconds, rows and tokens a second at one context."""
+    """Milliseconds, rows and tokens per second at one context."""
     one = decode_cost(config, 1, context_length, device=device, dtype=dtype)
     if not one.fits:
         return "-", "-", "-"
@@ -87,7 +87,7 @@ def _cells(config, context_length, device, dtype):
 
 
 def _number(value):
-    """Three digits, and no exponent."""
+    """A number with three digits and no exponent."""
     digits = float(f"{value:.3g}")
     return f"{digits:,.0f}" if digits >= 100 else f"{digits:#.3g}"
 

@@ -1,4 +1,4 @@
-"""The few numbers of a device that decide what decoding costs there."""
+"""Device specifications that determine the cost of decoding."""
 
 import difflib
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Device:
-    """A device by what its memory holds and how fast that can be read.
+    """A device, described by its memory size and bandwidth.
 
     Args:
-        name: how tables and messages call it.
-        memory_bytes: what its memory holds, in bytes.
-        bytes_per_second: how fast its memory is read, in bytes a second.
-        operations_per_second: of matrix products, each multiplication and each addition counted, in the dtype of the
-            parameters; None where it is not known.
+        name: for tables and messages.
+        memory_bytes: the size of its memory in bytes.
+        bytes_per_second: its memory bandwidth in bytes per second.
+        operations_per_second: of matrix products in the dtype of the parameters, counting each multiplication and each
+            addition; None if unknown.
 
     Raises:
         ValueError: one of the numbers is not positive.
@@ -38,12 +38,12 @@ class Device:
                 raise ValueError(f"Device: {field} must be positive. Got {value!r} for {self.name!r}.")
 
     def memory_bound_batch(self, item_bytes: int) -> int:
-        """The largest batch whose products with the parameters take no longer than the parameters' way from memory.
+        """The largest batch whose products with the parameters take no longer than reading the parameters.
 
             B = item_bytes * operations per second / (2 * bytes per second)
 
-        A parameter is read once a step, and multiplied and added once for each row. Where the device's operations are
-        not known it is 128, the paper's figure.
+        A parameter is read once per step, and multiplied and added once for each row. If the device's operations per
+        second are unknown, it is 128, the paper's figure.
 
         Args:
             item_bytes: of a parameter.
@@ -54,21 +54,21 @@ class Device:
 
 
 DEVICES = {
-    # De et al. 2024 (arXiv 2402.19427), table 3: where the paper trained and measured.
+    # De et al. 2024 (arXiv 2402.19427), table 3: the device of the paper's training and measurements.
     "tpu_v3": Device("TPU v3", 32e9, 900e9, 123e12),
     # https://cloud.google.com/tpu/docs/v5e, "Key chip specifications", one chip.
     "tpu_v5e": Device("TPU v5e", 16e9, 819e9, 197e12),
-    # NVIDIA H100 data sheet, column SXM; it prints 1979 TFLOP/s with sparsity, twice what dense products have.
+    # NVIDIA H100 data sheet, column SXM; it gives 1979 TFLOP/s with sparsity, twice the rate of dense products.
     "h100_sxm": Device("H100 SXM", 80e9, 3.35e12, 989e12),
 }
-"""Devices by name, by what their makers say: peaks, in bfloat16, which no program reaches."""
+"""Devices by name, with their makers' specifications: peaks in bfloat16, which no program reaches."""
 
 
 def find_device(function_name: str, device: str | Device) -> Device:
     """A device, or the one of that name.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         device: a `Device`, or a name from `DEVICES`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a model's prediction still depends on."""
+"""The influence of earlier tokens on a model's prediction."""
 
 import keras
 import numpy as np
@@ -12,17 +12,17 @@ from keras_griffin.models.trace import one_text
 
 
 def influence(model: keras.Model, text: Prompt, token: int | None = None) -> np.ndarray:
-    """How much each token of a text moves a logit of the next one.
+    """How much each token of a text affects a logit of the next one.
 
         g_t = || d logit_token / d x_t ||,    x_t the embedding of token t
 
-    What recurrences have forgotten and no window reaches has no influence. On a backend without gradients it can't be
-    computed. Memory grows with the text's length.
+    A token that the recurrences have forgotten and no window reaches has no influence. It needs a backend with
+    gradients. Memory grows with the text's length.
 
     Args:
         model: a `LanguageModel`.
         text: a text, or its ids, `(T,)` or `(1, T)`.
-        token: the id whose logit is looked at; None for the most likely one.
+        token: the id whose logit to differentiate; None for the most likely one.
 
     Returns:
         `(T,)` float32.

@@ -1,4 +1,4 @@
-"""What a model's memory does, as one page."""
+"""An HTML page about a model's memory while it reads a text."""
 
 import base64
 import html
@@ -22,7 +22,7 @@ from keras_griffin.inspection.plots import (
 )
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 
-#: Channels of each layer that are kept, tokens that a gate and a map show, and tokens that a gradient goes back.
+#: Channels recorded for each layer, tokens shown in gates and attention maps, and tokens of the gradient.
 CHANNELS, SHOWN, LONGEST = 128, 64, 2048
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -33,18 +33,18 @@ figcaption { font-size: .9rem; } pre { white-space: pre-wrap; } h1, pre { overfl
 
 
 def inspection_page(model: keras.Model, text: str, title: str | None = None) -> str:
-    """Read a text with a model, and draw how it remembers.
+    """Read a text with a model, and plot how it remembers.
 
-    Gates and attention are shown over the last 64 tokens, and what the prediction depends on over the last 2,048, on a
-    backend that has gradients.
+    Gates and attention are shown over the last 64 tokens, and the influence on the prediction over the last 2,048, on a
+    backend with gradients.
 
     Args:
         model: a `LanguageModel` with a tokenizer.
-        text: what it reads.
+        text: the text to read.
         title: the page's title; None for the model's name.
 
     Returns:
-        One HTML page, its pictures in it.
+        One HTML page with embedded images.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -66,18 +66,18 @@ def inspection_page(model: keras.Model, text: str, title: str | None = None) -> 
 
 
 def pictures_of(model, trace) -> Iterator[tuple[Axes, str]]:
-    """Each picture, and what it says."""
+    """Each plot with its caption."""
     last = trace.token_ids[-SHOWN:]
     words = [model.tokenizer.decode([token]) for token in last]
     if trace.layers:
         yield (
             plot_half_lives(trace),
-            "Each line is a recurrence, its channels sorted by how long they remember: after so many tokens half of "
-            "what they hold is forgotten. The dotted line is the text's length.",
+            "Each line is a recurrence, with its channels sorted by half-life: the number of tokens after which a "
+            "channel has forgotten half of its contents. The dotted line is the length of the text.",
         )
-        yield plot_state_norm(trace), "The size of each recurrence's state. It has one size however long the text is."
+        yield plot_state_norm(trace), "The root mean square of each recurrence's state, over the text."
         for gate, meaning in {
-            "recurrence_gate": "An open recurrence gate forgets; a closed one keeps the state and shuts the input out.",
+            "recurrence_gate": "An open recurrence gate forgets; a closed one keeps the state and blocks the input.",
             "input_gate": "An open input gate lets the token in.",
         }.items():
             for layer in dict.fromkeys((next(iter(trace.layers)), list(trace.layers)[-1])):
@@ -86,26 +86,27 @@ def pictures_of(model, trace) -> Iterator[tuple[Axes, str]]:
     for place in places[:1]:
         yield (
             plot_attention(attention_map(model, last, place), words),
-            f"block_{place} attends within its window; the mean of its heads, read from the first token shown.",
+            f"The attention weights of block_{place} within its window, averaged over heads, if the text began at the "
+            "first token shown.",
         )
     if keras.backend.backend() in backends.WITH_GRADIENTS:
         recent = trace.token_ids[-LONGEST:]
         labels = words if len(recent) <= SHOWN else None
         yield (
             plot_influence(influence(model, recent), labels),
-            "How much each token still moves the logit of the most likely next one.",
+            "How much each token still affects the logit of the most likely next token.",
         )
     transformer = model.config.replace(block_pattern=("global_mqa",))
     for quantity in ("seconds_per_step", "cache_bytes"):
         yield (
             plot_decode_cost({"this model": model.config, "with global attention": transformer}, quantity=quantity),
-            "A row on a TPU v5e in bfloat16, predicted by equation 5 of the paper, beside the same stack with global "
-            "attention in each block.",
+            "The cost of one row on a TPU v5e in bfloat16, predicted by equation 5 of the paper, and of the same "
+            "stack with global attention in each block.",
         )
 
 
 def _tail(trace):
-    """The trace of the tokens that a gate shows."""
+    """The trace of the last tokens, which gate plots show."""
     layers = {
         path: type(layer)(
             path, layer.channels, {name: x[-SHOWN:] for name, x in layer.values.items()}, layer.state_norm[-SHOWN:]
@@ -118,7 +119,7 @@ def _tail(trace):
 def _figure(axes, caption):
     picture = io.BytesIO()
     with warnings.catch_warnings():
-        # A sign that the font lacks is a box.
+        # A character that the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         axes.figure.savefig(picture, format="png", dpi=130)
     data = base64.b64encode(picture.getvalue()).decode()

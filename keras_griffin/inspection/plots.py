@@ -1,7 +1,7 @@
-"""Pictures of what a model's memory does; each function draws on axes and returns them.
+"""Plots of a model's memory; each function draws on axes and returns them.
 
-They need matplotlib, which the extra `viz` brings. Without `axes` each draws on a figure of its own, `axes.figure`,
-that is not pyplot's: it touches no plot of yours and needs no display.
+They need matplotlib, which the extra `viz` installs. Without `axes` each draws on a new figure, `axes.figure`, outside
+pyplot: it affects none of your plots and needs no display.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,27 +13,27 @@ from keras_griffin.inspection.decode_cost import decode_cost
 from keras_griffin.inspection.devices import Device
 from keras_griffin.models import GriffinConfig, Trace
 
-#: `matplotlib.axes.Axes`, where that is installed.
+#: `matplotlib.axes.Axes`, if that is installed.
 Axes = Any
-#: Of lines, told apart by people who see few colours (Okabe and Ito 2008), and of numbers from low to high.
+#: The colours of lines, safe for the colour-blind (Okabe and Ito 2008), and the colour map of numbers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
-#: How what can't be seen is shown; nothing of a text is a formula.
+#: Replacements for invisible characters; `$` is escaped so that text is never typeset as a formula.
 _SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
-#: Contexts that a cost is drawn for.
+#: The contexts of a cost plot.
 CONTEXTS = tuple(2**n for n in range(8, 18))
-#: Tokens up to which each one's text stands at its axis.
+#: The largest number of tokens whose texts label an axis.
 MOST_LABELS = 80
 
 
 def plot_half_lives(trace: Trace, axes: Axes | None = None) -> Axes:
-    """How many tokens each channel of each recurrence remembers: its half-lives, sorted, one line for each layer.
+    """How many tokens each channel of each recurrence remembers: half-lives, sorted, one line per layer.
 
         n = ln 2 / -mean_t ln a_t
 
     Args:
         trace: of `model.trace`.
-        axes: where to draw; None for a figure of its own.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -60,14 +60,14 @@ def plot_gate(
     tokens: Sequence[str] | None = None,
     axes: Axes | None = None,
 ) -> Axes:
-    """One gate of one recurrence over a text: a column for each token, a row for each channel, the most open first.
+    """One gate of one recurrence over a text: a column per token, a row per channel, the most open first.
 
     Args:
         trace: of `model.trace`.
         layer: the path of a recurrence; None for the first.
         gate: `"recurrence_gate"` or `"input_gate"`.
-        tokens: the text of each token, which is put below it where there are few.
-        axes: where to draw; None for a figure of its own.
+        tokens: the text of each token, for the axis if there are few.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -95,11 +95,11 @@ def plot_gate(
 
 
 def plot_state_norm(trace: Trace, axes: Axes | None = None) -> Axes:
-    """The size of each recurrence's state over a text, the root of the mean of h_t^2.
+    """The root mean square of each recurrence's state h_t over a text.
 
     Args:
         trace: of `model.trace`.
-        axes: where to draw; None for a figure of its own.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -116,12 +116,12 @@ def plot_state_norm(trace: Trace, axes: Axes | None = None) -> Axes:
 
 
 def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
-    """What each token attends to, as the mean of the heads: a row for each query, a column for each key.
+    """The attention weights, averaged over heads: a row per query, a column per key.
 
     Args:
-        weights: `(N, T, T)`, of `attention_map`, or `(T, T)`, one head of it.
-        tokens: the text of each token, which is put beside it where there are few.
-        axes: where to draw; None for a figure of its own.
+        weights: `(N, T, T)`, from `attention_map`, or `(T, T)`, one head.
+        tokens: the text of each token, for the axes if there are few.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -135,7 +135,7 @@ def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axe
         raise ValueError(f"plot_attention: weights must be (N, T, T) or (T, T). Got shape {weights.shape}.")
     axes = _axes("plot_attention", axes)
     mean = weights if weights.ndim == 2 else weights.mean(axis=0)
-    # The root shows what gets little, too.
+    # The root makes small weights visible.
     image = axes.imshow(np.sqrt(mean), vmin=0, vmax=1, cmap=SHADES, interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="root of the weight")
     _label("plot_attention", axes, "x", tokens, len(mean))
@@ -145,12 +145,12 @@ def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axe
 
 
 def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, axes: Axes | None = None) -> Axes:
-    """How much each token still moves the prediction of the next one.
+    """How much each token still affects the prediction of the next one.
 
     Args:
-        influences: `(T,)`, of `influence`.
-        tokens: the text of each token, which is put below it where there are few.
-        axes: where to draw; None for a figure of its own.
+        influences: `(T,)`, from `influence`.
+        tokens: the text of each token, for the axis if there are few.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -173,22 +173,22 @@ def plot_decode_cost(
     device: str | Device = "tpu_v5e",
     axes: Axes | None = None,
 ) -> Axes:
-    """How time or memory of a decoded token grows with the context, by `decode_cost`.
+    """How the time or memory of a decoding step grows with the context, by `decode_cost`.
 
     Args:
         configs: by the name in the legend.
-        contexts: tokens read and written before.
-        quantity: a number of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on.
+        contexts: numbers of tokens before the step.
+        quantity: a field of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on.
         batch_size: B, rows decoded at once.
         device: a name from `DEVICES`, or a `Device`.
-        axes: where to draw; None for a figure of its own.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: what `decode_cost` refuses.
+        ValueError: as for `decode_cost`.
     """
     axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
     for colour, (name, config) in zip(_shades(len(configs)), configs.items(), strict=True):
@@ -201,7 +201,7 @@ def plot_decode_cost(
 
 
 def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | None = None) -> Axes:
-    """What keeps the past and what lets the input in, against the gate: Figure 7 of the paper.
+    """The factors of the past and of the input as functions of the gate: Figure 7 of the paper.
 
         h_t = alpha(r) h_(t-1) + beta(r) x_t
 
@@ -213,7 +213,7 @@ def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | 
     Args:
         decay: a, from 0 to 1.
         exponent: c.
-        axes: where to draw; None for a figure of its own.
+        axes: where to draw; None for a new figure.
 
     Returns:
         The axes.
@@ -258,7 +258,7 @@ def _axes(function_name, axes):
 
 
 def _shades(number):
-    """So many colours: distinct ones where there are enough, else from dark to light, as layers follow one another."""
+    """`number` colours: distinct ones if there are enough, otherwise from dark to light in the order of layers."""
     if number <= len(COLOURS):
         return COLOURS[:number]
     from matplotlib import colormaps
@@ -273,7 +273,9 @@ def _short(path):
 
 def _label(function_name, axes, axis, tokens, length):
     if tokens is not None and len(tokens) != length:
-        raise ValueError(f"{function_name}: tokens must be one for each place. Got {len(tokens)} for {length}.")
+        raise ValueError(
+            f"{function_name}: tokens must have one text for each position. Got {len(tokens)} for {length}."
+        )
     if tokens is None or length > MOST_LABELS:
         axes.set(**{f"{axis}label": "token"})
         return

@@ -1,4 +1,4 @@
-"""Text as bytes: a corpus of files, the part of it that training never sees, and what compressors need for that."""
+"""Text as bytes: a corpus of files, its held-out part, and the size of that under compressors."""
 
 import lzma
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_griffin.tasks.text_files import CorpusError, LeftOut, files_below, find_text_files, read_file
 
-#: The share of the bytes held out where whole files are held out, and where there is one file only.
+#: The share of the bytes to hold out, as whole files, and from a single file.
 _SHARE_OF_FILES = 0.04
 _SHARE_OF_ONE_FILE = 0.1
 _NOT_STANDARD_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"}
@@ -20,7 +20,7 @@ _NOT_STANDARD_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "test"
 
 @dataclass(frozen=True)
 class Document:
-    """One file: its name, for people, and its bytes."""
+    """One file: its name, for display, and its bytes."""
 
     name: str
     data: bytes
@@ -31,12 +31,12 @@ class Corpus:
     """Bytes to train on and bytes to validate on.
 
     Args:
-        name: what the text is, for people.
+        name: of the text, for display.
         train: `(T,)` uint8.
-        validation: `(T,)` uint8; none of it was cut from where `train` was.
+        validation: `(T,)` uint8; it shares no document, or no part of one, with `train`.
         train_files: the names of the documents in `train`, in order.
         validation_files: the names of the documents in `validation`, in order.
-        left_out: what was not read, such as `3 binary files (1.2 MB), 2 hidden`; empty where that is nothing.
+        left_out: what was not read, such as `3 binary files (1.2 MB), 2 hidden`; empty if nothing.
     """
 
     name: str
@@ -58,25 +58,25 @@ def load_corpus(
 ) -> Corpus:
     """Read files and hold a part of them out.
 
-    Several files are split by file: about 4% of the bytes are held out, or the smallest file where every file is
-    larger. Of files with the same bytes one is kept, so no held-out file has a copy in the training part. A single file
-    is split by position: the first 90% trains, the last 10% validates.
+    Several files are split by file: about 4% of the bytes are held out, or the smallest file if every file is larger.
+    Of files with the same bytes one is kept, so no held-out file has a copy in the training part. A single file is
+    split by position: the first 90% is for training, the last 10% for validation.
 
     Args:
-        paths: files, taken as bytes, and folders, with the files below them that
-            `keras_griffin.tasks.text_files.find_text_files` finds: no hidden and no binary ones. None stands for the
-            sources of Python's own standard library, without its test suites: about 12 MB.
-        seed: which files are held out.
+        paths: files, read as bytes, and folders, with the files that `keras_griffin.tasks.text_files.find_text_files`
+            finds inside: neither hidden nor binary ones. None for the source of Python's standard library, without its
+            test suites: about 12 MB.
+        seed: of the choice of held-out files.
         least_bytes: how many bytes each part must have.
-        include_binary: whether binary files below folders are read too.
+        include_binary: whether to read binary files inside folders too.
         characters: whether every file must be UTF-8, and is cut between two characters.
-        holds_run: whether a folder is one that training has filled, and is left out.
+        holds_run: whether a folder holds a training run, and is left out.
 
     Returns:
         A `Corpus`; the same for the same files and seed.
 
     Raises:
-        CorpusError: a path is missing or can't be read, a file is not UTF-8 where it must be, or a part has fewer than
+        CorpusError: a path is missing or can't be read, a file must be UTF-8 but is not, or a part has fewer than
             `least_bytes` bytes.
 
     Examples:
@@ -119,17 +119,17 @@ def split_by_position(
 ) -> tuple[list[Document], list[Document]]:
     """Cut one document in two: the last `share` of its bytes is held out; with `characters`, none is cut."""
     cut = len(document.data) - int(share * len(document.data))
-    # A byte that goes on with a character begins with the bits 10.
+    # A continuation byte of a character begins with the bits 10.
     while characters and 0 < cut < len(document.data) and document.data[cut] >> 6 == 0b10:
         cut -= 1
     return [Document(document.name, document.data[:cut])], [Document(document.name, document.data[cut:])]
 
 
 def split_by_file(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
-    """Hold whole documents out, in an order drawn from the seed, until they make `share` of the bytes.
+    """Hold out whole documents, in an order drawn from the seed, until they make up `share` of the bytes.
 
-    A document that would take the held-out part beyond 1.25 times its share is passed over. Where that leaves none, the
-    smallest document is held out.
+    A document that would take the held-out part beyond 1.25 times its share is skipped. If none is left, the smallest
+    document is held out.
     """
     sizes = [len(document.data) for document in documents]
     target = share * sum(sizes)
@@ -159,7 +159,7 @@ def compressed_bits_per_byte(data: np.ndarray) -> dict[str, float]:
 
 
 def _name(paths: Sequence[str | os.PathLike]) -> str:
-    """The paths by name, where they are few."""
+    """The paths by name, the first three if there are more."""
     if any(not str(path) for path in paths):
         raise CorpusError("load_corpus: a path must have a name. Got ''.")
     first = ", ".join(str(path) for path in paths[:3])
@@ -167,7 +167,7 @@ def _name(paths: Sequence[str | os.PathLike]) -> str:
 
 
 def _standard_library() -> Iterator[tuple[str, Path]]:
-    """The sources' names below their folder, and their paths."""
+    """The source files' names relative to their folder, and their paths."""
     folder = Path(sysconfig.get_path("stdlib"))
     for path in files_below(
         folder, LeftOut(), speaker="load_corpus", is_wanted=lambda name: name not in _NOT_STANDARD_LIBRARY
@@ -196,8 +196,8 @@ def _check_utf_8(document: Document) -> None:
         document.data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(
-            "load_corpus: a text must be UTF-8, but for a model of bytes. "
-            f"Got {document.name}, with another byte at {error.start}."
+            "load_corpus: a text must be UTF-8 unless the tokens are bytes. "
+            f"Got {document.name}, with an invalid byte at {error.start}."
         ) from error
 
 

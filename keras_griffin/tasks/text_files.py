@@ -1,13 +1,13 @@
-"""The files of text that paths lead to, and what was left out on the way."""
+"""Find text files, and count what was left out."""
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-#: A file is binary if a byte among its first so many is zero, as Git has it. Text in UTF-16 and UTF-32 is.
+#: A file is binary if one of its first bytes, up to this number, is zero, as in Git. UTF-16 and UTF-32 text is binary.
 BINARY_BYTES = 8192
-#: What may be left out, in the order in which it is said: one, and several.
+#: The kinds of entries that may be left out, in the order of the report: singular and plural.
 _KINDS = {
     "binary": ("binary file", "binary files"),
     "run": ("folder that holds a run", "folders that hold a run"),
@@ -21,18 +21,18 @@ _KINDS = {
 
 
 class CorpusError(ValueError):
-    """The files can't serve as a corpus; the message is one sentence for whoever named them."""
+    """The files can't serve as a corpus; the message is one sentence for the user."""
 
 
 class LeftOut:
-    """What was left out, counted by its kind; as a text, such as `3 binary files (1.2 MB), 1 broken link`."""
+    """Counts of the entries left out, by kind; as text, such as `3 binary files (1.2 MB), 1 broken link`."""
 
     def __init__(self):
         self.counts: Counter[str] = Counter()
         self.binary_bytes = 0
 
     def add(self, kind: str, num_bytes: int = 0) -> None:
-        """One more of this kind, and the bytes of a binary one."""
+        """Count one more of this kind, with the bytes of a binary file."""
         self.counts[kind] += 1
         self.binary_bytes += num_bytes
 
@@ -50,24 +50,24 @@ def find_text_files(
     include_binary: bool = False,
     holds_run: Callable[[Path], bool] = lambda folder: False,
 ) -> Iterator[Path]:
-    """The files that are meant, those of a folder in the order of their paths' parts.
+    """The text files at the paths, those of a folder ordered by the parts of their paths.
 
-    A file that is named is meant, whatever it holds. Of what is below a folder these are left out, and counted: hidden
-    files and folders, `__pycache__`, binary files, folders that hold a run, links to folders, which may lead back to
-    where they stand, and what is neither file nor folder, which may have no end.
+    A file that is named is always included. Inside folders, the following are left out and counted: hidden files and
+    folders, `__pycache__`, binary files, folders that hold a run, links to folders, which may form cycles, and entries
+    that are neither files nor folders, which may be endless.
 
     Args:
         paths: files and folders.
-        left_out: counts what was left out, while the files are taken.
-        speaker: in whose name errors speak.
-        include_binary: whether binary files below folders are meant too.
-        holds_run: whether a folder is one in which training has left its files.
+        left_out: counts what was left out, while the files are read.
+        speaker: name for error messages.
+        include_binary: whether to include binary files inside folders.
+        holds_run: whether a folder holds the files of a training run.
 
     Raises:
         CorpusError: a path is missing, is neither file nor folder, or can't be read.
     """
     for path in map(Path, paths):
-        # Those of `os.path` take what can't be looked at for missing.
+        # The functions of `os.path` treat an inaccessible path as missing.
         if os.path.isfile(path):
             yield path
         elif os.path.isdir(path):
@@ -91,7 +91,7 @@ def files_below(
     holds_run: Callable[[Path], bool] = lambda folder: False,
     is_wanted: Callable[[str], bool] = lambda name: not name.startswith(".") and name != "__pycache__",
 ) -> Iterator[Path]:
-    """Every file below a folder whose name, and the names of the folders on the way, are wanted; others are counted.
+    """Every file inside a folder if its name, and those of the folders on the way, are wanted; others are counted.
 
     Raises:
         CorpusError: a folder can't be read.
@@ -158,7 +158,7 @@ def _unreadable(path, kind, error, speaker):
 
 
 def _size(num_bytes):
-    """Such as `1.2 MB`."""
+    """A size such as `1.2 MB`."""
     for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if num_bytes >= factor:
             return f"{num_bytes / factor:,.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What a contributor's mixer or kernel, and a user's own pipeline, must satisfy; nothing in the package imports it."""
+"""Checks for contributors' mixers and kernels, and for users' pipelines; no other part of the package imports it."""
 
 from keras_griffin.testing.leaks import check_no_leak
 

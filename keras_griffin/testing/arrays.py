@@ -6,12 +6,12 @@ from keras import ops
 
 
 def as_array(values) -> np.ndarray:
-    """The values as a NumPy array, half precision widened to float32.
+    """The values as a NumPy array, with half precision widened to float32.
 
     Args:
         values: a tensor, a Keras variable or an array.
     """
-    # Keras's NumPy backend would make float32 of a tensor in float64.
+    # Keras's NumPy backend would convert a float64 tensor to float32.
     tensor = values if ops.is_tensor(values) else ops.convert_to_tensor(values)
     if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
         tensor = ops.cast(tensor, "float32")

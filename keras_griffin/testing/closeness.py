@@ -5,18 +5,18 @@ import numpy as np
 
 from keras_griffin.testing.arrays import as_array
 
-#: Largest error allowed, relative to the largest magnitude expected (at least 1), by the dtype of what is judged.
+#: The largest error allowed, relative to the largest expected magnitude (at least 1), by the dtype of the result.
 TOLERANCES = {"float64": 1e-10, "float32": 1e-5, "bfloat16": 1e-2}
 
 
 def assert_close(actual, expected, dtype: str | None = None, factor: float = 1.0):
-    """Fail unless `actual` is `expected` up to the rounding of `dtype`.
+    """Fail unless `actual` equals `expected` up to the rounding of `dtype`.
 
     Args:
         actual: a tensor or an array.
         expected: an array of the same shape.
         dtype: a key of `TOLERANCES`; by default the dtype of `actual`.
-        factor: how many times the table's tolerance is allowed; a caller that widens it says why.
+        factor: a multiple of the table's tolerance; a caller that widens it gives the reason in a comment.
 
     Raises:
         AssertionError: shapes differ, a value is not finite where expected is, or an error exceeds the tolerance.

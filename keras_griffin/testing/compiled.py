@@ -1,4 +1,4 @@
-"""Functions that a test runs often, made fast."""
+"""Compile functions that tests run often."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from keras_griffin import backends
 
 
 def compiled(function: Callable) -> Callable:
-    """The function, compiled for each shape that it meets on JAX, where it stands; elsewhere as it is.
+    """The function, compiled for each input shape on JAX; unchanged on other backends.
 
-    Outside of compiled functions JAX compiles every operation of every new shape by itself, a hundred times as many
+    Outside compiled functions JAX compiles every operation separately for every new shape, a hundred times as many
     programs.
 
     Args:
-        function: takes and gives trees of tensors; what it reads besides stays as it was at the first call.
+        function: takes and returns trees of tensors; any other values that it reads are fixed at the first call.
     """
     return backends.active().compiled(function)

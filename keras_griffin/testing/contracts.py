@@ -1,4 +1,4 @@
-"""The laws of everything temporal, as checks that any layer can be put through.
+"""The laws of temporal layers, as checks for any layer.
 
     from keras_griffin.testing import contracts
 
@@ -6,7 +6,7 @@
     def test_my_mixer(law):
         law(contracts.Subject(functools.partial(MyMixer, num_heads=2), width=8))
 
-A law is a function of a `Subject`; it raises AssertionError when the layer breaks it.
+A law is a function of a `Subject`; it raises AssertionError if the layer violates it.
 """
 
 import functools
@@ -24,21 +24,21 @@ from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from keras_griffin.testing.gradients import value_and_gradient
 
-# Pieces of few different lengths: each is compiled anew on JAX.
+# Pieces have few different lengths, since each is compiled separately on JAX.
 LENGTH = 11
 BATCH = 3
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A layer to be judged.
+    """A layer to test.
 
     Args:
-        make: returns a new layer; keyword arguments such as `dtype` are passed on to it.
+        make: returns a new layer; keyword arguments such as `dtype` are passed to it.
         width: the width of its inputs.
         float32_states: names of the state's leaves that stay float32 under a half-precision policy.
-        poison: what is put where the layer must not look. Dense attention multiplies what it masks by zero, which
-            makes NaN of NaN; a large number does for it.
+        poison: the value of inputs that the layer must ignore. Dense attention multiplies masked values by zero, and
+            zero times NaN is NaN; use a large number for it.
     """
 
     make: Callable[..., keras.layers.Layer]
@@ -47,8 +47,8 @@ class Subject:
     poison: float = np.nan
 
     def layer(self, **kwargs):
-        """A built layer, the same weights each time, biases included."""
-        random.seed(7)  # from which Keras draws the seeds of initialisers
+        """A built layer with the same weights each time, including biases."""
+        random.seed(7)  # Keras draws the seeds of initialisers from it
         layer = self.make(**kwargs)
         layer.build((None, None, self.width))
         generator = np.random.default_rng(8)
@@ -63,13 +63,13 @@ class Subject:
 
 @functools.lru_cache(maxsize=1)
 def _compiled(subject: Subject):
-    """A layer, and its `call` and `advance`, which the laws share: each shape is compiled once for all of them."""
+    """A layer, and its compiled `call` and `advance`, shared by the laws so that each shape is compiled once."""
     layer = subject.layer()
     return layer, compiled(layer), compiled(layer.advance)
 
 
 def call_equals_advance(subject: Subject):
-    """Law 1: the whole sequence is `advance` from the initial state."""
+    """Law 1: `call` on the whole sequence equals `advance` from the initial state."""
     (layer, call, advance), inputs = _compiled(subject), subject.inputs()
     outputs, _ = advance(inputs, layer.initial_state(BATCH))
     assert_close(call(inputs), as_array(outputs))
@@ -93,7 +93,7 @@ def cuts_change_nothing(subject: Subject):
 
 
 def never_looks_ahead(subject: Subject):
-    """Law 3: outputs never depend on later inputs, not even where those are NaN."""
+    """Law 3: outputs never depend on later inputs, even if those are NaN."""
     (_, call, _), inputs = _compiled(subject), subject.inputs()
     expected = as_array(call(inputs))
     for cut in (1, 5, LENGTH - 1):
@@ -103,7 +103,7 @@ def never_looks_ahead(subject: Subject):
 
 
 def reset_forgets(subject: Subject):
-    """Law 4: after a reset the past makes no difference, to outputs or to the state, not even where it is NaN."""
+    """Law 4: after a reset, outputs and state do not depend on the past, even if that is NaN."""
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
     other = np.full_like(inputs, subject.poison)
     for start in (5, LENGTH - 1):
@@ -124,7 +124,7 @@ def reset_forgets(subject: Subject):
 
 
 def masked_steps_change_nothing(subject: Subject):
-    """Law 5: masked steps, whatever they hold, leave outputs and state as if they were not there."""
+    """Law 5: masked steps, whatever their values, change neither outputs nor state."""
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
     expected, expected_state = advance(inputs, layer.initial_state(BATCH))
     for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH, LENGTH), (0, 3, LENGTH)):
@@ -153,13 +153,14 @@ def state_does_not_grow(subject: Subject):
 def dtypes_survive_mixed_precision(subject: Subject):
     """Law 7: under `mixed_bfloat16` outputs are bfloat16, state dtypes survive, recurrent states are float32.
 
-    And they lose nothing where the sequence is cut: a state that is rounded on its way is float32 in name alone.
+    Recurrent states also lose no precision where the sequence is cut: a state rounded in between is float32 in name
+    only.
     """
     layer, inputs = subject.layer(dtype="mixed_bfloat16"), subject.inputs()
     first = layer.initial_state(BATCH)
     advance = compiled(layer.advance)
     outputs, state = advance(inputs, first)
-    assert_close(outputs, as_array(_compiled(subject)[1](inputs)), "bfloat16", factor=3)  # weights are rounded as well
+    assert_close(outputs, as_array(_compiled(subject)[1](inputs)), "bfloat16", factor=3)  # weights are rounded too
     if _dtype(compiled(layer)(inputs)) != "bfloat16" or _dtype(outputs) != "bfloat16":
         raise AssertionError(f"dtypes_survive: outputs must be bfloat16. Got {_dtype(outputs)}.")
     before, after = ([(p, _dtype(x)) for p, x in _named_leaves(s)] for s in (first, state))
@@ -175,7 +176,7 @@ def dtypes_survive_mixed_precision(subject: Subject):
 
 
 def gradients_survive_cuts(subject: Subject):
-    """Law 8: gradients for inputs and weights are the same for the whole and for its pieces."""
+    """Law 8: gradients for inputs and weights are the same for the whole sequence and for its pieces."""
     layer, inputs = subject.layer(), subject.inputs()
     weights = [as_array(weight) for weight in layer.trainable_variables]
     target = np.random.default_rng(11).normal(size=inputs.shape).astype("float32")
@@ -199,7 +200,7 @@ def gradients_survive_cuts(subject: Subject):
 
 
 def config_rebuilds_the_layer(subject: Subject):
-    """Law 9: the config round trip rebuilds the same layer, and holds every constructor argument."""
+    """Law 9: the config rebuilds the same layer, and contains every constructor argument."""
     (layer, call, _), inputs = _compiled(subject), subject.inputs()
     config = keras.saving.serialize_keras_object(layer)
     rebuilt = keras.saving.deserialize_keras_object(config)
@@ -211,7 +212,7 @@ def config_rebuilds_the_layer(subject: Subject):
     names = {a.name for a in arguments if a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)} - {"self"}
     missing = sorted(names - set(layer.get_config()))
     if missing:
-        raise AssertionError(f"config_rebuilds: the config must hold every argument. Got none of {missing}.")
+        raise AssertionError(f"config_rebuilds: the config must contain every argument. Got none of {missing}.")
 
 
 LAWS = (
@@ -233,7 +234,7 @@ def state_size(state) -> int:
 
 
 def _marks(length):
-    """A reset and a mask `(B, T)` of mixed patterns, one row wholly real and one starting with padding."""
+    """A reset and a mask `(B, T)` with mixed patterns, one row without padding and one beginning with it."""
     generator = np.random.default_rng(12)
     reset = generator.random((BATCH, length)) < 0.25
     mask = generator.random((BATCH, length)) < 0.7

@@ -11,7 +11,7 @@ def value_and_gradient(function, *arrays):
 
     Args:
         function: takes one tensor for each array and returns a scalar tensor.
-        *arrays: NumPy arrays of a floating dtype, kept as they are.
+        *arrays: NumPy arrays of a floating dtype, which is preserved.
 
     Returns:
         `(value, gradients)`: a NumPy scalar, and a list of NumPy arrays, one for each argument.

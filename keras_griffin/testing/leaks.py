@@ -1,10 +1,10 @@
-"""Whether documents that share a row know of one another: they must not, in what a model says or in what it learns.
+"""Check that documents that share a row do not affect one another, in a model's outputs or in its gradients.
 
     from keras_griffin.testing import check_no_leak
 
     check_no_leak(model.packed(), batch)
 
-is meant for the model and the batches of one's own pipeline.
+Use it with your own model and the batches of your own pipeline.
 """
 
 import contextlib
@@ -27,39 +27,39 @@ def check_no_leak(
     tolerance: float = 1e-5,
     seed: int = 0,
 ) -> None:
-    """Fail unless every document of a batch is alone with itself.
+    """Fail unless every document of a batch is isolated from the others.
 
-    A document is what `segment_ids` say. Where the batch has targets, no step may have a loss but for the next token of
-    its own document; at a row's end, where a long document may be cut, any target will do. Where `documents` are given,
-    each document of the batch must be one of them or a piece of one, and at its end too the target must be the token
-    that follows in there.
+    Documents are given by `segment_ids`. If the batch has targets, the only target with weight at a step is the next
+    token of its own document; at a row's end, where a long document may be cut, any target is accepted. If `documents`
+    are given, each document of the batch must be one of them or a piece of one, and the target at its end must be the
+    token that follows there.
 
-    Then one document at a time gets other tokens, and so do all positions of padding together:
+    Then the tokens of one document at a time are replaced, and so are all positions of padding together:
 
-    - the outputs at all other documents' positions must stay as they were, while those at its own must change;
-    - the gradient, for every trainable variable, of the loss over all other documents must stay as it was.
+    - the outputs at all other documents' positions must not change, while its own must;
+    - the gradient, for every trainable variable, of the loss over all other documents must not change.
 
-    The cost is two predictions and four training steps for each document at most, on the batch as it is: a small one
-    with several documents to a row serves best. The model's weights stay as they are, and so does a state that it
-    carries from batch to batch: every look at the batch goes on from the same one.
+    The cost is at most two predictions and four training steps for each document, on the whole batch: a small one with
+    several documents per row is best. The model's weights are unchanged, and so is a state that it carries from batch
+    to batch: every pass over the batch starts from the same one.
 
     Args:
-        model: of inputs `{"token_ids": (B, T), "segment_ids": (B, T)}` and any others: `model.packed()`,
+        model: with inputs `{"token_ids": (B, T), "segment_ids": (B, T)}` and any others: `model.packed()`,
             `model.carried(B)`, or any other; for gradients it must be compiled with a loss.
-        batch: `(x, targets, weights)` as a data source gives it, of which `x` is enough without gradients. Segment id 0
-            is padding, equal positive ids in succession are a document. Without weights every step has a loss, but for
-            targets that the model's loss ignores.
-        documents: the integer arrays `(T,)` of which the batch was made, in any order. Without them, two that have one
-            segment id count as one.
-        gradients: False leaves out the gradients, as a backend without any must.
+        batch: `(x, targets, weights)` as from a data source; without gradients, `x` is enough. Segment id 0 is padding,
+            consecutive equal positive ids are a document. Without weights every step has a loss, except for targets
+            that the model's loss ignores.
+        documents: the integer arrays `(T,)` from which the batch was made, in any order. Without them, two documents
+            with the same segment id count as one.
+        gradients: False skips the gradients, as required on a backend without them.
         tolerance: the largest change, relative to the largest magnitude of the same outputs, or of the same variable's
             gradient, that counts as rounding.
-        seed: of the other tokens, which are drawn from those in the batch.
+        seed: of the replacement tokens, which are drawn from those in the batch.
 
     Raises:
-        AssertionError: a document leaks, has a loss that is none of its own, is none of `documents`, or is not read at
+        AssertionError: a document leaks, has a loss on another one's token, is not in `documents`, or is not read at
             all; the message names the row and the document.
-        ValueError: the batch or the model is such that nothing could be found.
+        ValueError: with this batch or model, no leak could be found.
 
     Examples:
         >>> import keras, numpy as np
@@ -89,7 +89,7 @@ def check_no_leak(
     if not is_finite[numbers >= 0].all():
         row, position = np.argwhere(~is_finite & (numbers >= 0))[0]
         raise AssertionError(
-            f"check_no_leak: outputs must be finite. Got others in {_name(row, numbers[row, position])}."
+            f"check_no_leak: outputs must be finite. Got NaN or infinity in {_name(row, numbers[row, position])}."
         )
     for name, is_changed in _changes(numbers):
         other = {**x, "token_ids": _other_tokens(x["token_ids"], is_changed, seed)}
@@ -102,7 +102,7 @@ def check_no_leak(
 def number_documents(segment_ids: np.ndarray) -> np.ndarray:
     """The number of the document of each position `(B, T)`, from 0 in each row; -1 at padding.
 
-    A document is a run of equal positive ids, whatever padding stands in between, as for `model.packed()`.
+    A document is a run of equal positive ids, ignoring padding in between, as for `model.packed()`.
 
     Args:
         segment_ids: `(B, T)`.
@@ -128,28 +128,31 @@ def _unpacked(batch):
     weights = np.ones(shape, "float32") if weights is None else as_array(weights)
     if not shape == targets.shape == weights.shape:
         raise ValueError(
-            f"check_no_leak: targets and weights must be {shape}, as the segment ids. "
+            f"check_no_leak: targets and weights must be {shape}, like the segment ids. "
             f"Got {targets.shape} and {weights.shape}."
         )
     return x, targets, weights
 
 
 def _ignored_target(model) -> int | None:
-    """The target that has no loss whatever its weight, None where every one has."""
+    """The target that the loss ignores, or None."""
     return getattr(getattr(model, "loss", None), "ignore_class", None)
 
 
 def _check_that_something_can_be_found(x, numbers, model, targets, weights, gradients):
     if numbers.max(initial=0) < 1:
         raise ValueError(
-            f"check_no_leak: a row must hold two documents. Got segment ids {numbers.shape} with at most one in each."
+            "check_no_leak: at least one row must have two documents. "
+            f"Got segment ids {numbers.shape} with at most one per row."
         )
     if len(np.unique(x["token_ids"])) < 2:
-        raise ValueError("check_no_leak: the batch must hold two different tokens, to draw others from. Got one.")
+        raise ValueError("check_no_leak: the batch must have two different tokens, to draw others from. Got one.")
     if not gradients:
         return
     if keras.backend.backend() not in ("jax", "torch", "tensorflow"):
-        raise ValueError(f"check_no_leak: gradients must be False on a backend without. Got {keras.backend.backend()}.")
+        raise ValueError(
+            f"check_no_leak: gradients must be False on a backend without gradients. Got {keras.backend.backend()}."
+        )
     if targets is None or not model.compiled:
         raise ValueError(
             "check_no_leak: gradients need a batch (x, targets, weights) and a model compiled with a loss. "
@@ -157,11 +160,13 @@ def _check_that_something_can_be_found(x, numbers, model, targets, weights, grad
         )
     losses = [numbers[row][(weights[row] > 0) & (numbers[row] >= 0)] for row in range(len(numbers))]
     if all(len(np.unique(known)) < 2 for known in losses):
-        raise ValueError("check_no_leak: two documents of a row must have a loss. Got weights of 0 elsewhere.")
+        raise ValueError(
+            "check_no_leak: at least two documents of a row must have a loss. Got at most one with weights above 0."
+        )
 
 
 def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[int]]:
-    """By row and number, the tokens that follow a document of the batch where it stands in one of the user's."""
+    """By row and number, the tokens that follow a document of the batch in the documents of the user."""
     after = {}
     for row, known in enumerate(numbers):
         for number in range(known.max(initial=-1) + 1):
@@ -169,7 +174,7 @@ def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[in
             places = [place for document in documents for place in _places(piece, np.asarray(document))]
             if not places:
                 raise AssertionError(
-                    "check_no_leak: what has one segment id must be one of the documents, or a piece of one. "
+                    "check_no_leak: tokens with one segment id must be one of the documents, or a piece of one. "
                     f"Got {_name(row, number)}, of {len(piece)} tokens, which is in none of {len(documents)}."
                 )
             after[row, number] = {int(token) for rest in places for token in rest[:1]}
@@ -177,7 +182,7 @@ def _tokens_after(token_ids, numbers, documents) -> dict[tuple[int, int], set[in
 
 
 def _places(piece, document) -> Iterator[np.ndarray]:
-    """What follows a piece at each of its places in a document."""
+    """The rest of a document after each occurrence of a piece."""
     candidates = document[: max(len(document) - len(piece) + 1, 0)]
     for start in np.flatnonzero(candidates == piece[0]):
         stop = start + len(piece)
@@ -194,12 +199,12 @@ def _check_targets(token_ids, numbers, targets, has_loss, ends):
             allowed, where = (), "which is padding"
         elif len(later):
             allowed = (token_ids[row, later[0]],)
-            where = f"where document {number} goes on with {allowed[0]}"
+            where = f"where document {number} continues with {allowed[0]}"
         elif ends:
             allowed = ends[row, number]
-            where = f"after which document {number} goes on with {', '.join(map(str, sorted(allowed))) or 'nothing'}"
+            where = f"after which document {number} continues with {', '.join(map(str, sorted(allowed))) or 'nothing'}"
         else:
-            # A row's end may cut a document, and the target is out of sight.
+            # A row's end may cut a document, so that its next token is unknown.
             allowed = (target,) if position + 1 == numbers.shape[1] else ()
             where = f"where document {number} ends"
         if target not in allowed:
@@ -225,7 +230,7 @@ def _name(row, number) -> str:
 
 
 def _other_tokens(token_ids, is_changed, seed):
-    """The tokens, with another one of the batch at each changed position."""
+    """The tokens, with a different token of the batch at each changed position."""
     known, places = np.unique(token_ids, return_inverse=True)
     steps = np.random.default_rng(seed).integers(1, len(known), token_ids.shape)
     return np.where(is_changed, known[(places.reshape(token_ids.shape) + steps) % len(known)], token_ids)
@@ -235,11 +240,12 @@ def _check_outputs(name, is_changed, numbers, before, after, tolerance):
     is_real = numbers >= 0
     scale = np.abs(before[is_real]).max() or 1.0
     change = np.abs(after - before).reshape(*numbers.shape, -1).max(axis=-1) / scale
-    # A change to NaN is one.
+    # A change to NaN counts too.
     is_other = ~(change <= tolerance)
     if (is_changed & is_real).any() and not is_other[is_changed].any():
         raise AssertionError(
-            f"check_no_leak: other tokens in {name} must change its own outputs. Got the same: nothing can be found."
+            f"check_no_leak: other tokens in {name} must change its own outputs. "
+            "Got the same outputs, so no leak could be found."
         )
     leaks = np.argwhere(is_other & ~is_changed & is_real)
     if len(leaks):
@@ -258,13 +264,13 @@ def _check_gradients(name, before, after, tolerance):
         if not change <= tolerance * scale:
             raise AssertionError(
                 f"check_no_leak: other tokens in {name} must not change the gradient of the other documents' loss. "
-                f"Got a change of {change:.1e} in that for {path}, of magnitude {scale:.1e}."
+                f"Got a change of {change:.1e} in the gradient of {path}, of magnitude {scale:.1e}."
             )
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class _Recorder(keras.optimizers.Optimizer):
-    """An optimizer that keeps the gradients and leaves the variables alone: gradients on any backend, through `fit`."""
+    """An optimizer that records the gradients and changes no variables, to get gradients on any backend."""
 
     def __init__(self):
         super().__init__(learning_rate=0.0, name="recorder")
@@ -274,20 +280,20 @@ class _Recorder(keras.optimizers.Optimizer):
         self.recorded = [self.add_variable_from_reference(variable, "recorded") for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        """Keep the gradient."""
+        """Record the gradient."""
         recorded = self.recorded[self._get_variable_index(variable)]
-        # TensorFlow's gradient of an embedding is a list of rows, some of which stand there twice.
+        # TensorFlow's gradient of an embedding is a list of rows, which may repeat.
         self.assign(recorded, ops.zeros(recorded.shape, recorded.dtype))
         self.assign_add(recorded, gradient)
 
 
 class _Probe(keras.Model):
-    """A model, predicted and differentiated without a trace in it."""
+    """A model, to predict and differentiate without changing it."""
 
     def __init__(self, model):
         super().__init__(name="probe")
         self.model = model
-        # Copies, because PyTorch's arrays change with the variables.
+        # Copies, because PyTorch's arrays share memory with the variables.
         self._state = [as_array(variable).copy() for variable in model.non_trainable_variables]
         self.compile(optimizer=_Recorder())
 
@@ -296,7 +302,7 @@ class _Probe(keras.Model):
         return self.model(x, training=training)
 
     def compute_loss(self, *args, **kwargs):
-        """The model's loss, also where it has one of its own, as without logits."""
+        """The model's loss, including a custom one, as of a model without logits."""
         return self.model.compute_loss(*args, **kwargs)
 
     def outputs(self, x) -> np.ndarray:
@@ -313,7 +319,7 @@ class _Probe(keras.Model):
 
     @contextlib.contextmanager
     def _state_put_back(self):
-        """Carried states, statistics and the seeds of dropout: the next step finds what this one found."""
+        """Restore carried states, statistics and the seeds of dropout after the block."""
         try:
             yield
         finally:

@@ -1,24 +1,24 @@
 """Text to token ids and back.
 
-A tokenizer is any object with what follows; `Tokenizer` is that as a type.
+A tokenizer is any object with the following attributes and methods; the protocol `Tokenizer` is their type.
 
     vocabulary_size: int            ids are at least 0 and below it
-    start_id: int | None            what an empty prompt starts with
+    start_id: int | None            the id that an empty prompt starts with
     stop_ids: tuple[int, ...]       the ids at which a text ends
-    pad_id: int                     what fills a row up; pads are masked, so it may be a token's id too
-    encode(text, *, start=True)     -> list[int]: the text's ids, after the start token where the models want one;
-                                    `start=False` for text that goes on where other text ended
-    decode(token_ids)               -> str: `(T,)` ids to text, special tokens left out
+    pad_id: int                     fills rows; padding is masked, so it may be a token's id too
+    encode(text, *, start=True)     -> list[int]: the text's ids, after the start token if the models expect one;
+                                    `start=False` for text that continues other text
+    decode(token_ids)               -> str: `(T,)` ids to text, without special tokens
     token_bytes(token_id, is_first=False)
-                                    -> bytes: what one token writes, nothing for a special one; a first token may lose
-                                    the space that stands before every word
-    save(directory)                 its files, from which `load_tokenizer` makes it again
+                                    -> bytes: the bytes of one token, none for a special one; a first token may lose
+                                    the space before its word
+    save(directory)                 write its files, for `load_tokenizer`
 
-A text is what its tokens write, one after another, and those bytes are read as UTF-8: what is no character becomes
-U+FFFD, one for each longest part of a character, in the same way for every tokenizer. So `IncrementalDecoder` gives
-the same text, piece by piece, at a cost that stays the same for ever.
+A text is the concatenation of its tokens' bytes, decoded as UTF-8: invalid bytes become U+FFFD, one for each maximal
+part of a character, in the same way for every tokenizer. So `IncrementalDecoder` gives the same text, piece by piece,
+at a constant cost per token.
 
-Each class here can stand in a Keras config with all that it holds, so a `.keras` file keeps a model's tokenizer.
+Each class here can be serialised in a Keras config, so a `.keras` file includes a model's tokenizer.
 """
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer

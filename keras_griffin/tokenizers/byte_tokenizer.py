@@ -14,9 +14,9 @@ from keras_griffin.tokenizers.incremental_decoder import decode
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class ByteTokenizer:
-    """Text as the bytes of its UTF-8: 256 ids, none of them special.
+    """Text as its UTF-8 bytes: 256 ids, none of them special.
 
-    Bytes that came as surrogates, as those of a command line that are not UTF-8, are encoded as the bytes they were.
+    Bytes escaped as surrogates, such as command-line bytes that are not UTF-8, are encoded as the original bytes.
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer
@@ -30,22 +30,22 @@ class ByteTokenizer:
     #: The file that `save` writes.
     file_name = "byte_tokenizer.json"
     vocabulary_size = 256
-    #: A line break: where a model of bytes begins when it has nothing to go on.
+    #: A line break, from which a model of bytes starts if it has no prompt.
     start_id = 10
     stop_ids: tuple[int, ...] = ()
     pad_id = 0
 
     def encode(self, text: str, *, start: bool = True) -> list[int]:
-        """The text's bytes; models of bytes want no start token, whatever `start` is.
+        """The text's bytes; models of bytes have no start token, whatever `start` is.
 
         Raises:
-            ValueError: the text holds half a surrogate pair, which is no byte.
+            ValueError: the text has half a surrogate pair, which is not a byte.
         """
         try:
             return list(text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError as error:
             raise ValueError(
-                "encode: the text must be characters and the surrogates of bytes. "
+                "encode: the text must be characters, or surrogates that escape bytes. "
                 f"Got {text[error.start]!r} at {error.start}."
             ) from error
 
@@ -59,13 +59,13 @@ class ByteTokenizer:
         return bytes([token_id])
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Write `byte_tokenizer.json`, which says no more than that this is it."""
+        """Write `byte_tokenizer.json`, which only identifies this tokenizer."""
         Path(directory).mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(directory) / self.file_name) as path:
             path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n")
 
     def get_config(self) -> dict:
-        """Nothing: all are the same."""
+        """An empty config: all instances are equal."""
         return {}
 
     @classmethod

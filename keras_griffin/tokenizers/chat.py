@@ -1,12 +1,12 @@
-"""The talk that Gemma's instruction-tuned models were trained to lead.
+"""The chat format of Gemma's instruction-tuned models.
 
     <start_of_turn>user
     Knock knock.<end_of_turn>
     <start_of_turn>model
     Who is there?<end_of_turn>
 
-The model's turn is opened by the prompt and ended by the model itself, with `<end_of_turn>`. There are no other roles:
-instructions stand in the first message. The start token `<bos>` is not written here, because `encode` puts it first.
+The prompt opens the model's turn, and the model ends it with `<end_of_turn>`. There is no system role: put instructions
+into the first message. The start token `<bos>` is not part of the text, because `encode` adds it.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ ROLES = ("user", "model")
 
 
 def chat_prompt(turns: str | Sequence[tuple[str, str]]) -> str:
-    """The text from which an instruction-tuned Gemma answers the last of some turns.
+    """The prompt with which an instruction-tuned Gemma answers the last of some turns.
 
-    White space around a message is left out, as in the template that comes with the models.
+    White space around a message is stripped, as in the models' own template.
 
     Args:
-        turns: one message of the user, or `(role, message)` for each turn so far; the roles are "user" and "model" by
-            turns, and the first and the last are the user's.
+        turns: one message of the user, or `(role, message)` for each turn so far; the roles "user" and "model"
+            alternate, and the first and the last are the user's.
 
     Raises:
-        ValueError: the roles are not so; or a message holds `<start_of_turn>` or `<end_of_turn>`, with which it could
-            speak in another's name.
+        ValueError: the roles are different; or a message contains `<start_of_turn>` or `<end_of_turn>`, which could
+            forge a turn.
 
     Examples:
         >>> from keras_griffin.tokenizers import chat_prompt
@@ -41,24 +41,24 @@ def chat_prompt(turns: str | Sequence[tuple[str, str]]) -> str:
     roles = [role for role, _ in turns]
     if len(turns) % 2 == 0 or roles != [ROLES[index % 2] for index in range(len(turns))]:
         raise ValueError(
-            "chat_prompt: the roles must be 'user' and 'model' by turns, and the first and the last 'user'. "
+            "chat_prompt: the roles must alternate between 'user' and 'model', and begin and end with 'user'. "
             f"Got {', '.join(map(repr, roles)) or 'none'}."
         )
     return "".join(_turn("chat_prompt", role, message) for role, message in turns) + _opened("model")
 
 
 def next_turn(message: str, *, ended: bool = True) -> str:
-    """What a state reads after the model's answer, so that the model answers once more.
+    """The text to read after the model's answer, so that the model answers again.
 
-    Encode it with `start=False`: the talk goes on where it was.
+    Encode it with `start=False`, since it continues the conversation.
 
     Args:
-        message: the user's next.
-        ended: whether the state has read the `<end_of_turn>` of the answer, as after `generate` has met it; False where
-            the answer was cut.
+        message: the user's next message.
+        ended: whether the state has read the `<end_of_turn>` of the answer, as when `generate` stopped at it; False if
+            the answer was cut short.
 
     Raises:
-        ValueError: the message holds `<start_of_turn>` or `<end_of_turn>`.
+        ValueError: the message contains `<start_of_turn>` or `<end_of_turn>`.
 
     Examples:
         >>> from keras_griffin.tokenizers import next_turn
@@ -69,19 +69,19 @@ def next_turn(message: str, *, ended: bool = True) -> str:
 
 
 def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
-    """The token ids of a talk, and which of them the model is to write.
+    """The token ids of a conversation, and which of them the model writes.
 
-    They are what `python -m keras_griffin chat` would have read and written. Where the tokenizer has the marks of turns
-    as tokens, the model ends its own with `<end_of_turn>`. Otherwise a message is a line, and so is an answer.
+    They are the ids that `python -m keras_griffin chat` would have read and written. If the tokenizer has the turn
+    markers as tokens, the model ends its turns with `<end_of_turn>`. Otherwise each message and each answer is a line.
 
     Args:
         tokenizer: see `keras_griffin.tokenizers`.
-        turns: `(role, message)` for each turn; the roles are "user" and "model" by turns, the first is the user's and
-            the last the model's.
+        turns: `(role, message)` for each turn; the roles "user" and "model" alternate, the first is the user's and the
+            last the model's.
 
     Raises:
-        ValueError: the roles are not so; a message is empty, holds a mark of turns or, where the tokenizer has none, a
-            line break; or the tokenizer does not take it.
+        ValueError: the roles are different; a message is empty, contains a turn marker or, if the tokenizer has none, a
+            line break; or the tokenizer does not accept it.
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer, chat_tokens
@@ -92,7 +92,8 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
     roles = [role for role, _ in turns]
     if not roles or len(roles) % 2 or roles != [ROLES[index % 2] for index in range(len(roles))]:
         raise ValueError(
-            "chat_tokens: the roles must be 'user' and 'model' by turns, the first 'user' and the last 'model'. "
+            "chat_tokens: the roles must alternate between 'user' and 'model', beginning with 'user' and ending with "
+            "'model'. "
             f"Got {', '.join(map(repr, roles)) or 'none'}."
         )
     end_of_turn = find_end_of_turn(tokenizer)
@@ -114,12 +115,12 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
 
 
 def find_end_of_turn(tokenizer: Tokenizer) -> int | None:
-    """The id of `<end_of_turn>`, if the tokenizer has both marks of turns as tokens, which write nothing."""
+    """The id of `<end_of_turn>`, if the tokenizer has both turn markers as tokens without text."""
     marks = [tokenizer.encode(mark, start=False) for mark in TURN_MARKS]
     if any(len(ids) != 1 or tokenizer.token_bytes(ids[0]) for ids in marks):
         return None
     (start,), (end,) = marks
-    # A tokenizer may have one id for all that it does not know.
+    # A tokenizer may have one id for everything unknown.
     return None if start == end else end
 
 
@@ -128,10 +129,10 @@ def _check_message(function, role, message, is_line):
         raise ValueError(f"{function}: a message must not be empty. Got {message!r} from {role!r}.")
     for mark in TURN_MARKS:
         if mark in message:
-            raise ValueError(f"{function}: a message must not hold {mark}. Got {message!r} from {role!r}.")
+            raise ValueError(f"{function}: a message must not contain {mark}. Got {message!r} from {role!r}.")
     if is_line and "\n" in message.strip():
         raise ValueError(
-            f"{function}: a message must be one line where the tokenizer has no marks of turns. "
+            f"{function}: a message must be one line if the tokenizer has no turn markers. "
             f"Got {message!r} from {role!r}."
         )
 
@@ -139,7 +140,7 @@ def _check_message(function, role, message, is_line):
 def _turn(function, role, message):
     for mark in TURN_MARKS:
         if mark in message:
-            raise ValueError(f"{function}: a message must not hold {mark}. Got {message!r} from {role!r}.")
+            raise ValueError(f"{function}: a message must not contain {mark}. Got {message!r} from {role!r}.")
     return f"{_opened(role)}{message.strip()}{END_OF_TURN}\n"
 
 

@@ -1,10 +1,10 @@
-"""What every tokenizer refuses, and what is none."""
+"""Checks of ids, texts and tokenizers."""
 
 from keras_griffin.checks import is_integer
 
 
 def check_id(token_id: int, vocabulary_size: int) -> None:
-    """Refuse an id that is not in the vocabulary.
+    """Check that an id is in the vocabulary.
 
     Raises:
         ValueError: it is not.
@@ -16,28 +16,28 @@ def check_id(token_id: int, vocabulary_size: int) -> None:
 
 
 def check_characters(text: str, owner: str = "encode") -> None:
-    """Refuse a text that is not all characters: the surrogates of a command line's bytes, for instance.
+    """Check that a text has characters only, and no surrogates such as those of a command line's bytes.
 
     Args:
-        text: any.
-        owner: in whose name the error speaks.
+        text: any text.
+        owner: name for error messages.
 
     Raises:
-        ValueError: it is so.
+        ValueError: it has a surrogate.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{owner}: the text must be characters alone. Got the surrogate {text[error.start]!r} at {error.start}."
+            f"{owner}: the text must be characters only. Got the surrogate {text[error.start]!r} at {error.start}."
         ) from error
 
 
 def check_is_tokenizer(owner: str, tokenizer) -> None:
-    """Refuse what is no tokenizer, such as the name of one.
+    """Check that an object is a tokenizer, not, for example, the name of one.
 
     Args:
-        owner: in whose name the error speaks.
+        owner: name for error messages.
         tokenizer: see `keras_griffin.tokenizers`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a tokenizer is, as a type."""
+"""The type of a tokenizer."""
 
 import os
 from typing import Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from keras_griffin.shapes import Tensor
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Any object that keeps the contract of `keras_griffin.tokenizers`, where each name is explained."""
+    """Any object that satisfies the contract in `keras_griffin.tokenizers`, which explains each name."""
 
     @property
     def vocabulary_size(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Hugging Face's tokenizers."""
+"""Hugging Face tokenizers."""
 
 import functools
 import json
@@ -15,9 +15,9 @@ from keras_griffin.tokenizers.checks import check_characters, check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP_NAMES, TURN_MARKS
 
-#: The name of a token that stands for one byte, where most tokens stand for characters.
+#: The name of a token for a single byte, in vocabularies of characters.
 _BYTE_NAME = re.compile("<0x([0-9A-Fa-f]{2})>")
-#: What a tokenizer must write as it is, token by token, to be understood.
+#: A text that must decode the same token by token.
 _SAMPLE = "The cat, it's said, sat on 3 mats. So did a dog! É 本 😀"
 
 
@@ -26,20 +26,21 @@ class HuggingFaceTokenizer:
     """A tokenizer of the packages `tokenizers` or `transformers`.
 
     A text begins with the start token, if there is one. Special tokens in a text become their ids, as always with these
-    packages; so a text from strangers must not hold them.
+    packages; so check untrusted text for them.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`, the path of a `tokenizer.json`, or a fast tokenizer of `transformers`; what
-            is kept is a copy. Or any object with the methods `encode`, `decode` and `get_vocab` of both packages, and
-            those of either between ids and names; it is kept itself, and can be neither saved nor compared.
+        tokenizer: a `tokenizers.Tokenizer`, the path of a `tokenizer.json`, or a fast tokenizer of `transformers`, of
+            which a copy is stored. Or any object with the methods `encode`, `decode` and `get_vocab` of both packages,
+            and either package's conversions between ids and names; such an object is not copied, and can be neither
+            saved nor compared.
         start_id: the id before every text, or None; "by name" looks for `<bos>`, `<s>` and `<|begin_of_text|>`.
-        stop_ids: the ids at which a text ends; "by name" takes all there are of `<eos>`, `</s>`, `<end_of_turn>` and
-            their like.
-        pad_id: "by name" looks for `<pad>` and its like, and is 0 without.
+        stop_ids: the ids at which a text ends; "by name" takes all of `<eos>`, `</s>`, `<end_of_turn>` and similar
+            names that exist.
+        pad_id: "by name" looks for `<pad>` and similar names, and falls back to 0.
 
     Raises:
-        ImportError: `tokenizers`, which the extra `tokenizers` brings, is not installed, and a path is given.
-        ValueError: what the tokenizer writes is not what its tokens write one after another.
+        ImportError: `tokenizers`, which the extra `tokenizers` installs, is missing, and a path is given.
+        ValueError: decoding a text token by token does not give the same text.
 
     Examples:
         >>> from keras_griffin.tokenizers import HuggingFaceTokenizer
@@ -78,7 +79,7 @@ class HuggingFaceTokenizer:
         """The start token, if there is one and `start` is not False, and the text's ids.
 
         Raises:
-            ValueError: the text holds a surrogate, which is no character.
+            ValueError: the text has a surrogate, which is not a character.
         """
         check_characters(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
@@ -90,7 +91,7 @@ class HuggingFaceTokenizer:
         return decode(self, token_ids)
 
     def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
-        """What a token writes."""
+        """The bytes of a token."""
         check_id(token_id, self.vocabulary_size)
         key = (token_id, is_first)
         if key not in self._known_bytes:
@@ -98,10 +99,10 @@ class HuggingFaceTokenizer:
         return self._known_bytes[key]
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Write `tokenizer.json`, and `special_ids.json` with the ids that stand in no such file.
+        """Write `tokenizer.json`, and `special_ids.json` with the special ids, which it lacks.
 
         Raises:
-            ValueError: the tokenizer has no JSON.
+            ValueError: the tokenizer can't be serialised as JSON.
         """
         files = {self.file_name: self._json, self.ids_file_name: json.dumps(self._ids()) + "\n"}
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -111,15 +112,15 @@ class HuggingFaceTokenizer:
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "HuggingFaceTokenizer":
-        """The tokenizer of a folder's `tokenizer.json`; the ids are found by name where `special_ids.json` is not."""
+        """The tokenizer of a folder's `tokenizer.json`; without `special_ids.json`, special ids are found by name."""
         ids = Path(directory) / cls.ids_file_name
         return cls(Path(directory) / cls.file_name, **(json.loads(ids.read_text()) if ids.is_file() else {}))
 
     def get_config(self) -> dict:
-        """The tokenizer's JSON, and the ids.
+        """The tokenizer's JSON, and the special ids.
 
         Raises:
-            ValueError: the tokenizer has no JSON.
+            ValueError: the tokenizer can't be serialised as JSON.
         """
         return {"json": self._json, **self._ids()}
 
@@ -132,7 +133,7 @@ class HuggingFaceTokenizer:
     def _json(self) -> str:
         if not hasattr(self._tokenizer, "to_str"):
             raise ValueError(
-                "HuggingFaceTokenizer: to be saved, a tokenizer must be one of the package tokenizers. "
+                "HuggingFaceTokenizer: only a tokenizer of the package tokenizers can be saved. "
                 f"Got {type(self._tokenizer).__name__}."
             )
         return self._tokenizer.to_str()
@@ -144,7 +145,7 @@ class HuggingFaceTokenizer:
         """The ids of those names that are in the vocabulary."""
         to_id = _method(self._tokenizer, "token_to_id", "convert_tokens_to_ids")
         ids = {name: to_id(name) for name in names}
-        # Some give the id of the unknown token for a name that they lack.
+        # Some return the id of the unknown token for a name that they lack.
         return [id for name, id in ids.items() if id is not None and self._name(id) == name]
 
     def _name(self, token_id) -> str | None:
@@ -155,7 +156,7 @@ class HuggingFaceTokenizer:
 
     @functools.cached_property
     def _before(self) -> tuple[list[int], str]:
-        """A token to put before another, which is then not the first, and its text."""
+        """A token to decode before another one, so that that is not the first; and its text."""
         for token_id in range(self.vocabulary_size):
             text = self._text(token_id)
             if text.isascii() and text.isalnum():
@@ -171,7 +172,7 @@ class HuggingFaceTokenizer:
             return bytes([int(byte[1], 16)])
         before, text_before = ([], "") if is_first else self._before
         text = self._text(*before, token_id).removeprefix(text_before)
-        # Where all names are of letters that stand for bytes, a token may write a part of a character.
+        # In byte-level vocabularies, a token may be a part of a character.
         if "\ufffd" in text and set(name) <= _byte_letters().keys():
             return bytes(_byte_letters()[letter] for letter in name)
         return text.encode()
@@ -181,7 +182,7 @@ class HuggingFaceTokenizer:
         said, understood = self._text(*ids), self.decode(ids)
         if said != understood:
             raise ValueError(
-                "HuggingFaceTokenizer: a text must be what its tokens write one after another. "
+                "HuggingFaceTokenizer: decoding token by token must give the same text. "
                 f"Got {said!r}, and {understood!r} token by token."
             )
 
@@ -209,9 +210,9 @@ def _parse(text: str):
 
 
 def _copy(tokenizer):
-    """A copy that nobody else changes, which cuts and fills nothing up; or the object itself, if it is of no package.
+    """An independent copy without truncation and padding; or the object itself, if it is of neither package.
 
-    A tokenizer of `transformers` keeps one of `tokenizers`, and sets there, at each call, what is cut and filled up.
+    A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     """
     tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(tokenizer, "to_str"):
@@ -232,7 +233,7 @@ def _method(tokenizer, name, name_in_transformers):
 
 @functools.cache
 def _byte_letters() -> dict[str, int]:
-    """The byte that each letter of byte-level names stands for: Latin-1 by itself, what can't be seen from 256 on."""
+    """The byte of each letter in byte-level names: visible Latin-1 as itself, invisible bytes from 256 on."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return {**{chr(byte): byte for byte in visible}, **{chr(256 + i): byte for i, byte in enumerate(hidden)}}

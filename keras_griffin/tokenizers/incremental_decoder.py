@@ -1,4 +1,4 @@
-"""Token ids to text, as they come."""
+"""Decode a stream of token ids to text."""
 
 import codecs
 
@@ -12,12 +12,12 @@ from keras_griffin.tokenizers.contract import Tokenizer
 class IncrementalDecoder:
     """The text of a stream of tokens, piece by piece.
 
-    The pieces together are exactly `tokenizer.decode` of all ids. A character comes when its last byte has come, and
-    U+FFFD as soon as its bytes can't become a character. What is kept between tokens is at most three bytes.
+    The pieces together are exactly `tokenizer.decode` of all ids. A character is emitted with its last byte, and U+FFFD
+    as soon as the bytes can't become a character. At most three bytes are buffered between tokens.
 
     Args:
-        tokenizer: as `keras_griffin.tokenizers` says; `token_bytes` is all that is asked of it.
-        is_first: whether the text begins here; False where it goes on.
+        tokenizer: see `keras_griffin.tokenizers`; only `token_bytes` is used.
+        is_first: whether the text begins here; False if it continues other text.
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
@@ -32,7 +32,7 @@ class IncrementalDecoder:
         self._is_first = is_first
 
     def push(self, token_id: int) -> str:
-        """The text that this token makes certain, which may be none.
+        """The text that this token completes, possibly empty.
 
         Raises:
             ValueError: the id is not in the vocabulary.
@@ -42,14 +42,14 @@ class IncrementalDecoder:
             written = self._tokenizer.token_bytes(token_id, is_first=True)
             self._is_first = False
         text = self._utf8.decode(written)
-        # Half a surrogate can't become a character, but Python waits for its third byte.
+        # A surrogate can't become a character, but Python waits for its third byte.
         waiting, _ = self._utf8.getstate()
         if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
             text += self._utf8.decode(b"", final=True)
         return text
 
     def flush(self) -> str:
-        """The rest, at the end of the text: U+FFFD where a character was begun. Another text may follow."""
+        """The rest at the end of the text: U+FFFD if a character is incomplete. Another text may follow."""
         self._is_first = True
         return self._utf8.decode(b"", final=True)
 
@@ -58,7 +58,7 @@ def decode(tokenizer: Tokenizer, token_ids: Tensor) -> str:
     """The text of `token_ids (T,)`, a list or an array of integers: `decode` of each tokenizer of this package.
 
     Raises:
-        ValueError: the ids are not integers in one row, or one is not in the vocabulary.
+        ValueError: the ids are not a vector of integers, or one is not in the vocabulary.
     """
     array = keras.ops.convert_to_numpy(token_ids)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):

@@ -1,4 +1,4 @@
-"""The tokenizer that a folder holds."""
+"""Load the tokenizer in a folder."""
 
 import importlib.util
 import os
@@ -12,18 +12,18 @@ from keras_griffin.tokenizers.sentencepiece_tokenizer import SentencePieceTokeni
 def load_tokenizer(
     directory: str | os.PathLike,
 ) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer | None:
-    """The tokenizer of a folder, by its files; None where there is none.
+    """The tokenizer in a folder, found by its files, or None.
 
-    Known are `byte_tokenizer.json`, `tokenizer.json` (Hugging Face) and `tokenizer.model` (SentencePiece), in this
-    order. Released models often hold the last two, which say the same; then the first whose package is installed is
-    taken.
+    The files are `byte_tokenizer.json`, `tokenizer.json` (Hugging Face) and `tokenizer.model` (SentencePiece), in this
+    order. Released models often have the last two, which are equivalent; then the first whose package is installed is
+    loaded.
 
     Args:
-        directory: with what `save` wrote, or a released model.
+        directory: a folder that `save` wrote, or a released model.
 
     Raises:
-        ImportError: a package is missing; the message says what to install.
-        ValueError: a file is not what its name says.
+        ImportError: a package is missing; the message says how to install it.
+        ValueError: a file is not of the format that its name implies.
 
     Examples:
         >>> import tempfile
@@ -41,6 +41,6 @@ def load_tokenizer(
         SentencePieceTokenizer: "sentencepiece",
     }
     there = [cls for cls in packages if (directory / cls.file_name).is_file()]
-    # Sorting keeps the order of equals. Where no package is installed, the first class says what is missing.
+    # Sorting is stable. If no package is installed, the first class reports which one is missing.
     there.sort(key=lambda cls: importlib.util.find_spec(packages[cls]) is None)
     return there[0].load(directory) if there else None

@@ -16,18 +16,18 @@ from keras_griffin.tokenizers.special_tokens import END_OF_TURN, TURN_MARKS
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class SentencePieceTokenizer:
-    """A SentencePiece model; needs the package `sentencepiece`, which the extra `tokenizers` brings.
+    """A SentencePiece model; needs the package `sentencepiece`, which the extra `tokenizers` installs.
 
     Start, end and padding are the model's own: for Gemma `<bos>` 2, `<eos>` 1 and `<pad>` 0. Every text begins with the
     start token, if the model has one. `<start_of_turn>` and `<end_of_turn>` in a text become their ids if the model
-    has them, whether as user-defined or as control pieces; other control pieces in a text are letters like any others.
+    has them, as user-defined or control pieces; the names of other control pieces in a text are ordinary text.
 
     Args:
         proto: the model, as bytes or as the path of its file.
 
     Raises:
         ImportError: `sentencepiece` is not installed.
-        ValueError: the bytes are no SentencePiece model.
+        ValueError: the bytes are not a SentencePiece model.
 
     Examples:
         >>> import io, sentencepiece
@@ -57,13 +57,13 @@ class SentencePieceTokenizer:
         self._processor = SentencePieceProcessor()
         if not _is_loaded(self._processor, self._proto):
             raise ValueError(
-                f"SentencePieceTokenizer: proto must be a SentencePiece model. Got {source}, which is none."
+                f"SentencePieceTokenizer: proto must be a SentencePiece model. Got {source}, which is not one."
             )
         self.vocabulary_size = self._processor.get_piece_size()
         marks = {mark: self._processor.piece_to_id(mark) for mark in TURN_MARKS}
         marks = {mark: id for mark, id in marks.items() if not self._processor.is_unknown(id)}
         self._mark_ids = frozenset(marks.values())
-        # The processor itself finds user-defined pieces in a text, but control pieces never.
+        # The processor finds user-defined pieces in a text, but never control pieces.
         self._control_marks = {mark: id for mark, id in marks.items() if self._processor.is_control(id)}
         self.start_id = _valid(self._processor.bos_id())
         stops = (_valid(self._processor.eos_id()), marks.get(END_OF_TURN))
@@ -74,7 +74,7 @@ class SentencePieceTokenizer:
         """The start token, if the model has one and `start` is not False, and the text's ids.
 
         Raises:
-            ValueError: the text holds a surrogate, which is no character.
+            ValueError: the text has a surrogate, which is not a character.
         """
         check_characters(text)
         ids = [self.start_id] if start and self.start_id is not None else []
@@ -85,24 +85,24 @@ class SentencePieceTokenizer:
         return ids
 
     def decode(self, token_ids: Tensor) -> str:
-        """The text of `(T,)` ids, without control pieces and marks of turns."""
+        """The text of `(T,)` ids, without control pieces and turn markers."""
         return decode(self, token_ids)
 
     def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
-        """What a piece writes: its letters with spaces for `▁`, or the byte that it stands for."""
+        """The bytes of a piece: its characters with spaces for `▁`, or the byte that it represents."""
         check_id(token_id, self.vocabulary_size)
         if self._processor.is_control(token_id) or token_id in self._mark_ids:
             return b""
         piece = self._processor.id_to_piece(token_id)
         if self._processor.is_byte(token_id):
             return bytes([int(piece[3:5], 16)])
-        # The processor knows what stands for an unknown piece, and which space a first piece loses.
+        # The processor handles the text of an unknown piece, and the space that a first piece loses.
         if is_first or self._processor.is_unknown(token_id):
             return self._processor.decode([token_id]).encode()
         return piece.replace("▁", " ").encode()
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Write `tokenizer.model`, the bytes that this was made of."""
+        """Write `tokenizer.model`, the original bytes of the model."""
         Path(directory).mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(directory) / self.file_name) as path:
             path.write_bytes(self._proto)
@@ -113,7 +113,7 @@ class SentencePieceTokenizer:
         return cls(Path(directory) / cls.file_name)
 
     def get_config(self) -> dict:
-        """The whole model, as text."""
+        """The whole model, as base64."""
         return {"proto": base64.b64encode(self._proto).decode("ascii")}
 
     @classmethod
@@ -139,5 +139,5 @@ def _is_loaded(processor, proto: bytes) -> bool:
 
 
 def _valid(token_id: int) -> int | None:
-    """SentencePiece says -1 of a token that a model lacks."""
+    """The id, or None for -1, SentencePiece's id of a token that a model lacks."""
     return token_id if token_id >= 0 else None

@@ -1,8 +1,8 @@
-"""The names under which vocabularies keep the tokens that write nothing."""
+"""The names of special tokens in vocabularies."""
 
 START_OF_TURN = "<start_of_turn>"
 END_OF_TURN = "<end_of_turn>"
-#: What Gemma's instruction-tuned models read around each turn of a talk.
+#: Gemma's turn markers, around each turn of a conversation.
 TURN_MARKS = (START_OF_TURN, END_OF_TURN)
 
 END_OF_TEXT = "<|endoftext|>"

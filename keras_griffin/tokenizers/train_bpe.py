@@ -1,4 +1,4 @@
-"""A vocabulary that fits a text."""
+"""Train a byte-pair encoding on a text."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,30 +8,30 @@ from keras_griffin.tokenizers.checks import check_characters
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.special_tokens import END_OF_TEXT
 
-#: The tokens that every vocabulary has: each byte, and the end of a text.
+#: The size of the smallest vocabulary: each byte, and the end of a text.
 _LEAST = 256 + 1
 
 
 def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenizer:
-    """Learn byte-pair encoding: from bytes on, the pair of tokens met most often becomes a token, again and again.
+    """Train byte-level byte-pair encoding: starting from bytes, the most frequent pair of tokens becomes a new token.
 
-    Words are cut as GPT-2 cuts them, each with the space before it, and no token goes beyond a word. Every text is
-    written as it is, whatever its characters, since all bytes are tokens: nothing is unknown, normalised or added. The
-    same texts give the same tokenizer.
+    Words are split as in GPT-2, each with the space before it, and no token extends beyond a word. Every text is
+    encoded losslessly, since all bytes are tokens: nothing is unknown, normalised or added. The same texts give the
+    same tokenizer.
 
     Args:
         texts: any number of texts, read once.
-        vocabulary_size: how many tokens there are to be: 256 bytes, the end of a text, and what is learnt. There are
-            fewer where no pair is left that is met twice.
+        vocabulary_size: the number of tokens: 256 bytes, the end of a text, and the learned ones. The result has fewer
+            if no pair is left that occurs twice.
 
     Returns:
-        A `HuggingFaceTokenizer` whose one stop id, 0, is `<|endoftext|>`. No text is encoded as that, not even its
+        A `HuggingFaceTokenizer` whose only stop id, 0, is `<|endoftext|>`. No text is encoded as that, not even its
         name.
 
     Raises:
-        ImportError: `tokenizers`, which the extra `tokenizers` brings, is not installed.
-        ValueError: the size is no integer of at least 257, the texts are one text or hold no character, or a text is no
-            str or holds a surrogate, which is no character.
+        ImportError: `tokenizers`, which the extra `tokenizers` installs, is missing.
+        ValueError: the size is not an integer of at least 257; the texts are a single text or have no character; or a
+            text is not a str, or has a surrogate, which is not a character.
 
     Examples:
         >>> from keras_griffin.tokenizers import train_bpe
@@ -66,16 +66,16 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
     )
     tokenizer.train_from_iterator(_checked(texts), trainer)
     trained = json.loads(tokenizer.to_str())
-    # An added token would be found in texts. The vocabulary keeps its name, to which no merge leads.
+    # An added token would be matched in texts. The vocabulary keeps its name, which no merge produces.
     trained["added_tokens"] = []
     return HuggingFaceTokenizer(Tokenizer.from_str(json.dumps(trained)))
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """The texts.
+    """The texts, checked as they are read.
 
     Raises:
-        ValueError: one is none, or all are empty.
+        ValueError: one is not a text, or all are empty.
     """
     count = length = 0
     for text in texts:
@@ -85,4 +85,4 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
         count, length = count + 1, length + len(text)
         yield text
     if not length:
-        raise ValueError(f"train_bpe: texts must hold a character. Got {count} texts, none with any.")
+        raise ValueError(f"train_bpe: texts must have at least one character. Got {count} empty texts.")

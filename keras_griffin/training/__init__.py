@@ -1,4 +1,4 @@
-"""What training a language model with `model.fit` needs beside the model: data, optimizer, metric, callbacks."""
+"""Everything but the model for training with `model.fit`: data, optimizer, metrics, callbacks."""
 
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.training.checkpoint import BestCheckpoint, save_whole

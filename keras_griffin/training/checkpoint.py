@@ -1,4 +1,4 @@
-"""Keep the best model of a run in one file that is whole at every moment."""
+"""Keep the best model of a run in one file, replaced atomically."""
 
 import math
 import os
@@ -11,17 +11,17 @@ from keras_griffin.training.resuming.durable import durable_file, remove_parts
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Save the model whenever an epoch ends with the least value so far of a quantity.
+    """Save the model whenever an epoch ends with the lowest value so far of a quantity.
 
-    Unlike `keras.callbacks.ModelCheckpoint` it writes beside the file and then renames, so a run that is cut off while
-    it saves leaves the earlier model whole. `ResumableRun` remembers the least value.
+    Unlike `keras.callbacks.ModelCheckpoint` it writes to a temporary file and then renames it, so a run that is killed
+    while saving leaves the earlier model intact. `ResumableRun` remembers the lowest value.
 
     Args:
         path: ends in `.keras`.
-        monitor: the quantity's name in the logs; less is better.
+        monitor: the quantity's name in the logs; lower is better.
     """
 
-    #: What `ResumableRun` keeps of it.
+    #: The attributes that `ResumableRun` saves.
     kept = ("best",)
 
     def __init__(self, path: str | os.PathLike, monitor: str = "val_loss"):
@@ -36,21 +36,21 @@ class BestCheckpoint(keras.callbacks.Callback):
         return self.best < math.inf
 
     def on_train_begin(self, logs=None):
-        """Remove what an earlier process has left that was killed while it saved."""
+        """Remove the partial file of an earlier process that was killed while saving."""
         remove_parts(self.path.parent, self.path.name)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save when the quantity is less than ever before."""
+        """Save if the quantity has a new minimum."""
         if logs[self.monitor] < self.best:
             save_whole(self.model, self.path)
             self.best = logs[self.monitor]
 
     def save_for_now(self, value: float, aside: str | os.PathLike) -> None:
-        """Save the model of half an epoch where it is the best, for as long as the run does not go on.
+        """Save the model of a partial epoch if it is the best, until the run resumes.
 
         Args:
             value: of the quantity.
-            aside: where the earlier best model waits for `take_back`.
+            aside: where the earlier best model is kept for `take_back`.
         """
         if not value < self.best:
             return
@@ -61,12 +61,12 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best = value
 
     def take_back(self, aside: str | os.PathLike) -> None:
-        """Undo `save_for_now`: a run that goes on must find what it would have without the pause."""
+        """Undo `save_for_now`: a resumed run must find the same file as an uninterrupted one."""
         if Path(aside).exists():
             os.replace(aside, self.path)
 
 
 def save_whole(model: keras.Model, path: str | os.PathLike) -> None:
-    """Save a model so that the file at `path` is at every moment the old one or the new one, never a part."""
+    """Save a model, replacing the file at `path` atomically."""
     with durable_file(path) as aside:
         model.save(aside)

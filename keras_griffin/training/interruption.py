@@ -1,4 +1,4 @@
-"""Signals as an early end of `fit`, at a moment when the model is whole."""
+"""End `fit` early on a signal, when the model is consistent."""
 
 import contextlib
 import signal
@@ -12,7 +12,7 @@ import keras
 
 
 class Terminated(SystemExit):
-    """SIGTERM arrived, and what was to be done before the end is done; the process exits with 143 as any would."""
+    """SIGTERM arrived and the work before the exit is done; the process exits with 143, as usual."""
 
     code: int
 
@@ -21,17 +21,17 @@ class Terminated(SystemExit):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed, and what was to be done before the end is done: the model is whole."""
+    """Ctrl-C was pressed and the work before the exit is done; the model is consistent."""
 
 
 class NotedSignals:
-    """What has arrived of SIGINT (Ctrl-C) and SIGTERM.
+    """Records SIGINT (Ctrl-C) and SIGTERM as they arrive.
 
     Attributes:
         received: the first signal's number, or None.
 
     Args:
-        sentence: what is said when it arrives; None for nothing.
+        sentence: printed when the first signal arrives; None for nothing.
     """
 
     def __init__(self, sentence: str | None):
@@ -39,7 +39,7 @@ class NotedSignals:
         self._sentence = sentence
 
     def note(self, signal_number: int, frame: FrameType | None) -> None:
-        """The handler; the second time it doesn't wait."""
+        """The handler; a second signal ends at once."""
         if self.received is not None:
             raise SystemExit(128 + signal_number) if signal_number == signal.SIGTERM else KeyboardInterrupt
         self.received = signal_number
@@ -47,24 +47,24 @@ class NotedSignals:
             print(f"\n{self._sentence}", file=sys.stderr)
 
     def end(self) -> NoReturn:
-        """End as the signal asked for.
+        """Raise the exception for the signal.
 
         Raises:
-            Interrupted: it was SIGINT.
-            Terminated: it was SIGTERM.
+            Interrupted: for SIGINT.
+            Terminated: for SIGTERM.
         """
         raise Terminated if self.received == signal.SIGTERM else Interrupted
 
 
 @contextlib.contextmanager
 def noted_signals(sentence: str | None, *signal_numbers: int) -> Iterator[NotedSignals]:
-    """Inside the `with` block, signals are noted, for whoever looks; the second one ends the block at once.
+    """Inside the `with` block, the first signal is only recorded; the second one ends the block at once.
 
     Outside the main thread, where Python handles no signals, the block changes nothing.
 
     Args:
-        sentence: what is said on standard error when the first arrives; None for nothing.
-        *signal_numbers: which.
+        sentence: printed on standard error when the first signal arrives; None for nothing.
+        *signal_numbers: the signals.
 
     Yields:
         The `NotedSignals`.
@@ -82,7 +82,7 @@ def noted_signals(sentence: str | None, *signal_numbers: int) -> Iterator[NotedS
 
 
 class _StopOnInterrupt(keras.callbacks.Callback):
-    """Stop `fit` at the end of the batch in which it was asked for."""
+    """Stop `fit` at the end of the batch in which Ctrl-C was pressed."""
 
     def __init__(self, noted: NotedSignals):
         super().__init__()
@@ -103,19 +103,19 @@ class _StopOnInterrupt(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def stop_on_interrupt(
-    sentence: str = "Stopping after this batch and a validation; Ctrl-C again stops at once.",
+    sentence: str = "Stopping after this batch and a validation; press Ctrl-C again to stop at once.",
 ) -> Iterator[_StopOnInterrupt]:
-    """Inside the `with` block, Ctrl-C ends `fit` after the batch, with the validation and the end of an epoch.
+    """Inside the `with` block, Ctrl-C ends `fit` after the current batch, with the validation and the end of an epoch.
 
-    In the middle of a batch the optimizer may have updated half the weights, and JAX has given the old ones' memory
-    away: such a model can't be saved. The block must be in the main thread. `ResumableRun` does better: it needs no
-    such block, and what it saves goes on where it was stopped.
+    In the middle of a batch the optimizer may have updated half the weights, and JAX has donated the memory of the old
+    ones: such a model can't be saved. The block must be in the main thread. `ResumableRun` needs no such block, and
+    resumes exactly where it was stopped.
 
     Args:
-        sentence: what is said on standard error.
+        sentence: printed on standard error.
 
     Yields:
-        The callback to hand to `fit`; afterwards its `is_asked_for` says whether Ctrl-C was pressed.
+        The callback to pass to `fit`; afterwards its `is_asked_for` tells whether Ctrl-C was pressed.
 
     Examples:
         >>> from keras_griffin.training import stop_on_interrupt

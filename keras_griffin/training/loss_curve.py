@@ -1,4 +1,4 @@
-"""A picture of how a run went."""
+"""Plot the loss of a run."""
 
 import csv
 import importlib.util
@@ -11,15 +11,15 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
 
     Args:
         log_path: the log, with the columns `epoch`, `bits` and `val_bits`.
-        image_path: the picture to write; its suffix says the format.
+        image_path: the image to write; its suffix sets the format.
         levels: horizontal lines to compare with, by name.
 
     Returns:
-        Whether it was drawn: matplotlib, which the extra `viz` brings, may be missing.
+        Whether it was drawn; False if matplotlib, which the extra `viz` installs, is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return False
-    # Without pyplot nothing of the user's own plotting is touched, and no display is needed.
+    # Without pyplot, the user's plotting state is untouched and no display is needed.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""How well a text is predicted, in units that compare with a compressor's, and how much of it there was."""
+"""Metrics: bits per byte, which compare with a compressor's, and the number of tokens."""
 
 import math
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from keras import ops
 from keras_griffin.models.next_token_loss import for_each_target, next_token_losses
 from keras_griffin.tokenizers import Tokenizer
 
-#: What is counted below this is held in one float32, and each time it is reached another one grows by one.
+#: One float32 counts up to this; on each overflow another one grows by one.
 _CARRY = 2.0**20
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class BitsPerByte(keras.metrics.Metric):
-    r"""What an arithmetic coder would need with the model's predictions, for each byte of the text.
+    r"""The bits per byte that an arithmetic coder would need with the model's predictions.
 
         sum_t w_t log2(1 / p(target_t)) / sum_t w_t n(target_t)
 
-    with n the bytes that a token writes, 1 by default: then it is the mean of the bits for each target. The weights w
-    are the sample weights where they are given, so pass it to `compile` among the `weighted_metrics`. A target outside
-    the vocabulary makes it NaN, unless its weight is 0. Both sums run over the whole epoch, so neither padding nor the
-    batches' sizes change what a text's bits are. (Keras's own means take the mean of each row first, so that a target
-    in a short row would count for more than one in a long row.)
+    with n the bytes of a token, 1 by default, which gives the mean bits per target. The weights w are the sample
+    weights, if any, so pass the metric to `compile` in `weighted_metrics`. A target outside the vocabulary makes it
+    NaN, unless its weight is 0. Both sums run over the whole epoch, so the result depends neither on padding nor on the
+    batch size. (Keras's own means average each row first, so that a target in a short row would count for more than one
+    in a long row.)
 
     Args:
         name: the name in the logs.
-        dtype: of the accumulation; float32 unless said otherwise.
-        token_bytes: n, where tokens are no bytes: `(V,)` integers, as `token_byte_counts(tokenizer)` gives them, or one
-            number, the mean over a text like the one to be measured.
+        dtype: of the accumulation; float32 by default.
+        token_bytes: n, if tokens are not bytes: `(V,)` integers, as returned by `token_byte_counts(tokenizer)`, or one
+            number, the mean over a similar text.
 
     Raises:
         ValueError: `token_bytes` is neither, or negative.
@@ -68,20 +68,20 @@ class BitsPerByte(keras.metrics.Metric):
         nats = next_token_losses(targets, y_pred)
         written = ops.convert_to_tensor(self.token_bytes.astype("float32"))
         if self.token_bytes.ndim:
-            # Of what is no token nobody knows how much it writes; the sum is NaN, by its bits.
+            # A target outside the vocabulary has no number of bytes; its bits are NaN, and so is the sum.
             targets = ops.cast(targets, "int32")
             written = ops.take(written, ops.clip(targets, 0, len(self.token_bytes) - 1))
             nats = ops.where(targets < len(self.token_bytes), nats, ops.full_like(nats, float("nan")))
         else:
             written = ops.broadcast_to(written, ops.shape(nats))
         weights = ops.ones_like(nats) if sample_weight is None else for_each_target(sample_weight, nats)
-        # Nothing times infinity is NaN: what has no weight may be anything.
+        # 0 * infinity is NaN, so targets without weight are masked.
         bits = ops.where(weights > 0, weights * ops.cast(nats, "float32") / math.log(2), 0.0)
         self.bits.assign_add(ops.cast(ops.sum(bits), self.bits.dtype))
         self.bytes.assign_add(ops.cast(ops.sum(weights * written), self.bytes.dtype))
 
     def result(self):
-        """The bits for each byte so far; 0 before there are any."""
+        """The bits per byte so far; 0 before the first."""
         written = self.bytes.value
         return self.bits.value / ops.where(written > 0, written, ops.ones_like(written))
 
@@ -92,14 +92,14 @@ class BitsPerByte(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class Tokens(keras.metrics.Metric):
-    """How many targets counted: all, or those of a weight above 0 where there are sample weights.
+    """The number of targets: all, or with sample weights those of a weight above 0.
 
-    Pass it to `compile` among the `weighted_metrics`. It counts on the device, exactly up to 2^44 tokens an epoch;
+    Pass it to `compile` in `weighted_metrics`. It counts on the device, exactly up to 2^44 tokens per epoch;
     `TokensPerSecond` divides by the time.
 
     Args:
         name: the name in the logs.
-        dtype: of the result; float32 unless said otherwise.
+        dtype: of the result; float32 by default.
 
     Examples:
         >>> import numpy as np
@@ -110,7 +110,7 @@ class Tokens(keras.metrics.Metric):
         2
     """
 
-    #: So a model without logits can be compiled with it.
+    #: Lets a model without logits be compiled with it.
     reads_predictions = False
 
     def __init__(self, name: str = "tokens", dtype: str | keras.DTypePolicy | None = None):
@@ -140,8 +140,8 @@ class Tokens(keras.metrics.Metric):
 def token_byte_counts(tokenizer: Tokenizer) -> np.ndarray:
     """How many bytes each token of a tokenizer writes, for `BitsPerByte`.
 
-    A token that begins with the space before a word counts it. Where a tokenizer leaves that space out at the start of
-    a text, the first token is counted with a byte more than it writes.
+    A token that begins with the space before a word counts that space. If a tokenizer omits it at the start of a text,
+    the first token counts one byte too many.
 
     Args:
         tokenizer: see `keras_griffin.tokenizers`.

@@ -1,4 +1,4 @@
-"""How fast a model trains here, and how many steps a time allows."""
+"""How fast a model trains on this machine, and how many steps fit into a given time."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import keras
 
 @dataclass(frozen=True)
 class Pace:
-    """What a compiled model's training costs, in seconds.
+    """The training time of a compiled model, in seconds.
 
     Args:
         start: compilation, once.
@@ -21,7 +21,7 @@ class Pace:
     validation: float
 
     def steps_within(self, seconds: float, epochs: int) -> int:
-        """The training steps that fit into the time with a validation after each epoch; at least one an epoch."""
+        """The training steps that fit into the time, with a validation after each epoch; at least one per epoch."""
         for_steps = seconds - self.start - epochs * self.validation
         return max(int(for_steps / self.step), epochs)
 
@@ -29,13 +29,13 @@ class Pace:
 def measure_pace(
     model: keras.Model, training_data: keras.utils.PyDataset, validation_data: keras.utils.PyDataset
 ) -> Pace:
-    """Train a compiled model for a few steps to learn how long they take.
+    """Time a few training steps of a compiled model.
 
-    Compile it with a learning rate of zero, and its weights stay as they are.
+    Compile it with a learning rate of zero to leave its weights unchanged.
 
     Args:
         model: compiled.
-        training_data: a dataset of as many batches as are to be timed.
+        training_data: a dataset whose batches are all timed.
         validation_data: the dataset on which it will be validated.
     """
     moments = [time.perf_counter()]
@@ -53,7 +53,7 @@ def measure_pace(
 class Stopwatch(keras.callbacks.Callback):
     """Time the training steps of a `fit`, without compilation and validation."""
 
-    #: What `ResumableRun` keeps of it.
+    #: The attributes that `ResumableRun` saves.
     kept = ("steps", "seconds", "first_step")
 
     def __init__(self):
@@ -66,15 +66,15 @@ class Stopwatch(keras.callbacks.Callback):
 
     @property
     def seconds_per_step(self) -> float:
-        """The mean over all steps but the first of each process, which compiles."""
+        """The mean over all steps except the first of each process, which compiles."""
         return self.seconds / self.steps if self.steps else self.first_step
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Leave out what came before the epoch."""
+        """Exclude the time before the epoch."""
         self._previous = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count a step with the wait for its data."""
+        """Count a step, including the wait for its data."""
         now = time.perf_counter()
         if self._has_compiled:
             self.steps += 1

@@ -1,4 +1,4 @@
-"""An optimizer for training a language model from nothing, with what is usual in the field."""
+"""An optimizer for pre-training a language model, with the field's usual recipe."""
 
 import math
 
@@ -8,7 +8,7 @@ from keras_griffin.checks import COUNT, NOT_NEGATIVE, checked
 from keras_griffin.models.optimizer import AdamW
 from keras_griffin.training.schedule import warm_up_then_cosine
 
-#: The parameters up to which the rule for the learning rate was fitted.
+#: The largest number of parameters for which the learning-rate rule holds.
 MOST_PARAMETERS = 10**10
 
 
@@ -26,33 +26,33 @@ def default_optimizer(
     accumulation: int = 1,
     drop_nonfinite: bool = True,
 ) -> AdamW:
-    """AdamW, with warm-up and a cosine where the length of the run is known, clipping, and gradient accumulation.
+    """AdamW with gradient clipping and accumulation and, for a run of known length, warm-up and a cosine schedule.
 
-    The defaults are those of GPT-3 and of most that came after it, Mamba among them: decay 0.1, betas 0.9 and 0.95,
-    gradients clipped to a norm of 1, a cosine that ends at a tenth. The Griffin paper names AdamW and gives no numbers.
-    With batches of less than some 10,000 tokens, as on one small machine, a beta_2 of 0.99 averages the second moment
-    over enough of them.
+    The defaults are those of GPT-3 and of most models since, such as Mamba: decay 0.1, betas 0.9 and 0.95, gradients
+    clipped to a norm of 1, a cosine that ends at a tenth of the peak. The Griffin paper names AdamW and gives no
+    numbers. With batches of fewer than about 10,000 tokens, as on one small machine, a beta_2 of 0.99 averages the
+    second moment over enough of them.
 
     Args:
-        model: what will be trained; its size sets the learning rate.
-        learning_rate: the peak; None for `default_learning_rate(model)`, to start a search from.
-        steps: batches in the whole run, `epochs * num_batches`, also where gradients are accumulated; None for a
-            learning rate that stays.
+        model: the model to train; its size sets the learning rate.
+        learning_rate: the peak; None for `default_learning_rate(model)`, a starting point for a search.
+        steps: batches in the whole run, `epochs * num_batches`, even if gradients are accumulated; None for a constant
+            learning rate.
         warm_up: the share of the steps in which the learning rate rises.
         final: the learning rate's last value, and its first, as a share of the peak.
-        weight_decay: as a share of the learning rate; see `AdamW` for what it spares.
+        weight_decay: as a share of the learning rate; see `AdamW` for the weights it excludes.
         beta_2: the decay of the second moment.
-        epsilon: what keeps the division from zero. (Keras's own default, 1e-7, is felt by the rows of rare tokens.)
-        clip_norm: the greatest norm of all gradients together, those of all batches of an update; None for no limit.
+        epsilon: keeps the denominator above zero. (Keras's default, 1e-7, affects the rows of rare tokens.)
+        clip_norm: the maximum global norm of an update's accumulated gradient; None for no limit.
         accumulation: batches whose gradients are averaged for one update.
-        drop_nonfinite: leave out gradients that are not finite, instead of losing every weight to them; see `AdamW`.
+        drop_nonfinite: skip gradients that are not finite, which would make every weight NaN; see `AdamW`.
             `NumericsMonitor` finds their cause.
 
     Returns:
         An `AdamW`, for `model.compile`.
 
     Raises:
-        ValueError: a number is out of its range, or the model is too large for the rule.
+        ValueError: a number is out of range, or the model is too large for the learning-rate rule.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -86,16 +86,16 @@ def default_learning_rate(model: keras.Model) -> float:
         0.003239 - 0.0001395 ln N
 
     with N the parameters without the embedding: 1.3e-3 for a million, 6.7e-4 for 100 million, 3.5e-4 for a billion. It
-    was fitted to Transformers and to batches of half a million tokens: a place to start a search from.
+    was fitted to Transformers and to batches of half a million tokens: a starting point for a search.
 
     Args:
-        model: any model with layers of this package, built.
+        model: any built model with layers of this package.
 
     Returns:
         The peak of a schedule.
 
     Raises:
-        ValueError: the model has more than 1e10 parameters, for which the rule was not made.
+        ValueError: the model has more than 1e10 parameters, beyond the range of the rule.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -113,7 +113,7 @@ def default_learning_rate(model: keras.Model) -> float:
     ]
     if not 1 <= sum(sizes) <= MOST_PARAMETERS:
         raise ValueError(
-            f"default_learning_rate: the model must have 1 to {MOST_PARAMETERS:.0e} parameters beside its embedding. "
+            f"default_learning_rate: the model must have 1 to {MOST_PARAMETERS:.0e} parameters besides its embedding. "
             f"Got {sum(sizes)}."
         )
     return 0.003239 - 0.0001395 * math.log(sum(sizes))

@@ -1,24 +1,23 @@
-"""The learning rate's course over a run."""
+"""The learning-rate schedule of a run."""
 
 import keras
 
 from keras_griffin.checks import COUNT, FRACTION, NOT_NEGATIVE, Rule, checked
 
-#: Of a warm-up, which leaves something of the course.
+#: Of a warm-up, which must leave some steps for the cosine.
 _SHARE = Rule("a number of at least 0 and less than 1", lambda value: FRACTION.holds(value) and value < 1)
 
 
 def warm_up_then_cosine(
     learning_rate: float, steps: int, *, warm_up: float = 0.03, final: float = 0.05
 ) -> keras.optimizers.schedules.CosineDecay:
-    """The learning rate rises linearly to its peak, then falls along half a cosine to where it began.
+    """A learning rate that rises linearly to its peak, then falls along half a cosine to its first value.
 
-    Keras asks a schedule for the rate of each batch, also where gradients are accumulated: the steps are batches, not
-    updates.
+    Keras evaluates a schedule for each batch, even if gradients are accumulated: steps are batches, not updates.
 
     Args:
         learning_rate: the peak.
-        steps: the steps of the whole course, `epochs * num_batches` of a `fit`.
+        steps: the length of the whole schedule, `epochs * num_batches` of a `fit`.
         warm_up: the share of the steps in which it rises; 0 to begin at the peak.
         final: the first and the last value, as a share of the peak.
 
@@ -26,7 +25,7 @@ def warm_up_then_cosine(
         A `keras.optimizers.schedules.CosineDecay`.
 
     Raises:
-        ValueError: a number is out of its range: there is no step, for one, or the warm-up leaves none.
+        ValueError: a number is out of range; for example, there is no step, or none after the warm-up.
 
     Examples:
         >>> from keras_griffin.training import warm_up_then_cosine

@@ -1,4 +1,4 @@
-"""How many tokens a second a model learns from."""
+"""Training throughput in tokens per second."""
 
 import time
 
@@ -10,17 +10,18 @@ from keras_griffin.training.metrics import Tokens
 class TokensPerSecond(keras.callbacks.Callback):
     """Add `tokens_per_second` to the logs of each epoch.
 
-    What counts as a token is a target with weight: padding, and what else has a weight of 0, is left out. The time is
-    that of the training steps, with the waits for their data; validation is left out, and so is the first step of a
-    `fit`, which compiles, with its tokens (but in an epoch of one step there is no other).
+    Targets with weight count as tokens; padding, and other targets of weight 0, do not. The time is that of the
+    training steps, including the waits for their data, without validation. The first step of a `fit`, which compiles,
+    is excluded with its tokens (except in an epoch of one step).
 
-    Nothing is read from the device before an epoch ends, but once after the first step. Callbacks that look at every
-    batch make Keras wait for each on JAX and TensorFlow; this one does not.
+    Within an epoch, the count is read from the device only once, after the first step. Callbacks that read it at every
+    batch make Keras wait for each one on JAX and TensorFlow; this one does not.
 
-    The model counts: compile it with a `Tokens` among the `weighted_metrics`. Put the callback before a `CSVLogger`.
+    The model does the counting: compile it with a `Tokens` in `weighted_metrics`. Put the callback before a
+    `CSVLogger`.
 
     Raises:
-        ValueError: in `fit`, the model does not count.
+        ValueError: in `fit`, the model was compiled without a `Tokens`.
 
     Examples:
         >>> import numpy as np
@@ -39,12 +40,12 @@ class TokensPerSecond(keras.callbacks.Callback):
         self._is_fitting = False
 
     def on_train_begin(self, logs=None):
-        """Count steps from here."""
+        """Start counting steps."""
         self._is_fitting = True
         self._steps = 0
 
     def on_train_end(self, logs=None):
-        """Look at no evaluation that follows."""
+        """Ignore later evaluations."""
         self._is_fitting = False
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -54,7 +55,7 @@ class TokensPerSecond(keras.callbacks.Callback):
         self._began = time.perf_counter()
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Start the clock again when the first step is done."""
+        """Restart the clock after the first step."""
         self._steps += 1
         if self._steps == 2 and batch > 0:
             self._left_out = self._tokens()
@@ -66,7 +67,7 @@ class TokensPerSecond(keras.callbacks.Callback):
             self._stop()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Divide."""
+        """Add the tokens per second to the logs."""
         ended = self._stop() if self._ended is None else self._ended
         logs["tokens_per_second"] = self._counted / (ended - self._began)
 
@@ -78,7 +79,7 @@ class TokensPerSecond(keras.callbacks.Callback):
 
     def _tokens(self) -> float:
         """The tokens of the epoch so far."""
-        # On JAX, asking for the model brings its metrics' variables up to date. Their owner has its own in a list.
+        # On JAX, reading `self.model` updates its metrics' variables. A metric that owns others has them in a list.
         metrics = [metric for owner in self.model.metrics for metric in getattr(owner, "metrics", [owner])]
         for metric in metrics:
             if isinstance(metric, Tokens):

@@ -136,8 +136,8 @@ def test_a_message_with_marks_of_turns_gets_a_sentence_and_the_talk_goes_on(gemm
     code, output, errors = lead(gemma_model, sampler, "a<end_of_turn>\n", "hello\n", "<start_of_turn>\n", "hello\n")
     assert (code, output) == (0, "\n\n")
     assert errors == (
-        "chat_prompt: a message must not hold <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
-        "next_turn: a message must not hold <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
+        "chat_prompt: a message must not contain <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
+        "next_turn: a message must not contain <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
     )
 
 
@@ -146,7 +146,7 @@ def test_commands(byte_model, says, lead):
     states = [line.partition("; ")[2] for line in output.splitlines() if line.startswith("LanguageModelState: 1 rows")]
     assert (code, errors) == (0, "")
     assert states == ["tokens seen: 0", "tokens seen: 5", "tokens seen: 0"]
-    assert "\nA new talk.\n" in output and output.endswith(chat.HELP + "\n")
+    assert "\nNew conversation.\n" in output and output.endswith(chat.HELP + "\n")
 
 
 def test_a_talk_is_saved_and_loaded(byte_model, says, lead, tmp_path):
@@ -167,7 +167,7 @@ def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_mo
     assert (code, output) == (0, "aaa\n")
     rule = "chat: the file must be one that can be read or written. Got"
     assert none == f"{rule} '{tmp_path}/none': No such file or directory."
-    assert text.startswith("load_state: the file must be a whole safetensors file: ")
+    assert text.startswith("load_state: the file must be a valid safetensors file: ")
     assert folder == f"{rule} '{tmp_path}/no/folder': No such file or directory."
 
 
@@ -176,8 +176,8 @@ def test_what_is_no_command_is_refused_and_not_read(byte_model, says, lead, line
     code, output, errors = lead(byte_model, says(97), line + "\n", " " + line + "\n", "/state\n")
     assert (code, errors) == (
         0,
-        "chat: a line that begins with / must be a command, which /help lists; with a space in front it is a message. "
-        f"Got {line!r}.\n",
+        "chat: a line that begins with / must be a command that /help lists; to send it as a message, put a space "
+        f"before it. Got {line!r}.\n",
     )
     assert output.startswith("aaa\n") and output.endswith(f"tokens seen: {len(line) + 5}\n")
 

@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, cap
     capsys.readouterr()
     with limit_files(4096):
         error = refusal([source, str(target)], capsys)
-    assert error.startswith("convert: TARGET must be a folder that can be written, on a disk with room. Got '")
+    assert error.startswith("convert: TARGET must be a writable folder, on a disk with enough space. Got '")
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["preset", "target"]
 
@@ -153,7 +153,12 @@ def test_a_model_is_quantised_on_the_way(model, tmp_path, capsys):
     model.quantize("int4")
     assert loaded.quantized_to == "int4" and values(loaded) == values(model)
     for argv, sentence in {
-        (few, str(tmp_path / "again"), "--quantize", "int8"): "--quantize needs a SOURCE that is not. Got one of int4.",
+        (
+            few,
+            str(tmp_path / "again"),
+            "--quantize",
+            "int8",
+        ): "--quantize needs a SOURCE that is not quantised. Got one quantised to int4.",
         (
             whole,
             few,

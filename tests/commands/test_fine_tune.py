@@ -87,7 +87,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
     error = refusal([model, chats, "--output", output], capsys)
-    assert error.startswith("fine-tune: --output must hold no earlier result. Got ")
+    assert error.startswith("fine-tune: --output must not contain an earlier result. Got ")
     assert error.endswith("with adapter.safetensors, merged.\n")
 
 
@@ -121,15 +121,19 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
         ("none", chats): "fine-tune: MODEL must be a .keras file, a folder or hf://OWNER/NAME. Got 'none'.",
         (model, "none"): "fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
         (model, tmp_path): "fine-tune: CHATS must be a file that can be read. Got ",
-        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a talk that can be trained on. Got line 1 of ",
-        (model, tmp_path / "long.jsonl", *tiny): "fine-tune: an answer must begin within --sequence-length. Got 16 and",
+        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a conversation to train on. Got line 1 of ",
+        (
+            model,
+            tmp_path / "long.jsonl",
+            *tiny,
+        ): "fine-tune: at least one answer must begin within --sequence-length. Got 16 and",
         (model, chats, "--validation", "none"): "fine-tune: --validation must be a file that can be read. Got 'none'",
         (model, chats, "--targets", "up,wq"): "enable_lora: targets must be names of projections, such as ",
     }.items():
         assert refusal([*argv, "--output", output], capsys).startswith(sentence)
     for name in ("", chats):
         error = refusal([model, chats, "--output", name], capsys)
-        assert error == f"fine-tune: --output must be a folder, or a path where there is nothing. Got {name!r}.\n"
+        assert error == f"fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.\n"
     assert not output.exists()
 
 
@@ -148,11 +152,11 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
 
     monkeypatch.setattr(fine_tune, "load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
-    assert error == f"fine-tune: --merge needs a MODEL that is not quantised. Got {model!r} of int8.\n"
+    assert error == f"fine-tune: --merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8.\n"
     monkeypatch.undo()
     monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
     error = refusal([model, chats, "--output", tmp_path / "b"], capsys)
-    assert error == "fine-tune: the loss must stay finite, and it did not. Got the learning rate 0.0002.\n"
+    assert error == "fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"
     assert not os.listdir(tmp_path / "b")
 
 

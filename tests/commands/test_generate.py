@@ -113,7 +113,7 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
     monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and printed.err.startswith("encode: the text must be characters alone. Got the surrogate")
+    assert not printed.out and printed.err.startswith("encode: the text must be characters only. Got the surrogate")
 
 
 @pytest.mark.any_backend

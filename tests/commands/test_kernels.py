@@ -42,7 +42,7 @@ def test_the_op_that_was_asked_for_is_the_op_that_runs(monkeypatch):
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "portable")
     kernels = training_kernels(model, 2, 8)
     assert unused(requests(), kernels) == (
-        "KERAS_GRIFFIN_LINEAR_SCAN=portable: the model calls block_product, rg_lru alone"
+        "KERAS_GRIFFIN_LINEAR_SCAN=portable: the model calls only block_product, rg_lru"
     )
     monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", "portable")
     kernels = training_kernels(model, 2, 8)
@@ -65,8 +65,8 @@ def test_the_reference_does_not_train(monkeypatch, op_name):
         ("KERAS_GRIFFIN_ROW_PRODUCT", "^row_product: an implementation must be one of .* Got 'magic'.$"),
         (
             "KERAS_GRIFFIN_SCAN",
-            "^KERAS_GRIFFIN_SCAN: a variable that asks .* must be one of KERAS_GRIFFIN_BLOCK_PRODUCT, .*"
-            "KERAS_GRIFFIN_ROW_PRODUCT. Got 'magic' for an op that there isn't.$",
+            "^KERAS_GRIFFIN_SCAN: a variable that selects .* must be one of KERAS_GRIFFIN_BLOCK_PRODUCT, .*"
+            "KERAS_GRIFFIN_ROW_PRODUCT. Got 'magic' for an op that does not exist.$",
         ),
     ],
 )
@@ -87,5 +87,5 @@ def test_what_was_asked_for_in_vain_is_told(capsys):
     tell_unused({"row_product": "C=d"}, [])
     assert capsys.readouterr() == (
         "",
-        "Not used: C=d: the model calls rg_lru alone.\nNot used: C=d: the model calls no such op.\n",
+        "Not used: C=d: the model calls only rg_lru.\nNot used: C=d: the model calls no such op.\n",
     )

@@ -93,7 +93,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_a_folder_of_a_run_is_refused_with_the_name_of_its_model(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"")
     assert refusal(tmp_path) == (
-        f"chat: --model must name the model in the folder of a run. Got '{tmp_path}', where it is "
+        f"chat: --model must name the model inside a run's folder. Got '{tmp_path}', whose model is "
         f"'{tmp_path / 'model.keras'}'."
     )
 
@@ -126,7 +126,8 @@ def test_a_dtype_for_a_keras_file_is_refused(tmp_path):
 def test_a_model_over_other_ids_without_a_tokenizer_is_refused(form, tmp_path):
     name = str(SAVERS[form](Griffin(CONFIG.replace(vocabulary_size=100)), tmp_path / "model") or tmp_path / "model")
     assert refusal(name) == (
-        f"chat: --model must come with a tokenizer, or be over the 256 bytes. Got '{name}' over 100 ids, without."
+        "chat: --model must come with a tokenizer, or have a vocabulary of the 256 bytes. "
+        f"Got '{name}' with 100 ids and no tokenizer."
     )
 
 
@@ -159,7 +160,7 @@ def write_config(text):
 def test_a_file_that_keras_did_not_write_is_refused(write_file, tmp_path):
     path = tmp_path / "model.keras"
     write_file(path)
-    assert refusal(path) == f"chat: --model must be a whole .keras file. Got '{path}', which is not."
+    assert refusal(path) == f"chat: --model must be a valid .keras file. Got '{path}', which is not."
 
 
 def test_a_model_that_is_not_ours_is_refused_and_not_loaded(tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_a_damaged_file_is_refused(tmp_path):
         for name in whole.namelist():
             data = whole.read(name)
             damaged.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
-    assert refusal(path).startswith(f"chat: --model must be a whole .keras file of this version. Got '{path}': ")
+    assert refusal(path).startswith(f"chat: --model must be a valid .keras file of this version. Got '{path}': ")
 
 
 def test_a_layer_of_ours_alone_is_refused(tmp_path):

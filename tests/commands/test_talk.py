@@ -149,7 +149,7 @@ def test_the_state_of_no_talk_is_refused(byte_model, gemma_model, says):
     for _ in talk.answer("a"):
         pass
     before = talk.state
-    with pytest.raises(ValueError, match="^chat: the state must be of one talk. Got one of 2 rows.$"):
+    with pytest.raises(ValueError, match="^chat: the state must be of one conversation. Got 2 rows.$"):
         talk.resume(before.repeat(2))
     with pytest.raises(ValueError, match="^chat: the state must be one of this model. Got one whose "):
         talk.resume(gemma_model.initial_state(1))

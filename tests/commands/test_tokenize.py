@@ -101,7 +101,7 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
     gemma_model.tokenizer.save(tmp_path / "tokenizer")
     options = ["--tokenizer", tmp_path / "tokenizer", "--output", tmp_path / "some.tokens"]
     name = str(folder / "more" / "c.txt")
-    sentence = "tokenize: a text must be UTF-8, but for a tokenizer of bytes. Got {}, with another byte at 5.\n"
+    sentence = "tokenize: a text must be UTF-8 unless the tokens are bytes. Got {}, with an invalid byte at 5.\n"
     assert refusal([folder, *options], capsys) == sentence.format(name)
     assert refusal([folder, *options, "--lines"], capsys) == sentence.format(f"{name}, line 1")
     assert not (tmp_path / "some.tokens").exists()
@@ -112,9 +112,9 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
     [
         (["no/where", "--output", "x"], "FILES must be files and folders that exist. Got 'no/where'."),
         (["", "--output", "x"], "FILES must be files and folders that exist. Got ''."),
-        (["empty", "--output", "x"], "FILES must hold a file of text. Got none below empty."),
-        (["texts/b.txt", "--output", "x"], "FILES must hold text. Got nothing but empty ones."),
-        (["texts", "--output", "texts/a.txt"], "--output must be none of FILES. Got 'texts/a.txt', which is one."),
+        (["empty", "--output", "x"], "FILES must contain a text file. Got none in empty."),
+        (["texts/b.txt", "--output", "x"], "FILES must contain text. Got only empty files."),
+        (["texts", "--output", "texts/a.txt"], "--output must not be one of FILES. Got 'texts/a.txt', which is."),
         (["texts", "--output", "no/where"], "--output must be a file in a folder that exists. Got 'no/where'."),
         (["texts", "--output", "empty"], "--output must be a file in a folder that exists. Got 'empty'."),
         (["texts", "--output", ""], "--output must be a file in a folder that exists. Got ''."),
@@ -174,7 +174,7 @@ def test_binary_files_and_runs_are_left_out_unless_asked_for(folder, tmp_path, c
 def test_a_folder_of_which_all_is_left_out(tmp_path, capsys):
     (tmp_path / "model").write_bytes(b"\0")
     assert refusal([tmp_path, "--output", tmp_path / "x"], capsys) == (
-        f"tokenize: FILES must hold a file of text. Got none below {tmp_path}, leaving out 1 binary file (1 byte).\n"
+        f"tokenize: FILES must contain a text file. Got none in {tmp_path}, leaving out 1 binary file (1 byte).\n"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_earlier_file(folder, tmp_path, limit_files, caps
     (tmp_path / "some.tokens").write_text("old")
     with limit_files(8):
         error = refusal([folder, "--output", tmp_path / "some.tokens"], capsys)
-    rule = "tokenize: files must be readable, --output writable, and the disk must have room. Got [Errno "
+    rule = "tokenize: files must be readable, and --output writable, on a disk with enough space. Got [Errno "
     assert error.startswith(rule)
     assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
     assert (tmp_path / "some.tokens").read_text() == "old"
@@ -219,7 +219,7 @@ def test_sigterm_leaves_nothing(writing, tmp_path):
     writing.send_signal(signal.SIGTERM)
     assert writing.wait() == 143
     # TensorFlow has more to say.
-    assert "\nStopping after this document; a second time stops at once.\n" in writing.stderr.read()
+    assert "\nStopping after this document; a second signal stops at once.\n" in writing.stderr.read()
     assert sorted(os.listdir(tmp_path)) == ["some.tokens", "text.txt"]
     assert (tmp_path / "some.tokens").read_text() == "old"
 

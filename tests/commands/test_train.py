@@ -100,7 +100,7 @@ def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
 
 
 def go_on(folder):
-    return f"Go on with: python -m keras_griffin train --resume {folder}\n"
+    return f"Resume with: python -m keras_griffin train --resume {folder}\n"
 
 
 def log_of(folder):
@@ -141,7 +141,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_t
 def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
     assert train_tiny("--steps 20") == 130
-    assert capsys.readouterr().err.endswith("Stopped before there was a model to keep.\n" + go_on(tmp_path))
+    assert capsys.readouterr().err.endswith("Stopped before the first model was saved.\n" + go_on(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +170,14 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     press_ctrl_c(monkeypatch, after_batches=-1)
     assert main(["train", str(text_file), "--resume", str(tmp_path), "--steps", "6"]) == 0
     printed = capsys.readouterr().out
-    assert "goes on      after 5 of 6 steps\n" in printed
+    assert "resuming     after 5 of 6 steps\n" in printed
     assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
     results = [json.loads((folder / "result.json").read_text()) for folder in (tmp_path, undisturbed)]
     assert results[0]["bits_per_byte"] == results[1]["bits_per_byte"]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in undisturbed.iterdir()}
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"train: --resume must name the folder of a run that was cut off. Got {str(tmp_path)!r}, which is finished.\n"
+        f"train: --resume must name the folder of an interrupted run. Got {str(tmp_path)!r}, which is finished.\n"
     )
 
 
@@ -187,17 +187,17 @@ def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_pa
     assert train_tiny("--steps 20") == 130
     capsys.readouterr()
     for words, named in [
-        (["--width", "192", "--layers", "1"], "--width 192 where it was 16."),
-        (["--mixed-precision", "--seed", "1"], "--seed 1 where it was 0, --mixed-precision True where it was False."),
-        ([str(tmp_path)], f"FILES {tmp_path} where it was {text_file}."),
-        (["--output", "elsewhere"], f"--output elsewhere beside --resume {tmp_path}."),
+        (["--width", "192", "--layers", "1"], "--width 192 instead of 16."),
+        (["--mixed-precision", "--seed", "1"], "--seed 1 instead of 0, --mixed-precision True instead of False."),
+        ([str(tmp_path)], f"FILES {tmp_path} instead of {text_file}."),
+        (["--output", "elsewhere"], f"--output elsewhere with --resume {tmp_path}."),
     ]:
         assert main(["train", *words, "--resume", str(tmp_path)]) == 2
-        sentence = f"train: --resume must go on with what the run began with. Got {named}\n"
+        sentence = f"train: --resume must keep the options that the run began with. Got {named}\n"
         assert capsys.readouterr().err == sentence
     assert train_tiny("--steps 20") == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("train: --output must be a folder without a run that was cut off. Got ")
+    assert printed.startswith("train: --output must be a folder without an interrupted run. Got ")
     assert printed.count("\n") == 1
 
 
@@ -212,8 +212,8 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
     capsys.readouterr()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err == (
-        "train: --resume must go on with the text that the run began with. "
-        f"Got {size - 10:,} bytes of 1 file where it was {size:,} bytes of 1 file.\n"
+        "train: --resume must keep the text that the run began with. "
+        f"Got {size - 10:,} bytes of 1 file instead of {size:,} bytes of 1 file.\n"
     )
 
 
@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
 ):
     monkeypatch.setattr(train_time, "EPOCHS", 3)
-    sentence = "train: files must be writable, and the disk must have room. Got [Errno 27] File too large.\n"
+    sentence = "train: files must be writable, on a disk with enough space. Got [Errno 27] File too large.\n"
     with limit_files(1000):
         assert train_tiny("--steps 6") == 2
     assert capsys.readouterr().err.endswith(sentence)
@@ -266,14 +266,14 @@ def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path
     ]:
         monkeypatch.chdir(tmp_path)
         assert main(["train", *words, *TINY, "--steps", "1"]) == 2
-        sentence = "train: --output must be a folder outside of the text. Got "
+        sentence = "train: --output must be a folder outside the text. Got "
         assert capsys.readouterr().err == f"{sentence}{received}.\n"
     monkeypatch.chdir(tmp_path / "text")
     assert main(["train", ".", *TINY, "--steps", "1"]) == 2
     assert capsys.readouterr().err.endswith(", the default, within '.'.\n")
     assert main(["train", "log.csv", "--output", ".", *TINY, "--steps", "1"]) == 2
     assert capsys.readouterr().err == (
-        "train: --output must be a folder whose files are not the text. Got '.' with log.csv.\n"
+        "train: --output must be a folder whose files are not part of the text. Got '.' with log.csv.\n"
     )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "link", "log.csv", "text"]
 
@@ -316,16 +316,16 @@ def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_
     assert main(["train", "--resume", str(tmp_path)]) == (130 if kept else 2)
     said = capsys.readouterr().err.splitlines()
     if kept:
-        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run goes on from {before.name}: ")
+        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run resumes from {before.name}: ")
     else:
-        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have a file that is whole. Got ")
+        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have an intact file. Got ")
 
 
 @pytest.mark.any_backend
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"train: --resume must name the folder of a run that was cut off. Got {str(tmp_path)!r}, where there is none.\n"
+        f"train: --resume must name the folder of an interrupted run. Got {str(tmp_path)!r}, which holds none.\n"
     )
 
 
@@ -342,16 +342,14 @@ def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, ca
     monkeypatch.setattr(train_time, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
     monkeypatch.setattr(train_time, "EPOCHS", 2)
     assert train_tiny("--minutes 1") == 0
-    assert "10000 ms a step: the time is enough for 4 steps" in capsys.readouterr().out
+    assert "10000 ms per step: enough time for 4 steps" in capsys.readouterr().out
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.any_backend
 def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
     assert train_tiny("--steps 4 --learning-rate 1e30") == 2
-    assert capsys.readouterr().err == (
-        "train: the loss must stay finite, and it became NaN. Got the learning rate 1e+30.\n"
-    )
+    assert capsys.readouterr().err == ("train: the loss must stay finite. Got NaN with the learning rate 1e+30.\n")
 
 
 @pytest.mark.any_backend
@@ -368,7 +366,10 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
             ["{text}", "--width", "34", "--heads", "17"],
             "LocalMQA: rotary_fraction must be from 0 to 1 and rotate an even",
         ),
-        (["{text}", *TINY, "--output", "{text}"], "train: --output must be a folder that can be made and written to."),
+        (
+            ["{text}", *TINY, "--output", "{text}"],
+            "train: --output must be a folder that can be created and written to.",
+        ),
         (["{text}", *TINY, "--output", ""], "train: --output must name a folder. Got ''."),
     ],
 )

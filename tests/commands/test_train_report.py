@@ -29,7 +29,7 @@ def test_the_result_stands_beside_the_compressors(tmp_path):
     assert rows["validation"] == "1.500 bits per byte"
     assert rows["to beat"] == "zlib needs 1.860 and lzma 1.460 bits per byte"
     assert rows["speed"] == "12,346 bytes per second in training"
-    assert rows["time"] == "3 min 5 s in all"
+    assert rows["time"] == "3 min 5 s in total"
     assert rows["saved"] == f"{tmp_path / 'model.keras'}, with log.csv, result.json and loss.png"
 
 
@@ -55,9 +55,9 @@ def test_it_says_on_how_much_a_model_is_judged():
 
 def test_what_ctrl_c_leaves_is_told(tmp_path):
     checkpoint = BestCheckpoint(tmp_path / "model.keras")
-    assert describe_stop(checkpoint) == "Stopped before there was a model to keep."
+    assert describe_stop(checkpoint) == "Stopped before the first model was saved."
     checkpoint.path.write_text("")
-    assert describe_stop(checkpoint).endswith(f"to keep. {checkpoint.path} is of an earlier run.")
+    assert describe_stop(checkpoint).endswith(f"was saved. {checkpoint.path} is from an earlier run.")
     checkpoint.best = 2.5
     assert describe_stop(checkpoint) == (
         f"Stopped. The best model so far, 2.500 bits per byte, is in {tmp_path / 'model.keras'}"

@@ -25,7 +25,7 @@ def corpus(train=b"train", validation=b"val"):
 
 
 def test_the_command_that_goes_on_can_be_pasted():
-    assert describe_going_on(Path("runs/a")) == "Go on with: python -m keras_griffin train --resume runs/a"
+    assert describe_going_on(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
     assert describe_going_on(Path("my runs/a")).endswith(" --resume 'my runs/a'")
 
 
@@ -49,8 +49,8 @@ def test_a_folder_without_a_run_is_one_that_has_not_begun(tmp_path):
 @pytest.mark.parametrize(
     ("now", "received"),
     [
-        (corpus(b"train and more"), "17 bytes of 3 files where it was 8 bytes of 3 files"),
-        (corpus(b"other"), "8 bytes of 3 files, as it was, but with another content"),
+        (corpus(b"train and more"), "17 bytes of 3 files instead of 8 bytes of 3 files"),
+        (corpus(b"other"), "8 bytes of 3 files, the same size, but different content"),
     ],
 )
 def test_another_text_is_refused_in_words(now, received):
@@ -58,7 +58,7 @@ def test_another_text_is_refused_in_words(now, received):
     check_text(run, corpus())
     with pytest.raises(CommandError) as error:
         check_text(run, now)
-    assert str(error.value) == (f"train: --resume must go on with the text that the run began with. Got {received}.")
+    assert str(error.value) == (f"train: --resume must keep the text that the run began with. Got {received}.")
     # An earlier version had no such notes.
     check_text(SimpleNamespace(notes={"arguments": {}}), now)
 

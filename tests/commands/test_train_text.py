@@ -92,8 +92,8 @@ def test_what_is_not_utf_8_is_refused_by_its_name(file, tmp_path):
     (tmp_path / "latin").write_bytes(b"caf\xe9 " * 20)
     sentence = refusal(options(tmp_path / "latin", vocabulary=300), None)
     assert sentence == (
-        "load_corpus: a text must be UTF-8, but for a model of bytes. "
-        f"Got {tmp_path / 'latin'}, with another byte at 3."
+        "load_corpus: a text must be UTF-8 unless the tokens are bytes. "
+        f"Got {tmp_path / 'latin'}, with an invalid byte at 3."
     )
 
 
@@ -121,8 +121,8 @@ def test_a_tokenizer_that_loses_text_is_refused(file, tmp_path):
     lower.normalizer = normalizers.Replace("zebra", "horse")
     HuggingFaceTokenizer(lower).save(tmp_path)
     assert refusal(options(file, tokenizer=str(tmp_path)), None) == (
-        "train: a tokenizer must write the held-out text as it is. Got HuggingFaceTokenizer(257 tokens), which writes "
-        "b'horse horse\\n\\xf0\\x9f\\x98\\x80 hor' for b'zebra zebra\\n\\xf0\\x9f\\x98\\x80 zeb'."
+        "train: a tokenizer must reproduce the held-out text exactly. Got HuggingFaceTokenizer(257 tokens), "
+        "which writes b'horse horse\\n\\xf0\\x9f\\x98\\x80 hor' for b'zebra zebra\\n\\xf0\\x9f\\x98\\x80 zeb'."
     )
 
 

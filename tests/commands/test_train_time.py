@@ -70,7 +70,7 @@ def test_of_minutes_a_tenth_is_validation(pace, capsys, batch_of_validation, bat
     pace(step=1.0, batch_of_validation=batch_of_validation)
     assert count_steps(None, TEXT, options(), 16) == (steps, batches)
     assert make_plan(None, TEXT, options()) == Plan(10, steps // 10, 8 * batches)
-    assert f"pace         1000 ms a step: the time is enough for {steps:,} steps\n" in capsys.readouterr().out
+    assert f"pace         1000 ms per step: enough time for {steps:,} steps\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_run_over_tokens_goes_on_with_them_and_writes(monkeypatch, text_file, 
     printed = capsys.readouterr().out
     assert "tokens       280, " in printed and "windows of 16 tokens" in printed
     assert main(["train", "--resume", str(tmp_path), "--vocabulary", "281"]) == 2
-    assert capsys.readouterr().err.endswith("Got --vocabulary 281 where it was 280.\n")
+    assert capsys.readouterr().err.endswith("Got --vocabulary 281 instead of 280.\n")
     press_ctrl_c(monkeypatch, after_batches=-1)
     assert main(["train", "--resume", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

@@ -57,10 +57,13 @@ def test_shards(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"b": "b.safetensors"}, "the shards must lie beside their index. Got '.*', which names b.safetensors."),
-        ({"b": "../b"}, "the shards must lie beside their index. Got '.*', which names ../b."),
+        (
+            {"b": "b.safetensors"},
+            "the shards must be in the folder of their index. Got '.*', which names b.safetensors.",
+        ),
+        ({"b": "../b"}, "the shards must be in the folder of their index. Got '.*', which names ../b."),
         ({"b": 3}, ".*"),
-        ({"b": "a.b.safetensors"}, "the index must name what its shards hold. Got 'a.b.safetensors', which differs."),
+        ({"b": "a.b.safetensors"}, "the index must match its shards. Got 'a.b.safetensors', which differs."),
     ],
 )
 def test_an_index_must_be_that_of_its_shards(tmp_path, changes, sentence):
@@ -84,7 +87,7 @@ def test_npz(tmp_path, save):
 
 def test_an_npz_that_is_none_or_would_run_something(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
-    assert refusal(tmp_path / "a.npz").startswith("open_checkpoint: the file must be a whole .npz of arrays. Got ")
+    assert refusal(tmp_path / "a.npz").startswith("open_checkpoint: the file must be a valid .npz of arrays. Got ")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.txt", "text")
     assert "Got" in refusal(tmp_path / "a.npz")
@@ -142,7 +145,7 @@ def test_pt_of_nested_dictionaries_and_parameters(tmp_path, torch):
 
 
 def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
-    start = "open_checkpoint: a .pt file must hold tensors by name, and nothing that would be run. Got "
+    start = "open_checkpoint: a .pt file must contain tensors by name, and no code. Got "
     torch.save({"a": Touch(tmp_path / "touched")}, tmp_path / "a.pt")
     assert refusal(tmp_path / "a.pt").startswith(start)
     assert not (tmp_path / "touched").exists()
@@ -191,7 +194,7 @@ def test_what_is_no_checkpoint(tmp_path):
         assert refusal(path).startswith("open_checkpoint: the path must be a folder with model.safetensors, ")
     assert not is_checkpoint(tmp_path / "nowhere.pt")
     assert refusal(tmp_path / "nowhere.pt", FileNotFoundError).endswith(
-        "Got '" + str(tmp_path) + "/nowhere.pt', nothing."
+        "Got '" + str(tmp_path) + "/nowhere.pt', which does not exist."
     )
 
 

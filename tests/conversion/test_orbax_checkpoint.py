@@ -30,12 +30,14 @@ def test_each_array_is_restored_alone(tmp_path, monkeypatch):
 def test_what_is_no_whole_checkpoint_is_refused(tmp_path):
     (tmp_path / "_METADATA").write_text("{")
     with pytest.raises(
-        ValueError, match=r"^open_checkpoint: the folder must be a whole Orbax checkpoint\. Got '.*'\.$"
+        ValueError, match=r"^open_checkpoint: the folder must be a valid Orbax checkpoint\. Got '.*'\.$"
     ):
         open_checkpoint(tmp_path)
 
 
 def test_what_is_no_array_is_refused(tmp_path):
     orbax.PyTreeCheckpointer().save(tmp_path / "a", {"params": ARRAYS, "step": "three"})
-    with pytest.raises(ValueError, match=r"^open_checkpoint: an Orbax tree must be of arrays\. Got a \w+ at step\.$"):
+    with pytest.raises(
+        ValueError, match=r"^open_checkpoint: the leaves of an Orbax tree must be arrays\. Got a \w+ at step\.$"
+    ):
         open_checkpoint(tmp_path / "a")

@@ -202,9 +202,7 @@ def test_ops_follow_their_rules_inside_of_divided_time():
     assert_all_close((outputs, newest), (expected, last))
     np.testing.assert_array_equal(positions, np.arange(LENGTH))
     np.testing.assert_array_equal(counted, RESET.cumsum(axis=1))
-    with pytest.raises(
-        ValueError, match="^causal_conv: where time is divided over devices, there must be no mask. Got "
-    ):
+    with pytest.raises(ValueError, match="^causal_conv: with time divided over devices, there must be no mask. Got "):
         with time_axis.time_along("time"):
             divided(lambda x: ops.causal_conv(x, kernel, mask=MASK[:, :2])[0], 8, (STEPS,), STEPS)(inputs)
 

@@ -172,7 +172,7 @@ def test_padding_inside_of_a_document_is_refused_or_makes_nan():
     parallel, interrupted = over_eight(), SEGMENTS.copy()
     # Over several devices, and within one.
     interrupted[0, 5:17], interrupted[1, 5] = 0, 0
-    sentence = "padding must stand between documents and not inside of one. Got segment id 1 on both sides of padding"
+    sentence = "padding must be between documents, not inside one. Got segment id 1 on both sides of padding"
     with pytest.raises(ValueError, match=f"^sequence_parallel: {sentence} in row 0.$"):
         parallel({"token_ids": TOKENS, "segment_ids": interrupted})
     logits = parallel({"token_ids": TOKENS, "segment_ids": jax.numpy.asarray(interrupted)})

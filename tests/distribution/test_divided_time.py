@@ -23,7 +23,7 @@ def test_on_eight_devices():
 @pytest.mark.parametrize("name", CALLS)
 def test_what_cannot_divide_time_is_refused(name):
     backend = keras.backend.backend()
-    sentence = "axis_name must be an axis of the mesh of the shard_map around the call. Got 'time'."
+    sentence = "axis_name must be an axis of the mesh of the enclosing shard_map. Got 'time'."
     if backend != "jax":
         sentence = f"the backend must be jax, whose shard_map divides time over devices. Got {backend}."
     with pytest.raises(ValueError) as error:

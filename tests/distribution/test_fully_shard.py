@@ -42,7 +42,7 @@ def test_two_processes_train_and_keep_one_model(tmp_path):
     assert saved["early, slots"] > 1
     for answers in two:
         assert answers["other weights"].startswith("fully_shard: the processes must begin with the same weights, by ")
-        assert answers["other weights"].endswith("Got others than process 0's in process 1.")
+        assert answers["other weights"].endswith("Got different ones in process 1.")
     for answers in (saved, first, second):
         assert answers["read"] and answers["assigned"] == [True, True]
 
@@ -67,17 +67,22 @@ def refusal(act):
 def test_what_a_divided_model_refuses(group):
     model = Griffin(CONFIG)
     fully_shard(model)
-    whole = "{name}: the weights must be whole. Got those that fully_shard has divided: call it within "
+    whole = "{name}: the weights must be whole. Got weights sharded by fully_shard: call it within "
     whole += "keras_griffin.distribution.gathered(model), in every process."
     state = model.initial_state(1)
     assert refusal(lambda: model.advance(TOKENS, state)) == whole.format(name="advance")
     assert refusal(lambda: model.generate([[1]], 4)) == whole.format(name="advance")
     assert refusal(lambda: model.score([[1, 2]])) == whole.format(name="advance")
     assert refusal(lambda: model.logits(state.last[:, None])) == whole.format(name="logits")
-    assert refusal(lambda: fully_shard(model)) == "fully_shard: a model must be divided once. Got one that is divided."
+    assert (
+        refusal(lambda: fully_shard(model))
+        == "fully_shard: a model can be sharded only once. Got one that is sharded already."
+    )
     assert refusal(lambda: model.quantize("int8")).startswith("quantize: the weights must not be divided.")
-    sentence = "{name}: within gathered(model) no gradient is shared: train outside of it, and call the model there "
-    sentence += "within torch.no_grad(). Got a call that keeps gradients."
+    sentence = (
+        "{name}: gradients are not shared within gathered(model): train outside of it, and inside call the model "
+    )
+    sentence += "within torch.no_grad(). Got a call that records gradients."
     packed = model.packed(logits=False)
     rows = {"token_ids": TOKENS, "segment_ids": np.ones_like(TOKENS)}
     with gathered(model):
@@ -87,8 +92,8 @@ def test_what_a_divided_model_refuses(group):
     np.testing.assert_array_equal(model.predict(TOKENS, verbose=0), expected)
     model.token_embedding.enable_lora(2)
     message = refusal(lambda: model.fit(TOKENS, TOKENS, verbose=0))
-    assert message.startswith("Griffin: each process would train its own of a weight that fully_shard has not divided;")
-    assert message.endswith("Got token_embedding/lora_embeddings_a, token_embedding/lora_embeddings_b.")
+    assert message.startswith("Griffin: every trainable weight must be sharded by fully_shard, or each process would ")
+    assert message.endswith("Got unsharded token_embedding/lora_embeddings_a, token_embedding/lora_embeddings_b.")
 
 
 def test_what_can_not_be_divided():
@@ -98,7 +103,9 @@ def test_what_can_not_be_divided():
         assert message == "fully_shard: torch.distributed.init_process_group must have been called. Got no group."
         assert refusal(lambda: fully_shard(keras.layers.Dense(2))).startswith("fully_shard: the model must be a Langua")
     else:
-        assert message.startswith("fully_shard: the backend must be torch; on JAX there is ")
+        assert message.startswith("fully_shard: the backend must be torch; on JAX use ")
         assert message.endswith(f"layout_map. Got {backend}.")
     for model in (Griffin(CONFIG), keras.layers.Dense(2)):
-        assert refusal(lambda model=model: gathered(model)).startswith("gathered: the model must be one that fully_sh")
+        assert refusal(lambda model=model: gathered(model)).startswith(
+            "gathered: the model must be sharded by fully_sh"
+        )

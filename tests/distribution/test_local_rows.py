@@ -52,7 +52,7 @@ def test_the_active_distribution_says_which_part(monkeypatch):
     ("arguments", "sentence"),
     [
         ((1, None), "index and count must be given together. Got 1 and None."),
-        ((), "index and count must be given where no distribution is active. Got none."),
+        ((), "index and count must be given if no distribution is active. Got none."),
         ((2, 2), "index must be from 0 to count - 1. Got 2 of 2."),
     ],
 )

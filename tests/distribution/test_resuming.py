@@ -31,7 +31,7 @@ def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path,
         # On PyTorch each process knows the loss of its own rows.
         assert answer["resumed history"] == answer["history"]
         assert answer["same values"]
-        assert answer["another seed"].endswith("Got shares.process 1.data.data.seed 1 where it was nothing.")
+        assert answer["another seed"].endswith("Got shares.process 1.data.data.seed 1 instead of nothing.")
         assert "ResumableRun: " in answer["no folder"] and ("process 0 of 2: " in answer["no folder"]) == (index == 1)
     if BACKEND == "torch":
         assert answers[0]["history"]["loss"] != answers[1]["history"]["loss"]

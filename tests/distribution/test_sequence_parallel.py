@@ -36,8 +36,8 @@ def test_another_backend_is_refused():
 @on_jax
 def test_a_model_that_cannot_be_divided_is_refused():
     assert refusal(MQATransformer(CONFIG)) == (
-        "sequence_parallel: every mixer must say by `reach_of`, beside its `call` or `advance`, how many "
-        "steps it looks back. Got GlobalMQA in block_0, which gives no number."
+        "sequence_parallel: every mixer must state by `reach_of`, defined with its `call` or `advance`, "
+        "how many steps it looks back. Got GlobalMQA in block_0, which does not."
     )
     assert refusal("griffin") == "sequence_parallel: model must be a LanguageModel. Got 'griffin'."
 
@@ -64,8 +64,7 @@ def test_a_mesh_without_the_axes_is_refused():
         ({"token_ids": TOKENS, "segment_ids": TOKENS - 1}, "segment_ids must be at least 0. Got -1."),
         (
             {"token_ids": TOKENS, "segment_ids": np.array([[1] * 6, [1, 3, 0, 0, 3, 0]])},
-            "padding must stand between documents and not inside of one. "
-            "Got segment id 3 on both sides of padding in row 1.",
+            "padding must be between documents, not inside one. Got segment id 3 on both sides of padding in row 1.",
         ),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
         ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer of at least 0. Got 2.0."),
         (
             {"prompt": [[1], []]},
-            "an empty row must have a start token, and the model has no tokenizer that knows one: put the id into the "
+            "an empty row must begin with a start token, and the model has no tokenizer with one: put its id into the "
             "row. Got none in row 1.",
         ),
         ({"prompt": [[11]]}, "the ids of the prompt must be at least 0 and below the vocabulary's size 11. Got 11."),
@@ -198,16 +198,16 @@ def test_a_stream_is_made_as_it_is_asked_for(fake):
         ),
         (
             {"state": lambda state: (1, 2, 3)},
-            "the state must be one of this model. Got one whose 3 tensors are not the 3 of this model's FakeState, or "
-            "other ones.",
+            "the state must be one of this model. Got one whose 3 tensors do not match the 3 of this model's "
+            "FakeState.",
         ),
         (
             {"state": lambda state: state._replace(last=state.last[:, :7])},
-            "the state must be one of this model. Got one whose last is of shape (3, 7) and not (3, 8).",
+            "the state must be one of this model. Got one whose last has shape (3, 7) instead of (3, 8).",
         ),
         (
             {"state": lambda state: state._replace(last=None)},
-            "the state must be one of this model. Got one whose last is no tensor but None.",
+            "the state must be one of this model. Got one whose last is not a tensor but None.",
         ),
     ],
 )
@@ -225,13 +225,16 @@ def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, 
     [
         (
             lambda logits, uniform: ops.argmax(logits, axis=-1)[:, None],
-            "a sampler must give one integer for each row, shape (3,). Got int32 of shape (3, 1) from ",
+            "a sampler must return one integer for each row, shape (3,). Got int32 of shape (3, 1) from ",
         ),
         (
             lambda logits, uniform: uniform,
-            "a sampler must give one integer for each row, shape (3,). Got float32 of shape (3,) from ",
+            "a sampler must return one integer for each row, shape (3,). Got float32 of shape (3,) from ",
         ),
-        (lambda logits, uniform: [1, 2, 3], "a sampler must give one integer for each row, shape (3,). Got list from "),
+        (
+            lambda logits, uniform: [1, 2, 3],
+            "a sampler must return one integer for each row, shape (3,). Got list from ",
+        ),
     ],
 )
 @pytest.mark.parametrize("function", [generate, stream])

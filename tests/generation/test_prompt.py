@@ -99,7 +99,7 @@ def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     with pytest.raises(ValueError) as error:
         start_empty_rows("generate", rows, np.array([0, 0, 5]), None)
     assert str(error.value) == (
-        "generate: an empty row must have a start token, and the model has no tokenizer that knows one: put the id "
+        "generate: an empty row must begin with a start token, and the model has no tokenizer with one: put its id "
         "into the row. Got none in row 1."
     )
 

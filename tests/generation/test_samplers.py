@@ -213,5 +213,5 @@ def test_a_penalty_below_1_is_refused(wrong):
 
 
 def test_a_penalty_of_a_penalty_is_refused():
-    with pytest.raises(ValueError, match="^RepetitionPenalty: the sampler must not read what was met itself. Got Rep"):
+    with pytest.raises(ValueError, match="^RepetitionPenalty: the sampler must not read `met` itself. Got Rep"):
         RepetitionPenalty(2.0, RepetitionPenalty(2.0))

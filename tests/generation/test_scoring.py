@@ -77,7 +77,7 @@ def test_perplexity(griffin):
     parts = [by_definition(griffin, part) for part in (TOKENS[0, :5], TOKENS[0, 8:], TOKENS[2, :2])]
     expected = math.exp(-sum(part.sum() for part in parts) / (4 + 4 + 0 + 1))
     assert math.isclose(perplexity(griffin, TOKENS, segment_ids), expected, rel_tol=1e-5)
-    with pytest.raises(ValueError, match="^perplexity: some token must have another before it. Got none that has.$"):
+    with pytest.raises(ValueError, match="^perplexity: at least one document must have two tokens. Got none.$"):
         perplexity(griffin, [[1], [2]])
 
 

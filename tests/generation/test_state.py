@@ -101,9 +101,9 @@ def test_the_count_of_tokens_stops_where_int32_ends(griffin, state):
         (lambda s: s.select([3]), "select: rows must be among the 3 of the state. Got [3]."),
         (lambda s: s.repeat(0), "repeat: times must be an integer of at least 1. Got 0."),
         (lambda s: s.repeat(True), "repeat: times must be an integer of at least 1. Got True."),
-        (lambda s: s.select(None), "select: rows must be what indexes a vector. Got None."),
+        (lambda s: s.select(None), "select: rows must be an index of a vector. Got None."),
         (lambda s: concatenate([]), "concatenate: there must be at least one state. Got none."),
-        (lambda s: concatenate([5]), "concatenate: there must be states in a list. Got 5 in it."),
+        (lambda s: concatenate([5]), "concatenate: every element must be a state. Got 5."),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
@@ -115,13 +115,13 @@ def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"num_layers": 4}, r"\d+ tensors are not the \d+ of this model's LanguageModelState, or other ones"),
+        ({"num_layers": 4}, r"\d+ tensors do not match the \d+ of this model's LanguageModelState"),
         (
             {"block_pattern": ("local_mqa",)},
-            r"\d+ tensors are not the \d+ of this model's LanguageModelState, or other",
+            r"\d+ tensors do not match the \d+ of this model's LanguageModelState",
         ),
-        ({"window": 5}, r"blocks\.1\.keys is of shape \(3, 5, 1, 16\) and not \(3, 4, 1, 16\)"),
-        ({"recurrence_width": 48}, r"blocks\.0\.conv\.inputs is of shape \(3, 3, 48\) and not \(3, 3, 32\)"),
+        ({"window": 5}, r"blocks\.1\.keys has shape \(3, 5, 1, 16\) instead of \(3, 4, 1, 16\)"),
+        ({"recurrence_width": 48}, r"blocks\.0\.conv\.inputs has shape \(3, 3, 48\) instead of \(3, 3, 32\)"),
     ],
 )
 def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes, reason):

@@ -86,17 +86,17 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     whole = path.read_bytes()
     for length in (0, 4, 100, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="^load_state: the file must be a whole safetensors file: .*Got "):
+        with pytest.raises(ValueError, match="^load_state: the file must be a valid safetensors file: .*Got "):
             load_state(path)
     path.write_bytes(whole + b"x")
-    with pytest.raises(ValueError, match="^load_state: the file must be a whole safetensors file: .*Got "):
+    with pytest.raises(ValueError, match="^load_state: the file must be a valid safetensors file: .*Got "):
         load_state(path)
     # One bit of the numbers; a kind's name, a shape, and what stands where.
     flipped = bytearray(whole)
     flipped[-1] ^= 64
     path.write_bytes(flipped)
     with pytest.raises(
-        ValueError, match=r"^load_state: the file must be undamaged\. Got .*: the checksum of .* is not"
+        ValueError, match=r"^load_state: the file must be undamaged\. Got .*: the checksum of .* does not"
     ):
         load_state(path)
     for old, new in (
@@ -131,9 +131,9 @@ def test_a_file_of_the_first_format_is_read(tmp_path):
     ("kinds", "reason"),
     [
         ('{"type": "TemporalConvState", "parts": {"inputs": "cell"}}', "'cell'"),
-        ('["hidden"]', "its kinds leave out other"),
+        ('["hidden"]', "its kinds omit other"),
         ('["hidden", "other", "other"]', "'other'"),
-        ('"hidden"', "its kinds leave out other"),
+        ('"hidden"', "its kinds omit other"),
         ("[" * 40 + '"hidden"' + "]" * 40, "its kinds have more than 32 levels"),
         ("[" * 100_000 + '"hidden"' + "]" * 100_000, "maximum recursion depth exceeded"),
         ('{"type": "TemporalConvState", "parts": ["hidden"]}', "'list' object has no attribute"),
@@ -170,7 +170,7 @@ def test_a_state_of_no_taps_comes_back(tmp_path):
 def test_what_is_no_state_is_refused(tmp_path):
     write_safetensors(tmp_path / "tensors", {"a": np.ones(3)})
     with pytest.raises(
-        ValueError, match=r"^load_state: the file must hold a '.*'\. Got 'tensors that are no state' in "
+        ValueError, match=r"^load_state: the file must hold a '.*'\. Got 'tensors that are not a state' in "
     ):
         load_state(tmp_path / "tensors")
     with pytest.raises(FileNotFoundError):
@@ -209,7 +209,9 @@ def test_a_type_of_ones_own_is_registered(tmp_path):
         assert register_state_type(OwnState) is OwnState
         save_state(OwnState(keras.ops.ones(2)), tmp_path / "state")
         assert_same(load_state(tmp_path / "state"), OwnState(keras.ops.ones(2)))
-        with pytest.raises(ValueError, match="^register_state_type: a name must belong to one type. Got another Own"):
+        with pytest.raises(
+            ValueError, match="^register_state_type: a name must belong to one type. Got a second type named Own"
+        ):
             register_state_type(NamedTuple("OwnState", []))
     finally:
         STATE_TYPES.pop("OwnState")

@@ -115,7 +115,7 @@ def test_the_largest_batch_fits_and_one_row_more_does_not():
 
 def test_a_batch_beyond_the_model_s_range_is_warned_of():
     decode_cost(SMALL, 128, 1, device=SLOW)
-    with pytest.warns(UserWarning, match=r"^decode_cost: batch_size should be at most 128 on slow, .* Got 129\.$"):
+    with pytest.warns(UserWarning, match=r"^decode_cost: batch_size should be at most 128 on slow: .* Got 129\.$"):
         decode_cost(SMALL, 129, 1, device=SLOW)
 
 

@@ -88,7 +88,9 @@ def test_what_is_refused():
         plot_gate(trace(), gate="state")
     with pytest.raises(ValueError, match=r"^plot_attention: weights must be \(N, T, T\) .* Got shape \(3, 4\)\.$"):
         plot_attention(np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"^plot_influence: tokens must be one for each place\. Got 1 for 3\.$"):
+    with pytest.raises(
+        ValueError, match=r"^plot_influence: tokens must have one text for each position\. Got 1 for 3\.$"
+    ):
         plot_influence(np.ones(3), tokens=["a"])
 
 

@@ -234,7 +234,7 @@ def test_a_run_of_adapters_goes_on(tmp_path):
     expected = run("whole")
     with pytest.raises(RuntimeError):
         run("cut_off", [Stop()])
-    with pytest.raises(ValueError, match=r"^ResumableRun: .* Got model\.lora\.alpha 7\.0 where it was 2\.0\.$"):
+    with pytest.raises(ValueError, match=r"^ResumableRun: .* Got model\.lora\.alpha 7\.0 instead of 2\.0\.$"):
         run("cut_off", alpha=7)
     for path, value in run("cut_off").items():
         np.testing.assert_array_equal(value, expected[path], path)

@@ -179,6 +179,6 @@ def test_a_file_that_is_not_utf_8_is_refused_where_characters_are_wanted(tmp_pat
     with pytest.raises(CorpusError) as error:
         load_corpus([folder], characters=True)
     assert str(error.value) == (
-        f"load_corpus: a text must be UTF-8, but for a model of bytes. Got {folder / 'b'}, with another byte at 2."
+        f"load_corpus: a text must be UTF-8 unless the tokens are bytes. Got {folder / 'b'}, with an invalid byte at 2."
     )
     assert load_corpus([folder]).train.size

@@ -50,13 +50,15 @@ def test_a_talk_that_goes_on_is_the_whole_talk(gemma_proto, ended):
 )
 def test_other_roles_are_refused(turns):
     got = ", ".join(repr(role) for role, _ in turns) or "none"
-    with pytest.raises(ValueError, match=f"chat_prompt: the roles must be 'user' and 'model' by turns, .* Got {got}."):
+    with pytest.raises(
+        ValueError, match=f"chat_prompt: the roles must alternate between 'user' and 'model', .* Got {got}."
+    ):
         chat_prompt(turns)
 
 
 @pytest.mark.parametrize("mark", ["<start_of_turn>", "<end_of_turn>"])
 def test_a_message_with_a_mark_is_refused(mark):
-    match = f"a message must not hold {mark}. Got 'a{mark}b' from"
+    match = f"a message must not contain {mark}. Got 'a{mark}b' from"
     with pytest.raises(ValueError, match=f"chat_prompt: {match} 'user'."):
         chat_prompt(f"a{mark}b")
     with pytest.raises(ValueError, match=f"chat_prompt: {match} 'model'."):
@@ -94,15 +96,18 @@ def test_without_marks_a_turn_is_a_line():
 @pytest.mark.parametrize(
     ("turns", "sentence"),
     [
-        ([], r"the roles must be 'user' and 'model' by turns, the first 'user' and the last 'model'\. Got none\."),
-        (KNOCK, r"the roles must be .* Got 'user', 'model', 'user'\."),
-        ([("model", "a"), ("user", "b")], r"the roles must be .* Got 'model', 'user'\."),
+        (
+            [],
+            r"the roles must alternate between 'user' and 'model', beginning with 'user' and ending .*\. Got none\.",
+        ),
+        (KNOCK, r"the roles must alternate .* Got 'user', 'model', 'user'\."),
+        ([("model", "a"), ("user", "b")], r"the roles must alternate .* Got 'model', 'user'\."),
         ([("user", " \n"), ("model", "b")], r"a message must not be empty\. Got ' \\n' from 'user'\."),
         (
             [("user", "a"), ("model", "<start_of_turn>")],
-            r"a message must not hold <start_of_turn>\. Got .* from 'model'\.",
+            r"a message must not contain <start_of_turn>\. Got .* from 'model'\.",
         ),
-        ([("user", "a\nb"), ("model", "c")], r"a message must be one line where .* Got 'a\\nb' from 'user'\."),
+        ([("user", "a\nb"), ("model", "c")], r"a message must be one line if .* Got 'a\\nb' from 'user'\."),
     ],
 )
 def test_talks_that_can_not_be_trained_on(turns, sentence):

@@ -23,9 +23,7 @@ def test_characters_pass():
 
 
 def test_surrogates_are_refused():
-    with pytest.raises(
-        ValueError, match=r"encode: the text must be characters alone. Got the surrogate '\\udcff' at 2"
-    ):
+    with pytest.raises(ValueError, match=r"encode: the text must be characters only. Got the surrogate '\\udcff' at 2"):
         check_characters("ab\udcff")
 
 

@@ -81,7 +81,9 @@ def test_another_model_is_another_tokenizer(gemma_proto, prefix_proto):
 
 @pytest.mark.parametrize("data", [b"", b"none", b"version https://git-lfs.github.com/spec/v1\noid sha256:0"])
 def test_what_is_no_model_is_refused(data, tmp_path):
-    with pytest.raises(ValueError, match=f"proto must be a SentencePiece model. Got {len(data)} bytes, which is none."):
+    with pytest.raises(
+        ValueError, match=f"proto must be a SentencePiece model. Got {len(data)} bytes, which is not one."
+    ):
         SentencePieceTokenizer(data)
     (tmp_path / "tokenizer.model").write_bytes(data)
     with pytest.raises(ValueError, match=r"proto must be a SentencePiece model. Got '.*tokenizer.model', which is"):

@@ -71,7 +71,7 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer, beyond):
 
 
 def test_a_lone_surrogate_is_refused(tokenizer):
-    with pytest.raises(ValueError, match=r"encode: the text must be characters .*Got .*'\\ud800' at 1."):
+    with pytest.raises(ValueError, match=r"encode: the text must be characters.*Got .*'\\ud800' at 1."):
         tokenizer.encode("a\ud800")
 
 

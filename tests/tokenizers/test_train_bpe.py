@@ -76,10 +76,10 @@ def test_it_is_kept_in_files_and_in_configs(tokenizer, tmp_path):
         (TEXTS, 256, "vocabulary_size must be an integer of at least 257. Got 256."),
         (TEXTS, 300.0, "vocabulary_size must be an integer of at least 257. Got 300.0."),
         ("some text", 300, "texts must be several texts, or a list of one. Got the text 'some text'."),
-        ([], 300, "texts must hold a character. Got 0 texts, none with any."),
-        (["", ""], 300, "texts must hold a character. Got 2 texts, none with any."),
+        ([], 300, "texts must have at least one character. Got 0 empty texts."),
+        (["", ""], 300, "texts must have at least one character. Got 2 empty texts."),
         (["a", b"b"], 300, "a text must be a str. Got bytes as text 1."),
-        (["a\udcff"], 300, r"the text must be characters alone. Got the surrogate '\udcff' at 1."),
+        (["a\udcff"], 300, r"the text must be characters only. Got the surrogate '\udcff' at 1."),
     ],
 )
 def test_what_can_not_be_learnt_from_is_refused(texts, size, sentence):

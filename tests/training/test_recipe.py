@@ -64,7 +64,7 @@ def test_the_optimizer_has_the_learning_rate_of_the_model_s_size():
 
 @pytest.mark.parametrize("size", [0, 2 * 10**10])
 def test_a_model_too_large_for_the_rule_is_refused(size):
-    message = f"default_learning_rate: the model must have 1 to 1e.10 parameters beside its embedding. Got {size}."
+    message = f"default_learning_rate: the model must have 1 to 1e.10 parameters besides its embedding. Got {size}."
     with pytest.raises(ValueError, match=message):
         default_learning_rate(model_of(size))
 

@@ -1,4 +1,4 @@
-"""The options of each command, read before anything is loaded that takes long: no module here needs Keras.
+"""The options of each command, parsed before any slow import: no module here needs Keras.
 
 Each is a module whose docstring is the command's description, with `add_arguments(parser)`.
 """

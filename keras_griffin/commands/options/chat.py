@@ -1,15 +1,15 @@
-"""Talk with a model.
+"""Chat with a model.
 
-The model keeps one state for the whole talk and reads each word once: a turn takes as long, and as
-much memory, after a thousand turns as after one, and of what was said long ago the model knows what
-fits in there. (With global attention it keeps everything, and grows.)
+The whole conversation is one state of constant size, and the model reads each token once: turn 1000
+takes as much time and memory as turn 1, and older turns are remembered as far as they fit into the
+state. (With global attention the model keeps every token, and its state grows.)
 
-A model whose vocabulary has Gemma's marks of turns is spoken to as Gemma's instruction-tuned models
-are. Any other reads what you type as a line, and answers with what it would write up to the end of
-its next line that is not empty.
+If the vocabulary has Gemma's turn markers, messages are formatted as for Gemma's instruction-tuned
+models. Any other model reads your message as a line of text, and its answer ends with the first
+non-empty line that it writes.
 
-Ctrl-C cuts an answer short, and at the prompt it ends the talk, as does Ctrl-D. /help lists the
-commands. Where the input is no terminal, each line is a message, and only answers are printed.
+Ctrl-C cuts an answer short; at the prompt, Ctrl-C or Ctrl-D quits. /help lists the commands. If the
+input is not a terminal, each line is a message, and only the answers are printed.
 """
 
 import argparse
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add_model_arguments(parser)
     parser.add_argument(
-        "--tokens", type=positive_int, default=500, metavar="N", help="of one answer at most (default: %(default)s)"
+        "--tokens", type=positive_int, default=500, metavar="N", help="maximum per answer (default: %(default)s)"
     )
     add_sampling_arguments(parser)
     parser.add_argument(
-        "--seed", type=seed, metavar="N", help="make the talk repeatable (default: another one each time)"
+        "--seed", type=seed, metavar="N", help="make the conversation repeatable (default: a fresh seed)"
     )

@@ -1,8 +1,8 @@
-"""Turn a checkpoint into a preset, or into a folder for Hugging Face.
+"""Convert a checkpoint to a preset, or to a folder for Hugging Face.
 
-SOURCE is a folder or a file of RecurrentGemma, by Hugging Face or DeepMind; or a folder that
-save_to_preset wrote; or hf://OWNER/NAME. TARGET is a folder that there is not yet, or one of the
-same format, which is replaced when the new one is whole.
+SOURCE is a RecurrentGemma checkpoint by Hugging Face or DeepMind (a folder or a file), a folder
+that save_to_preset wrote, or hf://OWNER/NAME. TARGET is a new folder, or an existing one of the
+same format, which is replaced once the new one is complete.
 """
 
 import argparse
@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="the folder to write")
     parser.add_argument("--to", choices=FORMATS, default="preset", help="the folder's format (default: %(default)s)")
     parser.add_argument(
-        "--dtype", choices=DTYPES, metavar="DTYPE", help=f"{', '.join(DTYPES)} (default: a preset's own, or float32)"
+        "--dtype",
+        choices=DTYPES,
+        metavar="DTYPE",
+        help=f"{', '.join(DTYPES)} (default: that of the preset, or float32)",
     )
-    parser.add_argument("--quantize", choices=BITS, help="the projections and gates of a preset, to so many bits")
+    parser.add_argument("--quantize", choices=BITS, help="quantise the projections and gates of the preset")

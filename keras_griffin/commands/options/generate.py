@@ -1,7 +1,7 @@
 """Continue a text with a model.
 
-The model is one that `train` saved, or a folder that `save_to_preset` wrote, or a released
-RecurrentGemma in a folder or on the Hugging Face Hub.
+The model is one that train saved, a folder that save_to_preset wrote, or a released RecurrentGemma
+in a folder or on the Hugging Face Hub.
 """
 
 import argparse
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=500,
         metavar="N",
-        help="how much to write at most; for a model of bytes a token is one (default: %(default)s)",
+        help="maximum number of tokens; in a model of bytes, of bytes (default: %(default)s)",
     )
-    parser.add_argument("--stream", action="store_true", help="print as it is written; Ctrl-C ends it")
+    parser.add_argument("--stream", action="store_true", help="print text as it is generated; Ctrl-C stops it")
     add_sampling_arguments(parser)
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another seed, another text (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the sampling (default: 0)")

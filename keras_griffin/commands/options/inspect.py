@@ -1,8 +1,8 @@
-"""Draw what a model's memory does while it reads a text.
+"""Plot a model's memory while it reads a text.
 
-One HTML page, without anything from elsewhere: how long each layer's channels remember, the gates
-and the state over the text, what attention looks at, what the prediction still depends on, and what
-a longer context costs. It needs matplotlib: pip install 'keras-griffin[viz]'.
+The result is one self-contained HTML page: how long each layer's channels remember, the gates and
+the state over the text, the attention weights, which earlier tokens influence the prediction, and
+what a longer context costs. It needs matplotlib: pip install 'keras-griffin[viz]'.
 """
 
 import argparse
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; or hf://OWNER/NAME",
     )
-    parser.add_argument("text", nargs="?", metavar="TEXT", help="what it reads")
-    parser.add_argument("--file", metavar="FILE", help="a file whose text it reads, in place of TEXT")
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to read")
+    parser.add_argument("--file", metavar="FILE", help="read the text from this file instead")
     parser.add_argument(
         "--output", default="inspect.html", metavar="FILE", help="the page to write (default: %(default)s)"
     )

@@ -1,4 +1,4 @@
-"""How the next token is drawn, for the commands that let a model write."""
+"""The sampling options of commands that generate text."""
 
 import argparse
 
@@ -6,18 +6,18 @@ from keras_griffin.commands.arguments import non_negative_float, share
 
 
 def add_sampling_arguments(parser: argparse._ActionsContainer) -> None:
-    """How the next token is drawn; `train` and `chat` ask too."""
+    """How the next token is drawn: `--temperature` and `--top-p`."""
     parser.add_argument(
         "--temperature",
         type=non_negative_float,
         default=0.7,
         metavar="X",
-        help="below 1 it keeps to what is likely, 0 takes the likeliest token always (default: %(default)s)",
+        help="below 1 favours likely tokens, 0 always takes the likeliest (default: %(default)s)",
     )
     parser.add_argument(
         "--top-p",
         type=share,
         default=0.95,
         metavar="P",
-        help="draw among the likeliest tokens that together have this probability (default: %(default)s)",
+        help="sample from the likeliest tokens whose total probability is P (default: %(default)s)",
     )

@@ -1,13 +1,14 @@
-"""Turn text into a file of token ids, for training on more than fits into memory.
+"""Write text to a file of token ids, for training on more text than fits into memory.
 
-FILES are files of text, or folders with such files below them. Left out below folders, and counted,
-are hidden files and folders and __pycache__, binary files (which have a zero byte among their first
+FILES are text files, or folders of text files. Inside folders, the following are left out and
+counted: hidden files and folders, __pycache__, binary files (with a zero byte among their first
 8192), folders that hold a run of train, and links to folders. Each file is a document, or with
---lines each line, without its line break; empty ones are left out. What is
-written is read by keras_griffin.training.TokenFile; it is at every moment the old file or the whole
-new one. Ctrl-C and SIGTERM leave nothing else; SIGKILL leaves a hidden folder .FILE.partial-*
-beside it, to be removed when no run is writing there. Without --tokenizer the tokens are the files'
-bytes, in any encoding.
+--lines each line, without its line break; empty documents are left out. Without --tokenizer the
+tokens are the files' bytes, in any encoding.
+
+keras_griffin.training.TokenFile reads the result. The file is replaced atomically: Ctrl-C and
+SIGTERM leave nothing behind; SIGKILL leaves a hidden folder .FILE.partial-* next to it, which can
+be removed once nothing is writing there.
 """
 
 import argparse
@@ -23,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder with a tokenizer, such as a preset or a released model, or tokenizer.json or tokenizer.model "
         "itself (default: bytes)",
     )
-    parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
-    parser.add_argument("--lines", action="store_true", help="each line is a document, not each file")
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    parser.add_argument("--lines", action="store_true", help="make each line a document, instead of each file")
     parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")

@@ -1,18 +1,18 @@
-"""Train a model on text, keep the best one, and let it write.
+"""Train a model on text, save the best one, and sample from it.
 
-Without FILES it learns Python: the sources of the standard library on this machine, about 12 MB.
-A model reads and writes tokens. They are bytes, in any encoding; with --vocabulary or --tokenizer
-others, for text in UTF-8. It is judged by the bits for each byte, whatever the tokens are.
-Several files are split by file, one file by position: the model is validated on text that it has
-never seen. Below folders these are left out, and counted: hidden files and folders and __pycache__;
-binary files, which have a zero byte among their first 8192; folders that hold a run; links to
-folders; empty files and copies. What FILES names itself is read.
+Without FILES the text is Python: the source of this machine's standard library, about 12 MB.
+Tokens are bytes, in any encoding; with --vocabulary or --tokenizer the text must be UTF-8. The
+metric is bits per byte, whatever the tokens are. Several files are split into training and held-out
+text by file, a single file by position: the model is validated on text that it has never seen.
+Inside folders, the following are left out and counted: hidden files and folders, __pycache__,
+binary files (with a zero byte among their first 8192), folders that hold a run, links to folders,
+empty files and copies. A file named in FILES is always read.
 
-The folder of the run gets model.keras (the best model so far, whole at every moment), log.csv,
-loss.png (where matplotlib is installed), result.json, and the folder tokenizer where tokens are
-not bytes. Validation takes at most about a tenth of the time, and the last one as much again.
-Ctrl-C stops after the batch, says where the best model is, and exits with 130. After that, or
-after any other end, --resume goes on.
+The folder of the run gets model.keras (the best model so far, replaced atomically), log.csv,
+loss.png (if matplotlib is installed), result.json, and a folder tokenizer if tokens are not bytes.
+The validations after the epochs take about a tenth of the time at most, the last one as much again.
+Ctrl-C stops after the current batch, prints the path of the best model, and exits with 130. An
+interrupted run continues with --resume, even after a crash.
 """
 
 import argparse
@@ -28,13 +28,13 @@ FAMILIES = ("griffin", "hawk", "mqa")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
-    parser.add_argument("--include-binary", action="store_true", help="read the binary files below folders too")
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
     tokens = parser.add_argument_group("tokens").add_mutually_exclusive_group()
     tokens.add_argument(
         "--vocabulary",
         type=positive_int,
         metavar="N",
-        help="learn so many tokens from the training text (default: bytes)",
+        help="train a tokenizer with N tokens on the training text (default: bytes)",
     )
     tokens.add_argument(
         "--tokenizer",
@@ -58,24 +58,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_integer(training, "--sequence-length", 256, "tokens in a window")
     _add_integer(training, "--batch-size", 8, "windows in a batch")
     training.add_argument(
-        "--learning-rate", type=positive_float, default=3e-3, metavar="X", help="at its peak (default: %(default)s)"
+        "--learning-rate",
+        type=positive_float,
+        default=3e-3,
+        metavar="X",
+        help="peak learning rate (default: %(default)s)",
     )
     training.add_argument(
         "--seed",
         type=seed_number,
         default=0,
         metavar="N",
-        help="of the split, the weights and the batches (default: 0)",
+        help="seed of the split, the weights and the batches (default: 0)",
     )
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
-    training.add_argument("--output", metavar="FOLDER", help="of the run (default: runs/MODEL-DATE-TIME)")
-    _add_integer(training, "--save-every", 100, "batches after which the run is saved, to go on after a crash")
+    training.add_argument("--output", metavar="FOLDER", help="folder of the run (default: runs/MODEL-DATE-TIME)")
+    _add_integer(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
     training.add_argument(
-        "--resume", metavar="FOLDER", help="go on with the run in this folder, which was cut off; needs no other option"
+        "--resume", metavar="FOLDER", help="continue the interrupted run in this folder; needs no other option"
     )
-    sample = parser.add_argument_group("what it writes at the end")
+    sample = parser.add_argument_group("sample at the end")
     sample.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
-    _add_integer(sample, "--sample-bytes", 500, "about how much to write")
+    _add_integer(sample, "--sample-bytes", 500, "approximate length of the sample")
     add_sampling_arguments(sample)
     mark_defaults(parser)
 

@@ -1,1 +1,1 @@
-"""Texts and documents as batches for `fit`, and token files."""
+"""Batches of texts and documents for `fit`, and token files."""

@@ -1,4 +1,4 @@
-"""Windows of a long text as batches for `model.fit` and `model.evaluate`."""
+"""Batches of windows of a long text, for `model.fit` and `model.evaluate`."""
 
 import keras
 import numpy as np
@@ -7,26 +7,25 @@ from keras_griffin.checks import COUNT, checked, integer_from
 
 
 class RandomWindows(keras.utils.PyDataset):
-    """Batches of windows that start anywhere in a text, new ones in every epoch.
+    """Batches of windows at random positions of a text, new ones in every epoch.
 
-    A batch depends on the seed, the epoch and its index in the epoch, and on nothing else, so that a run that was cut
-    off can go on anywhere.
+    A batch depends only on the seed, the epoch and its index in the epoch, so an interrupted run can resume anywhere.
 
     Args:
         text: `(T,)` uint8, or any other integers.
         sequence_length: how many tokens the model sees, and predicts, at once.
         batch_size: windows in a batch.
         num_batches: batches in an epoch.
-        seed: where the windows start.
+        seed: of the windows' positions.
 
     Attributes:
-        epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
+        epoch: counts from 0; `fit` advances it through `on_epoch_end`.
 
     Returns:
         Each batch is `(token_ids, targets)`, both `(B, sequence_length)` int32; targets are one position ahead.
 
     Raises:
-        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
+        ValueError: the text is not integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np
@@ -55,7 +54,7 @@ class RandomWindows(keras.utils.PyDataset):
         return self._num_batches
 
     def on_epoch_end(self):
-        """Go on to other windows."""
+        """Advance to the next epoch, with new windows."""
         self.epoch += 1
 
     def __getitem__(self, index):
@@ -66,9 +65,9 @@ class RandomWindows(keras.utils.PyDataset):
 
 
 class HeldOutWindows(keras.utils.PyDataset):
-    """A text cut into windows that together predict every byte but the first exactly once.
+    """A text cut into windows that together predict every byte except the first exactly once.
 
-    All batches have one shape: the last window ends with the text, and what it shares with the window before it, like
+    All batches have the same shape: the last window ends with the text, and its overlap with the window before, like
     the windows that fill the last batch, has weight zero. A weighted mean over the batches is the mean over the text.
 
     Args:
@@ -81,7 +80,7 @@ class HeldOutWindows(keras.utils.PyDataset):
         Each batch is `(token_ids, targets, weights)`, all `(B, sequence_length)`: int32, int32 and float32.
 
     Raises:
-        ValueError: the text is no integers, or has no window of that length; or a number is out of range.
+        ValueError: the text is not integers, or has no window of that length; or a number is out of range.
 
     Examples:
         >>> import numpy as np
@@ -107,7 +106,7 @@ class HeldOutWindows(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """How many batches hold all windows."""
+        """The number of batches for all windows."""
         return -(-len(self._starts) // self.batch_size)
 
     @property
@@ -127,7 +126,7 @@ class HeldOutWindows(keras.utils.PyDataset):
 
 
 def _checked_text(name: str, text, sequence_length: int) -> np.ndarray:
-    """The text as an array, which has a window of that length."""
+    """The text as an array with at least one window of that length."""
     text = np.asarray(text)
     if text.ndim != 1 or text.dtype.kind not in "iu":
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Conversations in a file of JSON lines, as documents whose answers alone are learned."""
+"""Read conversations from a JSON Lines file, as documents in which only the answers have weight."""
 
 import json
 import os
@@ -10,37 +10,37 @@ import numpy as np
 from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.tokenizers.chat import chat_tokens
 
-#: What the roles are called in files, and what they are called here.
+#: The names of the roles in files, and here.
 ROLES = {"user": "user", "assistant": "model", "model": "model"}
 
 
 class Chats(NamedTuple):
-    """Conversations in token ids."""
+    """Conversations as token ids."""
 
     #: For each an int32 array `(T,)`.
     documents: list[np.ndarray]
-    #: For each a float32 array `(T,)`: 1 for what the model is to write, 0 for what it reads.
+    #: For each a float32 array `(T,)`: 1 for tokens that the model writes, 0 for tokens that it reads.
     weights: list[np.ndarray]
 
 
 def read_chats(path: str | os.PathLike, tokenizer: Tokenizer) -> Chats:
-    r"""Read a file that holds a conversation in each line:
+    r"""Read a file with one conversation per line:
 
         {"messages": [{"role": "user", "content": "Knock knock."}, {"role": "assistant", "content": "Who is there?"}]}
 
-    The assistant, or model, has the last word. There are no other roles: instructions stand in the first message. Lines
-    without anything are left out; other keys are not looked at. Token ids are those of `tokenizers.chat_tokens`.
+    The last message is the assistant's, also called the model's. There is no system role: put instructions into the
+    first message. Blank lines and other keys are ignored. Token ids are those of `tokenizers.chat_tokens`.
 
     Args:
         path: of the file, in UTF-8.
         tokenizer: the model's.
 
     Returns:
-        A `Chats`, whose parts are for `PackedDocuments(chats.documents, ..., weights=chats.weights)`.
+        A `Chats`, for `PackedDocuments(chats.documents, ..., weights=chats.weights)`.
 
     Raises:
-        ValueError: a line is no such conversation, or holds what the tokenizer does not take; the sentence names the
-            line. Or there is none.
+        ValueError: a line is not such a conversation, or the tokenizer does not accept it, in which case the message
+            names the line; or the file has no conversation.
 
     Examples:
         >>> import pathlib, tempfile, keras_griffin
@@ -61,7 +61,7 @@ def read_chats(path: str | os.PathLike, tokenizer: Tokenizer) -> Chats:
                 chats.documents.append(np.array(token_ids, "int32"))
                 chats.weights.append(np.array(is_answer, "float32"))
     if not chats.documents:
-        raise ValueError(f"read_chats: the file must hold a conversation. Got {str(path)!r} without.")
+        raise ValueError(f"read_chats: the file must have at least one conversation. Got {str(path)!r} with none.")
     return chats
 
 
@@ -73,12 +73,12 @@ def _read_line(line, tokenizer, place):
             f'read_chats: each line must be {{"messages": [...]}}. Got {place} without a list of messages.'
         )
     turns = [_turn(message, f"message {index} in {place}") for index, message in enumerate(messages, 1)]
-    rule = f"each line must be a talk that can be trained on. Got {place}"
+    rule = f"each line must be a conversation to train on. Got {place}"
     return _checked(rule, lambda: chat_tokens(tokenizer, turns))
 
 
 def _checked(rule, act):
-    """What a function gives; its complaint stands in a sentence that names the line, and not behind it."""
+    """The result of a function; its error is rephrased into one sentence that names the line."""
     try:
         return act()
     except (ValueError, RecursionError) as error:

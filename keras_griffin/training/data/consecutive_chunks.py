@@ -1,4 +1,4 @@
-"""Texts as consecutive chunks, for a model whose state is carried from batch to batch."""
+"""Batches of consecutive chunks of text, for a model whose state is carried from batch to batch."""
 
 from collections.abc import Sequence
 
@@ -12,31 +12,31 @@ from keras_griffin.training.data.token_file import TokenFile
 
 
 class ConsecutiveChunks(keras.utils.PyDataset):
-    """Documents behind one another in B long rows, and chunk after chunk of all rows as batches.
+    """Documents concatenated into B long rows, cut into chunks; batch k holds chunk k of every row.
 
-    Row b of batch k goes on where row b of batch k - 1 ended. The rows are equally long, up to padding at the end of
-    the last ones; where a row's end cuts a document, the next row begins with the rest of it, from the initial state.
-    Every token but the first of each document is predicted once in an epoch. A batch depends on the seed, the epoch and
-    its index, and on nothing else.
+    Row b of batch k continues row b of batch k - 1. The rows are equally long, up to padding at the end of the last
+    ones; if a row's end cuts a document, the next row begins with the rest of it, from the initial state. Every token
+    except the first of each document is predicted once per epoch. A batch depends only on the seed, the epoch and its
+    index.
 
     Args:
         documents: a sequence of integer arrays `(T,)`, such as a list or a `TokenFile`; one text is a list of one.
-        sequence_length: T, steps in a chunk, through which the gradient goes back.
+        sequence_length: T, steps in a chunk, through which gradients flow back.
         batch_size: B.
         seed: of the documents' order.
-        shuffle: whether documents stand in another order in every epoch; False keeps theirs.
-        vocabulary_size: V, to refuse other ids; None for a `TokenFile`'s own, or for no limit.
+        shuffle: whether documents are in a new order in every epoch; False keeps the given order.
+        vocabulary_size: V, to check the ids; None for that of a `TokenFile`, or for no limit.
 
     Attributes:
-        epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
+        epoch: counts from 0; `fit` advances it through `on_epoch_end`.
 
     Returns:
-        Each batch is `({"token_ids", "segment_ids", "chunk"}, targets, weights)`: `(B, T)` int32 but for chunk, `(B,)`
+        Each batch is `({"token_ids", "segment_ids", "chunk"}, targets, weights)`: `(B, T)` int32, except chunk, `(B,)`
         int32, and weights, float32, which are 0 at padding and where the target begins a document.
 
     Raises:
-        ValueError: there are fewer than two tokens; a number is out of range; the documents are no sequence, or no
-            integers; an id, or a `TokenFile`'s vocabulary, is not of the model's.
+        ValueError: there are fewer than two tokens; a number is out of range; the documents are not a sequence, or not
+            integers; an id, or the vocabulary of a `TokenFile`, is outside that of the model.
 
     Examples:
         >>> import numpy as np
@@ -82,11 +82,11 @@ class ConsecutiveChunks(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """The chunks of a row."""
+        """The number of chunks in a row."""
         return self._num_batches
 
     def on_epoch_end(self):
-        """Go on to another order."""
+        """Advance to the next epoch, with a new order."""
         self.epoch += 1
 
     def __getitem__(self, index):
@@ -99,7 +99,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
             start = (b * self.num_batches + index) * self.sequence_length
             self._read(order, ends, start, tokens[b], numbers[b])
         check_ids("ConsecutiveChunks", tokens, self.vocabulary_size)
-        # A token is predicted by the one before it in the same document.
+        # A token is predicted from the one before it in the same document.
         weights = (numbers[:, 1:] == numbers[:, :-1]) & (numbers[:, 1:] > 0)
         chunk = np.full(self.batch_size, index, "int32")
         x = {"token_ids": tokens[:, :-1].copy(), "segment_ids": numbers[:, :-1].copy(), "chunk": chunk}
@@ -107,7 +107,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
 
     def _laid_out(self):
         """The order of the documents in this epoch, and where each ends."""
-        # Other threads may ask for other epochs: one look, one whole answer.
+        # Other threads may be reading other epochs: read and replace the cached tuple as a whole.
         epoch, newest = self.epoch, self._order
         if newest is None or newest[0] != epoch:
             rng = np.random.default_rng((self.seed, epoch))
@@ -116,7 +116,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         return newest[1:]
 
     def _read(self, order, ends, start, tokens, numbers):
-        """Fill a row with the tokens from `start` on, and with their documents' places in the order, from 1."""
+        """Fill `tokens` from position `start` on, and `numbers` with their documents' places in the order, from 1."""
         reached, stop = start, min(start + len(tokens), int(ends[-1]))
         place = int(np.searchsorted(ends, start, side="right"))
         while reached < stop:

@@ -1,25 +1,25 @@
-"""Which tokenizer made some ids, in 32 bytes."""
+"""A 32-byte fingerprint of a tokenizer."""
 
 import hashlib
 import json
 
 import numpy as np
 
-#: In place of the fingerprint of nobody knows which tokenizer.
+#: The fingerprint of an unknown tokenizer.
 UNKNOWN = bytes(32)
-#: Letters, numbers, spaces, line breaks and signs, which tokenizers cut in different ways.
+#: Letters, numbers, spaces, line breaks and symbols, which tokenizers split in different ways.
 _SAMPLE = (
     "The cat, it's said, sat on 3,141 mats.\n\tdef f(x):\n        return x**2  # É 本 😀 naïveté ---- Straßenbahn\n"
 )
-#: Of how many tokens it is looked at what they write.
+#: How many tokens contribute their bytes.
 _TOKENS = 512
 
 
 def tokenizer_fingerprint(tokenizer) -> bytes:
-    """A digest of what a tokenizer does: its sizes and special ids, a sample's ids, and what some of its tokens write.
+    """A digest of a tokenizer's behaviour: its size, its special ids, a sample, and the bytes of some tokens.
 
-    Of what it does and not of its files, because packages write the same tokenizer in one way today and in another
-    tomorrow.
+    It covers behaviour rather than files, because different versions of a package may write the same tokenizer
+    differently.
 
     Args:
         tokenizer: see `keras_griffin.tokenizers`.

@@ -1,16 +1,16 @@
-"""Which pieces share a row: first-fit over a stream, with few rows open at a time."""
+"""First-fit packing of a stream of pieces into rows, with few rows open at a time."""
 
 from collections.abc import Iterable, Iterator
 
-#: Rows that wait for what fits. More of them find more, and cost more time for each piece.
+#: How many rows are open at a time. More of them pack tighter, and cost more time for each piece.
 OPEN_ROWS = 32
 
 
 def first_fit(lengths: Iterable[int], capacity: int, open_rows: int = OPEN_ROWS) -> Iterator[list[int]]:
     """Put each piece into the first open row that has room for it.
 
-    A piece that no open row can hold opens another; where that would be one too many, the fullest is closed first. So
-    what is held at a time does not grow with the stream.
+    A piece that fits into no open row opens a new one; if that exceeds the limit, the fullest row is closed first. So
+    memory does not grow with the stream.
 
     Args:
         lengths: of the pieces, in order; each from 1 to `capacity`.
@@ -18,8 +18,8 @@ def first_fit(lengths: Iterable[int], capacity: int, open_rows: int = OPEN_ROWS)
         open_rows: how many rows may be open at a time.
 
     Yields:
-        A closed row as the numbers of its pieces, in the order in which they came: full ones at once, what is left at
-        the end in the order of opening.
+        A closed row as the numbers of its pieces, in order: full rows at once, the rest at the end in the order of
+        opening.
 
     Examples:
         >>> from keras_griffin.training.data.first_fit import first_fit

@@ -1,4 +1,4 @@
-"""Rows of several documents: how documents are cut, what a row holds, and what is counted."""
+"""Rows of several documents: cutting documents, filling rows, and counting."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,26 +7,26 @@ import numpy as np
 
 from keras_griffin.checks import COUNT, checked, integer_from, one_of
 
-#: What may happen to a document that is longer than a row.
+#: The choices for a document that is longer than a row.
 LONG_DOCUMENTS = ("cut", "truncate", "drop")
 
 
 class PackingCounts(NamedTuple):
-    """What became of every token: `tokens = placed + dropped`, and `rows * sequence_length = placed + padding`."""
+    """Counts of packed tokens: `tokens = placed + dropped`, and `rows * sequence_length = placed + padding`."""
 
     #: Documents read, empty ones included.
     documents: int = 0
     #: Tokens read.
     tokens: int = 0
-    #: Tokens that stand in a row; each stands in one.
+    #: Tokens in rows; each is in one row.
     placed: int = 0
-    #: Tokens that were asked to be left out.
+    #: Tokens omitted by `long_documents`.
     dropped: int = 0
-    #: Positions of rows that hold no token. Rows that only fill the last batch are not counted.
+    #: Positions of rows without a token. Rows that only fill the last batch are not counted.
     padding: int = 0
-    #: Rows that hold a token.
+    #: Rows with at least one token.
     rows: int = 0
-    #: Positions with weight: every placed token but the first of each document is predicted once, or those with one.
+    #: Targets with weight: by default every placed token except the first of each document.
     predictions: int = 0
 
     @property
@@ -40,7 +40,7 @@ class PackingCounts(NamedTuple):
 
 
 class PackedBatch:
-    """Rows that are filled with pieces of documents.
+    """A batch of rows, to be filled with pieces of documents.
 
     Args:
         batch_size: B.
@@ -55,13 +55,13 @@ class PackedBatch:
         self._documents = [0] * batch_size
 
     def append(self, row: int, tokens: np.ndarray, length: int, weights: np.ndarray | None = None) -> None:
-        """Put a piece behind what is in a row.
+        """Append a piece to a row.
 
         Args:
             row: from 0 to B - 1.
-            tokens: `(length,)`, or `(length + 1,)` where the document goes on: the last one is only predicted.
-            length: how many tokens stand in the row.
-            weights: what each token weighs as a target, of the tokens' shape; None for 1.
+            tokens: `(length,)`, or `(length + 1,)` if the document continues: the last one is only a target.
+            length: how many tokens to put into the row.
+            weights: the weight of each token as a target, of the tokens' shape; None for 1.
         """
         start, stop = self._reached[row], self._reached[row] + length
         self._reached[row] = stop
@@ -73,7 +73,7 @@ class PackedBatch:
         self.weights[row, start : start + predictions] = 1.0 if weights is None else weights[1:]
 
     def for_fit(self, function_name: str, vocabulary_size: int | None) -> tuple:
-        """`(x, targets, weights)`, once the ids are known to be in the vocabulary.
+        """`(x, targets, weights)`, after a check that the ids are in the vocabulary.
 
         Raises:
             ValueError: an id is negative, or not below `vocabulary_size`.
@@ -103,10 +103,10 @@ def check_packing(
     long_documents: str,
     vocabulary_size: int | None,
 ) -> None:
-    """Refuse arguments that make no rows.
+    """Check the arguments of packing.
 
     Raises:
-        ValueError: so it is.
+        ValueError: one is invalid.
     """
     checked(function_name, integer_from(2), sequence_length=sequence_length)
     checked(function_name, COUNT, batch_size=batch_size)
@@ -116,12 +116,12 @@ def check_packing(
 
 
 def check_ids(function_name: str, token_ids: np.ndarray, vocabulary_size: int | None) -> None:
-    """Refuse ids that are in no vocabulary, or not in that of a model.
+    """Check that ids are not negative, and in the vocabulary if that is known.
 
     Args:
-        function_name: in whose name the error speaks.
-        token_ids: integers, of any shape but an empty one.
-        vocabulary_size: V, or None where it is not known.
+        function_name: name for error messages.
+        token_ids: integers, of any non-empty shape.
+        vocabulary_size: V, or None if unknown.
 
     Raises:
         ValueError: an id is negative, or not below V.
@@ -136,12 +136,12 @@ def as_tokens(function_name: str, document, number: int) -> np.ndarray:
     """A document as an array `(T,)` of integers.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         document: an array, or a list of integers.
-        number: which document it is, for the error.
+        number: the document's number, for error messages.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a vector of integers.
     """
     tokens = np.asarray(document)
     if tokens.shape == (0,):
@@ -155,15 +155,15 @@ def as_tokens(function_name: str, document, number: int) -> np.ndarray:
 
 
 def check_weights(function_name: str, weights: Sequence, lengths: np.ndarray) -> None:
-    """Refuse weights that are not one finite number of at least 0 for each token.
+    """Check that weights are one finite number of at least 0 for each token.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         weights: for each document an array `(T,)`.
         lengths: `(N,)` of the documents.
 
     Raises:
-        ValueError: so it is.
+        ValueError: they are not.
     """
     if len(weights) != len(lengths):
         raise ValueError(
@@ -172,7 +172,7 @@ def check_weights(function_name: str, weights: Sequence, lengths: np.ndarray) ->
         )
     for number, (each, length) in enumerate(zip(weights, lengths.tolist(), strict=True)):
         array = np.asarray(each)
-        # What is no number is not compared.
+        # Only numbers can be compared.
         numbers = array.dtype.kind in "biuf" and array.shape == (length,)
         if not numbers or not np.all(np.isfinite(array) & (array >= 0)):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Documents of any lengths as full rows for `model.packed()`: no padding to speak of, and no token lost."""
+"""Pack documents of any lengths into full rows for `model.packed()`, with little padding and no token lost."""
 
 import itertools
 from array import array
@@ -24,48 +24,47 @@ from keras_griffin.training.data.token_file import TokenFile
 class PackedDocuments(keras.utils.PyDataset):
     r"""Documents packed into rows, for `model.packed().fit(data, shuffle=False)`.
 
-    A row of T positions holds one document behind another, each with a segment id of its own, and padding, whose id is
-    0, behind the last. With `token_ids` \(x\), `targets` \(y\) and `weights` \(w\),
+    A row of T positions holds consecutive documents, each with its own segment id, followed by padding, with id 0. With
+    `token_ids` \(x\), `targets` \(y\) and `weights` \(w\),
 
-        y[t] = the token after x[t] in its document, and w[t] = 1;   where there is none, y[t] = 0 and w[t] = 0
+        y[t] = the token after x[t] in its document, and w[t] = 1;   at the end of a document, y[t] = 0 and w[t] = 0
 
-    so nothing predicts the first token of the next document, and every token but the first of each document is
-    predicted exactly once.
+    so the first token of a document is never a target, and every other token is predicted exactly once.
 
-    A document longer than a row is cut into pieces of T tokens and a rest. Each token stands in one piece; the last
-    target of a piece is the first token of the next, so a cut costs no prediction. But a piece knows nothing of those
-    before it: it begins as a new document does.
+    A document longer than a row is cut into pieces of T tokens and a rest. Each token is in one piece; the last target
+    of a piece is the first token of the next, so a cut costs no prediction. But a piece has no context from those
+    before it: it begins like a new document.
 
-    Documents are put into rows once, in an order drawn from the seed, each into the first row that has room; an epoch
+    Documents are assigned to rows once, in an order drawn from the seed, each to the first row that has room; an epoch
     takes the rows in an order drawn from the seed and the epoch. (Which documents share a row makes no difference to a
-    model that keeps them apart.) So a batch depends on the seed, the epoch and its index alone: to go on anywhere, set
-    `epoch`. The last batch is filled up with rows of padding.
+    model that separates them.) So a batch depends only on the seed, the epoch and its index: to resume anywhere, set
+    `epoch`. The last batch is filled with rows of padding.
 
     Args:
         documents: a sequence of integer arrays `(T,)`, or of lists of integers, of any lengths; or a `TokenFile`. For
-            what can only be read from its beginning there is `PackedStream`.
+            documents that can only be read in order, use `PackedStream`.
         sequence_length: T, at least 2.
         batch_size: B, rows in a batch.
         seed: of the order of documents and of rows.
-        shuffle: False takes documents, and with them rows, in the order in which they come, in every epoch.
-        long_documents: what happens to a document longer than a row: `"cut"`; `"truncate"`, which keeps its first T
-            tokens; or `"drop"`. The last two lose tokens, and `counts` says how many.
-        vocabulary_size: of the model; ids are checked. A `TokenFile` says its own.
-        open_rows: how many rows wait for what fits. The more, the less padding, and the longer it takes to plan.
-        weights: for each document an array `(T,)`, what each of its tokens weighs as a target in place of 1, such as 0
-            where it is not to be learned; see `read_chats`.
+        shuffle: False keeps documents, and thus rows, in the given order in every epoch.
+        long_documents: what to do with a document longer than a row: `"cut"`; `"truncate"`, which keeps its first T
+            tokens; or `"drop"`. The last two lose tokens, which `counts` reports.
+        vocabulary_size: of the model, to check the ids. A `TokenFile` has its own.
+        open_rows: how many rows are open at a time. The more, the less padding, and the longer the planning.
+        weights: for each document an array `(T,)`, the weight of each of its tokens as a target instead of 1, such as 0
+            for tokens not to learn; see `read_chats`.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
 
     Attributes:
         counts: a `PackingCounts`: documents, tokens, placed, dropped, padding, rows, predictions.
-        epoch: counts from 0; `fit` goes on to the next by `on_epoch_end`.
+        epoch: counts from 0; `fit` advances it through `on_epoch_end`.
 
     Returns:
         Each batch is `({"token_ids", "segment_ids"}, targets, weights)`, all `(B, T)`: int32, and float32 weights.
 
     Raises:
-        ValueError: a number is out of range; the documents are no sequence, have no token, or are no integers; an id is
-            not in the vocabulary, or the file is of a larger one; or the weights are not one for each token.
+        ValueError: a number is out of range; the documents are not a sequence, have no token, or are not integers; an
+            id is not in the vocabulary, or the file has a larger one; or the weights are not one for each token.
 
     Examples:
         >>> from keras_griffin.training import PackedDocuments
@@ -81,11 +80,11 @@ class PackedDocuments(keras.utils.PyDataset):
         >>> targets[1].tolist(), data.counts.predictions
         ([7, 8, 9, 10, 11], 8)
 
-    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of documents that are kept apart; they plan rows from the
-    counts of all lengths, which a stream has not, where here each document goes into the first row with room.
+    Reference: Krell et al. 2021 (arXiv 2107.02027) for rows of separated documents; they plan rows from a histogram of
+    all lengths, which a stream lacks, while here each document goes into the first row with room.
     """
 
-    #: See the argument; not among what describes a run where there are none.
+    #: See the argument. A class attribute, so that a run's description omits it if there are no weights.
     weights = None
 
     def __init__(
@@ -123,7 +122,7 @@ class PackedDocuments(keras.utils.PyDataset):
         self.epoch = 0
         kept = kept_lengths(lengths, sequence_length, long_documents)
         order = np.random.default_rng(seed).permutation(len(kept)) if shuffle else np.arange(len(kept))
-        # A piece is tokens start to start + length of a document; a row is the pieces from one of its ends to the next.
+        # A piece is tokens start to start + length of a document; row r is the pieces ends[r] to ends[r + 1].
         self._pieces, self._ends = _plan(kept, order, sequence_length, open_rows)
         self._is_last = self._pieces[1] + self._pieces[2] == kept[self._pieces[0]]
         rows, placed = len(self._ends) - 1, int(kept.sum())
@@ -141,11 +140,11 @@ class PackedDocuments(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        """How many batches hold all rows."""
+        """The number of batches for all rows."""
         return -(-self.counts.rows // self.batch_size)
 
     def on_epoch_end(self):
-        """Go on to another order of the rows."""
+        """Advance to the next epoch, with a new order of the rows."""
         self.epoch += 1
 
     def __getitem__(self, index):
@@ -156,7 +155,7 @@ class PackedDocuments(keras.utils.PyDataset):
         for place, row in enumerate(rows):
             for piece in range(self._ends[row], self._ends[row + 1]):
                 number, start, length = self._pieces[:, piece].tolist()
-                # One more than its length, where the document goes on.
+                # One token more than its length, if the document continues.
                 stop = start + length + (not self._is_last[piece])
                 tokens = as_tokens("PackedDocuments", self.documents[number], number)[start:stop]
                 weights = None if self.weights is None else np.asarray(self.weights[number])[start:stop]
@@ -164,17 +163,17 @@ class PackedDocuments(keras.utils.PyDataset):
         return batch.for_fit("PackedDocuments", self.vocabulary_size)
 
     def _count_predictions(self, kept):
-        """Of documents of which so many tokens are kept, all but the first, or those with weight."""
+        """Of the kept tokens of each document, all but the first, or those with weight."""
         if self.weights is None:
             return int(np.maximum(kept - 1, 0).sum())
         return sum(int(np.count_nonzero(each[1:n])) for each, n in zip(self.weights, kept.tolist(), strict=True))
 
 
 class PackedStream:
-    """Documents packed into rows as they come, for what has no length or fits in no memory.
+    """Documents packed into rows as they arrive, for streams of unknown length or larger than memory.
 
-    Rows, batches and arguments are those of `PackedDocuments` with `shuffle=False`: no more than `open_rows` rows are
-    held at a time, and the last batch is filled up with rows of padding. `iter(stream)` is a generator of batches, for
+    Rows, batches and arguments are those of `PackedDocuments` with `shuffle=False`: at most `open_rows` rows are open
+    at a time, and the last batch is filled with rows of padding. `iter(stream)` is a generator of batches, for
     `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`; `to_tf_data`, `to_torch_loader` and
     `to_grain` take the stream itself.
 
@@ -184,15 +183,15 @@ class PackedStream:
         sequence_length: T, at least 2.
         batch_size: B, rows in a batch.
         long_documents: see `PackedDocuments`.
-        vocabulary_size: of the model; ids are checked where it is given.
-        open_rows: how many rows are held.
+        vocabulary_size: of the model, to check the ids.
+        open_rows: how many rows are open at a time.
 
     Attributes:
-        counts: a `PackingCounts` of what the newest iterator has read and given; where it has not come to its end, some
-            tokens are held, neither placed nor dropped.
+        counts: a `PackingCounts` of the latest iterator; until that ends, some tokens are still in open rows, neither
+            placed nor dropped.
 
     Raises:
-        ValueError: as `PackedDocuments`; or a generator is read a second time.
+        ValueError: as for `PackedDocuments`; or a generator is read a second time.
 
     Examples:
         >>> from keras_griffin.training import PackedStream
@@ -258,7 +257,7 @@ class PackedStream:
             yield batch.for_fit("PackedStream", self.vocabulary_size)
 
     def _lengths(self, documents, held) -> Iterator[int]:
-        """The length of each piece, which is held with the token after it until its row is closed."""
+        """The length of each piece; `held` keeps the piece, with the token after it, until its row is closed."""
         pieces = itertools.count()
         for number, document in enumerate(documents):
             tokens = as_tokens("PackedStream", document, number)
@@ -266,7 +265,7 @@ class PackedStream:
             self._count(documents=1, tokens=len(tokens), dropped=len(tokens) - kept)
             for start in range(0, kept, self.sequence_length):
                 stop = min(start + self.sequence_length, kept)
-                # A copy, so that a long document is not held for its last piece.
+                # A copy, so that its last piece does not keep a long document in memory.
                 held[next(pieces)] = tokens[start : min(stop + 1, kept)].copy(), stop - start
                 yield stop - start
 
@@ -275,7 +274,7 @@ class PackedStream:
 
 
 class _RowOrder:
-    """The order of rows in an epoch, of which the newest is remembered; copies of a dataset share it."""
+    """The order of rows in an epoch, cached for the latest one; copies of a dataset share it."""
 
     def __init__(self, rows: int, seed: int | None):
         self._rows = rows
@@ -283,26 +282,26 @@ class _RowOrder:
         self._newest: tuple[int | None, np.ndarray] = (None, np.zeros(0, int))
 
     def __call__(self, epoch: int) -> np.ndarray:
-        # Other threads may ask for other epochs: one look, one whole answer.
+        # Other threads may be reading other epochs: read and replace the cached tuple as a whole.
         known, order = self._newest
         if known != epoch:
             order = np.arange(self._rows)
             if self._seed is not None:
-                # The 1 keeps it apart from the order of documents: NumPy takes (seed, 0) for seed.
+                # The 1 separates it from the order of documents: to NumPy, (seed, 0) is the same as seed.
                 order = np.random.default_rng((self._seed, epoch, 1)).permutation(self._rows)
             self._newest = (epoch, order)
         return order
 
 
 def document_lengths(function_name: str, documents: Sequence | TokenFile) -> np.ndarray:
-    """The length of each document `(N,)`, one at least being positive.
+    """The length of each document `(N,)`, at least one of them positive.
 
     Args:
-        function_name: in whose name the error speaks.
+        function_name: name for error messages.
         documents: a sequence of integer arrays `(T,)`, or of lists of integers; or a `TokenFile`.
 
     Raises:
-        ValueError: the documents are no sequence, have no token, or are no integers.
+        ValueError: the documents are not a sequence, have no token, or are not integers.
     """
     if isinstance(documents, TokenFile):
         lengths = documents.lengths
@@ -315,12 +314,12 @@ def document_lengths(function_name: str, documents: Sequence | TokenFile) -> np.
             f"Got a {type(documents).__name__}."
         )
     if not lengths.any():
-        raise ValueError(f"{function_name}: documents must hold a token. Got {len(lengths)} documents without.")
+        raise ValueError(f"{function_name}: documents must have at least one token. Got {len(lengths)} empty ones.")
     return lengths
 
 
 def _plan(kept, order, sequence_length, open_rows) -> tuple[np.ndarray, np.ndarray]:
-    """All pieces `(3, P)`, document, start and length, row by row, and where each row ends `(R + 1,)`, from 0 on."""
+    """All pieces `(3, P)`, document, start and length, row by row; and the rows' boundaries `(R + 1,)`, from 0."""
     pieces_of = -(-kept[order] // sequence_length)
     documents = np.repeat(order, pieces_of)
     first = np.repeat(np.cumsum(pieces_of) - pieces_of, pieces_of)

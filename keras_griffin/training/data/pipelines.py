@@ -1,8 +1,8 @@
-"""The batches of a data source through the pipelines that a backend's users know: tf.data, DataLoader, Grain.
+"""Convert a data source to the input pipelines of each backend: tf.data, DataLoader, Grain.
 
-All give the same batches: those of the source, epoch after epoch, from the source's `epoch` at the time when the
-pipeline is made. (Given the source itself, `fit(source, shuffle=False)` begins with the epoch after that: Keras ends
-one before its own first.) A `PackedStream` is read anew for each epoch.
+All yield the same batches: those of the source, epoch after epoch, from the source's `epoch` at the time when the
+pipeline is created. (With the source itself, `fit(source, shuffle=False)` begins with the epoch after that: Keras ends
+one before its first.) A `PackedStream` is read again for each epoch.
 """
 
 import copy
@@ -24,9 +24,9 @@ class Batches:
     """The batches of a source over several epochs, as a sequence.
 
     Args:
-        source: a `keras.utils.PyDataset` of `num_batches` batches, such as `PackedDocuments` or `RandomWindows`. Where
-            it has an attribute `epoch`, its batches depend on that.
-        epochs: how many; None goes on for ever.
+        source: a `keras.utils.PyDataset` of `num_batches` batches, such as `PackedDocuments` or `RandomWindows`. If it
+            has an attribute `epoch`, its batches depend on that.
+        epochs: how many; None for no end.
 
     Raises:
         ValueError: `epochs` is not positive, or the source has no number of batches.
@@ -42,17 +42,19 @@ class Batches:
     def __init__(self, source: keras.utils.PyDataset, epochs: int | None = None):
         _check_epochs("Batches", epochs)
         if source.num_batches is None:
-            raise ValueError(f"Batches: the source must have a number of batches. Got {type(source).__name__} without.")
+            raise ValueError(
+                f"Batches: the source must have a number of batches. Got {type(source).__name__} of unknown length."
+            )
         self.source = copy.copy(source)
         self.first_epoch = getattr(source, "epoch", 0)
         self.epochs = epochs
 
     @property
     def count(self) -> int | None:
-        """How many batches there are, None where there is no end."""
+        """The number of batches, None if there is no end."""
         return None if self.epochs is None else len(self)
 
-    #: Whether what is read is gone.
+    #: Whether the batches can be read only once.
     is_read_once = False
 
     @property
@@ -76,21 +78,21 @@ class Batches:
         if not 0 <= step < len(self):
             raise IndexError(f"Batches: a step must be from 0 to {len(self) - 1}. Got {step}.")
         epoch, index = divmod(int(step), self.source.num_batches)
-        # Other threads may ask for other epochs.
+        # Other threads may be reading other epochs.
         source = copy.copy(self.source)
         source.epoch = self.first_epoch + epoch
         return source[index]
 
 
 class StreamedBatches:
-    """The batches of a stream over several epochs, which only a reading to the end can count.
+    """The batches of a stream over several epochs; their number is unknown until the end.
 
     Args:
-        source: the stream, which is read anew for each epoch; its `counts` are those of the newest reading.
-        epochs: how many; None goes on for ever.
+        source: the stream, which is read again for each epoch; its `counts` are those of the latest pass.
+        epochs: how many; None for no end.
 
     Raises:
-        ValueError: `epochs` is not positive; or, when they are read, the stream has no token.
+        ValueError: `epochs` is not positive; or, during reading, the stream has no token.
 
     Examples:
         >>> from keras_griffin.training import PackedStream
@@ -100,7 +102,7 @@ class StreamedBatches:
         15
     """
 
-    #: Nobody knows how many there are.
+    #: Unknown.
     count = None
 
     def __init__(self, source: PackedStream, epochs: int | None = None):
@@ -110,16 +112,16 @@ class StreamedBatches:
 
     @property
     def is_read_once(self) -> bool:
-        """Whether what is read is gone."""
+        """Whether the batches can be read only once."""
         return isinstance(self.source.documents, Iterator)
 
     @property
     def example(self) -> tuple:
-        """A batch of padding, which shows shapes and dtypes: the first one may be there only once."""
+        """A batch of padding, which shows shapes and dtypes: reading a real one might consume it."""
         return PackedBatch(self.source.batch_size, self.source.sequence_length).for_fit("StreamedBatches", None)
 
     def every(self, step: int, first: int = 0) -> Iterator[tuple]:
-        """Every nth batch; those in between are made too, and left out.
+        """Every nth batch; those in between are computed too, and discarded.
 
         Args:
             step: n.
@@ -133,9 +135,9 @@ class StreamedBatches:
             for batch in self.source:
                 is_empty = False
                 yield batch
-            # For ever would be without a word.
+            # Otherwise endless epochs would loop here silently.
             if is_empty:
-                raise ValueError("PackedStream: documents must hold a token. Got none.")
+                raise ValueError("PackedStream: documents must have at least one token. Got none.")
 
 
 def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None = None) -> Any:
@@ -147,8 +149,8 @@ def to_tf_data(source: keras.utils.PyDataset | PackedStream, epochs: int | None 
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
 
     Returns:
         A `tf.data.Dataset`.
@@ -175,29 +177,29 @@ def to_torch_loader(
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
-        workers: processes that make batches; the batches and their order are the same for any number. Each of them
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
+        workers: processes that make batches; the batches and their order are the same for any number. Each process
             reads all documents of a stream.
-        multiprocessing_context: how they are started, as for a `DataLoader`; None for PyTorch's own way, and for
-            `"spawn"` where the backend is JAX: its threads are lost in a fork, and what waits for them hangs. What is
-            spawned imports the script, which must then do its work under `if __name__ == "__main__":`.
+        multiprocessing_context: how they are started, as for a `DataLoader`; None for PyTorch's default, or for
+            `"spawn"` on JAX: a fork loses JAX's threads, and waiting for them hangs. A spawned process imports the
+            script, which must then do its work under `if __name__ == "__main__":`.
 
     Returns:
         A `torch.utils.data.DataLoader`.
 
     Raises:
         ImportError: PyTorch is not installed.
-        ValueError: the source is neither of them; workers are to read a stream that is there only once; or those that
-            are spawned can't be sent its documents.
+        ValueError: the source is neither of them; several workers would read a stream that can be read only once; or
+            its documents can't be sent to spawned workers.
     """
     workers = checked("to_torch_loader", integer_from(0), workers=workers)
     batches = _batches("to_torch_loader", source, epochs)
-    # Processes that share what they read from would take documents from one another.
+    # Processes that shared one iterator would take documents from one another.
     if workers and batches.is_read_once:
         raise ValueError(
-            "to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
-            f"workers to read. Got a {type(source.documents).__name__} and {workers} workers."
+            "to_torch_loader: the documents of a stream must be a function that returns an iterable, so that each "
+            f"worker can read them. Got a {type(source.documents).__name__} and {workers} workers."
         )
     if workers and multiprocessing_context is None and keras.backend.backend() == "jax":
         multiprocessing_context = "spawn"
@@ -215,22 +217,21 @@ def to_grain(
         data = PackedDocuments(documents, 512, 8)
         model.packed().fit(to_grain(data), steps_per_epoch=data.num_batches, epochs=3, shuffle=False)
 
-    A stream is read where its batches are asked for, without threads and not ahead, and restored by reading it up to
-    there.
+    A stream is read on demand, without threads or prefetching, and restored by reading it up to the saved position.
 
     Args:
         source: a `keras.utils.PyDataset` with a number of batches, such as `PackedDocuments` or `RandomWindows`; or a
             `PackedStream`.
-        epochs: how many, from the source's `epoch` on; None goes on for ever. A stream is read anew for each, so for
-            more than one its documents must be there more than once.
-        threads: that make batches.
-        ahead: how many batches are made before they are asked for.
+        epochs: how many, from the source's `epoch` on; None for no end. A stream is read again for each, so for more
+            than one it must be possible to read its documents again.
+        threads: how many threads make batches.
+        ahead: how many batches are prefetched.
 
     Returns:
         A `grain.IterDataset`.
 
     Raises:
-        ImportError: Grain, which the extra `grain` brings, is not installed.
+        ImportError: Grain, which the extra `grain` installs, is missing.
         ValueError: the source is neither of them.
     """
     try:
@@ -244,13 +245,13 @@ def to_grain(
     batches = _batches("to_grain", source, epochs)
     if isinstance(batches, StreamedBatches):
         return _grain_stream(batches)
-    # Grain alone would make 500 batches ahead.
+    # Grain's default is to prefetch 500 batches.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     return grain.MapDataset.source(batches).to_iter_dataset(options)
 
 
 def _grain_stream(batches):
-    """A stream's batches as a `grain.IterDataset`; the classes stand in here because Grain need not be installed."""
+    """A stream's batches as a `grain.IterDataset`; the classes are local because Grain is optional."""
     import grain
 
     class StreamIterator(grain.DatasetIterator):
@@ -291,15 +292,15 @@ def _batches(function_name: str, source, epochs) -> Batches | StreamedBatches:
 
 
 def _check_can_be_sent(documents):
-    """Refuse what another process can't be sent; a function goes by its name."""
+    """Check that documents can be sent to another process; a function is pickled by name."""
     if not callable(documents):
         return
     try:
         pickle.dumps(documents)
     except (AttributeError, pickle.PicklingError, TypeError) as error:
         raise ValueError(
-            "to_torch_loader: documents must be a function that a module defines, for workers that are spawned to "
-            f"import. Got {documents!r}."
+            "to_torch_loader: documents must be a function defined in a module, so that spawned workers can import it. "
+            f"Got {documents!r}."
         ) from error
 
 

@@ -16,6 +16,6 @@ def to_tf_data(batches) -> tf.data.Dataset:
     if cardinality is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    # A model that looks at its first batch before `fit` would take it away.
+    # A model that reads its first batch before `fit` would consume it.
     dataset.is_read_once = batches.is_read_once
     return dataset

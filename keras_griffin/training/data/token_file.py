@@ -4,11 +4,11 @@ Little-endian throughout:
 
     8 bytes   magic, b"KGTOKENS"
     4         version, 1
-    4         bytes of a token: 2 where the vocabulary fits in them, else 4
+    4         bytes of a token: 2 if the vocabulary fits, else 4
     8         size of the vocabulary, V
     8         documents, D
     8         tokens, N
-    32        fingerprint of the tokenizer, zeros where it is not known
+    32        fingerprint of the tokenizer, zeros if unknown
     4         CRC-32 of the tokens' bytes
     4         CRC-32 of the 76 bytes before this and of the offsets
     ...       N tokens, then zeros up to a multiple of 8
@@ -33,34 +33,35 @@ from keras_griffin.training.resuming.durable import durable_file
 
 MAGIC = b"KGTOKENS"
 VERSION = 1
-#: What the checksum at the header's end is of.
+#: The part of the header before its checksum.
 _HEADER = struct.Struct("<8sIIQQQ32sI")
 _CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 _DTYPES: dict[int, np.dtype] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _OFFSET = np.dtype("<u8")
-#: How much is read at a time where all is read.
+#: How many bytes are read at a time.
 _CHUNK = 1 << 24
 
 
 class TokenFile:
     """The documents of a file that `write_token_file` or `python -m keras_griffin tokenize` wrote.
 
-    The tokens are mapped into memory: what is not looked at is not read, and what is looked at need not stay. The table
-    of offsets, 8 bytes a document, is checked when the file is opened, with the header; `verify` reads the tokens too.
+    The tokens are memory-mapped: only the pages in use are read, and the system may drop them again. The table of
+    offsets, 8 bytes per document, is checked with the header when the file is opened; `verify` also checks the tokens.
 
     Args:
         path: the file.
 
     Attributes:
-        tokens: `(N,)` of all documents, one behind another; uint16 or uint32, read-only.
+        tokens: `(N,)` of all documents, concatenated; uint16 or uint32, read-only.
         offsets: `(D + 1,)` uint64: where each document begins, and the last ends.
         vocabulary_size: V; ids are below it.
-        fingerprint: of the tokenizer, as hexadecimal digits; None where it is not known.
-        checksum: the CRC-32 of the header, the tokens' own among it, and of the table: another for other documents.
+        fingerprint: of the tokenizer, as hexadecimal digits; None if unknown.
+        checksum: the CRC-32 of the header, which includes that of the tokens, and of the table; it identifies the
+            documents.
 
     Raises:
-        ValueError: it is no token file, or not a whole one, or its table is damaged.
+        ValueError: it is not a token file, is truncated, or its table is damaged.
 
     Examples:
         >>> import tempfile
@@ -97,7 +98,7 @@ class TokenFile:
         checksum = _checksum(self.offsets.data, zlib.crc32(start[: _HEADER.size]))
         self.checksum = checksum
         if (checksum,) != _CHECKSUM.unpack_from(start, _HEADER.size):
-            self._refuse("the header and the table of documents must be as they were written. Got others")
+            self._refuse("the header and the table of documents must match their checksum. Got a mismatch")
         # An empty range can't be mapped.
         self.tokens = np.memmap(self.path, self.dtype, "r", HEADER_BYTES, tokens) if tokens else np.empty(0, self.dtype)
 
@@ -107,33 +108,33 @@ class TokenFile:
         return np.diff(self.offsets.astype("int64"))
 
     def verify(self) -> None:
-        """Read all tokens, and refuse them where they are not those that were written.
+        """Read all tokens and check their checksum.
 
         Raises:
-            ValueError: so it is.
+            ValueError: it does not match.
         """
         if _checksum(self.tokens.data) != self._tokens_checksum:
-            self._refuse("the tokens must be as they were written. Got others")
+            self._refuse("the tokens must match their checksum. Got a mismatch")
 
     def check_model(self, model: keras.Model) -> None:
-        """Refuse a model that can't read these tokens, or whose tokenizer is another.
+        """Check that a model can read these tokens, and that they are those of its tokenizer.
 
         Args:
             model: a `keras_griffin.models.LanguageModel`.
 
         Raises:
-            ValueError: so it is.
+            ValueError: its vocabulary is too small, or its tokenizer a different one.
         """
         self.checked_vocabulary_size("check_model", model.config.vocabulary_size)
         tokenizer = model.tokenizer
         if None not in (tokenizer, self.fingerprint) and tokenizer_fingerprint(tokenizer).hex() != self.fingerprint:
             raise ValueError(
                 f"check_model: the tokens must be those of the model's tokenizer, {tokenizer!r}. "
-                f"Got another's, in {str(self.path)!r}."
+                f"Got those of a different one, in {str(self.path)!r}."
             )
 
     def checked_vocabulary_size(self, function_name: str, vocabulary_size: int | None) -> int:
-        """The size of the vocabulary that ids are to be below: a model's, where it is given.
+        """The size of the vocabulary, an upper bound of the ids: the model's if it is given.
 
         Raises:
             ValueError: the file's is larger.
@@ -158,7 +159,7 @@ class TokenFile:
         return self.tokens[int(self.offsets[number]) : int(self.offsets[number + 1])]
 
     def __reduce__(self):
-        # Other processes open the file; NumPy would send them all of it.
+        # Other processes open the file themselves; NumPy would pickle its whole contents.
         return TokenFile, (self.path,)
 
     def __repr__(self) -> str:
@@ -176,20 +177,21 @@ def write_token_file(
     *,
     tokenizer: Tokenizer | None = None,
 ) -> None:
-    """Write documents to a file, which is at every moment the old one or the whole new one, even after a loss of power.
+    """Write documents to a file, which is replaced atomically, even on a loss of power.
 
-    One document is in memory at a time. What is not yet whole lies beside the file, in a folder `.NAME.partial-...`
-    that an exception removes. SIGKILL leaves it; nothing reads it, and nothing removes it either, since another process
-    may be writing there.
+    One document is in memory at a time. The unfinished file is in a folder `.NAME.partial-...` next to it, which is
+    removed on an exception. SIGKILL leaves it; nothing reads it, and nothing removes it, since another process may be
+    writing there.
 
     Args:
-        path: where the file will be; its folder exists.
+        path: of the file; its folder must exist.
         documents: an iterable of integer arrays `(T,)`, or of lists of integers; empty ones are kept.
         vocabulary_size: V; by default the tokenizer's.
-        tokenizer: what made the ids, so that a model with another one can be refused; None where nobody knows.
+        tokenizer: the one that made the ids, so that a model with a different one can be refused; None if unknown.
 
     Raises:
-        ValueError: there is neither a vocabulary nor a tokenizer; a document is no integers; or an id is outside.
+        ValueError: there is neither a vocabulary size nor a tokenizer; a document is not integers; or an id is out of
+            range.
     """
     if vocabulary_size is None and tokenizer is not None:
         vocabulary_size = tokenizer.vocabulary_size

@@ -4,7 +4,7 @@ import torch
 
 
 class BatchDataset(torch.utils.data.IterableDataset):
-    """Batches in their order, of which each worker of a `DataLoader` gives every nth.
+    """Batches in order; each of n workers of a `DataLoader` yields every nth.
 
     Args:
         batches: a `Batches` or `StreamedBatches`.
@@ -21,7 +21,7 @@ class BatchDataset(torch.utils.data.IterableDataset):
 
 
 class FiniteBatchDataset(BatchDataset):
-    """Batches that end, so that there is a number of them."""
+    """A finite number of batches, so that there is a length."""
 
     def __len__(self):
         return self.batches.count
@@ -32,8 +32,8 @@ def to_torch_loader(batches, workers: int, multiprocessing_context) -> torch.uti
 
     Args:
         batches: a `Batches` or `StreamedBatches`.
-        workers: processes.
-        multiprocessing_context: how they are started; None for PyTorch's own way.
+        workers: the number of processes.
+        multiprocessing_context: how they are started; None for PyTorch's default.
     """
     dataset = BatchDataset(batches) if batches.count is None else FiniteBatchDataset(batches)
     return torch.utils.data.DataLoader(

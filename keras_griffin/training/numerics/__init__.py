@@ -1,1 +1,1 @@
-"""How the numbers inside a model are, while it trains."""
+"""Monitor the numerics of a model in training."""

@@ -1,4 +1,4 @@
-"""How slowly a recurrence forgets, and how often its square root is at its bound."""
+"""How slowly a recurrence forgets, and how often the derivative of its square root is bounded."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ class DecayReport:
 
         a_t = exp(-c softplus(-Lambda) r_t),  r_t = sigmoid(W_a x_t + b_a)
 
-    Padding is left out, and so is the first step of each document, whose decay is 0 whatever the weights are. In a
-    complex unit it is the magnitude of the decay.
+    Padding does not count, nor does the first step of each document, whose decay is 0 whatever the weights are. In a
+    complex unit a_t is the magnitude of the decay.
 
     Args:
         layer: the layer's path, `block_3/mixer/rg_lru`.
         slow: `(R,)` float64, the share of the steps with a_t above the threshold.
         bounded: `(R,)` float64, the share of the steps at which the derivative of sqrt(1 - a_t^2) is at its bound:
-            where 1 - a_t^2 is at most 2.5e-7, and the gradient of a_t is not the true one.
+            where 1 - a_t^2 is at most 2.5e-7, and the gradient of a_t is not exact.
     """
 
     layer: str
@@ -52,12 +52,12 @@ class DecayReport:
 
 
 def decay_sums(decays: Decays, reset: Tensor | None, mask: Tensor | None, threshold: float) -> tuple:
-    """The counts of which `report_of` makes a report, as tensors.
+    """The counts for `report_of`, as tensors.
 
     Args:
-        decays: of a layer's `decays_of`, `(B, T, R)`.
+        decays: returned by a layer's `decays_of`, `(B, T, R)`.
         reset: `(B, T)` bool, True where a document starts; None for nowhere.
-        mask: `(B, T)` bool, False at padding; None where there is none.
+        mask: `(B, T)` bool, False at padding; None without padding.
         threshold: the decay above which a step is slow.
 
     Returns:
@@ -76,6 +76,6 @@ def decay_sums(decays: Decays, reset: Tensor | None, mask: Tensor | None, thresh
 
 
 def report_of(path: str, sums: list[np.ndarray]) -> DecayReport:
-    """The report from what `decay_sums` gives, as arrays; where no step counts, all shares are 0."""
+    """The report from the results of `decay_sums`, as arrays; if no step counts, all shares are 0."""
     slow, bounded, steps = (np.asarray(array, "float64") for array in sums)
     return DecayReport(path, slow / max(steps, 1.0), bounded / max(steps, 1.0))

@@ -1,4 +1,4 @@
-"""Run a language model over a batch, layer by layer, and note what goes in and out of each."""
+"""Run a language model over a batch, layer by layer, and record the inputs and outputs of each."""
 
 import contextlib
 import functools
@@ -19,27 +19,27 @@ from keras_griffin.training.numerics.decay_report import DecayReport, decay_sums
 
 
 class Passage(NamedTuple):
-    """What went through a layer."""
+    """A record of one layer's input and output."""
 
     #: The layer's path, `block_3/mixer/rg_lru`.
     layer: str
-    #: The largest magnitude that came in; 0 for token ids.
+    #: The largest magnitude of the input; 0 for token ids.
     largest_input: float
-    #: How many of the values that came out are not finite.
+    #: How many values of the output are not finite.
     nonfinite: int
 
 
 class LayerWalk(NamedTuple):
-    """A batch's way through a model."""
+    """The records of a batch's pass through a model."""
 
-    #: In the order in which the layers were done: a layer before the one that it is part of.
+    #: In the order in which the layers finished: a layer before the one that contains it.
     passages: list[Passage]
-    #: Those of the recurrences, from the first block to the last.
+    #: Of the recurrences, from the first block to the last.
     decays: list[DecayReport]
 
     @property
     def first_nonfinite(self) -> Passage | None:
-        """The first layer that gave what is not finite."""
+        """The first layer with an output that is not finite."""
         return next((passage for passage in self.passages if passage.nonfinite), None)
 
 
@@ -47,16 +47,16 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
     """Run a batch from the initial state, without gradients, outside of any compiled function.
 
     Args:
-        model: a `LanguageModel`, or a model that shares one's layers: `packed()`, `carried()`.
+        model: a `LanguageModel`, or a model that shares its layers: `packed()`, `carried()`.
         token_ids: `(B, T)` integers.
-        segment_ids: `(B, T)` integers, 0 for padding, or None where there is neither padding nor packing.
-        threshold: the decay above which `DecayReport` calls a step slow.
+        segment_ids: `(B, T)` integers, 0 for padding, or None without padding and packing.
+        threshold: the decay above which `DecayReport` counts a step as slow.
 
     Returns:
-        What went through each layer, and the decays of each recurrence.
+        The record of each layer, and the decays of each recurrence.
 
     Raises:
-        ValueError: the model has no such layers.
+        ValueError: the model lacks the layers of a language model.
 
     Examples:
         >>> import numpy as np
@@ -72,17 +72,17 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
     if segment_ids is not None:
         segments = ops.convert_to_tensor(segment_ids)
         tokens, reset, _ = PackedRows()(tokens, segments)
-        # Real tokens stand first now, as in `packed()`.
+        # Real tokens come first now, as in `packed()`.
         real = ops.sum(ops.cast(segments > 0, "int32"), axis=1, keepdims=True)
         mask = ops.arange(ops.shape(tokens)[1], dtype="int32") < real
     notes, parts = _Recorder(mask, threshold), with_parts((embedding, *blocks, norm))
-    # While `keras.remat` runs a block, what is inside of it has no values. NumPy warns of what is looked for here.
+    # While `keras.remat` runs a block, its tensors have no values. NumPy would warn of the very values sought here.
     watch = watched(parts, call=notes.noting, advance=notes.noting_decays)
     with backends.active().without_gradients(), watch, _as_they_stand(blocks), np.errstate(all="ignore"):
         x = embedding(tokens)
         for block in blocks:
             x = block(x, reset=reset)
-        # The logits of one step: those of all might not fit into memory, and what is wrong with a vector is known.
+        # Only the logits of one step: those of all might not fit into memory, and the norm's output is recorded anyway.
         embedding(norm(x)[:, -1:], reverse=True)
         return notes.result()
 
@@ -103,7 +103,7 @@ def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[Resi
 
 
 class _Recorder:
-    """What the methods by which vectors go through layers see, inside of `watched`."""
+    """Wraps the forward methods of layers inside `watched`, and collects their records."""
 
     def __init__(self, mask, threshold: float):
         self._mask = mask
@@ -112,13 +112,13 @@ class _Recorder:
         self._decays: list[tuple] = []
 
     def result(self) -> LayerWalk:
-        """What was noted, read from the device at once."""
+        """The collected records, read from the device."""
         passages = [Passage(path, float(_numpy(most)), int(_numpy(bad))) for path, most, bad in self._passages]
         decays = [report_of(path, [_numpy(tensor) for tensor in sums]) for path, sums in self._decays]
         return LayerWalk(passages, decays)
 
     def noting(self, layer, method):
-        """The method, noting the passage."""
+        """Wrap a method to record its input and output."""
 
         @functools.wraps(method)
         def call(inputs, *arguments, **options):
@@ -131,7 +131,7 @@ class _Recorder:
         return call
 
     def noting_decays(self, layer, method):
-        """The method `advance`, noting the passage, and the decays where the layer has its own."""
+        """Wrap a method `advance` to record its input and output, and the decays if the layer has any."""
         method = self.noting(layer, method)
         if not isinstance(layer, SequenceLayer):
             return method
@@ -147,7 +147,7 @@ class _Recorder:
 
 @contextlib.contextmanager
 def _as_they_stand(blocks):
-    """Inside the `with` block no block computes itself again."""
+    """Inside the `with` block, no block is rematerialised."""
     before = [block.rematerialize for block in blocks]
     for block in blocks:
         block.rematerialize = False

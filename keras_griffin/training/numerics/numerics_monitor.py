@@ -1,4 +1,4 @@
-"""A watch over the numbers of a run: what the recurrences do, and where NaN came from."""
+"""Monitor the numerics of a run: the decays of the recurrences, and the origin of NaN."""
 
 import contextlib
 import math
@@ -16,43 +16,44 @@ from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 
 
 class NumericsMonitor(keras.callbacks.Callback):
-    """Log how slowly the recurrences forget, and name the layer where a number was not finite first.
+    """Log how slowly the recurrences forget, and name the first layer whose output is not finite.
 
-    Every so many steps, and at the end of each epoch, the model runs over a batch, outside of its compiled step. The
-    logs of an epoch get
+    Every `every` steps, and at the end of each epoch, the model runs over a batch, outside its compiled step. The logs
+    of an epoch get
 
         slow_channels       the share of the channels whose decay is above 0.999 at more than half of their steps
         slow_steps          the share of all steps of all channels of the recurrences with such a decay
         bounded_sqrt_hits   the share with 1 - a_t^2 <= 2.5e-7, where the derivative of its root is at its bound
         dropped             batches so far whose gradients were dropped, if the optimizer is an `AdamW` that does so
 
-    the first three as means over the layers; `reports` has them layer by layer and channel by channel. Put the callback
-    before a `CSVLogger`.
+    the first three as means over the layers; `reports` has them by layer and channel. Put the callback before a
+    `CSVLogger`.
 
-    If the loss, a weight, or what a layer gives over the batch is not finite, the run ends with one sentence that says
-    which variable or which layer it was, at which step, and how large its input was. With a dataset, all its batches
-    since the last look are searched. One batch with gradients that are not finite makes all weights NaN, and its cause
-    can't be found any more; `AdamW(drop_nonfinite=True)`, as `default_optimizer` makes it, keeps them.
+    If the loss, a weight, or a layer's output on the batch is not finite, the run ends with one sentence that names the
+    variable or the layer, the step, and the magnitude of the layer's input. With a dataset, all its batches since the
+    last check are searched. A single batch with gradients that are not finite makes all weights NaN, and its cause can
+    no longer be found; `AdamW(drop_nonfinite=True)`, the choice of `default_optimizer`, keeps the weights.
 
-    Between two looks nothing is computed and nothing read from the device: a run's losses are the same without it.
+    Between two checks nothing is computed and nothing read from the device; a run has the same losses without the
+    callback.
 
     Args:
-        batches: what is trained on: a dataset whose batches depend on its index (and `epoch`), given to `fit` with
-            `shuffle=False`; or one batch as `fit` takes it, token ids alone or with targets and weights. Of a dataset
-            the first batch is measured. In a `ResumableRun` it is the run's dataset, and where a `RestOfEpoch` is
-            given to `fit`, the same `RestOfEpoch`.
-        every: steps between two looks within an epoch; None for one at the end of each epoch.
+        batches: the training data: a dataset whose batches depend on their index (and `epoch`), passed to `fit` with
+            `shuffle=False`; or one batch as for `fit`, token ids alone or with targets and weights. Of a dataset, the
+            first batch is measured. In a `ResumableRun` it is the run's dataset; if a `RestOfEpoch` is passed to `fit`,
+            it is the same `RestOfEpoch`.
+        every: steps between two checks within an epoch; None for one check at the end of each epoch.
         threshold: the decay above which a step is slow.
-        raise_error: raise when something is not finite; otherwise say it on stderr and set `stop_training`, which lets
-            a step in the middle of an epoch be finished.
+        raise_error: raise when something is not finite; otherwise print the message to stderr and set `stop_training`,
+            which finishes the current step.
 
     Attributes:
-        reports: list of `DecayReport`, of the last look, from the first block to the last.
-        failure: the sentence, or None.
-        first_batch: the batch of `batches` with which the epoch under way began; a `ResumableRun` sets it.
+        reports: list of `DecayReport`, of the latest check, from the first block to the last.
+        failure: the message, or None.
+        first_batch: the batch of `batches` with which the current epoch began; a `ResumableRun` sets it.
 
     Raises:
-        ValueError: `every` is below 1, or the model of the `fit` is none of this package.
+        ValueError: `every` is below 1, or the model of the `fit` is not one of this package.
         FloatingPointError: something is not finite.
 
     Examples:
@@ -82,32 +83,32 @@ class NumericsMonitor(keras.callbacks.Callback):
         self.first_batch = 0
 
     def on_train_begin(self, logs=None):
-        """Look whether the model has the layers."""
+        """Check that the model has the layers."""
         language_model_layers(self.model)
         self.failure = None
         self.first_batch = 0
         self._stride = self.model.steps_per_execution
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Count steps from here, those of an epoch that goes on from where it was."""
+        """Start counting steps, from `first_batch` in a resumed epoch."""
         self._epoch = epoch
         self._steps = self._looked = self.first_batch
         self._data_epoch = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Look at the steps before, every so many of them."""
+        """Check the previous steps, every `every` of them."""
         if batch == 0:
             self._data_epoch = getattr(self.batches, "epoch", None)
         steps = self.first_batch + batch
-        # Not at a batch's end: Keras then waits for each batch on JAX and TensorFlow.
+        # Not at a batch's end, where Keras would wait for each batch on JAX and TensorFlow.
         if self.every is not None and steps - self._looked >= self.every:
             self._look(steps)
         self._steps = steps + self._stride
 
     def on_epoch_end(self, epoch, logs=None):
-        """Look at the rest of the epoch, and write the logs."""
+        """Check the rest of the epoch, and add to the logs."""
         if self.failure is None:
-            # Of `steps_per_execution` some may have found no batch any more.
+            # With `steps_per_execution`, the last execution may have had fewer batches.
             last = getattr(self.batches, "num_batches", None) or self._steps
             self._look(min(self._steps, last), logs)
         logs.update(self._logs())
@@ -122,7 +123,7 @@ class NumericsMonitor(keras.callbacks.Callback):
         return logs
 
     def _look(self, steps: int, logs=None):
-        """Measure, and end the run if something is not finite after so many steps of the epoch."""
+        """Measure, and end the run if something is not finite after `steps` steps of the epoch."""
         walk = self._walk(_batch(self.batches))
         self.reports = walk.decays
         loss = _loss(self.model, logs)
@@ -135,14 +136,14 @@ class NumericsMonitor(keras.callbacks.Callback):
         variables = self.model.trainable_variables
         if len(nonfinite) == len(variables):
             return (
-                f"all {len(variables)} variables hold values that are not finite, as after one update with gradients "
-                "that were not; AdamW(drop_nonfinite=True) keeps the weights, so that the layer can be found"
+                f"all {len(variables)} variables have values that are not finite, as after one update with such "
+                "gradients; AdamW(drop_nonfinite=True) keeps the weights, so that the layer can be found"
             )
         if nonfinite:
             path, count = next(iter(nonfinite.items()))
             others = f", and {len(nonfinite) - 1} variables after it" if len(nonfinite) > 1 else ""
             return f"the first variable that is not finite is {path}, in {count} values{others}"
-        where = "on the batch looked at"
+        where = "on the batch checked"
         if isinstance(self.batches, keras.utils.PyDataset):
             found = self._search(range(self._looked, steps))
             walk, where = (walk, where) if found is None else found
@@ -152,12 +153,12 @@ class NumericsMonitor(keras.callbacks.Callback):
                 f"the largest magnitude of its input is {first.largest_input:.3g}"
             )
         return (
-            "all variables are finite, and so is what each layer gives over the batches looked at: look at targets, "
-            "weights, and the batches that were not looked at"
+            "all variables are finite, and so are the outputs of all layers on the batches checked: check the targets, "
+            "the weights, and the other batches"
         )
 
     def _search(self, indices) -> tuple[LayerWalk, str] | None:
-        """The walk over the first batch that is wrong, and where it is: if it is so in itself, no other shows it."""
+        """The walk over the first bad batch, and its place: a batch that is bad by itself shows up in no other."""
         with _in_epoch(self.batches, self._data_epoch):
             for index in indices:
                 walk = self._walk(_batch(self.batches, index))
@@ -183,7 +184,7 @@ class NumericsMonitor(keras.callbacks.Callback):
 
 
 def _batch(batches, index: int = 0) -> tuple:
-    """Token ids, and segment ids or None, of a batch or of one of a dataset's."""
+    """The token ids, and the segment ids or None, of a batch or of a batch of a dataset."""
     batch = batches[index] if isinstance(batches, keras.utils.PyDataset) else batches
     inputs = batch[0] if isinstance(batch, tuple) else batch
     if isinstance(inputs, Mapping):
@@ -192,13 +193,13 @@ def _batch(batches, index: int = 0) -> tuple:
 
 
 def _skipped(batches) -> int:
-    """How many batches of an epoch are not in a dataset that is the rest of it."""
+    """How many batches of an epoch come before a `RestOfEpoch`; otherwise 0."""
     return batches.start if isinstance(batches, RestOfEpoch) else 0
 
 
 @contextlib.contextmanager
 def _in_epoch(batches, epoch: int | None):
-    """Inside the `with` block a dataset stands in an epoch; at the end of one it stands in the next one already."""
+    """Inside the `with` block, a dataset is set to an epoch; at the end of one it is already at the next."""
     if epoch is None:
         yield
         return
@@ -210,15 +211,15 @@ def _in_epoch(batches, epoch: int | None):
 
 
 def _loss(model, logs) -> float:
-    """The mean of the epoch so far; that of a whole epoch is in its logs, and the metrics may hold the validation's."""
+    """The mean loss of the epoch so far; after an epoch it is read from the logs, as metrics may be of validation."""
     loss = (model.get_metrics_result() if logs is None else logs).get("loss", 0.0)
     return float(ops.convert_to_numpy(loss))
 
 
 def _nonfinite_variables(model) -> dict[str, int]:
-    """How many values are not finite in the variables that have such, in the order of the layers."""
+    """For each variable with values that are not finite, their number, in the order of the layers."""
     variables = model.trainable_variables
     counts = [ops.sum(ops.cast(ops.logical_not(ops.isfinite(v.value)), "int32")) for v in variables]
-    # One look at the device for all.
+    # One read from the device for all.
     counts = ops.convert_to_numpy(ops.stack(counts))
     return {v.path: int(count) for v, count in zip(variables, counts, strict=True) if count}

@@ -1,1 +1,1 @@
-"""Runs that go on where they were cut off."""
+"""Runs that resume where they were interrupted."""

@@ -1,7 +1,7 @@
-"""What callbacks know of a run's past, as JSON and arrays, and back.
+"""The state of callbacks as JSON and arrays, and back.
 
-Keras's own are known here. Another says what it knows by an attribute `kept`, the names of those of its attributes that
-are to be saved: numbers, texts, None, lists and dicts of such, or lists of arrays.
+For Keras's own callbacks the attributes are listed here. Another callback lists the attributes to save in an attribute
+`kept`; their values are numbers, texts, None, lists and dicts of these, or lists of arrays.
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_griffin.files import atomic_file
 
-#: By the callback's class.
+#: The attributes to save by the callback's class.
 _KEPT = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     keras.callbacks.History: ("epoch", "history"),
@@ -23,12 +23,12 @@ _KEPT = {
 
 
 def callback_states(callbacks: Iterable[keras.callbacks.Callback]) -> tuple[dict, dict[str, np.ndarray]]:
-    """What callbacks know: JSON by their class and number, and arrays by names that begin with `callbacks/`."""
+    """The state of callbacks: JSON by their class and number, and arrays by names that begin with `callbacks/`."""
     states, arrays = {}, {}
     for key, callback in _numbered(callbacks):
         state = {}
         if isinstance(callback, keras.callbacks.CSVLogger) and os.path.exists(callback.filename):
-            # The file and not its rows: it is given back as it was, whatever has been written or lost since.
+            # The file and not its rows: it is restored byte for byte, whatever has been written or lost since.
             state["text"] = Path(callback.filename).read_bytes().decode("utf-8")
         for name in _kept(callback):
             value = getattr(callback, name)
@@ -42,7 +42,7 @@ def callback_states(callbacks: Iterable[keras.callbacks.Callback]) -> tuple[dict
 
 
 def restore_logs(callbacks: Iterable[keras.callbacks.Callback], states: Mapping[str, dict]) -> None:
-    """Give each `CSVLogger` its file as it was, to which it will add; before `on_train_begin`, when it is opened."""
+    """Restore the file of each `CSVLogger`, to append to; call it before `on_train_begin`, which opens the file."""
     for key, callback in _numbered(callbacks):
         if "text" in states.get(key, {}) and isinstance(callback, keras.callbacks.CSVLogger):
             with atomic_file(callback.filename) as aside:
@@ -53,7 +53,7 @@ def restore_logs(callbacks: Iterable[keras.callbacks.Callback], states: Mapping[
 def restore_callbacks(
     callbacks: Iterable[keras.callbacks.Callback], states: Mapping[str, dict], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Give callbacks back what they knew; after `on_train_begin`, in which some forget."""
+    """Restore the state of callbacks; call it after `on_train_begin`, which resets some."""
     for key, callback in _numbered(callbacks):
         for name in _kept(callback):
             prefix = f"callbacks/{key}/{name}/"

@@ -1,8 +1,8 @@
-"""A dataset's corpus, so that another one is known as another: how much of it there is, in words, and a checksum.
+"""Describe a dataset's corpus by its size, in words, and a checksum, to recognise a different one.
 
-A token file is known by the checksum in its header. Of anything else the bytes are read: all of them up to
-`WHOLE_BYTES`, and of an array that is larger, which may lie in a file of any size, `SAMPLES` pieces of `SAMPLE_BYTES`,
-evenly spread, the first and the last among them.
+A token file has a checksum in its header. Of anything else the bytes are read: all of them up to `WHOLE_BYTES`; of a
+larger array, which may be mapped from a file of any size, `SAMPLES` evenly spread pieces of `SAMPLE_BYTES`, including
+the first and the last.
 """
 
 import zlib
@@ -19,10 +19,10 @@ _PIECE_BYTES = 1 << 24
 
 
 def describe_corpus(data: keras.utils.PyDataset) -> dict[str, list]:
-    """`[words, checksum]` by the attribute's name; behind `data.`, what a dataset in an attribute `data` holds.
+    """`[words, checksum]` by the attribute's name; with the prefix `data.` for a dataset in an attribute `data`.
 
-    That is: token files, arrays, tensors, texts by the list, lists of numbers, and lists, tuples and dicts of those.
-    Private attributes may be stores that fill while the dataset is used, and are left alone.
+    It covers token files, arrays, tensors, lists of texts, lists of numbers, and lists, tuples and dicts of those.
+    Private attributes are ignored: they may be caches that fill while the dataset is used.
     """
     corpus = {}
     for name, value in sorted(vars(data).items()):
@@ -36,7 +36,7 @@ def describe_corpus(data: keras.utils.PyDataset) -> dict[str, list]:
 
 
 def words_of_array(shape: tuple[int, ...], dtype: str) -> str:
-    """How a message speaks of an array."""
+    """The description of an array in messages."""
     if len(shape) == 1:
         return f"{shape[0]:,} {'tokens' if 'int' in dtype else 'numbers'}"
     return f"numbers {shape}"
@@ -45,7 +45,7 @@ def words_of_array(shape: tuple[int, ...], dtype: str) -> str:
 def _described(value) -> list | None:
     if isinstance(value, TokenFile):
         return [f"{len(value):,} documents of {len(value.tokens):,} tokens", value.checksum]
-    # A text alone, or a record of numbers, is a setting.
+    # A single text, or a record of numbers, is a setting.
     array = None if isinstance(value, str) or hasattr(value, "_fields") else _as_array(value)
     if array is not None:
         return [words_of_array(array.shape, array.dtype.name), _checksum(array)]
@@ -63,7 +63,7 @@ def _described(value) -> list | None:
 
 
 def _as_array(value) -> np.ndarray | None:
-    """The array that a value is, or that a list of integers or a text means; else None."""
+    """A value as an array, if it is an array, a list of integers or a text; otherwise None."""
     if isinstance(value, np.ndarray):
         return None if value.dtype.hasobject else value
     if isinstance(value, str):
@@ -80,7 +80,7 @@ def _checksum(array: np.ndarray, checksum: int = 0) -> int:
         length = max(1, SAMPLE_BYTES * len(rows) // rows.nbytes)
         starts = np.linspace(0, len(rows) - length, SAMPLES).astype("int64").tolist()
     else:
-        # A piece at a time, since one that is not contiguous is copied.
+        # A piece at a time, since an array that is not contiguous is copied.
         length = max(1, _PIECE_BYTES * len(rows) // max(1, rows.nbytes))
         starts = range(0, len(rows), length)
     for start in starts:

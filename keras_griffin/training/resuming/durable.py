@@ -1,4 +1,4 @@
-"""Files that are whole even after a loss of power."""
+"""Files that survive a loss of power."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from keras_griffin.files import atomic_file
 
 @contextlib.contextmanager
 def durable_file(path: str | os.PathLike) -> Iterator[Path]:
-    """As `atomic_file`, and when the block is over the file is on the disk, not only in the system's memory.
+    """Like `atomic_file`, but at the end of the block the file is on disk, not only in the system's cache.
 
-    A file is renamed into its place after its bytes have reached the disk, and the folder that names it follows: in
-    another order, power that fails in between leaves the new name with nothing behind it.
+    A file is renamed after its bytes have reached the disk, and its folder is synced after that: in any other order, a
+    power failure in between may leave the new name without contents.
 
     Args:
-        path: where the file will be; its folder exists.
+        path: of the file; its folder must exist.
 
     Yields:
         The path to write to.
@@ -30,24 +30,24 @@ def durable_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_parts(folder: Path, name: str) -> None:
-    """Remove what `atomic_file` has left in a folder where nothing could be cleared up, as after SIGKILL.
+    """Remove the partial files of `atomic_file` that a process left in a folder, as after SIGKILL.
 
     Args:
-        folder: which need not exist, and into which nobody else is writing.
-        name: of the file that was to be, or a pattern of such names.
+        folder: need not exist; no other process may be writing to it.
+        name: of the intended file, or a pattern of such names.
     """
     for path in folder.glob(f".{name}.partial-*"):
         shutil.rmtree(path)
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk. Windows offers nothing of the kind, and keeps them by itself."""
+    """Sync the names in a folder to disk. Windows has no such call, and needs none."""
     if os.name != "nt":
         _sync(folder)
 
 
 def _sync(path):
-    # Windows flushes only what is open for writing; a folder can only be opened for reading.
+    # Windows flushes only files that are open for writing; a folder can only be opened for reading.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the processes of JAX tell one another."""
+"""Communication between the processes of JAX."""
 
 import importlib
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def place() -> tuple[int, int]:
-    """This process's index, and how many there are: one, where each has a model of its own."""
+    """This process's index, and the number of processes: 1 if each trains its own model."""
     if keras.distribution.distribution() is None:
         return 0, 1
     return jax.process_index(), jax.process_count()
@@ -25,5 +25,5 @@ def sent(array: np.ndarray, source: int) -> np.ndarray:
 
 
 def _utilities():
-    # Which Keras does not load, and one process does not need.
+    # Keras does not import this module, and a single process does not need it.
     return importlib.import_module("jax.experimental.multihost_utils")

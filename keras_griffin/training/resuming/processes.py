@@ -1,4 +1,4 @@
-"""The processes that train one model together, and what they tell one another."""
+"""The processes that train one model together, and their communication."""
 
 import contextlib
 import importlib
@@ -8,21 +8,21 @@ from typing import Any
 import keras
 import numpy as np
 
-#: Which have a file `<backend>_processes.py`: `place()` gives a process's index and how many there are, `gathered` an
-#: array of every process `(P, ...)`, and `sent` that of one of them.
+#: The backends with a file `<backend>_processes.py`: `place()` returns a process's index and the number of processes,
+#: `gathered` an array of every process `(P, ...)`, and `sent` that of one of them.
 _BACKENDS = ("jax", "torch", "tensorflow")
 
 
 class Processes:
-    """All processes of a run. Each must call the same methods in the same order; where there is one, they do nothing.
+    """All processes of a run. Each must call the same methods in the same order; with one process, they do nothing.
 
     Args:
         index: of this process.
         count: P.
-        backend: the module through which they speak; None for one process.
+        backend: the module with which they communicate; None for one process.
 
     Attributes:
-        index: of this process; 0 is the one that writes.
+        index: of this process; process 0 is the writer.
         count: P.
     """
 
@@ -54,10 +54,10 @@ class Processes:
         return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
     def array_of(self, source: int, array: Any, shape, dtype) -> np.ndarray:
-        """An array of one process, which alone gives it; the others know shape and dtype."""
+        """An array of one process, sent to the others, which know its shape and dtype."""
         if self.count == 1:
             return array
-        # As bytes, since not every backend has every dtype.
+        # As bytes, since not every backend supports every dtype.
         if self.index == source:
             bits = np.ascontiguousarray(array).reshape(-1).view("uint8")
         else:
@@ -66,10 +66,10 @@ class Processes:
 
     @contextlib.contextmanager
     def as_one(self) -> Iterator[None]:
-        """What one process fails to do in the `with` block, all have failed to do.
+        """If one process fails in the `with` block, all fail.
 
         Raises:
-            RuntimeError: another has failed; the message is that of its error.
+            RuntimeError: another process has failed; the message is that of its error.
         """
         failure = None
         try:
@@ -89,10 +89,10 @@ class Processes:
 
 
 def all_processes() -> Processes:
-    """Those of PyTorch's process group; those over which JAX's active `keras.distribution` lies; else this one alone.
+    """Those of PyTorch's process group or of JAX's active `keras.distribution`; otherwise this process alone.
 
     Raises:
-        ValueError: TensorFlow's active strategy is of several.
+        ValueError: TensorFlow's active strategy has several workers.
     """
     name = keras.backend.backend()
     if name not in _BACKENDS:

@@ -1,4 +1,4 @@
-"""The part of an epoch that is left."""
+"""The rest of an epoch."""
 
 import keras
 
@@ -8,15 +8,15 @@ from keras_griffin.models.dataset_view import DatasetView
 class RestOfEpoch(DatasetView):
     """A dataset whose epoch begins at one of its batches.
 
-    `fit` asks anew in each epoch how many batches there are, so `start` may be moved between epochs; but it reads the
-    length that it reckons with when it starts, and warns where an epoch has less.
+    `fit` reads the number of batches again in each epoch, so `start` may change between epochs; but it takes the
+    expected length when it starts, and warns if an epoch has fewer.
 
     Args:
-        data: a dataset with `num_batches`, and an attribute `epoch` on which, with the index, its batches depend alone.
-        start: the index of the batch that comes first.
+        data: a dataset with `num_batches`, and an attribute `epoch`; its batches depend only on that and their index.
+        start: the index of the first batch.
 
     Raises:
-        ValueError: `data` is no such dataset, or `start` no batch of it.
+        ValueError: `data` is not such a dataset, or `start` is not a batch of it.
 
     Examples:
         >>> import numpy as np
@@ -31,8 +31,8 @@ class RestOfEpoch(DatasetView):
         if not isinstance(data, keras.utils.PyDataset) or not hasattr(data, "epoch") or not data.num_batches:
             raise ValueError(
                 "RestOfEpoch: data must be a keras.utils.PyDataset with a number of batches, and with an attribute "
-                "`epoch` on which its batches depend and which says where they go on (0, and never read, where no "
-                f"batch depends on it). Got {type(data).__name__}."
+                "`epoch` that determines its batches (if they do not depend on the epoch, set it to 0). "
+                f"Got {type(data).__name__}."
             )
         if not 0 <= start < data.num_batches:
             raise ValueError(
@@ -48,7 +48,7 @@ class RestOfEpoch(DatasetView):
 
     @property
     def num_batches(self):
-        """How many are left."""
+        """The number of batches left."""
         return self.data.num_batches - self.start
 
     def __getitem__(self, index):

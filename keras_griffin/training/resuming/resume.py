@@ -1,4 +1,4 @@
-"""A training run that goes on where it was cut off."""
+"""A training run that resumes where it was interrupted."""
 
 import contextlib
 import json
@@ -21,36 +21,35 @@ from keras_griffin.training.resuming.run_folder import RunFolder
 from keras_griffin.training.resuming.run_variables import check_variables
 from keras_griffin.training.resuming.shared_moment import check_same_weights, gather_moment, share_facts, share_moment
 
-#: Options of `fit` that a run decides.
+#: Options of `fit` that a run sets itself.
 _DECIDED = {"batch_size", "initial_epoch", "sample_weight", "shuffle", "steps_per_epoch", "validation_split", "x", "y"}
 
 
 class ResumableRun:
-    """A `fit` that SIGTERM, SIGKILL or a loss of power may cut off at any moment, and that then goes on.
+    """A `fit` that resumes after SIGTERM, SIGKILL or a loss of power at any moment.
 
-    It saves itself in its folder at the start, every so many steps, at the end of each epoch, and on SIGTERM or Ctrl-C
-    after the batch at hand. Begun again with the same model, data and settings it continues with the very next batch,
-    and reaches what it would have reached without a pause: weights, losses, metrics, history and logs.
+    The run is saved in its folder at the start, every `save_every` steps, at the end of each epoch, and on SIGTERM or
+    Ctrl-C after the current batch. Started again with the same model, data and settings, it continues with the next
+    batch, and ends with the results of an uninterrupted run: weights, losses, metrics, history and logs.
 
-    A file gets its name when it is whole and on the disk, and its checksums show any damage; the run then goes on from
-    the one before it, and warns.
+    A file gets its final name only when it is complete and on disk, and its checksums detect any damage; the run then
+    resumes from the previous file, with a warning.
 
     Several processes that train one model, those of PyTorch's process group or of JAX's `keras.distribution`, are one
-    run: each calls `fit` with its own rows of the batches. All end after the same batch, whichever of them the signal
-    reaches, and go on with the same one; the first of them reads and writes the folder.
+    run: each calls `fit` with its own rows of the batches. All stop after the same batch, whichever process receives
+    the signal, and resume with the same one; process 0 reads and writes the folder.
 
     Args:
-        folder: of the run. It is made when the run begins, and while a process trains in it, others are refused.
-        save_every: steps between two saves, which is what SIGKILL can cost.
-        keep: how many of the newest files are kept; with 2, one may be damaged.
-        notes: anything that JSON can hold, to be found again when the run goes on.
+        folder: of the run. It is created when the run begins; while a process trains in it, others are refused.
+        save_every: steps between two saves, and the most steps that SIGKILL can cost.
+        keep: how many of the latest files to keep; with 2, one may be damaged.
+        notes: any JSON-serialisable object, available again when the run resumes.
 
     Attributes:
-        notes: those with which the run in the folder began, or what was given where none has begun. Until `fit` they
-            may be changed.
+        notes: those of the run in the folder; for a new run those of the argument, which may be changed until `fit`.
 
     Raises:
-        ValueError: an argument is out of range, or each file of the run is damaged.
+        ValueError: an argument is out of range, or all files of the run are damaged.
 
     Examples:
         >>> import tempfile
@@ -78,22 +77,22 @@ class ResumableRun:
 
     @property
     def folder(self) -> Path:
-        """Of the run."""
+        """The folder of the run."""
         return self._folder.folder
 
     @property
     def is_begun(self) -> bool:
-        """Whether the folder holds a run, which would go on."""
+        """Whether the folder holds a run, which `fit` would resume."""
         return bool(self._folder.paths())
 
     @property
     def step(self) -> int:
-        """How many steps the run had done when it was saved last, before this process."""
+        """How many steps the run had done in its latest save, before this process."""
         return self._step
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, in all processes together; time whose work was lost does not count."""
+        """How long the run has taken, including earlier processes; time whose work was lost does not count."""
         return time.perf_counter() - self._started
 
     def fit(
@@ -107,19 +106,20 @@ class ResumableRun:
         verbose: int | str = "auto",
         **options: Any,
     ) -> keras.callbacks.History:
-        """Train as `model.fit(data, shuffle=False, ...)` would, from where the run stands.
+        """Train like `model.fit(data, shuffle=False, ...)`, from the current state of the run.
 
-        On the first SIGTERM or Ctrl-C the batch at hand is finished, with the validation where it is an epoch's last;
-        then the run is saved, and ended. The second one does not wait. Signals are handled in the main thread only.
+        On the first SIGTERM or Ctrl-C the current batch is finished, and the validation if it is an epoch's last; then
+        the run is saved and ended. A second signal ends it at once. Signals are handled in the main thread only.
 
         Args:
             model: compiled and built, with any weights.
-            data: a dataset as `RestOfEpoch` takes it: its batches depend on its `epoch` and their index alone.
-            epochs: how many in all. A later process may ask for more.
+            data: a dataset as for `RestOfEpoch`: its batches depend only on its `epoch` and their index.
+            epochs: the total number. A later process may increase it.
             validation_data: as for `fit`.
-            callbacks: as for `fit`. Keras's own, `BestCheckpoint`, and any whose attribute `kept` names attributes of
-                theirs, find what they knew. A `CSVLogger` finds its file, without rows of epochs that are run again.
-                An attribute `first_batch` is set to the batch with which an epoch goes on: `fit` counts from there.
+            callbacks: as for `fit`. The state of Keras's own, of `BestCheckpoint`, and of any callback that lists
+                attributes in an attribute `kept` is restored. The file of a `CSVLogger` is restored without the rows of
+                epochs that run again. An attribute `first_batch` is set to the first batch of a resumed epoch, where
+                the count of `fit` restarts.
             verbose: as for `fit`.
             **options: others of `fit`, such as `validation_freq`.
 
@@ -127,24 +127,24 @@ class ResumableRun:
             The history of the whole run.
 
         Raises:
-            ValueError: the model, the data or their settings are not those with which the run began, all differences
-                in one sentence; another process trains in the folder; the model is not built and compiled; an option is
-                one that the run decides; the processes of a run begin with different weights, or are TensorFlow's.
-            OSError: what was to be saved can't be written, as on a full disk; the files before it remain.
-            RuntimeError: another process of the run has failed, with what.
+            ValueError: the model, the data or their settings differ from those that the run began with, with all
+                differences in one sentence; another process trains in the folder; the model is not built and compiled;
+                the run itself sets an option; the processes of a run begin with different weights, or are TensorFlow's.
+            OSError: a file can't be written, as on a full disk; the files before it remain.
+            RuntimeError: another process of the run has failed; the message is that of its error.
             Terminated: SIGTERM arrived, and the run is saved. A `SystemExit`: the process ends with 143.
             Interrupted: Ctrl-C was pressed, and the run is saved. A `KeyboardInterrupt`.
         """
         if _DECIDED & set(options):
             names = ", ".join(sorted(_DECIDED & set(options)))
-            raise ValueError(f"ResumableRun.fit: the options must not be what the run decides. Got {names}.")
+            raise ValueError(f"ResumableRun.fit: the options must not be ones that the run sets itself. Got {names}.")
         if not (model.built and model.compiled):
             received = f"built: {model.built} and compiled: {model.compiled}"
             raise ValueError(f"ResumableRun.fit: the model must be built and compiled. Got {received}.")
         rest, processes = RestOfEpoch(data), all_processes()
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        stopping = "Stopping after this batch; a second time stops at once."
+        stopping = "Stopping after this batch; a second signal stops at once."
         with contextlib.ExitStack() as stack:
             with processes.as_one():
                 if processes.is_writer:
@@ -166,7 +166,7 @@ class ResumableRun:
             stack.callback(course.close_logs)
             if course.start:
                 stack.enter_context(warnings.catch_warnings())
-                # That less than an epoch is left is as it should be.
+                # It is expected that less than an epoch is left.
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
             return model.fit(
                 rest,
@@ -180,15 +180,15 @@ class ResumableRun:
             )
 
     def _read_again(self):
-        """Read the newest moment, where another process has written since, or none was read."""
+        """Read the newest snapshot if another process has written one since, or if none was read."""
         if self._saved is None or self._folder.newest_step() != self._saved.facts["step"]:
             self._saved = self._folder.read_newest()
 
     def _matched(self, processes, saved, model, data):
-        """The description of the run, and the moment from which this process goes on, which is one of that run."""
+        """The description of the run, and the snapshot, checked to be of that run, that this process resumes from."""
         facts = share_facts(processes, saved)
         if facts:
-            # The first batch is compared, that of the epoch in which the run began.
+            # The comparison includes the first batch, of the epoch in which the run began.
             data.epoch = facts["first_epoch"]
         with processes.as_one():
             own = describe_run(model, data)
@@ -203,10 +203,10 @@ class ResumableRun:
         return description, share_moment(processes, saved, facts)
 
     def remove(self) -> None:
-        """Remove all that the run has saved; the folder too, where nothing else is in it.
+        """Remove all files of the run, and the folder if it is empty then.
 
         Raises:
-            ValueError: another process trains in it.
+            ValueError: another process is using it.
         """
         self._saved = None
         self._folder.remove()

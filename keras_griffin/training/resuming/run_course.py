@@ -1,4 +1,4 @@
-"""What happens around the steps of a run: it is restored, its data moved, and saved."""
+"""The callbacks around the steps of a run: restore it, position its data, and save it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,25 +16,25 @@ from keras_griffin.training.resuming.run_variables import copy_variables, restor
 
 
 class RunCourse:
-    """The course of a run through its steps: the callbacks of its `fit`, those of the user between two of its own.
+    """The course of a run: the callbacks of its `fit`, with the user's between two of its own.
 
-    What is saved must know what the others did with the same batch, and what is restored must be there before some of
-    them begin, and after others have: so one callback stands before them, and one behind.
+    A save must include what the user's callbacks did with the same batch; a restore must happen before some of them
+    begin, and after others have. So one callback runs before them and one after.
 
     Args:
         rest: the data.
-        saved: the moment to go on from, or None where the run begins.
+        saved: the snapshot to resume from, or None for a new run.
         write: takes the number of steps so far, arrays and facts.
         save_every: steps between two saves.
         noted: the signals that end the run.
         callbacks: those of the user.
         verbose: as for `fit`.
-        processes: all that train the model; None for this one.
+        processes: all processes that train the model; None for this one alone.
 
     Attributes:
-        epoch: in which the run goes on.
-        start: the batch of that epoch which comes next.
-        is_stopped: whether the run has been ended early, by one of the callbacks.
+        epoch: the epoch to resume.
+        start: the next batch of that epoch.
+        is_stopped: whether one of the callbacks ended the run early.
         callbacks: for `fit`.
     """
 
@@ -61,7 +61,7 @@ class RunCourse:
         self.callbacks = [_Before(self), *self.others, *bar, _After(self)]
 
     def save(self, model: keras.Model, epoch: int, start: int, is_stopped: bool = False) -> None:
-        """Save the moment before a batch."""
+        """Save the state before a batch."""
         backends.active().sync_variables(model)
         states, arrays = callback_states(self.others)
         arrays.update(copy_variables(model, with_metrics=start > 0))
@@ -69,7 +69,7 @@ class RunCourse:
         self._write(self.step, arrays, {**place, "first_epoch": self.first_epoch, "callbacks": states})
 
     def agree(self, model: keras.Model) -> bool:
-        """Stop every process where one is to stop; whether one of them may go on later, by `stop_on_interrupt`."""
+        """Stop every process if one must stop; return whether `stop_on_interrupt` asked one of them to."""
         is_asked = any(getattr(callback, "is_asked_for", False) for callback in self.others)
         received, is_stopping, is_asked_for = self._processes.largest(
             self.noted.received or 0, int(model.stop_training), int(is_asked)
@@ -82,38 +82,38 @@ class RunCourse:
         return bool(is_asked_for)
 
     def close_logs(self) -> None:
-        """Close the files that `fit` leaves open when it is torn down."""
+        """Close the files that `fit` leaves open when an exception ends it."""
         for callback in self.others:
             if isinstance(callback, keras.callbacks.CSVLogger):
                 callback.on_train_end()
 
 
 class _Before(keras.callbacks.Callback):
-    """Restores what the other callbacks find."""
+    """Restores the state that the other callbacks rely on."""
 
     def __init__(self, course):
         super().__init__()
         self._course = course
 
     def on_train_begin(self, logs=None):
-        """The variables and the logs as they were."""
+        """Restore the variables and the logs."""
         course = self._course
         if course.saved:
             restore_variables(self.model, course.saved.tensors)
             restore_logs(course.others, course.saved.facts["callbacks"])
 
     def on_epoch_begin(self, epoch, logs=None):
-        """The data where the epoch begins; where it goes on, with the metrics as they were, and told to callbacks."""
+        """Position the data; in a resumed epoch also restore the metrics, and set `first_batch` of callbacks."""
         course, rest = self._course, self._course.rest
         # As in `fit`, which ends an epoch of the data before its own first one.
         rest.epoch = course.first_epoch + 1 + epoch
         rest.start = course.start if epoch == course.epoch else 0
         for callback in course.others:
-            # `fit` counts batches from there.
+            # `fit` restarts its count of batches there.
             if hasattr(callback, "first_batch"):
                 callback.first_batch = rest.start
         if rest.start and not restore_metrics(self.model, course.saved.tensors):
-            # With TensorFlow, metrics get their variables in the first step.
+            # On TensorFlow, metrics get their variables in the first step.
             batch = rest[0]
             self.model.test_on_batch(*(batch if isinstance(batch, (tuple, list)) else [batch]))
             restore_variables(self.model, course.saved.tensors)
@@ -121,7 +121,7 @@ class _Before(keras.callbacks.Callback):
 
 
 class _After(keras.callbacks.Callback):
-    """Restores what the other callbacks know, and saves what has become of it."""
+    """Restores the state of the other callbacks, and saves the run."""
 
     def __init__(self, course):
         super().__init__()
@@ -131,7 +131,7 @@ class _After(keras.callbacks.Callback):
         self._is_cut = False
 
     def on_train_begin(self, logs=None):
-        """Callbacks as they were; a run that begins is saved at once."""
+        """Restore callbacks; a new run is saved at once."""
         course = self._course
         if course.saved:
             restore_callbacks(course.others, course.saved.facts["callbacks"], course.saved.tensors)
@@ -139,14 +139,14 @@ class _After(keras.callbacks.Callback):
             course.save(self.model, 0, 0)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Everything is restored; a view of the file would keep it open."""
+        """Release the file, of which everything is restored; a view would keep it open."""
         self._course.saved = None
         self._epoch, self._done, self._is_cut = epoch, self._course.rest.start, False
 
     def on_train_batch_end(self, batch, logs=None):
-        """Save when it is time, or a signal or a callback ends the run; not after an epoch's last batch.
+        """Save when it is due, or when a signal or a callback ends the run; not after an epoch's last batch.
 
-        That is saved when it has been validated: `fit` can't begin with an epoch of which no batch is left.
+        That is saved after the validation: `fit` can't begin with an epoch of which no batch is left.
         """
         course, num_batches = self._course, self._course.rest.data.num_batches
         done = min(course.rest.start + batch + 1, num_batches)
@@ -154,8 +154,8 @@ class _After(keras.callbacks.Callback):
         self._done = done
         if done == num_batches:
             if course.rest.start and keras.backend.backend() != "torch":
-                # `fit` counts on as many steps as in other epochs, and takes this for the end of the data. Without it
-                # TensorFlow would begin a step that has no batch, and change weights before it finds out.
+                # `fit` expects as many steps as in other epochs, and takes this for the end of the data. Without it
+                # TensorFlow would begin a step without a batch, and change weights before it notices.
                 raise StopIteration
             return
         course.agree(self.model)
@@ -172,7 +172,7 @@ class _After(keras.callbacks.Callback):
         course = self._course
         is_asked_for = course.agree(self.model)
         if not self._is_cut:
-            # After the Ctrl-C of `stop_on_interrupt` the run may go on; what another callback has ended stays ended.
+            # After the Ctrl-C of `stop_on_interrupt` the run may resume; if another callback ended it, it may not.
             course.save(self.model, epoch + 1, 0, is_stopped=self.model.stop_training and not is_asked_for)
             self._saved_step = course.step
         if course.noted.received is not None:
@@ -180,7 +180,7 @@ class _After(keras.callbacks.Callback):
 
 
 class _BarFromTheStart(keras.callbacks.ProgbarLogger):
-    """A progress bar on which an epoch that goes on begins where it was."""
+    """A progress bar that continues where a resumed epoch was interrupted."""
 
     def __init__(self, rest):
         super().__init__()

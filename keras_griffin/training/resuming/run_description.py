@@ -1,4 +1,4 @@
-"""What decides a run's course, so that it goes on as it began or not at all."""
+"""The settings that determine a run, so that it resumes with the same ones or not at all."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ import numpy as np
 from keras_griffin import backends
 from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
 
-#: What may change: names, which Keras numbers; what only says where and how fast it is computed; a functional model's
-#: edges, which stand for themselves in its layers and variables.
+#: May change: names, which Keras numbers; settings of speed and placement; a functional model's edges, which its
+#: layers and variables already describe.
 _LEFT_OUT = {
     "build_config",
     "built",
@@ -28,15 +28,15 @@ _LEFT_OUT = {
     "run_eagerly",
     "shared_object_id",
 }
-#: Of a dataset: where it stands, and how many threads make its batches.
+#: Attributes of a dataset that may change: its position, and how its batches are loaded.
 _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
-#: Longer texts, such as a tokenizer's vocabulary, are kept as a digest.
+#: Longer texts, such as a tokenizer's vocabulary, are stored as a digest.
 _LONGEST_TEXT = 200
-#: What depends on a process's share of the data.
+#: Parts that depend on a process's share of the data.
 _OF_DATA = ("data", "data.data", "corpus", "first_batch")
-#: What earlier versions did not describe.
+#: Parts that earlier versions did not describe.
 _LATER = ("data.data", "corpus", "processes", "shares")
-#: Parts of a leaf's place and of its value in JSON.
+#: Patterns in a leaf's place, and in its value as JSON.
 _IN_CORPUS = re.compile(r"(?:^|\.)corpus\.")
 _FIRST_BATCH = re.compile(r"(?:^|\.)first_batch ")
 _SIZE = re.compile(r'"(?:\(.*\) of \w+|\w+ of \d+)"')
@@ -50,10 +50,10 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
 
     Args:
         model: compiled.
-        data: where its first epoch begins.
+        data: at the beginning of its first epoch.
     """
     backends.active().before_config_is_written()
-    # Before its attributes are looked at: what a dataset makes when it is first used is then there, as later.
+    # Before its attributes are read: those that a dataset sets on first use then exist, as they will later.
     first_batch = _checksum(data[0])
     inner = getattr(data, "data", None)
     return {
@@ -67,7 +67,7 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
 
 
 def describe_shares(descriptions: list[dict]) -> dict:
-    """The description of a run by those of its processes: the first one's, and how the others' data differ from it."""
+    """Combine the descriptions of a run's processes: the first one, and how the data of the others differ from it."""
     leaves = [dict(_leaves({name: one[name] for name in _OF_DATA})) for one in descriptions]
     shares = {}
     for index, share in enumerate(leaves):
@@ -78,9 +78,9 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 
 def differences(then: dict, now: dict) -> list[str]:
-    """What has changed between two descriptions, such as `model.window 64 where it was 128`, another corpus first.
+    """The differences between two descriptions, such as `model.window 64 instead of 128`; a corpus comes first.
 
-    What an earlier version did not describe is not compared.
+    Parts that an earlier version did not describe are not compared.
     """
     left_out = {name for name in _LATER if name not in then}
     if then.get("processes") != now.get("processes"):
@@ -90,37 +90,37 @@ def differences(then: dict, now: dict) -> list[str]:
     corpora = [*_corpora(old, new)]
     places = [*new, *(place for place in old if place not in new)]
     return corpora + [
-        f"{place} {new.get(place, 'nothing')} where it was {old.get(place, 'nothing')}"
+        f"{place} {new.get(place, 'nothing')} instead of {old.get(place, 'nothing')}"
         for place in places
         if old.get(place) != new.get(place)
-        # Where there is nothing in them.
+        # These are leaves if they are empty.
         and place not in ("data.data", "shares")
         and not _IN_CORPUS.search(place)
-        # Sizes say nothing more.
+        # Sizes add nothing to a different corpus.
         and not (corpora and (place.endswith(".num_batches") or _SIZE.search(f"{old.get(place)} {new.get(place)}")))
     ]
 
 
 def refuse_differences(then: dict, now: dict) -> None:
-    """Refuse to go on with another run.
+    """Check that two descriptions are of the same run.
 
     Raises:
-        ValueError: the descriptions differ; the message names how.
+        ValueError: they differ; the message names the differences.
     """
     found = differences(then, now)
     if not found:
         return
-    # The first batch follows from the settings; it speaks where they are silent.
+    # The first batch follows from the settings; it is named only if they are equal.
     settings = [difference for difference in found if not _FIRST_BATCH.search(difference)]
-    named = settings or ["another first batch of the data, from the same settings"]
+    named = settings or ["a different first batch of the data, from the same settings"]
     more = len(named) - NAMED_DIFFERENCES
     rest = [f"{more} more"] if more > 0 else []
     received = ", ".join([*named[:NAMED_DIFFERENCES], *rest])
-    raise ValueError(f"ResumableRun: a run must go on with what it began with. Got {received}.")
+    raise ValueError(f"ResumableRun: a run must resume with the settings that it began with. Got {received}.")
 
 
 def _corpora(old, new) -> Iterator[str]:
-    """Which corpus is another, in words: by its checksum, or by the size of an array where nothing else was kept."""
+    """Which corpora differ, in words: by checksum, or by the size of an array if no checksum was stored."""
     names = [place.rpartition(".")[0] for place in {**new, **old} if _IN_CORPUS.search(place)]
     for name in dict.fromkeys(names):
         words = [json.loads(leaves.get(f"{name}.0", '"nothing"')) for leaves in (old, new)]
@@ -128,21 +128,21 @@ def _corpora(old, new) -> Iterator[str]:
             continue
         share, place = _IN_CORPUS.split(name)
         if share:
-            yield f"another corpus in data.{place} of {share.removeprefix('shares.')}"
+            yield f"a different corpus in data.{place} of {share.removeprefix('shares.')}"
         elif words[0] == words[1]:
-            yield f"another corpus in data.{place}: {words[1]} as there were, but others"
+            yield f"a different corpus in data.{place}: {words[1]}, as before, but different ones"
         else:
-            yield f"another corpus in data.{place}: {words[1]} where there were {words[0]}"
+            yield f"a different corpus in data.{place}: {words[1]} instead of {words[0]}"
     for place in new:
         sizes = [_VECTOR.fullmatch(leaves.get(place, "")) for leaves in (old, new)]
         vectors = [size for size in sizes if size]
         if len(vectors) == 2 and not names and old[place] != new[place]:
             then, now = (words_of_array((int(size[1]),), size[2]) for size in vectors)
-            yield f"another corpus in {place}: {now} where there were {then}"
+            yield f"a different corpus in {place}: {now} instead of {then}"
 
 
 def _settings(thing, otherwise: str):
-    """What Keras would write of it; of what Keras can't write, another word."""
+    """Keras's serialisation of an object, or `otherwise` if Keras can't serialise it."""
     try:
         return _plain(keras.saving.serialize_keras_object(thing))
     except (NotImplementedError, TypeError, ValueError):
@@ -150,7 +150,7 @@ def _settings(thing, otherwise: str):
 
 
 def _plain(value):
-    """The same in JSON's types, without what may change."""
+    """A value in JSON's types, without the parts that may change."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items() if key not in _LEFT_OUT}
     if isinstance(value, (list, tuple)):
@@ -162,9 +162,9 @@ def _plain(value):
 
 
 def _describe_data(data) -> dict:
-    """Its class, its length, and its attributes as far as they are numbers and texts; of others their kind and size.
+    """A dataset's class, length, and attributes: numbers and texts by value, others by type and size.
 
-    Not the size of what is private: it may be a store that fills while the dataset is used.
+    The size of a private attribute is omitted: it may be a cache that fills while the dataset is used.
     """
     described = {"class_name": type(data).__name__, "num_batches": data.num_batches}
     for attribute, value in sorted(vars(data).items()):
@@ -196,7 +196,7 @@ def _leaves(value, place=()) -> Iterator[tuple[str, str]]:
     if isinstance(value, (dict, list)) and value:
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in parts:
-            # Keras's `config` between a thing and its settings says nothing.
+            # Keras's `config` level between an object and its settings is skipped.
             yield from _leaves(part, place if key == "config" else (*place, str(key)))
     else:
         yield ".".join(place), json.dumps(value)

@@ -1,9 +1,9 @@
-"""One moment of a run in one file, in which every damage is found.
+"""A snapshot of a run in one file, in which any damage is detected.
 
-A safetensors file with all arrays by name. Its metadata are
+It is a safetensors file with all arrays by name. Its metadata:
 
     format      "keras_griffin run 1"
-    facts       JSON: {"tensors": {name: [shape, dtype, CRC-32 of the bytes]}, "facts": what else was to be kept}
+    facts       JSON: {"tensors": {name: [shape, dtype, CRC-32 of the bytes]}, "facts": the other data}
     crc32       the CRC-32 of `facts`, in decimal
 """
 
@@ -22,7 +22,7 @@ FORMAT = "keras_griffin run 1"
 
 
 class RunFile(NamedTuple):
-    """What `read_run` found."""
+    """The contents of a file, from `read_run`."""
 
     facts: dict
     #: Views into the file.
@@ -30,15 +30,15 @@ class RunFile(NamedTuple):
 
 
 def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-    """Write arrays and facts; the file at `path` is at every moment the old one or the whole new one, on the disk.
+    """Write arrays and facts; the file at `path` is replaced atomically and synced to disk.
 
     Args:
         path: of the file.
-        tensors: arrays by name, of dtypes that safetensors has.
-        facts: what JSON can hold.
+        tensors: arrays by name, of dtypes that safetensors supports.
+        facts: serialisable as JSON.
 
     Raises:
-        ValueError: a dtype that the format does not have.
+        ValueError: the format does not support a dtype.
     """
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     described = {name: [list(array.shape), str(array.dtype), crc32(array)] for name, array in arrays.items()}
@@ -49,35 +49,35 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
 
 
 def read_run(path: str | os.PathLike) -> RunFile:
-    """Read what `write_run` wrote, when every byte of it has been looked at.
+    """Read a file that `write_run` wrote, after checking every byte.
 
     Args:
         path: of the file.
 
     Raises:
-        ValueError: the file is damaged, not whole, or none of a run.
+        ValueError: the file is damaged, truncated, or not of a run.
     """
     tensors = SafeTensors(path)
     if tensors.metadata.get("format") != FORMAT:
         raise ValueError(f"read_run: the format must be {FORMAT!r}. Got {tensors.metadata.get('format')!r}.")
     text = tensors.metadata.get("facts", "")
     if tensors.metadata.get("crc32") != str(zlib.crc32(text.encode())):
-        raise ValueError("read_run: the checksum must be that of the facts.")
+        raise ValueError("read_run: the checksum must match the facts.")
     content = json.loads(text)
     found = {name: [list(tensors.shape(name)), str(tensors.dtype(name))] for name in tensors}
     if found != {name: described[:2] for name, described in content["tensors"].items()}:
-        raise ValueError("read_run: the header must have the tensors that the facts speak of.")
+        raise ValueError("read_run: the header must have the tensors that the facts list.")
     for name, (_, _, checksum) in content["tensors"].items():
         if crc32(tensors[name]) != checksum:
-            raise ValueError(f"read_run: the checksum must be that of the bytes of {name}.")
+            raise ValueError(f"read_run: the checksum must match the bytes of {name}.")
     return RunFile(content["facts"], tensors)
 
 
 def crc32(array: np.ndarray) -> int:
-    """The CRC-32 of an array's bytes, row by row."""
+    """The CRC-32 of an array's bytes in row-major order."""
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
 
 
 def as_json(value):
-    """NumPy's scalars, which callbacks keep, as Python's."""
+    """A NumPy scalar, such as callbacks store, as Python's."""
     return value.item()

@@ -1,4 +1,4 @@
-"""The files of a run, the newest of which counts."""
+"""The files of a run; the newest one counts."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ _PREFIX, _WHOLE, _DAMAGED, _LOCK = "step-", ".safetensors", ".damaged", "lock"
 
 
 class RunFolder:
-    """A folder with a file for each of the newest moments that a run saved.
+    """A folder with the latest snapshots of a run, one file each.
 
     Args:
-        folder: which need not exist.
-        keep: how many files are kept.
+        folder: need not exist.
+        keep: how many files to keep.
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int):
@@ -28,19 +28,19 @@ class RunFolder:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """The files, the newest first."""
+        """The files, newest first."""
         return self._paths(_WHOLE)
 
     def newest_step(self) -> int | None:
-        """The step of the newest file, whole or not."""
+        """The step of the newest file, damaged or not."""
         names = [path.name for path in self.paths()]
         return int(names[0].removeprefix(_PREFIX).removesuffix(_WHOLE)) if names else None
 
     def read_newest(self) -> RunFile | None:
-        """The newest moment whose file is whole, or None where none was saved; damaged files are renamed.
+        """The newest snapshot whose file is intact, or None if there is no file; damaged files are renamed.
 
         Raises:
-            ValueError: there are files, and each is damaged.
+            ValueError: all files are damaged.
         """
         damaged: dict[Path, Exception] = {}
         for path in self.paths():
@@ -50,33 +50,33 @@ class RunFolder:
                 damaged[path] = error
                 continue
             for other, reason in damaged.items():
-                # Out of the way, or it would be taken for the newest again; another process may have done so.
+                # Renamed, so that it is not taken for the newest again; another process may have done so already.
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(other, other.with_suffix(_DAMAGED))
                 warnings.warn(
-                    f"ResumableRun: {str(other)!r} is damaged, so the run goes on from {path.name}: {reason}",
+                    f"ResumableRun: {str(other)!r} is damaged, so the run resumes from {path.name}: {reason}",
                     stacklevel=3,
                 )
             return saved
         if damaged:
             names = " and ".join(path.name for path in damaged)
             raise ValueError(
-                f"ResumableRun: a run must have a file that is whole. Got {names} in {str(self.folder)!r}, damaged."
+                f"ResumableRun: a run must have an intact file. Got {names} in {str(self.folder)!r}, damaged."
             )
         return None
 
     def write(self, step: int, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-        """Save one moment, and then let go of those that are older than the ones to be kept.
+        """Save a snapshot, then remove all but the latest `keep`.
 
         Raises:
-            OSError: the file can't be written, as on a full disk; the earlier ones are as they were.
+            OSError: the file can't be written, as on a full disk; the earlier ones are unchanged.
         """
         self._make()
         try:
             write_run(self.folder / f"{_PREFIX}{step:09d}{_WHOLE}", tensors, facts)
         except OSError as error:
             kept = [path.name for path in self.paths()[:1]]
-            remains = f"the run goes on from {kept[0]}" if kept else "nothing of the run is saved"
+            remains = f"the run can resume from {kept[0]}" if kept else "nothing of the run is saved"
             sentence = f"ResumableRun: step {step} must be saved. Got {error.strerror or error}; {remains}"
             raise OSError(error.errno, sentence, str(self.folder)) from error
         for path in self.paths()[self.keep :]:
@@ -84,11 +84,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Inside the `with` block no other process has the folder; afterwards, what is empty is gone.
+        """Lock the folder inside the `with` block; afterwards, remove it if it is empty.
 
         Raises:
-            ValueError: another has it.
-            OSError: the folder can't be made.
+            ValueError: another process has it.
+            OSError: the folder can't be created.
         """
         self._make()
         try:
@@ -98,14 +98,14 @@ class RunFolder:
             self._remove_if_empty()
 
     def remove_parts(self) -> None:
-        """Remove what an end in the middle of a save has left."""
+        """Remove the partial files of an interrupted save."""
         remove_parts(self.folder, f"{_PREFIX}*")
 
     def remove(self) -> None:
-        """Remove all of the run; the folder too, where nothing else is in it.
+        """Remove all files of the run, and the folder if it is empty then.
 
         Raises:
-            ValueError: another process trains in it.
+            ValueError: another process is using it.
         """
         with self.lock():
             self.remove_parts()
@@ -118,7 +118,7 @@ class RunFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            sentence = f"ResumableRun: there must be a folder, or room for one. Got {error.strerror}"
+            sentence = f"ResumableRun: the folder must exist, or it must be possible to create it. Got {error.strerror}"
             raise OSError(error.errno, sentence, str(self.folder)) from error
         sync_folder(self.folder.parent)
 

@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a run."""
+"""A lock that admits one process at a time to the folder of a run."""
 
 import contextlib
 import errno
@@ -14,9 +14,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-#: The byte that Windows locks: beyond what is written, which others may then read.
+#: The byte that Windows locks: beyond the contents, which others can then read.
 _FAR = 1 << 30
-#: What file systems without locks answer.
+#: The errors of file systems without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 #: The descriptors of the locks that this process holds.
 _held: set[int] = set()
@@ -24,16 +24,16 @@ _held: set[int] = set()
 
 @contextlib.contextmanager
 def run_lock(path: Path) -> Iterator[None]:
-    """Inside the `with` block no other process, and nobody else in this one, gets the same lock.
+    """Hold a lock inside the `with` block, against other processes and other holders in this one.
 
-    The file says who holds it; whether anybody does, the system's lock on the file says. That one ends with its
-    process, however the process ends: what `kill -9` leaves behind holds nobody up.
+    The file names the holder, but only the system's lock on the file counts. It ends with its process, however that
+    ends: a file left behind by `kill -9` blocks no one.
 
     Args:
-        path: of the file; its folder exists.
+        path: of the file; its folder must exist.
 
     Raises:
-        ValueError: another has it.
+        ValueError: the lock is taken.
     """
     descriptor = _locked(path)
     _held.add(descriptor)
@@ -42,7 +42,7 @@ def run_lock(path: Path) -> Iterator[None]:
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:
-        # As long as it is locked, it is nobody else's. Windows removes no file that is open.
+        # Removed while it is locked, so that it is not another holder's. Windows can't remove an open file.
         if sys.platform != "win32":
             path.unlink(missing_ok=True)
         _held.discard(descriptor)
@@ -50,7 +50,7 @@ def run_lock(path: Path) -> Iterator[None]:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor of the file that is at the path once it is locked: another process may have just removed it."""
+    """A descriptor of the locked file, if it is still the one at the path: another process may have just removed it."""
     while True:
         with contextlib.ExitStack() as stack:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -77,19 +77,21 @@ def _lock(descriptor, path):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            sentence = f"ResumableRun: {str(path.parent)!r} lies where files can't be locked, so two may train in it."
+            sentence = (
+                f"ResumableRun: the file system of {str(path.parent)!r} has no locks, so two processes may train in it."
+            )
             warnings.warn(sentence, stacklevel=2)
             return
         os.lseek(descriptor, 0, os.SEEK_SET)
         pid, _, host = os.read(descriptor, 1000).decode(errors="replace").strip().partition(" ")
         raise ValueError(
-            "ResumableRun: a folder must be of one process at a time. Got "
-            f"{str(path.parent)!r}, in which process {pid or 'unknown'} on {host or 'an unknown host'} trains."
+            "ResumableRun: only one process at a time may use a folder. Got "
+            f"{str(path.parent)!r}, in use by process {pid or 'unknown'} on {host or 'an unknown host'}."
         ) from error
 
 
 def _let_go():
-    """In a process that was forked, as a loader's are: it may outlive the one that trains, and must hold no lock."""
+    """Release the locks in a forked process, such as a loader's: it may outlive the training process."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

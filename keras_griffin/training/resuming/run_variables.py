@@ -1,4 +1,4 @@
-"""All variables that training moves, as arrays by name, and back."""
+"""All variables that training changes, as arrays by name, and back."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,27 +14,27 @@ NAMED_MISTAKES = 4
 def copy_variables(model: keras.Model, with_metrics: bool) -> dict[str, np.ndarray]:
     """The values of a compiled model's variables, bit by bit.
 
-    They are the weights, what layers carry from batch to batch (non-trainable variables and the states of
-    `keras.random.SeedGenerator`), and all that the optimizer keeps: iterations, moments, gradients that it
-    accumulates, averages, a learning rate without a schedule, the scale of the loss.
+    They are the weights, the state that layers carry from batch to batch (non-trainable variables and the states of
+    `keras.random.SeedGenerator`), and the state of the optimizer: iterations, moments, accumulated gradients, averages,
+    a learning rate without a schedule, the loss scale.
 
     Args:
         model: compiled, its optimizer built. Inside `fit` on JAX, after `model.jax_state_sync()`.
-        with_metrics: whether the metrics of the epoch under way belong to it.
+        with_metrics: whether to include the metrics of the current epoch.
 
     Returns:
         Arrays by names such as `model/3/block_0/mlp/up/kernel`. On a CPU some are views of the variables.
 
     Raises:
-        ValueError: this process holds but a part of a variable.
+        ValueError: this process holds only a part of a variable.
     """
     arrays = {}
     for kind, index, variable in _walk(model, with_metrics):
-        # JAX's arrays say so; the other backends' processes hold whole variables.
+        # JAX's arrays may be partial; processes of the other backends hold whole variables.
         value = variable.value
         if not (getattr(value, "is_fully_addressable", True) or getattr(value, "is_fully_replicated", False)):
             raise ValueError(
-                "ResumableRun: every variable must lie in this process as a whole; where several processes share them, "
+                "ResumableRun: this process must hold the whole of every variable; if several processes share them, "
                 f"keras.callbacks.OrbaxCheckpoint saves each part. Got {variable.path} in parts."
             )
         arrays[f"{kind}/{index}/{variable.path}"] = as_array(variable)
@@ -42,24 +42,24 @@ def copy_variables(model: keras.Model, with_metrics: bool) -> dict[str, np.ndarr
 
 
 def check_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays that are not for the variables of the model and its optimizer, before any is overwritten.
+    """Check that arrays match the variables of the model and its optimizer, before any is overwritten.
 
     Args:
         model: compiled, its optimizer built.
-        arrays: as `copy_variables` gave them.
+        arrays: from `copy_variables`.
 
     Raises:
-        ValueError: a number, shape or dtype is another.
+        ValueError: their number, a shape or a dtype differs.
     """
     stored = {_place(name): array for name, array in arrays.items()}
     places = {(kind, index): variable for kind, index, variable in _walk(model, with_metrics=False)}
     mistakes = [
-        f"{variable.path} {tuple(variable.shape)} of {variable.dtype} where there was {_described(stored.get(place))}"
+        f"{variable.path} {tuple(variable.shape)} of {variable.dtype} instead of {_described(stored.get(place))}"
         for place, variable in places.items()
         if _described(stored.get(place)) != f"{tuple(variable.shape)} of {variable.dtype}"
     ]
     unused = [place for place in stored if place[0] in ("model", "optimizer") and place not in places]
-    mistakes += [f"nothing where there was {_described(stored[place])}" for place in unused]
+    mistakes += [f"nothing instead of {_described(stored[place])}" for place in unused]
     if mistakes:
         more = len(mistakes) - NAMED_MISTAKES
         rest = [f"{more} more"] if more > 0 else []
@@ -68,14 +68,14 @@ def check_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> Non
 
 
 def restore_variables(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Give the variables of the model and its optimizer their values, which `check_variables` let pass."""
+    """Restore the variables of the model and its optimizer from arrays that passed `check_variables`."""
     stored = {_place(name): name for name in arrays}
     for kind, index, variable in _walk(model, with_metrics=False):
         assign(variable, arrays[stored[kind, index]])
 
 
 def restore_metrics(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Give the metrics' variables their values; whether they are all there, which with TensorFlow a step must make."""
+    """Restore the metrics' variables; False if they do not all exist yet, as on TensorFlow before the first step."""
     stored = {index: name for name in arrays for kind, index in [_place(name)] if kind == "metrics"}
     if len(stored) != len(model.metrics_variables):
         return False
@@ -94,7 +94,7 @@ def _walk(model, with_metrics) -> Iterator[tuple[str, int, keras.Variable]]:
 
 
 def _place(name) -> tuple[str, int]:
-    # By place and not by path: Keras numbers the names of a process's layers.
+    # By place and not by path: the names that Keras numbers may differ between processes.
     kind, index, *_ = name.split("/")
     return kind, int(index) if index.isdecimal() else -1
 

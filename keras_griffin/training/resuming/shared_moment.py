@@ -1,4 +1,4 @@
-"""One moment of a run of several processes: what they have in common once, and of each what is its own."""
+"""A snapshot of a run of several processes: their common part once, and each one's own part."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from keras_griffin.models.weights import as_array
 from keras_griffin.training.resuming.processes import Processes
 from keras_griffin.training.resuming.run_file import RunFile, as_json, crc32
 
-#: Before the names of tensors that are not as in the process that writes, such as `process/1/metrics/0/loss/total`.
+#: Prefix of tensors that differ from those of the writer, such as `process/1/metrics/0/loss/total`.
 _OWN = "process"
 
 
 def gather_moment(
     processes: Processes, tensors: Mapping[str, np.ndarray], facts: dict
 ) -> tuple[Mapping[str, np.ndarray], dict]:
-    """What the writer is to write; in the other processes, what they gave.
+    """The tensors and facts for the writer to write; the other processes' results are unused.
 
     Args:
         processes: all of them.
         tensors: this process's arrays by name.
-        facts: this process's; all are the writer's, but for `callbacks`, what its callbacks know.
+        facts: this process's; apart from `callbacks`, the state of its callbacks, only the writer's count.
     """
     if processes.count == 1:
         return tensors, facts
@@ -43,19 +43,19 @@ def gather_moment(
 
 
 def share_facts(processes: Processes, saved: RunFile | None) -> dict | None:
-    """The facts of the moment that the writer has read; None where there is none."""
+    """The facts of the snapshot that the writer has read, or None."""
     if processes.count == 1:
         return saved and saved.facts
     return json.loads(processes.texts(json.dumps(saved and saved.facts) if processes.is_writer else "")[0])
 
 
 def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None) -> RunFile | None:
-    """Each process's own part of the moment that the writer has read.
+    """This process's view of the snapshot that the writer has read.
 
     Args:
         processes: all of them.
-        saved: what the writer has read, and None elsewhere.
-        facts: of that moment, which all know; None where there is none.
+        saved: the snapshot in the writer, None in the other processes.
+        facts: of that snapshot, in all processes; None if there is none.
     """
     if facts is None:
         return None
@@ -70,7 +70,7 @@ def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None
             mine[name.removeprefix(prefix)] = array
         elif not name.startswith(f"{_OWN}/"):
             common[name] = array
-    # Of a run that an earlier version began, the writer's is all there is.
+    # A run that an earlier version began has only the writer's part.
     others = facts.get("others", {}).get(str(processes.index))
     if others:
         facts = {**facts, "callbacks": others["callbacks"]}
@@ -85,10 +85,10 @@ def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None
 
 
 def check_same_weights(processes: Processes, model: keras.Model) -> None:
-    """Refuse a run whose processes would train models of different weights, each with the mean of all gradients.
+    """Check that all processes of a run begin with the same weights, since each applies the mean of all gradients.
 
     Raises:
-        ValueError: the trainable variables have other values in another process.
+        ValueError: the trainable variables differ between processes.
     """
     if processes.count == 1:
         return
@@ -101,10 +101,10 @@ def check_same_weights(processes: Processes, model: keras.Model) -> None:
             named = [path for path, one, other in pairs if one != other] or ["their number"]
             raise ValueError(
                 "ResumableRun: the processes of a run must begin with the same weights, by "
-                f"keras.utils.set_random_seed or from a file. Got others in process {index}: {named[0]}."
+                f"keras.utils.set_random_seed or from a file. Got different ones in process {index}: {named[0]}."
             )
 
 
 def _place(name):
-    """What names one variable in every process, where Keras may have numbered its layers otherwise."""
+    """A name of a variable that is the same in every process, even if Keras has numbered its layers differently."""
     return name if name.startswith("callbacks/") else tuple(name.split("/")[:2])

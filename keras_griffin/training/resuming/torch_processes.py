@@ -1,11 +1,11 @@
-"""What processes of one process group tell one another."""
+"""Communication between the processes of a PyTorch process group."""
 
 import numpy as np
 import torch
 
 
 def place() -> tuple[int, int]:
-    """This process's index, and how many there are."""
+    """This process's index, and the number of processes."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -27,6 +27,6 @@ def sent(array: np.ndarray, source: int) -> np.ndarray:
 
 
 def _tensor(array):
-    # NCCL moves what lies on GPUs, and every other backend, also beside it, what lies on the CPU.
+    # NCCL moves tensors on GPUs; every other backend, also one combined with NCCL, moves tensors on the CPU.
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
     return torch.from_numpy(np.array(array)).to(device)

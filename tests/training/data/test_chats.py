@@ -90,14 +90,20 @@ def test_weights_that_are_none(weights, sentence):
         ),
         (
             line(["a"]).encode(),
-            r"each line must be a talk .* Got line 2 of '.*': chat_tokens: the roles must be .* 'user'\.$",
+            r"each line must be a conversation .* Got line 2 of '.*': chat_tokens: the roles must .* 'user'\.$",
         ),
         (
             line(["a", " "]).encode(),
-            r"each line must be a talk .* line 2 of '.*': chat_tokens: a message must not be empty",
+            r"each line must be a conversation .* line 2 of '.*': chat_tokens: a message must not be empty",
         ),
-        (line(["a", "b\nc"]).encode(), r"each line must be a talk .* chat_tokens: a message must be one line where"),
-        (line(["<end_of_turn>", "b"]).encode(), r"each line must be .* a message must not hold <end_of_turn>\. Got "),
+        (
+            line(["a", "b\nc"]).encode(),
+            r"each line must be a conversation .* chat_tokens: a message must be one line if",
+        ),
+        (
+            line(["<end_of_turn>", "b"]).encode(),
+            r"each line must be .* a message must not contain <end_of_turn>\. Got ",
+        ),
     ],
 )
 def test_a_line_that_is_no_conversation_is_named(path, bad, sentence):
@@ -108,5 +114,7 @@ def test_a_line_that_is_no_conversation_is_named(path, bad, sentence):
 
 def test_a_file_without_any(path):
     path.write_text("\n\n")
-    with pytest.raises(ValueError, match=r"^read_chats: the file must hold a conversation\. Got '.*' without\.$"):
+    with pytest.raises(
+        ValueError, match=r"^read_chats: the file must have at least one conversation\. Got '.*' with none\.$"
+    ):
         read_chats(path, ByteTokenizer())

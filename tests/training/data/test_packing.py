@@ -228,7 +228,7 @@ def test_what_can_not_be_read_again_is_refused():
     with pytest.raises(ValueError, match=sentence):
         PackedDocuments(iter_of([[1, 2]]), T, 4)
     for nothing in ([], [[], []]):
-        sentence = rf"^PackedDocuments: documents must hold a token\. Got {len(nothing)} documents without\.$"
+        sentence = rf"^PackedDocuments: documents must have at least one token\. Got {len(nothing)} empty ones\.$"
         with pytest.raises(ValueError, match=sentence):
             PackedDocuments(nothing, T, 4)
     stream = PackedStream(iter_of([[1, 2]]), T, 4)

@@ -110,7 +110,7 @@ def test_a_stream_that_ends_or_is_empty_says_so():
     once = StreamedBatches(stream(some_documents()), epochs=2).every(1)
     with pytest.raises(ValueError, match=r"^PackedStream: documents must be a function .*\. Got a generator\.$"):
         list(once)
-    with pytest.raises(ValueError, match=r"^PackedStream: documents must hold a token\. Got none\.$"):
+    with pytest.raises(ValueError, match=r"^PackedStream: documents must have at least one token\. Got none\.$"):
         next(StreamedBatches(stream(lambda: [[], []])).every(1))
     with pytest.raises(
         ValueError, match=r"^StreamedBatches: epochs must be an integer of at least 1, or None\. Got 0\.$"
@@ -121,8 +121,8 @@ def test_a_stream_that_ends_or_is_empty_says_so():
 def test_workers_do_not_share_a_stream_that_is_there_once():
     pytest.importorskip("torch")
     sentence = (
-        r"^to_torch_loader: documents of a stream must be a function that returns an iterable, for each of several "
-        r"workers to read\. Got a generator and 2 workers\.$"
+        r"^to_torch_loader: the documents of a stream must be a function that returns an iterable, so that each "
+        r"worker can read them\. Got a generator and 2 workers\.$"
     )
     with pytest.raises(ValueError, match=sentence):
         to_torch_loader(stream(some_documents()), workers=2)
@@ -156,7 +156,7 @@ def test_how_workers_are_started():
         assert (context and context.get_start_method()) == started
     assert to_torch_loader(source()).multiprocessing_context is None
     with pytest.raises(
-        ValueError, match=r"^to_torch_loader: documents must be a function that a module defines, .*<lambda"
+        ValueError, match=r"^to_torch_loader: documents must be a function defined in a module, .*<lambda"
     ):
         to_torch_loader(stream(lambda: [[1]]), workers=1, multiprocessing_context="spawn")
     for workers in (-1, True, "2"):
@@ -234,7 +234,7 @@ def test_what_has_no_epochs_is_refused():
         num_batches = None
 
     with pytest.raises(
-        ValueError, match=r"^Batches: the source must have a number of batches\. Got Endless without\.$"
+        ValueError, match=r"^Batches: the source must have a number of batches\. Got Endless of unknown length\.$"
     ):
         Batches(Endless())
     batches = Batches(source(), epochs=1)

@@ -171,7 +171,7 @@ def test_without_dropping_the_cause_is_lost_and_that_is_said(capsys):
     count = len(model.trainable_variables)
     assert monitor.failure in capsys.readouterr().err
     assert "not finite in step 2 of epoch 1, loss nan" in monitor.failure
-    assert f"all {count} variables hold values that are not finite" in monitor.failure
+    assert f"all {count} variables have values that are not finite" in monitor.failure
     assert "AdamW(drop_nonfinite=True)" in monitor.failure
     assert len(logs["loss"]) == 1 and "slow_steps" in logs and "dropped" not in logs
 
@@ -269,7 +269,7 @@ def test_steps_in_groups_end_with_the_data(model, monkeypatch):
 def test_weights_that_are_not_finite_are_pointed_at(model):
     data = Windows()
     data.wrong_weight = np.nan
-    with pytest.raises(FloatingPointError, match="all variables are finite.*look at targets, weights"):
+    with pytest.raises(FloatingPointError, match="all variables are finite.*check the targets, the weights"):
         fitted(model, NumericsMonitor(data), data)
     assert model.optimizer.dropped == 1
 

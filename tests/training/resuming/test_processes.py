@@ -63,5 +63,5 @@ def test_several_workers_of_tensorflow_are_refused(tmp_path, monkeypatch):
     module = importlib.import_module("keras_griffin.training.resuming.tensorflow_processes")
     assert module.place() == (0, 1)
     monkeypatch.setattr(tf.distribute, "get_strategy", Strategy)
-    with pytest.raises(ValueError, match="on TensorFlow a run must be of one process; .* Got a Strategy of 2 workers"):
+    with pytest.raises(ValueError, match="on TensorFlow a run must have one process; .* Got a Strategy of 2 workers"):
         ResumableRun(tmp_path).fit(model, RandomWindows(np.arange(99), 4, 2, 2), 1)

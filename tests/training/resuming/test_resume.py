@@ -130,7 +130,7 @@ def test_a_signal_ends_the_run_after_the_batch_and_nothing_is_lost(tmp_path, und
     if code:
         assert caught.value.code == code
     assert signal.getsignal(number) is before
-    assert capsys.readouterr().err == "\nStopping after this batch; a second time stops at once.\n"
+    assert capsys.readouterr().err == "\nStopping after this batch; a second signal stops at once.\n"
     # The row of half an epoch does not appear.
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
     assert ResumableRun(tmp_path / "run").step == NUM_BATCHES + 3
@@ -270,7 +270,7 @@ def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undi
     content[len(content) // 2] ^= 4
     newest.write_bytes(content)
     model = make_model(seed=1)
-    with pytest.warns(UserWarning, match="is damaged, so the run goes on from step-000000002.safetensors: read_run"):
+    with pytest.warns(UserWarning, match="is damaged, so the run resumes from step-000000002.safetensors: read_run"):
         history = fit(tmp_path, model)
     check(tmp_path, history, model, undisturbed)
 
@@ -280,11 +280,13 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)])
     for model, data, named in [
-        (make_model(units=9), make_data(), "output_dim 9 where it was 8"),
-        (make_model(schedule_steps=99), make_data(), "decay_steps 96.03 where it was"),
-        (make_model(), make_data(batch_size=3), "data.batch_size 3 where it was 2."),
+        (make_model(units=9), make_data(), "output_dim 9 instead of 8"),
+        (make_model(schedule_steps=99), make_data(), "decay_steps 96.03 instead of"),
+        (make_model(), make_data(batch_size=3), "data.batch_size 3 instead of 2."),
     ]:
-        with pytest.raises(ValueError, match="ResumableRun: a run must go on with what it began with. Got ") as caught:
+        with pytest.raises(
+            ValueError, match="ResumableRun: a run must resume with the settings that it began with. Got "
+        ) as caught:
             fit(tmp_path, model, data=data)
         assert named in str(caught.value) and "\n" not in str(caught.value)
 
@@ -312,7 +314,7 @@ def test_a_save_that_fails_ends_the_run_and_it_goes_on_from_the_one_before(tmp_p
 
     try:
         with pytest.raises(
-            OSError, match="ResumableRun: step 4 must be saved. Got .*; the run goes on from step-000000002"
+            OSError, match="ResumableRun: step 4 must be saved. Got .*; the run can resume from step-000000002"
         ):
             fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=3, act=fill)])
     finally:
@@ -350,7 +352,7 @@ def test_an_argument_out_of_range_is_refused(tmp_path, options, named):
 
 
 def test_options_that_the_run_decides_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must not be what the run decides. Got initial_epoch, shuffle."):
+    with pytest.raises(ValueError, match="must not be ones that the run sets itself. Got initial_epoch, shuffle."):
         ResumableRun(tmp_path).fit(make_model(), make_data(), 1, shuffle=True, initial_epoch=2)
 
 
@@ -377,7 +379,7 @@ def wait_for_steps(process, folder, steps):
 def test_a_process_that_is_killed_and_one_that_is_terminated_go_on(tmp_path, undisturbed):
     with start(tmp_path, seconds=0.1) as process:
         wait_for_steps(process, tmp_path, NUM_BATCHES + 2)
-        with pytest.raises(ValueError, match=f", in which process {process.pid} on {socket.gethostname()} trains."):
+        with pytest.raises(ValueError, match=f", in use by process {process.pid} on {socket.gethostname()}."):
             fit(tmp_path, make_model())
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
@@ -388,7 +390,7 @@ def test_a_process_that_is_killed_and_one_that_is_terminated_go_on(tmp_path, und
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 143
         # TensorFlow has more to say.
-        assert "\nStopping after this batch; a second time stops at once.\n" in process.stderr.read()
+        assert "\nStopping after this batch; a second signal stops at once.\n" in process.stderr.read()
     assert not (tmp_path / "end.json").exists()
     with start(tmp_path, seconds=0.0) as process:
         assert process.wait() == 0, process.stderr.read()

@@ -39,25 +39,25 @@ def test_layers_with_numbered_names_are_the_same():
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"config": CONFIG.replace(window=8)}, "model.window 8 where it was 4"),
+        ({"config": CONFIG.replace(window=8)}, "model.window 8 instead of 4"),
         ({"optimizer": AdamW(2e-3)}, "compiled.optimizer.learning_rate 0.0020"),
-        ({"optimizer": AdamW(1e-3, gradient_accumulation_steps=2)}, "gradient_accumulation_steps 2 where it was null"),
+        ({"optimizer": AdamW(1e-3, gradient_accumulation_steps=2)}, "gradient_accumulation_steps 2 instead of null"),
         ({"optimizer": keras.optimizers.SGD(1e-3)}, "compiled.optimizer.class_name"),
-        ({"batch_size": 3}, "data.batch_size 3 where it was 2"),
-        ({"num_batches": 6}, "data.num_batches 6 where it was 5"),
-        ({"seed": 1}, "data.seed 1 where it was 0"),
-        ({"text": TEXT[:150]}, "Got another corpus in data.text: 150 tokens where there were 200 tokens."),
-        ({"text": TEXT[::-1]}, "Got another corpus in data.text: 200 tokens as there were, but others."),
+        ({"batch_size": 3}, "data.batch_size 3 instead of 2"),
+        ({"num_batches": 6}, "data.num_batches 6 instead of 5"),
+        ({"seed": 1}, "data.seed 1 instead of 0"),
+        ({"text": TEXT[:150]}, "Got a different corpus in data.text: 150 tokens instead of 200 tokens."),
+        ({"text": TEXT[::-1]}, "Got a different corpus in data.text: 200 tokens, as before, but different ones."),
         (
             {"text": TEXT[:150], "seed": 1},
-            "another corpus in data.text: 150 tokens where there were 200 tokens, data.seed 1 where it was 0.",
+            "a different corpus in data.text: 150 tokens instead of 200 tokens, data.seed 1 instead of 0.",
         ),
     ],
 )
 def test_what_differs_is_named_in_one_sentence(changes, named):
     with pytest.raises(ValueError) as caught:
         refuse_differences(described(), described(**changes))
-    assert str(caught.value).startswith("ResumableRun: a run must go on with what it began with. Got ")
+    assert str(caught.value).startswith("ResumableRun: a run must resume with the settings that it began with. Got ")
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -67,9 +67,9 @@ def test_another_corpus_is_found_where_the_first_batch_is_the_same():
     text[-1] += 1
     then, now = described(), described(text=text)
     assert then["first_batch"] == now["first_batch"]
-    assert differences(then, now) == ["another corpus in data.text: 200 tokens as there were, but others"]
+    assert differences(then, now) == ["a different corpus in data.text: 200 tokens, as before, but different ones"]
     assert differences(describe_shares([then, then]), describe_shares([then, now])) == [
-        "another corpus in data.text of process 1"
+        "a different corpus in data.text of process 1"
     ]
 
 
@@ -82,12 +82,12 @@ def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
     two = shares((0, 2), (1, 2))
     assert differences(two, shares((0, 2), (1, 2))) == []
     assert differences(two, shares((0, 1))) == [
-        "data.count 1 where it was 2",
-        f"first_batch {shares((0, 1))['first_batch']} where it was {two['first_batch']}",
-        "processes 1 where it was 2",
+        "data.count 1 instead of 2",
+        f"first_batch {shares((0, 1))['first_batch']} instead of {two['first_batch']}",
+        "processes 1 instead of 2",
     ]
-    assert "shares.process 1.data.index nothing where it was 1" in differences(two, shares((0, 2), (0, 2)))
-    with pytest.raises(ValueError, match=r"Got data.data.seed 1 where it was 0\.$"):
+    assert "shares.process 1.data.index nothing instead of 1" in differences(two, shares((0, 2), (0, 2)))
+    with pytest.raises(ValueError, match=r"Got data.data.seed 1 instead of 0\.$"):
         refuse_differences(two, shares((0, 2), (1, 2), seed=1))
 
 
@@ -97,7 +97,7 @@ def test_what_an_earlier_version_wrote_still_goes_on_and_speaks_in_words():
 
     two = describe_shares([described(), described()])
     assert differences(as_earlier(described()), two) == []
-    with pytest.raises(ValueError, match=r"Got another corpus in data.text: 150 tokens where there were 200 tokens\.$"):
+    with pytest.raises(ValueError, match=r"Got a different corpus in data.text: 150 tokens instead of 200 tokens\.$"):
         refuse_differences(as_earlier(described()), described(text=TEXT[:150]))
 
 
@@ -142,7 +142,7 @@ def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
 
 def test_no_more_than_some_are_named():
     changes = {name: index for index, name in enumerate("abcdef")}
-    with pytest.raises(ValueError, match=r"a 0 where it was nothing, .*, d 3 where it was nothing, 2 more\."):
+    with pytest.raises(ValueError, match=r"a 0 instead of nothing, .*, d 3 instead of nothing, 2 more\."):
         refuse_differences({"same": 1}, {"same": 1, **changes})
 
 

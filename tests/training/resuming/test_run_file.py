@@ -76,9 +76,9 @@ def test_another_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda metadata, tensors: metadata.update(crc32="1"), "the checksum must be that of the facts"),
+        (lambda metadata, tensors: metadata.update(crc32="1"), "the checksum must match the facts"),
         (lambda metadata, tensors: tensors.update(more=np.zeros(1)), "the header must have the tensors"),
-        (lambda metadata, tensors: tensors.update(a=np.ones(2)), "the checksum must be that of the bytes of a"),
+        (lambda metadata, tensors: tensors.update(a=np.ones(2)), "the checksum must match the bytes of a"),
     ],
 )
 def test_each_damage_has_its_sentence(tmp_path, change, sentence):

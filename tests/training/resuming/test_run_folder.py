@@ -41,7 +41,7 @@ def test_a_damaged_newest_file_falls_back_to_the_one_before_and_says_so(tmp_path
         facts, _ = folder.read_newest()
     assert facts == {"step": 10}
     sentence = str(caught[0].message)
-    assert sentence.startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run goes on from step-000000010.")
+    assert sentence.startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run resumes from step-000000010.")
     assert len(caught) == 1 and "\n" not in sentence
     # Nor is it found again, or kept in place of a whole one.
     assert folder.read_newest().facts == {"step": 10}
@@ -57,7 +57,7 @@ def test_where_all_are_damaged_it_is_said_in_a_sentence_and_nothing_is_touched(t
     with pytest.raises(ValueError) as caught:
         folder.read_newest()
     assert str(caught.value) == (
-        "ResumableRun: a run must have a file that is whole. Got step-000000020.safetensors and "
+        "ResumableRun: a run must have an intact file. Got step-000000020.safetensors and "
         f"step-000000010.safetensors in {str(folder.folder)!r}, damaged."
     )
     assert folder.paths() == before
@@ -84,7 +84,7 @@ def test_one_process_has_the_folder(tmp_path):
     folder = filled(tmp_path)
     with folder.lock():
         for act in (RunFolder(folder.folder, 2).lock().__enter__, RunFolder(folder.folder, 2).remove):
-            with pytest.raises(ValueError, match="a folder must be of one process at a time"):
+            with pytest.raises(ValueError, match="only one process at a time may use a folder"):
                 act()
     assert len(list(folder.folder.iterdir())) == len(folder.paths()) == 2
 
@@ -97,7 +97,9 @@ def test_a_lock_on_a_folder_that_stays_empty_leaves_none(tmp_path):
 
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="ResumableRun: there must be a folder, or room for one. Got File exists: '"):
+    with pytest.raises(
+        OSError, match="ResumableRun: the folder must exist, or it must be possible to create it. Got File exists: '"
+    ):
         RunFolder(tmp_path / "file", 2).write(0, {}, {})
 
 
@@ -115,7 +117,7 @@ def test_on_a_full_disk_the_earlier_files_remain_and_it_is_said(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert caught.value.errno == errno.EFBIG
-    assert str(caught.value).endswith(f"the run goes on from step-000000020.safetensors: {str(folder.folder)!r}")
+    assert str(caught.value).endswith(f"the run can resume from step-000000020.safetensors: {str(folder.folder)!r}")
     assert {path.name: path.read_bytes() for path in folder.folder.iterdir()} == before
     folder.write(30, {"x": np.zeros(10_000)}, {"step": 30})
     assert folder.read_newest().facts == {"step": 30}

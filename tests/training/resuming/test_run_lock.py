@@ -30,8 +30,8 @@ def test_one_holds_it_and_another_is_told_who(tmp_path):
         with pytest.raises(ValueError) as caught, run_lock(path):
             pass
         assert str(caught.value) == (
-            f"ResumableRun: a folder must be of one process at a time. Got {str(tmp_path)!r}, in which process "
-            f"{os.getpid()} on {socket.gethostname()} trains."
+            f"ResumableRun: only one process at a time may use a folder. Got {str(tmp_path)!r}, in use by process "
+            f"{os.getpid()} on {socket.gethostname()}."
         )
         assert path.exists()
     assert not path.exists()
@@ -69,5 +69,5 @@ def test_where_files_cannot_be_locked_it_is_said(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(module.fcntl, "flock", refuse)
-    with pytest.warns(UserWarning, match="ResumableRun: .* lies where files can't be locked"), run_lock(tmp_path / "l"):
+    with pytest.warns(UserWarning, match="ResumableRun: .* has no locks"), run_lock(tmp_path / "l"):
         pass

@@ -68,11 +68,11 @@ def test_metrics_that_are_not_there_yet_are_told():
     [
         (
             lambda arrays: arrays.update({"model/0/kernel": np.zeros((4, 9), "float32")}),
-            r"of float32 where there was \(4, 9\)",
+            r"of float32 instead of \(4, 9\)",
         ),
         (lambda arrays: arrays.update({"model/0/kernel": np.zeros((4, 2), ml_dtypes.bfloat16)}), "of bfloat16"),
-        (lambda arrays: arrays.update({"model/99/more": np.zeros(3)}), r"nothing where there was \(3,\) of float64"),
-        (dict.clear, "where there was nothing, .* more"),
+        (lambda arrays: arrays.update({"model/99/more": np.zeros(3)}), r"nothing instead of \(3,\) of float64"),
+        (dict.clear, "instead of nothing, .* more"),
     ],
 )
 def test_other_variables_are_refused(spoil, named):
