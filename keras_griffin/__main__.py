@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         # Output that is redirected to a file also needs disk space.
         _forget_output()
-        print(disk_refusal(arguments.command, "the disk must have room", error), file=sys.stderr)
+        print(disk_refusal(arguments.command, "the disk must have enough space", error), file=sys.stderr)
         return REFUSED
 
 

@@ -70,7 +70,9 @@ def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         assert main(["explain"]) == 2
-    assert capsys.readouterr().err == "explain: the disk must have room. Got [Errno 28] No space left on device.\n"
+    assert (
+        capsys.readouterr().err == "explain: the disk must have enough space. Got [Errno 28] No space left on device.\n"
+    )
 
 
 @pytest.mark.any_backend

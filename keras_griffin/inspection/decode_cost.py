@@ -59,7 +59,7 @@ def decode_cost(
 ) -> DecodeCost:
     """Predict the time of a decoding step, and how many rows fit in memory, from sizes alone.
 
-        seconds per step = (parameter bytes + B * cache bytes of a row) / (bytes per second)            equation 5
+        seconds per step = (parameter bytes + B * cache bytes of a row) / (bytes per second)    equation 5
         tokens per second = B / seconds per step
         largest batch = floor((memory bytes - parameter bytes) / cache bytes of a row)
 
@@ -91,7 +91,8 @@ def decode_cost(
         >>> from keras_griffin.inspection import decode_cost
         >>> from keras_griffin.models import presets
         >>> transformer = decode_cost(presets()["mqa_1.3b"], batch_size=16, context_length=32768)
-        >>> transformer.cache_bytes, transformer.bound_by, transformer.largest_batch, transformer.crossover_context
+        >>> t = transformer
+        >>> t.cache_bytes, t.bound_by, t.largest_batch, t.crossover_context
         (402653184, 'cache', 31, 16731)
         >>> hawk = decode_cost(presets()["hawk_1.3b"], batch_size=16, context_length=32768)
         >>> hawk.cache_bytes, hawk.bound_by, hawk.largest_batch, hawk.crossover_context

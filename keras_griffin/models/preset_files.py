@@ -2,11 +2,11 @@
 
 A preset is a folder with
 
-    config.json                     format and its version, the model's class, its `GriffinConfig`, the dtype policy,
-                                    and the quantisation, if any
-    model.safetensors               the variables, by their paths, in their own dtypes
-    keras_griffin_checksums.json    checksums of the files: see `keras_griffin.models.checksums`
-    (tokenizer files)               the tokenizer's files, if the model has one
+    config.json                   format and its version, the model's class, its `GriffinConfig`,
+                                  the dtype policy, and the quantisation, if any
+    model.safetensors             the variables, by their paths, in their own dtypes
+    keras_griffin_checksums.json  checksums of the files: see `keras_griffin.models.checksums`
+    (tokenizer files)             the tokenizer's files, if the model has one
 """
 
 import json

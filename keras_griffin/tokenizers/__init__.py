@@ -2,17 +2,17 @@
 
 A tokenizer is any object with the following attributes and methods; the protocol `Tokenizer` is their type.
 
-    vocabulary_size: int            ids are at least 0 and below it
-    start_id: int | None            the id that an empty prompt starts with
-    stop_ids: tuple[int, ...]       the ids at which a text ends
-    pad_id: int                     fills rows; padding is masked, so it may be a token's id too
-    encode(text, *, start=True)     -> list[int]: the text's ids, after the start token if the models expect one;
-                                    `start=False` for text that continues other text
-    decode(token_ids)               -> str: `(T,)` ids to text, without special tokens
+    vocabulary_size: int         ids are at least 0 and below it
+    start_id: int | None         the id that an empty prompt starts with
+    stop_ids: tuple[int, ...]    the ids at which a text ends
+    pad_id: int                  fills rows; padding is masked, so it may be a token's id too
+    encode(text, *, start=True)  -> list[int]: the text's ids, after the start token if the
+                                 models expect one; `start=False` for text that continues other text
+    decode(token_ids)            -> str: `(T,)` ids to text, without special tokens
     token_bytes(token_id, is_first=False)
-                                    -> bytes: the bytes of one token, none for a special one; a first token may lose
-                                    the space before its word
-    save(directory)                 write its files, for `load_tokenizer`
+                                 -> bytes: the bytes of one token, none for a special one; a first
+                                 token may lose the space before its word
+    save(directory)              write its files, for `load_tokenizer`
 
 A text is the concatenation of its tokens' bytes, decoded as UTF-8: invalid bytes become U+FFFD, one for each maximal
 part of a character, in the same way for every tokenizer. So `IncrementalDecoder` gives the same text, piece by piece,

@@ -85,7 +85,8 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer, chat_tokens
-        >>> token_ids, is_answer = chat_tokens(ByteTokenizer(), [("user", "Knock knock."), ("model", "Who is there?")])
+        >>> turns = [("user", "Knock knock."), ("model", "Who is there?")]
+        >>> token_ids, is_answer = chat_tokens(ByteTokenizer(), turns)
         >>> bytes(token for token, answered in zip(token_ids, is_answer) if answered)
         b'Who is there?\\n'
     """

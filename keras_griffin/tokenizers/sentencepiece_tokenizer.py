@@ -34,7 +34,10 @@ class SentencePieceTokenizer:
         >>> from keras_griffin.tokenizers import SentencePieceTokenizer
         >>> proto = io.BytesIO()
         >>> sentencepiece.SentencePieceTrainer.train(
-        ...     sentence_iterator=iter(["to be or not"]), model_writer=proto, hard_vocab_limit=False, minloglevel=2
+        ...     sentence_iterator=iter(["to be or not"]),
+        ...     model_writer=proto,
+        ...     hard_vocab_limit=False,
+        ...     minloglevel=2,
         ... )
         >>> tokenizer = SentencePieceTokenizer(proto.getvalue())
         >>> tokenizer.decode(tokenizer.encode("to be"))

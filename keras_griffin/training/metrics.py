@@ -105,7 +105,8 @@ class Tokens(keras.metrics.Metric):
         >>> import numpy as np
         >>> from keras_griffin.training import Tokens
         >>> metric = Tokens()
-        >>> metric.update_state(np.zeros((1, 4), "int32"), None, sample_weight=np.array([[0.0, 0.5, 2.0, 0.0]]))
+        >>> weights = np.array([[0.0, 0.5, 2.0, 0.0]])
+        >>> metric.update_state(np.zeros((1, 4), "int32"), None, sample_weight=weights)
         >>> int(metric.result())
         2
     """

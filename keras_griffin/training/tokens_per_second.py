@@ -30,7 +30,8 @@ class TokensPerSecond(keras.callbacks.Callback):
         >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
         >>> model.compile("adam", model.loss, weighted_metrics=[Tokens()])
         >>> tokens = np.ones((4, 8), "int32")
-        >>> history = model.fit(tokens, tokens, batch_size=2, callbacks=[TokensPerSecond()], verbose=0).history
+        >>> speed = TokensPerSecond()
+        >>> history = model.fit(tokens, tokens, batch_size=2, callbacks=[speed], verbose=0).history
         >>> history["tokens"], history["tokens_per_second"][0] > 0
         ([32.0], True)
     """

@@ -30,7 +30,8 @@ class RandomWindows(keras.utils.PyDataset):
     Examples:
         >>> import numpy as np
         >>> from keras_griffin.training.data.byte_windows import RandomWindows
-        >>> windows = RandomWindows(np.arange(100, dtype="uint8"), sequence_length=8, batch_size=4, num_batches=10)
+        >>> text = np.arange(100, dtype="uint8")
+        >>> windows = RandomWindows(text, sequence_length=8, batch_size=4, num_batches=10)
         >>> token_ids, targets = windows[0]
         >>> token_ids.shape, (targets == token_ids + 1).all().item()
         ((4, 8), True)

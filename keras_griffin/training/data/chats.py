@@ -26,7 +26,7 @@ class Chats(NamedTuple):
 def read_chats(path: str | os.PathLike, tokenizer: Tokenizer) -> Chats:
     r"""Read a file with one conversation per line:
 
-        {"messages": [{"role": "user", "content": "Knock knock."}, {"role": "assistant", "content": "Who is there?"}]}
+        {"messages": [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "5"}]}
 
     The last message is the assistant's, also called the model's. There is no system role: put instructions into the
     first message. Blank lines and other keys are ignored. Token ids are those of `tokenizers.chat_tokens`.

@@ -27,7 +27,8 @@ class PackedDocuments(keras.utils.PyDataset):
     A row of T positions holds consecutive documents, each with its own segment id, followed by padding, with id 0. With
     `token_ids` \(x\), `targets` \(y\) and `weights` \(w\),
 
-        y[t] = the token after x[t] in its document, and w[t] = 1;   at the end of a document, y[t] = 0 and w[t] = 0
+        y[t] = the token after x[t] in its document, w[t] = 1
+        y[t] = 0, w[t] = 0 at the end of a document
 
     so the first token of a document is never a target, and every other token is predicted exactly once.
 

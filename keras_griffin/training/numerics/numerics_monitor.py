@@ -21,10 +21,10 @@ class NumericsMonitor(keras.callbacks.Callback):
     Every `every` steps, and at the end of each epoch, the model runs over a batch, outside its compiled step. The logs
     of an epoch get
 
-        slow_channels       the share of the channels whose decay is above 0.999 at more than half of their steps
-        slow_steps          the share of all steps of all channels of the recurrences with such a decay
-        bounded_sqrt_hits   the share with 1 - a_t^2 <= 2.5e-7, where the derivative of its root is at its bound
-        dropped             batches so far whose gradients were dropped, if the optimizer is an `AdamW` that does so
+        slow_channels       share of channels whose decay is above 0.999 at more than half of their steps
+        slow_steps          share of all steps of all recurrent channels with such a decay
+        bounded_sqrt_hits   share with 1 - a_t^2 <= 2.5e-7, where the derivative of its root is bounded
+        dropped             batches so far whose gradients an `AdamW` has dropped
 
     the first three as means over the layers; `reports` has them by layer and channel. Put the callback before a
     `CSVLogger`.

@@ -21,7 +21,8 @@ class RestOfEpoch(DatasetView):
     Examples:
         >>> import numpy as np
         >>> from keras_griffin.training import RandomWindows, RestOfEpoch
-        >>> windows = RandomWindows(np.arange(100, dtype="uint8"), sequence_length=8, batch_size=4, num_batches=10)
+        >>> text = np.arange(100, dtype="uint8")
+        >>> windows = RandomWindows(text, sequence_length=8, batch_size=4, num_batches=10)
         >>> rest = RestOfEpoch(windows, start=7)
         >>> rest.num_batches, (rest[0][0] == windows[7][0]).all().item()
         (3, True)

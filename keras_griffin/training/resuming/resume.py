@@ -57,7 +57,8 @@ class ResumableRun:
         >>> from keras_griffin.models import Griffin, GriffinConfig
         >>> from keras_griffin.training import RandomWindows, ResumableRun
         >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4))
-        >>> windows = RandomWindows(np.arange(200, dtype="uint8"), sequence_length=8, batch_size=2, num_batches=5)
+        >>> text = np.arange(200, dtype="uint8")
+        >>> windows = RandomWindows(text, sequence_length=8, batch_size=2, num_batches=5)
         >>> run = ResumableRun(tempfile.mkdtemp(), save_every=2)
         >>> history = run.fit(model, windows, epochs=2, verbose=0)
         >>> len(history.history["loss"])
