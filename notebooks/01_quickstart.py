@@ -38,7 +38,13 @@ import numpy as np
 from keras_griffin.generation import TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.tasks.text import load_corpus
-from keras_griffin.training import AdamW, BitsPerByte, HeldOutWindows, RandomWindows, warm_up_then_cosine
+from keras_griffin.training import (
+    AdamW,
+    BitsPerByte,
+    HeldOutWindows,
+    RandomWindows,
+    warm_up_then_cosine,
+)
 
 print("Keras", keras.__version__, "on", keras.backend.backend())
 print(keras_griffin.ops.explain("linear_scan", shape=(16, 128, 176)))
@@ -60,7 +66,9 @@ print(bytes(corpus.train[:200]).decode())
 # before anything is built.
 
 # %%
-config = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=2, window=64)
+config = GriffinConfig(
+    vocabulary_size=256, width=128, num_layers=3, num_heads=2, window=64
+)
 print(config.mixer_names)
 print(f"{config.parameter_count():,} parameters")
 model = Griffin(config)
@@ -77,8 +85,12 @@ model.compile(
 )
 epochs = 4
 history = model.fit(
-    RandomWindows(corpus.train, sequence_length=128, batch_size=16, num_batches=STEPS // epochs),
-    validation_data=HeldOutWindows(corpus.validation, sequence_length=128, batch_size=16, windows=64),
+    RandomWindows(
+        corpus.train, sequence_length=128, batch_size=16, num_batches=STEPS // epochs
+    ),
+    validation_data=HeldOutWindows(
+        corpus.validation, sequence_length=128, batch_size=16, windows=64
+    ),
     epochs=epochs,
     verbose=2,
 )
@@ -91,7 +103,12 @@ history = model.fit(
 
 # %%
 prompts = [b"def ", b"import os\n\nclass "]
-written = model.generate([list(prompt) for prompt in prompts], 120, sampler=TopP(0.9, temperature=0.7), seed=1)
+written = model.generate(
+    [list(prompt) for prompt in prompts],
+    120,
+    sampler=TopP(0.9, temperature=0.7),
+    seed=1,
+)
 for row in written:
     print(bytes(row.tolist()).decode(errors="replace"))
     print("-" * 60)
@@ -110,7 +127,9 @@ first, state = model.advance(tokens[:, :37], state)
 rest, state = model.advance(tokens[:, 37:], state)
 pieces = np.concatenate([keras.ops.convert_to_numpy(x) for x in (first, rest)], axis=1)
 largest = np.abs(whole).max()
-print(f"largest difference, as a share of the largest logit: {np.abs(pieces - whole).max() / largest:.1e}")
+print(
+    f"largest difference, as a share of the largest logit: {np.abs(pieces - whole).max() / largest:.1e}"
+)
 
 # %% [markdown]
 # ## Saving, and another backend
@@ -137,6 +156,11 @@ for backend in ("torch", "tensorflow", "jax"):
         print(f"{backend}: not installed")
         continue
     environment = {**os.environ, "KERAS_BACKEND": backend}
-    subprocess.run([sys.executable, "-c", elsewhere, str(folder)], env=environment, capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-c", elsewhere, str(folder)],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
     difference = np.abs(np.load(folder / "logits.npy") - whole).max() / largest
     print(f"{backend}: {difference:.1e}")

@@ -55,7 +55,9 @@ series = (demand - mean) / deviation
 print(f"{len(demand)} half hours, {demand.min():,.0f} to {demand.max():,.0f} MW")
 
 plt.figure(figsize=(9, 2.8), dpi=90)
-plt.plot(np.arange(2 * WEEK) / DAY, demand[10 * WEEK :] / 1000, color="black", linewidth=1)
+plt.plot(
+    np.arange(2 * WEEK) / DAY, demand[10 * WEEK :] / 1000, color="black", linewidth=1
+)
 plt.xticks(range(14), "Mon Tue Wed Thu Fri Sat Sun".split() * 2)
 plt.ylabel("demand, GW")
 plt.title("The two weeks to be forecast: weekends are lower")
@@ -101,7 +103,10 @@ print(f"{len(inputs)} windows to train on, {len(test_inputs)} to test on")
 
 # %%
 naive = {"a day before": DAY, "a week before": WEEK}
-naive = {name: np.abs(truth - demand[10 * WEEK - lag : -lag]).mean() for name, lag in naive.items()}
+naive = {
+    name: np.abs(truth - demand[10 * WEEK - lag : -lag]).mean()
+    for name, lag in naive.items()
+}
 print({name: f"{error:,.0f} MW" for name, error in naive.items()})
 assert round(float(naive["a day before"])) == 1923
 assert round(float(naive["a week before"])) == 514
@@ -146,9 +151,17 @@ def train(body, seed):
     rate = keras.optimizers.schedules.CosineDecay(learning_rates[body], steps)
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "mse")
     ends = []
-    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
+    )
     model.fit(
-        inputs, targets, sample_weight=weights, batch_size=BATCH_SIZE, epochs=EPOCHS, verbose=0, callbacks=[clock]
+        inputs,
+        targets,
+        sample_weight=weights,
+        batch_size=BATCH_SIZE,
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=[clock],
     )
     return model, np.diff(ends).min()
 
@@ -174,7 +187,13 @@ for body in bodies:
 shown = slice(10 * DAY, 14 * DAY)
 figure, panels = plt.subplots(3, 1, figsize=(9, 6), dpi=90, sharex=True, sharey=True)
 for axes, body in zip(panels, bodies, strict=True):
-    axes.plot(np.arange(4 * DAY) / DAY, truth[shown] / 1000, color="black", linewidth=1, label="demand")
+    axes.plot(
+        np.arange(4 * DAY) / DAY,
+        truth[shown] / 1000,
+        color="black",
+        linewidth=1,
+        label="demand",
+    )
     axes.plot(
         np.arange(4 * DAY) / DAY,
         in_megawatts(outputs[body])[shown] / 1000,
@@ -182,11 +201,15 @@ for axes, body in zip(panels, bodies, strict=True):
         linewidth=1.2,
         label="forecast",
     )
-    axes.set_title(f"{body}: {errors[body][0]:,.0f} MW of error over the two weeks", fontsize=10)
+    axes.set_title(
+        f"{body}: {errors[body][0]:,.0f} MW of error over the two weeks", fontsize=10
+    )
     axes.set_ylabel("GW")
 panels[0].legend(ncols=2, fontsize=8)
 panels[-1].set_xticks(range(4), ["Thu", "Fri", "Sat", "Sun"])
-figure.suptitle("Six hours ahead: the encoder follows as the LSTM does, a bare RGLRU does not")
+figure.suptitle(
+    "Six hours ahead: the encoder follows as the LSTM does, a bare RGLRU does not"
+)
 plt.tight_layout()
 plt.show()
 
@@ -207,11 +230,15 @@ short = test_inputs[2, :HALF]
 
 def beside(row):
     """A batch of a whole window and the short row, padded to its length."""
-    return keras.utils.pad_sequences([row, short], padding="post", value=PADDING, dtype="float32")
+    return keras.utils.pad_sequences(
+        [row, short], padding="post", value=PADDING, dtype="float32"
+    )
 
 
 for body in ("RGLRU", "SequenceEncoder"):
-    masked = keras.Sequential([keras.Input((None, 1)), Masking(PADDING), *models[body].layers])
+    masked = keras.Sequential(
+        [keras.Input((None, 1)), Masking(PADDING), *models[body].layers]
+    )
     padded = masked.predict(beside(test_inputs[0]), verbose=0)[1, :HALF]
     other = masked.predict(beside(test_inputs[1]), verbose=0)[1, :HALF]
     alone = models[body].predict(short[None], verbose=0)[0]
@@ -243,9 +270,17 @@ for sample in window[0]:
 
 first, state = encoder.advance(window[:, :HALF], encoder.initial_state(batch_size=1))
 second, state = encoder.advance(window[:, HALF:], state)
-advanced = keras.ops.convert_to_numpy(head(keras.ops.concatenate([first, second], axis=1)))
+advanced = keras.ops.convert_to_numpy(
+    head(keras.ops.concatenate([first, second], axis=1))
+)
 
-live = keras.Sequential([keras.Input(batch_shape=(1, None, 1)), SequenceEncoder(16, stateful=True), Dense(1)])
+live = keras.Sequential(
+    [
+        keras.Input(batch_shape=(1, None, 1)),
+        SequenceEncoder(16, stateful=True),
+        Dense(1),
+    ]
+)
 live.set_weights(models["SequenceEncoder"].get_weights())
 halves = window[:, :HALF], window[:, HALF:]
 kept = np.concatenate([live.predict(half, verbose=0) for half in halves], axis=1)
@@ -253,7 +288,11 @@ live.layers[0].reset_state()
 again = live.predict(halves[0], verbose=0)
 
 print(f"the state: {numbers} numbers")
-for name, pieces in {"step": np.stack(streamed, axis=1), "advance": advanced, "stateful": kept}.items():
+for name, pieces in {
+    "step": np.stack(streamed, axis=1),
+    "advance": advanced,
+    "stateful": kept,
+}.items():
     print(f"{name}: {np.abs(pieces - whole).max():.1e}")
     assert np.abs(pieces - whole).max() < 1e-5
 assert np.array_equal(again, kept[:, :HALF])
@@ -282,10 +321,14 @@ for body in bodies:
         errors[body].append(float(np.abs(found - truth).mean()))
 
 counts = {body: model.count_params() for body, model in models.items()}
-print(f"{'':18}{'parameters':>12}{'mean error':>13}{'least to most':>18}{'s an epoch':>12}")
+print(
+    f"{'':18}{'parameters':>12}{'mean error':>13}{'least to most':>18}{'s an epoch':>12}"
+)
 for body, found in errors.items():
     spread = f"{min(found):,.0f} to {max(found):,.0f}"
-    print(f"{body:18}{counts[body]:>12,}{np.mean(found):>10,.0f} MW{spread:>18}{seconds[body]:>12.2f}")
+    print(
+        f"{body:18}{counts[body]:>12,}{np.mean(found):>10,.0f} MW{spread:>18}{seconds[body]:>12.2f}"
+    )
 assert 100 * (max(counts.values()) / min(counts.values()) - 1) < 5
 
 # %% [markdown]
@@ -302,10 +345,14 @@ assert SMALL or 800 < average["SequenceEncoder"] < 1150
 assert SMALL or 900 < average["GRU"] < 1400
 assert SMALL or 1450 < average["RGLRU"] < 2000
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), dpi=90, width_ratios=(3, 2))
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 3.6), dpi=90, width_ratios=(3, 2)
+)
 order = sorted(average, key=average.get)
 for place, body in enumerate(order):
-    left.plot(errors[body], [place] * len(errors[body]), "o", color="tab:red", alpha=0.7)
+    left.plot(
+        errors[body], [place] * len(errors[body]), "o", color="tab:red", alpha=0.7
+    )
     left.plot(average[body], place, "|", color="black", markersize=18)
 for name, error in naive.items():
     left.axvline(error, color="gray", linestyle=":", linewidth=1)
@@ -315,7 +362,9 @@ left.set_ylim(-0.5, len(order) - 0.1)
 left.set_xlim(0, 2200)
 left.set_xlabel("mean absolute error, MW (dots: seeds, bar: their mean)")
 left.set_title("Six hours ahead: the encoder is close to LSTM", fontsize=10)
-right.barh(range(len(order)), [seconds[body] for body in order], color="tab:gray", height=0.5)
+right.barh(
+    range(len(order)), [seconds[body] for body in order], color="tab:gray", height=0.5
+)
 right.set_yticks(range(len(order)), [])
 right.set_xlabel(f"seconds an epoch, on {keras.backend.backend()}")
 right.set_title("Time, the compilation not counted", fontsize=10)

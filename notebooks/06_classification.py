@@ -56,27 +56,39 @@ print("Keras", keras.__version__, "on", keras.backend.backend())
 def load(split):
     """The utterances, `(T, 12)` each, and their speakers from 0."""
     table, speakers = load_japanese_vowels(split=split)
-    rows = [np.stack([series.to_numpy("float32") for series in row], axis=1) for row in table.to_numpy()]
+    rows = [
+        np.stack([series.to_numpy("float32") for series in row], axis=1)
+        for row in table.to_numpy()
+    ]
     return rows, speakers.astype("int32") - 1
 
 
 train_rows, train_speakers = load("train")
 test_rows, test_speakers = load("test")
 lengths = [len(row) for row in train_rows + test_rows]
-print(f"{len(train_rows)} and {len(test_rows)} utterances of {min(lengths)} to {max(lengths)} steps")
+print(
+    f"{len(train_rows)} and {len(test_rows)} utterances of {min(lengths)} to {max(lengths)} steps"
+)
 
 figure, panels = plt.subplots(3, 3, figsize=(9, 6), dpi=90, sharex=True, sharey=True)
 for speaker, axes in enumerate(panels.ravel()):
     for index in np.flatnonzero(train_speakers == speaker)[:5]:
         for coefficient, color in enumerate(("tab:blue", "tab:orange", "tab:green")):
-            axes.plot(train_rows[index][:, coefficient], color=color, linewidth=0.8, label=f"{coefficient + 1}")
+            axes.plot(
+                train_rows[index][:, coefficient],
+                color=color,
+                linewidth=0.8,
+                label=f"{coefficient + 1}",
+            )
     axes.set_title(f"speaker {speaker + 1}", fontsize=9)
 for axes in panels[-1]:
     axes.set_xlabel("step")
 for axes in panels[:, 0]:
     axes.set_ylabel("coefficient")
 lines, names = panels[0, 0].get_legend_handles_labels()
-panels[0, 2].legend(lines[:3], names[:3], title="coefficient", title_fontsize=8, fontsize=8, ncols=3)
+panels[0, 2].legend(
+    lines[:3], names[:3], title="coefficient", title_fontsize=8, fontsize=8, ncols=3
+)
 figure.suptitle("Five utterances of each speaker: unequal in length, and alike")
 plt.tight_layout()
 plt.show()
@@ -107,15 +119,23 @@ model = keras.Sequential(
         keras.Input((None, 12)),
         keras.layers.Masking(),
         normalization,
-        SequenceEncoder(16, num_layers=1 if SMALL else 2, pool="mean", bidirectional=True),
+        SequenceEncoder(
+            16, num_layers=1 if SMALL else 2, pool="mean", bidirectional=True
+        ),
         keras.layers.Dense(9, activation="softmax"),
     ]
 )
 epochs = 1 if SMALL else 60
 steps = epochs * len(train_rows) // 30
 rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
-model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(pad(train_rows), train_speakers, batch_size=30, epochs=epochs, verbose=0)
+model.compile(
+    keras.optimizers.Adam(rate, clipnorm=1.0),
+    "sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+)
+history = model.fit(
+    pad(train_rows), train_speakers, batch_size=30, epochs=epochs, verbose=0
+)
 print(f"{model.count_params():,} parameters, loss {history.history['loss'][-1]:.3f}")
 
 # %% [markdown]
@@ -128,7 +148,9 @@ test_batch = pad(test_rows)
 chances = model.predict(test_batch, batch_size=370, verbose=0)
 predicted = chances.argmax(axis=1)
 accuracy = 100 * np.mean(predicted == test_speakers)
-print(f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(test_rows)} wrong")
+print(
+    f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(test_rows)} wrong"
+)
 assert len(test_rows) == 370
 assert SMALL or 94 < accuracy < 99.5
 
@@ -139,7 +161,15 @@ plt.figure(figsize=(5.4, 4.8), dpi=90)
 plt.imshow(share, cmap="Blues", vmin=0, vmax=1)
 for row, column in np.argwhere(confusion):
     shade = "white" if share[row, column] > 0.5 else "black"
-    plt.text(column, row, confusion[row, column], ha="center", va="center", color=shade, fontsize=9)
+    plt.text(
+        column,
+        row,
+        confusion[row, column],
+        ha="center",
+        va="center",
+        color=shade,
+        fontsize=9,
+    )
 plt.xticks(range(9), range(1, 10))
 plt.yticks(range(9), range(1, 10))
 plt.xlabel("predicted speaker")
@@ -161,9 +191,18 @@ shortest = min(range(len(test_rows)), key=lambda index: len(test_rows[index]))
 order = np.random.default_rng(0).permutation(len(test_rows))
 longer = np.pad(test_batch, [(0, 0), (0, test_batch.shape[1]), (0, 0)])
 others = {
-    f"alone, {len(test_rows[shortest])} steps": (model.predict(test_rows[shortest][None], verbose=0), [shortest]),
-    "in another order": (model.predict(test_batch[order], batch_size=370, verbose=0), order),
-    f"padded to {longer.shape[1]} steps": (model.predict(longer, batch_size=370, verbose=0), slice(None)),
+    f"alone, {len(test_rows[shortest])} steps": (
+        model.predict(test_rows[shortest][None], verbose=0),
+        [shortest],
+    ),
+    "in another order": (
+        model.predict(test_batch[order], batch_size=370, verbose=0),
+        order,
+    ),
+    f"padded to {longer.shape[1]} steps": (
+        model.predict(longer, batch_size=370, verbose=0),
+        slice(None),
+    ),
 }
 for name, (found, places) in others.items():
     print(f"{name}: {np.abs(found - chances[places]).max():.1e}")
@@ -180,7 +219,9 @@ for name, (found, places) in others.items():
 folder = Path(tempfile.mkdtemp())
 model.save(folder / "speakers.keras")
 loaded = keras.saving.load_model(folder / "speakers.keras")
-difference = np.abs(loaded.predict(test_batch, batch_size=370, verbose=0) - chances).max()
+difference = np.abs(
+    loaded.predict(test_batch, batch_size=370, verbose=0) - chances
+).max()
 print(f"{difference:.1e}")
 assert difference < 1e-5
 
@@ -207,7 +248,12 @@ served = tf.saved_model.load(folder + "/served")
 np.save(folder + "/answer.npy", served.serve(np.load(folder + "/asked.npy")).numpy())
 print(sum(name.startswith("keras_griffin") for name in sys.modules))
 """
-process = subprocess.run([sys.executable, "-c", server, str(folder)], capture_output=True, text=True, check=True)
+process = subprocess.run(
+    [sys.executable, "-c", server, str(folder)],
+    capture_output=True,
+    text=True,
+    check=True,
+)
 imported = int(process.stdout)
 difference = np.abs(np.load(folder / "answer.npy") - chances[:5]).max()
 print(f"{difference:.1e}, {imported} modules of this library")
@@ -237,10 +283,17 @@ if SMALL or importlib.util.find_spec("openvino") is None:
 else:
     np.save(folder / "batch.npy", test_batch)
     environment = {**os.environ, "KERAS_BACKEND": "openvino"}
-    subprocess.run([sys.executable, "-c", reader, str(folder)], env=environment, capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-c", reader, str(folder)],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
     answer = np.load(folder / "openvino.npy")
     agreement = 100 * np.mean(answer.argmax(axis=1) == predicted)
-    print(f"{agreement:.1f} % the same speaker; probabilities differ by {np.abs(answer - chances).max():.1e} at most")
+    print(
+        f"{agreement:.1f} % the same speaker; probabilities differ by {np.abs(answer - chances).max():.1e} at most"
+    )
     assert agreement >= 98
 
 # %% [markdown]

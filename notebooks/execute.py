@@ -20,12 +20,18 @@ FOLDER = Path(__file__).resolve().parent
 
 def main():
     """Execute the sources named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = [source.stem for source in sorted(FOLDER.glob("[0-9]*.py"))]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}"
+    )
     chosen = parser.parse_args().names or names
     if unknown := set(chosen) - set(names):
-        parser.error(f"the notebooks are {', '.join(names)}. Got {', '.join(sorted(unknown))}.")
+        parser.error(
+            f"the notebooks are {', '.join(names)}. Got {', '.join(sorted(unknown))}."
+        )
     os.environ.pop("NOTEBOOK_SMALL", None)
     for name in chosen:
         started = time.perf_counter()
@@ -36,11 +42,15 @@ def main():
 def execute(source):
     """Write the notebook of one source, whole or not at all."""
     notebook = jupytext.read(source)
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": FOLDER}}).execute()
+    NotebookClient(
+        notebook, timeout=1200, resources={"metadata": {"path": FOLDER}}
+    ).execute()
     for cell in notebook.cells:
         # What libraries print on stderr, with paths and times of this machine, is no part of the lesson.
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [
+                output for output in cell.outputs if output.get("name") != "stderr"
+            ]
         cell.metadata.pop("execution", None)
     target = source.with_suffix(".ipynb")
     jupytext.write(notebook, target.with_suffix(".tmp.ipynb"))

@@ -33,14 +33,24 @@ SETTINGS = {
 
 def main():
     """Run the sources named, or all; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     sources = {source.stem: source for source in sorted(FOLDER.glob("[0-9]*.py"))}
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sources)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(sources)}"
+    )
     names = parser.parse_args().names or list(sources)
     if unknown := set(names) - set(sources):
-        parser.error(f"the notebooks are {', '.join(sources)}. Got {', '.join(sorted(unknown))}.")
+        parser.error(
+            f"the notebooks are {', '.join(sources)}. Got {', '.join(sorted(unknown))}."
+        )
     started = time.perf_counter()
-    jobs = [(sources[name], backend) for name in names for backend in backends_of(sources[name])]
+    jobs = [
+        (sources[name], backend)
+        for name in names
+        for backend in backends_of(sources[name])
+    ]
     idle = queue.SimpleQueue()
     for core in available_cores():
         idle.put(core)
@@ -51,15 +61,23 @@ def main():
             print(f"{source.name} on {backend} failed:\n{messages}")
     print(f"\n{'notebook':<28}{'backend':<12}{'seconds':>8}")
     for (source, backend), seconds, messages in results:
-        print(f"{source.stem:<28}{backend:<12}{seconds:>8.0f}{'' if messages is None else '  failed'}")
+        print(
+            f"{source.stem:<28}{backend:<12}{seconds:>8.0f}{'' if messages is None else '  failed'}"
+        )
     failed = sum(messages is not None for *_, messages in results)
-    print(f"\n{time.perf_counter() - started:.0f} seconds in all; {len(results) - failed} passed, {failed} failed")
+    print(
+        f"\n{time.perf_counter() - started:.0f} seconds in all; {len(results) - failed} passed, {failed} failed"
+    )
     return int(bool(failed))
 
 
 def backends_of(source):
     """The backends on which a notebook is run."""
-    return BACKENDS if source.stem[:2] in ON_EVERY_BACKEND else (named_backend(source.read_text()),)
+    return (
+        BACKENDS
+        if source.stem[:2] in ON_EVERY_BACKEND
+        else (named_backend(source.read_text()),)
+    )
 
 
 def named_backend(text):
@@ -72,22 +90,37 @@ def run(source, backend, idle):
     core = idle.get()
     try:
         started = time.perf_counter()
-        path = os.pathsep.join([str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join(
+            [str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         process = subprocess.run(
             [sys.executable, "-c", ON_ONE_CORE, str(core), str(source)],
-            env={**os.environ, **SETTINGS, "KERAS_BACKEND": backend, "PYTHONPATH": path},
+            env={
+                **os.environ,
+                **SETTINGS,
+                "KERAS_BACKEND": backend,
+                "PYTHONPATH": path,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        return (source, backend), time.perf_counter() - started, process.stdout if process.returncode else None
+        return (
+            (source, backend),
+            time.perf_counter() - started,
+            process.stdout if process.returncode else None,
+        )
     finally:
         idle.put(core)
 
 
 def available_cores():
     """The cores that this process may use, by number where the system tells."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+    return (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else range(os.cpu_count())
+    )
 
 
 #: A program that runs a source as `python SOURCE` would, on one core where the system can be told.
