@@ -34,7 +34,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-
 from keras_griffin.generation import TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.tasks.text import load_corpus

@@ -11,7 +11,7 @@
 # %% [markdown]
 # # Classify sequences with a bidirectional encoder
 #
-# Who is speaking? Nine men said two vowels; each utterance is a short series of 12 numbers a step. A `SequenceEncoder`
+# Who is speaking? Nine men said two vowels; each utterance is a short series with 12 numbers per step. A `SequenceEncoder`
 # that reads it in both directions tells the speakers apart. You will see rows of unequal length behind a mask, a
 # confusion matrix, the `.keras` file, and the same numbers from a SavedModel in a process that does not import this
 # library. The backend is TensorFlow; the export works on JAX too, and not on PyTorch.
@@ -21,9 +21,8 @@ import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-SMALL = (
-    "NOTEBOOK_SMALL" in os.environ
-)  # the tests' settings: a few steps, and nothing asserted of what training reaches
+# The tests' settings: a few steps, and no check of what training reaches.
+SMALL = "NOTEBOOK_SMALL" in os.environ
 
 # %%
 import importlib.util
@@ -96,9 +95,9 @@ plt.show()
 # %% [markdown]
 # ## The model
 #
-# Rows are padded with zeros to the length of the longest. `Masking` finds steps that are all zeros, and the mask goes
-# on with the data: the encoder skips such steps in both directions and in its mean. `Normalization` is adapted to the
-# real steps alone, so the model takes the coefficients as they are recorded.
+# Rows are padded with zeros to the length of the longest. `Masking` finds steps that are all zeros, and the mask travels
+# with the data: the encoder skips such steps in both directions and in its mean. `Normalization` is adapted to the real
+# steps only, so the model takes the coefficients as recorded.
 #
 # The learning rate, the pool and the number of epochs are those of this library's benchmark, where rate and pool were
 # found on validation rows for a causal encoder of twice the parameters (`benchmarks/sequences.py`).
@@ -139,7 +138,7 @@ history = model.fit(
 print(f"{model.count_params():,} parameters, loss {history.history['loss'][-1]:.3f}")
 
 # %% [markdown]
-# ## Who is taken for whom
+# ## Confusions
 #
 # **Expect** between 94 and 99.5 % of the 370 test utterances given to the right speaker.
 
@@ -182,7 +181,7 @@ plt.show()
 # %% [markdown]
 # ## A row does not see its batch
 #
-# Three ways to ask for the same rows: alone, without padding; in another order; and padded to twice the length.
+# Three ways to predict the same rows: alone, without padding; in another order; and padded to twice the length.
 #
 # **Expect** probabilities that differ by less than 1e-5.
 
@@ -229,7 +228,7 @@ assert difference < 1e-5
 # ## Served without this library
 #
 # `model.export` writes a SavedModel: a TensorFlow graph that takes rows of any number and any length. Another process
-# loads it with TensorFlow alone, and is asked for five of the utterances, padded to 58 steps.
+# loads it with TensorFlow alone and predicts five of the utterances, padded to 58 steps.
 #
 # **Expect** probabilities that differ by less than 1e-5 from those of the whole batch above, and 0 modules of this
 # library imported there.
@@ -302,5 +301,5 @@ else:
 # 1. Read in one direction, with `bidirectional=False`, then with `pool="last"` too. What does each cost in accuracy, at
 #    how many parameters?
 # 2. Train on the first half of each training utterance and test on whole ones. Which speakers are confused now?
-# 3. Export the model without `Masking`, with a mean over all steps. What does padding to twice the length do to its
+# 3. Export the model without `Masking`, with a mean over all steps. How does padding to twice the length change its
 #    answers?
