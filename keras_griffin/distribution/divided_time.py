@@ -48,7 +48,7 @@ def linear_scan(
         reverse: run from the last step of the last device to the first of the first.
 
     Returns:
-        `(states, final_state)`: this device's, `(B, T, D)`, and the last one of all, `(B, D)`, as the op gives them.
+        (states, final_state): this device's, `(B, T, D)`, and the last one of all, `(B, D)`, as the op gives them.
 
     Raises:
         ValueError: the backend is not JAX, there is no such axis, or the op refuses the arguments.
@@ -89,7 +89,7 @@ def rg_lru(
         reverse: run from the last step of the last device to the first of the first.
 
     Returns:
-        `(states, final_state)`: this device's, `(B, T, D)`, and the last one of all, `(B, D)`, as the op gives them.
+        (states, final_state): this device's, `(B, T, D)`, and the last one of all, `(B, D)`, as the op gives them.
 
     Raises:
         ValueError: the backend is not JAX, there is no such axis, or the op refuses the arguments.

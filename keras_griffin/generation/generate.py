@@ -97,7 +97,7 @@ def stream(
     Arguments and errors are those of `generate`.
 
     Returns:
-        A `Stream`: an iterator over the tokens `(B,)` int32 of each step; over pieces of text for a text, and over
+        A `Stream`, an iterator over the tokens `(B,)` int32 of each step; over pieces of text for a text, and over
         lists of pieces for a list of texts. It ends when all rows have reached a stop id. Its `state` is the state
         after the tokens yielded so far.
     """

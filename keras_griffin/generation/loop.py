@@ -43,7 +43,7 @@ def decode(
         met: for a sampler that reads it, `(B, V)` bool: the tokens that each row has met; otherwise empty.
 
     Returns:
-        `(token_ids, state, alive, met)`: `(B, t)` int32 with t at most `steps`, filled with 0 after a row's end; the
+        (token_ids, state, alive, met): `(B, t)` int32 with t at most `steps`, filled with 0 after a row's end; the
         state after them; which rows are alive; and the tokens that each row has met.
     """
     if compiles():

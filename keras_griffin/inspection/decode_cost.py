@@ -82,7 +82,7 @@ def decode_cost(
         dtype: of parameters and caches, `"bfloat16"`, `"float16"` or `"float32"`; the recurrent state is float32.
 
     Returns:
-        A `DecodeCost`: bytes, seconds, tokens per second, and numbers of rows and tokens.
+        A `DecodeCost` with bytes, seconds, tokens per second, and numbers of rows and tokens.
 
     Raises:
         ValueError: batch or context is not an integer of at least 1, or device or dtype is unknown.

@@ -71,7 +71,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
             mask: `(B, T)` bool; a False step leaves the state unchanged.
 
         Returns:
-            `(outputs, state)`: `(B, T, D)` in the compute dtype, and the state after the last step.
+            (outputs, state): `(B, T, D)` in the compute dtype, and the state after the last step.
 
         Raises:
             ValueError: the shapes do not fit.
@@ -104,7 +104,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """Prepare the arguments of `call` and `advance`.
 
         Returns:
-            `(inputs, reset, mask)`: the inputs in the compute dtype, zero at masked steps, and the marks as booleans.
+            (inputs, reset, mask): the inputs in the compute dtype, zero at masked steps, and the marks as booleans.
 
         Raises:
             ValueError: the inputs are not `(B, T, D)`, or a mark is not `(B, T)`.

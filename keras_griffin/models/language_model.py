@@ -214,7 +214,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             segment_ids: `(B, T)` integers, or None if all tokens continue their documents.
 
         Returns:
-            `(logits, state)`: `(B, T, V)` float32, and the state after the last token.
+            (logits, state): `(B, T, V)` float32, and the state after the last token.
 
         Raises:
             ValueError: token ids are known not to be integers, or to be outside the vocabulary; the segment ids are not

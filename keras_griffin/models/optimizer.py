@@ -124,7 +124,7 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
         variables: the `trainable_variables` of any model with layers of this package.
 
     Returns:
-        `{"decay": [...], "no_decay": [...]}`: every variable in one of them, in the given order.
+        `{"decay": [...], "no_decay": [...]}`, with every variable in one of them, in the given order.
 
     Examples:
         >>> import keras_griffin

@@ -30,7 +30,7 @@ def presets() -> dict[str, GriffinConfig]:
     The paper does not state its vocabulary size; its presets use RecurrentGemma's 256,000 tokens.
 
     Returns:
-        A `GriffinConfig` by name: `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`, and
+        Each `GriffinConfig` by its name, `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`, and
         `recurrentgemma_2b` and `recurrentgemma_9b`.
 
     Examples:

@@ -235,7 +235,7 @@ class SequenceEncoder(SequenceLayer):
             state: from `initial_state` or an earlier call; its memory is overwritten, so it must not be used again.
 
         Returns:
-            `(features, state)`: `(B, D)` in the compute dtype, and the state after the sample.
+            (features, state): `(B, D)` in the compute dtype, and the state after the sample.
 
         Raises:
             ValueError: the sample is not `(B, F)`; the state is not this layer's, or has another number of rows; or the

@@ -33,7 +33,7 @@ def causal_conv(
         mask: `(B, T)` bool; a False step outputs zero and is skipped: no tap reads it, and a reset at it has no effect.
 
     Returns:
-        `(outputs, final_state)`: `(B, T, D)` in the dtype of `inputs`, and `(B, K - 1, D)` in that of `initial_state`
+        (outputs, final_state): `(B, T, D)` in the dtype of `inputs`, and `(B, K - 1, D)` in that of `initial_state`
         (of `inputs` if there is none): the newest inputs, zeros in place of those before the last reset.
 
     Precision: products and sums in float32, or in float64 for float64 `inputs`, rounded once.

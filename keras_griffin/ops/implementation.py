@@ -305,7 +305,7 @@ def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: st
         dtype: the dtype of that tensor.
 
     Returns:
-        An `Explanation`: print it for the table, read `.chosen` for the name.
+        An `Explanation`; print it for the table, read `.chosen` for the name.
 
     Raises:
         ValueError: the op is unknown.

@@ -14,7 +14,7 @@ def value_and_gradient(function, *arrays):
         *arrays: NumPy arrays of a floating dtype, which is preserved.
 
     Returns:
-        `(value, gradients)`: a NumPy scalar, and a list of NumPy arrays, one for each argument.
+        (value, gradients): a NumPy scalar, and a list of NumPy arrays, one for each argument.
 
     Raises:
         ValueError: the active backend has no gradients.

@@ -68,7 +68,7 @@ def linear_scan(
         reverse: run from the last step to the first, h_t = a_t * h_{t+1} + x_t. "Before" then means after.
 
     Returns:
-        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
+        (states, final_state): every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
         the accumulation dtype. Differentiable, once, in decay, inputs and initial_state.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `states` once.

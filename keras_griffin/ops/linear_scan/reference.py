@@ -22,7 +22,7 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reve
         reverse: run from the last step to the first.
 
     Returns:
-        `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
+        (states, final_state): `(B, T, D)` and `(B, D)`, float64 or complex128.
     """
     decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
     states = np.empty_like(inputs)

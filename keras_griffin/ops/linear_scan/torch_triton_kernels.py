@@ -79,7 +79,7 @@ def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
     """The part of the arrays that a program works on.
 
     Returns:
-        `(batch, piece, channels, origin, sign)`: which sequence, which piece of its walk, which channels, and how steps
+        (batch, piece, channels, origin, sign): which sequence, which piece of its walk, which channels, and how steps
         map to rows. Rows are int64: an array may have more elements than int32 can count.
     """
     program = tl.program_id(0)

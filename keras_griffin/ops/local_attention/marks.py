@@ -134,7 +134,7 @@ def finite_only(query, key, value):
     Values that are practically infinite count too: a product of two of them could not be hidden, or not be finite.
 
     Returns:
-        `(query, key, value, whole_query, whole_key)`: the last two, `(B, T)` and `(B, S)` bool, say which steps were
+        (query, key, value, whole_query, whole_key): the last two, `(B, T)` and `(B, S)` bool, say which steps were
         finite throughout; a key's step in both key and value.
     """
     whole_query = _is_finite(query)

@@ -82,7 +82,7 @@ def rg_lru(
         reverse: run from the last step to the first.
 
     Returns:
-        `(states, final_state)`: every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
+        (states, final_state): every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
         the accumulation dtype. Differentiable, once, in all floating tensors. The square root's derivative is at most
         1000, as in `bounded_sqrt`.
 

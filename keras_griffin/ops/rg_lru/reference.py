@@ -27,7 +27,7 @@ def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=N
         reverse: run from the last step to the first.
 
     Returns:
-        `(states, final_state)`: `(B, T, D)` and `(B, D)`, float64 or complex128.
+        (states, final_state): `(B, T, D)` and `(B, D)`, float64 or complex128.
     """
     unit = _seen(unit, mask)
     decay, root, _, input_gate = _gates(unit, reset, exponent)

@@ -78,7 +78,7 @@ class HeldOutWindows(keras.utils.PyDataset):
         windows: how many windows to take, evenly spread over the text; None takes all.
 
     Returns:
-        Each batch is `(token_ids, targets, weights)`, all `(B, sequence_length)`: int32, int32 and float32.
+        Each batch is `(token_ids, targets, weights)`, all `(B, sequence_length)`, of int32, int32 and float32.
 
     Raises:
         ValueError: the text is not integers, or has no window of that length; or a number is out of range.

@@ -61,7 +61,7 @@ class PackedDocuments(keras.utils.PyDataset):
         epoch: counts from 0; `fit` advances it through `on_epoch_end`.
 
     Returns:
-        Each batch is `({"token_ids", "segment_ids"}, targets, weights)`, all `(B, T)`: int32, and float32 weights.
+        Each batch is `({"token_ids", "segment_ids"}, targets, weights)`, all `(B, T)`, of int32, and float32 weights.
 
     Raises:
         ValueError: a number is out of range; the documents are not a sequence, have no token, or are not integers; an

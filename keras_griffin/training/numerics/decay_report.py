@@ -61,7 +61,7 @@ def decay_sums(decays: Decays, reset: Tensor | None, mask: Tensor | None, thresh
         threshold: the decay above which a step is slow.
 
     Returns:
-        `(slow, bounded, steps)`: float32, `(R,)`, `(R,)` and a scalar.
+        (slow, bounded, steps): float32, `(R,)`, `(R,)` and a scalar.
     """
     below_one, at_bound = decays
     counted = ops.ones_like(below_one[..., 0])
