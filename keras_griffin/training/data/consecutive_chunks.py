@@ -31,8 +31,8 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         epoch: counts from 0; `fit` advances it through `on_epoch_end`.
 
     Returns:
-        Each batch is `({"token_ids", "segment_ids", "chunk"}, targets, weights)` of `(B, T)` int32, except chunk, `(B,)`
-        int32, and weights, float32, which are 0 at padding and where the target begins a document.
+        Each batch is `({"token_ids", "segment_ids", "chunk"}, targets, weights)` of `(B, T)` int32, except chunk, which
+        is `(B,)` int32, and weights, float32, which are 0 at padding and where the target begins a document.
 
     Raises:
         ValueError: there are fewer than two tokens; a number is out of range; the documents are not a sequence, or not
