@@ -79,11 +79,10 @@ model = Griffin(config, tokenizer=ByteTokenizer())
 
 # %% [markdown]
 # It is a functional Keras model: `compile` and `fit` are Keras's own. A guess among 256 equally likely bytes costs 8
-# bits.
+# bits. The command line's `train` needs ten minutes of one core to pass `zlib`, with 1.74 bits.
 #
 # **Expect** between 2.0 and 2.7 bits per byte on the held-out files after a minute of training: the model has learnt
-# keywords, indentation and common names, and `zlib` still needs less. (In ten minutes on one core the command line's
-# recipe passes it, with 1.74.)
+# keywords, indentation and common names, and `zlib` still needs less.
 
 # %%
 steps, epochs = (4, 2) if SMALL else (600, 12)
@@ -114,20 +113,20 @@ plt.show()
 # Prompts of different lengths are continued together. What one gets never depends on the others, so nobody pads.
 
 # %%
-sampler = TopP(0.9, temperature=0.7)
-texts = model.generate(["def ", "import os\n\nclass "], 40 if SMALL else 160, sampler=sampler, seed=1)
+sampler = TopP(0.9, temperature=0.8)
+texts = model.generate(["def __init__(self, ", "import os\n\nclass "], 40 if SMALL else 160, sampler=sampler, seed=1)
 for text in texts:
     print(text)
     print("-" * 60)
 
 # %% [markdown]
-# `stream` gives the same text piece by piece, as it is made. Stop whenever you like: the stream's state is that after
-# the last piece you took, and goes on from there.
+# `stream` gives the same text piece by piece, as it is made; a piece is a byte here, or the bytes of a character. Stop
+# whenever you like: the stream's state is that after the last piece, and another call goes on from it.
 #
 # **Expect** the first of the texts above, cut off where its 3rd line begins at the latest.
 
 # %%
-stream = model.stream("def ", 40 if SMALL else 160, sampler=sampler, seed=1)
+stream = model.stream("def __init__(self, ", 40 if SMALL else 160, sampler=sampler, seed=1)
 pieces = []
 for piece in stream:
     print(piece, end="", flush=True)
@@ -135,7 +134,7 @@ for piece in stream:
     if "".join(pieces).count("\n") == 3:
         break
 print(f"\n\n{len(pieces)} pieces; {stream.state}")
-assert texts[0].startswith("def " + "".join(pieces)) and "".join(pieces).count("\n") <= 3
+assert texts[0].startswith("def __init__(self, " + "".join(pieces)) and "".join(pieces).count("\n") <= 3
 
 # %% [markdown]
 # ## What it keeps of a text
@@ -159,8 +158,9 @@ assert len(set(sizes)) == 1
 assert SMALL or (lengths[0] == 16 and lengths[-1] == 4096 and transformer_sizes[-1] > 100 * transformer_sizes[0])
 
 # %% [markdown]
-# The lines on the left are what `cache_bytes` predicts from the config alone; the points are measured. On the right are
-# two models of the paper, of 1.3 billion parameters each, with attention over 1,024 tokens in the Griffin.
+# The lines on the left are what `cache_bytes` predicts from the config alone; the points are measured. The Griffin's
+# first point lies above its line, and above the Transformer's: there is room for all 64 keys from the first byte on. On
+# the right are two models of the paper, of 1.3 billion parameters each; the Griffin's window is 1,024 tokens.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
@@ -214,7 +214,7 @@ assert difference < 1e-4
 # The same few lines run in a process on each other backend that is installed. They load the model and the state, go on
 # by the same tokens, and write some code from there.
 #
-# **Expect** each backend to give these logits within 1e-4 of the largest one: rounding differs, nothing else does.
+# **Expect** each backend to give these logits within 1e-5 of the largest one: rounding differs, nothing else does.
 
 # %%
 elsewhere = """
@@ -239,7 +239,7 @@ for backend in others[:1] if SMALL else others:
     assert process.returncode == 0, process.stderr
     difference = np.abs(np.load(folder / "logits.npy") - here).max() / largest
     print(f"{backend}: {difference:.1e} of the largest logit; it goes on with {process.stdout.strip()}")
-    assert difference < 1e-4
+    assert difference < 1e-5
 
 # %% [markdown]
 # ## Exercises
