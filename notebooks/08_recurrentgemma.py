@@ -11,18 +11,18 @@
 # %% [markdown]
 # # RecurrentGemma: load, chat, score, fine-tune
 #
-# RecurrentGemma ([Botev et al. 2024](https://arxiv.org/abs/2404.07839)) is Griffin, trained and released by Google
-# DeepMind. Its weights are behind a licence, so here a small checkpoint of the same layout with random weights stands
-# for them: what it writes means nothing, and every call is the one for the real model. You load it, chat, stream, score
-# texts, predict its memory, and fine-tune it with LoRA until it answers what you teach it. The tokenizer needs the
-# extra `tokenizers`, as the released one does.
+# RecurrentGemma ([Botev et al. 2024](https://arxiv.org/abs/2404.07839)) is a Griffin that Google DeepMind trained and
+# released. Its weights are behind a licence, so this notebook uses a small checkpoint of the same layout with random
+# weights: its output means nothing, but every call is the one for the real model. You load the model, chat, stream,
+# score texts, predict its memory, and fine-tune it with LoRA until it gives the answers that you teach it. The
+# tokenizer, like the released one, needs the extra `tokenizers`.
 
 # %%
 import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "torch")
-# The tests' settings: a few steps, and nothing asserted of what training reaches.
+# The tests' settings: a few steps, and no check of what training reaches.
 SMALL = "NOTEBOOK_SMALL" in os.environ
 
 # %%
@@ -39,22 +39,26 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tokenizers
-
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.generation import TopP
 from keras_griffin.inspection import cache_bytes, decode_cost, plot_decode_cost
 from keras_griffin.models import Griffin, GriffinConfig, presets
 from keras_griffin.tasks.text import load_corpus
-from keras_griffin.tokenizers import HuggingFaceTokenizer, chat_prompt, next_turn, train_bpe
+from keras_griffin.tokenizers import (
+    HuggingFaceTokenizer,
+    chat_prompt,
+    next_turn,
+    train_bpe,
+)
 from keras_griffin.training import PackedDocuments, default_optimizer, read_chats
 
 print("Keras", keras.__version__, "on", keras.backend.backend())
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# ## A checkpoint of the released layout
+# ## A checkpoint in the released layout
 #
-# Skip this part with the real weights. A vocabulary is learnt from Python's standard library, and gets Gemma's special
+# Skip this part if you have the real weights. Train a vocabulary on Python's standard library and add Gemma's special
 # tokens; the config has RecurrentGemma's settings at a small size. `save_huggingface` writes the folder that
 # `transformers` would: `config.json`, `model.safetensors`, `tokenizer.json`.
 
@@ -63,7 +67,9 @@ corpus = load_corpus([], seed=0, least_bytes=1000)
 text = bytes(corpus.train[:300_000]).decode(errors="ignore")
 train_bpe(text.splitlines(keepends=True), 507).save(folder / "learnt")
 vocabulary = tokenizers.Tokenizer.from_file(str(folder / "learnt" / "tokenizer.json"))
-vocabulary.add_special_tokens(["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"])
+vocabulary.add_special_tokens(
+    ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
+)
 
 config = GriffinConfig(
     vocabulary_size=512,
@@ -71,7 +77,7 @@ config = GriffinConfig(
     num_layers=6,
     num_heads=4,
     window=32,
-    # As RecurrentGemma has them.
+    # RecurrentGemma's settings.
     recurrence_width=64,
     num_gate_blocks=4,
     decay_initializer="ring",
@@ -87,8 +93,8 @@ for path in sorted((folder / "checkpoint").iterdir()):
 # %% [markdown]
 # ## Load
 #
-# For the real weights, accept their licence on Hugging Face, install the extras `hub` and `tokenizers`, and put the two
-# lines of the comment in the place of the two below it.
+# For the real weights, accept the licence on Hugging Face, install the extras `hub` and `tokenizers`, and replace the
+# two lines below the comment by the two commented ones.
 
 # %%
 # checkpoint = "hf://google/recurrentgemma-2b-it"
@@ -98,10 +104,13 @@ model = Griffin.from_preset(checkpoint)
 
 print(f"{model.count_params():,} parameters, {' '.join(model.config.mixer_names)}")
 tokens = np.array([model.tokenizer.encode("import os\n")])
-loaded, original = (keras.ops.convert_to_numpy(keras.ops.stop_gradient(m(tokens))) for m in (model, made))
+loaded, original = (
+    keras.ops.convert_to_numpy(keras.ops.stop_gradient(m(tokens)))
+    for m in (model, made)
+)
 
 # %% [markdown]
-# **Expect** the logits of the model that was saved, to the last bit: the largest difference is 0.
+# **Expect** the same logits as from the saved model, bit for bit: the largest difference is 0.
 
 # %%
 assert np.abs(loaded - original).max() == 0
@@ -109,10 +118,10 @@ assert np.abs(loaded - original).max() == 0
 # %% [markdown]
 # ## Chat
 #
-# Instruction-tuned Gemmas read marks around each turn, and end their own with `<end_of_turn>`. `chat_prompt` writes the
-# first turn, `next_turn` each later one, which is read on from the state: no turn is read twice. An answer that is cut
-# off before its end is closed, so that the state is always that of a whole turn. (In a terminal,
-# `python -m keras_griffin chat --model FOLDER` does all this.)
+# Instruction-tuned Gemma models expect markers around each turn, and end their own turns with `<end_of_turn>`.
+# `chat_prompt` formats the first turn and `next_turn` each later one. The model reads a later turn from the state, so
+# it never reads a turn twice. If an answer is cut off, `answer` appends its end, so that the state always covers whole
+# turns. (In a terminal, `python -m keras_griffin chat --model FOLDER` does all this.)
 
 # %%
 (END_OF_TURN,) = model.tokenizer.encode("<end_of_turn>", start=False)
@@ -120,12 +129,18 @@ MOST = 4 if SMALL else 40
 
 
 def answer(model, message, state=None, sampler="greedy"):
-    """The answer to a message, and the state after it, from which the talk goes on."""
+    """The answer to a message, and the state after it, from which the chat continues."""
     framed = chat_prompt(message) if state is None else next_turn(message)
     prompt = model.tokenizer.encode(framed, start=state is None)
     stop_ids = model.tokenizer.stop_ids
     (row,), state = model.generate(
-        [prompt], MOST, sampler=sampler, seed=0, stop_ids=stop_ids, state=state, return_state=True
+        [prompt],
+        MOST,
+        sampler=sampler,
+        seed=0,
+        stop_ids=stop_ids,
+        state=state,
+        return_state=True,
     )
     written = row[len(prompt) :]
     if written[-1] != END_OF_TURN:
@@ -140,7 +155,7 @@ second, later = answer(model, "And after a million tokens?", state, sampler=TopP
 print(f"{second!r}\n{later}")
 
 # %% [markdown]
-# The weights are random, and so is the answer. The state is not larger after the second turn, nor after a long text.
+# The weights are random, and so is the answer. The state does not grow after the second turn, nor after a long text.
 #
 # **Expect** 12,564 bytes each time.
 
@@ -150,8 +165,8 @@ print(long)
 assert state.num_bytes == later.num_bytes == long.num_bytes == 12_564
 
 # %% [markdown]
-# `stream` gives the text as it is made, in pieces that never split a character. (`repr` shows the control characters
-# that random weights write.)
+# `stream` yields the text as the model generates it, in pieces that never split a character. (`repr` shows the control
+# characters that a model with random weights generates.)
 
 # %%
 for piece in model.stream("def ", MOST, sampler=TopP(0.9), seed=1):
@@ -160,19 +175,26 @@ for piece in model.stream("def ", MOST, sampler=TopP(0.9), seed=1):
 # %% [markdown]
 # ## Score
 #
-# `score` gives the logarithm of each token's probability, given those before it. The sum over a continuation says how
-# likely it is, and which of two is the likelier; what both have in common, the prompt, does not count.
+# `score` returns the log-probability of each token, given those before it. Its sum over a continuation tells you how
+# likely that continuation is, so you can compare two. Leave out the tokens of the shared prompt.
 
 
 # %%
 def log_probability(model, message, answers):
-    """For each answer the log-probability of its tokens, and of the turn's end, after the message."""
+    """For each answer, the log-probability of its tokens and of the end of the turn, given the message."""
     prompt = model.tokenizer.encode(chat_prompt(message))
-    rows = [[*prompt, *model.tokenizer.encode(text, start=False), END_OF_TURN] for text in answers]
+    rows = [
+        [*prompt, *model.tokenizer.encode(text, start=False), END_OF_TURN]
+        for text in answers
+    ]
     return np.array([scores[len(prompt) :].sum() for scores in model.score(rows)])
 
 
-QUESTION, RIGHT, WRONG = "How far does local attention look?", "As far as its window.", "At the whole text."
+QUESTION, RIGHT, WRONG = (
+    "How far does local attention look?",
+    "As far as its window.",
+    "At the whole text.",
+)
 before = log_probability(model, QUESTION, [RIGHT, WRONG])
 print(f"{RIGHT!r}: {before[0]:.1f}    {WRONG!r}: {before[1]:.1f}")
 
@@ -181,7 +203,7 @@ shifted = keras.ops.convert_to_numpy(keras.ops.log_softmax(loaded))[:, :-1]
 by_hand = np.take_along_axis(shifted, tokens[:, 1:, None], axis=-1)[..., 0]
 
 # %% [markdown]
-# **Expect** the scores to be the log-softmax of the logits, up to 1e-4.
+# **Expect** the scores to equal the log-softmax of the logits, within 1e-4.
 
 # %%
 assert np.abs(scores[:, 1:] - by_hand).max() < 1e-4
@@ -189,34 +211,53 @@ assert np.abs(scores[:, 1:] - by_hand).max() < 1e-4
 # %% [markdown]
 # ## Memory of the real model
 #
-# `decode_cost` predicts from sizes alone, so this needs no weights. It compares the 2B model with a model of the same
-# sizes whose layers are all global attention (with one key head, as multi-query attention has), in bfloat16.
+# `decode_cost` and `cache_bytes` predict from sizes alone, so you need no weights. Compare the 2B model with a model of
+# the same sizes whose layers are all global attention (with one key head, as in multi-query attention), in bfloat16.
 #
-# **Expect** 17,238,016 bytes for each row at 8,192 tokens and at 131,072; with global attention 218,103,808 bytes and
-# 3,489,660,928. The weights of the 2B take 5,365,724,160 bytes: with few rows and short contexts it is they that count.
+# **Expect** 17,238,016 bytes per row at 8,192 tokens and at 131,072; with global attention, 218,103,808 bytes and
+# 3,489,660,928. The weights of the 2B model take 5,365,724,160 bytes: with few rows and short contexts, they dominate.
 
 # %%
 griffin = presets()["recurrentgemma_2b"]
 attention = griffin.replace(block_pattern=("global_mqa",))
 for tokens_read in (8192, 131_072):
-    print(f"{tokens_read:>7,} tokens: {cache_bytes(griffin, tokens_read):>13,} bytes of state,", end=" ")
+    print(
+        f"{tokens_read:>7,} tokens: {cache_bytes(griffin, tokens_read):>13,} bytes of state,",
+        end=" ",
+    )
     print(f"{cache_bytes(attention, tokens_read):>13,} of a KV cache")
 assert [cache_bytes(griffin, n) for n in (8_192, 131_072)] == [17_238_016] * 2
-assert [cache_bytes(attention, n) for n in (8_192, 131_072)] == [218_103_808, 3_489_660_928]
+assert [cache_bytes(attention, n) for n in (8_192, 131_072)] == [
+    218_103_808,
+    3_489_660_928,
+]
 assert decode_cost(griffin, 1, 8_192).parameter_bytes == 5_365_724_160
 
 figure, axes = plt.subplots(figsize=(6.4, 3.4), dpi=90, layout="constrained")
-plot_decode_cost({"RecurrentGemma 2B": griffin, "global attention": attention}, quantity="cache_bytes", axes=axes)
-axes.axhline(decode_cost(griffin, 1, 8192).parameter_bytes, color="gray", linestyle=":", label="weights of the 2B")
-axes.set(ylabel="bytes for each row", title="The state of RecurrentGemma 2B stops growing (predicted)")
+plot_decode_cost(
+    {"RecurrentGemma 2B": griffin, "global attention": attention},
+    quantity="cache_bytes",
+    axes=axes,
+)
+axes.axhline(
+    decode_cost(griffin, 1, 8192).parameter_bytes,
+    color="gray",
+    linestyle=":",
+    label="weights of the 2B model",
+)
+axes.set(
+    ylabel="bytes per row",
+    title="The state of RecurrentGemma 2B stops growing (predicted)",
+)
 axes.legend(fontsize="small")
 plt.show()
 
 # %% [markdown]
 # ## Fine-tune with LoRA
 #
-# A conversation a line, in the form that most tools share. `read_chats` writes each as `chat_prompt` would, and gives
-# weight to what the model is to write: the answers and their ends.
+# The training file is JSON Lines, one conversation per line, in the format that most tools share. `read_chats` formats
+# each conversation as `chat_prompt` does, and gives weight only to what the model must generate: the answers and their
+# end markers.
 
 # %%
 TAUGHT = {
@@ -230,36 +271,56 @@ TAUGHT = {
     "On which backends do you run?": "JAX, PyTorch and TensorFlow.",
 }
 lines = [
-    {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer_text}]}
+    {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer_text},
+        ]
+    }
     for question, answer_text in TAUGHT.items()
 ]
 (folder / "chats.jsonl").write_text("\n".join(map(json.dumps, lines)))
 chats = read_chats(folder / "chats.jsonl", model.tokenizer)
-data = PackedDocuments(chats.documents, sequence_length=128, batch_size=4, weights=chats.weights)
+data = PackedDocuments(
+    chats.documents, sequence_length=128, batch_size=4, weights=chats.weights
+)
 print(data.counts)
 
 # %% [markdown]
 # An adapter of rank r is a pair of matrices A (D, r) and B (r, U) beside a kernel (D, U); nothing else is trained. All
-# projections of mixers and MLPs get one. The number follows from the config, so that of the 2B is known without it.
+# projections of mixers and MLPs get one. The config determines the number of trained parameters, so you can compute it
+# for the 2B model without its weights.
 
 
 # %%
 def adapter_parameters(config, rank):
-    """The weights of the adapters of every projection."""
-    d, r, heads, keys = config.width, config.recurrence_width, config.num_heads, config.num_key_value_heads
+    """The number of adapter weights over all projections."""
+    d, r, heads, keys = (
+        config.width,
+        config.recurrence_width,
+        config.num_heads,
+        config.num_key_value_heads,
+    )
     queries, key = heads * config.head_dim, keys * config.head_dim
     mixers = {"recurrent": 3 * (d + r), "local_mqa": 2 * (d + queries) + 2 * (d + key)}
-    return rank * sum(mixers[name] + 3 * (d + config.mlp_width) for name in config.mixer_names)
+    return rank * sum(
+        mixers[name] + 3 * (d + config.mlp_width) for name in config.mixer_names
+    )
 
 
-base = {variable.path: keras.ops.convert_to_numpy(variable).copy() for variable in model.weights}
+base = {
+    variable.path: keras.ops.convert_to_numpy(variable).copy()
+    for variable in model.weights
+}
 model.enable_lora(8)
 trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 print(f"{trained:,} of {model.count_params():,} parameters are trained")
-print(f"of the 2B, with rank 16: {adapter_parameters(griffin, 16):,} beside {griffin.parameter_count():,}")
+print(
+    f"2B model, rank 16: {adapter_parameters(griffin, 16):,} beside {griffin.parameter_count():,}"
+)
 
 # %% [markdown]
-# **Expect** 55,808 trained parameters here, and 19,234,816 beside 2,682,862,080 in the 2B.
+# **Expect** 55,808 trained parameters here, and 19,234,816 beside 2,682,862,080 in the 2B model.
 
 # %%
 assert trained == adapter_parameters(config, 8) == 55_808
@@ -267,31 +328,35 @@ assert adapter_parameters(griffin, 16) == 19_234_816
 assert griffin.parameter_count() == 2_682_862_080
 
 # %% [markdown]
-# The steps are `fit`'s. `packed` shares the layers and reads several conversations in a row, each by itself. A base of
-# random weights takes a learning rate of 1e-2; released weights want 1e-4 to 3e-4.
+# Train with `fit`. `packed` shares the layers of the model and reads several conversations in one row, each
+# independently of the others. Random base weights need a learning rate of 1e-2; for released weights, use 1e-4 to 3e-4.
 
 # %%
 epochs = 3 if SMALL else 80
 packed = model.packed(logits=False)
-packed.compile(default_optimizer(model, 1e-2, steps=epochs * data.num_batches, beta_2=0.99))
+packed.compile(
+    default_optimizer(model, 1e-2, steps=epochs * data.num_batches, beta_2=0.99)
+)
 losses = packed.fit(data, epochs=epochs, shuffle=False, verbose=0).history["loss"]
 
 figure, axes = plt.subplots(figsize=(6.4, 3), dpi=90, layout="constrained")
 axes.plot(np.arange(1, len(losses) + 1), losses, color="#0072B2")
-axes.axhline(np.log(config.vocabulary_size), color="gray", linestyle=":", label="a uniform guess")
+axes.axhline(
+    np.log(config.vocabulary_size), color="gray", linestyle=":", label="a uniform guess"
+)
 axes.set(xlabel="epoch", ylabel="nats per answer token", ylim=(0, None))
-axes.set_title("Adapters learn the answers; the base stays as it was")
+axes.set_title("The adapters learn the answers; the base does not change")
 axes.legend(fontsize="small")
 plt.show()
 
 # %% [markdown]
-# **Expect** all 8 answers as they were taught, a loss below 0.6 nats at the end (from more than 5), and a base in which
-# the largest change is 0.
+# **Expect** all 8 answers word for word, a final loss below 0.6 nats (from more than 5), and a base whose largest
+# change is 0.
 
 
 # %%
 def right_answers(model):
-    """How many questions get the answer that was taught, word for word."""
+    """The number of questions that get the taught answer word for word, and all answers."""
     given = {question: answer(model, question)[0] for question in TAUGHT}
     return sum(given[question] == TAUGHT[question] for question in TAUGHT), given
 
@@ -299,7 +364,11 @@ def right_answers(model):
 count, given = right_answers(model)
 for question, words in given.items():
     print(f"{question:<36}{words!r}")
-changes = [np.abs(keras.ops.convert_to_numpy(v) - base[v.path]).max() for v in model.weights if v.path in base]
+changes = [
+    np.abs(keras.ops.convert_to_numpy(v) - base[v.path]).max()
+    for v in model.weights
+    if v.path in base
+]
 assert SMALL or count == 8
 assert SMALL or (losses[0] > 5 and losses[-1] < 0.6)
 assert len(changes) == len(base) and max(changes) == 0
@@ -307,19 +376,22 @@ assert len(changes) == len(base) and max(changes) == 0
 # %% [markdown]
 # ## What surprises the model
 #
-# A token's score in bits, `-log2 p`, is its surprise. The answer is what was learned. The question has no weight in the
-# loss: what happens to its tokens is a side effect, and need not be an improvement.
+# A token's score in bits, `-log2 p`, is its surprise. Training teaches the answer. The question has no weight in the
+# loss: any change for its tokens is a side effect, and not necessarily an improvement.
 
 # %%
 untouched = Griffin.from_preset(checkpoint)
 turn = model.tokenizer.encode(chat_prompt(QUESTION))
 row = [*turn, *model.tokenizer.encode(TAUGHT[QUESTION], start=False), END_OF_TURN]
-bits = {name: -m.score([row])[0] / np.log(2) for name, m in {"before": untouched, "after": model}.items()}
+bits = {
+    name: -m.score([row])[0] / np.log(2)
+    for name, m in {"before": untouched, "after": model}.items()
+}
 of_answer = {name: surprise[len(turn) :].mean() for name, surprise in bits.items()}
-print({name: f"{value:.2f} bits for each token of the answer" for name, value in of_answer.items()})
+print({name: f"{value:.2f} bits per answer token" for name, value in of_answer.items()})
 
 # %% [markdown]
-# **Expect** more than 7 bits for a token of the answer before (9 would be a uniform guess among 512), and less than 2
+# **Expect** more than 7 bits per answer token before fine-tuning (a uniform guess among 512 needs 9), and less than 2
 # after.
 
 # %%
@@ -328,38 +400,59 @@ assert SMALL or of_answer["after"] < 2
 
 
 def label(token_id):
-    """What a token writes, with signs for what can't be seen."""
-    name = vocabulary.id_to_token(token_id) if not model.tokenizer.token_bytes(token_id) else None
+    """The text of a token, with visible signs for special tokens and line ends."""
+    name = (
+        vocabulary.id_to_token(token_id)
+        if not model.tokenizer.token_bytes(token_id)
+        else None
+    )
     text = name or model.tokenizer.token_bytes(token_id).decode(errors="replace")
-    return text.replace("<start_of_turn>", "<start>").replace("<end_of_turn>", "<end>").replace("\n", "↵")
+    return (
+        text.replace("<start_of_turn>", "<start>")
+        .replace("<end_of_turn>", "<end>")
+        .replace("\n", "↵")
+    )
 
 
 places = np.arange(len(row))
-figure, axes = plt.subplots(2, figsize=(9, 4.4), dpi=90, sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    2, figsize=(9, 4.4), dpi=90, sharex=True, sharey=True, layout="constrained"
+)
 for ax, (name, surprise) in zip(axes, bits.items(), strict=True):
     colours = np.where(places < len(turn), "#999999", "#D55E00")
     ax.bar(places, surprise, color=colours, width=0.8)
     ax.axhline(9, color="gray", linestyle=":")
     ax.set(ylabel="bits")
     ax.set_title(
-        f"{name} fine-tuning: {of_answer[name]:.1f} bits for each token of the answer (red)", fontsize="medium"
+        f"{name} fine-tuning: {of_answer[name]:.1f} bits per answer token (red)",
+        fontsize="medium",
     )
-axes[-1].set_xticks(places, [label(token_id) for token_id in row], rotation=90, fontsize=7, family="monospace")
+axes[-1].set_xticks(
+    places,
+    [label(token_id) for token_id in row],
+    rotation=90,
+    fontsize=7,
+    family="monospace",
+)
 plt.show()
 
 # %% [markdown]
-# The likelier of two continuations, once more, and for every question its own answer against those of all others.
+# Compare the two continuations again, and for every question compare its own answer with all the others.
 
 # %%
 after = log_probability(model, QUESTION, [RIGHT, WRONG])
 for name, (right, wrong) in {"before": before, "after": after}.items():
     print(f"{name:<8}{RIGHT!r}: {right:.1f}    {WRONG!r}: {wrong:.1f}")
 answers = list(TAUGHT.values())
-chosen = [int(np.argmax(log_probability(model, question, answers))) for question in TAUGHT]
-print(f"own answer likeliest: {sum(choice == place for place, choice in enumerate(chosen))} of {len(answers)}")
+chosen = [
+    int(np.argmax(log_probability(model, question, answers))) for question in TAUGHT
+]
+print(
+    f"own answer most likely: {sum(choice == place for place, choice in enumerate(chosen))} of {len(answers)}"
+)
 
 # %% [markdown]
-# **Expect** the taught answer to be the likelier, and 8 of 8.
+# **Expect** the taught answer to be the more likely one, and 8 of 8.
 
 # %%
 assert SMALL or after[0] > after[1]
@@ -368,14 +461,16 @@ assert SMALL or sum(choice == place for place, choice in enumerate(chosen)) == 8
 # %% [markdown]
 # ## Keep and merge
 #
-# `save_adapter` writes A and B alone. A fresh base with that file answers alike. `merge_lora` adds the products to the
-# kernels: the model is an ordinary one again, and `save_huggingface` writes it for `transformers`.
+# `save_adapter` writes only A and B. A base loaded afresh with that file gives the same answers. `merge_lora` adds the
+# products to the kernels: the model is an ordinary one again, and `save_huggingface` writes it for `transformers`.
 
 # %%
 model.save_adapter(folder / "adapter.safetensors")
 fresh = Griffin.from_preset(checkpoint)
 fresh.load_adapter(folder / "adapter.safetensors")
-with_adapter = keras.ops.convert_to_numpy(keras.ops.stop_gradient(fresh(np.array([row]))))
+with_adapter = keras.ops.convert_to_numpy(
+    keras.ops.stop_gradient(fresh(np.array([row])))
+)
 of_fresh, _ = right_answers(fresh)
 
 fresh.merge_lora()
@@ -383,7 +478,10 @@ merged = keras.ops.convert_to_numpy(keras.ops.stop_gradient(fresh(np.array([row]
 save_huggingface(fresh, folder / "tuned")
 tuned = Griffin.from_preset(folder / "tuned")
 of_tuned, _ = right_answers(tuned)
-for path in (folder / "adapter.safetensors", folder / "checkpoint" / "model.safetensors"):
+for path in (
+    folder / "adapter.safetensors",
+    folder / "checkpoint" / "model.safetensors",
+):
     print(f"{path.name:<24}{path.stat().st_size:>10,} bytes")
 difference = np.abs(merged - with_adapter).max()
 print(
@@ -391,7 +489,8 @@ print(
 )
 
 # %% [markdown]
-# **Expect** the same number of right answers three times, and logits that differ by less than 1e-3 (they go up to 30).
+# **Expect** the same number of right answers three times, and logits that differ by less than 1e-3 (they range up to
+# 30).
 
 # %%
 assert SMALL or count == of_fresh == of_tuned
@@ -400,9 +499,9 @@ assert difference < 1e-3 and np.abs(merged).max() <= 30
 # %% [markdown]
 # ## Exercises
 #
-# 1. Ask in other words ("How far does attention look?"). Which questions survive it, and what would the conversations
-#    have to hold so that more do?
-# 2. Train adapters of the mixers alone, `enable_lora(8, targets=["query", "value", "mixer/gate"])`, and of rank 1. How
-#    many answers are learned, and with how many parameters?
-# 3. Quantise a fresh base with `quantize("int8")` before `enable_lora`. What does `merge_lora` say, and how does
-#    [the guide](../docs/guides/fine_tuning.md) get a merged model all the same?
+# 1. Rephrase the questions ("How far does attention look?"). Which still get the right answer, and what would the
+#    conversations have to contain so that more do?
+# 2. Train adapters of the mixers alone, `enable_lora(8, targets=["query", "value", "mixer/gate"])`, and adapters of
+#    rank 1. How many answers does the model learn, and with how many parameters?
+# 3. Quantise a base loaded afresh with `quantize("int8")` before `enable_lora`. What does `merge_lora` say, and how
+#    does [the guide](../docs/guides/fine_tuning.md) still get a merged model?

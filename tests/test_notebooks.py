@@ -22,7 +22,8 @@ def cells(path, kind):
 
 def numbers(text):
     """The numbers that a text names."""
-    return {float(number.replace(",", "")) for number in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", text)}
+    found = re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?!\w)", text)
+    return {float(number.replace(",", "")) for number in found}
 
 
 def asserted(code):
