@@ -2,6 +2,7 @@
 
 from keras_griffin.inspection.attention_map import attention_map
 from keras_griffin.inspection.decode_cost import DecodeCost, cache_bytes, decode_cost
+from keras_griffin.inspection.decode_measurement import DecodingMeasurement, measure_decoding
 from keras_griffin.inspection.decode_table import cache_table, decode_table
 from keras_griffin.inspection.devices import DEVICES, Device
 from keras_griffin.inspection.influence import influence
@@ -18,6 +19,7 @@ from keras_griffin.inspection.plots import (
 __all__ = [
     "DEVICES",
     "DecodeCost",
+    "DecodingMeasurement",
     "Device",
     "attention_map",
     "cache_bytes",
@@ -25,6 +27,7 @@ __all__ = [
     "decode_cost",
     "decode_table",
     "influence",
+    "measure_decoding",
     "plot_attention",
     "plot_decode_cost",
     "plot_gate",

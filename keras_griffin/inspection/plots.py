@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_griffin.inspection.decode_cost import decode_cost
+from keras_griffin.inspection.decode_measurement import DecodingMeasurement
 from keras_griffin.inspection.devices import Device
 from keras_griffin.models import GriffinConfig, Trace
 
@@ -22,6 +23,8 @@ SHADES = "viridis"
 _SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
 #: The contexts of a cost plot.
 CONTEXTS = tuple(2**n for n in range(8, 18))
+#: Quantities that are both predicted and measured.
+MEASURED = ("seconds_per_step", "tokens_per_second", "cache_bytes")
 #: The largest number of tokens whose texts label an axis.
 MOST_LABELS = 80
 
@@ -172,28 +175,56 @@ def plot_decode_cost(
     batch_size: int = 1,
     device: str | Device = "tpu_v5e",
     axes: Axes | None = None,
+    *,
+    dtype: str = "bfloat16",
+    measured: dict[str, DecodingMeasurement] | None = None,
 ) -> Axes:
-    """How the time or memory of a decoding step grows with the context, by `decode_cost`.
+    """How the time or memory of a decoding step grows with the context: predicted by `decode_cost`, and measured.
 
     Args:
         configs: by the name in the legend.
         contexts: numbers of tokens before the step.
-        quantity: a field of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on.
+        quantity: a field of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on; with
+            `measured`, one of these three.
         batch_size: B, rows decoded at once.
         device: a name from `DEVICES`, or a `Device`.
         axes: where to draw; None for a new figure.
+        dtype: of parameters and caches; see `decode_cost`.
+        measured: results of `measure_decoding`, by the name in the legend; drawn dashed, in the colour of the config
+            with that name, if any.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: as for `decode_cost`.
+        ValueError: as for `decode_cost`; or the quantity or the batch size is not one that was measured.
     """
     axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
-    for colour, (name, config) in zip(_shades(len(configs)), configs.items(), strict=True):
-        costs = [decode_cost(config, batch_size, context, device=device) for context in contexts]
-        axes.plot(contexts, [getattr(cost, quantity) for cost in costs], color=colour, marker=".", label=name)
+    measured = {} if measured is None else measured
+    if measured and quantity not in MEASURED:
+        raise ValueError(
+            f"plot_decode_cost: quantity must be one of {', '.join(MEASURED)} where something measured is drawn. "
+            f"Got {quantity!r}."
+        )
+    for name, measurement in measured.items():
+        if measurement.batch_size != batch_size:
+            raise ValueError(
+                "plot_decode_cost: batch_size must be that of what was measured. "
+                f"Got {batch_size}, and {measurement.batch_size} of {name!r}."
+            )
+    names = list(dict.fromkeys([*configs, *measured]))
+    for colour, name in zip(_shades(len(names)), names, strict=True):
+        if name in configs:
+            costs = [
+                decode_cost(configs[name], batch_size, context, device=device, dtype=dtype) for context in contexts
+            ]
+            label = f"{name}, predicted" if name in measured else name
+            axes.plot(contexts, [getattr(cost, quantity) for cost in costs], color=colour, marker=".", label=label)
+        if name in measured:
+            numbers = getattr(measured[name], quantity)
+            style = {"color": colour, "marker": "o", "linestyle": "--", "label": f"{name}, measured"}
+            axes.plot(measured[name].contexts, numbers, **style)
     axes.set(xscale="log", yscale="log", xlabel="context, tokens", ylabel=quantity.replace("_", " "))
     axes.set_title("What a longer context costs")
     axes.legend(fontsize="small")
