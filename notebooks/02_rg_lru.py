@@ -173,7 +173,13 @@ figure, panels = plt.subplots(
 for axes, decay in zip(panels, (0.9, 0.99), strict=True):
     plot_gate_behaviour(decay, axes=axes)
     axes.set(title=f"a = {decay}: an RG-LRU never erases everything")
-    axes.legend(fontsize="x-small", ncols=2)
+    axes.get_legend().remove()
+figure.legend(
+    *panels[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=4,
+    fontsize="small",
+)
 plt.show()
 
 # %% [markdown]
@@ -199,18 +205,12 @@ for dtype, epsilon in (("bfloat16", 2.0**-8), ("float32", 2.0**-24)):
     # A decay closer to 1 than half the spacing below 1 rounds to 1; 1 - a^2 is then about twice that distance.
     axes.axvline(epsilon, color="gray", linestyle=":")
     axes.text(
-        epsilon * 1.15,
-        3e4,
-        f"below: 0 in {dtype}",
-        rotation=90,
-        va="center",
-        ha="left",
-        fontsize=8,
+        epsilon * 1.15, 15, f"below: 0 in {dtype}", rotation=90, va="bottom", fontsize=8
     )
 axes.set(
     xlabel="$1 - a^2$",
     ylabel="derivative of the root",
-    title="The bound applies only where rounding already dominates",
+    title="The bounded root's derivative stops at 1,000",
 )
 axes.legend()
 plt.show()
@@ -305,10 +305,11 @@ assert largest["bfloat16, 1 - a*a, bounded_sqrt"] > 5 * largest["ops.rg_lru"]
 # %% [markdown]
 # ## A run that fails
 #
-# One layer learns to recall the first of 32 inputs, in mixed bfloat16. `LiteralRGLRU` implements the literal equation,
-# with the root as an argument; `RGLRU` is the library's layer.
+# One unit between two dense layers learns the sum of 32 numbers, in mixed bfloat16; always answering 0 has an error of 1.
+# `LiteralRGLRU` implements the literal equation, with the root as an argument; `RGLRU` is the library's layer.
 #
-# **Expect** a loss of NaN from the first epoch with `sqrt`, and finite losses with `bounded_sqrt` and with `RGLRU`.
+# **Expect** an error of NaN from the first epoch with `sqrt`, and an error below 0.05 with `bounded_sqrt` and with
+# `RGLRU`.
 
 
 # %%
@@ -334,6 +335,7 @@ class LiteralRGLRU(keras.layers.Layer):
 rng = np.random.default_rng(0)
 epochs = 2 if SMALL else 15
 inputs = rng.normal(size=(64 if SMALL else 640, 32, 1)).astype("float32")
+targets = inputs.sum(axis=1) / np.sqrt(32)
 courses = {}
 for name, unit in {
     "1 - a*a, sqrt": LiteralRGLRU(ops.sqrt),
@@ -347,16 +349,14 @@ for name, unit in {
     model = keras.Sequential([first, unit, last])
     model.compile(keras.optimizers.Adam(5e-3), "mse")
     courses[name] = model.fit(
-        inputs, inputs[:, 0], epochs=epochs, shuffle=False, verbose=0
+        inputs, targets, epochs=epochs, shuffle=False, verbose=0
     ).history["loss"]
     print(
-        f"{name:<24}", " ".join(f"{loss:.3f}" for loss in courses[name][:: epochs // 2])
+        f"{name:<24}{courses[name][0]:.3f} in the first epoch, {courses[name][-1]:.3f} in the last"
     )
 assert np.isnan(courses["1 - a*a, sqrt"]).all()
-assert (
-    np.isfinite(courses["1 - a*a, bounded_sqrt"]).all()
-    and np.isfinite(courses["RGLRU"]).all()
-)
+for name in ("1 - a*a, bounded_sqrt", "RGLRU"):
+    assert np.isfinite(courses[name]).all() and (SMALL or courses[name][-1] < 0.05)
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
@@ -365,7 +365,7 @@ for name, losses_of_epochs in courses.items():
         f"{name}: NaN from the first epoch" if np.isnan(losses_of_epochs[0]) else name
     )
     axes.plot(range(1, epochs + 1), losses_of_epochs, marker=".", label=label)
-axes.set(xlabel="epoch of 20 steps", ylabel="mean squared error", ylim=(0, None))
+axes.set(xlabel="epoch of 20 steps", ylabel="mean squared error", yscale="log")
 axes.set_title("Without the bound, bfloat16 training fails in the first epoch")
 axes.legend()
 plt.show()
@@ -522,12 +522,12 @@ panels[1].set_title("Input gate: closed in most channels, except at the digit")
 plt.show()
 
 # %% [markdown]
-# Most channels keep short memories: the task needs only a few long ones. Look at the three channels with the longest
-# half-lives. The convolution before the unit spans four bytes, so the digit reaches the gates at its own byte and at
-# the next three.
+# Some channels keep a short memory and forget at every letter. The others close both gates on letters. Look at the
+# three channels with the longest half-lives. The convolution before the unit spans four bytes, so the digit reaches the
+# gates at its own byte and at the next three.
 #
-# **Expect** the recurrence gates of the three channels to be more than 5 times as open at the digit as at the letters
-# after it: they write the digit, then shut out everything else.
+# **Expect** the recurrence gates of the three channels to open beyond 0.5 at the digit, and to stay below 0.05 on average
+# at the letters after it: they write the digit, then shut out everything else.
 
 # %%
 values = trace.layers[unit].values
@@ -555,7 +555,7 @@ plt.show()
 opened, closed = gate[digit : digit + 4].max(axis=0), gate[letters].mean(axis=0)
 print("at the digit:", opened.round(3), "at the letters:", closed.round(4))
 assert len(memory) == 3
-assert SMALL or (opened > 5 * closed).all()
+assert SMALL or (opened > 0.5).all() and (closed < 0.05).all()
 
 # %% [markdown]
 # ## Exercises

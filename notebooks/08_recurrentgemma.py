@@ -332,7 +332,7 @@ assert griffin.parameter_count() == 2_682_862_080
 # independently of the others. Random base weights need a learning rate of 1e-2; for released weights, use 1e-4 to 3e-4.
 
 # %%
-epochs = 3 if SMALL else 80
+epochs = 2 if SMALL else 80
 packed = model.packed(logits=False)
 packed.compile(
     default_optimizer(model, 1e-2, steps=epochs * data.num_batches, beta_2=0.99)
@@ -357,8 +357,9 @@ plt.show()
 # %%
 def right_answers(model):
     """The number of questions that get the taught answer word for word, and all answers."""
-    given = {question: answer(model, question)[0] for question in TAUGHT}
-    return sum(given[question] == TAUGHT[question] for question in TAUGHT), given
+    asked = list(TAUGHT)[: 2 if SMALL else None]
+    given = {question: answer(model, question)[0] for question in asked}
+    return sum(given[question] == TAUGHT[question] for question in asked), given
 
 
 count, given = right_answers(model)
