@@ -66,8 +66,8 @@ def measure_decoding(
         A `DecodingMeasurement`: contexts in tokens, seconds a step, bytes of the state, as arrays.
 
     Raises:
-        ValueError: the model is not a `LanguageModel`; there is no context; a number is not an integer of at least 1; or
-            the backend is OpenVINO, which does not generate.
+        ValueError: the model is not a `LanguageModel`; there is no context; a number is not an integer of at least 1;
+            or the backend is OpenVINO, which does not generate.
 
     Examples:
         >>> from keras_griffin.inspection import measure_decoding
