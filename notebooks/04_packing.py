@@ -151,6 +151,7 @@ for axes, rows, name, share in (
         xlabel="position in the row, bytes",
         title=f"{name}: {share:.0%} of the tokens are real",
     )
+panels[0].set_yticks(range(0, len(padded_rows_shown), 4))
 panels[0].set_ylabel("row")
 plt.show()
 
@@ -306,7 +307,7 @@ ids = row[0]
 axes = plt.subplots(figsize=(8, 3.5), layout="constrained")[1]
 together, alone = influence(model, ids), influence(model, ids[40:])
 plot_influence(together, axes=axes)
-axes.plot(np.arange(40, 120), alone, label="the second document alone")
+axes.plot(np.arange(40, 120), alone, color="#D55E00", label="the second document alone")
 axes.axvspan(0, 39.5, color="gray", alpha=0.2, label="the first document")
 axes.lines[0].set_label("both as one text")
 axes.set(

@@ -23,6 +23,11 @@ SHADES = "viridis"
 _SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
 #: The contexts of a cost plot.
 CONTEXTS = tuple(2**n for n in range(8, 18))
+#: Quantities that `decode_cost` predicts as a number for every context.
+PREDICTED = (
+    *("seconds_per_step", "tokens_per_second", "cache_bytes"),
+    *("parameter_bytes", "largest_batch", "memory_bound_batch"),
+)
 #: Quantities that are both predicted and measured.
 MEASURED = ("seconds_per_step", "tokens_per_second", "cache_bytes")
 #: The largest number of tokens whose texts label an axis.
@@ -184,7 +189,7 @@ def plot_decode_cost(
     Args:
         configs: by the name in the legend.
         contexts: numbers of tokens before the step.
-        quantity: a field of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on; with
+        quantity: a number of `DecodeCost`: `"seconds_per_step"`, `"cache_bytes"`, `"tokens_per_second"` and so on; with
             `measured`, one of these three.
         batch_size: B, rows decoded at once.
         device: a name from `DEVICES`, or a `Device`.
@@ -202,10 +207,11 @@ def plot_decode_cost(
     """
     axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
     measured = {} if measured is None else measured
-    if measured and quantity not in MEASURED:
+    allowed = MEASURED if measured else PREDICTED
+    if quantity not in allowed:
+        kind = "measured" if measured else "predicted"
         raise ValueError(
-            f"plot_decode_cost: quantity must be one of {', '.join(MEASURED)} where something measured is drawn. "
-            f"Got {quantity!r}."
+            f"plot_decode_cost: quantity must be one of the {kind} {', '.join(allowed)}. Got {quantity!r}."
         )
     for name, measurement in measured.items():
         if measurement.batch_size != batch_size:

@@ -99,7 +99,9 @@ def test_what_is_refused(arguments, rule):
 def test_what_a_picture_refuses():
     pytest.importorskip("matplotlib")
     found = {"Griffin": measured(Griffin, 3)}
-    with pytest.raises(ValueError, match=r"^plot_decode_cost: quantity must be one of seconds_per_step, .* Got 'fits'"):
+    with pytest.raises(ValueError, match=r"^plot_decode_cost: quantity must be one of the measured .* Got 'fits'"):
         plot_decode_cost({}, quantity="fits", batch_size=3, measured=found)
+    with pytest.raises(ValueError, match=r"^plot_decode_cost: quantity must be one of the predicted .* Got 'device'\."):
+        plot_decode_cost({"Griffin": CONFIG}, quantity="device")
     with pytest.raises(ValueError, match=r"^plot_decode_cost: batch_size must be that .* Got 1, and 3 of 'Griffin'\.$"):
         plot_decode_cost({}, measured=found)
