@@ -31,6 +31,7 @@ print("keras_griffin", keras_griffin.__version__)
 
 # %%
 import re
+import textwrap
 
 import keras
 import matplotlib.pyplot as plt
@@ -236,7 +237,7 @@ try:
     check_no_leak(without_resets(model), few[0], documents=pieces, gradients=not SMALL)
 except AssertionError as error:
     message = str(error)
-print(message)
+print(textwrap.fill(message, 100))
 assert (
     "other tokens in document 0 of row 0 must not change the outputs of document 1"
     in message

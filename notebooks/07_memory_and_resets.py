@@ -243,12 +243,8 @@ when = {
     forgets: 1 + int(np.argmax(np.array([*curve, 1.0]) > 0.8))
     for forgets, curve in curves.items()
 }
-print(
-    {
-        forgets: f"{late[forgets]:.2f}, above 0.8 from rollout {when[forgets]}"
-        for forgets in curves
-    }
-)
+for forgets in curves:
+    print(f"{forgets:<20} {late[forgets]:.2f}, above 0.8 from rollout {when[forgets]}")
 assert SMALL or 0.9 < late["at episode starts"] <= 1
 assert SMALL or 0.4 < late["before every step"] < 0.6
 assert SMALL or 0.6 < late["never"] <= 1

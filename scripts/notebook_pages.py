@@ -12,6 +12,8 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs/notebooks"
+#: Without a table of contents at their side, the pages have room for code of 120 columns.
+HEAD = "---\nhide:\n  - toc\n---\n\n"
 
 
 def main():
@@ -30,7 +32,7 @@ def write_page(notebook: Path, folder: Path) -> None:
     )
     title, rest = text.lstrip().split("\n", 1)
     note = f"*This page is [`notebooks/{notebook.name}`]({notebook.name}), as it ran: open it in Jupyter to change it.*"
-    (folder / f"{notebook.stem}.md").write_text(f"{title}\n\n{note}\n{rest}", "utf-8")
+    (folder / f"{notebook.stem}.md").write_text(f"{HEAD}{title}\n\n{note}\n{rest}", "utf-8")
     shutil.copy(notebook, folder)
     for name, picture in resources["outputs"].items():
         (folder / name).parent.mkdir(exist_ok=True)
