@@ -30,6 +30,8 @@ def write_page(notebook: Path, folder: Path) -> None:
     text, resources = MarkdownExporter().from_filename(
         str(notebook), resources={"unique_key": notebook.stem, "output_files_dir": files}
     )
+    # A notebook links to pages as they lie in the repository.
+    text = text.replace("](../docs/", "](../")
     title, rest = text.lstrip().split("\n", 1)
     note = f"*This page is [`notebooks/{notebook.name}`]({notebook.name}), as it ran: open it in Jupyter to change it.*"
     (folder / f"{notebook.stem}.md").write_text(f"{HEAD}{title}\n\n{note}\n{rest}", "utf-8")

@@ -74,7 +74,7 @@ def test_it_serves_what_another_backend_saved(tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert "Got openvino, which supports calls and `predict`." in run.stdout
+    assert "Got openvino, which supports calls and `predict` only." in run.stdout
     expected = {name: model(batch) for name, (model, batch) in models.items()} | {"packed": griffin.packed()(rows)}
     for name, outputs in expected.items():
         outputs = as_array(outputs)

@@ -64,7 +64,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     options += f" --accumulation 2 --merge --rematerialize --validation {chats}"
     assert main(["fine-tune", model, chats, "--output", str(output), *options.split()]) == 0
     printed = capsys.readouterr().out
-    assert "of rank 4 in 4 projections" in printed and "2 for an update" in printed and "of answers" in printed
+    assert "of rank 4 in 4 projections" in printed and "2 batches per update" in printed and "in answers" in printed
     assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv", "merged"]
     with (output / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -105,7 +105,7 @@ def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
     output = str(tmp_path / "tuned")
     options = "--epochs 5 --batch-size 1 --sequence-length 8".split()
     assert main(["fine-tune", model, chats, "--output", output, *options]) == 130
-    assert "Stopping after this batch, and saving the adapter" in capsys.readouterr().err
+    assert "Stopping after this batch and saving the adapter" in capsys.readouterr().err
     loaded = Griffin.from_preset(model)
     loaded.load_adapter(f"{output}/adapter.safetensors")
 

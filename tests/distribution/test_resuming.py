@@ -40,4 +40,6 @@ def test_two_processes_end_after_one_batch_and_go_on_with_the_same_one(tmp_path,
         )
         for answer in answers if weights == "whole" else ():
             assert answer["stopped"] == 6
-            assert answer["other weights"].startswith(f"ResumableRun: {sentence} Got others in process 1: final_norm/")
+            assert answer["other weights"].startswith(
+                f"ResumableRun: {sentence} Got different ones in process 1: final_norm/"
+            )
