@@ -63,11 +63,11 @@ bench:
 	$(run) benchmarks/run.py $(ARGUMENTS)
 
 notebooks:
-	$(install) jax torch tensorflow orbax dev examples
+	$(install) jax torch tensorflow dev examples
 	$(run) notebooks/execute.py $(ARGUMENTS)
 
 notebooks-small:
-	$(install) jax torch tensorflow orbax dev examples
+	$(install) jax torch tensorflow dev examples
 	$(run) notebooks/run_small.py $(ARGUMENTS)
 
 figures:
