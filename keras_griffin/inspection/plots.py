@@ -203,10 +203,13 @@ def plot_decode_cost(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: as for `decode_cost`; or the quantity or the batch size is not one that was measured.
+        ValueError: as for `decode_cost`; configs or measured is not a dict by name; the quantity is not one of those
+            above; or the batch size is not the measured one.
     """
     axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
     measured = {} if measured is None else measured
+    _check_by_name("configs", configs, GriffinConfig)
+    _check_by_name("measured", measured, DecodingMeasurement)
     allowed = MEASURED if measured else PREDICTED
     if quantity not in allowed:
         kind = "measured" if measured else "predicted"
@@ -235,6 +238,14 @@ def plot_decode_cost(
     axes.set_title("What a longer context costs")
     axes.legend(fontsize="small")
     return axes
+
+
+def _check_by_name(argument, values, kind):
+    """Refuse what is not a dict of `kind` by name, such as one of them alone."""
+    if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
+        raise ValueError(
+            f"plot_decode_cost: {argument} must be a dict from names to values of {kind.__name__}. Got {values!r}."
+        )
 
 
 def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | None = None) -> Axes:

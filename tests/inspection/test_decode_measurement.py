@@ -103,5 +103,9 @@ def test_what_a_picture_refuses():
         plot_decode_cost({}, quantity="fits", batch_size=3, measured=found)
     with pytest.raises(ValueError, match=r"^plot_decode_cost: quantity must be one of the predicted .* Got 'device'\."):
         plot_decode_cost({"Griffin": CONFIG}, quantity="device")
+    with pytest.raises(ValueError, match=r"^plot_decode_cost: configs must be a dict from names .* Got GriffinConfig"):
+        plot_decode_cost(CONFIG)
+    with pytest.raises(ValueError, match=r"^plot_decode_cost: measured must be a dict from names .* Got Decoding"):
+        plot_decode_cost({}, batch_size=3, measured=found["Griffin"])
     with pytest.raises(ValueError, match=r"^plot_decode_cost: batch_size must be that .* Got 1, and 3 of 'Griffin'\.$"):
         plot_decode_cost({}, measured=found)
