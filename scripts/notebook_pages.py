@@ -20,8 +20,8 @@ def main():
     """Write every page."""
     shutil.rmtree(PAGES, ignore_errors=True)
     PAGES.mkdir()
-    for notebook in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        write_page(notebook, PAGES)
+    for source in sorted((ROOT / "notebooks").glob("[0-9]*.py")):
+        write_page(source.with_suffix(".ipynb"), PAGES)
 
 
 def write_page(notebook: Path, folder: Path) -> None:
