@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Keras loads what is installed beside the backend, which takes the longest of all here.
-    sys.modules.update(dict.fromkeys({"tensorflow", "jax", "torch"} - {os.environ["KERAS_BACKEND"]}))
+    # Keras loads what is installed beside the backend, which takes the longest of all here. So does scikit-learn, which
+    # fails where one of these is there and None.
+    sys.modules.update(dict.fromkeys({"tensorflow", "jax", "torch", "sklearn"} - {os.environ["KERAS_BACKEND"]}))
 
 import keras_griffin  # noqa: F401  Chooses the backend.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     # Keras loads what is installed beside the backend, which takes the longest of all here.
-    sys.modules.update(dict.fromkeys({"tensorflow", "torch"}))
+    sys.modules.update(dict.fromkeys({"tensorflow", "torch", "sklearn"}))
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "resuming.md"
 
