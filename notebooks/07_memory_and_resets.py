@@ -335,7 +335,7 @@ def read(rollout, reset):
         features, state = encoder.step(rollout["observation"][:, t], state)
         logits = ops.convert_to_numpy(ops.stop_gradient(head(features)))
         leans.append(logits[:, TMaze.RIGHT] - logits[:, TMaze.LEFT])
-        hidden.append(ops.convert_to_numpy(state.blocks[1].rg_lru.hidden).copy())
+        hidden.append(ops.convert_to_numpy(state.blocks[1].unit.hidden).copy())
     return np.stack(leans, axis=1), np.stack(hidden, axis=1)
 
 

@@ -181,7 +181,7 @@ def test_the_examples_of_a_page_run(page, tmp_path):
 
 def public_names():
     """Each name that the package or one of its folders exports, by the path that a user writes."""
-    for file in (ROOT / "keras_griffin/__init__.py", *ROOT.glob("keras_griffin/*/__init__.py")):
+    for file in (ROOT / "keras_griffin/__init__.py", *ROOT.glob("keras_griffin/*/**/__init__.py")):
         package = ".".join(file.parent.relative_to(ROOT).parts)
         for names in re.findall(r"^__all__ = \[(.*?)\]", file.read_text(), re.MULTILINE | re.DOTALL):
             yield from (f"{package}.{name}" for name in re.findall(r'"(\w+)"', names))
@@ -189,7 +189,7 @@ def public_names():
 
 #: Methods that stand with the class that a user calls, though another class defines them.
 INHERITED = {
-    *("keras_griffin.layers.RGLRU.call", "keras_griffin.layers.RGLRU.reset_state"),
+    *("keras_griffin.layers.units.RGLRU.call", "keras_griffin.layers.units.RGLRU.reset_state"),
     *("keras_griffin.mixers.RecurrentBlock.call", "keras_griffin.models.Hawk.advance"),
 }
 

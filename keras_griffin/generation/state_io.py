@@ -1,6 +1,6 @@
 """Save and load states.
 
-The file is a safetensors file with the state's tensors by their paths, such as `blocks.0.rg_lru.hidden`. Its metadata:
+The file is a safetensors file with the state's tensors by their paths, such as `blocks.0.unit.hidden`. Its metadata:
 
     format      "keras_griffin state 2"
     kinds       JSON: for each part that is a NamedTuple {"type": its name, "parts": {field: part}}, for a tuple a list
@@ -145,7 +145,9 @@ def _build(kinds, read, levels=MOST_LEVELS):
     if isinstance(kinds, list):
         return tuple(_build(part, read, levels - 1) for part in kinds)
     state_type = STATE_TYPES[kinds["type"]]
-    return state_type(**{field: _build(part, read, levels - 1) for field, part in kinds["parts"].items()})
+    renamed: dict[str, str] = getattr(state_type, "renamed", dict)()
+    parts = {renamed.get(field, field): part for field, part in kinds["parts"].items()}
+    return state_type(**{field: _build(part, read, levels - 1) for field, part in parts.items()})
 
 
 def _sum(metadata, tensors):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from keras_griffin.checks import COUNT, checked, integer_from
 from keras_griffin.inspection.devices import Device, find_device
-from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig
 
 #: Bytes of a number, for parameters and all states except the recurrent one.
@@ -150,7 +149,7 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
     checked("cache_bytes", integer_from(0), context_length=context_length)
     item_bytes = _item_bytes("cache_bytes", dtype)
     return sum(
-        MIXERS[name].cache_bytes(config.width, context_length, item_bytes, **config.mixer_arguments(name))
+        config.mixer_class(name).cache_bytes(config.width, context_length, item_bytes, **config.mixer_arguments(name))
         for name in config.mixer_names
     )
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 
@@ -32,6 +32,6 @@ def without_initialization() -> Iterator[None]:
         _IS_LEFT_OUT.reset(token)
 
 
-def random_initializer(initializer: keras.initializers.Initializer) -> keras.initializers.Initializer:
+def random_initializer(initializer: Callable) -> Callable:
     """The initializer, or zeros inside `without_initialization`. Every random weight of this package uses it."""
     return keras.initializers.Zeros() if _IS_LEFT_OUT.get() else initializer

@@ -32,6 +32,16 @@ class KeptState(keras.layers.Layer):
         """Empty, as with a stateful LSTM, so that `set_weights` takes a stateless layer's; `variables` has it."""
         return []
 
+    @staticmethod
+    def check_batch(owner: str, inputs_shape: tuple) -> None:
+        """Refuse to build without a batch size.
+
+        Raises:
+            ValueError: it is unknown.
+        """
+        if inputs_shape[0] is None:
+            raise ValueError(f"{owner}: a stateful layer must know its batch size. Got inputs {inputs_shape}.")
+
     def check_rows(self, owner: str, inputs: Tensor) -> None:
         """Refuse inputs with another number of rows.
 

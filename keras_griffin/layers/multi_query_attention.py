@@ -6,7 +6,8 @@ from typing import Any
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.ops import rotary_embedding, time_axis
 from keras_griffin.ops.time_axis import running_count

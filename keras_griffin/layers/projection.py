@@ -6,13 +6,22 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 
+_FUNCTION = Rule("a function of a shape and a dtype", callable)
 
-def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0, **kwargs: Any) -> keras.layers.Dense:
+
+def projection(
+    units: int,
+    *,
+    use_bias: bool = True,
+    variance_scale: float = 1.0,
+    initializer: Callable | None = None,
+    **kwargs: Any,
+) -> keras.layers.Dense:
     """A `keras.layers.Dense` whose kernel is initially normal with variance `variance_scale / fan_in`.
 
     As a `Dense`, it supports Keras's LoRA and int8.
@@ -21,6 +30,7 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
         units: width of the output.
         use_bias: whether to add a bias, initially zero.
         variance_scale: 1, or `2 / num_layers` for the last projection of a block.
+        initializer: draws the kernel in another way.
         **kwargs: passed to `Dense`, such as `name` and `dtype`.
 
     Returns:
@@ -32,7 +42,8 @@ def projection(units: int, *, use_bias: bool = True, variance_scale: float = 1.0
     units = checked("projection", COUNT, units=units)
     use_bias = checked("projection", FLAG, use_bias=use_bias)
     variance_scale = checked("projection", POSITIVE, variance_scale=variance_scale)
-    initializer = keras.initializers.VarianceScaling(variance_scale, "fan_in", "untruncated_normal")
+    initializer = checked("projection", _FUNCTION.or_none(), initializer=initializer)
+    initializer = initializer or keras.initializers.VarianceScaling(variance_scale, "fan_in", "untruncated_normal")
     return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=random_initializer(initializer), **kwargs)
 
 

@@ -4,17 +4,47 @@ Each is a `keras_griffin.layers.Mixer`: the class declares, for given constructo
 state it will have. `GriffinConfig.mixer_arguments(name)` returns those arguments.
 """
 
-from keras_griffin.layers import Mixer
+from typing import Any
+
+from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
 from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
+from keras_griffin.mixers.unit_block import UnitBlock
 
 MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
 }
-"""The mixers by their names in `GriffinConfig.block_pattern`."""
+"""The mixers by their names in `GriffinConfig.block_pattern`, beside the units' names; see `find_mixer`."""
+
+
+def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
+    """The mixer that a name in a pattern stands for, and the arguments that the name gives.
+
+    Args:
+        name: of a mixer in `MIXERS`; or of a unit in `keras_griffin.layers.UNITS`, which stands for a `UnitBlock`.
+
+    Raises:
+        ValueError: there is no such name.
+
+    Examples:
+        >>> from keras_griffin.mixers import find_mixer
+        >>> find_mixer("rg_lru")
+        (<class 'keras_griffin.mixers.unit_block.UnitBlock'>, {'unit': 'rg_lru'})
+    """
+    if name in MIXERS:
+        return MIXERS[name], {}
+    if name in UNITS:
+        return UnitBlock, {"unit": name}
+    raise ValueError(f"find_mixer: a mixer must be one of {', '.join(mixer_names())}. Got {name!r}.")
+
+
+def mixer_names() -> tuple[str, ...]:
+    """All names that `find_mixer` knows."""
+    return *MIXERS, *UNITS
+
 
 __all__ = [
     "MIXERS",
@@ -24,4 +54,7 @@ __all__ = [
     "LocalMQAState",
     "RecurrentBlock",
     "RecurrentBlockState",
+    "UnitBlock",
+    "find_mixer",
+    "mixer_names",
 ]

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, Rule, checked
-from keras_griffin.layers.mixer import Kept
+from keras_griffin.layers.declared import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention, time_axis
 from keras_griffin.ops.compaction import real_steps_last, take_steps

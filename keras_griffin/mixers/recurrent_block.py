@@ -1,24 +1,18 @@
-"""The recurrent block: a gated branch around a convolution and an RG-LRU."""
+"""The recurrent block: a gated branch around a convolution and a recurrence."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, plain
-from keras_griffin.layers import (
-    RGLRU,
-    RecurrentUnitState,
-    TemporalConv1D,
-    TemporalConvState,
-    project,
-    projection,
-)
+from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
+from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project, projection
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
-from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
-from keras_griffin.layers.rg_lru import default_num_gate_blocks
+from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.ops.time_axis import positions
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import State, Tensor
 
 
 class RecurrentBlockState(NamedTuple):
@@ -27,12 +21,18 @@ class RecurrentBlockState(NamedTuple):
     #: `(B,)` bool: whether a step has been seen.
     started: Tensor
     conv: TemporalConvState
-    rg_lru: RecurrentUnitState
+    #: The recurrence's.
+    unit: State
+
+    @staticmethod
+    def renamed() -> dict[str, str]:
+        """The names that fields had in files of earlier versions, each with today's."""
+        return {"rg_lru": "unit"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class RecurrentBlock(Mixer):
-    """Mix along time with an RG-LRU.
+    """Mix along time with an RG-LRU, or another recurrent unit in its place.
 
         y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
 
@@ -40,12 +40,15 @@ class RecurrentBlock(Mixer):
     4 of the paper does not specify this; the released code does it.)
 
     Args:
-        recurrence_width: R, the width of the convolution and the RG-LRU.
+        recurrence_width: R, the width of the convolution and the recurrence.
         num_gate_blocks: blocks of each of the RG-LRU's gates; None for the default of `RGLRU`.
         conv_kernel_size: taps of the convolution.
         decay_initializer: `"paper"` or `"ring"`; see `RGLRU`.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         decay_range: the range that the initial decays cover; see `RGLRU`.
+        unit: the recurrence, a name from `keras_griffin.layers.UNITS`. Units that have no argument `num_gate_blocks`,
+            `decay_initializer` or `decay_range` ignore it.
+        unit_options: other constructor arguments of the unit.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:
@@ -71,7 +74,7 @@ class RecurrentBlock(Mixer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
 
-    undecayed = ("rg_lru",)
+    undecayed = tuple(name for name, unit in UNITS.items() if not unit.decays)
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class RecurrentBlock(Mixer):
         decay_initializer: str = "paper",
         output_variance_scale: float = 1.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
+        unit: str = "rg_lru",
+        unit_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -91,15 +96,17 @@ class RecurrentBlock(Mixer):
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
         self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
+        self.unit = checked(name, one_of(UNITS), unit=unit)
+        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        self.rg_lru = RGLRU(
-            num_gate_blocks=num_gate_blocks,
-            decay_range=decay_range,
-            decay_initializer=decay_initializer,
-            return_sequences=True,
-            name="rg_lru",
-            dtype=self.dtype_policy,
-        )
+        shared = {
+            "num_gate_blocks": num_gate_blocks,
+            "decay_initializer": decay_initializer,
+            "decay_range": decay_range,
+        }
+        options = _unit_arguments(unit, self.unit_options, **shared)
+        # The attribute has the unit's name: Keras's files store a layer under it.
+        setattr(self, unit, recurrence(name, unit, UNITS[unit], options, self.dtype_policy))
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
@@ -114,50 +121,48 @@ class RecurrentBlock(Mixer):
 
     @classmethod
     def weights_of(
-        cls,
-        width: int,
-        *,
-        recurrence_width: int,
-        num_gate_blocks: int | None = None,
-        conv_kernel_size: int = 4,
-        **others: Any,
+        cls, width: int, *, recurrence_width: int, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any
     ) -> dict[str, Weight]:
-        """Three projections, the convolution's taps, and the RG-LRU's gates and decays."""
-        inner = recurrence_width
-        blocks = default_num_gate_blocks(inner) if num_gate_blocks is None else num_gate_blocks
-        units = ("num_gate_blocks", blocks)
-        weights = {
-            **dense_weights("gate", width, inner, 1, units),
-            **dense_weights("input_projection", width, inner, 1, units),
-            **dense_weights("output_projection", inner, width, 0, units),
-            "conv/kernel": Weight((conv_kernel_size, inner), 1, units),
-            "conv/bias": Weight((inner,), 0, units),
-            "rg_lru/decay_parameter": Weight((inner,), 0, units),
+        """Three projections, the convolution's taps, and the recurrence's weights."""
+        inner, arguments = recurrence_width, _unit_arguments(unit=unit, **others)
+        groups = UNITS[unit].groups_of(inner, **arguments)
+        of_unit = UNITS[unit].weights_of(inner, **arguments)
+        return {
+            **dense_weights("gate", width, inner, 1, groups),
+            **dense_weights("input_projection", width, inner, 1, groups),
+            **dense_weights("output_projection", inner, width, 0, groups),
+            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/bias": Weight((inner,), 0, groups),
+            **{f"{unit}/{path}": weight for path, weight in of_unit.items()},
         }
-        for gate in ("recurrence_gate", "input_gate"):
-            kernel = (blocks, inner // blocks, inner // blocks)
-            weights[f"rg_lru/{gate}/blocks/kernel"] = Weight(kernel, 0, units, stored=(1,))
-            weights[f"rg_lru/{gate}/blocks/bias"] = Weight((blocks, 1, inner // blocks), 0, units)
-        return weights
 
     @classmethod
     def kept_of(
-        cls, width: int, tokens: int, *, recurrence_width: int, conv_kernel_size: int = 4, **others: Any
+        cls,
+        width: int,
+        tokens: int,
+        *,
+        recurrence_width: int,
+        conv_kernel_size: int = 4,
+        unit: str = "rg_lru",
+        **others: Any,
     ) -> dict[str, Kept]:
-        """h, and the inputs of the convolution's earlier taps."""
+        """The recurrence's state, and the inputs of the convolution's earlier taps."""
+        of_unit = UNITS[unit].kept_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
         return {
             "started": Kept((), "bool"),
             "conv.inputs": Kept((conv_kernel_size - 1, recurrence_width)),
-            "rg_lru.hidden": Kept((recurrence_width,), "float32"),
+            **{f"unit.{path}": part for path, part in of_unit.items()},
         }
 
     @classmethod
-    def reach_of(cls, *, conv_kernel_size: int = 4, **others: Any) -> int:
-        """The convolution's earlier taps."""
-        return conv_kernel_size - 1
+    def reach_of(cls, *, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any) -> int | None:
+        """The convolution's earlier taps, and what the unit reads beyond its state."""
+        of_unit = UNITS[unit].divisible_reach_of(**_unit_arguments(unit=unit, **others))
+        return None if of_unit is None else conv_kernel_size - 1 + of_unit
 
     def build(self, inputs_shape):
-        """Create the three projections, and build the convolution and the RG-LRU."""
+        """Create the three projections, and build the convolution and the recurrence."""
         super().build(inputs_shape)
         width = self.width
         inner_shape = (*inputs_shape[:-1], self.recurrence_width)
@@ -169,14 +174,15 @@ class RecurrentBlock(Mixer):
         self.gate.build((None, width))
         self.input_projection.build((None, width))
         self.conv.build(inner_shape)
-        self.rg_lru.build(inner_shape)
+        self._recurrence().build(inner_shape)
         self.output_projection.build((None, self.recurrence_width))
 
     def initial_state(self, batch_size: int) -> RecurrentBlockState:
         """Zeros, and no step seen."""
         self.require_built("initial_state")
         started = ops.zeros((batch_size,), "bool")
-        return RecurrentBlockState(started, self.conv.initial_state(batch_size), self.rg_lru.initial_state(batch_size))
+        conv, unit = self.conv.initial_state(batch_size), self._recurrence().initial_state(batch_size)
+        return RecurrentBlockState(started, conv, unit)
 
     def advance(
         self, inputs: Tensor, state: RecurrentBlockState, *, reset: Tensor | None = None, mask: Tensor | None = None
@@ -187,8 +193,11 @@ class RecurrentBlock(Mixer):
         gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
         mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
         start = first if reset is None else ops.logical_or(first, reset)
-        mixed, rg_lru = self.rg_lru.advance(mixed, state.rg_lru, reset=start, mask=mask)
-        return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, rg_lru)
+        mixed, unit = self._recurrence().advance(mixed, state.unit, reset=start, mask=mask)
+        return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, unit)
+
+    def _recurrence(self):
+        return getattr(self, self.unit)
 
 
 def _first_step(started, inputs, mask):
@@ -198,3 +207,9 @@ def _first_step(started, inputs, mask):
         return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
     steps = ops.cumsum(ops.cast(mask, "int32"), axis=1)
     return ops.logical_and(fresh, mask & (steps == 1)), ops.logical_or(started, ops.any(mask, axis=1))
+
+
+def _unit_arguments(unit="rg_lru", unit_options=None, **of_block):
+    """The unit's arguments: its own, and those of the block that it has too."""
+    shared = {"num_gate_blocks", "decay_initializer", "decay_range"} & {*UNITS[unit].argument_names()}
+    return {**{name: of_block[name] for name in shared & {*of_block}}, **(unit_options or {})}

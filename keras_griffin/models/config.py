@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
+from keras_griffin.layers import Mixer
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
-from keras_griffin.mixers import MIXERS
+from keras_griffin.mixers import find_mixer, mixer_names
 
 
 def _is_pattern(value) -> bool:
     is_list = isinstance(value, list | tuple) and len(value) > 0
-    return is_list and all(isinstance(name, str) and name in MIXERS for name in value)
+    return is_list and all(isinstance(name, str) for name in value)
 
 
 def _are_options(value) -> bool:
     return isinstance(value, Mapping) and all(isinstance(options, Mapping) for options in value.values())
 
 
+#: The rule for a pattern, together with the names in it.
+PATTERN = Rule(f"a list or tuple of mixers among {', '.join(mixer_names())}", _is_pattern)
 #: The rule for options of mixers by their names.
 OPTIONS = Rule("a dict of dicts", _are_options)
+#: The option that says which mixer a name in a pattern is.
+MIXER = "mixer"
 #: Fields that may be None and then follow from others.
 DERIVED = ("mlp_width", "recurrence_width", "head_dim")
 #: The rule that each field must obey by itself.
@@ -29,7 +34,7 @@ RULES = {
     **dict.fromkeys(("vocabulary_size", "width", "num_layers", "num_heads"), COUNT),
     **dict.fromkeys(("num_key_value_heads", "window", "conv_kernel_size", "num_gate_blocks"), COUNT),
     **dict.fromkeys(DERIVED, COUNT.or_none()),
-    "block_pattern": Rule(f"a list or tuple of mixers among {', '.join(MIXERS)}", _is_pattern),
+    "block_pattern": PATTERN,
     "decay_initializer": DECAY_INITIALIZER,
     "rotary_fraction": FRACTION,
     "rotary_base": POSITIVE,
@@ -55,7 +60,8 @@ class GriffinConfig:
         num_key_value_heads: K, dividing N.
         window: W, the number of keys that local attention sees, including the query's own.
         conv_kernel_size: taps of the temporal convolution.
-        block_pattern: names from `keras_griffin.mixers.MIXERS`, repeated and cut to `num_layers`.
+        block_pattern: names of mixers, repeated and cut to `num_layers`: those in `keras_griffin.mixers.MIXERS`, those
+            in `keras_griffin.layers.UNITS`, and any to which `mixer_options` gives a mixer.
         num_gate_blocks: blocks of each of the RG-LRU's gates; divides R.
         decay_initializer: `"paper"` or `"ring"`; see `keras_griffin.layers.RGLRU`.
         rotary_fraction: the fraction of each head's channels that is rotated.
@@ -64,7 +70,8 @@ class GriffinConfig:
         logits_soft_cap: the bound of the logits' magnitude, or None.
         norm_epsilon: epsilon of the norms.
         mixer_options: by a name in the pattern, constructor arguments of its mixer that replace those from the other
-            fields: `{"local_mqa": {"window": 64}}`.
+            fields: `{"local_mqa": {"window": 64}}`. A new name says with `"mixer"` which mixer it is:
+            `{"wide": {"mixer": "local_mqa", "window": 2048}}`.
 
     Raises:
         ValueError: a value has a wrong type or is out of range, or two don't fit together.
@@ -103,6 +110,8 @@ class GriffinConfig:
             value = getattr(self, name)
             self._check(rule.holds(value), f"{name} must be {rule.words}", name)
             fill(self, name, plain(value))
+        self._check(OPTIONS.holds(self.mixer_options), f"mixer_options must be {OPTIONS.words}", "mixer_options")
+        self._check(self._knows_its_mixers(), f"block_pattern must be {PATTERN.words}", "block_pattern")
         fill(self, "block_pattern", tuple(map(str, self.block_pattern)))
         if self.mlp_width is None:
             fill(self, "mlp_width", 3 * self.width)
@@ -130,24 +139,34 @@ class GriffinConfig:
         )
 
         fill(self, "mixer_options", self._checked_options())
+        self._check_mixers()
+
+    def _knows_its_mixers(self):
+        kinds = [self.mixer_options.get(name, {}).get(MIXER, name) for name in self.block_pattern]
+        return all(isinstance(kind, str) and kind in mixer_names() for kind in kinds)
 
     def _checked_options(self) -> dict[str, dict]:
         options = self.mixer_options
-        self._check(OPTIONS.holds(options), f"mixer_options must be {OPTIONS.words}", "mixer_options")
         for name, given in options.items():
             if name not in self.block_pattern:
                 pattern = ", ".join(self.block_pattern)
                 raise ValueError(
                     f"GriffinConfig: mixer_options must be for mixers of the pattern {pattern}. Got some for {name!r}."
                 )
-            known = MIXERS[name].argument_names()
-            unknown = [argument for argument in given if argument not in known]
+            kind, fixed = find_mixer(given.get(MIXER, name))
+            known = [argument for argument in kind.argument_names() if argument not in fixed]
+            unknown = [argument for argument in given if argument not in (*known, MIXER)]
             if unknown:
                 raise ValueError(
                     f"GriffinConfig: mixer_options of {name} must be among {', '.join(known)}. "
                     f"Got {', '.join(map(str, unknown))}."
                 )
         return {name: {argument: plain(value) for argument, value in given.items()} for name, given in options.items()}
+
+    def _check_mixers(self):
+        """Let the mixers that have options check them, before a model is built."""
+        for name in self.mixer_options:
+            self.mixer_class(name)(**self.mixer_arguments(name), name="checked")
 
     def _check(self, holds: bool, rule: str, *fields: str):
         if not holds:
@@ -159,9 +178,18 @@ class GriffinConfig:
         """The mixer of each layer: the pattern repeated and cut."""
         return tuple(self.block_pattern[i % len(self.block_pattern)] for i in range(self.num_layers))
 
+    def mixer_class(self, name: str) -> type[Mixer]:
+        """The class of a mixer of the pattern."""
+        return self._mixer(name)[0]
+
     def mixer_arguments(self, name: str) -> dict:
         """The constructor arguments of a mixer of the pattern."""
-        return {**MIXERS[name].arguments_for_model(self), **self.mixer_options.get(name, {})}
+        return self._mixer(name)[1]
+
+    def _mixer(self, name):
+        options = dict(self.mixer_options.get(name, {}))
+        kind, fixed = find_mixer(options.pop(MIXER, name))
+        return kind, {**kind.arguments_for_model(self), **fixed, **options}
 
     def parameter_count(self, embedding: bool = True) -> int:
         """The number of parameters, without building anything.
@@ -175,7 +203,7 @@ class GriffinConfig:
         mlp = 3 * self.width * self.mlp_width + 2 * self.mlp_width + self.width
         norms = 2 * self.width
         mixers = {
-            name: MIXERS[name].parameter_count(self.width, **self.mixer_arguments(name))
+            name: self.mixer_class(name).parameter_count(self.width, **self.mixer_arguments(name))
             for name in set(self.mixer_names)
         }
         blocks = sum(mixers[name] + mlp + norms for name in self.mixer_names)

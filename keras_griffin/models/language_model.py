@@ -10,7 +10,6 @@ from keras import ops
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
-from keras_griffin.mixers import MIXERS
 from keras_griffin.models.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compile_config import CompiledAgain
@@ -345,7 +344,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
 def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
     kind = config.mixer_names[index]
-    mixer = MIXERS[kind](**config.mixer_arguments(kind), name="mixer", dtype=policy)
+    mixer = config.mixer_class(kind)(**config.mixer_arguments(kind), name="mixer", dtype=policy)
     return ResidualBlock(
         mixer,
         config.mlp_width,

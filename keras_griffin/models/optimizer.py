@@ -13,7 +13,7 @@ from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
 #: Parts of a variable's path that exclude everything below them from weight decay, besides those that mixers declare.
-_SPARED_LAYERS = {*UNITS, "token_embedding"}
+_SPARED_LAYERS = {"token_embedding", *(name for name, unit in UNITS.items() if not unit.decays)}
 _SPARED_NAMES = {"bias", "scale"}
 
 

@@ -13,7 +13,6 @@ from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project,
 from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.kept_state import KeptState
-from keras_griffin.mixers import MIXERS
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
 from keras_griffin.ops.arguments import as_tensor
@@ -60,7 +59,7 @@ class SequenceEncoder(SequenceLayer):
         pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector per row, without masked steps.
         bidirectional: whether each block mixes in both directions of time.
         dropout: the dropout rate of each branch in training.
-        block_pattern: names from `keras_griffin.mixers.MIXERS`, repeated and cut to `num_layers`.
+        block_pattern: names of mixers, repeated and cut to `num_layers`; see `GriffinConfig`.
         mlp_width: M, the width inside the gated MLPs; None for 2 D.
         recurrence_width: R, the width of recurrences; None for about 4 D / 3.
         num_heads: the number of attention heads; divides the width.
@@ -166,7 +165,7 @@ class SequenceEncoder(SequenceLayer):
         kind, policy = config.mixer_names[index], self.dtype_policy
 
         def mixer(name):
-            return MIXERS[kind](**config.mixer_arguments(kind), name=name, dtype=policy)
+            return config.mixer_class(kind)(**config.mixer_arguments(kind), name=name, dtype=policy)
 
         both = (mixer("forward"), mixer("backward")) if self.bidirectional else None
         return ResidualBlock(
@@ -187,10 +186,7 @@ class SequenceEncoder(SequenceLayer):
         for part in (*self.blocks, self.final_norm):
             part.build(stream_shape)
         if self.stateful:
-            if inputs_shape[0] is None:
-                raise ValueError(
-                    f"{type(self).__name__}: a stateful layer must know its batch size. Got inputs {inputs_shape}."
-                )
+            KeptState.check_batch(type(self).__name__, inputs_shape)
             self.kept_state = KeptState(self._first_state(inputs_shape[0]), name="kept_state")
 
     def initial_state(self, batch_size: int) -> SequenceEncoderState:

@@ -6,8 +6,7 @@ is built.
 
 from collections.abc import Mapping
 
-from keras_griffin.layers.mixer import Weight, dense_weights
-from keras_griffin.mixers import MIXERS
+from keras_griffin.layers.declared import Weight, dense_weights
 from keras_griffin.models.config import GriffinConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -39,7 +38,7 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
         "final_norm/scale": Weight((width,)),
     }
     names = config.mixer_names
-    of_mixer = {name: MIXERS[name].weights_of(width, **config.mixer_arguments(name)) for name in set(names)}
+    of_mixer = {name: config.mixer_class(name).weights_of(width, **config.mixer_arguments(name)) for name in set(names)}
     of_block = {
         "mixer_norm/scale": Weight((width,)),
         "mlp_norm/scale": Weight((width,)),

@@ -193,7 +193,7 @@ def test_the_file_says_what_it_is(tmp_path):
     save_state(Griffin(CONFIG).prefill(ROWS), tmp_path / "state")
     tensors = SafeTensors(tmp_path / "state")
     assert tensors.metadata["format"] == "keras_griffin state 2"
-    assert tensors.shape("blocks.0.rg_lru.hidden") == (3, CONFIG.recurrence_width)
+    assert tensors.shape("blocks.0.unit.hidden") == (3, CONFIG.recurrence_width)
 
 
 class OwnState(NamedTuple):

@@ -51,10 +51,10 @@ def held_bytes(state):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("mixer_name", MIXERS)
+@pytest.mark.parametrize("mixer_name", [*MIXERS, "qrnn", "lru"])
 def test_caches_are_what_a_state_holds(mixer_name, dtype):
     config = only(mixer_name)
-    mixer = MIXERS[mixer_name].for_model(config, dtype=dtype)
+    mixer = config.mixer_class(mixer_name)(**config.mixer_arguments(mixer_name), dtype=dtype)
     mixer.build((None, None, config.width))
     state = mixer.initial_state(3)
     if getattr(state, "grows", False):

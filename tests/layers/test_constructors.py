@@ -20,6 +20,11 @@ NO_NAME = ["papre", None, 1, ["paper"], np.array(["paper"])]
 NO_RANGE = [None, 0.9, (0.9,), (0.999, 0.9), (0.9, 1.0), (0.0, 0.9), ("0.9", "0.99"), (0.9, math.nan), "ab", (0.9, 1.2)]
 NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "mamba"], [["recurrent"]], {"recurrent"}, [None]]
 NO_LAYER = [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock]
+NO_UNIT = ["recurrent", None, 1, ["lru"]]
+NO_UNIT_OPTIONS = [3, "lru", [1], {1: 2}]
+NO_READOUT = ["dense ", 1, ["glu"], True]
+NO_RING = [None, 0.9, (0.9,), (0.9, 0.5), (0.5, 1.1), (-0.1, 0.5), ("0.1", "0.5"), (0.5, math.nan), "ab"]
+NO_STEP_RANGE = [None, 0.1, (0.1,), (0.1, 0.01), (0.0, 0.1), (0.1, math.inf), (0.1, math.nan), ("0.1", 1), "ab"]
 NO_OPTIONS = [None, 3, "recurrent", [1], {"recurrent": 3}, {"recurrent": None}]
 
 #: What each argument of a constructor must not be. One name has one meaning wherever it stands.
@@ -39,6 +44,15 @@ WRONG = {
     "block_pattern": NO_PATTERN,
     **dict.fromkeys(("mixer", "forward_layer", "backward_layer"), NO_LAYER),
     "bidirectional": NO_FLAG,
+    **dict.fromkeys(("shift", "trained_gamma", "conjugate_pairs"), NO_FLAG),
+    **dict.fromkeys(("taps", "state_size", "blocks"), NO_COUNT),
+    **dict.fromkeys(("activation", "pooling", "discretization"), NO_NAME),
+    "initializer": [3, "zeros", [1]],
+    "unit": NO_UNIT,
+    "unit_options": NO_UNIT_OPTIONS,
+    "readout": NO_READOUT,
+    "ring": NO_RING,
+    "step_range": NO_STEP_RANGE,
     "dropout": [*NO_NUMBER, -0.1, 1.1, math.inf],
     "pool": ["first", 1, ["last"], True],
 }
@@ -50,6 +64,7 @@ MAKERS = {
     layers.BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
     layers.CGLRU: {},
     layers.DecayInitializer: {},
+    **dict.fromkeys((layers.GILR, layers.LRU, layers.LSLSTM, layers.MinLSTM, layers.QRNN, layers.S5), {}),
     layers.GatedMLP: {"hidden_width": 4},
     layers.RGLRU: {},
     layers.RGLRUCell: {"units": 4},
@@ -61,6 +76,7 @@ MAKERS = {
     mixers.GlobalMQA: {"num_heads": 2},
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
+    mixers.UnitBlock: {"unit": "lru"},
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }
@@ -91,7 +107,9 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
 def test_every_public_layer_and_mixer_is_checked():
     public = [getattr(package, name) for package in (layers, mixers) for name in package.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
-    assert kinds - {layers.SequenceLayer, layers.Mixer} <= set(MAKERS)  # these have no arguments of their own
+    assert kinds - {layers.SequenceLayer, layers.Declared, layers.Mixer, layers.RecurrentUnit} <= set(
+        MAKERS
+    )  # these have no arguments of their own
 
 
 def test_numpys_numbers_are_accepted_and_become_plain():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from keras_griffin.layers.mixer import Kept, Mixer, Weight, dense_weights
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.mixer import Mixer
 
 UNITS = ("num_heads", 3)
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation.capacity import walk
-from keras_griffin.mixers import MIXERS
+from keras_griffin.layers import UNITS
+from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig
 from keras_griffin.models.optimizer import decays
 
@@ -23,11 +24,17 @@ CONFIG = GriffinConfig(
 )
 
 
-@pytest.fixture(params=MIXERS)
+#: Each mixer by its name; and Griffin's block around each unit.
+IN_THE_SHELL = {f"recurrent {unit}": {"mixer": "recurrent", "unit": unit} for unit in UNITS}
+
+
+@pytest.fixture(params=[*mixer_names(), *IN_THE_SHELL])
 def declared(request):
     """A mixer's class and its arguments for a model in which no two sizes are the same."""
     name = request.param
-    return MIXERS[name], CONFIG.replace(block_pattern=(name,)).mixer_arguments(name)
+    options = {name: IN_THE_SHELL[name]} if name in IN_THE_SHELL else {}
+    config = CONFIG.replace(block_pattern=(name,), mixer_options=options)
+    return config.mixer_class(name), config.mixer_arguments(name)
 
 
 def test_weights(declared):

@@ -176,7 +176,7 @@ def test_mixed_bfloat16_trains_200_steps():
     assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
     logits, state = compiled(model.advance)(inputs, model.initial_state(3))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
-    assert keras.backend.standardize_dtype(state.blocks[0].rg_lru.hidden.dtype) == "float32"
+    assert keras.backend.standardize_dtype(state.blocks[0].unit.hidden.dtype) == "float32"
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
 
 

@@ -37,7 +37,7 @@ def test_states_are_those_with_which_the_model_goes_on():
     trace = model().trace(TOKENS)
     assert list(trace.layers) == [PATH]
     _, state = compiled(model().advance)(TOKENS[None], model().initial_state(1))
-    hidden, layer = as_array(state.blocks[0].rg_lru.hidden)[0], trace.layers[PATH]
+    hidden, layer = as_array(state.blocks[0].unit.hidden)[0], trace.layers[PATH]
     assert_close(layer.values["state"][-1], hidden)
     assert_close(layer.state_norm[-1], np.sqrt(np.mean(hidden.astype("float64") ** 2)))
     assert layer.state_norm.shape == (12,)

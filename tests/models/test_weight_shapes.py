@@ -1,21 +1,21 @@
 import pytest
 
 from keras_griffin.layers.initialization import without_initialization
-from keras_griffin.mixers import MIXERS
+from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 
 CONFIG = GriffinConfig(
     vocabulary_size=7,
     width=12,
-    num_layers=4,
+    num_layers=len(mixer_names()),
     num_heads=4,
     mlp_width=20,
     recurrence_width=24,
     head_dim=8,
     num_key_value_heads=2,
     conv_kernel_size=3,
-    block_pattern=tuple(MIXERS),
+    block_pattern=mixer_names(),
     num_gate_blocks=6,
 )
 
@@ -29,8 +29,8 @@ def test_they_are_those_of_a_model_that_is_built():
 
 
 def test_more_layers_than_tensors_are_refused():
-    check_num_layers("load", CONFIG, dict.fromkeys("abcd"))
+    check_num_layers("load", CONFIG, dict.fromkeys(range(CONFIG.num_layers)))
     with pytest.raises(
-        ValueError, match=r"^load: each of the config's layers must .* Got num_layers 4 and 3 tensors\.$"
+        ValueError, match=r"^load: each of the config's layers must .* Got num_layers \d+ and 3 tensors\.$"
     ):
         check_num_layers("load", CONFIG, dict.fromkeys("abc"))

@@ -16,7 +16,6 @@ from keras_griffin.testing.contracts import LAWS, Subject
 CONFIG = GriffinConfig(vocabulary_size=7, width=12, num_layers=2, num_heads=3, window=4, num_gate_blocks=2)
 SUBJECTS = {
     "RGLRU": Subject(partial(layers.RGLRU, return_sequences=True), 12, ("hidden",)),
-    "CGLRU": Subject(partial(layers.CGLRU, return_sequences=True), 12, ("hidden",)),
     "TemporalConv1D": Subject(layers.TemporalConv1D, 5),
     "TemporalConv1D kernel 1": Subject(lambda **kwargs: layers.TemporalConv1D(1, **kwargs), 5),
     "LocalMQA window 1": Subject(lambda **kwargs: mixers.LocalMQA(2, 1, **kwargs), 8),
@@ -26,10 +25,11 @@ SUBJECTS = {
         lambda **kwargs: layers.ResidualBlock(mixers.LocalMQA(2, 3, **kwargs), hidden_width=6, **kwargs), 8
     ),
 }
-for name, mixer in mixers.MIXERS.items():
-    kept = mixer.kept_of(12, 1, **CONFIG.replace(block_pattern=(name,)).mixer_arguments(name))
-    float32 = tuple(path for path, part in kept.items() if part.dtype == "float32")
-    SUBJECTS[name] = Subject(partial(mixer.for_model, CONFIG), 12, float32, np.nan if mixer.blocks_nan else 1e6)
+for name in mixers.mixer_names():
+    config = CONFIG.replace(block_pattern=(name,))
+    mixer, arguments = config.mixer_class(name), config.mixer_arguments(name)
+    float32 = tuple(path for path, part in mixer.kept_of(12, 1, **arguments).items() if part.dtype == "float32")
+    SUBJECTS[name] = Subject(partial(mixer, **arguments), 12, float32, np.nan if mixer.blocks_nan else 1e6)
 # The state of global attention grows: that is why the paper replaces it.
 BROKEN_ON_PURPOSE = {("global_mqa", contracts.state_does_not_grow)}
 

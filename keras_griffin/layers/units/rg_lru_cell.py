@@ -8,9 +8,9 @@ from keras import ops
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
-from keras_griffin.layers.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.renamed import renamed_arguments
-from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.shapes import Tensor
 
 

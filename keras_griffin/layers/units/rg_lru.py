@@ -9,13 +9,14 @@ from keras import ops
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
+from keras_griffin.layers.declared import Weight
 from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.recurrent_unit import RecurrentUnit
 from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -76,6 +77,8 @@ class RGLRU(RecurrentUnit):
     opposite sign.
     """
 
+    decays = False
+
     def __init__(
         self,
         *,
@@ -102,13 +105,23 @@ class RGLRU(RecurrentUnit):
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
+    @classmethod
+    def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
+        """The gates' blocks, and Lambda."""
+        return gate_weights(width, width, num_gate_blocks)
+
+    @classmethod
+    def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
+        """The gates' blocks."""
+        return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width)
+
     def build_weights(self, width: int) -> None:
         """Create the two gates and Lambda, `(R,)`."""
         self.build_gates(width, width)
 
     def build_gates(self, width: int, units: int) -> None:
         """Create the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
-        blocks = default_num_gate_blocks(units) if self.num_gate_blocks is None else self.num_gate_blocks
+        blocks = self.num_gate_blocks or default_num_gate_blocks(units)
         self.recurrence_gate = BlockDiagonalDense(blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
         self.input_gate = BlockDiagonalDense(blocks, units, name="input_gate", dtype=self.dtype_policy)
         self.recurrence_gate.build((None, None, width))
@@ -120,10 +133,12 @@ class RGLRU(RecurrentUnit):
             autocast=False,
         )
 
-    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Equations 1 to 4."""
         logits = self.input_gate(inputs), self.recurrence_gate(inputs)
-        return rg_lru(inputs, *logits, self.decay_parameter, hidden, exponent=self.exponent, reset=reset, mask=mask)
+        parameter, options = self.decay_parameter, {"exponent": self.exponent, "reset": reset, "mask": mask}
+        outputs, hidden = rg_lru(inputs, *logits, parameter, state.hidden, **options)
+        return outputs, RecurrentUnitState(hidden)
 
     def decays_of(self, inputs: Tensor) -> Decays:
         """Equation 3, or its magnitude in a complex unit; the root is that of equation 4."""
@@ -150,3 +165,20 @@ class RGLRU(RecurrentUnit):
 def default_num_gate_blocks(units: int) -> int:
     """The default number of the gates' blocks: the largest of 16, 8, 4, 2 and 1 that divides the width."""
     return math.gcd(units, 16)
+
+
+def gate_weights(width: int, units: int, num_gate_blocks: int | None) -> dict[str, Weight]:
+    """The weights of the two gates from `width` to `units` channels, and of Lambda.
+
+    Args:
+        width: the gates' inputs.
+        units: their outputs.
+        num_gate_blocks: the constructor's argument.
+    """
+    blocks = num_gate_blocks or default_num_gate_blocks(units)
+    groups = ("num_gate_blocks", blocks)
+    weights = {"decay_parameter": Weight((units,), 0, groups)}
+    for gate in ("recurrence_gate", "input_gate"):
+        weights[f"{gate}/blocks/kernel"] = Weight((blocks, width // blocks, units // blocks), 0, groups, stored=(1,))
+        weights[f"{gate}/blocks/bias"] = Weight((blocks, 1, units // blocks), 0, groups)
+    return weights

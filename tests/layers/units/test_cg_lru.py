@@ -7,7 +7,7 @@ from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.ops import rg_lru
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from tests.layers.test_rg_lru import block_diagonal, made, sigmoid
+from tests.layers.units.test_rg_lru import block_diagonal, made, sigmoid
 
 
 def appendix_b(layer, inputs, hidden):

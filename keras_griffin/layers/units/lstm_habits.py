@@ -45,28 +45,29 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
         )
 
 
-def hidden_of(name: str, initial_state, inputs: Tensor) -> Tensor:
-    """The tensor of a recurrent unit's initial state, which may be in a list of one.
+def state_of(name: str, initial_state, shapes: dict[str, tuple]) -> list[Tensor]:
+    """The tensors of a recurrent unit's initial state: a list of its parts, or its only part.
 
     Args:
         name: the layer's name, for error messages.
-        initial_state: `(B, R)`, or a list or tuple of it.
-        inputs: `(B, T, R)`.
-
-    Returns:
-        `(B, R)`.
+        initial_state: the only part, or a list or tuple of all.
+        shapes: of each part, by its name.
 
     Raises:
-        ValueError: it is a list of several, such as an LSTM's h and c, or has another shape.
+        ValueError: there are more parts or fewer, such as an LSTM's h and c in place of h, or one has another shape.
     """
-    held = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
-    if len(held) != 1:
-        raise ValueError(
-            f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c. "
-            f"Got a {type(held).__name__} of {len(held)}."
-        )
-    hidden = as_tensor(held[0])
-    shape = (inputs.shape[0], inputs.shape[-1])
-    if not shape_fits(hidden, shape):
-        raise ValueError(f"{name}: initial_state must have shape (B, R) = {shape}. Got {tuple(hidden.shape)}.")
-    return hidden
+    parts = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
+    if len(parts) != len(shapes):
+        got = f"a {type(initial_state).__name__} of {len(parts)}" if isinstance(initial_state, list | tuple) else "one"
+        if len(shapes) == 1:
+            raise ValueError(
+                f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c. Got {got}."
+            )
+        raise ValueError(f"{name}: initial_state must be a list of {' and '.join(shapes)}. Got {got}.")
+    tensors = [as_tensor(part) for part in parts]
+    for (part, shape), tensor in zip(shapes.items(), tensors, strict=True):
+        if not shape_fits(tensor, shape):
+            subject = "initial_state" if len(shapes) == 1 else f"{part} of initial_state"
+            letters = " (B, R) =" if len(shapes) == 1 else ""
+            raise ValueError(f"{name}: {subject} must have shape{letters} {shape}. Got {tuple(tensor.shape)}.")
+    return tensors

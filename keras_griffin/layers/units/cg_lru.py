@@ -7,11 +7,13 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import NOT_NEGATIVE, checked
+from keras_griffin.layers.declared import Weight
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.renamed import renamed_arguments
-from keras_griffin.layers.rg_lru import RGLRU
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
+from keras_griffin.layers.units.rg_lru import RGLRU, default_num_gate_blocks, gate_weights
 from keras_griffin.ops import rg_lru
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -82,6 +84,17 @@ class CGLRU(RGLRU):
         )
         self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
 
+    @classmethod
+    def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
+        """The gates' blocks, Lambda and theta."""
+        weights = gate_weights(width, width // 2, num_gate_blocks)
+        return {**weights, "phase": Weight((width // 2,), 0, cls.groups_of(width, num_gate_blocks=num_gate_blocks))}
+
+    @classmethod
+    def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
+        """The gates' blocks."""
+        return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width // 2)
+
     def build_weights(self, width: int) -> None:
         """Create the two gates, and Lambda and theta, `(R / 2,)`."""
         if width % 2:
@@ -94,20 +107,20 @@ class CGLRU(RGLRU):
             autocast=False,
         )
 
-    def scan(self, inputs: Tensor, hidden: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Equations 8 to 14."""
         states, hidden = rg_lru(
             _halves(inputs),
             self.input_gate(inputs),
             self.recurrence_gate(inputs),
             self.decay_parameter,
-            _halves(hidden),
+            _halves(state.hidden),
             phase=self.phase,
             exponent=self.exponent,
             reset=reset,
             mask=mask,
         )
-        return ops.concatenate(states, -1), ops.concatenate(hidden, -1)
+        return ops.concatenate(states, -1), RecurrentUnitState(ops.concatenate(hidden, -1))
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
         """As for `RGLRU`, with the magnitudes of decay and state."""

@@ -1,14 +1,14 @@
-"""The conventions of Keras's recurrent layers, for both units."""
+"""The conventions of Keras's recurrent layers, for every unit."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers import CGLRU, RGLRU
+from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
-UNITS = pytest.mark.parametrize("unit", [RGLRU, CGLRU])
+EACH = pytest.mark.parametrize("unit", UNITS.values())
 INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
 
@@ -29,33 +29,36 @@ def plain(request):
     return layer
 
 
-@UNITS
+@EACH
 def test_return_state_and_last_output(unit, plain):
     outputs = as_array(plain(INPUTS))
     both = sharing(unit, plain, return_state=True)(INPUTS)
-    assert isinstance(both, list) and len(both) == 2
+    assert isinstance(both, list) and len(both) == 1 + len(unit.state_type._fields)
     assert_close(both[0], outputs)
-    assert_close(both[1], outputs[:, -1])
+    _, state = plain.advance(INPUTS, plain.initial_state(3))
+    for part, expected in zip(both[1:], state, strict=True):
+        assert_close(part, as_array(expected))
+    if plain.repeats_outputs:
+        assert_close(both[1], outputs[:, -1])
     assert_close(sharing(unit, plain, return_sequences=False)(INPUTS), outputs[:, -1])
 
 
-@UNITS
+@EACH
 def test_initial_state_goes_on(unit, plain):
     layer = sharing(unit, plain, return_state=True)
-    first, state = layer(INPUTS[:, :3])
-    rest, _ = layer(INPUTS[:, 3:], initial_state=state)
+    first, *state = layer(INPUTS[:, :3])
+    rest, *_ = layer(INPUTS[:, 3:], initial_state=state)
     assert_close(np.concatenate([as_array(first), as_array(rest)], 1), as_array(plain(INPUTS)))
-    (zeros,) = layer.get_initial_state(3)
-    assert_close(layer(INPUTS, initial_state=[zeros])[0], as_array(plain(INPUTS)))
+    assert_close(layer(INPUTS, initial_state=layer.get_initial_state(3))[0], as_array(plain(INPUTS)))
 
 
-@UNITS
+@EACH
 def test_go_backwards_gives_outputs_in_processing_order(unit, plain):
     expected = as_array(plain(INPUTS[:, ::-1].copy()))
     assert_close(sharing(unit, plain, go_backwards=True)(INPUTS), expected)
 
 
-@UNITS
+@EACH
 def test_stateful_goes_on_until_reset_state(unit, plain):
     layer = sharing(unit, plain, stateful=True)
     layer.reset_state()
@@ -65,7 +68,7 @@ def test_stateful_goes_on_until_reset_state(unit, plain):
     assert_close(layer(INPUTS), as_array(plain(INPUTS)))
 
 
-@UNITS
+@EACH
 def test_stateful_works_in_predict(unit):
     inputs = keras.Input(batch_shape=(3, 7, 8))
     layer = unit(return_sequences=True, stateful=True)
@@ -76,7 +79,7 @@ def test_stateful_works_in_predict(unit):
     assert_close(second, twice[:, 7:])
 
 
-@UNITS
+@EACH
 def test_a_kept_state_is_not_saved(unit, tmp_path):
     model = keras.Sequential([keras.Input(batch_shape=(3, 7, 8)), unit(stateful=True)])
     model(INPUTS)
@@ -86,7 +89,7 @@ def test_a_kept_state_is_not_saved(unit, tmp_path):
     assert_close(loaded(INPUTS), as_array(model(INPUTS)))
 
 
-@UNITS
+@EACH
 def test_bidirectional(unit):
     layer = keras.layers.Bidirectional(unit(return_sequences=True))
     outputs = as_array(layer(INPUTS))
@@ -96,7 +99,7 @@ def test_bidirectional(unit):
     assert_close(outputs[..., 8:], as_array(backward(INPUTS))[:, ::-1])
 
 
-@UNITS
+@EACH
 def test_bidirectional_with_a_mask_sees_no_padding(unit):
     layer = keras.layers.Bidirectional(unit(return_sequences=True))
     mask = np.ones((3, 7), bool)
@@ -107,7 +110,7 @@ def test_bidirectional_with_a_mask_sees_no_padding(unit):
     np.testing.assert_array_equal(padded[:, 5:], 0)
 
 
-@UNITS
+@EACH
 def test_time_distributed(unit, plain):
     four = np.stack([INPUTS, 2 * INPUTS], axis=1)
     outputs = as_array(keras.layers.TimeDistributed(plain)(four))
@@ -115,7 +118,7 @@ def test_time_distributed(unit, plain):
     assert_close(outputs[:, 1], as_array(plain(2 * INPUTS)))
 
 
-@UNITS
+@EACH
 def test_a_mask_from_keras_is_obeyed(unit):
     token_ids = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
     model = keras.Sequential([keras.layers.Embedding(5, 8, mask_zero=True), unit()])
@@ -124,7 +127,7 @@ def test_a_mask_from_keras_is_obeyed(unit):
     assert_close(outputs[1:], as_array(model(token_ids[1:, :1])))
 
 
-@UNITS
+@EACH
 def test_a_masked_step_repeats_the_output(unit, plain):
     mask = np.ones((3, 7), bool)
     mask[:, 4:] = False
@@ -132,18 +135,24 @@ def test_a_masked_step_repeats_the_output(unit, plain):
     assert_close(outputs[:, 4:], np.repeat(outputs[:, 3:4], 3, axis=1))
 
 
-@UNITS
+@EACH
 def test_symbolic_shapes(unit):
     sequence = keras.Input((None, 8))
-    outputs, state = unit(return_sequences=True, return_state=True)(sequence)
-    assert outputs.shape == (None, None, 8) and state.shape == (None, 8)
+    layer = unit(return_sequences=True, return_state=True)
+    outputs, *state = layer(sequence)
+    kept = unit.kept_of(8, 0)
+    assert outputs.shape == (None, None, 8) and [x.shape for x in state] == [(None, *x.shape) for x in kept.values()]
+    assert [keras.backend.standardize_dtype(x.dtype) for x in state] == [x.dtype or "float32" for x in kept.values()]
     assert unit()(sequence).shape == (None, 8)
-    assert unit(return_state=True).compute_output_shape((2, None, 8)) == ((2, 8), (2, 8))
+    assert unit(return_state=True).compute_output_shape((2, None, 8)) == (
+        (2, 8),
+        *((2, *x.shape) for x in kept.values()),
+    )
 
 
-@UNITS
+@EACH
 def test_saved_and_loaded_without_custom_objects(unit, tmp_path):
-    first, last = unit(num_gate_blocks=2, return_sequences=True), keras.layers.Bidirectional(unit())
+    first, last = unit(return_sequences=True), keras.layers.Bidirectional(unit())
     model = keras.Sequential([keras.Input((None, 8)), first, last])
     model.save(tmp_path / "model.keras")
     assert_close(keras.saving.load_model(tmp_path / "model.keras")(INPUTS), as_array(model(INPUTS)))
@@ -156,23 +165,57 @@ def test_a_stateful_layer_must_know_its_batch_size():
         RGLRU(stateful=True).build((None, 7, 8))
 
 
-@UNITS
+@EACH
 def test_bidirectional_returns_both_states(unit):
     inputs = keras.Input((7, 8))
     layer = keras.layers.Bidirectional(unit(return_sequences=True, return_state=True))
     model = keras.Model(inputs, layer(inputs, mask=None))
-    assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), (3, 8), (3, 8)]
+    state = [(3, *x.shape) for x in unit.kept_of(8, 0).values()]
+    assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), *state, *state]
 
 
-@UNITS
+@EACH
 @pytest.mark.trainable
 def test_a_stateful_layer_is_trained(unit):
     layer = unit(return_sequences=True, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=INPUTS.shape), layer])
     model.compile("sgd", "mse")
-    before = as_array(layer.decay_parameter)
+    before = [as_array(weight) for weight in layer.trainable_variables]
     model.fit(INPUTS, INPUTS, batch_size=3, epochs=2, verbose=0)
-    assert np.abs(as_array(layer.decay_parameter) - before).max() > 0
-    (kept,) = layer.states
-    assert np.abs(as_array(kept)).max() > 0
+    for weight, first in zip(layer.trainable_variables, before, strict=True):
+        assert np.abs(as_array(weight) - first).max() > 0, weight.path
+    assert all(np.abs(as_array(kept)).max() > 0 for kept in layer.states)
     assert unit().states is None
+
+
+def test_units_are_the_width_of_the_outputs():
+    """The line of an LSTM user."""
+    for unit in (QRNN, LSLSTM):
+        assert keras.layers.Bidirectional(unit(5))(INPUTS).shape == (3, 10)
+        assert unit(5, return_sequences=True).compute_output_shape((3, 7, 8)) == (3, 7, 5)
+        with pytest.raises(ValueError, match=rf"^{unit.__name__}: units must be .* or None\. Got 0\.$"):
+            unit(0)
+        with pytest.raises(ValueError, match=r"put Dropout before it\. Got recurrent_dropout=0.1\.$"):
+            unit(5, recurrent_dropout=0.1)
+
+
+def test_an_initial_state_of_other_parts():
+    layer = QRNN(5)
+    layer(INPUTS)
+    for wrong, got in ((np.zeros((3, 5)), "one"), ([np.zeros((3, 5))], "a list of 1")):
+        with pytest.raises(ValueError, match=rf"QRNN: initial_state must be a list of cell and inputs\. Got {got}\."):
+            layer(INPUTS, initial_state=wrong)
+    with pytest.raises(ValueError, match=r"inputs of initial_state must have shape \(3, 1, 8\)\. Got \(3, 8\)\."):
+        layer(INPUTS, initial_state=[np.zeros((3, 5)), np.zeros((3, 8))])
+
+
+def test_the_last_output_is_that_of_the_last_real_step():
+    """The output of an LS-LSTM is no part of its state; before the first real step there is none."""
+    layer = LSLSTM()
+    layer(INPUTS)
+    mask = np.ones((3, 7), bool)
+    mask[0, 4:], mask[1] = False, False
+    outputs = as_array(layer(INPUTS, mask=mask))
+    assert_close(outputs[:1], as_array(layer(INPUTS[:1, :4])))
+    assert_close(outputs[1], np.zeros(8))
+    assert_close(outputs[2:], as_array(layer(INPUTS[2:])))

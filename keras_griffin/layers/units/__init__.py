@@ -1,0 +1,46 @@
+"""Recurrent units: recurrences that can stand where `keras.layers.LSTM` stood, one to a file.
+
+Each is a `RecurrentUnit`: its class declares which weights and which state it will have. Each is on `linear_scan`, so
+all steps run at once in training, and takes resets and masks anywhere. By its name in `UNITS` it is also the recurrence
+of a `RecurrentBlock` or a `UnitBlock`, and a mixer of a model's pattern.
+"""
+
+from keras_griffin.layers.units.cg_lru import CGLRU
+from keras_griffin.layers.units.gilr import GILR
+from keras_griffin.layers.units.lru import LRU
+from keras_griffin.layers.units.ls_lstm import LSLSTM, LSLSTMState
+from keras_griffin.layers.units.min_lstm import MinLSTM
+from keras_griffin.layers.units.qrnn import QRNN, QRNNState
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
+from keras_griffin.layers.units.rg_lru import RGLRU
+from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
+from keras_griffin.layers.units.s5 import S5
+
+UNITS: dict[str, type[RecurrentUnit]] = {
+    "rg_lru": RGLRU,
+    "cg_lru": CGLRU,
+    "qrnn": QRNN,
+    "gilr": GILR,
+    "ls_lstm": LSLSTM,
+    "min_lstm": MinLSTM,
+    "lru": LRU,
+    "s5": S5,
+}
+"""The recurrent units by the default names of their layers."""
+
+__all__ = [
+    "UNITS",
+    "CGLRU",
+    "GILR",
+    "LRU",
+    "LSLSTM",
+    "LSLSTMState",
+    "MinLSTM",
+    "QRNN",
+    "QRNNState",
+    "RGLRU",
+    "RGLRUCell",
+    "RecurrentUnit",
+    "RecurrentUnitState",
+    "S5",
+]

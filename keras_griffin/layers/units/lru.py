@@ -1,0 +1,166 @@
+"""The linear recurrent unit."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
+from keras_griffin.layers.units.state_space_initializer import log_of_uniform, ring
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.shapes import State, Tensor
+
+
+def _is_ring(value) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+    return is_pair and 0.0 <= value[0] < value[1] <= 1.0
+
+
+RING = Rule("(low, high) with 0 <= low < high <= 1", _is_ring)
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class LRU(RecurrentUnit):
+    """The linear recurrent unit (LRU): a complex diagonal recurrence with constant decays.
+
+        lambda = exp(-exp(nu) + i exp(theta))
+        s_t = lambda * s_{t-1} + exp(gamma) * (B x_t)         N complex numbers
+        y_t = Re(C s_t) + D * x_t
+
+    It is linear in x, and time-invariant: what makes a network of it expressive comes after it, as in `UnitBlock`.
+    gamma starts at log sqrt(1 - |lambda|^2), so that the states have the variance of B x. A complex number is a pair of
+    real ones throughout; the recurrence is in float32.
+
+    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
+    state is [Re s; Im s].
+
+    Args:
+        state_size: N; None for the width.
+        ring: the range of |lambda| at the start, uniform by area; (0.9, 0.999) for long memory.
+        maximum_phase: the range of the phase of lambda at the start, from 0 (radians).
+        trained_gamma: whether gamma is a weight; if not, it follows from lambda at every step.
+        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
+        return_state: see `return_sequences`.
+        go_backwards: see `return_sequences`.
+        stateful: see `return_sequences`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments: as for `RGLRU`.
+
+    State: `RecurrentUnitState`, [Re s; Im s] as `(B, 2 N)` float32.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
+
+    Raises:
+        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.layers.LRU(state_size=64)(np.ones((2, 10, 32), "float32")).shape)
+        (2, 32)
+
+    Reference: Orvieto et al. 2023 (arXiv 2303.06349), section 3 and appendix A.
+    """
+
+    repeats_outputs = False
+    published_readout = "glu"
+
+    def __init__(
+        self,
+        *,
+        state_size: int | None = None,
+        ring: tuple[float, float] = (0.0, 1.0),
+        maximum_phase: float = 2.0 * math.pi,
+        trained_gamma: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            **kwargs,
+        )
+        name = type(self).__name__
+        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
+        self.ring = tuple(plain(bound) for bound in checked(name, RING, ring=ring))
+        self.maximum_phase = checked(name, POSITIVE, maximum_phase=maximum_phase)
+        self.trained_gamma = checked(name, FLAG, trained_gamma=trained_gamma)
+
+    @classmethod
+    def weights_of(
+        cls, width: int, *, state_size: int | None = None, trained_gamma: bool = True, **others: Any
+    ) -> dict[str, Weight]:
+        """B and C as projections to and from pairs of real numbers, and vectors."""
+        size = state_size or width
+        groups = ("state_size", size)
+        vectors = ("nu", "theta", *(("gamma",) if trained_gamma else ()))
+        return {
+            **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
+            **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),
+            **{name: Weight((size,), 0, groups) for name in vectors},
+            "feedthrough": Weight((width,)),
+        }
+
+    @classmethod
+    def kept_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, Kept]:
+        """The real and the imaginary part of s."""
+        return {"hidden": Kept((2 * (state_size or width),), "float32")}
+
+    def build_weights(self, width: int) -> None:
+        """Create B, C, D and the parameters of lambda."""
+        size = self.state_size or width
+        # Parts of B have variance 1 / (2 D), and parts of C 1 / N, which the kernel's fan-in of 2 N halves.
+        self.input_projection = projection(
+            2 * size, use_bias=False, variance_scale=0.5, name="input_projection", dtype=self.dtype_policy
+        )
+        self.output_projection = projection(
+            width, use_bias=False, variance_scale=2.0, name="output_projection", dtype=self.dtype_policy
+        )
+        self.input_projection.build((None, width))
+        self.output_projection.build((None, 2 * size))
+        self.nu = self._vector("nu", size, ring(*self.ring))
+        self.theta = self._vector("theta", size, log_of_uniform(self.maximum_phase))
+        self.gamma = self._vector("gamma", size, self._first_gamma) if self.trained_gamma else None
+        self.feedthrough = self._vector("feedthrough", width, keras.initializers.RandomNormal(stddev=1.0))
+
+    def _vector(self, name, size, initializer):
+        return self.add_weight(shape=(size,), initializer=random_initializer(initializer), name=name, autocast=False)
+
+    def _first_gamma(self, shape, dtype=None):
+        return ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype)
+
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        """The equations."""
+        nu, theta = ops.cast(self.nu, "float32"), ops.cast(self.theta, "float32")
+        size, phase = ops.exp(-ops.exp(nu)), ops.exp(theta)
+        gamma = _log_root(nu) if self.gamma is None else ops.cast(self.gamma, "float32")
+        entering = ops.cast(project(self.input_projection, inputs), "float32")
+        entering = tuple(ops.exp(gamma) * part for part in ops.split(entering, 2, axis=-1))
+        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in _complex(size, phase))
+        start = tuple(ops.split(state.hidden, 2, axis=-1))
+        states, last = linear_scan(decay, entering, start, reset=reset, mask=mask)
+        states = ops.cast(ops.concatenate(states, -1), self.compute_dtype)
+        outputs = project(self.output_projection, states) + ops.cast(self.feedthrough, self.compute_dtype) * inputs
+        return outputs, RecurrentUnitState(ops.concatenate(last, -1))
+
+
+def _complex(size, phase):
+    """A complex number as a pair of real ones."""
+    return size * ops.cos(phase), size * ops.sin(phase)
+
+
+def _log_root(nu):
+    """log sqrt(1 - |lambda|^2), exact near one."""
+    return 0.5 * ops.log(-ops.expm1(-2.0 * ops.exp(nu)))

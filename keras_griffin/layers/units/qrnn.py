@@ -1,0 +1,153 @@
+"""The quasi-recurrent neural network."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.checks import COUNT, checked, one_of
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
+from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.shapes import State, Tensor
+
+#: The gates of each kind of pooling.
+GATES = {
+    "f": ("forget_gate",),
+    "fo": ("forget_gate", "output_gate"),
+    "ifo": ("forget_gate", "output_gate", "input_gate"),
+}
+
+
+class QRNNState(NamedTuple):
+    """The state of `QRNN`."""
+
+    #: `(B, R)`, float32: c after the last step.
+    cell: Tensor
+    #: `(B, taps - 1, D)`, compute dtype: the newest inputs, oldest first, zeros where there were none.
+    inputs: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class QRNN(RecurrentUnit):
+    """The quasi-recurrent neural network (QRNN): gates from a convolution, and a recurrence without weights.
+
+        z_t = tanh(W_z * x)_t                             candidate
+        f_t, o_t, i_t = sigmoid(W * x)_t, each its own    gates; * is a causal convolution of all channels
+        "f":    h_t = f_t * h_{t-1} + (1 - f_t) * z_t
+        "fo":   c_t = f_t * c_{t-1} + (1 - f_t) * z_t,    h_t = o_t * c_t
+        "ifo":  c_t = f_t * c_{t-1} + i_t * z_t,          h_t = o_t * c_t
+
+    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does, but has `units`; its state
+    is c and the inputs of earlier taps.
+
+    Args:
+        units: R, the width of the outputs; None for that of the inputs.
+        taps: the steps that the convolution sees, the current one among them.
+        pooling: `"f"`, `"fo"` or `"ifo"`.
+        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
+        return_state: see `return_sequences`.
+        go_backwards: see `return_sequences`.
+        stateful: see `return_sequences`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments: as for `RGLRU`.
+
+    State: `QRNNState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
+
+    Raises:
+        ValueError: an argument belongs to an LSTM, or has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.layers.QRNN(32)(np.ones((2, 10, 8), "float32")).shape)
+        (2, 32)
+
+    Reference: Bradbury et al. 2016 (arXiv 1611.01576), section 2; without zoneout. The gate F of its authors' code is
+    1 - f of the paper.
+    """
+
+    state_type = QRNNState
+    repeats_outputs = False
+
+    def __init__(
+        self,
+        units: int | None = None,
+        *,
+        taps: int = 2,
+        pooling: str = "fo",
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            **kwargs,
+        )
+        name = type(self).__name__
+        self.units = checked(name, COUNT.or_none(), units=units)
+        self.taps = checked(name, COUNT, taps=taps)
+        self.pooling = checked(name, one_of(GATES), pooling=pooling)
+
+    @classmethod
+    def weights_of(
+        cls, width: int, *, units: int | None = None, taps: int = 2, pooling: str = "fo", **others: Any
+    ) -> dict[str, Weight]:
+        """A projection of all taps' inputs, oldest first, for the candidate and for each gate."""
+        weights: dict[str, Weight] = {}
+        for name in ("candidate", *GATES[pooling]):
+            weights |= dense_weights(name, taps * width, units or width, 1, ("units", units or width))
+        return weights
+
+    @classmethod
+    def kept_of(
+        cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
+    ) -> dict[str, Kept]:
+        """c, and the inputs of the earlier taps."""
+        return {"cell": Kept((units or width,), "float32"), "inputs": Kept((taps - 1, width))}
+
+    @classmethod
+    def reach_of(cls, *, taps: int = 2, **others: Any) -> int:
+        """The earlier taps."""
+        return taps - 1
+
+    def build_weights(self, width: int) -> None:
+        """Create the projections."""
+        self.projections = []
+        for name in ("candidate", *GATES[self.pooling]):
+            layer = projection(self.units or width, name=name, dtype=self.dtype_policy)
+            layer.build((None, self.taps * width))
+            self.projections.append(layer)
+
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        """The equations."""
+        seen, newest = self._taps(inputs, state.inputs, reset, mask)
+        candidate, forget, *others = (ops.cast(project(layer, seen), "float32") for layer in self.projections)
+        enter = ops.sigmoid(others[1]) if self.pooling == "ifo" else ops.sigmoid(-forget)
+        entering = enter * ops.tanh(candidate)
+        cells, cell = linear_scan(ops.sigmoid(forget), entering, state.cell, reset=reset, mask=mask)
+        outputs = cells if self.pooling == "f" else ops.sigmoid(others[0]) * cells
+        return outputs, QRNNState(cell, newest)
+
+    def _taps(self, inputs, earlier, reset, mask):
+        """The inputs of all taps side by side, `(B, T, taps D)`, and the newest for the next call."""
+        if self.taps == 1:
+            return inputs, earlier
+        shifted = []
+        for tap in np.eye(self.taps, dtype="float32"):
+            kernel = ops.cast(ops.tile(tap[:, None], (1, self.width)), inputs.dtype)
+            moved, newest = causal_conv(inputs, kernel, None, earlier, reset=reset, mask=mask)
+            shifted.append(moved)
+        return ops.concatenate(shifted, axis=-1), newest

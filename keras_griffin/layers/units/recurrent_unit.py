@@ -1,0 +1,199 @@
+"""The base of recurrent units: Keras's conventions for recurrent layers, around a scan."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import FLAG, checked
+from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers.kept_state import KeptState
+from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.shapes import State, Tensor
+
+
+class RecurrentUnitState(NamedTuple):
+    """The state of a recurrent unit that is one vector."""
+
+    #: `(B, R)`, float32 whatever the compute dtype: h after the last step.
+    hidden: Tensor
+
+
+class RecurrentUnit(FlatState):
+    """A recurrence with the options of `keras.layers.LSTM`.
+
+    A subclass defines `weights_of` and creates those weights in `build_weights`; it defines `scan`, and, if its state
+    is not one vector of the outputs' width, `state_type` and `kept_of`.
+
+    Args:
+        return_sequences: return every step's output; otherwise, as in Keras, only the last.
+        return_state: also return the parts of the final state, after the outputs.
+        go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
+        stateful: start each call where the last one ended, until `reset_state`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Raises:
+        ValueError: an argument belongs to an LSTM, or has a wrong type.
+    """
+
+    state_type: type = RecurrentUnitState
+    #: R, the width of the outputs; None for that of the inputs.
+    units: int | None = None
+    #: Whether weight decay applies to its kernels.
+    decays = True
+    #: Whether its output is a part of its state, so that masked steps repeat it.
+    repeats_outputs = True
+    #: The `readout` of a `UnitBlock` as its authors used it.
+    published_readout = "dense"
+
+    def __new__(cls, *positional, **options):
+        """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
+        check_no_lstm_arguments(cls, positional, options)
+        return super().__new__(cls, *positional, **options)
+
+    def __init__(
+        self,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.return_sequences = checked(name, FLAG, return_sequences=return_sequences)
+        self.return_state = checked(name, FLAG, return_state=return_state)
+        self.go_backwards = checked(name, FLAG, go_backwards=go_backwards)
+        self.stateful = checked(name, FLAG, stateful=stateful)
+        # Bidirectional sets this to True, so that the padding of the two directions does not mix.
+        self.zero_output_for_mask = False
+
+    @classmethod
+    def kept_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, Kept]:
+        """One float32 vector of the outputs' width, unless a subclass overrides this."""
+        return {"hidden": Kept((units or width,), "float32")}
+
+    @classmethod
+    def groups_of(cls, width: int, **arguments: Any) -> tuple[str, int]:
+        """The groups of channels that a mesh must not split, and their number, as in `Weight.units`."""
+        return "units", width
+
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> int | None:
+        """No step but through the state, unless a subclass overrides this."""
+        return 0
+
+    def build(self, inputs_shape):
+        """Create the weights, and the kept state of a stateful layer."""
+        super().build(inputs_shape)
+        self.build_weights(self.width)
+        if self.stateful:
+            KeptState.check_batch(type(self).__name__, inputs_shape)
+            self.kept_state = KeptState(self.initial_arrays(inputs_shape[0]), name="kept_state", dtype="float32")
+
+    def build_weights(self, width: int) -> None:
+        """Create the weights for inputs of the given width."""
+        raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
+
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        """Run the recurrence over `(B, T, D)` from a state; returns outputs in any dtype and the final state."""
+        raise NotImplementedError(f"scan: {type(self).__name__} must define it.")
+
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Continue from `state`; see `SequenceLayer.advance`. Always forward in time, always every output."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        outputs, state = self.scan(inputs, state, reset, mask)
+        return ops.cast(outputs, self.compute_dtype), state
+
+    def call(self, inputs, initial_state=None, *, reset=None, mask=None):
+        """Run over the whole sequence.
+
+        Args:
+            inputs: `(B, T, D)`.
+            initial_state: a list of the state's parts, or its only part; None for the first or the kept one.
+            reset: `(B, T)` bool; at a True step everything before it, in the order of processing, is forgotten.
+            mask: `(B, T)` bool; a False step leaves the state unchanged and repeats the output before it.
+
+        Returns:
+            The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
+            the parts of the final state.
+
+        Raises:
+            ValueError: a shape does not fit, or the initial state has other parts.
+        """
+        reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
+        if self.go_backwards:
+            inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
+        outputs, state = self.advance(inputs, self._starting_state(inputs, initial_state), reset=reset, mask=mask)
+        if self.stateful:
+            self.kept_state.write(state)
+        if mask is not None and not self.repeats_outputs:
+            # A recurrence that forgets all at each step, and copies what is before a masked one.
+            outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, mask=mask)
+        if not self.return_sequences:
+            outputs = outputs[:, -1]
+        elif self.zero_output_for_mask and mask is not None:
+            outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
+        return [outputs, *state] if self.return_state else outputs
+
+    def _starting_state(self, inputs, initial_state) -> State:
+        self._check_rows(inputs)
+        if initial_state is not None:
+            return self.state_type(*self._parts_of(initial_state, inputs))
+        return self.kept_state.read() if self.stateful else self.initial_state(ops.shape(inputs)[0])
+
+    def _parts_of(self, initial_state, inputs):
+        kept = self.kept(inputs.shape[-1])
+        shapes = {name: (inputs.shape[0], *part.shape) for name, part in kept.items()}
+        parts = state_of(type(self).__name__, initial_state, shapes)
+        return [ops.cast(part, self.dtype_of(each)) for part, each in zip(parts, kept.values(), strict=True)]
+
+    def _check_rows(self, inputs):
+        if self.stateful and self.built:
+            self.kept_state.check_rows(type(self).__name__, inputs)
+
+    def get_initial_state(self, batch_size: int) -> list[Tensor]:
+        """The initial state in the form of Keras's recurrent layers: a list."""
+        return list(self.initial_state(batch_size))
+
+    @property
+    def states(self) -> list | None:
+        """A stateful layer's state in the form of Keras's recurrent layers: a list of variables, or None."""
+        return self.kept_state.leaves if self.stateful and self.built else None
+
+    def reset_state(self) -> None:
+        """Forget the state of a stateful layer."""
+        if self.stateful and self.built:
+            self.kept_state.reset()
+
+    reset_states = reset_state
+
+    def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None):
+        """Shapes and dtypes of the outputs of `call`."""
+        self._check_rows(inputs)
+        if initial_state is not None:
+            self._parts_of(initial_state, inputs)
+        dtypes = [self.compute_dtype, *map(self.dtype_of, self.kept(inputs.shape[-1]).values())]
+        specs = list(map(keras.KerasTensor, self._output_shapes(inputs.shape), dtypes))
+        return specs if self.return_state else specs[0]
+
+    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
+        """Shapes of the outputs of `call`."""
+        shapes = self._output_shapes(inputs_shape)
+        return tuple(shapes) if self.return_state else shapes[0]
+
+    def _output_shapes(self, inputs_shape):
+        """The shapes of the outputs and of each part of the state."""
+        batch_size, length, width = inputs_shape
+        steps = (batch_size, length) if self.return_sequences else (batch_size,)
+        return [(*steps, self.units or width), *((batch_size, *part.shape) for part in self.kept(width).values())]
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Only a sequence of outputs has a mask: that of the inputs, also with `go_backwards`, as in Keras."""
+        mask = previous_mask if self.return_sequences else None
+        return [mask, *([None] * len(self.kept(self.width)))] if self.return_state else mask

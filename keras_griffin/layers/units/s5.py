@@ -1,0 +1,181 @@
+"""The simplified state space layer."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_griffin.checks import COUNT, FLAG, Rule, checked, is_number, one_of, plain
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.units.discretization import DISCRETIZATIONS
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
+from keras_griffin.layers.units.state_space_initializer import blocks_of_legs, input_matrix, output_matrix
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.ops.linear_scan.components import multiply
+from keras_griffin.shapes import State, Tensor
+
+
+def _is_step_range(value) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+    return is_pair and 0.0 < value[0] <= value[1] < math.inf
+
+
+STEP_RANGE = Rule("(low, high) with 0 < low <= high", _is_step_range)
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class S5(RecurrentUnit):
+    """The simplified state space layer (S5): one diagonal state space for all channels together.
+
+        s' = lambda * s + B x,  y = 2 Re(C s) + D * x                          the continuous system
+        s_t = a * s_{t-1} + b * (B x_t)                                        its samples, P complex numbers
+        "zoh":       a = exp(lambda d),  b = (a - 1) / lambda
+        "bilinear":  a = (1 + lambda d / 2) / (1 - lambda d / 2),  b = d / (1 - lambda d / 2)
+        "dirac":     a = exp(lambda d),  b = 1
+
+    d is the step, one for each state. lambda starts as HiPPO-LegS; Re lambda is negative whatever its weight. It is
+    linear in x, and time-invariant: what makes a network of it expressive comes after it, as in `UnitBlock`. A complex
+    number is a pair of real ones throughout; the recurrence is in float32.
+
+    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
+    state is [Re s; Im s].
+
+    Args:
+        state_size: N; None for the width.
+        blocks: systems of HiPPO-LegS at the start, each of N / blocks.
+        conjugate_pairs: keep only one of each pair of conjugate states, so that P = N / 2; if not, P = N, and the
+            output is Re(C s) without the 2.
+        discretization: `"zoh"`, `"bilinear"` or `"dirac"`.
+        step_range: the range of d at the start, uniform in its logarithm.
+        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
+        return_state: see `return_sequences`.
+        go_backwards: see `return_sequences`.
+        stateful: see `return_sequences`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments: as for `RGLRU`.
+
+    State: `RecurrentUnitState`, [Re s; Im s] as `(B, 2 P)` float32.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
+
+    Raises:
+        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value; or the blocks do not
+            divide N, or have an odd size with `conjugate_pairs`.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.layers.S5(state_size=64)(np.ones((2, 10, 32), "float32")).shape)
+        (2, 32)
+
+    Reference: Smith et al. 2022 (arXiv 2208.04933), section 3 and appendix B.
+    """
+
+    repeats_outputs = False
+    published_readout = "glu"
+
+    def __init__(
+        self,
+        *,
+        state_size: int | None = None,
+        blocks: int = 1,
+        conjugate_pairs: bool = True,
+        discretization: str = "zoh",
+        step_range: tuple[float, float] = (0.001, 0.1),
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            **kwargs,
+        )
+        name = type(self).__name__
+        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
+        self.blocks = checked(name, COUNT, blocks=blocks)
+        self.conjugate_pairs = checked(name, FLAG, conjugate_pairs=conjugate_pairs)
+        self.discretization = checked(name, one_of(DISCRETIZATIONS), discretization=discretization)
+        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+
+    @classmethod
+    def weights_of(
+        cls, width: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
+    ) -> dict[str, Weight]:
+        """B and C as projections to and from pairs of real numbers, and vectors."""
+        size = _states(width, state_size, conjugate_pairs)
+        groups = ("state_size", size)
+        return {
+            **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
+            **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),
+            **{name: Weight((size,), 0, groups) for name in ("log_rate", "frequency", "log_step")},
+            "feedthrough": Weight((width,)),
+        }
+
+    @classmethod
+    def kept_of(
+        cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
+    ) -> dict[str, Kept]:
+        """The real and the imaginary part of s."""
+        return {"hidden": Kept((2 * _states(width, state_size, conjugate_pairs),), "float32")}
+
+    def build_weights(self, width: int) -> None:
+        """Create B, C, D, lambda as log(-Re lambda) and Im lambda, and log d."""
+        size = self.state_size or width
+        if size % self.blocks or (self.conjugate_pairs and size // self.blocks % 2):
+            halves = ", each of an even size" if self.conjugate_pairs else ""
+            raise ValueError(f"S5: blocks must divide state_size{halves}. Got {self.blocks} and {size}.")
+        eigenvalues, vectors = blocks_of_legs(size, self.blocks, self.conjugate_pairs)
+        options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
+        self.input_projection = projection(
+            2 * len(eigenvalues), initializer=input_matrix(vectors), name="input_projection", **options
+        )
+        self.output_projection = projection(
+            width, initializer=output_matrix(vectors), name="output_projection", **options
+        )
+        self.input_projection.build((None, width))
+        self.output_projection.build((None, 2 * len(eigenvalues)))
+        low, high = map(math.log, self.step_range)
+        self.log_rate = self._vector("log_rate", len(eigenvalues), _values(np.log(-eigenvalues.real)))
+        self.frequency = self._vector("frequency", len(eigenvalues), _values(eigenvalues.imag))
+        self.log_step = self._vector("log_step", len(eigenvalues), keras.initializers.RandomUniform(low, high))
+        self.feedthrough = self._vector("feedthrough", width, keras.initializers.RandomNormal(stddev=1.0))
+
+    def _vector(self, name, size, initializer):
+        return self.add_weight(shape=(size,), initializer=random_initializer(initializer), name=name, autocast=False)
+
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        """The equations."""
+        log_rate, frequency, log_step = (
+            ops.cast(weight, "float32") for weight in (self.log_rate, self.frequency, self.log_step)
+        )
+        discretize = DISCRETIZATIONS[self.discretization]
+        decay, factor = discretize((-ops.exp(log_rate), frequency), ops.exp(log_step))
+        entering = ops.cast(project(self.input_projection, inputs), "float32")
+        entering = multiply(factor, tuple(ops.split(entering, 2, axis=-1)))
+        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in decay)
+        states, last = linear_scan(decay, entering, tuple(ops.split(state.hidden, 2, -1)), reset=reset, mask=mask)
+        read = project(self.output_projection, ops.cast(ops.concatenate(states, -1), self.compute_dtype))
+        outputs = 2.0 * read if self.conjugate_pairs else read
+        outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
+        return outputs, RecurrentUnitState(ops.concatenate(last, -1))
+
+
+def _states(width, state_size, conjugate_pairs):
+    """P."""
+    return (state_size or width) // (2 if conjugate_pairs else 1)
+
+
+def _values(array):
+    """An initializer with given values."""
+    return lambda shape, dtype=None: ops.convert_to_tensor(array, dtype)

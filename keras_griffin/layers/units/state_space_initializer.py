@@ -1,0 +1,124 @@
+"""Initial values of state space models: of the continuous system, and of decays on a ring."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The normal part of HiPPO-LegS, diagonalised: its eigenvalues, and their unitary eigenvectors as columns.
+
+        A_nk = -sqrt((2 n + 1) (2 k + 1)) for n > k, -(n + 1) for n = k, 0 otherwise
+        A + P P^T = V diag(lambda) V*,  P_n = sqrt(n + 1/2)
+
+    Every eigenvalue has the real part -1/2; they are sorted by their imaginary part. (The eigenvectors of A itself have
+    a condition number of 1e19 at size 32, so A must not be diagonalised.)
+
+    Args:
+        size: N.
+
+    Returns:
+        (eigenvalues, eigenvectors): `(N,)` and `(N, N)` complex128.
+
+    Reference: Gu et al. 2021 (arXiv 2111.00396), theorem 1; Gu et al. 2022 (arXiv 2206.11893), section 3.3.
+    """
+    root = np.sqrt(np.arange(size) + 0.5)
+    skew = np.tril(-np.outer(root, root), -1)
+    skew = skew - skew.T
+    imaginary, vectors = np.linalg.eigh(-1j * skew)
+    return -0.5 + 1j * imaginary, vectors
+
+
+def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Several systems of HiPPO-LegS side by side.
+
+    Args:
+        size: N, the size of all together.
+        blocks: their number, dividing N.
+        conjugate_pairs: keep of each pair of conjugate eigenvalues the one with negative imaginary part.
+
+    Returns:
+        (eigenvalues, eigenvectors): `(P,)` and `(N, P)` complex128, P = N / 2 with `conjugate_pairs`, N without.
+
+    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
+    """
+    each = size // blocks
+    eigenvalues, vectors = hippo_legs(each)
+    kept = each // 2 if conjugate_pairs else each
+    joined = np.kron(np.eye(blocks), vectors[:, :kept])
+    return np.tile(eigenvalues[:kept], blocks), joined
+
+
+def ring(low: float, high: float) -> Callable:
+    """An initializer of nu: the decays exp(-exp(nu)) have sizes in a range, uniform by area of the complex plane.
+
+    Args:
+        low: the smallest, at least 0.
+        high: the largest, at most 1.
+
+    Reference: Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
+    """
+
+    def draw(shape, dtype=None):
+        squared = _uniform(shape) * (high**2 - low**2) + low**2
+        return ops.cast(ops.log(-0.5 * ops.log(squared)), dtype)
+
+    return draw
+
+
+def log_of_uniform(high: float) -> Callable:
+    """An initializer: logarithms of numbers that are uniform from 0 to `high`."""
+
+    def draw(shape, dtype=None):
+        return ops.cast(ops.log(high * _uniform(shape)), dtype)
+
+    return draw
+
+
+def input_matrix(vectors: np.ndarray) -> Callable:
+    """An initializer of the kernel `(D, 2 P)` of x -> [Re B x; Im B x], with B = V* B'.
+
+    Args:
+        vectors: V, `(N, P)` complex. B' `(N, D)` is normal with variance 1 / D.
+
+    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
+    """
+
+    def draw(shape, dtype=None):
+        drawn = _normal((shape[0], len(vectors)), shape[0] ** -0.5)
+        return ops.cast(ops.matmul(drawn, np.concatenate([vectors.real, -vectors.imag], -1).astype("float32")), dtype)
+
+    return draw
+
+
+def output_matrix(vectors: np.ndarray) -> Callable:
+    """An initializer of the kernel `(2 P, D)` of [Re s; Im s] -> Re C s, with C = C' V.
+
+    Args:
+        vectors: V, `(N, P)` complex. The parts of C' `(D, N)` are normal with variance 1 / N.
+
+    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
+    """
+
+    def draw(shape, dtype=None):
+        size = len(vectors)
+        real, imaginary = (_normal((shape[1], size), size**-0.5) for _ in range(2))
+        of_real, of_imaginary = vectors.real.astype("float32"), vectors.imag.astype("float32")
+        real, imaginary = (
+            ops.matmul(real, of_real) - ops.matmul(imaginary, of_imaginary),
+            ops.matmul(real, of_imaginary) + ops.matmul(imaginary, of_real),
+        )
+        return ops.cast(ops.transpose(ops.concatenate([real, -imaginary], axis=-1)), dtype)
+
+    return draw
+
+
+def _uniform(shape):
+    """Numbers between 0 and 1 that are neither, so that their logarithms are finite."""
+    return keras.initializers.RandomUniform(1e-6, 1.0 - 1e-6)(shape, "float32")
+
+
+def _normal(shape, deviation):
+    return keras.initializers.RandomNormal(stddev=deviation)(shape, "float32")

@@ -1,0 +1,141 @@
+"""A recurrent unit with an output projection: the block in which most of the papers use theirs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import POSITIVE, checked, one_of
+from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
+from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
+from keras_griffin.shapes import State, Tensor
+
+READOUTS = ("dense", "glu")
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class UnitBlock(Mixer):
+    """Mix along time with a recurrent unit, then along channels.
+
+        y = W_out unit(x) + b_out                                               "dense"
+        u = gelu(unit(x)),  y = (W_out u + b_out) * sigmoid(W_gate u + b_gate)      "glu"
+
+    State space models and the LRU were published with `"glu"`: their recurrence is linear in x, and without it the
+    block would be too. In a model's pattern, each name in `keras_griffin.layers.UNITS` is this block with that unit.
+
+    Args:
+        unit: a name from `keras_griffin.layers.UNITS`.
+        readout: `"dense"` or `"glu"`; None for what the unit was published with.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        unit_options: other constructor arguments of the unit.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
+
+    State: the unit's.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: an argument has a wrong type or value, or the unit refuses one of its own.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> block = keras_griffin.mixers.UnitBlock("rg_lru")
+        >>> tuple(block(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: for `"glu"`, Gu et al. 2021 (arXiv 2111.00396), appendix D, and Orvieto et al. 2023 (arXiv 2303.06349),
+    figure 1.
+    """
+
+    undecayed = tuple(name for name, unit in UNITS.items() if not unit.decays)
+
+    def __init__(
+        self,
+        unit: str,
+        readout: str | None = None,
+        output_variance_scale: float = 1.0,
+        unit_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.unit = checked(name, one_of(UNITS), unit=unit)
+        self.readout = checked(name, one_of(READOUTS).or_none(), readout=readout)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
+        self.recurrence = recurrence(name, unit, UNITS[unit], self.unit_options, self.dtype_policy)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        """The scale of the last kernel."""
+        return {"output_variance_scale": 2.0 / config.num_layers}
+
+    @classmethod
+    def weights_of(
+        cls,
+        width: int,
+        *,
+        unit: str,
+        readout: str | None = None,
+        unit_options: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> dict[str, Weight]:
+        """The unit's weights, and one projection or two."""
+        options = unit_options or {}
+        of_unit, groups = UNITS[unit].weights_of(width, **options), UNITS[unit].groups_of(width, **options)
+        weights = {f"{unit}/{path}": weight for path, weight in of_unit.items()}
+        for name in _projections(unit, readout):
+            weights |= dense_weights(name, width, width, 0, groups)
+        return weights
+
+    @classmethod
+    def kept_of(
+        cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
+    ) -> dict[str, Kept]:
+        """The unit's state."""
+        return UNITS[unit].kept_of(width, tokens, **(unit_options or {}))
+
+    @classmethod
+    def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
+        """The unit's."""
+        return UNITS[unit].divisible_reach_of(**(unit_options or {}))
+
+    def build(self, inputs_shape):
+        """Build the unit, and create the projections."""
+        super().build(inputs_shape)
+        self.recurrence.build(inputs_shape)
+        for name in _projections(self.unit, self.readout):
+            scale = self.output_variance_scale if name == "output_projection" else 1.0
+            layer = projection(self.width, variance_scale=scale, name=name, dtype=self.dtype_policy)
+            layer.build((None, self.width))
+            setattr(self, name, layer)
+
+    def initial_state(self, batch_size: int) -> State:
+        """The unit's."""
+        return self.recurrence.initial_state(batch_size)
+
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        mixed, state = self.recurrence.advance(inputs, state, reset=reset, mask=mask)
+        if (self.readout or self.recurrence.published_readout) == "dense":
+            return project(self.output_projection, mixed), state
+        mixed = keras.activations.gelu(mixed, approximate=True)
+        return project(self.output_projection, mixed) * ops.sigmoid(project(self.gate, mixed)), state
+
+
+def _projections(unit, readout):
+    """The names of the projections."""
+    is_dense = (readout or UNITS[unit].published_readout) == "dense"
+    return ("output_projection",) if is_dense else ("output_projection", "gate")

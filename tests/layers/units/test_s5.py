@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from keras_griffin.layers import S5
+from tests.layers.units.definitions import WIDTH, built, check_gradients, check_values, named
+
+
+def step(discretization, conjugate_pairs):
+    def equations(weights, x, state):
+        size = len(weights["log_step"])
+        rate, d = -np.exp(weights["log_rate"]) + 1j * weights["frequency"], np.exp(weights["log_step"])
+        decay, factor = {
+            "zoh": lambda: (np.exp(rate * d), (np.exp(rate * d) - 1) / rate),
+            "bilinear": lambda: ((1 + rate * d / 2) / (1 - rate * d / 2), d / (1 - rate * d / 2)),
+            "dirac": lambda: (np.exp(rate * d), 1.0),
+        }[discretization]()
+        real, imaginary = np.split(x @ weights["input_projection/kernel"], 2, -1)
+        hidden = decay * (state[0][:, :size] + 1j * state[0][:, size:]) + factor * (real + 1j * imaginary)
+        parts = np.concatenate([hidden.real, hidden.imag], -1)
+        output = (2 if conjugate_pairs else 1) * parts @ weights["output_projection/kernel"]
+        return output + weights["feedthrough"] * x, [parts]
+
+    return equations
+
+
+CASES = [("zoh", True, 1), ("zoh", True, 2), ("zoh", False, 3), ("bilinear", True, 1), ("dirac", False, 1)]
+
+
+@pytest.mark.parametrize(("discretization", "conjugate_pairs", "blocks"), CASES)
+def test_equations(discretization, conjugate_pairs, blocks):
+    options = {"discretization": discretization, "conjugate_pairs": conjugate_pairs, "blocks": blocks}
+    check_values(built(S5(state_size=12, **options), 0.2), step(discretization, conjugate_pairs))
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("discretization", ["zoh", "bilinear", "dirac"])
+def test_gradients(discretization):
+    check_gradients(built(S5(state_size=8, discretization=discretization), 0.2), step(discretization, True))
+
+
+def test_steps_so_small_that_a_is_almost_one():
+    """zoh divides a - 1 by lambda; a difference of rounded numbers would be zero."""
+    layer = built(S5(state_size=8, step_range=(1e-8, 1e-8)), 0.0)
+    check_values(layer, step("zoh", True))
+
+
+def test_blocks_that_do_not_fit():
+    for options, got in (({"blocks": 4}, "4 and 6"), ({"blocks": 2}, "2 and 6")):
+        with pytest.raises(ValueError, match=rf"^S5: blocks must divide .* of an even size\. Got {got}\.$"):
+            S5(**options).build((None, None, WIDTH))
+    S5(blocks=2, conjugate_pairs=False).build((None, None, WIDTH))
+
+
+def test_the_continuous_system_is_that_of_legs():
+    """From eigenvalues and C V* the response of the original system, dense and of size N, comes back."""
+    layer = S5(state_size=8)
+    layer.build((None, None, WIDTH))
+    weights = named(layer)
+    assert weights["frequency"].max() < 0 and np.allclose(np.exp(weights["log_rate"]), 0.5)
+    low, high = np.exp(weights["log_step"]).min(), np.exp(weights["log_step"]).max()
+    assert 0.001 <= low and high <= 0.1
