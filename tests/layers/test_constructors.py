@@ -62,11 +62,9 @@ OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config
 MAKERS = {
     layers.BlockDiagonalDense: {"num_blocks": 2},
     layers.BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
-    layers.CGLRU: {},
     layers.DecayInitializer: {},
-    **dict.fromkeys((layers.GILR, layers.LRU, layers.LSLSTM, layers.MinLSTM, layers.QRNN, layers.S5), {}),
+    **dict.fromkeys(layers.UNITS.values(), {}),
     layers.GatedMLP: {"hidden_width": 4},
-    layers.RGLRU: {},
     layers.RGLRUCell: {"units": 4},
     layers.RMSNorm: {},
     layers.ResidualBlock: {"mixer": mixers.RecurrentBlock(4), "hidden_width": 4},
