@@ -181,7 +181,8 @@ def test_the_examples_of_a_page_run(page, tmp_path):
 
 def public_names():
     """Each name that the package or one of its folders exports, by the path that a user writes."""
-    for file in (ROOT / "keras_griffin/__init__.py", *ROOT.glob("keras_griffin/*/**/__init__.py")):
+    units = ROOT / "keras_griffin/layers/units/__init__.py"
+    for file in (ROOT / "keras_griffin/__init__.py", *ROOT.glob("keras_griffin/*/__init__.py"), units):
         package = ".".join(file.parent.relative_to(ROOT).parts)
         for names in re.findall(r"^__all__ = \[(.*?)\]", file.read_text(), re.MULTILINE | re.DOTALL):
             yield from (f"{package}.{name}" for name in re.findall(r'"(\w+)"', names))
