@@ -9,6 +9,7 @@ from keras_griffin.layers.units.cg_lru import CGLRU
 from keras_griffin.layers.units.gilr import GILR
 from keras_griffin.layers.units.lru import LRU
 from keras_griffin.layers.units.ls_lstm import LSLSTM, LSLSTMState
+from keras_griffin.layers.units.min_gru import MinGRU
 from keras_griffin.layers.units.min_lstm import MinLSTM
 from keras_griffin.layers.units.qrnn import QRNN, QRNNState
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
@@ -22,6 +23,7 @@ UNITS: dict[str, type[RecurrentUnit]] = {
     "qrnn": QRNN,
     "gilr": GILR,
     "ls_lstm": LSLSTM,
+    "min_gru": MinGRU,
     "min_lstm": MinLSTM,
     "lru": LRU,
     "s5": S5,
@@ -35,6 +37,7 @@ __all__ = [
     "LRU",
     "LSLSTM",
     "LSLSTMState",
+    "MinGRU",
     "MinLSTM",
     "QRNN",
     "QRNNState",
