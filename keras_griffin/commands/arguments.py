@@ -1,6 +1,7 @@
 """Types of command-line values, with the rule in the message."""
 
 import argparse
+import json
 
 
 def positive_int(text: str) -> int:
@@ -26,6 +27,32 @@ def non_negative_float(text: str) -> float:
 def share(text: str) -> float:
     """A number above 0 and at most 1."""
     return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def names(text: str) -> list[str]:
+    """Names with commas between them."""
+    given = text.split(",")
+    if not all(given):
+        raise argparse.ArgumentTypeError(f"must be names with commas between them. Got {text!r}.")
+    return given
+
+
+def option(text: str) -> list:
+    """An option of a mixer: the names that lead to it, and a value in JSON, or else text.
+
+    Examples:
+        >>> from keras_griffin.commands.arguments import option
+        >>> option("lru.unit_options.state_size=64")
+        [['lru', 'unit_options', 'state_size'], 64]
+    """
+    path, equals, value = text.partition("=")
+    places = path.split(".")
+    if not equals or len(places) < 2 or not all(places):
+        raise argparse.ArgumentTypeError(f"must be MIXER.ARGUMENT=VALUE. Got {text!r}.")
+    try:
+        return [places, json.loads(value)]
+    except ValueError:
+        return [places, value]
 
 
 def _number(text, kind, is_allowed, rule):

@@ -14,7 +14,7 @@ import keras
 from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
 from keras_griffin.commands.generate import continue_text
-from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate
+from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate, family
 from keras_griffin.commands.train_report import (
     describe_result,
     describe_run,
@@ -149,7 +149,7 @@ def output_folder(arguments: argparse.Namespace) -> Path:
     """
     if arguments.output == "":
         raise CommandError("train: --output must name a folder. Got ''.")
-    folder = Path(arguments.output or f"runs/{arguments.model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(arguments.output or f"runs/{family(arguments)}-{time.strftime('%Y%m%d-%H%M%S')}")
     # A folder may have several paths, through links and `.`.
     place = Path(os.path.realpath(folder))
     around = [parent for parent in (place, *place.parents) if parent.exists()]

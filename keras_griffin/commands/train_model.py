@@ -12,15 +12,35 @@ FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
 
 def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
     """The model that the options describe, with the vocabulary of a tokenizer."""
+    pattern = {} if arguments.pattern is None else {"block_pattern": arguments.pattern}
     config = GriffinConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         width=arguments.width,
         num_layers=arguments.layers,
         num_heads=arguments.heads,
         window=arguments.window,
+        mixer_options=_mixer_options(arguments.option or []),
+        **pattern,
     )
     dtype = "mixed_bfloat16" if arguments.mixed_precision else "float32"
-    return FAMILIES[arguments.model](config, dtype=dtype, tokenizer=tokenizer)
+    kind = FAMILIES[arguments.model] if arguments.pattern is None else LanguageModel
+    return kind(config, dtype=dtype, tokenizer=tokenizer)
+
+
+def family(arguments: argparse.Namespace) -> str:
+    """The family's name, or the pattern's, for reports and folders."""
+    return arguments.model if arguments.pattern is None else "-".join(arguments.pattern)
+
+
+def _mixer_options(options) -> dict:
+    """The options as `GriffinConfig` takes them."""
+    nested: dict = {}
+    for (*path, name), value in options:
+        inside = nested
+        for place in path:
+            inside = inside.setdefault(place, {})
+        inside[name] = value
+    return nested
 
 
 def compile_for_training(model: LanguageModel, learning_rate, text: TokenText) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_griffin.commands.kernels import requests, training_kernels, unused
+from keras_griffin.commands.train_model import family
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
 from keras_griffin.ops.implementation import current_facts
@@ -40,7 +41,7 @@ def describe_run(
         "held out": _size(corpus.validation, corpus.validation_files),
         "to beat": _versus(compressors),
         **({} if text.is_bytes else {"tokens": _tokens(text)}),
-        "model": f"{arguments.model} with {model.count_params():,} parameters",
+        "model": f"{family(arguments)} with {model.count_params():,} parameters",
         "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} "
         f"{'bytes' if text.is_bytes else 'tokens'}",
     }

@@ -97,6 +97,10 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
         (not config.mixer_options, "mixer_options must be empty", config.mixer_options),
         (config.scale_embeddings, "scale_embeddings must be True", config.scale_embeddings),
         (config.logits_soft_cap is not None, "logits_soft_cap must be a number", config.logits_soft_cap),
+        (config.norm == "rms", "norm must be rms", config.norm),
+        (not config.embedding_norm, "embedding_norm must be False", config.embedding_norm),
+        (config.tie_embeddings, "tie_embeddings must be True", config.tie_embeddings),
+        (config.mlp_width > 0, "mlp_width must be at least 1", config.mlp_width),
         (
             config.num_gate_blocks == config.num_heads or not has_recurrence,
             f"num_gate_blocks must be num_heads, {config.num_heads},",

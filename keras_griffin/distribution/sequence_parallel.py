@@ -195,7 +195,7 @@ class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """As in `LossInPieces`; each device computes the logits of its own steps."""
-        table = ops.cast(self.language_model.token_embedding.embeddings, vectors.dtype)
+        table = ops.cast(self.language_model.token_embedding.output_table, vectors.dtype)
         return self._cross_entropy(vectors, ops.convert_to_tensor(table), ops.cast(targets, "int32"))
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, checked
+from keras_griffin.checks import FLAG, FRACTION, POSITIVE, checked, integer_from
 from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
-from keras_griffin.layers.rms_norm import RMSNorm
+from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import State, Tensor
 
@@ -17,16 +17,17 @@ class ResidualBlock(SequenceLayer):
     """Mix along time, then along channels, each around a residual connection.
 
         u = x + dropout(mixer(norm(x)))
-        y = u + dropout(mlp(norm(u)))
+        y = u + dropout(mlp(norm(u))), or u without an MLP
 
     Args:
         mixer: a `SequenceLayer` that preserves the width, such as `RecurrentBlock` or `LocalMQA`.
-        hidden_width: M, the width inside the gated MLP.
+        hidden_width: M, the width inside the gated MLP; 0 for no MLP.
         norm_epsilon: epsilon of both norms.
         output_variance_scale: variance of the MLP's last kernel, in units of 1 / fan-in.
         rematerialize: whether to store only the block's inputs and recompute the block for the gradient
             (`keras.remat`).
         dropout: the dropout rate of both branches in training; 0 with `rematerialize`.
+        norm: `"rms"` or `"layer"`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     State: the mixer's.
@@ -57,25 +58,30 @@ class ResidualBlock(SequenceLayer):
         output_variance_scale: float = 1.0,
         rematerialize: bool = False,
         dropout: float = 0.0,
+        norm: str = "rms",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.mixer = checked(name, TEMPORAL, mixer=mixer)
-        self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)
+        self.hidden_width = checked(name, integer_from(0), hidden_width=hidden_width)
         self.norm_epsilon = checked(name, POSITIVE, norm_epsilon=norm_epsilon)
         self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.rematerialize = checked(name, FLAG, rematerialize=rematerialize)
         self.dropout = checked(name, FRACTION, dropout=dropout)
         if rematerialize and dropout:
             raise ValueError(f"{name}: dropout must be 0 with rematerialize, which would draw twice. Got {dropout}.")
-        self.mixer_norm = RMSNorm(norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
-        self.mlp_norm = RMSNorm(norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
-        self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
+        self.norm = checked(name, NORM, norm=norm)
+        self.mixer_norm = normalization(norm, norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
+        self.mlp_norm: Any = None
+        self.mlp: Any = None
+        if hidden_width:
+            self.mlp_norm = normalization(norm, norm_epsilon, name="mlp_norm", dtype=self.dtype_policy)
+            self.mlp = GatedMLP(hidden_width, output_variance_scale, name="mlp", dtype=self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
 
     def build(self, inputs_shape):
-        """Build the four parts; a loaded mixer is already built."""
+        """Build the parts; a loaded mixer is already built."""
         super().build(inputs_shape)
         mixed_shape = self.mixer.compute_output_shape(inputs_shape)
         if mixed_shape != tuple(inputs_shape):
@@ -85,7 +91,7 @@ class ResidualBlock(SequenceLayer):
                 f"return_sequences=True. Got {type(self.mixer).__name__} from {tuple(inputs_shape)} to {mixed_shape}."
             )
         for part in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
-            if not part.built:
+            if part is not None and not part.built:
                 part.build(inputs_shape)
 
     def initial_state(self, batch_size: int) -> State:
@@ -112,7 +118,9 @@ class ResidualBlock(SequenceLayer):
         return keras.remat(mix)(inputs) if self.rematerialize else mix(inputs)
 
     def _mix_channels(self, inputs):
-        return laid_out(inputs + self._dropped(self.mlp(self.mlp_norm(inputs))), f"{self.path}/residual")
+        if self.mlp is not None:
+            inputs = inputs + self._dropped(self.mlp(self.mlp_norm(inputs)))
+        return laid_out(inputs, f"{self.path}/residual")
 
     def _dropped(self, branch):
         return branch if self.drop is None else self.drop(branch)

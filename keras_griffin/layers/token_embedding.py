@@ -1,4 +1,4 @@
-"""Token embedding, and logits from the same table."""
+"""Token embedding, and logits from the same table or from a second one."""
 
 import math
 from functools import partial
@@ -10,15 +10,16 @@ from keras import ops
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.layout import laid_out
+from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.projection import project
 from keras_griffin.shapes import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class TokenEmbedding(keras.layers.ReversibleEmbedding):
-    """Look tokens up in a table, and score vectors against the same table.
+    """Look tokens up in a table, and score vectors against the same table, or a second one.
 
-        embed:   x = scale * E[token]
+        embed:   x = scale * E[token], or norm(x)
         logits:  l = x E^T, or cap * tanh(l / cap) with a soft cap
 
     The product is computed in the compute dtype; the cap and the logits are float32.
@@ -30,6 +31,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width: D.
         scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
         logits_soft_cap: the bound of the logits' magnitude, or None for no bound.
+        tie_weights: whether the logits' table is that of the lookup.
+        norm: `"rms"` or `"layer"` for a norm of the looked-up vectors, or None for none.
+        norm_epsilon: its epsilon.
         name: as for every Keras layer, like the arguments below.
         dtype: see `name`.
         trainable: see `name`.
@@ -63,6 +67,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         scale_by_sqrt_width: bool = False,
         logits_soft_cap: float | None = None,
         *,
+        tie_weights: bool = True,
+        norm: str | None = None,
+        norm_epsilon: float = 1e-6,
         name: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         trainable: bool = True,
@@ -73,10 +80,14 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width = checked(kind, COUNT, width=width)
         scale_by_sqrt_width = checked(kind, FLAG, scale_by_sqrt_width=scale_by_sqrt_width)
         logits_soft_cap = checked(kind, POSITIVE.or_none(), logits_soft_cap=logits_soft_cap)
+        tie_weights = checked(kind, FLAG, tie_weights=tie_weights)
+        norm = checked(kind, NORM.or_none(), norm=norm)
+        norm_epsilon = checked(kind, POSITIVE, norm_epsilon=norm_epsilon)
         initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
         super().__init__(
             vocabulary_size,
             width,
+            tie_weights=tie_weights,
             embeddings_initializer=random_initializer(initializer),
             name=name,
             dtype=dtype,
@@ -88,6 +99,14 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         # Rounded here, once: inside a traced call the number could not be read back.
         rounded = ops.cast(ops.cast(math.sqrt(width), "bfloat16"), "float32")
         self.scale = float(ops.convert_to_numpy(rounded)) if scale_by_sqrt_width else 1.0
+        self.norm_kind, self.norm_epsilon = norm, norm_epsilon
+        self.norm = None if norm is None else normalization(norm, norm_epsilon, name="norm", dtype=self.dtype_policy)
+
+    def build(self, inputs_shape=None):
+        """Create the tables, and build the norm."""
+        super().build(inputs_shape)
+        if self.norm is not None:
+            self.norm.build((None, self.output_dim))
 
     @property
     def embeddings(self) -> Tensor:
@@ -95,11 +114,17 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         # A sharded table is gathered first: the vectors of a whole batch would be larger.
         return laid_out(super().embeddings, f"{self.path}/table")
 
+    @property
+    def output_table(self) -> Tensor:
+        """The logits' table, `(V, D)`."""
+        return self.embeddings if self.tie_weights else ops.transpose(self.reverse_embeddings)
+
     def call(self, inputs, reverse=False):
         """Embed tokens, or compute the logits of vectors."""
         if not reverse:
             outputs = self._looked_up(inputs)
-            return outputs * self.scale if self.scale_by_sqrt_width else outputs
+            outputs = outputs * self.scale if self.scale_by_sqrt_width else outputs
+            return outputs if self.norm is None else self.norm(outputs)
         logits = ops.cast(project(partial(super().call, reverse=True), inputs), "float32")
         return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
 
@@ -128,4 +153,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
             "width": self.output_dim,
             "scale_by_sqrt_width": self.scale_by_sqrt_width,
             "logits_soft_cap": self.soft_cap,
+            "tie_weights": self.tie_weights,
+            "norm": self.norm_kind,
+            "norm_epsilon": self.norm_epsilon,
         }

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, plain
+from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, integer_from, plain
 from keras_griffin.layers import Mixer
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
+from keras_griffin.layers.normalization import NORM, NORMS
 from keras_griffin.mixers import find_mixer, mixer_names
 
 
@@ -34,6 +35,7 @@ RULES = {
     **dict.fromkeys(("vocabulary_size", "width", "num_layers", "num_heads"), COUNT),
     **dict.fromkeys(("num_key_value_heads", "window", "conv_kernel_size", "num_gate_blocks"), COUNT),
     **dict.fromkeys(DERIVED, COUNT.or_none()),
+    "mlp_width": integer_from(0).or_none(),
     "block_pattern": PATTERN,
     "decay_initializer": DECAY_INITIALIZER,
     "rotary_fraction": FRACTION,
@@ -41,6 +43,9 @@ RULES = {
     "scale_embeddings": FLAG,
     "logits_soft_cap": POSITIVE.or_none(),
     "norm_epsilon": POSITIVE,
+    "norm": NORM,
+    "embedding_norm": FLAG,
+    "tie_embeddings": FLAG,
 }
 
 
@@ -53,7 +58,7 @@ class GriffinConfig:
         width: D, the width of the residual stream.
         num_layers: the number of residual blocks.
         num_heads: N, the query heads of each attention.
-        mlp_width: M, the width inside the gated MLPs; None for 3 D.
+        mlp_width: M, the width inside the gated MLPs; None for 3 D, 0 for blocks without an MLP.
         recurrence_width: R, the width of the RG-LRU; None for about 4 D / 3: the nearest multiple of `num_gate_blocks`,
             or of 128 from 1024 upwards.
         head_dim: H, the channels of a head; None for D / N.
@@ -69,6 +74,9 @@ class GriffinConfig:
         scale_embeddings: multiply embedded tokens by sqrt(D).
         logits_soft_cap: the bound of the logits' magnitude, or None.
         norm_epsilon: epsilon of the norms.
+        norm: `"rms"`, or `"layer"` for layer normalisation.
+        embedding_norm: whether embedded tokens are normalised too.
+        tie_embeddings: whether the logits' table is that of the embedding.
         mixer_options: by a name in the pattern, constructor arguments of its mixer that replace those from the other
             fields: `{"local_mqa": {"window": 64}}`. A new name says with `"mixer"` which mixer it is:
             `{"wide": {"mixer": "local_mqa", "window": 2048}}`.
@@ -101,6 +109,9 @@ class GriffinConfig:
     scale_embeddings: bool = False
     logits_soft_cap: float | None = None
     norm_epsilon: float = 1e-6
+    norm: str = "rms"
+    embedding_norm: bool = False
+    tie_embeddings: bool = True
     mixer_options: Mapping[str, Mapping] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self):
@@ -195,19 +206,20 @@ class GriffinConfig:
         """The number of parameters, without building anything.
 
         Args:
-            embedding: whether the embedding table, V D, is counted.
+            embedding: whether the tables of the embedding and the logits, V D each, are counted.
 
         Returns:
             The same as `model.count_params()`.
         """
-        mlp = 3 * self.width * self.mlp_width + 2 * self.mlp_width + self.width
-        norms = 2 * self.width
+        norm = self.width * len(NORMS[self.norm])
+        mlp = 3 * self.width * self.mlp_width + 2 * self.mlp_width + self.width + norm if self.mlp_width else 0
         mixers = {
             name: self.mixer_class(name).parameter_count(self.width, **self.mixer_arguments(name))
             for name in set(self.mixer_names)
         }
-        blocks = sum(mixers[name] + mlp + norms for name in self.mixer_names)
-        return blocks + self.width + (self.vocabulary_size * self.width if embedding else 0)
+        blocks = sum(mixers[name] + norm + mlp for name in self.mixer_names)
+        tables = self.vocabulary_size * self.width * (1 if self.tie_embeddings else 2)
+        return blocks + norm * (2 if self.embedding_norm else 1) + (tables if embedding else 0)
 
     def replace(self, **changes: Any) -> "GriffinConfig":
         """A copy with some fields changed; inner widths that have their default values follow the change."""
@@ -222,10 +234,9 @@ class GriffinConfig:
     def to_dict(self) -> dict:
         """The fields in a form that JSON can hold."""
         fields = {**dataclasses.asdict(self), "block_pattern": list(self.block_pattern)}
-        if not self.mixer_options:
-            # Left out as in earlier versions, because a run that was started by one compares it.
-            del fields["mixer_options"]
-        return fields
+        # Left out as in earlier versions, because a run that was started by one compares them.
+        defaults = {"mixer_options": {}, "norm": "rms", "embedding_norm": False, "tie_embeddings": True}
+        return {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
 
 
 def _recurrence_width(width: int, num_gate_blocks: int) -> int:

@@ -9,7 +9,8 @@ from keras import ops
 
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
-from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.layers import ResidualBlock, TokenEmbedding
+from keras_griffin.layers.normalization import normalization
 from keras_griffin.models.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compile_config import CompiledAgain
@@ -17,6 +18,7 @@ from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.from_preset import from_preset
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
@@ -90,11 +92,14 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             config.width,
             scale_by_sqrt_width=config.scale_embeddings,
             logits_soft_cap=config.logits_soft_cap,
+            tie_weights=config.tie_embeddings,
+            norm=config.norm if config.embedding_norm else None,
+            norm_epsilon=config.norm_epsilon,
             dtype=policy,
             name="token_embedding",
         )
         blocks = [_residual_block(config, index, policy) for index in range(config.num_layers)]
-        norm = RMSNorm(config.norm_epsilon, dtype=policy, name="final_norm")
+        norm = normalization(config.norm, config.norm_epsilon, dtype=policy, name="final_norm")
 
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         x = embedding(token_ids)
@@ -278,6 +283,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     save_adapter = save_adapter
     load_adapter = load_adapter
     trace = trace
+    from_preset: Any = classmethod(from_preset)
 
     def batch_rules(self) -> BatchRules:
         """The model's rules for its batches."""
@@ -349,6 +355,7 @@ def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
         mixer,
         config.mlp_width,
         norm_epsilon=config.norm_epsilon,
+        norm=config.norm,
         output_variance_scale=2.0 / config.num_layers,
         dtype=policy,
         name=f"block_{index}",

@@ -62,7 +62,7 @@ class LossInPieces(SharedModel):
         head = self.language_model.token_embedding
 
         def compute():
-            table = ops.cast(head.embeddings, vectors.dtype)
+            table = ops.cast(head.output_table, vectors.dtype)
             return linear_cross_entropy(vectors, table, targets, soft_cap=head.soft_cap)
 
         return with_whole_weights(self, compute)

@@ -7,6 +7,7 @@ is built.
 from collections.abc import Mapping
 
 from keras_griffin.layers.declared import Weight, dense_weights
+from keras_griffin.layers.normalization import norm_weights
 from keras_griffin.models.config import GriffinConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -35,17 +36,22 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
     width, mlp, units = config.width, config.mlp_width, ("mlp_width", config.mlp_width)
     weights = {
         "token_embedding/embeddings": Weight((config.vocabulary_size, width), 0, stored=(1, 0)),
-        "final_norm/scale": Weight((width,)),
+        **norm_weights("final_norm", config.norm, width),
     }
+    if config.embedding_norm:
+        weights |= norm_weights("token_embedding/norm", config.norm, width)
+    if not config.tie_embeddings:
+        weights["token_embedding/reverse_embeddings"] = Weight((width, config.vocabulary_size), 1, stored=(0, 1))
     names = config.mixer_names
     of_mixer = {name: config.mixer_class(name).weights_of(width, **config.mixer_arguments(name)) for name in set(names)}
-    of_block = {
-        "mixer_norm/scale": Weight((width,)),
-        "mlp_norm/scale": Weight((width,)),
-        **dense_weights("mlp/gate", width, mlp, 1, units),
-        **dense_weights("mlp/up", width, mlp, 1, units),
-        **dense_weights("mlp/down", mlp, width, 0, units),
-    }
+    of_block = norm_weights("mixer_norm", config.norm, width)
+    if mlp:
+        of_block |= {
+            **norm_weights("mlp_norm", config.norm, width),
+            **dense_weights("mlp/gate", width, mlp, 1, units),
+            **dense_weights("mlp/up", width, mlp, 1, units),
+            **dense_weights("mlp/down", mlp, width, 0, units),
+        }
     for index, name in enumerate(names):
         weights |= {f"block_{index}/{path}": weight for path, weight in of_block.items()}
         weights |= {f"block_{index}/mixer/{path}": weight for path, weight in of_mixer[name].items()}

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.any_backend
         ("non_negative_float", "0", 0.0),
         ("share", "1", 1.0),
         ("seed", "18446744073709551615", 2**64 - 1),
+        ("names", "lru,local_mqa", ["lru", "local_mqa"]),
+        ("option", "a.b=3", [["a", "b"], 3]),
+        ("option", "a.b.c=x=y", [["a", "b", "c"], "x=y"]),
+        ("option", "a.ring=[0.5, 0.9]", [["a", "ring"], [0.5, 0.9]]),
     ],
 )
 def test_a_value_inside_the_rule_is_taken(kind, text, value):
@@ -33,6 +37,10 @@ def test_a_value_inside_the_rule_is_taken(kind, text, value):
         ("share", "1.1", "a number above 0 and at most 1"),
         ("seed", "18446744073709551616", "an integer from 0 to 2**64 - 1"),
         ("share", "none", "a number above 0 and at most 1"),
+        ("names", "lru,", "names with commas between them"),
+        ("option", "a=3", "MIXER.ARGUMENT=VALUE"),
+        ("option", "a.b", "MIXER.ARGUMENT=VALUE"),
+        ("option", ".b=3", "MIXER.ARGUMENT=VALUE"),
     ],
 )
 def test_a_value_outside_is_refused_with_the_rule_and_the_value(kind, text, rule):

@@ -4,15 +4,34 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.train_model import FAMILIES, build_model, compile_for_training, evaluate
+from keras_griffin.commands.arguments import option
+from keras_griffin.commands.train_model import FAMILIES, build_model, compile_for_training, evaluate, family
 from keras_griffin.commands.train_text import TokenText
+from keras_griffin.models import LanguageModel
 from keras_griffin.tasks.text import Corpus
-from keras_griffin.tokenizers import train_bpe
+from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 from keras_griffin.training import token_byte_counts
 
 OPTIONS = Namespace(
-    width=16, layers=1, heads=2, window=4, mixed_precision=False, model="hawk", sequence_length=4, batch_size=2
+    width=16,
+    layers=1,
+    heads=2,
+    window=4,
+    mixed_precision=False,
+    model="hawk",
+    sequence_length=4,
+    batch_size=2,
+    pattern=None,
+    option=None,
 )
+
+
+def test_a_pattern_with_options():
+    options = [option(text) for text in ("wide.mixer=local_mqa", "wide.window=3", "lru.unit_options.state_size=5")]
+    arguments = Namespace(**{**vars(OPTIONS), "pattern": ["lru", "wide"], "option": options, "layers": 2})
+    model = build_model(arguments, ByteTokenizer())
+    assert type(model) is LanguageModel and family(arguments) == "lru-wide" and family(OPTIONS) == "hawk"
+    assert model.blocks[0].mixer.recurrence.state_size == 5 and model.blocks[1].mixer.window == 3
 
 
 @pytest.mark.trainable

@@ -45,6 +45,8 @@ WRONG = {
     **dict.fromkeys(("mixer", "forward_layer", "backward_layer"), NO_LAYER),
     "bidirectional": NO_FLAG,
     **dict.fromkeys(("shift", "trained_gamma", "conjugate_pairs"), NO_FLAG),
+    **dict.fromkeys(("tie_weights", "tie_embeddings", "embedding_norm"), NO_FLAG),
+    "norm": NO_NAME,
     **dict.fromkeys(("taps", "state_size", "blocks"), NO_COUNT),
     **dict.fromkeys(("activation", "pooling", "discretization"), NO_NAME),
     "initializer": [3, "zeros", [1]],
@@ -56,6 +58,8 @@ WRONG = {
     "dropout": [*NO_NUMBER, -0.1, 1.1, math.inf],
     "pool": ["first", 1, ["last"], True],
 }
+#: A block may have no MLP.
+MAY_BE_ZERO = {(layers.ResidualBlock, "hidden_width"), (GriffinConfig, "mlp_width")}
 #: Keras's own, and what Keras checks.
 OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config", "seed"}
 #: What else is needed to make one.
@@ -94,7 +98,7 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
     for value in WRONG[name]:
         if value is None and parameter.default is None:
             continue
-        if name == "units" and maker in (layers.RGLRU, layers.CGLRU):
+        if value == 0 and type(value) is int and (maker, name) in MAY_BE_ZERO:
             continue
         with pytest.raises(ValueError) as refused:
             maker(**{**MAKERS[maker], name: value})

@@ -49,7 +49,7 @@ def test_it_is_frozen_and_goes_through_json():
     [
         ({"window": 0}, r"GriffinConfig: window must be an integer of at least 1\. Got window 0\."),
         ({"window": 2.5}, r"GriffinConfig: window must be an integer of at least 1\. Got window 2\.5\."),
-        ({"mlp_width": 0}, r"GriffinConfig: mlp_width must be an integer of at least 1, or None\. Got mlp_width 0\."),
+        ({"mlp_width": -1}, r"GriffinConfig: mlp_width must be an integer of at least 0, or None\. Got mlp_width -1\."),
         (
             {"logits_soft_cap": 0.0},
             r"logits_soft_cap must be a positive finite number, or None\. Got logits_soft_cap 0\.0\.",

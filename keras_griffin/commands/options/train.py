@@ -17,7 +17,7 @@ interrupted run continues with --resume, even after a crash.
 
 import argparse
 
-from keras_griffin.commands.arguments import positive_float, positive_int
+from keras_griffin.commands.arguments import names, option, positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
 from keras_griffin.commands.given import mark_defaults
 from keras_griffin.commands.options.sampling import add_sampling_arguments
@@ -43,6 +43,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=FAMILIES, default="griffin", help="family (default: %(default)s)")
+    model.add_argument(
+        "--pattern",
+        type=names,
+        metavar="A,B,...",
+        help="mixers of the blocks, repeated, in place of the family's: recurrent, local_mqa, global_mqa, a recurrent "
+        "unit such as lru, or a name to which an --option gives a mixer",
+    )
+    model.add_argument(
+        "--option",
+        type=option,
+        action="append",
+        metavar="MIXER.ARGUMENT=VALUE",
+        help="a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may "
+        "be repeated",
+    )
     _add_integer(model, "--width", 192, "width of the residual stream")
     _add_integer(model, "--layers", 6, "residual blocks")
     _add_integer(model, "--heads", 3, "attention heads; divides the width")

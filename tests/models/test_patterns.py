@@ -1,0 +1,69 @@
+"""Models of any pattern, without MLP, with layer normalisation, and with tables of their own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_griffin.layers import RMSNorm
+from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.models.weight_shapes import weight_shapes
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
+
+PLAIN = GriffinConfig(11, 8, 2, 2, block_pattern=("lru", "min_gru"))
+OTHER = PLAIN.replace(mlp_width=0, norm="layer", embedding_norm=True, tie_embeddings=False)
+TOKEN_IDS = np.arange(10)[None] % 11
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = LanguageModel(OTHER)
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(as_array(weight) + 0.3 * generator.normal(size=weight.shape))
+    return model
+
+
+def layer_norm(layer, x):
+    gamma, beta = (as_array(weight) for weight in layer.weights)
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + OTHER.norm_epsilon) * gamma + beta
+
+
+def test_the_equations(model):
+    """x_0 = norm(E[token]), x_l = x_{l-1} + mixer(norm(x_{l-1})), logits = norm(x_L) U."""
+    embedding = model.token_embedding
+    x = layer_norm(embedding.norm, as_array(embedding.embeddings)[TOKEN_IDS])
+    for block in model.blocks:
+        assert block.mlp is None
+        x = x + as_array(block.mixer(layer_norm(block.mixer_norm, x).astype("float32")))
+    expected = layer_norm(model.final_norm, x) @ as_array(embedding.reverse_embeddings)
+    assert_close(model(TOKEN_IDS), expected)
+
+
+def test_what_the_config_says_of_it(model):
+    assert model.count_params() == OTHER.parameter_count()
+    assert OTHER.parameter_count() - OTHER.parameter_count(embedding=False) == 2 * 11 * 8
+    assert weight_shapes(OTHER) == {weight.path: tuple(weight.shape) for weight in model.weights}
+    assert GriffinConfig(**json.loads(json.dumps(OTHER.to_dict()))) == OTHER
+    assert not {"norm", "embedding_norm", "tie_embeddings", "mixer_options"} & set(PLAIN.to_dict())
+    assert isinstance(LanguageModel(PLAIN).final_norm, RMSNorm)
+
+
+@pytest.mark.trainable
+def test_a_loss_in_pieces_is_that_of_the_logits(model):
+    targets = np.roll(TOKEN_IDS, -1)
+    rows = {"token_ids": TOKEN_IDS, "segment_ids": np.ones_like(TOKEN_IDS)}
+    whole = model.packed().evaluate(rows, targets, verbose=0, return_dict=True)["loss"]
+    pieces = model.packed(logits=False).evaluate(rows, targets, verbose=0, return_dict=True)["loss"]
+    assert_close(np.float32(pieces), whole)
+
+
+def test_saved_and_loaded(model, tmp_path):
+    model.save_to_preset(tmp_path / "preset")
+    loaded = LanguageModel.from_preset(tmp_path / "preset")
+    assert loaded.config == OTHER
+    assert_close(loaded(TOKEN_IDS), as_array(model(TOKEN_IDS)))
+    with pytest.raises(ValueError, match=r"must keep the name and shape of every weight\. Got tie_embeddings"):
+        LanguageModel.from_preset(tmp_path / "preset", tie_embeddings=True)
