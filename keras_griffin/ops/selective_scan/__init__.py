@@ -26,6 +26,7 @@ _OP = Op(
     "selective_scan",
     __name__,
     [
+        Implementation("jax_loop", backend="jax"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),

@@ -23,15 +23,22 @@ def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | 
     inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
     entering = sizes * inputs
 
-    def one(sizes, entering, rate, b, c, start):
-        states, final_state = linear_scan(ops.exp(sizes * rate), entering * b, start, reset=reset)
-        return states * c, final_state
+    def one(outputs, rate, b, c, start, sizes, entering):
+        states, final_state = linear_scan(ops.exp(sizes * rate), entering * b[..., None], start, reset=reset)
+        return outputs + states * c[..., None], final_state
 
     again = one if keras.backend.backend() in ("numpy", "openvino") else keras.remat(one)
-    outputs, final_states = 0.0, []
-    for n in range(rates.shape[1]):
-        numbers = rates[:, n], b[..., n : n + 1], c[..., n : n + 1], initial_state[..., n]
-        part, final_state = again(sizes, entering, *numbers)
-        outputs = outputs + part
-        final_states.append(final_state)
-    return outputs, ops.stack(final_states, axis=-1)
+    # On JAX a loop, since XLA would run independent scans at the same time, with all of their states in memory.
+    in_turn = ops.scan if keras.backend.backend() == "jax" else _in_turn
+    numbers = ops.transpose(rates), *(ops.moveaxis(x, -1, 0) for x in (b, c, initial_state))
+    outputs, final_states = in_turn(lambda y, xs: again(y, *xs, sizes, entering), ops.zeros_like(entering), numbers)
+    return outputs, ops.moveaxis(final_states, 0, -1)
+
+
+def _in_turn(step, carried, numbers):
+    """`ops.scan` as Python's loop: TensorFlow's has no gradient through `keras.remat`."""
+    results = []
+    for n in range(numbers[0].shape[0]):
+        carried, result = step(carried, [x[n] for x in numbers])
+        results.append(result)
+    return carried, ops.stack(results)
