@@ -1,0 +1,44 @@
+"""On every backend: for each of the N numbers of a channel's state one `linear_scan`, repeated for the gradient.
+
+Only the outputs' sum is kept, so that the states of one n at a time are in memory; see `keras.remat`.
+"""
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.ops.selective_scan.hidden import on_hidden
+from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.shapes import Tensor
+
+
+def supports(facts) -> str | None:
+    """Everything but float64 on NumPy, where Keras computes in float32."""
+    return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
+
+
+@on_hidden
+def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The outputs and the last state; see the package."""
+    inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
+    entering = sizes * inputs
+
+    def one(outputs, rate, b, c, start, sizes, entering):
+        states, final_state = linear_scan(ops.exp(sizes * rate), entering * b[..., None], start, reset=reset)
+        return outputs + states * c[..., None], final_state
+
+    again = one if keras.backend.backend() in ("numpy", "openvino") else keras.remat(one)
+    # On JAX a loop, since XLA would run independent scans at the same time, with all of their states in memory.
+    in_turn = ops.scan if keras.backend.backend() == "jax" else _in_turn
+    numbers = ops.transpose(rates), *(ops.moveaxis(x, -1, 0) for x in (b, c, initial_state))
+    outputs, final_states = in_turn(lambda y, xs: again(y, *xs, sizes, entering), ops.zeros_like(entering), numbers)
+    return outputs, ops.moveaxis(final_states, 0, -1)
+
+
+def _in_turn(step, carried, numbers):
+    """`ops.scan` as Python's loop: TensorFlow's has no gradient through `keras.remat`."""
+    results = []
+    for n in range(numbers[0].shape[0]):
+        carried, result = step(carried, [x[n] for x in numbers])
+        results.append(result)
+    return carried, ops.stack(results)

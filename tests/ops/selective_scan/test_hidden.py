@@ -1,0 +1,24 @@
+"""Masked steps, applied to a selection."""
+
+import numpy as np
+from keras import ops
+
+from keras_griffin.ops.selective_scan.hidden import hidden, on_hidden
+from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.testing.arrays import as_array
+
+ONES = Selection(*(ops.ones(shape) for shape in ((1, 3, 2), (1, 3, 2), (2, 4), (1, 3, 4), (1, 3, 4))))
+RESET, MASK = ops.convert_to_tensor([[True, False, True]]), ops.convert_to_tensor([[False, True, True]])
+
+
+def test_a_masked_step_is_zero_in_every_sequence_and_no_reset():
+    shown, reset = hidden(ONES, RESET, MASK)
+    assert shown.rates is ONES.rates
+    for x in (shown.inputs, shown.step_sizes, shown.input_weights, shown.output_weights):
+        assert np.array_equal(as_array(x)[..., 0], [[0.0, 1.0, 1.0]])
+    assert np.array_equal(as_array(reset), [[False, False, True]])
+
+
+def test_without_a_mask_nothing_changes():
+    assert hidden(ONES, RESET, None) == (ONES, RESET)
+    assert on_hidden(lambda *arguments: arguments)(ONES, None, RESET, None) == (ONES, None, RESET)
