@@ -1,4 +1,4 @@
-"""Inspect a model: its decoding cost, and its memory while it reads a text."""
+"""Inspect a model: its size and decoding cost, and its memory while it reads a text."""
 
 from keras_griffin.inspection.attention_map import attention_map
 from keras_griffin.inspection.decode_cost import DecodeCost, cache_bytes, decode_cost
@@ -6,6 +6,7 @@ from keras_griffin.inspection.decode_measurement import DecodingMeasurement, mea
 from keras_griffin.inspection.decode_table import cache_table, decode_table
 from keras_griffin.inspection.devices import DEVICES, Device
 from keras_griffin.inspection.influence import influence
+from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.inspection.plots import (
     plot_attention,
     plot_decode_cost,
@@ -27,6 +28,7 @@ __all__ = [
     "decode_cost",
     "decode_table",
     "influence",
+    "match_parameters",
     "measure_decoding",
     "plot_attention",
     "plot_decode_cost",

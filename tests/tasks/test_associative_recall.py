@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from keras_griffin.tasks import TaskBatch, associative_recall
+
+pytestmark = pytest.mark.any_backend
+
+
+def solve(row, vocabulary_size):
+    """By step, all answers that a reader of the tokens up to it can give, without knowing how the row was made."""
+    followers, answers = {}, {}
+    tokens = row.tolist()
+    for step, token in enumerate(tokens):
+        if 0 < token < vocabulary_size // 2 and token in followers:
+            answers[step] = set(followers[token])
+        if step:
+            followers.setdefault(tokens[step - 1], []).append(token)
+    return answers
+
+
+def scored(batch, row):
+    return {int(step): {int(batch.targets[row, step])} for step in np.flatnonzero(batch.weights[row])}
+
+
+CASES = [(4, 1, 4), (17, 3, 9), (64, 4, 64), (256, 64, 256), (256, 16, 8192)]
+
+
+@pytest.mark.parametrize(("length", "num_pairs", "vocabulary_size"), CASES)
+def test_the_tokens_alone_give_one_answer_to_every_key(length, num_pairs, vocabulary_size):
+    batch = associative_recall(20, length, num_pairs, vocabulary_size=vocabulary_size, seed=7)
+    for row, token_ids in enumerate(batch.token_ids):
+        answers = solve(token_ids, vocabulary_size)
+        assert answers == scored(batch, row)
+        assert len(answers) == num_pairs and min(answers) >= 2 * num_pairs
+        # Each pair is asked for, and the answer stands behind its key.
+        pairs = {tuple(token_ids[step : step + 2]) for step in range(0, 2 * num_pairs, 2)}
+        assert {(token_ids[step], token_ids[step + 1]) for step in answers} == pairs
+
+
+def test_the_solver_finds_two_answers_where_a_filler_is_a_key():
+    assert solve(np.array([1, 4, 2, 5, 1, 5, 1, 4]), 6) == {4: {4}, 6: {4, 5}}
+
+
+@pytest.mark.parametrize(("length", "num_pairs", "vocabulary_size"), CASES)
+def test_shapes_dtypes_and_bounds(length, num_pairs, vocabulary_size):
+    batch = associative_recall(10, length, num_pairs, vocabulary_size=vocabulary_size)
+    assert isinstance(batch, TaskBatch)
+    assert [array.shape for array in batch] == 3 * [(10, length)]
+    assert [str(array.dtype) for array in batch] == ["int32", "int32", "float32"]
+    keys, values = batch.token_ids[:, : 2 * num_pairs : 2], batch.token_ids[:, 1 : 2 * num_pairs : 2]
+    assert keys.min() >= 1 and keys.max() < vocabulary_size // 2
+    assert values.min() >= vocabulary_size // 2 and values.max() < vocabulary_size
+    for tokens in (*keys, *values):
+        assert len(set(tokens)) == num_pairs
+    # Beside the pairs, twice, there is only the filler.
+    assert (np.count_nonzero(batch.token_ids, axis=1) == 4 * num_pairs).all()
+    assert not batch.targets[batch.weights == 0].any()
+
+
+def test_all_keys_and_values_occur():
+    token_ids = associative_recall(200, 12, 2, vocabulary_size=11).token_ids
+    assert set(np.unique(token_ids[:, 0])) == set(range(1, 5))
+    assert set(np.unique(token_ids[:, 1])) == set(range(5, 11))
+
+
+def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
+    first, again, other = (associative_recall(4, 64, 4, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not np.array_equal(first.token_ids, other.token_ids)
+    assert len({row.tobytes() for row in first.token_ids}) == 4
+
+
+@pytest.mark.parametrize("power", [0.01, 1.0, 2])
+def test_the_places_of_the_first_two_keys_follow_the_power_law(power):
+    """As drawn one after another without replacement: P(g, then h) = p_g p_h / (1 - p_g)."""
+    rows, slots = 20_000, 6
+    batch = associative_recall(rows, 2 * (2 + slots), 2, vocabulary_size=16, power=power)
+    places = [np.argmax(batch.token_ids[:, 4:] == batch.token_ids[:, [key]], axis=1) // 2 for key in (0, 2)]
+    shares = np.zeros((slots, slots))
+    np.add.at(shares, tuple(places), 1 / rows)
+    p = np.arange(1, slots + 1) ** (power - 1.0)
+    p /= p.sum()
+    expected = np.outer(p / (1 - p), p) * (1 - np.eye(slots))
+    assert abs(expected.sum() - 1) < 1e-12
+    # Four standard deviations of the largest share.
+    assert np.abs(shares - expected).max() < 4 * np.sqrt(expected.max() / rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "associative_recall: batch_size must be an integer of at least 1. Got 0."),
+        ({"length": "8"}, "associative_recall: length must be an integer of at least 1. Got '8'."),
+        ({"num_pairs": 0}, "associative_recall: num_pairs must be an integer of at least 1. Got 0."),
+        ({"vocabulary_size": 3}, "associative_recall: vocabulary_size must be an integer of at least 4. Got 3."),
+        ({"power": 0}, "associative_recall: power must be a positive finite number. Got 0."),
+        ({"seed": -1}, "associative_recall: seed must be an integer of at least 0. Got -1."),
+        (
+            {"length": 15, "num_pairs": 4},
+            "associative_recall: length must be at least 4 for each pair. Got length 15 and num_pairs 4.",
+        ),
+        (
+            {"num_pairs": 4, "vocabulary_size": 9},
+            "associative_recall: vocabulary_size must be at least 10 for distinct keys. "
+            "Got vocabulary_size 9 and num_pairs 4.",
+        ),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError) as error:
+        associative_recall(**{"batch_size": 1, **arguments})
+    assert str(error.value) == message

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from keras_griffin.tasks import TaskBatch, induction_heads
+
+pytestmark = pytest.mark.any_backend
+
+
+def solve(row):
+    """The tokens that followed the row's last token where it came before, read without knowing how the row was made."""
+    tokens = row.tolist()
+    return [after for token, after in zip(tokens[:-1], tokens[1:], strict=True) if token == tokens[-1]]
+
+
+@pytest.mark.parametrize(("length", "vocabulary_size"), [(3, 3), (8, 16), (256, 16), (4096, 16)])
+def test_the_tokens_alone_give_one_answer(length, vocabulary_size):
+    batch = induction_heads(30, length, vocabulary_size=vocabulary_size, seed=5)
+    for row, token_ids in enumerate(batch.token_ids):
+        assert solve(token_ids) == [batch.targets[row, -1]]
+        assert np.flatnonzero(batch.weights[row]).tolist() == [length - 1]
+
+
+@pytest.mark.parametrize(("length", "vocabulary_size"), [(3, 3), (20, 6)])
+def test_shapes_dtypes_and_bounds(length, vocabulary_size):
+    batch = induction_heads(60, length, vocabulary_size=vocabulary_size)
+    assert isinstance(batch, TaskBatch)
+    assert [array.shape for array in batch] == 3 * [(60, length)]
+    assert [str(array.dtype) for array in batch] == ["int32", "int32", "float32"]
+    assert set(np.unique(batch.token_ids)) == set(range(vocabulary_size))
+    # Every ordinary token is an answer, and the special token is none.
+    assert set(batch.targets[:, -1]) == set(range(vocabulary_size - 1))
+    assert not batch.targets[batch.weights == 0].any()
+
+
+def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
+    first, again, other = (induction_heads(4, 50, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not np.array_equal(first.token_ids, other.token_ids)
+    assert len({row.tobytes() for row in first.token_ids}) == 4
+
+
+def test_the_special_token_is_at_every_place_but_the_last_but_one():
+    places = (induction_heads(4000, 10).token_ids == 15).mean(axis=0)
+    assert np.abs(places[:8] - 1 / 8).max() < 0.026
+    assert places[8:].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 1.5}, "induction_heads: batch_size must be an integer of at least 1. Got 1.5."),
+        ({"length": 2}, "induction_heads: length must be an integer of at least 3. Got 2."),
+        ({"vocabulary_size": 2}, "induction_heads: vocabulary_size must be an integer of at least 3. Got 2."),
+        ({"seed": None}, "induction_heads: seed must be an integer of at least 0. Got None."),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError) as error:
+        induction_heads(**{"batch_size": 1, **arguments})
+    assert str(error.value) == message

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from keras_griffin.tasks import TaskBatch, selective_copying
+
+pytestmark = pytest.mark.any_backend
+
+
+def solve(row, vocabulary_size):
+    """By step, the answer that a reader of the tokens up to it gives, read without knowing how the row was made."""
+    data, answers = [], {}
+    for step, token in enumerate(row.tolist()):
+        if token == vocabulary_size - 1:
+            answers[step] = data[len(answers)]
+        elif token != 0:
+            data.append(token)
+    return answers
+
+
+def scored(batch, row):
+    return {int(step): int(batch.targets[row, step]) for step in np.flatnonzero(batch.weights[row])}
+
+
+@pytest.mark.parametrize(
+    ("length", "num_tokens", "vocabulary_size"), [(1, 1, 3), (8, 8, 4), (32, 4, 16), (1024, 16, 16)]
+)
+def test_the_tokens_alone_give_the_answers(length, num_tokens, vocabulary_size):
+    batch = selective_copying(20, length, num_tokens, vocabulary_size=vocabulary_size, seed=3)
+    for row, token_ids in enumerate(batch.token_ids):
+        answers = solve(token_ids, vocabulary_size)
+        assert answers == scored(batch, row)
+        assert list(answers) == list(range(length, length + num_tokens))
+        assert np.count_nonzero(token_ids[:length]) == num_tokens
+
+
+@pytest.mark.parametrize(("length", "num_tokens", "vocabulary_size"), [(1, 1, 3), (30, 5, 7)])
+def test_shapes_dtypes_and_bounds(length, num_tokens, vocabulary_size):
+    batch = selective_copying(40, length, num_tokens, vocabulary_size=vocabulary_size)
+    assert isinstance(batch, TaskBatch)
+    assert [array.shape for array in batch] == 3 * [(40, length + num_tokens)]
+    assert [str(array.dtype) for array in batch] == ["int32", "int32", "float32"]
+    # Every token occurs, and none outside the vocabulary; markers are never data.
+    assert set(np.unique(batch.token_ids[:, :length])) - {0} == set(range(1, vocabulary_size - 1))
+    assert set(np.unique(batch.token_ids[:, length:])) == {vocabulary_size - 1}
+    assert set(np.unique(batch.weights)) == {0.0, 1.0} and not batch.targets[batch.weights == 0].any()
+
+
+def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
+    first, again, other = (selective_copying(4, 50, 5, seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not np.array_equal(first.token_ids, other.token_ids)
+    assert len({row.tobytes() for row in first.token_ids}) == 4
+
+
+def test_every_place_is_as_likely_as_any_other():
+    places = (selective_copying(4000, 8, 2).token_ids[:, :8] != 0).mean(axis=0)
+    # The standard deviation of a share of 1/4 in 4,000 rows is 0.007.
+    assert np.abs(places - 0.25).max() < 0.035
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "selective_copying: batch_size must be an integer of at least 1. Got 0."),
+        ({"length": 2.0}, "selective_copying: length must be an integer of at least 1. Got 2.0."),
+        ({"num_tokens": True}, "selective_copying: num_tokens must be an integer of at least 1. Got True."),
+        ({"vocabulary_size": 2}, "selective_copying: vocabulary_size must be an integer of at least 3. Got 2."),
+        ({"seed": -1}, "selective_copying: seed must be an integer of at least 0. Got -1."),
+        (
+            {"length": 4, "num_tokens": 5},
+            "selective_copying: num_tokens must be at most length. Got num_tokens 5 and length 4.",
+        ),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError) as error:
+        selective_copying(**{"batch_size": 1, **arguments})
+    assert str(error.value) == message
