@@ -9,6 +9,7 @@ from typing import Any
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
 from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
+from keras_griffin.mixers.mamba import Mamba, MambaState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
 from keras_griffin.mixers.unit_block import UnitBlock
 
@@ -16,6 +17,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
+    "mamba": Mamba,
 }
 """The mixers by their names in `GriffinConfig.block_pattern`, beside the units' names; see `find_mixer`."""
 
@@ -52,6 +54,8 @@ __all__ = [
     "GlobalMQAState",
     "LocalMQA",
     "LocalMQAState",
+    "Mamba",
+    "MambaState",
     "RecurrentBlock",
     "RecurrentBlockState",
     "UnitBlock",

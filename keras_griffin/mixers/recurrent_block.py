@@ -10,6 +10,7 @@ from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
 from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project, projection
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.ops.time_axis import positions
 from keras_griffin.shapes import State, Tensor
@@ -74,7 +75,7 @@ class RecurrentBlock(Mixer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
 
-    undecayed = tuple(name for name, unit in UNITS.items() if not unit.decays)
+    undecayed = UNDECAYED
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from keras import ops
 from keras_griffin.checks import POSITIVE, checked, one_of
 from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import State, Tensor
 
@@ -56,7 +57,7 @@ class UnitBlock(Mixer):
     figure 1.
     """
 
-    undecayed = tuple(name for name, unit in UNITS.items() if not unit.decays)
+    undecayed = UNDECAYED
 
     def __init__(
         self,

@@ -8,12 +8,12 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
-from keras_griffin.layers import UNITS
+from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
 #: Parts of a variable's path that exclude everything below them from weight decay, besides those that mixers declare.
-_SPARED_LAYERS = {"token_embedding", *(name for name, unit in UNITS.items() if not unit.decays)}
+_SPARED_LAYERS = {"token_embedding", *UNDECAYED}
 _SPARED_NAMES = {"bias", "scale"}
 
 

@@ -18,7 +18,7 @@ NO_COUNT = [*NO_NUMBER, 0, -1, 2.5, 2.0, np.float32(2), math.inf]
 NO_FLAG = [0, 1, "False", None, [True]]
 NO_NAME = ["papre", None, 1, ["paper"], np.array(["paper"])]
 NO_RANGE = [None, 0.9, (0.9,), (0.999, 0.9), (0.9, 1.0), (0.0, 0.9), ("0.9", "0.99"), (0.9, math.nan), "ab", (0.9, 1.2)]
-NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "mamba"], [["recurrent"]], {"recurrent"}, [None]]
+NO_PATTERN = [(), "recurrent", None, 3, ["recurrent", "lstm"], [["recurrent"]], {"recurrent"}, [None]]
 NO_LAYER = [None, "recurrent", keras.layers.Dense(4), mixers.RecurrentBlock]
 NO_UNIT = ["recurrent", None, 1, ["lru"]]
 NO_UNIT_OPTIONS = [3, "lru", [1], {1: 2}]
@@ -47,7 +47,7 @@ WRONG = {
     **dict.fromkeys(("shift", "trained_gamma", "conjugate_pairs"), NO_FLAG),
     **dict.fromkeys(("tie_weights", "tie_embeddings", "embedding_norm"), NO_FLAG),
     "norm": NO_NAME,
-    **dict.fromkeys(("taps", "state_size", "blocks"), NO_COUNT),
+    **dict.fromkeys(("taps", "state_size", "blocks", "rank", "expand"), NO_COUNT),
     **dict.fromkeys(("activation", "pooling", "discretization"), NO_NAME),
     "initializer": [3, "zeros", [1]],
     "unit": NO_UNIT,
@@ -79,6 +79,7 @@ MAKERS = {
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
     mixers.UnitBlock: {"unit": "lru"},
+    mixers.Mamba: {},
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }

@@ -67,7 +67,7 @@ def test_it_is_frozen_and_goes_through_json():
             r"num_key_value_heads must divide num_heads\. Got num_key_value_heads 2 and num_heads 3\.",
         ),
         (
-            {"block_pattern": ("recurrent", "mamba")},
+            {"block_pattern": ("recurrent", "lstm")},
             r"block_pattern must be a list or tuple of mixers among recurrent, .*, s5\. Got block_",
         ),
         ({"block_pattern": ()}, r"block_pattern must be a list or tuple of mixers"),

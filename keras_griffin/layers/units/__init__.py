@@ -16,6 +16,7 @@ from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUn
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
 from keras_griffin.layers.units.s5 import S5
+from keras_griffin.layers.units.selective_ssm import SelectiveSSM, SelectiveSSMState
 
 UNITS: dict[str, type[RecurrentUnit]] = {
     "rg_lru": RGLRU,
@@ -27,8 +28,12 @@ UNITS: dict[str, type[RecurrentUnit]] = {
     "min_lstm": MinLSTM,
     "lru": LRU,
     "s5": S5,
+    "selective_ssm": SelectiveSSM,
 }
 """The recurrent units by the default names of their layers."""
+
+UNDECAYED = ("dynamics", *(name for name, unit in UNITS.items() if not unit.decays))
+"""The names of layers whose weights are excluded from weight decay."""
 
 __all__ = [
     "UNITS",
@@ -46,4 +51,6 @@ __all__ = [
     "RecurrentUnit",
     "RecurrentUnitState",
     "S5",
+    "SelectiveSSM",
+    "SelectiveSSMState",
 ]

@@ -7,24 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, Rule, checked, is_number, one_of, plain
+from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.units.discretization import DISCRETIZATIONS
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
-from keras_griffin.layers.units.state_space_initializer import blocks_of_legs, input_matrix, output_matrix
+from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, blocks_of_legs, input_matrix, output_matrix
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.linear_scan.components import multiply
 from keras_griffin.shapes import State, Tensor
-
-
-def _is_step_range(value) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-    return is_pair and 0.0 < value[0] <= value[1] < math.inf
-
-
-STEP_RANGE = Rule("(low, high) with 0 < low <= high", _is_step_range)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

@@ -1,10 +1,23 @@
 """Initial values of state space models: of the continuous system, and of decays on a ring."""
 
+import math
 from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_griffin.checks import Rule, is_number
+from keras_griffin.shapes import Tensor
+
+
+def _is_step_range(value) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+    return is_pair and 0.0 < value[0] <= value[1] < math.inf
+
+
+#: The rule for the range of a system's steps.
+STEP_RANGE = Rule("(low, high) with 0 < low <= high", _is_step_range)
 
 
 def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +126,46 @@ def output_matrix(vectors: np.ndarray) -> Callable:
         return ops.cast(ops.transpose(ops.concatenate([real, -imaginary], axis=-1)), dtype)
 
     return draw
+
+
+def inverse_softplus_of_steps(low: float, high: float) -> Callable:
+    """An initializer of biases whose softplus is uniform in its logarithm, from `low` to `high` and at least 1e-4."""
+
+    def draw(shape, dtype=None):
+        drawn = keras.initializers.RandomUniform(math.log(low), math.log(high))(shape, "float32")
+        step = ops.maximum(ops.exp(drawn), 1e-4)
+        return ops.cast(step + ops.log(-ops.expm1(-step)), dtype)
+
+    return draw
+
+
+class LogRates(keras.layers.Layer):
+    """The logarithms of the rates of a diagonal system, `(D, N)`, at the start log 1 .. log N for each channel.
+
+    A layer of its own, so that its name, `dynamics`, excludes them from weight decay.
+
+    Args:
+        state_size: N.
+        **kwargs: `name` and `dtype`.
+    """
+
+    def __init__(self, state_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.state_size = state_size
+
+    def build(self, inputs_shape):
+        """Create the weight."""
+        self.log_rates = self.add_weight(
+            shape=(inputs_shape[-1], self.state_size), initializer=self._first, name="log_rates", autocast=False
+        )
+
+    def _first(self, shape, dtype=None):
+        # Not broadcast: on PyTorch the rows would share their memory.
+        return ops.tile(ops.log(ops.arange(1, self.state_size + 1, dtype="float32"))[None], (shape[0], 1))
+
+    def rates(self) -> Tensor:
+        """A = -exp(log A), negative, float32."""
+        return -ops.exp(ops.cast(self.log_rates, "float32"))
 
 
 def _uniform(shape):

@@ -1,0 +1,150 @@
+"""The selective state space model of Mamba."""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, checked, plain
+from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
+from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
+from keras_griffin.ops.selective_scan import selective_scan
+from keras_griffin.shapes import State, Tensor
+
+#: The kernels of `torch.nn.Linear`: uniform, with a variance of this over the fan-in.
+UNIFORM = 1.0 / 3.0
+
+
+class SelectiveSSMState(NamedTuple):
+    """The state of `SelectiveSSM`."""
+
+    #: `(B, D, N)`, float32: h after the last step.
+    hidden: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class SelectiveSSM(RecurrentUnit):
+    """The selective state space model (S6), whose step, input and output weights depend on the input.
+
+        [d_t; b_t; c_t] = W_x x_t                                     R + N + N
+        s_t = softplus(W_s d_t + b_s)                                 step, one for each channel
+        h_t = exp(s_t A) h_{t-1} + s_t x_t b_t^T,  A = -exp(log A)    N numbers for each channel
+        y_t = h_t c_t + D * x_t
+
+    `Mamba` is this between two projections, after a convolution, with a gate. The recurrence is in float32.
+
+    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
+    state is h.
+
+    Args:
+        state_size: N.
+        rank: R, of the map from x to the steps; None for D / 16, rounded up.
+        step_range: the range of the steps at the start, uniform in their logarithm.
+        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
+        return_state: see `return_sequences`.
+        go_backwards: see `return_sequences`.
+        stateful: see `return_sequences`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments: as for `RGLRU`.
+
+    State: `SelectiveSSMState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
+
+    Raises:
+        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.layers.SelectiveSSM()(np.ones((2, 10, 32), "float32")).shape)
+        (2, 32)
+
+    Reference: Gu and Dao 2023 (arXiv 2312.00752), algorithm 2; initial values of its authors' code.
+    """
+
+    state_type = SelectiveSSMState
+    repeats_outputs = False
+
+    def __init__(
+        self,
+        *,
+        state_size: int = 16,
+        rank: int | None = None,
+        step_range: tuple[float, float] = (0.001, 0.1),
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            **kwargs,
+        )
+        name = type(self).__name__
+        self.state_size = checked(name, COUNT, state_size=state_size)
+        self.rank = checked(name, COUNT.or_none(), rank=rank)
+        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+
+    @classmethod
+    def weights_of(
+        cls, width: int, *, state_size: int = 16, rank: int | None = None, **others: Any
+    ) -> dict[str, Weight]:
+        """W_x and W_s; log A, which a layer `dynamics` holds; and D."""
+        groups, rank = ("width", width), rank or _rank(width)
+        return {
+            **dense_weights("selection", width, rank + 2 * state_size, 0, groups, bias=False),
+            **dense_weights("step", rank, width, 1, groups),
+            "dynamics/log_rates": Weight((width, state_size), 0, groups),
+            "feedthrough": Weight((width,), 0, groups),
+        }
+
+    @classmethod
+    def kept_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, Kept]:
+        """h."""
+        return {"hidden": Kept((width, state_size), "float32")}
+
+    @classmethod
+    def reach_of(cls, **arguments: Any) -> None:
+        """All steps, for `sequence_parallel`, which cannot divide this recurrence."""
+
+    def build_weights(self, width: int) -> None:
+        """Create the weights."""
+        rank = self.rank or _rank(width)
+        options: dict[str, Any] = {"dtype": self.dtype_policy}
+        # For R inputs these are uniform up to R^-1/2.
+        options["initializer"] = keras.initializers.VarianceScaling(UNIFORM, "fan_in", "uniform")
+        self.selection = projection(rank + 2 * self.state_size, use_bias=False, name="selection", **options)
+        self.selection.build((None, width))
+        steps = random_initializer(inverse_softplus_of_steps(*self.step_range))
+        self.step = projection(width, bias_initializer=steps, name="step", **options)
+        self.step.build((None, rank))
+        self.dynamics = LogRates(self.state_size, name="dynamics", dtype="float32")
+        self.dynamics.build((None, width))
+        self.feedthrough = self.add_weight(shape=(width,), initializer="ones", name="feedthrough", autocast=False)
+
+    def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        """The equations."""
+        selected = project(self.selection, inputs)
+        rank = selected.shape[-1] - 2 * self.state_size
+        low_rank, of_input, of_output = ops.split(selected, [rank, rank + self.state_size], axis=-1)
+        steps = ops.softplus(ops.cast(project(self.step, low_rank), "float32"))
+        outputs, hidden = selective_scan(
+            *(inputs, steps, self.dynamics.rates(), of_input, of_output, state.hidden), reset=reset, mask=mask
+        )
+        outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
+        return outputs, SelectiveSSMState(hidden)
+
+
+def _rank(width):
+    return math.ceil(width / 16)

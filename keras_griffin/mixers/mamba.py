@@ -1,0 +1,184 @@
+"""The Mamba block."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.layers import (
+    Kept,
+    Mixer,
+    SelectiveSSM,
+    SelectiveSSMState,
+    TemporalConv1D,
+    TemporalConvState,
+    Weight,
+    project,
+    projection,
+)
+from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers.units import UNDECAYED
+from keras_griffin.layers.units.selective_ssm import UNIFORM
+from keras_griffin.shapes import Tensor
+
+
+class MambaState(NamedTuple):
+    """The state of `Mamba`."""
+
+    #: `(B, taps - 1, E)`, compute dtype: the newest inputs of the convolution, oldest first.
+    inputs: Tensor
+    #: `(B, E, N)`, float32: h after the last step.
+    hidden: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class Mamba(FlatState, Mixer):
+    """Mix along time and channels with a selective state space model.
+
+        u = silu(conv(W_in x)),  z = W_gate x            E channels each
+        y = W_out (SSM(u) * silu(z))
+
+    SSM is `keras_griffin.layers.SelectiveSSM`. Mamba's models have no MLP: `mlp_width=0`.
+
+    Args:
+        state_size: N, the numbers of a channel's state.
+        expand: E / D.
+        conv_kernel_size: taps of the convolution.
+        rank: R, of the map to the steps; None for D / 16, rounded up.
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
+
+    State: `MambaState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: an argument has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.mixers.Mamba()(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: Gu and Dao 2023 (arXiv 2312.00752), section 3.4, figure 3; initial values of its authors' code.
+    """
+
+    state_type = MambaState
+    undecayed = UNDECAYED
+
+    def __init__(
+        self,
+        state_size: int = 16,
+        expand: int = 2,
+        conv_kernel_size: int = 4,
+        rank: int | None = None,
+        output_variance_scale: float = UNIFORM,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.state_size = checked(name, COUNT, state_size=state_size)
+        self.expand = checked(name, COUNT, expand=expand)
+        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
+        self.rank = checked(name, COUNT.or_none(), rank=rank)
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        """The scale of the last kernel: for one residual branch in each layer, or two with an MLP."""
+        return {"output_variance_scale": UNIFORM / (config.num_layers * (2 if config.mlp_width else 1))}
+
+    @classmethod
+    def weights_of(
+        cls,
+        width: int,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        conv_kernel_size: int = 4,
+        rank: int | None = None,
+        **others: Any,
+    ) -> dict[str, Weight]:
+        """Three projections, the convolution's taps, and the state space model's weights."""
+        inner = expand * width
+        groups = ("inner_width", inner)
+        of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or _rank(width))
+        return {
+            **dense_weights("input_projection", width, inner, 1, groups, bias=False),
+            **dense_weights("gate", width, inner, 1, groups, bias=False),
+            **dense_weights("output_projection", inner, width, 0, groups, bias=False),
+            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/bias": Weight((inner,), 0, groups),
+            **{f"ssm/{path}": weight._replace(units=groups) for path, weight in of_ssm.items()},
+        }
+
+    @classmethod
+    def kept_of(
+        cls,
+        width: int,
+        tokens: int,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        conv_kernel_size: int = 4,
+        **others: Any,
+    ) -> dict[str, Kept]:
+        """The inputs of the convolution's earlier taps, and h."""
+        inner = expand * width
+        return {"inputs": Kept((conv_kernel_size - 1, inner)), "hidden": Kept((inner, state_size), "float32")}
+
+    def build(self, inputs_shape):
+        """Create the projections, the convolution and the state space model."""
+        super().build(inputs_shape)
+        inner = self.expand * self.width
+        options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
+        scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
+        first, gate, last = (
+            projection(
+                self.width if name == "output_projection" else inner,
+                initializer=keras.initializers.VarianceScaling(scale, "fan_in", "uniform"),
+                name=name,
+                **options,
+            )
+            for name, scale in scales.items()
+        )
+        self.input_projection, self.gate, self.output_projection = first, gate, last
+        self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
+        self.ssm = SelectiveSSM(
+            state_size=self.state_size,
+            rank=self.rank or _rank(self.width),
+            return_sequences=True,
+            name="ssm",
+            dtype=self.dtype_policy,
+        )
+        self.input_projection.build((None, self.width))
+        self.gate.build((None, self.width))
+        self.conv.build((None, None, inner))
+        self.ssm.build((None, None, inner))
+        self.output_projection.build((None, inner))
+
+    def advance(
+        self, inputs: Tensor, state: MambaState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, MambaState]:
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        marks = {"reset": reset, "mask": mask}
+        gate = ops.silu(project(self.gate, inputs))
+        mixed, conv = self.conv.advance(
+            project(self.input_projection, inputs), TemporalConvState(state.inputs), **marks
+        )
+        mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), **marks)
+        return project(self.output_projection, mixed * gate), MambaState(conv.inputs, ssm.hidden)
+
+
+def _rank(width):
+    return -(-width // 16)
