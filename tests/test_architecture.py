@@ -52,7 +52,7 @@ FOREIGN = {
 }
 
 #: An op whose kernels are built around those of another.
-BUILT_AROUND = {"rg_lru": "linear_scan", "selective_scan": "linear_scan"}
+BUILT_AROUND = dict.fromkeys(("log_scan", "rg_lru", "selective_scan"), "linear_scan")
 
 
 class Source:

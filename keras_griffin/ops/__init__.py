@@ -6,6 +6,7 @@ from keras_griffin.ops.implementation import explain, use_implementation
 from keras_griffin.ops.linear_cross_entropy import linear_cross_entropy
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.local_attention import local_attention
+from keras_griffin.ops.log_scan import log_scan
 from keras_griffin.ops.rg_lru import rg_lru
 from keras_griffin.ops.rotary_embedding import rotary_embedding
 from keras_griffin.ops.selective_scan import selective_scan
@@ -17,6 +18,7 @@ __all__ = [
     "linear_cross_entropy",
     "linear_scan",
     "local_attention",
+    "log_scan",
     "rg_lru",
     "rotary_embedding",
     "selective_scan",

@@ -11,6 +11,7 @@ from jax import numpy as jnp
 from keras_griffin.ops.linear_scan.components import add, conjugate, multiply
 from keras_griffin.ops.linear_scan.jax_gradient import differentiable
 from keras_griffin.ops.linear_scan.marks import unless
+from keras_griffin.ops.linear_scan.semiring import LINEAR
 
 
 def supports(facts) -> str | None:
@@ -18,8 +19,8 @@ def supports(facts) -> str | None:
     return None
 
 
-def scan(decay, inputs, initial_state, forgotten, reverse):
-    """Forward only; `scan_gradient` is its derivative."""
+def scan(decay, inputs, initial_state, forgotten, reverse, semiring=LINEAR):
+    """Forward only; `scan_gradient` is its derivative, in linear arithmetic."""
     length = decay[0].shape[1]
     at = _order(length, reverse)
 
@@ -28,14 +29,14 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
         return _write(
             states,
             at(t),
-            lambda now: add(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
+            lambda now: semiring.plus(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
         )
 
     def entering(t, state):
-        return unless(_mark(forgotten, at(t)), multiply(_row(decay, at(t)), state))
+        return unless(_mark(forgotten, at(t)), semiring.times(_row(decay, at(t)), state), semiring.zero)
 
     first = entering(0, _as_row(initial_state))
-    states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
+    states = _write(inputs, at(0), lambda now: semiring.plus(first, _row(now, at(0))))
     states = lax.fori_loop(1, length, step, states)
     return states, _without_time(_row(states, at(length - 1)))
 

@@ -52,14 +52,15 @@ def forgetting(marks: Marks) -> Tensor | None:
     return ops.logical_and(marks.reset, marks.mask)
 
 
-def unless(forgotten: Tensor | None, number: Components) -> Components:
+def unless(forgotten: Tensor | None, number: Components, zero: float = 0.0) -> Components:
     """The number, but zero where it is forgotten: 0 times NaN is NaN, so a decay of 0 is not enough.
 
     Args:
         forgotten: from `forgetting`; None if nothing is forgotten.
         number: components.
+        zero: what stands for zero.
     """
-    return number if forgotten is None else tuple(ops.where(forgotten, 0.0, x) for x in number)
+    return number if forgotten is None else tuple(ops.where(forgotten, zero, x) for x in number)
 
 
 def on_effective(scan):

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.marks import on_effective, unless
+from keras_griffin.ops.linear_scan.semiring import LINEAR
 from keras_griffin.shapes import Tensor
 
 
@@ -66,7 +67,7 @@ def _compiled(function, parts, dtype, forgets, reverse):
     return tf.function(run, input_signature=signature, jit_compile=True, autograph=False)
 
 
-def scan(decay, inputs, initial_state, forgotten, reverse):
+def scan(decay, inputs, initial_state, forgotten, reverse, semiring=LINEAR):
     """`linear_scan`, to be compiled by XLA and not differentiated."""
     length = _at_least_one(inputs)
     at = _order(length, reverse)
@@ -76,14 +77,14 @@ def scan(decay, inputs, initial_state, forgotten, reverse):
         return _write(
             states,
             at(t),
-            lambda now: add(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
+            lambda now: semiring.plus(entering(t, _row(now, at(t - 1))), _row(now, at(t))),
         )
 
     def entering(t, state):
-        return unless(_mark(forgotten, at(t)), multiply(_row(decay, at(t)), state))
+        return unless(_mark(forgotten, at(t)), semiring.times(_row(decay, at(t)), state), semiring.zero)
 
     first = entering(0, _as_row(initial_state))
-    states = _write(inputs, at(0), lambda now: add(first, _row(now, at(0))))
+    states = _write(inputs, at(0), lambda now: semiring.plus(first, _row(now, at(0))))
     states = _loop(1, length, step, states)
     last = _row(states, at(length - 1))
     # Concatenated, since an empty sequence has no last row.

@@ -1,0 +1,46 @@
+"""On JAX: one compiled in-place loop along time, and the loop of `linear_scan` backward for the gradients."""
+
+import jax
+from jax import numpy as jnp
+
+from keras_griffin.ops.linear_scan import jax_loop
+from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
+from keras_griffin.ops.log_scan.log_numbers import LOG, effective, log_odds
+from keras_griffin.shapes import Tensor
+
+supports = jax_loop.supports
+
+
+def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+    """Every state and the last one; see the package."""
+    return _scan(*effective(decay, inputs, marks, initial_state.dtype), initial_state, forgetting(marks))
+
+
+# Compiled once for each shape, even if the caller is not compiled.
+@jax.jit
+def _scan(decay, inputs, initial_state, forgotten):
+    return _differentiable(decay, inputs, initial_state, forgotten)
+
+
+@jax.custom_vjp
+def _differentiable(decay, inputs, initial_state, forgotten):
+    return _forward(decay, inputs, initial_state, forgotten)[0]
+
+
+def _forward(decay, inputs, initial_state, forgotten):
+    (states,), (final_state,) = jax_loop.scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
+    return (states, final_state), (decay, inputs, states, initial_state, forgotten)
+
+
+def _backward(kept, gradients):
+    decay, inputs, states, initial_state, forgotten = kept
+    before = jnp.concatenate([initial_state[:, None], states[:, :-1]], axis=1)
+    odds = log_odds(decay, inputs, before, forgotten)
+    past = jax.nn.sigmoid(odds)
+    given = tuple((gradient,) for gradient in gradients)
+    _, (flow,), (into_start,) = jax_loop.scan_gradient((past,), (states,), (initial_state,), forgotten, given, False)
+    (into_decay,) = unless(forgotten, (flow * past,))
+    return into_decay, flow * jax.nn.sigmoid(-odds), into_start, None
+
+
+_differentiable.defvjp(_forward, _backward)

@@ -1,0 +1,67 @@
+"""Arithmetic on logarithms: times is a sum, plus the logarithm of a sum of exponentials, and zero is -inf."""
+
+from keras import ops
+
+from keras_griffin.ops.linear_scan.components import Components, add
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.semiring import Semiring
+from keras_griffin.shapes import Tensor
+
+#: A state that holds nothing. Not -inf: the difference of two such states is 0, and that of infinities would be NaN.
+NOTHING = -1e30
+_ZERO = -float("inf")
+
+
+def log_add(first: Tensor, second: Tensor) -> Tensor:
+    """log(exp(first) + exp(second)) of numbers below infinity.
+
+    It selects instead of calling `maximum`, whose derivative differs between backends where both are equal.
+    """
+    is_first = first >= second
+    larger, smaller = ops.where(is_first, first, second), ops.where(is_first, second, first)
+    # Infinity minus infinity is NaN.
+    difference = smaller - ops.where(larger > _ZERO, larger, 0.0)
+    return larger + ops.log1p(ops.exp(difference))
+
+
+def _plus(first: Components, second: Components) -> Components:
+    return (log_add(first[0], second[0]),)
+
+
+LOG = Semiring(_plus, add, _ZERO, 0.0)
+
+
+def effective(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tuple[Tensor, Tensor]:
+    """Decay and inputs with the marks applied: -inf and x at a reset, 0 and -inf at a masked step.
+
+    The state before a reset is nothing: x is at least that there.
+
+    Args:
+        decay: `(B, T, D)`.
+        inputs: `(B, T, D)`.
+        marks: resets and mask.
+        dtype: of the results.
+    """
+    decay, inputs = (ops.convert_to_tensor(x, dtype) for x in (decay, inputs))
+    if marks.reset is not None:
+        decay = ops.where(marks.reset, _ZERO, decay)
+        inputs = ops.where(ops.logical_and(marks.reset, inputs < NOTHING), NOTHING, inputs)
+    if marks.mask is not None:
+        decay = ops.where(marks.mask, decay, 0.0)
+        inputs = ops.where(marks.mask, inputs, _ZERO)
+    return decay, inputs
+
+
+def log_odds(decay: Tensor, inputs: Tensor, before: Tensor, forgotten: Tensor | None) -> Tensor:
+    """L_{t-1} + d_t - x_t. The sigmoid of it is the share of the past in a state: the derivative by L_{t-1} and d_t.
+
+    Args:
+        decay: with the marks applied, as all others.
+        inputs: see `decay`.
+        before: every L_{t-1}.
+        forgotten: from `forgetting`.
+    """
+    past = before + decay
+    if forgotten is not None:
+        past = ops.where(forgotten, _ZERO, past)
+    return ops.where(inputs > _ZERO, past - inputs, -_ZERO)
