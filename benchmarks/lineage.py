@@ -14,9 +14,10 @@ one learning rate; the seeds, three, are those of the weights.
 - Speed: of training steps on text, and of decoding after 2,048 tokens.
 
 Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
-is printed, and two plots are drawn beside the file; `--report` does only that. `--quick` tries it out, on PyTorch within
-five minutes on two cores, with a small model, few tokens and one seed, and five rows unless `--mixers` names others. Its
-accuracies are near chance, and say nothing about mixers.
+is printed, and two plots are drawn beside the file; `--report` does only that.
+
+`--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
+rows unless `--mixers` names others. Its accuracies are near chance, and say nothing about mixers.
 """
 
 import argparse
