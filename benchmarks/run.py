@@ -3,7 +3,8 @@
     python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
 
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
-run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots; `lora`;
+run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
+`lineage`, which also draws one, takes days on few cores, and continues from the file of its finished parts; `lora`;
 `packing`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
@@ -20,7 +21,7 @@ from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("lora", "shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
+NAMED = ("lineage", "lora", "shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",
@@ -52,7 +53,7 @@ def main():
         report = [f"# {name}, {options.machine}\n\n{machine()}\n"]
         for backend in options.backends.split(","):
             plot = FOLDER / "results" / f"{name}-{backend}-{options.machine}.png"
-            arguments = {"memory": [plot], "scaling": [plot]}
+            arguments = {"lineage": [plot.with_suffix(".csv")], "memory": [plot], "scaling": [plot]}
             arguments |= {"shakespeare": [options.text], "two_billion": [tempfile.gettempdir()]}
             report.append(run(name, backend, arguments.get(name, [])))
         write(FOLDER / "results" / f"{name}-{options.machine}.md", "\n".join(report))

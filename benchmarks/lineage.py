@@ -1,0 +1,398 @@
+"""Mixers compared at one size: text, speed, the state's bytes, and three tasks of recall.
+
+    KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--tokens N] [--quick] [--report]
+
+The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
+as `recurrent:gilr`; and Griffin's pattern. All have width 128, four layers and a vocabulary of 256, and
+`match_parameters` gives them Griffin's number of parameters, to 1 %. They read the same batches in the same order, with
+one learning rate; the seeds, three, are those of the weights.
+
+- Text: bits per byte of held-out source of Python's standard library after `--tokens` bytes of the rest.
+- Selective copying: 16 tokens of 1,024. Induction heads: trained at 256, tested at 256, 1,024 and 4,096.
+  Associative recall: trained with 4 to 64 pairs in 256 steps, tested with 64. Each is trained on four times the text's
+  tokens, or until two tests in a row are without a mistake. Accuracies are of the answers.
+- Speed: of training steps on text, and of decoding after 2,048 tokens.
+
+Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
+is printed, and two plots are drawn beside the file; `--report` does only that.
+
+`--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
+rows unless `--mixers` names others. Its accuracies are near chance, and say nothing about mixers.
+"""
+
+import argparse
+import csv
+import dataclasses
+import functools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from timing import BACKEND, least_seconds
+
+from keras_griffin.inspection import match_parameters, measure_decoding
+from keras_griffin.layers import UNITS
+from keras_griffin.mixers import mixer_names
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.tasks import associative_recall, induction_heads, selective_copying
+from keras_griffin.tasks.text import load_corpus
+from keras_griffin.training import BitsPerByte, HeldOutWindows, RandomWindows, default_optimizer
+
+LEARNING_RATE = 2e-3
+VOCABULARY_SIZE = 256
+#: Test batches are drawn from seeds from here on, training batches from those below.
+FIRST_TEST = 10**9
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sizes of a comparison."""
+
+    tokens: int = 2_000_000
+    width: int = 128
+    num_layers: int = 4
+    num_heads: int = 2
+    window: int = 128
+    seeds: tuple[int, ...] = (0, 1, 2)
+    #: Of a window of text, and windows in a batch and held out.
+    length: int = 256
+    batch_size: int = 8
+    held_out: int = 1024
+    #: The tokens of a task in units of the text's, tokens in one of its batches, and rows of a test.
+    task_share: int = 4
+    task_batch: int = 8192
+    test_rows: int = 256
+    #: How often training on a task may end early.
+    checks: int = 20
+    copied: tuple[int, int] = (1024, 16)
+    induction: tuple[int, ...] = (256, 1024, 4096)
+    recalled: tuple[int, int] = (256, 64)
+    #: Tokens before a decoding step, timed steps and their runs; and seconds for timing training steps.
+    context: int = 2048
+    decoded: int = 32
+    runs: int = 9
+    budget: float = 4.0
+
+    @property
+    def name(self) -> str:
+        """What distinguishes these settings in a file."""
+        return f"{self.num_layers} layers of {self.width}, {self.tokens} tokens"
+
+    @property
+    def griffin(self) -> GriffinConfig:
+        """The model whose number of parameters all have."""
+        return GriffinConfig(VOCABULARY_SIZE, self.width, self.num_layers, num_heads=self.num_heads, window=self.window)
+
+
+QUICK = Settings(
+    tokens=2**13,
+    width=32,
+    num_layers=3,
+    num_heads=1,
+    window=16,
+    seeds=(0,),
+    length=64,
+    batch_size=8,
+    held_out=16,
+    task_share=1,
+    task_batch=512,
+    test_rows=32,
+    checks=0,
+    copied=(28, 4),
+    induction=(32, 64, 128),
+    recalled=(32, 4),
+    context=64,
+    decoded=8,
+    runs=3,
+    budget=0.2,
+)
+QUICK_ROWS = ("griffin", "recurrent", "local_mqa", "gilr", "recurrent:gilr")
+
+
+def row_names() -> list[str]:
+    """Every row: Griffin, the mixers, and the units in a recurrent block; with its own unit that is `recurrent`."""
+    return ["griffin", *mixer_names(), *(f"recurrent:{unit}" for unit in UNITS if unit != "rg_lru")]
+
+
+def config_of(name: str, settings: Settings) -> GriffinConfig:
+    """The model of a row, with the parameters of Griffin's."""
+    griffin = settings.griffin
+    mixer, _, unit = name.partition(":")
+    if unit:
+        options = {unit: {"mixer": mixer, "unit": unit}}
+        config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options)
+    else:
+        config = griffin if name == "griffin" else dataclasses.replace(griffin, block_pattern=(name,))
+    return match_parameters(config, griffin.parameter_count())
+
+
+def make(name: str, settings: Settings, seed: int, steps: int) -> keras.Model:
+    """A compiled model."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = Griffin(config_of(name, settings))
+    model.compile(
+        default_optimizer(model, LEARNING_RATE, steps=steps, beta_2=0.99),
+        model.loss,
+        weighted_metrics=[BitsPerByte(name="bits")],
+        jit_compile=BACKEND != "torch",
+    )
+    return model
+
+
+@functools.cache
+def corpus():
+    """The text."""
+    return load_corpus()
+
+
+def text(name: str, settings: Settings, seed: int) -> dict:
+    """The held-out bits per byte after training on text."""
+    steps = max(1, settings.tokens // (settings.batch_size * settings.length))
+    windows = RandomWindows(corpus().train, settings.length, settings.batch_size, num_batches=steps)
+    held_out = HeldOutWindows(corpus().validation, settings.length, settings.batch_size, windows=settings.held_out)
+    model = make(name, settings, seed, steps)
+    for step in range(steps):
+        model.train_on_batch(*windows[step])
+    return {"bits": model.evaluate(held_out, verbose=0, return_dict=True)["bits"]}
+
+
+def speed(name: str, settings: Settings, seed: int) -> dict:
+    """Parameters, tokens per second of training, milliseconds of decoding steps, and bytes of a row's state."""
+    model = make(name, settings, seed, steps=1000)
+    batch = RandomWindows(corpus().train, settings.length, settings.batch_size, num_batches=1)[0]
+    seconds = least_seconds(model.train_on_batch, *batch, budget=settings.budget)
+    one, many = (
+        measure_decoding(model, [settings.context], rows, steps=settings.decoded, runs=settings.runs)
+        for rows in (1, 16)
+    )
+    return {
+        "parameters": model.count_params(),
+        "tokens_per_second": batch[0].size / seconds,
+        "ms_at_1": 1e3 * one.seconds_per_step[0],
+        "ms_at_16": 1e3 * many.seconds_per_step[0],
+        "state_bytes": int(one.state_bytes[0]),
+    }
+
+
+def copy(name: str, settings: Settings, seed: int) -> dict:
+    """The accuracy in selective copying."""
+    task = functools.partial(selective_copying, length=settings.copied[0], num_tokens=settings.copied[1])
+    return recall(
+        name, settings, seed, lambda rows, step: task(rows, seed=step), sum(settings.copied), {"copying": task}
+    )
+
+
+def induct(name: str, settings: Settings, seed: int) -> dict:
+    """The accuracies with induction heads, by the test's length."""
+    tests = {
+        f"induction_{place}": functools.partial(induction_heads, length=length)
+        for place, length in enumerate(settings.induction)
+    }
+    shortest = settings.induction[0]
+    return recall(name, settings, seed, lambda rows, step: induction_heads(rows, shortest, seed=step), shortest, tests)
+
+
+def associate(name: str, settings: Settings, seed: int) -> dict:
+    """The accuracy in associative recall; a training batch has 4, 8, 16, ... pairs."""
+    length, most = settings.recalled
+    task = functools.partial(associative_recall, length=length, vocabulary_size=VOCABULARY_SIZE)
+    pairs = [2**power for power in range(2, most.bit_length()) if 2**power <= most]
+
+    def batch(rows, step):
+        return task(rows, num_pairs=int(np.random.default_rng(step).choice(pairs)), seed=step)
+
+    return recall(name, settings, seed, batch, length, {"recall": functools.partial(task, num_pairs=most)})
+
+
+def recall(name: str, settings: Settings, seed: int, batch: Callable, length: int, tests: dict[str, Callable]) -> dict:
+    """Train on a task, and return the accuracy of each test.
+
+    Args:
+        name: of the row.
+        settings: the sizes.
+        seed: of the weights.
+        batch: a function of the number of rows and of the training step.
+        length: the steps of a training row.
+        tests: by measure, a function of the number of rows and of a seed; the first also tells when training may end.
+    """
+    rows = max(1, round(settings.task_batch / length))
+    steps = max(1, settings.task_share * settings.tokens // (rows * length))
+    model = make(name, settings, seed, steps)
+    first, streak = next(iter(tests.values())), 0
+    for step in range(steps):
+        model.train_on_batch(*batch(rows, step))
+        if settings.checks and (step + 1) % max(1, steps // settings.checks) == 0:
+            streak = streak + 1 if accuracy(model, first, settings, settings.test_rows // 4) == 1 else 0
+            if streak == 2:
+                break
+    return {measure: accuracy(model, test, settings, settings.test_rows) for measure, test in tests.items()}
+
+
+def accuracy(model: keras.Model, test: Callable, settings: Settings, num_rows: int) -> float:
+    """The share of right answers in at least `num_rows` rows."""
+    rows = max(1, round(settings.task_batch / test(1, seed=FIRST_TEST).token_ids.shape[1]))
+    right = []
+    for number in range(-(-num_rows // rows)):
+        token_ids, targets, weights = test(rows, seed=FIRST_TEST + number)
+        is_due = weights > 0
+        right.append(model.predict_on_batch(token_ids)[is_due].argmax(axis=-1) == targets[is_due])
+    return float(np.concatenate(right).mean())
+
+
+#: What a row consists of: by part, its function, and whether it is done with every seed.
+PARTS = {
+    "speed": (speed, False),
+    "text": (text, True),
+    "copying": (copy, True),
+    "induction": (induct, True),
+    "recall": (associate, True),
+}
+MEASURES = (
+    *("parameters", "tokens_per_second", "ms_at_1", "ms_at_16", "state_bytes"),
+    *("bits", "copying", "induction_0", "induction_1", "induction_2", "recall"),
+)
+FIELDS = ("settings", "backend", "row", "part", "seed", "seconds", *MEASURES)
+
+
+def lines_in(path: Path, settings: Settings) -> list[dict]:
+    """The finished parts of these settings on the active backend."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    return [line for line in lines if (line["settings"], line["backend"]) == (settings.name, BACKEND)]
+
+
+def finish(path: Path, settings: Settings, name: str, part: str, seed: int) -> None:
+    """Do a part of a row unless its line exists, and append the line."""
+    key = {"row": name, "part": part, "seed": str(seed)}
+    if any(key.items() <= line.items() for line in lines_in(path, settings)):
+        return
+    start = time.perf_counter()
+    measures = PARTS[part][0](name, settings, seed)
+    seconds = time.perf_counter() - start
+    measures = {measure: f"{value:.6g}" if isinstance(value, float) else value for measure, value in measures.items()}
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, restval="")
+        if is_new:
+            writer.writeheader()
+        writer.writerow({"settings": settings.name, "backend": BACKEND, **key, "seconds": f"{seconds:.1f}", **measures})
+    print(name, part, seed, measures, f"{seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def values_by_row(lines: list[dict], names: list[str]) -> dict[str, dict[str, list[float]]]:
+    """By row and measure, the values of the seeds, in the order of `names`; rows without any are left out."""
+    found = {}
+    for name in names:
+        own = [line for line in lines if line["row"] == name]
+        if own:
+            found[name] = {measure: [float(line[measure]) for line in own if line[measure]] for measure in MEASURES}
+    return found
+
+
+def table(values: dict[str, dict[str, list[float]]], settings: Settings) -> str:
+    """A line of Markdown for each row: the mean, and the least and the greatest of the seeds."""
+    (noisy, copied), (steps, pairs) = settings.copied, settings.recalled
+    columns = {
+        "parameters": ("parameters", "{:,.0f}", 1),
+        "bits": ("bits per byte", "{:.3f}", 1),
+        "tokens_per_second": ("tokens/s, training", "{:,.0f}", 1),
+        "ms_at_1": ("ms a token, 1 row", "{:.2f}", 1),
+        "ms_at_16": ("16 rows", "{:.2f}", 1),
+        "state_bytes": (f"bytes of state at {settings.context:,} tokens", "{:,.0f}", 1),
+        "copying": (f"copying {copied} of {noisy:,}, %", "{:.1f}", 100),
+        **{
+            f"induction_{place}": (f"induction at {length:,}, %", "{:.1f}", 100)
+            for place, length in enumerate(settings.induction)
+        },
+        "recall": (f"recall of {pairs} pairs in {steps:,}, %", "{:.1f}", 100),
+    }
+    printed = [["", *(title for title, _, _ in columns.values())], ["---"] * (1 + len(columns))]
+    for name, measures in values.items():
+        printed.append([name, *(cell(measures[key], form, unit) for key, (_, form, unit) in columns.items())])
+    return "\n".join(f"| {' | '.join(row)} |" for row in printed)
+
+
+def cell(values: list[float], form: str, unit: float) -> str:
+    """The mean of values, with their range if there are several; empty if there is none."""
+    if not values:
+        return ""
+    mean, least, most = (form.format(unit * value) for value in (np.mean(values), min(values), max(values)))
+    return mean if len(values) == 1 else f"{mean} ({least} to {most})"
+
+
+def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Path) -> None:
+    """Plot recall against the state's bytes, and bits per byte against the speed of training."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (recalls, losses) = plt.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
+    for name, measures in values.items():
+        colour, marker = style(name)
+        for axes, x, y, unit in ((recalls, "state_bytes", "recall", 100), (losses, "tokens_per_second", "bits", 1)):
+            if measures[x] and measures[y]:
+                least, mean, most = (unit * function(measures[y]) for function in (min, np.mean, max))
+                point = measures[x][0], mean
+                axes.errorbar(*point, [[mean - least], [most - mean]], color=colour, marker=marker, capsize=2)
+                axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7, color=colour)
+    length, pairs = settings.recalled
+    recalls.set(
+        title=f"Associative recall, {pairs} pairs in {length} steps",
+        xlabel=f"bytes of a row's state at {settings.context:,} tokens",
+        ylabel="right answers, %",
+    )
+    losses.set(title="Python's standard library", xlabel="tokens/s of training", ylabel="bits per byte, held out")
+    for axes in (recalls, losses):
+        axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Mixers with {settings.griffin.parameter_count():,} parameters, on {BACKEND}")
+    figure.savefig(path, dpi=130)
+
+
+def style(name: str) -> tuple[str, str]:
+    """The colour and marker of a row, by its kind: Okabe and Ito's colours, safe for the colour-blind."""
+    if name in UNITS:
+        return "#009e73", "^"
+    if name.startswith("recurrent"):
+        return "#0072b2", "s"
+    return ("#000000", "*") if name == "griffin" else ("#d55e00", "o")
+
+
+def main():
+    """Do the missing parts, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished parts")
+    parser.add_argument("--mixers", help=f"separated by commas (default: all, or {','.join(QUICK_ROWS)})")
+    parser.add_argument("--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, or {QUICK.tokens:,})")
+    parser.add_argument("--quick", action="store_true", help="a tiny comparison, of minutes")
+    parser.add_argument("--report", action="store_true", help="only print the table and draw the plots")
+    options = parser.parse_args()
+    names = options.mixers.split(",") if options.mixers else [*QUICK_ROWS] if options.quick else row_names()
+    unknown = sorted(set(names) - set(row_names()))
+    if unknown:
+        parser.error(f"the mixers are {', '.join(row_names())}. Got {', '.join(unknown)}.")
+    settings = QUICK if options.quick else Settings()
+    if options.tokens is not None:
+        settings = dataclasses.replace(settings, tokens=options.tokens)
+    for name in [] if options.report else names:
+        for part, (_, has_seeds) in PARTS.items():
+            for seed in settings.seeds if has_seeds else settings.seeds[:1]:
+                finish(options.file, settings, name, part, seed)
+    values = values_by_row(lines_in(options.file, settings), names)
+    print(f"\n### Mixers on {BACKEND}: {settings.name}\n\n{table(values, settings)}")
+    plot = options.file.with_suffix(".png")
+    draw(values, settings, plot)
+    print(f"\n![Recall against the state's bytes, and loss against the speed of training]({plot.name})")
+
+
+if __name__ == "__main__":
+    main()
