@@ -5,6 +5,8 @@ import contextvars
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
+from keras import ops
 
 #: A context variable: each thread, and each asynchronous task, has its own.
 _IS_LEFT_OUT = contextvars.ContextVar("keras_griffin_initialization_is_left_out", default=False)
@@ -30,6 +32,11 @@ def without_initialization() -> Iterator[None]:
         yield
     finally:
         _IS_LEFT_OUT.reset(token)
+
+
+def given(values: np.ndarray) -> Callable:
+    """An initializer with given values, or zeros inside `without_initialization`."""
+    return random_initializer(lambda shape, dtype=None: ops.convert_to_tensor(values, dtype))
 
 
 def random_initializer(initializer: Callable) -> Callable:

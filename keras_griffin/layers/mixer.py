@@ -23,6 +23,11 @@ class Mixer(Declared):
         raise NotImplementedError(f"arguments_for_model: {cls.__name__} must define it.")
 
     @classmethod
+    def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
+        """Further arguments, for the residual block of an index: only such as set initial values, not shapes."""
+        return {}
+
+    @classmethod
     def for_model(cls, config: Any, **kwargs: Any) -> Self:
         """The mixer for a `GriffinConfig`."""
         return cls(**cls.arguments_for_model(config), **kwargs)

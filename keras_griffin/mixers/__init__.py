@@ -7,10 +7,13 @@ state it will have. `GriffinConfig.mixer_arguments(name)` returns those argument
 from typing import Any
 
 from keras_griffin.layers import UNITS, Mixer
+from keras_griffin.mixers.aft import AFT, AFTState
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
 from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
 from keras_griffin.mixers.mamba import Mamba, MambaState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
+from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4State
+from keras_griffin.mixers.rwkv4_channel import RWKV4Channel, RWKV4ChannelState
 from keras_griffin.mixers.unit_block import UnitBlock
 
 MIXERS: dict[str, type[Mixer]] = {
@@ -18,6 +21,9 @@ MIXERS: dict[str, type[Mixer]] = {
     "local_mqa": LocalMQA,
     "global_mqa": GlobalMQA,
     "mamba": Mamba,
+    "aft": AFT,
+    "rwkv4": RWKV4,
+    "rwkv4_channel": RWKV4Channel,
 }
 """The mixers by their names in `GriffinConfig.block_pattern`, beside the units' names; see `find_mixer`."""
 
@@ -49,6 +55,8 @@ def mixer_names() -> tuple[str, ...]:
 
 
 __all__ = [
+    "AFT",
+    "AFTState",
     "MIXERS",
     "GlobalMQA",
     "GlobalMQAState",
@@ -56,6 +64,10 @@ __all__ = [
     "LocalMQAState",
     "Mamba",
     "MambaState",
+    "RWKV4",
+    "RWKV4Channel",
+    "RWKV4ChannelState",
+    "RWKV4State",
     "RecurrentBlock",
     "RecurrentBlockState",
     "UnitBlock",

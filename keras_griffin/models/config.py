@@ -193,9 +193,10 @@ class GriffinConfig:
         """The class of a mixer of the pattern."""
         return self._mixer(name)[0]
 
-    def mixer_arguments(self, name: str) -> dict:
-        """The constructor arguments of a mixer of the pattern."""
-        return self._mixer(name)[1]
+    def mixer_arguments(self, name: str, index: int | None = None) -> dict:
+        """The constructor arguments of a mixer of the pattern, or of the one in the residual block of an index."""
+        kind, arguments = self._mixer(name)
+        return arguments if index is None else {**kind.arguments_of_layer(self, index), **arguments}
 
     def _mixer(self, name):
         options = dict(self.mixer_options.get(name, {}))

@@ -350,7 +350,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
 
 def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
     kind = config.mixer_names[index]
-    mixer = config.mixer_class(kind)(**config.mixer_arguments(kind), name="mixer", dtype=policy)
+    mixer = config.mixer_class(kind)(**config.mixer_arguments(kind, index), name="mixer", dtype=policy)
     return ResidualBlock(
         mixer,
         config.mlp_width,

@@ -165,7 +165,7 @@ class SequenceEncoder(SequenceLayer):
         kind, policy = config.mixer_names[index], self.dtype_policy
 
         def mixer(name):
-            return config.mixer_class(kind)(**config.mixer_arguments(kind), name=name, dtype=policy)
+            return config.mixer_class(kind)(**config.mixer_arguments(kind, index), name=name, dtype=policy)
 
         both = (mixer("forward"), mixer("backward")) if self.bidirectional else None
         return ResidualBlock(

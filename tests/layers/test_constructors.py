@@ -47,6 +47,7 @@ WRONG = {
     **dict.fromkeys(("shift", "trained_gamma", "conjugate_pairs"), NO_FLAG),
     **dict.fromkeys(("tie_weights", "tie_embeddings", "embedding_norm"), NO_FLAG),
     "norm": NO_NAME,
+    "layer": [*NO_NUMBER, -1, 2.5],
     **dict.fromkeys(("taps", "state_size", "blocks", "rank", "expand"), NO_COUNT),
     **dict.fromkeys(("activation", "pooling", "discretization"), NO_NAME),
     "initializer": [3, "zeros", [1]],
@@ -79,7 +80,7 @@ MAKERS = {
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
     mixers.UnitBlock: {"unit": "lru"},
-    mixers.Mamba: {},
+    **dict.fromkeys((mixers.AFT, mixers.Mamba, mixers.RWKV4, mixers.RWKV4Channel), {}),
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }

@@ -68,7 +68,7 @@ def test_it_is_frozen_and_goes_through_json():
         ),
         (
             {"block_pattern": ("recurrent", "lstm")},
-            r"block_pattern must be a list or tuple of mixers among recurrent, .*, s5\. Got block_",
+            r"block_pattern must be a list or tuple of mixers among recurrent, .*, s5, .*\. Got block_",
         ),
         ({"block_pattern": ()}, r"block_pattern must be a list or tuple of mixers"),
         ({"mixer_options": [1]}, r"GriffinConfig: mixer_options must be a dict of dicts\. Got mixer_options \[1\]\."),

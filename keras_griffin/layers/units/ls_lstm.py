@@ -8,6 +8,7 @@ from keras import ops
 from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
 from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
@@ -130,7 +131,7 @@ class LSLSTM(RecurrentUnit):
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""
         surrogate, last = self.surrogate.advance(inputs, RecurrentUnitState(state.surrogate), reset=reset, mask=mask)
-        seen = self._shifted(surrogate, state.surrogate, reset) if self.shift else surrogate
+        seen = states_before(surrogate, state.surrogate, reset) if self.shift else surrogate
         forget, enter, output, candidate = (
             ops.cast(project(of_surrogate, seen) + project(of_input, inputs), "float32")
             for of_surrogate, of_input in zip(self.of_surrogate, self.of_input, strict=True)
@@ -138,9 +139,3 @@ class LSLSTM(RecurrentUnit):
         entering = ops.sigmoid(enter) * ops.tanh(candidate)
         cells, cell = linear_scan(ops.sigmoid(forget), entering, state.cell, reset=reset, mask=mask)
         return ops.sigmoid(output) * cells, LSLSTMState(last.hidden, cell)
-
-    def _shifted(self, surrogate, start, reset):
-        """s_{t-1}, zeros after a reset."""
-        start = ops.cast(ops.expand_dims(start, 1), surrogate.dtype)
-        before = ops.concatenate([start, surrogate[:, :-1]], axis=1)
-        return before if reset is None else ops.where(ops.expand_dims(reset, -1), ops.zeros_like(before), before)

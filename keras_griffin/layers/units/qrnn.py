@@ -3,14 +3,13 @@
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, one_of
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
 from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
-from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import State, Tensor
 
@@ -133,21 +132,11 @@ class QRNN(RecurrentUnit):
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""
-        seen, newest = self._taps(inputs, state.inputs, reset, mask)
+        taps, newest = taps_of(inputs, state.inputs, reset, mask)
+        seen = ops.concatenate(taps, axis=-1)
         candidate, forget, *others = (ops.cast(project(layer, seen), "float32") for layer in self.projections)
         enter = ops.sigmoid(others[1]) if self.pooling == "ifo" else ops.sigmoid(-forget)
         entering = enter * ops.tanh(candidate)
         cells, cell = linear_scan(ops.sigmoid(forget), entering, state.cell, reset=reset, mask=mask)
         outputs = cells if self.pooling == "f" else ops.sigmoid(others[0]) * cells
         return outputs, QRNNState(cell, newest)
-
-    def _taps(self, inputs, earlier, reset, mask):
-        """The inputs of all taps side by side, `(B, T, taps D)`, and the newest for the next call."""
-        if self.taps == 1:
-            return inputs, earlier
-        shifted = []
-        for tap in np.eye(self.taps, dtype="float32"):
-            kernel = ops.cast(ops.tile(tap[:, None], (1, self.width)), inputs.dtype)
-            moved, newest = causal_conv(inputs, kernel, None, earlier, reset=reset, mask=mask)
-            shifted.append(moved)
-        return ops.concatenate(shifted, axis=-1), newest

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
-from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.initialization import given, random_initializer
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.units.discretization import DISCRETIZATIONS
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
@@ -138,8 +138,8 @@ class S5(RecurrentUnit):
         self.input_projection.build((None, width))
         self.output_projection.build((None, 2 * len(eigenvalues)))
         low, high = map(math.log, self.step_range)
-        self.log_rate = self._vector("log_rate", len(eigenvalues), _values(np.log(-eigenvalues.real)))
-        self.frequency = self._vector("frequency", len(eigenvalues), _values(eigenvalues.imag))
+        self.log_rate = self._vector("log_rate", len(eigenvalues), given(np.log(-eigenvalues.real)))
+        self.frequency = self._vector("frequency", len(eigenvalues), given(eigenvalues.imag))
         self.log_step = self._vector("log_step", len(eigenvalues), keras.initializers.RandomUniform(low, high))
         self.feedthrough = self._vector("feedthrough", width, keras.initializers.RandomNormal(stddev=1.0))
 
@@ -166,8 +166,3 @@ class S5(RecurrentUnit):
 def _states(width, state_size, conjugate_pairs):
     """P."""
     return (state_size or width) // (2 if conjugate_pairs else 1)
-
-
-def _values(array):
-    """An initializer with given values."""
-    return lambda shape, dtype=None: ops.convert_to_tensor(array, dtype)

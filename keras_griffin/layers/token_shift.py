@@ -1,0 +1,48 @@
+"""Sequences moved by a step or more, exact at resets, masked steps and cuts."""
+
+import numpy as np
+from keras import ops
+
+from keras_griffin.ops.causal_conv import causal_conv
+from keras_griffin.shapes import Tensor
+
+
+def taps_of(
+    inputs: Tensor, earlier: Tensor, reset: Tensor | None, mask: Tensor | None
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The inputs as each tap of a causal convolution sees them: K - 1 steps ago, ..., 1 step ago, now.
+
+    Steps before the start, or before a reset, are zeros; masked steps are skipped.
+
+    Args:
+        inputs: `(B, T, D)`.
+        earlier: `(B, K - 1, D)`, the newest inputs before, oldest first.
+        reset: `(B, T)` bool, or None.
+        mask: `(B, T)` bool, or None.
+
+    Returns:
+        (taps, newest): K tensors `(B, T, D)`, and `earlier` for the next call.
+    """
+    taps = earlier.shape[1] + 1
+    if taps == 1:
+        return (inputs,), earlier
+    seen, newest = [], earlier
+    for tap in np.eye(taps, dtype="float32")[:-1]:
+        kernel = ops.cast(np.tile(tap[:, None], (1, inputs.shape[-1])), inputs.dtype)
+        moved, newest = causal_conv(inputs, kernel, None, earlier, reset=reset, mask=mask)
+        seen.append(moved)
+    return (*seen, inputs), newest
+
+
+def states_before(states: Tensor, start: Tensor, reset: Tensor | None, nothing: float = 0.0) -> Tensor:
+    """The state before each step, from the states after each.
+
+    Args:
+        states: `(B, T, D)`; a masked step repeats the one before it.
+        start: `(B, D)`, the state before the first step.
+        reset: `(B, T)` bool, or None; before a True step there is `nothing`.
+        nothing: the state without a past.
+    """
+    start = ops.cast(ops.expand_dims(start, 1), states.dtype)
+    before = ops.concatenate([start, states[:, :-1]], axis=1)
+    return before if reset is None else ops.where(ops.expand_dims(reset, -1), nothing, before)

@@ -1,0 +1,108 @@
+"""The attention-free transformer's mixing."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import POSITIVE, checked
+from keras_griffin.layers import Kept, Mixer, Weight, project, projection
+from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers.running_average import RunningAverage, running_average
+from keras_griffin.ops.log_scan.log_numbers import NOTHING
+from keras_griffin.shapes import Tensor
+
+PROJECTIONS = ("query", "key", "value")
+
+
+class AFTState(NamedTuple):
+    """The state of `AFT`."""
+
+    #: `(B, D)`, float32: the average of the values so far.
+    average: Tensor
+    #: `(B, D)`, float32: the logarithm of the sum of their weights; -1e30 before the first.
+    log_weight: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class AFT(FlatState, Mixer):
+    """Mix along time as the attention-free transformer does (AFT-simple): a gated average of all values so far.
+
+        q_t, k_t, v_t = W x_t + b, each its own
+        y_t = W_out (sigmoid(q_t) * sum_{i <= t} exp(k_i) v_i / sum_{i <= t} exp(k_i)) + b_out
+
+    The state keeps the average and the logarithm of its weights, both float32, so no key overflows.
+
+    Args:
+        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
+
+    State: `AFTState`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: an argument has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.mixers.AFT()(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: Zhai et al. 2021 (arXiv 2105.14103), section 3.2, AFT-simple with a causal mask.
+    """
+
+    state_type = AFTState
+
+    def __init__(self, output_variance_scale: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        """The scale of the last kernel."""
+        return {"output_variance_scale": 2.0 / config.num_layers}
+
+    @classmethod
+    def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
+        """Four projections."""
+        groups = ("width", width)
+        weights = dense_weights("output_projection", width, width, 0, groups)
+        for name in PROJECTIONS:
+            weights |= dense_weights(name, width, width, 1, groups)
+        return weights
+
+    @classmethod
+    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+        """The average and its weight."""
+        return {"average": Kept((width,), "float32"), "log_weight": Kept((width,), "float32", NOTHING)}
+
+    def build(self, inputs_shape):
+        """Create the projections."""
+        super().build(inputs_shape)
+        for name in (*PROJECTIONS, "output_projection"):
+            scale = self.output_variance_scale if name == "output_projection" else 1.0
+            layer = projection(self.width, variance_scale=scale, name=name, dtype=self.dtype_policy)
+            layer.build((None, self.width))
+            setattr(self, name, layer)
+
+    def advance(
+        self, inputs: Tensor, state: AFTState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, AFTState]:
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        query, key, value = (
+            ops.cast(project(layer, inputs), "float32") for layer in (self.query, self.key, self.value)
+        )
+        after, _, last = running_average(ops.zeros_like(key), key, value, RunningAverage(*state), reset, mask)
+        mixed = ops.cast(ops.sigmoid(query) * after.average, self.compute_dtype)
+        return project(self.output_projection, mixed), AFTState(*last)

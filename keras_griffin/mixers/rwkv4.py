@@ -1,0 +1,150 @@
+"""The time mixing of RWKV-4."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import checked, integer_from
+from keras_griffin.layers import Kept, Mixer, Weight, project, projection
+from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers.initialization import given
+from keras_griffin.layers.running_average import RunningAverage, running_average
+from keras_griffin.layers.rwkv_initializer import decay_of_channels, first_of_channels, mix_of_channels, place_of
+from keras_griffin.layers.token_shift import taps_of
+from keras_griffin.ops.log_scan.log_numbers import NOTHING
+from keras_griffin.shapes import Tensor
+
+#: What is projected from a mixture of each input and the one before it.
+MIXED = ("key", "value", "receptance")
+
+
+class RWKV4State(NamedTuple):
+    """The state of `RWKV4`."""
+
+    #: `(B, 1, D)`, compute dtype: the newest input.
+    inputs: Tensor
+    #: `(B, D)`, float32: the average of the values so far.
+    average: Tensor
+    #: `(B, D)`, float32: the logarithm of the sum of their weights; -1e30 before the first.
+    log_weight: Tensor
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RWKV4(FlatState, Mixer):
+    """Mix along time as RWKV-4 does: an average of values whose weights decay, and a gate.
+
+        k_t, v_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
+        wkv_t = (sum_{i < t} exp(-(t - 1 - i) w + k_i) v_i + exp(u + k_t) v_t) / (the same sum of the weights alone)
+        y_t = W_out (sigmoid(r_t) * wkv_t),  w = exp(log_rate)
+
+    The state keeps the average and the logarithm of its weights, both float32, so no key overflows. RWKV-4 alternates
+    it with `RWKV4Channel` in place of MLPs: `block_pattern=("rwkv4", "rwkv4_channel")`, `mlp_width=0`,
+    `norm="layer"`, `embedding_norm=True`, `tie_embeddings=False`.
+
+    Args:
+        layer: the index of the layer among those of its kind, which sets the initial values.
+        num_layers: the number of such layers.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
+
+    State: `RWKV4State`.
+
+    Input shape: `(B, T, D)`.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: an argument has a wrong type or value.
+
+    Examples:
+        >>> import numpy as np, keras_griffin
+        >>> tuple(keras_griffin.mixers.RWKV4()(np.ones((2, 5, 8), "float32")).shape)
+        (2, 5, 8)
+
+    Reference: Peng et al. 2023 (arXiv 2305.13048), section 3, equations 11 to 17; initial values of its authors' code.
+    """
+
+    state_type = RWKV4State
+
+    def __init__(self, layer: int = 0, num_layers: int = 1, **kwargs: Any):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.layer = checked(name, integer_from(0), layer=layer)
+        self.num_layers = checked(name, integer_from(1), num_layers=num_layers)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        """None but those of the layer."""
+        return {}
+
+    @classmethod
+    def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
+        """The layer's place among those of its kind."""
+        return place_of(config, index)
+
+    @classmethod
+    def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
+        """Four projections, and vectors."""
+        groups = ("width", width)
+        weights = dense_weights("output_projection", width, width, 0, groups, bias=False)
+        for name in MIXED:
+            weights |= dense_weights(name, width, width, 1, groups, bias=False)
+            weights[f"mix_{name}"] = Weight((width,))
+        return {**weights, "log_rate": Weight((width,), 0, groups), "first": Weight((width,), 0, groups)}
+
+    @classmethod
+    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+        """The newest input, the average and its weight."""
+        return {
+            "inputs": Kept((1, width)),
+            "average": Kept((width,), "float32"),
+            "log_weight": Kept((width,), "float32", NOTHING),
+        }
+
+    def build(self, inputs_shape):
+        """Create the projections and the vectors."""
+        super().build(inputs_shape)
+        place, width = (self.layer, self.num_layers), self.width
+        for name in MIXED:
+            initializer = keras.initializers.Orthogonal() if name == "value" else keras.initializers.Zeros()
+            self._project_with(name, initializer)
+            self._vector(f"mix_{name}", mix_of_channels(name, *place, width))
+        self._project_with("output_projection", keras.initializers.Zeros())
+        self._vector("log_rate", decay_of_channels(*place, width))
+        self._vector("first", first_of_channels(width))
+
+    def _project_with(self, name, initializer):
+        layer = projection(self.width, use_bias=False, initializer=initializer, name=name, dtype=self.dtype_policy)
+        layer.build((None, self.width))
+        setattr(self, name, layer)
+
+    def _vector(self, name, values):
+        setattr(self, name, self.add_weight(shape=(self.width,), initializer=given(values), name=name, autocast=False))
+
+    def advance(
+        self, inputs: Tensor, state: RWKV4State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, RWKV4State]:
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        (before, now), newest = taps_of(inputs, state.inputs, reset, mask)
+        key, value, receptance = (self._mixed(name, before, now) for name in MIXED)
+        rate, first = (ops.cast(vector, "float32") for vector in (self.log_rate, self.first))
+        log_decay = ops.broadcast_to(-ops.exp(rate), ops.shape(key))
+        start = RunningAverage(state.average, state.log_weight)
+        _, past, last = running_average(log_decay, key, value, start, reset, mask)
+        # The weight of the current value beside the past, which is its sigmoid.
+        share = first + key - past.log_weight
+        average = ops.sigmoid(-share) * past.average + ops.sigmoid(share) * value
+        mixed = ops.cast(ops.sigmoid(receptance) * average, self.compute_dtype)
+        return project(self.output_projection, mixed), RWKV4State(newest, last.average, last.log_weight)
+
+    def _mixed(self, name, before, now):
+        """W (mu x_t + (1 - mu) x_{t-1}), in float32."""
+        mix = ops.cast(getattr(self, f"mix_{name}"), self.compute_dtype)
+        return ops.cast(project(getattr(self, name), before + mix * (now - before)), "float32")
