@@ -11,7 +11,7 @@ if keras.backend.backend() != "torch":
 import torch
 from torch.autograd import forward_ad
 
-from keras_griffin.ops import linear_cross_entropy, linear_scan, local_attention, rg_lru, use_implementation
+from keras_griffin.ops import linear_cross_entropy, linear_scan, local_attention, log_scan, rg_lru, use_implementation
 from keras_griffin.ops.block_product import block_product
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
@@ -22,6 +22,7 @@ SEQUENCE, ROWS = torch.full((2, 3, 4), 0.5), torch.full((70, 4), 0.5)
 KERNEL, TARGETS = torch.ones(2, 2, 3), torch.zeros(2, 3, dtype=torch.int32)
 CALLS = {
     "linear_scan": (lambda x: linear_scan(x, x)[0], SEQUENCE),
+    "log_scan": (lambda x: log_scan(x, x)[0], SEQUENCE),
     "rg_lru": (lambda x: rg_lru(x, x, x, x[0, 0])[0], SEQUENCE),
     "block_product": (lambda x: block_product(x, KERNEL), ROWS),
     "local_attention": (lambda x: local_attention(*3 * [x[:, :, None]], 2), SEQUENCE),

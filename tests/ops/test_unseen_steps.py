@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import causal_conv, explain, linear_scan, local_attention, rg_lru, use_implementation
+from keras_griffin.ops import causal_conv, explain, linear_scan, local_attention, log_scan, rg_lru, use_implementation
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.local_attention import reference as attention_reference
+from keras_griffin.ops.log_scan import reference as log_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.arrays import as_array
@@ -120,7 +121,7 @@ def judge(implementation, op_name, rows, call, numbers, weights, expected):
 
     Args:
         implementation: its name.
-        op_name: `linear_scan` or `rg_lru`.
+        op_name: `linear_scan`, `log_scan` or `rg_lru`.
         rows: marks and documents.
         call: results from lists of parts, one list for each of the numbers.
         numbers: lists of parts, spoiled.
@@ -174,6 +175,30 @@ def test_linear_scan(implementation, is_complex, reverse):
     assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
 
 
+@pytest.mark.parametrize("implementation", runnable("log_scan"))
+def test_log_scan(implementation):
+    rows = random_rows()
+    shape = BATCH, LENGTH, WIDTH
+    decay, inputs = rows.generator.uniform(-1.0, 0.0, shape).astype("float32"), draw(rows, *shape)
+    start, weights = draw(rows, BATCH, WIDTH), (draw(rows, *shape), draw(rows, BATCH, WIDTH))
+    flags = {"reset": rows.reset, "mask": rows.mask}
+    states = log_reference.definition(decay, inputs, start, **flags)
+    gradients = log_reference.log_scan_gradient(decay, inputs, start, *weights, **flags)
+
+    seen = rows.spoiled & rows.mask
+    spoiled = [[rows.spoil_steps(decay)], [rows.spoil_steps(inputs)], [rows.spoil(start, rows.spoiled_start)]]
+    spoiled_weights = [rows.spoil(weights[0], rows.spoiled)], [rows.spoil(weights[1], rows.spoiled_end)]
+    expected = [
+        *zip(states, (rows.spoiled, rows.spoiled_end), strict=True),
+        *zip(gradients, (seen, seen, rows.spoiled_start & ~rows.reset[:, 0]), strict=True),
+    ]
+    call = lambda *numbers: log_scan(*(x for (x,) in numbers), **flags)  # noqa: E731
+    results = judge(implementation, "log_scan", rows, call, spoiled, spoiled_weights, expected)
+    # NaN stays until a reset forgets it.
+    definition = log_reference.definition(*(as_number(x) for (x,) in spoiled), **flags)[0]
+    assert not np.any(np.isfinite(as_number(results[0])) & np.isnan(definition))
+
+
 @pytest.mark.parametrize(
     ("implementation", "is_complex", "reverse", "share"),
     [
@@ -220,14 +245,14 @@ def test_rg_lru(implementation, is_complex, reverse, share):
     judge(implementation, "rg_lru", rows, call, spoiled, spoiled_weights, expected)
 
 
-@pytest.mark.parametrize("op_name", ["linear_scan", "rg_lru"])
+@pytest.mark.parametrize("op_name", ["linear_scan", "log_scan", "rg_lru"])
 def test_one_step_forgets_what_was_before(op_name):
     sequence, start = np.full((2, 1, 3), 0.5, "float32"), np.full((2, 3), np.nan, "float32")
     reset = np.array([[True], [False]])
-    more = [] if op_name == "linear_scan" else [sequence, sequence[0, 0]]
+    more = [sequence, sequence[0, 0]] if op_name == "rg_lru" else []
 
     def call(start, *tensors):
-        function = {"linear_scan": linear_scan, "rg_lru": rg_lru}[op_name]
+        function = {"linear_scan": linear_scan, "log_scan": log_scan, "rg_lru": rg_lru}[op_name]
         return function(*tensors, start, reset=reset)[0]
 
     states = as_array(call(start, sequence, sequence, *more))

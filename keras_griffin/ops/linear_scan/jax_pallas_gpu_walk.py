@@ -17,7 +17,8 @@ from jax.experimental import pallas as pl
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
 from keras_griffin.ops.linear_scan.jax_pallas import Operands
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_blocks import ROWS, walk_through
-from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, unless
+from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
+from keras_griffin.ops.linear_scan.semiring import LINEAR, Semiring
 
 
 def scan(
@@ -28,8 +29,10 @@ def scan(
     reverse: bool,
     dtype,
     rows: int = ROWS,
-) -> tuple[Components, Components]:
-    """Every state, in `dtype`, and the last one.
+    semiring: Semiring = LINEAR,
+    note: Callable | None = None,
+) -> tuple:
+    """Every state, in `dtype`, and the last one; with `note`, also what it notes.
 
     Args:
         name: the kernel's name in profiles.
@@ -39,44 +42,55 @@ def scan(
         reverse: run from the last step to the first.
         dtype: of the states.
         rows: how many rows a program loads before it uses the first of them; divides `ROWS`.
+        semiring: the arithmetic.
+        note: returns components `(D,)` to write for a row, in float32, from the decayed state before it and its inputs.
     """
     walk = walk_through(jax.tree.leaves(operands.sequences)[0], reverse, rows)
-    entering = _entering(name, load, operands, initial_state, walk)
-    return _scan_pieces(name, load, operands, entering, walk, dtype)
+    entering = _entering(name, load, operands, initial_state, walk, semiring)
+    return _scan_pieces(name, load, operands, entering, walk, dtype, semiring, note)
 
 
-def _scan_pieces(name, load, operands, entering, walk, dtype):
+def _scan_pieces(name, load, operands, entering, walk, dtype, semiring, note=None):
     """`scan` from the state before each piece, `(B, pieces, D)`."""
 
-    def kernel(sequences, channels, marks, entering, states, ends):
+    def kernel(sequences, channels, marks, entering, states, ends, notes):
         constants = _channels(walk, channels)
 
         def visit(steps, state):
             rows = [_operands(sequences, constants, marks, step) for step in steps]
             loaded = [(load(row), forgetting(row.marks)) for row in rows]
             for step, ((decay, inputs), forgotten) in zip(steps, loaded, strict=True):
-                state = add(unless(forgotten, multiply(decay, state)), inputs)
+                past = unless(forgotten, semiring.times(decay, state), semiring.zero)
+                state = semiring.plus(past, inputs)
                 _store(states, state, step.channels, step.row)
+                if note is not None:
+                    _store(notes, note(past, inputs), step.channels, step.row)
             return state
 
         _store(ends, walk.through(visit, _load(entering, walk.inside())), walk.inside())
 
     arguments, specs = _arguments(walk, operands)
     piece, sequence = (walk.piece(),) * len(entering), (walk.sequence(),) * len(entering)
-    states, ends = _call(
+    noted = () if note is None else entering
+    states, ends, notes = _call(
         name,
         kernel,
         walk,
         ((*arguments, entering), (*specs, piece)),
         (
-            (tuple(_like(h, walk.shape, dtype) for h in entering), tuple(_like(h, h.shape) for h in entering)),
-            (sequence, piece),
+            (
+                tuple(_like(h, walk.shape, dtype) for h in entering),
+                tuple(_like(h, h.shape) for h in entering),
+                tuple(_like(h, walk.shape) for h in noted),
+            ),
+            (sequence, piece, sequence[: len(noted)]),
         ),
     )
-    return states, tuple(h[:, -1] for h in ends)
+    final_state = tuple(h[:, -1] for h in ends)
+    return (states, final_state) if note is None else (states, final_state, notes)
 
 
-def _entering(name, load, operands, start, walk):
+def _entering(name, load, operands, start, walk, semiring=LINEAR):
     """The state before each piece, `(B, pieces, D)`."""
     first = tuple(h[:, None] for h in start)
     if walk.pieces == 1:
@@ -84,6 +98,7 @@ def _entering(name, load, operands, start, walk):
 
     # Every piece but the last has full length.
     whole = walk._replace(pieces=walk.pieces - 1)
+    plus, times, zero, one = semiring
 
     def kernel(sequences, channels, marks, products, ends):
         constants = _channels(whole, channels)
@@ -93,16 +108,16 @@ def _entering(name, load, operands, start, walk):
             rows = [_operands(sequences, constants, marks, step) for step in steps]
             for (decay, inputs), forgets in [(load(row), forgetting(row.marks)) for row in rows]:
                 # Values that a later step forgets may be anything, even NaN.
-                end = add(end, multiply(product, unless(forgotten, inputs)))
+                end = plus(end, times(product, unless(forgotten, inputs, zero)))
                 forgotten = forgets if forgotten is None else jnp.logical_or(forgotten, forgets)
-                product = multiply(product, unless(forgotten, decay))
+                product = times(product, unless(forgotten, decay, zero))
             return product, end, forgotten
 
-        zero = jnp.zeros(walk.block, jnp.float32)
-        one = (zero + 1.0, *(zero for _ in start[1:]))
+        zeros = jnp.zeros(walk.block, jnp.float32)
+        unit, empty = ((zeros + real, *(zeros for _ in start[1:])) for real in (one, zero))
         nothing = None if operands.marks.reset is None else jnp.zeros((), bool)
         # The steps read last, which are still in the cache, are the first that the scan reads.
-        product, end, _ = whole.through(visit, (one, (zero,) * len(start), nothing), from_end=True)
+        product, end, _ = whole.through(visit, (unit, empty, nothing), from_end=True)
         _store(products, product, whole.inside())
         _store(ends, end, whole.inside())
 
@@ -112,12 +127,12 @@ def _entering(name, load, operands, start, walk):
     made = _call(f"{name}_pieces", kernel, whole, (arguments, specs), ((shapes, shapes), (pieces, pieces)))
     line = walk._replace(shape=shapes[0].shape, pieces=1, steps=whole.pieces, reverse=False)
     between = Operands(made, None, Marks(_forgetting_pieces(operands.marks, whole), None))
-    ends, _ = _scan_pieces(f"{name}_starts", _effective, between, first, line, jnp.float32)
+    ends, _ = _scan_pieces(f"{name}_starts", _of_pieces, between, first, line, jnp.float32, semiring)
     return tuple(jnp.concatenate(pair, axis=1) for pair in zip(first, ends, strict=True))
 
 
-def _effective(row):
-    return effective(*row.sequences, row.marks, jnp.float32)
+def _of_pieces(row):
+    return row.sequences
 
 
 def _forgetting_pieces(marks, walk):
@@ -152,8 +167,8 @@ def scan_gradient(
         finish: returns, from `Operands`, da and dx of a row, the values to write: a tree of rows of sequences, and a
             tree of `(D,)` that is summed over all steps.
         operands: the arrays to read.
-        states: the states that `scan` returned.
-        initial_state: as for `scan`, and so are `reverse` and `rows`.
+        states: the states that `scan` returned; () if `finish` does without da, which is then ().
+        initial_state: as for `scan`, and so are `reverse` and `rows`; () with `states`.
         gradients: those for the states and for the final state.
         reverse: see `initial_state`.
         results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
@@ -162,7 +177,7 @@ def scan_gradient(
     Returns:
         Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
     """
-    walk = walk_through(states[0], not reverse, rows)
+    walk = walk_through(gradients[0][0], not reverse, rows)
 
     def flow(row):
         """c_t = conj(a_t) c_{t+1} + conj(a_t) g_t, and zero at a reset."""
@@ -187,7 +202,7 @@ def scan_gradient(
             for step, row, decay, before, given in loaded:
                 forgotten = forgetting(row.marks)
                 into_inputs = add(given, flowing)
-                into_decay = multiply(into_inputs, conjugate(unless(forgotten, before)))
+                into_decay = multiply(into_inputs, conjugate(unless(forgotten, before))) if before else ()
                 into_sequences, into_channels = finish(row, into_decay, into_inputs)
                 _store(jax.tree.leaves(written), jax.tree.leaves(into_sequences), step.channels, step.row)
                 totals = jax.tree.map(jnp.add, totals, into_channels)
@@ -201,19 +216,19 @@ def scan_gradient(
 
     arguments, specs = _arguments(walk, operands)
     wanted, channels = results
-    piece, sequence = (walk.piece(),) * len(states), (walk.sequence(),) * len(states)
-    ends = tuple(_like(h, h.shape) for h in entering)
+    piece, sequence = (walk.piece(),) * len(entering), (walk.sequence(),) * len(entering)
+    ends, array = tuple(_like(h, h.shape) for h in entering), jax.tree.leaves((states, operands.sequences))[0]
     written, sums, ends = _call(
         name,
         kernel,
         walk,
         (
             (*arguments, initial_state, states, gradients[0], entering),
-            (*specs, (walk.state(),) * len(states), sequence, sequence, piece),
+            (*specs, (walk.state(),) * len(states), sequence[: len(states)], sequence, piece),
         ),
         (
             (
-                jax.tree.map(lambda x: _like(states[0], walk.shape, x.dtype), wanted),
+                jax.tree.map(lambda x: _like(array, walk.shape, x.dtype), wanted),
                 jax.tree.map(lambda _: ends[0], channels),
                 ends,
             ),

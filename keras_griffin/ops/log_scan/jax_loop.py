@@ -1,11 +1,10 @@
 """On JAX: one compiled in-place loop along time, and the loop of `linear_scan` backward for the gradients."""
 
 import jax
-from jax import numpy as jnp
 
 from keras_griffin.ops.linear_scan import jax_loop
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
-from keras_griffin.ops.log_scan.log_numbers import LOG, effective, log_odds
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
 from keras_griffin.shapes import Tensor
 
 supports = jax_loop.supports
@@ -34,8 +33,7 @@ def _forward(decay, inputs, initial_state, forgotten):
 
 def _backward(kept, gradients):
     decay, inputs, states, initial_state, forgotten = kept
-    before = jnp.concatenate([initial_state[:, None], states[:, :-1]], axis=1)
-    odds = log_odds(decay, inputs, before, forgotten)
+    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
     past = jax.nn.sigmoid(odds)
     given = tuple((gradient,) for gradient in gradients)
     _, (flow,), (into_start,) = jax_loop.scan_gradient((past,), (states,), (initial_state,), forgotten, given, False)

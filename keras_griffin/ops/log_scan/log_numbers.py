@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_griffin.ops.linear_scan.components import Components, add
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.marks import Marks, unless
 from keras_griffin.ops.linear_scan.semiring import Semiring
 from keras_griffin.shapes import Tensor
 
@@ -52,16 +52,28 @@ def effective(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tuple[
     return decay, inputs
 
 
-def log_odds(decay: Tensor, inputs: Tensor, before: Tensor, forgotten: Tensor | None) -> Tensor:
-    """L_{t-1} + d_t - x_t. The sigmoid of it is the share of the past in a state: the derivative by L_{t-1} and d_t.
+def log_odds(past: Tensor, inputs: Tensor) -> Tensor:
+    """a - x. The sigmoid of it is the share of the past in log(exp(a) + exp(x)), its derivative by a.
+
+    Args:
+        past: a, the state before a step and its decay.
+        inputs: x; where it is -inf, the past is all there is.
+    """
+    return ops.where(inputs > _ZERO, past - inputs, -_ZERO)
+
+
+def all_log_odds(
+    decay: Tensor, inputs: Tensor, states: Tensor, initial_state: Tensor, forgotten: Tensor | None
+) -> Tensor:
+    """`log_odds` of every step of a scan.
 
     Args:
         decay: with the marks applied, as all others.
         inputs: see `decay`.
-        before: every L_{t-1}.
+        states: every L_t.
+        initial_state: L_0.
         forgotten: from `forgetting`.
     """
-    past = before + decay
-    if forgotten is not None:
-        past = ops.where(forgotten, _ZERO, past)
-    return ops.where(inputs > _ZERO, past - inputs, -_ZERO)
+    before = ops.concatenate([initial_state[:, None], states], axis=1)[:, :-1]
+    (past,) = unless(forgotten, LOG.times((before,), (decay,)), LOG.zero)
+    return log_odds(past, inputs)

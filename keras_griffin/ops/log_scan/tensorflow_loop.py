@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_griffin.ops.linear_scan import tensorflow_loop as linear
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
-from keras_griffin.ops.log_scan.log_numbers import LOG, effective, log_odds
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
 from keras_griffin.shapes import Tensor
 
 
@@ -49,8 +49,7 @@ def _run(decay, inputs, initial_state, forgotten):
 
 @_compiled
 def _run_back(decay, inputs, states, initial_state, forgotten, states_gradient, final_gradient):
-    before = tf.concat([initial_state[:, None], states], 1)[:, :-1]
-    odds = log_odds(decay, inputs, before, forgotten)
+    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
     past, given = tf.sigmoid(odds), ((states_gradient,), (final_gradient,))
     _, (flow,), (into_start,) = linear.scan_gradient((past,), (states,), (initial_state,), forgotten, *given, False)
     (into_decay,) = unless(forgotten, (flow * past,))

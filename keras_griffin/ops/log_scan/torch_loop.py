@@ -9,7 +9,7 @@ from torch import Tensor
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
 from keras_griffin.ops.linear_scan.torch_loop import empty_like, scan_into
 from keras_griffin.ops.linear_scan.torch_marks import fill_
-from keras_griffin.ops.log_scan.log_numbers import effective, log_odds
+from keras_griffin.ops.log_scan.log_numbers import all_log_odds, effective
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 
@@ -52,8 +52,7 @@ def _gradient(
     final_gradient: Tensor,
     forgotten: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    before = torch.cat([initial_state[:, None], states[:, :-1]], dim=1)
-    odds = log_odds(decay, inputs, before, forgotten)
+    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
     past, flow, later = torch.sigmoid(odds), empty_like(inputs), slice(1, None)
     if forgotten is not None:
         fill_(past, forgotten, 0.0)

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops.linear_scan.marks import marks_of_steps
-from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, effective, log_add, log_odds
+from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, all_log_odds, effective, log_add, log_odds
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -41,8 +41,14 @@ def test_marks_apply_to_whatever_is_there():
 
 
 def test_odds_are_those_of_the_past():
-    decay, inputs, before = (ops.convert_to_tensor(np.full((1, 2, 1), x, "float32")) for x in (-1.0, 2.0, 5.0))
-    assert_close(log_odds(decay, inputs, before, None), np.full((1, 2, 1), 2.0))
-    forgotten = ops.convert_to_tensor(np.array([[[True], [False]]]))
-    odds = as_array(log_odds(decay, inputs, np.float32(np.nan) * before, forgotten)).ravel()
-    assert odds[0] == -np.inf and np.isnan(odds[1])
+    past, inputs = np.float32([3.0, -np.inf, 1.0, -np.inf]), np.float32([1.0, 0.0, -np.inf, -np.inf])
+    odds = log_odds(*map(ops.convert_to_tensor, (past, inputs)))
+    np.testing.assert_array_equal(as_array(odds), [2.0, -np.inf, np.inf, np.inf])
+
+
+def test_odds_of_every_step():
+    decay, inputs, states = (np.float32(x).reshape(1, 2, 1) for x in ([-1.0, -2.0], [2.0, 2.0], [5.0, 7.0]))
+    forgotten, start = np.array([[[True], [False]]]), np.array([[np.nan]], "float32")
+    arrays = [ops.convert_to_tensor(x) for x in (decay, inputs, states, start, forgotten)]
+    np.testing.assert_array_equal(as_array(all_log_odds(*arrays)).ravel(), [-np.inf, 1.0])
+    np.testing.assert_array_equal(as_array(all_log_odds(*arrays[:4], None)).ravel(), [np.nan, 1.0])
