@@ -6,6 +6,8 @@ views of it. Inside, a chunk is `(steps, B, N, D)`. Forward and backward are ins
 `torch.compile` does not unroll their loops.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,19 @@ def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | 
     return outputs, final_state
 
 
+def _in_full_precision(function):
+    """The function with its products of matrices in their own dtype, also under autocast."""
+
+    @functools.wraps(function)
+    def run(inputs, *others):
+        with torch.autocast(inputs.device.type, enabled=False):
+            return function(inputs, *others)
+
+    return run
+
+
 @torch.library.custom_op("keras_griffin::selective_scan", mutates_args=())
+@_in_full_precision
 def _selective_scan(
     inputs: Tensor,
     step_sizes: Tensor,
@@ -63,6 +77,7 @@ def _(inputs, step_sizes, rates, input_weights, output_weights, initial_state, r
 
 
 @torch.library.custom_op("keras_griffin::selective_scan_gradient", mutates_args=())
+@_in_full_precision
 def _gradient(
     inputs: Tensor,
     step_sizes: Tensor,
