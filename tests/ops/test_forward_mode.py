@@ -11,7 +11,15 @@ if keras.backend.backend() != "torch":
 import torch
 from torch.autograd import forward_ad
 
-from keras_griffin.ops import linear_cross_entropy, linear_scan, local_attention, log_scan, rg_lru, use_implementation
+from keras_griffin.ops import (
+    linear_cross_entropy,
+    linear_scan,
+    local_attention,
+    log_scan,
+    rg_lru,
+    selective_scan,
+    use_implementation,
+)
 from keras_griffin.ops.block_product import block_product
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
@@ -24,6 +32,7 @@ CALLS = {
     "linear_scan": (lambda x: linear_scan(x, x)[0], SEQUENCE),
     "log_scan": (lambda x: log_scan(x, x)[0], SEQUENCE),
     "rg_lru": (lambda x: rg_lru(x, x, x, x[0, 0])[0], SEQUENCE),
+    "selective_scan": (lambda x: selective_scan(x, x, x[0, :1].T, x[..., :1], x[..., :1])[0], SEQUENCE),
     "block_product": (lambda x: block_product(x, KERNEL), ROWS),
     "local_attention": (lambda x: local_attention(*3 * [x[:, :, None]], 2), SEQUENCE),
     "linear_cross_entropy": (lambda x: linear_cross_entropy(x, x[0], TARGETS), SEQUENCE),

@@ -11,12 +11,23 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops import causal_conv, explain, linear_scan, local_attention, log_scan, rg_lru, use_implementation
+from keras_griffin.ops import (
+    causal_conv,
+    explain,
+    linear_scan,
+    local_attention,
+    log_scan,
+    rg_lru,
+    selective_scan,
+    use_implementation,
+)
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.local_attention import reference as attention_reference
 from keras_griffin.ops.log_scan import reference as log_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.selective_scan import reference as selective_reference
+from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -243,6 +254,40 @@ def test_rg_lru(implementation, is_complex, reverse, share):
         )
 
     judge(implementation, "rg_lru", rows, call, spoiled, spoiled_weights, expected)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "share"),
+    # With no document spoiled, the gradient for the rates is to be right as well.
+    [*((name, 0.5) for name in runnable("selective_scan")), (explain("selective_scan").chosen, 0.0)],
+)
+def test_selective_scan(implementation, share):
+    rows, numbers = random_rows(share=share), 2
+    sizes = rows.generator.uniform(0.1, 0.9, (BATCH, LENGTH, WIDTH)).astype("float32")
+    rates = -rows.generator.uniform(0.3, 2.0, (WIDTH, numbers)).astype("float32")
+    inputs, b, c = draw(rows, *sizes.shape), *(draw(rows, BATCH, LENGTH, numbers) for _ in range(2))
+    start = draw(rows, BATCH, WIDTH, numbers)
+    weights = draw(rows, *sizes.shape), draw(rows, *start.shape)
+    flags = {"reset": rows.reset, "mask": rows.mask}
+    selection = Selection(inputs, sizes, rates, b, c)
+    outputs, final_state = selective_reference.definition(selection, start, **flags)
+    into, into_start = selective_reference.selective_scan_gradient(selection, start, weights, **flags)
+
+    seen, rates_spoiled = rows.spoiled & rows.mask, np.full(WIDTH, share > 0.0)
+    start_gradient_spoiled = rows.spoiled_start & ~rows.reset[:, 0]
+    spoiled = [[x if x is rates else rows.spoil_steps(x)] for x in selection]
+    spoiled += [[rows.spoil(start, rows.spoiled_start)]]
+    spoiled_weights = [rows.spoil_steps(weights[0])], [rows.spoil(weights[1], rows.spoiled_end)]
+    expected = [
+        *((outputs, seen), (final_state, rows.spoiled_end)),
+        *((gradient, rates_spoiled if gradient is into.rates else seen) for gradient in into),
+        (into_start, start_gradient_spoiled),
+    ]
+
+    def call(*numbers):
+        return selective_scan(*(number[0] for number in numbers), **flags)
+
+    judge(implementation, "selective_scan", rows, call, spoiled, spoiled_weights, expected)
 
 
 @pytest.mark.parametrize("op_name", ["linear_scan", "log_scan", "rg_lru"])

@@ -27,6 +27,8 @@ _OP = Op(
     __name__,
     [
         Implementation("jax_loop", backend="jax"),
+        Implementation("torch_loop", backend="torch"),
+        Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),

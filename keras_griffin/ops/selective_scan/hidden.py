@@ -30,6 +30,10 @@ def on_hidden(scan):
     @functools.wraps(scan)
     def selective_scan(selection, initial_state, reset, mask):
         selection, reset = hidden(selection, reset, mask)
-        return scan(selection, initial_state, reset)
+        outputs, final_state = scan(selection, initial_state, reset)
+        if mask is None:
+            return outputs, final_state
+        # Zero times a state that is not finite is not zero, nor is it for a gradient.
+        return ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs)), final_state
 
     return selective_scan

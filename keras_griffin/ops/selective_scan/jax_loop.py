@@ -1,8 +1,7 @@
 """On JAX: one loop over chunks of time, which keeps the state before each, and one such loop back for the gradients.
 
 The loop back computes a chunk's states again, and then walks through them from its last step to its first. So what is
-in memory beside the arguments and their gradients is some sqrt(T) states. Inside, a state is `(B, N, D)`: sums over N
-then add whole rows of channels.
+in memory beside the arguments and their gradients is some sqrt(T) states.
 """
 
 import functools
@@ -12,6 +11,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
+from keras_griffin.ops.selective_scan.equations import advance, output, retreat
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.shapes import Tensor
@@ -28,13 +28,20 @@ def supports(facts) -> str | None:
 def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     length = selection.inputs.shape[1]
-    chunks = math.ceil(length / math.isqrt(length))
+    chunks = math.ceil(length / _steps_of_a_chunk(length))
     beyond = math.ceil(length / chunks) * chunks - length
     # A step of size zero changes no state.
     padded = (x if x is selection.rates else _with_steps(x, beyond) for x in selection)
     reset = None if reset is None else _with_steps(reset, beyond)
     outputs, final_state = _differentiable(Selection(*padded), initial_state, reset, chunks)
     return outputs[:, :length], final_state
+
+
+def _steps_of_a_chunk(length):
+    """About sqrt(T), and a divisor of T if there is one: padding copies every sequence."""
+    root = math.isqrt(length)
+    divisors = [steps for steps in range((root + 1) // 2, 2 * root + 1) if length % steps == 0]
+    return min(divisors, key=lambda steps: abs(steps - root), default=root)
 
 
 def _with_steps(x, beyond):
@@ -54,8 +61,8 @@ def _forward(selection, initial_state, reset, chunks):
         starts = lax.dynamic_update_index_in_dim(starts, state, i, 0)
 
         def step(state, row):
-            now = _advance(rates, state, row)
-            return now, jnp.sum(now * row[0].output_weights[..., None], axis=1)
+            state = advance(rates, state, *row)
+            return state, output(state, row[0])
 
         state, rows = lax.scan(step, state, _rows(selection, reset, i, chunks, state.dtype))
         return state, starts, _written(outputs, rows, i)
@@ -78,10 +85,12 @@ def _backward(chunks, kept, gradients):
         rows = _rows(selection, reset, i, chunks, gradient.dtype)
         (into_rows,) = _chunk_of((into_outputs,), i, chunks, gradient.dtype)
         start = lax.dynamic_index_in_dim(starts, i, 0, keepdims=False)
-        _, before = lax.scan(lambda state, row: (_advance(rates, state, row), state), start, rows)
+        _, before = lax.scan(lambda state, row: (advance(rates, state, *row), state), start, rows)
 
         def step(carried, row):
-            return _retreat(rates, *carried, *row)
+            (gradient, into_rates), (before, here, into_output) = carried, row
+            gradient, into_rates_here, into_step = retreat(rates, gradient, before, *here, into_output)
+            return (gradient, into_rates + into_rates_here), into_step
 
         carried, written = lax.scan(step, (gradient, into_rates), (before, rows, into_rows), reverse=True)
         arrays = zip(into_sequences, written, strict=True)
@@ -96,32 +105,6 @@ def _backward(chunks, kept, gradients):
 
 
 _differentiable.defvjp(_forward, _backward)
-
-
-def _advance(rates, state, row):
-    """The state after a step."""
-    step, forgets = row
-    entering = (step.step_sizes * step.inputs)[:, None] * step.input_weights[..., None]
-    return jnp.exp(step.step_sizes[:, None] * rates) * _unless(forgets, state) + entering
-
-
-def _retreat(rates, gradient, into_rates, before, row, into_outputs):
-    """The gradient for the state before a step, the sums for the rates, and the gradients for the step's numbers."""
-    (inputs, sizes, _, b, c), forgets = row
-    decay, scaled, before = jnp.exp(sizes[:, None] * rates), sizes * inputs, _unless(forgets, before)
-    state = decay * before + scaled[:, None] * b[..., None]
-    gradient = gradient + c[..., None] * into_outputs[:, None]
-    into_entering = jnp.sum(gradient * b[..., None], axis=1)
-    into_power = decay * gradient * before
-    into_sizes = jnp.sum(into_power * rates, axis=1) + into_entering * inputs
-    into_b, into_c = (jnp.einsum("bnd,bd->bn", x, y) for x, y in ((gradient, scaled), (state, into_outputs)))
-    carried = _unless(forgets, decay * gradient), into_rates + into_power * sizes[:, None]
-    return carried, (into_entering * sizes, into_sizes, into_b, into_c)
-
-
-def _unless(forgets, state):
-    """Zero where the past is forgotten: a decay of 0 times NaN would be NaN."""
-    return state if forgets is None else jnp.where(forgets, 0.0, state)
 
 
 def _rates(selection, state):

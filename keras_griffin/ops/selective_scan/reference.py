@@ -22,7 +22,8 @@ def definition(selection: Selection, initial_state=None, *, reset=None, mask=Non
     """
     inputs, _, _, _, c = selection = _hidden(selection, mask)
     states = _states(selection, initial_state, _forgotten(inputs, reset, mask))
-    return np.einsum("tbdn,btn->btd", states[1:], c), states[-1]
+    outputs = np.einsum("tbdn,btn->btd", states[1:], c)
+    return outputs if mask is None else np.where(mask[..., None], outputs, 0.0), states[-1]
 
 
 def selective_scan_gradient(selection: Selection, initial_state, gradients, *, reset=None, mask=None):

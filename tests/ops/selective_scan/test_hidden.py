@@ -19,6 +19,12 @@ def test_a_masked_step_is_zero_in_every_sequence_and_no_reset():
     assert np.array_equal(as_array(reset), [[False, False, True]])
 
 
+def test_a_masked_step_outputs_zero_whatever_the_state_is():
+    scan = on_hidden(lambda selection, state, reset: (selection.inputs * state, state))
+    outputs, _ = scan(ONES, np.float32(np.nan), None, MASK)
+    assert np.array_equal(as_array(outputs)[..., 0], [[0.0, np.nan, np.nan]], equal_nan=True)
+
+
 def test_without_a_mask_nothing_changes():
     assert hidden(ONES, RESET, None) == (ONES, RESET)
-    assert on_hidden(lambda *arguments: arguments)(ONES, None, RESET, None) == (ONES, None, RESET)
+    assert on_hidden(lambda *arguments: arguments[1:])(ONES, None, RESET, None) == (None, RESET)

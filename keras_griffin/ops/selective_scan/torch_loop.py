@@ -1,0 +1,198 @@
+"""On PyTorch: one chunk of time after another, whose states are in memory only while it is computed.
+
+The states before the chunks are kept for the gradient, which computes each chunk's states again. Decays, entering
+numbers, outputs and gradients are computed for a whole chunk; only the recurrence goes step by step, in place, over
+views of it. Inside, a chunk is `(steps, B, N, D)`. Forward and backward are inside their own operators, so that
+`torch.compile` does not unroll their loops.
+"""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from keras_griffin.ops.linear_scan.torch_loop import empty_like
+from keras_griffin.ops.linear_scan.torch_marks import may_look
+from keras_griffin.ops.selective_scan.hidden import on_hidden
+from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+
+#: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
+CHUNK = 32
+
+
+def supports(facts) -> str | None:
+    """Everything on PyTorch."""
+    return None
+
+
+@on_hidden
+def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The outputs and the last state; see the package."""
+    refuse_forward_mode("selective_scan", (*selection, initial_state))
+    outputs, final_state, _ = _selective_scan(*selection, initial_state, reset)
+    return outputs, final_state
+
+
+def _in_full_precision(function):
+    """The function with its products of matrices in their own dtype, also under autocast."""
+
+    @functools.wraps(function)
+    def run(inputs, *others):
+        with torch.autocast(inputs.device.type, enabled=False):
+            return function(inputs, *others)
+
+    return run
+
+
+@torch.library.custom_op("keras_griffin::selective_scan", mutates_args=())
+@_in_full_precision
+def _selective_scan(
+    inputs: Tensor,
+    step_sizes: Tensor,
+    rates: Tensor,
+    input_weights: Tensor,
+    output_weights: Tensor,
+    initial_state: Tensor,
+    reset: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
+    rates, state = _rows_of_channels(rates, initial_state.dtype), _rows_of_channels(initial_state)
+    outputs, starts = empty_like(inputs), _empty_starts(inputs, state)
+    decay, states = (_empty_chunk(inputs, state) for _ in range(2))
+    for i, piece in enumerate(_pieces(inputs)):
+        starts[i] = state
+        there, forgets = _at(selection, piece, state.dtype), _forgetting(reset, piece)
+        there_states = _scan_chunk(there, rates, starts[i], forgets, decay, states)[1]
+        state = there_states[-1]
+        outputs[:, piece] = torch.matmul(there.output_weights[:, :, None], there_states)[:, :, 0].transpose(0, 1)
+    return outputs, state.transpose(1, 2).clone(memory_format=torch.contiguous_format), starts
+
+
+@_selective_scan.register_fake
+def _(inputs, step_sizes, rates, input_weights, output_weights, initial_state, reset):
+    starts = _empty_starts(inputs, initial_state.transpose(1, 2))
+    contiguous = {"memory_format": torch.contiguous_format}
+    return torch.empty_like(inputs, **contiguous), torch.empty_like(initial_state, **contiguous), starts
+
+
+@torch.library.custom_op("keras_griffin::selective_scan_gradient", mutates_args=())
+@_in_full_precision
+def _gradient(
+    inputs: Tensor,
+    step_sizes: Tensor,
+    rates: Tensor,
+    input_weights: Tensor,
+    output_weights: Tensor,
+    starts: Tensor,
+    reset: Tensor | None,
+    outputs_gradient: Tensor,
+    final_gradient: Tensor,
+) -> list[Tensor]:
+    selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
+    dtype, into_state = starts.dtype, _rows_of_channels(final_gradient)
+    into = Selection(*map(empty_like, selection))
+    rates = _rows_of_channels(rates, dtype)
+    into_rates = torch.zeros_like(rates)
+    decay, states, into_states = (_empty_chunk(inputs, into_state) for _ in range(3))
+    pieces = _pieces(inputs)
+    for i in reversed(range(len(pieces))):
+        piece = pieces[i]
+        there, forgets = _at(selection, piece, dtype), _forgetting(reset, piece)
+        u, s, _, b, c = there
+        into_outputs = outputs_gradient[:, piece].transpose(0, 1).to(dtype)
+        a, h = _scan_chunk(there, rates, starts[i], forgets, decay, states)
+        into.output_weights[:, piece] = torch.matmul(h, into_outputs[..., None])[..., 0].transpose(0, 1)
+        g = torch.mul(c[..., None], into_outputs[:, :, None], out=into_states[: len(u)])
+        into_state = _scan_back(a, g, into_state, forgets)
+        into.input_weights[:, piece] = torch.matmul(g, (s * u)[..., None])[..., 0].transpose(0, 1)
+        into_entering = torch.matmul(b[:, :, None], g)[:, :, 0]
+        into.inputs[:, piece] = (into_entering * s).transpose(0, 1)
+        # The gradient for the logarithm of the decay, in place of the decay; then its products in place of the others.
+        into_power = a.mul_(g)
+        into_power[0] *= starts[i]
+        into_power[1:] *= h[:-1]
+        if forgets is not None:
+            into_power.masked_fill_(forgets, 0.0)
+        into_sizes = torch.mul(into_power, rates, out=g).sum(2).addcmul_(into_entering, u)
+        into.step_sizes[:, piece] = into_sizes.transpose(0, 1)
+        into_rates += into_power.mul_(s[:, :, None]).sum((0, 1))
+    into.rates.copy_(into_rates.T)
+    return [*into, into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
+
+
+@_gradient.register_fake
+def _(inputs, step_sizes, rates, input_weights, output_weights, starts, reset, outputs_gradient, final_gradient):
+    tensors = inputs, step_sizes, rates, input_weights, output_weights, final_gradient
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in tensors]
+
+
+def _keep(ctx, inputs, output):
+    *selection, _, reset = inputs
+    starts = output[2]
+    ctx.mark_non_differentiable(starts)
+    ctx.save_for_backward(*selection, starts, reset)
+
+
+def _backward(ctx, outputs_gradient, final_gradient, _):
+    return *_gradient(*ctx.saved_tensors, outputs_gradient, final_gradient), None
+
+
+_selective_scan.register_autograd(_backward, setup_context=_keep)
+
+
+def _scan_chunk(there, rates, state, forgets, decay, states):
+    """Write the decays and the states of a chunk into the first of the rows of two arrays; returns these rows."""
+    u, s, _, b, _ = there
+    decay, states = decay[: len(u)], states[: len(u)]
+    torch.mul(s[:, :, None], rates, out=decay).exp_()
+    torch.mul((s * u)[:, :, None], b[..., None], out=states)
+    for t, (a, h) in enumerate(zip(decay.unbind(), states.unbind(), strict=True)):
+        # What enters is where the state will be.
+        state = torch.addcmul(h, a, state if forgets is None else state.masked_fill(forgets[t], 0.0), out=h)
+    return decay, states
+
+
+def _scan_back(decay, into_states, into_state, forgets):
+    """g_t + a_{t+1} g_{t+1}, written over g; returns the gradient for the state before the chunk."""
+    for t in reversed(range(len(decay))):
+        into_state = decay[t] * into_states[t].add_(into_state)
+        if forgets is not None:
+            into_state.masked_fill_(forgets[t], 0.0)
+    return into_state
+
+
+def _pieces(inputs) -> list[slice]:
+    """The chunks of time."""
+    length = inputs.shape[1]
+    return [slice(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK)]
+
+
+def _at(selection, piece, dtype):
+    """The steps of a chunk, time first; without rates."""
+    inputs, sizes, _, b, c = selection
+    steps = (x[:, piece].transpose(0, 1).to(dtype) for x in (inputs, sizes, b, c))
+    u, s, b, c = steps
+    return Selection(u, s, None, b, c)
+
+
+def _forgetting(reset, piece):
+    """Where a chunk forgets the past, `(steps, B, 1, 1)`; on a CPU None if nowhere."""
+    if reset is None or (may_look(reset) and not reset[:, piece].any()):
+        return None
+    return reset[:, piece].T[..., None, None]
+
+
+def _rows_of_channels(array, dtype=None):
+    """`(..., D, N)` as `(..., N, D)`."""
+    return array.transpose(-1, -2).contiguous().to(dtype or array.dtype)
+
+
+def _empty_starts(inputs, state):
+    """For the state before each chunk, `(chunks, B, N, D)`."""
+    return state.new_empty((-(-inputs.shape[1] // CHUNK), *state.shape))
+
+
+def _empty_chunk(inputs, state):
+    """For the numbers of a chunk, `(steps, B, N, D)`."""
+    return state.new_empty((min(CHUNK, inputs.shape[1]), *state.shape))
