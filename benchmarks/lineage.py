@@ -4,8 +4,9 @@
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and Griffin's pattern. All have width 128, four layers and a vocabulary of 256, and
-`match_parameters` gives them Griffin's number of parameters, to 1 %. They read the same batches in the same order, with
-one learning rate; the seeds, three, are those of the weights.
+`match_parameters` gives them Griffin's number of parameters, to 1 %. Where a large unit would leave the MLPs less than
+half the width, the recurrent block is narrower than Griffin's. All read the same batches in the same order, with one
+learning rate; the seeds, three, are those of the weights.
 
 - Text: bits per byte of held-out source of Python's standard library after `--tokens` bytes of the rest.
 - Selective copying: 16 tokens of 1,024. Induction heads: trained at 256, tested at 256, 1,024 and 4,096.
@@ -121,13 +122,16 @@ def row_names() -> list[str]:
 def config_of(name: str, settings: Settings) -> GriffinConfig:
     """The model of a row, with the parameters of Griffin's."""
     griffin = settings.griffin
+    count = griffin.parameter_count()
     mixer, _, unit = name.partition(":")
-    if unit:
-        options = {unit: {"mixer": mixer, "unit": unit}}
-        config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options)
-    else:
+    if not unit:
         config = griffin if name == "griffin" else dataclasses.replace(griffin, block_pattern=(name,))
-    return match_parameters(config, griffin.parameter_count())
+        return match_parameters(config, count)
+    options = {unit: {"mixer": mixer, "unit": unit}}
+    config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options, mlp_width=settings.width // 2)
+    while config.parameter_count() > count and config.recurrence_width > config.num_gate_blocks:
+        config = dataclasses.replace(config, recurrence_width=config.recurrence_width - config.num_gate_blocks)
+    return match_parameters(config, count)
 
 
 def make(name: str, settings: Settings, seed: int, steps: int) -> keras.Model:
@@ -348,10 +352,14 @@ def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Pa
         title=f"Associative recall, {pairs} pairs in {length} steps",
         xlabel=f"bytes of a row's state at {settings.context:,} tokens",
         ylabel="right answers, %",
+        ylim=(-3, 103),
     )
     losses.set(title="Python's standard library", xlabel="tokens/s of training", ylabel="bits per byte, held out")
     for axes in (recalls, losses):
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        # Room for the last names.
+        axes.margins(x=0.15)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Mixers with {settings.griffin.parameter_count():,} parameters, on {BACKEND}")
