@@ -14,7 +14,7 @@ from keras_griffin.mixers.mamba import Mamba, MambaState
 from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4State
 from keras_griffin.mixers.rwkv4_channel import RWKV4Channel, RWKV4ChannelState
-from keras_griffin.mixers.unit_block import UnitBlock
+from keras_griffin.mixers.unit_block import UnitBlock, UnitBlockState
 
 MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,
@@ -71,6 +71,7 @@ __all__ = [
     "RecurrentBlock",
     "RecurrentBlockState",
     "UnitBlock",
+    "UnitBlockState",
     "find_mixer",
     "mixer_names",
 ]

@@ -29,8 +29,8 @@ class AFTState(NamedTuple):
 class AFT(FlatState, Mixer):
     """Mix along time as the attention-free transformer does (AFT-simple): a gated average of all values so far.
 
-        q_t, k_t, v_t = W x_t + b, each its own
-        y_t = W_out (sigmoid(q_t) * sum_{i <= t} exp(k_i) v_i / sum_{i <= t} exp(k_i)) + b_out
+        q_t, k_t, v_t = W x_t, each its own
+        y_t = W_out (sigmoid(q_t) * sum_{i <= t} exp(k_i) v_i / sum_{i <= t} exp(k_i))
 
     The state keeps the average and the logarithm of its weights, both float32, so no key overflows.
 
@@ -76,9 +76,9 @@ class AFT(FlatState, Mixer):
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
         """Four projections."""
         groups = ("width", width)
-        weights = dense_weights("output_projection", width, width, 0, groups)
+        weights = dense_weights("output_projection", width, width, 0, groups, bias=False)
         for name in PROJECTIONS:
-            weights |= dense_weights(name, width, width, 1, groups)
+            weights |= dense_weights(name, width, width, 1, groups, bias=False)
         return weights
 
     @classmethod
@@ -91,7 +91,8 @@ class AFT(FlatState, Mixer):
         super().build(inputs_shape)
         for name in (*PROJECTIONS, "output_projection"):
             scale = self.output_variance_scale if name == "output_projection" else 1.0
-            layer = projection(self.width, variance_scale=scale, name=name, dtype=self.dtype_policy)
+            options = {"use_bias": False, "name": name, "dtype": self.dtype_policy}
+            layer = projection(self.width, variance_scale=scale, **options)
             layer.build((None, self.width))
             setattr(self, name, layer)
 

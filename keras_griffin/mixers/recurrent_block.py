@@ -10,9 +10,9 @@ from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
 from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project, projection
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
-from keras_griffin.ops.time_axis import positions
 from keras_griffin.shapes import State, Tensor
 
 
@@ -190,7 +190,7 @@ class RecurrentBlock(Mixer):
     ) -> tuple[Tensor, RecurrentBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        first, started = _first_step(state.started, inputs, mask)
+        first, started = first_step(state.started, inputs, mask)
         gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
         mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
         start = first if reset is None else ops.logical_or(first, reset)
@@ -199,15 +199,6 @@ class RecurrentBlock(Mixer):
 
     def _recurrence(self):
         return getattr(self, self.unit)
-
-
-def _first_step(started, inputs, mask):
-    """Which step `(B, T)`, if any, is the first of its row's stream, and which rows `(B,)` have started afterwards."""
-    fresh = ops.logical_not(ops.expand_dims(started, 1))
-    if mask is None:
-        return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
-    steps = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    return ops.logical_and(fresh, mask & (steps == 1)), ops.logical_or(started, ops.any(mask, axis=1))
 
 
 def _unit_arguments(unit="rg_lru", unit_options=None, **of_block):

@@ -1,7 +1,7 @@
 """A recurrent unit with an output projection: the block in which most of the papers use theirs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -9,11 +9,21 @@ from keras import ops
 from keras_griffin.checks import POSITIVE, checked, one_of
 from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import State, Tensor
 
 READOUTS = ("dense", "glu")
+
+
+class UnitBlockState(NamedTuple):
+    """The state of `UnitBlock`."""
+
+    #: `(B,)` bool: whether a step has been seen.
+    started: Tensor
+    #: The unit's.
+    unit: State
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -25,6 +35,7 @@ class UnitBlock(Mixer):
 
     State space models and the LRU were published with `"glu"`: their recurrence is linear in x, and without it the
     block would be too. In a model's pattern, each name in `keras_griffin.layers.UNITS` is this block with that unit.
+    The first step of a stream is the start of a document, as after a reset.
 
     Args:
         unit: a name from `keras_griffin.layers.UNITS`.
@@ -38,7 +49,7 @@ class UnitBlock(Mixer):
         reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
         mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
 
-    State: the unit's.
+    State: `UnitBlockState`.
 
     Input shape: `(B, T, D)`.
 
@@ -103,7 +114,8 @@ class UnitBlock(Mixer):
         cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
     ) -> dict[str, Kept]:
         """The unit's state."""
-        return UNITS[unit].kept_of(width, tokens, **(unit_options or {}))
+        of_unit = UNITS[unit].kept_of(width, tokens, **(unit_options or {}))
+        return {"started": Kept((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
     def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
@@ -120,16 +132,20 @@ class UnitBlock(Mixer):
             layer.build((None, self.width))
             setattr(self, name, layer)
 
-    def initial_state(self, batch_size: int) -> State:
-        """The unit's."""
-        return self.recurrence.initial_state(batch_size)
+    def initial_state(self, batch_size: int) -> UnitBlockState:
+        """The unit's, and no step seen."""
+        self.require_built("initial_state")
+        return UnitBlockState(ops.zeros((batch_size,), "bool"), self.recurrence.initial_state(batch_size))
 
     def advance(
-        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self, inputs: Tensor, state: UnitBlockState, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, UnitBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        mixed, state = self.recurrence.advance(inputs, state, reset=reset, mask=mask)
+        first, started = first_step(state.started, inputs, mask)
+        start = first if reset is None else ops.logical_or(first, reset)
+        mixed, unit = self.recurrence.advance(inputs, state.unit, reset=start, mask=mask)
+        state = UnitBlockState(started, unit)
         if (self.readout or self.recurrence.published_readout) == "dense":
             return project(self.output_projection, mixed), state
         mixed = keras.activations.gelu(mixed, approximate=True)

@@ -37,10 +37,10 @@ def channel_mix(weights, x, state):
 
 def attention_free(weights, x, state):
     average, log_weight = state
-    query, key, value = (x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"] for name in ("query", "key", "value"))
+    query, key, value = (x @ weights[f"{name}/kernel"] for name in ("query", "key", "value"))
     weight = np.exp(log_weight)
     average = (weight * average + np.exp(key) * value) / (weight + np.exp(key))
-    output = (sigmoid(query) * average) @ weights["output_projection/kernel"] + weights["output_projection/bias"]
+    output = (sigmoid(query) * average) @ weights["output_projection/kernel"]
     return output, [average, np.log(weight + np.exp(key))]
 
 

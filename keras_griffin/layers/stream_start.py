@@ -1,0 +1,24 @@
+"""The first step of a stream, which is the start of a document."""
+
+from keras import ops
+
+from keras_griffin.ops.time_axis import positions
+from keras_griffin.shapes import Tensor
+
+
+def first_step(started: Tensor, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Which step, if any, is the first of its row's stream, and which rows have started afterwards.
+
+    Args:
+        started: `(B,)` bool: whether a step has been seen.
+        inputs: `(B, T, D)`.
+        mask: `(B, T)` bool, or None.
+
+    Returns:
+        (first, started): `(B, T)` and `(B,)` bool.
+    """
+    fresh = ops.logical_not(ops.expand_dims(started, 1))
+    if mask is None:
+        return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)
+    steps = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    return ops.logical_and(fresh, mask & (steps == 1)), ops.logical_or(started, ops.any(mask, axis=1))
