@@ -26,8 +26,8 @@ def _are_options(value) -> bool:
 PATTERN = Rule(f"a list or tuple of mixers among {', '.join(mixer_names())}", _is_pattern)
 #: The rule for options of mixers by their names.
 OPTIONS = Rule("a dict of dicts", _are_options)
-#: The option that says which mixer a name in a pattern is.
-MIXER = "mixer"
+#: The options of a name in a pattern that are not its mixer's: which mixer it is, and whether its blocks share weights.
+MIXER, SHARE = "mixer", "share"
 #: Fields that may be None and then follow from others.
 DERIVED = ("mlp_width", "recurrence_width", "head_dim")
 #: The rule that each field must obey by itself.
@@ -79,7 +79,8 @@ class GriffinConfig:
         tie_embeddings: whether the logits' table is that of the embedding.
         mixer_options: by a name in the pattern, constructor arguments of its mixer that replace those from the other
             fields: `{"local_mqa": {"window": 64}}`. A new name says with `"mixer"` which mixer it is:
-            `{"wide": {"mixer": "local_mqa", "window": 2048}}`.
+            `{"wide": {"mixer": "local_mqa", "window": 2048}}`. With `"share": True` the blocks of a name are one block:
+            they have the same weights, and each its own state.
 
     Raises:
         ValueError: a value has a wrong type or is out of range, or two don't fit together.
@@ -159,6 +160,8 @@ class GriffinConfig:
     def _checked_options(self) -> dict[str, dict]:
         options = self.mixer_options
         for name, given in options.items():
+            if not FLAG.holds(given.get(SHARE, False)):
+                raise ValueError(f"GriffinConfig: share of {name} must be {FLAG.words}. Got {given[SHARE]!r}.")
             if name not in self.block_pattern:
                 pattern = ", ".join(self.block_pattern)
                 raise ValueError(
@@ -166,7 +169,7 @@ class GriffinConfig:
                 )
             kind, fixed = find_mixer(given.get(MIXER, name))
             known = [argument for argument in kind.argument_names() if argument not in fixed]
-            unknown = [argument for argument in given if argument not in (*known, MIXER)]
+            unknown = [argument for argument in given if argument not in (*known, MIXER, SHARE)]
             if unknown:
                 raise ValueError(
                     f"GriffinConfig: mixer_options of {name} must be among {', '.join(known)}. "
@@ -189,6 +192,13 @@ class GriffinConfig:
         """The mixer of each layer: the pattern repeated and cut."""
         return tuple(self.block_pattern[i % len(self.block_pattern)] for i in range(self.num_layers))
 
+    @property
+    def block_indices(self) -> tuple[int, ...]:
+        """For each layer the index of the block whose weights it has: its own, or the first of those that share."""
+        names = self.mixer_names
+        shared = {name for name, options in self.mixer_options.items() if options.get(SHARE)}
+        return tuple(names.index(name) if name in shared else index for index, name in enumerate(names))
+
     def mixer_class(self, name: str) -> type[Mixer]:
         """The class of a mixer of the pattern."""
         return self._mixer(name)[0]
@@ -200,6 +210,7 @@ class GriffinConfig:
 
     def _mixer(self, name):
         options = dict(self.mixer_options.get(name, {}))
+        options.pop(SHARE, None)
         kind, fixed = find_mixer(options.pop(MIXER, name))
         return kind, {**kind.arguments_for_model(self), **fixed, **options}
 
@@ -218,7 +229,7 @@ class GriffinConfig:
             name: self.mixer_class(name).parameter_count(self.width, **self.mixer_arguments(name))
             for name in set(self.mixer_names)
         }
-        blocks = sum(mixers[name] + norm + mlp for name in self.mixer_names)
+        blocks = sum(mixers[self.mixer_names[index]] + norm + mlp for index in set(self.block_indices))
         tables = self.vocabulary_size * self.width * (1 if self.tie_embeddings else 2)
         return blocks + norm * (2 if self.embedding_norm else 1) + (tables if embedding else 0)
 

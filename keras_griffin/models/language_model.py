@@ -98,7 +98,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             dtype=policy,
             name="token_embedding",
         )
-        blocks = [_residual_block(config, index, policy) for index in range(config.num_layers)]
+        own = {index: _residual_block(config, index, policy) for index in dict.fromkeys(config.block_indices)}
+        blocks = [own[index] for index in config.block_indices]
         norm = normalization(config.norm, config.norm_epsilon, dtype=policy, name="final_norm")
 
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")

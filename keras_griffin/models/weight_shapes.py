@@ -52,9 +52,9 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
             **dense_weights("mlp/up", width, mlp, 1, units),
             **dense_weights("mlp/down", mlp, width, 0, units),
         }
-    for index, name in enumerate(names):
+    for index in dict.fromkeys(config.block_indices):
         weights |= {f"block_{index}/{path}": weight for path, weight in of_block.items()}
-        weights |= {f"block_{index}/mixer/{path}": weight for path, weight in of_mixer[name].items()}
+        weights |= {f"block_{index}/mixer/{path}": weight for path, weight in of_mixer[names[index]].items()}
     return weights
 
 

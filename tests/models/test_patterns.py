@@ -67,3 +67,25 @@ def test_saved_and_loaded(model, tmp_path):
     assert_close(loaded(TOKEN_IDS), as_array(model(TOKEN_IDS)))
     with pytest.raises(ValueError, match=r"must keep the name and shape of every weight\. Got tie_embeddings"):
         LanguageModel.from_preset(tmp_path / "preset", tie_embeddings=True)
+
+
+def test_blocks_that_share_their_weights():
+    """Each has its own state, and the model is that of as many equal blocks."""
+    options = {"all": {"mixer": "local_mqa", "window": 3, "share": True}}
+    shared = PLAIN.replace(num_layers=4, block_pattern=("lru", "all"), mixer_options=options)
+    model, apart = (
+        LanguageModel(shared),
+        LanguageModel(shared.replace(mixer_options={"all": {**options["all"], "share": False}})),
+    )
+    assert model.blocks[1] is model.blocks[3] and model.blocks[0] is not model.blocks[2]
+    assert model.count_params() == shared.parameter_count() < apart.count_params()
+    assert weight_shapes(shared) == {weight.path: tuple(weight.shape) for weight in model.weights}
+    values = {weight.path: as_array(weight) for weight in model.weights}
+    for weight in apart.weights:
+        weight.assign(values[weight.path.replace("block_3", "block_1")])
+    logits = as_array(model(TOKEN_IDS))
+    assert_close(logits, as_array(apart(TOKEN_IDS)))
+    _, state = model.advance(TOKEN_IDS[:, :6], model.initial_state(1))
+    assert_close(model.advance(TOKEN_IDS[:, 6:], state)[0], logits[:, 6:])
+    with pytest.raises(ValueError, match=r"^GriffinConfig: share of all must be True or False\. Got 2\.$"):
+        shared.replace(mixer_options={"all": {"mixer": "local_mqa", "window": 3, "share": 2}})
