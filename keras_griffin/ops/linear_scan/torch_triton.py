@@ -110,7 +110,9 @@ def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options
         )
 
 
-def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, **options):
+def starts_of_pieces(
+    ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, scan_kernel=None, **options
+):
     """The end of every piece but the last, `(B, pieces - 1, D)`; None for a single piece.
 
     Args:
@@ -119,7 +121,8 @@ def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], arr
         start: `(B, D)`, the state before the first piece.
         array: one of the arrays that are cut into pieces.
         plan: the plan for it.
-        **options: of that kernel.
+        scan_kernel: the one that scans the ends; that of `linear_scan` by default.
+        **options: of `ends_kernel`.
     """
     pieces = plan.pieces - 1
     if pieces == 0:
@@ -132,7 +135,7 @@ def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], arr
     whole = Plan(plan.block, 1, pieces, plan.rows)
     forgetting = forgetting_pieces(*arguments[-2:], plan, pieces, options["LAST_FIRST"])
     numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, forgetting, None)
-    launch(scan, states[0], whole, 1, *numbers, REVERSE=False)
+    launch(scan_kernel or scan, states[0], whole, 1, *numbers, REVERSE=False)
     return (*states,)
 
 
