@@ -14,6 +14,9 @@ from keras_griffin.files import SafeTensors, StoredTensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+#: The same of PyTorch's own format.
+TORCH_INDEX = "pytorch_model.bin.index.json"
+TORCH_SINGLE = "pytorch_model.bin"
 #: Files that identify an Orbax folder, in its different versions.
 ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint")
 
@@ -22,8 +25,9 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
     """The tensors of a checkpoint by name, not yet read.
 
     Args:
-        path: a folder with `model.safetensors` or its shards and their index, an Orbax folder, or a file that ends in
-            `.safetensors`, `.npz` or `.pt`. The names of nested trees are joined by dots.
+        path: a folder with `model.safetensors` or `pytorch_model.bin`, or with the shards of either and their index, an
+            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt` or `.bin`. The names of nested trees are
+            joined by dots.
 
     Returns:
         `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
@@ -40,22 +44,23 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
         )
     if not is_checkpoint(path):
         raise ValueError(
-            f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX} or an Orbax checkpoint, or a file that "
-            f"ends in {', '.join(OPENERS)}. Got {str(path)!r}."
+            f"open_checkpoint: the path must be a folder with {SINGLE}, {INDEX}, {TORCH_SINGLE}, {TORCH_INDEX} or an "
+            f"Orbax checkpoint, or a file that ends in {', '.join(OPENERS)}. Got {str(path)!r}."
         )
     if path.is_file():
         return OPENERS[path.suffix](path)
-    if (path / INDEX).is_file():
-        return _open_shards(path / INDEX)
-    if (path / SINGLE).is_file():
-        return _open_safetensors(path / SINGLE)
+    for index, single in ((INDEX, SINGLE), (TORCH_INDEX, TORCH_SINGLE)):
+        if (path / index).is_file():
+            return _open_shards(path / index)
+        if (path / single).is_file():
+            return OPENERS[Path(single).suffix](path / single)
     return open_orbax(path)
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether `open_checkpoint` recognises a path as a checkpoint."""
     if path.is_dir():
-        return any((path / mark).exists() for mark in (INDEX, SINGLE, *ORBAX_MARKS))
+        return any((path / mark).exists() for mark in (INDEX, SINGLE, TORCH_INDEX, TORCH_SINGLE, *ORBAX_MARKS))
     return path.is_file() and path.suffix in OPENERS
 
 
@@ -70,6 +75,7 @@ def _open_shards(index) -> dict[str, StoredTensor]:
         files = sorted(set(shard_of.values()))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"open_checkpoint: the index must have a weight_map. Got {str(index)!r}: {error}.") from error
+    suffix = Path(index.name.removesuffix(".index.json")).suffix
     strange = [name for name in files if not isinstance(name, str) or Path(name).name != name]
     absent = [name for name in files if name not in strange and not (index.parent / name).is_file()]
     if strange or absent:
@@ -79,7 +85,7 @@ def _open_shards(index) -> dict[str, StoredTensor]:
         )
     tensors: dict[str, StoredTensor] = {}
     for name in files:
-        shard = _open_safetensors(index.parent / name)
+        shard = OPENERS[suffix](index.parent / name)
         if set(shard) != {tensor for tensor, file in shard_of.items() if file == name}:
             raise ValueError(f"open_checkpoint: the index must match its shards. Got {name!r}, which differs.")
         tensors |= shard
@@ -126,10 +132,10 @@ def _open_torch(path) -> dict[str, StoredTensor]:
         from keras_griffin.conversion.torch_checkpoint import open_torch
     except ImportError as error:
         raise ImportError(
-            f"open_checkpoint: PyTorch must be installed to read .pt: pip install torch. Got {str(path)!r}."
+            f"open_checkpoint: PyTorch must be installed to read {path.suffix}: pip install torch. Got {str(path)!r}."
         ) from error
     return open_torch(path)
 
 
 #: By file name suffix.
-OPENERS = {".safetensors": _open_safetensors, ".npz": _open_npz, ".pt": _open_torch}
+OPENERS = {".safetensors": _open_safetensors, ".npz": _open_npz, ".pt": _open_torch, ".bin": _open_torch}

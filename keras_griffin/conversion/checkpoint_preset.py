@@ -2,20 +2,27 @@
 
 from pathlib import Path
 
-from keras_griffin.conversion.checkpoint import is_checkpoint
+from keras_griffin.conversion.checkpoint import is_checkpoint, open_checkpoint
+from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
-from keras_griffin.models import Griffin
+from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.preset_files import PresetFormat
 
 
-def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> Griffin:
+def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> LanguageModel:
     """Load a checkpoint for `from_preset`; it has no checksums to verify.
+
+    The tensors' names tell the family.
 
     Raises:
         ValueError: `from_preset` was called on a class that a Griffin is not.
     """
+    of_mamba = is_mamba(open_checkpoint(path))
     if not issubclass(Griffin, cls):
-        raise ValueError(f"from_preset: a checkpoint of RecurrentGemma is a Griffin. Got {cls.__name__}.from_preset.")
+        family = "Mamba" if of_mamba else "RecurrentGemma"
+        raise ValueError(f"from_preset: a checkpoint of {family} is a Griffin. Got {cls.__name__}.from_preset.")
+    if of_mamba:
+        return load_mamba_as(Griffin, path, dtype, name=name, **overrides)
     return load_recurrentgemma(path, dtype, name=name, **overrides)
 
 

@@ -2,23 +2,41 @@
 
 import json
 import os
+from collections.abc import Callable
+from typing import NamedTuple
 
 from keras_griffin.conversion.huggingface_config import write_config
-from keras_griffin.conversion.namings import HUGGING_FACE
+from keras_griffin.conversion.mamba_config import write_mamba_config
+from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, Naming
 from keras_griffin.files import StoredTensor, atomic_folder, write_safetensors
-from keras_griffin.models import LanguageModel
+from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
 from keras_griffin.models.weights import stored
 
 
-def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
-    """Save a model as a `RecurrentGemmaForCausalLM`: `config.json`, `model.safetensors` and the tokenizer's files.
+class Family(NamedTuple):
+    """A kind of model of `transformers`."""
 
-    The weights keep the dtype of the model's variables; `load_recurrentgemma` restores them bit by bit. The folder is
-    replaced atomically.
+    naming: Naming
+    #: Returns the contents of `config.json` for a model's config and dtype.
+    write_config: Callable[[GriffinConfig, str], dict]
+
+
+RECURRENT_GEMMA = Family(HUGGING_FACE, write_config)
+#: By the only mixer in a pattern; every other pattern is a RecurrentGemma's, or refused.
+FAMILIES = {"mamba": Family(MAMBA_HUGGING_FACE, write_mamba_config)}
+
+
+def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
+    """Save a model as `transformers` does: `config.json`, `model.safetensors` and the tokenizer's files.
+
+    The weights keep the dtype of the model's variables; `load_recurrentgemma` or `load_mamba` restores them bit by bit.
+    For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype where it needs
+    more bits. The folder is replaced atomically.
 
     Args:
-        model: of recurrent blocks and local attention, with scaled embeddings and a soft cap, like RecurrentGemma.
+        model: a `RecurrentGemmaForCausalLM`: of recurrent blocks and local attention, with scaled embeddings and a soft
+            cap; or a `MambaForCausalLM`: of `mamba` blocks without an MLP.
         directory: a folder that this function may replace, or a new path.
 
     Raises:
@@ -26,7 +44,7 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
             or the folder has other contents.
     """
     check_saveable("save_huggingface", model)
-    config = write_config(model.config, model.variable_dtype)
+    config = family_of(model.config).write_config(model.config, model.variable_dtype)
     tokenizer = model.tokenizer
     config |= {
         "pad_token_id": None if tokenizer is None else tokenizer.pad_id,
@@ -45,12 +63,18 @@ def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
     """The model's weights by their names in `transformers`, converted on demand."""
     variables = {variable.path: stored(variable) for variable in model.weights}
     tensors = {}
-    for name, (layout, paths) in HUGGING_FACE.tensors(model.config.mixer_names).items():
+    for name, (layout, paths) in family_of(model.config).naming.tensors(model.config.mixer_names).items():
         parts = [variables[path] for path in paths]
-        tensors[name] = StoredTensor(
-            layout.shape(*(part.shape for part in parts)), parts[0].dtype, _join(layout, parts)
-        )
+        join = _join(layout, parts)
+        dtype = join().dtype if layout.may_widen else parts[0].dtype
+        tensors[name] = StoredTensor(layout.shape(*(part.shape for part in parts)), dtype, join)
     return tensors
+
+
+def family_of(config: GriffinConfig) -> Family:
+    """The family whose names and config a model is saved with."""
+    only, *others = set(config.mixer_names)
+    return RECURRENT_GEMMA if others else FAMILIES.get(only, RECURRENT_GEMMA)
 
 
 def _join(layout, parts):

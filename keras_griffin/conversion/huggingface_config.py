@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from keras_griffin.checks import COUNT, is_number
+from keras_griffin.conversion.foreign import refuse_config
 from keras_griffin.models import GriffinConfig
 
 #: The defaults of `transformers`. (Its default of `num_key_value_heads` is the number of heads.)
@@ -93,7 +94,11 @@ def write_config(config: GriffinConfig, dtype: str) -> dict:
     mixers = sorted(set(config.mixer_names))
     has_recurrence = "recurrent" in mixers
     for holds, rule, received in (
-        (set(mixers) <= set(block_types), "block_pattern must be of recurrent and local_mqa", ", ".join(mixers)),
+        (
+            set(mixers) <= set(block_types),
+            "block_pattern must be of recurrent and local_mqa, or of mamba alone,",
+            ", ".join(mixers),
+        ),
         (not config.mixer_options, "mixer_options must be empty", config.mixer_options),
         (config.scale_embeddings, "scale_embeddings must be True", config.scale_embeddings),
         (config.logits_soft_cap is not None, "logits_soft_cap must be a number", config.logits_soft_cap),
@@ -168,4 +173,4 @@ def _rotation(raw) -> tuple[float, float]:
 
 
 def _refuse(rule, received) -> NoReturn:
-    raise ValueError(f"load_recurrentgemma: in config.json, {rule}. Got {received!r}.")
+    refuse_config("load_recurrentgemma", rule, received)

@@ -10,7 +10,10 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-    """Converts between one foreign tensor and one or more variables. All but negation and joining are views."""
+    """Converts between one foreign tensor and one or more variables.
+
+    All but negation, joining and scales are views.
+    """
 
     #: The foreign shape, from the variables' shapes.
     shape: Callable[..., tuple[int, ...]]
@@ -18,6 +21,15 @@ class Layout(NamedTuple):
     split: Callable[[np.ndarray], tuple[np.ndarray, ...]]
     #: The variables' arrays to the foreign one.
     join: Callable[..., np.ndarray]
+    #: Whether `join` may give a wider dtype than that of the variables.
+    may_widen: bool = False
+
+
+def _exact_scale(ours: np.ndarray) -> np.ndarray:
+    """The scale itself, in the narrowest dtype from the variable's upwards that holds every bit of it."""
+    scale = ours.astype("float64") + 1.0
+    dtypes = (ours.dtype, np.dtype("float32"), np.dtype("float64"))
+    return next((a for a in map(scale.astype, dtypes) if np.array_equal(a, scale, equal_nan=True)), scale)
 
 
 #: The same array.
@@ -40,3 +52,11 @@ PAIR_OF_BIASES = Layout(
     lambda theirs: tuple(theirs[:, 0, 0]),
     lambda *ours: np.stack(ours)[:, None, None],
 )
+#: Two kernels `(P, Q)` side by side; there transposed, one matrix `(2 Q, P)`.
+PAIR_OF_TRANSPOSED = Layout(
+    lambda first, _: (2 * first[1], first[0]),
+    lambda theirs: tuple(half.T for half in np.split(theirs, 2)),
+    lambda *ours: np.concatenate([kernel.T for kernel in ours]),
+)
+#: A scale minus one here, the scale there. In float64, so that it is rounded once, to the variable's dtype.
+SCALE = Layout(lambda shape: shape, lambda theirs: (theirs.astype("float64") - 1.0,), _exact_scale, may_widen=True)

@@ -1,4 +1,4 @@
-"""The tensor names of RecurrentGemma: Hugging Face's, and those of DeepMind's Flax and PyTorch code."""
+"""The tensor names of RecurrentGemma and Mamba: Hugging Face's, and those of the authors' code."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,9 @@ from keras_griffin.conversion.layouts import (
     NEGATED,
     PAIR_OF_BIASES,
     PAIR_OF_KERNELS,
+    PAIR_OF_TRANSPOSED,
     SAME,
+    SCALE,
     TRANSPOSED,
     Layout,
 )
@@ -142,3 +144,36 @@ def _deepmind(weight: str, layout: Layout) -> Naming:
 
 DEEPMIND_FLAX = _deepmind("kernel", SAME)
 DEEPMIND_TORCH = _deepmind("weight", TRANSPOSED)
+
+
+def _mamba(embedding: str) -> Naming:
+    """One of Mamba's two implementations, which differ only in the embedding's name."""
+    return Naming(
+        model={
+            f"backbone.{embedding}.weight": (SAME, "token_embedding/embeddings"),
+            "backbone.norm_f.weight": (SCALE, "final_norm/scale"),
+        },
+        block_prefix="backbone.layers.{}.",
+        block={"norm.weight": (SCALE, "mixer_norm/scale")},
+        mixers={
+            "mamba": (
+                "mixer.",
+                {
+                    "in_proj.weight": (PAIR_OF_TRANSPOSED, "input_projection/kernel", "gate/kernel"),
+                    "conv1d.weight": (DEPTHWISE, "conv/kernel"),
+                    "conv1d.bias": (SAME, "conv/bias"),
+                    **_projections("weight", TRANSPOSED, {"x_proj": "ssm/selection"}, False),
+                    **_projections("weight", TRANSPOSED, {"dt_proj": "ssm/step"}),
+                    "A_log": (SAME, "ssm/dynamics/log_rates"),
+                    "D": (SAME, "ssm/feedthrough"),
+                    **_projections("weight", TRANSPOSED, {"out_proj": "output_projection"}, False),
+                },
+            )
+        },
+    )
+
+
+#: `transformers`, since 4.39.
+MAMBA_HUGGING_FACE = _mamba("embeddings")
+#: `mamba-ssm`, the authors' code.
+MAMBA_AUTHORS = _mamba("embedding")

@@ -13,7 +13,7 @@ from keras_griffin.files import StoredTensor
 
 
 def open_torch(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a `.pt` file, memory-mapped if its format allows it; no code in it is run.
+    """The tensors of a `.pt` or `.bin` file, memory-mapped if its format allows it; no code in it is run.
 
     Args:
         path: the file.
@@ -31,7 +31,8 @@ def open_torch(path: Path) -> dict[str, StoredTensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"open_checkpoint: a .pt file must contain tensors by name, and no code. Got {str(path)!r}: {reason}"
+            f"open_checkpoint: a {path.suffix} file must contain tensors by name, and no code. "
+            f"Got {str(path)!r}: {reason}"
         ) from error
 
 

@@ -24,8 +24,8 @@ def from_preset(
 
     Args:
         preset: a name from `keras_griffin.models.presets()`; or a folder written by `save_to_preset`; or a
-            checkpoint that `keras_griffin.conversion.load_recurrentgemma` reads; or `"hf://owner/name"`, either of
-            those two, downloaded from the Hugging Face Hub.
+            checkpoint that `load_recurrentgemma` or `load_mamba` of `keras_griffin.conversion` reads; or
+            `"hf://owner/name"`, either of those two, downloaded from the Hugging Face Hub.
         dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
         name: the model's name.
         verify: whether to compare the files of a folder written by `save_to_preset` with their checksums as they

@@ -1,4 +1,4 @@
-"""All sizes of the paper and of RecurrentGemma."""
+"""All sizes of the paper, of RecurrentGemma and of Mamba."""
 
 import difflib
 
@@ -22,6 +22,8 @@ FAMILIES = {
 }
 #: RecurrentGemma: width (also D_RNN), layers, heads of 256 channels (also the blocks of the gates).
 RECURRENT_GEMMA_SIZES = {"2b": (2560, 26, 10), "9b": (4096, 38, 16)}
+#: Mamba: width, layers.
+MAMBA_SIZES = {"130m": (768, 24), "370m": (1024, 48), "790m": (1536, 48), "1.4b": (2048, 48), "2.8b": (2560, 64)}
 
 
 def presets() -> dict[str, GriffinConfig]:
@@ -30,15 +32,17 @@ def presets() -> dict[str, GriffinConfig]:
     The paper does not state its vocabulary size; its presets use RecurrentGemma's 256,000 tokens.
 
     Returns:
-        Each `GriffinConfig` by its name, `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`, and
-        `recurrentgemma_2b` and `recurrentgemma_9b`.
+        Each `GriffinConfig` by its name, `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`,
+        `recurrentgemma_2b` and `recurrentgemma_9b`, and `mamba_130m`, `mamba_370m`, `mamba_790m`, `mamba_1.4b` and
+        `mamba_2.8b`.
 
     Examples:
         >>> from keras_griffin.models import presets
         >>> presets()["recurrentgemma_2b"].parameter_count()
         2682862080
 
-    Reference: De et al. 2024 (arXiv 2402.19427), table 2; Botev et al. 2024 (arXiv 2404.07839), table 1.
+    Reference: De et al. 2024 (arXiv 2402.19427), table 2; Botev et al. 2024 (arXiv 2404.07839), table 1; Gu and Dao
+    2023 (arXiv 2312.00752), and their released checkpoints.
     """
     configs = {}
     for family, pattern in FAMILIES.items():
@@ -60,6 +64,16 @@ def presets() -> dict[str, GriffinConfig]:
             decay_initializer="ring",
             scale_embeddings=True,
             logits_soft_cap=30.0,
+        )
+    for size, (width, num_layers) in MAMBA_SIZES.items():
+        configs[f"mamba_{size}"] = GriffinConfig(
+            50_280,
+            width,
+            num_layers,
+            num_heads=1,
+            block_pattern=("mamba",),
+            mlp_width=0,
+            norm_epsilon=1e-5,
         )
     return configs
 

@@ -33,6 +33,35 @@ CONFIG = {
     "rope_parameters": {"rope_theta": 500.0, "partial_rotary_factor": 0.5, "rope_type": "default"},
     "bos_token_id": 2,
 }
+#: A Mamba whose every number differs from its default: width, channels, numbers of a channel's state, rank, taps.
+MAMBA_D, MAMBA_E, MAMBA_N, MAMBA_R, MAMBA_K = 24, 72, 5, 3, 3
+MAMBA_CONFIG = {
+    "model_type": "mamba",
+    "architectures": ["MambaForCausalLM"],
+    "vocab_size": V,
+    "hidden_size": MAMBA_D,
+    "intermediate_size": MAMBA_E,
+    "num_hidden_layers": 3,
+    "state_size": MAMBA_N,
+    "expand": 3,
+    "conv_kernel": MAMBA_K,
+    "time_step_rank": MAMBA_R,
+    "layer_norm_epsilon": 1e-3,
+    "hidden_act": "silu",
+    "use_bias": False,
+    "use_conv_bias": True,
+}
+#: The same for the authors' code, whose epsilon is 1e-5, with a vocabulary that it pads to V.
+MAMBA_AUTHORS_CONFIG = {
+    "d_model": MAMBA_D,
+    "n_layer": 3,
+    "vocab_size": V - 2,
+    "pad_vocab_size_multiple": 4,
+    "ssm_cfg": {"d_state": MAMBA_N, "expand": 3, "d_conv": MAMBA_K, "dt_rank": MAMBA_R},
+    "rms_norm": True,
+    "residual_in_fp32": True,
+    "fused_add_norm": True,
+}
 
 
 def is_attention(layer):
@@ -89,6 +118,59 @@ def huggingface_weights(dtype="float32", **sizes):
         shift = -2.0 if name.endswith("recurrent_param") else 0.0
         weights[name] = (shift + scale * rng.standard_normal(shape)).astype(dtype)
     return weights
+
+
+def mamba_weights(embedding="embeddings", dtype="float32"):
+    """Mamba's names; `embedding` is `"embeddings"`, as in `transformers`, or `"embedding"`, as in the authors' code."""
+    shapes = {f"backbone.{embedding}.weight": (V, MAMBA_D), "backbone.norm_f.weight": (MAMBA_D,)}
+    for n in range(3):
+        block = {
+            "norm.weight": (MAMBA_D,),
+            "mixer.A_log": (MAMBA_E, MAMBA_N),
+            "mixer.D": (MAMBA_E,),
+            "mixer.in_proj.weight": (2 * MAMBA_E, MAMBA_D),
+            "mixer.conv1d.weight": (MAMBA_E, 1, MAMBA_K),
+            "mixer.conv1d.bias": (MAMBA_E,),
+            "mixer.x_proj.weight": (MAMBA_R + 2 * MAMBA_N, MAMBA_E),
+            "mixer.dt_proj.weight": (MAMBA_E, MAMBA_R),
+            "mixer.dt_proj.bias": (MAMBA_E,),
+            "mixer.out_proj.weight": (MAMBA_D, MAMBA_E),
+        }
+        shapes |= {f"backbone.layers.{n}.{name}": shape for name, shape in block.items()}
+    rng = np.random.default_rng(0)
+    weights = {}
+    for name, shape in shapes.items():
+        scale = 0.5 if len(shape) == 1 or name.endswith("A_log") else shape[-1] ** -0.5
+        array = scale * rng.standard_normal(shape)
+        # Scales from 1/2 are the same numbers, to the last bit, when they are stored minus one.
+        weights[name] = (0.5 + np.abs(array) if "norm" in name else array).astype(dtype)
+    return weights
+
+
+def expected_mamba_logits(weights, token_ids, epsilon=1e-3):
+    """Mamba's logits `(T, V)` of one row, in float64, step by step."""
+    weights = {name: array.astype("float64") for name, array in weights.items()}
+    embedding = next(array for name, array in weights.items() if name.startswith("backbone.embedding"))
+    x = embedding[token_ids]
+    for n in range(3):
+        prefix = f"backbone.layers.{n}."
+        w = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+        # `_norm` has scales minus one.
+        projected = _norm(x, w["norm.weight"] - 1.0, epsilon) @ w["mixer.in_proj.weight"].T
+        inner, gate = projected[:, :MAMBA_E], projected[:, MAMBA_E:]
+        padded = np.concatenate([np.zeros((MAMBA_K - 1, MAMBA_E)), inner])
+        taps, bias = w["mixer.conv1d.weight"][:, 0].T, w["mixer.conv1d.bias"]
+        u = _silu(np.array([np.sum(padded[t : t + MAMBA_K] * taps, 0) + bias for t in range(len(x))]))
+        selected = u @ w["mixer.x_proj.weight"].T
+        step, b, c = np.split(selected, [MAMBA_R, MAMBA_R + MAMBA_N], -1)
+        step = np.log1p(np.exp(step @ w["mixer.dt_proj.weight"].T + w["mixer.dt_proj.bias"]))
+        hidden, outputs = np.zeros((MAMBA_E, MAMBA_N)), []
+        for t in range(len(x)):
+            decay = np.exp(-step[t][:, None] * np.exp(w["mixer.A_log"]))
+            hidden = decay * hidden + (step[t] * u[t])[:, None] * b[t]
+            outputs.append(hidden @ c[t] + w["mixer.D"] * u[t])
+        x = x + (np.array(outputs) * _silu(gate)) @ w["mixer.out_proj.weight"].T
+    return _norm(x, weights["backbone.norm_f.weight"] - 1.0, epsilon) @ embedding.T
 
 
 def deepmind_weights(huggingface, linear):
@@ -159,6 +241,10 @@ def _gelu(x):
     return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
 
 
+def _silu(x):
+    return x * _sigmoid(x)
+
+
 def _sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
@@ -224,8 +310,16 @@ def write_huggingface(folder, weights, config=CONFIG, num_shards=1):
 @pytest.fixture(scope="session")
 def checkpoints():
     """The helpers, for tests, which can't import from one another."""
-    helpers = (huggingface_weights, deepmind_weights, expected_logits, write_huggingface)
-    return types.SimpleNamespace(config=CONFIG, **{helper.__name__: helper for helper in helpers})
+    helpers = (
+        *(huggingface_weights, deepmind_weights, expected_logits, write_huggingface),
+        *(mamba_weights, expected_mamba_logits),
+    )
+    return types.SimpleNamespace(
+        config=CONFIG,
+        mamba_config=MAMBA_CONFIG,
+        mamba_authors_config=MAMBA_AUTHORS_CONFIG,
+        **{helper.__name__: helper for helper in helpers},
+    )
 
 
 @pytest.fixture

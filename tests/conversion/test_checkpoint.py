@@ -144,6 +144,23 @@ def test_pt_of_nested_dictionaries_and_parameters(tmp_path, torch):
     assert_opens(tmp_path / "a.pt", "params.")
 
 
+def test_a_bin_of_pytorch_in_a_folder_alone_and_in_shards(tmp_path, torch):
+    tensors = torch_tensors(torch)
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    assert_opens(tmp_path)
+    assert_opens(tmp_path / "pytorch_model.bin")
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, tensor in tensors.items():
+        torch.save({name: tensor}, folder / f"{name}.bin")
+    weight_map = {name: f"{name}.bin" for name in tensors}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert_opens(folder)
+    # Safetensors come first.
+    write_safetensors(tmp_path / "model.safetensors", {"other": ARRAYS["a.w"]})
+    assert set(open_checkpoint(tmp_path)) == {"other"}
+
+
 def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
     start = "open_checkpoint: a .pt file must contain tensors by name, and no code. Got "
     torch.save({"a": Touch(tmp_path / "touched")}, tmp_path / "a.pt")
@@ -188,8 +205,8 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch, module, path,
 
 
 def test_what_is_no_checkpoint(tmp_path):
-    (tmp_path / "a.bin").write_text("")
-    for path in (tmp_path, tmp_path / "a.bin"):
+    (tmp_path / "a.txt").write_text("")
+    for path in (tmp_path, tmp_path / "a.txt"):
         assert not is_checkpoint(path)
         assert refusal(path).startswith("open_checkpoint: the path must be a folder with model.safetensors, ")
     assert not is_checkpoint(tmp_path / "nowhere.pt")

@@ -1,24 +1,47 @@
 """The tables against the names and shapes of the published code, in both directions."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.conversion.layouts import Layout
-from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, ForeignTensor
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.conversion.layouts import SCALE, Layout
+from keras_griffin.conversion.namings import (
+    DEEPMIND_FLAX,
+    DEEPMIND_TORCH,
+    HUGGING_FACE,
+    MAMBA_AUTHORS,
+    MAMBA_HUGGING_FACE,
+    ForeignTensor,
+)
+from keras_griffin.models import GriffinConfig, LanguageModel
 
 pytestmark = pytest.mark.any_backend
 
-NAMINGS = {"huggingface": HUGGING_FACE, "kernel": DEEPMIND_FLAX, "weight": DEEPMIND_TORCH}
+NAMINGS = {
+    "huggingface": HUGGING_FACE,
+    "kernel": DEEPMIND_FLAX,
+    "weight": DEEPMIND_TORCH,
+    "embeddings": MAMBA_HUGGING_FACE,
+    "embedding": MAMBA_AUTHORS,
+}
 
 
 @pytest.fixture(scope="module")
-def model():
-    config = GriffinConfig(260, 32, 5, 4, mlp_width=40, recurrence_width=48, window=5, num_gate_blocks=4)
-    return Griffin(config)
+def models():
+    griffin = GriffinConfig(260, 32, 5, 4, mlp_width=40, recurrence_width=48, window=5, num_gate_blocks=4)
+    options = {"mamba": {"state_size": 5, "expand": 3, "conv_kernel_size": 3, "rank": 3}}
+    mamba = GriffinConfig(260, 24, 3, 1, mlp_width=0, block_pattern=("mamba",), mixer_options=options)
+    return {False: LanguageModel(griffin), True: LanguageModel(mamba)}
+
+
+@pytest.fixture
+def model(models, kind):
+    return models[kind.startswith("embedding")]
 
 
 def published(checkpoints, kind):
+    if kind.startswith("embedding"):
+        return checkpoints.mamba_weights(kind)
     weights = checkpoints.huggingface_weights()
     return weights if kind == "huggingface" else checkpoints.deepmind_weights(weights, kind)
 
@@ -39,7 +62,7 @@ def test_there_and_back_is_the_same_bit_by_bit(checkpoints, model, kind):
     for name, (layout, paths) in NAMINGS[kind].tensors(model.config.mixer_names).items():
         array = theirs[name].copy()
         array.flat[0] = np.nan
-        parts = layout.split(array)
+        parts = tuple(part.astype(array.dtype) for part in layout.split(array))
         assert [part.shape for part in parts] == [shapes[path] for path in paths], name
         assert layout.shape(*(part.shape for part in parts)) == array.shape
         assert np.ascontiguousarray(layout.join(*parts)).tobytes() == array.tobytes()
@@ -48,3 +71,18 @@ def test_there_and_back_is_the_same_bit_by_bit(checkpoints, model, kind):
 def test_the_embedding_has_a_name_of_its_own():
     assert HUGGING_FACE.embedding == "model.embed_tokens.weight"
     assert DEEPMIND_FLAX.embedding == DEEPMIND_TORCH.embedding == "embedder.input_embedding"
+
+
+def test_a_scale_is_written_with_every_bit_of_the_scale_minus_one():
+    for dtype, values, wide in (
+        ("float32", [0.0, 0.5, -0.75], "float32"),
+        ("float32", [1e-3], "float64"),
+        (ml_dtypes.bfloat16, [0.0, 0.5], ml_dtypes.bfloat16),
+        (ml_dtypes.bfloat16, [1e-3], "float32"),
+        ("float16", [1e-3], "float32"),
+    ):
+        ours = np.array(values, dtype)
+        theirs = SCALE.join(ours)
+        assert theirs.dtype == np.dtype(wide) and SCALE.may_widen
+        (back,) = SCALE.split(theirs)
+        assert back.astype(dtype).tobytes() == ours.tobytes()

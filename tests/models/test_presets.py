@@ -24,7 +24,7 @@ def test_table_2(size):
 
 def test_the_largest_griffin():
     assert abs(presets()["griffin_14b"].parameter_count(embedding=False) / 1e9 - 13.8) < 0.05
-    assert len(presets()) == 21
+    assert len(presets()) == 26
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,28 @@ def test_recurrentgemma(name, total, body, embedding, recurrent, attention):
     assert [round(count, 3) for count in (*counts, counts[0] - counts[1])] == [total, body, embedding]
     assert config.mixer_names.count("recurrent") == recurrent
     assert config.mixer_names.count("local_mqa") == attention
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "layers", "total"),
+    [
+        ("130m", 768, 24, 129_135_360),
+        ("370m", 1024, 48, 371_516_416),
+        ("790m", 1536, 48, 793_204_224),
+        ("1.4b", 2048, 48, 1_372_178_432),
+        ("2.8b", 2560, 64, 2_768_345_600),
+    ],
+)
+def test_mamba(size, width, layers, total):
+    inner, rank, state, taps, vocabulary = 2 * width, width // 16, 16, 4, 50_280
+    block = (
+        *(width, 2 * inner * width, inner * taps, inner),  # norm, in_proj, conv1d
+        *((rank + 2 * state) * inner, inner * rank, inner),  # x_proj, dt_proj
+        *(inner * state, inner, width * inner),  # A_log, D, out_proj
+    )
+    config = presets()[f"mamba_{size}"]
+    assert config.parameter_count() == layers * sum(block) + (vocabulary + 1) * width == total
+    assert (config.width, config.num_layers, set(config.mixer_names)) == (width, layers, {"mamba"})
 
 
 def test_griffin_layers_of_table_2():
