@@ -1,6 +1,7 @@
 """What the documentation says of the code is true, its examples run, and it builds strictly and offline."""
 
 import ast
+import math
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from keras_griffin.backend import BACKENDS
+from keras_griffin.mixers import mixer_names
+from keras_griffin.models import GriffinConfig
 from scripts.browse_site import chromium, faults_of
 from scripts.page_examples import examples_of, run_examples
 from tests.test_architecture import LADDER
@@ -64,6 +67,42 @@ def test_paper_names_only_what_there_is():
 def test_paper_covers_every_numbered_equation_table_and_figure():
     covered = {item for row in rows((ROOT / "docs/paper.md").read_text()) for item in row[0].split(", ")}
     assert not set(ITEMS) - covered
+
+
+LINEAGE = ROOT / "docs/lineage.md"
+#: The systems that are to come.
+PLANNED = (
+    *("s4", "s4d", "h3", "hyena", "linear_attention", "retention", "gate_loop", "sparse_mqa", "mamba2"),
+    *("gated_linear_attention", "gated_delta_net", "mlstm"),
+)
+
+
+def lineage():
+    """The rows of the systems by their names in a pattern."""
+    return {row[0].strip("`"): row for row in rows(LINEAGE.read_text())}
+
+
+def test_lineage_has_a_line_for_every_mixer_and_names_only_what_there_is():
+    assert not list(mistakes(LINEAGE.read_text()))
+    names = {status: [name for name, row in lineage().items() if row[-1] == status] for status in ("done", "planned")}
+    assert sorted(names["done"]) == sorted(mixer_names())
+    # What has arrived is done.
+    assert not [name for name in names["planned"] if name in mixer_names()]
+    assert set(PLANNED) <= {*lineage()}
+    for name, row in lineage().items():
+        assert len(row) == 8 and re.search(r"arxiv.org/abs/\d{4}\.\d{5}", row[2]) and "$" in row[3], name
+        assert row[7] == "planned" or (re.search(r"`[\w/]+\.py`", row[4]) and row[5].startswith("`tests/")), name
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("name", mixer_names())
+def test_lineage_counts_the_state_of_every_mixer(name):
+    config = GriffinConfig(vocabulary_size=7, width=48, num_layers=1, num_heads=4, window=6, block_pattern=(name,))
+    kept = config.mixer_class(name).kept_of(48, 10, **config.mixer_arguments(name)).values()
+    letters = {"D": 48, "R": config.recurrence_width, "W": 6, "T": 10, "H": 12}
+    expected = math.prod(letters.get(factor) or int(factor) for factor in lineage()[name][6].split())
+    # Marks and counts are no part of it.
+    assert sum(math.prod(part.shape) for part in kept if part.dtype in (None, "float32")) == expected
 
 
 def named_in_the_tree(block):
@@ -138,6 +177,7 @@ PAGES = {"README.md": True, "docs/index.md": False, "docs/kernels.md": False, "d
 ON_ONE = (
     "docs/coming_from.md",
     "docs/decoding.md",
+    "docs/lineage.md",
     "docs/api/conversion.md",
     "docs/guides/add_a_kernel.md",
     "docs/guides/add_a_mixer.md",
