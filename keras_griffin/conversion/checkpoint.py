@@ -26,7 +26,7 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
 
     Args:
         path: a folder with `model.safetensors` or `pytorch_model.bin`, or with the shards of either and their index, an
-            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt` or `.bin`. The names of nested trees are
+            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt`, `.pth` or `.bin`. The names of nested trees are
             joined by dots.
 
     Returns:
@@ -138,4 +138,10 @@ def _open_torch(path) -> dict[str, StoredTensor]:
 
 
 #: By file name suffix.
-OPENERS = {".safetensors": _open_safetensors, ".npz": _open_npz, ".pt": _open_torch, ".bin": _open_torch}
+OPENERS = {
+    ".safetensors": _open_safetensors,
+    ".npz": _open_npz,
+    ".pt": _open_torch,
+    ".bin": _open_torch,
+    ".pth": _open_torch,
+}

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from keras_griffin.conversion.huggingface_config import write_config
 from keras_griffin.conversion.mamba_config import write_mamba_config
-from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, Naming
+from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, RWKV_HUGGING_FACE, Naming
+from keras_griffin.conversion.rwkv_config import PATTERN, write_rwkv_config
 from keras_griffin.files import StoredTensor, atomic_folder, write_safetensors
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
@@ -23,20 +24,24 @@ class Family(NamedTuple):
 
 
 RECURRENT_GEMMA = Family(HUGGING_FACE, write_config)
-#: By the only mixer in a pattern; every other pattern is a RecurrentGemma's, or refused.
-FAMILIES = {"mamba": Family(MAMBA_HUGGING_FACE, write_mamba_config)}
+#: By the mixers of a pattern; every other pattern is a RecurrentGemma's, or refused.
+FAMILIES = {
+    frozenset({"mamba"}): Family(MAMBA_HUGGING_FACE, write_mamba_config),
+    frozenset(PATTERN): Family(RWKV_HUGGING_FACE, write_rwkv_config),
+}
 
 
 def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None:
     """Save a model as `transformers` does: `config.json`, `model.safetensors` and the tokenizer's files.
 
-    The weights keep the dtype of the model's variables; `load_recurrentgemma` or `load_mamba` restores them bit by bit.
-    For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype where it needs
+    The weights keep the dtype of the model's variables; `load_recurrentgemma`, `load_mamba` or `load_rwkv` restores
+    them bit by bit. For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype where it needs
     more bits. The folder is replaced atomically.
 
     Args:
         model: a `RecurrentGemmaForCausalLM`: of recurrent blocks and local attention, with scaled embeddings and a soft
-            cap; or a `MambaForCausalLM`: of `mamba` blocks without an MLP.
+            cap; a `MambaForCausalLM`: of `mamba` blocks without an MLP; or a `RwkvForCausalLM`: of `rwkv4` and
+            `rwkv4_channel` in turn, with layer norms.
         directory: a folder that this function may replace, or a new path.
 
     Raises:
@@ -73,8 +78,7 @@ def foreign_tensors(model: LanguageModel) -> dict[str, StoredTensor]:
 
 def family_of(config: GriffinConfig) -> Family:
     """The family whose names and config a model is saved with."""
-    only, *others = set(config.mixer_names)
-    return RECURRENT_GEMMA if others else FAMILIES.get(only, RECURRENT_GEMMA)
+    return FAMILIES.get(frozenset(config.mixer_names), RECURRENT_GEMMA)
 
 
 def _join(layout, parts):

@@ -60,3 +60,5 @@ PAIR_OF_TRANSPOSED = Layout(
 )
 #: A scale minus one here, the scale there. In float64, so that it is rounded once, to the variable's dtype.
 SCALE = Layout(lambda shape: shape, lambda theirs: (theirs.astype("float64") - 1.0,), _exact_scale, may_widen=True)
+#: A vector `(D,)`; there `(1, 1, D)`.
+ROW = Layout(lambda shape: (1, 1, *shape), lambda theirs: (theirs[0, 0],), lambda ours: ours[None, None])

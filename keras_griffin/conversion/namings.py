@@ -1,4 +1,4 @@
-"""The tensor names of RecurrentGemma and Mamba: Hugging Face's, and those of the authors' code."""
+"""The tensor names of RecurrentGemma, Mamba and RWKV-4: Hugging Face's, and those of the authors' code."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from keras_griffin.conversion.layouts import (
     PAIR_OF_BIASES,
     PAIR_OF_KERNELS,
     PAIR_OF_TRANSPOSED,
+    ROW,
     SAME,
     SCALE,
     TRANSPOSED,
@@ -33,6 +34,10 @@ class Naming(NamedTuple):
     block: Mapping[str, tuple]
     #: For each mixer in the implementation: the names' prefix in the block, and the tensors.
     mixers: Mapping[str, tuple[str, Mapping[str, tuple]]]
+    #: Further tensors of a block, by its mixer.
+    blocks: Mapping[str, Mapping[str, tuple]] = {}
+    #: How many of our blocks are one of theirs.
+    blocks_each: int = 1
 
     @property
     def embedding(self) -> str:
@@ -43,9 +48,9 @@ class Naming(NamedTuple):
         """The tensors, by name, of a model with these mixers."""
         found = {name: ForeignTensor(layout, tuple(paths)) for name, (layout, *paths) in self.model.items()}
         for index, mixer_name in enumerate(mixer_names):
-            prefix, path_prefix = self.block_prefix.format(index), f"block_{index}/"
+            prefix, path_prefix = self.block_prefix.format(index // self.blocks_each), f"block_{index}/"
             mixer_prefix, mixer = self.mixers[mixer_name]
-            for name, (layout, *paths) in self.block.items():
+            for name, (layout, *paths) in {**self.block, **self.blocks.get(mixer_name, {})}.items():
                 found[prefix + name] = ForeignTensor(layout, tuple(path_prefix + path for path in paths))
             for name, (layout, *paths) in mixer.items():
                 inside = tuple(f"{path_prefix}mixer/{path}" for path in paths)
@@ -177,3 +182,61 @@ def _mamba(embedding: str) -> Naming:
 MAMBA_HUGGING_FACE = _mamba("embeddings")
 #: `mamba-ssm`, the authors' code.
 MAMBA_AUTHORS = _mamba("embedding")
+
+
+def _rwkv(prefix: str, names: Mapping[str, str]) -> Naming:
+    """One of RWKV-4's two implementations, which differ in names, but not in layouts."""
+
+    def norm(theirs, ours):
+        return {f"{theirs}.weight": (SAME, f"{ours}/gamma"), f"{theirs}.bias": (SAME, f"{ours}/beta")}
+
+    def mixed(*projections):
+        return {f"time_mix_{names[name]}": (ROW, f"mix_{name}") for name in projections}
+
+    time = {"key": "key", "value": "value", "receptance": "receptance", "output": "output_projection"}
+    channel = {name: name for name in ("key", "value", "receptance")}
+    return Naming(
+        model={
+            f"{prefix}{names['embedding']}.weight": (SAME, "token_embedding/embeddings"),
+            **norm(f"{prefix}blocks.0.{names['first_norm']}", "token_embedding/norm"),
+            **norm(f"{prefix}ln_out", "final_norm"),
+            "head.weight": (TRANSPOSED, "token_embedding/reverse_embeddings"),
+        },
+        block_prefix=prefix + "blocks.{}.",
+        block={},
+        mixers={
+            "rwkv4": (
+                f"{names['time']}.",
+                {
+                    "time_decay": (SAME, "log_rate"),
+                    "time_first": (SAME, "first"),
+                    **mixed("key", "value", "receptance"),
+                    **_projections("weight", TRANSPOSED, time, False),
+                },
+            ),
+            "rwkv4_channel": (
+                f"{names['channel']}.",
+                {**mixed("key", "receptance"), **_projections("weight", TRANSPOSED, channel, False)},
+            ),
+        },
+        blocks={"rwkv4": norm("ln1", "mixer_norm"), "rwkv4_channel": norm("ln2", "mixer_norm")},
+        blocks_each=2,
+    )
+
+
+#: `transformers`, since 4.29.
+RWKV_HUGGING_FACE = _rwkv(
+    "rwkv.",
+    {
+        **{"embedding": "embeddings", "first_norm": "pre_ln", "time": "attention", "channel": "feed_forward"},
+        **{name: name for name in ("key", "value", "receptance")},
+    },
+)
+#: The authors' code.
+RWKV_AUTHORS = _rwkv(
+    "",
+    {
+        **{"embedding": "emb", "first_norm": "ln0", "time": "att", "channel": "ffn"},
+        **{"key": "k", "value": "v", "receptance": "r"},
+    },
+)

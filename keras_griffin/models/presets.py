@@ -24,6 +24,15 @@ FAMILIES = {
 RECURRENT_GEMMA_SIZES = {"2b": (2560, 26, 10), "9b": (4096, 38, 16)}
 #: Mamba: width, layers.
 MAMBA_SIZES = {"130m": (768, 24), "370m": (1024, 48), "790m": (1536, 48), "1.4b": (2048, 48), "2.8b": (2560, 64)}
+#: RWKV-4: width, layers of its authors, which are two residual blocks each.
+RWKV4_SIZES = {
+    "169m": (768, 12),
+    "430m": (1024, 24),
+    "1.5b": (2048, 24),
+    "3b": (2560, 32),
+    "7b": (4096, 32),
+    "14b": (5120, 40),
+}
 
 
 def presets() -> dict[str, GriffinConfig]:
@@ -33,8 +42,8 @@ def presets() -> dict[str, GriffinConfig]:
 
     Returns:
         Each `GriffinConfig` by its name, `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`,
-        `recurrentgemma_2b` and `recurrentgemma_9b`, and `mamba_130m`, `mamba_370m`, `mamba_790m`, `mamba_1.4b` and
-        `mamba_2.8b`.
+        `recurrentgemma_2b` and `recurrentgemma_9b`, `mamba_130m`, `mamba_370m`, `mamba_790m`, `mamba_1.4b` and
+        `mamba_2.8b`, and `rwkv4_169m`, `rwkv4_430m`, `rwkv4_1.5b`, `rwkv4_3b`, `rwkv4_7b` and `rwkv4_14b`.
 
     Examples:
         >>> from keras_griffin.models import presets
@@ -42,7 +51,7 @@ def presets() -> dict[str, GriffinConfig]:
         2682862080
 
     Reference: De et al. 2024 (arXiv 2402.19427), table 2; Botev et al. 2024 (arXiv 2404.07839), table 1; Gu and Dao
-    2023 (arXiv 2312.00752), and their released checkpoints.
+    2023 (arXiv 2312.00752), Peng et al. 2023 (arXiv 2305.13048), and their released checkpoints.
     """
     configs = {}
     for family, pattern in FAMILIES.items():
@@ -75,7 +84,33 @@ def presets() -> dict[str, GriffinConfig]:
             mlp_width=0,
             norm_epsilon=1e-5,
         )
+    for size, (width, num_layers) in RWKV4_SIZES.items():
+        configs[f"rwkv4_{size}"] = rwkv4_config(50_277, width, num_layers)
     return configs
+
+
+def rwkv4_config(vocabulary_size: int, width: int, num_layers: int, expand: int = 4) -> GriffinConfig:
+    """An RWKV-4.
+
+    Args:
+        vocabulary_size: V.
+        width: D.
+        num_layers: of its authors: a residual block with `rwkv4` and one with `rwkv4_channel`.
+        expand: the width inside of `rwkv4_channel`, in units of D.
+    """
+    return GriffinConfig(
+        vocabulary_size,
+        width,
+        2 * num_layers,
+        num_heads=1,
+        block_pattern=("rwkv4", "rwkv4_channel"),
+        mlp_width=0,
+        norm="layer",
+        norm_epsilon=1e-5,
+        embedding_norm=True,
+        tie_embeddings=False,
+        mixer_options={} if expand == 4 else {"rwkv4_channel": {"expand": expand}},
+    )
 
 
 def find_preset(name: str) -> GriffinConfig:

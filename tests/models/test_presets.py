@@ -24,7 +24,7 @@ def test_table_2(size):
 
 def test_the_largest_griffin():
     assert abs(presets()["griffin_14b"].parameter_count(embedding=False) / 1e9 - 13.8) < 0.05
-    assert len(presets()) == 26
+    assert len(presets()) == 32
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,21 @@ def test_what_is_no_name_is_refused():
         Griffin.from_preset("no/where")
     with pytest.raises(ValueError, match=r"from_preset: a preset must be a name, a path or .* Got None\."):
         Griffin.from_preset(None)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "layers", "total"),
+    [
+        ("169m", 768, 12, 169_342_464),
+        ("430m", 1024, 24, 430_397_440),
+        ("1.5b", 2048, 24, 1_515_106_304),
+        ("3b", 2560, 32, 2_984_627_200),
+        ("7b", 4096, 32, 7_392_649_216),
+        ("14b", 5120, 40, 14_148_597_760),
+    ],
+)
+def test_rwkv4(size, width, layers, total):
+    """A layer has 13 D^2 + 11 D parameters: two norms of 2 D, 4 D^2 + 5 D to mix time, and 9 D^2 + 2 D channels."""
+    config = presets()[f"rwkv4_{size}"]
+    assert config.parameter_count() == layers * (13 * width**2 + 11 * width) + 2 * 50_277 * width + 4 * width == total
+    assert (config.width, config.num_layers) == (width, 2 * layers)
