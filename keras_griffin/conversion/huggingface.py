@@ -35,8 +35,8 @@ def save_huggingface(model: LanguageModel, directory: str | os.PathLike) -> None
     """Save a model as `transformers` does: `config.json`, `model.safetensors` and the tokenizer's files.
 
     The weights keep the dtype of the model's variables; `load_recurrentgemma`, `load_mamba` or `load_rwkv` restores
-    them bit by bit. For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype where it needs
-    more bits. The folder is replaced atomically.
+    them bit by bit. For this, the scale of a norm of Mamba, which is stored here minus one, is written in a wider dtype
+    where it needs more bits. The folder is replaced atomically.
 
     Args:
         model: a `RecurrentGemmaForCausalLM`: of recurrent blocks and local attention, with scaled embeddings and a soft

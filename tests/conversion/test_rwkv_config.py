@@ -17,9 +17,7 @@ def test_shapes_tell_the_sizes():
     tensors = {name: StoredTensor(shape, None, None) for name, shape in shapes.items()}
     tensors["blocks.0.att.time_decay"] = tensors["blocks.1.att.time_decay"]
     assert infer_rwkv_config(tensors) == CONFIG
-    with pytest.raises(
-        ValueError, match=r"^load_rwkv: the checkpoint must have a tensor emb\.weight with 2 axes\. Got none"
-    ):
+    with pytest.raises(ValueError, match=r"^load_rwkv: .* must have a tensor emb\.weight with 2 axes\. Got none"):
         infer_rwkv_config({})
     tensors["blocks.0.ffn.key.weight"] = StoredTensor((20, 8), None, None)
     with pytest.raises(ValueError, match=r"key\.weight must have a multiple of 8 rows\. Got 20\.$"):
