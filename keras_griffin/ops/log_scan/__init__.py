@@ -74,8 +74,8 @@ def log_scan(
     that is also the relative precision of the gradients.
 
     Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, or the requested
-            implementation can't serve the call.
+        ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, the requested
+            implementation can't serve the call, or time is divided over devices, for which there is no rule.
 
     Reference: Peng et al. 2023 (arXiv 2305.13048), appendix on the stable evaluation of equation 16; Zhai et al. 2021
     (arXiv 2105.14103) for AFT.

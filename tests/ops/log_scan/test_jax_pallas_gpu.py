@@ -30,7 +30,7 @@ TRAFFIC = {
     "log_scan_gradient": (2, 2),
 }
 #: GPU, dtype, with marks.
-COMPILED = [("sm90", "float32", False), ("sm90", "bfloat16", True), ("gfx942", "bfloat16", True)]
+COMPILED = [("sm90", "bfloat16", True), ("gfx942", "float32", True)]
 
 
 def forward_and_gradient(decay, inputs, start, weights, marks):

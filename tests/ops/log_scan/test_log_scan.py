@@ -11,6 +11,7 @@ from keras_griffin.ops import linear_scan, log_scan
 from keras_griffin.ops.log_scan import LogScan
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.ops.log_scan.reference import log_scan_gradient
+from keras_griffin.ops.time_axis import time_along
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -117,6 +118,12 @@ def test_a_functional_model_survives_its_config():
     expected = log_scan(INPUTS, INPUTS, mask=~flags(2))
     for actual, wanted in zip(rebuilt([INPUTS, ~flags(2)]), expected, strict=True):
         assert_close(actual, as_array(wanted))
+
+
+def test_time_divided_over_devices_is_refused():
+    with time_along("time"):
+        with pytest.raises(ValueError, match="^log_scan: an op must have a rule for time divided over devices"):
+            log_scan(DECAY, INPUTS)
 
 
 WRONG = [

@@ -52,6 +52,5 @@ def test_compiled_ahead_of_time(monkeypatch, target, dtype, has_marks):
         compiled = compile_launch(launch, TARGETS[target])
         assert (compiled.spills, compiled.stack) == (0, 0)
         if compiled.loads is not None:
-            # The gradient of a piece asks only where the past is forgotten.
             marks = sum(mark is not None for mark in launch.marks)
             assert (compiled.loads, compiled.stores) == (loads + marks, stores)
