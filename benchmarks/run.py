@@ -4,7 +4,7 @@
 
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
 run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots; `lora`;
-`packing`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+`packing`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -20,13 +20,14 @@ from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("lora", "shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
+NAMED = ("lora", "shakespeare", "memory", "packing", "scaling", "selective_scan", "training_memory", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",
     "jax",
     "torch",
     "tensorflow",
+    "mambapy",
     "transformers",
     "recurrentgemma",
     "accelerated-scan",
