@@ -5,7 +5,7 @@
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
 run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
 `lineage`, which also draws one, takes days on few cores, and continues from the file of its finished parts; `lora`;
-`packing`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+`packing`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -21,13 +21,14 @@ from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("lineage", "lora", "shakespeare", "memory", "packing", "scaling", "training_memory", "two_billion")
+NAMED = ("lineage", "lora", "shakespeare", "memory", "packing", "scaling", "selective_scan", "training_memory", "two_billion")
 PACKAGES = (
     "keras",
     "numpy",
     "jax",
     "torch",
     "tensorflow",
+    "mambapy",
     "transformers",
     "recurrentgemma",
     "accelerated-scan",

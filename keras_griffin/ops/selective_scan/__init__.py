@@ -27,6 +27,7 @@ _OP = Op(
     __name__,
     [
         Implementation("jax_loop", backend="jax"),
+        Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),

@@ -15,6 +15,7 @@ from keras_griffin.ops.linear_scan.torch_loop import empty_like
 from keras_griffin.ops.linear_scan.torch_marks import may_look
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.torch_operator import register_gradient
 from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
@@ -121,24 +122,7 @@ def _gradient(
     return [*into, into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
 
 
-@_gradient.register_fake
-def _(inputs, step_sizes, rates, input_weights, output_weights, starts, reset, outputs_gradient, final_gradient):
-    tensors = inputs, step_sizes, rates, input_weights, output_weights, final_gradient
-    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in tensors]
-
-
-def _keep(ctx, inputs, output):
-    *selection, _, reset = inputs
-    starts = output[2]
-    ctx.mark_non_differentiable(starts)
-    ctx.save_for_backward(*selection, starts, reset)
-
-
-def _backward(ctx, outputs_gradient, final_gradient, _):
-    return *_gradient(*ctx.saved_tensors, outputs_gradient, final_gradient), None
-
-
-_selective_scan.register_autograd(_backward, setup_context=_keep)
+register_gradient(_selective_scan, _gradient)
 
 
 def _scan_chunk(there, rates, state, forgets, decay, states):
