@@ -5,6 +5,7 @@ import json
 import numpy as np
 import orbax.checkpoint
 import torch
+import transformers
 from recurrentgemma.conversion import flax_params_to_pytorch_state_dict
 from safetensors.torch import save_file
 from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
@@ -12,6 +13,7 @@ from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 from parity.cases import huggingface_config, weights
 from parity.deepmind_names import deepmind_weights
 from parity.deepmind_reference import flax_parameters
+from parity.recurrent_families import FAMILIES, recurrent_weights
 
 
 def write_huggingface(case, folder):
@@ -25,6 +27,22 @@ def write_huggingface(case, folder):
     model.save_pretrained(old, max_shard_size="16KB")
     _add_head(old, tensors["model.embed_tokens.weight"])
     (old / "config.json").write_text(json.dumps(_old_config(json.loads((old / "config.json").read_text()))))
+
+
+def write_recurrent(case, folder):
+    """`huggingface`, by `transformers`; `authors`: a `pytorch_model.bin` and a config as the authors' code has them."""
+    family, dtype = FAMILIES[case.family], getattr(torch, case.stored)
+    tensors = {name: torch.tensor(tensor).to(dtype) for name, tensor in recurrent_weights(case).items()}
+    head = {"lm_head.weight": tensors[family.embedding]}
+    cls = getattr(transformers, family.architecture)
+    model = cls(cls.config_class(**case.config)).to(dtype)
+    model.load_state_dict({**tensors, **head}, strict=True)
+    model.save_pretrained(folder / "huggingface")
+    if case.for_authors:
+        (folder / "authors").mkdir()
+        embedding = {family.authors_embedding: tensors.pop(family.embedding)}
+        torch.save({**tensors, **embedding, **head}, folder / "authors" / "pytorch_model.bin")
+        (folder / "authors" / "config.json").write_text(json.dumps(family.authors_config(case.config)))
 
 
 def _add_head(folder, embedding):

@@ -14,10 +14,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_griffin import conversion
 from keras_griffin.conversion import load_recurrentgemma, save_huggingface
 from parity.ask import difference
 from parity.cases import CASES
 from parity.questions import NEW_TOKENS, questions
+from parity.recurrent_families import FAMILIES, RECURRENT_CASES, recurrent_questions
 from parity.rows import row, write_rows
 
 #: What each family's checkpoints are called; the first is asked everything.
@@ -39,6 +41,10 @@ def main(folder):
             print(f"{backend}: {case.name} of {family}", flush=True)
             rows += judge(case, family, folder / case.name, answers)
             rows += save(case, family, folder / case.name, folder / "saved" / backend / f"{case.name}-{family}")
+    for case in RECURRENT_CASES:
+        print(f"{backend}: {case.name} of transformers", flush=True)
+        answers = json.loads((folder / case.name / "answers.json").read_text())
+        rows += judge_recurrent(case, folder / case.name, answers, folder / "saved" / backend / case.name)
     write_rows(folder, backend, rows)
 
 
@@ -60,14 +66,32 @@ def judge(case, family, folder, answers):
     """Yield a row for each question and each reference of the family, and for each further format."""
     first, *further = FORMATS[family]
     model = load(case, family, folder / first)
-    for question in questions(case):
+    yield from judge_answers(case, model, questions(case), answers, family)
+    for name in further:
+        yield row(case.name, f"{name} beside {first}", family, unequal(load(case, family, folder / name), model), 0)
+
+
+def judge_answers(case, model, asked, answers, family):
+    """Yield a row for each question and each reference of the family."""
+    for question in asked:
         of_family = {name: a for name, a in answers[question.what].items() if name.startswith(family)}
         ours = WAYS[question.way](model, question) if of_family else None
         for name, answer in of_family.items():
             value = difference(ours, answer["expected"], question)
             yield row(case.name, question.what, name, value, **({"limit": 0} if question.way == "generate" else {}))
-    for name in further:
-        yield row(case.name, f"{name} beside {first}", family, unequal(load(case, family, folder / name), model), 0)
+
+
+def judge_recurrent(case, folder, answers, target):
+    """Yield the rows of a model without attention: its answers, the authors' format, and saved and loaded again."""
+    load_family = getattr(conversion, FAMILIES[case.family].loader)
+    model = load_family(folder / "huggingface", "float32")
+    yield from judge_answers(case, model, recurrent_questions(case), answers, "transformers")
+    if case.for_authors:
+        value = unequal(load_family(folder / "authors", "float32"), model)
+        yield row(case.name, "authors beside huggingface", "transformers", value, 0)
+    stored = load_family(folder / "huggingface", case.stored)
+    save_huggingface(stored, target)
+    yield row(case.name, "saved and loaded", "transformers", unequal(load_family(target, case.stored), stored), 0)
 
 
 def save(case, family, folder, target):

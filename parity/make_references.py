@@ -14,17 +14,18 @@ import numpy as np
 
 from parity.ask import ask, is_as_known
 from parity.cases import CASES
-from parity.checkpoints import write_deepmind, write_huggingface
+from parity.checkpoints import write_deepmind, write_huggingface, write_recurrent
 from parity.deepmind_reference import DeepMindJAX, DeepMindTorch
 from parity.questions import questions
+from parity.recurrent_families import RECURRENT_CASES, RecurrentCase, recurrent_questions
 from parity.rows import LIMIT, row, write_rows
-from parity.transformers_reference import Transformers
+from parity.transformers_reference import RecurrentTransformers, Transformers
 
 
 def main(folder):
     """Every case."""
     rows = []
-    for case in CASES:
+    for case in (*CASES, *RECURRENT_CASES):
         print(f"references: {case.name}", flush=True)
         home = Path(folder) / case.name
         home.mkdir(parents=True)
@@ -43,6 +44,9 @@ def row_of(case, what, name, answer):
 def references(case, folder):
     """The references that can say the case, by name, over checkpoints written into the folder."""
     found = {}
+    if isinstance(case, RecurrentCase):
+        write_recurrent(case, folder)
+        return {"transformers": RecurrentTransformers(folder / "huggingface", case.family)}
     if case.for_transformers:
         write_huggingface(case, folder)
         found["transformers"] = Transformers(folder / "huggingface")
@@ -56,7 +60,7 @@ def references(case, folder):
 def answers_of(found, case):
     """By question, by reference."""
     answers = {}
-    for question in questions(case):
+    for question in recurrent_questions(case) if isinstance(case, RecurrentCase) else questions(case):
         asked = {
             name: _plain(ask(reference, name, question))
             for name, reference in found.items()

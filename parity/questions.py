@@ -36,24 +36,22 @@ def questions(case):
     window = case.window
 
     def draw(rows, columns):
-        tokens = generator.integers(3, case.vocabulary_size, (rows, columns))
-        tokens[:, 0] = 2
-        return tokens.tolist()
+        return draw_tokens(generator, case, rows, columns)
 
     # Four rows everywhere, and one length of prompts: JAX and TensorFlow compile for each shape.
     length, prompt = 3 * window, window + 4
     long = draw(4, length)
     packed = [
-        _segments(5, window + 3, length - window - 8),
-        _segments(window + 2, 1, 2, length - window - 5),
-        _segments(1, 1, length - 2),
-        _segments(length),
+        segments(5, window + 3, length - window - 8),
+        segments(window + 2, 1, 2, length - window - 5),
+        segments(1, 1, length - 2),
+        segments(length),
     ]
     # The last document of the prompt has 1, 2, 3 and 4 tokens; none of the convolution's taps may cross its start.
-    boundary = [_segments(prompt - last, length - prompt + last) for last in (1, 2, 3, 4)]
+    boundary = [segments(prompt - last, length - prompt + last) for last in (1, 2, 3, 4)]
     # The last token of a prompt is the first of the steps, so that a prompt of one token is a row of padding before it.
-    padded = [_padding(length, prompt + 1 - real) for real in (2, 3, 4, prompt + 1)]
-    single = [_padding(length, prompt + 1 - real) for real in (1, 5, prompt, prompt + 1)]
+    padded = [padding(length, prompt + 1 - real) for real in (2, 3, 4, prompt + 1)]
+    single = [padding(length, prompt + 1 - real) for real in (1, 5, prompt, prompt + 1)]
     rectangle = draw(4, prompt)
     ragged = [row[:real] for row, real in zip(draw(4, prompt), (2, 2, 3, prompt), strict=True)]
     with_single = [row[:real] for row, real in zip(draw(4, prompt), (1, 2, 7, prompt), strict=True)]
@@ -115,11 +113,20 @@ def questions(case):
     ]
 
 
-def _segments(*lengths):
+def draw_tokens(generator, case, rows, columns):
+    """Random tokens; each row begins with id 2."""
+    tokens = generator.integers(3, case.vocabulary_size, (rows, columns))
+    tokens[:, 0] = 2
+    return tokens.tolist()
+
+
+def segments(*lengths):
+    """The row of segment ids of documents of these lengths."""
     return np.repeat(np.arange(len(lengths)) + 1, lengths).tolist()
 
 
-def _padding(length, pads):
+def padding(length, pads):
+    """The row of one document behind padding."""
     return [0] * pads + [1] * (length - pads)
 
 

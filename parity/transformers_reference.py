@@ -1,8 +1,11 @@
-"""`transformers` as a reference: its model, asked as the others are."""
+"""`transformers` as a reference: its models, asked as the others are."""
 
 import numpy as np
 import torch
+import transformers
 from transformers import RecurrentGemmaForCausalLM
+
+from parity.recurrent_families import FAMILIES
 
 
 class Transformers:
@@ -46,3 +49,21 @@ class Transformers:
         # What the model itself does when it is called with `use_cache` and no cache; it doesn't give its own back.
         self.model._setup_cache(self.model.config, rows, "cpu", torch.float32)
         return DynamicCache(config=self.model.config)
+
+
+class RecurrentTransformers(Transformers):
+    """A Hugging Face folder of one of `parity.recurrent_families`."""
+
+    def __init__(self, folder, family):
+        self.family = FAMILIES[family]
+        cls = getattr(transformers, self.family.architecture)
+        self.model = cls.from_pretrained(folder, dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def forward(self, tokens, positions, cache=None, keep=False):
+        """Logits, and the state where it is to be kept. Padding is masked in the first call, as `generate` does it."""
+        padded = cache is None and (positions < 0).any()
+        mask = {"attention_mask": torch.tensor(positions >= 0).long()} if padded else {}
+        state = {self.family.state: cache} if cache is not None else {}
+        output = self.model(torch.tensor(tokens), use_cache=keep or cache is not None, **state, **mask)
+        return output.logits.numpy(), getattr(output, self.family.state)

@@ -186,6 +186,7 @@ ON_ONE = (
     "docs/guides/fine_tuning.md",
     "docs/guides/inspection.md",
     "docs/guides/long_sequences.md",
+    "docs/guides/mamba.md",
     "docs/guides/optimization.md",
     "docs/guides/own_text.md",
     "docs/guides/packing.md",

@@ -100,9 +100,9 @@ def without_copy_of_embedding(
         return tensors
     embedding = tensors[naming.embedding]
     if tuple(head.shape) == tuple(embedding.shape):
-        head, embedding = head.read(), embedding.read()
-        rows = range(0, len(head), ROWS)
-        if all(np.array_equal(head[row : row + ROWS], embedding[row : row + ROWS]) for row in rows):
+        one, other = head.read(), embedding.read()
+        rows = range(0, len(one), ROWS)
+        if all(np.array_equal(one[row : row + ROWS], other[row : row + ROWS]) for row in rows):
             return tensors
     raise ValueError(f"{function_name}: lm_head.weight must equal {naming.embedding}. Got different values.")
 

@@ -6,6 +6,8 @@ from pathlib import Path
 SCHEME = "hf://"
 #: Weights in a format that can't run code, configs, and tokenizers.
 PATTERNS = ["*.safetensors", "*.json", "tokenizer.model"]
+#: PyTorch's format, which is read without running code, for repositories that have no other.
+TORCH_PATTERN = "pytorch_model*.bin"
 _NAME = r"\w(?:[\w.-]*\w)?"
 
 
@@ -34,7 +36,10 @@ def download(address: str) -> Path:
             f"from_preset: hf:// needs the package huggingface-hub: pip install 'keras-griffin[hub]'. Got {address!r}."
         ) from error
     try:
-        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=PATTERNS))
+        folder = Path(huggingface_hub.snapshot_download(repository, allow_patterns=PATTERNS))
+        if any(folder.glob("*.safetensors")):
+            return folder
+        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=[*PATTERNS, TORCH_PATTERN]))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise OSError(

@@ -38,6 +38,18 @@ def test_a_preset_on_the_hub(tmp_path, answer_with):
     assert asked == [("owner/name", ["*.safetensors", "*.json", "tokenizer.model"])]
 
 
+def test_weights_of_pytorch_where_there_are_no_others(tmp_path, answer_with):
+    asked = []
+
+    def snapshot_download(repository, allow_patterns):
+        asked.append(allow_patterns)
+        return str(tmp_path)
+
+    answer_with(snapshot_download)
+    assert download(ADDRESS) == tmp_path
+    assert [patterns[3:] for patterns in asked] == [[], ["pytorch_model*.bin"]]
+
+
 @pytest.mark.parametrize("error", [OSError("No network.\nAnd so on."), ValueError("No such name."), ConnectionError()])
 def test_what_cannot_be_had_is_said_in_a_sentence(answer_with, error):
     def snapshot_download(repository, allow_patterns):

@@ -1,0 +1,188 @@
+"""The families of models without attention: tiny cases, as their checkpoints say them. NumPy alone.
+
+A family is a row of `FAMILIES`: what writes its weights and its configs, what loads them, and what its reference is
+known to get wrong. Questions, references and judgements are the same for all of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from parity.questions import WRONG, Question, draw_tokens, padding, segments
+
+#: The questions of a short case: one pass, steps and greedy tokens.
+SHORT = 3
+
+
+class Family(NamedTuple):
+    """One architecture of `transformers`."""
+
+    #: The class in `transformers`, and the `model_type` of its config.
+    architecture: str
+    model_type: str
+    #: The function of `keras_griffin.conversion`.
+    loader: str
+    #: The argument and the field of the output in which a call takes and returns the state.
+    state: str
+    #: The name of the embedding's table.
+    embedding: str
+    #: Random weights by their names in `transformers`: `weights(config, draw)`.
+    weights: Callable[..., dict]
+    #: The config of the authors' code for one of `transformers`, and the authors' name of the embedding's table.
+    authors_config: Callable[[dict], dict]
+    authors_embedding: str
+    #: By question, the fault of `transformers`.
+    faults: dict
+
+
+@dataclass(frozen=True)
+class RecurrentCase:
+    """One model. `config` is what its `config.json` says besides the family."""
+
+    name: str
+    family: str
+    seed: int
+    config: dict = field(hash=False)
+    stored: str = "float32"
+    #: Whether the authors' config can say all of it.
+    for_authors: bool = True
+    #: Whether only the first questions are asked.
+    is_short: bool = False
+
+    @property
+    def vocabulary_size(self):
+        """V."""
+        return self.config["vocab_size"]
+
+
+def recurrent_weights(case):
+    """Random weights by their names in `transformers`, float32 (numbers of `case.stored`'s precision)."""
+    generator = np.random.default_rng(case.seed)
+
+    def draw(bound, *shape, around=0.0):
+        values = (around + bound * (2.0 * generator.random(shape) - 1.0)).astype("float32")
+        if case.stored == "bfloat16":
+            # The upper half of a float32 is a bfloat16.
+            values = (values.view("uint32") & 0xFFFF0000).view("float32")
+        return values
+
+    return FAMILIES[case.family].weights(case.config, draw)
+
+
+def recurrent_questions(case):
+    """All questions about one case; the prompts have 11 of 21 tokens."""
+    generator = np.random.default_rng(1000 + case.seed)
+    length, prompt = 21, 11
+
+    def draw(columns):
+        return draw_tokens(generator, case, 4, columns)
+
+    long, rectangle = draw(length), draw(prompt)
+    # The last document of a prompt has 1, 2, 3 and 4 tokens; none of the convolution's taps may cross its start.
+    packed = [segments(prompt - last, length - prompt + last) for last in (1, 2, 3, 4)]
+    left = [padding(length, prompt - real) for real in (2, 3, 4, prompt)]
+    right = [[1] * real + [0] * (prompt - real) + [1] * (length - prompt) for real in (2, 3, 4, prompt)]
+    ragged = [row[:real] for row, real in zip(draw(prompt), (2, 2, 3, prompt), strict=True)]
+    asked = (
+        Question("one pass", "whole", long),
+        Question("prompt, then steps", "steps", long, prefill=prompt),
+        Question("greedy", "generate", rectangle),
+        Question("a prompt in two chunks", "chunks", long, prefill=prompt),
+        Question("packed documents", "whole", draw(length), packed),
+        Question("steps after left padding", "steps", draw(length), left, prompt),
+        Question("steps after right padding", "steps", draw(length), right, prompt),
+        Question("greedy, ragged", "generate", ragged),
+    )
+    faults = FAMILIES[case.family].faults
+    for question in asked:
+        if question.what in faults:
+            question.faults["transformers"] = faults[question.what]
+    return list(asked[:SHORT] if case.is_short else asked)
+
+
+def _mamba_weights(config, draw):
+    """Mamba's. Each tap of a convolution weighs as much as the others, and rates and steps are of many sizes."""
+    width, states, taps = config["hidden_size"], config["state_size"], config["conv_kernel"]
+    inner, rank = config["expand"] * width, config["time_step_rank"]
+
+    def linear(outputs, inputs):
+        return draw((3.0 / inputs) ** 0.5, outputs, inputs)
+
+    # A small embedding and a large last norm: what the layers add decides the logits, not the newest token. Scales are
+    # above 1/2, so that no bit is lost when they are stored minus one.
+    tensors = {"backbone.embeddings.weight": draw(0.5 * width**-0.5, config["vocab_size"], width)}
+    for index in range(config["num_hidden_layers"]):
+        layer = f"backbone.layers.{index}"
+        tensors |= {
+            f"{layer}.norm.weight": draw(0.4, width, around=1.0),
+            f"{layer}.mixer.in_proj.weight": linear(2 * inner, width),
+            f"{layer}.mixer.conv1d.weight": draw(1.0, inner, 1, taps),
+            f"{layer}.mixer.conv1d.bias": draw(0.5, inner),
+            f"{layer}.mixer.x_proj.weight": linear(rank + 2 * states, inner),
+            f"{layer}.mixer.dt_proj.weight": linear(inner, rank),
+            f"{layer}.mixer.dt_proj.bias": draw(1.5, inner, around=-2.0),
+            f"{layer}.mixer.A_log": draw(1.0, inner, states),
+            f"{layer}.mixer.D": draw(1.0, inner),
+            f"{layer}.mixer.out_proj.weight": linear(width, inner),
+        }
+    return {**tensors, "backbone.norm_f.weight": draw(1.0, width, around=2.5)}
+
+
+def _mamba_authors_config(config):
+    return {
+        "d_model": config["hidden_size"],
+        "n_layer": config["num_hidden_layers"],
+        # Padded to the table's rows.
+        "vocab_size": config["vocab_size"] - 3,
+        "pad_vocab_size_multiple": 8,
+        "ssm_cfg": {},
+        "rms_norm": True,
+        "residual_in_fp32": True,
+        "fused_add_norm": True,
+    }
+
+
+FAMILIES = {
+    "mamba": Family(
+        "MambaForCausalLM",
+        "mamba",
+        "load_mamba",
+        "cache",
+        "backbone.embeddings.weight",
+        _mamba_weights,
+        _mamba_authors_config,
+        "backbone.embedding.weight",
+        # A call with several tokens starts its recurrence at zero, padding on the right decays the state, and nothing
+        # separates documents.
+        dict.fromkeys(("a prompt in two chunks", "packed documents", "steps after right padding"), WRONG),
+    )
+}
+_MAMBA = {
+    "vocab_size": 48,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "state_size": 16,
+    "expand": 2,
+    "conv_kernel": 4,
+    "time_step_rank": 2,
+    "layer_norm_epsilon": 1e-5,
+}
+RECURRENT_CASES = (
+    # As the released models.
+    RecurrentCase("mamba", "mamba", 1, _MAMBA, "bfloat16"),
+    # Every number is away from its default.
+    RecurrentCase(
+        "mamba other",
+        "mamba",
+        2,
+        {
+            **_MAMBA,
+            **{"hidden_size": 20, "state_size": 5, "expand": 3, "conv_kernel": 3},
+            **{"time_step_rank": 4, "layer_norm_epsilon": 1e-2},
+        },
+        for_authors=False,
+        is_short=True,
+    ),
+)
