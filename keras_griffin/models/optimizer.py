@@ -145,8 +145,8 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
     - `"no_decay"`: it does not.
     - `"dynamics"`: it does not, and a smaller learning rate may be right: the weights that set how a recurrence's state
       evolves. They are those below a layer named `dynamics`, as in Mamba, and those that a unit of
-      `keras_griffin.layers.UNITS` lists as its `dynamics`, such as nu, theta and gamma of the LRU, in a layer with the
-      unit's default name. An RG-LRU has none: its authors train all its weights alike.
+      `keras_griffin.layers.UNITS` lists in `dynamics_weights`, such as nu, theta and gamma of the LRU, in a layer with
+      the unit's default name. An RG-LRU has none: its authors train all its weights alike.
 
     Args:
         variables: the `trainable_variables` of any model with layers of this package.
@@ -184,4 +184,4 @@ def are_dynamics(variable: keras.Variable) -> bool:
     *layers, name = variable.path.split("/")
     # Keras numbers the default names of a second layer and further ones.
     unit = UNITS.get(re.sub(r"_\d+$", "", layers[-1])) if layers else None
-    return _DYNAMICS in layers or (unit is not None and name in unit.dynamics)
+    return _DYNAMICS in layers or (unit is not None and name in unit.dynamics_weights)
