@@ -58,11 +58,14 @@ class Declared(SequenceLayer):
 
     Attributes:
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
+        dynamics_weights: a class attribute: the names of a recurrent unit's weights that set how its state evolves; see
+            `keras_griffin.training.optimizer_groups`.
         blocks_nan: a class attribute: whether even NaN at steps that it may not see has no effect; if False, only
             finite numbers have none.
     """
 
     undecayed: tuple[str, ...] = ()
+    dynamics_weights: tuple[str, ...] = ()
     blocks_nan = True
 
     @classmethod

@@ -192,7 +192,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             block.rematerialize = bool(rematerialize)
 
     def optimizer_groups(self) -> dict[str, list[keras.Variable]]:
-        """The trainable variables as `{"decay": [...], "no_decay": [...]}`, for an optimizer other than Keras's."""
+        """The trainable variables by how they are trained: see `keras_griffin.training.optimizer_groups`."""
         return optimizer_groups(self.trainable_variables)
 
     def initial_state(self, batch_size: int) -> LanguageModelState:

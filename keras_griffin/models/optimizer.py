@@ -1,6 +1,7 @@
 """AdamW with weight decay masked as by Griffin's authors."""
 
 import numbers
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
+from keras_griffin.layers import UNITS
 from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
@@ -15,6 +17,8 @@ from keras_griffin.models.parameters import whole
 #: Parts of a variable's path that exclude everything below them from weight decay, besides those that mixers declare.
 _SPARED_LAYERS = {"token_embedding", *UNDECAYED}
 _SPARED_NAMES = {"bias", "scale"}
+#: The layer that holds those dynamics of a recurrence that are matrices.
+_DYNAMICS = "dynamics"
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -25,8 +29,11 @@ class AdamW(keras.optimizers.AdamW):
         m += (1 - beta_1) (g - m);   v += (1 - beta_2) (g^2 - v)
         w -= learning_rate (weight_decay w + sqrt(1 - beta_2^n) / (1 - beta_1^n) m / (sqrt(v) + epsilon))
 
-    The exclusion uses the variables' paths and ranks when the optimizer is built, so it also applies to an optimizer
-    that was loaded with its model.
+    Neither does it apply to the dynamics of a recurrence (see `optimizer_groups`), whose steps are multiplied by
+    `dynamics_scale`: the authors of S4, S5 and the LRU train them with a learning rate of at most 1e-3.
+
+    Both use the variables' paths and ranks when the optimizer is built, so they also apply to an optimizer that was
+    loaded with its model.
 
     With gradient accumulation, clipping, weight decay and the moments apply once per update, and n counts updates; a
     learning rate schedule counts batches. Every batch has the same share in the mean, however many targets with weight
@@ -39,6 +46,7 @@ class AdamW(keras.optimizers.AdamW):
         global_clipnorm: the maximum norm of all gradients together; None for no limit.
         drop_nonfinite: whether to treat the gradients of a batch as zero if their norm is not finite; `dropped` counts
             such batches. Otherwise such a batch makes every weight NaN, through the clipping.
+        dynamics_scale: the learning rate of the dynamics, in units of `learning_rate`.
         **kwargs: as for `keras.optimizers.AdamW`, including `gradient_accumulation_steps`.
 
     Raises:
@@ -61,6 +69,7 @@ class AdamW(keras.optimizers.AdamW):
         beta_2: float = 0.99,
         global_clipnorm: float | None = 1.0,
         drop_nonfinite: bool = False,
+        dynamics_scale: float = 1.0,
         name: str = "adamw",
         **kwargs: Any,
     ):
@@ -81,6 +90,8 @@ class AdamW(keras.optimizers.AdamW):
                 f"Got use_ema {self.use_ema} and gradient_accumulation_steps {self.gradient_accumulation_steps}."
             )
         self.drop_nonfinite = checked("AdamW", FLAG, drop_nonfinite=drop_nonfinite)
+        self.dynamics_scale = checked("AdamW", NOT_NEGATIVE, dynamics_scale=dynamics_scale)
+        self._dynamics: frozenset[int] = frozenset()
         self._dropped = self.add_variable((), dtype="int32", name="dropped") if drop_nonfinite else None
 
     @property
@@ -89,9 +100,11 @@ class AdamW(keras.optimizers.AdamW):
         return 0 if self._dropped is None else int(ops.convert_to_numpy(self._dropped))
 
     def build(self, variables):
-        """Choose the variables that decay, then create the moments."""
-        self.exclude_from_weight_decay(var_list=optimizer_groups(variables)["no_decay"])
+        """Choose the variables that decay, and the dynamics, then create the moments."""
+        groups = optimizer_groups(variables)
+        self.exclude_from_weight_decay(var_list=groups["no_decay"] + groups["dynamics"])
         super().build(variables)
+        self._dynamics = frozenset(self._get_variable_index(variable) for variable in groups["dynamics"])
 
     def apply(self, grads, trainable_variables=None):
         """Update the variables; see `keras.optimizers.Optimizer.apply`."""
@@ -106,6 +119,12 @@ class AdamW(keras.optimizers.AdamW):
             self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
         super().apply(grads, trainable_variables)
 
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable; see `keras.optimizers.AdamW`."""
+        if self.dynamics_scale != 1.0 and self._get_variable_index(variable) in self._dynamics:
+            learning_rate = self.dynamics_scale * learning_rate
+        super().update_step(gradient, variable, learning_rate)
+
     def _apply_weight_decay(self, variables):
         # On PyTorch, Keras's method fails if there is nothing to decay.
         decaying = [variable for variable in variables if self._use_weight_decay(variable)]
@@ -114,17 +133,27 @@ class AdamW(keras.optimizers.AdamW):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {**super().get_config(), "drop_nonfinite": self.drop_nonfinite}
+        config = {**super().get_config(), "drop_nonfinite": self.drop_nonfinite}
+        # Left out as in earlier versions, because a run that was started by one compares them.
+        return config if self.dynamics_scale == 1.0 else {**config, "dynamics_scale": self.dynamics_scale}
 
 
 def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[keras.Variable]]:
-    """Split variables by whether weight decay applies to them, for an optimizer other than Keras's.
+    """Split variables by how they are trained, for an optimizer other than `AdamW`.
+
+    - `"decay"`: weight decay applies: matrices outside the recurrence and the embedding.
+    - `"no_decay"`: it does not.
+    - `"dynamics"`: it does not, and a smaller learning rate may be right: the weights that set how a recurrence's state
+      evolves. They are those below a layer named `dynamics`, as in Mamba, and those that a unit of
+      `keras_griffin.layers.UNITS` lists in `dynamics_weights`, such as nu, theta and gamma of the LRU, in a layer with
+      the unit's default name. An RG-LRU has none: its authors train all its weights alike.
 
     Args:
         variables: the `trainable_variables` of any model with layers of this package.
 
     Returns:
-        `{"decay": [...], "no_decay": [...]}`, with every variable in one of them, in the given order.
+        `{"decay": [...], "no_decay": [...], "dynamics": [...]}`, with every variable in one of them, in the given
+        order.
 
     Examples:
         >>> import keras_griffin
@@ -134,14 +163,25 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
         >>> [variable.path for variable in optimizer_groups(layer.trainable_variables)["no_decay"]]
         ['mlp/gate/bias', 'mlp/up/bias', 'mlp/down/bias']
     """
-    groups: dict[str, list[keras.Variable]] = {"decay": [], "no_decay": []}
+    groups: dict[str, list[keras.Variable]] = {"decay": [], "no_decay": [], "dynamics": []}
     for variable in variables:
-        groups["decay" if decays(variable) else "no_decay"].append(variable)
+        other = "dynamics" if are_dynamics(variable) else "no_decay"
+        groups["decay" if decays(variable) else other].append(variable)
     return groups
 
 
 def decays(variable: keras.Variable) -> bool:
     """Whether weight decay applies to a variable: to matrices outside the recurrence and the embedding."""
+    if are_dynamics(variable):
+        return False
     *layers, name = variable.path.split("/")
     spared = _SPARED_LAYERS.union(*(mixer.undecayed for mixer in MIXERS.values()))
     return len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers)
+
+
+def are_dynamics(variable: keras.Variable) -> bool:
+    """Whether a variable sets how the state of a recurrence evolves: see `optimizer_groups`."""
+    *layers, name = variable.path.split("/")
+    # Keras numbers the default names of a second layer and further ones.
+    unit = UNITS.get(re.sub(r"_\d+$", "", layers[-1])) if layers else None
+    return _DYNAMICS in layers or (unit is not None and name in unit.dynamics_weights)

@@ -25,6 +25,7 @@ def default_optimizer(
     clip_norm: float | None = 1.0,
     accumulation: int = 1,
     drop_nonfinite: bool = True,
+    dynamics_scale: float = 1.0,
 ) -> AdamW:
     """AdamW with gradient clipping and accumulation and, for a run of known length, warm-up and a cosine schedule.
 
@@ -47,6 +48,7 @@ def default_optimizer(
         accumulation: batches whose gradients are averaged for one update.
         drop_nonfinite: skip gradients that are not finite, which would make every weight NaN; see `AdamW`.
             `NumericsMonitor` finds their cause.
+        dynamics_scale: the learning rate of a recurrence's dynamics, in units of the learning rate; see `AdamW`.
 
     Returns:
         An `AdamW`, for `model.compile`.
@@ -77,6 +79,7 @@ def default_optimizer(
         global_clipnorm=clip_norm,
         gradient_accumulation_steps=None if accumulation == 1 else accumulation,
         drop_nonfinite=drop_nonfinite,
+        dynamics_scale=dynamics_scale,
     )
 
 

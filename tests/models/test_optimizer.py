@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.layers import CGLRU, BlockDiagonalDense
+from keras_griffin.layers import CGLRU, LRU, BlockDiagonalDense
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.optimizer import decays, optimizer_groups
+from keras_griffin.models.optimizer import are_dynamics, decays, optimizer_groups
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import AdamW
 
@@ -71,10 +71,89 @@ def test_the_groups_are_a_partition_of_the_trainable_variables(view):
     model = tiny_griffin()
     variables = (model if view == "model" else model.packed()).trainable_variables
     groups = optimizer_groups(variables)
-    assert list(groups) == ["decay", "no_decay"]
+    assert list(groups) == ["decay", "no_decay", "dynamics"] and not groups["dynamics"]
     assert sorted(map(id, groups["decay"] + groups["no_decay"])) == sorted(map(id, model.trainable_variables))
     assert groups == model.optimizer_groups()
     assert all(map(decays, groups["decay"])) and not any(map(decays, groups["no_decay"]))
+
+
+DYNAMICS = {
+    "lru": {"nu", "theta", "gamma"},
+    "s5": {"log_rate", "frequency", "log_step"},
+    "selective_ssm": {"log_rates"},
+    "mamba": {"log_rates"},
+    "rg_lru": set(),
+    "rwkv4": set(),
+}
+
+
+def one_block(name):
+    """A block of a mixer, within another layer."""
+    config = GriffinConfig(vocabulary_size=7, width=8, num_layers=1, num_heads=1, block_pattern=(name,))
+    mixer = config.mixer_class(name)(**config.mixer_arguments(name), name="mixer")
+    mixer.build((None, None, 8))
+    return mixer
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_each_variable_is_in_one_group_and_the_dynamics_are_what_sets_the_recurrence(name):
+    variables = one_block(name).trainable_variables
+    groups = optimizer_groups(variables)
+    assert sorted(map(id, sum(groups.values(), []))) == sorted(map(id, variables))
+    assert {variable.path.split("/")[-1] for variable in groups["dynamics"]} == DYNAMICS[name]
+    assert all(map(are_dynamics, groups["dynamics"])) and not any(map(decays, groups["dynamics"]))
+
+
+def test_the_dynamics_of_several_layers_in_one_model():
+    """Keras numbers their names."""
+    model = keras.Sequential([keras.Input((None, 8)), *(LRU(return_sequences=True) for _ in range(3))])
+    assert len(optimizer_groups(model.trainable_variables)["dynamics"]) == 9
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("accumulation", [None, 2])
+@pytest.mark.parametrize("name", ["lru", "mamba"])
+def test_the_steps_of_dynamics_are_scaled(name, accumulation):
+    """Against NumPy: the first step of Adam is the sign of the mean gradient, but for epsilon."""
+    options = {"weight_decay": 0.1, "global_clipnorm": None, "epsilon": 1e-3, "beta_1": 0.9, "beta_2": 0.99}
+    optimizer = AdamW(0.01, gradient_accumulation_steps=accumulation, dynamics_scale=0.25, **options)
+    variables = one_block(name).trainable_variables
+    groups = {id(variable): group for group, members in optimizer_groups(variables).items() for variable in members}
+    before = [ops.convert_to_numpy(variable.value).astype("float64") for variable in variables]
+    rng = np.random.default_rng(0)
+    batches = [[rng.normal(size=weight.shape).astype("float32") for weight in before] for _ in range(accumulation or 1)]
+    for gradients in batches:
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients], variables)
+    for variable, weight, *gradients in zip(variables, before, *batches, strict=True):
+        gradient = np.mean(gradients, axis=0)
+        # The bias correction of the second moment also divides epsilon.
+        step = gradient / (np.abs(gradient) + 1e-3 / np.sqrt(1 - 0.99))
+        rate = {"decay": 0.01, "no_decay": 0.01, "dynamics": 0.0025}[groups[id(variable)]]
+        decayed = weight * (1 - 0.01 * 0.1) if groups[id(variable)] == "decay" else weight
+        assert_close(ops.convert_to_numpy(variable.value), decayed - rate * step)
+
+
+@pytest.mark.trainable
+def test_dynamics_scale_is_saved_and_loaded(tmp_path):
+    model = keras.Sequential([keras.Input((4, 8)), LRU(name="lru"), keras.layers.Dense(7)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(AdamW(0.01, dynamics_scale=0.0), loss)
+    inputs, targets = RNG.normal(size=(8, 4, 8)).astype("float32"), TARGETS[:, 0]
+    nu = ops.convert_to_numpy(model.layers[0].nu.value)
+    model.fit(inputs, targets, verbose=0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.layers[0].nu.value), nu)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.dynamics_scale == 0.0
+    loaded.fit(inputs, targets, verbose=0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(loaded.layers[0].nu.value), nu)
+    assert np.abs(ops.convert_to_numpy(loaded.layers[0].feedthrough - model.layers[0].feedthrough)).max() > 0
+
+
+def test_the_default_scale_is_not_in_the_config():
+    """Runs of earlier versions compare it with theirs."""
+    assert "dynamics_scale" not in AdamW().get_config()
+    assert AdamW.from_config(AdamW(dynamics_scale=0.5).get_config()).dynamics_scale == 0.5
 
 
 @pytest.mark.trainable
@@ -222,6 +301,7 @@ def test_an_average_of_weights_is_refused_where_gradients_are_accumulated():
         *(("weight_decay", value) for value in (-0.1, None, "0.1")),
         *(("beta_2", value) for value in (-0.1, 1.5, "0.9")),
         *(("global_clipnorm", value) for value in (0.0, -1.0, "1")),
+        *(("dynamics_scale", value) for value in (-0.1, None, "0.1")),
         ("drop_nonfinite", "no"),
     ],
 )

@@ -28,8 +28,9 @@ def test_the_defaults_are_those_of_the_field():
 
 
 def test_each_argument_reaches_the_optimizer():
-    numbers = {"weight_decay": 0.2, "beta_2": 0.99, "epsilon": 1e-6}
-    optimizer = default_optimizer(Griffin(MODEL), 1e-3, clip_norm=None, accumulation=3, drop_nonfinite=False, **numbers)
+    numbers = {"weight_decay": 0.2, "beta_2": 0.99, "epsilon": 1e-6, "dynamics_scale": 0.5}
+    others = {"clip_norm": None, "accumulation": 3, "drop_nonfinite": False}
+    optimizer = default_optimizer(Griffin(MODEL), 1e-3, **numbers, **others)
     assert {name: getattr(optimizer, name) for name in numbers} == numbers
     assert (optimizer.global_clipnorm, optimizer.gradient_accumulation_steps) == (None, 3)
     assert not optimizer.drop_nonfinite

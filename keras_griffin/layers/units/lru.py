@@ -69,6 +69,7 @@ class LRU(RecurrentUnit):
     Reference: Orvieto et al. 2023 (arXiv 2303.06349), section 3 and appendix A.
     """
 
+    dynamics_weights = ("nu", "theta", "gamma")
     repeats_outputs = False
     published_readout = "glu"
 

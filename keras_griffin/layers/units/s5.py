@@ -69,6 +69,7 @@ class S5(RecurrentUnit):
     Reference: Smith et al. 2022 (arXiv 2208.04933), section 3 and appendix B.
     """
 
+    dynamics_weights = ("log_rate", "frequency", "log_step")
     repeats_outputs = False
     published_readout = "glu"
 
@@ -110,7 +111,7 @@ class S5(RecurrentUnit):
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
             **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),
-            **{name: Weight((size,), 0, groups) for name in ("log_rate", "frequency", "log_step")},
+            **{name: Weight((size,), 0, groups) for name in cls.dynamics_weights},
             "feedthrough": Weight((width,)),
         }
 
