@@ -21,7 +21,17 @@ from cores import machine_name, usable_cores
 
 FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = ("lineage", "lora", "shakespeare", "memory", "packing", "scaling", "selective_scan", "training_memory", "two_billion")
+NAMED = (
+    "lineage",
+    "lora",
+    "shakespeare",
+    "memory",
+    "packing",
+    "scaling",
+    "selective_scan",
+    "training_memory",
+    "two_billion",
+)
 PACKAGES = (
     "keras",
     "numpy",

@@ -26,8 +26,8 @@ def open_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
 
     Args:
         path: a folder with `model.safetensors` or `pytorch_model.bin`, or with the shards of either and their index, an
-            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt`, `.pth` or `.bin`. The names of nested trees are
-            joined by dots.
+            Orbax folder, or a file that ends in `.safetensors`, `.npz`, `.pt`, `.pth` or `.bin`. The names of nested
+            trees are joined by dots.
 
     Returns:
         `StoredTensor`s, bfloat16 as that of `ml_dtypes`.
