@@ -33,7 +33,7 @@ def write_recurrent(case, folder):
     """`huggingface`, by `transformers`; `authors`: a `pytorch_model.bin` and a config as the authors' code has them."""
     family, dtype = FAMILIES[case.family], getattr(torch, case.stored)
     tensors = {name: torch.tensor(tensor).to(dtype) for name, tensor in recurrent_weights(case).items()}
-    head = {"lm_head.weight": tensors[family.embedding]}
+    head = {} if family.embedding is None else {"lm_head.weight": tensors[family.embedding]}
     cls = getattr(transformers, family.architecture)
     model = cls(cls.config_class(**case.config)).to(dtype)
     model.load_state_dict({**tensors, **head}, strict=True)

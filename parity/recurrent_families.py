@@ -26,15 +26,15 @@ class Family(NamedTuple):
     loader: str
     #: The argument and the field of the output in which a call takes and returns the state.
     state: str
-    #: The name of the embedding's table.
-    embedding: str
+    #: The name of the embedding's table, which is also the head's, or None for a family with a head of its own.
+    embedding: str | None
     #: Random weights by their names in `transformers`: `weights(config, draw)`.
     weights: Callable[..., dict]
-    #: The config of the authors' code for one of `transformers`, and the authors' name of the embedding's table.
-    authors_config: Callable[[dict], dict]
-    authors_embedding: str
     #: By question, the fault of `transformers`.
     faults: dict
+    #: The config of the authors' code for one of `transformers`, and the authors' name of the embedding's table.
+    authors_config: Callable[[dict], dict] | None = None
+    authors_embedding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,40 @@ def _mamba_authors_config(config):
     }
 
 
+def _rwkv_weights(config, draw):
+    """RWKV-4's. Decays are of many sizes, and keys of both signs large enough that few of them decide an average."""
+    width, inner = config["hidden_size"], config["intermediate_size"]
+
+    def linear(outputs, inputs):
+        return draw((3.0 / inputs) ** 0.5, outputs, inputs)
+
+    def norm(name, around=1.0):
+        return {f"{name}.weight": draw(0.4, width, around=around), f"{name}.bias": draw(0.3, width)}
+
+    tensors = {
+        "rwkv.embeddings.weight": draw(1.0, config["vocab_size"], width),
+        **norm("rwkv.blocks.0.pre_ln"),
+    }
+    for index in range(config["num_hidden_layers"]):
+        block = f"rwkv.blocks.{index}"
+        tensors |= norm(f"{block}.ln1") | norm(f"{block}.ln2")
+        for half, names in (("attention", ("key", "value", "receptance")), ("feed_forward", ("key", "receptance"))):
+            for name in names:
+                tensors[f"{block}.{half}.time_mix_{name}"] = draw(0.5, 1, 1, width, around=0.5)
+        tensors |= {
+            f"{block}.attention.time_decay": draw(3.0, width, around=-1.0),
+            f"{block}.attention.time_first": draw(1.0, width),
+            f"{block}.attention.key.weight": 3.0 * linear(width, width),
+            f"{block}.attention.value.weight": linear(width, width),
+            f"{block}.attention.receptance.weight": linear(width, width),
+            f"{block}.attention.output.weight": linear(width, width),
+            f"{block}.feed_forward.key.weight": linear(inner, width),
+            f"{block}.feed_forward.receptance.weight": linear(width, width),
+            f"{block}.feed_forward.value.weight": linear(width, inner),
+        }
+    return {**tensors, **norm("rwkv.ln_out", 2.0), "head.weight": linear(config["vocab_size"], width)}
+
+
 FAMILIES = {
     "mamba": Family(
         "MambaForCausalLM",
@@ -152,12 +186,24 @@ FAMILIES = {
         "cache",
         "backbone.embeddings.weight",
         _mamba_weights,
-        _mamba_authors_config,
-        "backbone.embedding.weight",
         # A call with several tokens starts its recurrence at zero, padding on the right decays the state, and nothing
         # separates documents.
         dict.fromkeys(("a prompt in two chunks", "packed documents", "steps after right padding"), WRONG),
-    )
+        _mamba_authors_config,
+        "backbone.embedding.weight",
+    ),
+    "rwkv": Family(
+        "RwkvForCausalLM",
+        "rwkv",
+        "load_rwkv",
+        "state",
+        None,
+        _rwkv_weights,
+        # Masks are ignored, and nothing separates documents.
+        dict.fromkeys(
+            ("packed documents", "steps after left padding", "steps after right padding", "greedy, ragged"), WRONG
+        ),
+    ),
 }
 _MAMBA = {
     "vocab_size": 48,
@@ -184,5 +230,15 @@ RECURRENT_CASES = (
         },
         for_authors=False,
         is_short=True,
+    ),
+    RecurrentCase(
+        *("rwkv", "rwkv", 3),
+        {
+            **{"vocab_size": 48, "hidden_size": 24, "num_hidden_layers": 3, "intermediate_size": 96},
+            # Otherwise `transformers` divides weights in place.
+            "rescale_every": 0,
+        },
+        "bfloat16",
+        for_authors=False,
     ),
 )

@@ -11,6 +11,7 @@ from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.testing import check_no_leak
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compiled import compiled
 from tests.models.tiny import strong
 
 #: All but global attention, whose state grows.
@@ -22,9 +23,10 @@ TARGETS = np.roll(TOKENS, -1, axis=1)
 
 @pytest.fixture(scope="module")
 def model():
-    """A model in which every layer matters, and its logits."""
+    """A model in which every layer matters, the same compiled for the shape of TOKENS, and its logits of them."""
     model = strong(LanguageModel(CONFIG))
-    return model, as_array(model(TOKENS))
+    forward = compiled(model)
+    return model, forward, as_array(forward(TOKENS))
 
 
 class Batch(keras.utils.PyDataset):
@@ -47,38 +49,38 @@ def softmax(logits):
 
 
 def test_the_config_knows_its_size(model):
-    model, _ = model
+    model, *_ = model
     assert model.count_params() == CONFIG.parameter_count()
-    _, state = model.advance(TOKENS, model.initial_state(2))
-    floats = [
-        leaf for leaf in keras.tree.flatten(state.blocks) if "float" in keras.backend.standardize_dtype(leaf.dtype)
+    leaves = [
+        (leaf, keras.backend.standardize_dtype(leaf.dtype)) for leaf in keras.tree.flatten(model.initial_state(2))
     ]
-    num_bytes = sum(int(np.prod(leaf.shape[1:])) * 4 for leaf in floats)
+    of_blocks = leaves[len(leaves) - len(keras.tree.flatten(model.initial_state(1).blocks)) :]
+    num_bytes = sum(int(np.prod(leaf.shape[1:])) * 4 for leaf, dtype in of_blocks if "float" in dtype)
     assert num_bytes == cache_bytes(CONFIG, 12, "float32") == cache_bytes(CONFIG, 999, "float32")
 
 
 def test_packed_documents_are_isolated(model):
-    model, _ = model
+    """And equal to the document alone, at the start of a row."""
+    model, forward, _ = model
     segments = np.array([[1] * 5 + [0] + [2] * 6, [3] * 3 + [4] * 8 + [0]])
-    rows = {"token_ids": TOKENS, "segment_ids": segments}
-    check_no_leak(model.packed(), rows, gradients=False, tolerance=1e-4)
-    logits = as_array(model.packed()(rows))
-    assert_close(logits[0, 6:], as_array(model(TOKENS[:1, 6:]))[0], factor=10)
+    packed = model.packed()
+    check_no_leak(packed, {"token_ids": TOKENS, "segment_ids": segments}, gradients=False, tolerance=1e-4)
+    outputs = packed.predict_on_batch({"token_ids": TOKENS, "segment_ids": segments})
+    alone = np.stack([np.roll(TOKENS[0], -6), np.roll(TOKENS[1], -3)])
+    expected = as_array(forward(alone))
+    # Seventeen layers round one after the other.
+    assert_close(outputs[0, 6:], expected[0, :6], factor=10)
+    assert_close(outputs[1, 3:11], expected[1, :8], factor=10)
 
 
 def test_decoded_scored_and_saved(model, tmp_path):
     """Prefill, a state through a file, and one step at a time say what the whole text says."""
-    model, logits = model
-    save_state(model.prefill(TOKENS[:, :7]), tmp_path / "state.safetensors")
-    state, pieces = load_state(tmp_path / "state.safetensors"), []
-    for start, stop in ((7, 8), (8, 12)):
-        piece, state = model.advance(TOKENS[:, start:stop], state)
-        pieces.append(as_array(piece))
-    assert_close(np.concatenate(pieces, axis=1), logits[:, 7:], factor=10)
-    rows = model.generate(TOKENS[:, :7], 3)
-    expected = as_array(model(rows[:, :-1]))[:, 6:].argmax(-1)
-    np.testing.assert_array_equal(rows[:, 7:], expected)
-    assert [list(piece) for piece in model.stream(TOKENS[:1, :7], 3)] == [[token] for token in rows[0, 7:]]
+    model, forward, logits = model
+    state = model.prefill(TOKENS[:, :7])
+    save_state(state, tmp_path / "state.safetensors")
+    rows = model.generate(None, 5, state=load_state(tmp_path / "state.safetensors"))
+    whole = np.concatenate([TOKENS[:, :7], rows], axis=1)
+    np.testing.assert_array_equal(rows, as_array(forward(whole))[:, 6:-1].argmax(-1))
     scores = model.score(TOKENS)
     log_probabilities = np.log(np.take_along_axis(softmax(logits[:, :-1]), TOKENS[:, 1:, None], axis=-1))[..., 0]
     np.testing.assert_allclose([score[-11:] for score in scores], log_probabilities, atol=1e-4)
@@ -86,8 +88,8 @@ def test_decoded_scored_and_saved(model, tmp_path):
 
 @pytest.mark.trainable
 def test_carried_and_rematerialised_training_is_the_same_training(model):
-    """One step of plain gradient descent on whole rows, on chunks with a state, and with blocks made again."""
-    model, _ = model
+    """One step of plain gradient descent on whole rows, and on a chunk with a state and blocks computed twice."""
+    model, *_ = model
     before = model.get_weights()
 
     def trained(other, x):
@@ -101,41 +103,31 @@ def test_carried_and_rematerialised_training_is_the_same_training(model):
     moved = zip(model.weights, plain, before, strict=True)
     assert not [weight.path for weight, new, old in moved if not np.abs(new - old).max() > 0]
     model.rematerialize = True
-    again = trained(model, TOKENS)
-    model.rematerialize = False
     chunk = {"token_ids": TOKENS, "segment_ids": np.ones_like(TOKENS), "chunk": np.zeros(2, "int32")}
     carried = trained(model.carried(2), chunk)
-    for one, other, third in zip(plain, again, carried, strict=True):
+    model.rematerialize = False
+    for one, other in zip(plain, carried, strict=True):
         assert_close(np.float32(other), one)
-        assert_close(np.float32(third), one)
 
 
-def test_half_precision(model):
-    whole, logits = model
+def test_half_precision_with_adapters_of_every_mixer(model):
+    whole, _, logits = model
     half = LanguageModel(CONFIG, dtype="mixed_bfloat16")
     half.set_weights(whole.get_weights())
-    outputs = as_array(half(TOKENS))
+    half.enable_lora(2)
+    paths = {path.split("/")[0] for path in half.lora.variables if "/mixer/" in path}
+    assert paths == {f"block_{index}" for index in range(len(NAMES))}
+    outputs = as_array(compiled(half)(TOKENS))
     assert np.isfinite(outputs).all()
-    # Seventeen layers round one after the other.
     assert np.abs(outputs - logits).mean() < 0.1 * np.abs(logits).mean()
 
 
-def test_adapters_of_every_mixer(model):
-    whole, logits = model
-    adapted = LanguageModel(CONFIG)
-    adapted.set_weights(whole.get_weights())
-    adapted.enable_lora(2)
-    assert_close(adapted(TOKENS), logits)
-    paths = {path.split("/")[0] for path in adapted.lora.variables if "/mixer/" in path}
-    assert paths == {f"block_{index}" for index in range(len(NAMES))}
-
-
 def test_quantised(model):
-    whole, logits = model
+    whole, _, logits = model
     quantized = LanguageModel(CONFIG)
     quantized.set_weights(whole.get_weights())
     quantized.quantize("int8")
-    outputs = as_array(quantized(TOKENS))
+    outputs = as_array(compiled(quantized)(TOKENS))
     assert np.abs(outputs - logits).mean() < 0.2 * np.abs(logits).mean()
 
 
