@@ -5,7 +5,8 @@
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
 run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
 `lineage`, which also draws one, takes days on few cores, and continues from the file of its finished parts; `lora`;
-`packing`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+`packing`; `recurrent_decode`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and
+14 GB of memory.
 """
 
 import argparse
@@ -27,6 +28,7 @@ NAMED = (
     "shakespeare",
     "memory",
     "packing",
+    "recurrent_decode",
     "scaling",
     "selective_scan",
     "training_memory",
