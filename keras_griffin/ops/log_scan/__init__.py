@@ -77,8 +77,8 @@ def log_scan(
         ValueError: the shapes do not fit, a dtype is not floating, `reset` or `mask` is not boolean, the requested
             implementation can't serve the call, or time is divided over devices, for which there is no rule.
 
-    Reference: Peng et al. 2023 (arXiv 2305.13048), appendix on the stable evaluation of equation 16; Zhai et al. 2021
-    (arXiv 2105.14103) for AFT.
+    Reference: Peng et al. 2023 (arXiv 2305.13048), the stable form of RWKV's time mixing as a recurrent cell; for AFT,
+    Zhai et al. 2021 (arXiv 2105.14103).
     """
     log_decay, inputs, initial_state, reset, mask = map(as_tensor, (log_decay, inputs, initial_state, reset, mask))
     _check(log_decay, inputs, initial_state, reset, mask)

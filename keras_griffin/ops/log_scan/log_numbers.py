@@ -59,7 +59,9 @@ def log_odds(past: Tensor, inputs: Tensor) -> Tensor:
         past: a, the state before a step and its decay.
         inputs: x; where it is -inf, the past is all there is.
     """
-    return ops.where(inputs > _ZERO, past - inputs, -_ZERO)
+    adds = inputs > _ZERO
+    # Infinity minus infinity is NaN.
+    return ops.where(adds, past - ops.where(adds, inputs, 0.0), -_ZERO)
 
 
 def all_log_odds(
