@@ -1,8 +1,8 @@
 """On PyTorch: one chunk of time after another, whose states are in memory only while it is computed.
 
-The states before the chunks are kept for the gradient, which computes each chunk's states again. Decays, entering
-numbers, outputs and gradients are computed for a whole chunk; only the recurrence goes step by step, in place, over
-views of it. Inside, a chunk is `(steps, B, N, D)`. Forward and backward are inside their own operators, so that
+The states before the chunks are kept for the gradient, which computes each chunk's states again. What enters, outputs
+and gradients are computed for a whole chunk; decays and the recurrence go step by step, in place, over views of it.
+Inside, a chunk is `(steps, B, N, D)`. Forward and backward are inside their own operators, so that
 `torch.compile` does not unroll their loops.
 """
 
@@ -60,11 +60,11 @@ def _selective_scan(
     selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
     rates, state = _rows_of_channels(rates, initial_state.dtype), _rows_of_channels(initial_state)
     outputs, starts = empty_like(inputs), _empty_starts(inputs, state)
-    decay, states = (_empty_chunk(inputs, state) for _ in range(2))
+    states = _empty_chunk(inputs, state)
     for i, piece in enumerate(_pieces(inputs)):
         starts[i] = state
         there, forgets = _at(selection, piece, state.dtype), _forgetting(reset, piece)
-        there_states = _scan_chunk(there, rates, starts[i], forgets, decay, states)[1]
+        there_states = _scan_chunk(there, rates, starts[i], forgets, states)
         state = there_states[-1]
         outputs[:, piece] = torch.matmul(there.output_weights[:, :, None], there_states)[:, :, 0].transpose(0, 1)
     return outputs, state.transpose(1, 2).clone(memory_format=torch.contiguous_format), starts
@@ -95,26 +95,20 @@ def _gradient(
     into = Selection(*map(empty_like, selection))
     rates = _rows_of_channels(rates, dtype)
     into_rates = torch.zeros_like(rates)
-    decay, states, into_states = (_empty_chunk(inputs, into_state) for _ in range(3))
+    states, into_states = (_empty_chunk(inputs, into_state) for _ in range(2))
     pieces = _pieces(inputs)
     for i in reversed(range(len(pieces))):
         piece = pieces[i]
         there, forgets = _at(selection, piece, dtype), _forgetting(reset, piece)
         u, s, _, b, c = there
         into_outputs = outputs_gradient[:, piece].transpose(0, 1).to(dtype)
-        a, h = _scan_chunk(there, rates, starts[i], forgets, decay, states)
+        h = _scan_chunk(there, rates, starts[i], forgets, states)
         into.output_weights[:, piece] = torch.matmul(h, into_outputs[..., None])[..., 0].transpose(0, 1)
         g = torch.mul(c[..., None], into_outputs[:, :, None], out=into_states[: len(u)])
-        into_state = _scan_back(a, g, into_state, forgets)
+        into_state, into_power = _scan_back(there, rates, h, starts[i], g, into_state, forgets)
         into.input_weights[:, piece] = torch.matmul(g, (s * u)[..., None])[..., 0].transpose(0, 1)
         into_entering = torch.matmul(b[:, :, None], g)[:, :, 0]
         into.inputs[:, piece] = (into_entering * s).transpose(0, 1)
-        # The gradient for the logarithm of the decay, in place of the decay; then its products in place of the others.
-        into_power = a.mul_(g)
-        into_power[0] *= starts[i]
-        into_power[1:] *= h[:-1]
-        if forgets is not None:
-            into_power.masked_fill_(forgets, 0.0)
         into_sizes = torch.mul(into_power, rates, out=g).sum(2).addcmul_(into_entering, u)
         into.step_sizes[:, piece] = into_sizes.transpose(0, 1)
         into_rates += into_power.mul_(s[:, :, None]).sum((0, 1))
@@ -125,25 +119,34 @@ def _gradient(
 register_gradient(_selective_scan, _gradient)
 
 
-def _scan_chunk(there, rates, state, forgets, decay, states):
-    """Write the decays and the states of a chunk into the first of the rows of two arrays; returns these rows."""
+def _scan_chunk(there, rates, state, forgets, states):
+    """Write the states of a chunk into the first of the rows of an array; returns these rows."""
     u, s, _, b, _ = there
-    decay, states = decay[: len(u)], states[: len(u)]
-    torch.mul(s[:, :, None], rates, out=decay).exp_()
+    states, decay = states[: len(u)], torch.empty_like(state)
+    # What enters is where the state will be.
     torch.mul((s * u)[:, :, None], b[..., None], out=states)
-    for t, (a, h) in enumerate(zip(decay.unbind(), states.unbind(), strict=True)):
-        # What enters is where the state will be.
-        state = torch.addcmul(h, a, state if forgets is None else state.masked_fill(forgets[t], 0.0), out=h)
-    return decay, states
+    for t, (sizes, h) in enumerate(zip(s[:, :, None].unbind(), states.unbind(), strict=True)):
+        past = state if forgets is None else state.masked_fill(forgets[t], 0.0)
+        state = torch.addcmul(h, torch.mul(sizes, rates, out=decay).exp_(), past, out=h)
+    return states
 
 
-def _scan_back(decay, into_states, into_state, forgets):
-    """g_t + a_{t+1} g_{t+1}, written over g; returns the gradient for the state before the chunk."""
-    for t in reversed(range(len(decay))):
-        into_state = decay[t] * into_states[t].add_(into_state)
+def _scan_back(there, rates, states, start, into_states, into_state, forgets):
+    """Write g_t + a_{t+1} g_{t+1} over g_t, and the gradients for the powers s_t A over the states.
+
+    Returns:
+        The gradient for the state before the chunk, and the array of those for the powers.
+    """
+    decay, into_state = torch.empty_like(start), into_state.clone()
+    steps = zip(there.step_sizes[:, :, None].unbind(), states.unbind(), into_states.unbind(), strict=True)
+    for t, (sizes, h, g) in reversed(list(enumerate(steps))):
+        torch.mul(sizes, rates, out=decay).exp_()
+        torch.mul(g.add_(into_state), decay, out=into_state)
+        torch.mul(into_state, states[t - 1] if t else start, out=h)
         if forgets is not None:
             into_state.masked_fill_(forgets[t], 0.0)
-    return into_state
+            h.masked_fill_(forgets[t], 0.0)
+    return into_state, states
 
 
 def _pieces(inputs) -> list[slice]:

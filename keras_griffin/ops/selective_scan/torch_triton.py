@@ -83,7 +83,7 @@ def _gradient(
     arguments = (*given, before, into_u, into_s, into_rates, *sums, into_start)
     _launch(torch_triton_kernels.selective_scan_gradient, u, into_state, arguments)
     into_b, into_c = (x.sum(0).to(like.dtype) for x, like in zip(sums, (b, c), strict=True))
-    into_a = into_rates.sum(0).mT.to(rates.dtype, memory_format=torch.contiguous_format)
+    into_a = into_rates.sum(0).mT.to(rates.dtype).contiguous()
     return [into_u, into_s, into_a, into_b, into_c, into_start.mT.contiguous()]
 
 
@@ -95,10 +95,13 @@ def _launch(kernel, inputs, state, arguments):
     batch_size, length, width = inputs.shape
     numbers, block = state.shape[1], _block(inputs)
     sizes = {"CHUNK": CHUNK, "NUMBERS": 1 << (numbers - 1).bit_length(), "BLOCK": block}
+    arguments = (*arguments, length, width, numbers, -(-length // CHUNK))
     with torch.cuda.device_of(inputs):
-        kernel[(batch_size * -(-width // block),)](
-            *arguments, length, width, numbers, -(-length // CHUNK), **sizes, num_warps=1
-        )
+        _run(kernel, batch_size * -(-width // block), arguments, sizes)
+
+
+def _run(kernel, programs, arguments, sizes):
+    kernel[(programs,)](*arguments, **sizes, num_warps=1)
 
 
 def _block(inputs):

@@ -11,7 +11,7 @@ import torch
 
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.selective_scan import torch_triton
-from tests.ops.triton_compilation import TARGETS, compile_launch, recorded_launches
+from tests.ops.triton_compilation import TARGETS, Launch, compile_launch
 from tests.ops.triton_interpreter import run_tests
 
 
@@ -35,8 +35,14 @@ def forward_and_backward(dtype, has_reset, numbers=16):
 )
 @pytest.mark.slow
 def test_compiled_ahead_of_time(monkeypatch, target, dtype, has_reset):
-    call = lambda: forward_and_backward(dtype, has_reset)  # noqa: E731
-    launches = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target])
+    launches = []
+
+    def record(kernel, programs, arguments, sizes):
+        launches.append(Launch(kernel, arguments, {**sizes, "ROWS": 1}))
+
+    monkeypatch.setattr(scan, "chip", lambda device: (132, TARGETS[target].warp_size))
+    monkeypatch.setattr(torch_triton, "_run", record)
+    forward_and_backward(dtype, has_reset)
     assert [launch.name for launch in launches] == ["selective_scan", "selective_scan_gradient"]
     for launch in launches:
         compiled = compile_launch(launch, TARGETS[target])
