@@ -43,7 +43,7 @@ def test_a_model_comes_with_its_tokenizer_from_whatever_form(form, gemma_model, 
 def test_a_model_on_the_hub(gemma_model, tmp_path, monkeypatch):
     save_to_preset(gemma_model, tmp_path / "preset")
     folders = {"hf://owner/name": tmp_path / "preset"}
-    monkeypatch.setattr("keras_griffin.models.griffin.download", folders.__getitem__)
+    monkeypatch.setattr("keras_griffin.models.from_preset.download", folders.__getitem__)
     assert load_text_model("generate", "hf://owner/name").tokenizer == gemma_model.tokenizer
 
 
@@ -111,7 +111,7 @@ def test_a_hub_that_can_not_be_reached_is_refused(monkeypatch):
     def download(address):
         raise OSError("from_preset: no network.\nAnd so on.")
 
-    monkeypatch.setattr("keras_griffin.models.griffin.download", download)
+    monkeypatch.setattr("keras_griffin.models.from_preset.download", download)
     assert refusal("hf://owner/name") == "from_preset: no network."
 
 

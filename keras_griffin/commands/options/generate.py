@@ -1,7 +1,7 @@
 """Continue a text with a model.
 
 The model is one that train saved, a folder that save_to_preset wrote, or a released RecurrentGemma
-in a folder or on the Hugging Face Hub.
+or Mamba in a folder or on the Hugging Face Hub.
 """
 
 import argparse
