@@ -30,20 +30,27 @@ def describe_run(
     asked = requests()
     kernels = training_kernels(model, arguments.batch_size, arguments.sequence_length)
     idle = unused(asked, kernels)
-    corpus = text.corpus
     return {
         "backend": f"{facts.backend} on {facts.device}, computing in {dtype}",
         "kernels": ", ".join(f"{op} by {kernel}" for op, kernel in kernels.items()) or "none",
         **({} if idle is None else {"not used": idle}),
+        **describe_text(text, compressors),
+        **({} if text.is_bytes else {"tokens": _tokens(text)}),
+        "model": f"{family(arguments)} with {model.count_params():,} parameters",
+        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} "
+        f"{'bytes' if text.is_bytes else 'tokens'}",
+    }
+
+
+def describe_text(text: TokenText, compressors: Mapping[str, float]) -> dict[str, str]:
+    """The text, its two parts, and what compressors need for the held-out one."""
+    corpus = text.corpus
+    return {
         "text": corpus.name,
         **({"left out": corpus.left_out} if corpus.left_out else {}),
         "to train on": _size(corpus.train, corpus.train_files),
         "held out": _size(corpus.validation, corpus.validation_files),
         "to beat": _versus(compressors),
-        **({} if text.is_bytes else {"tokens": _tokens(text)}),
-        "model": f"{family(arguments)} with {model.count_params():,} parameters",
-        "batch": f"{arguments.batch_size} windows of {arguments.sequence_length} "
-        f"{'bytes' if text.is_bytes else 'tokens'}",
     }
 
 

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.any_backend
 
 
 def test_a_command_is_options_and_an_action():
-    assert list(OPTIONS) == ["train", "fine-tune", "generate", "chat", "convert", "tokenize", "explain", "inspect"]
+    ours = ["train", "compare", "fine-tune", "generate", "chat", "convert", "tokenize", "explain", "inspect"]
+    assert list(OPTIONS) == ours
     for name, options in OPTIONS.items():
         assert callable(options.add_arguments) and callable(find_command(name).run)
         assert options.__doc__.splitlines()[0].endswith(".")

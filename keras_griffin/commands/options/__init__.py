@@ -3,10 +3,21 @@
 Each is a module whose docstring is the command's description, with `add_arguments(parser)`.
 """
 
-from keras_griffin.commands.options import chat, convert, explain, fine_tune, generate, inspect, tokenize, train
+from keras_griffin.commands.options import (
+    chat,
+    compare,
+    convert,
+    explain,
+    fine_tune,
+    generate,
+    inspect,
+    tokenize,
+    train,
+)
 
 OPTIONS = {
     "train": train,
+    "compare": compare,
     "fine-tune": fine_tune,
     "generate": generate,
     "chat": chat,

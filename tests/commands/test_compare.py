@@ -1,0 +1,138 @@
+import csv
+from argparse import Namespace
+from collections import defaultdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from keras_griffin.__main__ import main
+from keras_griffin.commands import compare
+from keras_griffin.commands.compare import configs_of, count_steps, steps_within
+from keras_griffin.commands.compare_report import LINES, TABLE
+from keras_griffin.commands.options.compare import MIXERS
+from keras_griffin.mixers import mixer_names
+from keras_griffin.training import Pace, Stopwatch
+
+SMALL = "--width 16 --layers 2 --sequence-length 16 --batch-size 4".split()
+
+
+def options(**others):
+    defaults = {"width": 128, "layers": 4, "mixers": ["recurrent"], "seed": 0, "sequence_length": 16, "batch_size": 4}
+    return Namespace(**{**defaults, **others})
+
+
+@pytest.fixture
+def compare_small(text_file, tmp_path):
+    """Compare models of two blocks with more options; the exit code."""
+    return lambda words: main(["compare", str(text_file), *SMALL, "--output", str(tmp_path / "out"), *words.split()])
+
+
+def lines_of(folder):
+    with (folder / LINES).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.trainable
+def test_models_of_one_size_are_trained_on_the_same_batches(compare_small, tmp_path, monkeypatch, capsys):
+    seen = defaultdict(list)
+
+    class Noting(compare.RandomWindows):
+        def __getitem__(self, index):
+            batch = super().__getitem__(index)
+            seen[self].append(np.asarray(batch[0]).tobytes())
+            return batch
+
+    monkeypatch.setattr(compare, "RandomWindows", Noting)
+    assert compare_small("--mixers recurrent,rwkv4+rwkv4_channel --steps 3") == 0
+    printed = capsys.readouterr().out
+    lines = lines_of(tmp_path / "out")
+    assert [line["mixers"] for line in lines] == ["recurrent", "rwkv4+rwkv4_channel"]
+    counts = [int(line["parameters"]) for line in lines]
+    assert max(counts) <= 1.02 * min(counts)
+    assert all(float(value) > 0 for line in lines for name, value in line.items() if name != "mixers")
+    assert all(float(line["bits_per_byte"]) < 9 for line in lines)
+    # Keras may read a batch twice, and the first one of another epoch.
+    one, other = ([*dict.fromkeys(batches)][:3] for batches in seen.values())
+    assert one == other and len(one) == 3
+    text = (tmp_path / "out" / TABLE).read_text()
+    assert text.split("\n\n")[1].strip() in printed and f"{3 * 4 * 16:,} bytes each" in text
+    assert "to beat" in printed and "trained      recurrent: " in printed
+
+
+@pytest.mark.trainable
+@pytest.mark.any_backend
+def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, capsys):
+    class Interrupting(Stopwatch):
+        models = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            Interrupting.models += batch == 0
+            if Interrupting.models == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "Stopwatch", Interrupting)
+    assert compare_small("--mixers gilr,lru --steps 2") == 130
+    printed = capsys.readouterr()
+    assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["gilr"]
+    assert printed.err == f"Stopped. 1 of 2 models are finished, in {tmp_path / 'out'}.\n"
+    assert "| gilr " in printed.out and "| lru " not in printed.out
+    # And it is not overwritten.
+    assert compare_small("--mixers lru --steps 2") == 2
+    assert "--output must be a folder without a comparison" in capsys.readouterr().err
+
+
+@pytest.mark.any_backend
+def test_minutes_are_shared(monkeypatch, capsys):
+    paces = [Pace(start=1.0, step=0.5, validation=2.0), Pace(start=2.0, step=1.5, validation=1.0)]
+    assert steps_within(paces, 46.0) == 20 and steps_within(paces, 1.0) == 1
+    clock = SimpleNamespace(now=0.0)
+
+    def measure(model, timed, held_out):
+        clock.now += 7.0
+        return paces[model]
+
+    monkeypatch.setattr(compare, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(compare, "measure_pace", measure)
+    monkeypatch.setattr(compare, "build", lambda config, text, arguments: config)
+    monkeypatch.setattr(compare, "compile_for_training", lambda *arguments: None)
+    text = SimpleNamespace(train=np.zeros(100, "uint8"))
+    assert count_steps({"a": 0, "b": 1}, text, None, options(minutes=1.0)) == 20
+    assert capsys.readouterr().out == "pace         500, 1500 ms per step: enough time for 20 steps each\n"
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("width", [16, 128])
+def test_every_mixer_can_be_compared(width):
+    configs = configs_of(options(mixers=[*mixer_names(), "rwkv4+rwkv4_channel"], width=width), 256)
+    counts = [config.parameter_count() for config in configs.values()]
+    assert max(counts) <= 1.02 * min(counts)
+    assert set(MIXERS.split(",")) <= {*configs}
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--mixers mamba,nothing", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers mamba+", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers lru,lru", "compare: --mixers must name each model once. Got lru,lru."),
+        ("--mixers lru+s5+gilr", "compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr."),
+        ("--sequence-length 100000", "load_corpus: the training and the validation part must have at least 100001"),
+        ("--output=", "compare: --output must be a folder. Got ''."),
+        ("--output {text}", "compare: --output must be a folder. Got "),
+    ],
+)
+def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
+    assert compare_small(words.format(text=text_file)) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(sentence) and printed.err.count("\n") == 1
+
+
+@pytest.mark.any_backend
+def test_the_output_must_not_become_text(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("a" * 1000)
+    assert main(["compare", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "--output must be a folder outside the text" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
