@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python benchmarks/two_billion.py FOLDER
 
-The presets are RecurrentGemma 2B and Mamba 2.8B. It needs 6 GB of disk in FOLDER and up to 14 GB of memory. Creating and loading run in separate processes, so that each
-has its own peak.
+The presets are RecurrentGemma 2B and Mamba 2.8B. It needs 6 GB of disk in FOLDER and up to 14 GB of memory. Creating
+and loading run in separate processes, so that each has its own peak.
 """
 
 import resource

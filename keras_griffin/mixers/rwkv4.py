@@ -139,7 +139,7 @@ class RWKV4(FlatState, Mixer):
         start = RunningAverage(state.average, state.log_weight)
         _, past, last = running_average(log_decay, key, value, start, reset, mask)
         # The weight of the current value beside the past, which is its sigmoid.
-        share = first + key - past.log_weight
+        share = ops.clip(first + key - past.log_weight, -80.0, 80.0)
         average = ops.sigmoid(-share) * past.average + ops.sigmoid(share) * value
         mixed = ops.cast(ops.sigmoid(receptance) * average, self.compute_dtype)
         return project(self.output_projection, mixed), RWKV4State(newest, last.average, last.log_weight)
