@@ -26,6 +26,7 @@ _OP = Op(
     "selective_scan",
     __name__,
     [
+        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax"),
         Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
