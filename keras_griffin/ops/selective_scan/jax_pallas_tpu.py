@@ -68,10 +68,8 @@ def _forward(selection, initial_state, reset):
 
         state[...] = lax.fori_loop(0, walk.steps, step, state[...])
         outputs[...] = rows[...].astype(outputs.dtype)
-
-        @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
-        def _():
-            final[...] = state[...]
+        # The last block's remains.
+        final[...] = state[...]
 
     batch_size, length, width, numbers = walk.shape
     shapes = [(batch_size, length, width), (batch_size, numbers, width), (batch_size, walk.grid[2], numbers, width)]
@@ -136,10 +134,7 @@ def _backward(kept, gradients):
         gradient[...], into_rate = lax.fori_loop(0, walk.steps, step_back, carried)
         into_rates[...] += into_rate
         into_u[...], into_s[...] = scaled[...].astype(into_u.dtype), given[...].astype(into_s.dtype)
-
-        @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
-        def _():
-            into_start[...] = gradient[...]
+        into_start[...] = gradient[...]
 
     batch_size, length, width, numbers = walk.shape
     sequence, state = (batch_size, length, width), (batch_size, numbers, width)
@@ -161,8 +156,8 @@ def _backward(kept, gradients):
             *[(walk.steps, numbers)] * 2,
         ],
     )
-    sums = (jnp.sum(into_rates, 0).T, jnp.sum(into_b, 0), jnp.sum(into_c, 0))
-    into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(sums, selection[2:], strict=True))
+    shared = (jnp.sum(into_rates, 0).T, jnp.sum(into_b, 0), jnp.sum(into_c, 0))
+    into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(shared, selection[2:], strict=True))
     return Selection(into_u, into_s, into_rates, into_b, into_c), into_start.mT, None
 
 
@@ -251,7 +246,9 @@ class _Walk(NamedTuple):
     def operands(self, selection, reset):
         """A kernel's first arguments: what is small in float32, and flags of four bytes for the resets."""
         u, s, rates, b, c = selection
-        flags = None if reset is None else reset[..., None].astype(jnp.int32)
+        # Memory beyond the last step is undefined, and must not say that it forgets.
+        beyond = self.grid[2] * self.steps - self.shape[1]
+        flags = None if reset is None else jnp.pad(reset.astype(jnp.int32), ((0, 0), (0, beyond)))[..., None]
         return u, s, rates.T.astype("float32"), b.astype("float32"), c.astype("float32"), flags
 
     def operand_specs(self, reset):
