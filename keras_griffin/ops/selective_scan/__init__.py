@@ -26,7 +26,8 @@ _OP = Op(
     "selective_scan",
     __name__,
     [
-        Implementation("jax_loop", backend="jax"),
+        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
+        Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
         Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
