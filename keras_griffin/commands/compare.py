@@ -1,6 +1,7 @@
 """The command `compare`; its description and options are in `options/compare.py`."""
 
 import argparse
+import dataclasses
 import os
 import random
 import sys
@@ -134,11 +135,13 @@ def count_steps(
     started = time.perf_counter()
     shape = arguments.sequence_length, arguments.batch_size
     timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
+    few = text.held_out(arguments, arguments.batch_size)
     paces = []
     for config in configs.values():
         model = build(config, text, arguments)
         compile_for_training(model, 0.0, text)
-        paces.append(measure_pace(model, timed, held_out))
+        pace = measure_pace(model, timed, few)
+        paces.append(dataclasses.replace(pace, validation=pace.validation * held_out.num_batches / few.num_batches))
     steps = steps_within(paces, 60 * arguments.minutes - (time.perf_counter() - started))
     milliseconds = ", ".join(f"{1000 * pace.step:.0f}" for pace in paces)
     print_rows({"pace": f"{milliseconds} ms per step: enough time for {steps:,} steps each"})

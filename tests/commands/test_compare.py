@@ -85,8 +85,8 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
 
 @pytest.mark.any_backend
 def test_minutes_are_shared(monkeypatch, capsys):
-    paces = [Pace(start=1.0, step=0.5, validation=2.0), Pace(start=2.0, step=1.5, validation=1.0)]
-    assert steps_within(paces, 46.0) == 20 and steps_within(paces, 1.0) == 1
+    paces = [Pace(start=1.0, step=0.5, validation=1.0), Pace(start=2.0, step=1.5, validation=0.5)]
+    assert steps_within(paces, 44.5) == 20 and steps_within(paces, 1.0) == 1
     clock = SimpleNamespace(now=0.0)
 
     def measure(model, timed, held_out):
@@ -97,8 +97,10 @@ def test_minutes_are_shared(monkeypatch, capsys):
     monkeypatch.setattr(compare, "measure_pace", measure)
     monkeypatch.setattr(compare, "build", lambda config, text, arguments: config)
     monkeypatch.setattr(compare, "compile_for_training", lambda *arguments: None)
-    text = SimpleNamespace(train=np.zeros(100, "uint8"))
-    assert count_steps({"a": 0, "b": 1}, text, None, options(minutes=1.0)) == 20
+    # A batch of validation is timed, and there are two.
+    few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
+    text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)
+    assert count_steps({"a": 0, "b": 1}, text, held_out, options(minutes=1.0)) == 20
     assert capsys.readouterr().out == "pace         500, 1500 ms per step: enough time for 20 steps each\n"
 
 

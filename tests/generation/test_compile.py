@@ -12,6 +12,8 @@ from keras_griffin.generation import Greedy, Temperature, TopK, TopP
 from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.generation.loop import decode
+from keras_griffin.mixers import mixer_names
+from keras_griffin.models import GriffinConfig, LanguageModel
 
 BACKEND = keras.backend.backend()
 PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
@@ -207,3 +209,11 @@ def test_bfloat16_on_a_cpu_goes_without_xla(fake):
     whole = generate(model, [[1, 2, 3]], 9)[0]
     first, state = generate(model, [[1, 2, 3]], 4, return_state=True)
     np.testing.assert_array_equal(whole, np.concatenate([first[0], generate(model, [[]], 5, state=state)[0]]))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="steps are recorded on PyTorch alone")
+@pytest.mark.parametrize("name", mixer_names())
+def test_the_step_of_every_mixer_can_be_recorded(name):
+    config = GriffinConfig(vocabulary_size=32, width=16, num_layers=1, num_heads=1, window=8, block_pattern=(name,))
+    tokens = LanguageModel(config).generate([[1, 2]], 40)
+    assert np.shape(tokens) == (1, 42)

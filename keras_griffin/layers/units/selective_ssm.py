@@ -136,8 +136,8 @@ class SelectiveSSM(RecurrentUnit):
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""
         selected = project(self.selection, inputs)
-        # Slices, because on PyTorch Keras's split at places reads them back as values.
-        rank, size = selected.shape[-1] - 2 * self.state_size, self.state_size
+        size, rank = self.state_size, selected.shape[-1] - 2 * self.state_size
+        # Slices: on PyTorch, Keras's split at given places reads values, which a recorded step must not do.
         low_rank, of_input, of_output = selected[..., :rank], selected[..., rank:-size], selected[..., -size:]
         steps = ops.softplus(ops.cast(project(self.step, low_rank), "float32"))
         outputs, hidden = selective_scan(
