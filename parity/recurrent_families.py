@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parity.questions import WRONG, Question, draw_tokens, padding, segments
+from parity.questions import REFUSES, WRONG, Question, draw_tokens, padding, segments
 
 #: The questions of a short case: one pass, steps and greedy tokens.
 SHORT = 3
@@ -199,10 +199,11 @@ FAMILIES = {
         "state",
         None,
         _rwkv_weights,
-        # Masks are ignored, and nothing separates documents.
-        dict.fromkeys(
-            ("packed documents", "steps after left padding", "steps after right padding", "greedy, ragged"), WRONG
-        ),
+        # A step of several rows mixes them, into logits of another shape, and nothing separates documents.
+        {
+            **dict.fromkeys(("prompt, then steps", "steps after left padding", "steps after right padding"), REFUSES),
+            **dict.fromkeys(("greedy", "greedy, ragged", "packed documents"), WRONG),
+        },
     ),
 }
 _MAMBA = {

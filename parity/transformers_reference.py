@@ -66,4 +66,6 @@ class RecurrentTransformers(Transformers):
         mask = {"attention_mask": torch.tensor(positions >= 0).long()} if padded else {}
         state = {self.family.state: cache} if cache is not None else {}
         output = self.model(torch.tensor(tokens), use_cache=keep or cache is not None, **state, **mask)
+        if output.logits.shape[:2] != tokens.shape:
+            raise RuntimeError(f"forward: logits must be for {tokens.shape}. Got {tuple(output.logits.shape)}.")
         return output.logits.numpy(), getattr(output, self.family.state)

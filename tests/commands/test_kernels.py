@@ -66,7 +66,7 @@ def test_the_reference_does_not_train(monkeypatch, op_name):
         (
             "KERAS_GRIFFIN_SCAN",
             "^KERAS_GRIFFIN_SCAN: a variable that selects .* must be one of KERAS_GRIFFIN_BLOCK_PRODUCT, .*"
-            "KERAS_GRIFFIN_ROW_PRODUCT. Got 'magic' for an op that does not exist.$",
+            "KERAS_GRIFFIN_SELECTIVE_SCAN. Got 'magic' for an op that does not exist.$",
         ),
     ],
 )
