@@ -148,8 +148,8 @@ def _rwkv_weights(config, draw):
     """RWKV-4's. Decays are of many sizes, and keys of both signs large enough that few of them decide an average."""
     width, inner = config["hidden_size"], config["intermediate_size"]
 
-    def linear(outputs, inputs):
-        return draw((3.0 / inputs) ** 0.5, outputs, inputs)
+    def linear(outputs, inputs, scale=1.0):
+        return draw(scale * (3.0 / inputs) ** 0.5, outputs, inputs)
 
     def norm(name, around=1.0):
         return {f"{name}.weight": draw(0.4, width, around=around), f"{name}.bias": draw(0.3, width)}
@@ -167,7 +167,7 @@ def _rwkv_weights(config, draw):
         tensors |= {
             f"{block}.attention.time_decay": draw(3.0, width, around=-1.0),
             f"{block}.attention.time_first": draw(1.0, width),
-            f"{block}.attention.key.weight": 3.0 * linear(width, width),
+            f"{block}.attention.key.weight": linear(width, width, scale=3.0),
             f"{block}.attention.value.weight": linear(width, width),
             f"{block}.attention.receptance.weight": linear(width, width),
             f"{block}.attention.output.weight": linear(width, width),
