@@ -1,4 +1,4 @@
-"""Initial values of RWKV-4's vectors, which depend on the channel and on the layer.
+"""Initial values of RWKV-4: of its vectors, which depend on the channel and on the layer, and of its kernels.
 
 With l the layer of n, r01 = l / (n - 1), or 1/2 for a single layer, r10 = 1 - l / n, and c = channel / D.
 
@@ -6,9 +6,12 @@ Reference: the authors' code for RWKV-4 (Peng et al. 2023, arXiv 2305.13048, app
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 
 def place_of(config: Any, index: int) -> dict[str, int]:
@@ -46,6 +49,13 @@ def decay_of_channels(layer: int, num_layers: int, width: int) -> np.ndarray:
 def first_of_channels(width: int) -> np.ndarray:
     """u: log 0.3, and half of -1, 0 or 1 in turn."""
     return math.log(0.3) + 0.5 * ((np.arange(width) + 1) % 3 - 1.0)
+
+
+def orthogonal(gain: float = 1.0) -> Callable:
+    """An initializer of kernels with orthogonal rows or columns, drawn in float32 whatever their dtype."""
+    draw = keras.initializers.Orthogonal(gain)
+    # JAX factorises no bfloat16.
+    return lambda shape, dtype=None: ops.cast(draw(shape, "float32"), dtype)
 
 
 def _ratios(layer, num_layers):

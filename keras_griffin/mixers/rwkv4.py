@@ -11,7 +11,13 @@ from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.running_average import RunningAverage, running_average
-from keras_griffin.layers.rwkv_initializer import decay_of_channels, first_of_channels, mix_of_channels, place_of
+from keras_griffin.layers.rwkv_initializer import (
+    decay_of_channels,
+    first_of_channels,
+    mix_of_channels,
+    orthogonal,
+    place_of,
+)
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import Tensor
@@ -112,7 +118,7 @@ class RWKV4(FlatState, Mixer):
         super().build(inputs_shape)
         place, width = (self.layer, self.num_layers), self.width
         for name in MIXED:
-            initializer = keras.initializers.Orthogonal() if name == "value" else keras.initializers.Zeros()
+            initializer = orthogonal() if name == "value" else keras.initializers.Zeros()
             self._project_with(name, initializer)
             self._vector(f"mix_{name}", mix_of_channels(name, *place, width))
         self._project_with("output_projection", keras.initializers.Zeros())

@@ -10,7 +10,7 @@ from keras_griffin.layers import Kept, Mixer, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.initialization import given
-from keras_griffin.layers.rwkv_initializer import mix_of_channels, place_of
+from keras_griffin.layers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.shapes import Tensor
 
@@ -104,7 +104,7 @@ class RWKV4Channel(FlatState, Mixer):
         inner = self.expand * self.width
         options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
         gain, zeros = float(self.expand) ** 0.5, keras.initializers.Zeros()
-        self.key = projection(inner, initializer=keras.initializers.Orthogonal(gain), name="key", **options)
+        self.key = projection(inner, initializer=orthogonal(gain), name="key", **options)
         self.value = projection(self.width, initializer=zeros, name="value", **options)
         self.receptance = projection(self.width, initializer=zeros, name="receptance", **options)
         self.key.build((None, self.width))

@@ -1,7 +1,14 @@
 import numpy as np
 
-from keras_griffin.layers.rwkv_initializer import decay_of_channels, first_of_channels, mix_of_channels, place_of
+from keras_griffin.layers.rwkv_initializer import (
+    decay_of_channels,
+    first_of_channels,
+    mix_of_channels,
+    orthogonal,
+    place_of,
+)
 from keras_griffin.models import GriffinConfig
+from keras_griffin.testing.arrays import as_array
 
 
 def test_a_place_counts_layers_of_one_kind():
@@ -14,3 +21,9 @@ def test_one_layer_of_one_channel_divides_by_nothing():
     for values in (mix_of_channels("value", 0, 1, 1), decay_of_channels(0, 1, 1), first_of_channels(1)):
         assert np.isfinite(values).all()
     np.testing.assert_allclose(decay_of_channels(0, 1, 3)[-1], 3.0)
+
+
+def test_kernels_are_orthogonal_in_any_dtype():
+    for dtype, digits in (("float32", 1e-5), ("bfloat16", 3e-2)):
+        kernel = as_array(orthogonal(2.0)((4, 12), dtype)).astype("float64")
+        np.testing.assert_allclose(kernel @ kernel.T, 4.0 * np.eye(4), atol=4 * digits)
