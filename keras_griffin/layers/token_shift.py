@@ -26,6 +26,10 @@ def taps_of(
     taps = earlier.shape[1] + 1
     if taps == 1:
         return (inputs,), earlier
+    if inputs.shape[1] == 1 and reset is None and mask is None:
+        # A step of decoding, without arithmetic.
+        before = tuple(earlier[:, tap : tap + 1] for tap in range(taps - 1))
+        return (*before, inputs), ops.concatenate([*before[1:], inputs], axis=1) if taps > 2 else inputs
     seen, newest = [], earlier
     for tap in np.eye(taps, dtype="float32")[:-1]:
         kernel = ops.cast(np.tile(tap[:, None], (1, inputs.shape[-1])), inputs.dtype)
@@ -44,5 +48,5 @@ def states_before(states: Tensor, start: Tensor, reset: Tensor | None, nothing: 
         nothing: the state without a past.
     """
     start = ops.cast(ops.expand_dims(start, 1), states.dtype)
-    before = ops.concatenate([start, states[:, :-1]], axis=1)
+    before = start if states.shape[1] == 1 else ops.concatenate([start, states[:, :-1]], axis=1)
     return before if reset is None else ops.where(ops.expand_dims(reset, -1), nothing, before)
