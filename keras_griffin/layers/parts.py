@@ -61,8 +61,10 @@ def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
     """
     found = {}
     for layer in layers:
-        parts = [value for value in vars(layer).values() if isinstance(value, keras.Layer)]
-        parts += [each for value in vars(layer).values() if isinstance(value, (list, tuple)) for each in value]
+        # A copy: another thread may be watching the layer.
+        values = list(vars(layer).values())
+        parts = [value for value in values if isinstance(value, keras.Layer)]
+        parts += [each for value in values if isinstance(value, (list, tuple)) for each in value]
         parts = [part for part in parts if isinstance(part, keras.Layer)]
         found.update({id(part): part for part in (layer, *with_parts(parts))})
     return list(found.values())

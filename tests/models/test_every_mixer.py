@@ -122,6 +122,8 @@ def test_half_precision_with_adapters_of_every_mixer(model):
     assert np.abs(outputs - logits).mean() < 0.1 * np.abs(logits).mean()
 
 
+# What Keras says of its quantised product on NumPy.
+@pytest.mark.filterwarnings("ignore:.*`custom_gradient` for the numpy:UserWarning")
 def test_quantised(model):
     whole, _, logits = model
     quantized = LanguageModel(CONFIG)

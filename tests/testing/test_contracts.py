@@ -13,6 +13,8 @@ from keras_griffin.models import GriffinConfig
 from keras_griffin.testing import contracts
 from keras_griffin.testing.contracts import LAWS, Subject
 
+# What NumPy says of NaN in the logarithm of a sum.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 CONFIG = GriffinConfig(vocabulary_size=7, width=12, num_layers=2, num_heads=3, window=4, num_gate_blocks=2)
 SUBJECTS = {
     "RGLRU": Subject(partial(layers.RGLRU, return_sequences=True), 12, ("hidden",)),
