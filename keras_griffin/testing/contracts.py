@@ -172,7 +172,8 @@ def dtypes_survive_mixed_precision(subject: Subject):
     _, state_of_pieces = _advance_in_pieces(advance, first, inputs, (5, 10), None, None)
     for (name, whole), (_, cut) in zip(_named_leaves(state), _named_leaves(state_of_pieces), strict=True):
         if name in subject.float32_states:
-            assert_close(cut, as_array(whole))
+            # XLA may leave out a rounding to bfloat16 between two operations, by shape; that of a state is larger.
+            assert_close(cut, as_array(whole), factor=30)
 
 
 def gradients_survive_cuts(subject: Subject):
