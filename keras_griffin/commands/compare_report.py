@@ -32,9 +32,9 @@ COLUMNS = {
     "mixers": ("mixers", "{}"),
     "parameters": ("parameters", "{:,}"),
     "bits per byte": ("bits_per_byte", "{:.3f}"),
-    "tokens/s, training": ("tokens_per_second", "{:,.0f}"),
-    "ms a token, decoding": ("ms_per_token", "{:.2f}"),
-    "bytes of a row's state": ("state_bytes", "{:,.0f}"),
+    "tokens/s": ("tokens_per_second", "{:,.0f}"),
+    "ms a token": ("ms_per_token", "{:.2f}"),
+    "state bytes": ("state_bytes", "{:,.0f}"),
 }
 
 
@@ -75,7 +75,7 @@ def draw(lines: Sequence[Line], title: str, path: Path) -> None:
     from matplotlib.ticker import StrMethodFormatter
 
     figure = Figure(figsize=(10, 4.5), layout="constrained")
-    fields = {"tokens_per_second": "tokens/s in training", "state_bytes": "bytes of a row's state"}
+    fields = {"tokens_per_second": "tokens/s in training", "state_bytes": "state bytes"}
     for axes, (field, label) in zip(figure.subplots(1, 2, sharey=True), fields.items(), strict=True):
         for line in lines:
             point = getattr(line, field), line.bits_per_byte

@@ -42,8 +42,9 @@ class RWKV4(FlatState, Mixer):
     """Mix along time as RWKV-4 does: an average of values whose weights decay, and a gate.
 
         k_t, v_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
-        wkv_t = (sum_{i < t} exp(-(t - 1 - i) w + k_i) v_i + exp(u + k_t) v_t) / (the same sum of the weights alone)
-        y_t = W_out (sigmoid(r_t) * wkv_t),  w = exp(log_rate)
+        p_i = exp(k_i - (t - 1 - i) w) for i < t,  p_t = exp(k_t + u)        weights
+        wkv_t = sum_i p_i v_i / sum_i p_i,  w = exp(log_rate)
+        y_t = W_out (sigmoid(r_t) * wkv_t)
 
     The state keeps the average and the logarithm of its weights, both float32, so no key overflows. RWKV-4 alternates
     it with `RWKV4Channel` in place of MLPs: `block_pattern=("rwkv4", "rwkv4_channel")`, `mlp_width=0`,
