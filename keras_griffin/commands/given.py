@@ -17,6 +17,15 @@ class _Default:
         return repr(self.value)
 
 
+class Append(argparse.Action):
+    """The action "append", for an option whose default is marked."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Add a value to those given before it."""
+        held = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+
+
 def mark_defaults(parser: argparse.ArgumentParser) -> None:
     """Mark the defaults of a parser that has all its options, for `split_given`."""
     defaults = vars(parser.parse_args([]))

@@ -20,7 +20,7 @@ from keras_griffin.layers import (
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.units import UNDECAYED
-from keras_griffin.layers.units.selective_ssm import UNIFORM
+from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
 from keras_griffin.shapes import Tensor
 
 
@@ -111,7 +111,7 @@ class Mamba(FlatState, Mixer):
         """Three projections, the convolution's taps, and the state space model's weights."""
         inner = expand * width
         groups = ("inner_width", inner)
-        of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or _rank(width))
+        of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or default_rank(width))
         return {
             **dense_weights("input_projection", width, inner, 1, groups, bias=False),
             **dense_weights("gate", width, inner, 1, groups, bias=False),
@@ -155,7 +155,7 @@ class Mamba(FlatState, Mixer):
         self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.ssm = SelectiveSSM(
             state_size=self.state_size,
-            rank=self.rank or _rank(self.width),
+            rank=self.rank or default_rank(self.width),
             return_sequences=True,
             name="ssm",
             dtype=self.dtype_policy,
@@ -178,7 +178,3 @@ class Mamba(FlatState, Mixer):
         )
         mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), **marks)
         return project(self.output_projection, mixed * gate), MambaState(conv.inputs, ssm.hidden)
-
-
-def _rank(width):
-    return -(-width // 16)

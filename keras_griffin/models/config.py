@@ -238,9 +238,11 @@ class GriffinConfig:
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise ValueError(f"GriffinConfig: every change must name a field. Got {', '.join(unknown)}.")
-        underived: dict[str, Any] = dict.fromkeys(DERIVED)
+        # Heads that do not divide the width have a size of their own.
+        names = [name for name in DERIVED if name != "head_dim" or self.width % self.num_heads == 0]
+        underived: dict[str, Any] = dict.fromkeys(names)
         derived = dataclasses.replace(self, **underived)
-        follow: dict[str, Any] = {name: None for name in DERIVED if getattr(self, name) == getattr(derived, name)}
+        follow: dict[str, Any] = {name: None for name in names if getattr(self, name) == getattr(derived, name)}
         return dataclasses.replace(self, **{**follow, **changes})
 
     def to_dict(self) -> dict:

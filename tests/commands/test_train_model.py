@@ -1,10 +1,13 @@
+import argparse
+import json
 from argparse import Namespace
 
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.arguments import option
+from keras_griffin.commands.given import split_given
+from keras_griffin.commands.options.train import add_arguments
 from keras_griffin.commands.train_model import FAMILIES, build_model, compile_for_training, evaluate, family
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
@@ -27,9 +30,15 @@ OPTIONS = Namespace(
 
 
 def test_a_pattern_with_options():
-    options = [option(text) for text in ("wide.mixer=local_mqa", "wide.window=3", "lru.unit_options.state_size=5")]
-    arguments = Namespace(**{**vars(OPTIONS), "pattern": ["lru", "wide"], "option": options, "layers": 2})
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    line = "--width 16 --layers 2 --heads 2 --pattern lru,wide --option wide.mixer=local_mqa --option wide.window=3"
+    everything, given = split_given(parser.parse_args([*line.split(), "--option", "lru.unit_options.state_size=5"]))
+    # As a run that resumes reads them.
+    assert json.loads(json.dumps(given["option"])) == given["option"] == everything["option"]
+    arguments = Namespace(**everything)
     model = build_model(arguments, ByteTokenizer())
+    assert split_given(parser.parse_args([]))[0]["option"] is None
     assert type(model) is LanguageModel and family(arguments) == "lru-wide" and family(OPTIONS) == "hawk"
     assert model.blocks[0].mixer.recurrence.state_size == 5 and model.blocks[1].mixer.window == 3
 

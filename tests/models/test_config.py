@@ -97,3 +97,8 @@ def test_replace_names_unknown_fields():
 def test_replace_lets_inner_widths_follow_unless_they_were_chosen():
     config = GriffinConfig(**SMALL, mlp_width=100).replace(width=96)
     assert (config.mlp_width, config.recurrence_width, config.head_dim) == (100, 128, 32)
+
+
+def test_heads_of_their_own_size_stay_when_something_else_is_replaced():
+    config = GriffinConfig(256, 40, 3, num_heads=3, head_dim=24).replace(window=8)
+    assert (config.window, config.head_dim) == (8, 24)

@@ -19,7 +19,7 @@ import argparse
 
 from keras_griffin.commands.arguments import names, option, positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
-from keras_griffin.commands.given import mark_defaults
+from keras_griffin.commands.given import Append, mark_defaults
 from keras_griffin.commands.options.sampling import add_sampling_arguments
 
 FAMILIES = ("griffin", "hawk", "mqa")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--option",
         type=option,
-        action="append",
+        action=Append,
         metavar="MIXER.ARGUMENT=VALUE",
         help="a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may "
         "be repeated",

@@ -68,8 +68,7 @@ class RecurrentUnit(FlatState):
         self.return_state = checked(name, FLAG, return_state=return_state)
         self.go_backwards = checked(name, FLAG, go_backwards=go_backwards)
         self.stateful = checked(name, FLAG, stateful=stateful)
-        # Bidirectional sets this to True, so that the padding of the two directions does not mix.
-        self.zero_output_for_mask = False
+        self.zero_output_for_mask = False  # Bidirectional sets it, so that its directions' padding does not mix.
 
     @classmethod
     def kept_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, Kept]:
@@ -120,8 +119,7 @@ class RecurrentUnit(FlatState):
             mask: `(B, T)` bool; a False step leaves the state unchanged and repeats the output before it.
 
         Returns:
-            The outputs, `(B, T, R)`, or `(B, R)` for the last step alone; with `return_state` a list of the outputs and
-            the parts of the final state.
+            The outputs, `(B, T, R)`, or the last, `(B, R)`; with `return_state` a list of these and the state's parts.
 
         Raises:
             ValueError: a shape does not fit, or the initial state has other parts.
@@ -136,7 +134,7 @@ class RecurrentUnit(FlatState):
             # A recurrence that forgets all at each step, and copies what is before a masked one.
             outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, mask=mask)
         if not self.return_sequences:
-            outputs = outputs[:, -1]
+            outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)
         elif self.zero_output_for_mask and mask is not None:
             outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
         return [outputs, *state] if self.return_state else outputs

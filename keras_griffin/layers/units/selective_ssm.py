@@ -101,7 +101,7 @@ class SelectiveSSM(RecurrentUnit):
         cls, width: int, *, state_size: int = 16, rank: int | None = None, **others: Any
     ) -> dict[str, Weight]:
         """W_x and W_s; log A, which a layer `dynamics` holds; and D."""
-        groups, rank = ("width", width), rank or _rank(width)
+        groups, rank = ("width", width), rank or default_rank(width)
         return {
             **dense_weights("selection", width, rank + 2 * state_size, 0, groups, bias=False),
             **dense_weights("step", rank, width, 1, groups),
@@ -120,7 +120,7 @@ class SelectiveSSM(RecurrentUnit):
 
     def build_weights(self, width: int) -> None:
         """Create the weights."""
-        rank = self.rank or _rank(width)
+        rank = self.rank or default_rank(width)
         options: dict[str, Any] = {"dtype": self.dtype_policy}
         # For R inputs these are uniform up to R^-1/2.
         options["initializer"] = keras.initializers.VarianceScaling(UNIFORM, "fan_in", "uniform")
@@ -147,5 +147,6 @@ class SelectiveSSM(RecurrentUnit):
         return outputs, SelectiveSSMState(hidden)
 
 
-def _rank(width):
+def default_rank(width: int) -> int:
+    """The default of R: the width over 16, rounded up."""
     return math.ceil(width / 16)

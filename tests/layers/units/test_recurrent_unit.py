@@ -219,3 +219,10 @@ def test_the_last_output_is_that_of_the_last_real_step():
     assert_close(outputs[:1], as_array(layer(INPUTS[:1, :4])))
     assert_close(outputs[1], np.zeros(8))
     assert_close(outputs[2:], as_array(layer(INPUTS[2:])))
+
+
+@EACH
+def test_of_no_steps_the_output_is_that_of_the_state(unit):
+    layer = unit()
+    layer(INPUTS)
+    assert_close(layer(INPUTS[:, :0]), np.zeros((3, 8)))
