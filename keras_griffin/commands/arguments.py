@@ -37,22 +37,28 @@ def names(text: str) -> list[str]:
     return given
 
 
-def option(text: str) -> list:
-    """An option of a mixer: the names that lead to it, and a value in JSON, or else text.
-
-    Examples:
-        >>> from keras_griffin.commands.arguments import option
-        >>> option("lru.unit_options.state_size=64")
-        [['lru', 'unit_options', 'state_size'], 64]
-    """
-    path, equals, value = text.partition("=")
+def option(text: str) -> str:
+    """An option of a mixer, MIXER.ARGUMENT=VALUE, as it was written; `parsed_option` takes it apart."""
+    path, equals, _ = text.partition("=")
     places = path.split(".")
     if not equals or len(places) < 2 or not all(places):
         raise argparse.ArgumentTypeError(f"must be MIXER.ARGUMENT=VALUE. Got {text!r}.")
+    return text
+
+
+def parsed_option(text: str) -> tuple[list[str], object]:
+    """The names that lead to an option of a mixer, and its value: JSON, or else text.
+
+    Examples:
+        >>> from keras_griffin.commands.arguments import parsed_option
+        >>> parsed_option("lru.unit_options.state_size=64")
+        (['lru', 'unit_options', 'state_size'], 64)
+    """
+    path, _, value = text.partition("=")
     try:
-        return [places, json.loads(value)]
+        return path.split("."), json.loads(value)
     except ValueError:
-        return [places, value]
+        return path.split("."), value
 
 
 def _number(text, kind, is_allowed, rule):

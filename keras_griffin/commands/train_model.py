@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from keras_griffin.commands.arguments import parsed_option
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.training import AdamW, BitsPerByte, HeldOutWindows
@@ -35,7 +36,7 @@ def family(arguments: argparse.Namespace) -> str:
 def _mixer_options(options) -> dict:
     """The options as `GriffinConfig` takes them."""
     nested: dict = {}
-    for (*path, name), value in options:
+    for (*path, name), value in map(parsed_option, options):
         inside = nested
         for place in path:
             inside = inside.setdefault(place, {})

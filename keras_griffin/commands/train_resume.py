@@ -129,4 +129,4 @@ def _option(name) -> str:
 
 
 def _shown(value) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -16,9 +16,10 @@ pytestmark = pytest.mark.any_backend
         ("share", "1", 1.0),
         ("seed", "18446744073709551615", 2**64 - 1),
         ("names", "lru,local_mqa", ["lru", "local_mqa"]),
-        ("option", "a.b=3", [["a", "b"], 3]),
-        ("option", "a.b.c=x=y", [["a", "b", "c"], "x=y"]),
-        ("option", "a.ring=[0.5, 0.9]", [["a", "ring"], [0.5, 0.9]]),
+        ("option", "a.b=3", "a.b=3"),
+        ("parsed_option", "a.b=3", (["a", "b"], 3)),
+        ("parsed_option", "a.b.c=x=y", (["a", "b", "c"], "x=y")),
+        ("parsed_option", "a.ring=[0.5, 0.9]", (["a", "ring"], [0.5, 0.9])),
     ],
 )
 def test_a_value_inside_the_rule_is_taken(kind, text, value):
