@@ -43,6 +43,8 @@ class Result:
     seconds: float
     #: Seconds and name of each test.
     tests: tuple[tuple[float, str], ...] = ()
+    #: The names of those that failed.
+    broken: tuple[str, ...] = ()
 
 
 def main():
@@ -61,6 +63,7 @@ def main():
         ]
         results = [run(*each) for each in runs] if arguments else run_in_parts(runs)
     print(slowest(results))
+    print(failures(results), end="")
     print(table(results, time.perf_counter() - start))
     sys.exit(any(result.failed for result in results))
 
@@ -125,14 +128,18 @@ def run(backend, arguments, folder, part="1/1", core=None):
     broken = int(suite.get("failures")) + int(suite.get("errors"))
     # pytest also fails without a failed test: when it finds no test, for one.
     failed = max(broken, int(process.returncode != 0))
-    tests = tuple((float(t.get("time")), f"{t.get('classname')}.{t.get('name')}") for t in suite.iter("testcase"))
-    return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds, tests)
+    cases = [(f"{case.get('classname')}.{case.get('name')}", case) for case in suite.iter("testcase")]
+    tests = tuple((float(case.get("time")), name) for name, case in cases)
+    names = tuple(name for name, case in cases if {"failure", "error"} & {child.tag for child in case})
+    return Result(backend, max(total - broken - skipped, 0), failed, skipped, seconds, tests, names)
 
 
 def total(results):
     """The parts of one backend as one."""
     sums = (sum(getattr(result, field) for result in results) for field in ("passed", "failed", "skipped", "seconds"))
-    return Result(results[0].backend, *sums, tuple(test for result in results for test in result.tests))
+    tests = tuple(test for result in results for test in result.tests)
+    broken = tuple(name for result in results for name in result.broken)
+    return Result(results[0].backend, *sums, tests, broken)
 
 
 def available_cores():
@@ -144,6 +151,12 @@ def slowest(results):
     """The tests that took longest, on whichever backend."""
     rows = sorted(((*test, result.backend) for result in results for test in result.tests), reverse=True)[:SLOWEST]
     return "\n".join(["", "The slowest tests, in seconds"] + [f"{s:>8.1f}  {b:<12}{name}" for s, name, b in rows])
+
+
+def failures(results):
+    """The tests that failed, named once more where they are read; nothing if none did."""
+    rows = [f"          {result.backend:<12}{name}" for result in results for name in result.broken]
+    return "\n".join(["", "The failed tests", *rows, ""]) if rows else ""
 
 
 def table(results, seconds):

@@ -3,6 +3,7 @@ from argparse import Namespace
 from collections import defaultdict
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -113,6 +114,7 @@ def test_every_mixer_can_be_compared(width):
     assert set(MIXERS.split(",")) <= {*configs}
 
 
+@pytest.mark.trainable
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("words", "sentence"),
@@ -132,9 +134,18 @@ def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
     assert printed.err.startswith(sentence) and printed.err.count("\n") == 1
 
 
+@pytest.mark.trainable
 @pytest.mark.any_backend
 def test_the_output_must_not_become_text(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("a" * 1000)
     assert main(["compare", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert "--output must be a folder outside the text" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the other backends train")
+def test_a_backend_without_gradients_is_refused(compare_small, tmp_path, capsys):
+    assert compare_small("--mixers lru") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("compare: KERAS_BACKEND must be one of ") and error.endswith("computes no gradients.\n")
     assert not (tmp_path / "out").exists()
