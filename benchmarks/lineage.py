@@ -3,8 +3,9 @@
     KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--tokens N] [--quick] [--report]
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
-as `recurrent:gilr`; and Griffin's pattern. All have width 128, four layers and a vocabulary of 256, and
-`match_parameters` gives them Griffin's number of parameters, to 1 %. Where a large unit would leave the MLPs less than
+as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
+width 128, four layers and a vocabulary of 256, and `match_parameters` gives them Griffin's number of parameters, to
+1 %. Where a large unit would leave the MLPs less than
 half the width, the recurrent block is narrower than Griffin's. All read the same batches in the same order, with one
 learning rate; the seeds, three, are those of the weights.
 
@@ -12,9 +13,11 @@ learning rate; the seeds, three, are those of the weights.
 - Selective copying: 16 tokens of 1,024. Induction heads: trained at 256, tested at 256, 1,024 and 4,096.
   Associative recall: trained with 4 to 64 pairs in 256 steps, tested with 64. Each is trained on four times the text's
   tokens, or until two tests in a row are without a mistake. Accuracies are of the answers.
-- Speed: of training steps on text, and of decoding after 2,048 tokens.
+- Speed: of training steps on text, and of decoding after 2,048 tokens. Memory: what a training step adds, at its peak,
+  to the process.
 
-Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
+The speed of all rows comes first, then everything of the first seed, so that the table has every row early. Every
+finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
 is printed, and two plots are drawn beside the file; `--report` does only that.
 
 `--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
@@ -33,7 +36,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from timing import BACKEND, least_seconds
+from timing import BACKEND, least_seconds, peak_bytes_of_the_process
 
 from keras_griffin.inspection import match_parameters, measure_decoding
 from keras_griffin.layers import UNITS
@@ -45,6 +48,12 @@ from keras_griffin.training import BitsPerByte, HeldOutWindows, RandomWindows, d
 
 LEARNING_RATE = 2e-3
 VOCABULARY_SIZE = 256
+#: Patterns of several mixers, by row. None is Griffin's own.
+PATTERNS = {
+    "griffin": None,
+    "samba": ("mamba", "local_mqa"),
+    "jamba": ("mamba", "mamba", "global_mqa", "mamba"),
+}
 #: Test batches are drawn from seeds from here on, training batches from those below.
 FIRST_TEST = 10**9
 
@@ -115,8 +124,8 @@ QUICK_ROWS = ("griffin", "recurrent", "local_mqa", "gilr", "recurrent:gilr")
 
 
 def row_names() -> list[str]:
-    """Every row: Griffin, the mixers, and the units in a recurrent block; with its own unit that is `recurrent`."""
-    return ["griffin", *mixer_names(), *(f"recurrent:{unit}" for unit in UNITS if unit != "rg_lru")]
+    """Every row: patterns, mixers, and the units in a recurrent block, where RG-LRU's own row is `recurrent`."""
+    return [*PATTERNS, *mixer_names(), *(f"recurrent:{unit}" for unit in UNITS if unit != "rg_lru")]
 
 
 def config_of(name: str, settings: Settings) -> GriffinConfig:
@@ -125,8 +134,8 @@ def config_of(name: str, settings: Settings) -> GriffinConfig:
     count = griffin.parameter_count()
     mixer, _, unit = name.partition(":")
     if not unit:
-        config = griffin if name == "griffin" else dataclasses.replace(griffin, block_pattern=(name,))
-        return match_parameters(config, count)
+        pattern = PATTERNS.get(name, (name,)) or griffin.block_pattern
+        return match_parameters(dataclasses.replace(griffin, block_pattern=pattern), count)
     options = {unit: {"mixer": mixer, "unit": unit}}
     config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options, mlp_width=settings.width // 2)
     while config.parameter_count() > count and config.recurrence_width > config.num_gate_blocks:
@@ -166,10 +175,11 @@ def text(name: str, settings: Settings, seed: int) -> dict:
 
 
 def speed(name: str, settings: Settings, seed: int) -> dict:
-    """Parameters, tokens per second of training, milliseconds of decoding steps, and bytes of a row's state."""
+    """Parameters, speed and peak memory of training, milliseconds of decoding steps, and bytes of a row's state."""
     model = make(name, settings, seed, steps=1000)
     batch = RandomWindows(corpus().train, settings.length, settings.batch_size, num_batches=1)[0]
     seconds = least_seconds(model.train_on_batch, *batch, budget=settings.budget)
+    peak = peak_bytes_of_the_process(model.train_on_batch, *batch)
     one, many = (
         measure_decoding(model, [settings.context], rows, steps=settings.decoded, runs=settings.runs)
         for rows in (1, 16)
@@ -177,6 +187,7 @@ def speed(name: str, settings: Settings, seed: int) -> dict:
     return {
         "parameters": model.count_params(),
         "tokens_per_second": batch[0].size / seconds,
+        "peak_mb": "" if peak is None else peak / 1e6,
         "ms_at_1": 1e3 * one.seconds_per_step[0],
         "ms_at_16": 1e3 * many.seconds_per_step[0],
         "state_bytes": int(one.state_bytes[0]),
@@ -257,7 +268,7 @@ PARTS = {
     "recall": (associate, True),
 }
 MEASURES = (
-    *("parameters", "tokens_per_second", "ms_at_1", "ms_at_16", "state_bytes"),
+    *("parameters", "tokens_per_second", "peak_mb", "ms_at_1", "ms_at_16", "state_bytes"),
     *("bits", "copying", "induction_0", "induction_1", "induction_2", "recall"),
 )
 FIELDS = ("settings", "backend", "row", "part", "seed", "seconds", *MEASURES)
@@ -307,6 +318,7 @@ def table(values: dict[str, dict[str, list[float]]], settings: Settings) -> str:
         "parameters": ("parameters", "{:,.0f}", 1),
         "bits": ("bits per byte", "{:.3f}", 1),
         "tokens_per_second": ("tokens/s, training", "{:,.0f}", 1),
+        "peak_mb": ("MB of a training step", "{:,.0f}", 1),
         "ms_at_1": ("ms a token, 1 row", "{:.2f}", 1),
         "ms_at_16": ("16 rows", "{:.2f}", 1),
         "state_bytes": (f"bytes of state at {settings.context:,} tokens", "{:,.0f}", 1),
@@ -372,7 +384,7 @@ def style(name: str) -> tuple[str, str]:
         return "#009e73", "^"
     if name.startswith("recurrent"):
         return "#0072b2", "s"
-    return ("#000000", "*") if name == "griffin" else ("#d55e00", "o")
+    return ("#000000", "*") if name in PATTERNS else ("#d55e00", "o")
 
 
 def main():
@@ -391,9 +403,9 @@ def main():
     settings = QUICK if options.quick else Settings()
     if options.tokens is not None:
         settings = dataclasses.replace(settings, tokens=options.tokens)
-    for name in [] if options.report else names:
+    for seed in [] if options.report else settings.seeds:
         for part, (_, has_seeds) in PARTS.items():
-            for seed in settings.seeds if has_seeds else settings.seeds[:1]:
+            for name in names if has_seeds or seed == settings.seeds[0] else []:
                 finish(options.file, settings, name, part, seed)
     values = values_by_row(lines_in(options.file, settings), names)
     print(f"\n### Mixers on {BACKEND}: {settings.name}\n\n{table(values, settings)}")
