@@ -191,6 +191,7 @@ ON_ONE = (
     "docs/guides/own_text.md",
     "docs/guides/packing.md",
     "docs/guides/recurrentgemma.md",
+    "docs/guides/rwkv.md",
     "docs/guides/sequences.md",
 )
 #: Pages whose examples another file runs, and one whose examples need several accelerators.

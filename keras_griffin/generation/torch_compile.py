@@ -2,8 +2,8 @@
 
 A decoding step is a thousand small operations, and dispatching them through Keras takes ten times as long as running
 them. So a step that is called often with one set of shapes is recorded once, as its operations on tensors, and then
-replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it, and the faster of
-the two is used. Each happens once the time lost without it is about its cost.
+replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each happens once
+the time lost without it is about its cost.
 
 PyTorch records for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
 `torch.compile` refuse to run in any thread. See `_Recorder`.
@@ -22,7 +22,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-from keras_griffin.generation.torch_one_row import least_seconds, one_row_as_sum, rearranged_dtypes
+from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 
 #: Calls with one set of shapes before it is recorded (a second or two), and before it is compiled (half a minute).
 RECORD_AFTER = 32
@@ -79,7 +79,6 @@ class _Tiers:
         self.calls = itertools.count(1)
         #: The function of leaves, and the structure of its results; None until it is recorded.
         self.ready = None
-        #: Whether it was compiled, whichever version is used since.
         self.is_compiled = False
 
     def __call__(self, leaves):
@@ -98,13 +97,11 @@ class _Tiers:
         if self.ready is None:
             self.ready = self._recorded(leaves)
         elif call > COMPILE_AFTER and not self.is_compiled:
-            products = one_row_as_sum(rearranged_dtypes())
-            graph, results = self._recorded(leaves, decomposition_table=products)
+            graph, results = self._recorded(leaves, decomposition_table=ONE_ROW_AS_SUM)
             # Not `torch.compile`, whose guards would check every tensor before every step.
             from torch._inductor import compile as compile_graph
 
-            compiled = compile_graph(graph, leaves), results
-            self.ready = faster(compiled, self.ready, leaves)
+            self.ready = compile_graph(graph, leaves), results
             self.is_compiled = True
 
     def _recorded(self, leaves, **options):
@@ -118,11 +115,6 @@ class _Tiers:
 
         with TensorsAlone("generate: a step"):
             return make_fx(on_leaves, **options)(*leaves), found[0]
-
-
-def faster(compiled, recorded, leaves):
-    """The one whose function of the leaves takes less time. How good Inductor's loops are depends on the processor."""
-    return min(compiled, recorded, key=lambda ready: least_seconds(ready[0], *leaves))
 
 
 class _Own(threading.local):

@@ -1,7 +1,6 @@
 import copy
 import functools
 import gc
-import time
 import weakref
 
 import keras
@@ -140,7 +139,6 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
     expected = generate(fake, tokens, 12, sampler=TopP(0.9), seed=1, stop_ids=[2])
     monkeypatch.setattr(torch_compile, "RECORD_AFTER", 2)
     monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 5)
-    monkeypatch.setattr(torch_compile, "faster", lambda compiled, *_: compiled)
     recorded = copy.copy(fake)
     recorded.runs = 0
     for made, whole in zip(
@@ -170,7 +168,6 @@ def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
 
     monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
     monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 3)
-    monkeypatch.setattr(torch_compile, "faster", lambda compiled, *_: compiled)
     run = torch_compile.record_for_model(lambda model, x, y: (x.T + 1, x * y), fake)
     x = torch.arange(9.0).reshape(3, 3)
     for call in range(14):
@@ -179,16 +176,6 @@ def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
         x, square = run(x, x.double() if call % 4 < 2 else x)
         np.testing.assert_array_equal(x, expected[0])
         np.testing.assert_array_equal(square, expected[1])
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
-def test_the_faster_of_compiled_and_recorded_is_used():
-    import torch
-
-    from keras_griffin.generation.torch_compile import faster
-
-    quick, slow = (lambda x: x, None), (lambda x: time.sleep(1e-3), None)
-    assert faster(quick, slow, [torch.ones(1)]) is faster(slow, quick, [torch.ones(1)]) is quick
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="it is XLA that would make the copies")
