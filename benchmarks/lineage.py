@@ -1,13 +1,13 @@
 """Mixers compared at one size: text, speed, the state's bytes, and three tasks of recall.
 
-    KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--tokens N] [--quick] [--report]
+    KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--parts speed,text] [--tokens N]
+        [--quick] [--report]
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
 width 128, four layers and a vocabulary of 256, and `match_parameters` gives them Griffin's number of parameters, to
-1 %. Where a large unit would leave the MLPs less than
-half the width, the recurrent block is narrower than Griffin's. All read the same batches in the same order, with one
-learning rate; the seeds, three, are those of the weights.
+1 %. Where a large unit would leave the MLPs less than half the width, the recurrent block is narrower than Griffin's.
+All read the same batches in the same order, with one learning rate; the seeds, three, are those of the weights.
 
 - Text: bits per byte of held-out source of Python's standard library after `--tokens` bytes of the rest.
 - Selective copying: 16 tokens of 1,024. Induction heads: trained at 256, tested at 256, 1,024 and 4,096.
@@ -16,8 +16,8 @@ learning rate; the seeds, three, are those of the weights.
 - Speed: of training steps on text, and of decoding after 2,048 tokens. Memory: what a training step adds, at its peak,
   to the process.
 
-The speed of all rows comes first, then everything of the first seed, so that the table has every row early. Every
-finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
+The speed of all rows comes first, then the other parts with the first seed, so that the table has every row early.
+Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
 is printed, and two plots are drawn beside the file; `--report` does only that.
 
 `--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
@@ -263,9 +263,9 @@ def accuracy(model: keras.Model, test: Callable, settings: Settings, num_rows: i
 PARTS = {
     "speed": (speed, False),
     "text": (text, True),
+    "recall": (associate, True),
     "copying": (copy, True),
     "induction": (induct, True),
-    "recall": (associate, True),
 }
 MEASURES = (
     *("parameters", "tokens_per_second", "peak_mb", "ms_at_1", "ms_at_16", "state_bytes"),
@@ -392,20 +392,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished parts")
     parser.add_argument("--mixers", help=f"separated by commas (default: all, or {','.join(QUICK_ROWS)})")
+    parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas (default: %(default)s)")
     parser.add_argument("--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, or {QUICK.tokens:,})")
     parser.add_argument("--quick", action="store_true", help="a tiny comparison, of minutes")
     parser.add_argument("--report", action="store_true", help="only print the table and draw the plots")
     options = parser.parse_args()
     names = options.mixers.split(",") if options.mixers else [*QUICK_ROWS] if options.quick else row_names()
-    unknown = sorted(set(names) - set(row_names()))
-    if unknown:
-        parser.error(f"the mixers are {', '.join(row_names())}. Got {', '.join(unknown)}.")
+    parts = options.parts.split(",")
+    for what, given, known in (("mixers", names, row_names()), ("parts", parts, PARTS)):
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            parser.error(f"the {what} are {', '.join(known)}. Got {', '.join(unknown)}.")
     settings = QUICK if options.quick else Settings()
     if options.tokens is not None:
         settings = dataclasses.replace(settings, tokens=options.tokens)
     for seed in [] if options.report else settings.seeds:
-        for part, (_, has_seeds) in PARTS.items():
-            for name in names if has_seeds or seed == settings.seeds[0] else []:
+        for part in parts:
+            for name in names if PARTS[part][1] or seed == settings.seeds[0] else []:
                 finish(options.file, settings, name, part, seed)
     values = values_by_row(lines_in(options.file, settings), names)
     print(f"\n### Mixers on {BACKEND}: {settings.name}\n\n{table(values, settings)}")

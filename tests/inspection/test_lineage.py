@@ -1,6 +1,7 @@
 """The comparison of mixers in benchmarks/lineage.py: its models, its file and its table."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,22 @@ def test_a_finished_part_is_not_repeated_and_stands_in_the_table(lineage, monkey
     head, _, row = lineage.table(values, few).splitlines()
     assert [cell.strip() for cell in row.split("|")][2:5] == ["", "2.050 (2.000 to 2.100)", ""]
     assert row.startswith("| griffin |") and head.split("|")[3].strip() == "bits per byte"
+
+
+def test_rows_come_part_by_part_and_seed_by_seed(lineage, monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def part(title):
+        return lambda name, settings, seed: calls.append(f"{title} {name} {seed}") or {"bits": 1.0}
+
+    monkeypatch.setattr(lineage, "PARTS", {"speed": (part("speed"), False), "text": (part("text"), True)})
+    monkeypatch.setattr(lineage, "draw", lambda *_: None)
+    command = ["lineage.py", str(tmp_path / "parts.csv"), "--mixers", "gilr,lru"]
+    monkeypatch.setattr(sys, "argv", [*command, "--parts", "speed,text"])
+    lineage.main()
+    texts = [f"text {name} {seed}" for seed in range(3) for name in ("gilr", "lru")]
+    assert calls == ["speed gilr 0", "speed lru 0", *texts]
+    monkeypatch.setattr(sys, "argv", [*command, "--parts", "speed,sound"])
+    with pytest.raises(SystemExit):
+        lineage.main()
+    assert "the parts are speed, text. Got sound." in capsys.readouterr().err
