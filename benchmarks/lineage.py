@@ -138,6 +138,10 @@ def config_of(name: str, settings: Settings) -> GriffinConfig:
         return match_parameters(dataclasses.replace(griffin, block_pattern=pattern), count)
     options = {unit: {"mixer": mixer, "unit": unit}}
     config = dataclasses.replace(griffin, block_pattern=(unit,), mixer_options=options, mlp_width=settings.width // 2)
+    if unit == "cg_lru":
+        # Its gates are divided as RG-LRU's are, and have one number for two channels.
+        pairs = 2 * config.num_gate_blocks
+        config = dataclasses.replace(config, recurrence_width=config.recurrence_width // pairs * pairs)
     while config.parameter_count() > count and config.recurrence_width > config.num_gate_blocks:
         config = dataclasses.replace(config, recurrence_width=config.recurrence_width - config.num_gate_blocks)
     return match_parameters(config, count)

@@ -35,6 +35,7 @@ def lines_of(folder):
 
 
 @pytest.mark.trainable
+@pytest.mark.any_backend
 def test_models_of_one_size_are_trained_on_the_same_batches(compare_small, tmp_path, monkeypatch, capsys):
     seen = defaultdict(list)
 

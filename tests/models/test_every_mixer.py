@@ -93,7 +93,9 @@ def test_carried_and_rematerialised_training_is_the_same_training(model):
     before = model.get_weights()
 
     def trained(other, x):
-        other.compile(keras.optimizers.SGD(0.01), loss=model.loss)
+        # TensorFlow takes half a minute to trace what it runs once.
+        run_eagerly = keras.backend.backend() == "tensorflow"
+        other.compile(keras.optimizers.SGD(0.01), loss=model.loss, run_eagerly=run_eagerly)
         other.fit(Batch(x), verbose=0, shuffle=False)
         weights = model.get_weights()
         model.set_weights(before)

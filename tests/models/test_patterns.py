@@ -10,6 +10,7 @@ from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.weight_shapes import weight_shapes
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from keras_griffin.testing.compiled import compiled
 
 PLAIN = GriffinConfig(11, 8, 2, 2, block_pattern=("lru", "min_gru"))
 OTHER = PLAIN.replace(mlp_width=0, norm="layer", embedding_norm=True, tie_embeddings=False)
@@ -83,9 +84,9 @@ def test_blocks_that_share_their_weights():
     values = {weight.path: as_array(weight) for weight in model.weights}
     for weight in apart.weights:
         weight.assign(values[weight.path.replace("block_3", "block_1")])
-    logits = as_array(model(TOKEN_IDS))
-    assert_close(logits, as_array(apart(TOKEN_IDS)))
-    _, state = model.advance(TOKEN_IDS[:, :6], model.initial_state(1))
-    assert_close(model.advance(TOKEN_IDS[:, 6:], state)[0], logits[:, 6:])
+    logits, advance = as_array(compiled(model)(TOKEN_IDS)), compiled(model.advance)
+    assert_close(logits, as_array(compiled(apart)(TOKEN_IDS)))
+    _, state = advance(TOKEN_IDS[:, :5], model.initial_state(1))
+    assert_close(advance(TOKEN_IDS[:, 5:], state)[0], logits[:, 5:])
     with pytest.raises(ValueError, match=r"^GriffinConfig: share of all must be True or False\. Got 2\.$"):
         shared.replace(mixer_options={"all": {"mixer": "local_mqa", "window": 3, "share": 2}})

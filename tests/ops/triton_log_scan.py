@@ -14,13 +14,13 @@ from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
     (WHOLE, LogCase(2, 3)),
-    (WHOLE, LogCase(65)),
+    (WHOLE, LogCase(33)),
     (WHOLE, LogCase(9, 2, **MARKED)),
     (WHOLE, LogCase(5, scale=1e4, has_reset=True)),
     (WHOLE, LogCase(5, 3, dtype="bfloat16", has_initial_state=False)),
-    (CUT, LogCase(64, has_initial_state=False)),
-    (CUT, LogCase(33, 2, strongest=100.0, has_mask=True)),
-    (CUT, LogCase(65, **MARKED)),
+    (CUT, LogCase(32, has_initial_state=False)),
+    (CUT, LogCase(17, 2, strongest=100.0, has_mask=True)),
+    (CUT, LogCase(33, **MARKED)),
     (CUT, LogCase(23, dtype="bfloat16", **MARKED)),
 ]
 
