@@ -348,30 +348,39 @@ def cell(values: list[float], form: str, unit: float) -> str:
 
 
 def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Path) -> None:
-    """Plot recall against the state's bytes, and bits per byte against the speed of training."""
+    """Plot recall against the state's bytes, and bits per byte against the speed of training, where measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (recalls, losses) = plt.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
-    for name, measures in values.items():
-        colour, marker = style(name)
-        for axes, x, y, unit in ((recalls, "state_bytes", "recall", 100), (losses, "tokens_per_second", "bits", 1)):
+    length, pairs = settings.recalled
+    panels = {
+        ("state_bytes", "recall", 100): {
+            "title": f"Associative recall, {pairs} pairs in {length} steps",
+            "xlabel": f"bytes of a row's state at {settings.context:,} tokens",
+            "ylabel": "right answers, %",
+            "ylim": (-3, 103),
+        },
+        ("tokens_per_second", "bits", 1): {
+            "title": f"Python's standard library, {settings.tokens:,} bytes",
+            "xlabel": "tokens/s of training",
+            "ylabel": "bits per byte, held out",
+        },
+    }
+    # A part that was left out has no panel.
+    measured = [panel for panel in panels if any(measures[panel[1]] for measures in values.values())]
+    figure, all_axes = plt.subplots(1, len(measured), figsize=(7 * len(measured), 5.5), squeeze=False)
+    figure.set_layout_engine("constrained")
+    for axes, (x, y, unit) in zip(all_axes[0], measured, strict=True):
+        for name, measures in values.items():
             if measures[x] and measures[y]:
+                colour, marker = style(name)
                 least, mean, most = (unit * function(measures[y]) for function in (min, np.mean, max))
                 point = measures[x][0], mean
                 axes.errorbar(*point, [[mean - least], [most - mean]], color=colour, marker=marker, capsize=2)
                 axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7, color=colour)
-    length, pairs = settings.recalled
-    recalls.set(
-        title=f"Associative recall, {pairs} pairs in {length} steps",
-        xlabel=f"bytes of a row's state at {settings.context:,} tokens",
-        ylabel="right answers, %",
-        ylim=(-3, 103),
-    )
-    losses.set(title="Python's standard library", xlabel="tokens/s of training", ylabel="bits per byte, held out")
-    for axes in (recalls, losses):
+        axes.set(**panels[x, y, unit])
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         # Room for the last names.
@@ -417,8 +426,9 @@ def main():
     values = values_by_row(lines_in(options.file, settings), names)
     print(f"\n### Mixers on {BACKEND}: {settings.name}\n\n{table(values, settings)}")
     plot = options.file.with_suffix(".png")
-    draw(values, settings, plot)
-    print(f"\n![Recall against the state's bytes, and loss against the speed of training]({plot.name})")
+    if any(measures["recall"] or measures["bits"] for measures in values.values()):
+        draw(values, settings, plot)
+        print(f"\n![Recall against the state's bytes, and loss against the speed of training]({plot.name})")
 
 
 if __name__ == "__main__":

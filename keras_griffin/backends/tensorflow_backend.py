@@ -38,13 +38,8 @@ def before_first_step(model) -> None:
 
 
 def value_and_gradient(function, tensors):
-    """Traced as a graph."""
-
-    @tf.function
-    def traced(*tensors):
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = function(*tensors)
-        return value, tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-    return traced(*tensors)
+    """Not traced as a graph: that takes longer than one call, in which each scan is compiled by itself."""
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(*tensors)
+    return value, tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
