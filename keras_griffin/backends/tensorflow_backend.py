@@ -1,5 +1,7 @@
 """TensorFlow. The contract is in the package's docstring."""
 
+import contextvars
+
 import tensorflow as tf
 
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
@@ -9,6 +11,9 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     sync_variables,
     without_gradients,
 )
+
+#: Whether `value_and_gradient` is calling its function.
+_records = contextvars.ContextVar("_records", default=False)
 
 
 def device_kind() -> str:
@@ -20,8 +25,11 @@ def device_kind() -> str:
 
 
 def has_values(tensors) -> bool:
-    """False while a graph is being built. A tape outside any graph can't be detected."""
-    return tf.executing_eagerly()
+    """False while a graph is being built, and in `value_and_gradient`.
+
+    Another tape outside any graph can't be detected.
+    """
+    return tf.executing_eagerly() and not _records.get()
 
 
 def has_strategy() -> bool:
@@ -39,7 +47,11 @@ def before_first_step(model) -> None:
 
 def value_and_gradient(function, tensors):
     """Not traced as a graph: that takes longer than one call, in which each scan is compiled by itself."""
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        value = function(*tensors)
+    before = _records.set(True)
+    try:
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+    finally:
+        _records.reset(before)
     return value, tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
