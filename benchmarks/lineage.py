@@ -18,7 +18,7 @@ All read the same batches in the same order, with one learning rate; the seeds, 
 
 The speed of all rows comes first, then the other parts with the first seed, so that the table has every row early.
 Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
-is printed, and two plots are drawn beside the file; `--report` does only that.
+is printed, and what was measured is drawn beside the file; `--report` does only that.
 
 `--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
 rows unless `--mixers` names others. Its accuracies are near chance, and say nothing about mixers.
@@ -283,7 +283,10 @@ def lines_in(path: Path, settings: Settings) -> list[dict]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        lines = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        lines = list(reader)
+    if tuple(reader.fieldnames or ()) != FIELDS:
+        raise SystemExit(f"lineage: {path} must have the columns {', '.join(FIELDS)}. Got {reader.fieldnames}.")
     return [line for line in lines if (line["settings"], line["backend"]) == (settings.name, BACKEND)]
 
 

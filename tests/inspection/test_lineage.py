@@ -67,3 +67,11 @@ def test_rows_come_part_by_part_and_seed_by_seed(lineage, monkeypatch, tmp_path,
     with pytest.raises(SystemExit):
         lineage.main()
     assert "the parts are speed, text. Got sound." in capsys.readouterr().err
+
+
+def test_a_file_of_other_columns_is_left_alone(lineage, tmp_path):
+    file = tmp_path / "notes.csv"
+    file.write_text("row,bits\n")
+    with pytest.raises(SystemExit, match=r"^lineage: .*notes\.csv must have the columns .* Got \['row', 'bits'\]\.$"):
+        lineage.finish(file, lineage.Settings(), "griffin", "text", 0)
+    assert file.read_text() == "row,bits\n"

@@ -112,6 +112,21 @@ def test_carried_and_rematerialised_training_is_the_same_training(model):
         assert_close(np.float32(other), one)
 
 
+@pytest.mark.trainable
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere the step above is as users run it")
+def test_a_traced_step_is_the_eager_one():
+    """Of the mixers whose scans are not Griffin's."""
+    model = strong(LanguageModel(CONFIG.replace(num_layers=3, block_pattern=("mamba", "rwkv4", "aft"))))
+    before, ends = model.get_weights(), []
+    for run_eagerly in (True, False):
+        model.compile(keras.optimizers.SGD(0.01), loss=model.loss, run_eagerly=run_eagerly)
+        model.fit(Batch(TOKENS), verbose=0)
+        ends.append(model.get_weights())
+        model.set_weights(before)
+    for eager, traced in zip(*ends, strict=True):
+        assert_close(np.float32(traced), eager)
+
+
 def test_half_precision_with_adapters_of_every_mixer(model):
     whole, _, logits = model
     half = LanguageModel(CONFIG, dtype="mixed_bfloat16")
