@@ -1,6 +1,7 @@
 """Read a checkpoint of PyTorch as NumPy arrays."""
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,12 @@ import numpy as np
 import torch
 
 from keras_griffin.files import StoredTensor
+
+#: What PyTorch's reader raises at bytes that are not a checkpoint's, found with random ones.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, EOFError, TypeError, ValueError),
+    *(LookupError, AssertionError, AttributeError, OverflowError),
+)
 
 
 def open_torch(path: Path) -> dict[str, StoredTensor]:
@@ -28,7 +35,7 @@ def open_torch(path: Path) -> dict[str, StoredTensor]:
         # Files of PyTorch before 1.6 are not archives, and can't be mapped.
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         return {name: _stored(tensor) for name, tensor in _leaves(saved, ())}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"open_checkpoint: a {path.suffix} file must contain tensors by name, and no code. "

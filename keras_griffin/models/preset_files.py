@@ -124,7 +124,7 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
         raise ValueError(f"from_preset: a .keras file must be loaded by keras.saving.load_model. Got {str(path)!r}.")
     raise ValueError(
         "from_preset: a path must be a folder written by save_to_preset, or a checkpoint that "
-        f"load_recurrentgemma or load_mamba reads. Got {str(path)!r}, {_what_is_at(path)}."
+        f"load_recurrentgemma, load_mamba or load_rwkv reads. Got {str(path)!r}, {_what_is_at(path)}."
     )
 
 

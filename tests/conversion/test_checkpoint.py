@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -172,6 +173,26 @@ def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
     for content in (b"no checkpoint", b"", whole[: len(whole) // 2]):
         (tmp_path / "a.pt").write_bytes(content)
         assert refusal(tmp_path / "a.pt").startswith(start)
+
+
+# PyTorch warns of some of them too.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pt_of_random_bytes(tmp_path, torch):
+    """Whatever PyTorch's reader raises at them, and at a file of which a byte has changed."""
+    generator, file, whole = np.random.default_rng(0), tmp_path / "wrong.pth", tmp_path / "whole.pt"
+    torch.save({"a": torch.ones(3)}, whole, _use_new_zipfile_serialization=False)
+    for number in range(200):
+        if number % 2:
+            file.write_bytes(generator.bytes(20))
+        else:
+            changed = bytearray(whole.read_bytes())
+            changed[generator.integers(80)] = generator.integers(256)
+            file.write_bytes(changed)
+        with contextlib.suppress(ValueError):
+            open_checkpoint(file)
+    file.write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"^open_checkpoint: a \.pth file must contain tensors by name, and no code\."):
+        open_checkpoint(file)
 
 
 def test_pt_of_a_tensor_that_repeats_its_bytes(tmp_path, torch):
