@@ -8,6 +8,8 @@ import warnings
 import zlib
 from pathlib import Path
 
+import keras
+
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.given import split_given
 from keras_griffin.tasks.text import Corpus
@@ -29,7 +31,8 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
     """The arguments, and the run to resume; None for a new run.
 
     Raises:
-        CommandError: the folder holds no run that can resume, or the given arguments differ from those of the run.
+        CommandError: the folder holds no run that can resume, or the backend or the given arguments differ from those
+            of the run.
     """
     everything, given = split_given(arguments)
     if everything["resume"] is None:
@@ -40,6 +43,13 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
         why = "which is finished" if (folder / RESULT).exists() else "which holds none"
         raise CommandError(
             f"train: --resume must name the folder of an interrupted run. Got {everything['resume']!r}, {why}."
+        )
+    # The notes of earlier versions do not record it.
+    backend = run.notes.get("backend", keras.backend.backend())
+    if backend != keras.backend.backend():
+        raise CommandError(
+            "train: --resume must keep the backend that the run began with; set KERAS_BACKEND. "
+            f"Got {keras.backend.backend()} instead of {backend}."
         )
     began = {**_EARLIER, **run.notes["arguments"]}
     changed = [
@@ -75,6 +85,7 @@ def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_bat
     """What a run needs in order to resume, from any current folder."""
     return {
         "arguments": _with_whole_paths(vars(arguments)),
+        "backend": keras.backend.backend(),
         "text": _describe_text(corpus),
         "epochs": epochs,
         "num_batches": num_batches,
@@ -120,8 +131,9 @@ def _text_size(text):
 
 
 def describe_going_on(folder: Path) -> str:
-    """The command that resumes a run."""
-    return f"Resume with: python -m keras_griffin train --resume {shlex.quote(str(folder))}"
+    """The command that resumes a run; it names the backend if the environment does."""
+    chosen = f"KERAS_BACKEND={keras.backend.backend()} " if os.environ.get("KERAS_BACKEND") else ""
+    return f"Resume with: {chosen}python -m keras_griffin train --resume {shlex.quote(str(folder))}"
 
 
 def _option(name) -> str:

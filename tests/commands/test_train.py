@@ -11,6 +11,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import train, train_time
+from keras_griffin.commands.train_resume import describe_going_on
 from keras_griffin.models import LanguageModel
 from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
 from tests.commands.runs import TINY, press_ctrl_c
@@ -99,10 +100,6 @@ def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
     assert model.blocks[0].compute_dtype == "bfloat16" and model.blocks[0].variable_dtype == "float32"
 
 
-def go_on(folder):
-    return f"Resume with: python -m keras_griffin train --resume {folder}\n"
-
-
 def log_of(folder):
     return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
 
@@ -126,7 +123,7 @@ def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
     bits = bits_of(path, text_file)
     assert bits <= float(log_of(tmp_path)[0]["val_bits"]) + 1e-4
     sentence = f"Stopped. The best model so far, {bits:.3f} bits per byte, is in {path}\n"
-    assert capsys.readouterr().err.endswith(sentence + go_on(tmp_path))
+    assert capsys.readouterr().err.endswith(f"{sentence}{describe_going_on(tmp_path)}\n")
 
 
 @pytest.mark.any_backend
@@ -141,7 +138,9 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_t
 def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
     assert train_tiny("--steps 20") == 130
-    assert capsys.readouterr().err.endswith("Stopped before the first model was saved.\n" + go_on(tmp_path))
+    assert capsys.readouterr().err.endswith(
+        f"Stopped before the first model was saved.\n{describe_going_on(tmp_path)}\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +165,7 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     monkeypatch.setattr(train_time, "EPOCHS", 10)
     monkeypatch.setattr(train, "make_plan", None)
     assert main(["train", "--resume", str(tmp_path)]) == 143
-    assert capsys.readouterr().err.endswith(f"Terminated. {go_on(tmp_path)}")
+    assert capsys.readouterr().err.endswith(f"Terminated. {describe_going_on(tmp_path)}\n")
     press_ctrl_c(monkeypatch, after_batches=-1)
     assert main(["train", str(text_file), "--resume", str(tmp_path), "--steps", "6"]) == 0
     printed = capsys.readouterr().out
@@ -245,7 +244,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch.setattr(train, "Stopwatch", Filling)
     with contextlib.ExitStack() as stack:
         assert train_tiny("--steps 6") == 2
-    assert capsys.readouterr().err.endswith(sentence + go_on(tmp_path))
+    assert capsys.readouterr().err.endswith(f"{sentence}{describe_going_on(tmp_path)}\n")
     assert len(saved) >= 3 and all(path.read_bytes() == content for path, content in saved.items())
     monkeypatch.setattr(train, "Stopwatch", Stopwatch)
     assert main(["train", "--resume", str(tmp_path)]) == 0

@@ -3,6 +3,7 @@ from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -24,9 +25,26 @@ def corpus(train=b"train", validation=b"val"):
     return Corpus("", np.frombuffer(train, "uint8"), np.frombuffer(validation, "uint8"), ("a", "b"), ("c",))
 
 
-def test_the_command_that_goes_on_can_be_pasted():
-    assert describe_going_on(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
+def test_the_command_that_goes_on_can_be_pasted(monkeypatch):
+    backend = keras.backend.backend()
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    line = f"Resume with: KERAS_BACKEND={backend} python -m keras_griffin train --resume runs/a"
+    assert describe_going_on(Path("runs/a")) == line
     assert describe_going_on(Path("my runs/a")).endswith(" --resume 'my runs/a'")
+    # Where Keras's own settings choose the backend, they do so again.
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert describe_going_on(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
+
+
+def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
+    notes = {**as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5, windows=7), "backend": "mlx"}
+    monkeypatch.setattr(train_resume, "saved_run", lambda folder: SimpleNamespace(is_begun=True, notes=notes))
+    with pytest.raises(CommandError) as error:
+        open_run(Namespace(command="train", resume=str(tmp_path)))
+    assert str(error.value) == (
+        "train: --resume must keep the backend that the run began with; set KERAS_BACKEND. "
+        f"Got {keras.backend.backend()} instead of mlx."
+    )
 
 
 def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
@@ -36,6 +54,7 @@ def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     assert notes.pop("text") == {"bytes": 8, "files": 3, "crc32": zlib.crc32(b"trainval")}
     assert notes == {
         "arguments": {"files": [str(tmp_path / "a.txt"), "/b.txt"], "tokenizer": str(tmp_path / "words"), "width": 3},
+        "backend": keras.backend.backend(),
         "epochs": 2,
         "num_batches": 5,
         "windows": 7,
