@@ -1,7 +1,7 @@
 """Mixers compared at one size: text, speed, the state's bytes, and three tasks of recall.
 
     KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--parts speed,text] [--tokens N]
-        [--quick] [--report]
+        [--small | --quick] [--report]
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
@@ -13,12 +13,15 @@ All read the same batches in the same order, with one learning rate; the seeds, 
 - Selective copying: 16 tokens of 1,024. Induction heads: trained at 256, tested at 256, 1,024 and 4,096.
   Associative recall: trained with 4 to 64 pairs in 256 steps, tested with 64. Each is trained on four times the text's
   tokens, or until two tests in a row are without a mistake. Accuracies are of the answers.
-- Speed: of training steps on text, and of decoding after 2,048 tokens. Memory: what a training step adds, at its peak,
-  to the process.
+- Size: parameters, and the bytes of a row's state after 2,048 tokens. Speed: of training steps on text, and of decoding
+  after 2,048 tokens. Memory: what a training step adds, at its peak, to the process.
 
-The speed of all rows comes first, then the other parts with the first seed, so that the table has every row early.
+Size and speed of all rows come first, then the other parts with the first seed, so that the table has every row early.
 Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
 is printed, and what was measured is drawn beside the file; `--report` does only that.
+
+`--small` is what two cores can do in some hours: width 64, three layers, 150,000 tokens of text, and tasks of 32 to 64
+steps that most mixers begin to solve within 600,000 tokens.
 
 `--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
 rows unless `--mixers` names others. Its accuracies are near chance, and say nothing about mixers.
@@ -46,7 +49,6 @@ from keras_griffin.tasks import associative_recall, induction_heads, selective_c
 from keras_griffin.tasks.text import load_corpus
 from keras_griffin.training import BitsPerByte, HeldOutWindows, RandomWindows, default_optimizer
 
-LEARNING_RATE = 2e-3
 VOCABULARY_SIZE = 256
 #: Patterns of several mixers, by row. None is Griffin's own.
 PATTERNS = {
@@ -63,6 +65,7 @@ class Settings:
     """The sizes of a comparison."""
 
     tokens: int = 2_000_000
+    learning_rate: float = 2e-3
     width: int = 128
     num_layers: int = 4
     num_heads: int = 2
@@ -80,7 +83,8 @@ class Settings:
     checks: int = 20
     copied: tuple[int, int] = (1024, 16)
     induction: tuple[int, ...] = (256, 1024, 4096)
-    recalled: tuple[int, int] = (256, 64)
+    #: Steps, the most pairs, and the vocabulary.
+    recalled: tuple[int, int, int] = (256, 64, VOCABULARY_SIZE)
     #: Tokens before a decoding step, timed steps and their runs; and seconds for timing training steps.
     context: int = 2048
     decoded: int = 32
@@ -98,6 +102,21 @@ class Settings:
         return GriffinConfig(VOCABULARY_SIZE, self.width, self.num_layers, num_heads=self.num_heads, window=self.window)
 
 
+SMALL = Settings(
+    tokens=150_000,
+    learning_rate=4e-3,
+    width=64,
+    num_layers=3,
+    window=32,
+    length=128,
+    held_out=256,
+    task_batch=1024,
+    test_rows=512,
+    checks=10,
+    copied=(32, 4),
+    induction=(64, 256, 1024),
+    recalled=(32, 4, 64),
+)
 QUICK = Settings(
     tokens=2**13,
     width=32,
@@ -114,7 +133,7 @@ QUICK = Settings(
     checks=0,
     copied=(28, 4),
     induction=(32, 64, 128),
-    recalled=(32, 4),
+    recalled=(32, 4, VOCABULARY_SIZE),
     context=64,
     decoded=8,
     runs=3,
@@ -153,7 +172,7 @@ def make(name: str, settings: Settings, seed: int, steps: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     model = Griffin(config_of(name, settings))
     model.compile(
-        default_optimizer(model, LEARNING_RATE, steps=steps, beta_2=0.99),
+        default_optimizer(model, settings.learning_rate, steps=steps, beta_2=0.99),
         model.loss,
         weighted_metrics=[BitsPerByte(name="bits")],
         jit_compile=BACKEND != "torch",
@@ -178,8 +197,15 @@ def text(name: str, settings: Settings, seed: int) -> dict:
     return {"bits": model.evaluate(held_out, verbose=0, return_dict=True)["bits"]}
 
 
+def size(name: str, settings: Settings, seed: int) -> dict:
+    """The parameters, and the bytes of a row's state."""
+    model = make(name, settings, seed, steps=1)
+    measured = measure_decoding(model, [settings.context], 1, steps=1, runs=1)
+    return {"parameters": model.count_params(), "state_bytes": int(measured.state_bytes[0])}
+
+
 def speed(name: str, settings: Settings, seed: int) -> dict:
-    """Parameters, speed and peak memory of training, milliseconds of decoding steps, and bytes of a row's state."""
+    """Speed and peak memory of training, and milliseconds of decoding steps."""
     model = make(name, settings, seed, steps=1000)
     batch = RandomWindows(corpus().train, settings.length, settings.batch_size, num_batches=1)[0]
     seconds = least_seconds(model.train_on_batch, *batch, budget=settings.budget)
@@ -189,12 +215,10 @@ def speed(name: str, settings: Settings, seed: int) -> dict:
         for rows in (1, 16)
     )
     return {
-        "parameters": model.count_params(),
         "tokens_per_second": batch[0].size / seconds,
         "peak_mb": "" if peak is None else peak / 1e6,
         "ms_at_1": 1e3 * one.seconds_per_step[0],
         "ms_at_16": 1e3 * many.seconds_per_step[0],
-        "state_bytes": int(one.state_bytes[0]),
     }
 
 
@@ -218,8 +242,8 @@ def induct(name: str, settings: Settings, seed: int) -> dict:
 
 def associate(name: str, settings: Settings, seed: int) -> dict:
     """The accuracy in associative recall; a training batch has 4, 8, 16, ... pairs."""
-    length, most = settings.recalled
-    task = functools.partial(associative_recall, length=length, vocabulary_size=VOCABULARY_SIZE)
+    length, most, vocabulary_size = settings.recalled
+    task = functools.partial(associative_recall, length=length, vocabulary_size=vocabulary_size)
     pairs = [2**power for power in range(2, most.bit_length()) if 2**power <= most]
 
     def batch(rows, step):
@@ -265,6 +289,7 @@ def accuracy(model: keras.Model, test: Callable, settings: Settings, num_rows: i
 
 #: What a row consists of: by part, its function, and whether it is done with every seed.
 PARTS = {
+    "size": (size, False),
     "speed": (speed, False),
     "text": (text, True),
     "recall": (associate, True),
@@ -319,8 +344,11 @@ def values_by_row(lines: list[dict], names: list[str]) -> dict[str, dict[str, li
 
 
 def table(values: dict[str, dict[str, list[float]]], settings: Settings) -> str:
-    """A line of Markdown for each row: the mean, and the least and the greatest of the seeds."""
-    (noisy, copied), (steps, pairs) = settings.copied, settings.recalled
+    """A line of Markdown for each row: the mean, and the least and the greatest of the seeds.
+
+    What was measured for no row has no column.
+    """
+    (noisy, copied), (steps, pairs, _) = settings.copied, settings.recalled
     columns = {
         "parameters": ("parameters", "{:,.0f}", 1),
         "bits": ("bits per byte", "{:.3f}", 1),
@@ -336,6 +364,7 @@ def table(values: dict[str, dict[str, list[float]]], settings: Settings) -> str:
         },
         "recall": (f"recall of {pairs} pairs in {steps:,}, %", "{:.1f}", 100),
     }
+    columns = {key: column for key, column in columns.items() if any(row[key] for row in values.values())}
     printed = [["", *(title for title, _, _ in columns.values())], ["---"] * (1 + len(columns))]
     for name, measures in values.items():
         printed.append([name, *(cell(measures[key], form, unit) for key, (_, form, unit) in columns.items())])
@@ -357,7 +386,7 @@ def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Pa
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    length, pairs = settings.recalled
+    length, pairs, _ = settings.recalled
     panels = {
         ("state_bytes", "recall", 100): {
             "title": f"Associative recall, {pairs} pairs in {length} steps",
@@ -409,8 +438,12 @@ def main():
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished parts")
     parser.add_argument("--mixers", help=f"separated by commas (default: all, or {','.join(QUICK_ROWS)})")
     parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas (default: %(default)s)")
-    parser.add_argument("--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, or {QUICK.tokens:,})")
-    parser.add_argument("--quick", action="store_true", help="a tiny comparison, of minutes")
+    parser.add_argument(
+        "--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, {SMALL.tokens:,} or {QUICK.tokens:,})"
+    )
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--small", action="store_true", help="a small comparison, of hours")
+    scale.add_argument("--quick", action="store_true", help="a tiny comparison, of minutes")
     parser.add_argument("--report", action="store_true", help="only print the table and draw the plots")
     options = parser.parse_args()
     names = options.mixers.split(",") if options.mixers else [*QUICK_ROWS] if options.quick else row_names()
@@ -419,7 +452,7 @@ def main():
         unknown = sorted(set(given) - set(known))
         if unknown:
             parser.error(f"the {what} are {', '.join(known)}. Got {', '.join(unknown)}.")
-    settings = QUICK if options.quick else Settings()
+    settings = QUICK if options.quick else SMALL if options.small else Settings()
     if options.tokens is not None:
         settings = dataclasses.replace(settings, tokens=options.tokens)
     for seed in [] if options.report else settings.seeds:
