@@ -113,23 +113,50 @@ class AdamW(keras.optimizers.AdamW):
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
         if self._dropped is not None:
-            squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
-            finite = whole(ops.isfinite(sum(squares)))
-            grads = [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads]
+            grads, finite = self._without_nonfinite(grads)
             self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
         super().apply(grads, trainable_variables)
 
+    def _without_nonfinite(self, grads):
+        """The gradients, or zeros if their norm is not finite; and whether it is."""
+        at_once = self._at_once()
+        if at_once is not None:
+            return at_once.without_nonfinite(grads)
+        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
+        finite = whole(ops.isfinite(sum(squares)))
+        return [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads], finite
+
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable; see `keras.optimizers.AdamW`."""
-        if self.dynamics_scale != 1.0 and self._get_variable_index(variable) in self._dynamics:
-            learning_rate = self.dynamics_scale * learning_rate
-        super().update_step(gradient, variable, learning_rate)
+        super().update_step(gradient, variable, self._rate(variable, learning_rate))
+
+    def _rate(self, variable, learning_rate):
+        is_scaled = self.dynamics_scale != 1.0 and self._get_variable_index(variable) in self._dynamics
+        return self.dynamics_scale * learning_rate if is_scaled else learning_rate
+
+    def _at_once(self):
+        """The module that clips, decays and updates at once, on PyTorch; None where Keras does it step by step."""
+        if keras.backend.backend() != "torch" or not self.built:
+            return None
+        from keras_griffin.models import torch_adamw
+
+        return torch_adamw if torch_adamw.serves(self) else None
+
+    def _clip_gradients(self, grads):
+        return super()._clip_gradients(grads) if self._at_once() is None else grads
 
     def _apply_weight_decay(self, variables):
         # On PyTorch, Keras's method fails if there is nothing to decay.
         decaying = [variable for variable in variables if self._use_weight_decay(variable)]
-        if decaying:
+        if decaying and self._at_once() is None:
             super()._apply_weight_decay(decaying)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        at_once = self._at_once()
+        if at_once is None:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+        else:
+            at_once.update(self, grads, trainable_variables, learning_rate)
 
     def get_config(self):
         """The constructor's arguments."""

@@ -1,0 +1,169 @@
+"""AdamW's update on PyTorch in one pass over memory on a CPU, and in few launches on a GPU.
+
+Keras updates one variable after another, in some fifteen operations, each of which reads and writes whole arrays.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import torch
+from torch import Tensor
+
+#: On a CPU, numbers that are updated together: few enough for their clipped gradients to stay in the cache.
+TOGETHER = 2**20
+
+
+class Slots(NamedTuple):
+    """A weight, its gradient, and its first and second moment."""
+
+    weight: Tensor
+    gradient: Tensor
+    first: Tensor
+    second: Tensor
+
+
+class Rule(NamedTuple):
+    """The numbers of an update."""
+
+    #: Counts updates from 1.
+    n: Tensor
+    rate: Tensor
+    #: A share of the rate.
+    decay: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+
+def serves(optimizer) -> bool:
+    """Whether an `AdamW` can be updated here: not what Inductor compiles, nor a `keras.StatelessScope`.
+
+    Every weight must be a tensor of PyTorch's own, dense and in order, and its moments alike.
+    """
+    if torch.compiler.is_compiling() or optimizer.amsgrad or optimizer.clipnorm or optimizer.clipvalue:
+        return False
+    # In a scope Keras puts off the creation of variables.
+    if keras.Variable("zeros", (), name="probe")._value is None:
+        return False
+    moments = zip(optimizer._trainable_variables, optimizer._momentums, optimizer._velocities, strict=True)
+    return all(map(_are_alike, moments))
+
+
+def _are_alike(variables) -> bool:
+    # A variable that float8 training overwrites with its gradient has no moments.
+    if any(variable is None for variable in variables):
+        return False
+    tensors = [variable.value for variable in variables]
+    return len({(tensor.dtype, tensor.device) for tensor in tensors}) == 1 and all(
+        type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided and tensor.is_contiguous()
+        for tensor in tensors
+    )
+
+
+@torch.no_grad()
+def without_nonfinite(gradients: Sequence[Tensor | None]) -> tuple[list[Tensor | None], Tensor]:
+    """The gradients, or zeros if their norm is not finite; and whether it is."""
+    finite = torch.isfinite(global_norm([g for g in gradients if g is not None]))
+    if finite.device.type == "cpu":
+        # No copies in the usual case. On a GPU, asking would wait for it.
+        return [g if g is None or finite else torch.zeros_like(g) for g in gradients], finite
+    return [g if g is None else torch.where(finite, g, 0.0) for g in gradients], finite
+
+
+@torch.no_grad()
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of all gradients together, in float32 or more."""
+    norms = [torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float32)) for g in gradients]
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+@torch.no_grad()
+def update(optimizer, gradients: Sequence[Tensor], variables, learning_rate) -> None:
+    """Clip by the global norm, decay the weights and update them, in place; the gradients stay as they are.
+
+    Args:
+        optimizer: a built `AdamW`.
+        gradients: one for each variable.
+        variables: Keras's.
+        learning_rate: of those that are not scaled.
+    """
+    scale = None
+    if optimizer.global_clipnorm:
+        limit = optimizer.global_clipnorm
+        scale = limit / torch.clamp(global_norm(gradients), min=limit)
+    groups: dict[tuple[float, float], list[Slots]] = {}
+    for gradient, variable in zip(gradients, variables, strict=True):
+        place = optimizer._get_variable_index(variable)
+        weight = variable.value
+        moments = optimizer._momentums[place].value, optimizer._velocities[place].value
+        decay = optimizer.weight_decay if optimizer._use_weight_decay(variable) else 0.0
+        kind = optimizer._rate(variable, 1.0), decay
+        groups.setdefault(kind, []).append(Slots(weight, gradient.to(weight.dtype).contiguous(), *moments))
+    n, rate = (torch.as_tensor(x) for x in (optimizer.iterations + 1, keras.ops.convert_to_tensor(learning_rate)))
+    for (share, decay), slots in groups.items():
+        rule = Rule(n, share * rate, decay, optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)
+        if slots[0].weight.device.type == "cpu":
+            _in_one_pass(slots, None if scale is None or scale == 1.0 else scale, rule)
+        else:
+            _in_few_launches(slots, scale, rule)
+
+
+def _in_one_pass(slots, scale, rule):
+    n, rate = float(rule.n), float(rule.rate)
+    numbers = {"beta1": rule.beta_1, "beta2": rule.beta_2, "weight_decay": rule.decay, "lr": rate}
+    # PyTorch divides the second moment by its bias before it adds epsilon, Keras afterwards.
+    epsilon = rule.epsilon / (1 - rule.beta_2**n) ** 0.5
+    # PyTorch counts from 1, in a tensor for each weight.
+    step = torch.tensor(n)
+    for pieces in _in_cache(slots):
+        weights, gradients, firsts, seconds = map(list, zip(*pieces, strict=True))
+        if scale is not None:
+            gradients = torch._foreach_mul(gradients, scale)
+        torch._fused_adamw_(
+            weights,
+            gradients,
+            firsts,
+            seconds,
+            [],
+            [step] * len(weights),
+            eps=epsilon,
+            amsgrad=False,
+            maximize=False,
+            **numbers,
+        )
+
+
+def _in_cache(slots) -> Iterator[list[Slots]]:
+    """The slots as groups of at most `TOGETHER` numbers, the large ones cut."""
+    group: list[Slots] = []
+    room = TOGETHER
+    for each in slots:
+        flat = Slots(*(tensor.view(-1) for tensor in each))
+        for start in range(0, len(flat.weight), TOGETHER):
+            piece = Slots(*(tensor[start : start + TOGETHER] for tensor in flat))
+            if len(piece.weight) > room:
+                yield group
+                group, room = [], TOGETHER
+            group.append(piece)
+            room -= len(piece.weight)
+    if group:
+        yield group
+
+
+def _in_few_launches(slots, scale, rule):
+    """Keras's formula on lists of tensors; nothing is read back from the device."""
+    weights, gradients, firsts, seconds = map(list, zip(*slots, strict=True))
+    if scale is not None:
+        gradients = torch._foreach_mul(gradients, scale)
+    torch._foreach_lerp_(firsts, gradients, 1 - rule.beta_1)
+    torch._foreach_mul_(seconds, rule.beta_2)
+    torch._foreach_addcmul_(seconds, gradients, gradients, 1 - rule.beta_2)
+    denominators = torch._foreach_sqrt(seconds)
+    torch._foreach_add_(denominators, rule.epsilon)
+    steps = torch._foreach_div(firsts, denominators)
+    n = rule.n.double()
+    torch._foreach_mul_(steps, rule.rate * torch.sqrt(1 - rule.beta_2**n) / (1 - rule.beta_1**n))
+    if rule.decay:
+        torch._foreach_mul_(weights, 1 - rule.rate * rule.decay)
+    torch._foreach_sub_(weights, steps)
