@@ -1,11 +1,11 @@
 """Run the functions of the generation loop, on PyTorch, without gradients.
 
 A decoding step is a thousand small operations, and dispatching them through Keras takes ten times as long as running
-them. So a step that is called often with one set of shapes is recorded once, as its operations on tensors, and then
-replayed; one that is called very often is recorded again for PyTorch's Inductor, which compiles it. Each happens once
-the time lost without it is about its cost.
+them. So a step that is called more than a few times with one set of shapes is recorded, as its operations on tensors,
+and then replayed (see `torch_recording.py`); one that is called very often is traced for PyTorch's Inductor, which
+compiles it. Each happens once the time lost without it is about its cost.
 
-PyTorch records for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
+PyTorch traces for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
 `torch.compile` refuse to run in any thread. See `_Recorder`.
 """
 
@@ -23,9 +23,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
+from keras_griffin.generation.torch_recording import record
 
-#: Calls with one set of shapes before it is recorded (a second or two), and before it is compiled (half a minute).
-RECORD_AFTER = 32
+#: Calls with one set of shapes before it is recorded, which takes as long as some five calls, and before it is
+#: compiled, which takes half a minute.
+RECORD_AFTER = 4
 COMPILE_AFTER = 4096
 
 
@@ -95,16 +97,13 @@ class _Tiers:
 
     def _become_faster(self, call, leaves):
         if self.ready is None:
-            self.ready = self._recorded(leaves)
+            self.ready = self._traced(record, leaves)
         elif call > COMPILE_AFTER and not self.is_compiled:
-            graph, results = self._recorded(leaves, decomposition_table=ONE_ROW_AS_SUM)
-            # Not `torch.compile`, whose guards would check every tensor before every step.
-            from torch._inductor import compile as compile_graph
-
-            self.ready = compile_graph(graph, leaves), results
+            self.ready = self._traced(_compiled, leaves)
             self.is_compiled = True
 
-    def _recorded(self, leaves, **options):
+    def _traced(self, make, leaves):
+        """What `make` makes of the function of leaves, and the structure of the results."""
         found = []
 
         def on_leaves(*leaves):
@@ -114,7 +113,14 @@ class _Tiers:
             return [leaf.contiguous() for leaf in flat]
 
         with TensorsAlone("generate: a step"):
-            return make_fx(on_leaves, **options)(*leaves), found[0]
+            return make(on_leaves, leaves), found[0]
+
+
+def _compiled(function, leaves):
+    # Not `torch.compile`, whose guards would check every tensor before every step.
+    from torch._inductor import compile as compile_graph
+
+    return compile_graph(make_fx(function, decomposition_table=ONE_ROW_AS_SUM)(*leaves), leaves)
 
 
 class _Own(threading.local):

@@ -80,16 +80,27 @@ def test_threads_that_meet_a_shape_together_compile_it_once(fake, impatient):
     assert fake.runs == 2, "one reading of the prompt and one loop"
 
 
+@pytest.fixture
+def traced_on_the_third_call(monkeypatch):
+    """A step on PyTorch is recorded on the second call, and traced on the third, but not compiled."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
+    monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 1)
+    monkeypatch.setattr(torch_compile, "_compiled", lambda function, leaves: make_fx(function)(*leaves))
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
-def test_nobody_records_beside_what_may_run_functions_of_torch_compile(fake, monkeypatch):
-    """While PyTorch records, a global flag makes them raise, in any thread."""
+def test_nobody_traces_beside_what_may_run_functions_of_torch_compile(fake, traced_on_the_third_call):
+    """While PyTorch traces, a global flag makes them raise, in any thread."""
     import torch
     from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
     from keras_griffin.generation import torch_compile
 
-    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
-    is_reading, is_recording, may_end, flags = (*[threading.Event() for _ in range(3)], [])
+    is_reading, is_tracing, may_end, flags = (*[threading.Event() for _ in range(3)], [])
 
     def read_prompt(model, x):
         is_reading.set()
@@ -100,23 +111,24 @@ def test_nobody_records_beside_what_may_run_functions_of_torch_compile(fake, mon
 
     def step(model, x):
         if is_fx_symbolic_tracing():
-            is_recording.set()
+            is_tracing.set()
         return x + 1
 
     reading = torch_compile.compile_for_model(read_prompt, fake)
     stepping = torch_compile.record_for_model(step, fake)
     stepping(torch.zeros(1))
+    stepping(torch.zeros(1))
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(reading, torch.zeros(1))
         assert is_reading.wait(20)
-        recorded = pool.submit(stepping, torch.zeros(1))
-        assert not is_recording.wait(0.2), "it waits for the prompt"
+        traced = pool.submit(stepping, torch.zeros(1))
+        assert not is_tracing.wait(0.2), "it waits for the prompt"
         # Another thread's step goes on as it stands, and another prompt waits.
         assert pool.submit(stepping, torch.ones(1)).result(20) == 2
         second = pool.submit(reading, torch.zeros(1))
         may_end.set()
-        assert recorded.result(60) == 1 and first.result(20) == second.result(20) == 0
-    assert is_recording.is_set() and flags == [False] * 4
+        assert traced.result(60) == 1 and first.result(20) == second.result(20) == 0
+    assert is_tracing.is_set() and flags == [False] * 4
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
@@ -133,13 +145,11 @@ def test_a_sampler_that_asks_another_model_does_not_wait_for_itself(fake, monkey
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
-def test_threads_that_want_to_record_together_do_so_one_after_another(fake, monkeypatch):
+def test_threads_that_want_to_trace_together_do_so_one_after_another(fake, traced_on_the_third_call):
     import torch
     from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 
     from keras_griffin.generation import torch_compile
-
-    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
 
     def step(model, x):
         if is_fx_symbolic_tracing():

@@ -1,0 +1,81 @@
+"""The recording of a function of tensors, on PyTorch."""
+
+import keras
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("PyTorch alone records", allow_module_level=True)
+
+import torch
+
+from keras_griffin.generation.torch_recording import record
+from keras_griffin.ops import linear_scan
+
+
+def examples(number=3):
+    return [[torch.randn(3, 4), torch.randn(4)] for _ in range(number)]
+
+
+def agrees(function):
+    """Whether a recording of a function repeats it on other tensors."""
+    first, *others = examples()
+    with torch.no_grad():
+        recorded = record(function, first)
+        return all(
+            torch.equal(one, other)
+            for given in (first, *others)
+            for one, other in zip(recorded(*given), function(*given), strict=True)
+        )
+
+
+def test_views_and_changes_in_place():
+    def function(x, y):
+        z = x.clone()
+        z.T[1:3].mul_(2.0)
+        z[0] += y
+        count = torch.zeros(4)
+        count.index_add_(0, torch.tensor([1, 1, 3]), z[:, 0])
+        return [z, z.T.reshape(2, 6), count, y.expand(3, 4)]
+
+    assert agrees(function)
+
+
+def test_several_results_lists_and_operators_of_the_package():
+    def function(x, y):
+        small, large = torch.stack([x, x + y]).unbind()
+        _, order = torch.topk(small, 2)
+        states, final = linear_scan(torch.sigmoid(x)[None], large[None])
+        return [order, states, final, torch.cat([small, large]), torch.full((2,), 3)]
+
+    assert agrees(function)
+
+
+def test_what_is_returned_may_be_given():
+    assert agrees(lambda x, y: [y, x, x.detach(), x.contiguous()])
+
+
+def test_two_inputs_that_are_one_tensor_stay_two():
+    x = torch.ones(3)
+    recorded = record(lambda x, y: [x - y], [x, x])
+    with torch.no_grad():
+        assert recorded(torch.ones(3), torch.zeros(3))[0].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("of_the_weight", [lambda weight: weight, lambda weight: weight.T, lambda weight: weight + 1.0])
+def test_weights_are_read_at_every_call(of_the_weight):
+    weight = torch.nn.Parameter(torch.ones(4, 4))
+    recorded = record(lambda x: [x @ of_the_weight(weight)], [torch.ones(1, 4)])
+    for change in (lambda: weight.copy_(torch.randn(4, 4)), lambda: setattr(weight, "data", torch.randn(4, 4))):
+        with torch.no_grad():
+            change()
+            (made,) = recorded(torch.ones(1, 4))
+            assert torch.equal(made, torch.ones(1, 4) @ of_the_weight(weight))
+            assert not made.requires_grad
+
+
+def test_the_function_is_called_once_and_not_kept():
+    calls = []
+    recorded = record(lambda x: calls.append(1) or [x + 1.0], [torch.ones(2)])
+    for _ in range(5):
+        recorded(torch.ones(2))
+    assert len(calls) == 1
