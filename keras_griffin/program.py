@@ -30,7 +30,8 @@ def is_command_line() -> bool:
     if program == "-m":
         # `sys.argv[0]` is "-m" while Python locates the module to run.
         return sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "keras_griffin"
-    return os.path.splitext(os.path.basename(program))[0] == "keras-griffin"
+    is_module = os.path.split(program)[1] == "__main__.py" and os.path.dirname(program) == os.path.dirname(__file__)
+    return is_module or os.path.splitext(os.path.basename(program))[0] == "keras-griffin"
 
 
 def _handler():

@@ -17,6 +17,8 @@ from keras_griffin.program import is_command_line, let_ctrl_c_end_it, take_ctrl_
         (["-m"], ["python", "-mkeras_griffin"], True),
         (["-m", "keras_griffin"], ["python", "-m", "pytest", "keras_griffin"], False),
         (["/usr/bin/keras-griffin", "train"], ["python", "/usr/bin/keras-griffin", "train"], True),
+        ([program.__file__.replace("program.py", "__main__.py")], ["python", "-m", "keras_griffin"], True),
+        (["other/__main__.py"], ["python", "-m", "other"], False),
         (["program.py"], ["python", "program.py"], False),
         ([""], ["python"], False),
     ],

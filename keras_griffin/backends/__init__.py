@@ -7,6 +7,7 @@
     before_first_step(model)            create the variables that would make the first step be traced twice
     sync_variables(model)               copy the values that the loop of `fit` holds back into the model's variables
     before_config_is_written()          import what must come before TensorFlow, which Keras imports for a config
+    keep_programs(folder)               keep compiled programs there for other processes, unless the user has chosen
     owned_copy(array, dtype)            a copy of an array in its own memory, rounded to a dtype
     compiled(function)                  the function, compiled if the backend would otherwise compile each operation
     value_and_gradient(function, tensors)

@@ -30,6 +30,13 @@ def sync_variables(model) -> None:
     model.jax_state_sync()
 
 
+def keep_programs(folder: str) -> None:
+    """JAX's persistent cache, of all programs: a decoding step and its setting up are many small ones."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> jax.Array:
     """Copied once, into memory that JAX owns; on a CPU nothing else is allocated."""
     memory = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")

@@ -37,6 +37,10 @@ def before_config_is_written() -> None:
     """Nothing."""
 
 
+def keep_programs(folder: str) -> None:
+    """Nothing is compiled."""
+
+
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A C-contiguous copy."""
     return np.array(array, dtype, order="C")

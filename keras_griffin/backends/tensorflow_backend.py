@@ -1,6 +1,7 @@
 """TensorFlow. The contract is in the package's docstring."""
 
 import contextvars
+import os
 
 import tensorflow as tf
 
@@ -12,6 +13,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     without_gradients,
 )
 
+_CACHE_FLAG = "--tf_xla_persistent_cache_directory"
 #: Whether `value_and_gradient` is calling its function.
 _records = contextvars.ContextVar("_records", default=False)
 
@@ -22,6 +24,13 @@ def device_kind() -> str:
         if tf.config.list_logical_devices(kind):
             return kind.lower()
     return "cpu"
+
+
+def keep_programs(folder: str) -> None:
+    """XLA's persistent cache. TensorFlow reads the flag when it first compiles."""
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if _CACHE_FLAG not in flags:
+        os.environ["TF_XLA_FLAGS"] = f"{flags} {_CACHE_FLAG}={folder}".strip()
 
 
 def has_values(tensors) -> bool:

@@ -9,6 +9,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_first_step,
     compiled,
     has_strategy,
+    keep_programs,
     owned_copy,
     sync_variables,
 )

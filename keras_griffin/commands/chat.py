@@ -8,6 +8,7 @@ import sys
 
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.generate import make_sampler
+from keras_griffin.commands.kept_programs import keep_programs
 from keras_griffin.commands.kernels import requests, tell_unused
 from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.commands.talk import Talk
@@ -28,6 +29,7 @@ Ctrl-D       quit"""
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
+    keep_programs()
     asked = requests()
     model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
     if asked:

@@ -3,6 +3,7 @@
 import argparse
 
 from keras_griffin.commands.errors import INTERRUPTED, refusals
+from keras_griffin.commands.kept_programs import keep_programs
 from keras_griffin.commands.kernels import requests, tell_unused
 from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.commands.terminal import show, shown
@@ -13,6 +14,7 @@ from keras_griffin.ops.implementation import recorded_choices
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
+    keep_programs()
     asked = requests()
     model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
     with refusals(), recorded_choices() as choices:
