@@ -21,6 +21,11 @@ FEW = 3 if BACKEND == "torch" else 1
 
 def run(record):
     """Check them, and what only a CUDA device shows."""
+    if has_events():
+        import torch
+
+        # FlexAttention is compiled for more kinds of calls than a program makes.
+        torch._dynamo.config.recompile_limit = 100
     with full_precision():
         for op, row, case in calls(FEW if record.quick else None):
             subject = f"{op.name}: {row.name}"

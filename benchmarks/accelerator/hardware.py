@@ -1,6 +1,7 @@
 """What the parts ask of the device: its name, how fast it multiplies, and how much memory was used."""
 
 import contextlib
+import gc
 import platform
 import subprocess
 
@@ -68,10 +69,14 @@ def peak_memory() -> int | None:
 
 
 def forget_peak_memory() -> None:
-    """Start a new peak, where the backend can."""
+    """Free what earlier models have left, and start a new peak, where the backend can."""
+    # Models hold themselves, in cycles.
+    gc.collect()
     if has_events():
         import torch
 
+        # Compiled code holds its model.
+        torch.compiler.reset()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 

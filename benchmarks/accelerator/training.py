@@ -34,13 +34,11 @@ def run(record):
     record.note(f"Weights and products: {training_policy()}.")
     if device() == "cpu":
         record.note("A small model in place of the presets; on PyTorch not compiled, which takes minutes on a CPU.")
-    peak = matrix_product_peak()
+    size, peak = SMALL_BATCH if small else LARGE_BATCH, matrix_product_peak()
     for way, jit_compile in ways().items():
         for preset in (None,) if small else PRESETS:
             named = {"model": preset or "small", "way": way}
-            record.tried(
-                "Training", of_steps, preset, jit_compile, SMALL_BATCH if small else LARGE_BATCH, peak, **named
-            )
+            record.tried("Training", of_steps, preset, jit_compile, size, peak, **named)
     if BACKEND == "torch":
         beside_transformers(record, small, peak)
 
