@@ -22,7 +22,7 @@ FEW = 3 if BACKEND == "torch" else 1
 def run(record):
     """Check them, and what only a CUDA device shows."""
     if has_events():
-        import torch
+        import torch._dynamo
 
         # FlexAttention is compiled for more kinds of calls than a program makes.
         torch._dynamo.config.recompile_limit = 100
@@ -56,7 +56,7 @@ def spread(cases, most):
 
 
 def double_precision(case):
-    """JAX has float64 only inside such a block; a TPU has none."""
+    """JAX has float64 only inside such a block."""
     if BACKEND != "jax" or case.dtype != "float64":
         return contextlib.nullcontext()
     import jax

@@ -91,11 +91,20 @@ def random_tensor(shape, dtype: str = "float32", low: float | None = None, high:
 
 @contextlib.contextmanager
 def full_precision():
-    """Products of float32 in float32: on GPUs and TPUs JAX rounds their factors by default."""
-    if BACKEND != "jax":
-        yield
-        return
-    import jax
+    """Products of float32 in float32: on GPUs and TPUs JAX and TensorFlow round their factors by default."""
+    if BACKEND == "jax":
+        import jax
 
-    with jax.default_matmul_precision("highest"):
+        with jax.default_matmul_precision("highest"):
+            yield
+    elif BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        settings = tf.config.experimental
+        before = settings.tensor_float_32_execution_enabled()
+        settings.enable_tensor_float_32_execution(False)
+        yield
+        settings.enable_tensor_float_32_execution(before)
+    else:
+        # PyTorch's default.
         yield

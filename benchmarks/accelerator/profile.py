@@ -53,8 +53,10 @@ def launches(function, *arguments) -> dict[str, list]:
 
 
 def difference(many, few):
-    """What the longer call launches more."""
-    return {name: [a - b for a, b in zip(many[name], few.get(name, (0, 0.0)), strict=True)] for name in many}
+    """What the longer call launches more often."""
+    less = {name: few.get(name, (0, 0.0)) for name in many}
+    more = {name: [a - b for a, b in zip(many[name], less[name], strict=True)] for name in many}
+    return {name: values for name, values in more.items() if values[0] > 0}
 
 
 def write(record, step, found, steps):
