@@ -17,11 +17,12 @@ from keras_griffin import backends
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 
-#: Two recurrent blocks and one of attention, the length of a text, and the chunk that is read first.
+#: Tokens of a prompt, and generated ones.
+PROMPT, NEW_TOKENS = 8, 64
+#: Two recurrent blocks and one of attention, and the length of a text, which is read in so many chunks.
 LARGE = GriffinConfig(1024, 512, 3, 4, window=128), 300
-SMALL = GriffinConfig(64, 32, 3, 2, window=16), 40
-FIRST_CHUNK = 37
-NEW_TOKENS = 64
+SMALL = GriffinConfig(64, 32, 3, 2, window=16), PROMPT + NEW_TOKENS
+CHUNKS = 3
 
 
 def make(small: bool, dtype: str):
@@ -35,7 +36,7 @@ def answers(model, texts) -> dict[str, np.ndarray]:
     """All answers by name; those of the gradients are numbered."""
     inputs, targets = (ops.convert_to_tensor(part) for part in (texts[:, :-1], texts[:, 1:]))
     (loss, logits), gradients = loss_and_gradients(model, inputs, targets)
-    tokens = model.generate(texts[:, :8], NEW_TOKENS)
+    tokens = model.generate(texts[:, :PROMPT], NEW_TOKENS)
     return {
         "logits": as_array(logits),
         "loss": as_array(loss),
@@ -61,11 +62,12 @@ def loss_and_gradients(model, inputs, targets):
 
 
 def logits_of_chunks(model, inputs):
-    """The logits of a text that is read as a chunk, a token, and the rest."""
+    """The logits of a text that is read in chunks."""
     state, chunks = model.initial_state(len(inputs)), []
+    advance = backends.active().compiled(model.advance)
     with backends.active().without_gradients():
-        for start, end in ((0, FIRST_CHUNK), (FIRST_CHUNK, FIRST_CHUNK + 1), (FIRST_CHUNK + 1, None)):
-            logits, state = model.advance(inputs[:, start:end], state)
+        for chunk in ops.split(inputs, CHUNKS, axis=1):
+            logits, state = advance(chunk, state)
             chunks.append(logits)
         return ops.concatenate(chunks, axis=1)
 

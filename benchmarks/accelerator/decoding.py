@@ -74,20 +74,19 @@ def of_steps(generate, batch_size, floor):
 
 
 def of_transformers(preset, dtype, floor):
-    """The cells of transformers, stepping through its own cache."""
+    """The cells of transformers' greedy `generate`."""
     import torch
 
     from benchmarks.accelerator.transformers_model import recurrent_gemma
 
     model, _ = recurrent_gemma(preset, getattr(torch, dtype))
     prompt = torch.ones((1, PROMPT), dtype=torch.long, device=model.device)
+    # No token ends a text, as in ours.
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
 
-    @torch.no_grad()
     def generate(steps):
-        outputs = model(prompt, use_cache=True, cache_position=torch.arange(PROMPT, device=model.device))
-        for step in range(PROMPT, PROMPT + steps):
-            token = outputs.logits[:, -1:].argmax(-1)
-            outputs = model(token, use_cache=True, cache_position=torch.tensor([step], device=model.device))
-        return outputs.logits
+        tokens = model.generate(prompt, do_sample=False, max_new_tokens=steps)
+        if tokens.shape[1] != PROMPT + steps:
+            raise ValueError(f"transformers must make {steps} tokens. Got {tokens.shape[1] - PROMPT}.")
 
     return of_steps(generate, 1, floor)

@@ -1,12 +1,12 @@
 """The models that are trained and decoded, and their batches."""
 
 import numpy as np
-from timing import BACKEND, device
+from timing import device
 
 from keras_griffin.models import Griffin, GriffinConfig
 
-#: In place of a preset where sizes are small.
-SMALL = GriffinConfig(vocabulary_size=256, width=64, num_layers=3, num_heads=2, window=32)
+#: In place of a preset where sizes are small; as transformers needs it to decode, the recurrence is not wider.
+SMALL = GriffinConfig(256, width=64, num_layers=3, num_heads=2, window=32, recurrence_width=64, num_gate_blocks=2)
 #: Rows and tokens of a batch.
 LARGE_BATCH, SMALL_BATCH = (4, 2048), (2, 64)
 
@@ -34,13 +34,6 @@ def trainer(language_model, jit_compile: bool):
     model = language_model.packed(logits=False)
     model.compile(model.optimizer, jit_compile=jit_compile)
     return model
-
-
-def ways() -> dict[str, bool]:
-    """How a step can be run, and Keras's `jit_compile` for it; on a CPU PyTorch compiles for minutes."""
-    if BACKEND == "torch":
-        return {"eager": False} if device() == "cpu" else {"eager": False, "jit_compile": True}
-    return {"jit_compile": True}
 
 
 def operations_of_a_step(config: GriffinConfig, size: tuple[int, int]) -> int:

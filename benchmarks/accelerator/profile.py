@@ -61,6 +61,9 @@ def difference(many, few):
 
 def write(record, step, found, steps):
     """The sums, and the longest kernels."""
+    if not found:
+        record.note(f"Of a {step} the profiler has seen no kernel; in a container it may not be permitted to look.")
+        return
     count, microseconds = (sum(values) for values in zip(*found.values(), strict=True))
     record.row("Launches", step=step, kernels=count / steps, **{"kernels' ms": microseconds / steps / 1e3})
     for name, (count, microseconds) in sorted(found.items(), key=lambda item: -item[1][1])[:LONGEST]:

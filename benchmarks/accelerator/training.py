@@ -18,7 +18,6 @@ from benchmarks.accelerator.models import (
     operations_of_a_step,
     trainer,
     training_policy,
-    ways,
 )
 
 PRESETS = "griffin_100m", "griffin_400m", "griffin_1.3b"
@@ -29,18 +28,26 @@ SHORT = 512
 
 
 def run(record):
-    """Every preset eager, then compiled, then transformers."""
+    """Every preset eager, then transformers, then every preset compiled."""
     small = is_small(record)
     record.note(f"Weights and products: {training_policy()}.")
     if device() == "cpu":
         record.note("A small model in place of the presets; on PyTorch not compiled, which takes minutes on a CPU.")
     size, peak = SMALL_BATCH if small else LARGE_BATCH, matrix_product_peak()
-    for way, jit_compile in ways().items():
-        for preset in (None,) if small else PRESETS:
-            named = {"model": preset or "small", "way": way}
-            record.tried("Training", of_steps, preset, jit_compile, size, peak, **named)
+    presets = (None,) if small else PRESETS
     if BACKEND == "torch":
+        ours(record, presets, False, size, peak)
         beside_transformers(record, small, peak)
+    # Last, because PyTorch may compile for minutes.
+    if BACKEND != "torch" or device() != "cpu":
+        ours(record, presets, True, size, peak)
+
+
+def ours(record, presets, jit_compile, size, peak):
+    """A row for each preset, or for the small model, which is None."""
+    for preset in presets:
+        named = {"model": preset or "small", "way": "jit_compile" if jit_compile else "eager"}
+        record.tried("Training", of_steps, preset, jit_compile, size, peak, **named)
 
 
 def of_steps(preset, jit_compile, size, peak):
