@@ -23,8 +23,8 @@ CALLS, QUEUED = 20, 5
 EMPTYING = 1 << 28
 #: Bytes of the array that is copied to measure an accelerator's bandwidth.
 COPIED = 1 << 30
-#: Cycles that a GPU waits before a call, about a millisecond, in which the processor launches the call.
-AHEAD = 2_000_000
+#: Cycles that a GPU waits before a call, about two milliseconds, in which the processor launches the call.
+AHEAD = 4_000_000
 
 
 class Times(NamedTuple):
@@ -87,8 +87,8 @@ def wait(result):
     elif BACKEND == "torch":
         import torch
 
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
     elif BACKEND == "tensorflow" and device() != "cpu":
         import tensorflow as tf
 
@@ -139,8 +139,12 @@ def clock() -> str:
 
 
 def has_events() -> bool:
-    """Whether the device has CUDA's events (HIP's, on AMD)."""
-    return BACKEND == "torch" and device() == "gpu"
+    """Whether the device has CUDA's events, or HIP's."""
+    if BACKEND != "torch" or device() != "gpu":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _wall_seconds(function, arguments, budget):
