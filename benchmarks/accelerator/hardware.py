@@ -23,7 +23,7 @@ def training_dtype() -> str:
 
 def device_name() -> str:
     """The maker's name of the device."""
-    if BACKEND == "torch" and has_events():
+    if has_events():
         import torch
 
         return torch.cuda.get_device_name()
