@@ -144,8 +144,8 @@ def test_a_killed_run_keeps_its_results_and_goes_on(made_up, tmp_path):
     parts = ", ".join(f"Part({name!r}, 30.0, '', package='made_up')" for name in ("good", "endless"))
     source = "from benchmarks.accelerator.__main__ import main\nfrom benchmarks.accelerator.plan import Part\n"
     source += f"main(['--file', {str(file)!r}], ({parts}))"
-    path = os.pathsep.join([str(ROOT), str(tmp_path)])
-    run = subprocess.Popen([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    run = subprocess.Popen([sys.executable, "-c", source], env=settings, stdout=subprocess.DEVNULL)
     until(lambda: '"on"' in file.read_text())
     run.send_signal(signal.SIGKILL)
     run.wait()
