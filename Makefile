@@ -3,6 +3,7 @@
 # make parity       compare logits, greedy tokens and files with transformers and DeepMind's recurrentgemma
 # make lint         check format, lint and types
 # make bench        run the benchmarks, into benchmarks/results/
+# make accelerator  judge kernels and models on this GPU or TPU in eight minutes, into runs/accelerator
 # make notebooks    execute every notebook's source, into the .ipynb next to it
 # make notebooks-small  run every notebook's source with small settings, the first four on each backend; write nothing
 # make figures      draw the documentation's figures, into docs/figures
@@ -29,7 +30,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench notebooks notebooks-small figures docs wheel
+.PHONY: help quickstart test parity lint format bench accelerator notebooks notebooks-small figures docs wheel
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -61,6 +62,12 @@ format:
 bench:
 	$(install) jax torch tensorflow viz
 	$(run) benchmarks/run.py $(ARGUMENTS)
+
+# JAX looks for the device itself. Where the TPU compiler is installed without a TPU, JAX_PLATFORMS=cuda names it.
+accelerator: JAX_PLATFORMS =
+accelerator:
+	$(install) $(BACKEND)
+	KERAS_BACKEND=$(BACKEND) $(run) -m benchmarks.accelerator $(ARGUMENTS)
 
 notebooks:
 	$(install) jax torch tensorflow dev examples

@@ -3,23 +3,31 @@
     KERAS_BACKEND=jax python benchmarks/kernels.py [OP ...]
 
 The calls are those in each op's `cases.py` for this device. For a memory-bound call, the tables show the achieved
-bandwidth as a share of that of `a = b + c` in the same run. A share above one means that a cache helped. A peer is
-measured if its package can be imported.
+bandwidth as a share of that of `a = b + c` in the same run, and on a GPU or a TPU of a copy of 1 GiB. A share above one
+means that a cache helped. A peer is measured if its package can be imported.
 """
 
-import importlib
-import importlib.util
 import sys
 import time
 
 import keras
 import numpy as np
-from timing import BACKEND, compiled, device_bandwidth, forward_and_backward, least_seconds, peak_bytes, wait
+from peers import peers
+from timing import (
+    BACKEND,
+    compiled,
+    device,
+    device_bandwidth,
+    forward_and_backward,
+    kernel_seconds,
+    peak_bytes,
+    wait,
+)
 
 from keras_griffin.ops import explain, use_implementation
 from keras_griffin.ops.implementation import Op, current_facts, find_op
 
-DEVICE = current_facts(None, "float32").device
+DEVICE = device()
 #: Seconds to repeat each measurement.
 BUDGET = 1.0
 
@@ -36,8 +44,8 @@ def measured(function, arguments, gradient):
     forward, both = compiled(function), compiled(forward_and_backward(function))
     compilation = first_call(both, gradient, *arguments)
     times = [
-        least_seconds(forward, *arguments, budget=BUDGET),
-        least_seconds(both, gradient, *arguments, budget=BUDGET),
+        kernel_seconds(forward, *arguments, budget=BUDGET).least,
+        kernel_seconds(both, gradient, *arguments, budget=BUDGET).least,
     ]
     return compilation, *times, peak_bytes(both, gradient, *arguments)
 
@@ -54,61 +62,9 @@ def rows(op, case):
             continue
         with use_implementation(op.name, row.name):
             yield row.name, measured(lambda *x: case.call(*x)[0], arguments, gradient)
-    for name, function in PEERS.get((op.name, BACKEND), {}).items():
-        if importlib.util.find_spec(name.partition(" ")[0]) is not None:
-            yield name, measured(function(case.shape), arguments, gradient)
-
-
-def of_recurrentgemma(shape):
-    """DeepMind's scan on JAX, as in its models."""
-    from recurrentgemma.jax import scan
-
-    return lambda decay, inputs: scan.linear_scan(x=inputs, a=decay)[0]
-
-
-def of_transformers(shape):
-    """The scan of transformers' RecurrentGemma, a Python loop, without its gates."""
-    from transformers import RecurrentGemmaConfig
-    from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
-
-    width = shape[2]
-    unit = RecurrentGemmaRglru(RecurrentGemmaConfig(lru_width=width, num_attention_heads=1, hidden_size=width))
-
-    def scan(decay, inputs):
-        import torch
-
-        reset = torch.zeros((*decay.shape[:2], 1), dtype=torch.bool)
-        return unit._rnn_scan(inputs, decay, reset, None)[0]
-
-    return scan
-
-
-def of_accelerated_scan(shape):
-    """Its reference on a CPU, its warp kernel on a GPU; it needs channels before time, so inputs are transposed."""
-    module = importlib.import_module(f"accelerated_scan.{'ref' if DEVICE == 'cpu' else 'warp'}")
-
-    def function(decay, inputs):
-        return module.scan(*(x.transpose(1, 2).contiguous() for x in (decay, inputs))).transpose(1, 2)
-
-    return function
-
-
-def of_flash_linear_attention(shape):
-    """HGRN's fused scan, which takes the logarithm of the decay."""
-    from fla.ops.hgrn import fused_recurrent_hgrn
-
-    return lambda decay, inputs: fused_recurrent_hgrn(inputs, decay.log())[0]
-
-
-#: By op and backend; the first word of a name is the package.
-PEERS = {
-    ("linear_scan", "jax"): {"recurrentgemma": of_recurrentgemma},
-    ("linear_scan", "torch"): {
-        "transformers _rnn_scan": of_transformers,
-        "accelerated_scan": of_accelerated_scan,
-        **({} if DEVICE == "cpu" else {"fla HGRN": of_flash_linear_attention}),
-    },
-}
+    for name, peer in peers(op.name).items():
+        if peer.is_installed:
+            yield name, measured(peer.function(case.shape), peer.arguments(*arguments), peer.gradient(gradient))
 
 
 def layer_rows():
@@ -126,8 +82,15 @@ def layer_rows():
         # Alternating, with several calls each time: each is fastest in the memory that it has just freed.
         for name in list(ways) * 4:
             with use_implementation("rg_lru", name):
-                seconds[name] = min(seconds[name], *(first_call(ways[name], inputs) for _ in range(6)))
+                seconds[name] = min(seconds[name], shortest(ways[name], inputs))
         yield shape, seconds
+
+
+def shortest(function, *arguments):
+    """The seconds of the shortest of a few calls."""
+    if DEVICE == "cpu":
+        return min(first_call(function, *arguments) for _ in range(6))
+    return kernel_seconds(function, *arguments).least
 
 
 def with_weights(layer, inputs):

@@ -8,7 +8,7 @@ again, and two gradients).
 
 import keras
 import numpy as np
-from timing import BACKEND, compiled, copy_bandwidth, forward_and_backward, least_seconds
+from timing import BACKEND, compiled, device_bandwidth, forward_and_backward, kernel_seconds
 
 from keras_griffin.ops import explain, linear_scan
 
@@ -37,14 +37,14 @@ def rows():
         inputs = keras.ops.convert_to_tensor(generator.normal(size=shape).astype("float32"))
         gradient = keras.ops.convert_to_tensor(generator.normal(size=shape).astype("float32"))
         array_bytes = 4 * int(np.prod(shape))
-        floor = array_bytes / copy_bandwidth(array_bytes)
+        floor = array_bytes / device_bandwidth(array_bytes)
         methods = {explain("linear_scan", shape).chosen: ours}
         # XLA does not compile it on TensorFlow; on PyTorch the longest takes seconds.
         if BACKEND != "tensorflow" and name != "S3":
             methods["keras.ops.associative_scan"] = of_keras
         for method, function in methods.items():
-            forward = least_seconds(compiled(function), decay, inputs)
-            both = least_seconds(compiled(forward_and_backward(function)), gradient, decay, inputs)
+            forward = kernel_seconds(compiled(function), decay, inputs).least
+            both = kernel_seconds(compiled(forward_and_backward(function)), gradient, decay, inputs).least
             yield name, shape, method, forward, both, forward / (3 * floor), both / (8 * floor)
 
 
@@ -60,7 +60,7 @@ def layers():
         forward = compiled(lambda x, layer=layer: layer(x))
         # The gradient for the inputs goes through the whole layer.
         both = compiled(forward_and_backward(lambda x, layer=layer: layer(x)))
-        yield name, least_seconds(forward, inputs), least_seconds(both, inputs, inputs)
+        yield name, kernel_seconds(forward, inputs).least, kernel_seconds(both, inputs, inputs).least
 
 
 def main():

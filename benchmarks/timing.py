@@ -1,15 +1,37 @@
-"""Measure times as the minimum of many runs, memory bandwidth, and peak memory."""
+"""Measure times of whole calls and of kernels, memory bandwidth, and peak memory.
+
+On a GPU or a TPU a kernel of 20 us is shorter than the Python that launches it. So `kernel_seconds` times kernels on
+the device; `least_seconds` times what a user waits for.
+"""
 
 import ctypes
+import functools
 import os
 import time
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from cores import usable_cores
 
 BACKEND = keras.backend.backend()
+#: Calls of a kernel on an accelerator, and how many are queued at once without events; each keeps its results.
+CALLS, QUEUED = 20, 5
+#: Bytes read before a call to empty the cache: more than any GPU's L2 holds.
+EMPTYING = 1 << 28
+#: Bytes of the array that is copied to measure an accelerator's bandwidth.
+COPIED = 1 << 30
+#: Cycles that a GPU waits before a call, about two milliseconds, in which the processor launches the call.
+AHEAD = 4_000_000
+
+
+class Times(NamedTuple):
+    """Seconds of a call."""
+
+    least: float
+    median: float
 
 
 def compiled(function):
@@ -65,12 +87,67 @@ def wait(result):
     elif BACKEND == "torch":
         import torch
 
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+    elif BACKEND == "tensorflow" and device() != "cpu":
+        import tensorflow as tf
+
+        tf.test.experimental.sync_devices()
+
+
+@functools.cache
+def device():
+    """`"cpu"`, `"gpu"` or `"tpu"`."""
+    from keras_griffin.ops.implementation import current_facts
+
+    return current_facts(None, "float32").device
 
 
 def least_seconds(function, *arguments, budget: float = 4.0) -> float:
     """The shortest of the runs within `budget` seconds, at least three, after one that compiles."""
+    return min(_wall_seconds(function, arguments, budget))
+
+
+def kernel_seconds(function, *arguments, budget: float = 4.0) -> Times:
+    """The seconds that a call takes on the device, after one call that compiles; `CLOCKS` says how it is timed.
+
+    Args:
+        function: compiled, if the backend compiles.
+        *arguments: tensors.
+        budget: seconds for all calls on a CPU; an accelerator makes `CALLS` calls.
+    """
+    if device() == "cpu":
+        seconds = _wall_seconds(function, arguments, budget)
+    elif has_events():
+        seconds = _event_seconds(function, arguments)
+    else:
+        seconds = _queued_seconds(function, arguments)
+    return Times(min(seconds), median(seconds))
+
+
+#: How `kernel_seconds` measures.
+CLOCKS = {
+    "wall": "the clock around single calls",
+    "events": f"CUDA events around each of {CALLS} calls, the L2 cache emptied before each",
+    "queue": f"the clock around {QUEUED} calls queued at once; caches stay warm, and a launch may be waited for",
+}
+
+
+def clock() -> str:
+    """How `kernel_seconds` measures here."""
+    return CLOCKS["wall" if device() == "cpu" else "events" if has_events() else "queue"]
+
+
+def has_events() -> bool:
+    """Whether the device has CUDA's events, or HIP's."""
+    if BACKEND != "torch" or device() != "gpu":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _wall_seconds(function, arguments, budget):
     wait(function(*arguments))
     times = []
     end = time.perf_counter() + budget
@@ -78,7 +155,37 @@ def least_seconds(function, *arguments, budget: float = 4.0) -> float:
         start = time.perf_counter()
         wait(function(*arguments))
         times.append(time.perf_counter() - start)
-    return min(times)
+    return times
+
+
+def _event_seconds(function, arguments):
+    import torch
+
+    cache = torch.zeros(EMPTYING // 4, dtype=torch.int32, device="cuda")
+    function(*arguments)
+    events = []
+    for _ in range(CALLS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        # Launched while the device waits, the call's kernels follow one another without a gap.
+        torch.cuda._sleep(AHEAD)
+        # Read, not written: written lines would be moved to memory during the call.
+        cache.max()
+        start.record()
+        function(*arguments)
+        end.record()
+        events.append((start, end))
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) / 1e3 for start, end in events]
+
+
+def _queued_seconds(function, arguments):
+    wait(function(*arguments))
+    times = []
+    for _ in range(CALLS // QUEUED):
+        start = time.perf_counter()
+        wait([function(*arguments) for _ in range(QUEUED)])
+        times.append((time.perf_counter() - start) / QUEUED)
+    return times
 
 
 def copy_bandwidth(num_bytes: int) -> float:
@@ -102,13 +209,21 @@ def copy_bandwidth(num_bytes: int) -> float:
 
 
 def device_bandwidth(num_bytes: int) -> float:
-    """Like `copy_bandwidth`, on the backend's device."""
-    from keras_griffin.ops.implementation import current_facts
+    """Bytes moved per second: by `copy_bandwidth` on a CPU, by a copy of 1 GiB, which no cache holds, elsewhere."""
+    return copy_bandwidth(num_bytes) if device() == "cpu" else accelerator_bandwidth()
 
-    if current_facts(None, "float32").device == "cpu":
-        return copy_bandwidth(num_bytes)
-    b, c = (keras.ops.ones(num_bytes // 4, "float32") for _ in range(2))
-    return 3 * num_bytes / least_seconds(compiled(lambda b, c: b + c), b, c, budget=1.0)
+
+@functools.cache
+def accelerator_bandwidth() -> float:
+    """Bytes read and written per second while 1 GiB is copied on the device."""
+    source = keras.ops.ones(COPIED // 4, "float32")
+    if BACKEND == "torch":
+        target = keras.ops.zeros_like(source)
+        seconds = kernel_seconds(lambda: target.copy_(source)).least
+    else:
+        # XLA would leave out a copy that nothing changes.
+        seconds = kernel_seconds(compiled(lambda x: x + 1.0), source).least
+    return 2 * COPIED / seconds
 
 
 def peak_bytes(function, *arguments) -> int | None:

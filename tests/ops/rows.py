@@ -1,19 +1,16 @@
-"""Which rows of an op's table the tests can run here, and how a row is judged on a case."""
+"""Which rows of an op's table the tests can run here, and what an interpreter needs for them."""
 
 import functools
 import importlib
 import os
 
 import keras
-import numpy as np
 import pytest
-from keras import ops
 
-from keras_griffin.ops.case import Case
-from keras_griffin.ops.implementation import Implementation, Op, current_facts, find_op, use_implementation
-from keras_griffin.testing.arrays import as_array
-from keras_griffin.testing.closeness import assert_close
-from keras_griffin.testing.gradients import value_and_gradient
+from keras_griffin.ops.implementation import Implementation, Op, current_facts, find_op
+
+# How a row is judged; the tests that pick a row here judge it with these.
+from keras_griffin.testing.op_checks import check_gradients, check_values, weights_of  # noqa: F401
 
 BACKEND = keras.backend.backend()
 
@@ -84,37 +81,3 @@ def interpret(patch, op: Op, row: Implementation):
         patch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
         # The longer cases are cut.
         patch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)
-
-
-def check_values(op_name: str, implementation: str, case: Case):
-    """Fail unless the row's results are those of the reference, in the dtypes of the contract."""
-    arguments = case.arguments()
-    with use_implementation(op_name, implementation):
-        results = case.call(*(ops.convert_to_tensor(x.values, x.dtype) for x in arguments))
-    assert [keras.backend.standardize_dtype(result.dtype) for result in results] == case.result_dtypes
-    expected = case.definition(*(x.values for x in arguments))
-    for result, wanted, dtype in zip(results, expected, case.precisions, strict=True):
-        assert_close(as_array(result), wanted, dtype)
-
-
-def check_gradients(op_name: str, implementation: str, case: Case):
-    """Fail unless the gradients of a weighted sum of the row's results are those of the reference."""
-    arrays = [argument.values for argument in case.arguments()]
-    weights = weights_of(case.definition(*arrays))
-
-    def loss(*tensors):
-        with use_implementation(op_name, implementation):
-            results = case.run(*tensors)
-        factors = (ops.convert_to_tensor(weight, case.accumulation_dtype) for weight in weights)
-        pairs = zip(results, factors, strict=True)
-        return sum(ops.sum(ops.cast(result, case.accumulation_dtype) * factor) for result, factor in pairs)
-
-    _, gradients = value_and_gradient(loss, *(array.astype(case.accumulation_dtype) for array in arrays))
-    for gradient, wanted in zip(gradients, case.gradients(weights, *arrays), strict=True):
-        assert_close(gradient, wanted, case.gradient_precision)
-
-
-def weights_of(results):
-    """Normal weights for a sum of results, in float64 but no finer than float32."""
-    generator = np.random.default_rng(2)
-    return [generator.normal(size=result.shape).astype("float32").astype("float64") for result in results]

@@ -1,0 +1,118 @@
+"""Other packages' scans, with the layout and the arguments that each wants.
+
+A peer gets its arguments ready: what its own models would never compute, such as a transposed copy, is not counted.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
+
+from timing import BACKEND, device
+
+
+class Peer(NamedTuple):
+    """How another package computes `linear_scan(decay, inputs)`."""
+
+    package: str
+    #: Of a shape (B, T, D): the function to time.
+    function: Callable
+    #: Of (decay, inputs): its arguments.
+    arguments: Callable = lambda decay, inputs: (decay, inputs)
+    #: Of a gradient of (B, T, D): the gradient of its outputs.
+    gradient: Callable = lambda gradient: gradient
+    #: Whether it is a Python loop over time, which launches kernels for every step.
+    is_loop: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package can be imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+def of_recurrentgemma(shape):
+    """DeepMind's scan on JAX, as in its models."""
+    from recurrentgemma.jax import scan
+
+    return lambda decay, inputs: scan.linear_scan(x=inputs, a=decay)[0]
+
+
+def of_transformers(shape):
+    """The scan of transformers' RecurrentGemma, a Python loop, without its gates."""
+    from transformers import RecurrentGemmaConfig
+    from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRglru
+
+    width = shape[2]
+    unit = RecurrentGemmaRglru(RecurrentGemmaConfig(lru_width=width, num_attention_heads=1, hidden_size=width))
+
+    def scan(decay, inputs):
+        import torch
+
+        reset = torch.zeros((*decay.shape[:2], 1), dtype=torch.bool, device=decay.device)
+        return unit._rnn_scan(inputs, decay, reset, None)[0]
+
+    return scan
+
+
+def of_accelerated_scan(shape):
+    """Its reference on a CPU, its warp kernel on a GPU; both need channels before time."""
+    return importlib.import_module(f"accelerated_scan.{'ref' if device() == 'cpu' else 'warp'}").scan
+
+
+def of_accelerated_scan_with_copies(shape):
+    """The same in a model whose channels are last: two copies of arguments and one of outputs."""
+    scan = of_accelerated_scan(shape)
+    return lambda decay, inputs: scan(*map(transposed, (decay, inputs))).transpose(1, 2).contiguous()
+
+
+def of_chunk_hgrn(shape):
+    """HGRN's scan in chunks."""
+    from fla.ops.hgrn import chunk_hgrn
+
+    return lambda inputs, log_decay: chunk_hgrn(inputs, log_decay)[0]
+
+
+def of_fused_recurrent_hgrn(shape):
+    """HGRN's scan step by step."""
+    from fla.ops.hgrn import fused_recurrent_hgrn
+
+    return lambda inputs, log_decay: fused_recurrent_hgrn(inputs, log_decay)[0]
+
+
+def transposed(x):
+    """Channels before time, in a memory of its own."""
+    return x.transpose(1, 2).contiguous()
+
+
+def in_logarithms(decay, inputs):
+    """HGRN's arguments; its models compute the logarithm of the decay."""
+    return inputs, decay.log()
+
+
+def channels_first(decay, inputs):
+    """The arguments of accelerated_scan."""
+    return transposed(decay), transposed(inputs)
+
+
+#: By op and backend.
+PEERS = {
+    ("linear_scan", "jax"): {"recurrentgemma": Peer("recurrentgemma", of_recurrentgemma)},
+    ("linear_scan", "torch"): {
+        "transformers _rnn_scan": Peer("transformers", of_transformers, is_loop=True),
+        "accelerated_scan": Peer("accelerated_scan", of_accelerated_scan, channels_first, transposed),
+        "accelerated_scan with transposed copies": Peer("accelerated_scan", of_accelerated_scan_with_copies),
+    },
+}
+#: Those that need a GPU.
+ON_GPU = {
+    ("linear_scan", "torch"): {
+        "fla chunk_hgrn": Peer("fla", of_chunk_hgrn, in_logarithms),
+        "fla fused_recurrent_hgrn": Peer("fla", of_fused_recurrent_hgrn, in_logarithms),
+    },
+}
+
+
+def peers(op_name: str) -> dict[str, Peer]:
+    """The peers of an op on the active backend and device, installed or not."""
+    key = op_name, BACKEND
+    return {**PEERS.get(key, {}), **({} if device() == "cpu" else ON_GPU.get(key, {}))}
