@@ -1,9 +1,13 @@
+import types
+
 import keras
 import pytest
 
-from tests.distribution.eight_devices import assert_they_pass
+if keras.backend.backend() != "jax":
+    pytest.skip("Keras's distribution is JAX's alone", allow_module_level=True)
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras's distribution is JAX's alone")
+from keras_griffin.ops.jax_division import Division
+from tests.distribution.eight_devices import assert_they_pass
 
 
 @pytest.mark.slow
@@ -12,22 +16,24 @@ def test_on_eight_devices():
 
 
 @pytest.mark.parametrize(
-    ("shape", "rows", "channels", "divided", "whole"),
+    ("mesh", "rows", "channels", "expected"),
     [
-        ({"batch": 2, "model": 4}, 6, 12, "batch model", ""),
-        ({"batch": 2, "model": 4}, 3, 12, "model", "batch"),
-        ({"batch": 2, "model": 4}, 2, 6, "batch", "model"),
-        ({"model": 4, "data": 2, "more": 3}, 2, 24, "data model more", ""),
-        ({"model": 4, "data": 2, "more": 3}, 2, 8, "data model", "more"),
+        ({"batch": 2, "model": 4}, 6, 12, {"b": ("batch",), "c": ("model",)}),
+        ({"batch": 2, "model": 4}, 3, 12, {"b": (), "c": ("model",)}),
+        ({"batch": 2, "model": 4}, 2, 6, {"b": ("batch",), "c": ()}),
+        ({"model": 4, "batch": 2, "more": 3}, 2, 24, {"b": ("batch",), "c": ("model", "more")}),
+        # Eight channels in four parts: of two each, which three don't divide.
+        ({"model": 4, "batch": 2, "more": 3}, 2, 8, {"b": ("batch",), "c": ("model",)}),
+        ({"batch": 8}, 8, 5, {"b": ("batch",), "c": ()}),
     ],
 )
-def test_an_axis_divides_what_it_can(shape, rows, channels, divided, whole):
-    import types
+def test_an_axis_divides_what_it_can(mesh, rows, channels, expected):
+    division = Division(types.SimpleNamespace(shape=mesh), "batch")
+    assert division.axes(rows, channels) == expected
+    parts = {(): 1, ("model",): 4, ("model", "more"): 12}
+    assert division.parts_of_channels(channels) == parts[expected["c"]]
 
-    from keras_griffin.ops.jax_division import Division
 
-    division = Division(types.SimpleNamespace(shape=shape), "data" if "data" in shape else "batch")
-    axes = division.axes(rows, channels)
-    assert sorted(axes["b"] + axes["c"]) == divided.split()
-    assert not set(whole.split()) & set(axes["b"] + axes["c"])
-    assert axes["b"] in ((), (division.batch_axis,))
+def test_without_a_batch_axis_rows_stay_whole():
+    division = Division(types.SimpleNamespace(shape={"model": 4}), None)
+    assert division.axes(8, 8) == {"b": (), "c": ("model",)}

@@ -1,7 +1,7 @@
 """Shared by the Pallas kernels for TPUs and GPUs: `linear_scan` around a kernel and the kernel of its gradient."""
 
 import functools
-import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,14 +40,9 @@ def supports_on(device: str) -> Callable:
     return supports
 
 
-@functools.cache
 def has_triton() -> bool:
     """Whether Pallas can compile through Triton: JAX deprecated that in version 0.11, and will remove it."""
-    try:
-        importlib.import_module("jax.experimental.pallas.triton")
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("jax.experimental.pallas.triton") is not None
 
 
 def indices_of_32_bits():

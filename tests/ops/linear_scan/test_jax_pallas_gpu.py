@@ -22,7 +22,7 @@ from jax.interpreters import mlir
 
 from keras_griffin.ops import explain, linear_scan, use_implementation
 from keras_griffin.ops.implementation import Facts
-from keras_griffin.ops.linear_scan import jax_pallas, jax_pallas_gpu, jax_pallas_gpu_blocks
+from keras_griffin.ops.linear_scan import jax_pallas_gpu, jax_pallas_gpu_blocks
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.marks import Marks
 from tests.ops.rows import check_gradients, check_values
@@ -227,11 +227,8 @@ def test_what_it_serves(op_name, device, dtype, reason, monkeypatch):
 )
 def test_a_jax_without_triton(op_name, chosen, monkeypatch):
     """Pallas's way to Triton is deprecated: where it is missing, nothing needs it, and `explain` says so."""
-    for name in [name for name in sys.modules if name.startswith("jax.experimental.pallas.triton")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)
     monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: "gpu")
-    monkeypatch.setattr(jax_pallas, "has_triton", jax_pallas.has_triton.__wrapped__)
     explanation = explain(op_name, (1, 7, 5))
     assert explanation.chosen == chosen
     (reason,) = (verdict.reason for verdict in explanation.verdicts if verdict.name == "jax_pallas_gpu")
