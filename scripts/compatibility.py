@@ -39,21 +39,21 @@ TESTS = (
 
 
 def main():
-    """Run what the command line asks for and print a table; return None, or an error message."""
+    """Run what the command line asks for, and print a table as it grows; return None, or an error message."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(PYTHONS), help="default: both")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="separated by commas (default: %(default)s)")
     options = parser.parse_args()
-    rows, failed = [], False
+    failed = False
+    print("| versions | backend | | tests | |\n|---|---|---|---|---|", flush=True)
     for age in [options.only] if options.only else PYTHONS:
         environment = installed(age)
         for backend in options.backends.split(","):
             start = time.perf_counter()
             last, status = tested(environment, backend)
             failed |= status != 0
-            rows.append((age, backend, versions(environment, backend), last, f"{time.perf_counter() - start:.0f} s"))
-    print("\n| versions | backend | | tests | |\n|---|---|---|---|---|")
-    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+            seconds = f"{time.perf_counter() - start:.0f} s"
+            print(f"| {age} | {backend} | {versions(environment, backend)} | {last} | {seconds} |", flush=True)
     return "Some tests failed; see above." if failed else None
 
 
@@ -90,13 +90,13 @@ def python_for(age):
 
 
 def tested(environment, backend):
-    """The last line that pytest prints, and its status."""
+    """The last line that pytest prints, and its status; of tests that fail, all that it prints."""
     variables = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
     command = [interpreter(environment), "-m", "pytest", "-q", *FILES, "-k", " or ".join(f"({test})" for test in TESTS)]
     run = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
     if run.returncode:
-        print(run.stdout)
-    return run.stdout.strip().splitlines()[-1], run.returncode
+        print(run.stdout, flush=True)
+    return (run.stdout.strip().splitlines() or ["ended without a word"])[-1], run.returncode
 
 
 def versions(environment, backend):

@@ -26,10 +26,8 @@ CASES = [
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(19, 4, 12, is_complex=True, **MARKED)),
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(5, 3, 8)),
     ("rg_lru", "jax_pallas_tpu", (4, 2), UnitCase(5, 4, 7, dtype="bfloat16", reverse=True)),
-    ("rg_lru", "jax_pallas_gpu", (2, 4), UnitCase(5, 2, 8)),
     ("log_scan", "jax_pallas_tpu", (2, 4), LogCase(19, 2, 12, **MARKED)),
     ("selective_scan", "jax_pallas_tpu", (2, 4), SelectiveCase(19, 2, 12, **MARKED)),
-    ("selective_scan", "jax_pallas_tpu", (2, 4), SelectiveCase(5, 3, 5)),
     # One key head for all devices, one for two of them, and heads that four devices don't divide.
     ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 9, 3, 1, 4, has_segments=True)),
     ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 9, 3, 2, 2, num_heads=8, has_mask=True)),
@@ -78,6 +76,15 @@ def test_what_is_sent(monkeypatch):
     assert collectives(program) in ([("all-reduce", "f32[3]{0}")], [("all-reduce", "(f32[3]{0}, f32[3]{0})")])
     # Each device has one row and three channels.
     assert "f32[1,19,3]" in program.as_text() and "f32[2,19,12]" not in program.as_text()
+
+
+def test_a_gpu_gets_a_part(monkeypatch):
+    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: "gpu")
+    x, channels = jax.ShapeDtypeStruct((4, 6, 64), "float32"), jax.ShapeDtypeStruct((64,), "float32")
+    with distribution_of((2, 4)).scope():
+        program = jax.jit(rg_lru).trace(x, x, x, channels).lower(lowering_platforms=("cuda",)).as_text()
+    (kernel,) = [line for line in program.splitlines() if "__gpu$xla.gpu.triton" in line]
+    assert "tensor<2x6x16xf32>" in kernel and "tensor<4x6x64xf32>" not in kernel
 
 
 def test_a_program_is_compiled_for_one_division(monkeypatch):
