@@ -8,10 +8,11 @@
 # make notebooks-small  run every notebook's source with small settings, the first four on each backend; write nothing
 # make figures      draw the documentation's figures, into docs/figures
 # make docs         build the documentation, into site/
+# make compatibility  run a short set of tests with the oldest and the newest Keras, JAX, PyTorch and TensorFlow
 # make wheel        run README's examples with the wheel, in an empty environment with one backend
 #
 # Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
-# it compares with; wheel uses a temporary environment.
+# it compares with; compatibility has .venv-oldest and .venv-newest alone; wheel uses a temporary environment.
 # PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel.
 
 PYTHON ?= python3
@@ -30,7 +31,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench accelerator notebooks notebooks-small figures docs wheel
+.PHONY: help quickstart test parity lint format bench accelerator notebooks notebooks-small figures docs wheel compatibility
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -85,6 +86,9 @@ docs:
 	$(install) docs
 	$(run) scripts/notebook_pages.py
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
+
+compatibility:
+	@$(PYTHON) scripts/compatibility.py $(ARGUMENTS)
 
 wheel:
 	@$(PYTHON) scripts/try_wheel.py $(BACKEND) $(WHEEL)

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib.metadata
 import importlib.util
 import itertools
 import os
@@ -18,8 +19,11 @@ if hasattr(os, "sched_setaffinity"):
 # XLA, for JAX and TensorFlow, is to compile quickly, and not to quick programs: tests look at values.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_cpu_parallel_codegen_split_count=1 "
 ) + os.environ.get("XLA_FLAGS", "")
+if not importlib.util.find_spec("jaxlib") or [*map(int, importlib.metadata.version("jaxlib").split(".")[:2])] < [0, 11]:
+    # XLA ends the process at a flag that it doesn't know, and JAX 0.12's no longer knows this one.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false " + os.environ["XLA_FLAGS"]
 # Inductor's workers would import PyTorch once more, on the one core.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 # With the compiler of TPUs installed, JAX would look for one. A caller may ask for other devices.

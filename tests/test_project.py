@@ -1,5 +1,6 @@
 """What several files say of the project, they say alike."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
     assert {f">={each}" for each in (python, *(entry["python"] for entry in (tests, *wheels)))} == {
         PROJECT["requires-python"]
     }
+
+
+def test_the_oldest_versions_of_make_compatibility_are_the_same(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    compatibility = importlib.import_module("compatibility")
+    assert compatibility.lower_bounds() == oldest(*BACKENDS)
+    assert all((ROOT / file).exists() for file in compatibility.FILES)
 
 
 def test_the_newest_versions_of_the_workflow_are_unbounded():

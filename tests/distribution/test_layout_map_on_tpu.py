@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.distribution import layout_map
+from tests.distribution.chips import chips, mesh_of_chips
 from tests.distribution.tiny import CONFIG, model
 
 pytestmark = [
@@ -18,28 +19,15 @@ ROWS, STEPS = 8, 40
 
 
 @pytest.fixture(scope="module")
-def chips():
-    """Eight chips of a v5e, to compile for."""
-    from jax.experimental import topologies
-
-    # What the compiler asks the machine for; without it, it looks for a TPU in the cloud.
-    environment = {"SKIP_MDS_QUERY": "1", "WORKER_HOSTNAMES": "localhost", "ACCELERATOR_TYPE": "v5litepod-8"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(f"TPU_{name}", value)
-        patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-        yield topologies.get_topology_desc("v5e:2x4", platform="tpu").devices
+def sent():
+    """The results and origins of all that a gradient sends over the eight chips of a v5e, which split the model."""
+    with chips("v5e:2x4") as devices:
+        yield sent_over(mesh_of_chips(devices, (1, 8)))
 
 
-@pytest.fixture(scope="module")
-def sent(chips):
-    """The results and origins of all that a gradient sends over the chips, which split the model."""
+def sent_over(mesh):
     import jax
 
-    class Chips(keras.distribution.DeviceMesh):
-        backend_mesh = jax.sharding.Mesh(np.array(chips).reshape(1, 8), ("batch", "model"))
-
-    mesh = Chips((1, 8), ["batch", "model"], [f"tpu:{i}" for i in range(8)])
     trained, layouts = model(), layout_map(CONFIG, mesh)
     parameters = [
         jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=layouts[v.path].backend_layout) for v in trained.weights

@@ -15,12 +15,13 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.jax_pallas import Operands
+from keras_griffin.ops.linear_scan.jax_pallas import Operands, divided_gradient, divided_scan, indices_of_32_bits
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_blocks import ROWS, walk_through
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 from keras_griffin.ops.linear_scan.semiring import LINEAR, Semiring
 
 
+@divided_scan
 def scan(
     name: str,
     load: Callable,
@@ -145,6 +146,7 @@ def _forgetting_pieces(marks, walk):
     return jnp.any(pieces, axis=2, keepdims=True)
 
 
+@divided_gradient
 def scan_gradient(
     name: str,
     load: Callable,
@@ -248,16 +250,17 @@ def _call(name, kernel, walk, arguments, results):
     from jax.experimental.pallas.triton import CompilerParams
 
     (arguments, in_specs), (results, out_specs) = arguments, results
-    return pl.pallas_call(
-        kernel,
-        grid=walk.grid,
-        in_specs=in_specs,
-        out_specs=out_specs,
-        out_shape=results,
-        # They select Triton; without them JAX uses Mosaic. The kernel itself loads rows ahead, so one stage is enough.
-        compiler_params=CompilerParams(num_warps=1, num_stages=1),
-        name=name,
-    )(*arguments)
+    with indices_of_32_bits():
+        return pl.pallas_call(
+            kernel,
+            grid=walk.grid,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            out_shape=results,
+            # They select Triton; without them JAX uses Mosaic. The kernel loads rows ahead, so one stage is enough.
+            compiler_params=CompilerParams(num_warps=1, num_stages=1),
+            name=name,
+        )(*arguments)
 
 
 def _arguments(walk, operands):

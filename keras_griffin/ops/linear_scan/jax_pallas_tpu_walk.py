@@ -16,7 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.jax_pallas import Operands
+from keras_griffin.ops.linear_scan.jax_pallas import Operands, divided_gradient, divided_scan, indices_of_32_bits
 from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP, Walk, tile
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 from keras_griffin.ops.linear_scan.semiring import LINEAR, Semiring
@@ -24,6 +24,7 @@ from keras_griffin.ops.linear_scan.semiring import LINEAR, Semiring
 _RESET, _MASKED = 1, 2
 
 
+@divided_scan
 def scan(
     name: str,
     load: Callable,
@@ -104,6 +105,7 @@ def scan(
     return (states, final_state) if note is None else (states, final_state, tuple(notes))
 
 
+@divided_gradient
 def scan_gradient(
     name: str,
     load: Callable,
@@ -229,19 +231,20 @@ def _call(name, kernel, walk, arguments, results, scratch, cost):
     # The states are passed twice, but the second time little of them is read.
     read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
     moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
-    return pl.pallas_call(
-        kernel,
-        grid=walk.grid,
-        in_specs=in_specs,
-        out_specs=out_specs,
-        out_shape=results,
-        scratch_shapes=scratch,
-        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-        cost_estimate=pl.CostEstimate(
-            flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved
-        ),
-        name=name,
-    )(*arguments)
+    with indices_of_32_bits():
+        return pl.pallas_call(
+            kernel,
+            grid=walk.grid,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            out_shape=results,
+            scratch_shapes=scratch,
+            compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+            cost_estimate=pl.CostEstimate(
+                flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved
+            ),
+            name=name,
+        )(*arguments)
 
 
 def _arguments(walk, operands):

@@ -6,12 +6,13 @@ it.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
-import keras
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
+from keras_griffin.ops.jax_division import active_division, on_each_device
 from keras_griffin.ops.local_attention.marks import attend_with_marks
 
 #: A TPU's vector lanes; blocks are multiples of them.
@@ -26,8 +27,6 @@ def supports(facts):
         return "computes in float32 and bfloat16"
     if not all(isinstance(size, int) for size in facts.shape or ()):
         return "needs known sizes"
-    if keras.distribution.distribution() is not None:
-        return "can't be divided among devices by XLA"
     return None
 
 
@@ -43,6 +42,29 @@ def block_length(window: int, channels: int) -> int:
 
 
 def _attend(query, key, value, window, ids):
+    division = active_division()
+    if division is None:
+        return _attend_on_one(query, key, value, window, ids)
+    return _attend_divided(query, key, value, window, ids, division)
+
+
+# Compiled once for each shape, even if the caller is not compiled.
+@functools.partial(jax.jit, static_argnums=(3, 5))
+def _attend_divided(query, key, value, window, ids, division):
+    """Each device attends with its own rows and query heads, and with the key heads that these share."""
+    parts = division.parts_of_channels(query.shape[2])
+    copies = parts // math.gcd(parts, key.shape[2])
+    key, value = (jnp.repeat(x, copies, axis=2) for x in (key, value))
+
+    def attend(query, key, value, ids):
+        return _attend_on_one(query, key, value, window, ids)
+
+    heads = "b-c-"
+    sizes, axes = (query.shape[0], query.shape[2]), (heads, heads, heads, "b-")
+    return on_each_device(attend, division, sizes, (query, key, value, ids), axes, heads)
+
+
+def _attend_on_one(query, key, value, window, ids):
     length, num_heads, channels = query.shape[1:]
     # Drop keys that are older than every window.
     span = min(key.shape[1], length + window - 1)
@@ -53,13 +75,36 @@ def _attend(query, key, value, window, ids):
 
     band = splash.LocalMask((queries, keys), (window - 1, 0), span - length)
     mask = splash.MultiHeadMask([band] * num_heads)
-    kernel = splash.make_splash_mha_single_device(mask, block_sizes=_block_sizes(block))
     # (B, N, T, H). The keys are scaled, as the smallest array.
     arguments = [(query, queries), (key * channels**-0.5, keys), (value, keys)]
     arguments = [jnp.swapaxes(_filled(x, size), 1, 2) for x, size in arguments]
     if ids is not None:
-        arguments.append(splash.SegmentIds(_filled(ids[:, -length:], queries), _filled(ids[:, -span:], keys)))
-    return jnp.swapaxes(jax.vmap(kernel)(*arguments), 1, 2)[:, :length]
+        ids = splash.SegmentIds(_filled(ids[:, -length:], queries), _filled(ids[:, -span:], keys))
+    return jnp.swapaxes(_splash(mask, block, *arguments, ids), 1, 2)[:, :length]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _splash(mask, block, *arguments):
+    """Splash's kernels, which with `jax_enable_x64` would mix indices of 32 and 64 bits."""
+    with jax.enable_x64(False):
+        return _kernel(mask, block)(*arguments)
+
+
+def _splash_forward(mask, block, *arguments):
+    with jax.enable_x64(False):
+        return jax.vjp(_kernel(mask, block), *arguments)
+
+
+def _splash_backward(mask, block, pull_back, gradient):
+    with jax.enable_x64(False):
+        return pull_back(gradient)
+
+
+_splash.defvjp(_splash_forward, _splash_backward)
+
+
+def _kernel(mask, block):
+    return jax.vmap(splash.make_splash_mha_single_device(mask, block_sizes=_block_sizes(block)))
 
 
 def _block_sizes(block):

@@ -4,11 +4,13 @@ For the gradient, the forward kernel notes the logarithm of the odds of past aga
 states, decays and inputs there: the shares are as precise as those odds, in whatever dtype the states are.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 from jax import numpy as jnp
 
+from keras_griffin.ops.jax_division import active_division
 from keras_griffin.ops.linear_scan.jax_pallas import Operands, varying_with
 from keras_griffin.ops.linear_scan.marks import Marks, unless
 from keras_griffin.ops.log_scan.log_numbers import LOG, effective, log_odds
@@ -18,32 +20,36 @@ from keras_griffin.shapes import Tensor
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     """The package's `log_scan` around two functions of `jax_pallas_tpu_walk.py` or `jax_pallas_gpu_walk.py`."""
 
-    # Compiled once for each shape, even if the caller is not compiled.
-    @jax.jit
     def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
         """Every state and the last one; see the package."""
-        (initial_state,), _ = varying_with(inputs, (initial_state,))
-        return with_gradient(decay, inputs, initial_state, marks)
+        return compiled(decay, inputs, initial_state, marks, active_division())
 
-    @jax.custom_vjp
-    def with_gradient(decay, inputs, initial_state, marks):
-        (states,), (final_state,) = run(decay, inputs, initial_state, marks)
+    # Compiled once for each shape, even if the caller is not compiled.
+    @functools.partial(jax.jit, static_argnums=(4,))
+    def compiled(decay, inputs, initial_state, marks, division):
+        (initial_state,), _ = varying_with(inputs, (initial_state,))
+        return with_gradient(decay, inputs, initial_state, marks, division)
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+    def with_gradient(decay, inputs, initial_state, marks, division):
+        (states,), (final_state,) = run(decay, inputs, initial_state, marks, division)
         return states, final_state
 
-    def run(decay, inputs, initial_state, marks, note=None):
+    def run(decay, inputs, initial_state, marks, division, note=None):
         def load(rows):
             decay, inputs = effective(*rows.sequences, rows.marks, "float32")
             return (decay,), (inputs,)
 
         operands = Operands((decay, inputs), None, marks)
-        return scan("log_scan", load, operands, (initial_state,), False, inputs.dtype, semiring=LOG, note=note)
+        options = {"semiring": LOG, "note": note, "division": division}
+        return scan("log_scan", load, operands, (initial_state,), False, inputs.dtype, **options)
 
-    def forward(decay, inputs, initial_state, marks):
-        (states,), (final_state,), (odds,) = run(decay, inputs, initial_state, marks, _log_odds)
+    def forward(decay, inputs, initial_state, marks, division):
+        (states,), (final_state,), (odds,) = run(decay, inputs, initial_state, marks, division, _log_odds)
         dtypes = jnp.zeros(0, decay.dtype), jnp.zeros(0, inputs.dtype)
         return (states, final_state), (odds, marks, dtypes)
 
-    def backward(kept, gradients):
+    def backward(division, kept, gradients):
         odds, marks, dtypes = kept
 
         def finish(rows, _, into_states):
@@ -54,7 +60,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
 
         given, operands = tuple((gradient,) for gradient in gradients), Operands(odds, None, marks)
         (into_decay, into_inputs), _, (into_start,) = scan_gradient(
-            "log_scan_gradient", _shares, finish, operands, (), (), given, False, (dtypes, None)
+            "log_scan_gradient", _shares, finish, operands, (), (), given, False, (dtypes, None), division=division
         )
         return into_decay, into_inputs, into_start, None
 

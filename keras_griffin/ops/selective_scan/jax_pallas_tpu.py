@@ -4,6 +4,7 @@ The grid is batch by channels by time, with time innermost and in order. The sta
 in float32, and the one before each block is kept for the gradient, whose kernel computes the block's states again.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.linear_scan.jax_pallas import supports_on
+from keras_griffin.ops.jax_division import active_division, inside_shard_map, on_each_device
+from keras_griffin.ops.linear_scan.jax_pallas import indices_of_32_bits, supports_on
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.shapes import Tensor
@@ -24,26 +26,44 @@ _LONGEST, _WIDEST = 64, 512
 #: On-chip memory for the states of a block.
 _STATES_BYTES = 4 * 2**20
 
+#: How the arrays are divided over devices; see `on_each_device`.
+_SELECTION = Selection("b-c", "b-c", "c-", "b--", "b--")
+_STARTS = "b--c"
+
 supports = supports_on("tpu")
 
 
 @on_hidden
-# Compiled once for each shape, even if the caller is not compiled.
-@jax.jit
 def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
-    # Inside `shard_map` JAX then sums gradients over the devices that hold copies.
-    nothing = 0.0 * jnp.isnan(selection.inputs[:, 0]).astype("float32")[..., None]
-    rates = (selection.rates + nothing[0]).astype(selection.rates.dtype)
-    return _differentiable(selection._replace(rates=rates), initial_state + nothing, reset)
+    return _compiled(selection, initial_state, reset, active_division())
 
 
-@jax.custom_vjp
-def _differentiable(selection, initial_state, reset):
-    return _forward(selection, initial_state, reset)[0]
+# Compiled once for each shape, even if the caller is not compiled.
+@functools.partial(jax.jit, static_argnums=(3,))
+def _compiled(selection, initial_state, reset, division):
+    if inside_shard_map():
+        # JAX then sums gradients over the devices that hold copies.
+        nothing = 0.0 * jnp.isnan(selection.inputs[:, 0]).astype("float32")[..., None]
+        rates = (selection.rates + nothing[0]).astype(selection.rates.dtype)
+        selection, initial_state = selection._replace(rates=rates), initial_state + nothing
+    return _differentiable(selection, initial_state, reset, division)
 
 
-def _forward(selection, initial_state, reset):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _differentiable(selection, initial_state, reset, division):
+    return _forward(selection, initial_state, reset, division)[0]
+
+
+def _forward(selection, initial_state, reset, division):
+    arguments, axes = (selection, initial_state, reset), (_SELECTION, "bc-", "b-")
+    sizes = initial_state.shape[:2]
+    outputs, final_state, starts = on_each_device(_scan, division, sizes, arguments, axes, ("b-c", "bc-", _STARTS))
+    return (outputs, final_state), (selection, starts, reset)
+
+
+def _scan(selection, initial_state, reset):
+    """The outputs, the last state, and the state before each block, `(B, blocks, N, D)`."""
     walk = _walk_through(selection)
 
     def kernel(u, s, rates, b, c, flags, start, outputs, final, starts, *memory):
@@ -83,11 +103,26 @@ def _forward(selection, initial_state, reset):
         (walk.sequence(), walk.state(), walk.starts()),
         [(numbers, walk.lanes), *[(walk.steps, walk.lanes)] * 3, *[(walk.steps, numbers)] * 2],
     )
-    return (outputs, final_state.mT), (selection, starts, reset)
+    return outputs, final_state.mT, starts
 
 
-def _backward(kept, gradients):
+def _backward(division, kept, gradients):
     selection, starts, reset = kept
+    arguments, axes = (selection, starts, reset, gradients), (_SELECTION, _STARTS, "b-", ("b-c", "bc-"))
+    # Sums of a device's rows and channels, yet to be summed over all.
+    results = "b-c", "b-c", "bc-", "cb--", "cb--", "bc-"
+    sizes = gradients[1].shape[:2]
+    into_u, into_s, *parts, into_start = on_each_device(_gradient, division, sizes, arguments, axes, results)
+    sums = (jnp.sum(part, 0) for part in parts)
+    into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(sums, selection[2:], strict=True))
+    return Selection(into_u, into_s, into_rates, into_b, into_c), into_start, None
+
+
+def _gradient(selection, starts, reset, gradients):
+    """The gradients for u, s, rates, b, c and the initial state.
+
+    That of the rates, `(B, D, N)`, is for each row; those of b and c, `(blocks, B, T, N)`, are for blocks of channels.
+    """
     walk = _walk_through(selection)._replace(reverse=True)
 
     def kernel(u, s, rates, b, c, flags, starts, into_outputs, into_final, *results):
@@ -156,9 +191,7 @@ def _backward(kept, gradients):
             *[(walk.steps, numbers)] * 2,
         ],
     )
-    shared = (jnp.sum(into_rates, 0).T, jnp.sum(into_b, 0), jnp.sum(into_c, 0))
-    into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(shared, selection[2:], strict=True))
-    return Selection(into_u, into_s, into_rates, into_b, into_c), into_start.mT, None
+    return into_u, into_s, into_rates.mT, into_b, into_c, into_start.mT
 
 
 _differentiable.defvjp(_forward, _backward)
@@ -171,16 +204,17 @@ def _call(name, kernel, walk, arguments, in_specs, results, out_specs, scratch):
     def result(shape, dtype):
         return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), like)
 
-    return pl.pallas_call(
-        kernel,
-        grid=walk.grid,
-        in_specs=list(in_specs),
-        out_specs=list(out_specs),
-        out_shape=[result(*shape_and_dtype) for shape_and_dtype in results],
-        scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
-        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-        name=name,
-    )(*arguments)
+    with indices_of_32_bits():
+        return pl.pallas_call(
+            kernel,
+            grid=walk.grid,
+            in_specs=list(in_specs),
+            out_specs=list(out_specs),
+            out_shape=[result(*shape_and_dtype) for shape_and_dtype in results],
+            scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
+            compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+            name=name,
+        )(*arguments)
 
 
 def _advance(rate, state, sizes, scaled, b_rows, flags, i):

@@ -22,12 +22,6 @@ def test_what_they_serve(device, name):
     assert supports(Facts("jax", device, (1, 7, 5), "float64")) == "computes in float32"
 
 
-def test_many_devices(monkeypatch):
-    monkeypatch.setattr(keras.distribution, "distribution", lambda: "of data")
-    reason = supports_on("tpu")(Facts("jax", "tpu", (1, 7, 5), "float32"))
-    assert reason == "can't be divided among devices by XLA"
-
-
 def test_what_varies_with_a_sequence_keeps_its_values():
     # Also beside numbers that are not finite.
     sequence = jnp.full((2, 3, 4), jnp.nan)

@@ -63,7 +63,7 @@ def compiled(topology, dtype, case, parts):
 
 @pytest.mark.parametrize("topology", ["v5e:2x2"], indirect=True)
 def test_xla_cant_divide_it(topology):
-    """Why it is refused under `keras.distribution`."""
+    """Why `shard_map` does, under `keras.distribution`."""
     mesh = Mesh(np.array(topology), ("batch",))
 
     def array(*shape):

@@ -79,12 +79,6 @@ def test_what_it_serves(device, shape, dtype, reason):
     assert jax_splash_tpu.supports(Facts("jax", device, shape, dtype)) == reason
 
 
-def test_many_devices(monkeypatch):
-    monkeypatch.setattr(keras.distribution, "distribution", lambda: "of data")
-    facts = Facts("jax", "tpu", SHAPE, "float32")
-    assert jax_splash_tpu.supports(facts) == "can't be divided among devices by XLA"
-
-
 def test_asked_for_where_it_cant_run():
     arguments = CASES["one block"].seen()
     with use_implementation("local_attention", "jax_splash_tpu"):

@@ -1,0 +1,114 @@
+"""Kernels under `keras.distribution`; run by `tests/ops/test_division.py` where there are eight devices."""
+
+import jax
+import keras
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from keras_griffin.ops import rg_lru
+from keras_griffin.ops.implementation import find_op, use_implementation
+from keras_griffin.ops.jax_division import active_division
+from keras_griffin.ops.linear_scan.cases import ScanCase
+from keras_griffin.ops.local_attention.cases import AttentionCase
+from keras_griffin.ops.log_scan.cases import LogCase
+from keras_griffin.ops.rg_lru.cases import UnitCase
+from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from tests.distribution.eight_devices import collectives
+from tests.ops.rows import check_gradients, check_values, interpret
+
+MARKED = {"has_reset": True, "has_mask": True}
+#: Op, row, mesh, case. Rows and channels are divided; then one axis of the mesh, or both, divide nothing.
+CASES = [
+    ("linear_scan", "jax_pallas_tpu", (8,), ScanCase(5, 16, 3, has_initial_state=False)),
+    ("linear_scan", "jax_pallas_tpu", (2, 4), ScanCase(19, 2, 12, is_complex=True, reverse=True, **MARKED)),
+    ("linear_scan", "jax_pallas_gpu", (2, 4), ScanCase(71, 2, 12, **MARKED)),
+    ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(19, 4, 12, is_complex=True, **MARKED)),
+    ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(5, 3, 8)),
+    ("rg_lru", "jax_pallas_tpu", (4, 2), UnitCase(5, 4, 7, dtype="bfloat16", reverse=True)),
+    ("log_scan", "jax_pallas_tpu", (2, 4), LogCase(19, 2, 12, **MARKED)),
+    ("selective_scan", "jax_pallas_tpu", (2, 4), SelectiveCase(19, 2, 12, **MARKED)),
+    # One key head for all devices, one for two of them, and heads that four devices don't divide.
+    ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 9, 3, 1, 4, has_segments=True)),
+    ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 9, 3, 2, 2, num_heads=8, has_mask=True)),
+    ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 7, 3, 3, 3, num_heads=6)),
+]
+
+
+def distribution_of(shape):
+    mesh = keras.distribution.DeviceMesh(shape, ["batch", "model"][: len(shape)])
+    if len(shape) == 1:
+        return keras.distribution.DataParallel(mesh)
+    return keras.distribution.ModelParallel(layout_map=keras.distribution.LayoutMap(mesh), batch_dim_name="batch")
+
+
+@pytest.mark.parametrize(("op_name", "implementation", "mesh", "case"), CASES, ids=str)
+def test_values_and_gradients_are_those_of_the_reference(op_name, implementation, mesh, case, monkeypatch):
+    op = find_op(op_name)
+    interpret(monkeypatch, op, op._named(implementation))
+    with distribution_of(mesh).scope():
+        check_values(op_name, implementation, case)
+        check_gradients(op_name, implementation, case)
+
+
+def test_what_is_sent(monkeypatch):
+    """The sums over rows of the gradients for Lambda and theta, and nothing else."""
+    op = find_op("rg_lru")
+    interpret(monkeypatch, op, op._named("jax_pallas_tpu"))
+    distribution = distribution_of((2, 4))
+
+    def placed(axes, *shape):
+        layout = keras.distribution.TensorLayout(axes, distribution.device_mesh).backend_layout
+        return jax.device_put(np.random.default_rng(0).normal(size=shape).astype("float32"), layout)
+
+    sequence, channels = placed(("batch", None, "model"), 2, 19, 12), placed(("model",), 12)
+
+    def step(sequence, channels):
+        def outputs(sequence, channels):
+            with use_implementation("rg_lru", "jax_pallas_tpu"):
+                return rg_lru((sequence, sequence), sequence, sequence, channels, phase=channels)[0]
+
+        made, pull = jax.vjp(outputs, sequence, channels)
+        return made, pull(made)
+
+    with distribution.scope():
+        program = jax.jit(step).lower(sequence, channels).compile()
+    assert collectives(program) in ([("all-reduce", "f32[3]{0}")], [("all-reduce", "(f32[3]{0}, f32[3]{0})")])
+    # Each device has one row and three channels.
+    assert "f32[1,19,3]" in program.as_text() and "f32[2,19,12]" not in program.as_text()
+
+
+def test_a_gpu_gets_a_part(monkeypatch):
+    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: "gpu")
+    x, channels = jax.ShapeDtypeStruct((4, 6, 64), "float32"), jax.ShapeDtypeStruct((64,), "float32")
+    with distribution_of((2, 4)).scope():
+        program = jax.jit(rg_lru).trace(x, x, x, channels).lower(lowering_platforms=("cuda",)).as_text()
+    (kernel,) = [line for line in program.splitlines() if "__gpu$xla.gpu.triton" in line]
+    assert "tensor<2x6x16xf32>" in kernel and "tensor<4x6x64xf32>" not in kernel
+
+
+def test_a_program_is_compiled_for_one_division(monkeypatch):
+    """The same shapes, with and without a distribution, in either order."""
+    op, case = find_op("linear_scan"), ScanCase(4, 8, 3)
+    interpret(monkeypatch, op, op._named("jax_pallas_tpu"))
+    arrays = [jnp.asarray(x.values, "float32") for x in case.arguments()]
+    devices = []
+    for scope in (None, distribution_of((8,)), distribution_of((2, 4)), None):
+        with scope.scope() if scope else use_implementation("linear_scan", "jax_pallas_tpu"):
+            with use_implementation("linear_scan", "jax_pallas_tpu"):
+                devices.append(len(case.call(*arrays)[0].sharding.device_set))
+    assert devices == [1, 8, 8, 1]
+
+
+def test_parts_inside_shard_map_are_not_divided_again():
+    distribution, rows = distribution_of((8,)), jax.sharding.PartitionSpec("batch")
+
+    def function(x):
+        assert active_division() is None
+        return x
+
+    with distribution.scope():
+        assert active_division().batch_axis == "batch"
+        mesh = distribution.device_mesh.backend_mesh
+        jax.jit(jax.shard_map(function, mesh=mesh, in_specs=rows, out_specs=rows))(jnp.ones(8))
+    assert active_division() is None
