@@ -74,7 +74,7 @@ def test_the_operators_are_registered_as_pytorch_wants_them(parts):
     marks = (None, None) if parts == 1 else [torch.tensor([True, False, True]).expand(2, 3)[..., None]] * 2
     torch.library.opcheck(torch_triton._linear_scan, (decay, inputs, start, *marks, False))
     numbers = [[tensor.detach() for tensor in number] for number in (decay, inputs, start)]
-    torch.library.opcheck(torch_triton._gradient, (*numbers, *marks, [*numbers[1], *numbers[2]], False))
+    torch.library.opcheck(torch_triton._gradient, (*numbers, [*numbers[1], *numbers[2]], *marks, False))
 
 
 def test_runs_give_the_same_bits_and_compilation_changes_none():
