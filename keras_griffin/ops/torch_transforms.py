@@ -61,10 +61,12 @@ def transformable(op_name: str, operator, axes: str, keep=None, backward=None, j
 
         @staticmethod
         def jvp(ctx, *tangents):
-            count = len(ctx.others)
-            tensors, outputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-            inputs = [other if x is None else x for x, other in zip(tensors, ctx.others, strict=True)]
-            results = jvp(_nested(inputs), outputs, _nested((*tangents[:-1], inputs[-1])))
+            # PyTorch switches forward mode off in here, also that of transforms around this one.
+            with forward_ad._set_fwd_grad_enabled(True):
+                tensors = [None if x is None else forward_ad.unpack_dual(x).primal for x in ctx.saved_tensors]
+                count = len(ctx.others)
+                inputs = [other if x is None else x for x, other in zip(tensors[:count], ctx.others, strict=True)]
+                results = jvp(_nested(inputs), tensors[count:], _nested((*tangents[:-1], inputs[-1])))
             return results if isinstance(results, Tensor) else tuple(results)
 
         @staticmethod

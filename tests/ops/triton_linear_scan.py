@@ -9,7 +9,7 @@ from keras_griffin.ops.linear_scan import torch_triton
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.reference import definition
 from keras_griffin.testing.closeness import assert_close
-from tests.ops import test_unseen_steps
+from tests.ops import test_torch_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 

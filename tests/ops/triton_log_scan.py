@@ -7,7 +7,7 @@ from keras_griffin.ops import explain, log_scan
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.log_scan import torch_triton
 from keras_griffin.ops.log_scan.cases import LogCase
-from tests.ops import test_unseen_steps
+from tests.ops import test_torch_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 

@@ -11,7 +11,7 @@ from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.rg_lru import torch_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
-from tests.ops import test_unseen_steps
+from tests.ops import test_torch_transforms, test_unseen_steps
 from tests.ops.rg_lru.test_torch_loop import arguments
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
