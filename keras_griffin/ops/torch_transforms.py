@@ -169,7 +169,7 @@ def _as_tuple(results):
 
 
 def _fold(x, dim, names, axis, calls):
-    """The argument of all calls, side by side along an axis: mapped over `dim`, or the same for each if that is None."""
+    """The arguments of all calls, side by side along an axis; `dim` is where they differ, None if they are the same."""
     if axis not in names or not isinstance(x, Tensor):
         return x
     place = _place(names, axis, x.ndim - (dim is not None))

@@ -12,7 +12,7 @@ if keras.backend.backend() != "torch":
 
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
-from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 from keras_griffin.layers import RGLRU
 from keras_griffin.mixers import RecurrentBlock
@@ -92,7 +92,8 @@ def draw(name, seed=0):
     """The tensors and marks of a call; the second step of the first row is masked, and not finite."""
     generator, call = torch.Generator().manual_seed(seed), CALLS[name]
     tensors = [0.5 * torch.randn(*shape, generator=generator).to(DTYPE) for shape in call.shapes]
-    marks = {mark: torch.rand(B, T, generator=generator) < 0.6 for mark in call.marks}
+    shares = {"reset": 0.3, "mask": 0.7}
+    marks = {mark: torch.rand(B, T, generator=generator) < shares[mark] for mark in call.marks}
     if marks:
         marks["mask"][0, 1] = False
         for x in tensors:
@@ -138,13 +139,19 @@ def test_jacobians(name):
         assert_close(mode(function)(x.detach()), expected)
 
 
+def inner_product(gradients, tangents):
+    """The derivative along tangents, which are not finite where the gradients are zero."""
+    pairs = zip(gradients, tangents, strict=True)
+    return sum(torch.sum(torch.where(into == 0.0, 0.0, into * along)) for into, along in pairs)
+
+
 def mapped(name, tensors_differ, marks_differ):
     """The arguments of several calls in one, along any axes, and those axes; None for an argument that all share."""
     draws = [draw(name, seed) for seed in range(COPIES)]
     marks = {mark: [marks[mark] for _, marks in draws] for mark in CALLS[name].marks}
     tensors, axes = [], []
     for i, versions in enumerate(zip(*(tensors for tensors, _ in draws), strict=True)):
-        axes.append((i % (versions[0].ndim + 1) if tensors_differ(i) else None))
+        axes.append(i % (versions[0].ndim + 1) if tensors_differ(i) else None)
         tensors.append(versions[0] if axes[-1] is None else torch.stack(versions, axes[-1]))
     marks = {mark: torch.stack(x, 1) if marks_differ else x[0] for mark, x in marks.items()}
     return (tensors, marks), (axes, dict.fromkeys(marks, 1 if marks_differ else None))
@@ -187,6 +194,25 @@ def test_vmap_is_a_loop_over_calls(name, different):
                 assert_close(whole.select(axis, i), wanted.numpy())
 
 
+def check_transforms(name, implementation):
+    """For kernels in an interpreter, which is slow: the implementation gives what PyTorch's loop gives."""
+    tensors_differ, marks_differ = DIFFERENT["all but the parameters"](CALLS[name].parameters)
+    arguments, axes = mapped(name, tensors_differ, marks_differ)
+    (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
+    slope = lambda tensors: jvp(lambda tensors: loss_of(name)(tensors, marks), (tensors,), (along,))[1]  # noqa: E731
+
+    def results():
+        yield from vmap(grad(loss_of(name)), axes)(*arguments)
+        if name in FORWARD:
+            yield from grad(slope)(tensors) if name in TWICE else [slope(tensors)]
+
+    with use_implementation(name.removeprefix("complex "), "torch_loop"):
+        expected = [x.numpy() for x in results()]
+    with use_implementation(name.removeprefix("complex "), implementation):
+        for got, wanted in zip(results(), expected, strict=True):
+            assert_close(got, wanted)
+
+
 @pytest.mark.parametrize("name", ["linear_scan", "rg_lru"])
 def test_nested_vmap_is_a_nested_loop(name):
     loss = loss_of(name)
@@ -198,15 +224,18 @@ def test_nested_vmap_is_a_nested_loop(name):
             assert_close(pairs[i, j], gradients(loss, [x, y, *first[2:]], marks)[1].numpy())
 
 
-def test_a_matrix_of_second_derivatives_in_every_order_of_modes():
-    tensors, marks = draw("linear_scan")
-    loss = lambda inputs, decay: loss_of("linear_scan")([decay, inputs, tensors[2]], marks)  # noqa: E731
-    inputs, decay = tensors[1].nan_to_num(), tensors[0].nan_to_num()
-    both = torch.stack([inputs, decay])
-    matrices = [mode(other(lambda both: loss(*both)))(both) for mode in (jacfwd, jacrev) for other in (jacfwd, jacrev)]
-    assert torch.any(matrices[0][0, ..., 0, :, :, :] != 0.0) and torch.any(matrices[0][0, ..., 1, :, :, :] != 0.0)
-    for matrix in matrices[1:]:
-        assert_close(matrix, matrices[0].numpy())
+@pytest.mark.parametrize("name", [name for name in FORWARD if name in TWICE])
+def test_second_derivatives_in_every_order_of_modes(name):
+    (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
+    loss = lambda tensors: loss_of(name)(tensors, marks)  # noqa: E731
+    slope = lambda tensors: jvp(loss, (tensors,), (along,))[1]  # noqa: E731
+    (expected,) = vjp(grad(loss), tensors)[1](along)
+    for products in (jvp(grad(loss), (tensors,), (along,))[1], grad(slope)(tensors)):
+        for got, wanted in zip(products, expected, strict=True):
+            assert torch.any(wanted != 0.0)
+            assert_close(got, wanted.numpy())
+    _, curvature = jvp(slope, (tensors,), (along,))
+    assert_close(curvature, inner_product(expected, along).numpy())
 
 
 @pytest.mark.parametrize("name", FORWARD)
@@ -214,9 +243,8 @@ def test_forward_mode_agrees_with_backward_mode(name):
     (tensors, marks), (tangents, _) = draw(name, 0), draw(name, 1)
     loss = lambda *tensors: loss_of(name)(tensors, marks)  # noqa: E731
     _, tangent = jvp(loss, tuple(tensors), tuple(tangents))
-    products = zip(gradients(lambda tensors, marks: loss(*tensors), tensors, marks), tangents, strict=True)
-    expected = sum(torch.sum(torch.where(into == 0.0, 0.0, into * along)) for into, along in products)
-    assert_close(tangent, expected.numpy())
+    expected = gradients(lambda tensors, marks: loss(*tensors), tensors, marks)
+    assert_close(tangent, inner_product(expected, tangents).numpy())
 
 
 FORWARD_SENTENCE = (

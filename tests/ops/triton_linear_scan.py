@@ -74,7 +74,7 @@ def test_the_operators_are_registered_as_pytorch_wants_them(parts):
     marks = (None, None) if parts == 1 else [torch.tensor([True, False, True]).expand(2, 3)[..., None]] * 2
     torch.library.opcheck(torch_triton._linear_scan, (decay, inputs, start, *marks, False))
     numbers = [[tensor.detach() for tensor in number] for number in (decay, inputs, start)]
-    torch.library.opcheck(torch_triton._gradient, (*numbers, [*numbers[1], *numbers[2]], *marks, False))
+    torch.library.opcheck(torch_triton._gradient, (*numbers, *marks, [*numbers[1], *numbers[2]], False))
 
 
 def test_runs_give_the_same_bits_and_compilation_changes_none():
@@ -129,3 +129,12 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_linear_scan("torch_triton", is_complex, reverse)
+
+
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["linear_scan", "complex linear_scan"])
+def test_transforms(prepare, monkeypatch, name):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_torch_transforms, "DTYPE", torch.float32)
+    test_torch_transforms.check_transforms(name, "torch_triton")

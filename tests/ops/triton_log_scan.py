@@ -94,3 +94,9 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch):
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_log_scan("torch_triton")
+
+
+def test_transforms(prepare, monkeypatch):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_torch_transforms, "DTYPE", torch.float32)
+    test_torch_transforms.check_transforms("log_scan", "torch_triton")

@@ -127,3 +127,12 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_rg_lru("torch_triton", is_complex, reverse, 0.5)
+
+
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["rg_lru", "complex rg_lru"])
+def test_transforms(prepare, monkeypatch, name):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_torch_transforms, "DTYPE", torch.float32)
+    test_torch_transforms.check_transforms(name, "torch_triton")

@@ -72,3 +72,8 @@ def test_arguments_may_be_views():
     views = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in tensors]
     for actual, expected in zip(selective_scan(*views), selective_scan(*tensors), strict=True):
         assert torch.equal(actual, expected) and np.all(np.isfinite(actual.numpy()))
+
+
+def test_transforms(monkeypatch):
+    monkeypatch.setattr(test_torch_transforms, "DTYPE", torch.float32)
+    test_torch_transforms.check_transforms("selective_scan", "torch_triton")

@@ -74,7 +74,7 @@ def _backward(ctx, gradient):
 
 
 def _jvp(arguments, outputs, tangents):
-    (inputs, kernel, bias), (inputs_tangent, kernel_tangent, bias_tangent) = arguments, tangents
+    (inputs, kernel, _), (inputs_tangent, kernel_tangent, bias_tangent) = arguments, tangents
     of_inputs = _block_product_with_derivatives(inputs_tangent, kernel, None)
     return of_inputs + _block_product_with_derivatives(inputs, kernel_tangent, bias_tangent)
 
@@ -99,9 +99,7 @@ def _jvp_of_gradient(arguments, outputs, tangents):
 
 
 # The channels are those of all blocks, one block after the other, so that calls side by side are more blocks.
-_block_product_with_derivatives = transformable(
-    "block_product", _block_product, "bd d d -> bd", _keep, _backward, _jvp
-)
+_block_product_with_derivatives = transformable("block_product", _block_product, "bd d d -> bd", _keep, _backward, _jvp)
 _gradient_with_derivatives = transformable(
     "block_product", _gradient, "bd bd d -> bd d d", _keep_all, _backward_of_gradient, _jvp_of_gradient
 )

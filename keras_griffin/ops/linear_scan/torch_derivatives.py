@@ -27,15 +27,15 @@ from keras_griffin.ops.linear_scan.components import Components, add, conjugate,
 from keras_griffin.ops.torch_transforms import transformable
 
 
-def with_derivatives(operator, gradient, marks: str):
+def with_derivatives(operator, gradient, axes_of_marks: str):
     """The operator as a function that PyTorch differentiates, transforms, and differentiates again.
 
     Args:
         operator: a `torch.library.custom_op` of `(decay, inputs, initial_state, *marks, reverse)`; it returns states
             and last state as one list.
-        gradient: one of `(decay, states, initial_state, gradients, *marks, reverse)`, where `gradients` are those for
+        gradient: one of `(decay, states, initial_state, *marks, gradients, reverse)`, where `gradients` are those for
             states and last state; it returns the gradients for decay, inputs and initial_state as one list.
-        marks: their axes: `"bt"` if they are only where the past is forgotten, `"bt bt"` if they are resets and mask.
+        axes_of_marks: `"bt"` if the marks are where the past is forgotten, `"bt bt"` if they are resets and mask.
     """
 
     def keep(ctx, inputs, output):
@@ -45,7 +45,7 @@ def with_derivatives(operator, gradient, marks: str):
     def backward(ctx, *gradients):
         parts = len(gradients) // 2
         (decay, states, initial_state), marks = _split(ctx.saved_tensors, parts)
-        results = run_gradient(decay, states, initial_state, list(gradients), *marks, ctx.reverse)
+        results = run_gradient(decay, states, initial_state, *marks, list(gradients), ctx.reverse)
         return *_split(results, parts)[0], *(None for _ in marks), None
 
     def jvp(inputs, outputs, tangents):
@@ -56,40 +56,40 @@ def with_derivatives(operator, gradient, marks: str):
         return run(decay, entering, into_state, *marks, reverse)
 
     def keep_gradient(ctx, inputs, output):
-        decay, states, initial_state, _, *marks, ctx.reverse = inputs
+        decay, states, initial_state, *marks, _, ctx.reverse = inputs
         parts = len(decay)
         ctx.save_for_backward(*decay, *states, *initial_state, *output[parts : 2 * parts], *marks)
 
     def backward_of_gradient(ctx, *gradients):
         parts, reverse = len(gradients) // 3, ctx.reverse
         (decay, states, initial_state, flow), marks = _split(ctx.saved_tensors, parts, 4)
-        (into_into_decay, into_flow, into_into_start), _ = _split(gradients, parts)
-        into_into_decay, flow = _unmarked(into_into_decay, marks), _unmarked(flow, marks)
-        entering = tangent_entering(into_flow, into_into_decay, states_before(states, initial_state, reverse), marks)
-        into_gradients = run(decay, entering, into_into_start, *marks, reverse)
-        into_past = _unmarked(states_before(into_gradients[:parts], into_into_start, reverse), marks)
-        into_decay = multiply(flow, conjugate(into_past))
-        into_before = multiply(flow, conjugate(into_into_decay))
-        into_states, into_start = _after(into_before, reverse), [x[:, -1 if reverse else 0] for x in into_before]
-        return list(into_decay), into_states, into_start, list(into_gradients), *(None for _ in marks), None
+        # Named as above; the flow is l.
+        (u, v, w), _ = _split(gradients, parts)
+        u, flow = _unmarked(u, marks), _unmarked(flow, marks)
+        entering = tangent_entering(v, u, states_before(states, initial_state, reverse), marks)
+        m = run(decay, entering, w, *marks, reverse)
+        into_decay = multiply(flow, conjugate(_unmarked(states_before(m[:parts], w, reverse), marks)))
+        into_before = multiply(flow, conjugate(u))
+        into_states, into_start = _after(into_before, reverse), _first(into_before, reverse)
+        return list(into_decay), list(into_states), list(into_start), *(None for _ in marks), list(m), None
 
     def jvp_of_gradient(inputs, outputs, tangents):
-        decay, states, initial_state, _, *marks, reverse = inputs
+        decay, states, initial_state, *marks, _, reverse = inputs
         parts = len(decay)
-        decay_tangent, states_tangent, start_tangent, gradients_tangent = tangents[:4]
+        decay_tangent, states_tangent, start_tangent, *_, gradients_tangent, _ = tangents
         flow = _unmarked(outputs[parts : 2 * parts], marks)
         product = multiply(flow, conjugate(_unmarked(decay_tangent, marks)))
-        entering = add(gradients_tangent[:parts], _after(product, reverse))
+        entering = add(tuple(gradients_tangent[:parts]), _after(product, reverse))
         gradients = [*_like(entering, gradients_tangent), *gradients_tangent[parts:]]
-        results = run_gradient(decay, states, initial_state, gradients, *marks, reverse)
+        results = run_gradient(decay, states, initial_state, *marks, gradients, reverse)
         (into_decay, into_inputs, into_start), _ = _split(results, parts)
         past_tangent = _unmarked(states_before(states_tangent, start_tangent, reverse), marks)
         into_decay = add(into_decay, multiply(flow, conjugate(past_tangent)))
-        into_start = add(into_start, tuple(x[:, -1 if reverse else 0] for x in product))
+        into_start = add(into_start, _first(product, reverse))
         return _like([*into_decay, *into_inputs, *into_start], outputs)
 
-    run = transformable("linear_scan", operator, f"btd btd bd {marks} . -> b*d", keep, backward, jvp)
-    axes = f"btd btd bd b*d {marks} . -> b*d"
+    run = transformable("linear_scan", operator, f"btd btd bd {axes_of_marks} . -> b*d", keep, backward, jvp)
+    axes = f"btd btd bd {axes_of_marks} b*d . -> b*d"
     run_gradient = transformable("linear_scan", gradient, axes, keep_gradient, backward_of_gradient, jvp_of_gradient)
     return run
 
@@ -107,14 +107,19 @@ def _unmarked(number, marks) -> Components:
     return tuple(number)
 
 
-def states_before(states, start, reverse) -> list[Tensor]:
+def states_before(states, start, reverse) -> Components:
     """The state before each step."""
-    return [_shifted(x, first[:, None].to(x.dtype), reverse) for x, first in zip(states, start, strict=True)]
+    return tuple(_shifted(x, first[:, None].to(x.dtype), reverse) for x, first in zip(states, start, strict=True))
 
 
-def _after(number, reverse) -> list[Tensor]:
+def _after(number, reverse) -> Components:
     """The number one step later; zero after the last."""
-    return [_shifted(x, torch.zeros_like(x[:, :1]), not reverse) for x in number]
+    return tuple(_shifted(x, torch.zeros_like(x[:, :1]), not reverse) for x in number)
+
+
+def _first(number, reverse) -> Components:
+    """The number at the first step."""
+    return tuple(x[:, -1 if reverse else 0] for x in number)
 
 
 def _shifted(x, first, reverse):

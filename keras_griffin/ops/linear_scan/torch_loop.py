@@ -56,8 +56,8 @@ def _gradient(
     decay: list[Tensor],
     states: list[Tensor],
     initial_state: list[Tensor],
-    gradients: list[Tensor],
     forgotten: Tensor | None,
+    gradients: list[Tensor],
     reverse: bool,
 ) -> list[Tensor]:
     numbers = map(as_number, (states, initial_state, gradients[: len(decay)], gradients[len(decay) :]))
@@ -66,7 +66,7 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _(decay, states, initial_state, gradients, forgotten, reverse):
+def _(decay, states, initial_state, forgotten, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 

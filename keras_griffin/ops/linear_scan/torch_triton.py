@@ -197,9 +197,9 @@ def _gradient(
     decay: list[Tensor],
     states: list[Tensor],
     initial_state: list[Tensor],
-    gradients: list[Tensor],
     reset: Tensor | None,
     mask: Tensor | None,
+    gradients: list[Tensor],
     reverse: bool,
 ) -> list[Tensor]:
     from keras_griffin.ops.linear_scan.torch_triton_kernels import piece_ends, scan_gradient
@@ -218,7 +218,7 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _(decay, states, initial_state, gradients, reset, mask, reverse):
+def _(decay, states, initial_state, reset, mask, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 

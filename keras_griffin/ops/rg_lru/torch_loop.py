@@ -36,7 +36,9 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    results = rg_lru_with_derivatives(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
+    results = rg_lru_with_derivatives(
+        list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse
+    )
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])
 

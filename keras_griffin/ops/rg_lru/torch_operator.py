@@ -63,7 +63,7 @@ def with_derivatives(operator, gradient, linear_scan):
 
 
 def _tangents_of_gates(unit, tangents, marks, exponent, decay):
-    """The tangents of decay and gated inputs: the transpose of what makes gradients of theirs gradients of the unit's."""
+    """The tangents of decay and gated inputs, by the transpose of the gradient, which is linear in theirs."""
     dtype, parts = decay[0].dtype, len(decay)
 
     def pull_back(*gradients):
