@@ -37,7 +37,7 @@ def transformable(op_name: str, operator, axes: str, keep=None, backward=None, j
     keep = keep or (lambda ctx, inputs, output: None)
     backward = backward or (lambda ctx, *gradients: refuse_twice(op_name))
     jvp = jvp or (lambda inputs, outputs, tangents: refuse_forward_mode(op_name))
-    if hasattr(operator, "register_autograd"):
+    if isinstance(operator, torch.library.CustomOpDef):
         # PyTorch passes the gradients of a list as one list.
         operator.register_autograd(lambda ctx, *gradients: backward(ctx, *_flat(gradients)), setup_context=keep)
 

@@ -8,7 +8,7 @@ from keras_griffin.ops import explain, selective_scan
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.selective_scan import torch_triton
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
-from tests.ops import test_torch_transforms, test_unseen_steps
+from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import WHOLE, interpreted  # noqa: F401
 
@@ -74,6 +74,6 @@ def test_arguments_may_be_views():
         assert torch.equal(actual, expected) and np.all(np.isfinite(actual.numpy()))
 
 
-def test_transforms(monkeypatch):
-    monkeypatch.setattr(test_torch_transforms, "DTYPE", torch.float32)
-    test_torch_transforms.check_transforms("selective_scan", "torch_triton")
+def test_transforms_are_those_of_the_loop(monkeypatch):
+    monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
+    test_transforms.check_transforms("selective_scan", "torch_triton")
