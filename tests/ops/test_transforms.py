@@ -13,6 +13,7 @@ if keras.backend.backend() != "torch":
 import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from keras_griffin.layers import RGLRU
 from keras_griffin.mixers import RecurrentBlock
@@ -192,6 +193,45 @@ def test_vmap_is_a_loop_over_calls(name, different):
             assert_close(got[i], wanted.numpy())
             if axis is not None:
                 assert_close(whole.select(axis, i), wanted.numpy())
+
+
+class Operators(TorchDispatchMode):
+    """Records which of our operators run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if function.namespace == "keras_griffin":
+            self.names.append(function._opname)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "different"),
+    [
+        *((name, "all but the parameters") for name in ("linear_scan", "log_scan", "rg_lru", "selective_scan")),
+        ("rg_lru", "the parameters, or the last tensor"),
+        ("block_product", "everything"),
+    ],
+)
+def test_calls_side_by_side_are_one_call(name, different):
+    arguments, axes = mapped(name, *DIFFERENT[different](CALLS[name].parameters))
+    with Operators() as operators:
+        vmap(grad(loss_of(name)), axes)(*arguments)
+    assert operators.names == [name, f"{name}_gradient"]
+
+
+@pytest.mark.parametrize("name", ["linear_scan", "rg_lru"])
+def test_tangents_of_a_past_that_is_not_finite_are_forgotten(name):
+    (tensors, _), (along, _) = draw(name, 0), draw(name, 1)
+    tensors[1 if name == "linear_scan" else 0][:, 1] = torch.inf
+    reset = torch.arange(T).expand(B, T) == 3
+    call = lambda *tensors: CALLS[name].function(*tensors, reset=reset)[0][:, 3:]  # noqa: E731
+    values = tuple(x.nan_to_num(posinf=torch.inf) for x in tensors)
+    states, tangents = jvp(call, values, tuple(x.nan_to_num() for x in along))
+    assert torch.all(torch.isfinite(states)) and torch.all(torch.isfinite(tangents))
 
 
 def check_transforms(name, implementation):
