@@ -2,7 +2,7 @@
 
 import torch
 
-from keras_griffin.ops.torch_transforms import is_active, refuse_forward_mode
+from keras_griffin.ops.torch_transforms import is_forward_mode_active, refuse_forward_mode
 
 
 def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
@@ -11,7 +11,7 @@ def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
     is_idle = torch.compiler.is_compiling() and not any(x.requires_grad for x in (outputs, *tensors))
     if is_idle or not torch.is_grad_enabled():
         return outputs
-    change = _ChangeInTransform if is_active() else _Change
+    change = _ChangeInForwardMode if is_forward_mode_active() else _Change
     return change.apply(rule, shapes, op_name, outputs, *tensors, *marks)
 
 
@@ -33,7 +33,7 @@ class _Change(torch.autograd.Function):
         return None, None, None, *ctx.rule(cotangent, ctx.shapes, *marks), *(None for _ in marks)
 
 
-class _ChangeInTransform(_Change):
+class _ChangeInForwardMode(_Change):
     """Apart, because Dynamo can't trace a function with a rule for forward mode."""
 
     @staticmethod

@@ -89,19 +89,28 @@ def transformable(op_name: str, operator, axes: str, keep=None, backward=None, j
             stacks = tuple(None if x[0] is None else torch.stack(x) for x in zip(*results, strict=True))
             return stacks, (0,) * len(stacks)
 
-    def run(*arguments):
-        if not is_active():
-            return operator(*arguments)
+    # Dynamo can't trace a function with a rule for forward mode, and leaves what is transformed uncompiled.
+    @torch.compiler.disable
+    def transformed(*arguments):
         lengths = tuple(len(x) if isinstance(x, list) else None for x in arguments)
         return Transformed.apply(*_flat(arguments), lengths)
+
+    def run(*arguments):
+        return transformed(*arguments) if is_active() else operator(*arguments)
 
     return run
 
 
 def is_active() -> bool:
     """Whether a transform may be at work."""
-    # Both are cheap. A level of forward mode may be entered without `torch.func`.
-    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+    # Forward mode may be entered without `torch.func`.
+    return is_forward_mode_active() or torch._C._are_functorch_transforms_active()
+
+
+def is_forward_mode_active() -> bool:
+    """Whether tensors may have tangents, at any level."""
+    # Looking for a tangent in each tensor would take microseconds.
+    return forward_ad._current_level >= 0
 
 
 def refuse_forward_mode(op_name: str):

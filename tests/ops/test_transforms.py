@@ -234,6 +234,18 @@ def test_tangents_of_a_past_that_is_not_finite_are_forgotten(name):
     assert torch.all(torch.isfinite(states)) and torch.all(torch.isfinite(tangents))
 
 
+TRANSFORMS = {"grad": grad, "vmap": vmap, "jvp": lambda loss: lambda x: jvp(loss, (x,), (torch.cos(x),))[1]}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_compiled_transform_is_the_transform(transform):
+    x, start = torch.randn(B, 1, T, D), torch.zeros(1, D)
+    sequences = x if transform == "vmap" else x[0]
+    transformed = TRANSFORMS[transform](lambda x: torch.sum(torch.sin(linear_scan(x, x, start)[0])))
+    expected = transformed(sequences)
+    assert_close(torch.compile(transformed, backend="aot_eager")(sequences), expected.numpy())
+
+
 def check_transforms(name, implementation):
     """For kernels in an interpreter, which is slow: the implementation gives what PyTorch's loop gives."""
     tensors_differ, marks_differ = DIFFERENT["all but the parameters"](CALLS[name].parameters)
