@@ -35,7 +35,7 @@ def change_gradient(
         `outputs`. On a backend without gradients, such as NumPy, nothing else happens.
 
     Raises:
-        NotImplementedError: PyTorch differentiates in forward mode, which has no rule.
+        NotImplementedError: PyTorch differentiates in forward mode, for which there is no rule.
     """
     if _IMPLEMENTATION is None:
         return outputs

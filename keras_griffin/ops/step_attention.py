@@ -77,8 +77,8 @@ def _logits(query, keys):
     group = num_heads // num_key_heads
     # The queries of one key head form one matrix.
     query = ops.reshape(ops.multiply(query, channels**-0.5), (batch_size, queries, num_key_heads, group, channels))
-    query = ops.reshape(ops.moveaxis(query, 2, 1), (batch_size, num_key_heads, queries * group, channels))
-    keys = ops.moveaxis(keys, 2, 1)
+    query = ops.reshape(ops.swapaxes(query, 1, 2), (batch_size, num_key_heads, queries * group, channels))
+    keys = ops.swapaxes(keys, 1, 2)
     if keras.backend.backend() == "jax":
         # The same product: XLA on a CPU is up to five times as fast with the keys, which are many, on the left.
         logits = ops.swapaxes(ops.matmul(keys, ops.swapaxes(query, -1, -2)), -1, -2)
@@ -91,7 +91,7 @@ def _logits(query, keys):
 def _weighted(logits, values):
     """Values `(B, S, K, H)` weighted by the softmax of logits `(B, K, N / K, S)`: `(B, 1, N, H)`."""
     weights = ops.cast(ops.softmax(logits, axis=-1), values.dtype)
-    outputs = ops.matmul(weights, ops.moveaxis(values, 2, 1))
+    outputs = ops.matmul(weights, ops.swapaxes(values, 1, 2))
     batch_size, num_key_heads, group, channels = ops.shape(outputs)
     return ops.reshape(outputs, (batch_size, 1, num_key_heads * group, channels))
 

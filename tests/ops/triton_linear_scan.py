@@ -9,7 +9,7 @@ from keras_griffin.ops.linear_scan import torch_triton
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.reference import definition
 from keras_griffin.testing.closeness import assert_close
-from tests.ops import test_unseen_steps
+from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 
@@ -129,3 +129,12 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_linear_scan("torch_triton", is_complex, reverse)
+
+
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["linear_scan", "complex linear_scan"])
+def test_transforms_are_those_of_the_loop(prepare, monkeypatch, name):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
+    test_transforms.check_transforms(name, "torch_triton")

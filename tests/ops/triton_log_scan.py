@@ -7,7 +7,7 @@ from keras_griffin.ops import explain, log_scan
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.log_scan import torch_triton
 from keras_griffin.ops.log_scan.cases import LogCase
-from tests.ops import test_unseen_steps
+from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
 
@@ -94,3 +94,9 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch):
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_log_scan("torch_triton")
+
+
+def test_transforms_are_those_of_the_loop(prepare, monkeypatch):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
+    test_transforms.check_transforms("log_scan", "torch_triton")

@@ -11,7 +11,7 @@ from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.rg_lru import torch_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
-from tests.ops import test_unseen_steps
+from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rg_lru.test_torch_loop import arguments
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
@@ -127,3 +127,12 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex
     prepare(CUT, 16)
     monkeypatch.setattr(test_unseen_steps, "BATCH", 2)
     test_unseen_steps.test_rg_lru("torch_triton", is_complex, reverse, 0.5)
+
+
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["rg_lru", "complex rg_lru"])
+def test_transforms_are_those_of_the_loop(prepare, monkeypatch, name):
+    prepare(WHOLE)
+    monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
+    test_transforms.check_transforms(name, "torch_triton")

@@ -8,7 +8,7 @@ from keras_griffin.ops import explain, selective_scan
 from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.selective_scan import torch_triton
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
-from tests.ops import test_unseen_steps
+from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
 from tests.ops.triton_interpreter import WHOLE, interpreted  # noqa: F401
 
@@ -72,3 +72,8 @@ def test_arguments_may_be_views():
     views = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in tensors]
     for actual, expected in zip(selective_scan(*views), selective_scan(*tensors), strict=True):
         assert torch.equal(actual, expected) and np.all(np.isfinite(actual.numpy()))
+
+
+def test_transforms_are_those_of_the_loop(monkeypatch):
+    monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
+    test_transforms.check_transforms("selective_scan", "torch_triton")

@@ -3,7 +3,7 @@
 import torch
 
 from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.torch_transforms import refuse_twice, transformable
 
 
 def supports(facts) -> str | None:
@@ -13,17 +13,17 @@ def supports(facts) -> str | None:
 
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """The contract is `keras_griffin.ops.linear_cross_entropy`."""
-    refuse_forward_mode("linear_cross_entropy", (inputs, table))
     # Without weights to train, as in validation, a function of PyTorch's would still keep its arguments.
     rows = inputs.reshape(-1, inputs.shape[-1])
-    return _CrossEntropy.apply(rows, table, targets.reshape(-1), soft_cap).view(targets.shape)
+    losses, _ = _cross_entropy(rows, table, targets.reshape(-1), soft_cap)
+    return losses.view(targets.shape)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """The losses `(n,)` of rows `(n, D)`."""
+    """The losses `(n,)` of rows `(n, D)`, and the logarithms of the sums."""
 
     @staticmethod
-    def forward(ctx, rows, table, targets, soft_cap):
+    def forward(rows, table, targets, soft_cap):
         log_sums = rows.new_empty(len(rows), dtype=torch.promote_types(rows.dtype, torch.float32))
         losses = torch.empty_like(log_sums)
         for piece in _pieces(rows, table):
@@ -31,23 +31,38 @@ class _CrossEntropy(torch.autograd.Function):
             wanted = logits.gather(1, _places(targets[piece]))[:, 0]
             torch.logsumexp(logits, 1, out=log_sums[piece])
             torch.sub(log_sums[piece], wanted, out=losses[piece])
-        ctx.save_for_backward(rows, table, targets, log_sums)
-        ctx.soft_cap = soft_cap
-        return losses.masked_fill_(targets < 0, torch.nan)
+        return losses.masked_fill_(targets < 0, torch.nan), log_sums
 
     @staticmethod
-    def backward(ctx, cotangent):
+    def setup_context(ctx, inputs, output):
+        rows, table, targets, ctx.soft_cap = inputs
+        _, log_sums = output
+        ctx.mark_non_differentiable(log_sums)
+        ctx.save_for_backward(rows, table, targets, log_sums)
+
+    @staticmethod
+    def backward(ctx, cotangent, _):
         rows, table, targets, log_sums = ctx.saved_tensors
+        # A frozen table, as with adapters, needs no gradient, which would be a third of the work and the largest array.
+        has_table = ctx.needs_input_grad[1]
+        into_rows, into_table = _gradient(rows, table, targets, log_sums, cotangent, ctx.soft_cap, has_table)
+        return into_rows, into_table, None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradients for rows and table; None for a table that needs none."""
+
+    @staticmethod
+    def forward(rows, table, targets, log_sums, cotangent, soft_cap, has_table):
         cotangent = cotangent.masked_fill(targets < 0, torch.nan)
         into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        # A frozen table, as with adapters, needs no gradient, which would be a third of the work and the largest array.
         into_table = None
-        if ctx.needs_input_grad[1]:
+        if has_table:
             into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
         for piece in _pieces(rows, table):
-            logits = _logits(rows[piece], table, ctx.soft_cap)
+            logits = _logits(rows[piece], table, soft_cap)
             # The derivative of c tanh(u / c) with respect to u, from its value.
-            slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2
+            slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2
             into_logits = logits.sub_(log_sums[piece, None]).exp_()
             places = _places(targets[piece])
             into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
@@ -62,7 +77,25 @@ class _CrossEntropy(torch.autograd.Function):
                 into_table.addmm_(into_logits.T, rows[piece])
             else:
                 into_table.add_(into_logits.T @ rows[piece])
-        return into_rows, None if into_table is None else into_table.to(table.dtype), None, None
+        return into_rows, None if into_table is None else into_table.to(table.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        refuse_twice("linear_cross_entropy")
+
+
+_cross_entropy = transformable(
+    "linear_cross_entropy",
+    _CrossEntropy.apply,
+    "bd vd b . -> b b",
+    _CrossEntropy.setup_context,
+    _CrossEntropy.backward,
+)
+_gradient = transformable("linear_cross_entropy", _Gradient.apply, "bd vd b b b . . -> bd vd")
 
 
 def _places(targets):

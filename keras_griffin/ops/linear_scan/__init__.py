@@ -69,7 +69,8 @@ def linear_scan(
 
     Returns:
         (states, final_state): every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
-        the accumulation dtype. Differentiable, once, in decay, inputs and initial_state.
+        the accumulation dtype. Differentiable in decay, inputs and initial_state: once, and any number of times on
+        PyTorch.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `states` once.
 

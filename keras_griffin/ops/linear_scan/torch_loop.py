@@ -11,8 +11,8 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
+from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
 from keras_griffin.ops.linear_scan.torch_marks import fill_, may_look, places
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: A shorter sequence is one chunk: more chunks would cost more calls than they save.
 _SHORTEST_CUT = 64
@@ -29,11 +29,10 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
     # The operators handle resets themselves.
     decay, inputs = effective(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)
     forgotten = forgetting(marks)
-    results = _linear_scan(list(decay), list(inputs), list(initial_state), forgotten, reverse)
+    results = scan_with_derivatives(list(decay), list(inputs), list(initial_state), forgotten, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 
 
@@ -57,8 +56,8 @@ def _gradient(
     decay: list[Tensor],
     states: list[Tensor],
     initial_state: list[Tensor],
-    gradients: list[Tensor],
     forgotten: Tensor | None,
+    gradients: list[Tensor],
     reverse: bool,
 ) -> list[Tensor]:
     numbers = map(as_number, (states, initial_state, gradients[: len(decay)], gradients[len(decay) :]))
@@ -67,8 +66,12 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _(decay, states, initial_state, gradients, forgotten, reverse):
+def _(decay, states, initial_state, forgotten, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
+
+
+#: The operator as a function that PyTorch differentiates and transforms.
+scan_with_derivatives = with_derivatives(_linear_scan, _gradient, "bt")
 
 
 def _forgetful(decay, forgotten):
@@ -109,22 +112,6 @@ def scan_gradient(
         fill_(decay_gradient, forgotten, 0.0)
         into_start.masked_fill_(forgotten[:, first], 0.0)
     return decay_gradient, inputs_gradient, into_start
-
-
-def _keep(ctx, inputs, output):
-    decay, _, initial_state, forgotten, ctx.reverse = inputs
-    ctx.save_for_backward(*decay, *output[: len(decay)], *initial_state, forgotten)
-
-
-def _backward(ctx, gradients):
-    *kept, forgotten = ctx.saved_tensors
-    parts = len(kept) // 3
-    split = [list(kept[i : i + parts]) for i in range(0, 3 * parts, parts)]
-    results = _gradient(*split, list(gradients), forgotten, ctx.reverse)
-    return *(results[i : i + parts] for i in range(0, 3 * parts, parts)), None, None
-
-
-_linear_scan.register_autograd(_backward, setup_context=_keep)
 
 
 def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool):

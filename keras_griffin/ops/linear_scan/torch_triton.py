@@ -21,7 +21,7 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
 
 #: A plan's rows if a step reads two or three arrays; pieces are multiples of it.
 ROWS = 8
@@ -47,8 +47,7 @@ def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    refuse_forward_mode("linear_scan", (*decay, *inputs, *initial_state))
-    results = _linear_scan(list(decay), list(inputs), list(initial_state), *marks, reverse)
+    results = scan_with_derivatives(list(decay), list(inputs), list(initial_state), *marks, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])
 
 
@@ -223,17 +222,5 @@ def _(decay, states, initial_state, reset, mask, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 
-def _keep(ctx, inputs, output):
-    decay, _, initial_state, reset, mask, ctx.reverse = inputs
-    ctx.parts = len(decay)
-    ctx.save_for_backward(*decay, *output[: ctx.parts], *initial_state, reset, mask)
-
-
-def _backward(ctx, gradients):
-    *numbers, reset, mask = ctx.saved_tensors
-    split = [list(numbers[i : i + ctx.parts]) for i in range(0, 3 * ctx.parts, ctx.parts)]
-    results = _gradient(*split, reset, mask, list(gradients), ctx.reverse)
-    return *(results[i : i + ctx.parts] for i in range(0, 3 * ctx.parts, ctx.parts)), None, None, None
-
-
-_linear_scan.register_autograd(_backward, setup_context=_keep)
+#: The operator as a function that PyTorch differentiates and transforms.
+scan_with_derivatives = with_derivatives(_linear_scan, _gradient, "bt bt")

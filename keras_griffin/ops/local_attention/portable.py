@@ -140,9 +140,10 @@ def _softmax_attention(query, key, value, whole_key, visible):
     precise = "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
     grouped = (rows, num_key_heads, blocks, block * group)
     apart = (rows, num_key_heads, blocks, block, group)
-    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H).
-    query = ops.moveaxis(ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels)), 3, 1)
-    key, value = ops.moveaxis(key, 3, 1), ops.moveaxis(value, 3, 1)
+    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). `torch.func.vmap` has no rule for PyTorch's `moveaxis`.
+    query = ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels))
+    query = ops.transpose(query, (0, 3, 1, 2, 4, 5))
+    key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))
     bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
     if keras.distribution.distribution() is None:
         logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
@@ -154,6 +155,6 @@ def _softmax_attention(query, key, value, whole_key, visible):
         logits = ops.cast(ops.einsum("bknqgh,bknch->bknqgc", query, key), precise) + bias
         weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
         outputs = ops.einsum("bknqgc,bknch->bknqgh", weights, value)
-    outputs = ops.reshape(ops.moveaxis(outputs, 1, 3), (rows, blocks, block, num_heads, channels))
+    outputs = ops.reshape(ops.transpose(outputs, (0, 2, 3, 1, 4, 5)), (rows, blocks, block, num_heads, channels))
     lost = ops.any(ops.logical_and(visible, ops.logical_not(whole_key)[:, :, None, :]), axis=-1)
     return outputs, ops.logical_not(lost)

@@ -10,7 +10,7 @@ from keras_griffin.ops.linear_scan.marks import Marks, forgetting
 from keras_griffin.ops.linear_scan.torch_loop import empty_like, scan_into
 from keras_griffin.ops.linear_scan.torch_marks import fill_
 from keras_griffin.ops.log_scan.log_numbers import all_log_odds, effective
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.torch_transforms import transformable
 
 
 def supports(facts) -> str | None:
@@ -20,9 +20,8 @@ def supports(facts) -> str | None:
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
-    refuse_forward_mode("log_scan", (decay, inputs, initial_state))
     numbers = effective(decay, inputs, marks, initial_state.dtype)
-    return _log_scan(*numbers, initial_state, forgetting(marks))
+    return _log_scan_with_gradient(*numbers, initial_state, forgetting(marks))
 
 
 @torch.library.custom_op("keras_griffin::log_scan", mutates_args=())
@@ -79,7 +78,8 @@ def _keep(ctx, inputs, output):
 
 def _backward(ctx, *gradients):
     *kept, forgotten = ctx.saved_tensors
-    return *_gradient(*kept, *gradients, forgotten), None
+    return *_differentiable_once(*kept, *gradients, forgotten), None
 
 
-_log_scan.register_autograd(_backward, setup_context=_keep)
+_log_scan_with_gradient = transformable("log_scan", _log_scan, "btd btd bd bt -> b*d", _keep, _backward)
+_differentiable_once = transformable("log_scan", _gradient, "btd btd btd bd btd bd bt -> b*d")

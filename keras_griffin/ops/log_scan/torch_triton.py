@@ -10,7 +10,7 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_triton import as_bytes, empty, launch, plan_of, starts_of_pieces, supports
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.torch_transforms import is_active, transformable
 
 __all__ = ["log_scan", "supports"]
 
@@ -18,9 +18,10 @@ __all__ = ["log_scan", "supports"]
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
     tensors = decay, inputs, initial_state
-    refuse_forward_mode("log_scan", tensors)
-    has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    states, final_state, _ = _log_scan(*tensors, *marks, has_gradient)
+    # Under a transform a tensor may need a gradient at another level.
+    is_needed = is_active() or any(tensor.requires_grad for tensor in tensors)
+    has_gradient = torch.is_grad_enabled() and is_needed
+    states, final_state, _ = _log_scan_with_gradient(*tensors, *marks, has_gradient)
     return states, final_state
 
 
@@ -94,7 +95,8 @@ def _backward(ctx, into_states, into_final, _):
         odds.new_zeros(shape, dtype=dtype) if gradient is None else gradient
         for gradient, (shape, dtype) in zip((into_states, into_final), ctx.shapes, strict=True)
     ]
-    return *_gradient(odds, *marks, *given, ctx.dtype), None, None, None
+    return *_differentiable_once(odds, *marks, *given, ctx.dtype), None, None, None
 
 
-_log_scan.register_autograd(_backward, setup_context=_keep)
+_log_scan_with_gradient = transformable("log_scan", _log_scan, "btd btd bd bt bt . -> b*d", _keep, _backward)
+_differentiable_once = transformable("log_scan", _gradient, "btd bt bt btd bd . -> b*d")

@@ -73,10 +73,12 @@ def gates_gradient(
     decay_gradient: Components,
     gated_gradient: Components,
     expm1: Callable = ops.expm1,
+    by_row: bool = False,
 ) -> Unit:
     """The gradients of a loss for the unit's tensors, from those for decay and gated inputs.
 
-    The derivative of the square root is bounded as in `bounded_sqrt`.
+    The derivative of the square root is bounded as in `bounded_sqrt`. With `by_row`, the gradients for decay parameter
+    and phase are each row's, `(B, D)`.
     """
     parts = _parts(unit, marks, exponent, dtype, ops.sqrt, expm1)
     if marks.mask is not None:
@@ -109,8 +111,8 @@ def gates_gradient(
         inputs=tuple(g * (multiplier * input_gate) for g in gated_gradient),
         input_gate_logits=weight_gradient * multiplier * (input_gate * (1.0 - input_gate)),
         recurrence_gate_logits=exponent * power_gradient * (recurrence_gate * (1.0 - recurrence_gate)),
-        decay_parameter=ops.sigmoid(-decay_parameter) * _sum_over_steps(log_gradient * power),
-        phase=None if angle_gradient is None else _sum_over_steps(angle_gradient * power),
+        decay_parameter=ops.sigmoid(-decay_parameter) * _sum_over_steps(log_gradient * power, by_row),
+        phase=None if angle_gradient is None else _sum_over_steps(angle_gradient * power, by_row),
     )
 
 
@@ -140,5 +142,5 @@ def _sum(terms):
     return first + others[0] if others else first
 
 
-def _sum_over_steps(x):
-    return ops.sum(x, axis=tuple(range(len(x.shape) - 1)))
+def _sum_over_steps(x, by_row):
+    return ops.sum(x, axis=tuple(range(1 if by_row else 0, len(x.shape) - 1)))

@@ -45,7 +45,7 @@ def gates_in_place(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype
 def gates_gradient_in_place(
     unit: Unit, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
 ) -> Tensor:
-    """Write the gradients for x and both logits, and return that for Lambda.
+    """Write the gradients for x and both logits, and return each row's for Lambda, `(B, D)`.
 
     Args:
         unit: the tensors.
@@ -67,7 +67,7 @@ def gates_gradient_in_place(
     slope = multiplier.clamp_(min=SMALLEST_ROOT).reciprocal_().mul_(decay)
     into_log = into_decay.sub_(into_product.mul_(input_gate).mul_(slope)).mul_(decay)
     decay_parameter = unit.decay_parameter.to(decay.dtype)
-    into_decay_parameter = torch.sum(torch.mul(into_log, recurrence_gate, out=slope), (0, 1))
+    into_decay_parameter = torch.sum(torch.mul(into_log, recurrence_gate, out=slope), 1)
     _into_logits(into_log.mul_(_log_decay(decay_parameter, exponent)), recurrence_gate, out=into_recurrence_logits)
     return into_decay_parameter.mul_(torch.sigmoid(-decay_parameter)).mul_(exponent)
 

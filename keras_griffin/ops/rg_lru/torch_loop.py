@@ -8,13 +8,19 @@ from torch import Tensor
 
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.torch_loop import as_components, as_number, empty_like, scan_gradient, scan_into
+from keras_griffin.ops.linear_scan.torch_loop import (
+    as_components,
+    as_number,
+    empty_like,
+    linear_scan,
+    scan_gradient,
+    scan_into,
+)
 from keras_griffin.ops.linear_scan.torch_marks import may_look
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
-from keras_griffin.ops.rg_lru.torch_operator import register_gradient
+from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 #: Elements of each array in a piece: enough to make the overhead of PyTorch's calls small, and few enough for the
 #: cache.
@@ -30,8 +36,9 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    refuse_forward_mode("rg_lru", (*unit.inputs, *unit[1:], *initial_state))
-    results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
+    results = rg_lru_with_derivatives(
+        list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse
+    )
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])
 
@@ -89,7 +96,7 @@ def _gradient(
     known, first_state = as_number(states), as_number(initial_state)
     states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
     sequences = [empty_like(x) for x in (*inputs, input_gate_logits, recurrence_gate_logits)]
-    channels = [torch.zeros_like(x, dtype=dtype) for x in (decay_parameter, phase) if x is not None]
+    channels = [torch.zeros_like(into_state.real) for x in (decay_parameter, phase) if x is not None]
     for piece in reversed(_pieces(inputs[0], reverse)):
         there, marked = _at(unit, piece), _marks_at(marks, piece)
         made = decay_of(there, marked, exponent, dtype) if phase is None else None
@@ -103,17 +110,16 @@ def _gradient(
             channels[0] += gates_gradient_in_place(there, made, marked, exponent, given, there_into)
             continue
         into_decay, into_gated = map(as_components, given)
-        gradient = gates_gradient(there, marked, exponent, dtype, into_decay, into_gated)
+        gradient = gates_gradient(there, marked, exponent, dtype, into_decay, into_gated, by_row=True)
         for part, values in zip(there_into, (*gradient.inputs, *gradient[1:3]), strict=True):
             part.copy_(values)
         for total, part in zip(channels, gradient[3:], strict=True):
             total += part
-    decay_gradient, *phase_gradient = channels
-    phase_gradient = [] if phase is None else [x.to(phase.dtype) for x in phase_gradient]
-    return [*sequences, decay_gradient.to(decay_parameter.dtype), *phase_gradient, *as_components(into_state)]
+    return [*sequences, *channels, *as_components(into_state)]
 
 
-register_gradient(_rg_lru, _gradient)
+#: The operator as a function that PyTorch differentiates and transforms.
+rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient, linear_scan)
 
 
 def _pieces(array, reverse) -> list[slice]:

@@ -17,13 +17,13 @@ from keras_griffin.ops.linear_scan.torch_triton import (
     empty,
     in_order,
     launch,
+    linear_scan,
     plan_of,
     starts_of_pieces,
     supports,
 )
-from keras_griffin.ops.rg_lru.torch_operator import register_gradient
+from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 __all__ = ["rg_lru", "supports"]
 
@@ -35,8 +35,9 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    refuse_forward_mode("rg_lru", (*unit.inputs, *unit[1:], *initial_state))
-    results = _rg_lru(list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse)
+    results = rg_lru_with_derivatives(
+        list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse
+    )
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])
 
@@ -123,10 +124,12 @@ def _gradient(
         *((log_sums,), (*angle_sums,) or None, into_start, *marks),
         REVERSE=reverse,
     )
-    into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * torch.sum(log_sums, 0)
-    into_phase = [] if phase is None else [torch.sum(sums, 0).to(phase.dtype) for sums in angle_sums]
+    # Of each row: PyTorch's transforms may want them apart.
+    log_sums, *angle_sums = (sums.unflatten(0, (-1, plan.pieces)).sum(1) for sums in (log_sums, *angle_sums))
+    into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * log_sums
     sequences = (*into_inputs, *into_input_logits, *into_recurrence_logits)
-    return [*sequences, into_decay_parameter.to(decay_parameter.dtype), *into_phase, *into_start]
+    return [*sequences, into_decay_parameter, *angle_sums, *into_start]
 
 
-register_gradient(_rg_lru, _gradient)
+#: The operator as a function that PyTorch differentiates and transforms.
+rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient, linear_scan)

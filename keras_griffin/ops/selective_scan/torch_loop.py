@@ -15,8 +15,7 @@ from keras_griffin.ops.linear_scan.torch_loop import empty_like
 from keras_griffin.ops.linear_scan.torch_marks import may_look
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
-from keras_griffin.ops.selective_scan.torch_operator import register_gradient
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.selective_scan.torch_operator import with_gradient
 
 #: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
 CHUNK = 32
@@ -30,8 +29,7 @@ def supports(facts) -> str | None:
 @on_hidden
 def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
-    refuse_forward_mode("selective_scan", (*selection, initial_state))
-    outputs, final_state, _ = _selective_scan(*selection, initial_state, reset)
+    outputs, final_state, _ = selective_scan_with_gradient(*selection, initial_state, reset)
     return outputs, final_state
 
 
@@ -92,9 +90,9 @@ def _gradient(
 ) -> list[Tensor]:
     selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
     dtype, into_state = starts.dtype, _rows_of_channels(final_gradient)
-    into = Selection(*map(empty_like, selection))
+    into_rates = torch.zeros_like(into_state)
+    into = Selection(*map(empty_like, selection))._replace(rates=into_rates.mT)
     rates = _rows_of_channels(rates, dtype)
-    into_rates = torch.zeros_like(rates)
     states, into_states = (_empty_chunk(inputs, into_state) for _ in range(2))
     pieces = _pieces(inputs)
     for i in reversed(range(len(pieces))):
@@ -111,12 +109,12 @@ def _gradient(
         into.inputs[:, piece] = (into_entering * s).transpose(0, 1)
         into_sizes = torch.mul(into_power, rates, out=g).sum(2).addcmul_(into_entering, u)
         into.step_sizes[:, piece] = into_sizes.transpose(0, 1)
-        into_rates += into_power.mul_(s[:, :, None]).sum((0, 1))
-    into.rates.copy_(into_rates.T)
-    return [*into, into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
+        into_rates += into_power.mul_(s[:, :, None]).sum(0)
+    return [*(x.contiguous() for x in into), into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
 
 
-register_gradient(_selective_scan, _gradient)
+#: The operator as a function that PyTorch differentiates and transforms.
+selective_scan_with_gradient = with_gradient(_selective_scan, _gradient, "cbnd")
 
 
 def _scan_chunk(there, rates, state, forgets, states):

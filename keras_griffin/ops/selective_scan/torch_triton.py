@@ -15,8 +15,7 @@ from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.linear_scan.torch_triton import empty, in_order, supports
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
-from keras_griffin.ops.selective_scan.torch_operator import register_gradient
-from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
+from keras_griffin.ops.selective_scan.torch_operator import with_gradient
 
 __all__ = ["selective_scan", "supports"]
 
@@ -27,8 +26,7 @@ CHUNK = 32
 @on_hidden
 def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
-    refuse_forward_mode("selective_scan", (*selection, initial_state))
-    outputs, final_state, _ = _selective_scan(*selection, initial_state, reset)
+    outputs, final_state, _ = selective_scan_with_gradient(*selection, initial_state, reset)
     return outputs, final_state
 
 
@@ -83,11 +81,11 @@ def _gradient(
     arguments = (*given, before, into_u, into_s, into_rates, *sums, into_start)
     _launch(torch_triton_kernels.selective_scan_gradient, u, into_state, arguments)
     into_b, into_c = (x.sum(0).to(like.dtype) for x, like in zip(sums, (b, c), strict=True))
-    into_a = into_rates.sum(0).mT.to(rates.dtype).contiguous()
-    return [into_u, into_s, into_a, into_b, into_c, into_start.mT.contiguous()]
+    return [into_u, into_s, into_rates.mT.contiguous(), into_b, into_c, into_start.mT.contiguous()]
 
 
-register_gradient(_selective_scan, _gradient)
+#: The operator as a function that PyTorch differentiates and transforms.
+selective_scan_with_gradient = with_gradient(_selective_scan, _gradient, "bcnd")
 
 
 def _launch(kernel, inputs, state, arguments):

@@ -40,3 +40,7 @@ def test_gates_gradient(parts, marked):
     actual = [*gradient.inputs, *gradient[1:4], *([gradient.phase] if parts == 2 else [])]
     for got, wanted in zip(actual, expected, strict=True):
         assert_close(got, wanted)
+    of_rows = gates_gradient(unit_of(tensors), marks, EXPONENT, "float32", *factors, by_row=True)
+    for got, wanted in zip(of_rows[3 : 3 + parts], expected[-parts:], strict=True):
+        assert got.shape == (B, D)
+        assert_close(ops.sum(got, 0), wanted)

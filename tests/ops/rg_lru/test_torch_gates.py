@@ -49,12 +49,12 @@ def test_gates(marked, dtype):
 def test_gradient(marked, dtype):
     unit, marks, (into_decay, into_gated) = arguments(marked, dtype)
     kept = [x.clone() for x in (*unit.inputs, *unit[1:4])]
-    expected = gates_gradient(unit, marks, EXPONENT, "float32", (into_decay,), (into_gated,))
+    expected = gates_gradient(unit, marks, EXPONENT, "float32", (into_decay,), (into_gated,), by_row=True)
     sequences = [torch.full(SHAPE, torch.nan, dtype=dtype) for _ in range(3)]
     made = decay_of(unit, marks, EXPONENT, torch.float32)
-    into_decay_parameter = gates_gradient_in_place(unit, made, marks, EXPONENT, (into_decay, into_gated), sequences)
+    of_rows = gates_gradient_in_place(unit, made, marks, EXPONENT, (into_decay, into_gated), sequences)
     for actual, wanted in zip(sequences, (*expected.inputs, *expected[1:3]), strict=True):
         assert_close(actual, wanted.numpy())
-    assert_close(into_decay_parameter, expected.decay_parameter.numpy())
+    assert_close(of_rows, expected.decay_parameter.numpy())
     for before, after in zip(kept, (*unit.inputs, *unit[1:4]), strict=True):
         assert torch.equal(before.nan_to_num(), after.nan_to_num())

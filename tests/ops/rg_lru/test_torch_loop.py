@@ -49,6 +49,12 @@ def test_pieces_change_nothing(monkeypatch, steps, is_complex, reverse):
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_the_operator_is_registered_as_pytorch_wants_it(is_complex):
     torch.library.opcheck(torch_loop._rg_lru, (*arguments(is_complex), 8.0, False))
+    inputs, *unit, start, reset, mask = arguments(is_complex)
+    inputs, start = ([x.detach() for x in number] for number in (inputs, start))
+    unit = [None if x is None else x.detach() for x in unit]
+    torch.library.opcheck(
+        torch_loop._gradient, (inputs, *unit, inputs, start, reset, mask, [*inputs, *start], 8.0, False)
+    )
 
 
 def test_nothing_is_read_from_memory_before_it_is_written(monkeypatch):

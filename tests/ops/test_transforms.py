@@ -1,0 +1,394 @@
+"""PyTorch's transforms of the operators, compared with finite differences and with loops over separate calls."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("PyTorch's own transforms", allow_module_level=True)
+
+import torch
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from keras_griffin.layers import RGLRU
+from keras_griffin.mixers import RecurrentBlock
+from keras_griffin.ops import (
+    linear_cross_entropy,
+    linear_scan,
+    local_attention,
+    log_scan,
+    rg_lru,
+    selective_scan,
+    use_implementation,
+)
+from keras_griffin.ops.block_product import block_product
+from keras_griffin.ops.block_product.torch_blocks import FEWEST_ROWS
+from keras_griffin.testing.closeness import assert_close
+
+# PyTorch's own, where it prepares forward mode.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+B, T, D, N = 2, 5, 3, 2
+STEPS, STATE, CHANNELS, WEIGHTS, HEADS = (B, T, D), (B, D), (D,), (B, T, N), (B, T, 1, N)
+COPIES = 3
+
+
+class Call(NamedTuple):
+    """A call of an op as a function of its floating tensors and of named marks."""
+
+    function: Callable
+    shapes: tuple
+    #: Which tensors have no rows.
+    parameters: tuple = ()
+    marks: tuple = ("reset", "mask")
+
+
+def complex_linear_scan(a, b, x, y, h, k, **marks):
+    states, final_state = linear_scan((a, b), (x, y), (h, k), reverse=True, **marks)
+    return *states, *final_state
+
+
+def complex_rg_lru(x, y, i, r, decay, phase, h, k, **marks):
+    states, final_state = rg_lru((x, y), i, r, decay, (h, k), phase=phase, reverse=True, **marks)
+    return *states, *final_state
+
+
+def attention(query, key, value, **marks):
+    return (local_attention(query, key, value, 2, **marks),)
+
+
+def product(rows, kernel, bias):
+    return (block_product(rows, kernel, bias),)
+
+
+def cross_entropy(inputs, table):
+    return (linear_cross_entropy(inputs, table, torch.arange(B * T).reshape(B, T) % 4, soft_cap=3.0),)
+
+
+CALLS = {
+    "linear_scan": Call(linear_scan, (STEPS, STEPS, STATE)),
+    "complex linear_scan": Call(complex_linear_scan, (STEPS, STEPS, STEPS, STEPS, STATE, STATE)),
+    "log_scan": Call(log_scan, (STEPS, STEPS, STATE)),
+    "rg_lru": Call(rg_lru, (STEPS, STEPS, STEPS, CHANNELS, STATE), (3,)),
+    "complex rg_lru": Call(complex_rg_lru, (STEPS, STEPS, STEPS, STEPS, CHANNELS, CHANNELS, STATE, STATE), (4, 5)),
+    "selective_scan": Call(selective_scan, (STEPS, STEPS, (D, N), WEIGHTS, WEIGHTS, (B, D, N)), (2,)),
+    "block_product": Call(product, ((FEWEST_ROWS + 1, 4), (2, 2, 3), (2, 3)), (1, 2), ()),
+    "linear_cross_entropy": Call(cross_entropy, (STEPS, (4, D)), (1,), ()),
+    "local_attention": Call(attention, (HEADS, HEADS, HEADS), (), ("mask",)),
+}
+#: Those with a rule for forward mode.
+FORWARD = ("linear_scan", "complex linear_scan", "rg_lru", "complex rg_lru", "block_product")
+#: Of the tensors; `triton_*.py` have another.
+DTYPE = torch.float64
+#: Those with derivatives of any order.
+TWICE = ("linear_scan", "complex linear_scan", "block_product", "local_attention")
+
+
+def draw(name, seed=0):
+    """The tensors and marks of a call; the second step of the first row is masked, and not finite."""
+    generator, call = torch.Generator().manual_seed(seed), CALLS[name]
+    tensors = [0.5 * torch.randn(*shape, generator=generator).to(DTYPE) for shape in call.shapes]
+    shares = {"reset": 0.3, "mask": 0.7}
+    marks = {mark: torch.rand(B, T, generator=generator) < shares[mark] for mark in call.marks}
+    if marks:
+        marks["mask"][0, 1] = False
+        for x in tensors:
+            if x.shape[:2] == (B, T):
+                x[0, 1] = torch.nan
+    return tensors, marks
+
+
+def loss_of(name):
+    """A scalar of every number that the op returns, and its gradient for every tensor."""
+
+    def loss(tensors, marks):
+        return sum(torch.sum(torch.sin(x)) for x in CALLS[name].function(*tensors, **marks))
+
+    return loss
+
+
+def gradients(loss, tensors, marks):
+    """By PyTorch's automatic differentiation, without a transform."""
+    tensors = [x.detach().requires_grad_() for x in tensors]
+    return torch.autograd.grad(loss(tensors, marks), tensors)
+
+
+# On PyTorch Keras computes products of float64 matrices in float32, too coarse for finite differences.
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "local_attention"])
+def test_derivatives_are_those_of_finite_differences(name):
+    tensors, marks = draw(name)
+    function = lambda *tensors: tuple(CALLS[name].function(*tensors, **marks))  # noqa: E731
+    tensors = [x.requires_grad_() for x in tensors]
+    gradcheck(function, tensors, fast_mode=True, check_forward_ad=name in FORWARD)
+    if name in TWICE:
+        # Forward mode of the gradient is a rule of its own.
+        gradgradcheck(function, tensors, fast_mode=True, check_fwd_over_rev=name in FORWARD)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_jacobians(name):
+    (x, *others), marks = draw(name)
+    function = lambda x: CALLS[name].function(x, *others, **marks)[0].flatten()[::5]  # noqa: E731
+    x = x.requires_grad_()
+    expected = torch.stack([torch.autograd.grad(y, x, retain_graph=True)[0] for y in function(x)]).numpy()
+    for mode in (jacrev, jacfwd) if name in FORWARD else (jacrev,):
+        assert_close(mode(function)(x.detach()), expected)
+
+
+def inner_product(gradients, tangents):
+    """The derivative along tangents, which are not finite where the gradients are zero."""
+    pairs = zip(gradients, tangents, strict=True)
+    return sum(torch.sum(torch.where(into == 0.0, 0.0, into * along)) for into, along in pairs)
+
+
+def mapped(name, tensors_differ, marks_differ):
+    """The arguments of several calls in one, along any axes, and those axes; None for an argument that all share."""
+    draws = [draw(name, seed) for seed in range(COPIES)]
+    marks = {mark: [marks[mark] for _, marks in draws] for mark in CALLS[name].marks}
+    tensors, axes = [], []
+    for i, versions in enumerate(zip(*(tensors for tensors, _ in draws), strict=True)):
+        axes.append(i % (versions[0].ndim + 1) if tensors_differ(i) else None)
+        tensors.append(versions[0] if axes[-1] is None else torch.stack(versions, axes[-1]))
+    marks = {mark: torch.stack(x, 1) if marks_differ else x[0] for mark, x in marks.items()}
+    return (tensors, marks), (axes, dict.fromkeys(marks, 1 if marks_differ else None))
+
+
+def separate(arguments, axes, i):
+    """The arguments of one of the calls."""
+    (tensors, marks), (tensor_axes, mark_axes) = arguments, axes
+    take = lambda x, axis: x if axis is None else x.select(axis, i)  # noqa: E731
+    marks = {mark: take(x, mark_axes[mark]) for mark, x in marks.items()}
+    return [take(x, axis) for x, axis in zip(tensors, tensor_axes, strict=True)], marks
+
+
+DIFFERENT = {
+    "everything": lambda parameters: (lambda i: True, True),
+    "all but the parameters": lambda parameters: (lambda i: i not in parameters, True),
+    "the parameters, or the last tensor": lambda parameters: (lambda i: i in (parameters or (2,)), False),
+    "the first tensor alone": lambda parameters: (lambda i: i == 0, False),
+    "the last tensor and the marks": lambda parameters: (lambda i: i == len(parameters), True),
+}
+
+
+@pytest.mark.parametrize("different", DIFFERENT)
+@pytest.mark.parametrize("name", CALLS)
+def test_vmap_is_a_loop_over_calls(name, different):
+    tensors_differ, marks_differ = DIFFERENT[different](CALLS[name].parameters)
+    arguments, axes = mapped(name, tensors_differ, marks_differ)
+    function, loss = CALLS[name].function, loss_of(name)
+    results = vmap(lambda tensors, marks: tuple(function(*tensors, **marks)), axes)(*arguments)
+    of_each = vmap(grad(loss), axes)(*arguments)
+    of_all = gradients(lambda tensors, marks: vmap(loss, axes)(tensors, marks).sum(), *arguments)
+    for i in range(COPIES):
+        tensors, marks = separate(arguments, axes, i)
+        for got, wanted in zip(results, function(*tensors, **marks), strict=True):
+            assert_close(got[i], wanted.numpy())
+        expected = gradients(loss, tensors, marks)
+        for got, whole, wanted, axis in zip(of_each, of_all, expected, axes[0], strict=True):
+            assert_close(got[i], wanted.numpy())
+            if axis is not None:
+                assert_close(whole.select(axis, i), wanted.numpy())
+
+
+class Operators(TorchDispatchMode):
+    """Records which of our operators run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        if function.namespace == "keras_griffin":
+            self.names.append(function._opname)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "different"),
+    [
+        *((name, "all but the parameters") for name in ("linear_scan", "log_scan", "rg_lru", "selective_scan")),
+        ("rg_lru", "the parameters, or the last tensor"),
+        ("block_product", "everything"),
+    ],
+)
+def test_calls_side_by_side_are_one_call(name, different):
+    arguments, axes = mapped(name, *DIFFERENT[different](CALLS[name].parameters))
+    with Operators() as operators:
+        vmap(grad(loss_of(name)), axes)(*arguments)
+    assert operators.names == [name, f"{name}_gradient"]
+
+
+@pytest.mark.parametrize("name", ["linear_scan", "rg_lru"])
+def test_tangents_of_a_past_that_is_not_finite_are_forgotten(name):
+    (tensors, _), (along, _) = draw(name, 0), draw(name, 1)
+    tensors[1 if name == "linear_scan" else 0][:, 1] = torch.inf
+    reset = torch.arange(T).expand(B, T) == 3
+    call = lambda *tensors: CALLS[name].function(*tensors, reset=reset)[0][:, 3:]  # noqa: E731
+    values = tuple(x.nan_to_num(posinf=torch.inf) for x in tensors)
+    states, tangents = jvp(call, values, tuple(x.nan_to_num() for x in along))
+    assert torch.all(torch.isfinite(states)) and torch.all(torch.isfinite(tangents))
+
+
+TRANSFORMS = {"grad": grad, "vmap": vmap, "jvp": lambda loss: lambda x: jvp(loss, (x,), (torch.cos(x),))[1]}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_compiled_transform_is_the_transform(transform):
+    x, start = torch.randn(B, 1, T, D), torch.zeros(1, D)
+    sequences = x if transform == "vmap" else x[0]
+    transformed = TRANSFORMS[transform](lambda x: torch.sum(torch.sin(linear_scan(x, x, start)[0])))
+    expected = transformed(sequences)
+    assert_close(torch.compile(transformed, backend="aot_eager")(sequences), expected.numpy())
+
+
+def check_transforms(name, implementation):
+    """For kernels in an interpreter, which is slow: the implementation gives what PyTorch's loop gives."""
+    tensors_differ, marks_differ = DIFFERENT["all but the parameters"](CALLS[name].parameters)
+    arguments, axes = mapped(name, tensors_differ, marks_differ)
+    (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
+    slope = lambda tensors: jvp(lambda tensors: loss_of(name)(tensors, marks), (tensors,), (along,))[1]  # noqa: E731
+
+    def results():
+        yield from vmap(grad(loss_of(name)), axes)(*arguments)
+        if name in FORWARD:
+            yield from grad(slope)(tensors) if name in TWICE else [slope(tensors)]
+
+    with use_implementation(name.removeprefix("complex "), "torch_loop"):
+        expected = [x.numpy() for x in results()]
+    with use_implementation(name.removeprefix("complex "), implementation):
+        for got, wanted in zip(results(), expected, strict=True):
+            assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["linear_scan", "rg_lru"])
+def test_nested_vmap_is_a_nested_loop(name):
+    loss = loss_of(name)
+    (first, marks), (second, _) = draw(name, 0), draw(name, 1)
+    several = [torch.stack([first[0], second[0]]), torch.stack([first[1], second[1]], 1)]
+    pairs = vmap(lambda x: vmap(lambda y: grad(loss)([x, y, *first[2:]], marks)[1], 1)(several[1]))(several[0])
+    for i, x in enumerate((first[0], second[0])):
+        for j, y in enumerate((first[1], second[1])):
+            assert_close(pairs[i, j], gradients(loss, [x, y, *first[2:]], marks)[1].numpy())
+
+
+@pytest.mark.parametrize("name", [name for name in FORWARD if name in TWICE])
+def test_second_derivatives_in_every_order_of_modes(name):
+    (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
+    loss = lambda tensors: loss_of(name)(tensors, marks)  # noqa: E731
+    slope = lambda tensors: jvp(loss, (tensors,), (along,))[1]  # noqa: E731
+    (expected,) = vjp(grad(loss), tensors)[1](along)
+    for products in (jvp(grad(loss), (tensors,), (along,))[1], grad(slope)(tensors)):
+        for got, wanted in zip(products, expected, strict=True):
+            assert torch.any(wanted != 0.0)
+            assert_close(got, wanted.numpy())
+    _, curvature = jvp(slope, (tensors,), (along,))
+    assert_close(curvature, inner_product(expected, along).numpy())
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_forward_mode_agrees_with_backward_mode(name):
+    (tensors, marks), (tangents, _) = draw(name, 0), draw(name, 1)
+    loss = lambda *tensors: loss_of(name)(tensors, marks)  # noqa: E731
+    _, tangent = jvp(loss, tuple(tensors), tuple(tangents))
+    expected = gradients(lambda tensors, marks: loss(*tensors), tensors, marks)
+    assert_close(tangent, inner_product(expected, tangents).numpy())
+
+
+FORWARD_SENTENCE = (
+    "{}: forward mode (torch.func.jvp, torch.func.jacfwd, torch.autograd.forward_ad) has no rule; "
+    "use backward mode (torch.func.vjp, torch.autograd.grad). Got a tensor with a tangent."
+)
+TWICE_SENTENCE = "{}: on PyTorch it must be differentiated at most once. Got a derivative of its derivative."
+
+
+def refused(sentence, name):
+    return pytest.raises(NotImplementedError, match=f"^{re.escape(sentence.format(name))}$")
+
+
+def with_dual_tensors(function, x):
+    with forward_ad.dual_level():
+        return function(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+MODES = {
+    "jvp": lambda function, x: jvp(function, (x,), (torch.ones_like(x),)),
+    "jacfwd": lambda function, x: jacfwd(function)(x),
+    "forward_ad": with_dual_tensors,
+    "forward_ad of a parameter": lambda function, x: with_dual_tensors(function, x.clone().requires_grad_()),
+    "of a gradient": lambda function, x: hessian(function)(x),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in FORWARD])
+def test_forward_mode_without_a_rule_is_refused(name, mode):
+    (x, *others), marks = draw(name)
+    with refused(FORWARD_SENTENCE, name):
+        MODES[mode](lambda x: loss_of(name)([x, *others], marks), x)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in TWICE])
+def test_a_second_derivative_is_refused(name):
+    (x, *others), marks = draw(name)
+    loss, op_name = lambda x: loss_of(name)([x, *others], marks), name.removeprefix("complex ")  # noqa: E731
+    parameter = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(parameter), parameter, create_graph=True)
+    with refused(TWICE_SENTENCE, op_name):
+        gradient.sum().backward()
+    with refused(TWICE_SENTENCE, op_name):
+        jacrev(grad(loss))(x)
+    if name in FORWARD:
+        for mode in (jacrev, jacfwd):
+            with refused(TWICE_SENTENCE, op_name):
+                mode(jacfwd(loss))(x)
+        with refused(FORWARD_SENTENCE, op_name):
+            hessian(loss)(x)
+
+
+def test_inside_a_level_of_forward_mode_backward_mode_and_tensors_without_tangents_are_as_ever():
+    for name in CALLS:
+        tensors, marks = draw(name)
+        expected = gradients(loss_of(name), tensors, marks)
+        with forward_ad.dual_level():
+            for got, wanted in zip(gradients(loss_of(name), tensors, marks), expected, strict=True):
+                assert torch.equal(got, wanted)
+
+
+def test_what_pytorch_differentiates_by_itself_needs_no_rule():
+    tensors, marks = draw("linear_scan")
+    call = lambda x: linear_scan(tensors[0], x, tensors[2], **marks)[0]  # noqa: E731
+    with use_implementation("linear_scan", "portable"):
+        _, expected = jvp(call, (tensors[1],), (torch.ones_like(tensors[1]),))
+    _, tangent = jvp(call, (tensors[1],), (torch.ones_like(tensors[1]),))
+    assert_close(tangent, expected.numpy())
+
+
+@pytest.mark.parametrize("layer", [RGLRU(), RecurrentBlock(8)], ids=["RGLRU", "RecurrentBlock"])
+def test_gradients_of_each_sequence_and_an_ensemble(layer):
+    length, width = FEWEST_ROWS, 8
+    generator = torch.Generator().manual_seed(0)
+    layer.build((None, None, width))
+    weights = [x.value.detach() for x in layer.trainable_variables]
+    others = [x.value.detach() for x in layer.non_trainable_variables]
+    inputs = torch.randn(COPIES, 1, length, width, generator=generator)
+    masks = torch.rand(COPIES, 1, length, generator=generator) < 0.7
+
+    def loss(weights, inputs, mask):
+        outputs, _ = layer.stateless_call(weights, others, inputs, mask=mask)
+        return torch.sum(torch.sin(outputs))
+
+    ensemble = [torch.stack([x + 0.1 * i for i in range(COPIES)]) for x in weights]
+    for axes, arguments in (((None, 0, 0), (weights, inputs, masks)), ((0, None, None), (ensemble, inputs[0], None))):
+        results = vmap(grad(loss), axes)(*arguments)
+        for i in range(COPIES):
+            one = [weights, inputs[i], masks[i]] if axes[0] is None else [[x[i] for x in ensemble], inputs[0], None]
+            tensors = [x.clone().requires_grad_() for x in one[0]]
+            for got, wanted in zip(results, torch.autograd.grad(loss(tensors, *one[1:]), tensors), strict=True):
+                assert_close(got[i], wanted.numpy())
+    _, tangent = jvp(lambda inputs: loss(weights, inputs, masks[0]), (inputs[0],), (inputs[1],))
+    assert_close(tangent, torch.sum(grad(loss, 1)(weights, inputs[0], masks[0]) * inputs[1]).numpy())
