@@ -46,9 +46,12 @@ class Instruction(NamedTuple):
 
     @property
     def bytes_of_a_thread(self) -> int:
-        """What a load or store moves."""
+        """What it reads from global memory or writes there; a mark, which all threads share, counts for nothing."""
+        if not self.name.startswith(("LDG.", "STG.")):
+            return 0
         bits = re.search(r"\.[US]?(8|16|64|128)\b", self.name)
-        return int(bits[1]) // 8 if bits else 4
+        size = int(bits[1]) // 8 if bits else 4
+        return size if size > 1 else 0
 
 
 class Program(NamedTuple):
@@ -65,14 +68,15 @@ class Loop(NamedTuple):
     """What a warp does in one turn of a loop."""
 
     instructions: int
-    #: Of global memory, and their bytes in a warp.
+    #: Of global memory, and the bytes that both move for a warp, without marks.
     loads: int
-    loaded: int
     stores: int
+    moved: int
     #: Those that occupy the units for special functions.
     special: int
-    #: Loads that are on their way at once, at most.
+    #: Loads that are on their way at once, at most, and the bytes of a warp's loads then.
     on_the_way: int
+    in_flight: int
     #: How often the warp stops for a load. A stop lasts until all loads issued before it are there.
     stops: int
 
@@ -117,23 +121,25 @@ def loop_over_time(instructions: list[Instruction]) -> list[Instruction]:
 
 def follow(loop: list[Instruction]) -> Loop:
     """One turn of a loop, after some."""
-    pending, on_the_way, stops = [], 0, 0
+    pending: list[Instruction] = []
     for _ in range(WARM_UP + 1):
-        on_the_way, stops = 0, 0
+        on_the_way, in_flight, stops = 0, 0, 0
         for instruction in loop:
             if any(load.result in instruction.waits for load in pending):
                 stops, pending = stops + 1, []
             if instruction.is_load:
                 pending.append(instruction)
             on_the_way = max(on_the_way, len(pending))
+            in_flight = max(in_flight, LANES * sum(load.bytes_of_a_thread for load in pending))
     names = [instruction.name for instruction in loop]
     return Loop(
         len(loop),
         sum(instruction.is_load for instruction in loop),
-        sum(LANES * instruction.bytes_of_a_thread for instruction in loop if instruction.is_load),
         sum(name.startswith("STG.") for name in names),
+        LANES * sum(instruction.bytes_of_a_thread for instruction in loop),
         sum(name.startswith("MUFU.") for name in names),
         on_the_way,
+        in_flight,
         stops,
     )
 

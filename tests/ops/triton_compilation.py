@@ -32,6 +32,9 @@ class Launch(NamedTuple):
     kernel: object
     arguments: tuple
     options: dict
+    #: How many programs, of a warp each, and how many steps each walks.
+    programs: int = 1
+    steps: int = 1
 
     @property
     def name(self) -> str:
@@ -73,9 +76,11 @@ def recorded_launches(monkeypatch, modules, call, target):
     launches = []
 
     def launch(kernel, array, plan, pieces, *arguments, **options):
-        _, length, width = array.shape
+        batch_size, length, width = array.shape
         constants = {**options, "BLOCK": plan.block, "ROWS": plan.rows}
-        launches.append(Launch(kernel, (*arguments, length, width, pieces, plan.steps), constants))
+        programs = batch_size * pieces * -(-width // plan.block)
+        numbers = (*arguments, length, width, pieces, plan.steps)
+        launches.append(Launch(kernel, numbers, constants, programs, min(plan.steps, length)))
 
     monkeypatch.setattr(modules[0], "chip", lambda device: (132, target.warp_size))
     for module in modules:
@@ -127,6 +132,4 @@ def _on_amd(compiled):
 def _on_nvidia(compiled, rows):
     program = disassemble(compiled.asm["cubin"])
     loop = follow(loop_over_time(program.instructions))
-    return Compiled(
-        program.registers, program.spills, program.stack, loop.loads / rows, loop.stores / rows, loop.stops
-    )
+    return Compiled(program.registers, program.spills, program.stack, loop.loads / rows, loop.stores / rows, loop.stops)

@@ -105,9 +105,8 @@ def plan_of(array: Tensor, numbers: int, bytes_of_a_thread: int = 4) -> Plan:
 
 def rows_of(steps: int, numbers: int) -> int:
     """How many rows a program loads at once: `LOADS` over all arrays, but no more than the steps that it walks."""
-    rows = LOADS // numbers
-    # Few different numbers, since each is a program of its own.
-    return rows if rows <= steps else 2 ** (steps.bit_length() - 1)
+    # Each is compiled by itself, so there are few.
+    return next(rows for rows in (24, 16, 8, 4, 2, 1) if rows <= steps and rows * numbers <= LOADS)
 
 
 def chip(device: torch.device) -> tuple[int, int]:
