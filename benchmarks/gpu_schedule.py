@@ -2,10 +2,10 @@
 
     KERAS_BACKEND=torch python -m benchmarks.gpu_schedule
 
-It needs Triton but no GPU; nothing is timed. `tests/ops/gpu_assembly.py` follows a warp through the loop over time, which
-gives cycles for a group of rows. The estimate of a call's time is, for each of its kernels, the largest of three: a
-program's groups one after another, the instructions of the programs that share a scheduler, and the bytes at the speed of
-a copy. A load is assumed to take 800 to 1100 cycles, and the launches of a call 5 us.
+It needs Triton but no GPU; nothing is timed. `tests/ops/gpu_assembly.py` follows a warp through the loop over time,
+which gives cycles for a group of rows. The estimate of a call's time is, for each of its kernels, the largest of three:
+a program's groups one after another, the instructions of the programs that share a scheduler, and the bytes at the
+speed of a copy. A load is assumed to take 800 to 1100 cycles, and the launches of a call 5 us.
 """
 
 import pytest
@@ -16,8 +16,8 @@ from keras_griffin.ops.rg_lru import torch_triton as units
 from tests.ops.gpu_assembly import cycles, disassemble, follow, loop_over_time
 from tests.ops.triton_compilation import TARGETS, program_of, recorded_launches
 
-#: An H100: multiprocessors, schedulers of each, cycles and bytes of a copy in a second, and registers of a multiprocessor.
-MULTIPROCESSORS, SCHEDULERS, CLOCK, BANDWIDTH, REGISTERS = 132, 4, 1.7e9, 3.05e12, 65536
+#: An H100: multiprocessors, the schedulers and registers of each, and cycles and bytes of a copy in a second.
+MULTIPROCESSORS, SCHEDULERS, REGISTERS, CLOCK, BANDWIDTH = 132, 4, 65536, 1.7e9, 3.05e12
 #: Programs of a multiprocessor, at most, and cycles in which a scheduler issues one special function.
 RESIDENT, SPECIAL = 32, 8
 LATENCIES, LAUNCHES = (1100, 800), 5e-6
@@ -99,9 +99,7 @@ def main():
                     )
                     print(speed[-1], flush=True)
     print("\n### The loops over time, for sm_90\n")
-    print(
-        "| kernel | dtype | marks | rows of a group | registers | instructions | loads in flight | bytes | stops | cycles |"
-    )
+    print("| kernel | dtype | marks | rows | registers | instructions | loads in flight | bytes | stops | cycles |")
     print("|---|---|---|---|---|---|---|---|---|---|", *code, sep="\n")
     print("\n### Estimated share of a copy's bandwidth on an H100, in percent\n")
     print("| call | dtype | marks | (B, T, D) | programs | share | bound by pieces | share of the bound |")

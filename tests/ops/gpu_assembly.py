@@ -58,7 +58,7 @@ class Program(NamedTuple):
     """A kernel's machine code, and what it uses."""
 
     registers: int
-    #: Instructions that move registers to memory that each thread has for itself, or back, and the bytes of that memory.
+    #: Instructions that move registers to a thread's own memory, or back, and the bytes of that memory.
     spills: int
     stack: int
     instructions: list[Instruction]

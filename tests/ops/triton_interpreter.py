@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WHOLE, CUT = 0, 1000
 #: Numbers before and after an array in `surround`: more than a group of rows.
 MARGIN = 200
-#: Lengths for groups of four rows: less than a group, a group and one more; with pieces of eight, several, the last short.
+#: Lengths for groups of four rows and pieces of eight: a part of a group, a group, one more; pieces, the last short.
 LENGTHS = [2, 3, 4, 5, 8, 9, 21]
 
 

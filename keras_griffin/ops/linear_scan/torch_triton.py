@@ -1,13 +1,14 @@
 """On PyTorch with a GPU: kernels in Triton that read and write every array once.
 
 Each program walks along time on its own channels, with the state in registers. A step waits for the one before it, so
-what keeps memory busy is many programs, and rows that each of them loads ahead. If sequences and channels give too few
-programs, time is cut into pieces: a first pass computes, for each piece, the product of its decays and its final state
-from zero, a small scan of those gives the state before each piece, and a last pass scans the pieces from there. The
-price is that decay and inputs are read twice: five arrays are moved instead of three, and for the gradient seven
-instead of five, less what is still in the cache. The alternative, one pass in which each piece waits for the one before
-it, moves the minimum, but needs programs that make progress together and memory that is read while another program
-writes it. With separate passes nothing waits, nothing is atomic, and results are bitwise reproducible.
+what keeps memory busy is many programs, and groups of rows that each of them loads ahead (`torch_triton_walk.py`). If
+sequences and channels give too few programs, time is cut into pieces: a first pass computes, for each piece, the
+product of its decays and its final state from zero, a small scan of those gives the state before each piece, and a last
+pass scans the pieces from there. The price is that decay and inputs are read twice: five arrays are moved instead of
+three, and for the gradient seven instead of five, less what is still in the cache. The alternative, one pass in which
+each piece waits for the one before it, moves the minimum, but needs programs that make progress together and memory
+that is read while another program writes it. With separate passes nothing waits, nothing is atomic, and results are
+bitwise reproducible.
 
 Everything is computed in float32; decay, inputs, states and gradients keep their dtypes in memory.
 """

@@ -142,25 +142,26 @@ def ends_step(carried, constants, numbers, kept, seen, written, offset, inside):
 @triton.jit
 def identity(number, BLOCK: tl.constexpr):
     """Product and end of a piece without steps, and that no step so far has forgotten the ones before it."""
-    return constant(number, 1.0, BLOCK) + constant(number, 0.0, BLOCK) + (tl.full((BLOCK,), 1, tl.int1),)
+    return constant(number, 1.0, BLOCK) + constant(number, 0.0, BLOCK) + (tl.full((BLOCK,), 1, tl.int32),)
 
 
 @triton.jit
 def extend(carried, decay, value, kept, GRADIENT: tl.constexpr):
     """Product and end of a piece extended by one step at its start; see `piece_ends`.
 
-    The last of `carried` is False once a step has forgotten the ones before it, which may then hold anything.
+    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a number
+    because registers for conditions are few.
     """
     product, end, open = carried[: len(decay)], carried[len(decay) : -1], carried[-1]
     if GRADIENT:
         # A reset stops the gradient from later steps, and also the one that is added there.
-        open = open & kept
-        product = multiply(product, select(open, conjugate(decay), 0.0))
-        return product + add(end, multiply(product, select(open, value, 0.0))) + (open,)
+        open = tl.where(kept, open, 0)
+        product = multiply(product, select(open != 0, conjugate(decay), 0.0))
+        return product + add(end, multiply(product, select(open != 0, value, 0.0))) + (open,)
     else:
-        end = add(end, multiply(product, select(open, value, 0.0)))
-        open = open & kept
-        return multiply(product, select(open, decay, 0.0)) + end + (open,)
+        end = add(end, multiply(product, select(open != 0, value, 0.0)))
+        open = tl.where(kept, open, 0)
+        return multiply(product, select(open != 0, decay, 0.0)) + end + (open,)
 
 
 @triton.jit

@@ -125,7 +125,7 @@ def log_piece_ends(
     nothing = (
         tl.full((BLOCK,), 0.0, tl.float32),
         tl.full((BLOCK,), float("-inf"), tl.float32),
-        tl.full((BLOCK,), 1, tl.int1),
+        tl.full((BLOCK,), 1, tl.int32),
     )
     product, end, _ = walk(
         log_ends_step,
@@ -158,9 +158,9 @@ def log_ends_step(carried, constants, numbers, kept, seen, written, offset, insi
     product, end, open = carried
     d, x = effective(numbers[0], numbers[1], kept, seen)
     # Values that a later step forgets may be anything, even NaN.
-    end = log_add(end, product + tl.where(open, x, float("-inf")))
-    open = open & kept
-    return product + tl.where(open, d, float("-inf")), end, open
+    end = log_add(end, product + tl.where(open != 0, x, float("-inf")))
+    open = tl.where(kept, open, 0)
+    return product + tl.where(open != 0, d, float("-inf")), end, open
 
 
 @triton.jit

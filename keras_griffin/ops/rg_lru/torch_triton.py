@@ -27,8 +27,8 @@ from keras_griffin.ops.torch_forward_mode import refuse_forward_mode
 
 __all__ = ["rg_lru", "supports"]
 
-#: A thread computes one channel, whatever its dtype: with two, half as many programs would do the arithmetic, which then
-#: takes longer than memory.
+#: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
+#: longer than memory.
 ONE_CHANNEL = 1
 
 

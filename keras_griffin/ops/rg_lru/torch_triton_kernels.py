@@ -208,7 +208,7 @@ def gated_piece_ends(
     if not GRADIENT:
         arrays += (input_logits,)
     carried = walk(
-        gated_gradient_ends_step if GRADIENT else gated_ends_step,
+        gated_ends_step,
         identity(inputs, BLOCK),
         load_unit(softplus, phase, exponent, channels, width),
         arrays,
@@ -234,18 +234,13 @@ def gated_piece_ends(
 
 @triton.jit
 def gated_ends_step(carried, unit, numbers, kept, seen, written, offset, inside):
-    """One step of `gated_piece_ends`."""
-    x, r, i = numbers
-    decay, x = gates_at(x, i, r, unit, kept, seen)
-    return extend(carried, decay, x, kept, False)
-
-
-@triton.jit
-def gated_gradient_ends_step(carried, unit, numbers, kept, seen, written, offset, inside):
-    """One step of `gated_piece_ends` for the gradient."""
-    g, r = numbers
-    _, decay = decay_at(r, unit, kept, seen)
-    return extend(carried, decay, widened(g), kept, True)
+    """One step of `gated_piece_ends`; without the input gate's logits, for the gradient."""
+    if len(numbers) == 2:
+        _, decay = decay_at(numbers[1], unit, kept, seen)
+        return extend(carried, decay, widened(numbers[0]), kept, True)
+    else:
+        decay, x = gates_at(numbers[0], numbers[2], numbers[1], unit, kept, seen)
+        return extend(carried, decay, x, kept, False)
 
 
 @triton.jit
