@@ -22,6 +22,13 @@ POINTERS = {
     torch.float16: "*fp16",
     torch.uint8: "*u8",
 }
+#: Targets with dtype and marks: beside those that are compiled in pieces, what else the walk's machine code depends on.
+WHOLE = [
+    ("sm90", torch.float32, True),
+    ("sm90", torch.bfloat16, True),
+    *((target, torch.float32, False) for target in ("sm80", "sm100")),
+    *((target, torch.bfloat16, True) for target in ("sm80", "sm100")),
+]
 #: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
 STOPS = 1, 2
 
@@ -64,14 +71,15 @@ class Compiled(NamedTuple):
     stops: int | None = None
 
 
-def recorded_launches(monkeypatch, modules, call, target):
-    """The launches that `call` would make on a GPU of 132 multiprocessors.
+def recorded_launches(monkeypatch, modules, call, target, multiprocessors=132):
+    """The launches that `call` would make on a GPU.
 
     Args:
         monkeypatch: pytest's.
         modules: those that use `launch`; the first defines the plan.
         call: makes the launches; the numbers that it gets are whatever stood in memory.
         target: the GPU.
+        multiprocessors: how many it has. With none, every sequence is one piece.
     """
     launches = []
 
@@ -82,7 +90,7 @@ def recorded_launches(monkeypatch, modules, call, target):
         numbers = (*arguments, length, width, pieces, plan.steps)
         launches.append(Launch(kernel, numbers, constants, programs, min(plan.steps, length)))
 
-    monkeypatch.setattr(modules[0], "chip", lambda device: (132, target.warp_size))
+    monkeypatch.setattr(modules[0], "chip", lambda device: (multiprocessors, target.warp_size))
     for module in modules:
         monkeypatch.setattr(module, "launch", launch)
     call()

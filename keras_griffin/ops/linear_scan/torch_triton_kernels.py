@@ -149,8 +149,8 @@ def identity(number, BLOCK: tl.constexpr):
 def extend(carried, decay, value, kept, GRADIENT: tl.constexpr):
     """Product and end of a piece extended by one step at its start; see `piece_ends`.
 
-    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a number
-    because registers for conditions are few.
+    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a
+    number because registers for conditions are few.
     """
     product, end, open = carried[: len(decay)], carried[len(decay) : -1], carried[-1]
     if GRADIENT:

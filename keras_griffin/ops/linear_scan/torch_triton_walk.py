@@ -1,21 +1,22 @@
 """How a program of the Triton kernels walks along time: it loads a group of rows while it uses the one before.
 
-Step u of a walk is row `origin + SIGN * u` of the arrays, which are `(B T, D)` here, and a group is `ROWS` steps. A warp
-issues its instructions in order and stops at the first that needs a number still being loaded; what is behind that waits
-too, loads included. So each turn of the loop first issues the loads of a whole group, into registers that are carried to
-the next turn, and then uses the group that the turn before has loaded. Three things let it issue them without delay:
+Step u of a walk is row `origin + SIGN * u` of the arrays, which are `(B T, D)` here, and a group is `ROWS` steps. A
+warp issues its instructions in order and stops at the first that needs a number still being loaded; what is behind
+that waits too, loads included. So each turn of the loop first issues the loads of a whole group, into registers that
+are carried to the next turn, and then uses the group that the turn before has loaded. Three things let it issue them
+without delay:
 
-- The loads have no masks. Every group lies within the sequence: the last ends where the walk does, so its first rows may
-  be those of the group before it, and only their use is left out.
+- The loads have no masks. Every group lies within the sequence: the last ends where the walk does, so its first rows
+  may be those of the group before it, and only their use is left out.
 - The width is a constant of the program, so a row's address is that of its group's first row plus a constant.
 - Marks are bytes, loaded with their row and interpreted when it is used.
 
 Asynchronous copies into shared memory (`tl.range(..., num_stages=...)`) would need no registers, but they are of four
 bytes per thread, two channels in bfloat16. Half as many programs would then do the gates of `rg_lru`, in some 100
 instructions per row; at (8, 2048, 2560), an H100's memory moves a program's row in 91 cycles. In `linear_scan` they
-could save the traffic of cutting time into pieces. But a row takes 39 instructions with them, so at (1, 2048, 2560) the
-80 programs of float32 would reach 44 % of a copy's speed, and pieces reach 50 %. All of this is computed from machine
-code; nothing is measured.
+could save the traffic of cutting time into pieces. But a row takes 39 instructions with them, so at (1, 2048, 2560)
+the 80 programs of float32 would reach 44 % of a copy's speed, and pieces reach 50 %. All of this is computed from
+machine code; nothing is measured.
 """
 
 import triton
