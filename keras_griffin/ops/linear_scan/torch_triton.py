@@ -29,8 +29,6 @@ LOADS = 48
 #: Programs per multiprocessor with which time stays whole, and as many as pieces make. A program has up to 6 KiB in
 #: flight, and a multiprocessor's memory moves 25 KB in a microsecond, the time of a load. Computed, not measured.
 ENOUGH, BUSY = 2, 8
-#: The mark of a reset at a step that is seen, by what marks mean.
-LARGEST = {"reset": 1, "reset + 2 mask": 3}
 #: Pieces are multiples of so many steps, and this is the fewest steps of a piece.
 STEPS, SHORTEST_PIECE = 8, 64
 
@@ -163,8 +161,9 @@ def forgetting_pieces(
         return None, None
     count = pieces * plan.steps
     taken = marks[:, marks.shape[1] - count :] if last_first else marks[:, :count]
-    # The mark of a reset is the largest, and of a reset at a masked step it isn't.
-    forgotten = (taken.unflatten(1, (pieces, -1)).amax(2) == LARGEST[meaning]).view(torch.uint8)
+    # A reset is the largest mark, 1, or 3 with a mask: 1 is then a reset at a masked step, which has no effect.
+    largest = 1 if meaning == "reset" else 3
+    forgotten = (taken.unflatten(1, (pieces, -1)).amax(2) == largest).view(torch.uint8)
     return forgotten.flip(1) if last_first else forgotten, "reset"
 
 
