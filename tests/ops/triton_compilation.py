@@ -1,15 +1,14 @@
 """Kernels compiled for GPUs that aren't there: exactly as the launching code would launch them."""
 
 import re
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+from tests.ops.gpu_assembly import disassemble, follow, loop_over_time
 
 TARGETS = {
     "sm80": GPUTarget("cuda", 80, 32),
@@ -23,7 +22,15 @@ POINTERS = {
     torch.float16: "*fp16",
     torch.uint8: "*u8",
 }
-CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+#: Targets with dtype and marks: beside those that are compiled in pieces, what else the walk's machine code depends on.
+WHOLE = [
+    ("sm90", torch.float32, True),
+    ("sm90", torch.bfloat16, True),
+    *((target, torch.float32, False) for target in ("sm80", "sm100")),
+    *((target, torch.bfloat16, True) for target in ("sm80", "sm100")),
+]
+#: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
+STOPS = 1, 2
 
 
 class Launch(NamedTuple):
@@ -32,16 +39,22 @@ class Launch(NamedTuple):
     kernel: object
     arguments: tuple
     options: dict
+    #: How many programs, of a warp each, and how many steps each walks.
+    programs: int = 1
+    steps: int = 1
 
     @property
     def name(self) -> str:
         return self.kernel.__name__
 
     @property
-    def marks(self) -> list:
-        """Reset and mask."""
-        values = dict(zip(self.kernel.arg_names, self.arguments, strict=False))
-        return [values["reset"], values["mask"]]
+    def rows(self) -> int:
+        """How many rows a turn of its loop works on."""
+        return self.options["ROWS"]
+
+    @property
+    def has_marks(self) -> bool:
+        return dict(zip(self.kernel.arg_names, self.arguments, strict=False))["marks"] is not None
 
 
 class Compiled(NamedTuple):
@@ -54,25 +67,30 @@ class Compiled(NamedTuple):
     #: In the loop over time, for each row; counted on NVIDIA alone, as is what follows.
     loads: float | None = None
     stores: float | None = None
+    #: How often a warp stops for memory in a turn of that loop.
+    stops: int | None = None
 
 
-def recorded_launches(monkeypatch, modules, call, target):
-    """The launches that `call` would make on a GPU of 132 multiprocessors.
+def recorded_launches(monkeypatch, modules, call, target, multiprocessors=132):
+    """The launches that `call` would make on a GPU.
 
     Args:
         monkeypatch: pytest's.
         modules: those that use `launch`; the first defines the plan.
         call: makes the launches; the numbers that it gets are whatever stood in memory.
         target: the GPU.
+        multiprocessors: how many it has. With none, every sequence is one piece.
     """
     launches = []
 
     def launch(kernel, array, plan, pieces, *arguments, **options):
-        _, length, width = array.shape
+        batch_size, length, width = array.shape
         constants = {**options, "BLOCK": plan.block, "ROWS": plan.rows}
-        launches.append(Launch(kernel, (*arguments, length, width, pieces, plan.steps), constants))
+        programs = batch_size * pieces * -(-width // plan.block)
+        numbers = (*arguments, length, width, pieces, plan.steps)
+        launches.append(Launch(kernel, numbers, constants, programs, min(plan.steps, length)))
 
-    monkeypatch.setattr(modules[0], "chip", lambda device: (132, target.warp_size))
+    monkeypatch.setattr(modules[0], "chip", lambda device: (multiprocessors, target.warp_size))
     for module in modules:
         monkeypatch.setattr(module, "launch", launch)
     call()
@@ -81,14 +99,20 @@ def recorded_launches(monkeypatch, modules, call, target):
 
 def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
     """Compile it ahead of time."""
+    compiled = program_of(launch, target)
+    return _on_amd(compiled) if target.backend == "hip" else _on_nvidia(compiled, launch.rows)
+
+
+def program_of(launch: Launch, target: GPUTarget):
+    """What Triton makes of a launch."""
     names = launch.kernel.arg_names
     values = dict(zip(names, launch.arguments, strict=False)) | launch.options
     signature, constants, attributes = {}, {}, {}
     for place, name in enumerate(names):
-        signature[name] = _type_of(values[name], (place,), name in launch.options, constants, attributes)
+        is_constant = launch.kernel.params[place].is_constexpr
+        signature[name] = _type_of(values[name], (place,), is_constant, constants, attributes)
     source = ASTSource(launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=target, options={"num_warps": 1})
-    return _on_amd(compiled) if target.backend == "hip" else _on_nvidia(compiled, launch.options["ROWS"])
+    return triton.compile(source, target=target, options={"num_warps": 1})
 
 
 def _type_of(value, place, is_constant, constants, attributes):
@@ -114,28 +138,6 @@ def _on_amd(compiled):
 
 
 def _on_nvidia(compiled, rows):
-    usage, assembly = _cuobjdump(compiled.asm["cubin"])
-    number = lambda key: int(re.search(rf"{key}:(\d+)", usage)[1])  # noqa: E731
-    body = _loop(compiled.asm["ptx"])
-    spills = len(re.findall(r"\b(?:STL|LDL)\b", assembly))
-    return Compiled(
-        number("REG"), spills, number("STACK"), body.count("ld.global") / rows, body.count("st.global") / rows
-    )
-
-
-def _cuobjdump(cubin):
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        return [
-            subprocess.run([CUOBJDUMP, option, file.name], capture_output=True, text=True, check=True).stdout
-            for option in ("-res-usage", "-sass")
-        ]
-
-
-def _loop(ptx):
-    """The text of the kernel's outermost loop: from the label that a later branch goes back to, to that branch."""
-    labels = {match[1]: match.start() for match in re.finditer(r"^(\$L__BB\w+):", ptx, re.M)}
-    branches = [(labels[match[1]], match.start()) for match in re.finditer(r"bra(?:\.uni)?\s+(\$L__BB\w+);", ptx)]
-    start, stop = max((pair for pair in branches if pair[0] < pair[1]), key=lambda pair: pair[1] - pair[0])
-    return ptx[start:stop]
+    program = disassemble(compiled.asm["cubin"])
+    loop = follow(loop_over_time(program.instructions))
+    return Compiled(program.registers, program.spills, program.stack, loop.loads / rows, loop.stores / rows, loop.stops)

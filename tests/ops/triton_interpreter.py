@@ -15,6 +15,10 @@ from keras_griffin.backends import torch_backend
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Multiprocessors of a GPU on which every sequence is one piece, and of one on which all are cut.
 WHOLE, CUT = 0, 1000
+#: Numbers before and after an array in `surround`: more than a group of rows.
+MARGIN = 200
+#: Lengths for groups of four rows and pieces of eight: a part of a group, a group, one more; pieces, the last short.
+LENGTHS = [2, 3, 4, 5, 8, 9, 21]
 
 
 def run_tests(path: str):
@@ -59,3 +63,26 @@ def interpreted(monkeypatch):
         return torch.full(array.shape if shape is None else shape, np.nan, dtype=array.dtype)
 
     return prepare
+
+
+def surround(monkeypatch, modules):
+    """Put NaN before and after every array that a kernel reads or writes; returns a check that nothing wrote there."""
+    buffers = []
+
+    def surrounded(tensor):
+        buffer = torch.full((tensor.numel() + 2 * MARGIN,), np.nan, dtype=tensor.dtype)
+        buffers.append(buffer)
+        inner = buffer[MARGIN:-MARGIN].view(tensor.shape)
+        return inner.copy_(tensor)
+
+    def empty(array, shape=None):
+        return surrounded(torch.full(array.shape if shape is None else shape, np.nan, dtype=array.dtype))
+
+    for module in modules:
+        monkeypatch.setattr(module, "empty", empty)
+        monkeypatch.setattr(module, "in_order", lambda tensors: tuple(map(surrounded, tensors)))
+
+    def check():
+        assert buffers and all(torch.isnan(end).all() for x in buffers for end in (x[:MARGIN], x[-MARGIN:]))
+
+    return check

@@ -11,7 +11,7 @@ from keras_griffin.ops.linear_scan.reference import definition
 from keras_griffin.testing.closeness import assert_close
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
-from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
+from tests.ops.triton_interpreter import CUT, LENGTHS, WHOLE, interpreted, surround  # noqa: F401
 
 MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
@@ -43,6 +43,19 @@ def test_values_and_gradients(prepare, multiprocessors, case):
     prepare(multiprocessors)
     check_values("linear_scan", "torch_triton", case)
     check_gradients("linear_scan", "torch_triton", case)
+
+
+@pytest.mark.parametrize("multiprocessors", [WHOLE, CUT])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_groups_of_rows(prepare, monkeypatch, multiprocessors, length):
+    prepare(multiprocessors)
+    # Four rows forward and two backward.
+    monkeypatch.setattr(torch_triton, "LOADS", 8)
+    check = surround(monkeypatch, [torch_triton])
+    case = ScanCase(length, reverse=length % 2 == 0, **MARKED)
+    check_values("linear_scan", "torch_triton", case)
+    check_gradients("linear_scan", "torch_triton", case)
+    check()
 
 
 def test_a_long_sequence(prepare):

@@ -9,7 +9,7 @@ from keras_griffin.ops.log_scan import torch_triton
 from keras_griffin.ops.log_scan.cases import LogCase
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
-from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
+from tests.ops.triton_interpreter import CUT, LENGTHS, WHOLE, interpreted  # noqa: F401
 
 MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
@@ -37,6 +37,15 @@ def test_values_and_gradients(prepare, multiprocessors, case):
     prepare(multiprocessors)
     check_values("log_scan", "torch_triton", case)
     check_gradients("log_scan", "torch_triton", case)
+
+
+@pytest.mark.parametrize("multiprocessors", [WHOLE, CUT])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_groups_of_rows(prepare, monkeypatch, multiprocessors, length):
+    prepare(multiprocessors)
+    monkeypatch.setattr(scan, "LOADS", 8)
+    check_values("log_scan", "torch_triton", LogCase(length, **MARKED))
+    check_gradients("log_scan", "torch_triton", LogCase(length, **MARKED))
 
 
 def arguments(length=17):

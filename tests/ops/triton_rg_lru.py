@@ -14,7 +14,7 @@ from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rg_lru.test_torch_loop import arguments
 from tests.ops.rows import check_gradients, check_values
-from tests.ops.triton_interpreter import CUT, WHOLE, interpreted  # noqa: F401
+from tests.ops.triton_interpreter import CUT, LENGTHS, WHOLE, interpreted, surround  # noqa: F401
 
 MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
@@ -49,6 +49,19 @@ def test_values_and_gradients(prepare, multiprocessors, case):
 
 def test_several_blocks_of_channels():
     check_gradients("rg_lru", "torch_triton", UnitCase(17, 2, has_mask=True))
+
+
+@pytest.mark.parametrize("multiprocessors", [WHOLE, CUT])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_groups_of_rows(prepare, monkeypatch, multiprocessors, length):
+    prepare(multiprocessors)
+    # Four rows forward and two backward.
+    monkeypatch.setattr(scan, "LOADS", 12)
+    check = surround(monkeypatch, [scan, torch_triton])
+    case = UnitCase(length, reverse=length % 2 == 0, **MARKED)
+    check_values("rg_lru", "torch_triton", case)
+    check_gradients("rg_lru", "torch_triton", case)
+    check()
 
 
 def test_a_long_sequence(prepare):

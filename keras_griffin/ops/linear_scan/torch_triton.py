@@ -1,13 +1,14 @@
 """On PyTorch with a GPU: kernels in Triton that read and write every array once.
 
 Each program walks along time on its own channels, with the state in registers. A step waits for the one before it, so
-what keeps memory busy is many programs, and rows that each of them loads ahead. If sequences and channels give too few
-programs, time is cut into pieces: a first pass computes, for each piece, the product of its decays and its final state
-from zero, a small scan of those gives the state before each piece, and a last pass scans the pieces from there. The
-price is that decay and inputs are read twice: five arrays are moved instead of three, and for the gradient seven
-instead of five, less what is still in the cache. The alternative, one pass in which each piece waits for the one before
-it, moves the minimum, but needs programs that make progress together and memory that is read while another program
-writes it. With separate passes nothing waits, nothing is atomic, and results are bitwise reproducible.
+what keeps memory busy is many programs, and groups of rows that each of them loads ahead (`torch_triton_walk.py`). If
+sequences and channels give too few programs, time is cut into pieces: a first pass computes, for each piece, the
+product of its decays and its final state from zero, a small scan of those gives the state before each piece, and a last
+pass scans the pieces from there. The price is that decay and inputs are read twice: five arrays are moved instead of
+three, and for the gradient seven instead of five, less what is still in the cache. The alternative, one pass in which
+each piece waits for the one before it, moves the minimum, but needs programs that make progress together and memory
+that is read while another program writes it. With separate passes nothing waits, nothing is atomic, and results are
+bitwise reproducible.
 
 Everything is computed in float32; decay, inputs, states and gradients keep their dtypes in memory.
 """
@@ -23,13 +24,13 @@ from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
 
-#: A plan's rows if a step reads two or three arrays; pieces are multiples of it.
-ROWS = 8
-#: Programs that keep a multiprocessor's memory busy: each has 2 KiB or more in flight, which take most of a microsecond
-#: at some 25 GB/s per multiprocessor. Computed, not measured.
-BUSY = 8
-#: The fewest steps of a piece.
-SHORTEST_PIECE = 64
+#: Loads that a program has in flight. They stay in registers, of which a thread has 255.
+LOADS = 48
+#: Programs per multiprocessor with which time stays whole, and as many as pieces make. A program has up to 6 KiB in
+#: flight, and a multiprocessor's memory moves 25 KB in a microsecond, the time of a load. Computed, not measured.
+ENOUGH, BUSY = 2, 8
+#: Pieces are multiples of so many steps, and this is the fewest steps of a piece.
+STEPS, SHORTEST_PIECE = 8, 64
 
 
 def supports(facts) -> str | None:
@@ -60,7 +61,7 @@ class Plan(NamedTuple):
     pieces: int
     #: Steps of a piece.
     steps: int
-    #: Rows that a program loads before it uses the first of them.
+    #: Rows that a program loads at once, at most as many as any piece has steps before its end.
     rows: int
 
 
@@ -75,22 +76,35 @@ def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multi
         multiprocessors: the GPU's number of them.
 
     Returns:
-        `length`, or a multiple of `ROWS`.
+        `length`, or a multiple of `STEPS`.
     """
     programs = max(1, batch_size * -(-width // block))
-    # Pieces cost at most two thirds more memory traffic, and a single piece gains nothing.
+    # Pieces cost up to two thirds more memory traffic.
+    if programs >= ENOUGH * multiprocessors:
+        return length
     pieces = min(BUSY * multiprocessors // programs, length // SHORTEST_PIECE)
-    return length if pieces < 2 else -(-length // (pieces * ROWS)) * ROWS
+    return length if pieces < 2 else -(-length // (pieces * STEPS)) * STEPS
 
 
-def plan_of(array: Tensor, rows: int = ROWS) -> Plan:
-    """The plan for an array `(B, T, D)`; `rows` divides `ROWS`."""
+def plan_of(array: Tensor, numbers: int, bytes_of_a_thread: int = 4) -> Plan:
+    """The plan for a kernel.
+
+    Args:
+        array: one that it reads, `(B, T, D)`.
+        numbers: how many arrays it reads.
+        bytes_of_a_thread: what a thread reads of a row of each, at least; an item, at least.
+    """
     batch_size, length, width = array.shape
     multiprocessors, lanes = chip(array.device)
-    # A warp loads four bytes per thread.
-    block = max(1, 4 // array.itemsize) * lanes
+    block = max(1, bytes_of_a_thread // array.itemsize) * lanes
     steps = steps_of_a_piece(batch_size, length, width, block, multiprocessors)
-    return Plan(block, -(-length // steps), steps, rows)
+    return Plan(block, -(-length // steps), steps, rows_of(min(steps, length), numbers))
+
+
+def rows_of(steps: int, numbers: int) -> int:
+    """How many rows a program loads at once: `LOADS` over all arrays, but no more than the steps that it walks."""
+    # Each is compiled by itself, so there are few.
+    return next(rows for rows in (24, 16, 8, 4, 2, 1) if rows <= steps and rows * numbers <= LOADS)
 
 
 def chip(device: torch.device) -> tuple[int, int]:
@@ -116,7 +130,7 @@ def starts_of_pieces(
 
     Args:
         ends_kernel: the kernel that writes products and ends of pieces.
-        arguments: of that kernel; products and ends go before the last two, the marks.
+        arguments: of that kernel; products and ends go before the last two, the marks and their meaning.
         start: `(B, D)`, the state before the first piece.
         array: one of the arrays that are cut into pieces.
         plan: the plan for it.
@@ -131,25 +145,25 @@ def starts_of_pieces(
     shape = (array.shape[0], pieces, array.shape[2])
     products, ends, states = ([empty(h, shape) for h in start] for _ in range(3))
     launch(ends_kernel, array, plan, pieces, *arguments[:-2], (*products,), (*ends,), *arguments[-2:], **options)
-    whole = Plan(plan.block, 1, pieces, plan.rows)
+    whole = Plan(plan.block, 1, pieces, rows_of(pieces, 2 * len(start)))
     forgetting = forgetting_pieces(*arguments[-2:], plan, pieces, options["LAST_FIRST"])
-    numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, forgetting, None)
+    numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, *forgetting)
     launch(scan_kernel or scan, states[0], whole, 1, *numbers, REVERSE=False)
     return (*states,)
 
 
 def forgetting_pieces(
-    reset: Tensor | None, mask: Tensor | None, plan: Plan, pieces: int, last_first: bool
-) -> Tensor | None:
-    """Which of the first pieces forget the state before them, `(B, pieces)` uint8; None without resets."""
-    if reset is None:
-        return None
-    # They are bytes, 0 and 1.
-    forgotten = (reset if mask is None else reset & mask)[..., 0]
+    marks: Tensor | None, meaning: str | None, plan: Plan, pieces: int, last_first: bool
+) -> tuple[Tensor | None, str | None]:
+    """Which of the first pieces forget the state before them, `(B, pieces)`, as marks; None without resets."""
+    if marks is None or meaning == "mask":
+        return None, None
     count = pieces * plan.steps
-    if last_first:
-        return forgotten[:, forgotten.shape[1] - count :].unflatten(1, (pieces, -1)).amax(2).flip(1)
-    return forgotten[:, :count].unflatten(1, (pieces, -1)).amax(2)
+    taken = marks[:, marks.shape[1] - count :] if last_first else marks[:, :count]
+    # A reset is the largest mark, 1, or 3 with a mask: 1 is then a reset at a masked step, which has no effect.
+    largest = 1 if meaning == "reset" else 3
+    forgotten = (taken.unflatten(1, (pieces, -1)).amax(2) == largest).view(torch.uint8)
+    return forgotten.flip(1) if last_first else forgotten, "reset"
 
 
 def empty(array: Tensor, shape=None) -> Tensor:
@@ -162,10 +176,12 @@ def in_order(tensors) -> tuple[Tensor, ...]:
     return tuple(tensor.contiguous() for tensor in tensors)
 
 
-def as_bytes(reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """The marks as a kernel reads them, one byte per step."""
-    reset, mask = (mark if mark is None else mark.contiguous().view(torch.uint8) for mark in (reset, mask))
-    return reset, mask
+def as_bytes(reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, str | None]:
+    """The marks as a kernel reads them, one byte per step, and what they mean: "reset", "mask" or "reset + 2 mask"."""
+    reset, mask = (mark if mark is None else mark[..., 0].contiguous().view(torch.uint8) for mark in (reset, mask))
+    if reset is None or mask is None:
+        return (mask, None if mask is None else "mask") if reset is None else (reset, "reset")
+    return torch.add(reset, mask, alpha=2), "reset + 2 mask"
 
 
 @torch.library.custom_op("keras_griffin::linear_scan_triton", mutates_args=())
@@ -180,7 +196,7 @@ def _linear_scan(
     from keras_griffin.ops.linear_scan.torch_triton_kernels import piece_ends, scan
 
     a, x, start = (in_order(number) for number in (decay, inputs, initial_state))
-    marks, plan = as_bytes(reset, mask), plan_of(x[0])
+    marks, plan = as_bytes(reset, mask), plan_of(x[0], 2 * len(x))
     states, final_state = tuple(map(empty, x)), tuple(map(empty, start))
     ends = starts_of_pieces(piece_ends, (a, x, *marks), start, x[0], plan, LAST_FIRST=reverse, GRADIENT=False)
     launch(scan, x[0], plan, plan.pieces, a, x, start, ends, states, final_state, *marks, REVERSE=reverse)
@@ -207,7 +223,7 @@ def _gradient(
     parts = len(decay)
     numbers = (decay, states, initial_state, gradients[:parts], gradients[parts:])
     a, h, start, into_states, into_final = (in_order(number) for number in numbers)
-    marks, plan = as_bytes(reset, mask), plan_of(h[0])
+    marks, plan = as_bytes(reset, mask), plan_of(h[0], 3 * parts)
     results = into_decay, into_inputs, into_start = [tuple(map(empty, number)) for number in (a, h, start)]
     ends = starts_of_pieces(
         piece_ends, (a, into_states, *marks), into_final, h[0], plan, LAST_FIRST=not reverse, GRADIENT=True

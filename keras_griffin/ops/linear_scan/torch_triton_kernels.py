@@ -1,125 +1,19 @@
-"""The Triton kernels of `linear_scan`, with functions that those of `rg_lru` share; see `torch_triton.py`.
-
-A number is a tuple of components, and so is a pointer to numbers. A program walks through one piece of time on `BLOCK`
-channels; step u of its walk is row `origin + sign * u` of the arrays, which are `(B T, D)` here. It loads `ROWS` steps
-before it uses the first of them, so that many loads are in flight at once.
-"""
+"""The Triton kernels of `linear_scan`; see `torch_triton.py`."""
 
 import triton
 from triton import language as tl
 
-
-@triton.jit
-def load(pointers, offset, where, neutral):
-    """A number in float32; the real `neutral` where nothing is loaded."""
-    real = tl.load(pointers[0] + offset, where, other=neutral).to(tl.float32)
-    if len(pointers) == 1:
-        return (real,)
-    else:
-        return real, tl.load(pointers[1] + offset, where, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def store(pointers, offset, number, where):
-    """Write a number, rounded to the array's dtype."""
-    for part in tl.static_range(len(pointers)):
-        tl.store(pointers[part] + offset, number[part], where)
-
-
-@triton.jit
-def add(first, second):
-    """The sum."""
-    if len(first) == 1:
-        return (first[0] + second[0],)
-    else:
-        return first[0] + second[0], first[1] + second[1]
-
-
-@triton.jit
-def multiply(first, second):
-    """The product."""
-    if len(first) == 1:
-        return (first[0] * second[0],)
-    else:
-        a, b = first
-        c, d = second
-        return a * c - b * d, a * d + b * c
-
-
-@triton.jit
-def conjugate(number):
-    """The complex conjugate; a real number is its own."""
-    if len(number) == 1:
-        return number
-    else:
-        return number[0], -number[1]
-
-
-@triton.jit
-def select(condition, number, neutral):
-    """The number where the condition holds, elsewhere the real `neutral`."""
-    if len(number) == 1:
-        return (tl.where(condition, number[0], neutral),)
-    else:
-        return tl.where(condition, number[0], neutral), tl.where(condition, number[1], 0.0)
-
-
-@triton.jit
-def constant(number, value, BLOCK: tl.constexpr):
-    """The real `value` on every channel, with as many components as `number`."""
-    real = tl.full((BLOCK,), value, tl.float32)
-    if len(number) == 1:
-        return (real,)
-    else:
-        return real, tl.full((BLOCK,), 0.0, tl.float32)
-
-
-@triton.jit
-def place(length, width, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
-    """The part of the arrays that a program works on.
-
-    Returns:
-        (batch, piece, channels, origin, sign): which sequence, which piece of its walk, which channels, and how steps
-        map to rows. Rows are int64: an array may have more elements than int32 can count.
-    """
-    program = tl.program_id(0)
-    blocks = tl.cdiv(width, BLOCK)
-    channels = program % blocks * BLOCK + tl.arange(0, BLOCK)
-    batch, piece = (program // blocks // pieces).to(tl.int64), program // blocks % pieces
-    origin, sign = batch * length, 1
-    if LAST_FIRST:
-        origin, sign = origin + length - 1, -1
-    return batch, piece, channels, origin, sign
-
-
-@triton.jit
-def marks_at(reset, mask, row, within):
-    """Whether a step keeps the past, and whether it is seen; a reset at a masked step has no effect."""
-    kept, seen = True, True
-    if mask is not None:
-        seen = tl.load(mask + row, within, other=1) != 0
-    if reset is not None:
-        kept = tl.load(reset + row, within, other=0) == 0
-        if mask is not None:
-            kept = kept | (seen == 0)
-    return kept, seen
-
-
-@triton.jit
-def start_of(piece, pieces, batch, channels, width, initial, ends):
-    """The state before a piece: `initial`, or the end of the previous piece."""
-    inside = channels < width
-    number = load(initial, batch * width + channels, inside & (piece == 0), 0.0)
-    if ends is not None:
-        before = (batch * (pieces - 1) + piece - 1) * width + channels
-        number = add(number, load(ends, before, inside & (piece > 0), 0.0))
-    return number
-
-
-@triton.jit
-def effective_decay(decay, offset, where, kept, seen):
-    """The decay with the marks applied; 1 beyond the last step."""
-    return select(seen, select(kept, load(decay, offset, where, 1.0), 0.0), 1.0)
+from keras_griffin.ops.linear_scan.torch_triton_numbers import (
+    add,
+    conjugate,
+    constant,
+    load,
+    multiply,
+    select,
+    store,
+    widened,
+)
+from keras_griffin.ops.linear_scan.torch_triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -130,10 +24,10 @@ def scan(
     ends,
     states,
     final_state,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     REVERSE: tl.constexpr,
@@ -141,26 +35,51 @@ def scan(
     ROWS: tl.constexpr,
 ):
     """Every state of each piece, and the last piece's last state if wanted."""
-    batch, piece, channels, origin, sign = place(length, width, pieces, REVERSE, BLOCK)
-    inside = channels < width
-    state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            kept, seen = marks_at(reset, mask, row, within)
-            a = effective_decay(decay, offset, where, kept, seen)
-            x = select(seen, load(inputs, offset, where, 0.0), 0.0)
-            rows += ((a, x, kept, offset, where),)
-        for i in tl.static_range(ROWS):
-            a, x, kept, offset, where = rows[i]
-            # Zero times NaN is NaN: a decay of 0 is not enough.
-            state = add(select(kept, multiply(a, state), 0.0), x)
-            store(states, offset, state, where)
+    state = walk(
+        scan_step,
+        start_of(piece, pieces, batch, channels, width, initial_state, ends),
+        (),
+        (decay, inputs),
+        None,
+        None,
+        (states,),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        1 - 2 * REVERSE,
+        width,
+        BLOCK,
+        ROWS,
+    )
     if final_state is not None:
-        store(final_state, batch * width + channels, state, inside & (stop == length))
+        store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
+
+
+@triton.jit
+def scan_step(state, constants, numbers, kept, seen, written, offset, inside):
+    """h_t = a_t h_{t-1} + x_t."""
+    a, x = effective_decay(numbers[0], kept, seen), select(seen, widened(numbers[1]), 0.0)
+    state = update(state, a, x, kept)
+    store(written[0], offset, state, inside)
+    return state
+
+
+@triton.jit
+def update(state, decay, inputs, kept):
+    """The next state. Zero times NaN is NaN: a decay of 0 is not enough."""
+    return add(select(kept, multiply(decay, state), 0.0), inputs)
+
+
+@triton.jit
+def effective_decay(decay, kept, seen):
+    """The decay with the marks applied."""
+    return select(seen, select(kept, widened(decay), 0.0), 1.0)
 
 
 @triton.jit
@@ -169,10 +88,10 @@ def piece_ends(
     inputs,
     products,
     ends,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     LAST_FIRST: tl.constexpr,
@@ -185,50 +104,64 @@ def piece_ends(
     With `GRADIENT`, that of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from
     its end, so that the steps read last, which are still in the cache, are read first when the piece is scanned.
     """
-    batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
-    inside = channels < width
-    product, end, open = constant(decay, 1.0, BLOCK), constant(decay, 0.0, BLOCK), nothing_forgotten(BLOCK)
-    for first in range(0, steps, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            # Every piece but the last has full length.
-            row = origin + sign * (piece * steps + steps - 1 - first - i)
-            offset = row * width + channels
-            kept, seen = marks_at(reset, mask, row, True)
-            a = effective_decay(decay, offset, inside, kept, seen)
-            x = load(inputs, offset, inside, 0.0)
-            if not GRADIENT:
-                x = select(seen, x, 0.0)
-            rows += ((a, x, kept),)
-        for i in tl.static_range(ROWS):
-            a, x, kept = rows[i]
-            product, end, open = extend(product, end, open, a, x, kept, GRADIENT)
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
+    carried = walk(
+        ends_step,
+        identity(decay, BLOCK),
+        (GRADIENT,),
+        (decay, inputs),
+        None,
+        None,
+        (),
+        marks,
+        meaning,
+        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
+        0,
+        steps,
+        length,
+        channels,
+        2 * LAST_FIRST - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
     offset = (batch * pieces + piece) * width + channels
-    store(products, offset, product, inside)
-    store(ends, offset, end, inside)
+    store(products, offset, carried[: len(decay)], channels < width)
+    store(ends, offset, carried[len(decay) : -1], channels < width)
 
 
 @triton.jit
-def nothing_forgotten(BLOCK: tl.constexpr):
-    """True on every channel: no step so far has forgotten the ones before it."""
-    return tl.full((BLOCK,), 1, tl.int1)
+def ends_step(carried, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `piece_ends`."""
+    x = widened(numbers[1])
+    if not constants[0]:
+        x = select(seen, x, 0.0)
+    return extend(carried, effective_decay(numbers[0], kept, seen), x, kept, constants[0])
 
 
 @triton.jit
-def extend(product, end, open, decay, value, kept, GRADIENT: tl.constexpr):
+def identity(number, BLOCK: tl.constexpr):
+    """Product and end of a piece without steps, and that no step so far has forgotten the ones before it."""
+    return constant(number, 1.0, BLOCK) + constant(number, 0.0, BLOCK) + (tl.full((BLOCK,), 1, tl.int32),)
+
+
+@triton.jit
+def extend(carried, decay, value, kept, GRADIENT: tl.constexpr):
     """Product and end of a piece extended by one step at its start; see `piece_ends`.
 
-    `open` is False once a step has forgotten the ones before it, which may then hold anything.
+    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a
+    number because registers for conditions are few.
     """
+    product, end, open = carried[: len(decay)], carried[len(decay) : -1], carried[-1]
     if GRADIENT:
         # A reset stops the gradient from later steps, and also the one that is added there.
-        open = open & kept
-        product = multiply(product, select(open, conjugate(decay), 0.0))
-        return product, add(end, multiply(product, select(open, value, 0.0))), open
+        open = tl.where(kept, open, 0)
+        product = multiply(product, select(open != 0, conjugate(decay), 0.0))
+        return product + add(end, multiply(product, select(open != 0, value, 0.0))) + (open,)
     else:
-        end = add(end, multiply(product, select(open, value, 0.0)))
-        open = open & kept
-        return multiply(product, select(open, decay, 0.0)), end, open
+        end = add(end, multiply(product, select(open != 0, value, 0.0)))
+        open = tl.where(kept, open, 0)
+        return multiply(product, select(open != 0, decay, 0.0)) + end + (open,)
 
 
 @triton.jit
@@ -242,10 +175,10 @@ def scan_gradient(
     decay_gradient,
     inputs_gradient,
     initial_gradient,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     REVERSE: tl.constexpr,
@@ -256,37 +189,38 @@ def scan_gradient(
 
     `REVERSE` is that of the scan.
     """
-    batch, piece, channels, origin, sign = place(length, width, pieces, not REVERSE, BLOCK)
-    inside = channels < width
-    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    start = load(initial_state, batch * width + channels, inside & (stop == length), 0.0)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            kept, seen = marks_at(reset, mask, row, within)
-            a = effective_decay(decay, offset, where, kept, seen)
-            h = state_before(states, start, row + sign, channels, width, within, first + i + 1 < length)
-            g = load(states_gradient, offset, where, 0.0)
-            rows += ((a, h, g, kept, seen, offset, where),)
-        for i in tl.static_range(ROWS):
-            a, h, g, kept, seen, offset, where = rows[i]
-            into_inputs = add(g, into_state)
-            into_decay = select(kept, multiply(into_inputs, conjugate(h)), 0.0)
-            into_state = select(kept, multiply(conjugate(a), into_inputs), 0.0)
-            store(decay_gradient, offset, select(seen, into_decay, 0.0), where)
-            store(inputs_gradient, offset, select(seen, into_inputs, 0.0), where)
-    store(initial_gradient, batch * width + channels, into_state, inside & (stop == length))
+    ends_here = (channels < width) & (stop == length)
+    into_state = walk(
+        gradient_step,
+        start_of(piece, pieces, batch, channels, width, final_gradient, ends),
+        (),
+        (decay, states_gradient),
+        states,
+        load(initial_state, batch * width + channels, ends_here),
+        (decay_gradient, inputs_gradient),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        2 * REVERSE - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
+    store(initial_gradient, batch * width + channels, into_state, ends_here)
 
 
 @triton.jit
-def state_before(states, start, row, channels, width, within, has_step):
-    """The state before a step: that of the previous step, in `row`, or the start if there is none."""
-    where = (channels < width) & within & has_step
-    state = load(states, row * width + channels, where, 0.0)
-    if len(state) == 1:
-        return (tl.where(has_step, state[0], start[0]),)
-    else:
-        return tl.where(has_step, state[0], start[0]), tl.where(has_step, state[1], start[1])
+def gradient_step(into_state, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `scan_gradient`."""
+    a, g, h = effective_decay(numbers[0], kept, seen), widened(numbers[1]), widened(numbers[2])
+    into_inputs = add(g, into_state)
+    into_decay = select(kept, multiply(into_inputs, conjugate(h)), 0.0)
+    store(written[0], offset, select(seen, into_decay, 0.0), inside)
+    store(written[1], offset, select(seen, into_inputs, 0.0), inside)
+    return select(kept, multiply(conjugate(a), into_inputs), 0.0)

@@ -37,7 +37,7 @@ def _log_scan(
     from keras_griffin.ops.log_scan.torch_triton_kernels import log_piece_ends, log_scan
 
     d, x, start = decay.contiguous(), inputs.contiguous(), (initial_state.contiguous(),)
-    marks, plan = as_bytes(reset, mask), plan_of(x)
+    marks, plan = as_bytes(reset, mask), plan_of(x, 2)
     states, final_state, odds = empty(x), empty(start[0]), empty(start[0], x.shape if has_gradient else (0,))
     ends = starts_of_pieces(log_piece_ends, ((d,), (x,), *marks), start, x, plan, log_scan, LAST_FIRST=False)
     written = (states, odds) if has_gradient else (states,)
@@ -63,7 +63,7 @@ def _gradient(
     from keras_griffin.ops.log_scan.torch_triton_kernels import log_gradient_ends, log_scan_gradient
 
     into_states, into_final = states_gradient.contiguous(), (final_gradient.contiguous(),)
-    marks, plan = as_bytes(reset, mask), plan_of(into_states)
+    marks, plan = as_bytes(reset, mask), plan_of(into_states, 2)
     into_decay, into_inputs, into_start = empty(into_states.to(decay_dtype)), empty(into_states), empty(into_final[0])
     numbers = (odds,), (into_states,)
     ends = starts_of_pieces(log_gradient_ends, (*numbers, *marks), into_final, into_states, plan, LAST_FIRST=True)

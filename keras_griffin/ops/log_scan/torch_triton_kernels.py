@@ -6,16 +6,9 @@ Arrays, pieces and walks are those of the kernels of `linear_scan`. A number her
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.torch_triton_kernels import (
-    constant,
-    extend,
-    load,
-    marks_at,
-    nothing_forgotten,
-    place,
-    start_of,
-    store,
-)
+from keras_griffin.ops.linear_scan.torch_triton_kernels import extend, identity
+from keras_griffin.ops.linear_scan.torch_triton_numbers import store, widened
+from keras_griffin.ops.linear_scan.torch_triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -41,13 +34,12 @@ def shares_of(odds):
 
 
 @triton.jit
-def step_at(decay, inputs, reset, mask, row, offset, where, within):
-    """Decay and input of a step with the marks applied, and whether it keeps the past; beyond the last, 0 and -inf."""
-    kept, seen = marks_at(reset, mask, row, within)
-    (d,) = load(decay, offset, where, 0.0)
-    (x,) = load(inputs, offset, where, float("-inf"))
+def effective(decay, inputs, kept, seen):
+    """Decay and input of a step with the marks applied; at a masked step, 0 and -inf."""
+    (d,) = widened(decay)
+    (x,) = widened(inputs)
     x = tl.where(kept | (x >= -1e30) | (x != x), x, -1e30)
-    return tl.where(seen, d, 0.0), tl.where(seen, x, float("-inf")), kept
+    return tl.where(seen, d, 0.0), tl.where(seen, x, float("-inf"))
 
 
 @triton.jit
@@ -58,10 +50,10 @@ def log_scan(
     ends,
     states,
     final_state,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     REVERSE: tl.constexpr,
@@ -72,28 +64,44 @@ def log_scan(
 
     `states` are the array of states and, if they are wanted, that of the log-odds of past against input.
     """
-    batch, piece, channels, origin, sign = place(length, width, pieces, REVERSE, BLOCK)
-    inside = channels < width
-    (state,) = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            d, x, kept = step_at(decay, inputs, reset, mask, row, offset, where, within)
-            rows += ((d, x, kept, offset, where),)
-        for i in tl.static_range(ROWS):
-            d, x, kept, offset, where = rows[i]
-            past = tl.where(kept, state + d, float("-inf"))
-            state = log_add(past, x)
-            if len(states) == 1:
-                store(states, offset, (state,), where)
-            else:
-                odds = tl.where(x > float("-inf"), past - tl.where(x > float("-inf"), x, 0.0), float("inf"))
-                store(states, offset, (state, odds), where)
+    state = walk(
+        log_step,
+        start_of(piece, pieces, batch, channels, width, initial_state, ends),
+        (),
+        (decay, inputs),
+        None,
+        None,
+        (states,),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        1 - 2 * REVERSE,
+        width,
+        BLOCK,
+        ROWS,
+    )
     if final_state is not None:
-        store(final_state, batch * width + channels, (state,), inside & (stop == length))
+        store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
+
+
+@triton.jit
+def log_step(state, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `log_scan`."""
+    d, x = effective(numbers[0], numbers[1], kept, seen)
+    past = tl.where(kept, state[0] + d, float("-inf"))
+    state = log_add(past, x)
+    if len(written[0]) == 1:
+        store(written[0], offset, (state,), inside)
+    else:
+        odds = tl.where(x > float("-inf"), past - tl.where(x > float("-inf"), x, 0.0), float("inf"))
+        store(written[0], offset, (state, odds), inside)
+    return (state,)
 
 
 @triton.jit
@@ -102,10 +110,10 @@ def log_piece_ends(
     inputs,
     products,
     ends,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     LAST_FIRST: tl.constexpr,
@@ -113,25 +121,46 @@ def log_piece_ends(
     ROWS: tl.constexpr,
 ):
     """The map of each piece but the last from its start: `log_add(product + start, end)`; see `piece_ends`."""
-    batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
-    inside = channels < width
-    product, end = tl.full((BLOCK,), 0.0, tl.float32), tl.full((BLOCK,), float("-inf"), tl.float32)
-    open = nothing_forgotten(BLOCK)
-    for first in range(0, steps, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            # Every piece but the last has full length.
-            row = origin + sign * (piece * steps + steps - 1 - first - i)
-            rows += (step_at(decay, inputs, reset, mask, row, row * width + channels, inside, True),)
-        for i in tl.static_range(ROWS):
-            d, x, kept = rows[i]
-            # Values that a later step forgets may be anything, even NaN.
-            end = log_add(end, product + tl.where(open, x, float("-inf")))
-            open = open & kept
-            product = product + tl.where(open, d, float("-inf"))
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
+    nothing = (
+        tl.full((BLOCK,), 0.0, tl.float32),
+        tl.full((BLOCK,), float("-inf"), tl.float32),
+        tl.full((BLOCK,), 1, tl.int32),
+    )
+    product, end, _ = walk(
+        log_ends_step,
+        nothing,
+        (),
+        (decay, inputs),
+        None,
+        None,
+        (),
+        marks,
+        meaning,
+        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
+        0,
+        steps,
+        length,
+        channels,
+        2 * LAST_FIRST - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
     offset = (batch * pieces + piece) * width + channels
-    store(products, offset, (product,), inside)
-    store(ends, offset, (end,), inside)
+    store(products, offset, (product,), channels < width)
+    store(ends, offset, (end,), channels < width)
+
+
+@triton.jit
+def log_ends_step(carried, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `log_piece_ends`."""
+    product, end, open = carried
+    d, x = effective(numbers[0], numbers[1], kept, seen)
+    # Values that a later step forgets may be anything, even NaN.
+    end = log_add(end, product + tl.where(open != 0, x, float("-inf")))
+    open = tl.where(kept, open, 0)
+    return product + tl.where(open != 0, d, float("-inf")), end, open
 
 
 @triton.jit
@@ -140,10 +169,10 @@ def log_gradient_ends(
     states_gradient,
     products,
     ends,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     LAST_FIRST: tl.constexpr,
@@ -151,24 +180,38 @@ def log_gradient_ends(
     ROWS: tl.constexpr,
 ):
     """That map for the gradients, as in `piece_ends`, with the shares of the past as decays."""
-    batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
-    inside = channels < width
-    product, end, open = constant(odds, 1.0, BLOCK), constant(odds, 0.0, BLOCK), nothing_forgotten(BLOCK)
-    for first in range(0, steps, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row = origin + sign * (piece * steps + steps - 1 - first - i)
-            offset = row * width + channels
-            kept, seen = marks_at(reset, mask, row, True)
-            (r,) = load(odds, offset, inside, 0.0)
-            rows += ((r, load(states_gradient, offset, inside, 0.0), kept),)
-        for i in tl.static_range(ROWS):
-            r, g, kept = rows[i]
-            past, new = shares_of(r)
-            product, end, open = extend(product, end, open, (past,), g, kept, True)
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
+    product, end, _ = walk(
+        log_gradient_ends_step,
+        identity(odds, BLOCK),
+        (),
+        (odds, states_gradient),
+        None,
+        None,
+        (),
+        marks,
+        meaning,
+        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
+        0,
+        steps,
+        length,
+        channels,
+        2 * LAST_FIRST - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
     offset = (batch * pieces + piece) * width + channels
-    store(products, offset, product, inside)
-    store(ends, offset, end, inside)
+    store(products, offset, (product,), channels < width)
+    store(ends, offset, (end,), channels < width)
+
+
+@triton.jit
+def log_gradient_ends_step(carried, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `log_gradient_ends`."""
+    (odds,) = widened(numbers[0])
+    past, _ = shares_of(odds)
+    return extend(carried, (past,), widened(numbers[1]), kept, True)
 
 
 @triton.jit
@@ -180,35 +223,49 @@ def log_scan_gradient(
     decay_gradient,
     inputs_gradient,
     initial_gradient,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     """G_t = y_t + g_{t+1} G_{t+1}, dd_t = g_t G_t, dx_t = (1 - g_t) G_t, from the last step to the first."""
-    batch, piece, channels, origin, sign = place(length, width, pieces, True, BLOCK)
-    inside = channels < width
-    (into_state,) = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    batch, piece, channels, origin = place(length, width, pieces, True, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            kept, seen = marks_at(reset, mask, row, within)
-            # Beyond the first step of all, everything is the past's.
-            (r,) = load(odds, offset, where, float("inf"))
-            (g,) = load(states_gradient, offset, where, 0.0)
-            rows += ((r, g, kept, seen, offset, where),)
-        for i in tl.static_range(ROWS):
-            r, g, kept, seen, offset, where = rows[i]
-            past, new = shares_of(r)
-            into_state = g + into_state
-            store(inputs_gradient, offset, (tl.where(seen, new * into_state, 0.0),), where)
-            into_state = tl.where(kept, past * into_state, 0.0)
-            store(decay_gradient, offset, (tl.where(seen, into_state, 0.0),), where)
-    store(initial_gradient, batch * width + channels, (into_state,), inside & (stop == length))
+    into_state = walk(
+        log_gradient_step,
+        start_of(piece, pieces, batch, channels, width, final_gradient, ends),
+        (),
+        (odds, states_gradient),
+        None,
+        None,
+        (decay_gradient, inputs_gradient),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        -1,
+        width,
+        BLOCK,
+        ROWS,
+    )
+    store(initial_gradient, batch * width + channels, into_state, (channels < width) & (stop == length))
+
+
+@triton.jit
+def log_gradient_step(carried, constants, numbers, kept, seen, written, offset, inside):
+    """One step of `log_scan_gradient`."""
+    (odds,) = widened(numbers[0])
+    (g,) = widened(numbers[1])
+    past, new = shares_of(odds)
+    into_state = g + carried[0]
+    store(written[1], offset, (tl.where(seen, new * into_state, 0.0),), inside)
+    into_state = tl.where(kept, past * into_state, 0.0)
+    store(written[0], offset, (tl.where(seen, into_state, 0.0),), inside)
+    return (into_state,)

@@ -27,8 +27,9 @@ from keras_griffin.ops.rg_lru.unit import Unit
 
 __all__ = ["rg_lru", "supports"]
 
-#: A plan's rows: fewer than in `linear_scan`, since a step reads more arrays here.
-ROWS = 4
+#: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
+#: longer than memory.
+ONE_CHANNEL = 1
 
 
 def rg_lru(
@@ -65,7 +66,8 @@ def _rg_lru(
     from keras_griffin.ops.rg_lru.torch_triton_kernels import gated_piece_ends, gated_scan
 
     unit = _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent)
-    x, start, marks, plan = unit[0], in_order(initial_state), as_bytes(reset, mask), plan_of(inputs[0], ROWS)
+    x, start, marks = unit[0], in_order(initial_state), as_bytes(reset, mask)
+    plan = plan_of(x[0], len(x) + 2, ONE_CHANNEL)
     states, final_state = tuple(map(empty, x)), tuple(map(empty, start))
     ends = starts_of_pieces(gated_piece_ends, (*unit, *marks), start, x[0], plan, LAST_FIRST=reverse, GRADIENT=False)
     launch(gated_scan, x[0], plan, plan.pieces, *unit, start, ends, states, final_state, *marks, REVERSE=reverse)
@@ -99,7 +101,7 @@ def _gradient(
     parts, x = len(inputs), unit[0]
     numbers = (states, initial_state, gradients[:parts], gradients[parts:])
     h, start, into_states, into_final = (in_order(number) for number in numbers)
-    marks, plan = as_bytes(reset, mask), plan_of(x[0], ROWS)
+    marks, plan = as_bytes(reset, mask), plan_of(x[0], 3 * parts + 2, ONE_CHANNEL)
     into_inputs, into_input_logits, into_recurrence_logits = (tuple(map(empty, number)) for number in unit[:3])
     into_start = tuple(map(empty, start))
     log_sums, *angle_sums = (

@@ -6,52 +6,52 @@ Arrays, pieces and walks are those of the kernels of `linear_scan`.
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.torch_triton_kernels import (
-    add,
-    conjugate,
-    constant,
-    extend,
-    load,
-    marks_at,
-    multiply,
-    nothing_forgotten,
-    place,
-    select,
-    start_of,
-    state_before,
-    store,
-)
+from keras_griffin.ops.linear_scan.torch_triton_kernels import extend, identity, update
+from keras_griffin.ops.linear_scan.torch_triton_numbers import add, conjugate, load, multiply, select, store, widened
+from keras_griffin.ops.linear_scan.torch_triton_walk import place, start_of, walk
+
+
+@triton.jit
+def exp(x):
+    """The exponential, without the instructions by which `tl.exp` keeps subnormal numbers."""
+    return tl.exp2(x * 1.4426950408889634)
 
 
 @triton.jit
 def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + tl.exp(-x))
+    """1 / (1 + exp(-x)); the square of a reciprocal root takes two instructions, and a division six."""
+    root = tl.rsqrt(1.0 + exp(-x))
+    return root * root
 
 
 @triton.jit
 def expm1(x):
     """exp(x) - 1 for x <= 0: a polynomial near zero, where the difference would lose digits."""
     series = 1.0 + x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x * (1 / 720 + x * (1 / 5040))))))
-    return tl.where(x > -0.35, x * series, tl.exp(x) - 1.0)
+    return tl.where(x > -0.35, x * series, exp(x) - 1.0)
 
 
 @triton.jit
 def root_of(magnitude_minus_one):
-    """sqrt(1 - |a|^2)."""
-    return tl.sqrt(-magnitude_minus_one * (2.0 + magnitude_minus_one))
+    """sqrt(1 - |a|^2) and its reciprocal, which is finite at zero."""
+    square = -magnitude_minus_one * (2.0 + magnitude_minus_one)
+    reciprocal = tl.rsqrt(tl.maximum(square, 1e-37))
+    return square * reciprocal, reciprocal
 
 
 @triton.jit
-def load_channels(array, channels, width):
-    """One number for each channel, in float32."""
-    return tl.load(array + channels, channels < width, other=0.0).to(tl.float32)
+def load_unit(softplus, phase, exponent, channels, WIDTH: tl.constexpr):
+    """The constants of the steps, the first two in float32."""
+    softplus = tl.load(softplus + channels, channels < WIDTH, other=0.0).to(tl.float32)
+    if phase is not None:
+        phase = tl.load(phase + channels, channels < WIDTH, other=0.0).to(tl.float32)
+    return softplus, phase, exponent
 
 
 @triton.jit
-def load_seen(pointers, offset, where, seen):
-    """A number; zero at a masked step."""
-    return select(seen, load(pointers, offset, where, 0.0), 0.0)
+def seen_number(number, seen):
+    """A number in float32; zero at a masked step."""
+    return select(seen, widened(number), 0.0)
 
 
 @triton.jit
@@ -100,25 +100,24 @@ def scaled(number, factor):
 
 
 @triton.jit
-def decay_at(recurrence_logits, softplus, phase, exponent, kept, seen):
+def decay_at(recurrence_logits, unit, kept, seen):
     """|a| - 1, and the decay."""
-    power = exponent * sigmoid(recurrence_logits)
+    softplus, phase, exponent = unit
+    (r,) = seen_number(recurrence_logits, seen)
+    power = exponent * sigmoid(r)
     magnitude_minus_one = magnitude_of(power, softplus, kept)
     decay = scaled(turn_of(power, phase), 1.0 + magnitude_minus_one)
     return magnitude_minus_one, select(seen, decay, 1.0)
 
 
 @triton.jit
-def gates_at(
-    inputs, input_logits, recurrence_logits, softplus, phase, exponent, reset, mask, row, offset, where, within
-):
-    """Decay and gated input of a step (1 and 0 beyond the last), and whether it keeps the past."""
-    kept, seen = marks_at(reset, mask, row, within)
-    x = load_seen(inputs, offset, where, seen)
-    (i,) = load_seen(input_logits, offset, where, seen)
-    (r,) = load_seen(recurrence_logits, offset, where, seen)
-    magnitude_minus_one, decay = decay_at(r, softplus, phase, exponent, kept, seen & within)
-    return decay, scaled(x, root_of(magnitude_minus_one) * sigmoid(i)), kept
+def gates_at(inputs, input_logits, recurrence_logits, unit, kept, seen):
+    """Decay and gated input of a step."""
+    x = seen_number(inputs, seen)
+    (i,) = seen_number(input_logits, seen)
+    magnitude_minus_one, decay = decay_at(recurrence_logits, unit, kept, seen)
+    root, _ = root_of(magnitude_minus_one)
+    return decay, scaled(x, root * sigmoid(i))
 
 
 @triton.jit
@@ -133,10 +132,10 @@ def gated_scan(
     ends,
     states,
     final_state,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     REVERSE: tl.constexpr,
@@ -144,39 +143,39 @@ def gated_scan(
     ROWS: tl.constexpr,
 ):
     """Every state of each piece, and the last piece's last state."""
-    batch, piece, channels, origin, sign = place(length, width, pieces, REVERSE, BLOCK)
-    inside = channels < width
-    softplus = load_channels(softplus, channels, width)
-    if phase is not None:
-        phase = load_channels(phase, channels, width)
-    state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            a, x, kept = gates_at(
-                inputs,
-                input_logits,
-                recurrence_logits,
-                softplus,
-                phase,
-                exponent,
-                reset,
-                mask,
-                row,
-                offset,
-                where,
-                within,
-            )
-            rows += ((a, x, kept, offset, where),)
-        for i in tl.static_range(ROWS):
-            a, x, kept, offset, where = rows[i]
-            # Zero times NaN is NaN: a decay of 0 is not enough.
-            state = add(select(kept, multiply(a, state), 0.0), x)
-            store(states, offset, state, where)
-    store(final_state, batch * width + channels, state, inside & (stop == length))
+    state = walk(
+        gated_step,
+        start_of(piece, pieces, batch, channels, width, initial_state, ends),
+        load_unit(softplus, phase, exponent, channels, width),
+        (inputs, input_logits, recurrence_logits),
+        None,
+        None,
+        (states,),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        1 - 2 * REVERSE,
+        width,
+        BLOCK,
+        ROWS,
+    )
+    store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
+
+
+@triton.jit
+def gated_step(state, unit, numbers, kept, seen, written, offset, inside):
+    """One step of `gated_scan`."""
+    x, i, r = numbers
+    decay, x = gates_at(x, i, r, unit, kept, seen)
+    state = update(state, decay, x, kept)
+    store(written[0], offset, state, inside)
+    return state
 
 
 @triton.jit
@@ -189,10 +188,10 @@ def gated_piece_ends(
     exponent,
     products,
     ends,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     LAST_FIRST: tl.constexpr,
@@ -204,44 +203,44 @@ def gated_piece_ends(
 
     With `GRADIENT`, `inputs` are the gradients for the states, and the input gate isn't read.
     """
-    batch, piece, channels, origin, sign = place(length, width, pieces, LAST_FIRST, BLOCK)
-    inside = channels < width
-    softplus = load_channels(softplus, channels, width)
-    if phase is not None:
-        phase = load_channels(phase, channels, width)
-    product, end, open = constant(inputs, 1.0, BLOCK), constant(inputs, 0.0, BLOCK), nothing_forgotten(BLOCK)
-    for first in range(0, steps, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row = origin + sign * (piece * steps + steps - 1 - first - i)
-            offset = row * width + channels
-            if GRADIENT:
-                kept, seen = marks_at(reset, mask, row, True)
-                (r,) = load_seen(recurrence_logits, offset, inside, seen)
-                x = load(inputs, offset, inside, 0.0)
-                _, a = decay_at(r, softplus, phase, exponent, kept, seen)
-            else:
-                a, x, kept = gates_at(
-                    inputs,
-                    input_logits,
-                    recurrence_logits,
-                    softplus,
-                    phase,
-                    exponent,
-                    reset,
-                    mask,
-                    row,
-                    offset,
-                    inside,
-                    True,
-                )
-            rows += ((a, x, kept),)
-        for i in tl.static_range(ROWS):
-            a, x, kept = rows[i]
-            product, end, open = extend(product, end, open, a, x, kept, GRADIENT)
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
+    arrays = (inputs, recurrence_logits)
+    if not GRADIENT:
+        arrays += (input_logits,)
+    carried = walk(
+        gated_ends_step,
+        identity(inputs, BLOCK),
+        load_unit(softplus, phase, exponent, channels, width),
+        arrays,
+        None,
+        None,
+        (),
+        marks,
+        meaning,
+        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
+        0,
+        steps,
+        length,
+        channels,
+        2 * LAST_FIRST - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
     offset = (batch * pieces + piece) * width + channels
-    store(products, offset, product, inside)
-    store(ends, offset, end, inside)
+    store(products, offset, carried[: len(inputs)], channels < width)
+    store(ends, offset, carried[len(inputs) : -1], channels < width)
+
+
+@triton.jit
+def gated_ends_step(carried, unit, numbers, kept, seen, written, offset, inside):
+    """One step of `gated_piece_ends`; without the input gate's logits, for the gradient."""
+    if len(numbers) == 2:
+        _, decay = decay_at(numbers[1], unit, kept, seen)
+        return extend(carried, decay, widened(numbers[0]), kept, True)
+    else:
+        decay, x = gates_at(numbers[0], numbers[2], numbers[1], unit, kept, seen)
+        return extend(carried, decay, x, kept, False)
 
 
 @triton.jit
@@ -263,10 +262,10 @@ def gated_scan_gradient(
     log_sums,
     angle_sums,
     initial_gradient,
-    reset,
-    mask,
+    marks,
+    meaning: tl.constexpr,
     length,
-    width,
+    width: tl.constexpr,
     pieces,
     steps,
     REVERSE: tl.constexpr,
@@ -277,58 +276,74 @@ def gated_scan_gradient(
 
     `log_sums` are of the gradient for log|a| times c r, and `angle_sums` of that for the angle times c r.
     """
-    batch, piece, channels, origin, sign = place(length, width, pieces, not REVERSE, BLOCK)
-    inside = channels < width
-    softplus = load_channels(softplus, channels, width)
-    if phase is not None:
-        phase = load_channels(phase, channels, width)
-    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    start = load(initial_state, batch * width + channels, inside & (stop == length), 0.0)
-    log_sum, angle_sum = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    for first in range(piece * steps, stop, ROWS):
-        rows = ()
-        for i in tl.static_range(ROWS):
-            row, within = origin + sign * (first + i), first + i < stop
-            offset, where = row * width + channels, inside & within
-            kept, seen = marks_at(reset, mask, row, within)
-            x = load_seen(inputs, offset, where, seen)
-            (i_logits,) = load_seen(input_logits, offset, where, seen)
-            (r_logits,) = load_seen(recurrence_logits, offset, where, seen)
-            h = state_before(states, start, row + sign, channels, width, within, first + i + 1 < length)
-            g = load(states_gradient, offset, where, 0.0)
-            rows += ((x, i_logits, r_logits, h, g, kept, seen, offset, where, within),)
-        for i in tl.static_range(ROWS):
-            x, i_logits, r_logits, h, g, kept, seen, offset, where, within = rows[i]
-            input_gate, recurrence_gate = sigmoid(i_logits), sigmoid(r_logits)
-            power = exponent * recurrence_gate
-            magnitude_minus_one = magnitude_of(power, softplus, kept)
-            magnitude, root = 1.0 + magnitude_minus_one, root_of(magnitude_minus_one)
-            turn = turn_of(power, phase)
-            decay = select(seen & within, scaled(turn, magnitude), 1.0)
-
-            gated = add(g, into_state)
-            into_state = select(kept, multiply(conjugate(decay), gated), 0.0)
-            gated, h = select(seen & within, gated, 0.0), select(seen, select(kept, h, 0.0), 0.0)
-            # The gradient for the logarithm of the decay, without the square root's contribution; its imaginary part is
-            # that for the angle.
-            into_log = scaled(multiply(multiply(gated, conjugate(h)), conjugate(turn)), magnitude)
-            product = multiply(gated, conjugate(x))[0]
-            # As in `bounded_slope`; 1 - |a|^2, of which this is the root, has the derivative -2 |a|^2.
-            slope = 0.5 / tl.maximum(root, 5e-4)
-            log_gradient = into_log[0] - product * input_gate * slope * 2.0 * magnitude * magnitude
-            log_sum += log_gradient * power
-            into_power = -log_gradient * softplus
-            if phase is not None:
-                angle_sum += into_log[1] * power
-                into_power += into_log[1] * phase
-
-            store(inputs_gradient, offset, scaled(gated, root * input_gate), where)
-            into_logits = product * root * input_gate * (1.0 - input_gate)
-            store(input_logits_gradient, offset, (into_logits,), where)
-            store(recurrence_logits_gradient, offset, (into_power * power * (1.0 - recurrence_gate),), where)
-    store(initial_gradient, batch * width + channels, into_state, inside & (stop == length))
-    offset = (batch * pieces + piece) * width + channels
-    store(log_sums, offset, (log_sum,), inside)
+    ends_here = (channels < width) & (stop == length)
+    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    sums = (tl.zeros((BLOCK,), tl.float32),)
     if phase is not None:
-        store(angle_sums, offset, (angle_sum,), inside)
+        sums += (tl.zeros((BLOCK,), tl.float32),)
+    carried = walk(
+        gated_gradient_step,
+        into_state + sums,
+        load_unit(softplus, phase, exponent, channels, width),
+        (inputs, input_logits, recurrence_logits, states_gradient),
+        states,
+        load(initial_state, batch * width + channels, ends_here),
+        (inputs_gradient, input_logits_gradient, recurrence_logits_gradient),
+        marks,
+        meaning,
+        origin,
+        piece * steps,
+        stop,
+        length,
+        channels,
+        2 * REVERSE - 1,
+        width,
+        BLOCK,
+        ROWS,
+    )
+    store(initial_gradient, batch * width + channels, carried[: len(inputs)], ends_here)
+    offset = (batch * pieces + piece) * width + channels
+    store(log_sums, offset, (carried[len(inputs)],), channels < width)
+    if phase is not None:
+        store(angle_sums, offset, (carried[-1],), channels < width)
+
+
+@triton.jit
+def gated_gradient_step(carried, unit, numbers, kept, seen, written, offset, inside):
+    """One step of `gated_scan_gradient`."""
+    softplus, phase, exponent = unit
+    x, g, h = seen_number(numbers[0], seen), widened(numbers[3]), widened(numbers[4])
+    (i_logits,) = seen_number(numbers[1], seen)
+    (r_logits,) = seen_number(numbers[2], seen)
+    into_state = carried[: len(x)]
+    input_gate, recurrence_gate = sigmoid(i_logits), sigmoid(r_logits)
+    power = exponent * recurrence_gate
+    magnitude_minus_one = magnitude_of(power, softplus, kept)
+    magnitude = 1.0 + magnitude_minus_one
+    root, reciprocal = root_of(magnitude_minus_one)
+    turn = turn_of(power, phase)
+    decay = select(seen, scaled(turn, magnitude), 1.0)
+
+    gated = add(g, into_state)
+    into_state = select(kept, multiply(conjugate(decay), gated), 0.0)
+    gated, h = select(seen, gated, 0.0), select(seen, select(kept, h, 0.0), 0.0)
+    # The gradient for the logarithm of the decay, without the square root's contribution; its imaginary part is that
+    # for the angle.
+    into_log = scaled(multiply(multiply(gated, conjugate(h)), conjugate(turn)), magnitude)
+    product = multiply(gated, conjugate(x))[0]
+    # As in `bounded_slope`; 1 - |a|^2, of which this is the root, has the derivative -2 |a|^2.
+    slope = 0.5 * tl.minimum(reciprocal, 2000.0)
+    log_gradient = into_log[0] - product * input_gate * slope * 2.0 * magnitude * magnitude
+    sums = (carried[len(x)] + log_gradient * power,)
+    into_power = -log_gradient * softplus
+    if phase is not None:
+        sums += (carried[-1] + into_log[1] * power,)
+        into_power += into_log[1] * phase
+
+    store(written[0], offset, scaled(gated, root * input_gate), inside)
+    into_logits = product * root * input_gate * (1.0 - input_gate)
+    store(written[1], offset, (into_logits,), inside)
+    store(written[2], offset, (into_power * power * (1.0 - recurrence_gate),), inside)
+    return into_state + sums

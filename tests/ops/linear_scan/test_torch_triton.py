@@ -13,7 +13,8 @@ import torch
 
 from keras_griffin.ops import explain
 from keras_griffin.ops.linear_scan import torch_triton
-from tests.ops.triton_compilation import TARGETS, compile_launch, recorded_launches
+from tests.ops.gpu_assembly import Instruction, cycles, follow
+from tests.ops.triton_compilation import STOPS, TARGETS, WHOLE, compile_launch, recorded_launches
 from tests.ops.triton_interpreter import pretend, run_tests
 
 #: Arrays that each kernel reads and writes in each row. Only the first pass over pieces of time is beside the minimum.
@@ -52,12 +53,51 @@ def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
         *["piece_ends", "scan", "scan_gradient"],
     ]
     for launch in launches:
-        compiled = compile_launch(launch, TARGETS[target])
-        assert (compiled.spills, compiled.stack) == (0, 0)
-        if compiled.loads is not None:
-            loads, stores = (parts * arrays for arrays in TRAFFIC[launch.name])
-            marks = sum(mark is not None for mark in launch.marks)
-            assert (compiled.loads, compiled.stores) == (loads + marks, stores)
+        check(launch, parts, TARGETS[target])
+
+
+@pytest.mark.parametrize(("target", "dtype", "has_marks"), WHOLE)
+@pytest.mark.slow
+def test_compiled_without_pieces(monkeypatch, target, dtype, has_marks):
+    call = lambda: forward_and_backward(1, dtype, has_marks)  # noqa: E731
+    launches = recorded_launches(monkeypatch, [torch_triton], call, TARGETS[target], 0)
+    assert [launch.name for launch in launches] == ["scan", "scan_gradient"]
+    for launch in launches:
+        check(launch, 1, TARGETS[target])
+
+
+def check(launch, parts, target):
+    """No register is spilled; on NVIDIA, no array is read twice, and a warp seldom stops for memory."""
+    compiled = compile_launch(launch, target)
+    assert (compiled.spills, compiled.stack) == (0, 0)
+    if compiled.loads is not None:
+        loads, stores = (parts * arrays for arrays in TRAFFIC[launch.name])
+        assert (compiled.loads, compiled.stores) == (loads + launch.has_marks, stores)
+        assert compiled.stops <= STOPS[launch.name == "scan_gradient"]
+
+
+def load(scoreboard):
+    return Instruction(0, "LDG.E", "R0, [R2]", 1, scoreboard, None, ())
+
+
+def use(scoreboard):
+    return Instruction(0, "FADD", "R0, R0, R0", 4, None, None, (scoreboard,))
+
+
+@pytest.mark.parametrize(
+    ("loop", "stops", "on_the_way", "time"),
+    [
+        # A stop waits for all loads before it.
+        ([load(0), load(1), use(0), use(1)], 1, 2, 108),
+        ([load(0), use(0), load(1), use(1)], 2, 1, 208),
+        # Loaded in one turn and used in the next.
+        ([use(0), load(0), use(5), use(5)], 1, 1, 104),
+        ([use(5)], 0, 0, 4),
+    ],
+)
+def test_a_warp_stops_where_it_needs_what_is_being_loaded(loop, stops, on_the_way, time):
+    followed = follow(loop)
+    assert (followed.stops, followed.on_the_way, cycles(loop, 100)) == (stops, on_the_way, time)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +111,9 @@ def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
         (1, 1024, 256, 132, 64),
         (1, 127, 256, 132, 127),
         (1, 2048, 2560, 8, 2048),
+        # 264 programs, two for each multiprocessor; with one fewer, four pieces.
+        (8, 2048, 33 * 32, 132, 2048),
+        (1, 2048, 263 * 32, 132, 512),
         (0, 1000, 5, 132, 72),
         (3, 2, 5, 132, 2),
     ],
@@ -83,7 +126,14 @@ def test_time_is_cut_where_there_are_few_programs(batch_size, length, width, mul
 @pytest.mark.parametrize("width", [1, 500, 5000])
 def test_pieces_are_long_enough_and_all_but_the_last_whole(length, width):
     steps = torch_triton.steps_of_a_piece(1, length, width, 32, 132)
-    assert steps == length or (steps >= torch_triton.SHORTEST_PIECE and steps % torch_triton.ROWS == 0)
+    assert steps == length or (steps >= torch_triton.SHORTEST_PIECE and steps % torch_triton.STEPS == 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "numbers", "rows"), [(2048, 2, 24), (2048, 3, 16), (23, 2, 16), (5, 2, 4), (1, 8, 1), (100, 8, 4)]
+)
+def test_a_group_is_no_longer_than_a_piece_and_fits_the_registers(steps, numbers, rows):
+    assert torch_triton.rows_of(steps, numbers) == rows
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""How a program of the Triton kernels walks along time: it loads a group of rows while it uses the one before.
+
+Step u of a walk is row `origin + SIGN * u` of the arrays, which are `(B T, D)` here, and a group is `ROWS` steps. A
+warp issues its instructions in order and stops at the first that needs a number still being loaded; what is behind
+that waits too, loads included. So each turn of the loop first issues the loads of a whole group, into registers that
+are carried to the next turn, and then uses the group that the turn before has loaded. Three things let it issue them
+without delay:
+
+- The loads have no masks. Every group lies within the sequence: the last ends where the walk does, so its first rows
+  may be those of the group before it, and only their use is left out.
+- The width is a constant of the program, so a row's address is that of its group's first row plus a constant.
+- Marks are bytes, loaded with their row and interpreted when it is used.
+
+Asynchronous copies into shared memory (`tl.range(..., num_stages=...)`) would need no registers, but they are of four
+bytes per thread, two channels in bfloat16. Half as many programs would then do the gates of `rg_lru`, in some 100
+instructions per row; at (8, 2048, 2560), an H100's memory moves a program's row in 91 cycles. In `linear_scan` they
+could save the traffic of cutting time into pieces. But a row takes 39 instructions with them, so at (1, 2048, 2560)
+the 80 programs of float32 would reach 44 % of a copy's speed, and pieces reach 50 %. All of this is computed from
+machine code; nothing is measured.
+"""
+
+import triton
+from triton import language as tl
+
+from keras_griffin.ops.linear_scan.torch_triton_numbers import add, load, moved, stored, zeros
+
+
+@triton.jit
+def place(length, WIDTH: tl.constexpr, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    """The part of the arrays that a program works on.
+
+    Returns:
+        (batch, piece, channels, origin): which sequence, which piece of its walk, which channels, and the row at which
+        the sequence's walk begins. Rows are int64: an array may have more elements than int32 can count.
+    """
+    program = tl.program_id(0)
+    blocks = tl.cdiv(WIDTH, BLOCK)
+    channels = program % blocks * BLOCK + tl.arange(0, BLOCK)
+    batch, piece = (program // blocks // pieces).to(tl.int64), program // blocks % pieces
+    origin = batch * length
+    if LAST_FIRST:
+        origin += length - 1
+    return batch, piece, channels, origin
+
+
+@triton.jit
+def start_of(piece, pieces, batch, channels, WIDTH: tl.constexpr, initial, ends):
+    """The state before a piece: `initial`, or the end of the previous piece."""
+    inside = channels < WIDTH
+    number = load(initial, batch * WIDTH + channels, inside & (piece == 0))
+    if ends is not None:
+        before = (batch * (pieces - 1) + piece - 1) * WIDTH + channels
+        number = add(number, load(ends, before, inside & (piece > 0)))
+    return number
+
+
+@triton.jit
+def walk(
+    step: tl.constexpr,
+    carried,
+    constants,
+    arrays,
+    following,
+    after_last,
+    written,
+    marks,
+    meaning: tl.constexpr,
+    origin,
+    begin,
+    stop,
+    length,
+    channels,
+    SIGN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """`carried`, a tuple of tensors, after the steps from `begin` to `stop`, of which there is at least one.
+
+    Args:
+        step: a function (carried, constants, numbers, kept, seen, written, offset, inside) -> carried. It stores what
+            it computes in the arrays `written`, at the offset, where `inside` says so.
+        carried: before the first step.
+        constants: for the steps.
+        arrays: those of which a step reads the number in its row, as it is in memory.
+        following: one of which it reads, after those, the number in the next step's row; or None.
+        after_last: the number that it gets there at step `length - 1`.
+        written: arrays of the numbers that a step writes.
+        marks: one byte per row, or None.
+        meaning: that of the marks; see `as_bytes`.
+    """
+    # The last group ends where the walk does: its first rows were used with the group before it.
+    last = stop - ROWS
+    group = nothing_loaded(arrays, following, marks, BLOCK, ROWS)
+    for first in range(begin - ROWS, stop, ROWS):
+        present = group
+        group = load_group(
+            arrays, following, marks, origin, tl.minimum(first + ROWS, last), length, channels, SIGN, WIDTH, BLOCK, ROWS
+        )
+        # The compiler moves arithmetic to before the loads, but not out of a branch.
+        if first >= begin:
+            carried = use_group(
+                step,
+                carried,
+                constants,
+                present,
+                after_last,
+                written,
+                meaning,
+                origin,
+                tl.minimum(first, last),
+                first,
+                length,
+                channels,
+                SIGN,
+                WIDTH,
+                BLOCK,
+                ROWS,
+            )
+    return carried
+
+
+@triton.jit
+def nothing_loaded(arrays, following, marks, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+    """A group of zeros."""
+    numbers, read = (), ()
+    for k in tl.static_range(len(arrays)):
+        numbers += (zeros(arrays[k], BLOCK),)
+    if following is not None:
+        numbers += (zeros(following, BLOCK),)
+    if marks is not None:
+        read = (tl.full((), 0, tl.uint8),)
+    group = ()
+    for _ in tl.static_range(ROWS):
+        group += ((numbers, read),)
+    return group
+
+
+@triton.jit
+def within(channels, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Which channels there are; None for all."""
+    if WIDTH % BLOCK == 0:
+        return None
+    else:
+        return channels < WIDTH
+
+
+@triton.jit
+def both(first, second):
+    """Whether both hold; None holds."""
+    if first is None:
+        return second
+    elif second is None:
+        return first
+    else:
+        return first & second
+
+
+@triton.jit
+def load_group(
+    arrays,
+    following,
+    marks,
+    origin,
+    first,
+    length,
+    channels,
+    SIGN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """Numbers and marks of every step from `first` on, as they are in memory."""
+    row, where = origin + SIGN * first, within(channels, WIDTH, BLOCK)
+    at = ()
+    for k in tl.static_range(len(arrays)):
+        at += (moved(arrays[k], row * WIDTH + channels),)
+    if following is not None:
+        following = moved(following, row * WIDTH + channels)
+    group = ()
+    for i in tl.static_range(ROWS):
+        numbers, read = (), ()
+        for k in tl.static_range(len(at)):
+            numbers += (stored(at[k], SIGN * WIDTH * i, where),)
+        if following is not None:
+            if i < ROWS - 1:
+                numbers += (stored(following, SIGN * WIDTH * (i + 1), where),)
+            else:
+                # There is no row after the last.
+                ahead = tl.where(first + ROWS < length, SIGN * WIDTH, 0)
+                numbers += (stored(moved(following, ahead), SIGN * WIDTH * i, where),)
+        if marks is not None:
+            read = (tl.load(marks + row + SIGN * i),)
+        group += ((numbers, read),)
+    return group
+
+
+@triton.jit
+def use_group(
+    step: tl.constexpr,
+    carried,
+    constants,
+    group,
+    after_last,
+    written,
+    meaning: tl.constexpr,
+    origin,
+    first,
+    begin,
+    length,
+    channels,
+    SIGN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """`carried` after a group; steps before `begin` are left out."""
+    offset, inside = (origin + SIGN * first) * WIDTH + channels, within(channels, WIDTH, BLOCK)
+    at = ()
+    for k in tl.static_range(len(written)):
+        at += (moved(written[k], offset),)
+    for i in tl.static_range(ROWS):
+        numbers, read = group[i]
+        kept, seen = read_mark(read, meaning)
+        if after_last is not None:
+            if i == ROWS - 1:
+                numbers = numbers[:-1] + (instead(first + ROWS == length, after_last, numbers[-1]),)
+        is_new = first + i >= begin
+        after = step(carried, constants, numbers, kept, seen, at, SIGN * WIDTH * i, both(is_new, inside))
+        carried = instead(is_new, after, carried)
+    return carried
+
+
+@triton.jit
+def instead(condition, first, second):
+    """The tensors of the first tuple where the condition holds, elsewhere those of the second."""
+    chosen = ()
+    for i in tl.static_range(len(first)):
+        chosen += (tl.where(condition, first[i], second[i]),)
+    return chosen
+
+
+@triton.jit
+def read_mark(mark, meaning: tl.constexpr):
+    """Whether a step keeps the past, and whether it is seen; see `as_bytes`."""
+    kept, seen = True, True
+    if meaning == "reset":
+        kept = mark[0] == 0
+    elif meaning == "mask":
+        seen = mark[0] != 0
+    elif meaning == "reset + 2 mask":
+        # A reset at a masked step has no effect.
+        kept, seen = mark[0] != 3, mark[0] >= 2
+    return kept, seen
