@@ -1,0 +1,122 @@
+"""A model of a size that people train, `griffin_100m`: a training step, its optimizer and loss apart, and decoding.
+
+    KERAS_BACKEND=torch python benchmarks/hundred_million.py
+
+In float32, one row of 512 tokens; decoding is greedy, from 8 tokens. The preset has 12 layers of width 768 and a
+vocabulary of 256,000: most of its parameters are in the embedding. transformers' RecurrentGemma of these sizes, if it
+is installed, takes the same step on PyTorch, with PyTorch's fused AdamW and clipped gradients, and decodes with its own
+`generate`.
+"""
+
+import functools
+import importlib.util
+
+import keras
+import numpy as np
+from timing import BACKEND, least_seconds
+
+from keras_griffin.models import Griffin, presets
+from keras_griffin.training import AdamW
+
+CONFIG = presets()["griffin_100m"]
+LENGTH, PROMPT = 512, 8
+TOKENS = np.random.default_rng(0).integers(0, CONFIG.vocabulary_size, (1, LENGTH + 1)).astype("int32")
+FEW, MANY = 8, 40
+
+
+def ours():
+    """Yield (what, seconds)."""
+    model = Griffin(CONFIG)
+    prompt = TOKENS[:, :PROMPT]
+    yield "decoding, a token", per_token(functools.partial(model.generate, prompt, sampler="greedy"))
+    model.compile(AdamW(1e-4, drop_nonfinite=True), model.loss, jit_compile=BACKEND != "torch")
+    inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
+    model.train_on_batch(inputs, targets)
+    yield "training step", least_seconds(model.train_on_batch, inputs, targets, budget=40)
+    if BACKEND == "torch":
+        yield from parts(model)
+
+
+def parts(model):
+    """Parts of PyTorch's step by themselves."""
+    import torch
+
+    variables = model.trainable_variables
+    gradients = [torch.full(tuple(variable.shape), 1e-3) for variable in variables]
+    for name, optimizer in (("optimizer", model.optimizer), ("Keras's AdamW", keras.optimizers.AdamW(1e-4))):
+        step = torch.no_grad()(functools.partial(optimizer.apply, gradients, variables))
+        step()
+        yield f"{name} alone", least_seconds(step, budget=10)
+    logits = torch.randn(1, LENGTH, CONFIG.vocabulary_size, requires_grad=True)
+    targets = torch.tensor(TOKENS[:, 1:])
+
+    def through(loss):
+        logits.grad = None
+        loss(targets, logits).mean().backward()
+
+    yield "loss alone", least_seconds(through, model.loss, budget=10)
+    keras_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    yield "Keras's loss alone", least_seconds(through, keras_loss, budget=10)
+
+
+def transformers():
+    """Yield the same for transformers."""
+    import torch
+    from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
+
+    # Their decoding fails where the recurrence is wider than the model.
+    model = RecurrentGemmaForCausalLM(
+        RecurrentGemmaConfig(
+            num_hidden_layers=CONFIG.num_layers,
+            vocab_size=CONFIG.vocabulary_size,
+            hidden_size=CONFIG.width,
+            intermediate_size=2 * CONFIG.mlp_width,
+            num_attention_heads=CONFIG.num_heads,
+            num_key_value_heads=1,
+            lru_width=CONFIG.width,
+            attention_window_size=CONFIG.window,
+            head_dim=CONFIG.head_dim,
+        )
+    )
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
+    prompt = torch.tensor(TOKENS[:, :PROMPT], dtype=torch.long)
+    yield "decoding, a token", per_token(lambda n: model.generate(prompt, do_sample=False, max_new_tokens=n))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
+    tokens = torch.tensor(TOKENS[:, :-1], dtype=torch.long)
+
+    def step():
+        optimizer.zero_grad()
+        model(tokens, labels=tokens, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    step()
+    yield "training step", least_seconds(step, budget=40)
+
+
+def per_token(generate):
+    """Seconds per token, from two calls of different lengths."""
+    generate(MANY)
+    few, many = (least_seconds(generate, steps, budget=8) for steps in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def main():
+    """Print the table of the active backend."""
+    print(f"\n### griffin_100m on {BACKEND}\n\n| what | seconds |\n|---|---|")
+    times = {}
+    for what, seconds in ours():
+        times[what] = seconds
+        print(f"| {what} | {seconds:.3f} |", flush=True)
+    if BACKEND != "torch":
+        return
+    if importlib.util.find_spec("transformers") is None:
+        print("| transformers | not installed: not measured |")
+        return
+    for what, seconds in transformers():
+        print(f"| transformers, {what} | {seconds:.3f} |", flush=True)
+        print(f"| ours / transformers, {what} | {times[what] / seconds:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
