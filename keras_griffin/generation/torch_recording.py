@@ -21,7 +21,7 @@ class _Place(NamedTuple):
 
 
 class _Recording(TorchDispatchMode):
-    """Notes the operations on tensors that run in the `with` block."""
+    """Notes the operations on tensors that run in the `with` block, but for those that only name known numbers anew."""
 
     def __init__(self, inputs):
         super().__init__()
@@ -38,6 +38,9 @@ class _Recording(TorchDispatchMode):
         options = options or {}
         noted = tree_map(self.place_of, (arguments, options))
         results = operation(*arguments, **options)
+        made = [x for x in tree_iter(results) if isinstance(x, Tensor)]
+        if made and not operation._schema.is_mutable and all(_memory(x) in self.places for x in made):
+            return results
         places = [self._add(x) if isinstance(x, Tensor) else None for x in tree_iter(results)]
         self.steps.append((operation, *noted, places))
         return results
