@@ -401,26 +401,52 @@ def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Pa
         },
     }
     # A part that was left out has no panel.
-    measured = [panel for panel in panels if any(measures[panel[1]] for measures in values.values())]
+    measured = [(x, y, unit) for x, y, unit in panels if any(row[x] and row[y] for row in values.values())]
     figure, all_axes = plt.subplots(1, len(measured), figsize=(7 * len(measured), 5.5), squeeze=False)
     figure.set_layout_engine("constrained")
     for axes, (x, y, unit) in zip(all_axes[0], measured, strict=True):
+        points: dict[str, tuple[float, float]] = {}
         for name, measures in values.items():
             if measures[x] and measures[y]:
                 colour, marker = style(name)
                 least, mean, most = (unit * function(measures[y]) for function in (min, np.mean, max))
                 point = measures[x][0], mean
                 axes.errorbar(*point, [[mean - least], [most - mean]], color=colour, marker=marker, capsize=2)
-                axes.annotate(name, point, xytext=(5, 3), textcoords="offset points", fontsize=7, color=colour)
+                points[name] = point
         axes.set(**panels[x, y, unit])
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         # Room for the last names.
         axes.margins(x=0.15)
+        label(axes, points)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Mixers with {settings.griffin.parameter_count():,} parameters, on {BACKEND}")
     figure.savefig(path, dpi=130)
+
+
+def label(axes, points: dict[str, tuple[float, float]]) -> None:
+    """Name points, each name a line above those that it would cover, with a thin line to its point."""
+    (left, right), (low, high) = np.log2(axes.get_xlim()), axes.get_ylim()
+    # Sizes of a line and of a letter, as shares of the axes.
+    line, letter = (high - low) / 34, (right - left) / 75
+    placed: list[tuple[float, float, float]] = []
+    for name, (x, y) in sorted(points.items(), key=lambda item: item[1][1]):
+        start, height = np.log2(x) + letter, y
+        stop = start + letter * len(name)
+        for other_start, other_stop, other_height in sorted(placed, key=lambda other: other[2]):
+            if start < other_stop and other_start < stop and abs(height - other_height) < line:
+                height = other_height + line
+        placed.append((start, stop, height))
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(2**start, height),
+            fontsize=7,
+            va="center",
+            color=style(name)[0],
+            arrowprops={"arrowstyle": "-", "lw": 0.3, "color": style(name)[0]},
+        )
 
 
 def style(name: str) -> tuple[str, str]:
