@@ -63,8 +63,8 @@ class _Recording(TorchDispatchMode):
 
 def _memory(tensor):
     """What two tensors have in common if they are the same numbers in the same place. (PyTorch makes new objects.)"""
-    storage = tensor.untyped_storage().data_ptr()
-    return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj()
+    place = tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()
+    return *place, tensor.dtype, tensor.is_conj(), tensor.is_neg()
 
 
 @torch.no_grad()

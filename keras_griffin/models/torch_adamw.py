@@ -39,15 +39,17 @@ class Rule(NamedTuple):
 def serves(optimizer) -> bool:
     """Whether an `AdamW` can be updated here: not what Inductor compiles, nor a `keras.StatelessScope`.
 
-    Every weight must be a tensor of PyTorch's own, dense and in order, and its moments alike.
+    Every weight must be a tensor of PyTorch's own, dense and in order, on one device, and its moments alike.
     """
     if torch.compiler.is_compiling() or optimizer.amsgrad or optimizer.clipnorm or optimizer.clipvalue:
         return False
     # In a scope Keras puts off the creation of variables.
     if keras.Variable("zeros", (), name="probe")._value is None:
         return False
-    moments = zip(optimizer._trainable_variables, optimizer._momentums, optimizer._velocities, strict=True)
-    return all(map(_are_alike, moments))
+    weights = optimizer._trainable_variables
+    if len({variable.value.device for variable in weights}) > 1:
+        return False
+    return all(map(_are_alike, zip(weights, optimizer._momentums, optimizer._velocities, strict=True)))
 
 
 def _are_alike(variables) -> bool:
@@ -73,7 +75,9 @@ def without_nonfinite(gradients: Sequence[Tensor | None]) -> tuple[list[Tensor |
 
 @torch.no_grad()
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The norm of all gradients together, in float32 or more."""
+    """The norm of all gradients together, in float32 or more; 0 of none."""
+    if not gradients:
+        return torch.zeros(())
     norms = [torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float32)) for g in gradients]
     return torch.linalg.vector_norm(torch.stack(norms))
 

@@ -54,6 +54,19 @@ def test_what_is_returned_may_be_given():
     assert agrees(lambda x, y: [y, x, x.detach(), x.contiguous()])
 
 
+def test_views_of_complex_numbers_are_not_the_numbers():
+    def function(x, y):
+        z = torch.complex(x, x + y)
+        return [
+            torch.view_as_real(z),
+            z.conj().resolve_conj(),
+            torch.view_as_real(z.conj().resolve_conj()),
+            z.conj() * z,
+        ]
+
+    assert agrees(function)
+
+
 def test_two_inputs_that_are_one_tensor_stay_two():
     x = torch.ones(3)
     recorded = record(lambda x, y: [x - y], [x, x])

@@ -126,3 +126,4 @@ def test_a_gradient_that_is_not_finite_leaves_the_others_uncopied():
     assert kept[0] is finite[0] and kept[1] is None and is_finite
     dropped, is_finite = torch_adamw.without_nonfinite([torch.ones(3), torch.tensor([np.inf])])
     assert not is_finite and not any(g.any() for g in dropped)
+    assert torch_adamw.without_nonfinite([None])[1]
