@@ -38,7 +38,7 @@ def gradients_of(update):
 
 def expected_after(updates, dtype):
     """The docstring's equations in float64."""
-    weights = [variable.value.detach().numpy().astype("float64") for variable in variables_of(dtype)]
+    weights = [variable.value.detach().double().numpy() for variable in variables_of(dtype)]
     firsts, seconds = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
     for n in range(1, updates + 1):
         gradients = gradients_of(n - 1)
@@ -70,7 +70,7 @@ def in_few_launches(monkeypatch):
 
 # Step by step Keras clips in float32.
 WAYS = [(step_by_step, "float32")]
-WAYS += [(way, dtype) for way in (in_cache, in_few_launches) for dtype in ("float32", "float64")]
+WAYS += [(way, dtype) for way in (in_cache, in_few_launches) for dtype in ("bfloat16", "float32", "float64")]
 
 
 @pytest.mark.parametrize(("way", "dtype"), WAYS)
@@ -84,7 +84,7 @@ def test_against_numpy(monkeypatch, way, dtype):
         optimizer.apply(gradients, variables)
         assert all(torch.equal(g, before) for g, before in zip(gradients, given, strict=True))
     for variable, expected in zip(variables, expected_after(3, dtype), strict=True):
-        assert_close(variable.value.detach().numpy(), expected)
+        assert_close(variable.value.detach().double().numpy(), expected, dtype)
 
 
 def test_each_piece_fits_the_cache(monkeypatch):
