@@ -1,7 +1,6 @@
 """TensorFlow. The contract is in the package's docstring."""
 
 import contextvars
-import os
 
 import tensorflow as tf
 
@@ -13,7 +12,6 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     without_gradients,
 )
 
-_CACHE_FLAG = "--tf_xla_persistent_cache_directory"
 #: Whether `value_and_gradient` is calling its function.
 _records = contextvars.ContextVar("_records", default=False)
 
@@ -27,10 +25,7 @@ def device_kind() -> str:
 
 
 def keep_programs(folder: str) -> None:
-    """XLA's persistent cache. TensorFlow reads the flag when it first compiles."""
-    flags = os.environ.get("TF_XLA_FLAGS", "")
-    if _CACHE_FLAG not in flags:
-        os.environ["TF_XLA_FLAGS"] = f"{flags} {_CACHE_FLAG}={folder}".strip()
+    """Nothing: with a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling."""
 
 
 def has_values(tensors) -> bool:

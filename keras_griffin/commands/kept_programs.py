@@ -10,11 +10,11 @@ from keras_griffin.program import is_command_line
 
 
 def keep_programs() -> None:
-    """Keep what JAX and XLA compile in the user's cache, if the process is the command line.
+    """Keep what JAX compiles in the user's cache, if the process is the command line.
 
     The folder is `$XDG_CACHE_HOME/keras_griffin/programs` (`~/.cache/...`), with a folder for each kind of processor:
     on a cluster, machines that share a home may not share machine code. It may be deleted at any time. Where it can't
-    be written, or the user has set a cache of JAX's or XLA's own, nothing changes.
+    be written, or the user has set a cache of JAX's own, nothing changes.
     """
     if not is_command_line():
         return
