@@ -4,7 +4,7 @@
 
 The model is that of model.py, with a prompt of 8 tokens, greedy, in float32. Whatever compiles, traces or records is
 included; importing and building the model is not, but is given once. Each number is a process of its own, the least of
-three, in which JAX and TensorFlow have no compiled programs from before; "kept" has those of an earlier process, as the
+three, in which JAX has no compiled programs from before; "kept" has those of an earlier process, as the
 command line has. transformers, if installed, decodes with its own `generate` on PyTorch, whatever the backend.
 """
 
@@ -78,7 +78,7 @@ def main():
     times = {}
     ways = {"ours": {}}
     with tempfile.TemporaryDirectory() as folder:
-        if BACKEND in ("jax", "tensorflow"):
+        if BACKEND == "jax":
             ways["ours, kept programs"] = {"PROGRAMS": folder}
             for steps in NUMBERS:
                 seconds("ours", steps, runs=1, PROGRAMS=folder)
