@@ -4,8 +4,8 @@
 
 The model is that of model.py. On JAX its products with the weights are also measured alone, without the rest of a step:
 with XLA's products, no step can take less. A peer is measured if its package can be imported, whatever the backend:
-transformers steps through its own cache with PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX;
-both decode greedily. Ours is `generate`, also greedy. PyTorch is measured after the calls that trigger its compilation
+of transformers it is `generate` on PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX; both decode
+greedily. Ours is `generate`, also greedy. PyTorch is measured after the calls that trigger its compilation
 (`generation/torch_compile.py`).
 """
 
@@ -76,19 +76,16 @@ def products_alone(batch_size):
 
 
 def transformers_on_torch(batch_size):
-    """Seconds per step of transformers, with its cache."""
+    """Seconds per step of transformers' `generate`."""
     import torch
 
     model = transformers_model()
+    # No token ends a text, as in ours.
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
     tokens = torch.tensor(prompts(batch_size), dtype=torch.long)
 
-    @torch.no_grad()
     def decode(steps):
-        position = tokens.shape[1]
-        outputs = model(tokens, use_cache=True, cache_position=torch.arange(position))
-        for step in range(position, position + steps):
-            token = outputs.logits[:, -1:].argmax(-1)
-            outputs = model(token, use_cache=True, cache_position=torch.tensor([step]))
+        return model.generate(tokens, do_sample=False, max_new_tokens=steps)
 
     few, many = (least_seconds(decode, steps, budget=6) for steps in (FEW, MANY))
     return (many - few) / (MANY - FEW)

@@ -3,17 +3,20 @@
     KERAS_BACKEND=torch python benchmarks/hundred_million.py
 
 In float32, one row of 512 tokens; decoding is greedy, from 8 tokens. The preset has 12 layers of width 768 and a
-vocabulary of 256,000: most of its parameters are in the embedding. transformers' RecurrentGemma of these sizes, if it
-is installed, takes the same step on PyTorch, with PyTorch's fused AdamW and clipped gradients, and decodes with its own
-`generate`.
+vocabulary of 256,000: most of its parameters are in the embedding. Two bounds stand beside them: a step's products with
+the weights, and their gradients, each alone; and for a token, reading every weight once, as fast as the largest product
+reads its own. transformers' RecurrentGemma of these sizes, if it is installed, takes the same step on PyTorch, whatever
+the backend, with PyTorch's fused AdamW and clipped gradients, and decodes with its own `generate`.
 """
 
+import collections
 import functools
 import importlib.util
 
 import keras
 import numpy as np
-from timing import BACKEND, least_seconds
+from keras import ops
+from timing import BACKEND, compiled, forward_and_backward, least_seconds
 
 from keras_griffin.models import Griffin, presets
 from keras_griffin.training import AdamW
@@ -33,8 +36,32 @@ def ours():
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
     model.train_on_batch(inputs, targets)
     yield "training step", least_seconds(model.train_on_batch, inputs, targets, budget=40)
+    yield from bounds(model)
     if BACKEND == "torch":
         yield from parts(model)
+
+
+def bounds(model):
+    """Yield (what, seconds) of what no step can do without."""
+    products = collections.Counter(
+        tuple(variable.shape) for variable in model.trainable_variables if variable.path.endswith("kernel")
+    )
+    # The logits: the embedding, transposed.
+    largest = CONFIG.width, CONFIG.vocabulary_size
+    products[largest] += 1
+    products = {shape: count for shape, count in products.items() if len(shape) == 2 and min(shape) > 16}
+    seconds = {shape: seconds_of_product(shape) for shape in products}
+    yield "products of a training step alone", sum(count * seconds[shape] for shape, count in products.items())
+    row, matrix = ops.ones((1, CONFIG.width)), ops.ones(largest)
+    reading = least_seconds(compiled(ops.matmul), row, matrix, budget=4) / np.prod(largest)
+    yield "reading every weight once", reading * model.count_params()
+
+
+def seconds_of_product(shape):
+    """Seconds of a product of `LENGTH` rows with a matrix and of its two gradients."""
+    rows, matrix = ops.ones((LENGTH, shape[0])), ops.ones(shape)
+    gradient = ops.ones((LENGTH, shape[1]))
+    return least_seconds(compiled(forward_and_backward(ops.matmul)), gradient, rows, matrix, budget=4)
 
 
 def parts(model):
@@ -108,8 +135,6 @@ def main():
     for what, seconds in ours():
         times[what] = seconds
         print(f"| {what} | {seconds:.3f} |", flush=True)
-    if BACKEND != "torch":
-        return
     if importlib.util.find_spec("transformers") is None:
         print("| transformers | not installed: not measured |")
         return

@@ -52,10 +52,13 @@ def decode(
         return ops.convert_to_numpy(token_ids)[: int(count)].T, state, alive, tuple(met)
     run = prepared(_step, model, is_step=True, sampler=sampler)
     made = []
-    for numbers in uniform[:steps]:
-        if stop_ids.size and not np.any(ops.convert_to_numpy(alive)):
+    has_stops = stop_ids.size > 0
+    # Once, rather than at every step.
+    uniform, stop_ids = ops.convert_to_tensor(uniform), ops.convert_to_tensor(stop_ids)
+    for step in range(min(steps, len(uniform))):
+        if has_stops and not np.any(ops.convert_to_numpy(alive)):
             break
-        ids, state, alive, *met = run(state, alive, numbers, stop_ids, *met)
+        ids, state, alive, *met = run(state, alive, uniform[step], stop_ids, *met)
         made.append(ids)
     token_ids = np.array([ops.convert_to_numpy(ids) for ids in made], "int32").reshape(-1, len(alive)).T
     return token_ids, state, alive, tuple(met)

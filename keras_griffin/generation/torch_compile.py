@@ -25,9 +25,9 @@ from torch.overrides import TorchFunctionMode
 from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 from keras_griffin.generation.torch_recording import record
 
-#: Calls with one set of shapes before it is recorded, which takes as long as some five calls, and before it is
-#: compiled, which takes half a minute.
-RECORD_AFTER = 4
+#: Calls with one set of shapes before it is recorded, which takes as long as some ten calls, and before it is compiled,
+#: which takes half a minute. Who decodes a second token of one shape mostly decodes a hundred.
+RECORD_AFTER = 1
 COMPILE_AFTER = 4096
 
 

@@ -5,19 +5,47 @@ microsecond on an operation where Python spends several.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
 
 
-class _Place(NamedTuple):
+@dataclass(frozen=True)
+class _Place:
     """Stands for a tensor: its place in the list of all of a replay's tensors."""
 
     place: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An operation, with places instead of tensors."""
+
+    operation: Any
+    arguments: list
+    options: dict
+    #: Those of its results; None for a result that is no tensor.
+    places: Sequence[int | None]
+
+    @property
+    def read(self) -> list[int]:
+        """The places of the tensors among its arguments."""
+        return [x.place for x in _leaves([self.arguments, *self.options.values()]) if isinstance(x, _Place)]
+
+    @property
+    def made(self) -> list[int]:
+        """The places of the tensors among its results."""
+        return [place for place in self.places if place is not None]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its results follow from its arguments, which it leaves as they are."""
+        is_random = torch.Tag.nondeterministic_seeded in self.operation.tags
+        return not self.operation._schema.is_mutable and not is_random
 
 
 class _Recording(TorchDispatchMode):
@@ -25,8 +53,7 @@ class _Recording(TorchDispatchMode):
 
     def __init__(self, inputs):
         super().__init__()
-        #: Each operation with its arguments and the places of its results.
-        self.steps = []
+        self.steps: list[_Step] = []
         #: Tensors by place: inputs, then others as they appear. All are kept, so no two share memory by chance.
         self.tensors = list(inputs)
         self.places = {_memory(tensor): place for place, tensor in enumerate(inputs)}
@@ -36,13 +63,15 @@ class _Recording(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         """Run an operation, and note it."""
         options = options or {}
-        noted = tree_map(self.place_of, (arguments, options))
+        noted = _mapped(self.place_of, arguments)
+        noted_options = {name: self.place_of(x) for name, x in options.items()}
         results = operation(*arguments, **options)
-        made = [x for x in tree_iter(results) if isinstance(x, Tensor)]
-        if made and not operation._schema.is_mutable and all(_memory(x) in self.places for x in made):
+        made = list(_leaves(results))
+        tensors = [x for x in made if isinstance(x, Tensor)]
+        if tensors and not operation._schema.is_mutable and all(_memory(x) in self.places for x in tensors):
             return results
-        places = [self._add(x) if isinstance(x, Tensor) else None for x in tree_iter(results)]
-        self.steps.append((operation, *noted, places))
+        places = [self._add(x) if isinstance(x, Tensor) else None for x in made]
+        self.steps.append(_Step(operation, noted, noted_options, places))
         return results
 
     def place_of(self, x):
@@ -60,11 +89,47 @@ class _Recording(TorchDispatchMode):
         self.places[_memory(tensor)] = len(self.tensors) - 1
         return len(self.tensors) - 1
 
+    def without_constants(self, results: Sequence[int]) -> tuple[list[_Step], list[int]]:
+        """The steps that depend on inputs or weights, and the places of all tensors that they find ready.
+
+        Args:
+            results: the places of the function's results, which its caller may change.
+        """
+        changed = [place for step in self.steps if not step.is_fixed for place in (*step.read, *step.made)]
+        memory = {_storage(self.tensors[place]) for place in (*changed, *results)}
+        constants: set[int] = set()
+        steps = []
+        for step in self.steps:
+            is_kept = memory.isdisjoint(_storage(self.tensors[place]) for place in step.made)
+            if step.is_fixed and step.made and is_kept and constants.issuperset(step.read):
+                constants.update(step.made)
+            else:
+                steps.append(step)
+        read = {place for step in steps for place in step.read}
+        return steps, [*self.outside, *sorted(constants & read)]
+
+
+def _storage(tensor):
+    return tensor.untyped_storage().data_ptr()
+
 
 def _memory(tensor):
     """What two tensors have in common if they are the same numbers in the same place. (PyTorch makes new objects.)"""
-    place = tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()
+    place = _storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()
     return *place, tensor.dtype, tensor.is_conj(), tensor.is_neg()
+
+
+def _mapped(function, structure):
+    """The function of every leaf of nested lists, in a fraction of the time that `torch.utils._pytree` takes."""
+    return [_mapped(function, x) if isinstance(x, (list, tuple)) else function(x) for x in structure]
+
+
+def _leaves(structure) -> Iterator:
+    if isinstance(structure, (list, tuple)):
+        for part in structure:
+            yield from _leaves(part)
+    else:
+        yield structure
 
 
 @torch.no_grad()
@@ -86,27 +151,35 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
     with _Recording(inputs) as recording:
         outputs = function(*inputs)
     results = [recording.place_of(output).place for output in outputs]
-    outside = [recording.tensors[place] for place in recording.outside]
-    first = [*range(len(inputs)), *recording.outside]
-    steps, count = recording.steps, len(recording.tensors)
+    steps, ready = recording.without_constants(results)
+    outside = [recording.tensors[place] for place in ready]
+    first = [*range(len(inputs)), *ready]
+    count = len(recording.tensors)
 
     def replay(*given):
         tensors = [None] * count
         for place, tensor in zip(first, given, strict=True):
             tensors[place] = tensor
-        for operation, arguments, options, places in steps:
-            arguments, options = tree_map(
-                lambda x: tensors[x.place] if isinstance(x, _Place) else x,
-                (arguments, options),
-                is_leaf=lambda x: isinstance(x, _Place),
-            )
-            for place, result in zip(places, tree_iter(operation(*arguments, **options)), strict=True):
+
+        def tensor_at(x):
+            return tensors[x.place] if isinstance(x, _Place) else x
+
+        for step in steps:
+            options = {name: tensor_at(x) for name, x in step.options.items()}
+            made = step.operation(*_mapped(tensor_at, step.arguments), **options)
+            for place, result in zip(step.places, _leaves(made), strict=True):
                 if place is not None:
                     tensors[place] = result
         return tuple(tensors[place] for place in results)
 
     program = _as_program(replay, (*inputs, *outside))
-    return lambda *given: program(*given, *outside)
+
+    def run(*given):
+        # Optimising takes longer than it saves in some thousand calls.
+        with torch.jit.optimized_execution(False):
+            return program(*given, *outside)
+
+    return run
 
 
 def _as_program(replay, example):

@@ -71,9 +71,10 @@ def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
 
 
 def _is_ours(layer) -> bool:
-    """Whether a layer is a product that this package computes faster than Keras: in bfloat16, or with LoRA."""
-    is_dense = type(layer) is keras.layers.Dense and layer.quantization_mode is None
-    return is_dense and (layer.compute_dtype == "bfloat16" or layer.lora_enabled)
+    """Whether a layer is a product that this package computes faster than Keras."""
+    if type(layer) is not keras.layers.Dense or layer.quantization_mode is not None:
+        return False
+    return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled
 
 
 def _product(layer, rows):
@@ -83,9 +84,8 @@ def _product(layer, rows):
     """
     dtype = layer.compute_dtype
     rows = ops.cast(rows, dtype)
-    outputs = row_product(rows, ops.cast(kernel_of(layer), dtype))
-    if layer.bias is not None:
-        outputs = ops.add(outputs, ops.cast(layer.bias, dtype))
+    bias = None if layer.bias is None else ops.cast(layer.bias, dtype)
+    outputs = row_product(rows, ops.cast(kernel_of(layer), dtype), bias)
     if layer.lora_enabled:
         a, b = (ops.cast(part, dtype) for part in (layer.lora_kernel_a, layer.lora_kernel_b))
         outputs = outputs + (layer.lora_alpha / layer.lora_rank) * ops.matmul(ops.matmul(rows, a), b)

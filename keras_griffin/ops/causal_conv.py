@@ -124,6 +124,9 @@ def _convolve(inputs, kernel, bias, initial_state, reset, real=None):
 
 def _sum_of_taps(history, document, kernel):
     taps = kernel.shape[0]
+    if history.shape[1] == taps and document is None:
+        # A single step, as in decoding.
+        return ops.sum(history * kernel, axis=1, keepdims=True)
     outputs = scale_channels(history[:, taps - 1 :], kernel[taps - 1])
     for tap in range(taps - 1):
         # It ends before the end of the history, by as many steps as the tap looks back.

@@ -50,6 +50,50 @@ def test_several_results_lists_and_operators_of_the_package():
     assert agrees(function)
 
 
+def test_constants_are_computed_once():
+    calls = []
+
+    class Counted(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            calls.append(operation)
+            return operation(*arguments, **(options or {}))
+
+    def function(x, y):
+        mask = torch.arange(4) < torch.full((1,), 2)
+        return [torch.where(mask, x, y)]
+
+    (given,) = examples(1)
+    recorded = record(function, given)
+    with torch.no_grad(), Counted():
+        recorded(*given)
+    assert calls == [torch.ops.aten.where.self]
+
+
+def test_what_is_changed_returned_or_random_is_no_constant():
+    def function(x, y):
+        total = torch.zeros(4)
+        part = total[1:]
+        part.add_(y[1:])
+        return [total, torch.ones(3), x]
+
+    assert agrees(function)
+    recorded = record(function, examples(1)[0])
+    with torch.no_grad():
+        _, ones, _ = recorded(*examples(1)[0])
+        ones.zero_()
+        assert recorded(*examples(1)[0])[1].tolist() == [1.0] * 3
+        random = record(lambda x: [x + torch.rand(3)], [torch.zeros(3)])
+        assert not torch.equal(random(torch.zeros(3))[0], random(torch.zeros(3))[0])
+
+
+def test_numbers_keep_their_dtype():
+    def function(x, y):
+        whole = y.to(torch.int32)
+        return [whole * 2, whole * 0.5, 0.5 / y, whole.to(torch.bfloat16) * 0.1]
+
+    assert agrees(function)
+
+
 def test_what_is_returned_may_be_given():
     assert agrees(lambda x, y: [y, x, x.detach(), x.contiguous()])
 

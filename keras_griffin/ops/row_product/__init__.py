@@ -1,7 +1,7 @@
-"""Y = X W for few rows, as in a decoding step: the contract, and the table of implementations.
+"""Y = X W + b, as in a dense layer: the contract, and the table of implementations.
 
-An implementation is one file and one row below, with the function `row_product(rows, matrix)` of the contract. Its
-`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+An implementation is one file and one row below, with the function `row_product(rows, matrix, bias)` of the contract.
+Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
 """
 
 import keras
@@ -16,20 +16,22 @@ _OP = Op(
     __name__,
     [
         Implementation("jax_bfloat16", backend="jax", automatic=("cpu",)),
+        Implementation("torch_addmm", backend="torch"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
 )
 
 
-def row_product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply rows by a matrix.
+def row_product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply rows by a matrix and add a bias.
 
-        y_nj = sum_i x_ni w_ij
+        y_nj = sum_i x_ni w_ij + b_j
 
     Args:
         rows: `(n, D)` float; n may be unknown while a model is being built.
         matrix: `(D, U)`, of the same dtype.
+        bias: `(U,)`, of the same dtype; None for none.
 
     Returns:
         `(n, U)`, dtype of `rows`.
@@ -46,7 +48,14 @@ def row_product(rows: Tensor, matrix: Tensor) -> Tensor:
             "row_product: rows must have shape (n, D) and the matrix (D, U). "
             f"Got {tuple(rows.shape)} and {tuple(matrix.shape)}."
         )
-    check_floating("row_product", rows=rows, matrix=matrix)
+    bias = None if bias is None else as_tensor(bias)
+    if bias is not None and tuple(bias.shape) != (matrix.shape[1],):
+        raise ValueError(
+            f"row_product: bias must have shape {(matrix.shape[1],)} for a matrix {tuple(matrix.shape)}. "
+            f"Got {tuple(bias.shape)}."
+        )
+    check_floating("row_product", rows=rows, matrix=matrix, bias=bias)
     dtype = keras.backend.standardize_dtype(rows.dtype)
-    implementation = _OP.choose(tuple(rows.shape), dtype, (rows, matrix))
-    return ops.convert_to_tensor(implementation(rows, matrix), dtype)
+    given = (rows, matrix) if bias is None else (rows, matrix, bias)
+    implementation = _OP.choose(tuple(rows.shape), dtype, given)
+    return ops.convert_to_tensor(implementation(rows, matrix, bias), dtype)

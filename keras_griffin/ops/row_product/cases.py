@@ -16,16 +16,18 @@ class RowCase(Case):
         rows: n.
         width: D.
         units: U.
-        dtype: of both.
+        dtype: of all.
+        has_bias: whether there is b.
     """
 
     rows: int
     width: int
     units: int
     dtype: str = "float32"
+    has_bias: bool = True
 
     def __str__(self) -> str:
-        return f"n{self.rows}-{self.width}x{self.units}-{self.dtype}"
+        return f"n{self.rows}-{self.width}x{self.units}{'-bias' * self.has_bias}-{self.dtype}"
 
     @property
     def shape(self):
@@ -33,9 +35,10 @@ class RowCase(Case):
         return self.rows, self.width
 
     def arguments(self):
-        """Rows and matrix."""
+        """Rows, matrix and bias."""
+        shapes = [self.shape, (self.width, self.units), (self.units,)][: 2 + self.has_bias]
         generator = np.random.default_rng(0)
-        arrays = [generator.normal(size=shape) for shape in (self.shape, (self.width, self.units))]
+        arrays = [generator.normal(size=shape) for shape in shapes]
         return [Argument(rounded(array, self.dtype), self.dtype) for array in arrays]
 
     def call(self, *tensors):
@@ -47,12 +50,12 @@ class RowCase(Case):
         return [reference.row_product(*arrays)]
 
     def gradients(self, weights, *arrays):
-        """For rows and matrix."""
+        """For every argument."""
         return list(reference.row_product_gradient(*weights, *arrays))
 
 
 CASES = tuple(
-    RowCase(*sizes, dtype)
+    RowCase(*sizes, dtype, has_bias=sizes[0] != 2)
     for sizes in [(1, 7, 5), (2, 7, 5), (3, 65, 130), (64, 16, 33), (65, 16, 3)]
     for dtype in ("float32", "bfloat16")
 )

@@ -20,9 +20,10 @@ def supports(facts):
     return None
 
 
-def row_product(rows, matrix):
+def row_product(rows, matrix, bias):
     """The contract is `keras_griffin.ops.row_product`."""
     count = rows.shape[0]
     if count == 1:
         rows = jnp.concatenate([rows, rows])
-    return jnp.dot(rows, matrix, preferred_element_type=jnp.float32)[:count].astype(rows.dtype)
+    outputs = jnp.dot(rows, matrix, preferred_element_type=jnp.float32)[:count]
+    return (outputs if bias is None else outputs + bias).astype(rows.dtype)

@@ -1,5 +1,6 @@
-"""Keras's product, on every backend."""
+"""Keras's product and sum, on every backend."""
 
+import keras
 from keras import ops
 
 
@@ -8,6 +9,11 @@ def supports(facts):
     return None
 
 
-def row_product(rows, matrix):
+def row_product(rows, matrix, bias):
     """The contract is `keras_griffin.ops.row_product`."""
-    return ops.matmul(rows, matrix)
+    outputs = ops.matmul(rows, matrix)
+    if bias is None:
+        return outputs
+    # The gradient for the bias is a sum over the rows, which XLA takes in the dtype of the sum's terms.
+    precise = keras.backend.result_type(outputs.dtype, "float32")
+    return ops.cast(ops.cast(outputs, precise) + ops.cast(bias, precise), rows.dtype)

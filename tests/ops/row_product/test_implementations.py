@@ -13,8 +13,9 @@ from keras_griffin.ops.row_product.cases import CASES
 @pytest.mark.any_backend
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_reference_is_the_product(case):
-    rows, matrix = (argument.values for argument in case.arguments())
-    np.testing.assert_allclose(reference.row_product(rows, matrix), rows @ matrix, rtol=1e-12, atol=1e-12)
+    rows, matrix, *bias = (argument.values for argument in case.arguments())
+    expected = rows @ matrix + sum(bias)
+    np.testing.assert_allclose(reference.row_product(rows, matrix, *bias), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_what_the_kernel_says_of_calls():
@@ -41,5 +42,8 @@ def test_messages():
     assert str(error.value) == (
         "row_product: rows must have shape (n, D) and the matrix (D, U). Got (2, 3) and (4, 3)."
     )
+    with pytest.raises(ValueError) as error:
+        row_product(np.ones((2, 3), "float32"), np.ones((3, 4), "float32"), np.ones(3, "float32"))
+    assert str(error.value) == "row_product: bias must have shape (4,) for a matrix (3, 4). Got (3,)."
     with pytest.raises(ValueError, match="^row_product: rows must have a real floating dtype"):
         row_product(np.ones((2, 3), "int32"), np.ones((3, 3), "int32"))
