@@ -17,6 +17,10 @@ from keras_griffin.ops.local_attention.marks import attend_with_marks
 _BLOCK = 128
 #: The fewest channels of Triton's matrix products.
 _FEWEST_CHANNELS = 16
+#: Bytes of shared memory from which PyTorch's own blocks fit, as on an A100, and that ours need at most, as on GeForce.
+_MUCH, _LITTLE = 163 * 1024, 99 * 1024
+#: Channels that need them.
+_WIDE = range(129, 257)
 #: The devices, by PyTorch's names, whose kernels for forward and backward are in Triton: not on a Mac.
 _DEVICES = ("cuda", "xpu") if importlib.util.find_spec("triton") is not None else ()
 
@@ -53,10 +57,32 @@ def _attend(query, key, value, window, ids):
     arguments = (x.transpose(1, 2) for x in (query, key[:, -span:], value[:, -span:]))
     # Inside another compiled function it becomes part of that function.
     run = attend if torch.compiler.is_compiling() else compiled_attend()
-    return run(*arguments, *bounds, ids).transpose(1, 2)
+    options = options_of(query.dtype, query.shape[-1], shared_memory_of(query.device))
+    return run(*arguments, *bounds, ids, options).transpose(1, 2)
 
 
-def attend(query, key, value, window, history, ids):
+@torch.compiler.assume_constant_result
+def shared_memory_of(device) -> int:
+    """Bytes of shared memory for a program on a GPU; 0 if it is unknown, or not NVIDIA's."""
+    if device.type != "cuda" or torch.version.hip:
+        return 0
+    return getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+
+
+def options_of(dtype, channels, shared_memory):
+    """FlexAttention's options for a GPU, with blocks that fit its shared memory; None for PyTorch's own."""
+    if channels not in _WIDE or not _LITTLE <= shared_memory < _MUCH:
+        return None
+    if dtype == torch.float32:
+        return {"fwd_BLOCK_M": 32, "fwd_BLOCK_N": 16, "fwd_num_stages": 2, "fwd_num_warps": 4}
+    return {
+        **{"fwd_BLOCK_M": 32, "fwd_BLOCK_N": 64, "fwd_num_stages": 2, "fwd_num_warps": 4},
+        **{"bwd_BLOCK_M1": 32, "bwd_BLOCK_N1": 64, "bwd_BLOCK_M2": 64, "bwd_BLOCK_N2": 32},
+        **{"bwd_num_stages": 1, "bwd_num_warps": 4},
+    }
+
+
+def attend(query, key, value, window, history, ids, options=None):
     """Attention of `(B, N, T, H)` to `(B, K, S, H)`, with window and history (S - T) as int32 scalars."""
     # Imported here, so that only its users load it.
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -70,7 +96,7 @@ def attend(query, key, value, window, history, ids):
         return near if ids is None else near & (ids[row, step + history] == ids[row, place])
 
     block_mask = BlockMask.from_kv_blocks(*blocks, BLOCK_SIZE=_BLOCK, mask_mod=visible, seq_lengths=lengths)
-    return flex_attention(query, key, value, block_mask=block_mask, enable_gqa=True)
+    return flex_attention(query, key, value, block_mask=block_mask, enable_gqa=True, kernel_options=options)
 
 
 @functools.cache

@@ -122,3 +122,54 @@ def test_asked_for_where_it_cant_run():
     with use_implementation("local_attention", "torch_flex"):
         with pytest.raises(ValueError, match="'torch_flex' must support the call. It needs a GPU"):
             local_attention(*arguments, 7)
+
+
+#: GPUs, by NVIDIA's number, whose programs get no more: RTX 30, 40 and 50.
+LITTLE = 101_376
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [(8, 6), (12, 0)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("kernel", ["flex_attention", "flex_attention_backward"])
+def test_wide_heads_fit_small_shared_memories(kernel, dtype, capability):
+    pytest.importorskip("triton")
+    from tests.ops.flex_compilation import shared_memory
+
+    options = torch_flex.options_of(dtype, 256, LITTLE)
+    assert 0 < shared_memory(*call_of(dtype, options), capability, kernel) <= LITTLE
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_what_pytorch_would_choose_does_not_fit():
+    """The number of pytorch issue 198224; once this fails, the options may no longer be needed."""
+    pytest.importorskip("triton")
+    from tests.ops.flex_compilation import shared_memory
+
+    assert shared_memory(*call_of(torch.bfloat16, None), (12, 0), "flex_attention_backward") == 114_688
+
+
+def call_of(dtype, options):
+    query, key, value = (torch.zeros(1, n, 256, 256, dtype=dtype, requires_grad=True) for n in (4, 1, 1))
+    bounds = [torch.tensor(x, dtype=torch.int32) for x in (100, 0)]
+    return torch_flex.attend, (query, key, value, *bounds, None, options)
+
+
+@pytest.mark.parametrize(
+    ("channels", "shared_memory", "is_ours"),
+    [(256, LITTLE, True), (192, LITTLE, True), (128, LITTLE, False), (256, 166_912, False), (256, 65_536, False)],
+)
+def test_where_the_blocks_are_ours(channels, shared_memory, is_ours):
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        options = torch_flex.options_of(dtype, channels, shared_memory)
+        assert (options is not None) == is_ours
+        assert all(128 % size == 0 for name, size in (options or {}).items() if "BLOCK" in name)
+
+
+def test_the_shared_memory_is_that_of_the_gpu(monkeypatch):
+    properties = type("Properties", (), {"shared_memory_per_block_optin": LITTLE})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert torch_flex.shared_memory_of(torch.device("cuda")) == LITTLE
+    assert torch_flex.shared_memory_of(torch.device("cpu")) == 0
