@@ -33,9 +33,20 @@ def active():
 
 
 def imported(name: str):
-    """The module of that name, by code that AutoGraph and Dynamo can follow; they warn about `importlib`."""
+    """The module of that dotted name, by code that AutoGraph and Dynamo can follow; they warn about `importlib`."""
+    import_once(name)
+    # As its package's attribute: of `sys.modules` Dynamo sees what was there before.
+    package, _, own_name = name.rpartition(".")
+    return getattr(sys.modules[package], own_name)
+
+
+def import_once(name: str) -> None:
+    """Import the module of that name, unless its import has finished."""
     # A module is in `sys.modules` from the start of its import: another thread could find it half initialised.
     if name not in _imported:
         __import__(name)
         _imported.add(name)
-    return sys.modules[name]
+
+
+# The file of the backend prepares its compiler for `imported`.
+active()

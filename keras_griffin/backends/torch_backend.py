@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import torch
 
+from keras_griffin import backends
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_first_step,
     compiled,
@@ -44,3 +45,7 @@ def value_and_gradient(function, tensors):
         gradients = torch.autograd.grad(value, tensors, allow_unused=True)
     gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
     return value.detach(), gradients
+
+
+# Dynamo can't trace an import. A function of a constant result it calls while it traces.
+torch.compiler.assume_constant_result(backends.import_once)

@@ -30,10 +30,26 @@ def test_the_active_backend_gives_every_name_and_no_other_arguments():
 
 def test_threads_that_are_the_first_to_import_a_module_get_the_whole_of_it(tmp_path, monkeypatch):
     """Python names a module in `sys.modules` before it has run it."""
-    (tmp_path / "imported_slowly.py").write_text("import time\ntime.sleep(0.2)\nend = True\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    write_module(tmp_path, "imported_slowly", "import time\ntime.sleep(0.2)\nend = True\n", monkeypatch)
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(lambda _: imported("imported_slowly").end, range(4)))
+        assert all(pool.map(lambda _: imported("imported_slowly.part").end, range(4)))
+
+
+def write_module(folder, package, text, monkeypatch):
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").touch()
+    (folder / package / "part.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="it is Dynamo that can't trace imports")
+def test_a_module_may_first_be_imported_in_a_compiled_function(tmp_path, monkeypatch):
+    import torch
+
+    write_module(tmp_path, "imported_by_dynamo", "def twice(x):\n    return 2 * x\n", monkeypatch)
+    __import__("imported_by_dynamo")
+    function = torch.compile(lambda x: imported("imported_by_dynamo.part").twice(x), fullgraph=True, backend="eager")
+    assert function(torch.ones(2)).tolist() == [2.0, 2.0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
