@@ -107,13 +107,14 @@ class _Tiers:
         found = []
 
         def on_leaves(*leaves):
-            results = self.function(*_packed(self.structure, iter(leaves)))
+            # Here alone: Inductor, which compiles later, reads constants.
+            with TensorsAlone("generate: a step"):
+                results = self.function(*_packed(self.structure, iter(leaves)))
             flat = _flat(results)
             found.append(_packed(results, iter([None] * len(flat))))
             return [leaf.contiguous() for leaf in flat]
 
-        with TensorsAlone("generate: a step"):
-            return make(on_leaves, leaves), found[0]
+        return make(on_leaves, leaves), found[0]
 
 
 def _compiled(function, leaves):

@@ -178,6 +178,21 @@ def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
         np.testing.assert_array_equal(square, expected[1])
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
+def test_what_is_compiled_may_have_constants(fake, monkeypatch):
+    """Inductor reads their values, as a step must not."""
+    import torch
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
+    monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 2)
+    run = torch_compile.record_for_model(lambda model, x: (x + torch.full((1,), 1, dtype=x.dtype),), fake)
+    for _ in range(4):
+        np.testing.assert_array_equal(run(torch.arange(3))[0], [1, 2, 3])
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="it is XLA that would make the copies")
 def test_no_float32_copy_of_bfloat16_weights_is_made():
     import jax
