@@ -4,9 +4,10 @@
 
 The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
 run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
-`first_tokens`; `hundred_million`, which needs 10 GB of memory; `lineage`, which also draws one, takes days on few
-cores, and continues from the file of its finished parts; `lora`; `native_kernel`; `packing`; `recurrent_decode`;
-`selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+`first_tokens`; `hundred_million`, which needs 10 GB of memory; `int8_decoding`; `lineage`, which also draws one, takes
+days on few cores, and continues from the file of its finished parts; `lora`; `native_kernel`; `packing`;
+`recurrent_decode`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of
+memory.
 """
 
 import argparse
@@ -25,6 +26,7 @@ BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
 NAMED = (
     "first_tokens",
     "hundred_million",
+    "int8_decoding",
     "lineage",
     "lora",
     "shakespeare",

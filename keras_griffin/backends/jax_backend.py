@@ -1,12 +1,14 @@
 """JAX. The contract is in the package's docstring."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     before_first_step,
     has_strategy,
+    store_by_column,
     without_gradients,
 )
 
@@ -44,6 +46,14 @@ def owned_copy(array: np.ndarray, dtype: np.dtype) -> jax.Array:
     aligned = memory[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
     aligned[...] = array
     return jax.device_put(aligned)
+
+
+def int8_product(rows, matrix):
+    """Of at least two rows on a CPU: for one, XLA makes an int32 copy of the matrix, and takes four times as long."""
+    count = rows.shape[0]
+    if count == 1 and device_kind() == "cpu":
+        rows = jnp.concatenate([rows, rows])
+    return jnp.dot(rows, matrix, preferred_element_type=jnp.int32)[:count]
 
 
 def compiled(function):

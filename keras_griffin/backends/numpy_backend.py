@@ -3,6 +3,7 @@
 import contextlib
 
 import numpy as np
+from keras import ops
 
 
 def device_kind() -> str:
@@ -44,6 +45,15 @@ def keep_programs(folder: str) -> None:
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A C-contiguous copy."""
     return np.array(array, dtype, order="C")
+
+
+def int8_product(rows, matrix):
+    """Keras's, whose sums are int32."""
+    return ops.matmul(rows, matrix)
+
+
+def store_by_column(variable) -> None:
+    """Nothing: the product reads rows."""
 
 
 def compiled(function):

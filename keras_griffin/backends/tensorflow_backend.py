@@ -7,7 +7,9 @@ import tensorflow as tf
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     compiled,
+    int8_product,
     owned_copy,
+    store_by_column,
     sync_variables,
     without_gradients,
 )

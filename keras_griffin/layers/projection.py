@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
@@ -72,9 +73,11 @@ def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
 
 def _is_ours(layer) -> bool:
     """Whether a layer is a product that this package computes faster than Keras."""
-    if type(layer) is not keras.layers.Dense or layer.quantization_mode is not None:
+    if type(layer) is not keras.layers.Dense:
         return False
-    return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled
+    if layer.quantization_mode is None:
+        return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled
+    return layer.quantization_mode == "int8" and layer.inputs_quantizer is not None
 
 
 def _product(layer, rows):
@@ -85,8 +88,36 @@ def _product(layer, rows):
     dtype = layer.compute_dtype
     rows = ops.cast(rows, dtype)
     bias = None if layer.bias is None else ops.cast(layer.bias, dtype)
-    outputs = row_product(rows, ops.cast(kernel_of(layer), dtype), bias)
+    if layer.quantization_mode is None:
+        outputs = row_product(rows, ops.cast(kernel_of(layer), dtype), bias)
+    else:
+        outputs = _int8_product(layer, rows)
+        outputs = outputs if bias is None else ops.add(outputs, bias)
     if layer.lora_enabled:
         a, b = (ops.cast(part, dtype) for part in (layer.lora_kernel_a, layer.lora_kernel_b))
         outputs = outputs + (layer.lora_alpha / layer.lora_rank) * ops.matmul(ops.matmul(rows, a), b)
     return outputs
+
+
+def _int8_product(layer, rows):
+    """`x W` as Keras defines it for int8, `round(r x) Q / (r s)` for the kernel `W = Q / s` and r of each row.
+
+    Keras rounds the products' sums and the scales to the compute dtype; here they are float32, rounded once.
+    """
+    dtype = layer.compute_dtype
+
+    @ops.custom_gradient
+    def product(rows, kernel, scale):
+        def gradient(*arguments, upstream=None):
+            """As if the rows were not rounded."""
+            upstream = arguments[0] if upstream is None else upstream
+            upstream = ops.cast(ops.divide(ops.cast(upstream, "float32"), scale), dtype)
+            return ops.matmul(upstream, ops.transpose(ops.cast(kernel, dtype))), None, None
+
+        rounded, row_scale = layer.inputs_quantizer(ops.cast(rows, "float32"), axis=-1)
+        sums = backends.active().int8_product(rounded, kernel)
+        outputs = ops.divide(ops.divide(ops.cast(sums, "float32"), row_scale), scale)
+        return ops.cast(outputs, dtype), gradient
+
+    kernel, scale = ops.convert_to_tensor(kernel_of(layer)), ops.cast(layer.kernel_scale, "float32")
+    return product(rows, kernel, scale)

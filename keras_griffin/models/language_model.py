@@ -25,6 +25,7 @@ from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
 from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.models.quantization import store_by_column
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.models.trace import trace
 from keras_griffin.shapes import Tensor
@@ -314,6 +315,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
             with without_looking_for_garbage():
                 super().quantize(mode, config=config, filters=filters, **kwargs)
+        store_by_column(self)
         self.quantized_to = getattr(config, "mode", mode)
         # Keras turns a mode into a config before this call.
         is_default = config is None or config.get_config() == type(config)().get_config()

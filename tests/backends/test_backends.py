@@ -22,7 +22,7 @@ NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
 def test_the_active_backend_gives_every_name_and_no_other_arguments():
     module = active()
     assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
-    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 11
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 13
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
@@ -61,6 +61,37 @@ def test_an_owned_copy_has_the_values_and_shares_no_memory(shape, dtype):
     array[...] = 0.0
     assert copy.dtype == dtype and copy.shape == shape
     np.testing.assert_array_equal(np.asarray(copy), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 17, 64])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (65, 130)])
+def test_products_of_int8_are_exact_however_the_matrix_is_stored(rows, shape):
+    generator = np.random.default_rng(0)
+    row, matrix = (generator.integers(-128, 128, size, "int8") for size in [(rows, shape[0]), shape])
+    # Two of these overflow 16 bits.
+    row[0], matrix[:, 0] = -128, -128
+    expected = row.astype("int64") @ matrix.astype("int64")
+    variable = keras.Variable(matrix, dtype="int8", trainable=False)
+    for _ in range(2):
+        products = active().int8_product(ops.convert_to_tensor(row), variable.value)
+        assert keras.backend.standardize_dtype(products.dtype) == "int32"
+        np.testing.assert_array_equal(as_array(products), expected)
+        active().store_by_column(variable)
+    np.testing.assert_array_equal(as_array(variable), matrix)
+    variable.assign(-(matrix // 2))
+    if BACKEND == "torch":
+        assert variable.value.stride() == (1, shape[0])
+    np.testing.assert_array_equal(as_array(variable), -(matrix // 2))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone has two ways on a CPU")
+def test_without_instructions_for_int8_a_product_is_that_of_keras(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(active(), "_has_int8_products", lambda: False)
+    monkeypatch.setattr(torch, "_int_mm", None)
+    products = active().int8_product(*(torch.full(size, 127, dtype=torch.int8) for size in [(1, 64), (64, 3)]))
+    np.testing.assert_array_equal(products, np.full((1, 3), 64 * 127**2))
 
 
 def test_what_is_computed_without_gradients_is_the_same():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.checksums import CHECKSUMS
 from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors
@@ -58,6 +59,9 @@ def test_a_preset_decodes_what_the_model_decodes(saved, tmp_path):
             theirs.dtype,
             as_array(theirs).tobytes(),
         )
+    if keras.backend.backend() == "torch" and model.quantized_to == "int8":
+        strides = [kernel_of(each.blocks[0].mlp.up).value.stride() for each in (model, loaded)]
+        assert strides == [(1, CONFIG.width)] * 2, "stored by column"
     np.testing.assert_array_equal(as_array(loaded(TOKENS)), as_array(model(TOKENS)))
     np.testing.assert_array_equal(loaded.generate(TOKENS[:1, :3], 4), model.generate(TOKENS[:1, :3], 4))
     loaded.save_to_preset(tmp_path / "again")

@@ -47,7 +47,7 @@ ROWS = [
 @pytest.fixture
 def op(monkeypatch):
     """The op, alone in the registry. Its first row has no module: it belongs to another backend."""
-    monkeypatch.setitem(sys.modules, "test_implementation_rows", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "test_implementation_rows", SimpleNamespace(**MODULES))
     for name, module in MODULES.items():
         monkeypatch.setitem(sys.modules, f"test_implementation_rows.{name}", module)
     monkeypatch.setattr(Op, "registry", {})
