@@ -63,10 +63,10 @@ def _attend(query, key, value, window, ids):
 
 @torch.compiler.assume_constant_result
 def shared_memory_of(device) -> int:
-    """Bytes of shared memory for a program on a GPU; 0 if it is unknown, or not NVIDIA's."""
+    """Bytes of shared memory for a program on a GPU; 0 if it isn't NVIDIA's."""
     if device.type != "cuda" or torch.version.hip:
         return 0
-    return getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
 
 
 def options_of(dtype, channels, shared_memory):
