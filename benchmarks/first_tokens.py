@@ -85,7 +85,8 @@ def main():
         if importlib.util.find_spec("transformers") is None:
             print("| transformers | not installed: not measured | |")
         else:
-            ways["transformers"] = {}
+            # TensorFlow, if it is imported first, and Triton, which PyTorch may import, end each other's process.
+            ways["transformers"] = {"KERAS_BACKEND": "torch"}
         for name, environment in ways.items():
             measured = [seconds(name.partition(",")[0], steps, **environment) for steps in NUMBERS]
             times[name] = [call for _, call in measured]
