@@ -22,6 +22,7 @@ TINY = GriffinConfig(
     width=16,
     num_layers=2,
     num_heads=2,
+    mlp_width=0,
     recurrence_width=16,
     block_pattern=("recurrent", "local_mqa"),
 )

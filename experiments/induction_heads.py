@@ -47,7 +47,7 @@ class Size:
     lengths: tuple[int, ...]
     longest_of_mqa: int
     seeds: tuple[int, ...] = (0, 1, 2)
-    batch_size: int = 64
+    batch_size: int = 32
     validate_every: int = 100
     validation_rows: int = 512
     #: Tested rows up to 1,024 tokens, and beyond.
@@ -55,8 +55,8 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(TINY, 8, 4, (1e-2,), (4, 8, 16), 8, (0,), 4, 2, 8, (8, 4)),
-    "small": Size(SYNTHETIC, 64, 4000, (1e-3, 3e-3), tuple(2**power for power in range(5, 15)), 2**12),
+    "smoke": Size(TINY, 8, 4, (1e-2,), (8, 16), 8, (0,), 4, 2, 8, (8, 4)),
+    "small": Size(SYNTHETIC, 64, 3000, (1e-3, 3e-3), tuple(2**power for power in range(5, 15)), 2**12),
     # The paper's length; the tests of Mamba's authors, who train for 204,800 steps with batches of 8.
     "paper": Size(
         SYNTHETIC, 256, 200_000, (2e-4, 1e-3), tuple(2**power for power in range(6, 21)), 2**14, batch_size=8
