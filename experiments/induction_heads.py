@@ -50,13 +50,14 @@ class Size:
     batch_size: int = 32
     validate_every: int = 100
     validation_rows: int = 512
-    #: Tested rows up to 1,024 tokens, and beyond.
-    test_rows: tuple[int, int] = (1024, 64)
+    #: Tokens to test at a length: at most so many rows, and at least a batch.
+    test_tokens: int = 2**16
+    test_rows: int = 1024
 
 
 SIZES = {
-    "smoke": Size(TINY, 8, 4, (1e-2,), (8, 16), 8, (0,), 4, 2, 8, (8, 4)),
-    "small": Size(SYNTHETIC, 64, 3000, (1e-3, 3e-3), tuple(2**power for power in range(5, 15)), 2**12),
+    "smoke": Size(TINY, 8, 4, (1e-2,), (8, 16), 8, (0,), 4, 2, 8, test_rows=8),
+    "small": Size(SYNTHETIC, 64, 3000, (1e-3, 3e-3), tuple(2**power for power in range(5, 15)), 2**10),
     # The paper's length; the tests of Mamba's authors, who train for 204,800 steps with batches of 8.
     "paper": Size(
         SYNTHETIC, 256, 200_000, (2e-4, 1e-3), tuple(2**power for power in range(6, 21)), 2**14, batch_size=8
@@ -81,7 +82,8 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             data={
                 "length": length,
                 "lengths": [tested for tested in size.lengths if tested <= longest],
-                "test_rows": list(size.test_rows),
+                "test_tokens": size.test_tokens,
+                "test_rows": size.test_rows,
             },
             setting=name(length),
             batch_size=size.batch_size,
@@ -109,7 +111,7 @@ def make_batch(run: Run, rows: int, seed: int, length: int | None = None) -> Tas
 def test(run: Run, model) -> Iterator[Test]:
     """The accuracy at each length."""
     for length in run.data["lengths"]:
-        rows = run.data["test_rows"][length > 1024]
+        rows = min(run.data["test_rows"], run.data["test_tokens"] // length)
         tested = batches(run, functools.partial(make_batch, length=length), rows, TESTING)
         yield name(length), "test_accuracy", last_token_accuracy(model, tested)
 

@@ -14,7 +14,6 @@ DPI = 200
 WIDTH, HEIGHT = 7.0, 3.6
 #: Markers on a learning curve.
 MARKERS = 6
-_LOOKS = {"markersize": 4, "linewidth": 1.2, "alpha": 0.8}
 
 
 def panels(number: int, widths: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
@@ -37,7 +36,9 @@ def line(axes: Axes, family: str, numbers: Sequence[float], shares: Sequence[flo
     """Shares in per cent against numbers, in the colour and marker of a family."""
     colour, marker = STYLES[family]
     percents = [100 * share for share in shares]
-    axes.plot(numbers, percents, color=colour, marker=marker, markevery=markevery, **_LOOKS)
+    axes.plot(
+        numbers, percents, color=colour, marker=marker, markevery=markevery, markersize=4, linewidth=1.2, alpha=0.8
+    )
     axes.set_ylim(-3, 103)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keras_griffin.models import GriffinConfig
 
@@ -19,7 +20,7 @@ class Run:
     #: Shared by the families: each has its own pattern.
     config: GriffinConfig
     #: What the experiment makes batches from, and how it tests.
-    data: Mapping[str, int | list[int]]
+    data: Mapping[str, Any]
     #: In words, for tables and plots.
     setting: str
     batch_size: int

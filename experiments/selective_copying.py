@@ -124,9 +124,13 @@ def test(run: Run, model) -> Iterator[Test]:
 
 
 def judged(table: Table) -> tuple[str, dict[int, dict[str, Trial]]]:
-    """The hardest rung that the Transformer solves with every seed, or the easiest; its runs by seed and family."""
+    """The hardest rung that the Transformer solves with every seed, or the easiest; its runs by seed and family.
+
+    A rung on which some seeds have not finished is not judged.
+    """
     rungs = [(setting, trials_by_seed(table, setting)) for setting in table.settings()]
-    solved = [(setting, seeds) for setting, seeds in rungs if seeds and _is_solved(table, "MQA", seeds)]
+    complete = [(setting, seeds) for setting, seeds in rungs if len(seeds) == len(rungs[0][1])]
+    solved = [(setting, seeds) for setting, seeds in complete if _is_solved(table, "MQA", seeds)]
     return solved[-1] if solved else rungs[0]
 
 

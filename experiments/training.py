@@ -159,7 +159,7 @@ class Validation(keras.callbacks.Callback):
 
 def batches(run: Run, make_batch: MakeBatch, rows: int, seed: int) -> Iterator[TaskBatch]:
     """At least so many rows in batches of the run's size, so that a model needs no other program for them."""
-    for number in range(-(-rows // run.batch_size)):
+    for number in range(max(1, -(-rows // run.batch_size))):
         yield make_batch(run, run.batch_size, seed + number)
 
 

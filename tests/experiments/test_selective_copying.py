@@ -62,6 +62,13 @@ def test_the_easier_rung_is_judged_where_the_transformer_solves_no_other():
     assert [verdict.evidence[:8] for verdict in words(steps)] == 3 * ["4 in 32:"]
 
 
+def test_a_rung_is_judged_with_all_seeds_or_not_at_all():
+    table = made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
+    last = table.trials()[-1].run
+    shorter = Table(row for row in table.rows if row.run != last)
+    assert [selective_copying.judged(each)[0] for each in (table, shorter)] == ["8 in 64", "4 in 32"]
+
+
 def test_nothing_is_decided_where_the_transformer_learns_nothing():
     verdicts = words({"MQA": math.inf, "Griffin": 500, "Hawk": 1000})
     assert [verdict.word for verdict in verdicts] == 3 * ["undecided"]
