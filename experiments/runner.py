@@ -81,7 +81,8 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
             return False
         if (own / "result.json").exists():
             return True
-        print(f"{run.experiment} {run.identity}: {run.family}, {run.setting}, {run.learning_rate:g}, seed {run.seed}")
+        words = f"{run.family}, {run.setting}, {run.learning_rate:g}, seed {run.seed}"
+        print(f"{run.experiment} {run.identity}: {words}", flush=True)
         measured = train(run, own / "course", module.make_batch, module.test)
         with atomic_file(own / "result.json") as aside:
             rows = [list(row) for row in rows_of(run, measured, circumstances())]
