@@ -56,11 +56,37 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(TINY, 8, 4, (1e-2,), (8, 16), 8, (0,), 4, 2, 8, test_rows=8),
-    "small": Size(SYNTHETIC, 64, 3000, (1e-3, 3e-3), tuple(2**power for power in range(5, 15)), 2**10),
-    # The paper's length; the tests of Mamba's authors, who train for 204,800 steps with batches of 8.
+    "smoke": Size(
+        config=TINY,
+        length=8,
+        steps=4,
+        learning_rates=(1e-2,),
+        lengths=(8, 16),
+        longest_of_mqa=8,
+        seeds=(0,),
+        batch_size=4,
+        validate_every=2,
+        validation_rows=8,
+        test_rows=8,
+    ),
+    "small": Size(
+        config=SYNTHETIC,
+        length=64,
+        steps=3000,
+        learning_rates=(1e-3, 3e-3),
+        lengths=tuple(2**power for power in range(5, 15)),
+        longest_of_mqa=2**10,
+    ),
+    # The paper's length, with the batches, steps and tests of Mamba's authors, for an accelerator.
     "paper": Size(
-        SYNTHETIC, 256, 200_000, (2e-4, 1e-3), tuple(2**power for power in range(6, 21)), 2**14, batch_size=8
+        config=SYNTHETIC,
+        length=256,
+        steps=204_800,
+        learning_rates=(2e-4, 1e-3),
+        lengths=tuple(2**power for power in range(6, 21)),
+        longest_of_mqa=2**14,
+        batch_size=8,
+        validate_every=1024,
     ),
 }
 

@@ -69,7 +69,7 @@ def circumstances(table: Table) -> list[str]:
     """The seconds, the machines, the versions and the commits of all runs."""
     trials = table.trials()
     seconds = sum(table.value(trial, "seconds") for trial in trials)
-    return [f"{len(trials)} runs, {seconds / 60:,.0f} minutes of one core each."] + [
+    return [f"{len(trials)} runs, {seconds / 60:,.0f} minutes together."] + [
         f"{what}: {'; '.join(dict.fromkeys(table.text(trial, fact) for trial in trials))}."
         for what, fact in (("Machine", "machine"), ("Versions", "versions"), ("Commit", "commit"))
     ]

@@ -118,7 +118,13 @@ def _machine():
 
 
 def _commit():
+    """The commit of the code, and whether that has changed since."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-        return subprocess.check_output(command, cwd=FOLDER, text=True, stderr=subprocess.DEVNULL).strip()
+        changed = _git("status", "--porcelain", "--", "keras_griffin", "experiments/*.py")
+        return f"{_git('rev-parse', '--short', 'HEAD')}{' with changes' if changed else ''}"
     return "unknown"
+
+
+def _git(*arguments):
+    command = ["git", *arguments]
+    return subprocess.check_output(command, cwd=FOLDER.parent, text=True, stderr=subprocess.DEVNULL).strip()

@@ -56,15 +56,25 @@ class Size:
     batch_size: int = 32
     validate_every: int = 100
     validation_rows: int = 512
-    test_rows: int = 2048
+    test_rows: int = 1024
     #: In the tests, a row has so many times the noise of training.
     stretches: tuple[int, ...] = (1, 2, 4)
 
 
 SIZES = {
-    "smoke": Size(TINY, (Rung(6, 2, 4),), (1e-2,), (0,), 4, 2, 8, 8, (1,)),
+    "smoke": Size(
+        config=TINY,
+        rungs=(Rung(length=6, num_tokens=2, steps=4),),
+        learning_rates=(1e-2,),
+        seeds=(0,),
+        batch_size=4,
+        validate_every=2,
+        validation_rows=8,
+        test_rows=8,
+        stretches=(1,),
+    ),
     "small": Size(SYNTHETIC, (Rung(32, 4, 2000), Rung(64, 8, 3000)), (1e-3, 2e-3, 4e-3)),
-    # The paper's rows and steps; about a day of an accelerator.
+    # The paper's rows and steps, for an accelerator.
     "paper": Size(SYNTHETIC, (Rung(1008, 16, 100_000),), (2e-4, 1e-3), validate_every=1000),
 }
 
@@ -106,7 +116,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
 
 
 def make_batch(run: Run, rows: int, seed: int, stretch: int = 1) -> TaskBatch:
-    """Rows of the task, of the length of training or `stretch` times as long."""
+    """Rows of the task, with the noise of training or `stretch` times as much."""
     return selective_copying(rows, stretch * run.data["length"], run.data["num_tokens"], seed=seed)
 
 
