@@ -26,7 +26,8 @@ PAPER = (
 DIFFERS = (
     "Training rows are shorter, with a window of half a row as in the paper. The paper gives neither the optimizer nor "
     "the number of heads nor the tested lengths: these are Adam (beta_2 0.99, gradients clipped to norm 1, no weight "
-    "decay), 100 steps of warm-up, then a constant rate."
+    "decay), 100 steps of warm-up, then a constant rate. A pilot has set the length: in it the Transformer learnt rows "
+    "of 32 tokens in 450 steps, and gave 56 % of the answers after 1,700 steps on rows of 64."
 )
 #: The accuracy at the length of training from which a model has learnt the task.
 LEARNT = 0.99
@@ -71,10 +72,10 @@ SIZES = {
     ),
     "small": Size(
         config=SYNTHETIC,
-        length=64,
+        length=32,
         steps=3000,
         learning_rates=(1e-3, 3e-3),
-        lengths=tuple(2**power for power in range(5, 15)),
+        lengths=tuple(2**power for power in range(4, 14)),
         longest_of_mqa=2**10,
     ),
     # The paper's length, with the batches, steps and tests of Mamba's authors, for an accelerator.

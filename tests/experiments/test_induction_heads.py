@@ -12,7 +12,7 @@ def verdicts(accuracy, seeds=(0, 1, 2)):
 
     def tests(run):
         for length in run.data["lengths"]:
-            yield induction_heads.name(length), "test_accuracy", accuracy(run.family, run.seed, length / 64)
+            yield induction_heads.name(length), "test_accuracy", accuracy(run.family, run.seed, length / 32)
 
     table = made_up.carried_out(induction_heads, "small", seeds, lambda run: 900, tests)
     return [claim.judge(table) for claim in induction_heads.CLAIMS]
@@ -48,9 +48,9 @@ def test_the_transformer_is_tested_up_to_a_shorter_length():
     runs = {run.family: run for run in induction_heads.plan("small", (0,), Table())}
     assert {family: max(run.data["lengths"]) for family, run in runs.items()} == {
         "MQA": 1024,
-        "Griffin": 16_384,
-        "Hawk": 16_384,
+        "Griffin": 8192,
+        "Hawk": 8192,
     }
-    assert {run.config.window for run in runs.values()} == {32}
+    assert {run.config.window for run in runs.values()} == {16}
     assert induction_heads.make_batch(runs["MQA"], 2, 0, 128).token_ids.shape == (2, 128)
     assert induction_heads.length_of(induction_heads.name(16_384)) == 16_384
