@@ -26,8 +26,9 @@ PAPER = (
 DIFFERS = (
     "Training rows are shorter, with a window of half a row as in the paper. The paper gives neither the optimizer nor "
     "the number of heads nor the tested lengths: these are Adam (beta_2 0.99, gradients clipped to norm 1, no weight "
-    "decay), 100 steps of warm-up, then a constant rate. A pilot has set the length: in it the Transformer learnt rows "
-    "of 32 tokens in 450 steps, and gave 56 % of the answers after 1,700 steps on rows of 64."
+    "decay), 100 steps of warm-up, then a constant rate. Pilots have set the length: on rows of "
+    "32 tokens the Transformer gave 100 and 87 % of the answers after 500 and 800 steps, and on rows of 64 56 % after "
+    "1,700."
 )
 #: The accuracy at the length of training from which a model has learnt the task.
 LEARNT = 0.99
@@ -53,7 +54,7 @@ class Size:
     validation_rows: int = 512
     #: Tokens to test at a length: at most so many rows, and at least a batch.
     test_tokens: int = 2**16
-    test_rows: int = 1024
+    test_rows: int = 512
 
 
 SIZES = {
