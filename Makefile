@@ -3,6 +3,7 @@
 # make parity       compare logits, greedy tokens and files with transformers and DeepMind's recurrentgemma
 # make lint         check format, lint and types
 # make bench        run the benchmarks, into benchmarks/results/
+# make experiments  repeat the paper's experiments at a small size, into experiments/results/
 # make accelerator  judge kernels and models on this GPU or TPU in eight minutes, into runs/accelerator
 # make notebooks    execute every notebook's source, into the .ipynb next to it
 # make notebooks-small  run every notebook's source with small settings, the first four on each backend; write nothing
@@ -31,7 +32,7 @@ endif
 install = @$(PYTHON) scripts/environment.py
 run = .venv/bin/python
 
-.PHONY: help quickstart test parity lint format bench accelerator notebooks notebooks-small figures docs wheel compatibility
+.PHONY: help quickstart test parity lint format bench experiments accelerator notebooks notebooks-small figures docs wheel compatibility
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -63,6 +64,10 @@ format:
 bench:
 	$(install) jax torch tensorflow viz
 	$(run) benchmarks/run.py $(ARGUMENTS)
+
+experiments:
+	$(install) $(BACKEND) viz
+	KERAS_BACKEND=$(BACKEND) $(run) -m experiments $(ARGUMENTS)
 
 # JAX looks for the device itself. Where the TPU compiler is installed without a TPU, JAX_PLATFORMS=cuda names it.
 accelerator: JAX_PLATFORMS =

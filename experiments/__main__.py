@@ -1,0 +1,61 @@
+"""The command line; what it does is in the package's docstring."""
+
+import argparse
+from pathlib import Path
+
+import experiments as package
+from experiments.page import RESULTS, update
+from experiments.report import verdict_table, write_report
+from experiments.runner import FOLDER, NAMES, carry_out, experiment, finished
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Carry out what is still to do, write the reports, and print the verdicts."""
+    options = parsed(arguments)
+    for name in options.names:
+        module = experiment(name)
+        seeds = options.seeds or module.SIZES[options.scale].seeds
+        if options.list:
+            table, waiting = finished(module, options.scale, seeds, options.runs)
+            print(f"{name}: {module.TITLE}, {module.FIGURE}; {len(table.trials())} finished, {len(waiting)} to run")
+            continue
+        if options.report:
+            table, _ = finished(module, options.scale, seeds, options.runs)
+        else:
+            table = carry_out(module, options.scale, seeds, options.runs)
+        if table.rows:
+            write_report(module, name, table, options.output)
+            if options.output == RESULTS:
+                update()
+            print(f"\n{module.TITLE}\n\n{verdict_table(module, table)}\n\nwritten to {options.output}")
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments", description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of experiments: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--scale", choices=("smoke", "small", "paper"), default="small", help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=_numbers, help="separated by commas (default: those of the scale)")
+    parser.add_argument("--list", action="store_true", help="only say what there is, and what has finished")
+    parser.add_argument("--report", action="store_true", help="only report what has finished")
+    parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder of the runs (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, help="folder of the reports (default: experiments/results, or runs/SCALE)"
+    )
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"the experiments are {', '.join(NAMES)}. Got {', '.join(unknown)}.")
+    options.names = options.names or NAMES
+    options.output = options.output or (RESULTS if options.scale == "small" else options.runs / options.scale)
+    return options
+
+
+def _numbers(text):
+    return tuple(int(number) for number in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

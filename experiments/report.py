@@ -1,0 +1,90 @@
+"""The report of an experiment: a CSV file, and a Markdown page and a plot that are made from it alone."""
+
+import math
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+
+from experiments.plots import DPI
+from experiments.search import kept_rates
+from experiments.table import Table, Trial
+from experiments.words import count, markdown
+from keras_griffin.files import atomic_file
+
+#: The start of a page's last line, which names the version that has drawn the plot.
+DRAWN_WITH = "Plot: matplotlib "
+
+
+def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> None:
+    """Write NAME.csv, and from it NAME.png and NAME.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.write(folder / f"{name}.csv")
+    table = Table.read(folder / f"{name}.csv")
+    with atomic_file(folder / f"{name}.png") as aside:
+        save_plot(module, table, aside)
+    with atomic_file(folder / f"{name}.md") as aside:
+        aside.write_text(f"{page(module, name, table)}\n\n{DRAWN_WITH}{matplotlib.__version__}.\n")
+
+
+def save_plot(module: ModuleType, table: Table, path: Path) -> None:
+    """Draw a table; the same version of matplotlib writes the same bytes."""
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        module.draw(table).savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def page(module: ModuleType, name: str, table: Table) -> str:
+    """The page, but for its last line, which says what has drawn the plot."""
+    return "\n\n".join(
+        [
+            f"# {module.TITLE} ({module.FIGURE})",
+            f"The paper: {module.PAPER}",
+            f"Here: {module.DIFFERS}",
+            verdict_table(module, table),
+            f"![{module.TITLE}]({name}.png)",
+            run_table(module, table),
+            "Learning rates: each family keeps the rate with the fewest steps to 95 % of the tokens, then the one with "
+            "the least loss, in the runs of the first setting and seed; every run is above.",
+            *circumstances(table),
+        ]
+    )
+
+
+def verdict_table(module: ModuleType, table: Table) -> str:
+    """Every claim with its verdict, whatever it is."""
+    rows = []
+    for claim in module.CLAIMS:
+        word, evidence = claim.judge(table)
+        rows.append({"the paper": claim.paper, "here": claim.here, "verdict": f"**{word}**", "evidence": evidence})
+    return markdown(rows)
+
+
+def run_table(module: ModuleType, table: Table) -> str:
+    """Every run, those at rates that were not kept too."""
+    kept = kept_rates(table)
+    return markdown([_run(module, table, trial, kept[trial.family]) for trial in table.trials()])
+
+
+def circumstances(table: Table) -> list[str]:
+    """The seconds, the machines, the versions and the commits of all runs."""
+    trials = table.trials()
+    seconds = sum(table.value(trial, "seconds") for trial in trials)
+    return [f"{len(trials)} runs, {seconds / 60:,.0f} minutes together."] + [
+        f"{what}: {'; '.join(dict.fromkeys(table.text(trial, fact) for trial in trials))}."
+        for what, fact in (("Machine", "machine"), ("Versions", "versions"), ("Commit", "commit"))
+    ]
+
+
+def _run(module: ModuleType, table: Table, trial: Trial, kept: float) -> dict[str, str]:
+    steps = table.curve(trial, "token_accuracy")[0][-1]
+    return {
+        "model": trial.family,
+        "trained on": trial.setting,
+        "learning rate": f"{trial.learning_rate:g}{'' if trial.learning_rate == kept else ' (not kept)'}",
+        "seed": str(trial.seed),
+        "parameters": count(table.value(trial, "parameters")),
+        "MFLOP a token": f"{table.value(trial, 'flops_per_token') / 1e6:.2f}",
+        "steps": count(steps),
+        **module.columns(table, trial),
+        "seconds": count(math.ceil(table.value(trial, "seconds"))),
+    }

@@ -1,0 +1,45 @@
+"""One training of one model: everything that determines its numbers."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keras_griffin.models import GriffinConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run; with another setting it is another run."""
+
+    experiment: str
+    scale: str
+    family: str
+    #: Shared by the families: each has its own pattern.
+    config: GriffinConfig
+    #: What the experiment makes batches from, and how it tests.
+    data: Mapping[str, Any]
+    #: In words, for tables and plots.
+    setting: str
+    batch_size: int
+    #: At most; a run ends early when the task is solved.
+    steps: int
+    learning_rate: float
+    seed: int
+    #: Steps between two validations.
+    validate_every: int
+    validation_rows: int
+    #: The share of validation rows to answer without a mistake, twice in a row, at which the task counts as solved.
+    solved: float = 0.995
+
+    def describe(self) -> dict:
+        """All of it as JSON."""
+        return {**dataclasses.asdict(self), "config": self.config.to_dict(), "data": dict(self.data)}
+
+    @property
+    def identity(self) -> str:
+        """A name that no other run has: the start of the description's hash."""
+        text = json.dumps(self.describe(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

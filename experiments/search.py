@@ -1,0 +1,69 @@
+"""The search for a learning rate: the same rates for every family, and a choice that knows no claim.
+
+The search is the runs with the setting and the seed of a table's first run. A family keeps the rate with the fewest
+steps to a level of accuracy; where several are equal, as those that never reach it, the one with the least loss.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments.families import FAMILIES
+from experiments.run import Run
+from experiments.table import Table, Trial
+
+#: The accuracy of validation, over tokens, whose first step tells how fast a model has learnt.
+LEVEL = 0.95
+
+
+def kept_rates(table: Table) -> dict[str, float]:
+    """The learning rate that each family keeps."""
+    trials = table.trials()
+    searched = [trial for trial in trials if (trial.setting, trial.seed) == (trials[0].setting, trials[0].seed)]
+
+    def slowness(trial):
+        return table.steps_to(trial, "token_accuracy", LEVEL), min(table.curve(trial, "loss")[1]), trial.learning_rate
+
+    families = dict.fromkeys(trial.family for trial in searched)
+    return {
+        family: min((trial for trial in searched if trial.family == family), key=slowness).learning_rate
+        for family in families
+    }
+
+
+def trials_by_seed(table: Table, setting: str) -> dict[int, dict[str, Trial]]:
+    """The runs in a setting at the rates that were kept, by seed and family; only seeds that every family has."""
+    rates = kept_rates(table)
+    seeds: dict[int, dict[str, Trial]] = {}
+    for trial in table.trials(setting=setting):
+        if trial.learning_rate == rates[trial.family]:
+            seeds.setdefault(trial.seed, {})[trial.family] = trial
+    return {
+        seed: {family: trials[family] for family in FAMILIES}
+        for seed, trials in sorted(seeds.items())
+        if set(trials) == set(FAMILIES)
+    }
+
+
+def planned(
+    make_run: Callable[[str, Any, float, int], Run],
+    rungs: Sequence[Any],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    table: Table,
+) -> list[Run]:
+    """The search on the first rung, and every rung and seed for the families whose search has finished.
+
+    Args:
+        make_run: a function of the family, the rung, the rate and the seed.
+        rungs: from the easiest.
+        rates: to search.
+        seeds: the first is that of the search.
+        table: of the finished runs.
+    """
+    search = {family: [make_run(family, rungs[0], rate, seeds[0]) for rate in rates] for family in FAMILIES}
+    finished = {trial.run for trial in table.trials()}
+    decided = [family for family, runs in search.items() if {run.identity for run in runs} <= finished]
+    kept = kept_rates(table) if decided else {}
+    ladder = [make_run(family, rung, kept[family], seed) for rung in rungs for seed in seeds for family in decided]
+    runs = [*(run for runs in search.values() for run in runs), *ladder]
+    return list({run.identity: run for run in runs}.values())

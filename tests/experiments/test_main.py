@@ -1,0 +1,33 @@
+import pytest
+
+from experiments.__main__ import main
+from experiments.runner import NAMES
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_runs_in_seconds(name, tmp_path, capsys):
+    folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")]
+    main([name, "--scale", "smoke", *folders])
+    assert "| **" in capsys.readouterr().out
+    assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [
+        f"{name}{end}" for end in (".csv", ".md", ".png")
+    ]
+    main([name, "--scale", "smoke", "--list", *folders])
+    assert "3 finished, 0 to run" in capsys.readouterr().out
+
+
+@pytest.mark.any_backend
+def test_lists_and_reports_before_the_first_run(tmp_path, capsys):
+    main(["--list", "--seeds", "0,1", "--runs", str(tmp_path / "runs")])
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in listed] == list(NAMES) and "0 finished, 9 to run" in listed[0]
+    main(["--report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.any_backend
+def test_an_unknown_experiment_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert f"the experiments are {', '.join(NAMES)}. Got speed." in capsys.readouterr().err
