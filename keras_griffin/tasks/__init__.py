@@ -2,7 +2,15 @@
 
 from keras_griffin.tasks.associative_recall import associative_recall
 from keras_griffin.tasks.induction_heads import induction_heads
+from keras_griffin.tasks.phonebook import PHONEBOOK_CHARACTERS, phonebook
 from keras_griffin.tasks.selective_copying import selective_copying
 from keras_griffin.tasks.task_batch import TaskBatch
 
-__all__ = ["TaskBatch", "associative_recall", "induction_heads", "selective_copying"]
+__all__ = [
+    "PHONEBOOK_CHARACTERS",
+    "TaskBatch",
+    "associative_recall",
+    "induction_heads",
+    "phonebook",
+    "selective_copying",
+]
