@@ -73,7 +73,8 @@ def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
 
 def _is_ours(layer) -> bool:
     """Whether a layer is a product that this package computes faster than Keras."""
-    if type(layer) is not keras.layers.Dense:
+    # Who watches the layer's calls must see one.
+    if type(layer) is not keras.layers.Dense or "call" in layer.__dict__:
         return False
     if layer.quantization_mode is None:
         return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled

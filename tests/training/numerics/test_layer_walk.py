@@ -14,8 +14,9 @@ TOKENS = np.random.default_rng(0).integers(16, size=(2, 6), dtype="int32")
 SEGMENTS = np.array([[1, 1, 2, 2, 2, 0], [0, 0, 1, 1, 0, 0]], "int32")
 
 
-def test_every_layer_is_passed_in_the_order_of_the_computation():
-    walk = walk_layers(Griffin(CONFIG), TOKENS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_layer_is_passed_in_the_order_of_the_computation(dtype):
+    walk = walk_layers(Griffin(CONFIG, dtype=dtype), TOKENS)
     layers = list(dict.fromkeys(passage.layer for passage in walk.passages))
     # A layer before the one that it is part of, and the embedding first.
     assert layers[0] == "token_embedding"
