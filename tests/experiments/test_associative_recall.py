@@ -80,6 +80,16 @@ def test_nothing_is_decided_where_no_family_has_learnt_the_task():
     assert words(lambda *cell: 0.01) == 3 * ["undecided"]
 
 
+def test_what_has_not_finished_is_left_out():
+    table = table_of(as_expected, (0, 1))
+    unfinished = {trial.run for trial in table.trials(setting="8 pairs in 64, width 32")}
+    shorter = Table(row for row in table.rows if row.run not in unfinished | {table.trials()[-1].run})
+    found = {(cell.task, cell.width): list(cell.seeds) for cell in cells(shorter)}
+    assert len(found) == 5 and found["16 pairs in 128", 128] == [0]
+    assert [claim.judge(shorter).word for claim in CLAIMS] == 3 * ["reproduced"]
+    assert [len(axes.lines) for axes in associative_recall.draw(shorter).axes] == [6, 6]
+
+
 def test_the_search_is_on_the_easier_task_at_one_width():
     runs = plan("small", (0, 1), Table())
     assert {(run.setting, run.seed, run.config.window) for run in runs} == {("8 pairs in 64, width 64", 0, 32)}
