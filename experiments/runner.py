@@ -20,7 +20,7 @@ from keras_griffin.files import atomic_file
 from keras_griffin.training.resuming.run_lock import run_lock
 
 FOLDER = Path(__file__).resolve().parent
-NAMES = ("selective_copying", "induction_heads")
+NAMES = ("selective_copying", "induction_heads", "associative_recall", "phonebook")
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0
 

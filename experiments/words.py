@@ -9,8 +9,8 @@ def percent(share: float) -> str:
 
 
 def count(number: float) -> str:
-    """A count; `never` where it is infinite."""
-    return f"{number:,.0f}" if math.isfinite(number) else "never"
+    """A count; `never` where it is infinite, empty where there is none."""
+    return "" if math.isnan(number) else f"{number:,.0f}" if math.isfinite(number) else "never"
 
 
 def markdown(rows: list[dict[str, str]]) -> str:

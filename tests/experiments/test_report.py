@@ -78,10 +78,11 @@ def test_the_page_takes_plots_and_verdicts(made, tmp_path):
 
 
 def test_words():
-    assert [percent(0.1234), percent(float("nan")), count(1234.4), count(float("inf"))] == [
+    assert [percent(0.1234), percent(float("nan")), count(1234.4), count(float("inf")), count(float("nan"))] == [
         "12.3",
         "",
         "1,234",
         "never",
+        "",
     ]
     assert markdown([{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
