@@ -7,7 +7,7 @@ import pytest
 from experiments import long_context
 from experiments.long_context import Interval, interval, is_above, is_below, rows_after, unlikelihood
 from experiments.table import Table
-from experiments.training import TESTING, TRAINING, VALIDATION
+from experiments.training import TESTING, TRAINING, VALIDATION, build
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -158,3 +158,11 @@ def test_training_and_validation_read_different_parts(monkeypatch):
 def test_the_models_have_the_size_that_is_told(fraction):
     config = SMALL.config.replace(rotary_fraction=fraction)
     assert 300_000 < config.parameter_count() < 350_000
+
+
+@pytest.mark.trainable
+def test_the_learning_rate_falls_along_a_cosine():
+    run = long_context.plan("smoke", (0,), Table())[0]
+    schedule = build(run, long_context.optimizer).optimizer._learning_rate
+    np.testing.assert_allclose([float(schedule(step)) for step in (0, run.steps)], 0.1 * run.learning_rate, rtol=1e-5)
+    assert float(schedule(1)) > 0.5 * run.learning_rate
