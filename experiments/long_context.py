@@ -199,14 +199,14 @@ def test(run: Run, model: LanguageModel) -> Iterator[Test]:
     windows = held_out_windows(run.data["windows"], contexts[-1] + 1)
     for context in contexts:
         read, due = rows_after(windows, context, targets)
-        nats = unlikelihood(model, read, max(1, run.data["test_bytes"] // context))
-        found = nats[:, -due:].reshape(len(windows), targets).mean(axis=1)
+        losses = unlikelihood(model, read, max(1, run.data["test_bytes"] // context))
+        found = losses[:, -due:].reshape(len(windows), targets).mean(axis=1)
         yield after(context), "nats", found.mean()
         for window, value in enumerate(found):
             yield after(context), f"nats_of_window_{window}", value
     # The last context has the whole windows.
     for start, end in itertools.pairwise([0, *contexts]):
-        yield between(start, end), "nats_by_position", nats[:, 1 + start : 1 + end].mean()
+        yield between(start, end), "nats_by_position", losses[:, 1 + start : 1 + end].mean()
 
 
 def rows_after(windows: np.ndarray, context: int, targets: int) -> tuple[np.ndarray, int]:

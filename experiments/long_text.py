@@ -50,15 +50,22 @@ def held_out_windows(number: int, length: int) -> np.ndarray:
     """Windows without a common byte, each inside one held-out document: `(at most number, length)` int32.
 
     The first of each document come before the second ones, so that a long document does not crowd out the others.
+
+    Raises:
+        ValueError: no document is so long.
     """
     windows = [
         (place, document[place : place + length])
         for document in documents(corpus())
         for place in range(0, len(document) - length + 1, length)
     ]
+    if not windows:
+        raise ValueError(
+            f"held_out_windows: a held-out document must have {length:,} bytes. Got none in {text_name()}."
+        )
     # Sorting is stable: documents keep their order.
     windows.sort(key=lambda window: window[0])
-    return np.array([window for _, window in windows[:number]], "int32").reshape(-1, length)
+    return np.array([window for _, window in windows[:number]], "int32")
 
 
 def documents(text: Corpus) -> list[np.ndarray]:

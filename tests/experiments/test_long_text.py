@@ -31,7 +31,11 @@ def test_windows_come_from_random_places_and_ask_for_the_next_byte():
 def test_a_file_is_held_out_in_part(novel):
     windows = held_out_windows(5, 300)
     np.testing.assert_array_equal(windows.ravel(), list(novel.read_bytes()[9000:9900]))
-    assert len(held_out_windows(2, 300)) == 2 and held_out_windows(5, 1001).shape == (0, 1001)
+    assert len(held_out_windows(2, 300)) == 2 and len(held_out_windows(2, 1000)) == 1
+    with pytest.raises(
+        ValueError, match=r"held_out_windows: .* must have 1,001 bytes\. Got none in novel\.txt \w{12}\."
+    ):
+        held_out_windows(5, 1001)
     name = text_name()
     assert name.startswith("novel.txt ")
     novel.write_bytes(b"another")
