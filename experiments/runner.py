@@ -15,12 +15,12 @@ import keras
 
 from experiments.run import Run
 from experiments.table import Row, Table
-from experiments.training import Measurement, train
+from experiments.training import Measurement, constant_rate, train
 from keras_griffin.files import atomic_file
 from keras_griffin.training.resuming.run_lock import run_lock
 
 FOLDER = Path(__file__).resolve().parent
-NAMES = ("selective_copying", "induction_heads", "associative_recall", "phonebook")
+NAMES = ("selective_copying", "induction_heads", "long_context", "associative_recall", "phonebook")
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0
 
@@ -36,6 +36,8 @@ def experiment(name: str) -> ModuleType:
         test(run, model)                a setting, a metric and a value for each test of a trained model
         columns(table, trial)           what the report says of a run
         draw(table)                     a figure
+
+    One whose optimizer is not that of the synthetic tasks also has `optimizer(run, model)`.
     """
     return import_module(f"experiments.{name}")
 
@@ -83,7 +85,8 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
             return True
         words = f"{run.family}, {run.setting}, {run.learning_rate:g}, seed {run.seed}"
         print(f"{run.experiment} {run.identity}: {words}", flush=True)
-        measured = train(run, own / "course", module.make_batch, module.test)
+        optimizer = getattr(module, "optimizer", constant_rate)
+        measured = train(run, own / "course", module.make_batch, module.test, optimizer)
         with atomic_file(own / "result.json") as aside:
             rows = [list(row) for row in rows_of(run, measured, circumstances())]
             aside.write_text(json.dumps({"run": run.describe(), "rows": rows}, indent=1))

@@ -1,4 +1,4 @@
-"""Train the model of a run on a synthetic task, validate it as it learns, and test it."""
+"""Train the model of a run, validate it as it learns, and test it."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +16,8 @@ from keras_griffin.training import AdamW, ResumableRun
 
 #: A function of a run, a number of rows and a seed.
 MakeBatch = Callable[[Run, int, int], TaskBatch]
+#: A function of a run and its model.
+MakeOptimizer = Callable[[Run, LanguageModel], AdamW]
 #: A setting, a metric and a value, which a trained model has there.
 Test = tuple[str, str, float]
 #: Steps in which the learning rate rises; afterwards it is constant.
@@ -45,8 +47,21 @@ class Score(NamedTuple):
     row_accuracy: float
 
 
+def constant_rate(run: Run, model: LanguageModel) -> AdamW:
+    """The optimizer of the synthetic tasks, that of Mamba's authors: Adam, a warm-up, then a constant rate."""
+    # After the warm-up this cosine stays at its peak.
+    schedule = keras.optimizers.schedules.CosineDecay(
+        run.learning_rate / WARM_UP, decay_steps=1, alpha=1.0, warmup_target=run.learning_rate, warmup_steps=WARM_UP
+    )
+    return AdamW(schedule, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
+
+
 def train(
-    run: Run, folder: Path, make_batch: MakeBatch, test: Callable[[Run, LanguageModel], Iterable[Test]]
+    run: Run,
+    folder: Path,
+    make_batch: MakeBatch,
+    test: Callable[[Run, LanguageModel], Iterable[Test]],
+    optimizer: MakeOptimizer = constant_rate,
 ) -> list[Measurement]:
     """Train a model, or resume its training, and measure it.
 
@@ -55,11 +70,12 @@ def train(
         folder: for the files from which it can resume; they are removed at its end.
         make_batch: of the experiment.
         test: of the experiment: what to measure in the trained model.
+        optimizer: of the experiment.
 
     Returns:
         The measurements: the model's size, the validations, the tests, the steps and the seconds.
     """
-    model = build(run)
+    model = build(run, optimizer)
     validation = Validation(run, list(batches(run, make_batch, run.validation_rows, VALIDATION)))
     course = ResumableRun(folder, save_every=SAVE_EVERY, keep=1)
     course.fit(
@@ -83,18 +99,13 @@ def train(
     return measured
 
 
-def build(run: Run) -> LanguageModel:
-    """The compiled model of a run, as Mamba's authors train theirs: Adam, a warm-up, then a constant rate."""
+def build(run: Run, optimizer: MakeOptimizer = constant_rate) -> LanguageModel:
+    """The compiled model of a run."""
     keras.utils.clear_session()
     # The generator from which Keras draws the seeds of initialisers.
     random.seed(run.seed)
     model = FAMILIES[run.family](run.config)
-    # After the warm-up this cosine stays at its peak.
-    schedule = keras.optimizers.schedules.CosineDecay(
-        run.learning_rate / WARM_UP, decay_steps=1, alpha=1.0, warmup_target=run.learning_rate, warmup_steps=WARM_UP
-    )
-    optimizer = AdamW(schedule, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
-    model.compile(optimizer, model.loss, jit_compile=keras.backend.backend() != "torch")
+    model.compile(optimizer(run, model), model.loss, jit_compile=keras.backend.backend() != "torch")
     return model
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from experiments.__main__ import main
@@ -14,7 +16,7 @@ def test_an_experiment_runs_in_seconds(name, tmp_path, capsys):
         f"{name}{end}" for end in (".csv", ".md", ".png")
     ]
     main([name, "--scale", "smoke", "--list", *folders])
-    assert "3 finished, 0 to run" in capsys.readouterr().out
+    assert re.search(r"[1-9] finished, 0 to run", capsys.readouterr().out)
 
 
 @pytest.mark.any_backend

@@ -16,7 +16,7 @@ def trained(monkeypatch):
     """The runs that are carried out, of which none is trained."""
     runs = []
 
-    def train(run, folder, make_batch, test):
+    def train(run, folder, make_batch, test, optimizer):
         runs.append(run)
         measured = [("parameters", 1), ("token_accuracy", 0.5), ("loss", run.learning_rate)]
         return [Measurement(run.setting, 0, metric, value) for metric, value in measured]

@@ -1,0 +1,440 @@
+"""Text far longer than in training: is the next byte still predicted? Section 6.1, Figures 5 and 10."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from experiments.claims import Claim, Verdict, verdict
+from experiments.families import FAMILIES, STYLES, TINY
+from experiments.long_text import corpus, held_out_windows, random_windows, text_name
+from experiments.plots import Figure, panels
+from experiments.run import Run
+from experiments.search import kept_rates, planned
+from experiments.table import Table, Trial
+from experiments.training import TRAINING, Test
+from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.tasks import TaskBatch
+from keras_griffin.training import AdamW, default_optimizer
+
+TITLE = "Long contexts"
+FIGURE = "Figures 5 and 10"
+PAPER = (
+    "Trained on 2,048 tokens, Hawk and Griffin of a billion parameters predict books better and better up to some "
+    "length and extrapolate at least to 4 times that of training, and the Transformers with RoPE and without "
+    "positions (NoPE) fail. Trained on 8,192 tokens, Hawk and Griffin are better from there on and slightly worse at "
+    "short lengths."
+)
+DIFFERS = (
+    "The models have a third of a million parameters and read bytes of the source of Python's standard library; "
+    "training rows have 256 or 1,024 bytes, with equal bytes a step. The paper plots the loss by position, where "
+    "each length has other targets. The claims are judged on the same targets after each number of bytes: the last "
+    "256 of each held-out window, of which each is predicted from three quarters of that number or more. Nats are "
+    "means over a byte, differences have 95 % intervals from a bootstrap over the windows, and all models read the "
+    "same windows, the Transformer too. Adam (beta_2 0.99, gradients clipped to norm 1, weight decay 0.1) with a "
+    "cosine of the rate; the rate is searched at 256 bytes, for the Transformer with RoPE."
+)
+#: What the name of a setting says of the rotated share of the attention's channels.
+ROTATED = {1.0: "", 0.5: ", RoPE on half", 0.0: ", NoPE"}
+#: A difference in nats that does not count, and one that is a failure.
+TOLERANCE = 0.02
+FAILURE = 0.2
+RESAMPLES = 2000
+
+
+# Config
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to train: rows of so many lengths, attention with so many rotated channels, and the families to train."""
+
+    stretch: int = 1
+    rotary_fraction: float = 1.0
+    families: tuple[str, ...] = tuple(FAMILIES)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a scale consists of."""
+
+    config: GriffinConfig
+    #: T, bytes of a training row.
+    length: int
+    #: Rows of T bytes; of longer rows there are fewer.
+    batch_size: int
+    steps: int
+    learning_rates: tuple[float, ...]
+    #: Powers of two: the bytes after which the last `targets` of each window are predicted.
+    contexts: tuple[int, ...]
+    targets: int
+    windows: int
+    rungs: tuple[Rung, ...] = (
+        Rung(),
+        Rung(rotary_fraction=0.5, families=("MQA",)),
+        Rung(rotary_fraction=0.0, families=("MQA",)),
+        Rung(stretch=4, families=("Griffin", "Hawk")),
+    )
+    seeds: tuple[int, ...] = (0,)
+    validate_every: int = 250
+    validation_rows: int = 256
+    #: Bytes to read at once in the tests.
+    test_bytes: int = 2**15
+
+
+SIZES = {
+    "smoke": Size(
+        config=TINY.replace(vocabulary_size=256, window=4),
+        length=8,
+        batch_size=4,
+        steps=4,
+        learning_rates=(1e-2,),
+        contexts=(8,),
+        targets=2,
+        windows=2,
+        # One model, since compiling takes most of the time.
+        rungs=(Rung(families=("Griffin",)),),
+        validate_every=2,
+        validation_rows=8,
+    ),
+    "small": Size(
+        config=GriffinConfig(vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, window=128),
+        length=256,
+        batch_size=16,
+        steps=1500,
+        learning_rates=(2e-3, 4e-3),
+        contexts=tuple(2**power for power in range(5, 14)),
+        targets=256,
+        windows=32,
+    ),
+    # The paper's model of 1.3 billion parameters and its lengths, for accelerators and a text of that size.
+    "paper": Size(
+        config=GriffinConfig(
+            vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560, window=1024
+        ),
+        length=2048,
+        batch_size=256,
+        steps=50_000,
+        learning_rates=(2e-4, 4e-4),
+        contexts=tuple(2**power for power in range(8, 17)),
+        targets=2048,
+        windows=256,
+        validate_every=1000,
+    ),
+}
+
+
+# Runs
+
+
+def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
+    """The search for a learning rate at the first length, then the other ways to train."""
+    size = SIZES[scale]
+
+    def run(family, rung, learning_rate, seed):
+        length = rung.stretch * size.length
+        return Run(
+            experiment="long_context",
+            scale=scale,
+            family=family,
+            config=size.config.replace(rotary_fraction=rung.rotary_fraction),
+            data={
+                "text": text_name(),
+                "length": length,
+                "contexts": list(size.contexts),
+                "targets": size.targets,
+                "windows": size.windows,
+                "test_bytes": size.test_bytes,
+            },
+            setting=name(length, rung.rotary_fraction),
+            batch_size=size.batch_size // rung.stretch,
+            steps=size.steps,
+            learning_rate=learning_rate,
+            seed=seed,
+            validate_every=size.validate_every,
+            validation_rows=size.validation_rows // rung.stretch,
+            # A text is never solved.
+            solved=2.0,
+        )
+
+    families = {name(rung.stretch * size.length, rung.rotary_fraction): rung.families for rung in size.rungs}
+    runs = planned(run, size.rungs, size.learning_rates, seeds, table)
+    return [run for run in runs if run.family in families[run.setting]]
+
+
+def name(length: int, rotary_fraction: float = 1.0) -> str:
+    """A setting in words."""
+    return f"{length:,} bytes{ROTATED[rotary_fraction]}"
+
+
+def after(context: int) -> str:
+    """The setting of a test after so many bytes."""
+    return f"after {context:,}"
+
+
+def between(start: int, end: int) -> str:
+    """The setting of a loss by position."""
+    return f"bytes {start:,} to {end:,}"
+
+
+def optimizer(run: Run, model: LanguageModel) -> AdamW:
+    """AdamW with a cosine of the learning rate."""
+    return default_optimizer(model, run.learning_rate, steps=run.steps, beta_2=0.99)
+
+
+def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+    """Windows of the training part, or for the seeds of validation of the held-out part."""
+    text = corpus()
+    return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
+
+
+def test(run: Run, model: LanguageModel) -> Iterator[Test]:
+    """The nats of the same targets after each number of bytes, window by window, and nats by position."""
+    contexts, targets = run.data["contexts"], run.data["targets"]
+    windows = held_out_windows(run.data["windows"], contexts[-1] + 1)
+    for context in contexts:
+        read, due = rows_after(windows, context, targets)
+        losses = unlikelihood(model, read, max(1, run.data["test_bytes"] // context))
+        found = losses[:, -due:].reshape(len(windows), targets).mean(axis=1)
+        yield after(context), "nats", found.mean()
+        for window, value in enumerate(found):
+            yield after(context), f"nats_of_window_{window}", value
+    # The last context has the whole windows.
+    for start, end in itertools.pairwise([0, *contexts]):
+        yield between(start, end), "nats_by_position", losses[:, 1 + start : 1 + end].mean()
+
+
+def rows_after(windows: np.ndarray, context: int, targets: int) -> tuple[np.ndarray, int]:
+    """Parts of windows, and how many bytes at their ends are targets: together the last of each window.
+
+    A target has at most `context` bytes before it and, since it is among the last quarter, at least three quarters.
+
+    Args:
+        windows: `(W, T)`.
+        context: bytes before the last target.
+        targets: of each window; a power of two, like the context.
+
+    Returns:
+        `(W * targets / due, context + 1)`, and due.
+    """
+    due = min(targets, max(1, context // 4))
+    ends = windows.shape[1] - targets + due * np.arange(1, targets // due + 1)
+    places = ends[:, None] - np.arange(context + 1, 0, -1)
+    return windows[:, places].reshape(-1, context + 1), due
+
+
+def unlikelihood(model: LanguageModel, rows: np.ndarray, at_once: int) -> np.ndarray:
+    """-log p of each byte given those before it in its row, in chunks and so many rows at once: `(B, T)`, as rows."""
+    return -np.concatenate([model.score(rows[start : start + at_once]) for start in range(0, len(rows), at_once)])
+
+
+# Claims
+
+
+class Interval(NamedTuple):
+    """A mean difference in nats, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+def interval(differences: np.ndarray) -> Interval:
+    """The interval of a mean from a bootstrap over windows."""
+    number = len(differences)
+    draws = np.random.default_rng(0).integers(0, number, size=(RESAMPLES, number))
+    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(float(differences.mean()), float(low), float(high))
+
+
+def is_below(found: Interval | None, bound: float) -> bool | None:
+    """Whether a difference is below a bound; None where the interval has it on both sides, or there is none."""
+    if found is None or found.low <= bound <= found.high:
+        return None
+    return found.high < bound
+
+
+def is_above(found: Interval | None, bound: float) -> bool | None:
+    """Whether a difference is above a bound; None as in `is_below`."""
+    below = is_below(found, bound)
+    return None if below is None else not below
+
+
+def difference(table: Table, one: tuple[Trial, int], other: tuple[Trial, int]) -> Interval | None:
+    """By how many nats a model's targets after so many bytes are worse than another's; None if not both are tested."""
+    first, second = (nats(table, *each) for each in (one, other))
+    return interval(first - second) if len(first) and len(first) == len(second) else None
+
+
+def nats(table: Table, trial: Trial, context: int) -> np.ndarray:
+    """The nats of each window's targets after so many bytes: `(W,)`, empty if they are not tested."""
+    texts = (table.text(trial, f"nats_of_window_{window}", after(context)) for window in itertools.count())
+    return np.array([float(text) for text in itertools.takewhile(bool, texts)])
+
+
+def trials(table: Table, family: str, setting: str) -> list[Trial]:
+    """A family's runs in a setting at the rate that it keeps."""
+    rates = kept_rates(table)
+    return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[family]]
+
+
+def length_of(table: Table) -> int:
+    """T, the shorter length of training."""
+    return int(table.settings()[0].split()[0].replace(",", ""))
+
+
+def they_extrapolate(table: Table) -> Verdict:
+    """Griffin and Hawk lose at most the tolerance from T to 32 T."""
+    return _from_t(table, ("Griffin", "Hawk"), (1.0,), 32, lambda found: is_below(found, TOLERANCE))
+
+
+def they_keep_improving(table: Table) -> Verdict:
+    """Griffin and Hawk are better after 4 T than after T."""
+    return _from_t(table, ("Griffin", "Hawk"), (1.0,), 4, lambda found: is_below(found, 0.0))
+
+
+def rope_fails(table: Table) -> Verdict:
+    """The Transformer with RoPE on all channels, or on half, is much worse after 4 T than after T."""
+    return _from_t(table, ("MQA",), (1.0, 0.5), 4, lambda found: is_above(found, FAILURE))
+
+
+def nope_fails(table: Table) -> Verdict:
+    """The same without positions, which decides nothing unless it uses its context at T."""
+    length = length_of(table)
+    gains = [
+        difference(table, (trial, length), (trial, length // 8)) for trial in trials(table, "MQA", name(length, 0.0))
+    ]
+    used = bool(gains) and all(is_below(gain, 0.0) for gain in gains)
+    found = _from_t(table, ("MQA",), (0.0,), 4, lambda loss: is_above(loss, FAILURE) if used else None)
+    told = ", ".join(str(gain or "not tested") for gain in gains) or "not tested"
+    return found._replace(evidence=f"{found.evidence}; after {length:,} less those after {length // 8:,} {told}")
+
+
+def longer_rows_help_from_there_on(table: Table) -> Verdict:
+    """Trained on 4 T, Griffin and Hawk are better after 4 T and 32 T."""
+    length = length_of(table)
+    return _of_longer_rows(table, (4 * length, 32 * length), lambda found: is_below(found, 0.0))
+
+
+def longer_rows_do_not_help_before(table: Table) -> Verdict:
+    """They gain at most the tolerance after T / 8 and T / 4."""
+    length = length_of(table)
+    return _of_longer_rows(table, (length // 8, length // 4), lambda found: is_above(found, -TOLERANCE))
+
+
+def _from_t(table, families, fractions, times, holds):
+    """The verdict of differences between so many lengths of training and one."""
+    length, outcomes, told = length_of(table), [], []
+    for family, fraction in itertools.product(families, fractions):
+        for trial in trials(table, family, name(length, fraction)):
+            found = difference(table, (trial, times * length), (trial, length))
+            outcomes.append(holds(found))
+            told.append(f"{family}{ROTATED[fraction]} {found or 'not tested'}")
+    return verdict(outcomes, f"nats after {times * length:,} less those after {length:,} bytes: {_listed(told)}")
+
+
+def _of_longer_rows(table, contexts, holds):
+    """The verdict of differences between those trained on 4 T and on T, after some contexts."""
+    length, outcomes, told = length_of(table), [], []
+    for family in ("Griffin", "Hawk"):
+        settings = (trials(table, family, name(times * length)) for times in (4, 1))
+        for (long, short), context in itertools.product(zip(*settings, strict=False), contexts):
+            found = difference(table, (long, context), (short, context))
+            outcomes.append(holds(found))
+            told.append(f"{family} after {context:,} {found or 'not tested'}")
+    return verdict(outcomes, f"nats of {4 * length:,} less those of {length:,} bytes: {_listed(told)}")
+
+
+def _listed(told: Iterable[str]) -> str:
+    return "; ".join(told) or "no run has finished"
+
+
+CLAIMS = (
+    Claim(
+        "Hawk and Griffin extrapolate to significantly longer sequences",
+        "after 32 times the bytes of a training row at most 0.02 nats worse than after one",
+        they_extrapolate,
+    ),
+    Claim("They keep improving beyond the length of training", "better after 4 times the bytes", they_keep_improving),
+    Claim(
+        "The Transformer with RoPE fails beyond it", "MQA more than 0.2 nats worse after 4 times the bytes", rope_fails
+    ),
+    Claim(
+        "So does the Transformer without positions (NoPE)",
+        "the same; undecided unless it is better after a training row's bytes than after an eighth of them",
+        nope_fails,
+    ),
+    Claim(
+        "Trained at 4 times the length, Hawk and Griffin are better from that length on",
+        "better after 4 and after 32 times the bytes",
+        longer_rows_help_from_there_on,
+    ),
+    Claim(
+        "They are then slightly worse at short lengths",
+        "at most 0.02 nats better after an eighth and a quarter of the bytes",
+        longer_rows_do_not_help_before,
+    ),
+)
+
+
+# Report
+
+
+def columns(table: Table, trial: Trial) -> dict[str, str]:
+    """What the report says of a run."""
+    length = length_of(table)
+    contexts = {
+        f"{after(each)} bytes": table.value(trial, "nats", after(each))
+        for each in (length // 8, length, 4 * length, 32 * length)
+    }
+    positions = {
+        between(each, 2 * each): table.value(trial, "nats_by_position", between(each, 2 * each))
+        for each in (2 * length, 16 * length)
+    }
+    losses = {"validation": min(table.curve(trial, "loss")[1]), **contexts, **positions}
+    return {f"nats, {what}": "" if math.isnan(value) else f"{value:.3f}" for what, value in losses.items()}
+
+
+def draw(table: Table) -> Figure:
+    """Nats of the same targets against the bytes before them: all that train at T, and the two lengths."""
+    figure, (left, right) = panels(2)
+    length = length_of(table)
+    lines = {name(length): "-", name(length, 0.5): "--", name(length, 0.0): ":", name(4 * length): "-."}
+    for family, (setting, style) in itertools.product(FAMILIES, lines.items()):
+        for trial in trials(table, family, setting):
+            if setting != name(4 * length):
+                _line(left, table, trial, style)
+            if family != "MQA":
+                _line(right, table, trial, style)
+    left.set(title=f"Trained on {length:,} bytes", ylabel="nats a byte, same targets")
+    right.set(title=f"Trained on {length:,} and {4 * length:,} bytes")
+    _legend(left, {"MQA, RoPE on all": "-", "RoPE on half": "--", "NoPE": ":"})
+    _legend(right, {f"{length:,}": "-", f"{4 * length:,}": "-."}, "upper right")
+    for axes, lengths in ((left, (length,)), (right, (length, 4 * length))):
+        for each in lengths:
+            axes.axvline(each, color="gray", linestyle=":", linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel("bytes before the target")
+    return figure
+
+
+def _line(axes: Axes, table: Table, trial: Trial, style: str) -> None:
+    settings = table.tests(trial, "nats")
+    contexts = [int(setting.split()[-1].replace(",", "")) for setting in settings]
+    values = [table.value(trial, "nats", setting) for setting in settings]
+    colour, marker = STYLES[trial.family]
+    axes.plot(contexts, values, color=colour, marker=marker, linestyle=style, markersize=4, linewidth=1.2, alpha=0.8)
+
+
+def _legend(axes: Axes, styles: dict[str, str], place: str = "upper left") -> None:
+    handles = [Line2D([], [], color="gray", linestyle=style, label=label) for label, style in styles.items()]
+    axes.legend(handles=handles, fontsize="small", frameon=False, loc=place)
