@@ -1,12 +1,18 @@
 """The command line; what it does is in the package's docstring."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
+import keras
+
 import experiments as package
+from experiments.long_text import VARIABLE
 from experiments.page import RESULTS, update
 from experiments.report import verdict_table, write_report
 from experiments.runner import FOLDER, NAMES, carry_out, experiment, finished
+from keras_griffin.backends import WITH_GRADIENTS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,14 +54,26 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"the experiments are {', '.join(NAMES)}. Got {', '.join(unknown)}.")
+    backend = keras.backend.backend()
+    if not (options.list or options.report or backend in WITH_GRADIENTS):
+        parser.error(f"KERAS_BACKEND must be one of {', '.join(WITH_GRADIENTS)}. Got {backend}.")
+    text = os.environ.get(VARIABLE)
+    if text and not Path(text).is_file():
+        parser.error(f"{VARIABLE} must name a file. Got {text!r}.")
     options.names = options.names or NAMES
     options.output = options.output or (RESULTS if options.scale == "small" else options.runs / options.scale)
     return options
 
 
 def _numbers(text):
-    return tuple(int(number) for number in text.split(","))
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"they must be integers, separated by commas. Got {text!r}.") from None
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. The same command resumes.")

@@ -12,6 +12,8 @@ from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 
+#: Where a PyTorch module, which a layer is there, has its hooks.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _FUNCTION = Rule("a function of a shape and a dtype", callable)
 
 
@@ -73,12 +75,16 @@ def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
 
 def _is_ours(layer) -> bool:
     """Whether a layer is a product that this package computes faster than Keras."""
-    # Who watches the layer's calls must see one.
-    if type(layer) is not keras.layers.Dense or "call" in layer.__dict__:
+    if type(layer) is not keras.layers.Dense or _is_watched(layer):
         return False
     if layer.quantization_mode is None:
         return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled
     return layer.quantization_mode == "int8" and layer.inputs_quantizer is not None
+
+
+def _is_watched(layer) -> bool:
+    """Whether somebody must see the layer's calls: inside `watched`, or by one of PyTorch's hooks."""
+    return "call" in layer.__dict__ or any(layer.__dict__.get(name) for name in _HOOKS)
 
 
 def _product(layer, rows):

@@ -1,5 +1,6 @@
 import re
 
+import keras
 import pytest
 
 from experiments.__main__ import main
@@ -33,3 +34,22 @@ def test_an_unknown_experiment_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["speed"])
     assert f"the experiments are {', '.join(NAMES)}. Got speed." in capsys.readouterr().err
+
+
+@pytest.mark.any_backend
+def test_seeds_that_are_no_numbers_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["--seeds", "a,b", "--list"])
+    assert "argument --seeds: they must be integers, separated by commas. Got 'a,b'." in capsys.readouterr().err
+
+
+@pytest.mark.any_backend
+def test_a_backend_without_gradients_and_a_text_that_is_not_there_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(SystemExit):
+        main(["selective_copying", "--runs", str(tmp_path)])
+    assert "KERAS_BACKEND must be one of jax, tensorflow, torch. Got numpy." in capsys.readouterr().err
+    monkeypatch.setenv("EXPERIMENTS_TEXT", "/nowhere.txt")
+    with pytest.raises(SystemExit):
+        main(["long_context", "--list", "--runs", str(tmp_path)])
+    assert "EXPERIMENTS_TEXT must name a file. Got '/nowhere.txt'." in capsys.readouterr().err
