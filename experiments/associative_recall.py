@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES
+from experiments.families import FAMILIES, STYLES
 from experiments.plots import Figure, line, panels
 from experiments.run import Run
 from experiments.search import LEVEL, planned, trials_by_seed
@@ -58,6 +58,7 @@ class Size:
     vocabulary_size: int = 256
     mlp_width: int = 64
     head_dim: int = 32
+    families: tuple[str, ...] = tuple(FAMILIES)
     seeds: tuple[int, ...] = (0, 1)
     batch_size: int = 32
     validate_every: int = 100
@@ -74,6 +75,8 @@ SIZES = {
         vocabulary_size=16,
         mlp_width=0,
         head_dim=8,
+        # One model, since compiling takes most of the time.
+        families=("Griffin",),
         seeds=(0,),
         batch_size=4,
         validate_every=2,
@@ -138,7 +141,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
         )
 
     rungs = list(itertools.product(size.tasks, size.widths))
-    return planned(run, rungs, size.learning_rates, seeds, table)
+    return planned(run, rungs, size.learning_rates, seeds, table, size.families)
 
 
 def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
@@ -288,7 +291,7 @@ def draw(table: Table) -> Figure:
         own = [cell for cell in found if cell.task == task]
         for seed, family in itertools.product(_seeds(own), FAMILIES):
             done = {place: cell.seeds[seed][family] for place, cell in enumerate(own) if seed in cell.seeds}
-            line(each, family, list(done), list(done.values()))
+            line(each, STYLES[family], list(done), list(done.values()))
         each.set_xticks(range(len(own)), [cell.width for cell in own])
         each.set_xlim(-0.2, len(own) - 0.8)
         each.set(title=f"{task} tokens", xlabel="width of the model", ylabel="right answers, %")

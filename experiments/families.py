@@ -1,10 +1,14 @@
 """The three families that every experiment compares, and the shape that they share."""
 
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from experiments.run import Run
+from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
+
+#: A colour and a marker in plots.
+Style = tuple[str, str]
 
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
-#: The colour and marker of each in plots: Okabe and Ito's colours, safe for the colour-blind.
-STYLES = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
+#: Those of each in plots: Okabe and Ito's colours, safe for the colour-blind.
+STYLES: dict[str, Style] = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
 
 #: The paper's models of section 6.2: five blocks of width 64, in Griffin the third with local attention. About 250,000
 #: parameters; the heads and the width of the recurrence are not in the paper.
@@ -26,6 +30,11 @@ TINY = GriffinConfig(
     recurrence_width=16,
     block_pattern=("recurrent", "local_mqa"),
 )
+
+
+def family_model(run: Run) -> LanguageModel:
+    """The model of a run's family."""
+    return FAMILIES[run.family](run.config)
 
 
 def training_flops(config: GriffinConfig, length: int) -> int:

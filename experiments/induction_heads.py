@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, SYNTHETIC, TINY
+from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from experiments.plots import Figure, line, panels
 from experiments.run import Run
 from experiments.search import LEVEL, planned, trials_by_seed
@@ -48,6 +48,7 @@ class Size:
     #: Powers of two: the tested lengths up to the last, and the last for the Transformer, whose cost is quadratic.
     lengths: tuple[int, ...]
     longest_of_mqa: int
+    families: tuple[str, ...] = tuple(FAMILIES)
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 32
     validate_every: int = 100
@@ -65,6 +66,8 @@ SIZES = {
         learning_rates=(1e-2,),
         lengths=(8, 16),
         longest_of_mqa=8,
+        # One model, since compiling takes most of the time.
+        families=("Griffin",),
         seeds=(0,),
         batch_size=4,
         validate_every=2,
@@ -123,7 +126,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             solved=1.0,
         )
 
-    return planned(run, [size.length], size.learning_rates, seeds, table)
+    return planned(run, [size.length], size.learning_rates, seeds, table, size.families)
 
 
 def name(length: int) -> str:
@@ -236,7 +239,7 @@ def draw(table: Table) -> Figure:
         for family, trial in runs.items():
             settings = table.tests(trial, "test_accuracy")
             shares = [table.value(trial, "test_accuracy", setting) for setting in settings]
-            line(axes, family, [length_of(setting) for setting in settings], shares)
+            line(axes, STYLES[family], [length_of(setting) for setting in settings], shares)
     trained = length_of(table.settings()[0])
     axes.axvline(trained, color="gray", linestyle=":", linewidth=1)
     axes.text(trained, 50, "length of training ", color="gray", rotation=90, ha="right", va="center")

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,15 +11,14 @@ from matplotlib.lines import Line2D
 
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, TINY
-from experiments.long_text import corpus, held_out_windows, random_windows, text_name
+from experiments.intervals import Interval, interval, is_above, is_below
+from experiments.long_text import held_out_windows, text_name, window_batch
 from experiments.plots import Figure, panels
 from experiments.run import Run
 from experiments.search import kept_rates, planned
 from experiments.table import Table, Trial
-from experiments.training import TRAINING, Test
+from experiments.training import Test, cosine_rate
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.tasks import TaskBatch
-from keras_griffin.training import AdamW, default_optimizer
 
 TITLE = "Long contexts"
 FIGURE = "Figures 5 and 10"
@@ -44,7 +42,6 @@ ROTATED = {1.0: "", 0.5: ", RoPE on half", 0.0: ", NoPE"}
 #: A difference in nats that does not count, and one that is a failure.
 TOLERANCE = 0.02
 FAILURE = 0.2
-RESAMPLES = 2000
 
 
 # Config
@@ -182,15 +179,8 @@ def between(start: int, end: int) -> str:
     return f"bytes {start:,} to {end:,}"
 
 
-def optimizer(run: Run, model: LanguageModel) -> AdamW:
-    """AdamW with a cosine of the learning rate."""
-    return default_optimizer(model, run.learning_rate, steps=run.steps, beta_2=0.99)
-
-
-def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
-    """Windows of the training part, or for the seeds of validation of the held-out part."""
-    text = corpus()
-    return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
+make_batch = window_batch
+optimizer = cosine_rate
 
 
 def test(run: Run, model: LanguageModel) -> Iterator[Test]:
@@ -234,38 +224,6 @@ def unlikelihood(model: LanguageModel, rows: np.ndarray, at_once: int) -> np.nda
 
 
 # Claims
-
-
-class Interval(NamedTuple):
-    """A mean difference in nats, and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
-
-
-def interval(differences: np.ndarray) -> Interval:
-    """The interval of a mean from a bootstrap over windows."""
-    number = len(differences)
-    draws = np.random.default_rng(0).integers(0, number, size=(RESAMPLES, number))
-    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(float(differences.mean()), float(low), float(high))
-
-
-def is_below(found: Interval | None, bound: float) -> bool | None:
-    """Whether a difference is below a bound; None where the interval has it on both sides, or there is none."""
-    if found is None or found.low <= bound <= found.high:
-        return None
-    return found.high < bound
-
-
-def is_above(found: Interval | None, bound: float) -> bool | None:
-    """Whether a difference is above a bound; None as in `is_below`."""
-    below = is_below(found, bound)
-    return None if below is None else not below
 
 
 def difference(table: Table, one: tuple[Trial, int], other: tuple[Trial, int]) -> Interval | None:

@@ -1,4 +1,4 @@
-"""The text of experiments in long contexts: bytes to train on, and whole held-out documents.
+"""The text of the experiments: bytes to train on, and whole held-out documents.
 
 It is the source of Python's standard library, which every machine has, or the file that `EXPERIMENTS_TEXT` names, such
 as a few novels.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.run import Run
+from experiments.training import TRAINING
 from keras_griffin.tasks import TaskBatch
 from keras_griffin.tasks.text import Corpus, load_corpus
 
@@ -44,6 +46,18 @@ def random_windows(data: np.ndarray, rows: int, length: int, seed: int) -> TaskB
     starts = np.random.default_rng(seed).integers(0, len(data) - length, size=(rows, 1))
     windows = data[starts + np.arange(length + 1)].astype("int32")
     return TaskBatch(windows[:, :-1], windows[:, 1:], np.ones((rows, length), "float32"))
+
+
+def window_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+    """Windows of the training part, or for the seeds of validation of the held-out part.
+
+    Args:
+        run: its data have the `length` of a row.
+        rows: B.
+        seed: of the places.
+    """
+    text = corpus()
+    return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
 
 
 def held_out_windows(number: int, length: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.claims import Claim, Verdict, verdict
-from experiments.families import SYNTHETIC, TINY
+from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from experiments.plots import Figure, line, panels
 from experiments.run import Run
 from experiments.search import LEVEL, planned, trials_by_seed
@@ -61,6 +61,7 @@ class Size:
     learning_rates: tuple[float, ...]
     #: Entries of the tested books.
     books: tuple[int, ...]
+    families: tuple[str, ...] = tuple(FAMILIES)
     seeds: tuple[int, ...] = (0, 1)
     batch_size: int = 8
     validate_every: int = 250
@@ -76,6 +77,8 @@ SIZES = {
         steps=4,
         learning_rates=(1e-2,),
         books=(1, 2),
+        # One model, since compiling takes most of the time.
+        families=("Griffin",),
         seeds=(0,),
         batch_size=4,
         validate_every=2,
@@ -131,7 +134,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
             validation_rows=size.validation_rows,
         )
 
-    return planned(run, [size.entries], size.learning_rates, seeds, table)
+    return planned(run, [size.entries], size.learning_rates, seeds, table, size.families)
 
 
 def trained_on(entries: int, window: int) -> str:
@@ -308,7 +311,8 @@ def draw(table: Table) -> Figure:
     for runs in _seeds(table):
         for family, trial in runs.items():
             tested = sizes(table, trial, 10**9)
-            line(axes, family, [ENTRY * entries for entries in tested], [at(table, trial, each) for each in tested])
+            found = [at(table, trial, entries) for entries in tested]
+            line(axes, STYLES[family], [ENTRY * entries for entries in tested], found)
     marks = (mark.window, "Griffin's window", "right"), (ENTRY * mark.longest, "longest book of training", "left")
     for tokens, words, side in marks:
         axes.axvline(tokens, color="gray", linestyle=":", linewidth=1)

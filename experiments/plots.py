@@ -1,13 +1,13 @@
 """What the plots of all experiments share: readable at a width of 700 pixels, and safe for the colour-blind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.families import STYLES
+from experiments.families import STYLES, Style
 
 #: Dots an inch in the files: twice 700 pixels for the width below.
 DPI = 200
@@ -16,7 +16,9 @@ WIDTH, HEIGHT = 7.0, 3.6
 MARKERS = 6
 
 
-def panels(number: int, widths: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+def panels(
+    number: int, widths: Sequence[float] | None = None, styles: Mapping[str, Style] = STYLES
+) -> tuple[Figure, list[Axes]]:
     """A figure outside pyplot with the families' names on top, and its axes from left to right."""
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots(1, number, squeeze=False, width_ratios=widths)[0]
@@ -26,15 +28,15 @@ def panels(number: int, widths: Sequence[float] | None = None) -> tuple[Figure, 
         each.title.set_fontsize("medium")
     names = [
         Line2D([], [], color=colour, marker=marker, markersize=5, label=family)
-        for family, (colour, marker) in STYLES.items()
+        for family, (colour, marker) in styles.items()
     ]
     figure.legend(handles=names, loc="outside upper center", ncols=len(names), frameon=False)
     return figure, list(axes)
 
 
-def line(axes: Axes, family: str, numbers: Sequence[float], shares: Sequence[float], markevery: int = 1) -> None:
+def line(axes: Axes, style: Style, numbers: Sequence[float], shares: Sequence[float], markevery: int = 1) -> None:
     """Shares in per cent against numbers, in the colour and marker of a family."""
-    colour, marker = STYLES[family]
+    colour, marker = style
     percents = [100 * share for share in shares]
     axes.plot(
         numbers, percents, color=colour, marker=marker, markevery=markevery, markersize=4, linewidth=1.2, alpha=0.8
@@ -42,16 +44,16 @@ def line(axes: Axes, family: str, numbers: Sequence[float], shares: Sequence[flo
     axes.set_ylim(-3, 103)
 
 
-def learning_curve(axes: Axes, family: str, steps: Sequence[int], shares: Sequence[float]) -> None:
+def learning_curve(axes: Axes, style: Style, steps: Sequence[int], shares: Sequence[float]) -> None:
     """Shares in per cent against steps; only some have a marker."""
-    line(axes, family, steps, shares, markevery=max(1, len(steps) // MARKERS))
+    line(axes, style, steps, shares, markevery=max(1, len(steps) // MARKERS))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def dot(axes: Axes, family: str, x: float, y: float, is_open: bool = False) -> None:
+def dot(axes: Axes, style: Style, x: float, y: float, is_open: bool = False) -> None:
     """A run as one marker of its family."""
-    colour, marker = STYLES[family]
+    colour, marker = style
     face = "none" if is_open else colour
     axes.plot([x], [y], linestyle="", marker=marker, color=colour, markerfacecolor=face, markersize=6, alpha=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

@@ -7,13 +7,18 @@ from types import ModuleType
 import matplotlib
 
 from experiments.plots import DPI
-from experiments.search import kept_rates
+from experiments.search import is_kept
 from experiments.table import Table, Trial
-from experiments.words import count, markdown
+from experiments.words import count, markdown, millions
 from keras_griffin.files import atomic_file
 
 #: The start of a page's last line, which names the version that has drawn the plot.
 DRAWN_WITH = "Plot: matplotlib "
+#: Of the experiments that search as `search.py` does.
+RATES = (
+    "Learning rates: each family keeps the rate with the fewest steps to 95 % of the tokens, then the one with the "
+    "least loss, in the runs of the first setting and seed; every run is above."
+)
 
 
 def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> None:
@@ -43,8 +48,7 @@ def page(module: ModuleType, name: str, table: Table) -> str:
             verdict_table(module, table),
             f"![{module.TITLE}]({name}.png)",
             run_table(module, table),
-            "Learning rates: each family keeps the rate with the fewest steps to 95 % of the tokens, then the one with "
-            "the least loss, in the runs of the first setting and seed; every run is above.",
+            *rates(module, table),
             *circumstances(table),
         ]
     )
@@ -61,8 +65,13 @@ def verdict_table(module: ModuleType, table: Table) -> str:
 
 def run_table(module: ModuleType, table: Table) -> str:
     """Every run, those at rates that were not kept too."""
-    kept = kept_rates(table)
-    return markdown([_run(module, table, trial, kept[trial.family]) for trial in table.trials()])
+    return markdown([_run(module, table, trial) for trial in table.trials()])
+
+
+def rates(module: ModuleType, table: Table) -> list[str]:
+    """How the learning rates were searched, if they were."""
+    searched = len({trial.learning_rate for trial in table.trials()}) > 1
+    return [getattr(module, "RATES", RATES)] if searched else []
 
 
 def circumstances(table: Table) -> list[str]:
@@ -75,16 +84,16 @@ def circumstances(table: Table) -> list[str]:
     ]
 
 
-def _run(module: ModuleType, table: Table, trial: Trial, kept: float) -> dict[str, str]:
-    steps = table.curve(trial, "token_accuracy")[0][-1]
+def _run(module: ModuleType, table: Table, trial: Trial) -> dict[str, str]:
+    kept = getattr(module, "is_kept", is_kept)(table, trial)
     return {
         "model": trial.family,
         "trained on": trial.setting,
-        "learning rate": f"{trial.learning_rate:g}{'' if trial.learning_rate == kept else ' (not kept)'}",
+        "learning rate": f"{trial.learning_rate:g}{'' if kept else ' (not kept)'}",
         "seed": str(trial.seed),
         "parameters": count(table.value(trial, "parameters")),
-        "MFLOP a token": f"{table.value(trial, 'flops_per_token') / 1e6:.2f}",
-        "steps": count(steps),
+        "MFLOP a token": millions(table.value(trial, "flops_per_token")),
+        "steps": count(table.last_step(trial)),
         **module.columns(table, trial),
         "seconds": count(math.ceil(table.value(trial, "seconds"))),
     }

@@ -17,8 +17,8 @@ class Run:
     experiment: str
     scale: str
     family: str
-    #: Shared by the families: each has its own pattern.
-    config: GriffinConfig
+    #: Shared by the families: each has its own pattern. None if the experiment trains no `LanguageModel`.
+    config: GriffinConfig | None
     #: What the experiment makes batches from, and how it tests.
     data: Mapping[str, Any]
     #: In words, for tables and plots.
@@ -36,7 +36,8 @@ class Run:
 
     def describe(self) -> dict:
         """All of it as JSON."""
-        return {**dataclasses.asdict(self), "config": self.config.to_dict(), "data": dict(self.data)}
+        config = self.config.to_dict() if self.config else None
+        return {**dataclasses.asdict(self), "config": config, "data": dict(self.data)}
 
     @property
     def identity(self) -> str:

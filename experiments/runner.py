@@ -1,6 +1,7 @@
 """Carry out the runs of an experiment: each once, in one of the processes that share them."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import keras
 
+from experiments.families import family_model
 from experiments.run import Run
 from experiments.table import Row, Table
 from experiments.training import Measurement, constant_rate, train
@@ -37,7 +39,14 @@ def experiment(name: str) -> ModuleType:
         columns(table, trial)           what the report says of a run
         draw(table)                     a figure
 
-    One whose optimizer is not that of the synthetic tasks also has `optimizer(run, model)`.
+    It may also have
+
+        make_model(run)                 if the models are not those of the three families
+        optimizer(run, model)           if it is not that of the synthetic tasks
+        is_kept(table, trial), RATES    if the learning rates were not searched in the first setting: the choice, and
+                                        in words how it was made
+        measure(run, folder)            in place of `make_batch` and `test`, if no language model is trained: all
+                                        measurements, of which the first is `parameters` and the last `seconds`
     """
     return import_module(f"experiments.{name}")
 
@@ -85,12 +94,19 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
             return True
         words = f"{run.family}, {run.setting}, {run.learning_rate:g}, seed {run.seed}"
         print(f"{run.experiment} {run.identity}: {words}", flush=True)
-        optimizer = getattr(module, "optimizer", constant_rate)
-        measured = train(run, own / "course", module.make_batch, module.test, optimizer)
+        measure = getattr(module, "measure", functools.partial(trained, module))
+        measured = measure(run, own / "course")
         with atomic_file(own / "result.json") as aside:
             rows = [list(row) for row in rows_of(run, measured, circumstances())]
             aside.write_text(json.dumps({"run": run.describe(), "rows": rows}, indent=1))
         return True
+
+
+def trained(module: ModuleType, run: Run, folder: Path) -> list[Measurement]:
+    """The measurements of a run, from training a language model as the experiment says."""
+    optimizer = getattr(module, "optimizer", constant_rate)
+    make_model = getattr(module, "make_model", family_model)
+    return train(run, folder, module.make_batch, module.test, optimizer, make_model)
 
 
 def rows_of(run: Run, measured: Iterable[Measurement], facts: dict[str, str]) -> list[Row]:

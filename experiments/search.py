@@ -4,7 +4,7 @@ The search is the runs with the setting and the seed of a table's first run. A f
 steps to a level of accuracy; where several are equal, as those that never reach it, the one with the least loss.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from experiments.families import FAMILIES
@@ -30,17 +30,23 @@ def kept_rates(table: Table) -> dict[str, float]:
     }
 
 
-def trials_by_seed(table: Table, setting: str) -> dict[int, dict[str, Trial]]:
+def is_kept(table: Table, trial: Trial) -> bool:
+    """Whether a run has the learning rate that its family keeps."""
+    return trial.learning_rate == kept_rates(table).get(trial.family, trial.learning_rate)
+
+
+def trials_by_seed(table: Table, setting: str, families: Iterable[str] = FAMILIES) -> dict[int, dict[str, Trial]]:
     """The runs in a setting at the rates that were kept, by seed and family; only seeds that every family has."""
+    families = tuple(families)
     rates = kept_rates(table)
     seeds: dict[int, dict[str, Trial]] = {}
     for trial in table.trials(setting=setting):
         if trial.learning_rate == rates[trial.family]:
             seeds.setdefault(trial.seed, {})[trial.family] = trial
     return {
-        seed: {family: trials[family] for family in FAMILIES}
+        seed: {family: trials[family] for family in families}
         for seed, trials in sorted(seeds.items())
-        if set(trials) == set(FAMILIES)
+        if set(trials) >= set(families)
     }
 
 
@@ -50,6 +56,7 @@ def planned(
     rates: Sequence[float],
     seeds: Sequence[int],
     table: Table,
+    families: Iterable[str] = FAMILIES,
 ) -> list[Run]:
     """The search on the first rung, and every rung and seed for the families whose search has finished.
 
@@ -59,8 +66,9 @@ def planned(
         rates: to search.
         seeds: the first is that of the search.
         table: of the finished runs.
+        families: to compare.
     """
-    search = {family: [make_run(family, rungs[0], rate, seeds[0]) for rate in rates] for family in FAMILIES}
+    search = {family: [make_run(family, rungs[0], rate, seeds[0]) for rate in rates] for family in families}
     finished = {trial.run for trial in table.trials()}
     decided = [family for family, runs in search.items() if {run.identity for run in runs} <= finished]
     kept = kept_rates(table) if decided else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, SYNTHETIC, TINY
+from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from experiments.plots import Figure, dot, learning_curve, panels
 from experiments.run import Run
 from experiments.search import LEVEL, planned, trials_by_seed
@@ -221,7 +221,7 @@ def draw(table: Table) -> Figure:
     setting, seeds = judged(table)
     for runs in seeds.values():
         for family, trial in runs.items():
-            learning_curve(course, family, *table.curve(trial, "token_accuracy"))
+            learning_curve(course, STYLES[family], *table.curve(trial, "token_accuracy"))
     course.axhline(100 * LEVEL, color="gray", linestyle=":", linewidth=1)
     course.set(title=f"Selective copying, {setting} tokens", xlabel="steps", ylabel="right tokens, %")
     for place, setting in enumerate(table.settings()):
@@ -229,7 +229,7 @@ def draw(table: Table) -> Figure:
             for shift, (family, trial) in enumerate(runs.items()):
                 steps = table.steps_to(trial, "token_accuracy", LEVEL)
                 limit = table.curve(trial, "token_accuracy")[0][-1]
-                dot(speed, family, place + 0.22 * (shift - 1), min(steps, limit), is_open=steps > limit)
+                dot(speed, STYLES[family], place + 0.22 * (shift - 1), min(steps, limit), is_open=steps > limit)
     speed.set(title="Steps to 95 %", xlabel="tokens to copy\n(open: not reached)", ylim=(0, None))
     speed.set_xticks(range(len(table.settings())), table.settings())
     speed.set_xlim(-0.5, len(table.settings()) - 0.5)

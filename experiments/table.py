@@ -92,6 +92,10 @@ class Table:
         """The last value of a measure as a number; NaN if there is none."""
         return float(self.text(trial, metric, setting) or math.nan)
 
+    def last_step(self, trial: Trial) -> int:
+        """The step at which a run ended."""
+        return self._values[trial.run, trial.setting, "seconds"][-1][0]
+
     def steps_to(self, trial: Trial, metric: str, level: float) -> float:
         """The first step at which a measure has reached a level; infinite if it never has."""
         return next((step for step, value in zip(*self.curve(trial, metric), strict=True) if value >= level), math.inf)

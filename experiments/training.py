@@ -8,16 +8,18 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from experiments.families import FAMILIES, training_flops
+from experiments.families import family_model, training_flops
 from experiments.run import Run
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks import TaskBatch
-from keras_griffin.training import AdamW, ResumableRun
+from keras_griffin.training import AdamW, ResumableRun, default_optimizer
 
 #: A function of a run, a number of rows and a seed.
 MakeBatch = Callable[[Run, int, int], TaskBatch]
 #: A function of a run and its model.
 MakeOptimizer = Callable[[Run, LanguageModel], AdamW]
+#: A function of a run.
+MakeModel = Callable[[Run], LanguageModel]
 #: A setting, a metric and a value, which a trained model has there.
 Test = tuple[str, str, float]
 #: Steps in which the learning rate rises; afterwards it is constant.
@@ -56,12 +58,18 @@ def constant_rate(run: Run, model: LanguageModel) -> AdamW:
     return AdamW(schedule, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
 
 
+def cosine_rate(run: Run, model: LanguageModel) -> AdamW:
+    """The optimizer of texts: AdamW with a cosine of the learning rate."""
+    return default_optimizer(model, run.learning_rate, steps=run.steps, beta_2=0.99)
+
+
 def train(
     run: Run,
     folder: Path,
     make_batch: MakeBatch,
     test: Callable[[Run, LanguageModel], Iterable[Test]],
     optimizer: MakeOptimizer = constant_rate,
+    make_model: MakeModel = family_model,
 ) -> list[Measurement]:
     """Train a model, or resume its training, and measure it.
 
@@ -71,11 +79,12 @@ def train(
         make_batch: of the experiment.
         test: of the experiment: what to measure in the trained model.
         optimizer: of the experiment.
+        make_model: of the experiment.
 
     Returns:
         The measurements: the model's size, the validations, the tests, the steps and the seconds.
     """
-    model = build(run, optimizer)
+    model = build(run, optimizer, make_model)
     validation = Validation(run, list(batches(run, make_batch, run.validation_rows, VALIDATION)))
     course = ResumableRun(folder, save_every=SAVE_EVERY, keep=1)
     course.fit(
@@ -99,12 +108,12 @@ def train(
     return measured
 
 
-def build(run: Run, optimizer: MakeOptimizer = constant_rate) -> LanguageModel:
+def build(run: Run, optimizer: MakeOptimizer = constant_rate, make_model: MakeModel = family_model) -> LanguageModel:
     """The compiled model of a run."""
     keras.utils.clear_session()
     # The generator from which Keras draws the seeds of initialisers.
     random.seed(run.seed)
-    model = FAMILIES[run.family](run.config)
+    model = make_model(run)
     model.compile(optimizer(run, model), model.loss, jit_compile=keras.backend.backend() != "torch")
     return model
 

@@ -13,6 +13,11 @@ def count(number: float) -> str:
     return "" if math.isnan(number) else f"{number:,.0f}" if math.isfinite(number) else "never"
 
 
+def millions(number: float) -> str:
+    """A count in millions; empty where there is none."""
+    return "" if math.isnan(number) else f"{number / 1e6:.2f}"
+
+
 def markdown(rows: list[dict[str, str]]) -> str:
     """A table in Markdown, with the first row's keys as its head."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]

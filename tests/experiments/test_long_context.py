@@ -4,8 +4,8 @@ import types
 import numpy as np
 import pytest
 
-from experiments import long_context
-from experiments.long_context import Interval, interval, is_above, is_below, rows_after, unlikelihood
+from experiments import long_context, long_text
+from experiments.long_context import rows_after, unlikelihood
 from experiments.table import Table
 from experiments.training import TESTING, TRAINING, VALIDATION, build
 from tests.experiments import made_up
@@ -78,20 +78,6 @@ def test_claims_are_undecided_before_any_test():
     assert [verdict.word for verdict in found] == 6 * ["undecided"] and "Griffin not tested" in found[0].evidence
 
 
-def test_an_interval_is_that_of_a_mean():
-    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
-    found = interval(values)
-    assert found.mean == values.mean() and found == interval(values)
-    np.testing.assert_allclose([found.low, found.high], values.mean() + np.array([-1, 1]) * 1.96 * 0.1, atol=0.02)
-
-
-@pytest.mark.parametrize(("bound", "below", "above"), [(0.5, False, True), (1.5, None, None), (2.5, True, False)])
-def test_a_bound_inside_the_interval_decides_nothing(bound, below, above):
-    found = Interval(1.5, 1.0, 2.0)
-    assert (is_below(found, bound), is_above(found, bound)) == (below, above)
-    assert is_below(None, bound) is None and is_above(None, bound) is None
-
-
 @pytest.mark.parametrize("context", [1, 2, 8, 16, 64])
 def test_targets_are_the_same_after_every_context(context):
     windows = np.stack([np.arange(65), 1000 + np.arange(65)])
@@ -148,7 +134,7 @@ def test_each_way_to_train_has_its_families_and_as_many_bytes_a_step():
 
 def test_training_and_validation_read_different_parts(monkeypatch):
     text = types.SimpleNamespace(train=np.zeros(5000, "uint8"), validation=np.ones(5000, "uint8"))
-    monkeypatch.setattr(long_context, "corpus", lambda: text)
+    monkeypatch.setattr(long_text, "corpus", lambda: text)
     run = long_context.plan("small", (0,), Table())[0]
     parts = [long_context.make_batch(run, 3, seed).token_ids for seed in (TRAINING, VALIDATION, TESTING)]
     assert [set(part.ravel()) for part in parts] == [{0}, {1}, {1}] and parts[0].shape == (3, 256)

@@ -16,7 +16,7 @@ def trained(monkeypatch):
     """The runs that are carried out, of which none is trained."""
     runs = []
 
-    def train(run, folder, make_batch, test, optimizer):
+    def train(run, folder, make_batch, test, optimizer, make_model):
         runs.append(run)
         measured = [("parameters", 1), ("token_accuracy", 0.5), ("loss", run.learning_rate)]
         return [Measurement(run.setting, 0, metric, value) for metric, value in measured]
@@ -69,4 +69,16 @@ def test_every_experiment_has_what_the_runner_needs():
         module = experiment(name)
         assert isinstance(module, types.ModuleType) and set(module.SIZES) == {"smoke", "small", "paper"}
         assert all(getattr(module, part) for part in ("TITLE", "FIGURE", "PAPER", "DIFFERS", "CLAIMS"))
-        assert all(callable(getattr(module, part)) for part in ("plan", "make_batch", "test", "columns", "draw"))
+        parts = ("measure",) if hasattr(module, "measure") else ("make_batch", "test")
+        assert all(callable(getattr(module, part)) for part in ("plan", "columns", "draw", *parts))
+
+
+def test_an_experiment_that_trains_no_language_model_measures_its_runs_itself(tmp_path):
+    def measure(run, folder):
+        return [Measurement(run.setting, 0, "parameters", 0), Measurement(run.setting, 0, "seconds", 1.5)]
+
+    module = types.SimpleNamespace(plan=selective_copying.plan, measure=measure)
+    table, (run, *_) = finished(module, "small", (0,), tmp_path)
+    assert carried_out(module, run, tmp_path)
+    table, _ = finished(module, "small", (0,), tmp_path)
+    assert table.value(table.trials()[0], "seconds") == 1.5 and table.last_step(table.trials()[0]) == 0

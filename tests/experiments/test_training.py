@@ -45,7 +45,7 @@ def test_the_learning_rate_rises_then_stays_and_a_seed_gives_the_same_weights():
 
 @functools.cache
 def model_of(module):
-    return build(module.plan("smoke", (0,), Table())[1])
+    return build(next(run for run in module.plan("smoke", (0,), Table()) if run.family == "Griffin"))
 
 
 @pytest.mark.trainable
@@ -67,7 +67,7 @@ def test_scores_are_those_of_the_logits():
 
 @pytest.mark.trainable
 def test_the_answer_after_a_row_is_that_of_the_whole_row():
-    run = induction_heads.plan("smoke", (0,), Table())[1]
+    run = induction_heads.plan("smoke", (0,), Table())[0]
     model, rows = model_of(induction_heads), list(batches(run, induction_heads.make_batch, 40, 1))
     found = last_token_accuracy(model, rows)
     assert found == pytest.approx(score(model, rows).token_accuracy) and 0 <= found < 1

@@ -1,0 +1,43 @@
+"""Differences between two models on the same windows of a text, with intervals from a bootstrap over the windows."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """A mean difference in nats, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+def interval(differences: np.ndarray) -> Interval:
+    """The interval of a mean from a bootstrap over windows.
+
+    Args:
+        differences: `(W,)`, one for each window.
+    """
+    number = len(differences)
+    draws = np.random.default_rng(0).integers(0, number, size=(RESAMPLES, number))
+    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(float(differences.mean()), float(low), float(high))
+
+
+def is_below(found: Interval | None, bound: float) -> bool | None:
+    """Whether a difference is below a bound; None where the interval has it on both sides, or there is none."""
+    if found is None or found.low <= bound <= found.high:
+        return None
+    return found.high < bound
+
+
+def is_above(found: Interval | None, bound: float) -> bool | None:
+    """Whether a difference is above a bound; None as in `is_below`."""
+    below = is_below(found, bound)
+    return None if below is None else not below

@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from experiments.intervals import Interval, interval, is_above, is_below
+
+pytestmark = pytest.mark.any_backend
+
+
+def test_an_interval_is_that_of_a_mean():
+    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
+    found = interval(values)
+    assert found.mean == values.mean() and found == interval(values)
+    np.testing.assert_allclose([found.low, found.high], values.mean() + np.array([-1, 1]) * 1.96 * 0.1, atol=0.02)
+
+
+@pytest.mark.parametrize(("bound", "below", "above"), [(0.5, False, True), (1.5, None, None), (2.5, True, False)])
+def test_a_bound_inside_the_interval_decides_nothing(bound, below, above):
+    found = Interval(1.5, 1.0, 2.0)
+    assert (is_below(found, bound), is_above(found, bound)) == (below, above)
+    assert is_below(None, bound) is None and is_above(None, bound) is None
