@@ -3,13 +3,18 @@
     KERAS_BACKEND=jax python benchmarks/decode.py
 
 The model is that of model.py. On JAX its products with the weights are also measured alone, without the rest of a step:
-with XLA's products, no step can take less. A peer is measured if its package can be imported, whatever the backend:
-of transformers it is `generate` on PyTorch, recurrentgemma runs its compiled step in a Python loop on JAX; both decode
-greedily. Ours is `generate`, also greedy. PyTorch is measured after the calls that trigger its compilation
-(`generation/torch_compile.py`).
+with XLA's products, no step can take less. Ours is `generate`, greedily. PyTorch is measured after the calls that
+trigger its compilation (`generation/torch_compile.py`).
+
+A peer is measured if its package can be imported, whatever the backend, and also decodes greedily: transformers by
+`generate` on PyTorch, recurrentgemma by its compiled step in a Python loop on JAX. Each has a process of its own, since
+`generate` of transformers crashes in one that has loaded TensorFlow.
 """
 
 import importlib.util
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -122,7 +127,14 @@ def prompts(batch_size):
     return np.tile(TOKENS[:1, :8], (batch_size, 1))
 
 
-PEERS = {"transformers": transformers_on_torch, "recurrentgemma": deepmind_on_jax}
+PEERS = {"transformers": ("torch", transformers_on_torch), "recurrentgemma": ("jax", deepmind_on_jax)}
+
+
+def in_own_process(package):
+    """Seconds per step of a peer, batch 1."""
+    backend, _ = PEERS[package]
+    command = [sys.executable, __file__, package]
+    return float(subprocess.check_output(command, env={**os.environ, "KERAS_BACKEND": backend}, text=True).split()[-1])
 
 
 def main():
@@ -144,11 +156,11 @@ def main():
         for batch_size, seconds in alone.items():
             print_row("its products with the weights alone", batch_size, seconds)
         print_growth("products alone", alone)
-    for package, peer in PEERS.items():
+    for package in PEERS:
         if importlib.util.find_spec(package) is None:
             print(f"| {package} | 1 | not installed: not measured | |")
             continue
-        seconds = peer(1)
+        seconds = in_own_process(package)
         print_row(package, 1, seconds)
         print(f"| {package} / ours | 1 | {seconds / times[1]:.2f} | |", flush=True)
 
@@ -165,4 +177,7 @@ def print_row(what, batch_size, seconds):
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print(PEERS[sys.argv[1]][1](1))
+    else:
+        main()

@@ -19,6 +19,7 @@ from experiments.run import Run
 from experiments.table import Row, Table
 from experiments.training import Measurement, constant_rate, train
 from keras_griffin.files import atomic_file
+from keras_griffin.training import FolderInUse
 from keras_griffin.training.resuming.run_lock import run_lock
 
 FOLDER = Path(__file__).resolve().parent
@@ -88,7 +89,7 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(run_lock(own / "lock"))
-        except ValueError:
+        except FolderInUse:
             return False
         if (own / "result.json").exists():
             return True

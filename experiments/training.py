@@ -12,7 +12,7 @@ from experiments.families import family_model, training_flops
 from experiments.run import Run
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks import TaskBatch
-from keras_griffin.training import AdamW, ResumableRun, default_optimizer
+from keras_griffin.training import AdamW, ResumableRun, default_optimizer, warm_up_then_constant
 
 #: A function of a run, a number of rows and a seed.
 MakeBatch = Callable[[Run, int, int], TaskBatch]
@@ -51,11 +51,7 @@ class Score(NamedTuple):
 
 def constant_rate(run: Run, model: LanguageModel) -> AdamW:
     """The optimizer of the synthetic tasks, that of Mamba's authors: Adam, a warm-up, then a constant rate."""
-    # After the warm-up this cosine stays at its peak.
-    schedule = keras.optimizers.schedules.CosineDecay(
-        run.learning_rate / WARM_UP, decay_steps=1, alpha=1.0, warmup_target=run.learning_rate, warmup_steps=WARM_UP
-    )
-    return AdamW(schedule, weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
+    return AdamW(warm_up_then_constant(run.learning_rate, WARM_UP), weight_decay=0.0, beta_2=0.99, global_clipnorm=1.0)
 
 
 def cosine_rate(run: Run, model: LanguageModel) -> AdamW:

@@ -11,14 +11,15 @@ from keras_griffin.training.data.pipelines import to_grain, to_tf_data, to_torch
 from keras_griffin.training.data.token_file import TokenFile, write_token_file
 from keras_griffin.training.interruption import Interrupted, Terminated, stop_on_interrupt
 from keras_griffin.training.loss_curve import draw_loss_curve
-from keras_griffin.training.metrics import BitsPerByte, Tokens, token_byte_counts
+from keras_griffin.training.metrics import BitsPerByte, RowAccuracy, Tokens, token_byte_counts
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.numerics_monitor import NumericsMonitor
 from keras_griffin.training.pace import Pace, Stopwatch, measure_pace
 from keras_griffin.training.recipe import default_learning_rate, default_optimizer
 from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.resume import ResumableRun
-from keras_griffin.training.schedule import warm_up_then_cosine
+from keras_griffin.training.resuming.run_lock import FolderInUse
+from keras_griffin.training.schedule import warm_up_then_constant, warm_up_then_cosine
 from keras_griffin.training.tokens_per_second import TokensPerSecond
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Chats",
     "ConsecutiveChunks",
     "DecayReport",
+    "FolderInUse",
     "HeldOutWindows",
     "NumericsMonitor",
     "Interrupted",
@@ -38,6 +40,7 @@ __all__ = [
     "RandomWindows",
     "RestOfEpoch",
     "ResumableRun",
+    "RowAccuracy",
     "Stopwatch",
     "Terminated",
     "TokenFile",
@@ -55,6 +58,7 @@ __all__ = [
     "to_tf_data",
     "to_torch_loader",
     "token_byte_counts",
+    "warm_up_then_constant",
     "warm_up_then_cosine",
     "write_token_file",
 ]

@@ -1,4 +1,4 @@
-"""Metrics: bits per byte, which compare with a compressor's, and the number of tokens."""
+"""Metrics: bits per byte, which compare with a compressor's, rows without a mistake, and the number of tokens."""
 
 import math
 from collections.abc import Sequence
@@ -132,6 +132,54 @@ class Tokens(keras.metrics.Metric):
     def result(self):
         """The count so far."""
         return ops.cast(self.carries * _CARRY + self.units, self.dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class RowAccuracy(keras.metrics.Metric):
+    """The share of rows whose answers are all right.
+
+    An answer is due where the sample weight is above 0, or everywhere without weights, so pass the metric to `compile`
+    in `weighted_metrics`. A row without an answer is not counted. `keras.metrics.SparseCategoricalAccuracy` in
+    `weighted_metrics` is the share of right answers.
+
+    Args:
+        name: the name in the logs.
+        dtype: of the accumulation; float32 by default.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.tasks import selective_copying
+        >>> from keras_griffin.training import RowAccuracy
+        >>> token_ids, targets, weights = selective_copying(4, 8, 2)
+        >>> metric = RowAccuracy()
+        >>> metric.update_state(targets, np.eye(16)[targets], sample_weight=weights)
+        >>> float(metric.result())
+        1.0
+    """
+
+    def __init__(self, name: str = "row_accuracy", dtype: str | keras.DTypePolicy | None = None):
+        super().__init__(name=name, dtype=dtype)
+        self.right = self.add_variable((), "zeros", name="right")
+        self.rows = self.add_variable((), "zeros", name="rows")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count rows of targets `(B, T)` under logits `(B, T, V)`, with the answers weighted by `(B, T)` or `(B,)`."""
+        targets, answers = ops.cast(y_true, "int32"), ops.argmax(y_pred, axis=-1)
+        weights = ops.ones_like(targets) if sample_weight is None else for_each_target(sample_weight, targets)
+        due = weights > 0
+        right = ops.all(ops.logical_or(ops.cast(answers, "int32") == targets, ops.logical_not(due)), axis=-1)
+        counted = ops.any(due, axis=-1)
+        self.right.assign_add(ops.sum(ops.cast(ops.logical_and(right, counted), self.right.dtype)))
+        self.rows.assign_add(ops.sum(ops.cast(counted, self.rows.dtype)))
+
+    def result(self):
+        """The share so far; 0 before the first row."""
+        rows = self.rows.value
+        return self.right.value / ops.where(rows > 0, rows, ops.ones_like(rows))
 
     def get_config(self):
         """The constructor's arguments."""

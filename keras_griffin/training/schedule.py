@@ -1,4 +1,4 @@
-"""The learning-rate schedule of a run."""
+"""The learning-rate schedules of a run."""
 
 import keras
 
@@ -43,4 +43,37 @@ def warm_up_then_cosine(
         alpha=final,
         warmup_target=learning_rate,
         warmup_steps=warm_up * steps,
+    )
+
+
+def warm_up_then_constant(learning_rate: float, warm_up_steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """A learning rate that rises linearly and then stays, for a run whose length is not known.
+
+    Keras evaluates a schedule for each batch, even if gradients are accumulated: steps are batches, not updates.
+
+    Args:
+        learning_rate: the last value.
+        warm_up_steps: the steps in which it rises; the first value is `learning_rate / warm_up_steps`.
+
+    Returns:
+        A `keras.optimizers.schedules.CosineDecay` that does not decay.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Examples:
+        >>> from keras_griffin.training import warm_up_then_constant
+        >>> schedule = warm_up_then_constant(1e-3, warm_up_steps=100)
+        >>> [f"{float(schedule(step)):.5f}" for step in (0, 100, 10_000)]
+        ['0.00001', '0.00100', '0.00100']
+    """
+    owner = "warm_up_then_constant"
+    learning_rate = checked(owner, NOT_NEGATIVE, learning_rate=learning_rate)
+    warm_up_steps = checked(owner, COUNT, warm_up_steps=warm_up_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=learning_rate / warm_up_steps,
+        decay_steps=1,
+        alpha=1.0,
+        warmup_target=learning_rate,
+        warmup_steps=warm_up_steps,
     )

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.tasks import selective_copying
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import BitsPerByte, HeldOutWindows, Tokens, token_byte_counts
+from keras_griffin.training import BitsPerByte, HeldOutWindows, RowAccuracy, Tokens, token_byte_counts
 
 
 def test_an_even_distribution_over_the_bytes_takes_eight_bits():
@@ -104,7 +106,38 @@ def test_tokens_are_counted_exactly_beyond_what_a_float32_can():
     assert counted == [2.0**20, 5.0]
 
 
-@pytest.mark.parametrize("metric", [BitsPerByte("bits", token_bytes=[1, 2]), BitsPerByte(token_bytes=4.5), Tokens("n")])
+def test_a_row_is_right_if_all_its_answers_are():
+    """Against a count in Python over two batches; rows without an answer, and answers not due, do not count."""
+    rng = np.random.default_rng(0)
+    metric, right, rows = RowAccuracy(), 0, 0
+    for length in (3, 5):
+        targets, logits = rng.integers(2, size=(20, length)), rng.normal(size=(20, length, 2)).astype("float32")
+        weights = rng.integers(3, size=(20, length)) * (np.arange(20) > 1)[:, None]
+        metric.update_state(targets, logits, sample_weight=weights.astype("float32"))
+        for row in range(2, 20):
+            due = [step for step in range(length) if weights[row, step]]
+            rows += bool(due)
+            right += bool(due) and all(logits[row, step].argmax() == targets[row, step] for step in due)
+    assert 0 < right < rows and float(metric.result()) == pytest.approx(right / rows)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    metric.update_state(np.array([[0, 1], [1, 1]]), np.eye(2)[[[0, 1], [1, 0]]])
+    assert float(metric.result()) == 0.5
+
+
+@pytest.mark.trainable
+def test_rows_are_counted_in_training():
+    batch = selective_copying(4, 6, 2)
+    model = Griffin(GriffinConfig(16, width=16, num_layers=1, num_heads=2, mlp_width=0, block_pattern=("recurrent",)))
+    model.compile("adam", model.loss, weighted_metrics=[RowAccuracy()])
+    logs = model.train_on_batch(*batch, return_dict=True)
+    assert 0 <= float(logs["row_accuracy"]) <= 1
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [BitsPerByte("bits", token_bytes=[1, 2]), BitsPerByte(token_bytes=4.5), Tokens("n"), RowAccuracy("rows")],
+)
 def test_the_config_round_trip_rebuilds_the_metric(metric):
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is type(metric)

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_griffin.training import warm_up_then_cosine
+from keras_griffin.training import warm_up_then_constant, warm_up_then_cosine
 
 pytestmark = pytest.mark.any_backend
 
@@ -34,3 +34,19 @@ def test_numbers_that_are_none_are_refused(argument, value):
     arguments = {"learning_rate": 1e-2, "steps": 10, argument: value}
     with pytest.raises(ValueError, match=rf"^warm_up_then_cosine: {argument} must be .* Got {value!r}\.$"):
         warm_up_then_cosine(**arguments)
+
+
+def test_a_constant_rate_rises_linearly_and_stays():
+    schedule = warm_up_then_constant(1e-2, warm_up_steps=100)
+    rates = [float(schedule(step)) for step in (0, 50, 100, 101, 10**6)]
+    assert rates == pytest.approx([1e-4, 5.05e-3, 1e-2, 1e-2, 1e-2], rel=1e-5)
+    assert float(warm_up_then_constant(1e-2, 1)(0)) == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("learning_rate", -1), ("learning_rate", "1"), ("warm_up_steps", 0), ("warm_up_steps", 2.5)]
+)
+def test_a_constant_rate_of_no_numbers_is_refused(argument, value):
+    arguments = {"learning_rate": 1e-2, "warm_up_steps": 10, argument: value}
+    with pytest.raises(ValueError, match=rf"^warm_up_then_constant: {argument} must be .* Got {value!r}\.$"):
+        warm_up_then_constant(**arguments)

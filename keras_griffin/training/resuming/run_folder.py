@@ -87,7 +87,7 @@ class RunFolder:
         """Lock the folder inside the `with` block; afterwards, remove it if it is empty.
 
         Raises:
-            ValueError: another process has it.
+            FolderInUse: another process has it.
             OSError: the folder can't be created.
         """
         self._make()
@@ -105,7 +105,7 @@ class RunFolder:
         """Remove all files of the run, and the folder if it is empty then.
 
         Raises:
-            ValueError: another process is using it.
+            FolderInUse: another process is using it.
         """
         with self.lock():
             self.remove_parts()

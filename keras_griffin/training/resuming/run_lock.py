@@ -22,6 +22,10 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _held: set[int] = set()
 
 
+class FolderInUse(ValueError):
+    """Another process, or another run of this one, is using the folder of a run."""
+
+
 @contextlib.contextmanager
 def run_lock(path: Path) -> Iterator[None]:
     """Hold a lock inside the `with` block, against other processes and other holders in this one.
@@ -33,7 +37,7 @@ def run_lock(path: Path) -> Iterator[None]:
         path: of the file; its folder must exist.
 
     Raises:
-        ValueError: the lock is taken.
+        FolderInUse: the lock is taken.
     """
     descriptor = _locked(path)
     _held.add(descriptor)
@@ -84,7 +88,7 @@ def _lock(descriptor, path):
             return
         os.lseek(descriptor, 0, os.SEEK_SET)
         pid, _, host = os.read(descriptor, 1000).decode(errors="replace").strip().partition(" ")
-        raise ValueError(
+        raise FolderInUse(
             "ResumableRun: only one process at a time may use a folder. Got "
             f"{str(path.parent)!r}, in use by process {pid or 'unknown'} on {host or 'an unknown host'}."
         ) from error

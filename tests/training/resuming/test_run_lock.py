@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from keras_griffin.training.resuming import run_lock as module
-from keras_griffin.training.resuming.run_lock import run_lock
+from keras_griffin.training.resuming.run_lock import FolderInUse, run_lock
 
 pytestmark = pytest.mark.any_backend
 
@@ -27,9 +27,9 @@ with runpy.run_path(sys.argv[1])["run_lock"](Path(sys.argv[2])):
 def test_one_holds_it_and_another_is_told_who(tmp_path):
     path = tmp_path / "lock"
     with run_lock(path):
-        with pytest.raises(ValueError) as caught, run_lock(path):
+        with pytest.raises(FolderInUse) as caught, run_lock(path):
             pass
-        assert str(caught.value) == (
+        assert isinstance(caught.value, ValueError) and str(caught.value) == (
             f"ResumableRun: only one process at a time may use a folder. Got {str(tmp_path)!r}, in use by process "
             f"{os.getpid()} on {socket.gethostname()}."
         )
