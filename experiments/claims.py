@@ -5,11 +5,14 @@ from typing import NamedTuple
 
 from experiments.table import Table
 
+#: What can become of a claim.
+WORDS = ("reproduced", "partly", "not reproduced", "undecided")
+
 
 class Verdict(NamedTuple):
     """What became of a claim."""
 
-    #: `reproduced`, `partly`, `not reproduced` or `undecided`.
+    #: One of `WORDS`.
     word: str
     #: The numbers behind it, seed by seed.
     evidence: str

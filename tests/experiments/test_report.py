@@ -59,8 +59,9 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
 
 
 def test_the_documentation_has_the_committed_results():
-    text = page.PAGE.read_text()
-    assert page.filled(text, RESULTS) == text
+    text, readme = page.PAGE.read_text(), page.README.read_text()
+    assert page.filled(text, RESULTS) == text and page.filled(readme, RESULTS) == readme
+    assert "<!-- verdicts -->" in readme
     assert all(f"<!-- {name} -->" in text for name in NAMES)
     plots = {file.name: file.read_bytes() for file in RESULTS.glob("*.png")}
     assert {file.name: file.read_bytes() for file in page.PAGE.with_suffix("").glob("*")} == plots
@@ -68,14 +69,17 @@ def test_the_documentation_has_the_committed_results():
 
 def test_the_page_takes_plots_and_verdicts(made, tmp_path):
     name, module, table = made
-    docs = tmp_path / "docs.md"
+    docs, readme = tmp_path / "docs.md", tmp_path / "README.md"
+    readme.write_text("<!-- verdicts -->\n\nanything\n\n<!-- end -->\n")
     docs.write_text(f"before\n\n<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
-    page.update(docs, tmp_path / "results")
+    page.update(docs, tmp_path / "results", readme)
     assert docs.read_text() == f"before\n\n<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
     write_report(module, name, table, tmp_path / "results")
-    page.update(docs, tmp_path / "results")
+    page.update(docs, tmp_path / "results", readme)
     text = docs.read_text()
     assert text.startswith("before") and text.endswith("after\n") and module.CLAIMS[0].paper in text
+    row = f"| {module.TITLE} ({module.FIGURE}) | "
+    assert row in readme.read_text() and readme.read_text().count("\n|") == 3
     assert f"(experiments/{name}.png)" in text and (tmp_path / "docs" / f"{name}.png").exists()
 
 
