@@ -1,7 +1,5 @@
 """ListOps: the value of nested lists, each reduced by an operation. Beyond the paper."""
 
-import functools
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ import numpy as np
 
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
-from experiments.plots import Figure, learning_curve, line, panels
+from experiments.plots import Figure, dot, learning_curve, panels
 from experiments.run import Run
 from experiments.search import planned, trials_by_seed
 from experiments.table import Table, Trial
@@ -28,15 +26,15 @@ PAPER = (
 )
 DIFFERS = (
     "Rows of 16 to 128 tokens in place of 500 to 2,000, with lists of at most 5 values and 4 within one another in "
-    "place of 10 and 10; every second value is a list, not every fourth. A model reads a row from left to right and "
-    "answers at its end; the Transformer there reads in both directions. Rows are new in every step. The optimizer is "
-    "Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), with 100 steps of warm-up, then a constant "
-    "rate. The majority is the share of the most frequent answer in the tested rows."
+    "place of 10 and 10. A model reads a row from left to right and answers at its end; the Transformer there reads in "
+    "both directions. Rows are new in every step. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no "
+    "weight decay), with 100 steps of warm-up, then a constant rate. The majority is the share of the most frequent "
+    "answer in the tested rows."
 )
 #: Accuracies that differ by less are taken for equal: two standard errors in 2,048 rows.
 TOLERANCE = 0.02
-#: The change of depth at each token: a list opens or closes.
-NESTING = np.array([{"[": 1, "]": -1}.get(token[:1], 0) for token in LIST_OPERATIONS_TOKENS])
+#: The operations, and the token with which a list of each opens.
+OPERATIONS = {token[1:]: place for place, token in enumerate(LIST_OPERATIONS_TOKENS) if token.startswith("[")}
 
 
 # Config
@@ -79,7 +77,7 @@ SIZES = {
         validation_rows=8,
         test_rows=8,
     ),
-    "small": Size(SYNTHETIC, 128, 16, 4, 5, 1500, (1e-3, 3e-3)),
+    "small": Size(SYNTHETIC, 128, 16, 4, 5, 1200, (1e-3, 3e-3)),
     # The rows of the Long Range Arena, for an accelerator; depth and values are theirs.
     "paper": Size(SYNTHETIC, 2000, 500, 10, 10, 50_000, (3e-4, 1e-3), validate_every=1000),
 }
@@ -129,28 +127,18 @@ def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
 
 
 def test(run: Run, model) -> Iterator[Test]:
-    """The accuracy on new rows, all and by depth, and the share of the most frequent answer."""
+    """The accuracy on new rows, all and by the outermost operation, and the share of the most frequent answer."""
     tested = list(batches(run, make_batch, run.data["test_rows"], TESTING))
     answers = np.concatenate([batch.targets[batch.weights > 0] for batch in tested])
     yield run.setting, "test_accuracy", score(model, tested).token_accuracy
     yield run.setting, "majority", np.bincount(answers).max() / len(answers)
-    for depth in np.unique(np.concatenate([depths(batch.token_ids) for batch in tested])):
-        yield of_depth(depth), "test_accuracy", score(model, map(functools.partial(only, depth), tested)).token_accuracy
+    for operation in OPERATIONS:
+        yield operation, "test_accuracy", score(model, (only(operation, batch) for batch in tested)).token_accuracy
 
 
-def depths(token_ids: np.ndarray) -> np.ndarray:
-    """The most lists within one another in each row of `(B, T)`: `(B,)`."""
-    return NESTING[token_ids].cumsum(axis=1).max(axis=1)
-
-
-def only(depth: int, batch: TaskBatch) -> TaskBatch:
-    """A batch with the answers of the rows of one depth alone."""
-    return batch._replace(weights=batch.weights * (depths(batch.token_ids) == depth)[:, None])
-
-
-def of_depth(depth: int) -> str:
-    """The setting of a test on rows of one depth."""
-    return f"depth {depth}"
+def only(operation: str, batch: TaskBatch) -> TaskBatch:
+    """A batch with the answers alone of the rows whose outermost list has this operation."""
+    return batch._replace(weights=batch.weights * (batch.token_ids[:, :1] == OPERATIONS[operation]))
 
 
 # Claims
@@ -218,29 +206,24 @@ CLAIMS = (
 
 def columns(table: Table, trial: Trial) -> dict[str, str]:
     """What the report says of a run."""
-    by_depth = {f"{setting}, %": percent(table.value(trial, "test_accuracy", setting)) for setting in _depths(table)}
-    return {"right answers, %": percent(table.value(trial, "test_accuracy")), **by_depth}
+    outermost = {f"{each}, %": percent(table.value(trial, "test_accuracy", each)) for each in OPERATIONS}
+    return {"right answers, %": percent(table.value(trial, "test_accuracy")), **outermost}
 
 
 def draw(table: Table) -> Figure:
-    """Accuracy against steps, and of the trained models against depth."""
-    figure, (course, nested) = panels(2, widths=(3, 2))
-    found = trials_by_seed(table, table.settings()[0])
-    settings = _depths(table)
-    for family, runs in itertools.product(FAMILIES, found.values()):
-        learning_curve(course, STYLES[family], *table.curve(runs[family], "token_accuracy"))
-        shares = [table.value(runs[family], "test_accuracy", setting) for setting in settings]
-        line(nested, STYLES[family], range(len(settings)), shares)
-    for axes in (course, nested):
+    """Accuracy against steps, and of the trained models by the outermost operation."""
+    figure, (course, outermost) = panels(2, widths=(3, 2))
+    for runs in trials_by_seed(table, table.settings()[0]).values():
+        for shift, (family, trial) in enumerate(runs.items()):
+            learning_curve(course, STYLES[family], *table.curve(trial, "token_accuracy"))
+            for place, operation in enumerate(OPERATIONS):
+                share = table.value(trial, "test_accuracy", operation)
+                dot(outermost, STYLES[family], place + 0.22 * (shift - 1), 100 * share)
+    for axes in (course, outermost):
         axes.axhline(100 * majority(table), color="gray", linestyle=":", linewidth=1)
         axes.set(ylim=(0, 100), ylabel="right answers, %")
     course.set(title=f"List operations, {table.settings()[0]}", xlabel="steps\n(dotted: the most frequent answer)")
-    nested.set(title="Trained", xlabel="lists within one another")
-    nested.set_xticks(range(len(settings)), [setting.split()[-1] for setting in settings])
-    nested.set_xlim(-0.2, len(settings) - 0.8)
+    outermost.set(title="Trained, by the outermost operation")
+    outermost.set_xticks(range(len(OPERATIONS)), OPERATIONS)
+    outermost.set_xlim(-0.5, len(OPERATIONS) - 0.5)
     return figure
-
-
-def _depths(table):
-    """The settings of the tests by depth."""
-    return [setting for setting in table.tests(table.trials()[0], "test_accuracy") if setting.startswith("depth")]

@@ -8,7 +8,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,14 @@ DIFFERS = (
     "The environment is a T-maze with corridors of 20, 40, 60, 80 or 100 steps, equally likely: a sign at the first "
     "step, then nothing to see, then a turn. Only the turn has a choice and a reward, 1 or -1. Of 32 mazes side by "
     "side a rollout has 128 steps each, and the memory goes on from one rollout to the next, without a gradient. A "
-    "step of the optimizer, an advantage actor-critic's, follows each rollout; theirs is PPO's. The three policies are "
-    "two residual blocks of width 32: around recurrent blocks that forget where a maze begins, around the same "
-    "without those marks, and around `keras.layers.LSTM`. That layer takes a state and returns one, so its memory goes "
-    "on as well, but it cannot be cleared within a rollout. Neither it nor the second is ever cleared, in acting as in "
-    "learning, and both have to learn to forget at a sign. Adam (beta_2 0.99, gradients clipped to norm 1, no weight "
-    "decay), 100 steps of warm-up, then a constant rate; a run ends when 99.5 % of the turns were right twice. Trained "
-    "policies are tested with their likelier turn, in mazes one after another as in training. Steps are those of the "
+    "step of the optimizer, an advantage actor-critic's, follows each rollout; theirs is PPO's. The policies are two "
+    "residual blocks of width 32 around a mixer. With resets, it is the recurrent block, which forgets where a maze "
+    "begins; without resets, the same block without those marks; LSTM is `keras.layers.LSTM`, which takes a state and "
+    "returns one, so that its memory goes on as well, but reads a rollout without a way to clear it there. (A cell in "
+    "a loop of one's own could be cleared, as theirs is.) The last two are never cleared, in acting as in learning, "
+    "and have to learn to forget at a sign. Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), 100 "
+    "steps of warm-up, then a constant rate; a run ends when 99.5 % of the turns were right twice. Trained policies "
+    "are tested with their likelier turn, in mazes one after another as in training. Steps are those of the "
     "environment."
 )
 RATES = (
@@ -54,8 +55,8 @@ RATES = (
 WITH, WITHOUT, LSTM = "with resets", "without resets", "LSTM"
 #: The mixer of each policy, as a function of the width.
 MIXERS: dict[str, Callable[[int], RecurrentBlock | LSTMMixer]] = {
-    WITH: lambda width: RecurrentBlock(4 * width // 3, output_variance_scale=1.0),
-    WITHOUT: lambda width: RecurrentBlock(4 * width // 3, output_variance_scale=1.0),
+    WITH: lambda width: RecurrentBlock(4 * width // 3),
+    WITHOUT: lambda width: RecurrentBlock(4 * width // 3),
     LSTM: lambda width: LSTMMixer(),
 }
 STYLES = {WITH: ("#0072b2", "s"), WITHOUT: ("#d55e00", "o"), LSTM: ("#009e73", "^")}
@@ -160,7 +161,7 @@ def measure(run: Run, folder: Path) -> list[Measurement]:
     def sample(logits):
         return (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)
 
-    maze = TMaze(run.batch_size, run.data["corridors"], seed=(1 + run.seed) * TRAINING)
+    maze = TMaze(run.batch_size, run.data["corridors"], rng)
     state, rollouts, streak = agent.policy.initial_state(run.batch_size), [], 0
     step, steps = 0, run.batch_size * run.data["length"]
     while step < run.steps and streak < 2:
@@ -204,9 +205,9 @@ def turns_of(rollouts: Sequence[Rollout]) -> tuple[float, float]:
     return float(np.concatenate(shares).mean()), float(np.concatenate(nats).mean())
 
 
-def tested(run: Run, agent: Agent):
+def tested(run: Run, agent: Agent) -> Iterator[tuple[str, float]]:
     """The share of right turns in each corridor, of the likelier turns."""
-    maze = TMaze(run.batch_size, run.data["corridors"], seed=TESTING)
+    maze = TMaze(run.batch_size, run.data["corridors"], np.random.default_rng(TESTING))
     state, corridors, rewards = agent.policy.initial_state(run.batch_size), [], []
     for _ in range(run.data["test_rollouts"]):
         rollout, state = walk(agent, maze, state, run.data["length"], lambda logits: logits.argmax(axis=-1))
@@ -214,7 +215,7 @@ def tested(run: Run, agent: Agent):
         rewards.append(rollout.rewards[rollout.is_junction])
     corridors, is_right = np.concatenate(corridors), np.concatenate(rewards) > 0
     for corridor in run.data["corridors"]:
-        yield of_corridor(corridor), is_right[corridors == corridor].mean()
+        yield of_corridor(corridor), float(is_right[corridors == corridor].mean())
 
 
 # Claims

@@ -22,7 +22,7 @@ class TMaze:
     Args:
         rows: B.
         corridors: the lengths L, which are equally likely.
-        seed: of the mazes.
+        rng: draws the mazes.
 
     Attributes:
         corridors: `(B,)` int, the length of each row's corridor.
@@ -30,8 +30,8 @@ class TMaze:
         places: `(B,)` int, where each row is.
     """
 
-    def __init__(self, rows: int, corridors: Sequence[int], seed: int):
-        self._lengths, self._rng = np.array(corridors), np.random.default_rng(seed)
+    def __init__(self, rows: int, corridors: Sequence[int], rng: np.random.Generator):
+        self._lengths, self._rng = np.array(corridors), rng
         self.corridors, self.signs, self.places = (np.zeros(rows, "int64") for _ in range(3))
         self._begin(np.ones(rows, bool))
 

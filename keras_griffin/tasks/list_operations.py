@@ -28,8 +28,8 @@ _ZERO, _FIRST_OPERATION, _CLOSE, _EQUALS = (LIST_OPERATIONS_TOKENS.index(token) 
 _REDUCTIONS = tuple(_OPERATIONS.values())
 #: Tokens of the shortest row: two digits in a list, and "=".
 _SHORTEST = 5
-#: The share of values that are lists themselves, where the depth permits.
-_NESTED = 0.5
+#: How many lists a list has among its values on average, where the depth permits.
+_NESTED = 1.5
 #: Lists of a wrong size after which the arguments are refused.
 _ATTEMPTS = 2000
 
@@ -55,8 +55,9 @@ def list_operations(
         SM          their sum modulo 10
 
     The operations are uniform, and so is the number of a list's values, over 2 .. `max_arguments`. A value is another
-    list with probability 1/2 unless `max_depth` lists are open, or else a uniform digit. Of what is drawn so, rows take
-    what has `min_length` .. T tokens with the "=". Behind it there is only token 0.
+    list with probability 3 / (2 + `max_arguments`), unless `max_depth` lists are open, or else a uniform digit: on
+    average a list has 1.5 others among its values. Of what is drawn so, rows take what has `min_length` .. T tokens
+    with the "=". Behind it there is only token 0.
 
     Token ids are places in `LIST_OPERATIONS_TOKENS`, 17 of them: 0 for no token, 1 + d for the digit d, 11 to 14 for
     the operations with their opening bracket, then "]" and "=".
@@ -114,6 +115,7 @@ def _list(draw: Callable[[], float], most: int, max_depth: int, max_arguments: i
     """The tokens of a list and its value; no tokens if they would be more than so many."""
     tokens: list[int] = []
     opened: list[tuple[int, int, list[int]]] = []
+    nested = 2 * _NESTED / (2 + max_arguments)
     value = None
     while len(tokens) < most:
         if value is None:
@@ -129,7 +131,7 @@ def _list(draw: Callable[[], float], most: int, max_depth: int, max_arguments: i
             value = _REDUCTIONS[operation](values)
             if not opened:
                 return tokens, value
-        elif len(opened) < max_depth and draw() < _NESTED:
+        elif len(opened) < max_depth and draw() < nested:
             value = None
         else:
             value = int(10 * draw())

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from experiments import list_operations
-from experiments.list_operations import CLAIMS, depths, make_batch, only, plan
+from experiments.list_operations import CLAIMS, OPERATIONS, make_batch, only, plan
 from experiments.table import Table
+from keras_griffin.tasks import LIST_OPERATIONS_TOKENS
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -19,8 +20,8 @@ def table_of(accuracy, seeds=(0, 1, 2)):
         found = accuracy(run.family, run.seed)
         yield run.setting, "test_accuracy", found
         yield run.setting, "majority", MAJORITY
-        for depth in (2, 3, 4):
-            yield list_operations.of_depth(depth), "test_accuracy", found / depth
+        for place, operation in enumerate(OPERATIONS):
+            yield operation, "test_accuracy", found - place / 20
 
     return made_up.carried_out(list_operations, "small", seeds, lambda run: 1e9, tests)
 
@@ -71,7 +72,7 @@ def test_what_has_not_finished_is_left_out():
     last = table.trials()[-1].run
     shorter = Table(row for row in table.rows if row.run != last)
     assert [claim.judge(shorter).word for claim in CLAIMS] == 2 * ["reproduced"]
-    assert [len(axes.lines) for axes in list_operations.draw(shorter).axes] == [2 * 3 + 1] * 2
+    assert [len(axes.lines) for axes in list_operations.draw(shorter).axes] == [2 * 3 + 1, 2 * 3 * 4 + 1]
     # One family, as in the smallest scale.
     alone = Table(row for row in table.rows if row.family == "Griffin")
     assert [claim.judge(alone).word for claim in CLAIMS] == 2 * ["undecided"]
@@ -91,23 +92,17 @@ def test_every_family_is_searched_and_has_every_seed():
     assert len(table_of(as_expected).trials()) == 3 * (2 + 2)
 
 
-def test_the_depth_of_rows_is_counted_from_their_tokens_and_selects_answers():
+def test_the_outermost_operation_is_a_rows_first_token_and_selects_its_answer():
     batch = make_batch(RUN, 40, 1)
-    found = depths(batch.token_ids)
-    expected = []
-    for row in batch.token_ids:
-        opened = deepest = 0
-        for token in row:
-            opened += 1 if 11 <= token <= 14 else -1 if token == 15 else 0
-            deepest = max(deepest, opened)
-        expected.append(deepest)
-    assert found.tolist() == expected and set(expected) <= {2, 3, 4}
-    parts = [only(depth, batch) for depth in (1, 2, 3, 4)]
-    assert np.array_equal(sum(part.weights for part in parts), batch.weights)
-    assert [part.weights.sum() for part in parts] == [expected.count(depth) for depth in (1, 2, 3, 4)]
+    parts = {operation: only(operation, batch) for operation in ("MIN", "MAX", "MED", "SM")}
+    assert list(parts) == list(OPERATIONS)
+    assert np.array_equal(sum(part.weights for part in parts.values()), batch.weights)
+    for operation, part in parts.items():
+        rows = part.weights.any(axis=1)
+        assert rows.any() and {LIST_OPERATIONS_TOKENS[token] for token in part.token_ids[rows, 0]} == {f"[{operation}"}
 
 
-def test_the_report_has_a_column_for_each_depth():
+def test_the_report_has_a_column_for_each_operation():
     table = table_of(as_expected)
     found = list_operations.columns(table, table.trials()[0])
-    assert found == {"right answers, %": "50.0", "depth 2, %": "25.0", "depth 3, %": "16.7", "depth 4, %": "12.5"}
+    assert found == {"right answers, %": "50.0", "MIN, %": "50.0", "MAX, %": "45.0", "MED, %": "40.0", "SM, %": "35.0"}

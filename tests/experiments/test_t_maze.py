@@ -25,7 +25,7 @@ def episodes(maze, steps, turn):
 
 def test_a_maze_is_a_sign_a_corridor_and_a_junction():
     rng = np.random.default_rng(0)
-    ended = episodes(TMaze(8, (3, 5), seed=1), 200, lambda seen: rng.integers(2, size=len(seen)))
+    ended = episodes(TMaze(8, (3, 5), np.random.default_rng(1)), 200, lambda seen: rng.integers(2, size=len(seen)))
     lengths, signs, rewards = [], [], []
     for episode in [episode for row in ended for episode in row]:
         (first, *between, last) = episode
@@ -48,13 +48,13 @@ def test_what_remembers_the_sign_is_always_right():
         memory[at_sign] = seen[at_sign, 1]
         return memory
 
-    ended = episodes(TMaze(4, (1, 2, 20), seed=2), 300, turn)
+    ended = episodes(TMaze(4, (1, 2, 20), np.random.default_rng(2)), 300, turn)
     assert {episode[-1][2] for row in ended for episode in row} == {1.0} and min(map(len, ended)) > 10
 
 
 def test_rows_differ_and_a_seed_gives_the_same_mazes_again():
     def seen(seed):
-        maze, found = TMaze(16, (2, 3, 4), seed), []
+        maze, found = TMaze(16, (2, 3, 4), np.random.default_rng(seed)), []
         for _ in range(30):
             found.append(maze.seen)
             maze.step(np.zeros(16, "int64"))
