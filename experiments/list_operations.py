@@ -77,7 +77,7 @@ SIZES = {
         validation_rows=8,
         test_rows=8,
     ),
-    "small": Size(SYNTHETIC, 128, 16, 4, 5, 1200, (1e-3, 3e-3)),
+    "small": Size(SYNTHETIC, 128, 16, 4, 5, 1000, (1e-3, 3e-3)),
     # The rows of the Long Range Arena, for an accelerator; depth and values are theirs.
     "paper": Size(SYNTHETIC, 2000, 500, 10, 10, 50_000, (3e-4, 1e-3), validate_every=1000),
 }
@@ -223,7 +223,7 @@ def draw(table: Table) -> Figure:
         axes.axhline(100 * majority(table), color="gray", linestyle=":", linewidth=1)
         axes.set(ylim=(0, 100), ylabel="right answers, %")
     course.set(title=f"List operations, {table.settings()[0]}", xlabel="steps\n(dotted: the most frequent answer)")
-    outermost.set(title="Trained, by the outermost operation")
+    outermost.set(title="Trained", xlabel="outermost operation")
     outermost.set_xticks(range(len(OPERATIONS)), OPERATIONS)
     outermost.set_xlim(-0.5, len(OPERATIONS) - 0.5)
     return figure

@@ -56,8 +56,8 @@ def list_operations(
 
     The operations are uniform, and so is the number of a list's values, over 2 .. `max_arguments`. A value is another
     list with probability 3 / (2 + `max_arguments`), unless `max_depth` lists are open, or else a uniform digit: on
-    average a list has 1.5 others among its values. Of what is drawn so, rows take what has `min_length` .. T tokens
-    with the "=". Behind it there is only token 0.
+    average a list has 1.5 others among its values. A list is drawn again until it has `min_length` .. T tokens with
+    its "="; the rest of the row is token 0.
 
     Token ids are places in `LIST_OPERATIONS_TOKENS`, 17 of them: 0 for no token, 1 + d for the digit d, 11 to 14 for
     the operations with their opening bracket, then "]" and "=".
@@ -66,7 +66,7 @@ def list_operations(
         batch_size: B, rows.
         length: T, the most tokens of a row, at least 5.
         min_length: the fewest, at least 5.
-        max_depth: the most lists within one another; at least 1.
+        max_depth: the most lists within one another.
         max_arguments: the most values of a list, at least 2.
         seed: of the rows; the same arguments give the same rows.
 
@@ -78,9 +78,9 @@ def list_operations(
 
     Examples:
         >>> from keras_griffin.tasks import LIST_OPERATIONS_TOKENS, list_operations
-        >>> batch = list_operations(1, 10, min_length=9, max_depth=2, seed=5)
+        >>> batch = list_operations(1, 10, min_length=9, max_depth=2, seed=1)
         >>> " ".join(LIST_OPERATIONS_TOKENS[token] for token in batch.token_ids[0])
-        ''
+        '[MAX 2 7 [MED 3 5 0 ] ] ='
 
     Reference: Nangia and Bowman 2018 (arXiv 1804.06028); Tay et al. 2020 (arXiv 2011.04006), section 2.2.1, for rows of
     a least and a greatest length.
