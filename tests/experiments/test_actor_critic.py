@@ -75,7 +75,7 @@ def test_a_rollout_read_at_once_gives_what_it_gave_step_by_step_and_only_resets_
 
 @pytest.mark.trainable
 def test_learning_makes_a_rewarded_turn_likelier_and_values_truer():
-    agent, rng = agent_of("recurrent", True, rate=3e-2), np.random.default_rng(0)
+    agent, rng = agent_of("lstm", rate=3e-2), np.random.default_rng(0)
     is_junction = rng.random((8, 12)) < 0.3
     # Each turn was to the right, and each at a junction is rewarded.
     rollout = made_up(is_junction, is_junction)._replace(
