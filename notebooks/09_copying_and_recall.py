@@ -33,20 +33,18 @@ from pathlib import Path
 # `experiments` stands beside this notebook's folder.
 sys.path.insert(0, str(Path("..").resolve()))
 
-from IPython.display import Markdown, display
-
 from experiments.families import FAMILIES, SYNTHETIC
 from experiments.report import verdict_table
 from experiments.runner import FOLDER, experiment
 from experiments.search import kept_rates
 from experiments.table import Table
+from IPython.display import Markdown, display
 from keras_griffin.tasks import induction_heads, selective_copying
 from keras_griffin.training import AdamW, RowAccuracy, warm_up_then_constant
 
 # isort: split
 import keras
 import matplotlib.pyplot as plt
-import numpy as np
 
 COLOURS = {"MQA": "#D55E00", "Griffin": "#0072B2", "Hawk": "#009E73"}
 results = {

@@ -223,19 +223,22 @@ class SequenceEncoder(SequenceLayer):
             x = self.final_norm(x)
         return x if self.pool is None else pooled(self.pool, x, mask)
 
-    def step(self, sample: Tensor, state: SequenceEncoderState) -> tuple[Tensor, SequenceEncoderState]:
+    def step(
+        self, sample: Tensor, state: SequenceEncoderState, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, SequenceEncoderState]:
         """Continue by one sample: `advance` for a stream, compiled for the backend.
 
         Args:
             sample: `(B, F)`.
             state: from `initial_state` or an earlier call; its memory is overwritten, so it must not be used again.
+            reset: `(B,)` bool, optional; a True row forgets everything before this sample, as where an episode begins.
 
         Returns:
             (features, state): `(B, D)` in the compute dtype, and the state after the sample.
 
         Raises:
-            ValueError: the sample is not `(B, F)`; the state is not this layer's, or has another number of rows; or the
-                layer is not built yet.
+            ValueError: the sample is not `(B, F)`, or the reset not `(B,)`; the state is not this layer's, or has
+                another number of rows; or the layer is not built yet.
         """
         self.require_built("step")
         sample = ops.cast(as_tensor(sample), self.compute_dtype)
@@ -244,7 +247,12 @@ class SequenceEncoder(SequenceLayer):
                 f"step: a sample must have shape (B, {self.input_spec.axes[-1]}). Got {tuple(sample.shape)}."
             )
         self._check_state("step", state, sample.shape[0])
-        return prepared(_step, self, is_step=True)(state, sample)
+        if reset is None:
+            return prepared(_step, self, is_step=True)(state, sample)
+        reset = ops.cast(as_tensor(reset), "bool")
+        if tuple(reset.shape) != tuple(sample.shape[:1]):
+            raise ValueError(f"step: a reset must have shape {tuple(sample.shape[:1])}. Got {tuple(reset.shape)}.")
+        return prepared(_step_with_reset, self, is_step=True)(state, sample, reset)
 
     def _check_state(self, function_name, state, rows):
         received = None
@@ -280,6 +288,11 @@ class SequenceEncoder(SequenceLayer):
 
 def _step(encoder, state, sample):
     outputs, state = encoder.advance(ops.expand_dims(sample, 1), state)
+    return outputs[:, 0], state
+
+
+def _step_with_reset(encoder, state, sample, reset):
+    outputs, state = encoder.advance(ops.expand_dims(sample, 1), state, reset=ops.expand_dims(reset, 1))
     return outputs[:, 0], state
 
 

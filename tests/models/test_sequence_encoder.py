@@ -73,6 +73,18 @@ def test_one_sample_after_another_gives_what_the_whole_sequence_gives():
     assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
 
 
+def test_a_row_can_begin_anew_at_a_sample():
+    """As in the whole sequence with the same marks; more steps than PyTorch needs to record one."""
+    layer = encoder()
+    reset = np.random.default_rng(1).random(INPUTS.shape[:2]) < 0.3
+    state, steps = layer.initial_state(3), []
+    for sample, begins in zip(np.moveaxis(INPUTS, 1, 0), reset.T, strict=True):
+        features, state = layer.step(sample, state, reset=begins)
+        steps.append(as_array(features).copy())
+    assert reset.any() and len(steps) > 4
+    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS, reset=reset)), "float32")
+
+
 def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
     layer = SequenceEncoder(WIDTH, 2, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(3, 4, FEATURES)), layer])
@@ -157,6 +169,8 @@ def test_messages():
         SequenceEncoder(8).step(INPUTS[:, 0], None)
     with pytest.raises(ValueError, match=r"^step: a sample must have shape \(B, 3\). Got \(3, 12, 3\)"):
         encoder().step(INPUTS, encoder().initial_state(3))
+    with pytest.raises(ValueError, match=r"^step: a reset must have shape \(3,\). Got \(3, 1\)"):
+        encoder().step(INPUTS[:, 0], encoder().initial_state(3), reset=np.zeros((3, 1), bool))
     with pytest.raises(ValueError, match="^initial_state: the layer must be causal"):
         encoder(bidirectional=True).initial_state(2)
 
