@@ -1,4 +1,4 @@
-"""Write the results into docs/experiments.md: under each experiment its plot and its verdicts.
+"""Write the results into docs/experiments.md: under each experiment its plot and its verdicts, or its runs.
 
     python -m experiments.page
 
@@ -9,7 +9,7 @@ docs/experiments, since the documentation is built from docs alone.
 import re
 from pathlib import Path
 
-from experiments.report import verdict_table
+from experiments.report import summary
 from experiments.runner import FOLDER, experiment
 from experiments.table import Table
 from keras_griffin.files import atomic_file
@@ -33,11 +33,11 @@ def filled(page: str, results: Path) -> str:
 
 
 def found(name: str, results: Path) -> str:
-    """The plot and the verdicts of an experiment."""
+    """The plot of an experiment, and its verdicts, or its runs if it has no claims."""
     file, module = results / f"{name}.csv", experiment(name)
     if not file.exists():
         return "Not yet run."
-    return f"![{module.TITLE}](experiments/{name}.png)\n\n{verdict_table(module, Table.read(file))}"
+    return f"![{module.TITLE}](experiments/{name}.png)\n\n{summary(module, Table.read(file))}"
 
 
 def update(page: Path = PAGE, results: Path = RESULTS) -> None:
