@@ -32,19 +32,19 @@ PAPER = (
     "enwik8, are in no package. So there is no claim."
 )
 DIFFERS = (
-    "Models of equal width and depth read the bytes of Webster's dictionary of 1913, Debian's `dict-gcide`, or of "
-    "another file. The last tenth of the file is held out. Its first part, at most a million bytes, is measured, and "
-    "the rest validates. A model reads the measured bytes in rows as long as those of training, of which each overlaps "
-    "the one before by half: only the second half of a row counts, so that at least half a row precedes each byte. A "
-    "compressor gets the measured bytes alone, and after the training part: then its bits are the increase in size. "
-    "The second is the fair comparison, but only lzma looks back so far; zlib's window has 32 KB, a block of bz2 900 "
-    "KB. The models' own bytes are not counted. Adam (beta_2 0.99, gradients clipped to norm 1, weight decay 0.1) with "
-    "a cosine of the rate."
+    "Models of equal width and depth read 5 million bytes of the Collaborative International Dictionary of English, "
+    "mostly Webster's of 1913 (Debian's `dict-gcide`), or of another file. The last tenth of the file is held out. Its "
+    "first part, at most a million bytes, is measured, and the rest validates. A model reads the measured bytes in "
+    "rows as long as those of training, of which each overlaps the one before by half: only the second half of a row "
+    "counts, so that at least half a row precedes each byte. A compressor gets the measured bytes alone, and after the "
+    "training part of 36 million bytes: then its bits are the increase in size. The second is the fair comparison, but "
+    "only lzma looks back so far: zlib's window has 32 KB, a block of bz2 900 KB. The bytes of the models themselves "
+    "are not counted. Adam (beta_2 0.99, gradients clipped to norm 1, weight decay 0.1) with a cosine of the rate."
 )
 RATES = "Learning rates: each family keeps the rate with the least loss in validation; every run is above."
 CLAIMS: tuple[Claim, ...] = ()
 
-#: Webster's dictionary of 1913, packed.
+#: The Collaborative International Dictionary of English, packed.
 DICTIONARY = Path("/usr/share/dictd/gcide.dict.dz")
 #: At their highest levels.
 COMPRESSORS = {
@@ -105,12 +105,10 @@ SIZES = {
         train_bytes=2**16,
     ),
     "small": Size(
-        config=GriffinConfig(
-            vocabulary_size=256, width=96, num_layers=6, num_heads=3, recurrence_width=128, window=128
-        ),
+        config=GriffinConfig(vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, window=128),
         length=256,
         batch_size=16,
-        steps=1500,
+        steps=1250,
         learning_rates=(2e-3, 4e-3),
         test_bytes=2**20,
     ),
@@ -149,7 +147,7 @@ def refusal(scale: str) -> str:
     if os.environ.get(VARIABLE) or text is None or text.exists():
         return ""
     return (
-        f"english: its text must be {text}, which `apt-get install dict-gcide` installs on Debian, or the file that "
+        f"english: the text must be {text}, which `apt-get install dict-gcide` installs on Debian, or the file that "
         f"{VARIABLE} names. Got neither."
     )
 
