@@ -479,9 +479,10 @@ def _two_digits(number):
 
 def draw(table: Table) -> Figure:
     """Latency against tokens, a panel for each prompt, and tokens a second with the largest batch."""
-    settings = table.settings()
-    figure, axes = panels(len(settings))
-    for each, setting in zip(axes, settings, strict=True):
+    settings = [setting for setting in table.settings() if numbers(table, setting)]
+    figure, axes = panels(max(1, len(settings)))
+    # Without a number there is one empty panel.
+    for each, setting in zip(axes, settings, strict=False):
         if setting != LARGEST and each is not axes[0]:
             each.sharey(axes[0])
         for family in FAMILIES:
