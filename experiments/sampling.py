@@ -11,32 +11,29 @@ whatever else they do disturbs the times.
 import functools
 import itertools
 import math
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from experiments.block_times import block_seconds, bytes_per_second, compile_blocks, fastest_blocks
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, TINY, family_model
 from experiments.plots import Figure, panels
+from experiments.ranges import Range, both, is_less
 from experiments.run import Run
 from experiments.table import Table, Trial
 from experiments.training import Measurement
 from experiments.words import count
-from keras_griffin.generation.generate import BLOCK, Continuation
-from keras_griffin.generation.loop import decode
-from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.generation.generate import BLOCK
 from keras_griffin.inspection import Device, decode_cost
-from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.models import GriffinConfig
 
 TITLE = "Time of sampling"
 FIGURE = "Figures 4 and 1b"
@@ -236,77 +233,6 @@ def measure(run: Run, folder: Path) -> list[Measurement]:
     ]
 
 
-def bytes_per_second(num_bytes: int) -> float:
-    """The bandwidth at which all cores together read so many bytes, at best of ten times."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = np.array_split(np.ones(num_bytes // 4, "float32"), cores)
-    with ThreadPoolExecutor(cores) as pool:
-        times = []
-        for _ in range(10):
-            start = time.perf_counter()
-            list(pool.map(lambda part: part @ part, parts))
-            times.append(time.perf_counter() - start)
-    return num_bytes / min(times)
-
-
-def block_seconds(model: LanguageModel, state: LanguageModelState, number: int, block: int) -> list[float]:
-    """The seconds of each block of tokens that `generate` makes from a state.
-
-    Args:
-        model: to sample from.
-        state: of the rows; it stays valid.
-        number: of blocks.
-        block: tokens of each row.
-    """
-    blocks = continuation(model, state, number * block).blocks(block)
-    times = [time.perf_counter()]
-    for _ in blocks:
-        times.append(time.perf_counter())
-    return [float(seconds) for seconds in np.diff(times)]
-
-
-def compile_blocks(model: LanguageModel, state: LanguageModelState, number: int, block: int) -> list[int]:
-    """Compile the programs of all blocks, without running them on a backend that compiles.
-
-    The state of global attention grows by empty places, and each size has its own program, which computes with the
-    empty places too.
-
-    Args:
-        model: to sample from.
-        state: of the rows; it stays valid.
-        number: of blocks.
-        block: tokens of each row.
-
-    Returns:
-        The bytes of the state in each block: where they are equal, so is the work.
-    """
-    own = continuation(model, state, number * block)
-    # Rows that have ended take no step.
-    ended, uniform, sizes = np.zeros(state.num_rows, bool), np.zeros((block, state.num_rows), "float32"), []
-    for _ in range(number):
-        own._make_places(block)
-        own.free_places -= block
-        sizes.append(own._state.num_bytes)
-        own._state = decode(model, own.sampler, own._state, ended, uniform, block, own.stop_ids)[1]
-    return sizes
-
-
-def continuation(model: LanguageModel, state: LanguageModelState, tokens: int) -> Continuation:
-    """What `generate` makes blocks with, greedily, from a state."""
-    return Continuation("sampling", model, state.num_rows * [[]], tokens, "greedy", 0, (), state)
-
-
-def fastest_blocks(passes: np.ndarray, work: Sequence[int]) -> np.ndarray:
-    """For each block the seconds of the fastest, in any pass, that does the same work.
-
-    Args:
-        passes: `(P, N)`, seconds of each block.
-        work: N numbers.
-    """
-    least = {each: passes[:, np.array(work) == each].min() for each in set(work)}
-    return np.array([least[each] for each in work])
-
-
 def predicted_block_seconds(run: Run, device: Device, number: int) -> Iterator[float]:
     """The seconds of each block by equation 5, at its middle."""
     block = run.data["block"]
@@ -316,31 +242,6 @@ def predicted_block_seconds(run: Run, device: Device, number: int) -> Iterator[f
 
 
 # Claims
-
-
-class Range(NamedTuple):
-    """A number, and the ends of its range."""
-
-    number: float
-    least: float
-    greatest: float
-
-    def over(self, other: "Range") -> "Range":
-        """The ratio of two."""
-        return Range(self.number / other.number, self.least / other.greatest, self.greatest / other.least)
-
-
-def is_less(one: Range, other: Range) -> bool | None:
-    """Whether a number is less than another; None where their ranges overlap, or there is none."""
-    if one.greatest < other.least:
-        return True
-    return False if one.least > other.greatest else None
-
-
-def both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both hold; None where that depends on one that is undecided."""
-    outcomes = (one, other)
-    return False if False in outcomes else None if None in outcomes else True
 
 
 def seconds(table: Table, family: str, setting: str, tokens: int) -> Range:
@@ -503,18 +404,18 @@ def draw(table: Table) -> Figure:
 
 
 def _line(axes, table, family, setting, metric, style):
-    """The least of the seeds against the tokens, or the tokens a second that follow."""
-    points = {}
+    """The seconds against the tokens, or the tokens a second that follow."""
+    points = []
     for trial in table.trials(family, setting):
         for tokens in numbers(table, setting):
             found = table.value(trial, metric, name(tokens))
             if not math.isnan(found):
-                rate = table.value(trial, "rows") * tokens / found
-                points.setdefault(tokens, []).append(-rate if setting == LARGEST else found)
+                rows = table.value(trial, "rows")
+                points.append((tokens, rows * tokens / found if setting == LARGEST else found))
     colour, marker = STYLES[family]
     axes.plot(
-        sorted(points),
-        [abs(min(points[tokens])) for tokens in sorted(points)],
+        [tokens for tokens, _ in sorted(points)],
+        [value for _, value in sorted(points)],
         color=colour,
         linestyle=style,
         marker=marker if style == "-" else None,

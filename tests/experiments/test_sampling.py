@@ -5,25 +5,10 @@ import numpy as np
 import pytest
 
 from experiments import sampling
-from experiments.families import TINY
-from experiments.sampling import (
-    CLAIMS,
-    LARGEST,
-    SIZES,
-    Range,
-    block_seconds,
-    columns,
-    compile_blocks,
-    fastest_blocks,
-    is_less,
-    latency,
-    numbers,
-    plan,
-    predicted_block_seconds,
-)
+from experiments.families import FAMILIES
+from experiments.sampling import CLAIMS, LARGEST, SIZES, columns, latency, numbers, plan, predicted_block_seconds
 from experiments.table import Table
 from keras_griffin.inspection import Device, cache_bytes
-from keras_griffin.models import MQATransformer
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -112,13 +97,6 @@ def test_a_factor_that_does_not_grow_is_not_that_of_the_paper():
 
 def test_ranges_that_overlap_decide_nothing():
     assert words(as_in_the_paper, 0.9) == 3 * ["undecided"]
-    assert is_less(Range(1, 0.9, 1.1), Range(1.2, 1.11, 1.3)) is True
-    assert is_less(Range(1.2, 1.11, 1.3), Range(1, 0.9, 1.1)) is False
-    assert is_less(Range(1, 0.9, 1.1), Range(1.05, 1.0, 1.3)) is None
-    assert is_less(Range(math.nan, math.nan, math.nan), Range(1, 1, 1)) is None
-    assert [sampling.both(True, other) for other in (True, False, None)] == [True, False, None]
-    assert sampling.both(None, False) is False
-    assert Range(2, 1, 3).over(Range(4, 2, 5)) == (0.5, 0.2, 1.5)
 
 
 def test_what_has_not_finished_is_left_out():
@@ -156,6 +134,12 @@ def test_one_run_is_planned_at_a_time():
     assert {run.learning_rate for run in runs} == {None} and {run.steps for run in runs} == {0}
 
 
+def test_the_configs_are_those_of_the_families():
+    for family, kind in FAMILIES.items():
+        config = sampling.config_of(family, SIZES["smoke"])
+        assert kind(SIZES["smoke"].config).config == config
+
+
 def test_the_largest_batch_is_the_largest_whose_caches_fit():
     for rows, (tokens,) in sampling.largest_batches("MQA", SMALL).items():
         own = cache_bytes(sampling.config_of("MQA", SMALL), tokens, "float32")
@@ -164,11 +148,6 @@ def test_the_largest_batch_is_the_largest_whose_caches_fit():
     for family in ("Griffin", "Hawk"):
         assert sampling.largest_batches(family, SMALL) == {128: [512, 1024, 2048, 4096]}
         assert 128 * cache_bytes(sampling.config_of(family, SMALL), 4096, "float32") < SMALL.cache_bytes / 2
-
-
-def test_blocks_that_do_the_same_work_are_compared():
-    passes = np.array([[3.0, 2.0, 9.0, 7.0], [4.0, 5.0, 8.0, 6.0]])
-    np.testing.assert_array_equal(fastest_blocks(passes, [10, 10, 20, 20]), [2, 2, 6, 6])
 
 
 def test_equation_5_is_that_of_each_block():
@@ -191,17 +170,3 @@ def test_the_report_has_the_times_of_a_run():
     assert found["range of the last, s"] == "38.94 to 39.72" and found["equation 5, s"] == "9.83"
     found = columns(table, last)
     assert (found["256 tokens, s"], found["512 tokens, s"], found["tokens a second"]) == ("", "4.61", "14,222")
-
-
-def test_blocks_are_compiled_at_the_sizes_that_generate_has():
-    model = MQATransformer(TINY.replace(num_layers=1))
-    state = model.prefill(np.ones((2, 3), "int32"))
-    sizes = compile_blocks(model, state, 3, 64)
-    own = sampling.continuation(model, state, 3 * 64)
-    made = [(tokens, own._state.num_bytes) for tokens in own.blocks(64)]
-    assert [size for _, size in made] == sizes and sizes[0] < sizes[1] == sizes[2]
-    tokens = np.concatenate([tokens for tokens, _ in made], axis=1)
-    np.testing.assert_array_equal(tokens, model.generate(np.ones((2, 3), "int32"), 3 * 64)[:, 3:])
-    # The state is still valid.
-    times = block_seconds(model, state, 3, 64)
-    assert len(times) == 3 and min(times) > 0
