@@ -3,8 +3,9 @@
     python -m experiments                                  every experiment
     python -m experiments selective_copying --scale smoke  one of them, in seconds
 
-The benchmarks measure time; these measure learning. An experiment names its claims, each a sentence of the paper and a
-function of the results, before its first run. The report then prints a verdict for every claim, whatever it is.
+The benchmarks measure time; these measure learning, but for `sampling`, which is run alone. An experiment names its
+claims, each a sentence of the paper and a function of the results, before its first run. The report then prints a
+verdict for every claim, whatever it is.
 
 A finished run is not repeated, and an interrupted one resumes. Processes started with the same command share the work,
 since each takes a run that no other has:

@@ -10,7 +10,7 @@ import keras
 import experiments as package
 from experiments.long_text import VARIABLE
 from experiments.page import RESULTS, update
-from experiments.report import verdict_table, write_report
+from experiments.report import summary, write_report
 from experiments.runner import FOLDER, NAMES, carry_out, experiment, finished
 from keras_griffin.backends import WITH_GRADIENTS
 
@@ -18,6 +18,7 @@ from keras_griffin.backends import WITH_GRADIENTS
 def main(arguments: list[str] | None = None) -> None:
     """Carry out what is still to do, write the reports, and print the verdicts."""
     options = parsed(arguments)
+    refusals = []
     for name in options.names:
         module = experiment(name)
         seeds = options.seeds or module.SIZES[options.scale].seeds
@@ -25,15 +26,22 @@ def main(arguments: list[str] | None = None) -> None:
             table, waiting = finished(module, options.scale, seeds, options.runs)
             print(f"{name}: {module.TITLE}, {module.FIGURE}; {len(table.trials())} finished, {len(waiting)} to run")
             continue
+        refusal = getattr(module, "refusal", lambda scale: "")(options.scale)
         if options.report:
             table, _ = finished(module, options.scale, seeds, options.runs)
+        elif refusal:
+            # The others are carried out.
+            refusals.append(refusal)
+            continue
         else:
             table = carry_out(module, options.scale, seeds, options.runs)
         if table.rows:
             write_report(module, name, table, options.output)
             if options.output == RESULTS:
                 update()
-            print(f"\n{module.TITLE}\n\n{verdict_table(module, table)}\n\nwritten to {options.output}")
+            print(f"\n{module.TITLE}\n\n{summary(module, table)}\n\nwritten to {options.output}")
+    if refusals:
+        sys.exit("\n".join(refusals))
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:

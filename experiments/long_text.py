@@ -1,14 +1,16 @@
 """The text of the experiments: bytes to train on, and whole held-out documents.
 
-It is the source of Python's standard library, which every machine has, or the file that `EXPERIMENTS_TEXT` names, such
-as a few novels.
+It is the file that `EXPERIMENTS_TEXT` names, such as a few novels, or else one that the experiment names, or else the
+source of Python's standard library, which every machine has.
 """
 
 import functools
+import gzip
 import hashlib
 import os
 import platform
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +21,25 @@ from keras_griffin.tasks import TaskBatch
 from keras_griffin.tasks.text import Corpus, load_corpus
 
 VARIABLE = "EXPERIMENTS_TEXT"
+#: Endings of files that gzip unpacks; the second is of dictionaries.
+PACKED = (".gz", ".dz")
 
 
-def text_name() -> str:
-    """What is read, with the version or the digest that its bytes depend on."""
-    path = os.environ.get(VARIABLE)
+def text_name(otherwise: Path | None = None) -> str:
+    """What is read, with the version or the digest that its bytes depend on.
+
+    Args:
+        otherwise: a file to read where the variable names none; None for the standard library.
+    """
+    path = os.environ.get(VARIABLE) or otherwise
     if not path:
         return f"the standard library of Python {platform.python_version()}"
     return f"{Path(path).name} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
 
 
-def corpus() -> Corpus:
-    """The text, read once a process."""
-    return _corpus(os.environ.get(VARIABLE))
+def corpus(otherwise: Path | None = None) -> Corpus:
+    """The text, read once a process; `otherwise` as for `text_name`."""
+    return _corpus(os.environ.get(VARIABLE) or otherwise)
 
 
 def random_windows(data: np.ndarray, rows: int, length: int, seed: int) -> TaskBatch:
@@ -93,4 +101,9 @@ def documents(text: Corpus) -> list[np.ndarray]:
 
 @functools.cache
 def _corpus(path):
-    return load_corpus([path] if path else ())
+    if Path(path or "").suffix not in PACKED:
+        return load_corpus([path] if path else ())
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder) / Path(path).stem
+        unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
+        return load_corpus([unpacked])

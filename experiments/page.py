@@ -1,5 +1,5 @@
-"""Write the results into docs/experiments.md, under each experiment its plot and its verdicts, and their counts into
-README.md.
+"""Write the results into docs/experiments.md, under each experiment its plot and its verdicts or its runs, and the
+counts of the verdicts into README.md.
 
     python -m experiments.page
 
@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from experiments.claims import WORDS
-from experiments.report import verdict_table
+from experiments.report import summary
 from experiments.runner import FOLDER, NAMES, experiment
 from experiments.table import Table
 from experiments.words import markdown
@@ -39,11 +39,11 @@ def filled(page: str, results: Path) -> str:
 
 
 def found(name: str, results: Path) -> str:
-    """The plot and the verdicts of an experiment."""
+    """The plot of an experiment, and its verdicts, or its runs if it has no claims."""
     file, module = results / f"{name}.csv", experiment(name)
     if not file.exists():
         return "Not yet run."
-    return f"![{module.TITLE}](experiments/{name}.png)\n\n{verdict_table(module, Table.read(file))}"
+    return f"![{module.TITLE}](experiments/{name}.png)\n\n{summary(module, Table.read(file))}"
 
 
 def counts(results: Path) -> str:
@@ -51,7 +51,7 @@ def counts(results: Path) -> str:
     rows = []
     for name in NAMES:
         file, module = results / f"{name}.csv", experiment(name)
-        if file.exists():
+        if file.exists() and module.CLAIMS:
             table = Table.read(file)
             number = Counter(claim.judge(table).word for claim in module.CLAIMS)
             rows.append(

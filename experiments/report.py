@@ -9,7 +9,7 @@ import matplotlib
 from experiments.plots import DPI
 from experiments.search import is_kept
 from experiments.table import Table, Trial
-from experiments.words import count, markdown, millions
+from experiments.words import count, markdown, millions, rate
 from keras_griffin.files import atomic_file
 
 #: The start of a page's last line, which names the version that has drawn the plot.
@@ -45,7 +45,7 @@ def page(module: ModuleType, name: str, table: Table) -> str:
             f"# {module.TITLE} ({module.FIGURE})",
             f"The paper: {module.PAPER}",
             f"Here: {module.DIFFERS}",
-            verdict_table(module, table),
+            *([verdict_table(module, table)] if module.CLAIMS else []),
             f"![{module.TITLE}]({name}.png)",
             run_table(module, table),
             *rates(module, table),
@@ -63,15 +63,21 @@ def verdict_table(module: ModuleType, table: Table) -> str:
     return markdown(rows)
 
 
+def summary(module: ModuleType, table: Table) -> str:
+    """The verdicts, or every run of an experiment that only reports."""
+    return verdict_table(module, table) if module.CLAIMS else run_table(module, table)
+
+
 def run_table(module: ModuleType, table: Table) -> str:
-    """Every run, those at rates that were not kept too."""
-    return markdown([_run(module, table, trial) for trial in table.trials()])
+    """Every run, those at rates that were not kept too; a column that is empty in all of them is left out."""
+    rows = [_run(module, table, trial) for trial in table.trials()]
+    return markdown([{name: cell for name, cell in row.items() if any(each[name] for each in rows)} for row in rows])
 
 
 def rates(module: ModuleType, table: Table) -> list[str]:
     """How the learning rates were searched, if they were."""
-    searched = len({trial.learning_rate for trial in table.trials()}) > 1
-    return [getattr(module, "RATES", RATES)] if searched else []
+    searched = {trial.learning_rate for trial in table.trials()} - {None}
+    return [getattr(module, "RATES", RATES)] if len(searched) > 1 else []
 
 
 def circumstances(table: Table) -> list[str]:
@@ -88,12 +94,13 @@ def _run(module: ModuleType, table: Table, trial: Trial) -> dict[str, str]:
     kept = getattr(module, "is_kept", is_kept)(table, trial)
     return {
         "model": trial.family,
-        "trained on": trial.setting,
-        "learning rate": f"{trial.learning_rate:g}{'' if kept else ' (not kept)'}",
+        getattr(module, "SETTING", "trained on"): trial.setting,
+        "learning rate": f"{rate(trial.learning_rate)}{'' if kept else ' (not kept)'}",
         "seed": str(trial.seed),
         "parameters": count(table.value(trial, "parameters")),
         "MFLOP a token": millions(table.value(trial, "flops_per_token")),
-        "steps": count(table.last_step(trial)),
+        # None are taken where nothing is trained.
+        "steps": count(table.last_step(trial) or math.nan),
         **module.columns(table, trial),
         "seconds": count(math.ceil(table.value(trial, "seconds"))),
     }

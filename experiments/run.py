@@ -1,4 +1,4 @@
-"""One training of one model: everything that determines its numbers."""
+"""One training or measurement of one model: everything that determines its numbers."""
 
 import dataclasses
 import hashlib
@@ -24,9 +24,10 @@ class Run:
     #: In words, for tables and plots.
     setting: str
     batch_size: int
-    #: At most; a run ends early when the task is solved.
+    #: At most; a run ends early when the task is solved. 0 if nothing is trained.
     steps: int
-    learning_rate: float
+    #: None if nothing is trained.
+    learning_rate: float | None
     seed: int
     #: Steps between two validations.
     validate_every: int

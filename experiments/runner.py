@@ -18,6 +18,7 @@ from experiments.families import family_model
 from experiments.run import Run
 from experiments.table import Row, Table
 from experiments.training import Measurement, constant_rate, train
+from experiments.words import rate
 from keras_griffin.files import atomic_file
 from keras_griffin.training import FolderInUse
 from keras_griffin.training.resuming.run_lock import run_lock
@@ -31,6 +32,8 @@ NAMES = (
     "phonebook",
     "list_operations",
     "resets",
+    "sampling",
+    "english",
 )
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0
@@ -39,8 +42,8 @@ PATIENCE = 1.0
 def experiment(name: str) -> ModuleType:
     """The module of an experiment.
 
-    It has `TITLE`, `PAPER` (what the paper found), `DIFFERS` (what differs here), `SIZES` by scale, `CLAIMS`, and these
-    functions:
+    It has `TITLE`, `PAPER` (what the paper found), `DIFFERS` (what differs here), `SIZES` by scale, `CLAIMS` (none if
+    it only reports), and these functions:
 
         plan(scale, seeds, table)       the runs that are known once those in the table have finished
         make_batch(run, rows, seed)     a `TaskBatch`
@@ -54,8 +57,10 @@ def experiment(name: str) -> ModuleType:
         optimizer(run, model)           if it is not that of the synthetic tasks
         is_kept(table, trial), RATES    if the learning rates were not searched in the first setting: the choice, and
                                         in words how it was made
-        measure(run, folder)            in place of `make_batch` and `test`, if no language model is trained: all
-                                        measurements, of which the first is `parameters` and the last `seconds`
+        measure(run, folder)            in place of `make_batch` and `test`, if not every run trains a language model:
+                                        all measurements, of which the first is `parameters` and the last `seconds`
+        SETTING                         what a setting is, if it is not what a model is trained on
+        refusal(scale)                  why it can't be carried out on this machine; empty if it can
     """
     return import_module(f"experiments.{name}")
 
@@ -101,8 +106,8 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
             return False
         if (own / "result.json").exists():
             return True
-        words = f"{run.family}, {run.setting}, {run.learning_rate:g}, seed {run.seed}"
-        print(f"{run.experiment} {run.identity}: {words}", flush=True)
+        words = (run.family, run.setting, rate(run.learning_rate), f"seed {run.seed}")
+        print(f"{run.experiment} {run.identity}: {', '.join(filter(None, words))}", flush=True)
         measure = getattr(module, "measure", functools.partial(trained, module))
         measured = measure(run, own / "course")
         with atomic_file(own / "result.json") as aside:
@@ -120,7 +125,7 @@ def trained(module: ModuleType, run: Run, folder: Path) -> list[Measurement]:
 
 def rows_of(run: Run, measured: Iterable[Measurement], facts: dict[str, str]) -> list[Row]:
     """The table's rows of a run."""
-    own = run.identity, run.family, str(run.seed), f"{run.learning_rate:g}"
+    own = run.identity, run.family, str(run.seed), rate(run.learning_rate)
     rows = [Row(*own, setting, str(step), metric, f"{value:.6g}") for setting, step, metric, value in measured]
     # After the first row: its metric marks the run.
     return [*rows, *(Row(*own, run.setting, rows[-1].step, fact, text) for fact, text in facts.items())]

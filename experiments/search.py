@@ -1,6 +1,6 @@
 """The search for a learning rate: the same rates for every family, and a choice that knows no claim.
 
-The search is the runs with the setting and the seed of a table's first run. A family keeps the rate with the fewest
+The search is the runs with the setting and the seed of a table's first training. A family keeps the rate with fewest
 steps to a level of accuracy; where several are equal, as those that never reach it, the one with the least loss.
 """
 
@@ -16,8 +16,8 @@ LEVEL = 0.95
 
 
 def kept_rates(table: Table) -> dict[str, float]:
-    """The learning rate that each family keeps."""
-    trials = table.trials()
+    """The learning rate that each family keeps, of those that are trained."""
+    trials = [trial for trial in table.trials() if trial.learning_rate is not None]
     searched = [trial for trial in trials if (trial.setting, trial.seed) == (trials[0].setting, trials[0].seed)]
 
     def slowness(trial):
@@ -31,7 +31,7 @@ def kept_rates(table: Table) -> dict[str, float]:
 
 
 def is_kept(table: Table, trial: Trial) -> bool:
-    """Whether a run has the learning rate that its family keeps."""
+    """Whether a run has the learning rate that its family keeps, or none."""
     return trial.learning_rate == kept_rates(table).get(trial.family, trial.learning_rate)
 
 

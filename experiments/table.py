@@ -3,7 +3,7 @@
     run, family, seed, learning_rate, setting, step, metric, value
 
 A run's first row has the metric `parameters`, and the setting in which the run trains; a row of another setting is a
-test of the trained model there.
+test of the trained model there. The learning rate is empty if nothing is trained.
 """
 
 import csv
@@ -34,7 +34,7 @@ class Trial(NamedTuple):
     run: str
     family: str
     seed: int
-    learning_rate: float
+    learning_rate: float | None
     setting: str
 
 
@@ -64,7 +64,7 @@ class Table:
     def trials(self, family: str | None = None, setting: str | None = None) -> list[Trial]:
         """The runs in their order: all, or those of a family or a setting."""
         return [
-            Trial(row.run, row.family, int(row.seed), float(row.learning_rate), row.setting)
+            Trial(row.run, row.family, int(row.seed), _number(row.learning_rate), row.setting)
             for row in self.rows
             if row.metric == "parameters" and row.family == (family or row.family)
             if row.setting == (setting or row.setting)
@@ -99,3 +99,7 @@ class Table:
     def steps_to(self, trial: Trial, metric: str, level: float) -> float:
         """The first step at which a measure has reached a level; infinite if it never has."""
         return next((step for step, value in zip(*self.curve(trial, metric), strict=True) if value >= level), math.inf)
+
+
+def _number(text):
+    return float(text) if text else None

@@ -18,6 +18,11 @@ def millions(number: float) -> str:
     return "" if math.isnan(number) else f"{number / 1e6:.2f}"
 
 
+def rate(number: float | None) -> str:
+    """A learning rate; empty where nothing is trained."""
+    return "" if number is None else f"{number:g}"
+
+
 def markdown(rows: list[dict[str, str]]) -> str:
     """A table in Markdown, with the first row's keys as its head."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,17 @@ def test_a_file_is_held_out_in_part(novel):
     assert name.startswith("novel.txt ")
     novel.write_bytes(b"another")
     assert text_name() != name
+
+
+def test_a_packed_file_is_unpacked_and_read_in_place_of_the_library(novel, tmp_path, monkeypatch):
+    packed = tmp_path / "novel.dict.dz"
+    packed.write_bytes(gzip.compress(novel.read_bytes()))
+    # The variable comes first.
+    assert text_name(packed) == text_name() and long_text.corpus(packed) is long_text.corpus()
+    monkeypatch.delenv(long_text.VARIABLE)
+    text = long_text.corpus(packed)
+    np.testing.assert_array_equal(np.concatenate([text.train, text.validation]), list(novel.read_bytes()))
+    assert text_name(packed).startswith("novel.dict.dz ") and text_name(packed) != text_name()
 
 
 def test_documents_are_those_that_were_held_out(tmp_path):

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from experiments.__main__ import main
-from experiments.runner import NAMES
+from experiments.runner import NAMES, experiment
 
 
 @pytest.mark.trainable
@@ -12,7 +12,7 @@ from experiments.runner import NAMES
 def test_an_experiment_runs_in_seconds(name, tmp_path, capsys):
     folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")]
     main([name, "--scale", "smoke", *folders])
-    assert "| **" in capsys.readouterr().out
+    assert ("| **" in capsys.readouterr().out) == bool(experiment(name).CLAIMS)
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [
         f"{name}{end}" for end in (".csv", ".md", ".png")
     ]

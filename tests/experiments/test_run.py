@@ -29,7 +29,8 @@ CHANGES = {
 def test_every_field_is_part_of_the_identity():
     assert set(CHANGES) == {field.name for field in dataclasses.fields(RUN)}
     changed = [dataclasses.replace(RUN, **{name: value}) for name, value in CHANGES.items()]
-    assert len({run.identity for run in (RUN, *changed)}) == 1 + len(CHANGES)
+    changed.append(dataclasses.replace(RUN, learning_rate=None))
+    assert len({run.identity for run in (RUN, *changed)}) == 2 + len(CHANGES)
 
 
 def test_the_identity_is_the_same_in_every_process():

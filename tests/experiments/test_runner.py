@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import types
 
@@ -5,6 +6,7 @@ import pytest
 
 from experiments import runner, selective_copying
 from experiments.runner import carried_out, carry_out, circumstances, experiment, finished
+from experiments.table import Table
 from experiments.training import Measurement
 from keras_griffin.training.resuming.run_lock import run_lock
 
@@ -38,6 +40,16 @@ def test_every_run_is_carried_out_once_and_the_table_is_in_the_order_of_the_plan
     assert len(trained) == 18 + 6
 
 
+def test_a_run_that_trains_nothing_has_no_rate(tmp_path, capsys):
+    _, (run, *_) = finished(selective_copying, "small", (0,), tmp_path)
+    run = dataclasses.replace(run, learning_rate=None)
+    measured = [Measurement(run.setting, 0, "parameters", 1), Measurement(run.setting, 0, "seconds", 1)]
+    assert carried_out(types.SimpleNamespace(measure=lambda run, folder: measured), run, tmp_path)
+    assert f"{run.identity}: MQA, 4 in 32, seed 0\n" in capsys.readouterr().out
+    rows = json.loads((tmp_path / run.identity / "result.json").read_text())["rows"]
+    assert {row[3] for row in rows} == {""} and Table(rows).trials()[0].learning_rate is None
+
+
 def test_a_run_that_another_process_has_is_left_to_it(trained, tmp_path):
     _, waiting = finished(selective_copying, "small", (0,), tmp_path)
     (tmp_path / waiting[0].identity).mkdir()
@@ -68,7 +80,8 @@ def test_every_experiment_has_what_the_runner_needs():
     for name in runner.NAMES:
         module = experiment(name)
         assert isinstance(module, types.ModuleType) and set(module.SIZES) == {"smoke", "small", "paper"}
-        assert all(getattr(module, part) for part in ("TITLE", "FIGURE", "PAPER", "DIFFERS", "CLAIMS"))
+        assert all(getattr(module, part) for part in ("TITLE", "FIGURE", "PAPER", "DIFFERS"))
+        assert isinstance(module.CLAIMS, tuple)
         parts = ("measure",) if hasattr(module, "measure") else ("make_batch", "test")
         assert all(callable(getattr(module, part)) for part in ("plan", "columns", "draw", *parts))
 

@@ -3,7 +3,7 @@ import pytest
 from experiments import selective_copying
 from experiments.families import FAMILIES
 from experiments.runner import rows_of
-from experiments.search import kept_rates, trials_by_seed
+from experiments.search import is_kept, kept_rates, trials_by_seed
 from experiments.table import Table
 from experiments.training import Measurement
 from tests.experiments import made_up
@@ -25,6 +25,14 @@ def test_every_family_is_searched_at_the_same_rates_with_one_seed_on_the_easiest
         (family, rate) for family in FAMILIES for rate in RATES
     ]
     assert {(run.seed, run.setting) for run in runs} == {(3, "4 in 32")}
+
+
+def test_what_is_not_trained_is_not_searched():
+    row = ("a", "zlib", "0", "", "alone", "0", "parameters", "nan")
+    table = made_up.carried_out(selective_copying, "small", (0,), steps_to_95)
+    both = Table([row, *table.rows])
+    assert kept_rates(both) == kept_rates(table) == FASTEST and kept_rates(Table([row])) == {}
+    assert is_kept(both, both.trials()[0])
 
 
 def test_each_family_goes_on_at_its_fastest_rate_once_it_is_searched():

@@ -38,6 +38,10 @@ def test_what_a_table_says_of_runs():
     assert math.isnan(table.value(mqa, "token_accuracy")) and table.curve(mqa, "token_accuracy") == ([], [])
 
 
+def test_a_run_that_trains_nothing_has_no_rate():
+    assert Table([("c", "zlib", "0", "", "alone", "0", "parameters", "nan")]).trials()[0].learning_rate is None
+
+
 def test_the_first_step_at_a_level():
     table = Table(ROWS)
     hawk = table.trials()[0]
