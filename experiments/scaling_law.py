@@ -397,7 +397,8 @@ def draw(table: Table) -> Figure:
     above.set_yscale("log")
     above.yaxis.set_minor_formatter(lambda value, _: f"{value:.1f}")
     above.yaxis.set_major_formatter(lambda value, _: f"{value:.1f}")
-    above.set(title="Held-out loss (solid: log L = k - α log C, dotted: L = E + A C^-α)", ylabel="nats a byte")
+    fits = r"solid $\log L = k - \alpha\,\log C$, dotted $L = E + A\,C^{-\alpha}$"
+    above.set(title=f"Held-out loss, {fits}", ylabel="nats a byte")
     below.axhline(0, color="gray", linestyle=":", linewidth=1)
     below.set(xlabel="FLOPs of training", ylabel="above line, %")
     return figure

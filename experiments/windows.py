@@ -94,7 +94,7 @@ SIZES = {
             *((512, window) for window in (128, 256, 512)),
             *((1024, window) for window in (128, 256, 512, 1024)),
         ),
-        steps=1250,
+        steps=1000,
         bytes_per_step=2048,
         learning_rates=(2e-3, 4e-3),
         windows=128,
@@ -223,13 +223,11 @@ def its_lead_shrinks(table: Table) -> Verdict:
     *others, longest = lengths(table)
     last, outcomes, told = leads(table, longest), [], []
     for length in others:
-        pairs = [(lead, last[seed]) for seed, lead in leads(table, length).items() if seed in last]
-        found = [interval(lead - late) for lead, late in pairs]
-        outcomes += [
-            is_above(each, 0.0) if is_above(interval(lead), 0.0) else None
-            for each, (lead, _) in zip(found, pairs, strict=True)
-        ]
-        told += [f"at {length:,} bytes less that at {longest:,} {', '.join(map(str, found))}"] if found else []
+        for seed, lead in leads(table, length).items():
+            if seed in last:
+                found = interval(lead - last[seed])
+                outcomes.append(is_above(found, 0.0) if is_above(interval(lead), 0.0) else None)
+                told.append(f"at {length:,} bytes {found} more than at {longest:,}")
     return verdict(outcomes, _of_leads(table, told))
 
 
@@ -307,6 +305,7 @@ def draw(table: Table) -> Figure:
         axes.set_ylim(min(drawn) - 0.3 * room, max(drawn) + 0.15 * room)
     axes.set_xticks([middle for middle, _ in ticks], [text for _, text in ticks])
     axes.grid(visible=False, axis="x")
+    axes.set_axisbelow(True)
     axes.set(
         title="Held-out loss, with the window over each bar", xlabel="bytes of a training row", ylabel="nats a byte"
     )

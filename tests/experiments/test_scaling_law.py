@@ -120,7 +120,7 @@ def test_differences_within_the_interval_decide_nothing():
 
 def test_what_has_not_finished_is_left_out():
     table = table_of(as_in_the_paper)
-    for count in (1, 7, 19, 21, 23):
+    for count in (1, 19, 22):
         runs = {trial.run for trial in table.trials()[:count]}
         part = Table(row for row in table.rows if row.run in runs)
         assert set(words(part)) <= {"undecided", "reproduced"}

@@ -50,7 +50,7 @@ def test_the_papers_order_is_reproduced():
         "nats of global MQA less those of Griffin with a window of 128, by seed: 256 bytes +0.081 (+0.081 to +0.081), "
         "+0.081 (+0.081 to +0.081); 512 bytes"
     )
-    assert "at 256 bytes less that at 1,024 +0.060 (+0.060 to +0.060), +0.060" in found[1].evidence
+    assert "at 256 bytes +0.060 (+0.060 to +0.060) more than at 1,024; at 256 bytes +0.060" in found[1].evidence
     assert found[2].evidence.count("window") == 7 and "1,024 bytes, window 512 +0.200" in found[2].evidence
 
 
