@@ -89,12 +89,14 @@ SIZES = {
         config=GriffinConfig(
             vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, rotary_fraction=1.0
         ),
+        # After the search the longest rows, whose runs take the longest, so that processes end together.
         rungs=(
-            *((256, window) for window in (128, 64, 256)),
-            *((512, window) for window in (128, 256, 512)),
+            (256, 128),
             *((1024, window) for window in (128, 256, 512, 1024)),
+            *((512, window) for window in (128, 256, 512)),
+            *((256, window) for window in (64, 256)),
         ),
-        steps=1000,
+        steps=750,
         bytes_per_step=2048,
         learning_rates=(2e-3, 4e-3),
         windows=128,
