@@ -183,6 +183,9 @@ def test_a_size_has_40_bytes_a_parameter_of_its_griffin_in_all_families():
         own = [run for run in runs if run.config == config]
         assert {(run.steps, run.steps % run.validate_every) for run in own} == {(read // 2048, 0)}
         assert {run.family for run in own} == set(FAMILIES) and config.head_dim == 16
+    spent = {(run.family, run.config.width): operations(run) for run in runs}
+    ratios = [spent["MQA", width] / spent["Hawk", width] for width in WIDTHS]
+    assert max(ratios) == ratios[0] and 1.3 < ratios[0] < 1.36
     table = 256 * SMALL.configs[0].width / SMALL.configs[0].parameter_count()
     last = 256 * SMALL.configs[-1].width / SMALL.configs[-1].parameter_count()
     assert round(1 / table) == 6 and round(1 / last) == 15
