@@ -388,10 +388,9 @@ def draw(table: Table) -> Figure:
             above.plot(course.flops, course.losses, marker, color=colour, markersize=5)
             if len(course.widths) >= LEAST_SIZES:
                 smooth = np.geomspace(course.flops[0] / 1.2, course.flops[-1] * 1.2)
-                straight = line(course.flops, course.losses)
-                above.plot(smooth, straight(smooth), color=colour, linewidth=1.2)
-                bent = above_a_floor(course.flops, course.losses)
-                above.plot(smooth, bent(smooth), color=colour, linewidth=1.2, linestyle=":")
+                straight, bent = (fit(course.flops, course.losses) for fit in (line, above_a_floor))
+                for fit, style in ((straight, "-"), (bent, ":")):
+                    above.plot(smooth, fit(smooth), color=colour, linewidth=1.2, linestyle=style)
                 away = 100 * residuals(straight, course.flops, course.losses)
                 below.plot(course.flops, away, color=colour, marker=marker, markersize=4, linewidth=1)
     above.set_xscale("log")
