@@ -8,7 +8,7 @@ RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """A mean difference in nats, and its 95 % interval."""
+    """A number, such as a mean difference in nats, and its 95 % interval."""
 
     mean: float
     low: float
@@ -24,10 +24,22 @@ def interval(differences: np.ndarray) -> Interval:
     Args:
         differences: `(W,)`, one for each window.
     """
-    number = len(differences)
+    return spread(differences.mean(), resampled(differences))
+
+
+def resampled(values: np.ndarray) -> np.ndarray:
+    """Means over windows that a bootstrap draws, the same for all rows: `(..., W)` to `(RESAMPLES, ...)`."""
+    number = values.shape[-1]
     draws = np.random.default_rng(0).integers(0, number, size=(RESAMPLES, number))
-    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(float(differences.mean()), float(low), float(high))
+    # One row after the other, for the memory.
+    means = [row[draws].mean(axis=1) for row in values.reshape(-1, number)]
+    return np.stack(means, axis=-1).reshape(RESAMPLES, *values.shape[:-1])
+
+
+def spread(found: float, drawn: np.ndarray) -> Interval:
+    """What was found, with the interval of what a bootstrap gives: `(RESAMPLES,)`."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(found), float(low), float(high))
 
 
 def is_below(found: Interval | None, bound: float) -> bool | None:

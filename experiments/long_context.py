@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, TINY
-from experiments.intervals import Interval, interval, is_above, is_below
+from experiments.intervals import Interval, is_above, is_below
 from experiments.long_text import held_out_windows, text_name, window_batch
 from experiments.plots import Figure, panels
 from experiments.run import Run
-from experiments.search import kept_rates, planned
+from experiments.search import kept_trials, planned
 from experiments.table import Table, Trial
 from experiments.training import Test, cosine_rate
+from experiments.window_nats import by_window, difference, nats
 from keras_griffin.models import GriffinConfig, LanguageModel
 
 TITLE = "Long contexts"
@@ -190,10 +191,7 @@ def test(run: Run, model: LanguageModel) -> Iterator[Test]:
     for context in contexts:
         read, due = rows_after(windows, context, targets)
         losses = unlikelihood(model, read, max(1, run.data["test_bytes"] // context))
-        found = losses[:, -due:].reshape(len(windows), targets).mean(axis=1)
-        yield after(context), "nats", found.mean()
-        for window, value in enumerate(found):
-            yield after(context), f"nats_of_window_{window}", value
+        yield from by_window(after(context), losses[:, -due:].reshape(len(windows), targets).mean(axis=1))
     # The last context has the whole windows.
     for start, end in itertools.pairwise([0, *contexts]):
         yield between(start, end), "nats_by_position", losses[:, 1 + start : 1 + end].mean()
@@ -226,22 +224,9 @@ def unlikelihood(model: LanguageModel, rows: np.ndarray, at_once: int) -> np.nda
 # Claims
 
 
-def difference(table: Table, one: tuple[Trial, int], other: tuple[Trial, int]) -> Interval | None:
+def worse(table: Table, one: tuple[Trial, int], other: tuple[Trial, int]) -> Interval | None:
     """By how many nats a model's targets after so many bytes are worse than another's; None if not both are tested."""
-    first, second = (nats(table, *each) for each in (one, other))
-    return interval(first - second) if len(first) and len(first) == len(second) else None
-
-
-def nats(table: Table, trial: Trial, context: int) -> np.ndarray:
-    """The nats of each window's targets after so many bytes: `(W,)`, empty if they are not tested."""
-    texts = (table.text(trial, f"nats_of_window_{window}", after(context)) for window in itertools.count())
-    return np.array([float(text) for text in itertools.takewhile(bool, texts)])
-
-
-def trials(table: Table, family: str, setting: str) -> list[Trial]:
-    """A family's runs in a setting at the rate that it keeps."""
-    rates = kept_rates(table)
-    return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[family]]
+    return difference(*(nats(table, trial, after(context)) for trial, context in (one, other)))
 
 
 def length_of(table: Table) -> int:
@@ -268,7 +253,7 @@ def nope_fails(table: Table) -> Verdict:
     """The same without positions, which decides nothing unless it uses its context at T."""
     length = length_of(table)
     gains = [
-        difference(table, (trial, length), (trial, length // 8)) for trial in trials(table, "MQA", name(length, 0.0))
+        worse(table, (trial, length), (trial, length // 8)) for trial in kept_trials(table, "MQA", name(length, 0.0))
     ]
     used = bool(gains) and all(is_below(gain, 0.0) for gain in gains)
     found = _from_t(table, ("MQA",), (0.0,), 4, lambda loss: is_above(loss, FAILURE) if used else None)
@@ -292,8 +277,8 @@ def _from_t(table, families, fractions, times, holds):
     """The verdict of differences between so many lengths of training and one."""
     length, outcomes, told = length_of(table), [], []
     for family, fraction in itertools.product(families, fractions):
-        for trial in trials(table, family, name(length, fraction)):
-            found = difference(table, (trial, times * length), (trial, length))
+        for trial in kept_trials(table, family, name(length, fraction)):
+            found = worse(table, (trial, times * length), (trial, length))
             outcomes.append(holds(found))
             told.append(f"{family}{ROTATED[fraction]} {found or 'not tested'}")
     return verdict(outcomes, f"nats after {times * length:,} less those after {length:,} bytes: {_listed(told)}")
@@ -303,9 +288,9 @@ def _of_longer_rows(table, contexts, holds):
     """The verdict of differences between those trained on 4 T and on T, after some contexts."""
     length, outcomes, told = length_of(table), [], []
     for family in ("Griffin", "Hawk"):
-        settings = (trials(table, family, name(times * length)) for times in (4, 1))
+        settings = (kept_trials(table, family, name(times * length)) for times in (4, 1))
         for (long, short), context in itertools.product(zip(*settings, strict=False), contexts):
-            found = difference(table, (long, context), (short, context))
+            found = worse(table, (long, context), (short, context))
             outcomes.append(holds(found))
             told.append(f"{family} after {context:,} {found or 'not tested'}")
     return verdict(outcomes, f"nats of {4 * length:,} less those of {length:,} bytes: {_listed(told)}")
@@ -367,7 +352,7 @@ def draw(table: Table) -> Figure:
     length = length_of(table)
     lines = {name(length): "-", name(length, 0.5): "--", name(length, 0.0): ":", name(4 * length): "-."}
     for family, (setting, style) in itertools.product(FAMILIES, lines.items()):
-        for trial in trials(table, family, setting):
+        for trial in kept_trials(table, family, setting):
             if setting != name(4 * length):
                 _line(left, table, trial, style)
             if family != "MQA":

@@ -17,11 +17,25 @@ MARKERS = 6
 
 
 def panels(
-    number: int, widths: Sequence[float] | None = None, styles: Mapping[str, Style] = STYLES
+    number: int,
+    widths: Sequence[float] | None = None,
+    styles: Mapping[str, Style] = STYLES,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure outside pyplot with the families' names on top, and its axes from left to right."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    axes = figure.subplots(1, number, squeeze=False, width_ratios=widths)[0]
+    """A figure outside pyplot with the families' names on top, and its axes.
+
+    Args:
+        number: of the axes.
+        widths: ratios, for axes from left to right.
+        styles: of the families.
+        heights: ratios, for axes from top to bottom with one x axis.
+    """
+    if heights:
+        figure = Figure(figsize=(WIDTH, 1.3 * HEIGHT), layout="constrained")
+        axes = figure.subplots(number, 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0]
+    else:
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        axes = figure.subplots(1, number, squeeze=False, width_ratios=widths)[0]
     for each in axes:
         each.grid(alpha=0.3)
         each.spines[["top", "right"]].set_visible(False)

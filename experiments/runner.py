@@ -34,6 +34,8 @@ NAMES = (
     "resets",
     "sampling",
     "english",
+    "windows",
+    "scaling_law",
 )
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0

@@ -1,7 +1,8 @@
 """The search for a learning rate: the same rates for every family, and a choice that knows no claim.
 
-The search is the runs with the setting and the seed of a table's first training. A family keeps the rate with fewest
-steps to a level of accuracy; where several are equal, as those that never reach it, the one with the least loss.
+The search of a family is the runs with the setting and the seed of its first training in a table. It keeps the rate
+with the fewest steps to a level of accuracy; where several are equal, as those that never reach it, the one with the
+least loss.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,22 +18,32 @@ LEVEL = 0.95
 
 def kept_rates(table: Table) -> dict[str, float]:
     """The learning rate that each family keeps, of those that are trained."""
-    trials = [trial for trial in table.trials() if trial.learning_rate is not None]
-    searched = [trial for trial in trials if (trial.setting, trial.seed) == (trials[0].setting, trials[0].seed)]
+    rates, trained = {}, [trial for trial in table.trials() if trial.learning_rate is not None]
+    for family in dict.fromkeys(trial.family for trial in trained):
+        trials = [trial for trial in trained if trial.family == family]
+        searched = [trial for trial in trials if (trial.setting, trial.seed) == (trials[0].setting, trials[0].seed)]
+        rates[family] = best(table, searched).learning_rate
+    return rates
+
+
+def best(table: Table, trials: Iterable[Trial]) -> Trial:
+    """The run that has learnt the fastest; of equal ones that with the least loss, then with the least rate."""
 
     def slowness(trial):
         return table.steps_to(trial, "token_accuracy", LEVEL), min(table.curve(trial, "loss")[1]), trial.learning_rate
 
-    families = dict.fromkeys(trial.family for trial in searched)
-    return {
-        family: min((trial for trial in searched if trial.family == family), key=slowness).learning_rate
-        for family in families
-    }
+    return min(trials, key=slowness)
 
 
 def is_kept(table: Table, trial: Trial) -> bool:
     """Whether a run has the learning rate that its family keeps, or none."""
     return trial.learning_rate == kept_rates(table).get(trial.family, trial.learning_rate)
+
+
+def kept_trials(table: Table, family: str, setting: str) -> list[Trial]:
+    """A family's runs in a setting at the rate that it keeps."""
+    rates = kept_rates(table)
+    return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[family]]
 
 
 def trials_by_seed(table: Table, setting: str, families: Iterable[str] = FAMILIES) -> dict[int, dict[str, Trial]]:

@@ -187,7 +187,7 @@ def score(model: keras.Model, batches: Iterable[TaskBatch]) -> Score:
         right = logits.argmax(axis=-1) == targets
         hits.append(right[due])
         rows.append((right | ~due).all(axis=1))
-        losses.append(_nats(logits[due], targets[due]))
+        losses.append(cross_entropy(logits[due], targets[due]))
     return Score(*(float(np.concatenate(parts).mean()) for parts in (losses, hits, rows)))
 
 
@@ -197,8 +197,9 @@ def last_token_accuracy(model: LanguageModel, batches: Iterable[TaskBatch]) -> f
     return float(np.concatenate(right).mean())
 
 
-def _nats(logits, targets):
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """-log p of each target: `(..., V)` and `(...,)` integers to `(...,)` float64."""
     logits = logits.astype("float64")
     most = logits.max(axis=-1)
-    total = most + np.log(np.exp(logits - most[:, None]).sum(axis=-1))
-    return total - logits[np.arange(len(targets)), targets]
+    total = most + np.log(np.exp(logits - most[..., None]).sum(axis=-1))
+    return total - np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]

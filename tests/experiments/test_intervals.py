@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.intervals import Interval, interval, is_above, is_below
+from experiments.intervals import RESAMPLES, Interval, interval, is_above, is_below, resampled, spread
 
 pytestmark = pytest.mark.any_backend
 
@@ -18,3 +18,16 @@ def test_a_bound_inside_the_interval_decides_nothing(bound, below, above):
     found = Interval(1.5, 1.0, 2.0)
     assert (is_below(found, bound), is_above(found, bound)) == (below, above)
     assert is_below(None, bound) is None and is_above(None, bound) is None
+
+
+def test_all_rows_are_resampled_at_the_same_windows():
+    values = np.random.default_rng(0).normal(size=(2, 3, 20))
+    found = resampled(values)
+    assert found.shape == (RESAMPLES, 2, 3)
+    np.testing.assert_array_equal(found[:, 1, 2], resampled(values[1, 2]))
+    # A mean of sums is the sum of means only where the draws are the same.
+    np.testing.assert_allclose(resampled(values.sum(axis=0)), found.sum(axis=1))
+
+
+def test_a_spread_holds_all_but_a_fortieth_at_each_end():
+    assert spread(7.0, np.arange(1001.0)) == Interval(7.0, 25.0, 975.0)

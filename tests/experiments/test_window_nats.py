@@ -1,0 +1,68 @@
+import types
+
+import numpy as np
+import pytest
+
+from experiments import window_nats, windows
+from experiments.intervals import interval
+from experiments.table import Table
+from experiments.window_nats import by_window, difference, held_out_nats, nats, rows_within
+from tests.experiments import made_up
+
+pytestmark = pytest.mark.any_backend
+
+RUNS = {run.family: run for run in windows.plan("small", (0,), Table())}
+
+
+def test_rows_have_every_byte_but_the_first_once_as_a_target():
+    given = np.stack([np.arange(13), 100 + np.arange(13)])
+    for length in (3, 4, 6, 12):
+        rows = rows_within(given, length)
+        assert rows.shape == (24 // length, length + 1)
+        np.testing.assert_array_equal(np.diff(rows, axis=1), 1)
+        np.testing.assert_array_equal(rows[:, 1:].reshape(2, 12), given[:, 1:])
+
+
+@pytest.mark.parametrize("length", [4, 8, 16])
+def test_models_of_every_length_are_asked_for_the_same_bytes(length, monkeypatch):
+    given = np.random.default_rng(0).integers(0, 256, size=(6, 17))
+    monkeypatch.setattr(window_nats, "held_out_windows", lambda number, length: given[:number, :length])
+    run = RUNS["Griffin"]
+    monkeypatch.setitem(run.data, "length", length)
+    monkeypatch.setitem(run.data, "windows", 5)
+    monkeypatch.setitem(run.data, "window_length", 16)
+    asked = []
+
+    def predict_on_batch(token_ids):
+        """Logits by which a byte that is followed by itself plus its place in the row is likely."""
+        asked.append(token_ids.shape)
+        logits = np.zeros((*token_ids.shape, 256), "float32")
+        likely = (token_ids + np.arange(token_ids.shape[1])) % 256
+        np.put_along_axis(logits, likely[..., None], 3.0, axis=-1)
+        return logits
+
+    found = list(held_out_nats(run, types.SimpleNamespace(predict_on_batch=predict_on_batch)))
+    assert [metric for _, metric, _ in found] == ["nats", *(f"nats_of_window_{number}" for number in range(5))]
+    assert {setting for setting, _, _ in found} == {run.setting}
+    assert all(rows <= run.batch_size and columns == length for rows, columns in asked)
+    total = np.log(255 + np.exp(3))
+    expected = [
+        np.mean([total - 3 * (row[i + 1] == (row[i] + i % length) % 256) for i in range(16)]) for row in given[:5]
+    ]
+    np.testing.assert_allclose([value for _, _, value in found], [np.mean(expected), *expected], rtol=1e-6)
+
+
+def test_a_table_keeps_the_nats_of_each_window():
+    values = np.array([1.5, 2.25, 3.0])
+    run = RUNS["Griffin"]
+    table = Table(made_up.results(run, 500, [*by_window(run.setting, values), *by_window("far", values[:2])]))
+    trial = table.trials()[0]
+    np.testing.assert_array_equal(nats(table, trial), values)
+    np.testing.assert_array_equal(nats(table, trial, "far"), values[:2])
+    assert table.value(trial, "nats") == 2.25 and len(nats(table, trial, "near")) == 0
+
+
+def test_only_nats_of_the_same_windows_are_compared():
+    one, other = np.array([1.0, 2.0, 4.0]), np.array([1.5, 1.0, 2.0])
+    assert difference(one, other) == interval(np.array([-0.5, 1.0, 2.0]))
+    assert difference(one, other[:2]) is None and difference(one[:0], other[:0]) is None
