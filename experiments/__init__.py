@@ -7,8 +7,9 @@ The benchmarks measure time; these measure learning, but for `sampling`, which i
 claims, each a sentence of the paper and a function of the results, before its first run. The report then prints a
 verdict for every claim, whatever it is.
 
-A finished run is not repeated, and an interrupted one resumes. Processes started with the same command share the work,
-since each takes a run that no other has:
+A finished run is not repeated, and an interrupted one resumes. The committed results count as finished, unless
+`--output` names another folder. Processes started with the same command share the work, since each takes a run that no
+other has:
 
     taskset -c 0 python -m experiments & taskset -c 1 python -m experiments
 """

@@ -12,6 +12,7 @@ from experiments.long_text import VARIABLE
 from experiments.page import RESULTS, update
 from experiments.report import summary, write_report
 from experiments.runner import FOLDER, NAMES, carry_out, experiment, finished
+from experiments.table import Table
 from keras_griffin.backends import WITH_GRADIENTS
 
 
@@ -22,19 +23,21 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.names:
         module = experiment(name)
         seeds = options.seeds or module.SIZES[options.scale].seeds
+        file = options.output / f"{name}.csv"
+        plan = module, options.scale, seeds, options.runs, Table.read(file) if file.exists() else None
         if options.list:
-            table, waiting = finished(module, options.scale, seeds, options.runs)
+            table, waiting = finished(*plan)
             print(f"{name}: {module.TITLE}, {module.FIGURE}; {len(table.trials())} finished, {len(waiting)} to run")
             continue
         refusal = getattr(module, "refusal", lambda scale: "")(options.scale)
         if options.report:
-            table, _ = finished(module, options.scale, seeds, options.runs)
+            table, _ = finished(*plan)
         elif refusal:
             # The others are carried out.
             refusals.append(refusal)
             continue
         else:
-            table = carry_out(module, options.scale, seeds, options.runs)
+            table = carry_out(*plan)
         if table.rows:
             write_report(module, name, table, options.output)
             if options.output == RESULTS:
@@ -56,7 +59,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="only report what has finished")
     parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder of the runs (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, help="folder of the reports (default: experiments/results, or runs/SCALE)"
+        "--output",
+        type=Path,
+        help="folder of the reports, whose runs are not repeated (default: experiments/results, or runs/SCALE)",
     )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(NAMES))

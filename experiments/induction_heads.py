@@ -9,7 +9,7 @@ from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from experiments.plots import Figure, line, panels
 from experiments.run import Run
-from experiments.search import LEVEL, planned, trials_by_seed
+from experiments.search import LEVEL, kept_trials, planned, trials_by_seed
 from experiments.table import Table, Trial
 from experiments.training import TESTING, Test, batches, last_token_accuracy
 from experiments.words import count, percent
@@ -235,8 +235,8 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
 def draw(table: Table) -> Figure:
     """Accuracy against length, a line for each seed."""
     figure, (axes,) = panels(1)
-    for runs in _seeds(table):
-        for family, trial in runs.items():
+    for family in FAMILIES:
+        for trial in kept_trials(table, family, table.settings()[0]):
             settings = table.tests(trial, "test_accuracy")
             shares = [table.value(trial, "test_accuracy", setting) for setting in settings]
             line(axes, STYLES[family], [length_of(setting) for setting in settings], shares)

@@ -67,7 +67,9 @@ def experiment(name: str) -> ModuleType:
     return import_module(f"experiments.{name}")
 
 
-def carry_out(module: ModuleType, scale: str, seeds: Sequence[int], folder: Path) -> Table:
+def carry_out(
+    module: ModuleType, scale: str, seeds: Sequence[int], folder: Path, reported: Table | None = None
+) -> Table:
     """Carry out every run of an experiment, beside other processes that do the same, and return the results.
 
     Args:
@@ -75,9 +77,10 @@ def carry_out(module: ModuleType, scale: str, seeds: Sequence[int], folder: Path
         scale: a key of its `SIZES`.
         seeds: of the runs.
         folder: of all runs.
+        reported: the results of an earlier report; its runs are not repeated.
     """
     while True:
-        table, waiting = finished(module, scale, seeds, folder)
+        table, waiting = finished(module, scale, seeds, folder, reported)
         if not waiting:
             return table
         # A finished run may change the plan, so it is read again.
@@ -85,13 +88,20 @@ def carry_out(module: ModuleType, scale: str, seeds: Sequence[int], folder: Path
             time.sleep(PATIENCE)
 
 
-def finished(module: ModuleType, scale: str, seeds: Sequence[int], folder: Path) -> tuple[Table, list[Run]]:
-    """The results of finished runs in the order of the plan, and the runs of the plan that have not finished."""
+def finished(
+    module: ModuleType, scale: str, seeds: Sequence[int], folder: Path, reported: Table | None = None
+) -> tuple[Table, list[Run]]:
+    """The results of finished runs in the order of the plan, and the runs of the plan that have not finished.
+
+    Args:
+        module: as for `carry_out`, like the other arguments.
+    """
+    known = (reported or Table()).rows_by_run()
     table = Table()
     while True:
         runs = module.plan(scale, seeds, table)
-        done = [run for run in runs if (folder / run.identity / "result.json").exists()]
-        found = Table(row for run in done for row in _rows(folder / run.identity))
+        done = [run for run in runs if (folder / run.identity / "result.json").exists() or run.identity in known]
+        found = Table(row for run in done for row in known.get(run.identity) or _rows(folder / run.identity))
         if len(found.rows) == len(table.rows):
             return table, [run for run in runs if run not in done]
         table = found

@@ -43,7 +43,7 @@ def is_kept(table: Table, trial: Trial) -> bool:
 def kept_trials(table: Table, family: str, setting: str) -> list[Trial]:
     """A family's runs in a setting at the rate that it keeps."""
     rates = kept_rates(table)
-    return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[family]]
+    return [trial for trial in table.trials(family, setting) if trial.learning_rate == rates[trial.family]]
 
 
 def trials_by_seed(table: Table, setting: str, families: Iterable[str] = FAMILIES) -> dict[int, dict[str, Trial]]:

@@ -61,6 +61,13 @@ class Table:
         with atomic_file(path) as aside, aside.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([Row._fields, *self.rows])
 
+    def rows_by_run(self) -> dict[str, list[Row]]:
+        """The rows of each run, by its name."""
+        runs: dict[str, list[Row]] = {}
+        for row in self.rows:
+            runs.setdefault(row.run, []).append(row)
+        return runs
+
     def trials(self, family: str | None = None, setting: str | None = None) -> list[Trial]:
         """The runs in their order: all, or those of a family or a setting."""
         return [

@@ -22,7 +22,7 @@ def test_an_experiment_runs_in_seconds(name, tmp_path, capsys):
 
 @pytest.mark.any_backend
 def test_lists_and_reports_before_the_first_run(tmp_path, capsys):
-    main(["--list", "--seeds", "0,1", "--runs", str(tmp_path / "runs")])
+    main(["--list", "--seeds", "0,1", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])
     listed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in listed] == list(NAMES) and "0 finished, 9 to run" in listed[0]
     main(["--report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])

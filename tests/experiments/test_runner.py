@@ -50,6 +50,15 @@ def test_a_run_that_trains_nothing_has_no_rate(tmp_path, capsys):
     assert {row[3] for row in rows} == {""} and Table(rows).trials()[0].learning_rate is None
 
 
+def test_the_runs_of_a_report_are_not_repeated(trained, tmp_path):
+    table = carry_out(selective_copying, "small", (0,), tmp_path / "here")
+    assert carry_out(selective_copying, "small", (0,), tmp_path / "there", table).rows == table.rows
+    assert len(trained) == len(table.trials())
+    # What was found there is still to be told from what was not.
+    _, waiting = finished(selective_copying, "small", (0,), tmp_path / "there", table)
+    assert not waiting and finished(selective_copying, "small", (0,), tmp_path / "there")[1]
+
+
 def test_a_run_that_another_process_has_is_left_to_it(trained, tmp_path):
     _, waiting = finished(selective_copying, "small", (0,), tmp_path)
     (tmp_path / waiting[0].identity).mkdir()
