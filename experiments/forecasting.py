@@ -54,27 +54,28 @@ class Sums:
 
 @dataclass(frozen=True)
 class Rung:
-    """What to learn, and in how many steps at most."""
+    """What to learn, in how many steps at most, from so many rows in each."""
 
     setting: str
     problem: Sums | Forecast
     steps: int
+    batch_size: int
 
 
 @dataclass(frozen=True)
 class Size:
     """What a scale consists of."""
 
-    rungs: tuple[Rung, ...]
+    #: The tasks, each from its easiest rung, on which the rates are searched.
+    tasks: tuple[tuple[Rung, ...], ...]
     learning_rates: tuple[float, ...]
     #: Of RGLRU.
-    width: int = 64
+    width: int = 32
     layers: tuple[str, ...] = tuple(LAYERS)
     seeds: tuple[int, ...] = (0, 1)
-    batch_size: int = 32
     validate_every: int = 100
     #: Of the adding problem; a series has those that it gives.
-    validation_rows: int = 300
+    validation_rows: int = 200
     test_rows: int = 1000
 
 
@@ -85,37 +86,46 @@ FORECASTS = {
     "carbon dioxide": Forecast("carbon dioxide", ahead=26, lag=52, context=104, due=104, changes=True),
     "sunspots": Forecast("sunspots", ahead=1, lag=1, context=33, due=11),
 }
+
+
+def sums(length: int) -> str:
+    """The adding problem in words."""
+    return f"sums, {length:,} steps"
+
+
+def all_tasks(series_steps: int, sums_steps: dict[int, int], batch_size: int) -> tuple[tuple[Rung, ...], ...]:
+    """Every series, then the adding problem.
+
+    Args:
+        series_steps: on each series.
+        sums_steps: by the length of the adding problem.
+        batch_size: rows of the adding problem; of a series half as many.
+    """
+    return (
+        *((Rung(setting, problem, series_steps, batch_size // 2),) for setting, problem in FORECASTS.items()),
+        tuple(Rung(sums(length), Sums(length), steps, batch_size) for length, steps in sums_steps.items()),
+    )
+
+
 SIZES = {
     "smoke": Size(
-        rungs=(Rung("sums of 8", Sums(8), steps=4),),
+        tasks=((Rung(sums(8), Sums(8), steps=4, batch_size=4),),),
         learning_rates=(1e-2,),
         width=8,
         # One model, since compiling takes most of the time.
         layers=("RGLRU",),
         seeds=(0,),
-        batch_size=4,
         validate_every=2,
         validation_rows=8,
         test_rows=8,
     ),
-    "small": Size(
-        rungs=(
-            *(Rung(setting, forecast, 1000) for setting, forecast in FORECASTS.items()),
-            Rung("sums of 200", Sums(200), 3000),
-            Rung("sums of 800", Sums(800), 3000),
-        ),
-        learning_rates=(2e-3, 8e-3),
-    ),
+    "small": Size(all_tasks(1000, {200: 1500, 800: 1500}, batch_size=32), (2e-3, 8e-3)),
     # For an accelerator.
     "paper": Size(
-        rungs=(
-            *(Rung(setting, forecast, 20_000) for setting, forecast in FORECASTS.items()),
-            *(Rung(f"sums of {length:,}", Sums(length), 50_000) for length in (200, 800, 5000)),
-        ),
+        tasks=all_tasks(20_000, {200: 50_000, 800: 50_000, 5000: 50_000}, batch_size=128),
         learning_rates=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
         width=256,
         seeds=(0, 1, 2, 3, 4),
-        batch_size=128,
         validate_every=500,
     ),
 }
@@ -125,7 +135,7 @@ SIZES = {
 
 
 def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
-    """On each task the search for a learning rate, then each seed."""
+    """On each task the search for a learning rate, then its rungs with each seed."""
     size = SIZES[scale]
 
     def run(layer, rung, learning_rate, seed):
@@ -141,7 +151,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
                 **(problem._asdict() if is_series else {**dataclasses.asdict(problem), "test_rows": size.test_rows}),
             },
             setting=rung.setting,
-            batch_size=size.batch_size,
+            batch_size=rung.batch_size,
             steps=rung.steps,
             learning_rate=learning_rate,
             seed=seed,
@@ -153,8 +163,8 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
 
     return [
         each
-        for rung in size.rungs
-        for each in sequence_models.planned(run, rung, size.learning_rates, seeds, table, size.layers)
+        for rungs in size.tasks
+        for each in sequence_models.planned(run, rungs, size.learning_rates, seeds, table, size.layers)
     ]
 
 
@@ -215,7 +225,7 @@ def as_good_as_lstm(table: Table, setting: str) -> Verdict:
 def adds_across_800_steps(table: Table) -> Verdict:
     """RGLRU solves the adding problem; it decides nothing if no layer does."""
     outcomes, told = [], {layer: [] for layer in LAYERS}
-    for trials in trials_by_seed(table, "sums of 800", LAYERS).values():
+    for trials in trials_by_seed(table, sums(800), LAYERS).values():
         errors = {layer: table.value(trial, "test_mse") for layer, trial in trials.items()}
         outcomes.append(errors["RGLRU"] < SOLVED if min(errors.values()) < SOLVED else None)
         for layer, error in errors.items():
@@ -271,12 +281,12 @@ def draw(table: Table) -> Figure:
     left.yaxis.set_major_locator(MaxNLocator(nbins=5))
     left.yaxis.set_major_formatter("{x:.1f}")
     left.set(title="Series (dotted: the naive forecast)", ylabel="NRMSE", ylim=(0, None))
-    sums = [setting for setting in table.settings() if setting not in FORECASTS]
-    for trial in kept_trials(table, sums[-1]) if sums else ():
+    last = [setting for setting in table.settings() if setting not in FORECASTS][-1:]
+    for trial in (trial for setting in last for trial in kept_trials(table, setting)):
         colour, marker = STYLES[trial.family]
         steps, errors = table.curve(trial, "loss")
         right.plot(steps, errors, color=colour, marker=marker, markevery=5, markersize=4, linewidth=1.2, alpha=0.8)
     right.axhline(SOLVED, color="gray", linestyle=":", linewidth=1)
     right.set_yscale("log")
-    right.set(title=f"Adding problem, {sums[-1] if sums else 'not run'}", xlabel="steps", ylabel="mean squared error")
+    right.set(title=f"Adding problem: {''.join(last) or 'not run'}", xlabel="steps", ylabel="mean squared error")
     return figure

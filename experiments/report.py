@@ -64,8 +64,10 @@ def verdict_table(module: ModuleType, table: Table) -> str:
 
 
 def run_table(module: ModuleType, table: Table) -> str:
-    """Every run, those at rates that were not kept too."""
-    return markdown([_run(module, table, trial) for trial in table.trials()])
+    """Every run, those at rates that were not kept too; without columns that none of them fills."""
+    rows = [_run(module, table, trial) for trial in table.trials()]
+    filled = [name for name in rows[0] if any(row[name] for row in rows)]
+    return markdown([{name: row[name] for name in filled} for row in rows])
 
 
 def rates(module: ModuleType, table: Table) -> list[str]:

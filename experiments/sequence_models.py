@@ -1,11 +1,15 @@
 """Recurrent layers in the same shell at equal parameters: the model, its training and its measurements.
 
     x = Dense(width)(features)
-    twice:  x = x + layer(norm(x))                              the residual block of Griffin (section 2.1), with the
-            x = x + Dense(width)(gelu(Dense(2 width)(norm(x)))) layer itself as its temporal mixing
-    Dense(outputs)(norm(x))                                     of every step, the last one, or their mean
+    twice:  x = x + layer(norm(x))
+            x = x + Dense(width)(gelu(Dense(2 width)(norm(x))))
+    Dense(outputs)(norm(x))
+
+The blocks are Griffin's (section 2.1), with the layer itself as their temporal mixing. The answer is that of every
+step, of the last one, or of the steps' mean.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,19 +27,20 @@ from experiments.training import SAVE_EVERY, Measurement, TaskData
 from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.training import ResumableRun, default_optimizer
 
-#: Functions of the width.
-LAYERS: dict[str, Callable[[int], keras.layers.Layer]] = {
-    "RGLRU": lambda width: RGLRU(return_sequences=True),
-    "CGLRU": lambda width: CGLRU(return_sequences=True),
-    "LSTM": lambda width: layers.LSTM(width, return_sequences=True),
-    "GRU": lambda width: layers.GRU(width, return_sequences=True),
+LAYERS: dict[str, type[keras.layers.Layer]] = {
+    "RGLRU": RGLRU,
+    "CGLRU": CGLRU,
+    "LSTM": layers.LSTM,
+    "GRU": layers.GRU,
 }
+#: Those whose width is an argument; the others keep that of their input.
+WITH_UNITS = ("LSTM", "GRU")
 #: Okabe and Ito's colours: blues for this library's layers.
 STYLES = {"RGLRU": ("#0072b2", "s"), "CGLRU": ("#56b4e9", "D"), "LSTM": ("#d55e00", "o"), "GRU": ("#e69f00", "^")}
 #: What `report.py` says of the learning rates.
 RATES = (
-    "Learning rates: on each task a layer keeps the rate with the least validation loss of the first seed; every run "
-    "is above."
+    "Learning rates: on each task a layer keeps the rate with the least validation loss in the runs of the first seed, "
+    "of the shortest sums where it adds; every run is above."
 )
 #: What the reports say of the models.
 SHELL = (
@@ -98,7 +103,9 @@ def make_model(layer: str, width: int, task: Task) -> keras.Model:
     inputs = keras.Input(task.validation.features.shape[1:])
     x = layers.Dense(width)(inputs)
     for _ in range(2):
-        x = layers.add([x, LAYERS[layer](width)(layers.RMSNormalization()(x))])
+        units = (width,) if layer in WITH_UNITS else ()
+        unit = LAYERS[layer](*units, return_sequences=True)
+        x = layers.add([x, unit(layers.RMSNormalization()(x))])
         hidden = layers.Dense(2 * width, activation="gelu")(layers.RMSNormalization()(x))
         x = layers.add([x, layers.Dense(width)(hidden)])
     if task.pool == "last":
@@ -110,12 +117,14 @@ def make_model(layer: str, width: int, task: Task) -> keras.Model:
 
 
 def parameters_of(layer: str, width: int, task: Task) -> int:
-    """The parameters of `make_model`, without building all of it."""
-    unit = LAYERS[layer](width)
-    unit.build((None, None, width))
+    """The parameters of `make_model`, without its weights."""
+    if layer in WITH_UNITS:
+        unit = {"LSTM": 4 * width * (2 * width + 1), "GRU": 3 * width * (2 * width + 2)}[layer]
+    else:
+        unit = sum(math.prod(weight.shape) for weight in LAYERS[layer].weights_of(width).values())
     num_features, outputs = task.validation.features.shape[-1], task.num_classes or 1
     mlp_and_norms = 4 * width**2 + 5 * width
-    return (num_features + 1) * width + 2 * (unit.count_params() + mlp_and_norms) + width + (width + 1) * outputs
+    return (num_features + 1) * width + 2 * (unit + mlp_and_norms) + width + (width + 1) * outputs
 
 
 def width_of(layer: str, width: int, task: Task) -> int:
@@ -126,7 +135,7 @@ def width_of(layer: str, width: int, task: Task) -> int:
         width: of RGLRU, and of CGLRU, which has nearly as many parameters.
         task: to make the models for.
     """
-    if layer in ("RGLRU", "CGLRU"):
+    if layer not in WITH_UNITS:
         return width
     wanted = parameters_of("RGLRU", width, task)
     counts = {each: parameters_of(layer, each, task) for each in range(width // 2, width + 1)}
@@ -263,42 +272,43 @@ def predicted(model: keras.Model, part: Part) -> np.ndarray:
 
 def planned(
     make_run: Callable[[str, Any, float, int], Run],
-    task: Any,
+    rungs: Sequence[Any],
     rates: Sequence[float],
     seeds: Sequence[int],
     table: Table,
     names: Iterable[str],
 ) -> list[Run]:
-    """The search on a task, and every seed for the layers whose search has finished.
+    """The search on a task's first rung, and every rung and seed for the layers whose search has finished.
 
     Args:
-        make_run: a function of the layer, the task, the rate and the seed.
-        task: as `make_run` takes it.
+        make_run: a function of the layer, the rung, the rate and the seed.
+        rungs: of one task, from the easiest.
         rates: to search.
         seeds: the first is that of the search.
         table: of the finished runs.
         names: of the layers.
     """
     names = tuple(names)
-    own = of_setting(table, make_run(names[0], task, rates[0], seeds[0]).setting)
-    return search.planned(make_run, [task], rates, seeds, own, names)
+    own = of_task(table, make_run(names[0], rungs[0], rates[0], seeds[0]).setting)
+    return search.planned(make_run, rungs, rates, seeds, own, names)
 
 
 def is_kept(table: Table, trial: Trial) -> bool:
     """Whether a run has the learning rate that its layer keeps on its task."""
-    return search.is_kept(of_setting(table, trial.setting), trial)
+    return search.is_kept(of_task(table, trial.setting), trial)
 
 
 def kept_trials(table: Table, setting: str) -> list[Trial]:
-    """The runs on a task at the rates that were kept."""
+    """The runs in a setting at the rates that were kept."""
     return [trial for trial in table.trials(setting=setting) if is_kept(table, trial)]
 
 
 def trials_by_seed(table: Table, setting: str, names: Iterable[str]) -> dict[int, dict[str, Trial]]:
-    """The runs on a task at the rates that were kept, by seed and layer; only seeds that all of these layers have."""
-    return search.trials_by_seed(of_setting(table, setting), setting, names)
+    """The runs in a setting at the rates that were kept, by seed and layer; only seeds that all these layers have."""
+    return search.trials_by_seed(of_task(table, setting), setting, names)
 
 
-def of_setting(table: Table, setting: str) -> Table:
-    """What a table says of a task; a run is trained and tested on one task."""
-    return Table(row for row in table.rows if row.setting == setting)
+def of_task(table: Table, setting: str) -> Table:
+    """The rows of a setting's task, which its words before a comma name; its rungs share a search."""
+    task = setting.partition(",")[0]
+    return Table(row for row in table.rows if row.setting.partition(",")[0] == task)

@@ -67,7 +67,7 @@ def test_the_sum_must_be_found_by_rglru_if_any_layer_finds_it():
 
 def test_what_has_not_finished_is_left_out():
     table = table_of(lambda *_: 0.3)
-    unfinished = {table.trials("LSTM", "sunspots")[-1].run, table.trials("GRU", "sums of 800")[-1].run}
+    unfinished = {table.trials("LSTM", "sunspots")[-1].run, table.trials("GRU", "sums, 800 steps")[-1].run}
     shorter = Table(row for row in table.rows if row.run not in unfinished)
     assert CLAIMS[3].judge(shorter).evidence.endswith("by seed: 0.300 for 0.300; naive forecast 0.800")
     assert CLAIMS[4].judge(shorter).evidence.endswith("GRU 0.0010")
@@ -85,13 +85,15 @@ def test_the_plan_has_a_search_on_each_task_and_then_the_seeds():
     runs = plan("small", (0, 1), Table())
     assert [(run.setting, run.family, run.learning_rate) for run in runs] == [
         (setting, layer, rate)
-        for setting in (*FORECASTS, "sums of 200", "sums of 800")
+        for setting in (*FORECASTS, "sums, 200 steps")
         for layer in LAYERS
         for rate in (2e-3, 8e-3)
     ]
-    assert len(table_of(lambda *_: 0.3).trials()) == 6 * 4 * (2 + 1)
-    assert dict(runs[0].data) == {"width": 64, **FORECASTS["Mackey-Glass"]._asdict()}
-    assert dict(runs[-1].data) == {"width": 64, "length": 800, "test_rows": 1000}
+    # The rates of the longer sums are those of the shorter.
+    assert len(table_of(lambda *_: 0.3).trials()) == 4 * (5 * (2 + 1) + 2)
+    assert dict(runs[0].data) == {"width": 32, **FORECASTS["Mackey-Glass"]._asdict()}
+    assert dict(runs[-1].data) == {"width": 32, "length": 200, "test_rows": 1000}
+    assert {run.batch_size for run in runs[:-8]} == {16} and {run.batch_size for run in runs[-8:]} == {32}
     assert all(forecast.lag >= forecast.ahead for forecast in FORECASTS.values())
 
 
@@ -101,7 +103,8 @@ def test_the_sum_follows_from_the_marks():
         marked = [step for step in range(11) if features[step, 1]]
         assert len(marked) == 2 and marked[0] < 5 <= marked[1]
         assert target == features[marked[0], 0] + features[marked[1], 0]
-    assert {tuple(np.flatnonzero(row)) for row in part.features[..., 1]} == set(itertools.product(range(5), range(5, 11)))
+    places = {tuple(np.flatnonzero(row)) for row in part.features[..., 1]}
+    assert places == set(itertools.product(range(5), range(5, 11)))
     assert part.targets.shape == (500, 1) and not np.array_equal(part.targets, adding_problem(500, 11, seed=2).targets)
     assert np.mean((adding_problem(20_000, 4, seed=3).targets - 1) ** 2) == pytest.approx(BASELINE, rel=0.05)
 
@@ -123,9 +126,7 @@ def test_windows_forecast_what_comes_later_from_what_is_known(changes):
     task, naive = windows(values, forecast)
     # A window's steps are found by their features, and what was forecast there by brute force.
     known = np.diff(values) if changes else values
-    later = [
-        values[step + 1 + 3] - values[step + 1] if changes else values[step + 3] for step in range(len(known) - 3)
-    ]
+    later = [values[step + 1 + 3] - values[step + 1] if changes else values[step + 3] for step in range(len(known) - 3)]
     trained = round(0.7 * len(later)) - 3
     known, later = ((each - np.mean(each[:trained])) / np.std(each[:trained]) for each in (known, np.array(later)))
     steps = {}
