@@ -277,9 +277,9 @@ def draw(table: Table) -> Figure:
             dot(left, STYLES[trial.family], place + shift, table.value(trial, "test_nrmse"))
             naive = table.value(trial, "naive_nrmse")
             left.plot([place - 0.4, place + 0.4], [naive, naive], color="gray", linestyle=":", linewidth=1)
-    left.set_xticks(range(len(settings)), [setting.replace(" ", "\n") for setting in settings])
+    left.set_xticks(range(len(settings)), [setting.replace(" ", "\n") for setting in settings], fontsize="small")
     left.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    left.yaxis.set_major_formatter("{x:.1f}")
+    left.yaxis.set_major_formatter("{x:.2f}")
     left.set(title="Series (dotted: the naive forecast)", ylabel="NRMSE", ylim=(0, None))
     last = [setting for setting in table.settings() if setting not in FORECASTS][-1:]
     for trial in (trial for setting in last for trial in kept_trials(table, setting)):
@@ -288,5 +288,5 @@ def draw(table: Table) -> Figure:
         right.plot(steps, errors, color=colour, marker=marker, markevery=5, markersize=4, linewidth=1.2, alpha=0.8)
     right.axhline(SOLVED, color="gray", linestyle=":", linewidth=1)
     right.set_yscale("log")
-    right.set(title=f"Adding problem: {''.join(last) or 'not run'}", xlabel="steps", ylabel="mean squared error")
+    right.set(title="".join(last).capitalize(), xlabel="steps", ylabel="mean squared error")
     return figure
