@@ -16,12 +16,14 @@ from experiments.adding_problem import BASELINE, adding_problem
 from experiments.claims import Claim, Verdict, verdict
 from experiments.plots import Figure, dot, panels
 from experiments.run import Run
-from experiments.sequence_models import LAYERS, SHELL, STYLES, Task, kept_trials, predicted, train, trials_by_seed
+from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, predicted, shell, train, trials_by_seed
 from experiments.series import Forecast, forecast_task
 from experiments.table import Table, Trial
 from experiments.training import TESTING, VALIDATION, Measurement
 from experiments.words import count
 
+#: Of RGLRU.
+WIDTH = 32
 TITLE = "Forecasting"
 FIGURE = "beyond the paper"
 PAPER = (
@@ -33,8 +35,9 @@ DIFFERS = (
     "Francisco 24 hours, weekly carbon dioxide on Mauna Loa 26 weeks and yearly sunspots one year, or adds two numbers "
     "of 200 or 800 after the last; such a run ends when its validation error was below 0.005 twice. Series are cut in "
     "time: 70 % to train on, 15 % to validate and the last 15 % to test. NRMSE is the root of the mean squared error "
-    "over the deviation of what was to be forecast. The naive forecast is the last value, the same hour of the day "
-    f"before, last year's change at the same season, or last year's number. {SHELL}"
+    "over the deviation of what was to be forecast. The naive forecast is what was to be forecast 100 steps before, "
+    "which are two periods of the chaotic series, and a day or a year before. "
+    f"{shell(WIDTH)}"
 )
 #: The error against LSTM's up to which RGLRU is as good.
 TOLERANCE = 1.05
@@ -69,8 +72,7 @@ class Size:
     #: The tasks, each from its easiest rung, on which the rates are searched.
     tasks: tuple[tuple[Rung, ...], ...]
     learning_rates: tuple[float, ...]
-    #: Of RGLRU.
-    width: int = 32
+    width: int = WIDTH
     layers: tuple[str, ...] = tuple(LAYERS)
     seeds: tuple[int, ...] = (0, 1)
     validate_every: int = 100
@@ -81,7 +83,7 @@ class Size:
 
 #: Series by setting.
 FORECASTS = {
-    "Mackey-Glass": Forecast("Mackey-Glass", ahead=84, lag=84, context=128, due=128),
+    "Mackey-Glass": Forecast("Mackey-Glass", ahead=84, lag=100, context=128, due=128),
     "temperature": Forecast("temperature", ahead=24, lag=24, context=96, due=96),
     "carbon dioxide": Forecast("carbon dioxide", ahead=26, lag=52, context=104, due=104, changes=True),
     "sunspots": Forecast("sunspots", ahead=1, lag=1, context=33, due=11),

@@ -12,11 +12,13 @@ from experiments import pixel_data, sequence_models
 from experiments.claims import Claim, Verdict, verdict
 from experiments.plots import Figure, dot, panels
 from experiments.run import Run
-from experiments.sequence_models import LAYERS, SHELL, STYLES, Task, kept_trials, predicted, train, trials_by_seed
+from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, predicted, shell, train, trials_by_seed
 from experiments.table import Table, Trial
 from experiments.training import Measurement
 from experiments.words import count, percent
 
+#: Of RGLRU.
+WIDTH = 64
 TITLE = "Pixels"
 FIGURE = "beyond the paper"
 PAPER = (
@@ -26,7 +28,7 @@ PAPER = (
 DIFFERS = (
     "A network reads scikit-learn's handwritten digits (64 steps), the signals of MNIST-1D (40 steps) and, where "
     "Debian's files are, every second row and column of Fashion-MNIST (196 steps), and classifies the mean of its "
-    f"outputs. {SHELL}"
+    f"outputs. {shell(WIDTH)}"
 )
 #: The accuracy from which a model has learnt a task; one in ten guesses is right.
 LEARNT = 0.5
@@ -52,8 +54,7 @@ class Size:
 
     sets: tuple[Images, ...]
     learning_rates: tuple[float, ...]
-    #: Of RGLRU.
-    width: int = 64
+    width: int = WIDTH
     layers: tuple[str, ...] = tuple(LAYERS)
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 32

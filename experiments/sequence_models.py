@@ -42,13 +42,6 @@ RATES = (
     "Learning rates: on each task a layer keeps the rate with the least validation loss in the runs of the first seed, "
     "of the shortest sums where it adds; every run is above."
 )
-#: What the reports say of the models.
-SHELL = (
-    "All layers stand in the same two residual blocks, each with an MLP of twice the width, after RMSNorm. RGLRU and "
-    "CGLRU have a width of 64, LSTM and GRU the width at which their model comes closest to RGLRU's parameters. Adam "
-    "(beta_2 0.99, gradients clipped to norm 1, no weight decay) with a cosine of the rate; the tested weights are "
-    "those of the least validation loss. Time is the processor's, of the training steps alone."
-)
 #: Rows to validate or test at once.
 EVALUATED = 100
 
@@ -90,6 +83,20 @@ def rows_at_random(part: Part, rows: int, seed: int) -> Part:
 
 
 # Model
+
+
+def shell(width: int) -> str:
+    """What the reports say of the models.
+
+    Args:
+        width: of RGLRU.
+    """
+    return (
+        "All layers stand in the same two residual blocks, each with an MLP of twice the width, after RMSNorm. RGLRU "
+        f"and CGLRU have a width of {width}, LSTM and GRU that at which the model comes closest to RGLRU's parameters. "
+        "Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay) with a cosine of the rate; the tested "
+        "weights are those of the least validation loss. Time is the processor's, of the training steps alone."
+    )
 
 
 def make_model(layer: str, width: int, task: Task) -> keras.Model:
