@@ -16,7 +16,7 @@ from experiments.adding_problem import BASELINE, adding_problem
 from experiments.claims import Claim, Verdict, verdict
 from experiments.plots import Figure, dot, panels
 from experiments.run import Run
-from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, predicted, shell, train, trials_by_seed
+from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
 from experiments.series import Forecast, forecast_task
 from experiments.table import Table, Trial
 from experiments.training import TESTING, VALIDATION, Measurement
@@ -192,7 +192,7 @@ def adding_task(run: Run) -> Task:
 
 def test_sums(model: keras.Model, task: Task) -> Iterator[sequence_models.Tested]:
     """The mean squared error on new rows, and that of the best constant."""
-    yield "test_mse", float(np.mean((predicted(model, task.test) - task.test.targets) ** 2))
+    yield "test_mse", tested(model, task)["loss"]
     yield "naive_mse", BASELINE
 
 
@@ -200,8 +200,8 @@ def test_forecasts(model: keras.Model, task: Task, naive: np.ndarray) -> Iterato
     """The error on the series' end, and that of the naive forecast."""
     due = task.test.weights > 0
     targets = task.test.targets[due]
-    for name, forecasts in (("test_nrmse", predicted(model, task.test)), ("naive_nrmse", naive)):
-        yield name, float(np.sqrt(np.mean((forecasts[due] - targets) ** 2)) / targets.std())
+    for name, error in (("test", tested(model, task)["loss"]), ("naive", np.mean((naive[due] - targets) ** 2))):
+        yield f"{name}_nrmse", float(np.sqrt(error) / targets.std())
 
 
 is_kept = sequence_models.is_kept

@@ -12,7 +12,7 @@ from experiments import pixel_data, sequence_models
 from experiments.claims import Claim, Verdict, verdict
 from experiments.plots import Figure, dot, panels
 from experiments.run import Run
-from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, predicted, shell, train, trials_by_seed
+from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
 from experiments.table import Table, Trial
 from experiments.training import Measurement
 from experiments.words import count, percent
@@ -127,7 +127,7 @@ def measure(run: Run, folder: Path) -> list[Measurement]:
 
 def test(model: keras.Model, task: Task) -> Iterator[sequence_models.Tested]:
     """The accuracy on the test rows."""
-    yield "test_accuracy", float(np.mean(predicted(model, task.test).argmax(axis=1) == task.test.targets))
+    yield "test_accuracy", tested(model, task)["accuracy"]
 
 
 is_kept = sequence_models.is_kept

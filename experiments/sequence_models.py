@@ -269,9 +269,9 @@ class StopWhenSolved(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def predicted(model: keras.Model, part: Part) -> np.ndarray:
-    """The outputs for all rows."""
-    return model.predict(part.features, batch_size=EVALUATED, verbose=0)
+def tested(model: keras.Model, task: Task) -> dict[str, float]:
+    """The loss on the test rows, and the accuracy if they have classes: by the program of the validation."""
+    return model.evaluate(*task.test[:2], EVALUATED, 0, task.test.weights, return_dict=True)
 
 
 # Search

@@ -1,5 +1,6 @@
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
@@ -149,15 +150,16 @@ def test_windows_forecast_what_comes_later_from_what_is_known(changes):
     assert len(later) - 4 < max(steps["test"]) + 1 <= len(later)
 
 
+@pytest.mark.trainable
 def test_errors_are_relative_to_the_deviation():
-    values = np.sin(2 * np.pi * np.arange(300) / 10)
+    values = np.sin(2 * np.pi * np.arange(300) / 10) + 3
     task, naive = windows(values, Forecast("made up", ahead=2, lag=10, context=5, due=10))
-
-    class Mean:
-        """Forecasts the mean of what is to be forecast."""
-
-        def predict(self, features, **_):
-            return np.full(features.shape, task.test.targets[:, 5:].mean())
-
-    found = dict(forecasting.test_forecasts(Mean(), task, naive))
-    assert found == {"test_nrmse": pytest.approx(1.0, rel=1e-5), "naive_nrmse": pytest.approx(0.0, abs=1e-6)}
+    inputs = keras.Input((15, 1))
+    # A forecast that is 0.1 deviations too high, but in the context.
+    model = keras.Model(inputs, inputs)
+    model.compile("sgd", "mse")
+    shifted = task._replace(test=task.test._replace(features=task.test.targets + 0.1))
+    shifted.test.features[:, :5] = 9.0
+    found = dict(forecasting.test_forecasts(model, shifted, naive))
+    deviation = task.test.targets[:, 5:].std()
+    assert found == {"test_nrmse": pytest.approx(0.1 / deviation, rel=1e-4), "naive_nrmse": pytest.approx(0, abs=1e-6)}
