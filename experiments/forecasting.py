@@ -205,7 +205,7 @@ def test_forecasts(model: keras.Model, task: Task, naive: np.ndarray) -> Iterato
 
 
 is_kept = sequence_models.is_kept
-RATES = sequence_models.RATES
+RATES = f"{sequence_models.RATES} The longer sums take the rates of the shortest."
 
 
 # Claims

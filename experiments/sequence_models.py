@@ -39,8 +39,8 @@ WITH_UNITS = ("LSTM", "GRU")
 STYLES = {"RGLRU": ("#0072b2", "s"), "CGLRU": ("#56b4e9", "D"), "LSTM": ("#d55e00", "o"), "GRU": ("#e69f00", "^")}
 #: What `report.py` says of the learning rates.
 RATES = (
-    "Learning rates: on each task a layer keeps the rate with the least validation loss in the runs of the first seed, "
-    "of the shortest sums where it adds; every run is above."
+    "Learning rates: on each task a layer keeps the rate with the least validation loss of the first seed; every run "
+    "is above."
 )
 #: Rows to validate or test at once.
 EVALUATED = 100

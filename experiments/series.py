@@ -20,7 +20,7 @@ class Forecast(NamedTuple):
     series: str
     #: Steps from the last known value to the one to forecast.
     ahead: int
-    #: The naive forecast is what was to be forecast so many steps before: at least `ahead`.
+    #: The naive forecast at a step is what was to be forecast so many steps before, at least `ahead`.
     lag: int
     #: Steps of a window that are only read, and steps after them that forecast.
     context: int
@@ -107,8 +107,8 @@ def windows(values: np.ndarray, forecast: Forecast) -> Windows:
     """A series as a task: at every step of a window, what comes `ahead` steps later.
 
     Windows to train on begin anywhere in the training part. Those of the validation and of the test overlap in their
-    contexts alone, so that each step forecasts once, and nothing that is forecast in one part is read before the next
-    one begins. Numbers are in deviations of the training part, from its mean.
+    contexts alone, so that each step forecasts once. What one part forecasts comes before the steps at which the next
+    one forecasts. Numbers are in deviations of the training part, from its mean.
 
     Args:
         values: `(steps,)`.
