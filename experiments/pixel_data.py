@@ -15,11 +15,6 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = 10
 
 
-def task(name: str) -> Task:
-    """The task to classify the rows of a set, read or made once a process."""
-    return _task(name)
-
-
 def available() -> list[str]:
     """The sets that this machine can have: Fashion-MNIST only where its files are."""
     return [name for name in SETS if name != "Fashion-MNIST" or FASHION_MNIST.is_dir()]
@@ -69,7 +64,8 @@ SETS: dict[str, Callable[[], list[tuple[np.ndarray, np.ndarray]]]] = {
 
 
 @functools.cache
-def _task(name):
+def task(name: str) -> Task:
+    """The task to classify the rows of a set, read or made once a process."""
     parts = SETS[name]()
     mean, deviation = parts[0][0].mean(), parts[0][0].std()
     train, validation, test = (

@@ -160,7 +160,8 @@ def _compared(table, metric, words, tell, holds):
             for trials in trials_by_seed(table, setting, ("RGLRU", "GRU")).values()
         ]
         outcomes += [None if np.isnan(pair).any() else holds(*pair) for pair in pairs]
-        told.append(f"{setting} {', '.join(f'{tell(ours)} for {tell(theirs)}' for ours, theirs in pairs)}")
+        listed = ", ".join(f"{tell(ours)} for {tell(theirs)}" for ours, theirs in pairs)
+        told.append(f"{setting} {listed or 'not finished'}")
     return verdict(outcomes, f"{words} of RGLRU for those of GRU, by seed: {'; '.join(told)}")
 
 
