@@ -121,7 +121,7 @@ SIZES = {
         validation_rows=8,
         test_rows=8,
     ),
-    "small": Size(all_tasks(1000, {200: 1500, 800: 1500}, batch_size=32), (2e-3, 8e-3)),
+    "small": Size(all_tasks(800, {200: 1500, 800: 1500}, batch_size=32), (2e-3, 8e-3)),
     # For an accelerator.
     "paper": Size(
         tasks=all_tasks(20_000, {200: 50_000, 800: 50_000, 5000: 50_000}, batch_size=128),
