@@ -36,6 +36,8 @@ NAMES = (
     "english",
     "windows",
     "scaling_law",
+    "pixels",
+    "forecasting",
 )
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0
