@@ -66,7 +66,7 @@ bench:
 	$(run) benchmarks/run.py $(ARGUMENTS)
 
 experiments:
-	$(install) $(BACKEND) viz
+	$(install) $(BACKEND) viz experiments
 	KERAS_BACKEND=$(BACKEND) $(run) -m experiments $(ARGUMENTS)
 
 # JAX looks for the device itself. Where the TPU compiler is installed without a TPU, JAX_PLATFORMS=cuda names it.

@@ -22,7 +22,15 @@ from keras_griffin.files import atomic_file
 from keras_griffin.training.resuming.run_lock import run_lock
 
 FOLDER = Path(__file__).resolve().parent
-NAMES = ("selective_copying", "induction_heads", "long_context", "associative_recall", "phonebook")
+NAMES = (
+    "selective_copying",
+    "induction_heads",
+    "long_context",
+    "associative_recall",
+    "phonebook",
+    "gates",
+    "complex_recurrence",
+)
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.intervals import Interval, interval, is_above, is_below
+from experiments.intervals import Interval, interval, is_above, is_below, is_within
 
 pytestmark = pytest.mark.any_backend
 
@@ -18,3 +18,12 @@ def test_a_bound_inside_the_interval_decides_nothing(bound, below, above):
     found = Interval(1.5, 1.0, 2.0)
     assert (is_below(found, bound), is_above(found, bound)) == (below, above)
     assert is_below(None, bound) is None and is_above(None, bound) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(-1, 1, True), (-3, -1, None), (1, 3, None), (-3, 3, None), (3, 4, False), (-4, -3, False)],
+)
+def test_a_difference_within_a_bound(low, high, word):
+    assert is_within(Interval((low + high) / 2, low, high), 2) is word
+    assert is_within(None, 2) is None
