@@ -17,7 +17,7 @@ from keras_griffin.mixers import MIXERS
 from tests.experiments import made_up
 
 #: Steps to 95 % on copying, as the claims say: more without input gate, and under the decays of the ring with c = 16.
-STEPS = {"no input gate": 1400, "no recurrence gate": math.inf, "no gates": math.inf, "ring, c = 16": 1900}
+STEPS = {"no input gate": 1100, "no recurrence gate": math.inf, "no gates": math.inf, "ring, c = 16": 1400}
 #: Nats on text, 1.0 where there are none.
 NATS = {FULL: 0.99, "no recurrence gate": 1.1, "ring, c = 1": 1.05}
 
@@ -27,7 +27,7 @@ def table_of(steps=STEPS, nats=NATS, noise=0.0, seeds=(0, 1), variants=tuple(VAR
     size = dataclasses.replace(gates.SIZES["small"], variants=variants)
 
     def steps_to_95(run):
-        return steps.get((run.family, run.seed), steps.get(run.family, 1000))
+        return steps.get((run.family, run.seed), steps.get(run.family, 800))
 
     def tests(run):
         if run.setting == TEXT:
@@ -54,21 +54,21 @@ def test_what_the_claims_say_is_reproduced():
     found = [claim.judge(table_of()) for claim in CLAIMS]
     assert [verdict.word for verdict in found] == 4 * ["reproduced"]
     assert found[0].evidence.endswith("in %, by seed: 6.0 for 100.0; 6.0 for 100.0")
-    assert found[1].evidence.endswith("by seed: 1,400 for 1,000; 1,400 for 1,000")
+    assert found[1].evidence.endswith("by seed: 1,100 for 800; 1,100 for 800")
     assert "no recurrence gate -0.110 (-0.110 to -0.110); no gates -0.010 (-0.010 to -0.010)" in found[2].evidence
-    assert "paper, text: c = 1 +0.010 (+0.010 to +0.010), c = 4" in found[3].evidence.replace("0.0100", "0.010")
-    assert "ring, copying: ring, c = 1 1,000 for 1,000" in found[3].evidence
-    assert "ring, c = 16 1,900 for 1,000" in found[3].evidence
+    assert "paper, text: c = 1 +0.010 (+0.010 to +0.010), c = 4" in found[3].evidence
+    assert "ring, copying: ring, c = 1 800 for 800" in found[3].evidence
+    assert "ring, c = 16 1,400 for 800" in found[3].evidence
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ({"no recurrence gate": 1000}, "not reproduced"),
-        # 81 % are too many to have failed.
-        ({"no recurrence gate": 2500}, "not reproduced"),
-        ({"no recurrence gate": math.inf, ("no recurrence gate", 1): 1000}, "partly"),
+        ({"no recurrence gate": 800}, "not reproduced"),
+        # 83 % are too many to have failed.
+        ({"no recurrence gate": 1850}, "not reproduced"),
+        ({"no recurrence gate": math.inf, ("no recurrence gate", 1): 800}, "partly"),
         ({"no recurrence gate": math.inf, FULL: math.inf}, "undecided"),
     ],
 )
@@ -81,10 +81,10 @@ def test_without_a_recurrence_gate_copying_must_fail(steps, expected):
     ("steps", "expected"),
     [
         ({"no input gate": math.inf}, "reproduced"),
-        ({"no input gate": 900}, "not reproduced"),
-        ({"no input gate": 1100, ("no input gate", 1): 900}, "partly"),
-        ({"no input gate": 1000}, "undecided"),
-        ({"no input gate": 1000, FULL: math.inf}, "undecided"),
+        ({"no input gate": 700}, "not reproduced"),
+        ({"no input gate": 900, ("no input gate", 1): 700}, "partly"),
+        ({"no input gate": 800}, "undecided"),
+        ({"no input gate": 800, FULL: math.inf}, "undecided"),
     ],
 )
 def test_without_an_input_gate_it_must_be_slower(steps, expected):
@@ -106,10 +106,10 @@ def test_on_text_the_full_unit_may_be_worse_by_the_tolerance():
     [
         # Each half of the claim alone.
         ({}, {}, "partly"),
-        ({"c = 4": 1600, "ring, c = 1": 1600}, {"c = 4": 1.1, "ring, c = 1": 0.9}, "partly"),
-        ({"c = 4": 1600}, {"c = 4": 1.1}, "not reproduced"),
+        ({"c = 4": 1300, "ring, c = 1": 1300}, {"c = 4": 1.1, "ring, c = 1": 0.9}, "partly"),
+        ({"c = 4": 1300}, {"c = 4": 1.1}, "not reproduced"),
         # The exponent matters for copying alone, in both directions.
-        ({"ring, c = 4": 600}, {}, "partly"),
+        ({"ring, c = 4": 500}, {}, "partly"),
         ({name: math.inf for name in VARIANTS}, {"ring, c = 1": 0.9}, "undecided"),
     ],
 )
@@ -124,7 +124,7 @@ def test_similar_steps():
         names = "one", "other"
         rows = []
         for name, found in zip(names, (one, other), strict=True):
-            own = (name, name, "0", "0.001", "4 in 32")
+            own = (name, name, "0", "0.001", "3 in 24")
             rows += [(*own, "0", "parameters", "1")]
             rows += [
                 (*own, str(step), "token_accuracy", str(LEVEL if step >= found else 0))
@@ -143,12 +143,12 @@ def test_every_variant_is_searched_on_each_task_and_copying_has_more_seeds():
     rates = gates.SIZES["small"].learning_rates
     runs = plan("small", (3, 4), Table())
     assert [(run.setting, run.family, run.learning_rate) for run in runs] == [
-        (setting, name, rate) for setting in ("4 in 32", TEXT) for name in VARIANTS for rate in rates
+        (setting, name, rate) for setting in ("3 in 24", TEXT) for name in VARIANTS for rate in rates
     ]
     assert {run.seed for run in runs} == {3} and len(VARIANTS) == 13
     assert len({run.identity for run in runs}) == len(runs)
     table = table_of(seeds=(3, 4))
-    assert [len(table.trials(setting=setting)) for setting in ("4 in 32", TEXT)] == [13 * 3, 13 * 2]
+    assert [len(table.trials(setting=setting)) for setting in ("3 in 24", TEXT)] == [13 * 3, 13 * 2]
     assert all(gates.is_kept(table, trial) for trial in table.trials() if trial.seed == 4)
     assert sum(gates.is_kept(table, trial) for trial in table.trials()) == 13 * 3
 
@@ -156,7 +156,7 @@ def test_every_variant_is_searched_on_each_task_and_copying_has_more_seeds():
 @pytest.mark.any_backend
 def test_what_has_not_finished_is_left_out():
     table = table_of()
-    missing = {trial.run for trial in table.trials(FULL, TEXT)} | {table.trials("no gates", "4 in 32")[-1].run}
+    missing = {trial.run for trial in table.trials(FULL, TEXT)} | {table.trials("no gates", "3 in 24")[-1].run}
     shorter = Table(row for row in table.rows if row.run not in missing)
     assert [claim.judge(shorter).word for claim in CLAIMS] == ["reproduced", "reproduced", "undecided", "reproduced"]
     assert sum(len(axes.lines) for axes in gates.draw(shorter).axes) == 3 * (2 * 13 - 1) + 12
@@ -168,7 +168,7 @@ def test_what_has_not_finished_is_left_out():
 @pytest.mark.any_backend
 def test_both_tasks_have_their_rows(monkeypatch):
     copying, text = (plan("small", (0,), Table())[place] for place in (0, -1))
-    assert gates.make_batch(copying, 3, 0).weights.sum(axis=1).tolist() == [4, 4, 4]
+    assert gates.make_batch(copying, 3, 0).weights.sum(axis=1).tolist() == [3, 3, 3]
     monkeypatch.setattr(gates, "window_batch", lambda run, rows, seed: (run.data["length"], rows, seed))
     assert gates.make_batch(text, 3, 7) == (128, 3, 7)
 
