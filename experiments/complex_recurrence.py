@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
+from matplotlib.axes import Axes
 
 from experiments import search
 from experiments.by_group import difference, grouped
@@ -268,12 +269,12 @@ CLAIMS = (
         they_are_equal_on_text,
     ),
     Claim(
-        "They may be beneficial for other modalities",
+        "They may be beneficial for other modalities: series",
         "fewer nats on sums of sinusoids",
         complex_is_better_on_sinusoids,
     ),
     Claim(
-        "The same",
+        "The same: images",
         "more of the handwritten digits named, by an interval of two standard errors",
         complex_is_better_on_digits,
     ),
@@ -304,23 +305,30 @@ SHOWN = {
 
 def draw(table: Table) -> Figure:
     """On each task both units, with a line between those of a seed, and the phases that the complex one has learnt."""
-    figure, (*each, learnt) = panels(4, widths=(1, 1, 1, 1.8), styles=STYLES)
-    for place, (axes, (task, (metric, factor, words))) in enumerate(zip(each, SHOWN.items(), strict=True)):
+    figure, (*of_tasks, learnt) = panels(4, widths=(1, 1, 1, 1.8), styles=STYLES)
+    for place, (axes, (task, (metric, factor, words))) in enumerate(zip(of_tasks, SHOWN.items(), strict=True)):
         for shift, runs in enumerate(pairs(table, task)):
-            values = [factor * table.value(runs[name], metric) for name in UNITS]
-            axes.plot(range(2), values, color="gray", linewidth=0.8)
-            for side, name in enumerate(UNITS):
-                colour, marker = STYLES[name]
-                axes.plot([side], [values[side]], color=colour, marker=marker, markersize=6, alpha=0.8)
-            low, middle, high = (table.value(runs["complex"], f"phase_{each}") / math.pi for each in QUANTILES)
-            colour, marker = STYLES["complex"]
-            x = place + 0.2 * (shift - 1)
-            learnt.plot([x, x], [low, high], color=colour, linewidth=1.2)
-            learnt.plot([x], [middle], color=colour, marker=marker, markersize=5)
+            _pair(axes, [factor * table.value(runs[name], metric) for name in UNITS])
+            quantiles = [table.value(runs["complex"], f"phase_{each}") / math.pi for each in QUANTILES]
+            _range(learnt, place + 0.2 * (shift - 1), *quantiles)
         axes.set(title=task, ylabel=words, xlim=(-0.5, 1.5))
         axes.set_xticks([])
     learnt.axhspan(0.01, 0.09, color="gray", alpha=0.2, linewidth=0)
-    learnt.set(title="Learnt rotation", ylabel=r"c theta / pi, 10 to 90 %", xlim=(-0.5, 2.5), ylim=(0, None))
+    learnt.set(title="Learnt rotation", ylabel="c theta / pi, 10 to 90 %", xlim=(-0.5, 2.5), ylim=(0, None))
     learnt.set_xlabel("(grey: at the start)")
     learnt.set_xticks(range(len(SHOWN)), SHOWN, fontsize="small")
     return figure
+
+
+def _pair(axes: Axes, values: Sequence[float]) -> None:
+    """A value of each unit, with a line between them."""
+    axes.plot(range(2), values, color="gray", linewidth=0.8)
+    for place, (value, (colour, marker)) in enumerate(zip(values, STYLES.values(), strict=True)):
+        axes.plot([place], [value], color=colour, marker=marker, markersize=6, alpha=0.8)
+
+
+def _range(axes: Axes, x: float, low: float, middle: float, high: float) -> None:
+    """A vertical line from low to high, with a marker between."""
+    colour, marker = STYLES["complex"]
+    axes.plot([x, x], [low, high], color=colour, linewidth=1.2)
+    axes.plot([x], [middle], color=colour, marker=marker, markersize=5)

@@ -27,7 +27,7 @@ from keras_griffin.training import AdamW
 TITLE = "Gates, updates and decays"
 FIGURE = "section 2.4 and appendix A"
 PAPER = (
-    "There is no ablation. The paper says that the recurrence gate reduces the influence of uninformative inputs, and "
+    "It has no ablation. It says that the recurrence gate reduces the influence of uninformative inputs, and "
     "that the unit can ignore an input but, unlike the updates of a GRU and of Mamba, can't forget everything. It sets "
     "c to 8 and draws a^c uniformly, where the released code draws a."
 )
@@ -150,7 +150,18 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        tasks=(Task(TINY, 6, 4, batch_size=4, validate_every=2, validation_rows=8, test_rows=8, num_tokens=2),),
+        tasks=(
+            Task(
+                TINY.replace(num_layers=1),
+                length=6,
+                steps=4,
+                batch_size=4,
+                validate_every=2,
+                validation_rows=8,
+                test_rows=8,
+                num_tokens=2,
+            ),
+        ),
         learning_rates=(1e-2,),
         seeds=(0,),
         # One model, since compiling takes most of the time.
@@ -161,8 +172,8 @@ SIZES = {
         tasks=(
             Task(
                 SYNTHETIC,
-                24,
-                1500,
+                length=24,
+                steps=1500,
                 batch_size=32,
                 validate_every=100,
                 validation_rows=512,
@@ -171,8 +182,8 @@ SIZES = {
             ),
             Task(
                 GriffinConfig(vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80),
-                128,
-                600,
+                length=128,
+                steps=600,
                 batch_size=16,
                 validate_every=200,
                 validation_rows=256,
@@ -186,8 +197,8 @@ SIZES = {
         tasks=(
             Task(
                 SYNTHETIC,
-                1008,
-                100_000,
+                length=1008,
+                steps=100_000,
                 batch_size=32,
                 validate_every=1000,
                 validation_rows=512,
@@ -196,8 +207,8 @@ SIZES = {
             ),
             Task(
                 GriffinConfig(vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560),
-                2048,
-                50_000,
+                length=2048,
+                steps=50_000,
                 batch_size=256,
                 validate_every=1000,
                 validation_rows=256,
@@ -293,12 +304,7 @@ def test(run: Run, model: LanguageModel) -> Iterator[Test]:
 
 
 def gates_at_tokens(model: LanguageModel, batch: TaskBatch) -> Iterator[Test]:
-    """The recurrence gate r at data and at noise tokens of copying: its mean over all channels, and its histogram.
-
-    Args:
-        model: of a variant; without a recurrence gate there is nothing to measure.
-        batch: rows of copying.
-    """
+    """The recurrence gate r at data and at noise tokens of copying: its mean over all channels, and its histogram."""
     values = recurrence_gates(model, batch.token_ids)
     marker = model.config.vocabulary_size - 1
     noise = batch.token_ids == 0
@@ -361,7 +367,8 @@ def without_input_gate_it_is_slower(table: Table) -> Verdict:
     outcomes, told = [], []
     for runs in copying_runs(table, FULL, "no input gate"):
         full, without = (steps(table, trial) for trial in runs.values())
-        outcomes.append(None if full in (math.inf, without) else without > full)
+        decides = math.isfinite(full) and full != without
+        outcomes.append(without > full if decides else None)
         told.append(_steps_for(table, runs["no input gate"], runs[FULL]))
     return verdict(outcomes, f"steps to 95 % without it for those of the full unit, by seed: {_listed(told)}")
 
@@ -380,10 +387,12 @@ def the_full_unit_is_best_on_text(table: Table) -> Verdict:
 def the_exponent_matters_for_ring_decays_alone(table: Table) -> Verdict:
     """Every c is like c = 8 under the paper's decays; under those of the ring at least one is not."""
     outcomes, told = [], []
-    for rule, likes in (("paper", every_exponent(table, "paper")), ("ring", every_exponent(table, "ring"))):
-        for like, words in likes:
-            outcomes.append(like if rule == "paper" or like is None else not like)
-            told.append(words)
+    for like, words in every_exponent(table, "paper"):
+        outcomes.append(like)
+        told.append(words)
+    for like, words in every_exponent(table, "ring"):
+        outcomes.append(None if like is None else not like)
+        told.append(words)
     return verdict(outcomes, f"nats, or steps to 95 %, of each c less or for those of c = 8: {_listed(told)}")
 
 
@@ -397,10 +406,8 @@ def every_exponent(table: Table, rule: str) -> Iterator[tuple[bool | None, str]]
     for runs in text_runs(table, *names.values()):
         found = {name: difference(table, runs[name], runs[names[8]], "nats") for name in others}
         likes = [is_within(each, TOLERANCE) for each in found.values()]
-        yield (
-            every(likes),
-            f"{rule}, text: " + ", ".join(f"{name} {each or 'not tested'}" for name, each in found.items()),
-        )
+        told = ", ".join(f"{name} {each or 'not tested'}" for name, each in found.items())
+        yield every(likes), f"{rule}, text: {told}"
     for runs in copying_runs(table, *names.values()):
         likes = [takes_similar_steps(table, runs[name], runs[names[8]]) for name in others]
         told = ", ".join(f"{name} {_steps_for(table, runs[name], runs[names[8]])}" for name in others)
@@ -446,12 +453,12 @@ CLAIMS = (
         without_input_gate_it_is_slower,
     ),
     Claim(
-        "The RG-LRU is a good choice for language models",
+        "The unit has both gates, its own update and c = 8 (the paper compares no others)",
         "on text at most 0.01 nats worse than each variant",
         the_full_unit_is_best_on_text,
     ),
     Claim(
-        "c is 8 (the paper compares no others; a_t = (a^c)^r, and its rule draws a^c)",
+        "a^c is drawn (as a_t is (a^c)^r, c then nearly cancels; not so where a is drawn, on the ring)",
         "under the paper's decays c = 1, 4 and 16 are within 0.01 nats on text and 1.5 times the steps on copying of "
         "c = 8; under those of the ring at least one is not",
         the_exponent_matters_for_ring_decays_alone,
