@@ -493,7 +493,8 @@ def draw(table: Table) -> Figure:
                 dot(gate, style, table.value(trial, "recurrence_gate", at(kind)), place, is_open=kind == "noise")
         for runs in text_runs(table, name):
             dot(bits, style, table.value(runs[name], "nats") / math.log(2), place)
-    speed.set(title="Copying: steps to 95 %", xlabel="steps\n(open: not reached)", xlim=(0, None))
+    speed.set(title="Copying: steps to 95 %", xlabel="steps\n(open: not reached)")
+    speed.set_xlim(0, 1.05 * speed.get_xlim()[1])
     bits.set(title="Text", xlabel="bits a byte")
     gate.set(title="Recurrence gate", xlabel="mean r at data tokens\n(open: at noise)", xlim=(-0.05, 1.05))
     speed.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -21,7 +21,8 @@ def built(update):
 @pytest.mark.parametrize("update", ["gru", "mamba"])
 def test_the_unit_is_the_gated_update(update):
     unit = built(update)
-    layer = GatedUpdate(*(gru() if update == "gru" else mamba(np.exp(np.linspace(-0.5, 0.5, 6, dtype="float32")))))
+    exponents = ops.convert_to_tensor(np.exp(np.linspace(-0.5, 0.5, 6, dtype="float32")))
+    layer = GatedUpdate(*(gru() if update == "gru" else mamba(exponents)))
     layer.build(X.shape)
     layer.gate.kernel.assign(unit.recurrence_gate.blocks.kernel[0])
     layer.gate.bias.assign(-unit.decay_parameter)
