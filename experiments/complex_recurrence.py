@@ -34,7 +34,7 @@ PAPER = (
 DIFFERS = (
     "Hawk with RG-LRUs and with CG-LRUs of the same width, 8 blocks in each gate; a complex gate has half as many "
     "outputs, so the complex model is a little smaller. Three tasks, each as tokens: bytes of the source of Python's "
-    "standard library; sums of three sinusoids in 64 levels, of which the level 8 steps later is asked in the second "
+    "standard library; sums of three sinusoids in 32 levels, of which the level 4 steps later is asked in the second "
     "half of a row, since the next one follows from the last few; and scikit-learn's handwritten digits, pixel by "
     "pixel, of which the digit is asked after the last, with 1,157 images to train on, 320 for validation and 320 for "
     "the test. Two learning rates are searched on each task for each unit. To fit into 60 minutes of two cores, text "
@@ -124,7 +124,7 @@ SIZES = {
         tasks=(
             # First, so that a machine without scikit-learn says so at once.
             Task("digits", _config(VOCABULARY_SIZE, 5), length=LENGTH, steps=1500, test_rows=320),
-            Task("sinusoids", _config(64, 5), length=128, steps=1500, batch_size=16, ahead=8),
+            Task("sinusoids", _config(32, 5), length=128, steps=1500, batch_size=16, ahead=4),
             Task("text", _config(256, 6), length=128, steps=1000, batch_size=16, num_seeds=2),
         ),
         learning_rates=(2e-3, 4e-3),

@@ -6,7 +6,7 @@ from keras_griffin.tasks import TaskBatch
 
 #: Sinusoids in a sum, and the range of their periods in steps, uniform in its logarithm.
 NUMBER = 3
-PERIODS = (6.0, 60.0)
+PERIODS = (8.0, 40.0)
 
 
 def sinusoids(rows: int, length: int, levels: int, ahead: int, seed: int) -> TaskBatch:
