@@ -122,7 +122,7 @@ class GatedRecurrentBlock(RecurrentBlock):
 def register() -> None:
     """Give the unit and its block their names in the library's tables.
 
-    Importing this file does not, since tools and tests of the library go through those tables.
+    Neither importing this file nor another variant does, since tools and tests of the library go through those tables.
     """
     UNITS[UNIT] = GatedUnit
     MIXERS[BLOCK] = GatedRecurrentBlock

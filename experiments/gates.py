@@ -267,8 +267,9 @@ def is_kept(table: Table, trial: Trial) -> bool:
 
 def make_model(run: Run) -> LanguageModel:
     """Hawk with the change of the run's variant."""
-    register()
     options = run.data["options"]
+    if options.get("unit") == UNIT:
+        register()
     model = Hawk(
         run.config.replace(mixer_options={"recurrent": options} if options else {}, block_pattern=("recurrent",))
     )
