@@ -53,3 +53,9 @@ def is_above(found: Interval | None, bound: float) -> bool | None:
     """Whether a difference is above a bound; None as in `is_below`."""
     below = is_below(found, bound)
     return None if below is None else not below
+
+
+def is_within(found: Interval | None, bound: float) -> bool | None:
+    """Whether a difference is less than a bound in either direction; None as in `is_below`."""
+    sides = is_below(found, bound), is_above(found, -bound)
+    return False if False in sides else None if None in sides else True

@@ -27,17 +27,19 @@ FOLDER = Path(__file__).resolve().parent
 NAMES = (
     "selective_copying",
     "induction_heads",
-    "long_context",
-    "associative_recall",
     "phonebook",
-    "list_operations",
-    "resets",
+    "long_context",
     "sampling",
-    "english",
     "windows",
     "scaling_law",
+    "gates",
+    "complex_recurrence",
+    "associative_recall",
     "pixels",
     "forecasting",
+    "resets",
+    "list_operations",
+    "english",
 )
 #: Seconds after which a process without a run looks again for one.
 PATIENCE = 1.0

@@ -81,6 +81,11 @@ class Table:
         """The settings in which runs train."""
         return list(dict.fromkeys(trial.setting for trial in self.trials()))
 
+    def part(self, setting: str) -> "Table":
+        """The table of the runs that train in a setting."""
+        runs = {trial.run for trial in self.trials(setting=setting)}
+        return Table(row for row in self.rows if row.run in runs)
+
     def tests(self, trial: Trial, metric: str) -> list[str]:
         """The settings in which a trained model has been tested."""
         return [setting for run, setting, name in self._values if (run, name) == (trial.run, metric)]

@@ -191,6 +191,26 @@ def score(model: keras.Model, batches: Iterable[TaskBatch]) -> Score:
     return Score(*(float(np.concatenate(parts).mean()) for parts in (losses, hits, rows)))
 
 
+def nats_of_rows(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray:
+    """The mean nats of each row's answers that are due: `(rows,)`."""
+    found = []
+    for token_ids, targets, weights in batches:
+        logits, due = model.predict_on_batch(token_ids), weights > 0
+        nats = np.zeros(due.shape)
+        nats[due] = _nats(logits[due], targets[due])
+        found.append(nats.sum(axis=1) / due.sum(axis=1))
+    return np.concatenate(found)
+
+
+def rows_right(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray:
+    """Whether all answers of a row that are due are right: `(rows,)` bool."""
+    found = []
+    for token_ids, targets, weights in batches:
+        right = model.predict_on_batch(token_ids).argmax(axis=-1) == targets
+        found.append((right | (weights == 0)).all(axis=1))
+    return np.concatenate(found)
+
+
 def last_token_accuracy(model: LanguageModel, batches: Iterable[TaskBatch]) -> float:
     """The accuracy of the answer that follows a whole row, which is read with memory that does not grow with it."""
     right = [model.generate(batch.token_ids, 1)[:, -1] == batch.targets[:, -1] for batch in batches]

@@ -49,11 +49,11 @@ def gru() -> Update:
     return Update(lambda gate: 1 - gate, lambda gate: gate)
 
 
-def mamba(decay: float) -> Update:
+def mamba(decay: float | Tensor) -> Update:
     """Mamba's update, which is nearly the GRU's where a is near 1.
 
     Args:
-        decay: a = -A, above 0.
+        decay: a = -A, above 0: a number, or one for each channel.
     """
 
     def alpha(gate):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.intervals import RESAMPLES, Interval, interval, is_above, is_below, resampled, spread
+from experiments.intervals import RESAMPLES, Interval, interval, is_above, is_below, is_within, resampled, spread
 
 pytestmark = pytest.mark.any_backend
 
@@ -31,3 +31,12 @@ def test_all_rows_are_resampled_at_the_same_windows():
 
 def test_a_spread_holds_all_but_a_fortieth_at_each_end():
     assert spread(7.0, np.arange(1001.0)) == Interval(7.0, 25.0, 975.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(-1, 1, True), (-3, -1, None), (1, 3, None), (-3, 3, None), (3, 4, False), (-4, -3, False)],
+)
+def test_a_difference_within_a_bound(low, high, word):
+    assert is_within(Interval((low + high) / 2, low, high), 2) is word
+    assert is_within(None, 2) is None

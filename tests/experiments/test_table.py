@@ -51,3 +51,9 @@ def test_the_first_step_at_a_level():
         200,
         math.inf,
     ]
+
+
+def test_the_part_of_a_setting_has_the_tests_of_its_runs():
+    table = Table(ROWS)
+    assert [tuple(row) for row in table.part("4 in 32").rows] == ROWS[:4]
+    assert table.part("4 in 64").rows == [] and table.part("8 in 64").trials() == table.trials("MQA")

@@ -13,6 +13,8 @@ from experiments.training import (
     batches,
     build,
     last_token_accuracy,
+    nats_of_rows,
+    rows_right,
     score,
     train,
 )
@@ -62,6 +64,8 @@ def test_scores_are_those_of_the_logits():
         right += [found[step].argmax() == answer for step, answer in enumerate(answers)]
         whole.append(all(right[-len(answers) :]))
     assert weights.sum() == len(nats)
+    np.testing.assert_allclose(nats_of_rows(model, rows), np.reshape(nats, (8, -1)).mean(axis=1), rtol=1e-5)
+    assert rows_right(model, rows).tolist() == whole
     np.testing.assert_allclose(score(model, rows), [np.mean(nats), np.mean(right), np.mean(whole)], rtol=1e-5)
 
 

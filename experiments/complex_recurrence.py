@@ -1,0 +1,334 @@
+"""Real against complex recurrences, in Hawk: on text, on sinusoids and on images. Appendix B."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+from matplotlib.axes import Axes
+
+from experiments import search
+from experiments.by_group import difference, grouped
+from experiments.claims import Claim, Verdict, verdict
+from experiments.digits import LENGTH, VOCABULARY_SIZE, digits_batch
+from experiments.families import TINY, Style
+from experiments.intervals import Interval, is_above, is_below, is_within
+from experiments.long_text import text_name, window_batch
+from experiments.plots import Figure, panels
+from experiments.run import Run
+from experiments.search import planned, trials_by_seed
+from experiments.sinusoids import sinusoids
+from experiments.table import Table, Trial
+from experiments.training import TESTING, Test, batches, cosine_rate, nats_of_rows, rows_right
+from experiments.words import percent
+from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
+from keras_griffin.tasks import TaskBatch
+
+TITLE = "Complex recurrences"
+FIGURE = "appendix B"
+PAPER = (
+    "The complex unit (CG-LRU) is defined, and no number of it is given: complex recurrences were not beneficial for "
+    "language modelling, and may be for other modalities."
+)
+DIFFERS = (
+    "Hawk with RG-LRUs and with CG-LRUs of the same width, 8 blocks in each gate; a complex gate has half as many "
+    "outputs, so the complex model is a little smaller. Three tasks, each as tokens: bytes of the source of Python's "
+    "standard library; sums of three sinusoids in 32 levels, of which the level 4 steps later is asked in the second "
+    "half of a row, since the next one follows from the last few; and scikit-learn's handwritten digits, pixel by "
+    "pixel, of which the digit is asked after the last, with 1,157 images to train on, 320 for validation and 320 for "
+    "the test. Two learning rates are searched on each task for each unit. To fit into 60 minutes of two cores, text "
+    "has two seeds and rows of 128 bytes, and text and digits have 1,000 steps, sinusoids 1,500. Adam (beta_2 0.99, "
+    "gradients clipped to norm 1, weight decay 0.1) with a cosine of the rate. Differences have 95 % intervals from a "
+    "bootstrap over held-out rows, the same for both units. Images are these digits alone."
+)
+RATES = (
+    "Learning rates: on each task each unit keeps the rate with the least loss of validation in the runs of the first "
+    "seed; every run is above."
+)
+#: A difference in nats that does not count.
+TOLERANCE = 0.02
+#: The recurrent unit of each family, and its colour (Okabe and Ito's, safe for the colour-blind) and marker in plots.
+UNITS = {"real": "rg_lru", "complex": "cg_lru"}
+STYLES: dict[str, Style] = {"real": ("#009e73", "^"), "complex": ("#cc79a7", "D")}
+#: In per cent: of the learnt phases.
+QUANTILES = (10, 50, 90)
+
+
+# Config
+
+
+def _config(vocabulary_size: int, num_layers: int) -> GriffinConfig:
+    """Hawk of width 64, with blocks that divide half the width of the recurrence."""
+    return GriffinConfig(
+        vocabulary_size=vocabulary_size,
+        width=64,
+        num_layers=num_layers,
+        num_heads=2,
+        recurrence_width=80,
+        num_gate_blocks=8,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on, and how long."""
+
+    #: A key of `ROWS`, which is also the setting.
+    name: str
+    config: GriffinConfig
+    #: T of a row.
+    length: int
+    steps: int
+    batch_size: int = 32
+    validate_every: int = 250
+    validation_rows: int = 320
+    test_rows: int = 1024
+    #: At most.
+    num_seeds: int = 3
+    #: Of sinusoids: the steps from a token to its answer.
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a scale consists of."""
+
+    tasks: tuple[Task, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    units: tuple[str, ...] = tuple(UNITS)
+
+
+SIZES = {
+    "smoke": Size(
+        tasks=(
+            Task(
+                "sinusoids",
+                TINY.replace(num_layers=1, num_gate_blocks=8, recurrence_width=16),
+                length=8,
+                steps=4,
+                batch_size=4,
+                validate_every=2,
+                validation_rows=8,
+                test_rows=8,
+                ahead=1,
+            ),
+        ),
+        learning_rates=(1e-2,),
+        seeds=(0,),
+        # One model, since compiling takes most of the time.
+        units=("complex",),
+    ),
+    "small": Size(
+        tasks=(
+            # First, so that a machine without scikit-learn says so at once.
+            Task("digits", _config(VOCABULARY_SIZE, 5), length=LENGTH, steps=1000, test_rows=320),
+            Task("sinusoids", _config(32, 5), length=128, steps=1500, batch_size=16, ahead=4),
+            Task("text", _config(256, 6), length=128, steps=1000, batch_size=16, num_seeds=2),
+        ),
+        learning_rates=(2e-3, 4e-3),
+    ),
+    # The paper's model of 1.3 billion parameters on text, for accelerators; it has no other task.
+    "paper": Size(
+        tasks=(
+            Task(
+                "text",
+                GriffinConfig(vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560),
+                length=2048,
+                steps=50_000,
+                batch_size=256,
+                validate_every=1000,
+            ),
+        ),
+        learning_rates=(2e-4, 4e-4),
+    ),
+}
+
+
+# Runs
+
+
+def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
+    """On each task the search for a learning rate, then each seed."""
+    size = SIZES[scale]
+
+    def run(name, task, learning_rate, seed):
+        data = {"length": task.length, "test_rows": task.test_rows, "unit": UNITS[name]}
+        own = {"text": {"text": text_name()}, "sinusoids": {"ahead": task.ahead}, "digits": {}}
+        return Run(
+            experiment="complex_recurrence",
+            scale=scale,
+            family=name,
+            config=task.config,
+            data={**data, **own[task.name]},
+            setting=task.name,
+            batch_size=task.batch_size,
+            steps=task.steps,
+            learning_rate=learning_rate,
+            seed=seed,
+            validate_every=task.validate_every,
+            validation_rows=task.validation_rows,
+            # All steps are done, whatever has been learnt.
+            solved=2.0,
+        )
+
+    runs = []
+    for task in size.tasks:
+        own = seeds[: task.num_seeds]
+        runs += planned(run, [task], size.learning_rates, own, table.part(task.name), size.units)
+    return runs
+
+
+def is_kept(table: Table, trial: Trial) -> bool:
+    """Whether a run has the learning rate that its unit keeps on its task."""
+    return search.is_kept(table.part(trial.setting), trial)
+
+
+def make_model(run: Run) -> LanguageModel:
+    """Hawk with the run's unit in every block."""
+    options = {"recurrent": {"unit": run.data["unit"]}}
+    return Hawk(run.config.replace(block_pattern=("recurrent",), mixer_options=options))
+
+
+optimizer = cosine_rate
+
+
+def _sinusoids(run: Run, rows: int, seed: int) -> TaskBatch:
+    return sinusoids(rows, run.data["length"], run.config.vocabulary_size, run.data["ahead"], seed)
+
+
+def _digits(run: Run, rows: int, seed: int) -> TaskBatch:
+    return digits_batch(rows, seed)
+
+
+#: The rows of each task.
+ROWS: dict[str, Callable[[Run, int, int], TaskBatch]] = {
+    "text": window_batch,
+    "sinusoids": _sinusoids,
+    "digits": _digits,
+}
+
+
+def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+    """Rows of the run's task."""
+    return ROWS[run.setting](run, rows, seed)
+
+
+def test(run: Run, model: LanguageModel) -> Iterator[Test]:
+    """The nats of new rows, the share of right digits, and of a complex unit the learnt phases."""
+    tested = list(batches(run, make_batch, run.data["test_rows"], TESTING))
+    yield from grouped(run.setting, "nats", nats_of_rows(model, tested))
+    if run.setting == "digits":
+        yield from grouped(run.setting, "accuracy", rows_right(model, tested).astype(float))
+    if run.data["unit"] == "cg_lru":
+        for quantile, value in zip(QUANTILES, np.percentile(phases(model), QUANTILES), strict=True):
+            yield run.setting, f"phase_{quantile}", float(value)
+
+
+def phases(model: LanguageModel) -> np.ndarray:
+    """By how much each channel of each layer rotates in a step with an open gate, in radians: `(layers * R / 2,)`."""
+    units = [block.mixer.cg_lru for block in model.blocks]
+    return np.concatenate([np.abs(unit.exponent * ops.convert_to_numpy(unit.phase)) for unit in units])
+
+
+# Claims
+
+
+def pairs(table: Table, task: str) -> list[dict[str, Trial]]:
+    """The runs on a task at the rates that were kept, seed by seed, of the seeds that both units have."""
+    return list(trials_by_seed(table.part(task), task, UNITS).values())
+
+
+def they_are_equal_on_text(table: Table) -> Verdict:
+    """The complex unit is within the tolerance of the real one."""
+    return _judged(table, "text", "nats", lambda found: is_within(found, TOLERANCE))
+
+
+def complex_is_better_on_sinusoids(table: Table) -> Verdict:
+    """The complex unit has fewer nats."""
+    return _judged(table, "sinusoids", "nats", lambda found: is_below(found, 0.0))
+
+
+def complex_is_better_on_digits(table: Table) -> Verdict:
+    """The complex unit names more of the digits."""
+    return _judged(table, "digits", "accuracy", lambda found: is_above(found, 0.0))
+
+
+def _judged(table, task, metric, holds: Callable[[Interval | None], bool | None]):
+    """The verdict of the differences between the complex and the real unit, seed by seed."""
+    found = [difference(table, runs["complex"], runs["real"], metric) for runs in pairs(table, task)]
+    told = "; ".join(str(each or "not tested") for each in found) or "no run has finished"
+    return verdict(map(holds, found), f"{metric}, the complex unit less the real one, by seed: {told}")
+
+
+CLAIMS = (
+    Claim(
+        "Complex recurrences are not beneficial for language modelling",
+        "on text within 0.02 nats of real ones",
+        they_are_equal_on_text,
+    ),
+    Claim(
+        "They may be beneficial for other modalities: series",
+        "fewer nats on sums of sinusoids",
+        complex_is_better_on_sinusoids,
+    ),
+    Claim(
+        "The same: images",
+        "more of the handwritten digits named, by an interval of two standard errors",
+        complex_is_better_on_digits,
+    ),
+)
+
+
+# Report
+
+
+def columns(table: Table, trial: Trial) -> dict[str, str]:
+    """What the report says of a run."""
+    values = {name: table.value(trial, name) for name in ("nats", *(f"phase_{each}" for each in QUANTILES))}
+    nats, *learnt = ("" if math.isnan(value) else f"{value:.3f}" for value in values.values())
+    return {
+        "nats": nats,
+        "digits, %": percent(table.value(trial, "accuracy")),
+        "c theta, 10, 50 and 90 % of the channels": ", ".join(filter(None, learnt)),
+    }
+
+
+#: By task: the measure, its factor and its name in plots.
+SHOWN = {
+    "text": ("nats", 1 / math.log(2), "bits a byte"),
+    "sinusoids": ("nats", 1.0, "nats an answer"),
+    "digits": ("accuracy", 100.0, "right digits, %"),
+}
+
+
+def draw(table: Table) -> Figure:
+    """On each task both units, with a line between those of a seed, and the phases that the complex one has learnt."""
+    figure, (*of_tasks, learnt) = panels(4, widths=(1, 1, 1, 1.8), styles=STYLES)
+    for place, (axes, (task, (metric, factor, words))) in enumerate(zip(of_tasks, SHOWN.items(), strict=True)):
+        for shift, runs in enumerate(pairs(table, task)):
+            _pair(axes, [factor * table.value(runs[name], metric) for name in UNITS])
+            quantiles = [table.value(runs["complex"], f"phase_{each}") / math.pi for each in QUANTILES]
+            _range(learnt, place + 0.2 * (shift - 1), *quantiles)
+        axes.set(title=task, ylabel=words, xlim=(-0.5, 1.5))
+        axes.set_xticks([])
+    learnt.axhspan(0.01, 0.09, color="gray", alpha=0.2, linewidth=0)
+    learnt.set(title="Learnt rotation", ylabel="c theta / pi, 10 to 90 %", xlim=(-0.5, 2.5), ylim=(0, None))
+    learnt.set_xlabel("(grey: at the start)")
+    learnt.set_xticks(range(len(SHOWN)), SHOWN, fontsize="small")
+    return figure
+
+
+def _pair(axes: Axes, values: Sequence[float]) -> None:
+    """A value of each unit, with a line between them."""
+    axes.plot(range(2), values, color="gray", linewidth=0.8)
+    for place, (value, (colour, marker)) in enumerate(zip(values, STYLES.values(), strict=True)):
+        axes.plot([place], [value], color=colour, marker=marker, markersize=6, alpha=0.8)
+
+
+def _range(axes: Axes, x: float, low: float, middle: float, high: float) -> None:
+    """A vertical line from low to high, with a marker between."""
+    colour, marker = STYLES["complex"]
+    axes.plot([x, x], [low, high], color=colour, linewidth=1.2)
+    axes.plot([x], [middle], color=colour, marker=marker, markersize=5)
