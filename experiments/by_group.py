@@ -1,6 +1,7 @@
 """Tests on the same rows for all models: a measure's mean, and its means over small groups of rows.
 
-The groups are what a bootstrap draws from; there are few, so that a CSV file stays short.
+The groups, such as the held-out windows of a text, are what a bootstrap draws from; there are few, so that a CSV file
+stays short.
 """
 
 import itertools
@@ -13,14 +14,14 @@ from experiments.table import Table, Trial
 from experiments.training import Test
 
 #: At most.
-GROUPS = 64
+GROUPS = 128
 
 
 def grouped(setting: str, metric: str, values: np.ndarray) -> Iterator[Test]:
-    """The mean of a measure over rows, and the mean of each group of neighbouring rows.
+    """The tests that keep a measure in a table: its mean over rows, and that of each group of neighbouring rows.
 
     Args:
-        setting: of the test.
+        setting: of the tests.
         metric: of the measure.
         values: `(rows,)`.
     """
@@ -29,13 +30,17 @@ def grouped(setting: str, metric: str, values: np.ndarray) -> Iterator[Test]:
         yield setting, f"{metric}_of_group_{place}", float(group.mean())
 
 
-def groups(table: Table, trial: Trial, metric: str) -> np.ndarray:
-    """The means of a run's groups in the setting in which it trains: `(groups,)`, empty if there are none."""
-    texts = (table.text(trial, f"{metric}_of_group_{place}") for place in itertools.count())
+def groups(table: Table, trial: Trial, metric: str, setting: str | None = None) -> np.ndarray:
+    """The means of a run's groups in the setting of a test, or of training: `(G,)`, empty if they are not there."""
+    texts = (table.text(trial, f"{metric}_of_group_{place}", setting) for place in itertools.count())
     return np.array([float(text) for text in itertools.takewhile(bool, texts)])
 
 
-def difference(table: Table, one: Trial, other: Trial, metric: str) -> Interval | None:
-    """By how much one model's measure is above another's on the same rows; None if not both were tested."""
-    first, second = (groups(table, trial, metric) for trial in (one, other))
-    return interval(first - second) if len(first) and len(first) == len(second) else None
+def difference(one: np.ndarray, other: np.ndarray) -> Interval | None:
+    """By how much one measure is above another on the same rows; None if not both are there.
+
+    Args:
+        one: `(G,)`, as from `groups`.
+        other: likewise.
+    """
+    return interval(one - other) if len(one) and len(one) == len(other) else None

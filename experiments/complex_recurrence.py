@@ -9,7 +9,7 @@ from keras import ops
 from matplotlib.axes import Axes
 
 from experiments import search
-from experiments.by_group import difference, grouped
+from experiments.by_group import difference, grouped, groups
 from experiments.claims import Claim, Verdict, verdict
 from experiments.digits import LENGTH, VOCABULARY_SIZE, digits_batch
 from experiments.families import TINY, Style
@@ -257,7 +257,9 @@ def complex_is_better_on_digits(table: Table) -> Verdict:
 
 def _judged(table, task, metric, holds: Callable[[Interval | None], bool | None]):
     """The verdict of the differences between the complex and the real unit, seed by seed."""
-    found = [difference(table, runs["complex"], runs["real"], metric) for runs in pairs(table, task)]
+    found = [
+        difference(*(groups(table, runs[unit], metric) for unit in ("complex", "real"))) for runs in pairs(table, task)
+    ]
     told = "; ".join(str(each or "not tested") for each in found) or "no run has finished"
     return verdict(map(holds, found), f"{metric}, the complex unit less the real one, by seed: {told}")
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from experiments import search
-from experiments.by_group import difference, grouped
+from experiments.by_group import difference, grouped, groups
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import SYNTHETIC, TINY, Style
 from experiments.gated_unit import BLOCK, UNIT, register
-from experiments.intervals import is_below, is_within
+from experiments.intervals import Interval, is_below, is_within
 from experiments.long_text import text_name, window_batch
 from experiments.plots import Figure, dot, panels
 from experiments.run import Run
@@ -342,6 +342,11 @@ def text_runs(table: Table, *variants: str) -> list[dict[str, Trial]]:
     return list(trials_by_seed(table.part(TEXT), TEXT, variants).values())
 
 
+def nats_above(table: Table, one: Trial, other: Trial) -> Interval | None:
+    """By how many nats of text one run is above another; None if not both were tested."""
+    return difference(groups(table, one, "nats"), groups(table, other, "nats"))
+
+
 def steps(table: Table, trial: Trial) -> float:
     """The steps to 95 % of the tokens; infinite if they were not enough."""
     return table.steps_to(trial, "token_accuracy", LEVEL)
@@ -379,7 +384,7 @@ def the_full_unit_is_best_on_text(table: Table) -> Verdict:
     outcomes, told = [], []
     for name in VARIANTS:
         for runs in text_runs(table, FULL, name) if name != FULL else ():
-            found = difference(table, runs[FULL], runs[name], "nats")
+            found = nats_above(table, runs[FULL], runs[name])
             outcomes.append(is_below(found, TOLERANCE))
             told.append(f"{name} {found or 'not tested'}")
     return verdict(outcomes, f"nats of the full unit less those of a variant: {_listed(told)}")
@@ -405,7 +410,7 @@ def every_exponent(table: Table, rule: str) -> Iterator[tuple[bool | None, str]]
     names = OF_EXPONENTS[rule]
     others = [name for c, name in names.items() if c != 8]
     for runs in text_runs(table, *names.values()):
-        found = {name: difference(table, runs[name], runs[names[8]], "nats") for name in others}
+        found = {name: nats_above(table, runs[name], runs[names[8]]) for name in others}
         likes = [is_within(each, TOLERANCE) for each in found.values()]
         told = ", ".join(f"{name} {each or 'not tested'}" for name, each in found.items())
         yield every(likes), f"{rule}, text: {told}"

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from experiments.by_group import difference, grouped, groups
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, TINY
 from experiments.intervals import Interval, is_above, is_below
@@ -18,7 +19,6 @@ from experiments.run import Run
 from experiments.search import kept_trials, planned
 from experiments.table import Table, Trial
 from experiments.training import Test, cosine_rate
-from experiments.window_nats import by_window, difference, nats
 from keras_griffin.models import GriffinConfig, LanguageModel
 
 TITLE = "Long contexts"
@@ -191,7 +191,7 @@ def test(run: Run, model: LanguageModel) -> Iterator[Test]:
     for context in contexts:
         read, due = rows_after(windows, context, targets)
         losses = unlikelihood(model, read, max(1, run.data["test_bytes"] // context))
-        yield from by_window(after(context), losses[:, -due:].reshape(len(windows), targets).mean(axis=1))
+        yield from grouped(after(context), "nats", losses[:, -due:].reshape(len(windows), targets).mean(axis=1))
     # The last context has the whole windows.
     for start, end in itertools.pairwise([0, *contexts]):
         yield between(start, end), "nats_by_position", losses[:, 1 + start : 1 + end].mean()
@@ -226,7 +226,7 @@ def unlikelihood(model: LanguageModel, rows: np.ndarray, at_once: int) -> np.nda
 
 def worse(table: Table, one: tuple[Trial, int], other: tuple[Trial, int]) -> Interval | None:
     """By how many nats a model's targets after so many bytes are worse than another's; None if not both are tested."""
-    return difference(*(nats(table, trial, after(context)) for trial, context in (one, other)))
+    return difference(*(groups(table, trial, "nats", after(context)) for trial, context in (one, other)))
 
 
 def length_of(table: Table) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.by_group import groups
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import FAMILIES, STYLES, TINY, training_flops
 from experiments.intervals import Interval, interval, is_above, is_below, resampled, spread
@@ -17,7 +18,7 @@ from experiments.run import Run
 from experiments.search import best
 from experiments.table import Table, Trial
 from experiments.training import Test, cosine_rate
-from experiments.window_nats import held_out_nats, nats
+from experiments.window_nats import held_out_nats
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
 
 TITLE = "Scaling law"
@@ -232,7 +233,7 @@ def courses(table: Table) -> dict[int, dict[str, Course]]:
     """What has been tested, at the rates that were kept, by seed and family."""
     found: dict[int, dict[str, dict[int, Trial]]] = {}
     for trial in table.trials():
-        if is_kept(table, trial) and len(nats(table, trial)):
+        if is_kept(table, trial) and len(groups(table, trial, "nats")):
             found.setdefault(trial.seed, {}).setdefault(trial.family, {})[width_of(trial.setting)] = trial
     return {
         seed: {family: _course(table, families[family]) for family in FAMILIES if family in families}
@@ -243,7 +244,7 @@ def courses(table: Table) -> dict[int, dict[str, Course]]:
 def _course(table, trials):
     own = [trials[width] for width in sorted(trials)]
     flops = np.array([table.value(trial, "flops") for trial in own])
-    return Course(sorted(trials), flops, np.stack([nats(table, trial) for trial in own]))
+    return Course(sorted(trials), flops, np.stack([groups(table, trial, "nats") for trial in own]))
 
 
 def losses_are_lines(table: Table) -> Verdict:

@@ -197,7 +197,7 @@ def nats_of_rows(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray
     for token_ids, targets, weights in batches:
         logits, due = model.predict_on_batch(token_ids), weights > 0
         nats = np.zeros(due.shape)
-        nats[due] = _nats(logits[due], targets[due])
+        nats[due] = cross_entropy(logits[due], targets[due])
         found.append(nats.sum(axis=1) / due.sum(axis=1))
     return np.concatenate(found)
 

@@ -1,14 +1,12 @@
-"""The loss on held-out windows of a text, window by window: measured, in the table, and compared there."""
+"""The loss on held-out windows of a text, the same bytes for models of every length of training."""
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.intervals import Interval, interval
+from experiments.by_group import grouped
 from experiments.long_text import held_out_windows
 from experiments.run import Run
-from experiments.table import Table, Trial
 from experiments.training import Test, cross_entropy
 from keras_griffin.models import LanguageModel
 
@@ -30,7 +28,7 @@ def held_out_nats(run: Run, model: LanguageModel) -> Iterator[Test]:
     # Batches of training, so that a model needs no other program for them.
     parts = (rows[start : start + run.batch_size] for start in range(0, len(rows), run.batch_size))
     losses = [cross_entropy(model.predict_on_batch(part[:, :-1]), part[:, 1:]) for part in parts]
-    yield from by_window(run.setting, np.concatenate(losses).reshape(len(windows), -1).mean(axis=1))
+    yield from grouped(run.setting, "nats", np.concatenate(losses).reshape(len(windows), -1).mean(axis=1))
 
 
 def rows_within(windows: np.ndarray, length: int) -> np.ndarray:
@@ -40,31 +38,3 @@ def rows_within(windows: np.ndarray, length: int) -> np.ndarray:
     """
     starts = np.arange(0, windows.shape[1] - 1, length)
     return windows[:, starts[:, None] + np.arange(length + 1)].reshape(-1, length + 1)
-
-
-def by_window(setting: str, values: np.ndarray) -> Iterator[Test]:
-    """The tests that keep nats in a table: their mean, and those of each window.
-
-    Args:
-        setting: of the tests.
-        values: `(W,)`.
-    """
-    yield setting, "nats", values.mean()
-    for window, value in enumerate(values):
-        yield setting, f"nats_of_window_{window}", value
-
-
-def nats(table: Table, trial: Trial, setting: str | None = None) -> np.ndarray:
-    """The nats of each window in the setting of a test, or of training: `(W,)`, empty if they are not there."""
-    texts = (table.text(trial, f"nats_of_window_{window}", setting) for window in itertools.count())
-    return np.array([float(text) for text in itertools.takewhile(bool, texts)])
-
-
-def difference(one: np.ndarray, other: np.ndarray) -> Interval | None:
-    """By how many nats one is worse than another on the same windows; None if not both are there.
-
-    Args:
-        one: `(W,)`, as from `nats`.
-        other: likewise.
-    """
-    return interval(one - other) if len(one) and len(one) == len(other) else None

@@ -9,6 +9,7 @@ from statistics import mean
 
 import numpy as np
 
+from experiments.by_group import difference, groups
 from experiments.claims import Claim, Verdict, verdict
 from experiments.families import TINY, Style
 from experiments.intervals import interval, is_above
@@ -18,7 +19,7 @@ from experiments.run import Run
 from experiments.search import kept_trials, planned
 from experiments.table import Table, Trial
 from experiments.training import cosine_rate
-from experiments.window_nats import difference, held_out_nats, nats
+from experiments.window_nats import held_out_nats
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, presets
 
 TITLE = "Windows"
@@ -199,7 +200,7 @@ def judged_window(table: Table) -> int:
 
 def nats_by_seed(table: Table, family: str, length: int, window: int) -> dict[int, np.ndarray]:
     """The nats of each held-out window: `(W,)` by seed; only those that are there."""
-    found = {trial.seed: nats(table, trial) for trial in kept_trials(table, family, name(length, window))}
+    found = {trial.seed: groups(table, trial, "nats") for trial in kept_trials(table, family, name(length, window))}
     return {seed: values for seed, values in sorted(found.items()) if len(values)}
 
 

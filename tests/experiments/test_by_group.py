@@ -1,35 +1,29 @@
 import numpy as np
 import pytest
 
+from experiments import selective_copying
 from experiments.by_group import GROUPS, difference, grouped, groups
+from experiments.intervals import interval
 from experiments.table import Table
+from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
 
-
-def table_of(**values):
-    """A table in which runs of these names have these tests."""
-    rows = []
-    for name, own in values.items():
-        head = name, name, "0", "0.001", "text"
-        rows += [(*head, "0", "parameters", "1")]
-        rows += [(*head, "9", metric, repr(value)) for _, metric, value in grouped("text", "nats", np.array(own))]
-    return Table(rows)
+RUN = selective_copying.plan("smoke", (0,), Table())[0]
 
 
-def test_groups_are_means_of_neighbours():
+def test_groups_are_means_of_neighbours_in_each_setting():
     values = np.random.default_rng(0).normal(size=2 * GROUPS)
-    table = table_of(a=values)
-    (trial,) = table.trials()
-    assert table.value(trial, "nats") == values.mean()
-    np.testing.assert_array_equal(groups(table, trial, "nats"), values.reshape(GROUPS, 2).mean(axis=1))
-    assert len(groups(table_of(a=[1, 2]), trial, "nats")) == 2 and not len(groups(table, trial, "accuracy"))
+    tests = [*grouped(RUN.setting, "nats", values), *grouped("far", "nats", values[:2])]
+    table = Table(made_up.results(RUN, 500, tests))
+    trial = table.trials()[0]
+    assert table.value(trial, "nats") == pytest.approx(values.mean(), rel=1e-5)
+    np.testing.assert_allclose(groups(table, trial, "nats"), values.reshape(GROUPS, 2).mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(groups(table, trial, "nats", "far"), values[:2], rtol=1e-5)
+    assert len(groups(table, trial, "nats", "near")) == len(groups(table, trial, "accuracy")) == 0
 
 
-def test_differences_are_those_of_the_same_rows():
-    noise = np.random.default_rng(0).normal(size=300)
-    table = table_of(a=1 + noise, b=noise, c=[1.0])
-    a, b, c = table.trials()
-    found = difference(table, a, b, "nats")
-    assert found.low == pytest.approx(1) and found.high == pytest.approx(1)
-    assert difference(table, a, c, "nats") is None and difference(table, a, b, "accuracy") is None
+def test_only_the_same_rows_are_compared():
+    one, other = np.array([1.0, 2.0, 4.0]), np.array([1.5, 1.0, 2.0])
+    assert difference(one, other) == interval(np.array([-0.5, 1.0, 2.0]))
+    assert difference(one, other[:2]) is None and difference(one[:0], other[:0]) is None

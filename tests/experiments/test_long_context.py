@@ -25,7 +25,7 @@ def verdicts(nats, noise=0.0, seeds=(0,)):
             common = np.random.default_rng(1).normal(size=SMALL.windows)
             values = nats(run.family, run.setting, context) + common + noise * own
             for window, value in enumerate(values):
-                yield long_context.after(context), f"nats_of_window_{window}", value
+                yield long_context.after(context), f"nats_of_group_{window}", value
 
     table = made_up.carried_out(long_context, "small", seeds, lambda run: math.inf, tests)
     return [claim.judge(table) for claim in long_context.CLAIMS]
@@ -106,7 +106,7 @@ def test_a_test_reads_each_target_after_its_context(monkeypatch):
     # One target a row after 4 bytes, two after 8, all after 16, where a row fills a batch.
     assert read == [(4, 5)] * 3 + [(2, 9)] * 3 + [(1, 17)] * 3
     assert [found[f"after {context}", "nats"] for context in (4, 8, 16)] == [4, 7.5, 14.5]
-    assert [found["after 16", f"nats_of_window_{window}"] for window in range(3)] == 3 * [14.5]
+    assert [found["after 16", f"nats_of_group_{window}"] for window in range(3)] == 3 * [14.5]
     positions = [value for (_, metric), value in found.items() if metric == "nats_by_position"]
     assert positions == [2.5, 6.5, 12.5]
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from experiments import scaling_law
+from experiments.by_group import grouped
 from experiments.families import FAMILIES, training_flops
 from experiments.runner import rows_of
 from experiments.scaling_law import CLAIMS, SIZES, courses, draw, is_kept, plan, rate_at, steps_of, width_of
 from experiments.table import Table
 from experiments.training import Measurement
-from experiments.window_nats import by_window
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -36,7 +36,9 @@ def table_of(loss, noise=0.0, seeds=(0,)):
         own = np.random.default_rng([run.config.width, len(run.family), run.seed]).normal(size=WINDOWS)
         yield run.setting, "bytes", run.steps * 2048
         yield run.setting, "flops", flops
-        yield from by_window(run.setting, loss(run.family, run.config.width, flops) * common * np.exp(noise * own))
+        yield from grouped(
+            run.setting, "nats", loss(run.family, run.config.width, flops) * common * np.exp(noise * own)
+        )
 
     return made_up.carried_out(scaling_law, "small", seeds, lambda run: math.inf, tests)
 

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import window_nats, windows
-from experiments.intervals import interval
 from experiments.table import Table
-from experiments.window_nats import by_window, difference, held_out_nats, nats, rows_within
-from tests.experiments import made_up
+from experiments.window_nats import held_out_nats, rows_within
 
 pytestmark = pytest.mark.any_backend
 
@@ -42,7 +40,7 @@ def test_models_of_every_length_are_asked_for_the_same_bytes(length, monkeypatch
         return logits
 
     found = list(held_out_nats(run, types.SimpleNamespace(predict_on_batch=predict_on_batch)))
-    assert [metric for _, metric, _ in found] == ["nats", *(f"nats_of_window_{number}" for number in range(5))]
+    assert [metric for _, metric, _ in found] == ["nats", *(f"nats_of_group_{number}" for number in range(5))]
     assert {setting for setting, _, _ in found} == {run.setting}
     assert all(rows <= run.batch_size and columns == length for rows, columns in asked)
     total = np.log(255 + np.exp(3))
@@ -50,19 +48,3 @@ def test_models_of_every_length_are_asked_for_the_same_bytes(length, monkeypatch
         np.mean([total - 3 * (row[i + 1] == (row[i] + i % length) % 256) for i in range(16)]) for row in given[:5]
     ]
     np.testing.assert_allclose([value for _, _, value in found], [np.mean(expected), *expected], rtol=1e-6)
-
-
-def test_a_table_keeps_the_nats_of_each_window():
-    values = np.array([1.5, 2.25, 3.0])
-    run = RUNS["Griffin"]
-    table = Table(made_up.results(run, 500, [*by_window(run.setting, values), *by_window("far", values[:2])]))
-    trial = table.trials()[0]
-    np.testing.assert_array_equal(nats(table, trial), values)
-    np.testing.assert_array_equal(nats(table, trial, "far"), values[:2])
-    assert table.value(trial, "nats") == 2.25 and len(nats(table, trial, "near")) == 0
-
-
-def test_only_nats_of_the_same_windows_are_compared():
-    one, other = np.array([1.0, 2.0, 4.0]), np.array([1.5, 1.0, 2.0])
-    assert difference(one, other) == interval(np.array([-0.5, 1.0, 2.0]))
-    assert difference(one, other[:2]) is None and difference(one[:0], other[:0]) is None

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import windows
+from experiments.by_group import grouped
 from experiments.table import Table
-from experiments.window_nats import by_window
 from experiments.windows import CLAIMS, SIZES, draw, judged_window, lengths, make_model, name, plan, shape
 from tests.experiments import made_up
 
@@ -23,7 +23,7 @@ def table_of(loss, noise=0.0, seeds=(0, 1)):
         length, window = shape(run.setting)
         own = np.random.default_rng([length, window, run.seed, len(run.family)]).normal(size=WINDOWS)
         common = np.random.default_rng(1).normal(size=WINDOWS)
-        return by_window(run.setting, loss(run.family, length, window, run.seed) + common + noise * own)
+        return grouped(run.setting, "nats", loss(run.family, length, window, run.seed) + common + noise * own)
 
     return made_up.carried_out(windows, "small", seeds, lambda run: math.inf, tests)
 
