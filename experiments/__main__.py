@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 
 import experiments as package
-from experiments.long_text import VARIABLE
-from experiments.page import RESULTS, update
-from experiments.report import summary, write_report
-from experiments.runner import FOLDER, NAMES, carry_out, experiment, finished
-from experiments.table import Table
+from experiments.data.long_text import VARIABLE
+from experiments.harness.page import RESULTS, update
+from experiments.harness.report import summary, write_report
+from experiments.harness.runner import FOLDER, NAMES, carry_out, experiment, finished
+from experiments.harness.table import Table
 from keras_griffin.backends import WITH_GRADIENTS
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, STYLES
-from experiments.plots import Figure, line, panels
-from experiments.run import Run
-from experiments.search import LEVEL, planned, trials_by_seed
-from experiments.table import Table, Trial
-from experiments.training import TESTING, Test, batches, score
-from experiments.words import count, percent
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, line, panels
+from experiments.harness.run import Run
+from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, Test, batches, score
+from experiments.harness.words import count, percent
+from experiments.models.families import FAMILIES, STYLES
 from keras_griffin.inspection import decode_cost
 from keras_griffin.models import GriffinConfig
 from keras_griffin.tasks import TaskBatch, associative_recall

@@ -8,20 +8,20 @@ import numpy as np
 from keras import ops
 from matplotlib.axes import Axes
 
-from experiments import search
-from experiments.by_group import difference, grouped, groups
-from experiments.claims import Claim, Verdict, verdict
-from experiments.digits import LENGTH, VOCABULARY_SIZE, digits_batch
-from experiments.families import TINY, Style
-from experiments.intervals import Interval, is_above, is_below, is_within
-from experiments.long_text import text_name, window_batch
-from experiments.plots import Figure, panels
-from experiments.run import Run
-from experiments.search import planned, trials_by_seed
-from experiments.sinusoids import sinusoids
-from experiments.table import Table, Trial
-from experiments.training import TESTING, Test, batches, cosine_rate, nats_of_rows, rows_right
-from experiments.words import percent
+from experiments.data.digits import LENGTH, VOCABULARY_SIZE, digits_batch
+from experiments.data.long_text import text_name, window_batch
+from experiments.data.sinusoids import sinusoids
+from experiments.harness import search
+from experiments.harness.by_group import difference, grouped, groups
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.intervals import Interval, is_above, is_below, is_within
+from experiments.harness.plots import Figure, panels
+from experiments.harness.run import Run
+from experiments.harness.search import planned, trials_by_seed
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, Test, batches, cosine_rate, nats_of_rows, rows_right
+from experiments.harness.words import percent
+from experiments.models.families import TINY, Style
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
 from keras_griffin.tasks import TaskBatch
 

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.claims import Claim
-from experiments.families import FAMILIES, TINY, Style
+from experiments.data.long_text import VARIABLE, corpus, random_windows, text_name
+from experiments.harness.claims import Claim
+from experiments.harness.plots import Figure, panels
+from experiments.harness.run import Run
+from experiments.harness.search import is_kept, planned
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TRAINING, Measurement, Test, cosine_rate, train
 from experiments.long_context import unlikelihood
-from experiments.long_text import VARIABLE, corpus, random_windows, text_name
-from experiments.plots import Figure, panels
-from experiments.run import Run
-from experiments.search import is_kept, planned
-from experiments.table import Table, Trial
-from experiments.training import TRAINING, Measurement, Test, cosine_rate, train
+from experiments.models.families import FAMILIES, TINY, Style
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.tasks import TaskBatch
 

@@ -11,16 +11,16 @@ import keras
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from experiments import sequence_models
-from experiments.adding_problem import BASELINE, adding_problem
-from experiments.claims import Claim, Verdict, verdict
-from experiments.plots import Figure, dot, panels
-from experiments.run import Run
-from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
-from experiments.series import Forecast, forecast_task
-from experiments.table import Table, Trial
-from experiments.training import TESTING, VALIDATION, Measurement
-from experiments.words import count
+from experiments.data.adding_problem import BASELINE, adding_problem
+from experiments.data.series import Forecast, forecast_task
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, dot, panels
+from experiments.harness.run import Run
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, VALIDATION, Measurement
+from experiments.harness.words import count
+from experiments.models import sequence_models
+from experiments.models.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
 
 #: Of RGLRU.
 WIDTH = 32

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments import search
-from experiments.by_group import difference, grouped, groups
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import SYNTHETIC, TINY, Style
-from experiments.gated_unit import BLOCK, UNIT, register
-from experiments.intervals import Interval, is_below, is_within
-from experiments.long_text import text_name, window_batch
-from experiments.plots import Figure, dot, panels
-from experiments.run import Run
-from experiments.search import LEVEL, planned, trials_by_seed
-from experiments.table import Table, Trial
-from experiments.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
-from experiments.words import count, percent
+from experiments.data.long_text import text_name, window_batch
+from experiments.harness import search
+from experiments.harness.by_group import difference, grouped, groups
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.intervals import Interval, is_below, is_within
+from experiments.harness.plots import Figure, dot, panels
+from experiments.harness.run import Run
+from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
+from experiments.harness.words import count, percent
+from experiments.models.families import SYNTHETIC, TINY, Style
+from experiments.models.gated_unit import BLOCK, UNIT, register
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
 from keras_griffin.tasks import TaskBatch, selective_copying
 from keras_griffin.training import AdamW

@@ -5,14 +5,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, STYLES, SYNTHETIC, TINY
-from experiments.plots import Figure, line, panels
-from experiments.run import Run
-from experiments.search import LEVEL, kept_trials, planned, trials_by_seed
-from experiments.table import Table, Trial
-from experiments.training import TESTING, Test, batches, last_token_accuracy
-from experiments.words import count, percent
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, line, panels
+from experiments.harness.run import Run
+from experiments.harness.search import LEVEL, kept_trials, planned, trials_by_seed
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, Test, batches, last_token_accuracy
+from experiments.harness.words import count, percent
+from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig
 from keras_griffin.tasks import TaskBatch, induction_heads
 

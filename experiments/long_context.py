@@ -9,16 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from experiments.by_group import difference, grouped, groups
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, STYLES, TINY
-from experiments.intervals import Interval, is_above, is_below
-from experiments.long_text import held_out_windows, text_name, window_batch
-from experiments.plots import Figure, panels
-from experiments.run import Run
-from experiments.search import kept_trials, planned
-from experiments.table import Table, Trial
-from experiments.training import Test, cosine_rate
+from experiments.data.long_text import held_out_windows, text_name, window_batch
+from experiments.harness.by_group import difference, grouped, groups
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.intervals import Interval, is_above, is_below
+from experiments.harness.plots import Figure, panels
+from experiments.harness.run import Run
+from experiments.harness.search import kept_trials, planned
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import Test, cosine_rate
+from experiments.models.families import FAMILIES, STYLES, TINY
 from keras_griffin.models import GriffinConfig, LanguageModel
 
 TITLE = "Long contexts"

@@ -8,14 +8,15 @@ import keras
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from experiments import pixel_data, sequence_models
-from experiments.claims import Claim, Verdict, verdict
-from experiments.plots import Figure, dot, panels
-from experiments.run import Run
-from experiments.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
-from experiments.table import Table, Trial
-from experiments.training import Measurement
-from experiments.words import count, percent
+from experiments.data import pixel_data
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, dot, panels
+from experiments.harness.run import Run
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import Measurement
+from experiments.harness.words import count, percent
+from experiments.models import sequence_models
+from experiments.models.sequence_models import LAYERS, STYLES, Task, kept_trials, shell, tested, train, trials_by_seed
 
 #: Of RGLRU.
 WIDTH = 64

@@ -15,16 +15,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from experiments.actor_critic import Agent, Policy, Rollout, walk
-from experiments.claims import Claim, Verdict, verdict
-from experiments.lstm_mixer import LSTMMixer
-from experiments.plots import Figure, learning_curve, line, panels
-from experiments.run import Run
-from experiments.search import LEVEL, planned, trials_by_seed
-from experiments.t_maze import FEATURES, TURNS, TMaze
-from experiments.table import Table, Trial
-from experiments.training import TESTING, TRAINING, Measurement, constant_rate
-from experiments.words import count, percent
+from experiments.data.t_maze import FEATURES, TURNS, TMaze
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, learning_curve, line, panels
+from experiments.harness.run import Run
+from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import TESTING, TRAINING, Measurement, constant_rate
+from experiments.harness.words import count, percent
+from experiments.models.actor_critic import Agent, Policy, Rollout, walk
+from experiments.models.lstm_mixer import LSTMMixer
 from keras_griffin.mixers import RecurrentBlock
 
 TITLE = "Resets"

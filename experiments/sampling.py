@@ -22,15 +22,15 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from experiments.block_times import block_seconds, bytes_per_second, compile_blocks, fastest_blocks
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, STYLES, TINY, family_model
-from experiments.plots import Figure, panels
-from experiments.ranges import Range, both, is_less
-from experiments.run import Run
-from experiments.table import Table, Trial
-from experiments.training import Measurement
-from experiments.words import count
+from experiments.harness.block_times import block_seconds, bytes_per_second, compile_blocks, fastest_blocks
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.plots import Figure, panels
+from experiments.harness.ranges import Range, both, is_less
+from experiments.harness.run import Run
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import Measurement
+from experiments.harness.words import count
+from experiments.models.families import FAMILIES, STYLES, TINY, family_model
 from keras_griffin.generation.generate import BLOCK
 from keras_griffin.inspection import Device, decode_cost
 from keras_griffin.models import GriffinConfig

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.by_group import groups
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import FAMILIES, STYLES, TINY, training_flops
-from experiments.intervals import Interval, interval, is_above, is_below, resampled, spread
-from experiments.long_text import text_name, window_batch
-from experiments.plots import Figure, panels
-from experiments.power_laws import above_a_floor, line, r_squared, residuals
-from experiments.run import Run
-from experiments.search import best
-from experiments.table import Table, Trial
-from experiments.training import Test, cosine_rate
-from experiments.window_nats import held_out_nats
+from experiments.data.long_text import text_name, window_batch
+from experiments.harness.by_group import groups
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.intervals import Interval, interval, is_above, is_below, resampled, spread
+from experiments.harness.plots import Figure, panels
+from experiments.harness.power_laws import above_a_floor, line, r_squared, residuals
+from experiments.harness.run import Run
+from experiments.harness.search import best
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import Test, cosine_rate
+from experiments.harness.window_nats import held_out_nats
+from experiments.models.families import FAMILIES, STYLES, TINY, training_flops
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
 
 TITLE = "Scaling law"

@@ -9,17 +9,17 @@ from statistics import mean
 
 import numpy as np
 
-from experiments.by_group import difference, groups
-from experiments.claims import Claim, Verdict, verdict
-from experiments.families import TINY, Style
-from experiments.intervals import interval, is_above
-from experiments.long_text import text_name, window_batch
-from experiments.plots import Figure, panels
-from experiments.run import Run
-from experiments.search import kept_trials, planned
-from experiments.table import Table, Trial
-from experiments.training import cosine_rate
-from experiments.window_nats import held_out_nats
+from experiments.data.long_text import text_name, window_batch
+from experiments.harness.by_group import difference, groups
+from experiments.harness.claims import Claim, Verdict, verdict
+from experiments.harness.intervals import interval, is_above
+from experiments.harness.plots import Figure, panels
+from experiments.harness.run import Run
+from experiments.harness.search import kept_trials, planned
+from experiments.harness.table import Table, Trial
+from experiments.harness.training import cosine_rate
+from experiments.harness.window_nats import held_out_nats
+from experiments.models.families import TINY, Style
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, presets
 
 TITLE = "Windows"

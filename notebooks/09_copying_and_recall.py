@@ -33,11 +33,11 @@ from pathlib import Path
 # `experiments` stands beside this notebook's folder.
 sys.path.insert(0, str(Path("..").resolve()))
 
-from experiments.families import FAMILIES, SYNTHETIC
-from experiments.report import verdict_table
-from experiments.runner import FOLDER, experiment
-from experiments.search import kept_rates
-from experiments.table import Table
+from experiments.harness.report import verdict_table
+from experiments.harness.runner import FOLDER, experiment
+from experiments.harness.search import kept_rates
+from experiments.harness.table import Table
+from experiments.models.families import FAMILIES, SYNTHETIC
 from IPython.display import Markdown, display
 from keras_griffin.tasks import induction_heads, selective_copying
 from keras_griffin.training import AdamW, RowAccuracy, warm_up_then_constant

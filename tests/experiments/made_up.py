@@ -2,10 +2,10 @@
 
 import math
 
-from experiments.run import Run
-from experiments.runner import rows_of
-from experiments.table import Table
-from experiments.training import Measurement
+from experiments.harness.run import Run
+from experiments.harness.runner import rows_of
+from experiments.harness.table import Table
+from experiments.harness.training import Measurement
 
 FACTS = {"machine": "made up", "versions": "none", "commit": "none"}
 

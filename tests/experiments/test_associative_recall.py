@@ -2,7 +2,7 @@ import pytest
 
 from experiments import associative_recall
 from experiments.associative_recall import CLAIMS, cells, plan, shape
-from experiments.table import Table
+from experiments.harness.table import Table
 from keras_griffin.models import Griffin, Hawk, MQATransformer
 from tests.experiments import made_up
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import complex_recurrence
-from experiments.by_group import grouped
 from experiments.complex_recurrence import CLAIMS, make_batch, make_model, plan
-from experiments.table import Table
+from experiments.harness.by_group import grouped
+from experiments.harness.table import Table
 from tests.experiments import made_up
 
 #: By how much the complex unit differs from the real one.

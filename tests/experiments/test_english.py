@@ -8,12 +8,13 @@ import zlib
 import numpy as np
 import pytest
 
-from experiments import english, long_text
+from experiments import english
 from experiments.__main__ import main
+from experiments.data import long_text
 from experiments.english import AFTER, ALONE, columns, overlapping_rows, parts, plan, refusal
-from experiments.report import page, run_table, summary
-from experiments.table import Table
-from experiments.training import TRAINING, VALIDATION
+from experiments.harness.report import page, run_table, summary
+from experiments.harness.table import Table
+from experiments.harness.training import TRAINING, VALIDATION
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

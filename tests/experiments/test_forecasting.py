@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from experiments import forecasting
-from experiments.adding_problem import BASELINE, adding_problem
+from experiments.data.adding_problem import BASELINE, adding_problem
+from experiments.data.series import Forecast, mackey_glass, windows
 from experiments.forecasting import CLAIMS, FORECASTS, plan
-from experiments.sequence_models import LAYERS
-from experiments.series import Forecast, mackey_glass, windows
-from experiments.table import Table
+from experiments.harness.table import Table
+from experiments.models.sequence_models import LAYERS
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

@@ -8,10 +8,10 @@ import pytest
 from keras import ops
 
 from experiments import gates
-from experiments.by_group import grouped
 from experiments.gates import CLAIMS, FULL, TEXT, VARIANTS, make_model, plan
-from experiments.search import LEVEL
-from experiments.table import Table
+from experiments.harness.by_group import grouped
+from experiments.harness.search import LEVEL
+from experiments.harness.table import Table
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import MIXERS
 from tests.experiments import made_up

@@ -1,7 +1,7 @@
 import pytest
 
 from experiments import induction_heads
-from experiments.table import Table
+from experiments.harness.table import Table
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from experiments import list_operations
+from experiments.harness.table import Table
 from experiments.list_operations import CLAIMS, OPERATIONS, make_batch, only, plan
-from experiments.table import Table
 from keras_griffin.tasks import LIST_OPERATIONS_TOKENS
 from tests.experiments import made_up
 

@@ -4,10 +4,11 @@ import types
 import numpy as np
 import pytest
 
-from experiments import long_context, long_text
+from experiments import long_context
+from experiments.data import long_text
+from experiments.harness.table import Table
+from experiments.harness.training import TESTING, TRAINING, VALIDATION, build
 from experiments.long_context import rows_after, unlikelihood
-from experiments.table import Table
-from experiments.training import TESTING, TRAINING, VALIDATION, build
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

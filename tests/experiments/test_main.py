@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from experiments.__main__ import main
-from experiments.runner import NAMES, experiment
+from experiments.harness.runner import NAMES, experiment
 
 
 @pytest.mark.trainable

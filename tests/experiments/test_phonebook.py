@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from experiments import phonebook
+from experiments.harness.table import Table
 from experiments.phonebook import CLAIMS, ENTRY, LOOKUPS, PADDING, exact_match, landmarks, make_batch, plan
-from experiments.table import Table
 from keras_griffin.tasks import PHONEBOOK_CHARACTERS
 from tests.experiments import made_up
 

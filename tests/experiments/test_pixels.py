@@ -3,10 +3,11 @@ import gzip
 import numpy as np
 import pytest
 
-from experiments import extra, pixel_data, pixels
+from experiments import pixels
+from experiments.data import extra, pixel_data
+from experiments.harness.table import Table
+from experiments.models.sequence_models import LAYERS
 from experiments.pixels import CLAIMS, plan
-from experiments.sequence_models import LAYERS
-from experiments.table import Table
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import resets
-from experiments.actor_critic import Rollout
+from experiments.harness.table import Table
+from experiments.models.actor_critic import Rollout
 from experiments.resets import CLAIMS, LSTM, WITH, WITHOUT, make_agent, measure, plan, turns_of
-from experiments.table import Table
 from tests.experiments import made_up
 
 

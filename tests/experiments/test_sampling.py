@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from experiments import sampling
-from experiments.families import FAMILIES
+from experiments.harness.table import Table
+from experiments.models.families import FAMILIES
 from experiments.sampling import CLAIMS, LARGEST, SIZES, columns, latency, numbers, plan, predicted_block_seconds
-from experiments.table import Table
 from keras_griffin.inspection import Device, cache_bytes
 from tests.experiments import made_up
 

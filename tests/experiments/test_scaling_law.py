@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from experiments import scaling_law
-from experiments.by_group import grouped
-from experiments.families import FAMILIES, training_flops
-from experiments.runner import rows_of
+from experiments.harness.by_group import grouped
+from experiments.harness.runner import rows_of
+from experiments.harness.table import Table
+from experiments.harness.training import Measurement
+from experiments.models.families import FAMILIES, training_flops
 from experiments.scaling_law import CLAIMS, SIZES, courses, draw, is_kept, plan, rate_at, steps_of, width_of
-from experiments.table import Table
-from experiments.training import Measurement
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

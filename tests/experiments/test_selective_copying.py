@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import selective_copying
-from experiments.families import training_flops
-from experiments.table import Table
+from experiments.harness.table import Table
+from experiments.models.families import training_flops
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend

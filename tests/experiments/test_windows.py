@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments import windows
-from experiments.by_group import grouped
-from experiments.table import Table
+from experiments.harness.by_group import grouped
+from experiments.harness.table import Table
 from experiments.windows import CLAIMS, SIZES, draw, judged_window, lengths, make_model, name, plan, shape
 from tests.experiments import made_up
 

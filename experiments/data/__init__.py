@@ -1,0 +1,1 @@
+"""What the experiments read, beside the tasks of the package."""

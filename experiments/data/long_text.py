@@ -1,0 +1,109 @@
+"""The text of the experiments: bytes to train on, and whole held-out documents.
+
+It is the file that `EXPERIMENTS_TEXT` names, such as a few novels, or else one that the experiment names, or else the
+source of Python's standard library, which every machine has.
+"""
+
+import functools
+import gzip
+import hashlib
+import os
+import platform
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from experiments.harness.run import Run
+from experiments.harness.training import TRAINING
+from keras_griffin.tasks import TaskBatch
+from keras_griffin.tasks.text import Corpus, load_corpus
+
+VARIABLE = "EXPERIMENTS_TEXT"
+#: Endings of files that gzip unpacks; the second is of dictionaries.
+PACKED = (".gz", ".dz")
+
+
+def text_name(otherwise: Path | None = None) -> str:
+    """What is read, with the version or the digest that its bytes depend on.
+
+    Args:
+        otherwise: a file to read where the variable names none; None for the standard library.
+    """
+    path = os.environ.get(VARIABLE) or otherwise
+    if not path:
+        return f"the standard library of Python {platform.python_version()}"
+    return f"{Path(path).name} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
+
+
+def corpus(otherwise: Path | None = None) -> Corpus:
+    """The text, read once a process; `otherwise` as for `text_name`."""
+    return _corpus(os.environ.get(VARIABLE) or otherwise)
+
+
+def random_windows(data: np.ndarray, rows: int, length: int, seed: int) -> TaskBatch:
+    """Windows at random places of a text, to predict each next byte: B `rows`, T `length`.
+
+    Args:
+        data: `(bytes,)` uint8, more than T.
+        rows: B.
+        length: T.
+        seed: of the places.
+    """
+    starts = np.random.default_rng(seed).integers(0, len(data) - length, size=(rows, 1))
+    windows = data[starts + np.arange(length + 1)].astype("int32")
+    return TaskBatch(windows[:, :-1], windows[:, 1:], np.ones((rows, length), "float32"))
+
+
+def window_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+    """Windows of the training part, or for the seeds of validation of the held-out part.
+
+    Args:
+        run: its data have the `length` of a row.
+        rows: B.
+        seed: of the places.
+    """
+    text = corpus()
+    return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
+
+
+def held_out_windows(number: int, length: int) -> np.ndarray:
+    """Windows without a common byte, each inside one held-out document: `(at most number, length)` int32.
+
+    The first of each document come before the second ones, so that a long document does not crowd out the others.
+
+    Raises:
+        ValueError: no document is so long.
+    """
+    windows = [
+        (place, document[place : place + length])
+        for document in documents(corpus())
+        for place in range(0, len(document) - length + 1, length)
+    ]
+    if not windows:
+        raise ValueError(
+            f"held_out_windows: a held-out document must have {length:,} bytes. Got none in {text_name()}."
+        )
+    # Sorting is stable: documents keep their order.
+    windows.sort(key=lambda window: window[0])
+    return np.array([window for _, window in windows[:number]], "int32")
+
+
+def documents(text: Corpus) -> list[np.ndarray]:
+    """The held-out bytes, document by document; of a single file, its held-out part."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    # A path that is absolute or relative to the working folder stays what it is.
+    paths = [folder / name if (folder / name).exists() else Path(name) for name in text.validation_files]
+    ends = np.cumsum([path.stat().st_size for path in paths])
+    return np.split(text.validation, ends[:-1]) if ends[-1] == len(text.validation) else [text.validation]
+
+
+@functools.cache
+def _corpus(path):
+    if Path(path or "").suffix not in PACKED:
+        return load_corpus([path] if path else ())
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder) / Path(path).stem
+        unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
+        return load_corpus([unpacked])

@@ -1,0 +1,1 @@
+"""What all experiments share: runs, their measurements, claims and reports."""

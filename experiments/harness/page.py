@@ -1,0 +1,77 @@
+"""Write the results into docs/experiments.md, under each experiment its plot and its verdicts or its runs, and the
+counts of the verdicts into README.md.
+
+    python -m experiments.harness.page
+
+What is written is between `<!-- name -->` and `<!-- end -->`, with the name of an experiment, or `verdicts` for the
+counts. The plots are copied to docs/experiments, since the documentation is built from docs alone.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from experiments.harness.claims import WORDS
+from experiments.harness.report import summary
+from experiments.harness.runner import FOLDER, NAMES, experiment
+from experiments.harness.table import Table
+from experiments.harness.words import markdown
+from keras_griffin.files import atomic_file
+
+RESULTS = FOLDER / "results"
+PAGE = FOLDER.parent / "docs" / "experiments.md"
+README = FOLDER.parent / "README.md"
+
+
+def filled(page: str, results: Path) -> str:
+    """The page with the results of every experiment.
+
+    Args:
+        page: Markdown.
+        results: the folder of the reports.
+    """
+
+    def result(match):
+        text = counts(results) if match[1] == "verdicts" else found(match[1], results)
+        return f"<!-- {match[1]} -->\n\n{text}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", result, page, flags=re.DOTALL)
+
+
+def found(name: str, results: Path) -> str:
+    """The plot of an experiment, and its verdicts, or its runs if it has no claims."""
+    file, module = results / f"{name}.csv", experiment(name)
+    if not file.exists():
+        return "Not yet run."
+    return f"![{module.TITLE}](experiments/{name}.png)\n\n{summary(module, Table.read(file))}"
+
+
+def counts(results: Path) -> str:
+    """How many claims of each experiment have each verdict."""
+    rows = []
+    for name in NAMES:
+        file, module = results / f"{name}.csv", experiment(name)
+        if file.exists() and module.CLAIMS:
+            table = Table.read(file)
+            number = Counter(claim.judge(table).word for claim in module.CLAIMS)
+            rows.append(
+                {"experiment": f"{module.TITLE} ({module.FIGURE})", **{word: str(number[word] or "") for word in WORDS}}
+            )
+    return markdown(rows) if rows else "Not yet run."
+
+
+def update(page: Path = PAGE, results: Path = RESULTS, readme: Path = README) -> None:
+    """Update the page, the plots beside it, and README.md."""
+    plots = page.with_suffix("")
+    for plot in sorted(results.glob("*.png")):
+        plots.mkdir(exist_ok=True)
+        with atomic_file(plots / plot.name) as aside:
+            aside.write_bytes(plot.read_bytes())
+    for path in (page, readme):
+        text = filled(path.read_text(), results)
+        with atomic_file(path) as aside:
+            aside.write_text(text)
+
+
+if __name__ == "__main__":
+    update()

@@ -1,0 +1,1 @@
+"""What the experiments train: the families, and models that only one of them needs."""

@@ -1,0 +1,103 @@
+"""Reports are made from a CSV file alone: the same bytes from the same table, and so the committed ones."""
+
+import matplotlib
+import pytest
+
+from experiments.harness import page, report, runner, search
+from experiments.harness.report import DRAWN_WITH, run_table, save_plot, write_report
+from experiments.harness.runner import NAMES, experiment
+from experiments.harness.table import Table
+from experiments.harness.words import count, markdown, millions, percent, rate
+from tests.experiments import made_up
+
+pytestmark = pytest.mark.any_backend
+
+RESULTS = runner.FOLDER / "results"
+
+
+@pytest.fixture(params=NAMES)
+def made(request):
+    """The name, the module and the table of an experiment."""
+    module = experiment(request.param)
+    return request.param, module, made_up.carried_out(module, "small", (0, 1), lambda run: 500)
+
+
+def test_a_report_is_made_again_from_its_csv_bit_for_bit(made, tmp_path):
+    name, module, table = made
+    write_report(module, name, table, tmp_path / "first")
+    write_report(module, name, Table.read(tmp_path / "first" / f"{name}.csv"), tmp_path / "second")
+    for ending in ("csv", "md", "png"):
+        one, other = ((tmp_path / folder / f"{name}.{ending}").read_bytes() for folder in ("first", "second"))
+        assert one == other
+    assert b"Software" not in one and b"tIME" not in one and one.startswith(b"\x89PNG")
+
+
+def test_a_report_has_every_claim_and_every_run(made, tmp_path):
+    name, module, table = made
+    write_report(module, name, table, tmp_path)
+    text = (tmp_path / f"{name}.md").read_text()
+    assert all(f"| {claim.paper} | {claim.here} | **{claim.judge(table).word}** |" in text for claim in module.CLAIMS)
+    assert len(run_table(module, table).splitlines()) == 2 + len(table.trials())
+    assert "Machine: made up." in text and f"{DRAWN_WITH}{matplotlib.__version__}." in text
+    is_kept = getattr(module, "is_kept", search.is_kept)
+    assert text.count("(not kept)") == sum(not is_kept(table, trial) for trial in table.trials())
+    rates = {trial.learning_rate for trial in table.trials()} - {None}
+    assert ("Learning rates: " in text) == (len(rates) > 1) and ("| learning rate |" in text) == (len(rates) > 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
+    file = RESULTS / f"{name}.csv"
+    if not file.exists():
+        pytest.skip("not yet run")
+    module, table = experiment(name), Table.read(file)
+    text, _, version = file.with_suffix(".md").read_text().rpartition(DRAWN_WITH)
+    assert text == f"{report.page(module, name, table)}\n\n"
+    # Another version of matplotlib may draw other bytes.
+    if version.strip() == f"{matplotlib.__version__}.":
+        save_plot(module, table, tmp_path / "plot.png")
+        assert (tmp_path / "plot.png").read_bytes() == file.with_suffix(".png").read_bytes()
+
+
+def test_the_documentation_has_the_committed_results():
+    text, readme = page.PAGE.read_text(), page.README.read_text()
+    assert page.filled(text, RESULTS) == text and page.filled(readme, RESULTS) == readme
+    assert "<!-- verdicts -->" in readme
+    assert all(f"<!-- {name} -->" in text for name in NAMES)
+    plots = {file.name: file.read_bytes() for file in RESULTS.glob("*.png")}
+    assert {file.name: file.read_bytes() for file in page.PAGE.with_suffix("").glob("*")} == plots
+
+
+def test_the_page_takes_plots_and_verdicts(made, tmp_path):
+    name, module, table = made
+    docs, readme = tmp_path / "docs.md", tmp_path / "README.md"
+    readme.write_text("<!-- verdicts -->\n\nanything\n\n<!-- end -->\n")
+    docs.write_text(f"before\n\n<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
+    page.update(docs, tmp_path / "results", readme)
+    assert docs.read_text() == f"before\n\n<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
+    write_report(module, name, table, tmp_path / "results")
+    page.update(docs, tmp_path / "results", readme)
+    text = docs.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and report.summary(module, table) in text
+    row = f"| {module.TITLE} ({module.FIGURE}) | "
+    assert (row in readme.read_text()) == bool(module.CLAIMS)
+    assert f"(experiments/{name}.png)" in text and (tmp_path / "docs" / f"{name}.png").exists()
+
+
+def test_columns_that_say_nothing_are_left_out(made):
+    _, module, table = made
+    head, _, *rows = (line.split(" | ") for line in run_table(module, table).splitlines())
+    assert all(any(row[place].strip("| ") for row in rows) for place in range(len(head)))
+
+
+def test_words():
+    assert [percent(0.1234), percent(float("nan")), count(1234.4), count(float("inf")), count(float("nan"))] == [
+        "12.3",
+        "",
+        "1,234",
+        "never",
+        "",
+    ]
+    assert [millions(1_495_000), millions(float("nan"))] == ["1.50", ""]
+    assert [rate(0.003), rate(None)] == ["0.003", ""]
+    assert markdown([{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
