@@ -21,7 +21,7 @@ from experiments.harness.plots import Figure, learning_curve, line, panels
 from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
-from experiments.harness.training import TESTING, TRAINING, Measurement, constant_rate
+from experiments.harness.training import TESTING, TRAINING, Measurement, constant_rate, jit_compile
 from experiments.harness.words import count, percent
 from experiments.models.actor_critic import Agent, Policy, Rollout, walk
 from experiments.models.lstm_mixer import LSTMMixer
@@ -190,7 +190,7 @@ def make_agent(run: Run) -> Agent:
     width = run.data["width"]
     mixers = [MIXERS[run.family](width) for _ in range(run.data["num_layers"])]
     policy = Policy(mixers, width, 2 * width, TURNS, has_resets=run.family == WITH)
-    return Agent(policy, FEATURES, constant_rate(run, None))
+    return Agent(policy, FEATURES, constant_rate(run, None), jit_compile(run))
 
 
 def turns_of(rollouts: Sequence[Rollout]) -> tuple[float, float]:

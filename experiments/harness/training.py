@@ -110,8 +110,13 @@ def build(run: Run, optimizer: MakeOptimizer = constant_rate, make_model: MakeMo
     # The generator from which Keras draws the seeds of initialisers.
     random.seed(run.seed)
     model = make_model(run)
-    model.compile(optimizer(run, model), model.loss, jit_compile=keras.backend.backend() != "torch")
+    model.compile(optimizer(run, model), model.loss, jit_compile=jit_compile(run))
     return model
+
+
+def jit_compile(run: Run) -> bool:
+    """Whether to compile a run's programs with XLA: on TensorFlow not for a few steps, which take less time without."""
+    return keras.backend.backend() in ("jax", *(() if run.scale == "smoke" else ("tensorflow",)))
 
 
 class TaskData(keras.utils.PyDataset):

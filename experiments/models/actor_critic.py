@@ -77,19 +77,19 @@ class Agent:
         policy: not yet built.
         features: F, what is seen at a step.
         optimizer: of the policy.
+        jit_compile: whether XLA compiles them.
     """
 
-    def __init__(self, policy: Policy, features: int, optimizer: keras.optimizers.Optimizer):
+    def __init__(self, policy: Policy, features: int, optimizer: keras.optimizers.Optimizer, jit_compile: bool):
         policy.build((None, None, features))
         self.policy = policy
         seen, is_start = keras.Input((None, features)), keras.Input((None,), dtype="bool")
         state = [keras.Input(leaf.shape[1:], dtype=leaf.dtype.name) for leaf in policy.initial_state(1)]
         outputs, after = policy(seen, is_start, state)
-        compiles = keras.backend.backend() != "torch"
         self.actor = keras.Model([seen, is_start, *state], [outputs, *after])
-        self.actor.compile(jit_compile=compiles)
+        self.actor.compile(jit_compile=jit_compile)
         self.learner = keras.Model([seen, is_start, *state], outputs)
-        self.learner.compile(optimizer, actor_critic_loss, jit_compile=compiles)
+        self.learner.compile(optimizer, actor_critic_loss, jit_compile=jit_compile)
 
     def act(self, maze: TMaze, state: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """The logits and the value of what is seen now, `(B, turns + 1)`, and the state after it."""

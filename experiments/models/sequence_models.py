@@ -23,7 +23,7 @@ from keras import layers
 from experiments.harness import search
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
-from experiments.harness.training import SAVE_EVERY, Measurement, TaskData
+from experiments.harness.training import SAVE_EVERY, Measurement, TaskData, jit_compile
 from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.training import ResumableRun, default_optimizer
 
@@ -161,7 +161,7 @@ def build(run: Run, task: Task) -> keras.Model:
         default_optimizer(model, run.learning_rate, steps=run.steps, weight_decay=0.0, beta_2=0.99),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True) if is_class else "mse",
         weighted_metrics=["accuracy"] if is_class else [],
-        jit_compile=keras.backend.backend() != "torch",
+        jit_compile=jit_compile(run),
     )
     return model
 

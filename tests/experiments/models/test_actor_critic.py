@@ -13,7 +13,8 @@ MIXERS = {"recurrent": lambda: RecurrentBlock(8), "lstm": LSTMMixer}
 
 
 def agent_of(kind, has_resets=False, rate=1e-2):
-    return Agent(Policy([MIXERS[kind]()], 8, 12, TURNS, has_resets), FEATURES, keras.optimizers.Adam(rate))
+    policy = Policy([MIXERS[kind]()], 8, 12, TURNS, has_resets)
+    return Agent(policy, FEATURES, keras.optimizers.Adam(rate), jit_compile=keras.backend.backend() == "jax")
 
 
 def made_up(rewards, is_junction, outputs=None):
