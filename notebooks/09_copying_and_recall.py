@@ -38,7 +38,7 @@ from experiments.harness.runner import FOLDER, experiment
 from experiments.harness.search import kept_rates
 from experiments.harness.table import Table
 from experiments.models.families import FAMILIES, SYNTHETIC
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
 from keras_griffin.tasks import induction_heads, selective_copying
 from keras_griffin.training import AdamW, RowAccuracy, warm_up_then_constant
 
@@ -79,7 +79,7 @@ for task in (selective_copying(1, 12, 3, seed=1), induction_heads(1, 16, seed=1)
 # ## What the experiments found
 #
 # Every run is a line in a long table: each model, learning rate and seed, with its accuracy after every hundred steps.
-# A claim is a function of that table, and so is the picture.
+# A claim is a function of that table, and so is the picture: `module.draw(table)` draws it again.
 
 # %%
 for name, table in results.items():
@@ -88,7 +88,7 @@ for name, table in results.items():
     hours = sum(table.value(trial, "seconds") for trial in runs) / 3600
     print(f"{module.TITLE}: {len(runs)} runs, {hours:.1f} hours of one core")
     display(Markdown(verdict_table(module, table)))
-    display(module.draw(table))
+    display(Image(FOLDER / "results" / f"{name}.png", width=700))
 
 # %% [markdown]
 # ## Once more, by hand
