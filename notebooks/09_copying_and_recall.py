@@ -161,7 +161,8 @@ plt.show()
 # A recurrence finds the token without knowing where it stands, so it can do so at any distance, as long as its state
 # holds what came with it. Attention looks it up by position, and fails where the positions are new. Griffin has both:
 # its one layer of local attention sees half a row, the recurrent blocks around it carry the rest.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Train for twice the steps. Do Hawk and Griffin answer in longer rows?
