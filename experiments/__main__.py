@@ -24,19 +24,25 @@ def main(arguments: list[str] | None = None) -> None:
         module = experiment(name)
         seeds = options.seeds or module.SIZES[options.scale].seeds
         file = options.output / f"{name}.csv"
-        plan = module, options.scale, seeds, options.runs, Table.read(file) if file.exists() else None
+        reported = Table.read(file) if file.exists() else Table()
+        plan = module, options.scale, seeds, options.runs, reported
+        table, waiting = finished(*plan)
         if options.list:
-            table, waiting = finished(*plan)
             print(f"{name}: {module.TITLE}, {module.FIGURE}; {len(table.trials())} finished, {len(waiting)} to run")
             continue
-        refusal = getattr(module, "refusal", lambda scale: "")(options.scale)
-        if options.report:
-            table, _ = finished(*plan)
-        elif refusal:
+        refusal = "" if options.report else getattr(module, "refusal", lambda scale: "")(options.scale)
+        lost = {trial.run for trial in reported.trials()} - {trial.run for trial in table.trials()}
+        if lost and not refusal:
+            refusal = (
+                f"{name}: a report must have every run of the one that it replaces; --output names another folder. Got "
+                f"{len(lost)} runs in {file} that are not among those with seeds {', '.join(map(str, seeds))} at scale "
+                f"{options.scale} on this machine."
+            )
+        if refusal:
             # The others are carried out.
             refusals.append(refusal)
             continue
-        else:
+        if not options.report:
             table = carry_out(*plan)
         if table.rows:
             write_report(module, name, table, options.output)
@@ -75,6 +81,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"{VARIABLE} must name a file. Got {text!r}.")
     options.names = options.names or NAMES
     options.output = options.output or (RESULTS if options.scale == "small" else options.runs / options.scale)
+    options.output = options.output.resolve()
+    for option in ("runs", "output"):
+        folder = getattr(options, option)
+        if folder.exists() and not folder.is_dir():
+            parser.error(f"--{option} must be a folder. Got {str(folder)!r}.")
     return options
 
 

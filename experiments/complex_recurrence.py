@@ -11,13 +11,12 @@ from matplotlib.axes import Axes
 from experiments.data.digits import LENGTH, VOCABULARY_SIZE, digits_batch
 from experiments.data.long_text import text_name, window_batch
 from experiments.data.sinusoids import sinusoids
-from experiments.harness import search
 from experiments.harness.by_group import difference, grouped, groups
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.intervals import Interval, is_above, is_below, is_within
 from experiments.harness.plots import Figure, panels
 from experiments.harness.run import Run
-from experiments.harness.search import planned, trials_by_seed
+from experiments.harness.search import is_kept_in_its_setting, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, cosine_rate, nats_of_rows, rows_right
 from experiments.harness.words import percent
@@ -180,9 +179,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
     return runs
 
 
-def is_kept(table: Table, trial: Trial) -> bool:
-    """Whether a run has the learning rate that its unit keeps on its task."""
-    return search.is_kept(table.part(trial.setting), trial)
+is_kept = is_kept_in_its_setting
 
 
 def make_model(run: Run) -> LanguageModel:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from experiments.data.long_text import text_name, window_batch
-from experiments.harness import search
 from experiments.harness.by_group import difference, grouped, groups
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.intervals import Interval, is_below, is_within
 from experiments.harness.plots import Figure, dot, panels
 from experiments.harness.run import Run
-from experiments.harness.search import LEVEL, planned, trials_by_seed
+from experiments.harness.search import LEVEL, is_kept_in_its_setting, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
 from experiments.harness.words import count, percent
@@ -260,9 +259,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
     return runs
 
 
-def is_kept(table: Table, trial: Trial) -> bool:
-    """Whether a run has the learning rate that its variant keeps on its task."""
-    return search.is_kept(table.part(trial.setting), trial)
+is_kept = is_kept_in_its_setting
 
 
 def make_model(run: Run) -> LanguageModel:

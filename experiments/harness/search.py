@@ -40,6 +40,11 @@ def is_kept(table: Table, trial: Trial) -> bool:
     return trial.learning_rate == kept_rates(table).get(trial.family, trial.learning_rate)
 
 
+def is_kept_in_its_setting(table: Table, trial: Trial) -> bool:
+    """The same where each setting has a search of its own."""
+    return is_kept(table.part(trial.setting), trial)
+
+
 def kept_trials(table: Table, family: str, setting: str) -> list[Trial]:
     """A family's runs in a setting at the rate that it keeps."""
     rates = kept_rates(table)

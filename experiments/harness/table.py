@@ -49,11 +49,18 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        """The table in a CSV file."""
+        """The table in a CSV file.
+
+        Raises:
+            ValueError: it has other columns, or a line is cut off.
+        """
         with path.open(newline="") as file:
-            header, *rows = csv.reader(file)
+            header, *rows = list(csv.reader(file)) or [[]]
         if tuple(header) != Row._fields:
             raise ValueError(f"Table: {path} must have the columns {', '.join(Row._fields)}. Got {', '.join(header)}.")
+        cut = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
+        if cut:
+            raise ValueError(f"Table: every line of {path} must have {len(header)} values. Got another in line {cut}.")
         return cls(rows)
 
     def write(self, path: Path) -> None:

@@ -184,11 +184,16 @@ def batches(run: Run, make_batch: MakeBatch, rows: int, seed: int) -> Iterator[T
         yield make_batch(run, run.batch_size, seed + number)
 
 
+def answers(model: keras.Model, batches: Iterable[TaskBatch]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each batch the logits `(B, T, V)`, the targets `(B, T)`, and where they are due `(B, T)`."""
+    for token_ids, targets, weights in batches:
+        yield model.predict_on_batch(token_ids), targets, weights > 0
+
+
 def score(model: keras.Model, batches: Iterable[TaskBatch]) -> Score:
     """The loss and the accuracies over the answers that are due."""
     losses, hits, rows = [], [], []
-    for token_ids, targets, weights in batches:
-        logits, due = model.predict_on_batch(token_ids), weights > 0
+    for logits, targets, due in answers(model, batches):
         right = logits.argmax(axis=-1) == targets
         hits.append(right[due])
         rows.append((right | ~due).all(axis=1))
@@ -199,8 +204,7 @@ def score(model: keras.Model, batches: Iterable[TaskBatch]) -> Score:
 def nats_of_rows(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray:
     """The mean nats of each row's answers that are due: `(rows,)`."""
     found = []
-    for token_ids, targets, weights in batches:
-        logits, due = model.predict_on_batch(token_ids), weights > 0
+    for logits, targets, due in answers(model, batches):
         nats = np.zeros(due.shape)
         nats[due] = cross_entropy(logits[due], targets[due])
         found.append(nats.sum(axis=1) / due.sum(axis=1))
@@ -209,11 +213,9 @@ def nats_of_rows(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray
 
 def rows_right(model: keras.Model, batches: Iterable[TaskBatch]) -> np.ndarray:
     """Whether all answers of a row that are due are right: `(rows,)` bool."""
-    found = []
-    for token_ids, targets, weights in batches:
-        right = model.predict_on_batch(token_ids).argmax(axis=-1) == targets
-        found.append((right | (weights == 0)).all(axis=1))
-    return np.concatenate(found)
+    return np.concatenate(
+        [((logits.argmax(axis=-1) == targets) | ~due).all(axis=1) for logits, targets, due in answers(model, batches)]
+    )
 
 
 def last_token_accuracy(model: LanguageModel, batches: Iterable[TaskBatch]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.models.next_token_loss import for_each_target, next_token_losses
+from keras_griffin.ops.arguments import shape_fits
 from keras_griffin.tokenizers import Tokenizer
 
 #: One float32 counts up to this; on each overflow another one grows by one.
@@ -143,12 +144,15 @@ class RowAccuracy(keras.metrics.Metric):
     """The share of rows whose answers are all right.
 
     An answer is due where the sample weight is above 0, or everywhere without weights, so pass the metric to `compile`
-    in `weighted_metrics`. A row without an answer is not counted. `keras.metrics.SparseCategoricalAccuracy` in
-    `weighted_metrics` is the share of right answers.
+    in `weighted_metrics`. A row without an answer is not counted, and an answer from logits with a NaN is wrong.
+    `keras.metrics.SparseCategoricalAccuracy` in `weighted_metrics` is the share of right answers.
 
     Args:
         name: the name in the logs.
         dtype: of the accumulation; float32 by default.
+
+    Raises:
+        ValueError: in `update_state`, the targets are not `(B, T)`, or the logits not `(B, T, V)`.
 
     Examples:
         >>> import numpy as np
@@ -168,10 +172,18 @@ class RowAccuracy(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count rows of targets `(B, T)` under logits `(B, T, V)`, with the answers weighted by `(B, T)` or `(B,)`."""
-        targets, answers = ops.cast(y_true, "int32"), ops.argmax(y_pred, axis=-1)
+        targets, logits = ops.cast(y_true, "int32"), ops.convert_to_tensor(y_pred)
+        if len(targets.shape) != 2 or len(logits.shape) != 3 or not shape_fits(targets, tuple(logits.shape[:2])):
+            raise ValueError(
+                f"RowAccuracy: targets must have shape (B, T), and logits (B, T, V). Got {tuple(targets.shape)} and "
+                f"{tuple(logits.shape)}."
+            )
         weights = ops.ones_like(targets) if sample_weight is None else for_each_target(sample_weight, targets)
         due = weights > 0
-        right = ops.all(ops.logical_or(ops.cast(answers, "int32") == targets, ops.logical_not(due)), axis=-1)
+        hits = ops.cast(ops.argmax(logits, axis=-1), "int32") == targets
+        # The place of a NaN, or the first, would be an answer too.
+        hits = ops.logical_and(hits, ops.logical_not(ops.any(ops.isnan(logits), axis=-1)))
+        right = ops.all(ops.logical_or(hits, ops.logical_not(due)), axis=-1)
         counted = ops.any(due, axis=-1)
         self.right.assign_add(ops.sum(ops.cast(ops.logical_and(right, counted), self.right.dtype)))
         self.rows.assign_add(ops.sum(ops.cast(counted, self.rows.dtype)))

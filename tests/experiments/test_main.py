@@ -3,8 +3,11 @@ import re
 import keras
 import pytest
 
+from experiments import selective_copying
 from experiments.__main__ import main
+from experiments.harness.report import write_report
 from experiments.harness.runner import NAMES, experiment
+from tests.experiments import made_up
 
 
 @pytest.mark.trainable
@@ -53,3 +56,27 @@ def test_a_backend_without_gradients_and_a_text_that_is_not_there_are_refused(tm
     with pytest.raises(SystemExit):
         main(["long_context", "--list", "--runs", str(tmp_path)])
     assert "EXPERIMENTS_TEXT must name a file. Got '/nowhere.txt'." in capsys.readouterr().err
+
+
+@pytest.mark.any_backend
+def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
+    """As one of fewer seeds, or of another scale, would be; what it has is kept."""
+    table = made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
+    write_report(selective_copying, "selective_copying", table, tmp_path)
+    before = (tmp_path / "selective_copying.csv").read_bytes()
+    folders = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    for arguments in (["--seeds", "0", "--report"], ["--seeds", "0"], ["--scale", "smoke"]):
+        with pytest.raises(SystemExit, match="^selective_copying: a report must have every run"):
+            main(["selective_copying", *arguments, *folders])
+        assert (tmp_path / "selective_copying.csv").read_bytes() == before
+    main(["selective_copying", "--seeds", "0,1,2", "--report", *folders])
+    assert (tmp_path / "selective_copying.csv").read_bytes() == before and "written to" in capsys.readouterr().out
+
+
+@pytest.mark.any_backend
+def test_folders_that_are_files_are_refused_before_the_first_run(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for option in ("--runs", "--output"):
+        with pytest.raises(SystemExit):
+            main(["selective_copying", "--list", option, str(tmp_path / "file")])
+        assert f"{option} must be a folder. Got {str(tmp_path / 'file')!r}." in capsys.readouterr().err

@@ -125,6 +125,26 @@ def test_a_row_is_right_if_all_its_answers_are():
     assert float(metric.result()) == 0.5
 
 
+def test_an_answer_from_nan_is_wrong_where_it_is_due():
+    logits = np.eye(2)[[[0, 0], [0, 0], [0, 0]]]
+    logits[0, 0] = logits[1, 0, 1] = np.nan
+    metric = RowAccuracy()
+    metric.update_state(np.zeros((3, 2), "int32"), logits)
+    assert float(metric.result()) == pytest.approx(1 / 3)
+    metric.reset_state()
+    metric.update_state(np.zeros((3, 2), "int32"), logits, sample_weight=np.array([[0.0, 1.0]] * 3))
+    assert float(metric.result()) == 1
+
+
+@pytest.mark.parametrize(("targets", "logits"), [((3,), (3, 2)), ((2, 3, 1), (2, 3, 4)), ((2, 3), (2, 4, 4))])
+def test_rows_of_other_shapes_are_refused(targets, logits):
+    """One class a row, as of a classifier, would be taken for one row."""
+    with pytest.raises(
+        ValueError, match=r"^RowAccuracy: targets must have shape \(B, T\), and logits \(B, T, V\)\. Got"
+    ):
+        RowAccuracy().update_state(np.zeros(targets, "int32"), np.zeros(logits, "float32"))
+
+
 @pytest.mark.trainable
 def test_rows_are_counted_in_training():
     batch = selective_copying(4, 6, 2)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from experiments.harness.table import Table
+from experiments.harness.table import Row, Table
 
 pytestmark = pytest.mark.any_backend
 
@@ -57,3 +57,18 @@ def test_the_part_of_a_setting_has_the_tests_of_its_runs():
     table = Table(ROWS)
     assert [tuple(row) for row in table.part("4 in 32").rows] == ROWS[:4]
     assert table.part("4 in 64").rows == [] and table.part("8 in 64").trials() == table.trials("MQA")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must have the columns run, family"),
+        ("a,b\n", "Got a, b"),
+        ("{head}\n{row}\n1,2\n", "Got another in line 3"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(text, words, tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text(text.format(head=",".join(Row._fields), row=",".join(ROWS[0])))
+    with pytest.raises(ValueError, match=words):
+        Table.read(file)
