@@ -13,3 +13,5 @@ other has:
 
     taskset -c 0 python -m experiments & taskset -c 1 python -m experiments
 """
+
+import keras_griffin  # noqa: F401  Chooses a backend that is installed; Keras would take TensorFlow.

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from experiments import selective_copying
 from experiments.__main__ import main
 from experiments.harness.report import write_report
-from experiments.harness.runner import NAMES, experiment
+from experiments.harness.runner import FOLDER, NAMES, experiment
 from tests.experiments import made_up
 
 
@@ -30,6 +32,13 @@ def test_lists_and_reports_before_the_first_run(tmp_path, capsys):
     assert [line.split(":")[0] for line in listed] == list(NAMES) and "0 finished, 9 to run" in listed[0]
     main(["--report", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.any_backend
+def test_the_backend_is_one_that_is_installed():
+    """The package chooses it, and must be imported before Keras, which would take TensorFlow."""
+    program = "import sys, experiments; print('keras_griffin' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, cwd=FOLDER.parent) == "True\n"
 
 
 @pytest.mark.any_backend
