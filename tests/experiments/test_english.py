@@ -53,6 +53,7 @@ def run_of(family, setting=None, scale="small"):
     )
 
 
+@pytest.mark.trainable
 def test_without_a_text_it_is_refused_in_a_sentence(no_text, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["english", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "reports")])

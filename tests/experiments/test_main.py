@@ -67,6 +67,7 @@ def test_a_backend_without_gradients_and_a_text_that_is_not_there_are_refused(tm
     assert "EXPERIMENTS_TEXT must name a file. Got '/nowhere.txt'." in capsys.readouterr().err
 
 
+@pytest.mark.trainable
 @pytest.mark.any_backend
 def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
     """As one of fewer seeds, or of another scale, would be; what it has is kept."""

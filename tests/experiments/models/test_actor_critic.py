@@ -55,6 +55,7 @@ def test_the_loss_is_its_equation():
         np.testing.assert_allclose(found[place], 0.5 * (goal - outputs[place][2]) ** 2 - weight * gain, rtol=1e-4)
 
 
+@pytest.mark.trainable
 @pytest.mark.parametrize(("kind", "has_resets"), [("recurrent", True), ("recurrent", False), ("lstm", False)])
 def test_a_rollout_read_at_once_gives_what_it_gave_step_by_step_and_only_resets_forget(kind, has_resets):
     agent, maze = agent_of(kind, has_resets), TMaze(3, (2, 3, 4), np.random.default_rng(0))
