@@ -13,6 +13,7 @@ from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project,
 from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.kept_state import KeptState
+from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
 from keras_griffin.ops.arguments import as_tensor
@@ -20,9 +21,6 @@ from keras_griffin.shapes import State, Tensor
 
 #: The ways to pool a row's steps into one vector.
 POOLS = ("last", "mean", "max")
-#: The fewest channels of a gate's block if the width allows several blocks. With 2 to 6 blocks, errors were within the
-#: spread of three seeds.
-GATE_WIDTH = 16
 #: Initial decays, by mixer. Those for texts, 0.9 to 0.999, had 1.35 times the error on half-hourly demand, and about
 #: the same error on two other data sets.
 DECAYS = {"recurrent": {"decay_range": (0.5, 0.99)}}
@@ -316,8 +314,7 @@ def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def _gate_blocks(width: int, recurrence_width: int | None) -> int:
-    """The largest number of a gate's blocks, at most 16, that have `GATE_WIDTH` channels or more."""
-    inner = 4 * width // 3 if recurrence_width is None else recurrence_width
-    most = max(1, min(16, inner // GATE_WIDTH))
-    # A width that is not given becomes a multiple of the number of blocks.
-    return most if recurrence_width is None else next(n for n in range(most, 0, -1) if inner % n == 0)
+    """The default number of a gate's blocks; a recurrence width that is not given becomes a multiple of it."""
+    if recurrence_width is not None:
+        return default_num_gate_blocks(recurrence_width)
+    return max(1, min(MOST_GATE_BLOCKS, 4 * width // 3 // GATE_WIDTH))

@@ -1,6 +1,5 @@
 """The real-gated linear recurrent unit."""
 
-import math
 from typing import Any
 
 import keras
@@ -17,6 +16,10 @@ from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUn
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 from keras_griffin.shapes import State, Tensor
+
+#: The paper's number of a gate's blocks, the most by default, and the fewest channels of each. Narrower blocks take as
+#: long as their number: 16 blocks of 2 channels took 1.9 times the gradient of one block, and none was better.
+MOST_GATE_BLOCKS, GATE_WIDTH = 16, 16
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -41,7 +44,8 @@ class RGLRU(RecurrentUnit):
     batch to batch in `fit` and `predict` on every backend.
 
     Args:
-        num_gate_blocks: blocks of W_a and of W_x; None for the largest of 16, 8, 4, 2 and 1 that divides the width.
+        num_gate_blocks: blocks of W_a and of W_x; None for the largest number, at most 16, that divides the width into
+            blocks of 16 channels or more, or 1 if there is none.
         exponent: c.
         decay_range: the range that the initial decays cover.
         decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
@@ -163,8 +167,13 @@ class RGLRU(RecurrentUnit):
 
 
 def default_num_gate_blocks(units: int) -> int:
-    """The default number of the gates' blocks: the largest of 16, 8, 4, 2 and 1 that divides the width."""
-    return math.gcd(units, 16)
+    """The default number of the gates' blocks.
+
+    Args:
+        units: the gates' outputs, which the blocks divide.
+    """
+    most = min(MOST_GATE_BLOCKS, units // GATE_WIDTH)
+    return next((blocks for blocks in range(most, 1, -1) if units % blocks == 0), 1)
 
 
 def gate_weights(width: int, units: int, num_gate_blocks: int | None) -> dict[str, Weight]:

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.layers import RGLRU
+from keras_griffin.layers.units.rg_lru import default_num_gate_blocks
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -101,11 +102,13 @@ def test_gradients_are_finite_where_the_decay_is_one():
     assert np.isfinite(gradient).all()
 
 
-def test_blocks_default_to_the_greatest_divisor_of_sixteen():
-    for width, blocks in ((64, 16), (20, 4), (7, 1)):
-        layer = RGLRU()
-        layer.build((None, None, width))
-        assert layer.recurrence_gate.num_blocks == blocks
+@pytest.mark.any_backend
+def test_at_most_sixteen_blocks_divide_the_width_and_have_at_least_sixteen_channels():
+    for width, blocks in ((7, 1), (20, 1), (32, 2), (80, 5), (90, 5), (240, 15), (256, 16), (1000, 10), (4096, 16)):
+        assert default_num_gate_blocks(width) == blocks
+    layer = RGLRU()
+    layer.build((None, None, 32))
+    assert layer.recurrence_gate.num_blocks == layer.input_gate.num_blocks == 2
 
 
 def test_messages():
