@@ -18,7 +18,7 @@ from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
 from experiments.harness.words import count, percent
 from experiments.models.families import SYNTHETIC, TINY, Style
-from experiments.models.gated_unit import BLOCK, UNIT, register
+from experiments.models.gated_unit import UNIT, register
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
 from keras_griffin.tasks import TaskBatch, selective_copying
 from keras_griffin.training import AdamW
@@ -78,7 +78,7 @@ def _decays(rule: str, exponent: float) -> dict[str, Any]:
 
 
 def _update(name: str) -> dict[str, Any]:
-    return {"mixer": BLOCK, "unit": UNIT, "unit_options": {"update": name}}
+    return {"unit": UNIT, "unit_options": {"update": name}}
 
 
 FULL = "full"

@@ -10,13 +10,12 @@ from keras_griffin.checks import COUNT, checked, one_of
 from keras_griffin.layers import UNITS, BlockDiagonalDense, RecurrentUnit, RecurrentUnitState, Weight
 from keras_griffin.layers.decay_initializer import DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.units.rg_lru import default_num_gate_blocks
-from keras_griffin.mixers import MIXERS, RecurrentBlock
 from keras_griffin.ops import linear_scan
 from keras_griffin.shapes import State, Tensor
 
 UPDATES = ("gru", "mamba")
-#: Their names in the library's tables once they are registered.
-UNIT, BLOCK = "gated_unit", "gated_recurrent"
+#: Its name among the library's units once it is registered.
+UNIT = "gated_unit"
 #: Where a gate is 1, Mamba's (1 - r)^a has no derivative.
 MOST_OPEN = 1 - 1e-6
 
@@ -113,16 +112,9 @@ class GatedUnit(RecurrentUnit):
         return gru() if self.update == "gru" else mamba(ops.exp(ops.cast(self.log_exponent, "float32")))
 
 
-class GatedRecurrentBlock(RecurrentBlock):
-    """A `RecurrentBlock` whose unit may be a `GatedUnit`, spared from weight decay as an RG-LRU is."""
-
-    undecayed = (*RecurrentBlock.undecayed, UNIT)
-
-
 def register() -> None:
-    """Give the unit and its block their names in the library's tables.
+    """Give the unit its name among the library's.
 
-    Neither importing this file nor another variant does, since tools and tests of the library go through those tables.
+    Neither importing this file nor another variant does, since tools and tests of the library go through that table.
     """
     UNITS[UNIT] = GatedUnit
-    MIXERS[BLOCK] = GatedRecurrentBlock

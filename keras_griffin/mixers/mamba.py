@@ -19,7 +19,6 @@ from keras_griffin.layers import (
 )
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
-from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
 from keras_griffin.shapes import Tensor
 
@@ -73,7 +72,6 @@ class Mamba(FlatState, Mixer):
     """
 
     state_type = MambaState
-    undecayed = UNDECAYED
 
     def __init__(
         self,

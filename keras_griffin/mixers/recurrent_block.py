@@ -11,7 +11,6 @@ from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalCon
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.stream_start import first_step
-from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import State, Tensor
 
@@ -74,8 +73,6 @@ class RecurrentBlock(Mixer):
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
-
-    undecayed = UNDECAYED
 
     def __init__(
         self,

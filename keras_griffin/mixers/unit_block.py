@@ -10,7 +10,6 @@ from keras_griffin.checks import POSITIVE, checked, one_of
 from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.stream_start import first_step
-from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import State, Tensor
 
@@ -67,8 +66,6 @@ class UnitBlock(Mixer):
     Reference: for `"glu"`, Gu et al. 2021 (arXiv 2111.00396), appendix D, and Orvieto et al. 2023 (arXiv 2303.06349),
     figure 1.
     """
-
-    undecayed = UNDECAYED
 
     def __init__(
         self,

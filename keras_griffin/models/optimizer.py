@@ -10,15 +10,15 @@ from keras import ops
 
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
 from keras_griffin.layers import UNITS
-from keras_griffin.layers.units import UNDECAYED
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
-#: Parts of a variable's path that exclude everything below them from weight decay, besides those that mixers declare.
-_SPARED_LAYERS = {"token_embedding", *UNDECAYED}
-_SPARED_NAMES = {"bias", "scale"}
 #: The layer that holds those dynamics of a recurrence that are matrices.
 _DYNAMICS = "dynamics"
+#: Parts of a variable's path that exclude everything below them from weight decay, besides those that units and mixers
+#: declare.
+_SPARED_LAYERS = {"token_embedding", _DYNAMICS}
+_SPARED_NAMES = {"bias", "scale"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -202,7 +202,8 @@ def decays(variable: keras.Variable) -> bool:
     if are_dynamics(variable):
         return False
     *layers, name = variable.path.split("/")
-    spared = _SPARED_LAYERS.union(*(mixer.undecayed for mixer in MIXERS.values()))
+    units = (name for name, unit in UNITS.items() if not unit.decays)
+    spared = _SPARED_LAYERS.union(units, *(mixer.undecayed for mixer in MIXERS.values()))
     return len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers)
 
 

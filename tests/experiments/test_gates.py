@@ -13,7 +13,6 @@ from experiments.harness.by_group import grouped
 from experiments.harness.search import LEVEL
 from experiments.harness.table import Table
 from keras_griffin.layers import UNITS
-from keras_griffin.mixers import MIXERS
 from tests.experiments import made_up
 
 #: Steps to 95 % on copying, as the claims say: more without input gate, and under the decays of the ring with c = 16.
@@ -196,12 +195,10 @@ def test_gates_are_counted_at_data_and_at_noise():
 
 
 @pytest.fixture
-def tables(monkeypatch):
-    """The library's tables, which are afterwards what they were."""
-    for table in (UNITS, MIXERS):
-        for name in ("gated_unit", "gated_recurrent"):
-            monkeypatch.setitem(table, name, None)
-            monkeypatch.delitem(table, name)
+def units(monkeypatch):
+    """The library's units, which are afterwards what they were."""
+    monkeypatch.setitem(UNITS, "gated_unit", None)
+    monkeypatch.delitem(UNITS, "gated_unit")
 
 
 def small(name):
@@ -212,10 +209,10 @@ def small(name):
 
 
 @pytest.mark.parametrize("name", ["no input gate", "no recurrence gate", "no gates"])
-def test_a_gate_that_is_left_out_is_always_one(name, tables):
+def test_a_gate_that_is_left_out_is_always_one(name, units):
     model = small(name)
-    # Tests after this one go through the library's tables.
-    assert "gated_unit" not in UNITS and "gated_recurrent" not in MIXERS
+    # Tests after this one go through the table.
+    assert "gated_unit" not in UNITS
     values = model.trace(np.arange(9)).layers["block_0/mixer/rg_lru"].values
     for gate in ("input_gate", "recurrence_gate"):
         is_open = gate in VARIANTS[name].open_gates
@@ -228,7 +225,7 @@ def test_a_gate_that_is_left_out_is_always_one(name, tables):
 @pytest.mark.parametrize(
     ("name", "rule", "exponent"), [(FULL, "paper", 8), ("c = 1", "paper", 1), ("ring, c = 16", "ring", 16)]
 )
-def test_exponents_and_decays_reach_the_unit(name, rule, exponent, tables):
+def test_exponents_and_decays_reach_the_unit(name, rule, exponent, units):
     unit = small(name).blocks[0].mixer.rg_lru
     assert (unit.decay_initializer, unit.exponent) == (rule, exponent)
     decays = 1 / (1 + np.exp(-ops.convert_to_numpy(unit.decay_parameter).astype("float64")))
@@ -236,7 +233,7 @@ def test_exponents_and_decays_reach_the_unit(name, rule, exponent, tables):
     assert 0.9 <= (decays**power).min() and (decays**power).max() <= 0.999
 
 
-def test_the_other_updates_are_spared_from_weight_decay(tables):
+def test_the_other_updates_are_spared_from_weight_decay(units):
     model = small("Mamba")
     assert model.count_params() == model.config.parameter_count()
     paths = {group: {each.path for each in found} for group, found in model.optimizer_groups().items()}

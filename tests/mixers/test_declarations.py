@@ -52,7 +52,7 @@ def test_weights(declared):
             assert weight.shape[weight.split] % weight.units[1] == 0
             assert weight.split not in weight.stored
     spared = {weight.path for weight in mixer.weights if weight.ndim > 1 and not decays(weight)}
-    assert all(set(path.split("/")) & {*kind.undecayed, "bias"} for path in spared)
+    assert all(set(path.split("/")) & {*kind.undecayed, *UNITS, "dynamics", "bias"} for path in spared)
 
 
 def test_state(declared):

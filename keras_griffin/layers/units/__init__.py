@@ -32,9 +32,6 @@ UNITS: dict[str, type[RecurrentUnit]] = {
 }
 """The recurrent units by the default names of their layers."""
 
-UNDECAYED = ("dynamics", *(name for name, unit in UNITS.items() if not unit.decays))
-"""The names of layers whose weights are excluded from weight decay."""
-
 __all__ = [
     "UNITS",
     "CGLRU",
