@@ -48,10 +48,10 @@ def compile_blocks(model: LanguageModel, state: LanguageModelState, number: int,
     # Rows that have ended take no step.
     ended, uniform, sizes = np.zeros(state.num_rows, bool), np.zeros((block, state.num_rows), "float32"), []
     for _ in range(number):
-        own._make_places(block)
+        own.make_places(block)
         own.free_places -= block
-        sizes.append(own._state.num_bytes)
-        own._state = decode(model, own.sampler, own._state, ended, uniform, block, own.stop_ids)[1]
+        sizes.append(own.working_state.num_bytes)
+        own.working_state = decode(model, own.sampler, own.working_state, ended, uniform, block, own.stop_ids)[1]
     return sizes
 
 

@@ -121,7 +121,11 @@ def prefill(model: keras.Model, prompt: Prompt, *, state: LanguageModelState | N
 
 
 class Continuation:
-    """Rows being continued, block by block: their prompts, and the state after all tokens so far."""
+    """Rows being continued, block by block: their prompts, and the state after all tokens so far.
+
+    Attributes:
+        working_state: that state with `free_places` empty places, where it grows; the compiled functions donate it.
+    """
 
     def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
         if not is_integer(max_new_tokens) or max_new_tokens < 0:
@@ -147,17 +151,17 @@ class Continuation:
         self.free_places = self.steps_taken = 0
         # The compiled functions donate the buffers of their state, and the caller's must stay valid. Gradients stop
         # here, even if the prompt is empty.
-        self._state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
+        self.working_state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
-            self._make_places(token_ids.shape[1])
+            self.make_places(token_ids.shape[1])
             # Masked steps use up no empty places.
             self.free_places -= token_ids.shape[1] if mask is None else int(mask.sum(axis=1).max())
-            self._state = consume(model, self._state, token_ids, mask)
+            self.working_state = consume(model, self.working_state, token_ids, mask)
 
     @property
     def state(self) -> LanguageModelState:
         """The state after every token so far; it stays valid while the rows continue."""
-        return without_capacity(keras.tree.map_structure(ops.copy, self._state), self.free_places)
+        return without_capacity(keras.tree.map_structure(ops.copy, self.working_state), self.free_places)
 
     def blocks(self, steps: int) -> Iterator[np.ndarray]:
         """The remaining tokens, in blocks `(B, steps)` int32, the last maybe shorter; 0 after a row's stop id."""
@@ -165,9 +169,9 @@ class Continuation:
             wanted = min(steps, self.steps_left)
             uniform = np.zeros((steps, len(self.rows)), "float32")
             uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
-            self._make_places(wanted)
-            token_ids, self._state, self.alive, self.met = decode(
-                self.model, self.sampler, self._state, self.alive, uniform, wanted, self.stop_ids, self.met
+            self.make_places(wanted)
+            token_ids, self.working_state, self.alive, self.met = decode(
+                self.model, self.sampler, self.working_state, self.alive, uniform, wanted, self.stop_ids, self.met
             )
             check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
             self.free_places -= token_ids.shape[1]
@@ -179,15 +183,15 @@ class Continuation:
         goes_on = [bool(before or self.tokenizer.decode(row)) for before, row in zip(self.seen, self.rows, strict=True)]
         return [IncrementalDecoder(self.tokenizer, is_first=not within) for within in goes_on]
 
-    def _make_places(self, steps):
+    def make_places(self, steps: int) -> None:
         """Ensure that a state that grows has room for `steps` more steps."""
-        if not grows(self._state):
+        if not grows(self.working_state):
             return
         self.steps_taken += steps
         if self.free_places < steps:
             # Powers of two, so that a function compiled for one size serves other prompts.
             more = max(64, 1 << (self.steps_taken - 1).bit_length())
-            self._state = with_capacity(self._state, more)
+            self.working_state = with_capacity(self.working_state, more)
             self.free_places += more
 
 
