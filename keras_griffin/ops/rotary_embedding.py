@@ -10,6 +10,10 @@ from keras import ops
 from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.shapes import Tensor
 
+#: Integer positions are written in this base, in so many digits. A digit times its weight is a small angle, of which
+#: float32 loses little, where it would lose 0.06 of the angle of position 1,000,000.
+BASE, DIGITS = 128, 3
+
 
 def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, base: float = 10000.0) -> Tensor:
     """Rotate pairs of channels of each head by angles proportional to the position.
@@ -29,7 +33,8 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
     Returns:
         `(B, T, N, H)`, dtype of `x`.
 
-    Precision: angles and rotation in float32 (float64 for float64 `x`), rounded once to the dtype of `x`.
+    Precision: angles and rotation in float32 (float64 for float64 `x`), rounded once to the dtype of `x`. Angles of
+        integer positions up to 2,000,000 are off by less than 1e-4.
 
     Raises:
         ValueError: the shapes do not fit, `x` is not floating, the base is not positive and finite, or the number of
@@ -48,13 +53,27 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
     dtype = keras.backend.standardize_dtype(x.dtype)
     precise = "float64" if dtype == "float64" else "float32"
     wavenumbers = base ** (-2.0 * np.arange(rotated // 2) / rotated)
-    angles = ops.expand_dims(ops.cast(positions, precise), -1) * ops.convert_to_tensor(wavenumbers, precise)
+    angles = _angles(positions, wavenumbers, precise)
     # One angle for all heads: (..., T, 1, r / 2).
     cosine, sine = ops.expand_dims(ops.cos(angles), -2), ops.expand_dims(ops.sin(angles), -2)
     first = ops.cast(x[..., : rotated // 2], precise)
     second = ops.cast(x[..., rotated // 2 : rotated], precise)
     turned = [first * cosine - second * sine, second * cosine + first * sine]
     return ops.concatenate([*(ops.cast(part, dtype) for part in turned), x[..., rotated:]], axis=-1)
+
+
+def _angles(positions, wavenumbers, dtype):
+    """The product, for integer positions modulo 2 pi: `(..., r / 2)`."""
+    if not keras.backend.is_int_dtype(positions.dtype):
+        return ops.expand_dims(ops.cast(positions, dtype), -1) * ops.convert_to_tensor(wavenumbers, dtype)
+    rest, angles = ops.cast(positions, "int32"), 0.0
+    for place in range(DIGITS):
+        # The last digit is all that is left.
+        digit = rest % BASE if place < DIGITS - 1 else rest
+        weight = np.remainder(BASE**place * wavenumbers + math.pi, 2 * math.pi) - math.pi
+        angles += ops.expand_dims(ops.cast(digit, dtype), -1) * ops.convert_to_tensor(weight, dtype)
+        rest = rest // BASE
+    return angles
 
 
 def _check_shapes(x_shape, positions_shape):
