@@ -6,8 +6,8 @@ The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` 
 run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
 `first_tokens`; `hundred_million`, which needs 10 GB of memory; `int8_decoding`; `lineage`, which also draws one, takes
 days on few cores, and continues from the file of its finished parts; `lora`; `native_kernel`; `packing`;
-`recurrent_decode`; `selective_scan`; `training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of
-memory.
+`recurrent_decode`; `retained_memory`, which like `hundred_million` needs 10 GB of memory; `selective_scan`;
+`training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
 """
 
 import argparse
@@ -34,6 +34,7 @@ NAMED = (
     "native_kernel",
     "packing",
     "recurrent_decode",
+    "retained_memory",
     "scaling",
     "selective_scan",
     "training_memory",

@@ -14,6 +14,7 @@ from experiments.harness.report import summary, write_report
 from experiments.harness.runner import FOLDER, NAMES, carry_out, experiment, finished
 from experiments.harness.table import Table
 from keras_griffin.backends import WITH_GRADIENTS
+from keras_griffin.training import retain_memory
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -97,6 +98,7 @@ def _numbers(text):
 
 
 if __name__ == "__main__":
+    retain_memory()
     try:
         main()
     except KeyboardInterrupt:

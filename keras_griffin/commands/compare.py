@@ -12,9 +12,9 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.compare_report import LINES, Line, table, write
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.train_model import compile_for_training, evaluate
 from keras_griffin.commands.train_report import describe_text, describe_validation, print_rows
 from keras_griffin.commands.train_text import TokenText, read_text
@@ -31,11 +31,7 @@ WRITABLE = "--output must be writable, on a disk with enough space"
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and measure a model of each mixer, and print the table."""
-    if keras.backend.backend() not in BACKENDS:
-        raise CommandError(
-            f"compare: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which "
-            "computes no gradients."
-        )
+    prepare_training("compare")
     folder = output_folder(arguments)
     text = read_text(argparse.Namespace(**vars(arguments), vocabulary=None, tokenizer=None), None)
     configs = configs_of(arguments, text.tokenizer.vocabulary_size)

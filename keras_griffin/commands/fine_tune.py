@@ -10,8 +10,8 @@ from typing import cast
 
 import keras
 
-from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.models import LanguageModel
@@ -23,11 +23,7 @@ ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the adapters and save them."""
-    if keras.backend.backend() not in BACKENDS:
-        raise CommandError(
-            f"fine-tune: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which "
-            "computes no gradients."
-        )
+    prepare_training("fine-tune")
     started = time.perf_counter()
     folder = output_folder(arguments.output)
     # Keras draws its initialisers' seeds from here.

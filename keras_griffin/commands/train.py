@@ -11,8 +11,8 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.backend import BACKENDS
 from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
+from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.generate import continue_text
 from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate, family
 from keras_griffin.commands.train_report import (
@@ -54,11 +54,7 @@ from keras_griffin.training import (
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, validate on the held-out text, and print a sample."""
-    if keras.backend.backend() not in BACKENDS:
-        raise CommandError(
-            f"train: KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Got {keras.backend.backend()}, which computes "
-            "no gradients."
-        )
+    prepare_training("train")
     arguments, resumed = open_run(arguments)
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)

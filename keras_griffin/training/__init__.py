@@ -11,6 +11,7 @@ from keras_griffin.training.data.pipelines import to_grain, to_tf_data, to_torch
 from keras_griffin.training.data.token_file import TokenFile, write_token_file
 from keras_griffin.training.interruption import Interrupted, Terminated, stop_on_interrupt
 from keras_griffin.training.loss_curve import draw_loss_curve
+from keras_griffin.training.memory import retain_memory
 from keras_griffin.training.metrics import BitsPerByte, RowAccuracy, Tokens, token_byte_counts
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.numerics_monitor import NumericsMonitor
@@ -53,6 +54,7 @@ __all__ = [
     "measure_pace",
     "optimizer_groups",
     "read_chats",
+    "retain_memory",
     "save_whole",
     "to_grain",
     "to_tf_data",
