@@ -66,14 +66,16 @@ def _angles(positions, wavenumbers, dtype):
     """The product, for integer positions modulo 2 pi: `(..., r / 2)`."""
     if not keras.backend.is_int_dtype(positions.dtype):
         return ops.expand_dims(ops.cast(positions, dtype), -1) * ops.convert_to_tensor(wavenumbers, dtype)
-    rest, angles = ops.cast(positions, "int32"), 0.0
+    positions = ops.cast(positions, "int32")
+    # The digits of -1 would be as large as they can be.
+    rest, angles = ops.abs(positions), 0.0
     for place in range(DIGITS):
         # The last digit is all that is left.
         digit = rest % BASE if place < DIGITS - 1 else rest
         weight = np.remainder(BASE**place * wavenumbers + math.pi, 2 * math.pi) - math.pi
         angles += ops.expand_dims(ops.cast(digit, dtype), -1) * ops.convert_to_tensor(weight, dtype)
         rest = rest // BASE
-    return angles
+    return angles * ops.cast(ops.expand_dims(ops.sign(positions), -1), dtype)
 
 
 def _check_shapes(x_shape, positions_shape):

@@ -15,6 +15,7 @@ POSITIONS = {
     "of each row": GENERATOR.integers(0, 2000, size=(3, 7)),
     "far out": np.arange(7) + 2_000_000,
     "negative": np.arange(7) - 300_000,
+    "backward": np.arange(-3, 4),
     "fractional": np.linspace(-1.5, 3.0, 7).astype("float32"),
 }
 
