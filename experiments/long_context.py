@@ -359,7 +359,7 @@ def draw(table: Table) -> Figure:
                 _line(right, table, trial, style)
     left.set(title=f"Trained on {length:,} bytes", ylabel="nats a byte, same targets")
     right.set(title=f"Trained on {length:,} and {4 * length:,} bytes")
-    _legend(left, {"MQA, RoPE on all": "-", "RoPE on half": "--", "NoPE": ":"})
+    _legend(left, {"RoPE": "-", "half RoPE": "--", "NoPE": ":"})
     _legend(right, {f"{length:,}": "-", f"{4 * length:,}": "-."}, "upper right")
     for axes, lengths in ((left, (length,)), (right, (length, 4 * length))):
         for each in lengths:
@@ -380,4 +380,4 @@ def _line(axes: Axes, table: Table, trial: Trial, style: str) -> None:
 
 def _legend(axes: Axes, styles: dict[str, str], place: str = "upper left") -> None:
     handles = [Line2D([], [], color="gray", linestyle=style, label=label) for label, style in styles.items()]
-    axes.legend(handles=handles, fontsize="small", frameon=False, loc=place)
+    axes.legend(handles=handles, fontsize="small", frameon=False, loc=place, handlelength=1.8)
