@@ -13,12 +13,12 @@ from keras_griffin.layers import UNITS
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models.parameters import whole
 
+#: Parts of a variable's path that exclude everything below them from weight decay, besides those that units and mixers
+#: declare, and the dynamics.
+_SPARED_LAYERS = {"token_embedding"}
+_SPARED_NAMES = {"bias", "scale"}
 #: The layer that holds those dynamics of a recurrence that are matrices.
 _DYNAMICS = "dynamics"
-#: Parts of a variable's path that exclude everything below them from weight decay, besides those that units and mixers
-#: declare.
-_SPARED_LAYERS = {"token_embedding", _DYNAMICS}
-_SPARED_NAMES = {"bias", "scale"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")

@@ -66,7 +66,8 @@ def _angles(positions, wavenumbers, dtype):
     """The product, for integer positions modulo 2 pi: `(..., r / 2)`."""
     if not keras.backend.is_int_dtype(positions.dtype):
         return ops.expand_dims(ops.cast(positions, dtype), -1) * ops.convert_to_tensor(wavenumbers, dtype)
-    positions = ops.cast(positions, "int32")
+    if keras.backend.standardize_dtype(positions.dtype) != "int64":
+        positions = ops.cast(positions, "int32")
     # The digits of -1 would be as large as they can be.
     rest, angles = ops.abs(positions), 0.0
     for place in range(DIGITS):

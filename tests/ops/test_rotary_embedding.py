@@ -38,6 +38,13 @@ def test_pairs_are_turned_by_the_position(positions):
     assert_close(rotary_embedding(ops.convert_to_tensor(X), positions), _turned(X, positions), factor=factor)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no int64 unless it is switched on")
+def test_positions_beyond_32_bits_do_not_wrap():
+    positions = np.arange(7) + 2**31 - 3
+    # The last digit is 131,072, so that float32 is off by 0.02; a sign that wraps would be off by 1.
+    np.testing.assert_allclose(as_array(rotary_embedding(X, positions)), _turned(X, positions), atol=0.1)
+
+
 @pytest.mark.parametrize(("fraction", "base"), [(0.25, 10000.0), (1.0, 100.0), (0.0, 10000.0)])
 def test_fraction_and_base(fraction, base):
     actual = rotary_embedding(ops.convert_to_tensor(X), np.arange(7), fraction=fraction, base=base)
