@@ -241,9 +241,9 @@ def induct(name: str, settings: Settings, seed: int) -> dict:
 
 
 def associate(name: str, settings: Settings, seed: int) -> dict:
-    """The accuracy in associative recall; a training batch has 4, 8, 16, ... pairs."""
+    """The accuracy in associative recall with the answers in the rows; a training batch has 4, 8, 16, ... pairs."""
     length, most, vocabulary_size = settings.recalled
-    task = functools.partial(associative_recall, length=length, vocabulary_size=vocabulary_size)
+    task = functools.partial(associative_recall, length=length, vocabulary_size=vocabulary_size, answers=True)
     pairs = [2**power for power in range(2, most.bit_length()) if 2**power <= most]
 
     def batch(rows, step):

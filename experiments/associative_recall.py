@@ -26,11 +26,11 @@ PAPER = (
     "width that grows with the length."
 )
 DIFFERS = (
-    "A vocabulary of 256 in place of 8,192, new rows in every step, and a gated MLP of width 64 in each of the two "
-    "blocks. Griffin has a recurrent block, then local attention with a window of half a row. Heads have 32 channels, "
-    "and the steps between two keys are empty. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no "
-    "weight decay), with 100 steps of warm-up, then a constant rate. The state is that of one row at its last token, "
-    "in float32."
+    "A vocabulary of 32 in place of 8,192, new rows in every step, and a gated MLP of width 64 in each of the two "
+    "blocks. (With a vocabulary of 64 and 32 rows in a batch, the Transformer still guessed after 2,000 steps.) Griffin "
+    "has a recurrent block, then local attention with a window of half a row. Heads have 32 channels, and the steps "
+    "between two keys are empty. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), "
+    "with 100 steps of warm-up, then a constant rate. The state is that of one row at its last token, in float32."
 )
 #: The accuracy from which a model has learnt the task.
 LEARNT = 0.99
@@ -38,8 +38,8 @@ LEARNT = 0.99
 WIDTH = 64
 #: Below this accuracy Hawk leaves room for Griffin, which then is better by so much.
 ROOM, BETTER = 0.9, 0.1
-#: The accuracy up to which a model has learnt next to nothing; a guess is right once in 128.
-GUESS = 0.05
+#: The accuracy up to which a model has learnt next to nothing; a guess among 4 values is right once in 4.
+GUESS = 0.3
 
 
 # Config
@@ -55,12 +55,12 @@ class Size:
     widths: tuple[int, ...]
     steps: int
     learning_rates: tuple[float, ...]
-    vocabulary_size: int = 256
+    vocabulary_size: int = 32
     mlp_width: int = 64
     head_dim: int = 32
     families: tuple[str, ...] = tuple(FAMILIES)
     seeds: tuple[int, ...] = (0, 1)
-    batch_size: int = 32
+    batch_size: int = 64
     validate_every: int = 100
     validation_rows: int = 512
     test_rows: int = 1024
@@ -83,7 +83,7 @@ SIZES = {
         validation_rows=8,
         test_rows=8,
     ),
-    "small": Size(((64, 8), (128, 16)), (64, 32, 128), 3000, (1e-3, 4e-3)),
+    "small": Size(((32, 4), (64, 8)), (64, 32, 128), 2500, (1e-3, 2e-3, 4e-3)),
     # The rows, widths, rates and 64 epochs of 100,000 rows of Arora et al., for an accelerator.
     "paper": Size(
         tasks=((64, 4), (128, 8), (256, 16)),
@@ -92,7 +92,6 @@ SIZES = {
         learning_rates=(1e-4, 4.64e-4, 2.15e-3, 1e-2),
         vocabulary_size=8192,
         mlp_width=0,
-        batch_size=64,
         validate_every=1000,
     ),
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, integer_from
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked, integer_from
 from keras_griffin.tasks.task_batch import TaskBatch
 
 
@@ -13,20 +13,26 @@ def associative_recall(
     *,
     vocabulary_size: int = 8192,
     power: float = 0.01,
+    answers: bool = False,
     seed: int = 0,
 ) -> TaskBatch:
     """Pairs of a key and a value; then each key once more at a random place, to be answered by its value.
 
-        token_ids   2 8 4 7 | 0 0 4 7 0 0 2 8       length 12, num_pairs 2
+        token_ids   2 8 4 7 | 0 0 4 0 0 0 2 0       length 12, num_pairs 2
         targets     0 0 0 0 | 0 0 7 0 0 0 8 0
         weights     0 0 0 0 | 0 0 1 0 0 0 1 0
 
     Keys are from 1 .. V // 2 - 1, values from V // 2 .. V - 1; in a row no two are equal. After the pairs, slot
-    g = 0, 1, ... has two steps: for a key and, since the rows are text for a language model, the answer itself. Each
-    key in turn takes one of the free slots with a probability in proportion to (g + 1)^(power - 1).
+    g = 0, 1, ... has two steps, for a key and, if the rows hold the `answers`, its value. Each key in turn takes one of
+    the free slots with a probability in proportion to (g + 1)^(power - 1).
 
-    Empty slots hold token 0, which is neither key nor value. (By default the paper's code fills them with random
+    All other steps hold token 0, which is neither key nor value. (By default the paper's code fills them with random
     tokens. One may be a key of the row, which then has two answers.)
+
+    As in the paper, rows do not hold the answers. With them they are text that a language model could have written, and
+    harder to learn: a model first learns to guess among the values that have not been given yet, and it may stay there
+    long. A Transformer of two layers with rotary embeddings learned 4 pairs in 32 tokens after 750 steps without the
+    answers, and with them it still guessed after 8,000.
 
     Args:
         batch_size: B, rows.
@@ -34,6 +40,7 @@ def associative_recall(
         num_pairs: the pairs in a row, at most the V // 2 - 1 keys.
         vocabulary_size: V, at least 4.
         power: of the places' power law: 1 for uniform places; the less, the sooner a key returns.
+        answers: whether an asked key is followed by its value.
         seed: of the rows; the same arguments give the same rows.
 
     Returns:
@@ -54,7 +61,7 @@ def associative_recall(
     batch_size = checked(owner, COUNT, batch_size=batch_size)
     length, num_pairs = checked(owner, COUNT, length=length), checked(owner, COUNT, num_pairs=num_pairs)
     vocabulary_size = checked(owner, integer_from(4), vocabulary_size=vocabulary_size)
-    power = checked(owner, POSITIVE, power=power)
+    power, answers = checked(owner, POSITIVE, power=power), checked(owner, FLAG, answers=answers)
     rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
     if 4 * num_pairs > length:
         raise ValueError(
@@ -75,7 +82,8 @@ def associative_recall(
     token_ids[:, 1 : 2 * num_pairs : 2] = values
     targets, weights = np.zeros_like(token_ids), np.zeros(token_ids.shape, "float32")
     np.put_along_axis(token_ids, places, keys, axis=1)
-    np.put_along_axis(token_ids, places + 1, values, axis=1)
+    if answers:
+        np.put_along_axis(token_ids, places + 1, values, axis=1)
     np.put_along_axis(targets, places, values, axis=1)
     np.put_along_axis(weights, places, 1, axis=1)
     return TaskBatch(token_ids, targets, weights)

@@ -9,7 +9,7 @@ from tests.experiments import made_up
 pytestmark = pytest.mark.any_backend
 
 #: Hawk's accuracies by length and width.
-HAWK = {(64, 32): 0.5, (64, 64): 0.7, (64, 128): 0.95, (128, 32): 0.2, (128, 64): 0.4, (128, 128): 0.6}
+HAWK = {(32, 32): 0.5, (32, 64): 0.7, (32, 128): 0.95, (64, 32): 0.2, (64, 64): 0.4, (64, 128): 0.6}
 
 
 def table_of(accuracy, seeds=(0, 1, 2)):
@@ -38,18 +38,18 @@ def test_what_the_claims_say_is_reproduced():
     found = verdicts(as_expected)
     assert [verdict.word for verdict in found] == 3 * ["reproduced"]
     assert found[0].evidence == (
-        "accuracy of MQA in %, by seed: 8 pairs in 64 100.0, 100.0, 100.0; 16 pairs in 128 100.0, 100.0, 100.0"
+        "accuracy of MQA in %, by seed: 4 pairs in 32 100.0, 100.0, 100.0; 8 pairs in 64 100.0, 100.0, 100.0"
     )
-    assert "16 pairs in 128, width 32 20.0, 20.0, 20.0; 16 pairs in 128, width 64 40.0" in found[1].evidence
-    # Hawk leaves no room in 64 tokens at a width of 128.
-    assert "8 pairs in 64, width 64 100.0 for 70.0" in found[2].evidence
-    assert "8 pairs in 64, width 128" not in found[2].evidence
+    assert "8 pairs in 64, width 32 20.0, 20.0, 20.0; 8 pairs in 64, width 64 40.0" in found[1].evidence
+    # Hawk leaves no room in 32 tokens at a width of 128.
+    assert "4 pairs in 32, width 64 100.0 for 70.0" in found[2].evidence
+    assert "4 pairs in 32, width 128" not in found[2].evidence
 
 
 def test_only_the_width_of_64_counts_for_attention():
     assert words(lambda *cell: 0.3 if (cell[0], cell[3]) == ("MQA", 32) else as_expected(*cell))[0] == "reproduced"
     assert words(lambda *cell: 0.9 if cell[0] == "MQA" else as_expected(*cell))[0] == "not reproduced"
-    assert words(lambda *cell: 0.9 if cell[:3] == ("MQA", 0, 128) else as_expected(*cell))[0] == "partly"
+    assert words(lambda *cell: 0.9 if cell[:3] == ("MQA", 0, 64) else as_expected(*cell))[0] == "partly"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_only_the_width_of_64_counts_for_attention():
         (lambda length, width: 0.7, "not reproduced"),
         (lambda length, width: 1.0, "undecided"),
         (lambda length, width: 0.01, "undecided"),
-        # All at the two greater widths in 64 tokens: their comparison decides nothing.
+        # All at the two greater widths in 32 tokens: their comparison decides nothing.
         (lambda length, width: min(1.0, width / length), "reproduced"),
     ],
 )
@@ -82,22 +82,22 @@ def test_nothing_is_decided_where_no_family_has_learnt_the_task():
 
 def test_what_has_not_finished_is_left_out():
     table = table_of(as_expected, (0, 1))
-    unfinished = {trial.run for trial in table.trials(setting="8 pairs in 64, width 32")}
+    unfinished = {trial.run for trial in table.trials(setting="4 pairs in 32, width 32")}
     shorter = Table(row for row in table.rows if row.run not in unfinished | {table.trials()[-1].run})
     found = {(cell.task, cell.width): list(cell.seeds) for cell in cells(shorter)}
-    assert len(found) == 5 and found["16 pairs in 128", 128] == [0]
+    assert len(found) == 5 and found["8 pairs in 64", 128] == [0]
     assert [claim.judge(shorter).word for claim in CLAIMS] == 3 * ["reproduced"]
     assert [len(axes.lines) for axes in associative_recall.draw(shorter).axes] == [6, 6]
 
 
 def test_the_search_is_on_the_easier_task_at_one_width():
     runs = plan("small", (0, 1), Table())
-    assert {(run.setting, run.seed, run.config.window) for run in runs} == {("8 pairs in 64, width 64", 0, 32)}
-    assert len(runs) == 3 * 2
+    assert {(run.setting, run.seed, run.config.window) for run in runs} == {("4 pairs in 32, width 64", 0, 16)}
+    assert len(runs) == 3 * 3
     table = table_of(as_expected, (0, 1))
-    assert len(table.trials()) == 3 * (1 + 2 * 2 * 3)
+    assert len(table.trials()) == 3 * (2 + 2 * 2 * 3)
     assert [(cell.task, cell.width, list(cell.seeds)) for cell in cells(table)] == [
-        (task, width, [0, 1]) for task in ("8 pairs in 64", "16 pairs in 128") for width in (32, 64, 128)
+        (task, width, [0, 1]) for task in ("4 pairs in 32", "8 pairs in 64") for width in (32, 64, 128)
     ]
     assert shape("16 pairs in 1,024, width 128") == (1024, 16, 128)
 
@@ -112,7 +112,7 @@ def test_the_models_have_two_blocks_with_heads_of_32():
     for family, pattern in patterns.items():
         config = family(run.config).config
         assert config.mixer_names == pattern and (config.head_dim, config.num_heads, config.mlp_width) == (32, 2, 64)
-    assert associative_recall.make_batch(run, 3, 0).weights.sum(axis=1).tolist() == [8, 8, 8]
+    assert associative_recall.make_batch(run, 3, 0).weights.sum(axis=1).tolist() == [4, 4, 4]
 
 
 def test_the_report_has_the_bytes_of_the_state():

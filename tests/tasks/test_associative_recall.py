@@ -25,16 +25,19 @@ def scored(batch, row):
 CASES = [(4, 1, 4), (17, 3, 9), (64, 4, 64), (256, 64, 256), (256, 16, 8192)]
 
 
+@pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize(("length", "num_pairs", "vocabulary_size"), CASES)
-def test_the_tokens_alone_give_one_answer_to_every_key(length, num_pairs, vocabulary_size):
-    batch = associative_recall(20, length, num_pairs, vocabulary_size=vocabulary_size, seed=7)
+def test_the_tokens_alone_give_one_answer_to_every_key(length, num_pairs, vocabulary_size, held):
+    batch = associative_recall(20, length, num_pairs, vocabulary_size=vocabulary_size, answers=held, seed=7)
     for row, token_ids in enumerate(batch.token_ids):
         answers = solve(token_ids, vocabulary_size)
         assert answers == scored(batch, row)
         assert len(answers) == num_pairs and min(answers) >= 2 * num_pairs
-        # Each pair is asked for, and the answer stands behind its key.
+        # Each pair is asked for, and the answer stands behind its key or nowhere.
         pairs = {tuple(token_ids[step : step + 2]) for step in range(0, 2 * num_pairs, 2)}
-        assert {(token_ids[step], token_ids[step + 1]) for step in answers} == pairs
+        assert {(token_ids[step], *answer) for step, answer in answers.items()} == pairs
+        behind = {step + 1: {int(token_ids[step + 1])} for step in answers}
+        assert behind == {step: answers[step - 1] if held else {0} for step in behind}
 
 
 def test_the_solver_finds_two_answers_where_a_filler_is_a_key():
@@ -43,7 +46,7 @@ def test_the_solver_finds_two_answers_where_a_filler_is_a_key():
 
 @pytest.mark.parametrize(("length", "num_pairs", "vocabulary_size"), CASES)
 def test_shapes_dtypes_and_bounds(length, num_pairs, vocabulary_size):
-    batch = associative_recall(10, length, num_pairs, vocabulary_size=vocabulary_size)
+    batch = associative_recall(10, length, num_pairs, vocabulary_size=vocabulary_size, answers=True)
     assert isinstance(batch, TaskBatch)
     assert [array.shape for array in batch] == 3 * [(10, length)]
     assert [str(array.dtype) for array in batch] == ["int32", "int32", "float32"]
@@ -94,6 +97,7 @@ def test_the_places_of_the_first_two_keys_follow_the_power_law(power):
         ({"num_pairs": 0}, "associative_recall: num_pairs must be an integer of at least 1. Got 0."),
         ({"vocabulary_size": 3}, "associative_recall: vocabulary_size must be an integer of at least 4. Got 3."),
         ({"power": 0}, "associative_recall: power must be a positive finite number. Got 0."),
+        ({"answers": 1}, "associative_recall: answers must be True or False. Got 1."),
         ({"seed": -1}, "associative_recall: seed must be an integer of at least 0. Got -1."),
         (
             {"length": 15, "num_pairs": 4},
