@@ -537,6 +537,8 @@ def draw(table: Table) -> Figure:
     speed.set(title="Copying: steps to 95 %", xlabel="steps\n(open: not reached)")
     speed.set_xlim(0, 1.05 * speed.get_xlim()[1])
     bits.set(title="Text", xlabel="bits a byte\n(open: longer training)")
+    # So that the last number does not run into the next panel's first.
+    bits.margins(x=0.15)
     gate.set(title="Recurrence gate", xlabel="mean r at data tokens\n(open: at noise)", xlim=(-0.05, 1.05))
     speed.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     for axes in (speed, bits, gate):
