@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked, integer_from
+from keras_griffin.tasks.seeds import Seed, generator
 from keras_griffin.tasks.task_batch import TaskBatch
 
 
@@ -14,7 +15,7 @@ def associative_recall(
     vocabulary_size: int = 8192,
     power: float = 0.01,
     answers: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> TaskBatch:
     """Pairs of a key and a value; then each key once more at a random place, to be answered by its value.
 
@@ -41,7 +42,8 @@ def associative_recall(
         vocabulary_size: V, at least 4.
         power: of the places' power law: 1 for uniform places; the less, the sooner a key returns.
         answers: whether an asked key is followed by its value.
-        seed: of the rows; the same arguments give the same rows.
+        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
+            rows.
 
     Returns:
         A `TaskBatch` of `(B, T)`: token ids and targets int32, weights float32.
@@ -62,7 +64,7 @@ def associative_recall(
     length, num_pairs = checked(owner, COUNT, length=length), checked(owner, COUNT, num_pairs=num_pairs)
     vocabulary_size = checked(owner, integer_from(4), vocabulary_size=vocabulary_size)
     power, answers = checked(owner, POSITIVE, power=power), checked(owner, FLAG, answers=answers)
-    rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
+    rng = generator(owner, seed)
     if 4 * num_pairs > length:
         raise ValueError(
             f"{owner}: length must be at least 4 for each pair. Got length {length} and num_pairs {num_pairs}."

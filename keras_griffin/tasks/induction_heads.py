@@ -3,10 +3,11 @@
 import numpy as np
 
 from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.tasks.seeds import Seed, generator
 from keras_griffin.tasks.task_batch import TaskBatch
 
 
-def induction_heads(batch_size: int, length: int = 256, *, vocabulary_size: int = 16, seed: int = 0) -> TaskBatch:
+def induction_heads(batch_size: int, length: int = 256, *, vocabulary_size: int = 16, seed: Seed = 0) -> TaskBatch:
     """Random tokens with a special token s among them, and s again at the end; the answer is what followed s.
 
         token_ids   4 9 s 7 4 0 9 s       length 8
@@ -20,7 +21,8 @@ def induction_heads(batch_size: int, length: int = 256, *, vocabulary_size: int 
         batch_size: B, rows.
         length: T, at least 3.
         vocabulary_size: V, at least 3; a guess is right once in V - 1.
-        seed: of the rows; the same arguments give the same rows.
+        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
+            rows.
 
     Returns:
         A `TaskBatch` of `(B, T)`: token ids and targets int32, weights float32.
@@ -41,7 +43,7 @@ def induction_heads(batch_size: int, length: int = 256, *, vocabulary_size: int 
     batch_size = checked(owner, COUNT, batch_size=batch_size)
     length = checked(owner, integer_from(3), length=length)
     vocabulary_size = checked(owner, integer_from(3), vocabulary_size=vocabulary_size)
-    rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
+    rng = generator(owner, seed)
     token_ids = rng.integers(vocabulary_size - 1, size=(batch_size, length), dtype="int32")
     places, rows = rng.integers(length - 2, size=batch_size), np.arange(batch_size)
     token_ids[rows, places] = token_ids[:, -1] = vocabulary_size - 1

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.tasks.seeds import Seed, generator
 from keras_griffin.tasks.task_batch import TaskBatch
 
 
@@ -41,7 +42,7 @@ def list_operations(
     min_length: int = 16,
     max_depth: int = 4,
     max_arguments: int = 5,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> TaskBatch:
     """A list of digits and further lists, each reduced by its operation to a digit; the answer is due at "=".
 
@@ -68,7 +69,8 @@ def list_operations(
         min_length: the fewest, at least 5.
         max_depth: the most lists within one another.
         max_arguments: the most values of a list, at least 2.
-        seed: of the rows; the same arguments give the same rows.
+        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
+            rows.
 
     Returns:
         A `TaskBatch` of `(B, T)`: token ids and targets int32, weights float32.
@@ -91,7 +93,7 @@ def list_operations(
     min_length = checked(owner, integer_from(_SHORTEST), min_length=min_length)
     max_depth = checked(owner, COUNT, max_depth=max_depth)
     max_arguments = checked(owner, integer_from(2), max_arguments=max_arguments)
-    rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
+    rng = generator(owner, seed)
     draw = functools.partial(next, _uniform(rng))
     token_ids = np.zeros((batch_size, length), "int32")
     targets, weights = np.zeros_like(token_ids), np.zeros(token_ids.shape, "float32")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.checks import COUNT, checked
+from keras_griffin.tasks.seeds import Seed, generator
 from keras_griffin.tasks.task_batch import TaskBatch
 
 #: The characters by token id: what `phonebook` writes its rows with.
@@ -18,7 +19,7 @@ def phonebook(
     *,
     name_length: int = 3,
     number_length: int = 4,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> TaskBatch:
     """Lines of a name and a number; then some of them once more, of which the digits are to be answered.
 
@@ -37,7 +38,8 @@ def phonebook(
         num_lookups: lines after the book.
         name_length: letters of a name, of 26; there must be twice as many names as entries.
         number_length: digits of a number.
-        seed: of the rows; the same arguments give the same rows.
+        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
+            rows.
 
     Returns:
         A `TaskBatch` of `(B, T)` with T = (num_entries + num_lookups) (name_length + number_length + 2): token ids and
@@ -60,7 +62,7 @@ def phonebook(
     num_lookups = checked(owner, COUNT, num_lookups=num_lookups)
     name_length = checked(owner, COUNT, name_length=name_length)
     number_length = checked(owner, COUNT, number_length=number_length)
-    rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
+    rng = generator(owner, seed)
     if 2 * num_entries > _LETTERS**name_length:
         raise ValueError(
             f"{owner}: there must be two names for each entry. "

@@ -3,11 +3,12 @@
 import numpy as np
 
 from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.tasks.seeds import Seed, generator
 from keras_griffin.tasks.task_batch import TaskBatch
 
 
 def selective_copying(
-    batch_size: int, length: int = 1024, num_tokens: int = 16, *, vocabulary_size: int = 16, seed: int = 0
+    batch_size: int, length: int = 1024, num_tokens: int = 16, *, vocabulary_size: int = 16, seed: Seed = 0
 ) -> TaskBatch:
     """Data tokens at random places among noise; then a marker for each, to be answered by the data in order.
 
@@ -24,7 +25,8 @@ def selective_copying(
         length: steps of noise and data, before the markers.
         num_tokens: data tokens, and so the markers; at most `length`.
         vocabulary_size: V, at least 3.
-        seed: of the rows; the same arguments give the same rows.
+        seed: of the rows: an integer, or several, such as `(seed, epoch, batch)`; the same arguments give the same
+            rows.
 
     Returns:
         A `TaskBatch` of `(B, T)` with T = length + num_tokens: token ids and targets int32, weights float32.
@@ -45,7 +47,7 @@ def selective_copying(
     batch_size = checked(owner, COUNT, batch_size=batch_size)
     length, num_tokens = checked(owner, COUNT, length=length), checked(owner, COUNT, num_tokens=num_tokens)
     vocabulary_size = checked(owner, integer_from(3), vocabulary_size=vocabulary_size)
-    rng = np.random.default_rng(checked(owner, integer_from(0), seed=seed))
+    rng = generator(owner, seed)
     if num_tokens > length:
         raise ValueError(
             f"{owner}: num_tokens must be at most length. Got num_tokens {num_tokens} and length {length}."

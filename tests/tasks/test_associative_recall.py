@@ -98,7 +98,7 @@ def test_the_places_of_the_first_two_keys_follow_the_power_law(power):
         ({"vocabulary_size": 3}, "associative_recall: vocabulary_size must be an integer of at least 4. Got 3."),
         ({"power": 0}, "associative_recall: power must be a positive finite number. Got 0."),
         ({"answers": 1}, "associative_recall: answers must be True or False. Got 1."),
-        ({"seed": -1}, "associative_recall: seed must be an integer of at least 0. Got -1."),
+        ({"seed": -1}, "associative_recall: seed must be an integer of at least 0, or a list of such. Got -1."),
         (
             {"length": 15, "num_pairs": 4},
             "associative_recall: length must be at least 4 for each pair. Got length 15 and num_pairs 4.",

@@ -51,7 +51,7 @@ def test_the_special_token_is_at_every_place_but_the_last_but_one():
         ({"batch_size": 1.5}, "induction_heads: batch_size must be an integer of at least 1. Got 1.5."),
         ({"length": 2}, "induction_heads: length must be an integer of at least 3. Got 2."),
         ({"vocabulary_size": 2}, "induction_heads: vocabulary_size must be an integer of at least 3. Got 2."),
-        ({"seed": None}, "induction_heads: seed must be an integer of at least 0. Got None."),
+        ({"seed": None}, "induction_heads: seed must be an integer of at least 0, or a list of such. Got None."),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -112,7 +112,7 @@ def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
         ({"min_length": 16.0}, "list_operations: min_length must be an integer of at least 5. Got 16.0."),
         ({"max_depth": 0}, "list_operations: max_depth must be an integer of at least 1. Got 0."),
         ({"max_arguments": 1}, "list_operations: max_arguments must be an integer of at least 2. Got 1."),
-        ({"seed": -1}, "list_operations: seed must be an integer of at least 0. Got -1."),
+        ({"seed": -1}, "list_operations: seed must be an integer of at least 0, or a list of such. Got -1."),
         (
             {"max_depth": 1},
             "list_operations: lists of min_length to length tokens must not be rare. Got min_length 16, length 128, "

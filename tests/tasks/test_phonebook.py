@@ -82,7 +82,7 @@ def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
         ({"batch_size": 0}, "phonebook: batch_size must be an integer of at least 1. Got 0."),
         ({"num_entries": 2.5}, "phonebook: num_entries must be an integer of at least 1. Got 2.5."),
         ({"num_lookups": 0}, "phonebook: num_lookups must be an integer of at least 1. Got 0."),
-        ({"seed": -1}, "phonebook: seed must be an integer of at least 0. Got -1."),
+        ({"seed": -1}, "phonebook: seed must be an integer of at least 0, or a list of such. Got -1."),
         (
             {"num_entries": 14, "name_length": 1},
             "phonebook: there must be two names for each entry. "

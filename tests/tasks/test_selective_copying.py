@@ -65,7 +65,7 @@ def test_every_place_is_as_likely_as_any_other():
         ({"length": 2.0}, "selective_copying: length must be an integer of at least 1. Got 2.0."),
         ({"num_tokens": True}, "selective_copying: num_tokens must be an integer of at least 1. Got True."),
         ({"vocabulary_size": 2}, "selective_copying: vocabulary_size must be an integer of at least 3. Got 2."),
-        ({"seed": -1}, "selective_copying: seed must be an integer of at least 0. Got -1."),
+        ({"seed": -1}, "selective_copying: seed must be an integer of at least 0, or a list of such. Got -1."),
         (
             {"length": 4, "num_tokens": 5},
             "selective_copying: num_tokens must be at most length. Got num_tokens 5 and length 4.",
