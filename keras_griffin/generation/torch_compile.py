@@ -3,7 +3,8 @@
 A decoding step is a thousand small operations, and dispatching them through Keras takes ten times as long as running
 them. So a step that is called more than a few times with one set of shapes is recorded, as its operations on tensors,
 and then replayed (see `torch_recording.py`); one that is called very often is traced for PyTorch's Inductor, which
-compiles it. Each happens once the time lost without it is about its cost.
+compiles it. Each happens once the time lost without it is about its cost. On a GPU either is replayed as a CUDA graph
+(see `torch_cuda_graph.py`).
 
 PyTorch traces for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
 `torch.compile` refuse to run in any thread. See `_Recorder`.
@@ -22,6 +23,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+from keras_griffin.generation.torch_cuda_graph import captured
 from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 from keras_griffin.generation.torch_recording import record
 
@@ -97,7 +99,7 @@ class _Tiers:
 
     def _become_faster(self, call, leaves):
         if self.ready is None:
-            self.ready = self._traced(record, leaves)
+            self.ready = self._traced(_recorded, leaves)
         elif call > COMPILE_AFTER and not self.is_compiled:
             self.ready = self._traced(_compiled, leaves)
             self.is_compiled = True
@@ -117,11 +119,15 @@ class _Tiers:
         return make(on_leaves, leaves), found[0]
 
 
+def _recorded(function, leaves):
+    return captured(record(function, leaves), leaves)
+
+
 def _compiled(function, leaves):
     # Not `torch.compile`, whose guards would check every tensor before every step.
     from torch._inductor import compile as compile_graph
 
-    return compile_graph(make_fx(function, decomposition_table=ONE_ROW_AS_SUM)(*leaves), leaves)
+    return captured(compile_graph(make_fx(function, decomposition_table=ONE_ROW_AS_SUM)(*leaves), leaves), leaves)
 
 
 class _Own(threading.local):
