@@ -42,6 +42,17 @@ def test_a_pattern_with_options():
     assert model.blocks[0].mixer.recurrence.state_size == 5 and model.blocks[1].mixer.window == 3
 
 
+def test_the_first_decays_are_those_of_the_released_code_unless_an_option_says_otherwise():
+    def mixer_of(option):
+        model = build_model(Namespace(**{**vars(OPTIONS), "option": option}), ByteTokenizer())
+        return model.blocks[0].mixer
+
+    assert mixer_of(None).decay_initializer == "ring"
+    assert mixer_of(["recurrent.decay_initializer=paper"]).decay_initializer == "paper"
+    changed = mixer_of(["recurrent.decay_range=[0.5, 0.99]"])
+    assert (changed.decay_initializer, changed.decay_range) == ("ring", (0.5, 0.99))
+
+
 @pytest.mark.trainable
 def test_bits_are_those_of_a_byte_whatever_the_tokens_are():
     tokenizer = train_bpe(["the cat sat on the mat"] * 3, 270)
