@@ -52,6 +52,14 @@ def test_only_the_width_of_64_counts_for_attention():
     assert words(lambda *cell: 0.9 if cell[:3] == ("MQA", 0, 64) else as_expected(*cell))[0] == "partly"
 
 
+def test_a_failure_counts_where_another_family_shows_that_the_task_can_be_learnt():
+    def accuracy(family, seed, length, width):
+        return 0.28 if family == "MQA" and seed else 0.98 if family == "Hawk" else 1.0 if family == "MQA" else 0.8
+
+    assert words(accuracy)[0] == "not reproduced"
+    assert words(lambda *cell: min(0.89, accuracy(*cell)))[0] == "undecided"
+
+
 @pytest.mark.parametrize(
     ("hawk", "word"),
     [
