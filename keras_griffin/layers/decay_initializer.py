@@ -32,7 +32,8 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
     `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. `"ring"`, the released code's rule:
     a itself is in the range, with a^2 uniform, so that a complex decay would be uniform by area on a ring. With the
     range (0.9, 0.999) and the exponent 8, a^8 covers [0.9, 0.999] under the first and [0.430, 0.992] under the second,
-    which learns text and copying in fewer steps: `benchmarks/results/first_decays.md` and `experiments/results/gates.md`.
+    with which a model learns text and copying in fewer steps (`benchmarks/results/first_decays.md`,
+    `experiments/results/gates.md`).
 
     With l = log(a), Lambda = l - log(1 - exp(l)).
 
