@@ -421,6 +421,16 @@ def the_exponent_matters_for_ring_decays_alone(table: Table) -> Verdict:
     return verdict(outcomes, f"nats, or steps to 95 %, of each c less or for those of c = 8: {_listed(told)}")
 
 
+def the_first_decays_do_not_matter_later(table: Table) -> Verdict:
+    """After the longer training at most the tolerance worse than with the decays of the ring."""
+    ring = OF_EXPONENTS["ring"][8]
+    found = [nats_above(table, runs[FULL], runs[ring]) for runs in runs_in(table, LONGER, FULL, ring)]
+    told = [str(each or "not tested") for each in found]
+    return verdict(
+        (is_below(each, TOLERANCE) for each in found), f"nats of the full unit less those of the ring: {_listed(told)}"
+    )
+
+
 def every_exponent(table: Table, rule: str) -> Iterator[tuple[bool | None, str]]:
     """Whether each c is like c = 8, on text and then on copying, seed by seed, and in words.
 
@@ -452,16 +462,6 @@ def every(outcomes: Iterable[bool | None]) -> bool | None:
     """Whether all hold; None where none fails and some are not decided."""
     outcomes = list(outcomes)
     return False if False in outcomes else None if None in outcomes else True
-
-
-def the_first_decays_do_not_matter_later(table: Table) -> Verdict:
-    """After the longer training at most the tolerance worse than with the decays of the ring."""
-    ring = OF_EXPONENTS["ring"][8]
-    found = [nats_above(table, runs[FULL], runs[ring]) for runs in runs_in(table, LONGER, FULL, ring)]
-    told = [str(each or "not tested") for each in found]
-    return verdict(
-        (is_below(each, TOLERANCE) for each in found), f"nats of the full unit less those of the ring: {_listed(told)}"
-    )
 
 
 def _steps_for(table, one, other):

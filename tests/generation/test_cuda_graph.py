@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -121,9 +122,11 @@ def test_a_graph_repeats_the_function_on_other_tensors(gpu, through):
         for inputs, results in calls:
             for one, other in zip(results, function(*inputs), strict=True):
                 assert torch.equal(one, other)
-        WEIGHT.mul_(2)
-        assert torch.equal(graph(*example())[0], function(*example())[0])
-        WEIGHT.fill_(1)
+        try:
+            WEIGHT.mul_(2)
+            assert torch.equal(graph(*example())[0], function(*example())[0])
+        finally:
+            WEIGHT.fill_(1)
     # The check at the capture, three calls and this one: each but the first waits for the one before it.
     assert gpu.waits == 4
 
@@ -176,3 +179,14 @@ def test_generate_gives_the_same_tokens(gpu, monkeypatch):
     monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 99)
     np.testing.assert_array_equal(made, eager.generate([[3, 1, 4], [1, 5, 9]], 12))
     assert len(graphs) == 1
+
+
+def test_eight_threads_generate_what_one_does(gpu):
+    config = GriffinConfig(vocabulary_size=16, width=16, num_layers=3, num_heads=2, window=4)
+    model, alone = Griffin(config), Griffin(config)
+    alone.set_weights(model.get_weights())
+    prompts = [[[1 + thread, 2, 3]] for thread in range(8)]
+    expected = [alone.generate(prompt, 20) for prompt in prompts]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda prompt: model.generate(prompt, 20), prompts))
+    np.testing.assert_array_equal(made, expected)
