@@ -1,6 +1,6 @@
 """Griffin and Hawk for Keras 3."""
 
-from keras_griffin.backend import choose_backend
+from keras_griffin.backend import check_backend, choose_backend
 from keras_griffin.program import is_command_line, let_ctrl_c_end_it
 
 let_ctrl_c_end_it()
@@ -8,6 +8,7 @@ choose_backend()
 
 # The command line parses its arguments before these slow imports.
 if not is_command_line():
+    check_backend()
     from keras_griffin import (
         conversion,
         distribution,

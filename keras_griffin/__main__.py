@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import keras_griffin
+from keras_griffin.backend import check_backend
 from keras_griffin.commands import find_command
 from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal
 from keras_griffin.commands.options import OPTIONS
@@ -49,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 if the command refused, 130 after Ctrl-C, 141 after a broken pipe.
     """
     arguments = make_parser().parse_args(argv)
+    try:
+        check_backend()
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
     for name in keras_griffin.__all__:
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)

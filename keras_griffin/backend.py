@@ -32,8 +32,23 @@ def choose_backend() -> None:
     raise ImportError(f"keras_griffin: Keras needs a backend, and none is installed. Install one of {extras}.")
 
 
+def check_backend() -> None:
+    """Check that the backend that `KERAS_BACKEND` names is installed, before Keras fails to import it.
+
+    Raises:
+        ImportError: it is not.
+    """
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen and "keras" not in sys.modules and not _is_installed(chosen):
+        installed = ", ".join(filter(_is_installed, (*BACKENDS, "numpy")))
+        raise ImportError(
+            f"keras_griffin: KERAS_BACKEND must name an installed backend, of which there are {installed}. "
+            f"Got {chosen!r}."
+        )
+
+
 def _is_installed(module_name: str) -> bool:
-    return importlib.util.find_spec(module_name) is not None
+    return module_name.isidentifier() and importlib.util.find_spec(module_name) is not None
 
 
 def _backend_of_keras_json() -> str:

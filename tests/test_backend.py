@@ -59,6 +59,18 @@ def test_an_explicit_choice_stands_even_when_it_is_not_installed(machine):
     assert machine(["jax"], variable="torch") == "torch"
 
 
+@pytest.mark.parametrize("name", ["torch", "pytorch", "a.b"])
+def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(machine, name):
+    machine(["jax", "numpy"], variable=name)
+    with pytest.raises(ImportError) as error:
+        backend.check_backend()
+    assert str(error.value) == (
+        f"keras_griffin: KERAS_BACKEND must name an installed backend, of which there are jax, numpy. Got {name!r}."
+    )
+    machine(["jax", "numpy"], variable="numpy")
+    backend.check_backend()
+
+
 def test_an_empty_variable_is_no_choice(machine):
     assert machine(["torch"], variable="") == "torch"
 

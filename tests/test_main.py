@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -57,6 +58,13 @@ def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, caps
     monkeypatch.setattr(explain, "run", run)
     assert main(["explain"]) == code
     assert capsys.readouterr().err == sentence
+
+
+def test_a_backend_that_is_not_installed_is_refused_in_one_line():
+    command = [sys.executable, "-m", "keras_griffin", "explain"]
+    run = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "pytorch"}, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert run.stderr.endswith("Got 'pytorch'.\n")
 
 
 @pytest.mark.slow
