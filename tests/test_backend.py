@@ -67,7 +67,11 @@ def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(machine, nam
     assert str(error.value) == (
         f"keras_griffin: KERAS_BACKEND must name an installed backend, of which there are jax, numpy. Got {name!r}."
     )
-    machine(["jax", "numpy"], variable="numpy")
+
+
+@pytest.mark.parametrize(("name", "keras_imported"), [("numpy", False), ("", False), ("torch", True)])
+def test_others_are_not(machine, name, keras_imported):
+    machine(["jax", "numpy"], variable=name, keras_imported=keras_imported)
     backend.check_backend()
 
 
