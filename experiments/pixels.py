@@ -182,7 +182,7 @@ CLAIMS = (
 def columns(table: Table, trial: Trial) -> dict[str, str]:
     """What the report says of a run."""
     return {
-        "validation, %": percent(max(table.curve(trial, "accuracy")[1], default=np.nan)),
+        "best validation, %": percent(max(table.curve(trial, "accuracy")[1], default=np.nan)),
         "test, %": percent(table.value(trial, "test_accuracy")),
         "CPU seconds": count(table.value(trial, "cpu_seconds")),
     }

@@ -30,10 +30,14 @@ class Forecast(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """A task, and the naive forecasts for its test: `(N, T, 1)`."""
+    """A task, and what its test needs."""
 
     task: Task
+    #: The naive forecasts: `(N, T, 1)`.
     naive: np.ndarray
+    #: Forecasts in a row that share most of what comes between, and so count as one where errors are compared: the
+    #: least divisor of a window's forecasts that is not less than the steps ahead, or all of them.
+    block: int
 
 
 def mackey_glass(length: int, step: float = 0.1) -> np.ndarray:
@@ -72,9 +76,10 @@ def chaos() -> np.ndarray:
     return mackey_glass(11_000)[1000:]
 
 
-def temperatures() -> np.ndarray:
-    """Hourly temperatures of San Francisco in a year, in degrees Fahrenheit."""
-    return package("vega_datasets", "vega-datasets").local_data.sf_temps()["temp"].to_numpy("float64")
+def sea_temperatures() -> np.ndarray:
+    """Monthly temperatures of the sea off Peru from 1950 to 2010, where El Nino warms it, in degrees Celsius."""
+    found = package("statsmodels.datasets.elnino", "statsmodels").load_pandas().data
+    return found.drop(columns="YEAR").to_numpy("float64").reshape(-1)
 
 
 def carbon_dioxide() -> np.ndarray:
@@ -91,7 +96,7 @@ def sunspots() -> np.ndarray:
 
 SERIES: dict[str, Callable[[], np.ndarray]] = {
     "Mackey-Glass": chaos,
-    "temperature": temperatures,
+    "sea temperature": sea_temperatures,
     "carbon dioxide": carbon_dioxide,
     "sunspots": sunspots,
 }
@@ -143,4 +148,5 @@ def windows(values: np.ndarray, forecast: Forecast) -> Windows:
 
     test = between(validated, len(targets))
     task = Task(sample, part(between(trained, validated - ahead)), part(test), pool=None)
-    return Windows(task, targets[steps_of(test) - forecast.lag][..., None])
+    block = min((each for each in range(ahead, forecast.due) if forecast.due % each == 0), default=forecast.due)
+    return Windows(task, targets[steps_of(test) - forecast.lag][..., None], block)

@@ -25,9 +25,15 @@ def grouped(setting: str, metric: str, values: np.ndarray) -> Iterator[Test]:
         metric: of the measure.
         values: `(rows,)`.
     """
-    yield setting, metric, float(values.mean())
+    for name, value in parts(metric, values):
+        yield setting, name, value
+
+
+def parts(metric: str, values: np.ndarray) -> Iterator[tuple[str, float]]:
+    """The same without the setting: metrics and their values."""
+    yield metric, float(values.mean())
     for place, group in enumerate(np.array_split(values, min(GROUPS, len(values)))):
-        yield setting, f"{metric}_of_group_{place}", float(group.mean())
+        yield f"{metric}_of_group_{place}", float(group.mean())
 
 
 def groups(table: Table, trial: Trial, metric: str, setting: str | None = None) -> np.ndarray:

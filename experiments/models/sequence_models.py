@@ -68,8 +68,6 @@ class Task(NamedTuple):
     pool: str | None
     #: None for numbers.
     num_classes: int | None = None
-    #: A validation loss at which training ends when it was reached twice in a row.
-    enough: float = 0.0
 
 
 #: A metric and a value of a trained model.
@@ -193,7 +191,7 @@ def train(
         epochs=-(-run.steps // run.validate_every),
         validation_data=tuple(task.validation),
         validation_batch_size=EVALUATED,
-        callbacks=[best, clock, StopWhenSolved(task.enough)],
+        callbacks=[best, clock],
         verbose=0,
     ).history
     seconds = course.seconds
@@ -245,28 +243,6 @@ class StepTime(keras.callbacks.Callback):
             self.seconds += now - self._last
             self.steps += 1
         self._last = now
-
-
-class StopWhenSolved(keras.callbacks.Callback):
-    """Stops the training when the validation loss was small enough twice in a row.
-
-    Args:
-        enough: the loss.
-    """
-
-    #: What `ResumableRun` saves with the model.
-    kept = ("streak",)
-
-    def __init__(self, enough: float):
-        super().__init__()
-        self.streak = 0
-        self._enough = enough
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Look at the validation loss."""
-        self.streak = self.streak + 1 if logs["val_loss"] <= self._enough else 0
-        if self.streak == 2:
-            self.model.stop_training = True
 
 
 def tested(model: keras.Model, task: Task) -> dict[str, float]:

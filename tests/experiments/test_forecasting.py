@@ -8,6 +8,7 @@ from experiments import forecasting
 from experiments.data.adding_problem import BASELINE, adding_problem
 from experiments.data.series import Forecast, mackey_glass, windows
 from experiments.forecasting import CLAIMS, FORECASTS, plan
+from experiments.harness.by_group import grouped
 from experiments.harness.table import Table
 from experiments.models.sequence_models import LAYERS
 from tests.experiments import made_up
@@ -15,13 +16,20 @@ from tests.experiments import made_up
 pytestmark = pytest.mark.any_backend
 
 
-def table_of(nrmse, mse=lambda layer, seed: 0.001, seeds=(0, 1)):
-    """The results of errors, functions of the layer, the series and the seed, or of the layer and the seed."""
+def table_of(nrmse, mse=lambda layer, seed: 0.001, seeds=(0, 1), noise=0.0):
+    """The results of errors, functions of the layer, the series and the seed, or of the layer and the seed.
+
+    RGLRU's squared errors differ from block to block by the noise, in units of their mean.
+    """
 
     def tests(run):
+        spread = noise if run.family == "RGLRU" else 0.0
         if run.setting in FORECASTS:
             yield run.setting, "test_nrmse", nrmse(run.family, run.setting, run.seed)
             yield run.setting, "naive_nrmse", 0.8
+            # Blocks of forecasts, of which the last is four times as hard as the others.
+            blocks = np.array([1.0, 1.0, 1.0, 4.0]) * 4 / 7 + spread * np.array([1, -1, 1, -1])
+            yield from grouped(run.setting, "squared_error", nrmse(run.family, run.setting, run.seed) ** 2 * blocks)
         else:
             yield run.setting, "test_mse", mse(run.family, run.seed)
             yield run.setting, "naive_mse", BASELINE
@@ -47,10 +55,16 @@ def test_what_the_claims_say_is_reproduced():
 
 def test_each_series_has_its_verdict():
     def nrmse(layer, name, seed):
-        worse = {"Mackey-Glass": 1.06, "temperature": 0.5, "carbon dioxide": 1.06 if seed else 1.0, "sunspots": 1.0}
+        worse = {"Mackey-Glass": 1.06, "sea temperature": 0.5, "carbon dioxide": 1.06 if seed else 1.0, "sunspots": 1.0}
         return 0.3 * (worse[name] if layer == "RGLRU" else 1)
 
     assert words(nrmse) == ["not reproduced", "reproduced", "partly", "reproduced", "reproduced"]
+
+
+def test_a_difference_within_the_noise_of_the_blocks_decides_nothing():
+    found = CLAIMS[0].judge(table_of(lambda *_: 0.3, noise=0.5))
+    assert found.word == "undecided" and "0.300 for 0.300 (not certain)" in found.evidence
+    assert CLAIMS[0].judge(table_of(lambda *_: 0.3, noise=0.01)).word == "reproduced"
 
 
 def test_models_that_do_not_beat_the_naive_forecast_decide_nothing():
@@ -124,7 +138,9 @@ def test_mackey_glass_is_that_of_a_finer_step():
 def test_windows_forecast_what_comes_later_from_what_is_known(changes):
     values = np.cumsum(np.random.default_rng(0).normal(size=400))
     forecast = Forecast("made up", ahead=3, lag=5, context=8, due=4, changes=changes)
-    task, naive = windows(values, forecast)
+    task, naive, block = windows(values, forecast)
+    # The forecasts of a window, as no other divisor of theirs is as many as they are ahead.
+    assert block == 4
     # A window's steps are found by their features, and what was forecast there by brute force.
     known = np.diff(values) if changes else values
     later = [values[step + 1 + 3] - values[step + 1] if changes else values[step + 3] for step in range(len(known) - 3)]
@@ -153,13 +169,24 @@ def test_windows_forecast_what_comes_later_from_what_is_known(changes):
 @pytest.mark.trainable
 def test_errors_are_relative_to_the_deviation():
     values = np.sin(2 * np.pi * np.arange(300) / 10) + 3
-    task, naive = windows(values, Forecast("made up", ahead=2, lag=10, context=5, due=10))
+    made = windows(values, Forecast("made up", ahead=2, lag=10, context=5, due=10))
+    task = made.task
     inputs = keras.Input((15, 1))
     # A forecast that is 0.1 deviations too high, but in the context.
     model = keras.Model(inputs, inputs)
     model.compile("sgd", "mse")
     shifted = task._replace(test=task.test._replace(features=task.test.targets + 0.1))
     shifted.test.features[:, :5] = 9.0
-    found = dict(forecasting.test_forecasts(model, shifted, naive))
-    deviation = task.test.targets[:, 5:].std()
-    assert found == {"test_nrmse": pytest.approx(0.1 / deviation, rel=1e-4), "naive_nrmse": pytest.approx(0, abs=1e-6)}
+    # In one block.
+    shifted.test.targets[-1, -1] -= 0.1
+    found = dict(forecasting.test_forecasts(model, shifted, made))
+    due = task.test.weights > 0
+    deviation = task.test.targets[due].std()
+    squares = [found.pop(f"squared_error_of_group_{place}") for place in range(5 * len(shifted.test.targets))]
+    assert squares == pytest.approx([0.01 / deviation**2] * (len(squares) - 1) + [0.025 / deviation**2], rel=1e-3)
+    mean = np.mean(squares)
+    assert found == {
+        "test_nrmse": pytest.approx(mean**0.5),
+        "naive_nrmse": pytest.approx((0.01 / due.sum()) ** 0.5 / deviation, rel=1e-3),
+        "squared_error": pytest.approx(mean),
+    }

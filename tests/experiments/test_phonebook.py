@@ -73,12 +73,18 @@ def test_griffin_is_not_reproduced_where_it_does_not_decline():
     found = verdicts(replaced("Griffin", lambda seed, entries: 0.9))[1]
     assert found.word == "not reproduced" and found.evidence.endswith("; 90.0, 90.0, 90.0 for 10.0 of MQA")
     assert words(lambda *_: 1.0)[1] == "not reproduced"
+    # Nothing that the Transformer has not learnt is a lead, and nothing that no family has learnt a decline.
+    without = verdicts(replaced("MQA", lambda seed, entries: 0.1))[1]
+    assert without.word == "undecided" and without.evidence.endswith("100.0, 41.7, 27.8 for 10.0 of MQA")
+    assert words(replaced("MQA", lambda seed, entries: 1.0 if entries <= 24 else 0.9))[1] == "partly"
 
 
 def test_hawk_must_be_below_half_at_ten_entries():
     assert words(replaced("Hawk", lambda seed, entries: 0.5))[2] == "not reproduced"
     assert words(replaced("Hawk", lambda seed, entries: 1.0 if seed == 1 or entries < 2 else 0.3))[2] == "partly"
     assert words(replaced("Hawk", lambda seed, entries: 0.2))[2] == "undecided"
+    # It copies one entry, and no family looks up in ten.
+    assert words(lambda family, seed, entries: 1.0 if entries == 1 else 0.2)[2] == "undecided"
 
 
 def test_nothing_is_decided_where_no_family_has_learnt_the_task():

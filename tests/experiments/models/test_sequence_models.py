@@ -16,7 +16,6 @@ from experiments.models.sequence_models import (
     LAYERS,
     Part,
     StepTime,
-    StopWhenSolved,
     Task,
     build,
     make_model,
@@ -129,18 +128,6 @@ def test_a_run_that_was_cut_off_ends_with_the_numbers_of_one_that_was_not(tmp_pa
     values = {metric: [row.value for row in whole if row.metric == metric] for metric in ("loss", "test_loss")}
     assert values["test_loss"] == [pytest.approx(min(values["loss"]), rel=1e-5)]
     assert 0 < whole[-2].value < 60 and not (tmp_path / "cut").exists()
-
-
-@pytest.mark.any_backend
-def test_a_run_ends_when_its_error_was_small_twice_in_a_row():
-    stop = StopWhenSolved(0.1)
-    stop.set_model(keras.Sequential())
-    seen = []
-    for loss in (0.05, 0.2, 0.1, 0.09):
-        stop.model.stop_training = False
-        stop.on_epoch_end(0, {"val_loss": loss})
-        seen.append((stop.streak, stop.model.stop_training))
-    assert seen == [(1, False), (0, False), (1, False), (2, True)]
 
 
 @pytest.mark.any_backend
