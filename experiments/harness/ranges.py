@@ -22,7 +22,6 @@ def is_less(one: Range, other: Range) -> bool | None:
     return False if one.least > other.greatest else None
 
 
-def both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both hold; None where that depends on one that is undecided."""
-    outcomes = (one, other)
-    return False if False in outcomes else None if None in outcomes else True
+def all_hold(*outcomes: bool | None) -> bool | None:
+    """Whether all hold; None where that depends on one that is undecided, or there is none."""
+    return False if False in outcomes else None if None in outcomes or not outcomes else True

@@ -1,7 +1,8 @@
 """The capacity of a state that grows, such as that of global attention: its empty places.
 
-A function compiled for one shape of the state serves many steps if the state has empty places before its first token:
-each step pushes one of them out. A part of the state whose tensors grow has `grows` = True.
+A function compiled for one shape of the state serves many steps if the state has empty places before its first token: a
+single step writes to one of them, and several steps push as many out. A part of the state whose tensors grow has
+`grows` = True, and gives itself empty places and takes them away by `with_room` and `without_room`.
 """
 
 from collections.abc import Iterator
@@ -31,12 +32,12 @@ def grows(state: State) -> bool:
 
 def with_capacity(state: State, places: int) -> State:
     """The state with `places` more empty places before its first token."""
-    return _where_it_grows(lambda leaf: padded_steps(leaf, places), state)
+    return _in_growing_parts(lambda part: part.with_room(places), state)
 
 
 def without_capacity(state: State, places: int) -> State:
-    """The state without its first `places` places."""
-    return _where_it_grows(lambda leaf: leaf[:, places:], state)
+    """The state without its first `places` places, which must be empty."""
+    return _in_growing_parts(lambda part: part.without_room(places), state)
 
 
 def at_the_same_capacity(state: State, earlier: State) -> State:
@@ -52,6 +53,16 @@ def joined_rows(states: list[State]) -> State:
         return ops.concatenate([padded_steps(leaf, longest - leaf.shape[1]) for leaf in leaves], axis=0)
 
     return _where_it_grows(joined, *states, elsewhere=lambda *leaves: ops.concatenate(leaves, axis=0))
+
+
+def _in_growing_parts(function, state):
+    """Apply `function` to the parts of a state that grow."""
+    if getattr(state, "grows", False):
+        return function(state)
+    if not isinstance(state, tuple):
+        return state
+    parts = [_in_growing_parts(function, part) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
 def _where_it_grows(function, state, *others, elsewhere=lambda leaf, *_: leaf):

@@ -148,7 +148,7 @@ class Continuation:
         self.model = model
         self.steps_left = max_new_tokens
         self.alive = np.ones(len(rows), bool)
-        self.free_places = self.steps_taken = 0
+        self.free_places = self._places_made = self._steps_taken = 0
         # The compiled functions donate the buffers of their state, and the caller's must stay valid. Gradients stop
         # here, even if the prompt is empty.
         self.working_state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
@@ -187,12 +187,13 @@ class Continuation:
         """Ensure that a state that grows has room for `steps` more steps."""
         if not grows(self.working_state):
             return
-        self.steps_taken += steps
+        self._steps_taken += steps
         if self.free_places < steps:
-            # Powers of two, so that a function compiled for one size serves other prompts.
-            more = max(64, 1 << (self.steps_taken - 1).bit_length())
+            # Powers of two in all, so that a function compiled for one size serves other prompts.
+            more = max(64, (1 << (self._steps_taken - 1).bit_length()) - self._places_made)
             self.working_state = with_capacity(self.working_state, more)
             self.free_places += more
+            self._places_made += more
 
 
 class Stream:

@@ -9,7 +9,8 @@ from keras_griffin.layers.declared import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
-from keras_griffin.ops.step_attention import step_attention
+from keras_griffin.ops.padding import padded_steps
+from keras_griffin.ops.step_attention import step_attention, write_place
 from keras_griffin.shapes import Tensor
 
 
@@ -27,6 +28,24 @@ class GlobalMQAState(NamedTuple):
     def grows(self) -> bool:
         """Yes."""
         return True
+
+    def with_room(self, places: int) -> "GlobalMQARoom":
+        """The state with so many more empty places before its first key, for steps to write to."""
+        return GlobalMQARoom(*(padded_steps(leaf, places) for leaf in self))
+
+    def without_room(self, places: int) -> "GlobalMQAState":
+        """The state without its first `places` places, which must be empty: it grows with every step again."""
+        return GlobalMQAState(*(leaf[:, places:] for leaf in self))
+
+
+class GlobalMQARoom(GlobalMQAState):
+    """A state with an empty place for each step to come: a step writes there, so that nothing is copied.
+
+    A step takes the last of a row's empty places, so that the newest key stands first. The order makes no difference to
+    attention.
+    """
+
+    __slots__ = ()
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -127,17 +146,23 @@ class GlobalMQA(MultiQueryAttention):
         if reset is not None or mask is not None:
             # They become zeros, because a step multiplies them by zero.
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
-        return outputs, GlobalMQAState(keys, values, visible)
+        return outputs, type(state)(keys, values, visible)
 
     def _step(self, query, key, value, state):
         """`advance` by one step of every row: nothing is recomputed."""
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
         query, key = self.rotate(query, position), self.rotate(key, position)
-        state = GlobalMQAState(
-            ops.concatenate([state.keys, key], axis=1),
-            ops.concatenate([state.values, value], axis=1),
-            ops.concatenate([state.visible, ops.ones_like(position, "bool")], axis=1),
-        )
+        if isinstance(state, GlobalMQARoom):
+            places = ops.arange(state.visible.shape[1], dtype="int32")
+            place = ops.subtract(state.visible.shape[1] - 1, position)
+            keys, values = (write_place(x, place[:, 0], new) for x, new in ((state.keys, key), (state.values, value)))
+            state = GlobalMQARoom(keys, values, places >= place)
+        else:
+            state = GlobalMQAState(
+                ops.concatenate([state.keys, key], axis=1),
+                ops.concatenate([state.values, value], axis=1),
+                ops.concatenate([state.visible, ops.ones_like(position, "bool")], axis=1),
+            )
         return self.join(step_attention(query, *state)), state
 
     def _attend_apart(self, query, keys, values, sees, real):

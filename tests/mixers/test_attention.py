@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_griffin.generation.capacity import at_the_same_capacity
 from keras_griffin.mixers import GlobalMQA, LocalMQA
+from keras_griffin.mixers.global_mqa import GlobalMQARoom
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -77,6 +79,32 @@ def test_global_in_pieces_leaves_the_keys_that_are_there_as_they_are(sizes):
     expected = dense(mixer, INPUTS, 9)
     expected[1, 5:] = dense(mixer, INPUTS[1:, 5:], 4)[0]
     assert_close(np.concatenate(outputs, axis=1), expected)
+
+
+def test_a_step_writes_to_an_empty_place_of_a_state_with_room():
+    mixer = made(GlobalMQA(3, rotary_base=100.0))
+    _, grown = mixer.advance(INPUTS[:, :2], mixer.initial_state(2))
+    # The second row has an empty place more, as where rows of several lengths are joined.
+    _, grown = mixer.advance(INPUTS[:, 2:3], grown, mask=np.array([[True], [False]]))
+    state = grown.with_room(7)
+    for start, stop, resets in ((3, 4, ()), (4, 5, ()), (5, 7, [6]), (7, 8, ()), (8, 9, ())):
+        reset = np.isin(np.arange(start, stop), resets)[None].repeat(2, axis=0) if resets else None
+        expected, grown = mixer.advance(INPUTS[:, start:stop], grown, reset=reset)
+        outputs, after = mixer.advance(INPUTS[:, start:stop], state, reset=reset)
+        assert after.keys.shape[1] == 10 + (stop - start if stop - start > 1 else 0)
+        state = at_the_same_capacity(after, state)
+        assert type(state) is GlobalMQARoom
+        assert_close(outputs, as_array(expected))
+    assert as_array(state.visible).sum(axis=1).tolist() == [3, 3]
+    # Without its room it grows again, and its keys are the same but for their order.
+    left = state.without_room(7)
+    assert left.keys.shape[1] == 3
+    np.testing.assert_allclose(
+        np.sort(as_array(left.keys), axis=1), np.sort(as_array(grown.keys)[:, -3:], axis=1), atol=1e-6
+    )
+    outputs, left = mixer.advance(INPUTS[:, :1], left)
+    assert left.keys.shape[1] == 4 and type(left) is type(grown)
+    assert_close(outputs, as_array(mixer.advance(INPUTS[:, :1], grown)[0]))
 
 
 def test_a_long_stream_is_what_its_last_tokens_make():
