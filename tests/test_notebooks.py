@@ -48,7 +48,7 @@ def unasserted(notebook):
 
 
 def test_there_are_notebooks():
-    assert len(SOURCES) == 9
+    assert len(SOURCES) == 10
 
 
 def test_a_number_that_is_expected_and_not_asserted_is_found():

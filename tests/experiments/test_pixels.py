@@ -6,7 +6,7 @@ import pytest
 from experiments import pixels
 from experiments.data import extra, pixel_data
 from experiments.harness.table import Table
-from experiments.models.sequence_models import LAYERS
+from experiments.models.sequence_models import LAYERS, RING
 from experiments.pixels import CLAIMS, plan
 from tests.experiments import made_up
 
@@ -35,15 +35,16 @@ def words(accuracy=lambda *cell: 0.9, seconds=lambda layer, *_: 30.0 if layer ==
 
 def test_what_the_claims_say_is_reproduced():
     table = table_of(
-        lambda layer, name, seed: 0.9 + 0.01 * seed - 0.019 * (layer == "RGLRU"),
+        lambda layer, name, seed: 0.9 + 0.01 * seed - 0.019 * (layer in ("RGLRU", RING)),
         lambda layer, name, seed: 33.0 if layer == "RGLRU" else 100.0,
     )
     found = [claim.judge(table) for claim in CLAIMS]
-    assert [verdict.word for verdict in found] == 2 * ["reproduced"]
+    assert [verdict.word for verdict in found] == 3 * ["reproduced"]
     assert found[0].evidence == (
         "accuracy in % of RGLRU for those of GRU, by seed: digits 88.1 for 90.0, 89.1 for 91.0, 90.1 for 92.0; "
         "MNIST-1D 88.1 for 90.0, 89.1 for 91.0, 90.1 for 92.0"
     )
+    assert found[2].evidence == found[0].evidence.replace("RGLRU", RING)
     assert found[1].evidence.startswith("CPU seconds of RGLRU for those of GRU, by seed: digits 33 for 100, 33 for 100")
 
 
@@ -51,12 +52,13 @@ def test_a_set_alone_or_a_seed_alone_makes_a_claim_partly():
     assert words(lambda layer, name, seed: 0.9 - 0.03 * ((layer, name) == ("RGLRU", "digits")))[0] == "partly"
     assert words(lambda layer, name, seed: 0.9 - 0.03 * (layer == "RGLRU" and seed == 1))[0] == "partly"
     assert words(lambda layer, *_: 0.9 - 0.03 * (layer == "RGLRU"))[0] == "not reproduced"
+    assert words(lambda layer, *_: 0.9 - 0.03 * (layer == RING))[::2] == ["reproduced", "not reproduced"]
     # A GRU that is worse is no reason to fail.
     assert words(lambda layer, *_: 0.9 if layer == "RGLRU" else 0.5)[0] == "reproduced"
 
 
 def test_a_set_that_neither_has_learnt_decides_nothing_about_accuracy():
-    assert words(lambda *_: 0.1) == ["undecided", "reproduced"]
+    assert words(lambda *_: 0.1) == ["undecided", "reproduced", "undecided"]
     assert words(lambda layer, name, seed: 0.1 if name == "digits" else 0.9)[0] == "reproduced"
 
 
@@ -69,12 +71,12 @@ def test_what_has_not_finished_is_left_out():
     last = table.trials("RGLRU", "MNIST-1D")[-1]
     shorter = Table(row for row in table.rows if row.run != last.run)
     assert CLAIMS[0].judge(shorter).evidence.endswith("MNIST-1D 90.0 for 90.0, 90.0 for 90.0")
-    assert [len(axes.lines) for axes in pixels.draw(shorter).axes] == [12, 11]
+    assert [len(axes.lines) for axes in pixels.draw(shorter).axes] == [15, 14]
     alone = Table(row for row in table.rows if row.family == "LSTM" and row.setting == "digits")
-    assert [claim.judge(alone).word for claim in CLAIMS] == 2 * ["undecided"]
+    assert [claim.judge(alone).word for claim in CLAIMS] == 3 * ["undecided"]
     assert [len(axes.lines) for axes in pixels.draw(alone).axes] == [3]
     smoke = made_up.carried_out(pixels, "smoke", (0,), lambda run: 2)
-    assert [claim.judge(smoke).word for claim in CLAIMS] == 2 * ["undecided"]
+    assert [claim.judge(smoke).word for claim in CLAIMS] == 3 * ["undecided"]
     assert len(pixels.draw(smoke).axes) == 1
 
 
@@ -83,11 +85,11 @@ def test_the_plan_has_a_search_on_each_set_and_then_the_seeds(tmp_path, monkeypa
         (name, layer, rate) for name in ("digits", "MNIST-1D") for layer in LAYERS for rate in (2e-3, 8e-3)
     ]
     # Two rates with the first seed, and two more seeds at one of them.
-    assert len(table_of(lambda *_: 0.9, lambda *_: 1.0).trials()) == 2 * 4 * (2 + 2)
+    assert len(table_of(lambda *_: 0.9, lambda *_: 1.0).trials()) == 2 * 5 * (2 + 2)
     monkeypatch.setattr(pixel_data, "FASHION_MNIST", tmp_path)
     table = table_of(lambda *_: 0.9, lambda *_: 1.0)
-    assert len(table.trials()) == 2 * 4 * (2 + 2) + 4 * 2
-    assert len(table.trials(setting="Fashion-MNIST")) == 8
+    assert len(table.trials()) == 2 * 5 * (2 + 2) + 5 * 2
+    assert len(table.trials(setting="Fashion-MNIST")) == 10
     run = plan("small", (0,), Table())[0]
     assert (run.config, dict(run.data)) == (None, {"set": "digits", "width": 64})
 
