@@ -99,7 +99,15 @@ class Settings:
     @property
     def griffin(self) -> GriffinConfig:
         """The model whose number of parameters all have."""
-        return GriffinConfig(VOCABULARY_SIZE, self.width, self.num_layers, num_heads=self.num_heads, window=self.window)
+        return GriffinConfig(
+            VOCABULARY_SIZE,
+            self.width,
+            self.num_layers,
+            num_heads=self.num_heads,
+            window=self.window,
+            # As in the results.
+            decay_initializer="paper",
+        )
 
 
 SMALL = Settings(

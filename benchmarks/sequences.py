@@ -64,8 +64,8 @@ def wide(width, pool):
 
 
 def bare(width, pool):
-    """An RG-LRU after a dense layer, a direct replacement of an LSTM."""
-    return [layers.Dense(width), RGLRU(return_sequences=pool != "last", name="body")]
+    """An RG-LRU after a dense layer, a direct replacement of an LSTM, with the first decays of the results."""
+    return [layers.Dense(width), RGLRU(decay_initializer="paper", return_sequences=pool != "last", name="body")]
 
 
 def lstm(width, pool):

@@ -36,7 +36,14 @@ def main():
     for family, (width, num_layers, recurrence_width) in SIZES.items():
         keras.utils.set_random_seed(0)
         config = GriffinConfig(
-            len(characters), width, num_layers, num_heads=2, recurrence_width=recurrence_width, window=64
+            len(characters),
+            width,
+            num_layers,
+            num_heads=2,
+            recurrence_width=recurrence_width,
+            window=64,
+            # As in the results.
+            decay_initializer="paper",
         )
         model = family(config)
         if model.count_params() > MOST_PARAMETERS:

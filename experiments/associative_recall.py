@@ -131,6 +131,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
                 mlp_width=size.mlp_width,
                 window=length // 2,
                 block_pattern=("recurrent", "local_mqa"),
+                decay_initializer="paper",
             ),
             data={"length": length, "num_pairs": num_pairs, "test_rows": size.test_rows},
             setting=name(task_name(length, num_pairs), width),

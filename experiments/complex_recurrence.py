@@ -66,6 +66,7 @@ def _config(vocabulary_size: int, num_layers: int) -> GriffinConfig:
         num_heads=2,
         recurrence_width=80,
         num_gate_blocks=8,
+        decay_initializer="paper",
     )
 
 
@@ -133,7 +134,14 @@ SIZES = {
         tasks=(
             Task(
                 "text",
-                GriffinConfig(vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560),
+                GriffinConfig(
+                    vocabulary_size=256,
+                    width=2048,
+                    num_layers=24,
+                    num_heads=16,
+                    recurrence_width=2560,
+                    decay_initializer="paper",
+                ),
                 length=2048,
                 steps=50_000,
                 batch_size=256,

@@ -146,7 +146,9 @@ class Size:
 
 
 #: Of models that read text.
-OF_TEXT = GriffinConfig(vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80)
+OF_TEXT = GriffinConfig(
+    vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, decay_initializer="paper"
+)
 SIZES = {
     "smoke": Size(
         tasks=(
@@ -221,7 +223,14 @@ SIZES = {
             ),
             Task(
                 TEXT,
-                GriffinConfig(vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560),
+                GriffinConfig(
+                    vocabulary_size=256,
+                    width=2048,
+                    num_layers=24,
+                    num_heads=16,
+                    recurrence_width=2560,
+                    decay_initializer="paper",
+                ),
                 length=2048,
                 steps=50_000,
                 batch_size=256,

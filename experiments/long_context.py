@@ -101,7 +101,15 @@ SIZES = {
         validation_rows=8,
     ),
     "small": Size(
-        config=GriffinConfig(vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, window=128),
+        config=GriffinConfig(
+            vocabulary_size=256,
+            width=64,
+            num_layers=6,
+            num_heads=2,
+            recurrence_width=80,
+            window=128,
+            decay_initializer="paper",
+        ),
         length=256,
         batch_size=16,
         steps=1500,
@@ -113,7 +121,13 @@ SIZES = {
     # The paper's model of 1.3 billion parameters and its lengths, for accelerators and a text of that size.
     "paper": Size(
         config=GriffinConfig(
-            vocabulary_size=256, width=2048, num_layers=24, num_heads=16, recurrence_width=2560, window=1024
+            vocabulary_size=256,
+            width=2048,
+            num_layers=24,
+            num_heads=16,
+            recurrence_width=2560,
+            window=1024,
+            decay_initializer="paper",
         ),
         length=2048,
         batch_size=256,

@@ -55,8 +55,8 @@ RATES = (
 WITH, WITHOUT, LSTM = "with resets", "without resets", "LSTM"
 #: The mixer of each policy, as a function of the width.
 MIXERS: dict[str, Callable[[int], RecurrentBlock | LSTMMixer]] = {
-    WITH: lambda width: RecurrentBlock(4 * width // 3),
-    WITHOUT: lambda width: RecurrentBlock(4 * width // 3),
+    WITH: lambda width: RecurrentBlock(4 * width // 3, decay_initializer="paper"),
+    WITHOUT: lambda width: RecurrentBlock(4 * width // 3, decay_initializer="paper"),
     LSTM: lambda width: LSTMMixer(),
 }
 STYLES = {WITH: ("#0072b2", "s"), WITHOUT: ("#d55e00", "o"), LSTM: ("#009e73", "^")}

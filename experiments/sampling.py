@@ -109,7 +109,9 @@ SIZES = {
         families=("Griffin",),
     ),
     "small": Size(
-        config=GriffinConfig(vocabulary_size=256, width=256, num_layers=6, num_heads=2, window=256),
+        config=GriffinConfig(
+            vocabulary_size=256, width=256, num_layers=6, num_heads=2, window=256, decay_initializer="paper"
+        ),
         prompts=(1, 4096),
         tokens=(128, 256, 512, 1024, 2048, 4096),
         tokens_of_largest=(512, 1024, 2048, 4096),
@@ -118,7 +120,13 @@ SIZES = {
     # The paper's model of 1.3 billion parameters, on an accelerator with room for as much again.
     "paper": Size(
         config=GriffinConfig(
-            vocabulary_size=256_000, width=2048, num_layers=24, num_heads=16, recurrence_width=2560, window=1024
+            vocabulary_size=256_000,
+            width=2048,
+            num_layers=24,
+            num_heads=16,
+            recurrence_width=2560,
+            window=1024,
+            decay_initializer="paper",
         ),
         prompts=(1, 4096),
         tokens=(128, 256, 512, 1024, 2048, 4096),

@@ -92,7 +92,15 @@ SIZES = {
     ),
     "small": Size(
         configs=tuple(
-            GriffinConfig(256, width, num_layers=3, num_heads=width // 16, window=128, rotary_fraction=1.0)
+            GriffinConfig(
+                256,
+                width,
+                num_layers=3,
+                num_heads=width // 16,
+                window=128,
+                rotary_fraction=1.0,
+                decay_initializer="paper",
+            )
             for width in (32, 48, 64, 80, 96)
         ),
         searched=(32, 64),

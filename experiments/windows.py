@@ -88,7 +88,13 @@ SIZES = {
     ),
     "small": Size(
         config=GriffinConfig(
-            vocabulary_size=256, width=64, num_layers=6, num_heads=2, recurrence_width=80, rotary_fraction=1.0
+            vocabulary_size=256,
+            width=64,
+            num_layers=6,
+            num_heads=2,
+            recurrence_width=80,
+            rotary_fraction=1.0,
+            decay_initializer="paper",
         ),
         # After the search the longest rows, whose runs take the longest, so that processes end together.
         rungs=(

@@ -57,13 +57,14 @@ print("Keras", keras.__version__, "on", keras.backend.backend())
 # input to let in, and the square root keeps the state bounded. Both gates read $x_t$ alone, not $h_{t-1}$: given the
 # input, the recurrence is linear, which is what makes the scan below possible.
 #
-# Here is the equation in NumPy, in float64, one step at a time. The gate logits come from an untrained layer.
+# Here is the equation in NumPy, in float64, one step at a time. The gate logits come from an untrained layer, whose decays
+# are drawn as in the paper; by default they are drawn as in the released code, with shorter memories.
 
 # %%
 batch_size, length, width = 2, 256, 16
 rng = np.random.default_rng(0)
 x = rng.normal(size=(batch_size, length, width)).astype("float32")
-layer = RGLRU(return_sequences=True)
+layer = RGLRU(decay_initializer="paper", return_sequences=True)
 layer.build(x.shape)
 recurrence_logits = ops.convert_to_numpy(layer.recurrence_gate(x))
 input_logits = ops.convert_to_numpy(layer.input_gate(x))
@@ -191,7 +192,8 @@ plt.show()
 # infinity times 0 is NaN. `ops.bounded_sqrt` returns the same value, with a derivative of at most 1,000.
 #
 # The plot shows where rounding begins: bfloat16 has no number between 0.996 and 1, so every $a$ above 0.998 becomes 1.
-# In an untrained RG-LRU, the decays at an open gate cover 0.9 to 0.999, and a half-closed gate moves them closer to 1.
+# In an untrained RG-LRU with the paper's decays, those at an open gate cover 0.9 to 0.999, and a half-closed gate moves
+# them closer to 1.
 
 # %%
 gap = np.logspace(-9, -0.5, 300).astype("float32")
@@ -317,7 +319,7 @@ class LiteralRGLRU(keras.layers.Layer):
     def __init__(self, root):
         super().__init__(dtype="mixed_bfloat16")
         self.root = root
-        self.gates = RGLRU(dtype="mixed_bfloat16")
+        self.gates = RGLRU(decay_initializer="paper", dtype="mixed_bfloat16")
 
     def build(self, inputs_shape):
         self.gates.build(inputs_shape)
@@ -340,7 +342,7 @@ courses = {}
 for name, unit in {
     "1 - a*a, sqrt": LiteralRGLRU(ops.sqrt),
     "1 - a*a, bounded_sqrt": LiteralRGLRU(bounded_sqrt),
-    "RGLRU": RGLRU(dtype="mixed_bfloat16"),
+    "RGLRU": RGLRU(decay_initializer="paper", dtype="mixed_bfloat16"),
 }.items():
     keras.utils.set_random_seed(1)
     first, last = (
@@ -405,6 +407,7 @@ def hawk(decay_range):
         num_heads=1,
         num_gate_blocks=1,
         block_pattern=("recurrent",),
+        decay_initializer="paper",
         mixer_options=options,
     )
     return Hawk(config)

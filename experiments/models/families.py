@@ -19,6 +19,7 @@ SYNTHETIC = GriffinConfig(
     num_heads=4,
     recurrence_width=80,
     block_pattern=("recurrent", "recurrent", "local_mqa", "recurrent", "recurrent"),
+    decay_initializer="paper",
 )
 #: The same in miniature, to try an experiment in seconds.
 TINY = GriffinConfig(
@@ -29,6 +30,7 @@ TINY = GriffinConfig(
     mlp_width=0,
     recurrence_width=16,
     block_pattern=("recurrent", "local_mqa"),
+    decay_initializer="paper",
 )
 
 

@@ -15,7 +15,7 @@ import keras
 from keras_griffin.commands.compare_report import LINES, Line, table, write
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.for_training import prepare_training
-from keras_griffin.commands.train_model import DECAYS, compile_for_training, evaluate
+from keras_griffin.commands.train_model import compile_for_training, evaluate
 from keras_griffin.commands.train_report import describe_text, describe_validation, print_rows
 from keras_griffin.commands.train_text import TokenText, read_text
 from keras_griffin.commands.train_time import TIMED_STEPS, epoch_windows
@@ -112,9 +112,7 @@ def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict[str,
         raise CommandError(f"compare: --mixers must name each model once. Got {','.join(entries)}.")
     heads = next(n for n in range(max(1, arguments.width // HEAD_DIM), 0, -1) if arguments.width % n == 0)
     with refusals():
-        griffin = GriffinConfig(
-            vocabulary_size, arguments.width, arguments.layers, heads, window=WINDOW, decay_initializer=DECAYS
-        )
+        griffin = GriffinConfig(vocabulary_size, arguments.width, arguments.layers, heads, window=WINDOW)
         configs = {entry: griffin.replace(block_pattern=entry.split("+")) for entry in entries}
         for entry, config in configs.items():
             if len(config.block_pattern) > arguments.layers:

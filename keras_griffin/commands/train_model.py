@@ -9,9 +9,6 @@ from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQ
 from keras_griffin.training import AdamW, BitsPerByte, HeldOutWindows
 
 FAMILIES = {"griffin": Griffin, "hawk": Hawk, "mqa": MQATransformer}
-#: The first decays, those of the released code, since a training of minutes ends before those of the paper have become
-#: short enough: docs/guides/optimization.md has the measurements.
-DECAYS = "ring"
 
 
 def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
@@ -23,7 +20,6 @@ def build_model(arguments: argparse.Namespace, tokenizer) -> LanguageModel:
         num_layers=arguments.layers,
         num_heads=arguments.heads,
         window=arguments.window,
-        decay_initializer=DECAYS,
         mixer_options=_mixer_options(arguments.option or []),
         **pattern,
     )

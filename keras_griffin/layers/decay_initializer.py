@@ -29,16 +29,16 @@ DECAY_RANGE = Rule("(low, high) with 0 < low < high < 1 in float32", _is_range)
 class DecayInitializer(Configured, keras.initializers.Initializer):
     """Draw Lambda so that the decays sigmoid(Lambda) cover a range.
 
-    `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. `"ring"`, the released code's rule:
-    a itself is in the range, with a^2 uniform, so that a complex decay would be uniform by area on a ring. With the
-    range (0.9, 0.999) and the exponent 8, a^8 covers [0.9, 0.999] under the first and [0.430, 0.992] under the second,
-    with which a model learns text and copying in fewer steps (`benchmarks/results/first_decays.md`,
-    `experiments/results/gates.md`).
+    `"ring"`, the released code's rule: a itself is in the range, with a^2 uniform, so that a complex decay would be
+    uniform by area on a ring. `"paper"`: a^exponent, the strongest decay of one step, is uniform on the range. With the
+    range (0.9, 0.999) and the exponent 8, a^8 covers [0.430, 0.992] under the first and [0.9, 0.999] under the second,
+    with which a model needs more steps to learn text, copying and digits (`benchmarks/results/first_decays.md`,
+    `experiments/results/gates.md` and `pixels.md`).
 
     With l = log(a), Lambda = l - log(1 - exp(l)).
 
     Args:
-        rule: `"paper"` or `"ring"`.
+        rule: `"ring"` or `"paper"`.
         decay_range: `(low, high)`, 0 < low < high < 1.
         exponent: c, the power to which the recurrence gate raises the decay.
         seed: an integer or a `keras.random.SeedGenerator`; None for a fresh seed.
@@ -51,7 +51,7 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
 
     def __init__(
         self,
-        rule: str = "paper",
+        rule: str = "ring",
         decay_range: tuple[float, float] = (0.9, 0.999),
         exponent: float = 8.0,
         seed: int | keras.random.SeedGenerator | None = None,

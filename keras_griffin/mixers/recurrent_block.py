@@ -43,7 +43,7 @@ class RecurrentBlock(Mixer):
         recurrence_width: R, the width of the convolution and the recurrence.
         num_gate_blocks: blocks of each of the RG-LRU's gates; None for the default of `RGLRU`.
         conv_kernel_size: taps of the convolution.
-        decay_initializer: `"paper"` or `"ring"`; see `RGLRU`.
+        decay_initializer: `"ring"` or `"paper"`; see `RGLRU`.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         decay_range: the range that the initial decays cover; see `RGLRU`.
         unit: the recurrence, a name from `keras_griffin.layers.UNITS`. Units that have no argument `num_gate_blocks`,
@@ -79,7 +79,7 @@ class RecurrentBlock(Mixer):
         recurrence_width: int,
         num_gate_blocks: int | None = None,
         conv_kernel_size: int = 4,
-        decay_initializer: str = "paper",
+        decay_initializer: str = "ring",
         output_variance_scale: float = 1.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         unit: str = "rg_lru",

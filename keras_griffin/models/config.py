@@ -68,7 +68,7 @@ class GriffinConfig:
         block_pattern: names of mixers, repeated and cut to `num_layers`: those in `keras_griffin.mixers.MIXERS`, those
             in `keras_griffin.layers.UNITS`, and any to which `mixer_options` gives a mixer.
         num_gate_blocks: blocks of each of the RG-LRU's gates; divides R.
-        decay_initializer: `"paper"` or `"ring"`; see `keras_griffin.layers.RGLRU`.
+        decay_initializer: `"ring"` or `"paper"`; see `keras_griffin.layers.RGLRU`.
         rotary_fraction: the fraction of each head's channels that is rotated.
         rotary_base: the base of the rotation's wavelengths.
         scale_embeddings: multiply embedded tokens by sqrt(D).
@@ -104,7 +104,7 @@ class GriffinConfig:
     conv_kernel_size: int = 4
     block_pattern: tuple[str, ...] = ("recurrent", "recurrent", "local_mqa")
     num_gate_blocks: int = 16
-    decay_initializer: str = "paper"
+    decay_initializer: str = "ring"
     rotary_fraction: float = 0.5
     rotary_base: float = 10000.0
     scale_embeddings: bool = False

@@ -59,7 +59,13 @@ def presets() -> dict[str, GriffinConfig]:
             if size == "14b" and family != "griffin":
                 continue
             configs[f"{family}_{size}"] = GriffinConfig(
-                256_000, width, num_layers, num_heads, recurrence_width=recurrence_width, block_pattern=pattern
+                256_000,
+                width,
+                num_layers,
+                num_heads,
+                recurrence_width=recurrence_width,
+                block_pattern=pattern,
+                decay_initializer="paper",
             )
     for size, (width, num_layers, num_heads) in RECURRENT_GEMMA_SIZES.items():
         configs[f"recurrentgemma_{size}"] = GriffinConfig(
@@ -70,7 +76,6 @@ def presets() -> dict[str, GriffinConfig]:
             recurrence_width=width,
             num_gate_blocks=num_heads,
             window=2048,
-            decay_initializer="ring",
             scale_embeddings=True,
             logits_soft_cap=30.0,
         )

@@ -63,7 +63,7 @@ class CGLRU(RGLRU):
         num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
-        decay_initializer: str = "paper",
+        decay_initializer: str = "ring",
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,

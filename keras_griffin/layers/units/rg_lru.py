@@ -48,7 +48,7 @@ class RGLRU(RecurrentUnit):
             blocks of 16 channels or more, or 1 if there is none.
         exponent: c.
         decay_range: the range that the initial decays cover.
-        decay_initializer: `"paper"` (a^c is uniform on the range) or `"ring"` (the released code's rule).
+        decay_initializer: `"ring"` (a is in the range, the released code's rule) or `"paper"` (a^c is uniform on it).
         return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the final hidden state, after the outputs.
         go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
@@ -89,7 +89,7 @@ class RGLRU(RecurrentUnit):
         num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
-        decay_initializer: str = "paper",
+        decay_initializer: str = "ring",
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,

@@ -58,7 +58,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         num_gate_blocks: int | None = None,
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
-        decay_initializer: str = "paper",
+        decay_initializer: str = "ring",
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
