@@ -212,6 +212,7 @@ def draw(table: Table) -> Figure:
         for trial in kept_trials(table, setting):
             seconds, share = (table.value(trial, metric) for metric in ("cpu_seconds", "test_accuracy"))
             dot(each, STYLES[trial.family], seconds, 100 * share)
+        each.margins(x=0.1)
         each.xaxis.set_major_locator(MaxNLocator(nbins=4))
         each.set(title=setting, xlabel="CPU seconds of training", xlim=(0, None))
     axes[0].set_ylabel("right classes, %")
