@@ -36,7 +36,7 @@ LAYERS: dict[str, type[keras.layers.Layer]] = {
     "LSTM": layers.LSTM,
     "GRU": layers.GRU,
 }
-#: Their arguments; the first decays of the others are the paper's.
+#: The arguments of this library's layers: the paper's first decays, but for one.
 ARGUMENTS: dict[str, dict[str, str]] = {
     "RGLRU": {"decay_initializer": "paper"},
     RING: {"decay_initializer": "ring"},

@@ -76,6 +76,7 @@ def presets() -> dict[str, GriffinConfig]:
             recurrence_width=width,
             num_gate_blocks=num_heads,
             window=2048,
+            decay_initializer="ring",
             scale_embeddings=True,
             logits_soft_cap=30.0,
         )
