@@ -39,10 +39,10 @@ class GlobalMQAState(NamedTuple):
 
 
 class GlobalMQARoom(GlobalMQAState):
-    """A state with an empty place for each step to come: a step writes there, so that nothing is copied.
+    """A state with an empty place for each step to come: a step writes there and does not grow the state.
 
-    A step takes the last of a row's empty places, so that the newest key stands first. The order makes no difference to
-    attention.
+    Where a backend writes in place, as JAX does in a compiled loop, the other keys are not copied. A step takes the
+    last of a row's empty places, so that the newest key stands first. The order makes no difference to attention.
     """
 
     __slots__ = ()

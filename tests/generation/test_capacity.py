@@ -1,6 +1,7 @@
 """States that grow, in generation: as if they had no empty places, and few shapes."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -60,6 +61,20 @@ def test_a_ragged_row_gets_what_it_gets_alone(model):
     rows = [[1], [2, 3, 4, 5, 6], [7, 7]]
     for row, made in zip(rows, generate(model, rows, 6), strict=True):
         np.testing.assert_array_equal(made, generate(model, [row], 6)[0])
+
+
+def test_rows_that_stop_or_are_made_by_other_threads_are_as_alone(model):
+    rows = [[1], [2, 3, 4, 5, 6], [7, 7], [8, 1, 2]]
+    alone = [generate(model, [row], MANY)[0][len(row) :] for row in rows]
+    stop = int(alone[1][20])
+    made = generate(model, rows, MANY, stop_ids=[stop])
+    for row, free, stopped in zip(rows, alone, made, strict=True):
+        end = next((place for place, token in enumerate(free) if token == stop), MANY - 1) + 1
+        np.testing.assert_array_equal(stopped[len(row) :][:end], free[:end])
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2):
+            threads = list(pool.map(lambda row: generate(model, [row], MANY)[0][len(row) :], rows * 2))
+            np.testing.assert_array_equal(threads, alone * 2)
 
 
 def test_a_state_of_no_taps_is_none_that_grows():

@@ -2,7 +2,9 @@
 
 import pytest
 
-from keras_griffin.models import Griffin, presets
+from keras_griffin.layers import CGLRU, RGLRU, RGLRUCell
+from keras_griffin.mixers import RecurrentBlock
+from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder, presets
 
 # Non-embedding parameters in billions, with 16 gate blocks: MQA, Hawk, Griffin.
 PAPER = {
@@ -20,6 +22,14 @@ def test_table_2(size):
     for family, expected in zip(("mqa", "hawk", "griffin"), PAPER[size], strict=True):
         count = presets()[f"{family}_{size}"].parameter_count(embedding=False) / 1e9
         assert abs(count - expected) < (0.001 if expected < 1 else 0.01), (family, count)  # printed digits
+
+
+def test_the_first_decays_are_those_of_the_released_code_and_in_the_papers_models_the_papers():
+    config = GriffinConfig(vocabulary_size=8, width=16, num_layers=1, num_heads=1)
+    made = config, RGLRU(), CGLRU(), RGLRUCell(4), RecurrentBlock(), presets()["recurrentgemma_2b"]
+    assert {each.decay_initializer for each in made} == {"ring"}
+    assert {presets()[name].decay_initializer for name in ("griffin_400m", "hawk_7b")} == {"paper"}
+    assert SequenceEncoder(16).blocks[0].mixer.decay_initializer == "paper"
 
 
 def test_the_largest_griffin():
