@@ -61,7 +61,7 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["selective_copying", "induction_heads", "associative_recall"])
 def test_the_committed_runs_are_those_of_the_plan(name, tmp_path):
-    """They would not be if a default of `GriffinConfig` changed that they do not name; texts differ with Python's version."""
+    """They are not if a default of `GriffinConfig` changes that they do not name. Texts differ with Python."""
     module, table = experiment(name), Table.read(page.RESULTS / f"{name}.csv")
     found, _ = runner.finished(module, "small", module.SIZES["small"].seeds, tmp_path, table)
     assert found.trials() and {trial.run for trial in found.trials()} == {trial.run for trial in table.trials()}
