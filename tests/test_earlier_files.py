@@ -21,7 +21,8 @@ from keras_griffin.training import RandomWindows, ResumableRun, TokenFile
 FILES = Path(__file__).parent / "files_of_0_1"
 PROMPT = np.array([[1, 2, 3, 4, 5, 6]])
 TEXT = np.random.default_rng(0).integers(97, 113, size=300).astype("uint8")
-CONFIG = GriffinConfig(256, 4, 3, 1, window=4, num_gate_blocks=1)
+# The first decays were the paper's by default when the runs began; a run resumes with the settings that it began with.
+CONFIG = GriffinConfig(256, 4, 3, 1, window=4, num_gate_blocks=1, decay_initializer="paper")
 
 
 def test_a_model_and_its_state():
