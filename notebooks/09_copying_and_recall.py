@@ -78,7 +78,7 @@ for task in (selective_copying(1, 12, 3, seed=1), induction_heads(1, 16, seed=1)
 # %% [markdown]
 # ## What the experiments found
 #
-# Every run is a line in a long table: each model, learning rate and seed, with its accuracy after every hundred steps.
+# Every number is a line in a long table: the model, learning rate, seed and step of which it is, and its name.
 # A claim is a function of that table, and so is the picture: `module.draw(table)` draws it again.
 
 # %%
@@ -158,8 +158,8 @@ plt.show()
 # %% [markdown]
 # ## What to take from it
 #
-# A recurrence finds the token without knowing where it stands, so it can do so at any distance, as long as its state
-# holds what came with it. Attention looks it up by position, and fails where the positions are new. Griffin has both:
+# A recurrence finds the token without knowing where it stands, so it can do so at distances beyond those of training, as
+# long as its state holds what came with it. Attention looks it up by position, and fails where the positions are new. Griffin has both:
 # its one layer of local attention sees half a row, the recurrent blocks around it carry the rest.
 
 # %% [markdown]

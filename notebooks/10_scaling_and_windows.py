@@ -143,10 +143,10 @@ for name, pattern in patterns.items():
 
 # %% [markdown]
 # **Expect** every loss within 0.06 of the experiment's at this width, whose models began with other weights and read other
-# windows. That is as far as one seed is from another; the intervals of the experiment come from the held-out windows
+# windows. Losses of two seeds may be as far apart; the intervals of the experiment come from the held-out windows
 # alone. So at this width there is no order of the families, and the short window costs at most 0.05 nats.
 #
-# At the two greatest widths, Griffin and Hawk are further below the Transformer than one seed is from another.
+# At the two greatest widths, Griffin and Hawk are below the Transformer by 0.05 nats and more.
 
 # %%
 for name, loss in nats.items():
@@ -184,10 +184,10 @@ plt.show()
 # %% [markdown]
 # ## What to take from it
 #
-# At equal operations the recurrent families lose less, and their lead grows with the size; the paper finds the same of
-# Griffin from 100 million parameters on. The points bend away from the lines, as text has a loss that no model can go
-# below. How far attention sees matters little while a model is young: the bytes just before say most of what it can
-# learn then.
+# From the second width on the recurrent families have less loss at equal operations. The paper finds that of Griffin from
+# 100 million parameters on, but has Hawk above the Transformer. The points bend away from the lines, as text has a loss
+# that no model can go below. A narrow window costs little, or nothing, while a model is young: the bytes just before say
+# most of what it can learn then.
 
 # %% [markdown]
 # ## Exercises

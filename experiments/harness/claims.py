@@ -29,8 +29,8 @@ class Claim(NamedTuple):
 def verdict(outcomes: Iterable[bool | None], evidence: str) -> Verdict:
     """The verdict of single outcomes, such as those of the seeds.
 
-    `reproduced` if the claim holds in all that decide, `partly` if in at least half of them, else `not reproduced`;
-    `undecided` if fewer than half decide.
+    `undecided` if fewer than half of them decide; `reproduced` if the claim holds in all, `partly` if in at least half
+    of those that decide, else `not reproduced`.
 
     Args:
         outcomes: whether the claim holds; None where the results don't say, as when no model has learnt the task.
@@ -40,7 +40,7 @@ def verdict(outcomes: Iterable[bool | None], evidence: str) -> Verdict:
     decided = [outcome for outcome in outcomes if outcome is not None]
     if not decided or 2 * len(decided) < len(outcomes):
         word = "undecided"
-    elif all(decided):
+    elif all(outcomes):
         word = "reproduced"
     else:
         word = "partly" if 2 * sum(decided) >= len(decided) else "not reproduced"

@@ -12,6 +12,7 @@ from experiments import english
 from experiments.__main__ import main
 from experiments.data import long_text
 from experiments.english import AFTER, ALONE, columns, overlapping_rows, parts, plan, refusal
+from experiments.harness import by_group
 from experiments.harness.report import page, run_table, summary
 from experiments.harness.table import Table
 from experiments.harness.training import TRAINING, VALIDATION
@@ -106,8 +107,9 @@ def test_bits_are_those_of_the_measured_bytes(novel):
         nats[:, rows.shape[1] // 2 + 1 :] = -3 * math.log(2)
         return nats
 
-    (found,) = english.test(run, types.SimpleNamespace(score=score))
-    assert found == (run.setting, "bits_per_byte", pytest.approx(3)) and sum(read) == 896 // 128
+    whole, *parts_of_it = english.test(run, types.SimpleNamespace(score=score))
+    assert whole == (run.setting, "bits_per_byte", pytest.approx(3)) and sum(read) == 896 // 128
+    assert [found for _, _, found in parts_of_it] == [pytest.approx(3)] * 7
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,16 @@ def test_the_report_has_no_claims_and_compressors_have_no_rate():
     assert hawk.startswith("| Hawk | rows of 256 bytes | 0.004 (not kept) | 0 |") and "| 1.500 |" in hawk
     assert lzma_after.startswith("| lzma | the training part |  | 0 |") and "|  |  | 2.250 |" in lzma_after
     assert columns(table, table.trials()[0])["bits per byte, measured"] == "1.500"
+
+
+def test_a_difference_from_attention_has_an_interval():
+    def tests(run):
+        return [(run.setting, *part) for part in by_group.parts("bits_per_byte", np.arange(3.0) + len(run.family))]
+
+    table = made_up.carried_out(english, "small", (0,), lambda run: math.inf, tests)
+    found = {trial.family: columns(table, trial)["less those of MQA"] for trial in table.trials()}
+    assert found["Hawk"] == "+1.000 (+1.000 to +1.000)" and found["Griffin"] == "+4.000 (+4.000 to +4.000)"
+    assert found["MQA"] == found["zlib"] == ""
 
 
 def test_a_bar_is_drawn_for_each_that_is_kept():

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.any_backend
     [
         ([True, True, True], "reproduced"),
         ([True], "reproduced"),
-        ([True, True, None], "reproduced"),
+        ([True, True, None], "partly"),
+        ([True, None], "partly"),
+        ([False, None], "not reproduced"),
         ([True, True, False], "partly"),
         ([True, False], "partly"),
         ([True, False, False], "not reproduced"),
