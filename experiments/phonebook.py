@@ -89,7 +89,7 @@ SIZES = {
     "small": Size(
         config=SYNTHETIC.replace(vocabulary_size=len(PHONEBOOK_CHARACTERS), window=128),
         entries=24,
-        steps=8000,
+        steps=12_000,
         learning_rates=(1e-3, 2e-3),
         books=(1, 2, 4, 7, 10, 14, 19, 24, 30, 36, 48, 64, 81),
     ),
