@@ -11,6 +11,7 @@
     owned_copy(array, dtype)            a copy of an array in its own memory, rounded to a dtype
     int8_product(rows, matrix)          the int32 products of int8 rows and an int8 matrix, exact
     store_by_column(variable)           store a matrix so that `int8_product` reads it fastest; its values are the same
+    places(variables)                   a tuple that differs for other variables, and for moved values if that matters
     compiled(function)                  the function, compiled if the backend would otherwise compile each operation
     value_and_gradient(function, tensors)
                                         the value of `function(*tensors)` and its gradient for each tensor

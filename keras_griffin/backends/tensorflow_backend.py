@@ -9,6 +9,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     compiled,
     int8_product,
     owned_copy,
+    places,
     store_by_column,
     sync_variables,
     without_gradients,

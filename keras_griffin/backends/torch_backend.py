@@ -39,10 +39,21 @@ def before_config_is_written() -> None:
 
 
 def int8_product(rows, matrix):
-    """By oneDNN on a CPU with instructions for it; Keras would make int32 copies and multiply them one by one."""
+    """By oneDNN on a CPU with instructions for it, and by cuBLAS on a GPU.
+
+    Keras would make int32 copies and multiply them one by one on a CPU, and float32 copies of few rows on a GPU.
+    """
     if rows.device.type == "cpu" and _has_int8_products():
         return torch._int_mm(rows, matrix)
+    if rows.is_cuda and all(size % 8 == 0 for size in matrix.shape):
+        return product_of_few_rows(rows, matrix)
     return keras.ops.matmul(rows, matrix)
+
+
+def product_of_few_rows(rows, matrix):
+    """The product with rows of zeros behind fewer than 32, since cuBLAS takes no fewer than 17."""
+    missing = max(0, 32 - rows.shape[0])
+    return torch._int_mm(torch.nn.functional.pad(rows, (0, 0, 0, missing)), matrix)[: rows.shape[0]]
 
 
 @functools.cache
@@ -56,6 +67,11 @@ def store_by_column(variable) -> None:
     matrix = variable.value
     if matrix.device.type == "cpu":
         matrix.data = matrix.data.t().contiguous().t()
+
+
+def places(variables) -> tuple:
+    """Where the values are too: `module.to` and the like move them."""
+    return tuple((id(variable), variable.value.data_ptr()) for variable in variables)
 
 
 def value_and_gradient(function, tensors):

@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 import keras
 
+from keras_griffin import backends
+
 #: The backends that compile for each shape: they need few shapes, and the loop inside the compiled function.
 COMPILING = ("jax", "tensorflow")
-#: For each live model: the ids of its variables, and its prepared functions by key.
-_prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], dict[tuple, Callable]]] = (
-    weakref.WeakKeyDictionary()
-)
+#: For each live model: its variables and where their values are, and its prepared functions by key.
+_prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple, dict[tuple, Callable]]] = weakref.WeakKeyDictionary()
 #: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
 _table = threading.RLock()
 #: How many functions of one model are cached, the newest ones: there is one for each sampler.
@@ -45,7 +45,8 @@ def tensors_alone(who: str):
 def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
     """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
 
-    The function is cached while the model lives and its variables are the same; it holds the model weakly. It donates
+    The function is cached while the model lives and has the same variables, in the same memory where the backend
+    records functions; it holds the model weakly. It donates
     the buffers of its state, which must not be used again.
 
     Args:
@@ -63,8 +64,9 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
             "generation: KERAS_BACKEND must be one of jax, torch, tensorflow, numpy, also for scores and `step`. Got "
             "openvino, which supports calls and `predict` only."
         )
-    # Different variables, as after `quantize` or `enable_lora`, need a different function.
-    variables = tuple(id(variable) for variable in model.variables)
+    # Different variables, as after `quantize` or `enable_lora`, need a different function, and so do values elsewhere:
+    # what is recorded reads them where they were.
+    variables = backends.active().places(model.variables)
     key = (function, *sorted(fixed.items()))
     with _table:
         if model not in _prepared or _prepared[model][0] != variables:

@@ -31,6 +31,8 @@ from keras_griffin.generation.torch_recording import record
 #: mostly decodes a hundred. And before it is compiled, which takes half a minute and saves a millisecond or two a call.
 RECORD_AFTER = 1
 COMPILE_AFTER = 2**14
+#: For how many sets of shapes a function is recorded, the newest: each holds constants, and on a GPU its tensors.
+KEPT = 16
 
 
 def compile_for_model(function, model):
@@ -64,6 +66,9 @@ def record_for_model(function, model):
         kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
         tiers = by_kinds.get(kinds)
         if tiers is None:
+            for oldest in list(by_kinds)[: max(0, len(by_kinds) - KEPT + 1)]:
+                # Another thread may have removed it.
+                by_kinds.pop(oldest, None)
             # Concurrent threads get the same object.
             tiers = by_kinds.setdefault(kinds, _Tiers(lambda *given: function(reference(), *given), arguments))
         return tiers(leaves)
@@ -192,7 +197,10 @@ class TensorsAlone(TorchFunctionMode):
         who: what must compute with tensors alone: the beginning of the error message.
     """
 
-    _READERS = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item)
+    _READERS = tuple(
+        getattr(torch.Tensor, name)
+        for name in ("numpy", "__array__", "tolist", "item", "__bool__", "__int__", "__float__", "__index__")
+    )
 
     def __init__(self, who: str):
         super().__init__()

@@ -3,9 +3,10 @@
 A decoding step is hundreds of kernels, most of which take less time than their launch from Python or TorchScript.
 """
 
+import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, cuda
@@ -58,9 +59,12 @@ class _Graph:
     def __init__(self, run, inputs):
         self._lock = threading.Lock()
         self._device = inputs[0].device
-        self._inputs = [tensor.clone() for tensor in inputs]
+        # The kernels read what the function holds, such as its constants, at every replay.
+        self._run = run
         self._graph = cuda.CUDAGraph()
-        with cuda.device(self._device):
+        # A tensor of inference mode could not be written to outside of it.
+        with cuda.device(self._device), torch.inference_mode(False), torch.no_grad():
+            self._inputs = [tensor.clone() for tensor in inputs]
             # ROCm's libraries allocate for each stream, so the warm-up has that of the capture.
             stream = cuda.Stream()
             stream.wait_stream(cuda.current_stream())
@@ -69,7 +73,11 @@ class _Graph:
                     run(*self._inputs)
             cuda.current_stream().wait_stream(stream)
             # Other threads may allocate meanwhile.
-            with cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+            with (
+                _back_in_the_same_stream(),
+                _own_workspaces(),
+                cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+            ):
                 self._outputs = list(run(*self._inputs))
             self._done = cuda.Event()
 
@@ -78,9 +86,44 @@ class _Graph:
             stream = cuda.current_stream()
             # The last call may have been in another stream.
             stream.wait_event(self._done)
-            torch._foreach_copy_(self._inputs, list(inputs))
+            _copy(inputs, self._inputs)
             self._graph.replay()
             results = [torch.empty_like(tensor) for tensor in self._outputs]
-            torch._foreach_copy_(results, self._outputs)
+            _copy(self._outputs, results)
             self._done.record(stream)
         return tuple(results)
+
+
+def _copy(tensors, others):
+    """Write tensors into others, those of one dtype in one launch."""
+    by_dtype: dict[torch.dtype, tuple[list, list]] = {}
+    for tensor, other in zip(tensors, others, strict=True):
+        sources, targets = by_dtype.setdefault(tensor.dtype, ([], []))
+        sources.append(tensor)
+        targets.append(other)
+    for sources, targets in by_dtype.values():
+        torch._foreach_copy_(targets, sources)
+
+
+@contextlib.contextmanager
+def _back_in_the_same_stream() -> Iterator[None]:
+    """A `with` block that ends in its stream, which PyTorch leaves if a capture fails."""
+    stream = cuda.current_stream()
+    try:
+        yield
+    finally:
+        cuda.set_stream(stream)
+
+
+@contextlib.contextmanager
+def _own_workspaces() -> Iterator[None]:
+    """A capture whose products have their workspace in the memory of the graph.
+
+    One of before would be shared with other graphs of the stream, and freed with the first of them.
+    """
+    clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)
+    clear()
+    try:
+        yield
+    finally:
+        clear()

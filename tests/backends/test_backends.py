@@ -22,7 +22,7 @@ NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
 def test_the_active_backend_gives_every_name_and_no_other_arguments():
     module = active()
     assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
-    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 13
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 14
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
@@ -92,6 +92,18 @@ def test_without_instructions_for_int8_a_product_is_that_of_keras(monkeypatch):
     monkeypatch.setattr(torch, "_int_mm", None)
     products = active().int8_product(*(torch.full(size, 127, dtype=torch.int8) for size in [(1, 64), (64, 3)]))
     np.testing.assert_array_equal(products, np.full((1, 3), 64 * 127**2))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="cuBLAS takes no fewer rows than 17")
+@pytest.mark.parametrize("rows", [1, 31, 32, 40])
+def test_products_of_few_rows_are_computed_with_more(rows, monkeypatch):
+    import torch
+
+    product, heights = torch._int_mm, []
+    monkeypatch.setattr(torch, "_int_mm", lambda x, y: heights.append(len(x)) or product(x, y))
+    row, matrix = (torch.randint(-128, 128, size, dtype=torch.int8) for size in [(rows, 64), (64, 8)])
+    assert torch.equal(active().product_of_few_rows(row, matrix), row.int() @ matrix.int())
+    assert heights == [max(32, rows)]
 
 
 def test_what_is_computed_without_gradients_is_the_same():

@@ -160,6 +160,47 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
+def test_weights_that_have_moved_are_read_where_they_are(griffin):
+    """Two ways in which their memory changes: `module.to`, and parts that are gathered."""
+    import torch
+
+    def move(weight):
+        weight.value.data = -2 * weight.value.data.flip(0)
+
+    def gather(weight):
+        weight._value = torch.nn.Parameter(-2 * weight.value.data.flip(0))
+
+    for change in (move, gather):
+        generate(griffin, PROMPT, 4)
+        for weight in griffin.weights:
+            change(weight)
+        twin = type(griffin).from_config(griffin.get_config())
+        twin.set_weights(griffin.get_weights())
+        np.testing.assert_array_equal(generate(griffin, PROMPT, 4), generate(twin, PROMPT, 4))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
+def test_few_sets_of_shapes_are_kept(fake, monkeypatch):
+    import torch
+
+    from keras_griffin.generation import torch_compile
+
+    monkeypatch.setattr(torch_compile, "KEPT", 2)
+    called = []
+
+    def plus_one(model, x):
+        called.append(len(x))
+        return (x + 1,)
+
+    run = torch_compile.record_for_model(plus_one, fake)
+    for length in (1, 2, 3, 2, 1, 3):
+        for _ in range(4):
+            np.testing.assert_array_equal(run(torch.zeros(length))[0], np.ones(length))
+    # Each is called to be recorded: 1 was let go for 3, then 2 for 1.
+    assert called == [1, 1, 2, 2, 3, 3, 1, 1]
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
 def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
     import torch

@@ -1,9 +1,11 @@
 """The capture of a function as a CUDA graph, with an emulation on the CPU of what `torch.cuda` does."""
 
 import contextlib
+import gc
 import itertools
 import threading
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -60,7 +62,18 @@ class Graph:
 class Capture(TorchDispatchMode):
     def __init__(self, graph, stream, capture_error_mode):
         super().__init__()
-        self.graph = graph
+        self.graph, self.stream = graph, stream
+
+    def __enter__(self):
+        self.before = torch_cuda_graph.cuda.current_stream()
+        torch_cuda_graph.cuda.set_stream(self.stream)
+        return super().__enter__()
+
+    def __exit__(self, kind, error, trace):
+        # PyTorch leaves a failed capture in its stream.
+        if error is None:
+            torch_cuda_graph.cuda.set_stream(self.before)
+        return super().__exit__(kind, error, trace)
 
     def __torch_dispatch__(self, operation, kinds, arguments=(), options=None):
         if operation is torch.ops.aten._local_scalar_dense.default:
@@ -76,8 +89,9 @@ def leaves(results):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Tensors on the CPU count as being on a GPU; the streams are the fixture's value."""
+    """Tensors on the CPU count as being on a GPU; the fixture's value is the stream of all threads."""
     stream = Stream()
+    streams = [stream]
     emulated = types.SimpleNamespace(
         Stream=Stream,
         Event=Event,
@@ -85,7 +99,8 @@ def gpu(monkeypatch):
         graph=Capture,
         stream=contextlib.nullcontext,
         device=contextlib.nullcontext,
-        current_stream=lambda: stream,
+        current_stream=lambda: streams[-1],
+        set_stream=streams.append,
     )
     monkeypatch.setattr(torch_cuda_graph, "cuda", emulated)
     monkeypatch.setattr(torch_cuda_graph, "_are_on_one_gpu", lambda tensors: True)
@@ -142,6 +157,22 @@ def test_a_graph_repeats_the_function_on_other_tensors(gpu, through):
 def test_what_no_graph_repeats_is_not_captured_and_a_warning_says_so(gpu, unfit, why):
     with pytest.warns(RuntimeWarning, match=f"^generate: a step must be captured .* because of {why}"):
         assert captured(unfit, example()) is unfit
+    assert torch_cuda_graph.cuda.current_stream() is gpu
+
+
+def test_a_graph_keeps_the_constants_that_its_kernels_read(gpu):
+    run = record(lambda x, y, n: [x * torch.arange(4.0)], example())
+    alive = weakref.ref(run)
+    graph = captured(run, example())
+    del run
+    gc.collect()
+    assert alive() is not None and graph is not alive()
+
+
+def test_a_graph_of_inference_mode_serves_outside_of_it(gpu):
+    with torch.inference_mode():
+        graph = captured(function, example())
+    assert torch.equal(graph(*example(1))[0], function(*example(1))[0])
 
 
 def test_threads_take_turns(gpu):

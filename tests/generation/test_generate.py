@@ -258,11 +258,19 @@ def test_an_id_outside_the_vocabulary_is_refused(fake, chosen):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch alone would record constants")
-def test_a_sampler_that_reads_values_is_refused_where_it_would_be_recorded(fake):
+@pytest.mark.parametrize(
+    ("best", "reader"),
+    [
+        (lambda logits: ops.convert_to_tensor(ops.convert_to_numpy(logits).argmax(-1)), "__array__"),
+        (lambda logits: ops.argmax(logits if ops.max(logits) > 0 else -logits, axis=-1), "__bool__"),
+        (lambda logits: ops.argmax(logits / float(ops.max(logits)), axis=-1), "__float__"),
+    ],
+)
+def test_a_sampler_that_reads_values_is_refused_where_it_would_be_recorded(fake, best, reader):
     def sampler(logits, uniform):
-        return ops.convert_to_tensor(ops.convert_to_numpy(logits).argmax(-1))
+        return best(logits)
 
-    with pytest.raises(ValueError, match="^generate: a sampler must compute with tensors alone, .*__array__.$"):
+    with pytest.raises(ValueError, match=f"^generate: a sampler must compute with tensors alone, .*{reader}.$"):
         generate(fake, PROMPT, 2, sampler=sampler)
 
 

@@ -19,6 +19,9 @@ _BLOCK = 128
 _FEWEST_CHANNELS = 16
 #: Bytes of shared memory from which PyTorch's own blocks fit, as on an A100, and that ours need at most, as on GeForce.
 _MUCH, _LITTLE = 163 * 1024, 99 * 1024
+#: Kernels that one program may have compiled: dtypes, heads and segments, with and without gradients, differ, and so do
+#: short and long queries. PyTorch's own limit is 8, and exceeding it an error.
+VARIANTS = 256
 #: Channels that need them.
 _WIDE = range(129, 257)
 #: The devices, by PyTorch's names, whose kernels for forward and backward are in Triton: not on a Mac.
@@ -102,8 +105,16 @@ def attend(query, key, value, window, history, ids, options=None):
 @functools.cache
 def compiled_attend():
     """`attend`, compiled separately, on first use: loading the compiler takes a second."""
+    import torch._dynamo
+
     # The full graph: code that can't be compiled must fail, not fall back to matrices of logits.
-    return torch.compile(attend, fullgraph=True)
+    compiled = torch.compile(attend, fullgraph=True)
+
+    def run(*arguments, **options):
+        with torch._dynamo.config.patch(recompile_limit=VARIANTS):
+            return compiled(*arguments, **options)
+
+    return run
 
 
 def blocks_of(length, span, window, history, marked, device):

@@ -1,5 +1,6 @@
 """What only PyTorch asks of its kernel: which blocks it visits, and compilation."""
 
+import functools
 from dataclasses import replace
 
 import keras
@@ -71,6 +72,18 @@ def test_it_is_a_part_of_a_compiled_function(implementation):
     assert_close(compiled(*tensors), case.definition(*case.seen())[0])
     (graph,) = graphs
     assert "flex_attention" in str(graph.graph)
+
+
+def test_a_program_may_have_more_kernels_than_pytorch_compiles_by_default(monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(torch_flex, "attend", lambda query, variant: query * len(variant))
+    torch_flex.compiled_attend.cache_clear()
+    try:
+        run = torch_flex.compiled_attend()
+        for length in range(12):
+            assert torch.equal(run(torch.ones(2), length * "x"), torch.full((2,), float(length)))
+    finally:
+        torch_flex.compiled_attend.cache_clear()
 
 
 @pytest.mark.filterwarnings("ignore")
