@@ -20,6 +20,8 @@ PYTHON ?= python3
 BACKEND ?= jax
 MINUTES ?= 3
 OUTPUT ?= runs/quickstart
+# What the user has set.
+GIVEN_PLATFORMS := $(JAX_PLATFORMS)
 # JAX computes on the CPU here. The TPU compiler, installed for the tests, would make it look for a TPU.
 export JAX_PLATFORMS ?= cpu
 # A model that trains in three minutes on two cores.
@@ -70,7 +72,7 @@ experiments:
 	KERAS_BACKEND=$(BACKEND) $(run) -m experiments $(ARGUMENTS)
 
 # JAX looks for the device itself. Where the TPU compiler is installed without a TPU, JAX_PLATFORMS=cuda names it.
-accelerator: JAX_PLATFORMS =
+accelerator: JAX_PLATFORMS = $(GIVEN_PLATFORMS)
 accelerator:
 	$(install) $(BACKEND)
 	KERAS_BACKEND=$(BACKEND) $(run) -m benchmarks.accelerator $(ARGUMENTS)

@@ -17,14 +17,18 @@ import numpy as np
 from cores import usable_cores
 
 BACKEND = keras.backend.backend()
-#: Calls of a kernel on an accelerator, and how many are queued at once without events; each keeps its results.
-CALLS, QUEUED = 20, 5
+#: Calls of a kernel on an accelerator, and how many are queued at once without events, at least and at most; each keeps
+#: its results. Between these, as many as take the seconds of `QUEUE`, beside which a launch is short.
+CALLS, QUEUED, MOST_QUEUED, QUEUE = 20, 5, 200, 0.02
 #: Bytes read before a call to empty the cache: more than any GPU's L2 holds.
 EMPTYING = 1 << 28
 #: Bytes of the array that is copied to measure an accelerator's bandwidth.
 COPIED = 1 << 30
-#: Cycles that a GPU waits before a call, about two milliseconds, in which the processor launches the call.
-AHEAD = 4_000_000
+#: Cycles that a GPU waits before a call, in which the processor launches it: at least about two milliseconds, at most
+#: twenty. Between these, as many as launching took, by a clock that is faster than any GPU's.
+AHEAD, MOST_AHEAD, CYCLES_A_SECOND = 4_000_000, 40_000_000, 3e9
+#: Seconds below which a queued call may wait for its launch.
+LAUNCH = 1e-4
 
 
 class Times(NamedTuple):
@@ -32,6 +36,8 @@ class Times(NamedTuple):
 
     least: float
     median: float
+    #: Whether the device may have waited for launches, as their time counts too then.
+    waits: bool = False
 
 
 def compiled(function):
@@ -117,19 +123,20 @@ def kernel_seconds(function, *arguments, budget: float = 4.0) -> Times:
         budget: seconds for all calls on a CPU; an accelerator makes `CALLS` calls.
     """
     if device() == "cpu":
-        seconds = _wall_seconds(function, arguments, budget)
+        seconds, waits = _wall_seconds(function, arguments, budget), False
     elif has_events():
-        seconds = _event_seconds(function, arguments)
+        seconds, waits = _event_seconds(function, arguments)
     else:
         seconds = _queued_seconds(function, arguments)
-    return Times(min(seconds), median(seconds))
+        waits = min(seconds) < LAUNCH
+    return Times(min(seconds), median(seconds), waits)
 
 
 #: How `kernel_seconds` measures.
 CLOCKS = {
     "wall": "the clock around single calls",
     "events": f"CUDA events around each of {CALLS} calls, the L2 cache emptied before each",
-    "queue": f"the clock around {QUEUED} calls queued at once; caches stay warm, and a launch may be waited for",
+    "queue": f"the clock around {QUEUED} calls or more, {QUEUE:g} s, queued at once; caches stay warm",
 }
 
 
@@ -163,11 +170,15 @@ def _event_seconds(function, arguments):
 
     cache = torch.zeros(EMPTYING // 4, dtype=torch.int32, device="cuda")
     function(*arguments)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    function(*arguments)
+    cycles = int(CYCLES_A_SECOND * (time.perf_counter() - start))
     events = []
     for _ in range(CALLS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         # Launched while the device waits, the call's kernels follow one another without a gap.
-        torch.cuda._sleep(AHEAD)
+        torch.cuda._sleep(min(max(AHEAD, cycles), MOST_AHEAD))
         # Read, not written: written lines would be moved to memory during the call.
         cache.max()
         start.record()
@@ -175,16 +186,19 @@ def _event_seconds(function, arguments):
         end.record()
         events.append((start, end))
     torch.cuda.synchronize()
-    return [start.elapsed_time(end) / 1e3 for start, end in events]
+    return [start.elapsed_time(end) / 1e3 for start, end in events], cycles > MOST_AHEAD
 
 
 def _queued_seconds(function, arguments):
     wait(function(*arguments))
+    start = time.perf_counter()
+    wait(function(*arguments))
+    number = min(MOST_QUEUED, max(QUEUED, round(QUEUE / (time.perf_counter() - start))))
     times = []
     for _ in range(CALLS // QUEUED):
         start = time.perf_counter()
-        wait([function(*arguments) for _ in range(QUEUED)])
-        times.append((time.perf_counter() - start) / QUEUED)
+        wait([function(*arguments) for _ in range(number)])
+        times.append((time.perf_counter() - start) / number)
     return times
 
 

@@ -1,5 +1,6 @@
 """`python -m benchmarks.accelerator`: its parts, its file of results, its page; and the cheap parts themselves."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def begun(part, path):
 def test_the_plan_takes_less_than_eight_minutes_and_has_a_module_for_each_part():
     assert sum(part.limit for part in PARTS) <= 8 * 60
     assert all((ROOT / f"{part.module.replace('.', '/')}.py").is_file() for part in PARTS)
-    assert [part.name for part in PARTS if part.judges] == ["correctness", "parity"]
+    assert [part.name for part in PARTS if part.judges] == ["streams", "correctness", "parity"]
 
 
 def test_parts_are_picked_by_name_in_the_order_of_the_plan():
@@ -271,6 +273,7 @@ def test_every_row_that_serves_is_judged(parts, record, monkeypatch):
     correctness = parts("benchmarks.accelerator.correctness")
     monkeypatch.setattr(correctness, "FEW", 1)
     correctness.run(record)
+    parts("benchmarks.accelerator.streams").run(record)
     attempt = journal.read(record.path)["part"]
     subjects = {result["subject"] for result in attempt.results if result["event"] == "check"}
     assert not attempt.failed_checks
@@ -278,6 +281,53 @@ def test_every_row_that_serves_is_judged(parts, record, monkeypatch):
         facts = current_facts(op.cases.CASES[-1].shape, op.cases.CASES[-1].dtype)
         serving = {f"{op.name}: {row.name}" for row in op.implementations if op.rejection(row, facts) is None}
         assert serving and serving <= subjects
+
+
+@pytest.mark.trainable
+def test_cases_for_which_there_is_no_time_are_left_out_but_no_implementation_is(parts, record, monkeypatch):
+    correctness = parts("benchmarks.accelerator.correctness")
+    monkeypatch.setattr(correctness, "check_values", lambda *a: None)
+    monkeypatch.setattr(correctness, "check_gradients", lambda *a: None)
+    monkeypatch.setattr(correctness, "FEW", 3)
+    every = list(correctness.calls(3))
+    rows = len({(op.name, row.name) for op, row, _ in every})
+    for ends_after, is_enough in ((len(every) - 1, True), (rows - 1, False)):
+        times = iter([*[60.0] * ends_after, 1.0])
+        monkeypatch.setattr(record, "time_left", lambda times=times: next(times))
+        with contextlib.nullcontext() if is_enough else pytest.raises(TimeoutError, match="no case was judged .* of "):
+            correctness.run(record)
+        (note,) = (x["text"] for x in journal.read(record.path)["part"].results[-1:])
+        assert note.startswith(f"{ends_after} of ")
+
+
+@pytest.mark.trainable
+def test_a_scan_that_is_wrong_in_its_second_block_is_found(parts, monkeypatch):
+    streams = parts("benchmarks.accelerator.streams")
+    scan, shape = streams.SCANS[0], (1, 3, 40)
+    assert streams.agrees(scan, shape)
+
+    right = streams.Scan.states
+
+    def wrong(self, *tensors):
+        is_ours = streams.explain(self.name, shape).chosen != "portable"
+        factors = 1.0 + 0.001 * is_ours * (np.arange(shape[2]) >= 32)
+        return right(self, *tensors) * keras.ops.convert_to_tensor(factors, "float32")
+
+    monkeypatch.setattr(streams.Scan, "states", wrong)
+    with pytest.raises(AssertionError, match="agrees: the relative error must be below 1e-04. Got "):
+        streams.agrees(scan, shape)
+
+
+def test_an_error_of_the_device_ends_the_part(record):
+    def fault():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for use in (lambda: record.check("scan", "values", fault), lambda: record.tried("Speed", fault)):
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            use()
+    record.tried("Speed", lambda: 1 / 0)
+    kinds = [result["event"] for result in journal.read(record.path)["part"].results]
+    assert kinds == ["check", "row", "row"]
 
 
 @pytest.mark.trainable
@@ -289,7 +339,6 @@ def test_a_wrong_row_fails_its_checks(parts, record, monkeypatch):
     monkeypatch.setattr(portable, "linear_scan", lambda *a: [tuple(1.01 * x for x in part) for part in right(*a)])
     monkeypatch.setattr(correctness, "FEW", 1)
     monkeypatch.setattr(correctness.Op, "registry", {"linear_scan": correctness.Op.registry["linear_scan"]})
-    monkeypatch.setattr(correctness.streams, "SCANS", ())
     correctness.run(record)
     failed = journal.read(record.path)["part"].failed_checks
     assert {check["subject"] for check in failed} == {"linear_scan: portable"}
@@ -367,8 +416,11 @@ def test_a_kernel_is_timed_between_two_events_with_an_empty_cache(parts, monkeyp
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("ahead"))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
-    assert timing.kernel_seconds(lambda: done.append("call")) == (0.003, 0.003)
-    assert done == ["call", *["ahead", "empty", "event", "call", "event"] * timing.CALLS, "wait"]
+    assert timing.kernel_seconds(lambda: done.append("call")) == (0.003, 0.003, False)
+    assert done == ["call", "wait", "call", *["ahead", "empty", "event", "call", "event"] * timing.CALLS, "wait"]
+    # The processor takes longer than the device can be kept busy.
+    monkeypatch.setattr(timing, "MOST_AHEAD", 1)
+    assert timing.kernel_seconds(lambda: None).waits
 
 
 @pytest.mark.slow

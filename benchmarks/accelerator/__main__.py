@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,5 +69,11 @@ def parsed(arguments, plan):
     return options
 
 
+def on_terminate(signum, frame):
+    """End the part that runs too, which is in a session of its own."""
+    raise SystemExit(128 + signum)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, on_terminate)
     sys.exit(main())

@@ -22,7 +22,7 @@ BUDGET = 0.1
 
 
 def run(record):
-    """Measure the scans, most used first, then attention."""
+    """Measure the scans, most used first, then attention, then what is slow."""
     shapes = (SMALL if is_small(record) else LARGE)[: 1 if record.quick else None]
     record.note(f"Times: {clock()}. least is the shortest call, median the middle one.")
     for scans in (SCANS[:2], SCANS[2:]):
@@ -32,10 +32,11 @@ def run(record):
                     for shape in shapes:
                         ours(record, scan, shape, dtype, has_marks)
                 if scan.name == "linear_scan" and not has_marks:
-                    others(record, scan, shapes)
+                    others(record, scan, shapes, are_loops=False)
+    windows.run(record)
     for scan in SCANS:
         every_row(record, scan, shapes[0])
-    windows.run(record)
+    others(record, SCANS[0], shapes[:1], are_loops=True)
 
 
 def ours(record, scan, shape, dtype, has_marks):
@@ -69,15 +70,17 @@ def of_scan(scan, shape, dtype, marks):
     return measured(lambda *x: scan.states(*x, **marks), tensors, gradient, scan.moved, DTYPES[dtype])
 
 
-def others(record, scan, shapes):
-    """Rows of the peers; a Python loop over time only at the first shape."""
+def others(record, scan, shapes, are_loops):
+    """Rows of the peers that are Python loops over time, or of those that are not."""
     for name, peer in peers(scan.name).items():
+        if peer.is_loop != are_loops:
+            continue
         named = {"implementation": name, "reset and mask": False}
         if not peer.is_installed:
             record.row(scan.name, **named, remark=f"{peer.package} is not installed: not measured")
             continue
         for dtype in DTYPES:
-            for shape in shapes[:1] if peer.is_loop else shapes:
+            for shape in shapes:
                 cells = {**named, "shape": str(shape), "dtype": dtype}
                 record.tried(scan.name, of_peer, scan, peer, shape, dtype, **cells)
 
@@ -98,4 +101,6 @@ def measured(function, tensors, gradient, moved, item_bytes):
     for name, times, arrays in (("forward", forward, moved[0]), ("with gradient", both, moved[1])):
         cells[f"{name}, least ms"], cells[f"{name}, median ms"] = 1e3 * times.least, 1e3 * times.median
         cells[f"{name}, share"] = arrays * num_bytes / (times.least * bandwidth)
+    if forward.waits or both.waits:
+        cells["remark"] = "the device may have waited for launches"
     return cells

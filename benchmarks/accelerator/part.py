@@ -1,12 +1,17 @@
-"""One part, in a process of its own: `python -m benchmarks.accelerator.part MODULE NAME FILE [--quick]`."""
+"""One part, in a process of its own: `python -m benchmarks.accelerator.part MODULE NAME FILE LIMIT [--quick]`."""
 
 import argparse
 import importlib
+import math
 import os
+import time
 import traceback
 from pathlib import Path
 
 from benchmarks.accelerator import journal
+
+#: What an error says after which the process can do nothing more on its device.
+FATAL = ("CUDA error", "CUDA_ERROR", "HIP error")
 
 
 class Record:
@@ -16,11 +21,17 @@ class Record:
         path: the file of results.
         part: the part's name.
         quick: whether `--quick` was given.
+        limit: seconds after which the part is ended.
     """
 
-    def __init__(self, path: Path, part: str, quick: bool):
+    def __init__(self, path: Path, part: str, quick: bool, limit: float = math.inf):
         self.path, self.part, self.quick = path, part, quick
+        self._end = time.monotonic() + limit
         self._parent = os.getppid()
+
+    def time_left(self) -> float:
+        """The seconds until the part is ended."""
+        return self._end - time.monotonic()
 
     def row(self, table: str, **cells) -> None:
         """A measurement: a row of the table of that title. Numbers stay numbers; None is "not measured"."""
@@ -28,11 +39,14 @@ class Record:
 
     def check(self, subject: str, name: str, function, *arguments) -> None:
         """Call a function that raises if the subject fails; whatever it returns is the detail."""
+        fault = None
         try:
             detail, ok = function(*arguments), True
         except Exception as error:
-            detail, ok = described(error), False
+            detail, ok, fault = described(error), False, error
         self._append("check", subject=subject, name=name, ok=ok, detail=detail)
+        if is_fatal(fault):
+            raise fault
 
     def text(self, title: str, text: str) -> None:
         """Lines to be shown as they are."""
@@ -44,11 +58,14 @@ class Record:
 
     def tried(self, table: str, function, *arguments, **cells) -> None:
         """A row with the cells that a function returns, or with the reason for which it has none."""
+        fault = None
         try:
             cells |= function(*arguments)
         except Exception as error:
-            cells["remark"] = described(error)
+            cells["remark"], fault = described(error), error
         self.row(table, **cells)
+        if is_fatal(fault):
+            raise fault
 
     def _append(self, event, **values):
         # Whoever started the part may have been killed; another may run by now.
@@ -56,6 +73,12 @@ class Record:
             raise SystemExit("accelerator: the process that started this part has ended.")
         journal.append(self.path, self.part, event, **values)
         print(f"  {' '.join(map(_shown, values.values()))}", flush=True)
+
+
+def is_fatal(error: BaseException | None) -> bool:
+    """Whether the device is lost to this process: everything after it would fail too, whatever it does."""
+    text = str(error)
+    return any(words in text for words in FATAL) and "OUT_OF_MEMORY" not in text
 
 
 def described(error: BaseException) -> str:
@@ -75,9 +98,10 @@ def main():
     parser.add_argument("module")
     parser.add_argument("name")
     parser.add_argument("file", type=Path)
+    parser.add_argument("limit", type=float)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    record = Record(options.file, options.name, options.quick)
+    record = Record(options.file, options.name, options.quick, options.limit)
     try:
         importlib.import_module(options.module).run(record)
     except Exception as error:

@@ -28,13 +28,14 @@ class Part:
 
 
 PARTS = (
-    Part("facts", 30, "device, versions, chosen kernels, speed of a copy and of a matrix product"),
-    Part("correctness", 115, "every implementation of every op against float64", judges=True),
-    Part("parity", 55, "a model on the CPU and on the device", judges=True),
-    Part("kernels", 90, "kernels against a copy of memory, and other packages' kernels"),
-    Part("training", 95, "tokens per second of whole models"),
-    Part("decoding", 55, "milliseconds per token"),
-    Part("profile", 35, "kernels per step, and the longest of them"),
+    Part("facts", 25, "device, versions, chosen kernels, speed of a copy and of a matrix product"),
+    Part("streams", 45, "scans of many blocks, again, in CUDA graphs, on a second stream, above 2^31", judges=True),
+    Part("correctness", 105, "every implementation of every op against float64", judges=True),
+    Part("parity", 70, "a model on the CPU and on the device", judges=True),
+    Part("kernels", 85, "kernels against a copy of memory, and other packages' kernels"),
+    Part("training", 80, "tokens per second of whole models"),
+    Part("decoding", 45, "milliseconds per token"),
+    Part("profile", 25, "kernels per step, and the longest of them"),
 )
 
 

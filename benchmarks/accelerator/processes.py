@@ -17,7 +17,7 @@ def run_part(part: Part, path: Path, quick: bool, patience: float = 1.0) -> None
     """Run a part to its end, or to its limit times `patience`, and write down how it ended."""
     limit = part.limit * patience
     journal.append(path, part.name, "begin", time=time.strftime("%Y-%m-%d %H:%M"), quick=quick, commit=commit())
-    command = [sys.executable, "-m", "benchmarks.accelerator.part", part.module, part.name, str(path)]
+    command = [sys.executable, "-m", "benchmarks.accelerator.part", part.module, part.name, str(path), f"{limit}"]
     start = time.perf_counter()
     # In a group of its own, which also has the processes that the part or a compiler starts.
     process = subprocess.Popen(

@@ -45,6 +45,7 @@ def launches(function, *arguments) -> dict[str, list]:
     found = {}
     for event in profiled.events():
         is_kernel = event.device_type == DeviceType.CUDA and not event.is_user_annotation
+        is_kernel = is_kernel and not event.name.startswith(("Memcpy", "Memset"))
         if is_kernel if on_device else event.cpu_parent is None:
             count_and_time = found.setdefault(event.name, [0, 0.0])
             count_and_time[0] += 1
