@@ -94,6 +94,17 @@ def test_without_instructions_for_int8_a_product_is_that_of_keras(monkeypatch):
     np.testing.assert_array_equal(products, np.full((1, 3), 64 * 127**2))
 
 
+def test_places_differ_for_other_variables():
+    one, other = (keras.Variable(np.ones(3), dtype="float32") for _ in range(2))
+    before = active().places([one])
+    assert active().places([one]) == before and len({before, active().places([other]), active().places([])}) == 3
+    one.assign(2 * np.ones(3))
+    assert active().places([one]) == before
+    if BACKEND == "torch":
+        one.value.data = one.value.data.clone()
+        assert active().places([one]) != before
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="cuBLAS takes no fewer rows than 17")
 @pytest.mark.parametrize("rows", [1, 31, 32, 40])
 def test_products_of_few_rows_are_computed_with_more(rows, monkeypatch):
