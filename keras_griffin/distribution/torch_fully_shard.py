@@ -20,6 +20,8 @@ import torch
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from keras_griffin.generation.compile import forget
+
 #: The methods of a block that compute with its variables.
 _METHODS = ("call", "advance")
 # The output of a group may be a view; nothing here writes to it.
@@ -205,6 +207,9 @@ class DividedParameters:
         finally:
             for variable in divided:
                 variable.whole = None
+            # What was recorded of a decoding step holds the whole weights.
+            for each in self._prepared:
+                forget(each)
 
     def _prepare(self, model):
         """Replace the parameters of a model's modules by parts of its weights, and its optimizer's slots by parts."""

@@ -79,6 +79,12 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
         return functions[key]
 
 
+def forget(model) -> None:
+    """Let go of the functions that are prepared for a model, and of the weights that recorded ones hold."""
+    with _table:
+        _prepared.pop(model, None)
+
+
 def _prepare(function, model, is_step):
     backend = keras.backend.backend()
     if backend not in (*COMPILING, "torch"):

@@ -7,6 +7,7 @@ nothing is divided.
 import contextlib
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -145,9 +146,11 @@ def save_and_decode(group):
     for moment in ("early", "late"):
         model.fit(LocalRows(tiny.Batches(), group.index, group.processes), epochs=1, shuffle=False, verbose=0)
         with group.whole(model):
+            whole = weakref.ref(model.weights[0].value)
             if group.index == 0:
                 answers[moment] = said(model)
                 model.save(path)
+        answers[f"{moment}, freed"] = whole() is None or group.processes == 1
         if group.index == 0:
             loaded = keras.saving.load_model(path)
             answers[f"{moment}, loaded"] = said(loaded)

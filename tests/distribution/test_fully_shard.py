@@ -45,6 +45,7 @@ def test_two_processes_train_and_keep_one_model(tmp_path):
         assert answers["other weights"].endswith("Got different ones in process 1.")
     for answers in (saved, first, second):
         assert answers["read"] and answers["assigned"] == [True, True]
+        assert answers["early, freed"] and answers["late, freed"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.generation import Greedy, Temperature, TopK, TopP
-from keras_griffin.generation.compile import compiles, prepared
+from keras_griffin.generation.compile import compiles, forget, prepared
 from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.generation.loop import decode
 from keras_griffin.mixers import mixer_names
@@ -61,6 +61,14 @@ def test_a_model_is_let_go(make_model):
     del model
     gc.collect()
     assert reference() is None
+
+
+def test_what_is_forgotten_is_prepared_again(fake):
+    first = prepared(ops.shape, fake)
+    assert prepared(ops.shape, fake) is first
+    forget(fake)
+    forget(fake)
+    assert prepared(ops.shape, fake) is not first
 
 
 def test_a_stream_keeps_its_model(fake):
