@@ -267,6 +267,13 @@ def test_the_facts_name_the_kernel_of_every_op(parts, record, monkeypatch):
 
 
 @pytest.mark.trainable
+def test_a_backend_that_does_not_see_the_gpu_is_told_so(parts):
+    facts = parts("benchmarks.accelerator.facts")
+    assert facts.of_no_accelerator(None).endswith("nothing on this page is of an accelerator.")
+    assert "NVIDIA's driver 580.1, so " in facts.of_no_accelerator("580.1")
+
+
+@pytest.mark.trainable
 def test_every_row_that_serves_is_judged(parts, record, monkeypatch):
     from keras_griffin.ops.implementation import Op, current_facts
 

@@ -22,6 +22,8 @@ def run(record):
     }
     for what, value in machine.items():
         record.row("The machine", what=what, value=value)
+    if device() == "cpu":
+        record.note(of_no_accelerator(driver()))
     size = 1 << 26 if device() == "cpu" else 1 << 30
     record.row("Reached", what=f"memory, GB/s, {size >> 20} MiB arrays", value=device_bandwidth(size) / 1e9)
     record.row("Reached", what=f"product, {training_dtype()}, TFLOP/s", value=matrix_product_peak() / 1e12)
@@ -31,6 +33,18 @@ def run(record):
         for case in Op.registry[name].cases.timed(device())[: 1 if is_small(record) else None]
     }
     record.text("The kernel that each op chooses", "\n\n".join(explained))
+
+
+def of_no_accelerator(version: str | None) -> str:
+    """What follows where the backend computes on the CPU.
+
+    Args:
+        version: of NVIDIA's driver, or None.
+    """
+    here = "The backend computes on the CPU: nothing on this page is of an accelerator."
+    if version is None:
+        return here
+    return f"{here} This machine has NVIDIA's driver {version}, so {BACKEND} lacks its CUDA build, such as jax[cuda13]."
 
 
 def of_cuda():
