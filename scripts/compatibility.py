@@ -22,16 +22,21 @@ PACKAGES = ("keras", *BACKENDS)
 #: For each age, in order of preference. TensorFlow has wheels up to the last.
 PYTHONS = {"oldest": ("python3.11",), "newest": ("python3.13", "python3.12", "python3.11")}
 #: Files, and which of their tests: the scans, values and gradients; a small model's fit, file and decoding; for JAX
-#: also the kernels over devices, in the interpreter.
+#: also the kernels over devices, in the interpreter; for PyTorch its Triton's kernels for GPUs, compiled only.
 FILES = (
     "tests/ops/test_rows.py",
     "tests/ops/test_division.py",
+    "tests/ops/linear_scan/test_torch_triton.py",
+    "tests/ops/rg_lru/test_torch_triton.py",
+    "tests/ops/log_scan/test_torch_triton.py",
+    "tests/ops/selective_scan/test_torch_triton.py",
     "tests/models/test_language_model.py",
     "tests/generation/test_generate.py",
 )
 TESTS = (
     "(linear_scan or rg_lru) and (B3-T5-D5 or B3-T65-D5 or B3-T2-D5)",
     "on_eight_devices",
+    "compiled_ahead_of_time",
     "fit_needs_nothing_else",
     "saved_and_loaded_without_custom_objects",
     "greedy_text",

@@ -8,6 +8,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from keras_griffin.ops.linear_scan.torch_triton import OPTIONS
 from tests.ops.gpu_assembly import disassemble, follow, loop_over_time
 
 TARGETS = {
@@ -112,7 +113,7 @@ def program_of(launch: Launch, target: GPUTarget):
         is_constant = launch.kernel.params[place].is_constexpr
         signature[name] = _type_of(values[name], (place,), is_constant, constants, attributes)
     source = ASTSource(launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    return triton.compile(source, target=target, options={"num_warps": 1})
+    return triton.compile(source, target=target, options=OPTIONS)
 
 
 def _type_of(value, place, is_constant, constants, attributes):

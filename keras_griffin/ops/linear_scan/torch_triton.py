@@ -24,6 +24,8 @@ from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
 
+#: How every kernel is compiled: for one warp, a product and its sum as one operation, the default of Triton until 3.9.
+OPTIONS = {"num_warps": 1, "enable_fp_fusion": True}
 #: Loads that a program has in flight. They stay in registers, of which a thread has 255.
 LOADS = 48
 #: Programs per multiprocessor with which time stays whole, and as many as pieces make. A program has up to 6 KiB in
@@ -119,7 +121,7 @@ def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options
     programs = batch_size * pieces * -(-width // plan.block)
     with torch.cuda.device_of(array):
         kernel[(programs,)](
-            *arguments, length, width, pieces, plan.steps, BLOCK=plan.block, ROWS=plan.rows, num_warps=1, **options
+            *arguments, length, width, pieces, plan.steps, BLOCK=plan.block, ROWS=plan.rows, **options, **OPTIONS
         )
 
 

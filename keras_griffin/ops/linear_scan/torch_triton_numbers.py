@@ -15,11 +15,14 @@ def moved(pointers, offset):
 
 @triton.jit
 def stored(pointers, offset, where):
-    """A number as it is in memory; anything where it isn't loaded."""
-    if len(pointers) == 1:
-        return (tl.load(pointers[0] + offset, where),)
-    else:
-        return tl.load(pointers[0] + offset, where), tl.load(pointers[1] + offset, where)
+    """A number as it is in memory; anything where it isn't loaded. `where` is a tuple of at most one condition."""
+    parts = ()
+    for k in tl.static_range(len(pointers)):
+        if len(where) == 0:
+            parts += (tl.load(pointers[k] + offset),)
+        else:
+            parts += (tl.load(pointers[k] + offset, where[0]),)
+    return parts
 
 
 @triton.jit

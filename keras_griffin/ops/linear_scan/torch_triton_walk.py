@@ -138,22 +138,20 @@ def nothing_loaded(arrays, following, marks, BLOCK: tl.constexpr, ROWS: tl.const
 
 @triton.jit
 def within(channels, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """Which channels there are; None for all."""
+    """Which channels there are, in a tuple; an empty one for all. (Triton 3.6 has no functions that return None.)"""
     if WIDTH % BLOCK == 0:
-        return None
+        return ()
     else:
-        return channels < WIDTH
+        return (channels < WIDTH,)
 
 
 @triton.jit
-def both(first, second):
-    """Whether both hold; None holds."""
-    if first is None:
-        return second
-    elif second is None:
-        return first
+def both(condition, conditions):
+    """Whether a condition holds, and that of a tuple, which may be empty."""
+    if len(conditions) == 0:
+        return condition
     else:
-        return first & second
+        return condition & conditions[0]
 
 
 @triton.jit

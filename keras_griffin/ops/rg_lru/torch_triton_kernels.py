@@ -41,11 +41,11 @@ def root_of(magnitude_minus_one):
 
 @triton.jit
 def load_unit(softplus, phase, exponent, channels, WIDTH: tl.constexpr):
-    """The constants of the steps, the first two in float32."""
-    softplus = tl.load(softplus + channels, channels < WIDTH, other=0.0).to(tl.float32)
+    """The constants of the steps, the first two in float32: the second is a tuple, empty in a real unit."""
+    softplus, phases = tl.load(softplus + channels, channels < WIDTH, other=0.0).to(tl.float32), ()
     if phase is not None:
-        phase = tl.load(phase + channels, channels < WIDTH, other=0.0).to(tl.float32)
-    return softplus, phase, exponent
+        phases = (tl.load(phase + channels, channels < WIDTH, other=0.0).to(tl.float32),)
+    return softplus, phases, exponent
 
 
 @triton.jit
@@ -82,12 +82,12 @@ def cosine_and_sine(x):
 
 
 @triton.jit
-def turn_of(power, phase):
+def turn_of(power, phases):
     """exp(i c r theta); 1 in a real unit."""
-    if phase is None:
+    if len(phases) == 0:
         return (1.0,)
     else:
-        return cosine_and_sine(power * phase)
+        return cosine_and_sine(power * phases[0])
 
 
 @triton.jit
@@ -102,11 +102,11 @@ def scaled(number, factor):
 @triton.jit
 def decay_at(recurrence_logits, unit, kept, seen):
     """|a| - 1, and the decay."""
-    softplus, phase, exponent = unit
+    softplus, phases, exponent = unit
     (r,) = seen_number(recurrence_logits, seen)
     power = exponent * sigmoid(r)
     magnitude_minus_one = magnitude_of(power, softplus, kept)
-    decay = scaled(turn_of(power, phase), 1.0 + magnitude_minus_one)
+    decay = scaled(turn_of(power, phases), 1.0 + magnitude_minus_one)
     return magnitude_minus_one, select(seen, decay, 1.0)
 
 
@@ -313,7 +313,7 @@ def gated_scan_gradient(
 @triton.jit
 def gated_gradient_step(carried, unit, numbers, kept, seen, written, offset, inside):
     """One step of `gated_scan_gradient`."""
-    softplus, phase, exponent = unit
+    softplus, phases, exponent = unit
     x, g, h = seen_number(numbers[0], seen), widened(numbers[3]), widened(numbers[4])
     (i_logits,) = seen_number(numbers[1], seen)
     (r_logits,) = seen_number(numbers[2], seen)
@@ -323,7 +323,7 @@ def gated_gradient_step(carried, unit, numbers, kept, seen, written, offset, ins
     magnitude_minus_one = magnitude_of(power, softplus, kept)
     magnitude = 1.0 + magnitude_minus_one
     root, reciprocal = root_of(magnitude_minus_one)
-    turn = turn_of(power, phase)
+    turn = turn_of(power, phases)
     decay = select(seen, scaled(turn, magnitude), 1.0)
 
     gated = add(g, into_state)
@@ -338,9 +338,9 @@ def gated_gradient_step(carried, unit, numbers, kept, seen, written, offset, ins
     log_gradient = into_log[0] - product * input_gate * slope * 2.0 * magnitude * magnitude
     sums = (carried[len(x)] + log_gradient * power,)
     into_power = -log_gradient * softplus
-    if phase is not None:
+    if len(phases) == 1:
         sums += (carried[-1] + into_log[1] * power,)
-        into_power += into_log[1] * phase
+        into_power += into_log[1] * phases[0]
 
     store(written[0], offset, scaled(gated, root * input_gate), inside)
     into_logits = product * root * input_gate * (1.0 - input_gate)

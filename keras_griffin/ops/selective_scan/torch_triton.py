@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan import torch_triton as scan
-from keras_griffin.ops.linear_scan.torch_triton import empty, in_order, supports
+from keras_griffin.ops.linear_scan.torch_triton import OPTIONS, empty, in_order, supports
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.ops.selective_scan.torch_operator import with_gradient
@@ -99,7 +99,7 @@ def _launch(kernel, inputs, state, arguments):
 
 
 def _run(kernel, programs, arguments, sizes):
-    kernel[(programs,)](*arguments, **sizes, num_warps=1)
+    kernel[(programs,)](*arguments, **sizes, **OPTIONS)
 
 
 def _block(inputs):
