@@ -1,6 +1,6 @@
 """Milliseconds per token of greedy decoding, for several batches.
 
-The floor is the time in which a copy of 1 GiB moves as many bytes as the weights have, since a step reads each once. The
+The floor is the time in which a copy of 1 GiB moves as many bytes as the weights have: a step reads each once. The
 state, which large batches read and write too, is left out; and reading alone may be some percent faster than a copy.
 The first call is apart: it compiles or, on PyTorch, runs through Keras.
 """
