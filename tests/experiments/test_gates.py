@@ -18,7 +18,7 @@ from tests.experiments import made_up
 #: Steps to 95 % on copying, as the claims say: more without input gate, and under the decays of the ring with c = 16.
 STEPS = {"no input gate": 1100, "no recurrence gate": math.inf, "no gates": math.inf, "ring, c = 16": 1400}
 #: Nats on text, 1.0 where there are none.
-NATS = {FULL: 0.99, "no recurrence gate": 1.1, "ring, c = 1": 1.05}
+NATS = {FULL: 0.995, "no recurrence gate": 1.1, "ring, c = 1": 1.05}
 
 
 def table_of(steps=STEPS, nats=NATS, noise=0.0, seeds=(0, 1), variants=tuple(VARIANTS)):
@@ -54,11 +54,11 @@ def test_what_the_claims_say_is_reproduced():
     assert [verdict.word for verdict in found] == 5 * ["reproduced"]
     assert found[0].evidence.endswith("in %, by seed: 6.0 for 100.0; 6.0 for 100.0")
     assert found[1].evidence.endswith("by seed: 1,100 for 800; 1,100 for 800")
-    assert "no recurrence gate -0.110 (-0.110 to -0.110); no gates -0.010 (-0.010 to -0.010)" in found[2].evidence
-    assert "paper, text: c = 1 +0.010 (+0.010 to +0.010), c = 4" in found[3].evidence
+    assert "no recurrence gate -0.105 (-0.105 to -0.105); no gates -0.005 (-0.005 to -0.005)" in found[2].evidence
+    assert "paper, text: c = 1 +0.005 (+0.005 to +0.005), c = 4" in found[3].evidence
     assert "ring, copying: ring, c = 1 800 for 800" in found[3].evidence
     assert "ring, c = 16 1,400 for 800" in found[3].evidence
-    assert found[4].evidence.endswith("less those of the ring: -0.010 (-0.010 to -0.010)")
+    assert found[4].evidence.endswith("less those of the ring: -0.005 (-0.005 to -0.005)")
 
 
 @pytest.mark.any_backend

@@ -59,7 +59,7 @@ def test_a_set_alone_or_a_seed_alone_makes_a_claim_partly():
 
 def test_a_set_that_neither_has_learnt_decides_nothing_about_accuracy():
     assert words(lambda *_: 0.1) == ["undecided", "reproduced", "undecided"]
-    assert words(lambda layer, name, seed: 0.1 if name == "digits" else 0.9)[0] == "reproduced"
+    assert words(lambda layer, name, seed: 0.1 if name == "digits" else 0.9)[0] == "partly"
 
 
 def test_half_the_time_is_not_a_third():

@@ -83,7 +83,7 @@ def test_one_seed_makes_a_claim_partly():
     def loss(family, length, window, seed):
         return as_in_the_paper(family, length, window, seed) + (0.2 if (family, seed) == ("Griffin", 1) else 0)
 
-    assert words(loss) == ["partly", "reproduced", "reproduced"]
+    assert words(loss) == ["partly", "partly", "reproduced"]
 
 
 def test_differences_within_the_interval_decide_nothing():
