@@ -160,6 +160,26 @@ def test_a_killed_run_keeps_its_results_and_goes_on(made_up, tmp_path):
     assert attempts["endless"].end["outcome"] == "out of time"
 
 
+def test_a_run_that_is_terminated_ends_its_part(tmp_path):
+    file, folder = tmp_path / "results.jsonl", tmp_path / "made_up"
+    folder.mkdir()
+    (folder / "sleeps.py").write_text(
+        "import os, time\ndef run(record):\n    record.note(str(os.getpid()))\n    time.sleep(60)\n"
+    )
+    source = "import runpy, benchmarks.accelerator.plan as plan\n"
+    source += "plan.PARTS = (plan.Part('sleeps', 60.0, '', package='made_up'),)\n"
+    source += "runpy.run_module('benchmarks.accelerator', run_name='__main__', alter_sys=True)"
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    command = [sys.executable, "-c", source, "--file", str(file)]
+    run = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
+    until(lambda: file.exists() and '"note"' in file.read_text())
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=30) == 128 + signal.SIGTERM
+    part = int(journal.read(file)["sleeps"].results[0]["text"])
+    with pytest.raises(ProcessLookupError):
+        os.kill(part, 0)
+
+
 def until(condition, seconds=30):
     end = time.monotonic() + seconds
     while not condition():
@@ -329,12 +349,16 @@ def test_an_error_of_the_device_ends_the_part(record):
     def fault():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
+    def full():
+        raise RuntimeError("CUDA error: out of memory")
+
     for use in (lambda: record.check("scan", "values", fault), lambda: record.tried("Speed", fault)):
         with pytest.raises(RuntimeError, match="illegal memory access"):
             use()
     record.tried("Speed", lambda: 1 / 0)
+    record.tried("Speed", full)
     kinds = [result["event"] for result in journal.read(record.path)["part"].results]
-    assert kinds == ["check", "row", "row"]
+    assert kinds == ["check", "row", "row", "row"]
 
 
 @pytest.mark.trainable

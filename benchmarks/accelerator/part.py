@@ -39,14 +39,14 @@ class Record:
 
     def check(self, subject: str, name: str, function, *arguments) -> None:
         """Call a function that raises if the subject fails; whatever it returns is the detail."""
-        fault = None
+        named = {"subject": subject, "name": name}
         try:
-            detail, ok = function(*arguments), True
+            detail = function(*arguments)
         except Exception as error:
-            detail, ok, fault = described(error), False, error
-        self._append("check", subject=subject, name=name, ok=ok, detail=detail)
-        if is_fatal(fault):
-            raise fault
+            self._append("check", **named, ok=False, detail=described(error))
+            raise_if_fatal(error)
+        else:
+            self._append("check", **named, ok=True, detail=detail)
 
     def text(self, title: str, text: str) -> None:
         """Lines to be shown as they are."""
@@ -58,14 +58,13 @@ class Record:
 
     def tried(self, table: str, function, *arguments, **cells) -> None:
         """A row with the cells that a function returns, or with the reason for which it has none."""
-        fault = None
         try:
-            cells |= function(*arguments)
+            found = function(*arguments)
         except Exception as error:
-            cells["remark"], fault = described(error), error
-        self.row(table, **cells)
-        if is_fatal(fault):
-            raise fault
+            self.row(table, **cells, remark=described(error))
+            raise_if_fatal(error)
+        else:
+            self.row(table, **cells | found)
 
     def _append(self, event, **values):
         # Whoever started the part may have been killed; another may run by now.
@@ -75,10 +74,12 @@ class Record:
         print(f"  {' '.join(map(_shown, values.values()))}", flush=True)
 
 
-def is_fatal(error: BaseException | None) -> bool:
-    """Whether the device is lost to this process: everything after it would fail too, whatever it does."""
+def raise_if_fatal(error: Exception) -> None:
+    """Raise it if the device is lost to this process: everything after it would fail too, whatever it does."""
     text = str(error)
-    return any(words in text for words in FATAL) and "OUT_OF_MEMORY" not in text
+    is_full = "out of memory" in text.lower().replace("_", " ")
+    if any(words in text for words in FATAL) and not is_full:
+        raise error
 
 
 def described(error: BaseException) -> str:

@@ -46,8 +46,7 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
     """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
 
     The function is cached while the model lives and has the same variables, in the same memory where the backend
-    records functions; it holds the model weakly. It donates
-    the buffers of its state, which must not be used again.
+    records functions; it holds the model weakly. It donates the buffers of its state, which must not be used again.
 
     Args:
         function: of a model, a state and tensors; returns tensors.
