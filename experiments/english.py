@@ -3,7 +3,6 @@
 import bz2
 import lzma
 import math
-import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.long_text import VARIABLE, corpus, random_windows, text_name
+from experiments.data.long_text import corpus, missing, random_windows, text_name
 from experiments.harness.by_group import difference, grouped, groups
 from experiments.harness.claims import Claim
 from experiments.harness.intervals import Interval
@@ -149,12 +148,7 @@ def default_text(scale: str) -> Path | None:
 def refusal(scale: str) -> str:
     """Why there is no text to read; empty if there is."""
     text = default_text(scale)
-    if os.environ.get(VARIABLE) or text is None or text.exists():
-        return ""
-    return (
-        f"english: the text must be {text}, which `apt-get install dict-gcide` installs on Debian, or the file that "
-        f"{VARIABLE} names. Got neither."
-    )
+    return missing("english", text, "dict-gcide") if text else ""
 
 
 def parts(run: Run) -> Parts:
@@ -182,7 +176,7 @@ def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
     """The search for a learning rate, each seed, and the compressors."""
     size = SIZES[scale]
     data = {
-        "text": "no text" if refusal(scale) else text_name(default_text(scale)),
+        "text": text_name(default_text(scale)),
         "length": size.length,
         "test_bytes": size.test_bytes,
         "train_bytes": size.train_bytes,

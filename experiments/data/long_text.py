@@ -1,7 +1,7 @@
 """The text of the experiments: bytes to train on, and whole held-out documents.
 
-It is the file that `EXPERIMENTS_TEXT` names, such as a few novels, or else one that the experiment names, or else the
-source of Python's standard library, which every machine has.
+It is the file that `EXPERIMENTS_TEXT` names, or else one that the experiment names, or else the source of Python's
+standard library, which every machine has.
 """
 
 import functools
@@ -11,22 +11,46 @@ import os
 import platform
 import sysconfig
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from experiments.data.novels import novels
 from experiments.harness.run import Run
 from experiments.harness.training import TRAINING
 from keras_griffin.tasks import TaskBatch
 from keras_griffin.tasks.text import Corpus, load_corpus
 
 VARIABLE = "EXPERIMENTS_TEXT"
-#: Endings of files that gzip unpacks; the second is of dictionaries.
-PACKED = (".gz", ".dz")
+
+
+def _gunzipped(path):
+    return [gzip.decompress(path.read_bytes())]
+
+
+#: The texts in a file, by its ending: gzip's, that of packed dictionaries, and that of R's data.
+UNPACKED: dict[str, Callable[[Path], list[bytes]]] = {".gz": _gunzipped, ".dz": _gunzipped, ".rdb": novels}
+
+
+def missing(experiment: str, text: Path, package: str) -> str:
+    """Why an experiment has no text; empty if it has one.
+
+    Args:
+        experiment: its name.
+        text: what it reads where the variable names no file.
+        package: of Debian, which installs that.
+    """
+    if os.environ.get(VARIABLE) or text.exists():
+        return ""
+    return (
+        f"{experiment}: the text must be {text}, which `apt-get install {package}` installs on Debian, or the file "
+        f"that {VARIABLE} names. Got neither."
+    )
 
 
 def text_name(otherwise: Path | None = None) -> str:
-    """What is read, with the version or the digest that its bytes depend on.
+    """What is read, with the version or the digest that its bytes depend on; "no text" for a file that is missing.
 
     Args:
         otherwise: a file to read where the variable names none; None for the standard library.
@@ -34,6 +58,8 @@ def text_name(otherwise: Path | None = None) -> str:
     path = os.environ.get(VARIABLE) or otherwise
     if not path:
         return f"the standard library of Python {platform.python_version()}"
+    if not Path(path).exists():
+        return "no text"
     return f"{Path(path).name} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"
 
 
@@ -56,34 +82,40 @@ def random_windows(data: np.ndarray, rows: int, length: int, seed: int) -> TaskB
     return TaskBatch(windows[:, :-1], windows[:, 1:], np.ones((rows, length), "float32"))
 
 
-def window_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+def window_batch(run: Run, rows: int, seed: int, otherwise: Path | None = None) -> TaskBatch:
     """Windows of the training part, or for the seeds of validation of the held-out part.
 
     Args:
         run: its data have the `length` of a row.
         rows: B.
         seed: of the places.
+        otherwise: as for `text_name`.
     """
-    text = corpus()
+    text = corpus(otherwise)
     return random_windows(text.train if seed >= TRAINING else text.validation, rows, run.data["length"], seed)
 
 
-def held_out_windows(number: int, length: int) -> np.ndarray:
+def held_out_windows(number: int, length: int, otherwise: Path | None = None) -> np.ndarray:
     """Windows without a common byte, each inside one held-out document: `(at most number, length)` int32.
 
     The first of each document come before the second ones, so that a long document does not crowd out the others.
+
+    Args:
+        number: of windows.
+        length: of each.
+        otherwise: as for `text_name`.
 
     Raises:
         ValueError: no document is so long.
     """
     windows = [
         (place, document[place : place + length])
-        for document in documents(corpus())
+        for document in documents(corpus(otherwise))
         for place in range(0, len(document) - length + 1, length)
     ]
     if not windows:
         raise ValueError(
-            f"held_out_windows: a held-out document must have {length:,} bytes. Got none in {text_name()}."
+            f"held_out_windows: a held-out document must have {length:,} bytes. Got none in {text_name(otherwise)}."
         )
     # Sorting is stable: documents keep their order.
     windows.sort(key=lambda window: window[0])
@@ -92,18 +124,23 @@ def held_out_windows(number: int, length: int) -> np.ndarray:
 
 def documents(text: Corpus) -> list[np.ndarray]:
     """The held-out bytes, document by document; of a single file, its held-out part."""
+    if len(text.validation_files) == 1:
+        return [text.validation]
     folder = Path(sysconfig.get_path("stdlib"))
     # A path that is absolute or relative to the working folder stays what it is.
     paths = [folder / name if (folder / name).exists() else Path(name) for name in text.validation_files]
     ends = np.cumsum([path.stat().st_size for path in paths])
-    return np.split(text.validation, ends[:-1]) if ends[-1] == len(text.validation) else [text.validation]
+    return np.split(text.validation, ends[:-1])
 
 
 @functools.cache
 def _corpus(path):
-    if Path(path or "").suffix not in PACKED:
+    unpack = UNPACKED.get(Path(path or "").suffix)
+    if unpack is None:
         return load_corpus([path] if path else ())
     with tempfile.TemporaryDirectory() as folder:
-        unpacked = Path(folder) / Path(path).stem
-        unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
-        return load_corpus([unpacked])
+        unpacked = []
+        for number, text in enumerate(unpack(Path(path))):
+            unpacked.append(Path(folder) / f"{Path(path).stem}-{number}")
+            unpacked[-1].write_bytes(text)
+        return load_corpus(unpacked)

@@ -29,6 +29,7 @@ NAMES = (
     "induction_heads",
     "phonebook",
     "long_context",
+    "novels",
     "sampling",
     "windows",
     "scaling_law",

@@ -92,7 +92,7 @@ def test_a_test_reads_each_target_after_its_context(monkeypatch):
     run = long_context.plan("small", (0,), Table())[0]
     run.data.update(contexts=[4, 8, 16], targets=4, windows=3, test_bytes=16)
     windows = 100 * np.arange(3)[:, None] + np.arange(17)
-    monkeypatch.setattr(long_context, "held_out_windows", lambda number, length: windows)
+    monkeypatch.setattr(long_context, "held_out_windows", lambda number, length, text: windows)
     read = []
 
     def score(rows):
@@ -135,7 +135,7 @@ def test_each_way_to_train_has_its_families_and_as_many_bytes_a_step():
 
 def test_training_and_validation_read_different_parts(monkeypatch):
     text = types.SimpleNamespace(train=np.zeros(5000, "uint8"), validation=np.ones(5000, "uint8"))
-    monkeypatch.setattr(long_text, "corpus", lambda: text)
+    monkeypatch.setattr(long_text, "corpus", lambda otherwise: text)
     run = long_context.plan("small", (0,), Table())[0]
     parts = [long_context.make_batch(run, 3, seed).token_ids for seed in (TRAINING, VALIDATION, TESTING)]
     assert [set(part.ravel()) for part in parts] == [{0}, {1}, {1}] and parts[0].shape == (3, 256)

@@ -64,9 +64,11 @@ def test_the_easier_rung_is_judged_where_the_transformer_solves_no_other():
 
 def test_a_rung_is_judged_with_all_seeds_or_not_at_all():
     table = made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
-    last = table.trials()[-1].run
+    last = table.trials(setting="8 in 64")[-1].run
     shorter = Table(row for row in table.rows if row.run != last)
     assert [selective_copying.judged(each)[0] for each in (table, shorter)] == ["8 in 64", "4 in 32"]
+    # The last has one seed.
+    assert {trial.seed for trial in table.trials(setting="16 in 128")} == {0}
 
 
 def test_nothing_is_decided_where_the_transformer_learns_nothing():

@@ -53,6 +53,8 @@ def test_a_packed_file_is_unpacked_and_read_in_place_of_the_library(novel, tmp_p
     text = long_text.corpus(packed)
     np.testing.assert_array_equal(np.concatenate([text.train, text.validation]), list(novel.read_bytes()))
     assert text_name(packed).startswith("novel.dict.dz ") and text_name(packed) != text_name()
+    # Its held-out part is there when what it was unpacked to is not.
+    assert held_out_windows(1, 1000, packed).shape == (1, 1000)
 
 
 def test_documents_are_those_that_were_held_out(tmp_path):
@@ -65,7 +67,7 @@ def test_documents_are_those_that_were_held_out(tmp_path):
 
 def test_long_documents_do_not_crowd_out_short_ones(monkeypatch):
     held_out = [np.full(10, 1), np.full(3, 2), np.full(2, 3), np.full(6, 4)]
-    monkeypatch.setattr(long_text, "corpus", lambda: None)
+    monkeypatch.setattr(long_text, "corpus", lambda otherwise: None)
     monkeypatch.setattr(long_text, "documents", lambda text: held_out)
     assert held_out_windows(9, 3)[:, 0].tolist() == [1, 2, 4, 1, 4, 1]
     assert held_out_windows(4, 3)[:, 0].tolist() == [1, 2, 4, 1]

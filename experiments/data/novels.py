@@ -1,0 +1,52 @@
+"""Jane Austen's six novels as a Debian package has them, read without R."""
+
+import struct
+import zlib
+from pathlib import Path
+
+#: The package, and what it installs: a database of R objects.
+PACKAGE = "r-cran-janeaustenr"
+NOVELS = Path("/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb")
+#: The start of R's binary format, version 3; its types of a string and of a vector of strings.
+HEADER = b"X\n\x00\x00\x00\x03"
+STRING, STRINGS = 9, 16
+
+
+def objects(path: Path) -> list[bytes]:
+    """The serialised objects of an R database: each after four bytes, its length, in a stream of zlib's."""
+    data, found = path.read_bytes(), []
+    while data:
+        unpacker = zlib.decompressobj()
+        found.append(unpacker.decompress(data[4:]))
+        data = unpacker.unused_data
+    return found
+
+
+def lines(serialised: bytes) -> list[bytes]:
+    """The strings of a serialised vector.
+
+    Raises:
+        ValueError: it is something else, or a string is missing.
+    """
+    # R's version, the least that can read this, and the length of an encoding's name follow, then that name.
+    place = len(HEADER) + 12 + int.from_bytes(serialised[len(HEADER) + 8 : len(HEADER) + 12], "big")
+    if not serialised.startswith(HEADER) or serialised[place + 3] != STRINGS:
+        raise ValueError(
+            f"lines: an object must be a vector of strings in R's binary format, version 3. Got {serialised[:40]!r}."
+        )
+    (number,) = struct.unpack_from(">I", serialised, place + 4)
+    place, found = place + 8, []
+    for _ in range(number):
+        kind, length = struct.unpack_from(">Ii", serialised, place)
+        if kind & 0xFF != STRING or length < 0:
+            raise ValueError(
+                f"lines: string {len(found):,} must not be missing. Got type {kind & 0xFF}, length {length}."
+            )
+        place += 8 + length
+        found.append(serialised[place - length : place])
+    return found
+
+
+def novels(path: Path = NOVELS) -> list[bytes]:
+    """The text of each novel, UTF-8."""
+    return [b"\n".join(lines(each)) + b"\n" for each in objects(path)]

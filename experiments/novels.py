@@ -1,0 +1,48 @@
+"""Long contexts again, of novels in place of source code. Section 6.1, Figure 5."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from experiments import long_context
+from experiments.data.long_text import missing, window_batch
+from experiments.data.novels import NOVELS, PACKAGE
+from experiments.harness.run import Run
+from experiments.harness.table import Table
+from experiments.harness.training import Test
+from experiments.long_context import CLAIMS, PAPER, SIZES, columns, differs, draw, optimizer
+from keras_griffin.models import LanguageModel
+from keras_griffin.tasks import TaskBatch
+
+__all__ = ["CLAIMS", "PAPER", "SIZES", "columns", "draw", "optimizer"]
+
+TITLE = "Novels"
+FIGURE = "Figure 5"
+DIFFERS = differs(
+    "five novels by Jane Austen (3.6 MB, Debian's `r-cran-janeaustenr`), while the sixth, the shortest, is held out"
+)
+
+
+def novels(scale: str) -> Path | None:
+    """The file to read where `EXPERIMENTS_TEXT` names none; smoke needs none but the standard library's source."""
+    return None if scale == "smoke" else NOVELS
+
+
+def refusal(scale: str) -> str:
+    """Why there is no text to read; empty if there is."""
+    text = novels(scale)
+    return missing("novels", text, PACKAGE) if text else ""
+
+
+def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
+    """The runs of `long_context` on this text."""
+    return long_context.plan(scale, seeds, table, "novels", novels(scale))
+
+
+def make_batch(run: Run, rows: int, seed: int) -> TaskBatch:
+    """Windows of the five novels, or for the seeds of validation of the sixth."""
+    return window_batch(run, rows, seed, novels(run.scale))
+
+
+def test(run: Run, model: LanguageModel) -> Iterator[Test]:
+    """The tests of `long_context` on the sixth novel."""
+    return long_context.test(run, model, novels(run.scale))
