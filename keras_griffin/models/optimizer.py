@@ -92,7 +92,7 @@ class AdamW(keras.optimizers.AdamW):
         self.drop_nonfinite = checked("AdamW", FLAG, drop_nonfinite=drop_nonfinite)
         self.dynamics_scale = checked("AdamW", NOT_NEGATIVE, dynamics_scale=dynamics_scale)
         self._dynamics: frozenset[int] = frozenset()
-        self._dropped = self.add_variable((), dtype="int32", name="dropped") if drop_nonfinite else None
+        self._dropped: Any = self.add_variable((), dtype="int32", name="dropped") if drop_nonfinite else None
 
     @property
     def dropped(self) -> int:
@@ -112,10 +112,18 @@ class AdamW(keras.optimizers.AdamW):
         # the sum's; reshaping sums the rows. The gradient may not know its shape.
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
-        if self._dropped is not None:
+        if self.drop_nonfinite and not self._drops_in_updates:
             grads, finite = self._without_nonfinite(grads)
-            self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
+            self._count(finite)
         super().apply(grads, trainable_variables)
+
+    @property
+    def _drops_in_updates(self):
+        """Whether a batch is dropped in its update, which knows the norm, and not before gradients are accumulated."""
+        return self.drop_nonfinite and not self.gradient_accumulation_steps and self._at_once() is not None
+
+    def _count(self, finite):
+        self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
 
     def _without_nonfinite(self, grads):
         """The gradients, or zeros if their norm is not finite; and whether it is."""

@@ -64,9 +64,11 @@ def _are_alike(variables) -> bool:
 
 
 @torch.no_grad()
-def without_nonfinite(gradients: Sequence[Tensor | None]) -> tuple[list[Tensor | None], Tensor]:
-    """The gradients, or zeros if their norm is not finite; and whether it is."""
-    finite = torch.isfinite(global_norm([g for g in gradients if g is not None]))
+def without_nonfinite(
+    gradients: Sequence[Tensor | None], norm: Tensor | None = None
+) -> tuple[list[Tensor | None], Tensor]:
+    """The gradients, or zeros if their norm, here or given, is not finite; and whether it is."""
+    finite = torch.isfinite(global_norm([g for g in gradients if g is not None]) if norm is None else norm)
     if finite.device.type == "cpu":
         # No copies in the usual case. On a GPU, asking would wait for it.
         return [g if g is None or finite else torch.zeros_like(g) for g in gradients], finite
@@ -86,16 +88,22 @@ def global_norm(gradients: Sequence[Tensor]) -> Tensor:
 def update(optimizer, gradients: Sequence[Tensor], variables, learning_rate) -> None:
     """Clip by the global norm, decay the weights and update them, in place; the gradients stay as they are.
 
+    If the optimizer drops in its updates, gradients whose norm is not finite count as zeros.
+
     Args:
         optimizer: a built `AdamW`.
         gradients: one for each variable.
         variables: Keras's.
         learning_rate: of those that are not scaled.
     """
-    scale = None
-    if optimizer.global_clipnorm:
-        limit = optimizer.global_clipnorm
-        scale = limit / torch.clamp(global_norm(gradients), min=limit)
+    limit, drops = optimizer.global_clipnorm, optimizer._drops_in_updates
+    # One norm for both: it reads every gradient.
+    norm = global_norm(gradients) if limit or drops else None
+    if drops:
+        gradients, finite = without_nonfinite(gradients, norm)
+        norm = torch.where(finite, norm, 0.0)
+        optimizer._count(finite)
+    scale = limit / torch.clamp(norm, min=limit) if limit else None
     groups: dict[tuple[float, float], list[Slots]] = {}
     for gradient, variable in zip(gradients, variables, strict=True):
         place = optimizer._get_variable_index(variable)

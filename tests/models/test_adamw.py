@@ -127,3 +127,26 @@ def test_a_gradient_that_is_not_finite_leaves_the_others_uncopied():
     dropped, is_finite = torch_adamw.without_nonfinite([torch.ones(3), torch.tensor([np.inf])])
     assert not is_finite and not any(g.any() for g in dropped)
     assert torch_adamw.without_nonfinite([None])[1]
+
+
+@pytest.mark.parametrize("accumulation", [None, 2])
+def test_a_dropped_batch_is_one_of_zeros_and_a_norm_is_computed_once(accumulation, monkeypatch):
+    norms, global_norm = [], torch_adamw.global_norm
+    monkeypatch.setattr(torch_adamw, "global_norm", lambda given: norms.append(len(given)) or global_norm(given))
+    found = []
+    for broken in (True, False):
+        variables = variables_of()
+        optimizer = AdamW(RATE, **NUMBERS, drop_nonfinite=True, gradient_accumulation_steps=accumulation)
+        optimizer.build(variables)
+        for update in range(4):
+            gradients = [torch.as_tensor((update != 1) * g, dtype=torch.float32) for g in gradients_of(update)]
+            if broken and update == 1:
+                gradients[2][1, 5] = torch.nan
+            optimizer.apply(gradients, variables)
+        found.append([variable.value for variable in optimizer.variables + variables])
+        assert optimizer.dropped == broken
+    # All but the count.
+    different = [not torch.equal(*pair) for pair in zip(*found, strict=True)]
+    assert sum(different) == 1 and all(torch.isfinite(tensor).all() for tensor in found[0])
+    # Where gradients are accumulated, that of each batch and that of each sum.
+    assert len(norms) == 2 * (6 if accumulation else 4)
