@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -452,6 +453,28 @@ def test_a_kernel_is_timed_between_two_events_with_an_empty_cache(parts, monkeyp
     # The processor takes longer than the device can be kept busy.
     monkeypatch.setattr(timing, "MOST_AHEAD", 1)
     assert timing.kernel_seconds(lambda: None).waits
+
+
+@pytest.mark.trainable
+def test_decoding_tells_its_warnings_and_prepares_each_way_anew(parts, monkeypatch):
+    decoding = parts("benchmarks.accelerator.decoding")
+    if decoding.BACKEND != "torch":
+        pytest.skip("PyTorch alone records a step")
+    from keras_griffin.generation import torch_compile
+
+    class Model:
+        def generate(self, prompt, number):
+            warnings.warn("no graph", RuntimeWarning, stacklevel=1)
+
+    seen, forgotten, before = [], [], torch_compile.captured
+    monkeypatch.setattr(decoding, "forget", forgotten.append)
+    monkeypatch.setattr(
+        decoding, "of_steps", lambda generate, batch, floor: seen.append(torch_compile.captured) or {"ms a token": 1.0}
+    )
+    model = Model()
+    cells = decoding.of_another(model, 1.0, {"captured": None})
+    assert cells["ms a token"] == 1.0 and cells["remark"] == "no graph"
+    assert seen == [None] and torch_compile.captured is before and forgotten == [model, model]
 
 
 @pytest.mark.slow
