@@ -152,17 +152,24 @@ SIZES = {
 # Runs
 
 
-def plan(
-    scale: str, seeds: Sequence[int], table: Table, experiment: str = "long_context", text: Path | None = None
+def plan(scale: str, seeds: Sequence[int], table: Table) -> list[Run]:
+    """The search for a learning rate at the first length, then the other ways to train."""
+    return runs_on("long_context", None, SIZES[scale], scale, seeds, table)
+
+
+def runs_on(
+    experiment: str, text: Path | None, size: Size, scale: str, seeds: Sequence[int], table: Table
 ) -> list[Run]:
-    """The search for a learning rate at the first length, then the other ways to train.
+    """The runs of an experiment on a text.
 
     Args:
-        scale: as for every experiment, like `seeds` and `table`.
-        experiment: the name of the one that reads this text.
+        experiment: its name.
         text: None for the standard library.
+        size: of the scale.
+        scale: as for `plan`, like the others.
+        seeds: of the runs.
+        table: of the finished runs.
     """
-    size = SIZES[scale]
 
     def run(family, rung, learning_rate, seed):
         length = rung.stretch * size.length
@@ -219,7 +226,7 @@ def test(run: Run, model: LanguageModel, text: Path | None = None) -> Iterator[T
 
     Args:
         run: as for every experiment, like `model`.
-        text: as for `plan`.
+        text: as for `runs_on`.
     """
     contexts, targets = run.data["contexts"], run.data["targets"]
     windows = held_out_windows(run.data["windows"], contexts[-1] + 1, text)

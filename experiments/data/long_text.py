@@ -11,26 +11,19 @@ import os
 import platform
 import sysconfig
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from experiments.data.novels import novels
+from experiments.data.novels import load_novels
 from experiments.harness.run import Run
 from experiments.harness.training import TRAINING
 from keras_griffin.tasks import TaskBatch
 from keras_griffin.tasks.text import Corpus, load_corpus
 
 VARIABLE = "EXPERIMENTS_TEXT"
-
-
-def _gunzipped(path):
-    return [gzip.decompress(path.read_bytes())]
-
-
-#: The texts in a file, by its ending: gzip's, that of packed dictionaries, and that of R's data.
-UNPACKED: dict[str, Callable[[Path], list[bytes]]] = {".gz": _gunzipped, ".dz": _gunzipped, ".rdb": novels}
+#: Endings of files that gzip unpacks, the second of dictionaries; and that of R's data.
+PACKED, NOVELS = (".gz", ".dz"), ".rdb"
 
 
 def missing(experiment: str, text: Path, package: str) -> str:
@@ -135,12 +128,12 @@ def documents(text: Corpus) -> list[np.ndarray]:
 
 @functools.cache
 def _corpus(path):
-    unpack = UNPACKED.get(Path(path or "").suffix)
-    if unpack is None:
+    ending = Path(path or "").suffix
+    if ending == NOVELS:
+        return load_novels(Path(path))
+    if ending not in PACKED:
         return load_corpus([path] if path else ())
     with tempfile.TemporaryDirectory() as folder:
-        unpacked = []
-        for number, text in enumerate(unpack(Path(path))):
-            unpacked.append(Path(folder) / f"{Path(path).stem}-{number}")
-            unpacked[-1].write_bytes(text)
-        return load_corpus(unpacked)
+        unpacked = Path(folder) / Path(path).stem
+        unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
+        return load_corpus([unpacked])

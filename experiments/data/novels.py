@@ -4,9 +4,15 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
+
+from keras_griffin.tasks.text import Corpus
+
 #: The package, and what it installs: a database of R objects.
 PACKAGE = "r-cran-janeaustenr"
 NOVELS = Path("/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb")
+#: The title of the one that is not trained on.
+HELD_OUT = "Persuasion"
 #: The start of R's binary format, version 3; its types of a string and of a vector of strings.
 HEADER = b"X\n\x00\x00\x00\x03"
 STRING, STRINGS = 9, 16
@@ -47,6 +53,15 @@ def lines(serialised: bytes) -> list[bytes]:
     return found
 
 
-def novels(path: Path = NOVELS) -> list[bytes]:
-    """The text of each novel, UTF-8."""
-    return [b"\n".join(lines(each)) + b"\n" for each in objects(path)]
+def load_novels(path: Path = NOVELS) -> Corpus:
+    """Five novels to train on, and the sixth, held out whole; UTF-8.
+
+    Raises:
+        ValueError: the held-out one is not there.
+    """
+    texts = {each[0].decode(): b"\n".join(each) + b"\n" for each in map(lines, objects(path))}
+    if HELD_OUT not in texts:
+        raise ValueError(f"load_novels: {path} must hold {HELD_OUT!r}. Got {', '.join(texts) or 'nothing'}.")
+    held_out = texts.pop(HELD_OUT)
+    train, validation = (np.frombuffer(text, "uint8") for text in (b"".join(texts.values()), held_out))
+    return Corpus("novels by Jane Austen", train, validation, tuple(texts), (HELD_OUT,))

@@ -4,8 +4,7 @@ import zlib
 import pytest
 
 from experiments.data import novels
-from experiments.data.novels import HEADER, lines
-from experiments.data.novels import novels as read
+from experiments.data.novels import HEADER, lines, load_novels
 
 pytestmark = pytest.mark.any_backend
 
@@ -22,13 +21,23 @@ def serialised(strings, kind=novels.STRINGS, header=HEADER):
 def database(tmp_path):
     """Two objects, each after its length."""
     path = tmp_path / "Rdata.rdb"
-    texts = [[b"EMMA", b"", b"Emma Woodhouse, handsome,"], ["Café".encode()] * 1000]
+    texts = [[b"EMMA", b"", b"Emma Woodhouse, handsome,"], [b"Persuasion", *["Café".encode()] * 1000], [b"THE END"]]
     path.write_bytes(b"".join(struct.pack(">I", len(each)) + zlib.compress(each) for each in map(serialised, texts)))
     return path
 
 
-def test_each_object_is_a_novel_of_lines(database):
-    assert read(database) == [b"EMMA\n\nEmma Woodhouse, handsome,\n", 1000 * "Café\n".encode()]
+def test_each_object_is_a_novel_of_lines_and_one_is_held_out(database):
+    text = load_novels(database)
+    assert text.train.tobytes() == b"EMMA\n\nEmma Woodhouse, handsome,\nTHE END\n"
+    assert text.validation.tobytes() == b"Persuasion\n" + 1000 * "Café\n".encode()
+    assert (text.train_files, text.validation_files) == (("EMMA", "THE END"), ("Persuasion",))
+
+
+def test_without_the_novel_to_hold_out_it_is_refused(tmp_path):
+    path = tmp_path / "Rdata.rdb"
+    path.write_bytes(bytes(4) + zlib.compress(serialised([b"EMMA"])))
+    with pytest.raises(ValueError, match=r"^load_novels: .*Rdata\.rdb must hold 'Persuasion'\. Got EMMA\.$"):
+        load_novels(path)
 
 
 def test_other_objects_are_refused():
