@@ -54,7 +54,9 @@ def test_what_the_claims_say_is_reproduced():
     assert [verdict.word for verdict in found] == 5 * ["reproduced"]
     assert found[0].evidence.endswith("in %, by seed: 6.0 for 100.0; 6.0 for 100.0")
     assert found[1].evidence.endswith("by seed: 1,100 for 800; 1,100 for 800")
-    assert "no recurrence gate -0.105 (-0.105 to -0.105); no gates -0.005 (-0.005 to -0.005)" in found[2].evidence
+    twice = "-0.105 (-0.105 to -0.105), -0.105 (-0.105 to -0.105)"
+    assert "by seed: no input gate -0.005 (-0.005 to -0.005), -0.005 " in found[2].evidence
+    assert f"no recurrence gate {twice}; no gates -0.005" in found[2].evidence
     assert "paper, text: c = 1 +0.005 (+0.005 to +0.005), c = 4" in found[3].evidence
     assert "ring, copying: ring, c = 1 800 for 800" in found[3].evidence
     assert "ring, c = 16 1,400 for 800" in found[3].evidence
@@ -110,7 +112,8 @@ def test_on_text_the_full_unit_may_be_worse_by_the_tolerance():
         ({"c = 4": 1300}, {"c = 4": 1.1}, "not reproduced"),
         # The exponent matters for copying alone, in both directions.
         ({"ring, c = 4": 500}, {}, "partly"),
-        ({name: math.inf for name in VARIANTS}, {"ring, c = 1": 0.9}, "undecided"),
+        # On copying nothing decides.
+        ({name: math.inf for name in VARIANTS}, {"ring, c = 1": 0.9}, "partly"),
     ],
 )
 def test_the_exponent_must_matter_under_one_rule_and_not_under_the_other(steps, nats, expected):
@@ -147,7 +150,7 @@ def test_similar_steps():
 
 
 @pytest.mark.any_backend
-def test_every_variant_is_searched_on_each_task_and_copying_has_more_seeds():
+def test_every_variant_is_searched_on_each_task_and_the_longer_training_has_one_seed():
     rates = gates.SIZES["small"].learning_rates
     runs = plan("small", (3, 4), Table())
     assert [(run.setting, run.family, run.learning_rate) for run in runs] == [
@@ -159,9 +162,9 @@ def test_every_variant_is_searched_on_each_task_and_copying_has_more_seeds():
     assert {run.seed for run in runs} == {3} and len(VARIANTS) == 13
     assert len({run.identity for run in runs}) == len(runs)
     table = table_of(seeds=(3, 4))
-    assert [len(table.trials(setting=setting)) for setting in ("3 in 24", TEXT, LONGER)] == [13 * 3, 13 * 2, 4]
+    assert [len(table.trials(setting=setting)) for setting in ("3 in 24", TEXT, LONGER)] == [13 * 3, 13 * 3, 4]
     assert all(gates.is_kept(table, trial) for trial in table.trials() if trial.seed == 4)
-    assert sum(gates.is_kept(table, trial) for trial in table.trials()) == 13 * 3 + 2
+    assert sum(gates.is_kept(table, trial) for trial in table.trials()) == 2 * 13 * 2 + 2
 
 
 @pytest.mark.any_backend
@@ -171,10 +174,10 @@ def test_what_has_not_finished_is_left_out():
     shorter = Table(row for row in table.rows if row.run not in missing)
     words = ["reproduced", "reproduced", "undecided", "reproduced", "reproduced"]
     assert [claim.judge(shorter).word for claim in CLAIMS] == words
-    assert sum(len(axes.lines) for axes in gates.draw(shorter).axes) == 3 * (2 * 13 - 1) + 12 + 2
+    assert sum(len(axes.lines) for axes in gates.draw(shorter).axes) == 3 * (2 * 13 - 1) + 2 * 12 + 2
     few = Table(row for row in table.rows if row.family == "no input gate")
     assert [claim.judge(few).word for claim in CLAIMS] == 5 * ["undecided"]
-    assert sum(len(axes.lines) for axes in gates.draw(few).axes) == 3 * 2 + 1
+    assert sum(len(axes.lines) for axes in gates.draw(few).axes) == 3 * 2 + 2
 
 
 @pytest.mark.any_backend
