@@ -18,8 +18,9 @@ _ALIGNMENT = 64
 
 
 def device_kind() -> str:
-    """The kind of JAX's default backend."""
-    platform = jax.default_backend()
+    """The kind of JAX's default device, which `keras.device` and `jax.default_device` scopes change."""
+    device = jax.config.jax_default_device or jax.default_backend()
+    platform = getattr(device, "platform", device)
     return platform if platform in ("cpu", "tpu") else "gpu"
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import jax
 import keras
 
+from keras_griffin.backends.jax_backend import device_kind
+
 
 def compile_for_model(function, model):
     """`function(model, state, ...)` without its first argument, compiled for each input shape.
@@ -45,6 +47,6 @@ def _options(model) -> dict[str, str]:
     On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, as for a lookup in the embedding, and would hoist
     float32 copies of such weights out of a loop, for three times the model's memory.
     """
-    if jax.default_backend() == "cpu" and any(variable.dtype == "bfloat16" for variable in model.variables):
+    if device_kind() == "cpu" and any(variable.dtype == "bfloat16" for variable in model.variables):
         return {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
     return {}

@@ -169,3 +169,16 @@ def test_the_device_of_this_machine():
 def test_other_devices(kind, monkeypatch):
     as_if_on(kind, monkeypatch)
     assert active().device_kind() == kind
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX's default device may be set apart from its default backend")
+def test_a_scope_of_another_device_than_that_of_the_backend(monkeypatch):
+    """As `keras.device("cpu")` on a machine with a GPU, whose kernels a CPU cannot compile."""
+    import jax
+
+    as_if_on("gpu", monkeypatch)
+    with keras.device("cpu:0"):
+        assert active().device_kind() == "cpu"
+    assert active().device_kind() == "gpu"
+    with jax.default_device("tpu"):
+        assert active().device_kind() == "tpu"

@@ -50,6 +50,11 @@ def indices_of_32_bits():
     return jax.enable_x64(False)
 
 
+def of_32_bits(arrays):
+    """A tree of arrays in which float64 is float32, as kernels compute it; gradients come back as float64."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, arrays)
+
+
 #: How the arrays of a scan are divided over devices; see `on_each_device`.
 _SEQUENCE, _STATE, _OPERANDS = "b-c", "bc", Operands("b-c", "c", Marks("b--", "b--"))
 
@@ -99,6 +104,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(4, 5))
     def compiled(decay, inputs, initial_state, marks, reverse, division):
+        decay, initial_state = of_32_bits((decay, initial_state))
         initial_state, _ = varying_with(inputs[0], initial_state)
         return with_gradient(decay, inputs, initial_state, marks, reverse, division)
 

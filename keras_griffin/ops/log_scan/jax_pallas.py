@@ -11,7 +11,7 @@ import jax
 from jax import numpy as jnp
 
 from keras_griffin.ops.jax_division import active_division
-from keras_griffin.ops.linear_scan.jax_pallas import Operands, varying_with
+from keras_griffin.ops.linear_scan.jax_pallas import Operands, of_32_bits, varying_with
 from keras_griffin.ops.linear_scan.marks import Marks, unless
 from keras_griffin.ops.log_scan.log_numbers import LOG, effective, log_odds
 from keras_griffin.shapes import Tensor
@@ -27,6 +27,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(4,))
     def compiled(decay, inputs, initial_state, marks, division):
+        decay, initial_state = of_32_bits((decay, initial_state))
         (initial_state,), _ = varying_with(inputs, (initial_state,))
         return with_gradient(decay, inputs, initial_state, marks, division)
 

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 from keras_griffin.ops.jax_division import active_division
 from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.jax_pallas import Operands, varying_with
+from keras_griffin.ops.linear_scan.jax_pallas import Operands, of_32_bits, varying_with
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
@@ -32,6 +32,7 @@ def differentiable(scan: Callable, scan_gradient: Callable, expm1: Callable = jn
     # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(3, 4, 5))
     def compiled(unit, initial_state, marks, exponent, reverse, division):
+        unit, initial_state = of_32_bits((unit, initial_state))
         initial_state, channels = varying_with(unit.inputs[0], initial_state, unit[3:])
         return with_gradient(Unit(*unit[:3], *channels), initial_state, marks, exponent, reverse, division)
 

@@ -15,7 +15,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.jax_division import active_division, inside_shard_map, on_each_device
-from keras_griffin.ops.linear_scan.jax_pallas import indices_of_32_bits, supports_on
+from keras_griffin.ops.linear_scan.jax_pallas import indices_of_32_bits, of_32_bits, supports_on
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.shapes import Tensor
@@ -42,6 +42,7 @@ def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | 
 # Compiled once for each shape, even if the caller is not compiled.
 @functools.partial(jax.jit, static_argnums=(3,))
 def _compiled(selection, initial_state, reset, division):
+    selection, initial_state = of_32_bits((selection, initial_state))
     if inside_shard_map():
         # JAX then sums gradients over the devices that hold copies.
         nothing = 0.0 * jnp.isnan(selection.inputs[:, 0]).astype("float32")[..., None]
