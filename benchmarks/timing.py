@@ -27,8 +27,8 @@ COPIED = 1 << 30
 #: Cycles that a GPU waits before a call, in which the processor launches it: at least about two milliseconds, at most
 #: twenty. Between these, as many as launching took, by a clock that is faster than any GPU's.
 AHEAD, MOST_AHEAD, CYCLES_A_SECOND = 4_000_000, 40_000_000, 3e9
-#: Seconds below which a queued call may wait for its launch.
-LAUNCH = 1e-4
+#: In launches of a call: what takes less on the device may have waited for them.
+LAUNCHES = 1.2
 
 
 class Times(NamedTuple):
@@ -127,8 +127,7 @@ def kernel_seconds(function, *arguments, budget: float = 4.0) -> Times:
     elif has_events():
         seconds, waits = _event_seconds(function, arguments)
     else:
-        seconds = _queued_seconds(function, arguments)
-        waits = min(seconds) < LAUNCH
+        seconds, waits = _queued_seconds(function, arguments)
     return Times(min(seconds), median(seconds), waits)
 
 
@@ -194,12 +193,15 @@ def _queued_seconds(function, arguments):
     start = time.perf_counter()
     wait(function(*arguments))
     number = min(MOST_QUEUED, max(QUEUED, round(QUEUE / (time.perf_counter() - start))))
-    times = []
+    times, launches = [], []
     for _ in range(CALLS // QUEUED):
         start = time.perf_counter()
-        wait([function(*arguments) for _ in range(number)])
+        results = [function(*arguments) for _ in range(QUEUED)]
+        # Of the first: a queue that is full would hold up the others.
+        launches.append((time.perf_counter() - start) / QUEUED)
+        wait([results, [function(*arguments) for _ in range(number - QUEUED)]])
         times.append((time.perf_counter() - start) / number)
-    return times
+    return times, min(times) < LAUNCHES * min(launches)
 
 
 def copy_bandwidth(num_bytes: int) -> float:

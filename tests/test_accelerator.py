@@ -20,6 +20,7 @@ from benchmarks.accelerator import journal
 from benchmarks.accelerator.__main__ import main, status
 from benchmarks.accelerator.part import Record
 from benchmarks.accelerator.plan import PARTS, Part, parts_named, still_to_run
+from benchmarks.accelerator.processes import settings
 from benchmarks.accelerator.report import report
 
 pytestmark = pytest.mark.any_backend
@@ -332,18 +333,19 @@ def test_cases_for_which_there_is_no_time_are_left_out_but_no_implementation_is(
 def test_a_scan_that_is_wrong_in_its_second_block_is_found(parts, monkeypatch):
     streams = parts("benchmarks.accelerator.streams")
     scan, shape = streams.SCANS[0], (1, 3, 40)
-    assert streams.agrees(scan, shape)
+    other = streams.other_implementations(scan.name, shape)[0]
+    assert streams.agrees(scan, shape, other) != other
 
     right = streams.Scan.states
 
     def wrong(self, *tensors):
-        is_ours = streams.explain(self.name, shape).chosen != "portable"
+        is_ours = streams.explain(self.name, shape).chosen != other
         factors = 1.0 + 0.001 * is_ours * (np.arange(shape[2]) >= 32)
         return right(self, *tensors) * keras.ops.convert_to_tensor(factors, "float32")
 
     monkeypatch.setattr(streams.Scan, "states", wrong)
     with pytest.raises(AssertionError, match="agrees: the relative error must be below 1e-04. Got "):
-        streams.agrees(scan, shape)
+        streams.agrees(scan, shape, other)
 
 
 def test_an_error_of_the_device_ends_the_part(record):
@@ -453,6 +455,30 @@ def test_a_kernel_is_timed_between_two_events_with_an_empty_cache(parts, monkeyp
     # The processor takes longer than the device can be kept busy.
     monkeypatch.setattr(timing, "MOST_AHEAD", 1)
     assert timing.kernel_seconds(lambda: None).waits
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize(("launch", "kernel", "waits"), [(1e-3, 0.0, True), (0.0, 1e-3, False)])
+def test_a_device_that_waits_for_launches_is_told_without_events(launch, kernel, waits, parts, monkeypatch):
+    timing = parts("timing")
+
+    def finish(results):
+        number = len(results[0] + results[1]) if isinstance(results, list) else 1
+        time.sleep(number * kernel)
+
+    monkeypatch.setattr(timing, "device", lambda: "tpu")
+    monkeypatch.setattr(timing, "has_events", lambda: False)
+    monkeypatch.setattr(timing, "wait", finish)
+    found = timing.kernel_seconds(lambda: time.sleep(launch))
+    assert found.waits == waits and 1e-3 < found.least < 3e-3
+
+
+def test_programs_of_jax_are_kept_beside_the_results(tmp_path):
+    environment = settings({"KERAS_BACKEND": "jax"}, tmp_path / "jax.jsonl")
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "jax.programs")
+    assert (
+        settings(environment | {"JAX_COMPILATION_CACHE_DIR": "mine"}, tmp_path)["JAX_COMPILATION_CACHE_DIR"] == "mine"
+    )
 
 
 @pytest.mark.trainable

@@ -19,6 +19,7 @@ def run(record):
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": ", ".join([f"Python {platform.python_version()}", *filter(None, map(installed, PACKAGES))]),
         **(of_cuda() if has_events() else {}),
+        **(of_jax() if BACKEND == "jax" else {}),
     }
     for what, value in machine.items():
         record.row("The machine", what=what, value=value)
@@ -45,6 +46,14 @@ def of_no_accelerator(version: str | None) -> str:
     if version is None:
         return here
     return f"{here} This machine has NVIDIA's driver {version}, so {BACKEND} lacks its CUDA build, such as jax[cuda13]."
+
+
+def of_jax():
+    """What JAX says of its products."""
+    import jax
+
+    precision = jax.config.jax_default_matmul_precision
+    return {"products of float32": precision or f"JAX's default{', TF32 on NVIDIA' if device() == 'gpu' else ''}"}
 
 
 def of_cuda():

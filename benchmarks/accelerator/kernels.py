@@ -22,21 +22,26 @@ BUDGET = 0.1
 
 
 def run(record):
-    """Measure the scans, most used first, then attention, then what is slow."""
+    """Measure the most used scans, then attention, then the other scans, then what is slow."""
     shapes = (SMALL if is_small(record) else LARGE)[: 1 if record.quick else None]
     record.note(f"Times: {clock()}. least is the shortest call, median the middle one.")
-    for scans in (SCANS[:2], SCANS[2:]):
-        for has_marks in (False, True):
-            for scan in scans:
-                for dtype in DTYPES:
-                    for shape in shapes:
-                        ours(record, scan, shape, dtype, has_marks)
-                if scan.name == "linear_scan" and not has_marks:
-                    others(record, scan, shapes, are_loops=False)
+    of_scans(record, SCANS[:2], shapes)
     windows.run(record)
+    of_scans(record, SCANS[2:], shapes)
     for scan in SCANS:
         every_row(record, scan, shapes[0])
     others(record, SCANS[0], shapes[:1], are_loops=True)
+
+
+def of_scans(record, scans, shapes):
+    """Rows of the chosen implementations, and of the peers of `linear_scan`."""
+    for has_marks in (False, True):
+        for scan in scans:
+            for dtype in DTYPES:
+                for shape in shapes:
+                    ours(record, scan, shape, dtype, has_marks)
+            if scan.name == "linear_scan" and not has_marks:
+                others(record, scan, shapes, are_loops=False)
 
 
 def ours(record, scan, shape, dtype, has_marks):

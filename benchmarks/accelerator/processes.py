@@ -21,7 +21,7 @@ def run_part(part: Part, path: Path, quick: bool, patience: float = 1.0) -> None
     start = time.perf_counter()
     # In a group of its own, which also has the processes that the part or a compiler starts.
     process = subprocess.Popen(
-        [*command, *["--quick"] * quick], cwd=ROOT, env=settings(os.environ), start_new_session=True
+        [*command, *["--quick"] * quick], cwd=ROOT, env=settings(os.environ, path), start_new_session=True
     )
     try:
         outcome, reason = ended(process.wait(timeout=limit), path, part)
@@ -51,12 +51,17 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def settings(environment) -> dict[str, str]:
-    """The environment of a part: it imports this package, and the other benchmarks as they import one another."""
+def settings(environment, path: Path) -> dict[str, str]:
+    """The environment of a part: it imports this package, and the other benchmarks as they import one another.
+
+    JAX keeps its programs beside the file of results, so that a part that ran out of time does not compile them again.
+    """
     folders = [str(ROOT), str(ROOT / "benchmarks"), environment.get("PYTHONPATH", "")]
     return {
         "KERAS_BACKEND": "torch",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        "JAX_COMPILATION_CACHE_DIR": str(path.resolve().with_suffix(".programs")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         **environment,
         "PYTHONPATH": os.pathsep.join(filter(None, folders)),
     }
