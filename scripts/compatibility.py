@@ -22,10 +22,15 @@ PACKAGES = ("keras", *BACKENDS)
 #: For each age, in order of preference. TensorFlow has wheels up to the last.
 PYTHONS = {"oldest": ("python3.11",), "newest": ("python3.13", "python3.12", "python3.11")}
 #: Files, and which of their tests: the scans, values and gradients; a small model's fit, file and decoding; for JAX
-#: also the kernels over devices, in the interpreter; for PyTorch its Triton's kernels for GPUs, compiled only.
+#: also the kernels over devices, in the interpreter, and those for GPUs as far as Triton; for PyTorch its Triton's
+#: kernels for GPUs, compiled only.
 FILES = (
     "tests/ops/test_rows.py",
     "tests/ops/test_division.py",
+    "tests/ops/test_enable_x64.py",
+    "tests/ops/linear_scan/test_jax_pallas_gpu.py",
+    "tests/ops/rg_lru/test_jax_pallas_gpu.py",
+    "tests/ops/log_scan/test_jax_pallas_gpu.py",
     "tests/ops/linear_scan/test_torch_triton.py",
     "tests/ops/rg_lru/test_torch_triton.py",
     "tests/ops/log_scan/test_torch_triton.py",
@@ -36,6 +41,8 @@ FILES = (
 TESTS = (
     "(linear_scan or rg_lru) and (B3-T5-D5 or B3-T65-D5 or B3-T2-D5)",
     "on_eight_devices",
+    "decays_of_float64",
+    "becomes_a_program_of_triton",
     "compiled_ahead_of_time",
     "fit_needs_nothing_else",
     "saved_and_loaded_without_custom_objects",

@@ -10,7 +10,7 @@ if keras.backend.backend() != "jax":
 
 import jax
 from jax import numpy as jnp
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from keras_griffin.ops import rg_lru, use_implementation
 from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks
@@ -18,7 +18,14 @@ from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_gpu
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.unit import Unit
-from tests.ops.linear_scan.test_jax_pallas_gpu import CALL, compile_kernels, kernels_of, lowered, platform_of
+from tests.ops.linear_scan.test_jax_pallas_gpu import (
+    CALL,
+    compile_kernels,
+    kernels_of,
+    lowered,
+    mesh_of_h100,
+    platform_of,
+)
 from tests.ops.rows import check_gradients, check_values
 
 ROWS = jax_pallas_gpu.ROWS
@@ -94,7 +101,7 @@ def test_several_rows_at_once_and_several_blocks_of_channels(implementation, mon
 
 @pytest.mark.parametrize("with_parameter", [False, True])
 def test_devices_need_not_talk_but_of_the_parameters_gradient(with_parameter):
-    mesh = AbstractMesh((2, 4), ("batch", "width"))
+    mesh = mesh_of_h100((2, 4), ("batch", "width"))
     sequence, state, channels = (
         PartitionSpec(*axes) for axes in (("batch", None, "width"), ("batch", "width"), ("width",))
     )
@@ -110,7 +117,7 @@ def test_devices_need_not_talk_but_of_the_parameters_gradient(with_parameter):
     outputs = (channels, sequence, sequence, sequence, state)[not with_parameter :]
     shapes = {sequence: (4, 512, 512), state: (4, 512), channels: (512,)}
     arguments = [jax.ShapeDtypeStruct(shapes[spec], "float32", sharding=NamedSharding(mesh, spec)) for spec in specs]
-    program = lowered(jax.shard_map(gradients, mesh=mesh, in_specs=specs, out_specs=outputs), arguments, "cuda")
+    program = lowered(jax.shard_map(gradients, mesh=mesh, in_specs=specs, out_specs=outputs), arguments, "cuda", mesh)
     assert program.count(CALL) == 6
     words = ("all_gather", "all_reduce", "all_to_all", "collective_permute", "reduce_scatter")
     assert [word for word in words for _ in range(program.count(word))] == ["all_reduce"] * with_parameter
