@@ -26,12 +26,13 @@ PAPER = (
     "width that grows with the length."
 )
 DIFFERS = (
-    "A vocabulary of 32 in place of 8,192, new rows in every step, and a gated MLP of width 64 in each of the two "
-    "blocks. (With a vocabulary of 64 and batches of 32, the Transformer still guessed after 2,000 steps; so it did "
-    "after 2,500, at 2e-3 and 4e-3, with the answers in the rows: 56 % of 4 pairs.) Griffin has a recurrent block, "
-    "then local attention with a window of half a row. Heads have 32 channels, and the steps "
-    "between two keys are empty. The optimizer is Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), "
-    "with 100 steps of warm-up, then a constant rate. The state is that of one row at its last token, in float32."
+    "Rows of 32 and 64 tokens in place of up to 256, a vocabulary of 32 in place of 8,192, new rows in every step, at "
+    "most 2,500 of them, two seeds for time, and a gated MLP of width 64 in each of the two blocks. (With a vocabulary "
+    "of 64 and batches of 32, the Transformer still guessed after 2,000 steps; so it did after 2,500, at 2e-3 and "
+    "4e-3, with the answers in the rows: 56 % of 4 pairs.) Griffin has a recurrent block, then local attention with a "
+    "window of half a row. Heads have 32 channels, and the steps between two keys are empty. The optimizer is Adam "
+    "(beta_2 0.99, gradients clipped to norm 1, no weight decay), with 100 steps of warm-up, then a constant rate. The "
+    "state is that of one row at its last token, in float32."
 )
 #: The accuracy from which a model has learnt the task.
 LEARNT = 0.99
@@ -286,7 +287,7 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
 
 
 def draw(table: Table) -> Figure:
-    """Accuracy against width, a panel for each task and a line for each seed."""
+    """Accuracy against width and bytes of state, a panel for each task and a line for each seed."""
     found = cells(table)
     tasks = list(dict.fromkeys(cell.task for cell in found))
     figure, axes = panels(len(tasks))
@@ -295,7 +296,18 @@ def draw(table: Table) -> Figure:
         for seed, family in itertools.product(_seeds(own), FAMILIES):
             done = {place: cell.seeds[seed][family] for place, cell in enumerate(own) if seed in cell.seeds}
             line(each, STYLES[family], list(done), list(done.values()))
-        each.set_xticks(range(len(own)), [cell.width for cell in own])
+        each.set_xticks(range(len(own)), [f"{cell.width}\n{_kilobytes(table, cell)}" for cell in own], size="small")
         each.set_xlim(-0.2, len(own) - 0.8)
-        each.set(title=f"{task} tokens", xlabel="width of the model", ylabel="right answers, %")
+        each.set(
+            title=f"{task} tokens",
+            xlabel=f"width of the model\nKB of its state: {', '.join(FAMILIES)}",
+            ylabel="right answers, %",
+        )
     return figure
+
+
+def _kilobytes(table, cell):
+    """The state of each family, in thousands of bytes."""
+    (setting,) = (each for each in table.settings() if (task_name(*shape(each)[:2]), shape(each)[2]) == cell[:2])
+    trials = ((table.trials(family, setting) or [None])[0] for family in FAMILIES)
+    return " / ".join(f"{table.value(trial, 'state_bytes') / 1e3:.2g}" if trial else "" for trial in trials)

@@ -56,6 +56,7 @@ TOLERANCE, HARDLY = 0.01, 1.5
 #: The tokens at which the recurrence gate is measured.
 KINDS = ("data", "noise")
 BINS = 10
+GATE_LINES = {"data": "-", "noise": ":"}
 
 
 # Variants
@@ -529,16 +530,27 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     }
 
 
+def gate_shares(table: Table) -> dict[str, np.ndarray]:
+    """The shares of the full unit's r in each tenth from 0 to 1, `(10,)` by kind of token; the mean of the seeds."""
+    found = {}
+    for kind in KINDS:
+        shares = [
+            [table.value(runs[FULL], f"recurrence_gate_bin_{place}", at(kind)) for place in range(BINS)]
+            for runs in copying_runs(table, FULL)
+        ]
+        if np.isfinite(shares).all() and shares:
+            found[kind] = np.mean(shares, axis=0)
+    return found
+
+
 def draw(table: Table) -> Figure:
-    """For each variant the steps to 95 % on copying, the bits a byte on text, and the mean r at data and at noise."""
+    """For each variant the steps to 95 % on copying and the bits a byte on text; r of the full unit at each token."""
     figure, (speed, bits, gate) = panels(3, styles=STYLES)
     for place, (name, variant) in enumerate(VARIANTS.items()):
         style = STYLES[variant.group]
         for runs in copying_runs(table, name):
             trial = runs[name]
             dot(speed, style, at_least(table, trial), place, is_open=not math.isfinite(steps(table, trial)))
-            for kind in KINDS:
-                dot(gate, style, table.value(trial, "recurrence_gate", at(kind)), place, is_open=kind == "noise")
         for setting in (TEXT, LONGER):
             for runs in runs_in(table, setting, name):
                 dot(bits, style, table.value(runs[name], "nats") / math.log(2), place, is_open=setting == LONGER)
@@ -547,9 +559,18 @@ def draw(table: Table) -> Figure:
     bits.set(title="Text", xlabel="bits a byte\n(open: longer training)")
     # So that the last number does not run into the next panel's first.
     bits.margins(x=0.15)
-    gate.set(title="Recurrence gate", xlabel="mean r at data tokens\n(open: at noise)", xlim=(-0.05, 1.05))
+    shares_at = gate_shares(table)
+    for kind, shares in shares_at.items():
+        gate.stairs(
+            100 * shares, np.linspace(0, 1, BINS + 1), color="black", linestyle=GATE_LINES[kind], label=f"at {kind}"
+        )
+    gate.set(title="Gate of full unit", xlabel="r on copying", ylabel="channels and tokens, %")
+    if shares_at:
+        # Room for the names above the bars.
+        gate.set_ylim(0, 1.25 * gate.get_ylim()[1])
+        gate.legend(fontsize="small", frameon=False, handlelength=1.5)
     speed.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    for axes in (speed, bits, gate):
+    for axes in (speed, bits):
         axes.set_yticks(range(len(VARIANTS)), VARIANTS if axes is speed else [])
         axes.set_ylim(len(VARIANTS) - 0.5, -0.5)
     return figure

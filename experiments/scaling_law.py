@@ -36,13 +36,13 @@ DIFFERS = (
     "training, with the logits. The claims compare models of the same width, where the Transformer has up to a third "
     "more FLOPs than Hawk; the evidence has the distances at equal FLOPs too. Nats are means over a byte of the same "
     "held-out windows of 1,024 bytes, each cut into rows of 256; intervals of 95 % come from a bootstrap over the "
-    "windows, so they do not have the spread of other seeds. RoPE rotates all channels. Adam (beta_2 0.99, gradients "
-    "clipped to norm 1, weight decay 0.1) with a cosine of the rate to a tenth."
+    "windows, so they do not have the spread of seeds, of which there is one. RoPE rotates all channels. Adam (beta_2 "
+    "0.99, gradients clipped to norm 1, weight decay 0.1) with a cosine of the rate to a tenth."
 )
 RATES = (
     "Learning rates: at each of two widths every family keeps the rate with the least loss with the first seed; "
     "between these widths its rate is interpolated in logarithms, and beyond them it is that of the nearer one; every "
-    "run is above."
+    "run is above. No greater rates were tried."
 )
 #: The explained share of the variance from which losses are a line, and the sizes that tell.
 STRAIGHT = 0.99

@@ -99,7 +99,13 @@ def forgetting():
 
 def gates():
     """The paper's Figure 7."""
-    return plot_gate_behaviour(0.9).figure
+    figure, panels = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, layout="constrained")
+    for axes, decay in zip(panels, (0.5, 0.9, 0.99), strict=True):
+        plot_gate_behaviour(decay, axes=axes)
+        axes.get_legend().remove()
+        axes.set(title=f"a = {decay}", ylabel="factor" if axes is panels[0] else "")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    return figure
 
 
 def blocks():

@@ -174,10 +174,27 @@ def test_what_has_not_finished_is_left_out():
     shorter = Table(row for row in table.rows if row.run not in missing)
     words = ["reproduced", "reproduced", "undecided", "reproduced", "reproduced"]
     assert [claim.judge(shorter).word for claim in CLAIMS] == words
-    assert sum(len(axes.lines) for axes in gates.draw(shorter).axes) == 3 * (2 * 13 - 1) + 2 * 12 + 2
+    assert sum(len(axes.lines) for axes in gates.draw(shorter).axes) == 2 * 13 - 1 + 2 * 12 + 2
     few = Table(row for row in table.rows if row.family == "no input gate")
     assert [claim.judge(few).word for claim in CLAIMS] == 5 * ["undecided"]
-    assert sum(len(axes.lines) for axes in gates.draw(few).axes) == 3 * 2 + 2
+    assert sum(len(axes.lines) for axes in gates.draw(few).axes) == 2 + 2
+
+
+@pytest.mark.any_backend
+def test_the_gate_of_the_full_unit_is_drawn():
+    table = table_of(variants=(FULL, "no input gate"))
+    assert gates.gate_shares(table) == {} and not gates.draw(table).axes[2].patches
+    for trial in table.trials(setting="3 in 24"):
+        for kind, first in (("data", 0.1 + 0.2 * trial.seed), ("noise", 0.3)):
+            shares = [first, *8 * [0.0], 1 - first]
+            own = (trial.run, trial.family, str(trial.seed), "0.002", gates.at(kind), "2000")
+            table.rows += [(*own, f"recurrence_gate_bin_{place}", str(share)) for place, share in enumerate(shares)]
+    table = Table(table.rows)
+    shares = gates.gate_shares(table)
+    # The mean of the seeds.
+    np.testing.assert_allclose(shares["data"], [0.2, *8 * [0.0], 0.8])
+    np.testing.assert_allclose(shares["noise"], [0.3, *8 * [0.0], 0.7])
+    assert len(gates.draw(table).axes[2].patches) == 2
 
 
 @pytest.mark.any_backend

@@ -49,7 +49,7 @@ def test_the_papers_order_is_reproduced():
 
 
 def test_models_that_do_not_change_are_not_those_of_the_paper():
-    found = verdicts(lambda family, setting, context: 2.0 if family != "MQA" else 2.0 - 1e-3 * np.log2(context))
+    found = verdicts(lambda family, setting, context: 2.0 if family != "MQA" else 2.0 - 1e-2 * np.log2(context))
     # Griffin and Hawk neither gain nor lose, and the Transformers use what little they see.
     words = ["reproduced", "undecided", "not reproduced", "not reproduced", "undecided", "reproduced"]
     assert [verdict.word for verdict in found] == words
@@ -57,6 +57,9 @@ def test_models_that_do_not_change_are_not_those_of_the_paper():
 
 def test_a_transformer_that_uses_no_context_decides_nothing():
     assert verdicts(lambda family, setting, context: 2.0 + (context > T))[3].word == "undecided"
+    # Nor does one that gains less than the tolerance from T / 8 to T.
+    assert verdicts(lambda *at: 2.0 - 0.006 * np.log2(min(at[2], T)) + (at[2] > T))[3].word == "undecided"
+    assert verdicts(lambda *at: 2.0 - 0.008 * np.log2(min(at[2], T)) + (at[2] > T))[3].word == "reproduced"
 
 
 def test_hawk_alone_makes_a_claim_partly():
