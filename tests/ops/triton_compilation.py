@@ -1,5 +1,6 @@
 """Kernels compiled for GPUs that aren't there: exactly as the launching code would launch them."""
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -23,13 +24,8 @@ POINTERS = {
     torch.float16: "*fp16",
     torch.uint8: "*u8",
 }
-#: Targets with dtype and marks: beside those that are compiled in pieces, what else the walk's machine code depends on.
-WHOLE = [
-    ("sm90", torch.float32, True),
-    ("sm90", torch.bfloat16, True),
-    *((target, torch.float32, False) for target in ("sm80", "sm100")),
-    *((target, torch.bfloat16, True) for target in ("sm80", "sm100")),
-]
+#: NVIDIA's targets with dtype and marks, on which the walk's machine code depends.
+WHOLE = list(itertools.product(("sm80", "sm90", "sm100"), (torch.float32, torch.bfloat16), (False, True)))
 #: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
 STOPS = 1, 2
 

@@ -1,7 +1,7 @@
 """How a Pallas kernel walks through time on a GPU, for every recurrence h_t = a_t h_(t-1) + x_t.
 
 A program walks along one piece of time on its own block of channels, with the state in registers, in float32. A step
-waits for the one before it, so what keeps memory busy is many programs, and rows that each of them loads ahead. If
+waits for the one before it, so what keeps memory busy is many programs, and rows that each of them loads at once. If
 sequences and channels give too few programs, time is cut into pieces: for each piece but the last, a first pass
 computes the product of its decays and its final state from zero, a scan of those gives the state before each piece, and
 a last pass scans the pieces from there. Callers pass functions that compute decay and inputs of a row, and the final
@@ -257,7 +257,7 @@ def _call(name, kernel, walk, arguments, results):
             in_specs=in_specs,
             out_specs=out_specs,
             out_shape=results,
-            # They select Triton; without them JAX uses Mosaic. The kernel loads rows ahead, so one stage is enough.
+            # They select Triton; without them JAX uses Mosaic. The kernel loads rows at once, so one stage is enough.
             compiler_params=CompilerParams(num_warps=1, num_stages=1),
             name=name,
         )(*arguments)
