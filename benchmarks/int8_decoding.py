@@ -52,7 +52,7 @@ def step(mixer, kind):
     ours = projection._is_ours
     if kind == "Keras's int8":
         projection._is_ours = lambda layer: False
-    # PyTorch records a step at the fifth call.
+    # PyTorch records a step at the second call.
     _, state = model.generate(np.ones((1, 1), "int32"), 8, return_state=True)
 
     def run():
