@@ -27,7 +27,7 @@ COPIED = 1 << 30
 #: Cycles that a GPU waits before a call, in which the processor launches it: at least about two milliseconds, at most
 #: twenty. Between these, as many as launching took, by a clock that is faster than any GPU's.
 AHEAD, MOST_AHEAD, CYCLES_A_SECOND = 4_000_000, 40_000_000, 3e9
-#: In launches of a call: what takes less on the device may have waited for them.
+#: A call that takes less than so many times its launch may have waited for launches.
 LAUNCHES = 1.2
 
 

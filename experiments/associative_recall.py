@@ -26,13 +26,13 @@ PAPER = (
     "width that grows with the length."
 )
 DIFFERS = (
-    "Rows of 32 and 64 tokens in place of up to 256, a vocabulary of 32 in place of 8,192, new rows in every step, at "
-    "most 2,500 of them, two seeds for time, and a gated MLP of width 64 in each of the two blocks. (With a vocabulary "
-    "of 64 and batches of 32, the Transformer still guessed after 2,000 steps; so it did after 2,500, at 2e-3 and "
-    "4e-3, with the answers in the rows: 56 % of 4 pairs.) Griffin has a recurrent block, then local attention with a "
-    "window of half a row. Heads have 32 channels, and the steps between two keys are empty. The optimizer is Adam "
-    "(beta_2 0.99, gradients clipped to norm 1, no weight decay), with 100 steps of warm-up, then a constant rate. The "
-    "state is that of one row at its last token, in float32."
+    "Rows of 32 and 64 tokens in place of up to 256, a vocabulary of 32 in place of 8,192, new rows in each of at most "
+    "2,500 steps, two seeds to save time, and a gated MLP of width 64 in each of the two blocks. (With a vocabulary of "
+    "64 and batches of 32, the Transformer still guessed after 2,000 steps; so it did after 2,500, at 2e-3 and 4e-3, "
+    "with the answers in the rows: 56 % of 4 pairs.) Griffin has a recurrent block, then local attention with a window "
+    "of half a row. Heads have 32 channels, and the steps between two keys are empty. The optimizer is Adam (beta_2 "
+    "0.99, gradients clipped to norm 1, no weight decay), with 100 steps of warm-up, then a constant rate. The state "
+    "is that of one row at its last token, in float32."
 )
 #: The accuracy from which a model has learnt the task.
 LEARNT = 0.99

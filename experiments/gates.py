@@ -130,8 +130,8 @@ class Task:
     num_tokens: int = 0
     #: To train; if empty, those of the size.
     variants: tuple[str, ...] = ()
-    #: At most so many are trained.
-    most_seeds: int = 2
+    #: At most so many are trained; None for all.
+    most_seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -544,7 +544,7 @@ def gate_shares(table: Table) -> dict[str, np.ndarray]:
 
 
 def draw(table: Table) -> Figure:
-    """For each variant the steps to 95 % on copying and the bits a byte on text; r of the full unit at each token."""
+    """The steps to 95 % on copying and the bits a byte on text by variant, and histograms of the full unit's r."""
     figure, (speed, bits, gate) = panels(3, styles=STYLES)
     for place, (name, variant) in enumerate(VARIANTS.items()):
         style = STYLES[variant.group]
@@ -564,7 +564,7 @@ def draw(table: Table) -> Figure:
         gate.stairs(
             100 * shares, np.linspace(0, 1, BINS + 1), color="black", linestyle=GATE_LINES[kind], label=f"at {kind}"
         )
-    gate.set(title="Gate of full unit", xlabel="r on copying", ylabel="channels and tokens, %")
+    gate.set(title="Gate of full unit", xlabel="r on copying", ylabel="share of gate values, %")
     if shares_at:
         # Room for the names above the bars.
         gate.set_ylim(0, 1.25 * gate.get_ylim()[1])

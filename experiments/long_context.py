@@ -355,8 +355,8 @@ CLAIMS = (
     ),
     Claim(
         "So does the Transformer without positions (NoPE)",
-        "the same; undecided unless it is at least 0.02 nats better after a training row's bytes than after an eighth "
-        "of them",
+        "the same; undecided unless, by its interval, it is more than 0.02 nats better after a training row's bytes "
+        "than after an eighth of them",
         nope_fails,
     ),
     Claim(

@@ -45,8 +45,9 @@ DIFFERS = (
     "a loop of one's own could be cleared, as theirs is.) The last two are never cleared, in acting as in learning, "
     "and have to learn to forget at a sign. Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay) with a "
     "rate that rises over 100 rollouts and then is constant; a run ends when 99.5 % of the turns of 20 rollouts were "
-    "right twice in a row. Training takes six FLOPs a parameter and step. Trained policies are tested with their "
-    "likelier turn, in mazes one after another as in training. Steps are those of the environment."
+    "right twice in a row. Training takes about eight FLOPs a parameter and step, two to act and six to learn. Trained "
+    "policies are tested with their likelier turn, in mazes one after another as in training. Steps are those of the "
+    "environment."
 )
 RATES = (
     "Learning rates: each policy keeps the rate with the fewest steps to 95 % of the turns, then the one with the "

@@ -25,10 +25,10 @@ PAPER = (
     "Transformer."
 )
 DIFFERS = (
-    "The rows are shorter, the window is half a row as in the paper, and a run ends when the task is solved, twice on "
-    "512 rows. The longest rows have one seed and are not judged. The paper "
-    "gives neither the optimizer nor the number of heads: these are Adam (beta_2 0.99, gradients clipped to norm 1, no "
-    "weight decay), 100 steps of warm-up, then a constant rate."
+    "The rows are shorter, the window is half a row as in the paper, and a run ends when 512 validation rows are "
+    "solved twice in a row. The longest rows have one seed and are not judged. The paper gives neither the optimizer "
+    "nor the number of heads: these are Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), 100 steps of "
+    "warm-up, then a constant rate."
 )
 #: The accuracy over the validation's tokens at which a family has solved the task.
 SOLVED = 0.99
@@ -44,8 +44,8 @@ class Rung:
     length: int
     num_tokens: int
     steps: int
-    #: At most so many are trained.
-    most_seeds: int = 3
+    #: At most so many are trained; None for all.
+    most_seeds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ DIFFERS = (
     "windows of 1,024: a window is cut into rows of the length of training, and a model sees what stands before a byte "
     "in its own row. Local attention to a whole row is global attention, and so not trained twice. Nats are means over "
     "a byte, differences have 95 % intervals from a bootstrap over the held-out windows. RoPE rotates all channels. "
-    "Adam (beta_2 0.99, gradients clipped to norm 1, weight decay 0.1) with a cosine of the rate. Models are trained "
-    "with two seeds, Griffin with other windows than that of the claims with one."
+    "Adam (beta_2 0.99, gradients clipped to norm 1, weight decay 0.1) with a cosine of the rate. All have two seeds, "
+    "except Griffin with windows other than that of the claims, which has one."
 )
 RATES = (
     "Learning rates: each family keeps the rate with the least loss at the first length, Griffin and local MQA with "

@@ -308,7 +308,7 @@ def test_every_row_that_serves_is_judged(parts, record, monkeypatch):
     assert not attempt.failed_checks
     for op in Op.registry.values():
         facts = current_facts(op.cases.CASES[-1].shape, op.cases.CASES[-1].dtype)
-        serving = {f"{op.name}: {row.name}" for row in op.implementations if op.rejection(row, facts) is None}
+        serving = {f"{op.name}: {row.name}" for row in op.serving(facts)}
         assert serving and serving <= subjects
 
 
@@ -490,7 +490,8 @@ def test_decoding_tells_its_warnings_and_prepares_each_way_anew(parts, monkeypat
 
     class Model:
         def generate(self, prompt, number):
-            warnings.warn("no graph", RuntimeWarning, stacklevel=1)
+            warnings.warn("no\ngraph", RuntimeWarning, stacklevel=1)
+            warnings.warn("another", UserWarning, stacklevel=1)
 
     seen, forgotten, before = [], [], torch_compile.captured
     monkeypatch.setattr(decoding, "forget", forgotten.append)
@@ -499,7 +500,7 @@ def test_decoding_tells_its_warnings_and_prepares_each_way_anew(parts, monkeypat
     )
     model = Model()
     cells = decoding.of_another(model, 1.0, {"captured": None})
-    assert cells["ms a token"] == 1.0 and cells["remark"] == "no graph"
+    assert cells["ms a token"] == 1.0 and cells["remark"] == "no graph; another"
     assert seen == [None] and torch_compile.captured is before and forgotten == [model, model]
 
 

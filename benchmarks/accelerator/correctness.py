@@ -1,7 +1,7 @@
 """Every implementation that serves here, on the cases of its op: values and gradients against float64.
 
-The last case of every implementation comes first, then the one before: where the time ends first, each has been judged,
-and on a case with most features. The first cases of a scan have no step or one, for which no kernel is called.
+The last case of every implementation comes first, then the one before: if time runs out, each has been judged on the
+case with the most features. A scan's first cases have no step or a single one, for which no kernel is called.
 Products of float32 matrices keep float32's precision here, whatever the backend's default on the device.
 """
 
@@ -49,9 +49,8 @@ def calls(most: int | None):
     by_op = {op: spread(op.cases.CASES, most) for op in Op.registry.values()}
     for cases in itertools.zip_longest(*by_op.values()):
         for op, case in zip(by_op, cases, strict=True):
-            for row in op.implementations if case is not None else ():
-                if op.rejection(row, current_facts(case.shape, case.dtype)) is None:
-                    yield op, row, case
+            for row in op.serving(current_facts(case.shape, case.dtype)) if case is not None else ():
+                yield op, row, case
 
 
 def spread(cases, most):

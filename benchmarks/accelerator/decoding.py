@@ -10,7 +10,7 @@ import time
 import warnings
 
 import numpy as np
-from timing import BACKEND, device, device_bandwidth, least_seconds
+from timing import BACKEND, device, device_bandwidth, has_events, least_seconds
 
 from benchmarks.accelerator.hardware import is_small
 from benchmarks.accelerator.models import model_of, num_bytes
@@ -41,7 +41,8 @@ def run(record):
         record.note("PyTorch's compiled step is not measured on a CPU, where compiling takes half a minute.")
     else:
         launched, compiled = {"captured": lambda run, inputs: run}, {"COMPILE_AFTER": 0}
-        record.tried("Decoding", of_another, model, floor, launched, batch=1, way="ours, recorded, no CUDA graph")
+        if has_events():
+            record.tried("Decoding", of_another, model, floor, launched, batch=1, way="ours, recorded, no CUDA graph")
         record.tried("Decoding", of_another, model, floor, compiled, batch=1, way="ours, compiled by Inductor")
     named = {"batch": 1, "way": "transformers RecurrentGemma"}
     if importlib.util.find_spec("transformers") is None:
@@ -51,25 +52,25 @@ def run(record):
 
 
 def of_ours(model, batch_size, floor):
-    """The cells of `generate`, with what it warns of, as of a step that is not captured as a CUDA graph."""
+    """The cells of `generate`, with its warnings as a remark, such as that no CUDA graph was captured."""
     prompt = np.ones((batch_size, PROMPT), "int32")
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
+        warnings.simplefilter("always")
         start = time.perf_counter()
         model.generate(prompt, 1)
         first = time.perf_counter() - start
         model.generate(prompt, WARM_UP)
         steps = of_steps(lambda number: model.generate(prompt, number), batch_size, floor)
-    told = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
+    told = " ".join("; ".join(dict.fromkeys(str(warning.message) for warning in caught)).split())[:300]
     return {"first call, s": first, **steps, **({"remark": told} if told else {})}
 
 
 def of_another(model, floor, options):
-    """The cells with other attributes of PyTorch's `torch_compile`, which otherwise compiles after many calls."""
+    """The cells with attributes of `torch_compile` replaced."""
     from keras_griffin.generation import torch_compile
 
     before = {name: getattr(torch_compile, name) for name in options}
-    # What is prepared stays as it is.
+    # A step that is already prepared would not see them.
     forget(model)
     try:
         for name, value in options.items():

@@ -55,9 +55,8 @@ def ours(record, scan, shape, dtype, has_marks):
 def every_row(record, scan, shape):
     """Rows of the other implementations that serve here, at one shape."""
     op, facts = find_op(scan.name), current_facts(shape, "float32")
-    for row in op.implementations:
-        available = not row.needs_values and op.rejection(row, facts) is None
-        if available and row.name != explain(scan.name, shape).chosen:
+    for row in op.serving(facts):
+        if not row.needs_values and row.name != explain(scan.name, shape).chosen:
             with use_implementation(scan.name, row.name):
                 named = {"implementation": row.name, "shape": str(shape), "dtype": "float32", "reset and mask": False}
                 record.tried(scan.name, of_scan, scan, shape, "float32", {}, **named)

@@ -17,12 +17,14 @@ def run_part(part: Part, path: Path, quick: bool, patience: float = 1.0) -> None
     """Run a part to its end, or to its limit times `patience`, and write down how it ended."""
     limit = part.limit * patience
     journal.append(path, part.name, "begin", time=time.strftime("%Y-%m-%d %H:%M"), quick=quick, commit=commit())
+    environment = settings(os.environ, path)
+    programs = Path(environment["JAX_COMPILATION_CACHE_DIR"])
+    if environment["KERAS_BACKEND"] == "jax" and programs.is_dir() and any(programs.iterdir()):
+        journal.append(path, part.name, "note", text=f"{programs.name} has programs of before: first calls are short.")
     command = [sys.executable, "-m", "benchmarks.accelerator.part", part.module, part.name, str(path), f"{limit}"]
     start = time.perf_counter()
     # In a group of its own, which also has the processes that the part or a compiler starts.
-    process = subprocess.Popen(
-        [*command, *["--quick"] * quick], cwd=ROOT, env=settings(os.environ, path), start_new_session=True
-    )
+    process = subprocess.Popen([*command, *["--quick"] * quick], cwd=ROOT, env=environment, start_new_session=True)
     try:
         outcome, reason = ended(process.wait(timeout=limit), path, part)
     except subprocess.TimeoutExpired:

@@ -45,7 +45,7 @@ def run(record):
 def other_implementations(name: str, shape) -> list[str]:
     """The implementations of an op that serve here but are not chosen, the portable one first."""
     op, facts, chosen = find_op(name), current_facts(shape, "float32"), explain(name, shape).chosen
-    names = [row.name for row in op.implementations if not row.needs_values and op.rejection(row, facts) is None]
+    names = [row.name for row in op.serving(facts) if not row.needs_values]
     return sorted(set(names) - {chosen}, key=lambda other: (other != "portable", other))
 
 

@@ -23,7 +23,7 @@ from keras_griffin.tasks.text import Corpus, load_corpus
 
 VARIABLE = "EXPERIMENTS_TEXT"
 #: Endings of files that gzip unpacks, the second of dictionaries; and that of R's data.
-PACKED, NOVELS = (".gz", ".dz"), ".rdb"
+PACKED, R_DATA = (".gz", ".dz"), ".rdb"
 
 
 def missing(experiment: str, text: Path, package: str) -> str:
@@ -129,7 +129,7 @@ def documents(text: Corpus) -> list[np.ndarray]:
 @functools.cache
 def _corpus(path):
     ending = Path(path or "").suffix
-    if ending == NOVELS:
+    if ending == R_DATA:
         return load_novels(Path(path))
     if ending not in PACKED:
         return load_corpus([path] if path else ())

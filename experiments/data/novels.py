@@ -19,11 +19,22 @@ STRING, STRINGS = 9, 16
 
 
 def objects(path: Path) -> list[bytes]:
-    """The serialised objects of an R database: each after four bytes, its length, in a stream of zlib's."""
+    """The serialised objects of an R database: each after four bytes, its length, in a stream of zlib's.
+
+    Raises:
+        ValueError: the file is something else, or cut off.
+    """
     data, found = path.read_bytes(), []
     while data:
         unpacker = zlib.decompressobj()
-        found.append(unpacker.decompress(data[4:]))
+        try:
+            found.append(unpacker.decompress(data[4:]))
+        except zlib.error:
+            found.append(b"")
+        if not unpacker.eof or len(found[-1]) != int.from_bytes(data[:4], "big"):
+            raise ValueError(
+                f"objects: {path} must be a whole database of R objects. Got a broken object {len(found)}."
+            )
         data = unpacker.unused_data
     return found
 
@@ -36,7 +47,7 @@ def lines(serialised: bytes) -> list[bytes]:
     """
     # R's version, the least that can read this, and the length of an encoding's name follow, then that name.
     place = len(HEADER) + 12 + int.from_bytes(serialised[len(HEADER) + 8 : len(HEADER) + 12], "big")
-    if not serialised.startswith(HEADER) or serialised[place + 3] != STRINGS:
+    if not serialised.startswith(HEADER) or serialised[place + 3 : place + 4] != bytes([STRINGS]):
         raise ValueError(
             f"lines: an object must be a vector of strings in R's binary format, version 3. Got {serialised[:40]!r}."
         )
@@ -59,7 +70,7 @@ def load_novels(path: Path = NOVELS) -> Corpus:
     Raises:
         ValueError: the held-out one is not there.
     """
-    texts = {each[0].decode(): b"\n".join(each) + b"\n" for each in map(lines, objects(path))}
+    texts = {each[0].decode(): b"\n".join(each) + b"\n" for each in map(lines, objects(path)) if each}
     if HELD_OUT not in texts:
         raise ValueError(f"load_novels: {path} must hold {HELD_OUT!r}. Got {', '.join(texts) or 'nothing'}.")
     held_out = texts.pop(HELD_OUT)

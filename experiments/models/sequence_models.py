@@ -106,12 +106,12 @@ def shell(width: int) -> str:
     """
     return (
         "All layers stand in the same two residual blocks, each with an MLP of twice the width, after RMSNorm. RGLRU "
-        f"and CGLRU have a width of {width}, LSTM and GRU that at which the model comes closest to RGLRU's "
-        "parameters. Training takes six FLOPs a parameter and step of a row. "
-        "The first decays are the paper's, but for RGLRU with those of the ring, the released code's: it was added, "
-        "with its claim, when the first runs had shown RGLRU far behind on the digits. "
-        "Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay) with a cosine of the rate; the tested "
-        "weights are those of the least validation loss. Time is the processor's, of the training steps alone."
+        f"and CGLRU have a width of {width}, LSTM and GRU that at which the model comes closest to RGLRU's parameters. "
+        "Training takes about six FLOPs a parameter and step of a row. The first decays are the paper's, but for RGLRU "
+        "with those of the ring, the released code's: it was added, with its claim, when the first runs had shown "
+        "RGLRU far behind on the digits. Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay) with a "
+        "cosine of the rate; the tested weights are those of the least validation loss. Time is the processor's, of "
+        "the training steps alone."
     )
 
 

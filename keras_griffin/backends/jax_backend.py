@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from keras_griffin.backends import numpy_backend
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     before_first_step,
     has_strategy,
-    places,
     store_by_column,
     without_gradients,
 )
@@ -22,6 +22,11 @@ def device_kind() -> str:
     device = jax.config.jax_default_device or jax.default_backend()
     platform = getattr(device, "platform", device)
     return platform if platform in ("cpu", "tpu") else "gpu"
+
+
+def places(variables) -> tuple:
+    """The variables themselves, and the kind of the device, for which functions of them are compiled."""
+    return device_kind(), *numpy_backend.places(variables)
 
 
 def has_values(tensors) -> bool:

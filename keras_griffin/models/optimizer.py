@@ -112,15 +112,15 @@ class AdamW(keras.optimizers.AdamW):
         # the sum's; reshaping sums the rows. The gradient may not know its shape.
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
-        if self.drop_nonfinite and not self._drops_in_updates:
+        if self._dropped is not None and not (self._drops_in_updates and self._at_once()):
             grads, finite = self._without_nonfinite(grads)
             self._count(finite)
         super().apply(grads, trainable_variables)
 
     @property
     def _drops_in_updates(self):
-        """Whether a batch is dropped in its update, which knows the norm, and not before gradients are accumulated."""
-        return self.drop_nonfinite and not self.gradient_accumulation_steps and self._at_once() is not None
+        """Whether an update at once drops a batch, as it has the norm anyway; what is accumulated is dropped before."""
+        return self._dropped is not None and not self.gradient_accumulation_steps
 
     def _count(self, finite):
         self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))

@@ -163,6 +163,10 @@ class Op:
             return None if readable else "reads float32 and float64 on the CPU"
         return self.module(implementation).supports(facts)
 
+    def serving(self, facts: Facts) -> list[Implementation]:
+        """The implementations that can serve such a call."""
+        return [row for row in self.implementations if self.rejection(row, facts) is None]
+
     def requested(self) -> str | None:
         """The name that the user requested: by `use_implementation`, else by the environment."""
         return _requests.names.get(self.name) or os.environ.get(self.variable) or None

@@ -1,6 +1,3 @@
-import struct
-import zlib
-
 import numpy as np
 import pytest
 
@@ -9,7 +6,7 @@ from experiments.__main__ import main
 from experiments.data import long_text
 from experiments.harness.table import Table
 from experiments.harness.training import TRAINING, VALIDATION
-from tests.experiments.data.test_novels import serialised
+from tests.experiments.data.test_novels import packed, serialised
 
 pytestmark = pytest.mark.any_backend
 
@@ -22,7 +19,7 @@ def six(tmp_path, monkeypatch):
         for title, letter in zip(["1", "2", "3", "Persuasion", "5", "6"], "abcdef", strict=True)
     ]
     path = tmp_path / "Rdata.rdb"
-    path.write_bytes(b"".join(struct.pack(">I", len(each)) + zlib.compress(each) for each in objects))
+    path.write_bytes(b"".join(map(packed, objects)))
     monkeypatch.delenv(long_text.VARIABLE, raising=False)
     monkeypatch.setattr(novels, "NOVELS", path)
     return path

@@ -6,7 +6,7 @@ from keras_griffin.ops.linear_scan.jax_pallas import supports_on
 from keras_griffin.ops.linear_scan.jax_pallas_gpu_walk import scan, scan_gradient
 from keras_griffin.ops.rg_lru.jax_pallas import differentiable
 
-#: Rows loaded ahead: fewer than in `linear_scan`, since a step reads more arrays here.
+#: Rows loaded at once: fewer than in `linear_scan`, since a step reads more arrays here.
 ROWS = 4
 
 supports = supports_on("gpu")

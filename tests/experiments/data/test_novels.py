@@ -17,12 +17,17 @@ def serialised(strings, kind=novels.STRINGS, header=HEADER):
     )
 
 
+def packed(text):
+    """As R's databases have it."""
+    return struct.pack(">I", len(text)) + zlib.compress(text)
+
+
 @pytest.fixture
 def database(tmp_path):
-    """Two objects, each after its length."""
+    """Three objects, each after its length."""
     path = tmp_path / "Rdata.rdb"
     texts = [[b"EMMA", b"", b"Emma Woodhouse, handsome,"], [b"Persuasion", *["Café".encode()] * 1000], [b"THE END"]]
-    path.write_bytes(b"".join(struct.pack(">I", len(each)) + zlib.compress(each) for each in map(serialised, texts)))
+    path.write_bytes(b"".join(map(packed, map(serialised, texts))))
     return path
 
 
@@ -35,7 +40,7 @@ def test_each_object_is_a_novel_of_lines_and_one_is_held_out(database):
 
 def test_without_the_novel_to_hold_out_it_is_refused(tmp_path):
     path = tmp_path / "Rdata.rdb"
-    path.write_bytes(bytes(4) + zlib.compress(serialised([b"EMMA"])))
+    path.write_bytes(packed(serialised([b"EMMA"])))
     with pytest.raises(ValueError, match=r"^load_novels: .*Rdata\.rdb must hold 'Persuasion'\. Got EMMA\.$"):
         load_novels(path)
 
@@ -49,3 +54,10 @@ def test_other_objects_are_refused():
         lines(b"")
     with pytest.raises(ValueError, match=r"^lines: string 1 must not be missing\. Got type 9, length -1\.$"):
         lines(serialised([b"a", None]))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-4], lambda data: data[:-40], lambda data: b"a text" + data])
+def test_a_file_that_is_cut_off_or_something_else_is_refused(change, database):
+    database.write_bytes(change(database.read_bytes()))
+    with pytest.raises(ValueError, match=r"^objects: .*Rdata\.rdb must be a whole .* Got a broken object [13]\.$"):
+        load_novels(database)
