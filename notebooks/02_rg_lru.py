@@ -307,8 +307,9 @@ assert largest["bfloat16, 1 - a*a, bounded_sqrt"] > 5 * largest["ops.rg_lru"]
 # %% [markdown]
 # ## A run that fails
 #
-# One unit between two dense layers learns the sum of 32 numbers, in mixed bfloat16; always answering 0 has an error of 1.
-# `LiteralRGLRU` implements the literal equation, with the root as an argument; `RGLRU` is the library's layer.
+# One unit between two dense layers learns the sum of 32 numbers, divided by the root of 32, in mixed bfloat16; always
+# answering 0 has an error of 1. `LiteralRGLRU` implements the literal equation, with the root as an argument; `RGLRU`
+# is the library's layer.
 #
 # **Expect** an error of NaN from the first epoch with `sqrt`, and an error below 0.05 with `bounded_sqrt` and with
 # `RGLRU`.

@@ -247,7 +247,7 @@ assert (
 # ## How far does it leak?
 #
 # Two documents share a row; the first has 40 bytes. If you shuffle its bytes, how much do the logits of the second change?
-# Three fresh models of three layers each: a Hawk, whose recurrences decay slowly; local attention alone, with a
+# Three fresh models of three layers each: a Hawk, whose recurrences never forget completely; local attention alone, with a
 # window of 8, whose layers together see 3 x 7 tokens back; and a Griffin.
 #
 # **Expect** local attention to leak into the first 21 positions of the second document and no further, the recurrences
@@ -300,7 +300,7 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# The gradient shows the same from the other side: on what a prediction at the end of the second document depends. Read as
+# The gradient shows the same from the other side: what a prediction at the end of the second document depends on. Read as
 # one text, it depends on the first document's bytes too; read alone, as in a packed row, it does not.
 
 # %%
@@ -325,9 +325,9 @@ assert together[:40].min() > 0.0
 # %% [markdown]
 # ## Where it hurts
 #
-# A task that can't be solved with the leak: each document is a random string of 8 symbols with a question mark somewhere,
-# followed by the document's first symbol, the only target with weight. Nothing in the tokens marks where a document
-# begins: only the reset tells which symbol is the first.
+# A task that can't be solved with the leak: each document is a random string over 8 symbols with a question mark
+# somewhere, followed by the document's first symbol, the only target with weight. Nothing in the tokens marks where a
+# document begins: only the reset tells which symbol is the first.
 #
 # **Expect** more than 95 % of the answers to be right with resets, and less than 60 % without. (A guess is right in one
 # of eight cases, and the first document of a row begins where the row does, so that its beginning is known.)

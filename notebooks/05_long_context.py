@@ -129,7 +129,7 @@ for name in models:
 # %% [markdown]
 # **Expect** the two ways to read to agree up to position 512, to within 0.01 bits. Beyond, Griffin and Hawk stay within
 # 0.2 bits of their restarted selves in each stretch, up to 32 times the length of their training, while MQA in one go
-# is at least 1.0 bits worse in the last stretch. That a state is of use shows right after a restart: in the 16 bytes
+# is at least 1.0 bits worse in the last stretch. The state helps most right after a restart: in the 16 bytes
 # there, Griffin in one go is at least 0.2 bits better.
 
 # %%
@@ -378,7 +378,7 @@ plt.show()
 # %% [markdown]
 # Attention wins, and a local window is as good as long as it reaches: Griffin's accuracy drops where its window ends.
 # Beyond it remains what a recurrence keeps of 32 entries, here in 80 numbers of Griffin's one recurrent block, and
-# in 160 of Hawk's two, which recalls more there. Neither is at its end after 600 steps; both are far from exact.
+# in 160 of Hawk's two, which recalls more there. Neither has converged after 600 steps; both are far from exact.
 #
 # ## Exercises
 #

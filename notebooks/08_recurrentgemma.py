@@ -58,9 +58,10 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## A checkpoint in the released layout
 #
-# Skip this part if you have the real weights. Train a vocabulary on Python's standard library and add Gemma's special
-# tokens; the config has RecurrentGemma's settings at a small size. `save_huggingface` writes the folder that
-# `transformers` would: `config.json`, `model.safetensors`, `tokenizer.json`.
+# Train a vocabulary on Python's standard library and add Gemma's special tokens; the config has RecurrentGemma's settings
+# at a small size. `save_huggingface` writes the folder that `transformers` would, `config.json`, `model.safetensors`,
+# `tokenizer.json`, and `special_ids.json`, which only this library reads. Run this part with the real weights too: later
+# cells use its text and vocabulary; sizes and comparisons after **Expect** are those of the small checkpoint.
 
 # %%
 corpus = load_corpus([], seed=0, least_bytes=1000)
@@ -166,7 +167,7 @@ assert state.num_bytes == later.num_bytes == long.num_bytes == 12_564
 
 # %% [markdown]
 # `stream` yields the text as the model generates it, in pieces that never split a character. (`repr` shows the control
-# characters that a model with random weights generates.)
+# characters that a model with random weights generates; bytes that form no character appear as �.)
 
 # %%
 for piece in model.stream("def ", MOST, sampler=TopP(0.9), seed=1):
@@ -350,8 +351,8 @@ axes.legend(fontsize="small")
 plt.show()
 
 # %% [markdown]
-# **Expect** all 8 answers word for word, a final loss below 0.6 nats (from more than 5), and a base whose largest
-# change is 0.
+# **Expect** all 8 answers word for word, a final loss below 0.6 nats (from more than 5), and a base
+# whose largest change is 0.
 
 
 # %%

@@ -12,8 +12,9 @@
 # # Copying and recall: what a recurrence learns, and what a little attention adds
 #
 # Section 6.2 of the Griffin paper trains models of a quarter of a million parameters on two tasks that need memory.
-# `experiments/` repeats both at a size that two CPU cores train, with claims that were written down before the runs. Here
-# you read those results, and then train the three families on the smaller task yourself.
+# `experiments/` repeats both at a size that two CPU cores train, with claims that were written down before the runs (the
+# rule for *reproduced* became stricter afterwards). Here you read those results, and then train the three families on the
+# smaller task yourself: Griffin, Hawk (recurrences alone) and MQA, a Transformer with multi-query attention.
 #
 # The results are in the repository, not in the package: run this notebook in a clone.
 
@@ -78,7 +79,7 @@ for task in (selective_copying(1, 12, 3, seed=1), induction_heads(1, 16, seed=1)
 # %% [markdown]
 # ## What the experiments found
 #
-# Every number is a line in a long table: the model, learning rate, seed and step of which it is, and its name.
+# Every number is a line in a long table, with its name, model, learning rate, seed and step.
 # A claim is a function of that table, and so is the picture: `module.draw(table)` draws it again.
 
 # %%
@@ -95,7 +96,8 @@ for name, table in results.items():
 #
 # The smaller task in its smallest size: rows of 32 tokens, models of the paper's width and depth (five blocks of width
 # 64; in Griffin the third is local attention, whose window is half a row). Each family has the learning rate that the
-# search kept. Rows are new in every step, and only the answer has weight in the loss.
+# search kept, and the paper's first decays, as in the experiments. Rows are new in every step, and only the answer has
+# weight in the loss.
 
 # %%
 LENGTH = 8 if SMALL else 32
@@ -158,9 +160,10 @@ plt.show()
 # %% [markdown]
 # ## What to take from it
 #
-# A recurrence finds the token without knowing where it stands, so it can do so at distances beyond those of training, as
-# long as its state holds what came with it. Attention looks it up by position, and fails where the positions are new. Griffin has both:
-# its one layer of local attention sees half a row, the recurrent blocks around it carry the rest.
+# A recurrence finds the token without knowing where it stands, so it can do so at distances beyond those of training,
+# as long as its state holds what came with it. Attention looks it up by position, and fails where the positions are
+# new. Griffin has both: its one layer of local attention sees half a row, the recurrent blocks around it carry the
+# rest.
 
 # %% [markdown]
 # ## Exercises
