@@ -106,9 +106,9 @@ class ResidualBlock(SequenceLayer):
         mixed, state = self.mixer.advance(self.mixer_norm(inputs), state, reset=reset, mask=mask)
         return self._mix_channels(inputs + self._dropped(mixed)), state
 
-    def call(self, inputs, reset=None, mask=None):
-        """The whole sequence; the mixer's `call` may be cheaper than its `advance`."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
+    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
+        """The whole sequence, as in `SequenceLayer.call`; the mixer's `call` may be cheaper than its `advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
 
         def mix(inputs):
             mixed = self.mixer(self.mixer_norm(inputs), reset=reset, mask=mask)

@@ -78,8 +78,13 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """
         raise NotImplementedError(f"advance: {type(self).__name__} must define it.")
 
-    def call(self, inputs, reset=None, mask=None):
-        """The whole sequence from the initial state. Arguments and outputs as in `advance`."""
+    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
+        """The whole sequence from the initial state. Arguments and outputs as in `advance`.
+
+        Keras passes the mask that the inputs carry, as those of `keras.layers.Masking`, as `mask`, or as `inputs_mask`
+        where there are marks too; a given `mask` takes its place.
+        """
+        mask = inputs_mask if mask is None else mask
         outputs, _ = self.advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
         return outputs
 

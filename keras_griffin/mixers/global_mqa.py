@@ -101,8 +101,9 @@ class GlobalMQA(MultiQueryAttention):
         empty = self.empty_keys(batch_size, 0)
         return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
 
-    def call(self, inputs, reset=None, mask=None):
-        """The whole sequence; without resets and masks by the backend's causal attention."""
+    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
+        """The whole sequence, as in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
+        mask = inputs_mask if mask is None else mask
         if reset is not None or mask is not None:
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])

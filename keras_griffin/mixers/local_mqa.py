@@ -115,9 +115,9 @@ class LocalMQA(MultiQueryAttention):
         """The newest W keys."""
         return ops.logical_and(super().sees(distance), distance < self.window)
 
-    def call(self, inputs, reset=None, mask=None):
-        """The whole sequence, without the empty window that `advance` would attend to."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
+    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
+        """The whole sequence, as in `SequenceLayer.call`, without the empty window that `advance` would attend to."""
+        inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
         query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
         positions = _positions(ops.shape(inputs)[1], mask)

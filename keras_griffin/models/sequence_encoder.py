@@ -207,9 +207,12 @@ class SequenceEncoder(SequenceLayer):
             states.append(block_state)
         return self.final_norm(x), SequenceEncoderState(tuple(states))
 
-    def call(self, inputs, reset=None, mask=None):
-        """The whole sequence, from the start or, in a stateful layer, from where the last call ended."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
+    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
+        """The whole sequence, from the start or, in a stateful layer, from where the last call ended.
+
+        Arguments as in `SequenceLayer.call`.
+        """
+        inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
         if self.stateful:
             self.kept_state.check_rows(type(self).__name__, inputs)
             x, state = self.advance(inputs, self.kept_state.read(), reset=reset, mask=mask)

@@ -109,7 +109,7 @@ class RecurrentUnit(FlatState):
         outputs, state = self.scan(inputs, state, reset, mask)
         return ops.cast(outputs, self.compute_dtype), state
 
-    def call(self, inputs, initial_state=None, *, reset=None, mask=None):
+    def call(self, inputs, initial_state=None, *, reset=None, mask=None, inputs_mask=None):
         """Run over the whole sequence.
 
         Args:
@@ -117,6 +117,7 @@ class RecurrentUnit(FlatState):
             initial_state: a list of the state's parts, or its only part; None for the first or the kept one.
             reset: `(B, T)` bool; at a True step everything before it, in the order of processing, is forgotten.
             mask: `(B, T)` bool; a False step leaves the state unchanged and repeats the output before it.
+            inputs_mask: the mask that the inputs carry, which Keras passes; used if `mask` is None.
 
         Returns:
             The outputs, `(B, T, R)`, or the last, `(B, R)`; with `return_state` a list of these and the state's parts.
@@ -124,6 +125,7 @@ class RecurrentUnit(FlatState):
         Raises:
             ValueError: a shape does not fit, or the initial state has other parts.
         """
+        mask = inputs_mask if mask is None else mask
         reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
         if self.go_backwards:
             inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
@@ -171,7 +173,7 @@ class RecurrentUnit(FlatState):
 
     reset_states = reset_state
 
-    def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None):
+    def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None, inputs_mask=None):
         """Shapes and dtypes of the outputs of `call`."""
         self._check_rows(inputs)
         if initial_state is not None:
