@@ -24,7 +24,7 @@ COMPILING = ("jax", "tensorflow")
 _prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple, dict[tuple, Callable]]] = weakref.WeakKeyDictionary()
 #: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
 _table = threading.RLock()
-#: How many functions of one model are cached, the newest ones: there is one for each sampler.
+#: How many functions of one model are cached, those asked for last: there is one for each sampler.
 _KEPT = 16
 
 
@@ -75,6 +75,8 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
             if len(functions) >= _KEPT:
                 functions.pop(next(iter(functions)))
             functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
+        # The newest stand at the end.
+        functions[key] = functions.pop(key)
         return functions[key]
 
 

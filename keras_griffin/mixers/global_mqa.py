@@ -102,7 +102,7 @@ class GlobalMQA(MultiQueryAttention):
         return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
-        """The whole sequence, as in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
+        """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
         mask = inputs_mask if mask is None else mask
         if reset is not None or mask is not None:
             return super().call(inputs, reset=reset, mask=mask)

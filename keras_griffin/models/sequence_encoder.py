@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
+from keras_griffin.generation import register_state_type
 from keras_griffin.generation.compile import prepared
 from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.both_directions import BothDirections
@@ -26,6 +27,7 @@ POOLS = ("last", "mean", "max")
 DECAYS = {"recurrent": {"decay_range": (0.5, 0.99), "decay_initializer": "paper"}}
 
 
+@register_state_type
 class SequenceEncoderState(NamedTuple):
     """The state of `SequenceEncoder`."""
 

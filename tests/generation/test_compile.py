@@ -100,6 +100,14 @@ def test_few_functions_are_kept(fake):
     assert prepared(scaled, fake, by=0) is not first
 
 
+def test_the_functions_that_are_used_are_kept(fake):
+    """As that which reads prompts is, beside any number of samplers."""
+    often = prepared(scaled, fake, by=0)
+    for by in range(1, 40):
+        prepared(scaled, fake, by=by)
+        assert prepared(scaled, fake, by=0) is often
+
+
 def scaled(model, x, *, by):
     return x * by * len(x)
 

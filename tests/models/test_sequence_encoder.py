@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin.generation import load_state, save_state
 from keras_griffin.models import SequenceEncoder
 from keras_griffin.models.sequence_encoder import pooled
 from keras_griffin.testing import contracts
@@ -94,6 +95,14 @@ def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
         pieces = [model.predict(INPUTS[:, start : start + 4], batch_size=3, verbose=0) for start in (0, 4, 8)]
         assert_close(np.concatenate(pieces, axis=1), expected)
         layer.reset_state()
+
+
+def test_a_state_is_saved_and_continues(tmp_path):
+    layer = encoder()
+    _, state = layer.advance(INPUTS[:, :5], layer.initial_state(3))
+    save_state(state, tmp_path / "state.safetensors")
+    outputs, _ = layer.advance(INPUTS[:, 5:], load_state(tmp_path / "state.safetensors"))
+    assert_close(outputs, as_array(layer(INPUTS))[:, 5:])
 
 
 @pytest.mark.trainable
