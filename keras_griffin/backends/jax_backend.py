@@ -20,7 +20,6 @@ _ALIGNMENT = 64
 def device_kind() -> str:
     """The kind of JAX's default device, which `keras.device` and `jax.default_device` scopes change."""
     device = jax.config.jax_default_device or jax.default_backend()
-    device = jax.config.jax_default_device or jax.default_backend()
     platform = device if isinstance(device, str) else device.platform
     return platform if platform in ("cpu", "tpu") else "gpu"
 
