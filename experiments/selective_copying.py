@@ -26,7 +26,7 @@ PAPER = (
 )
 DIFFERS = (
     "The rows are shorter, the window is half a row as in the paper, and a run ends when 512 validation rows are "
-    "solved twice in a row. The longest rows have one seed and are not judged. The paper gives neither the optimizer "
+    "solved twice in a row. A third difficulty, with one seed, is not judged. The paper gives neither the optimizer "
     "nor the number of heads: these are Adam (beta_2 0.99, gradients clipped to norm 1, no weight decay), 100 steps of "
     "warm-up, then a constant rate."
 )
