@@ -214,6 +214,8 @@ def draw(table: Table) -> Figure:
             dot(each, STYLES[trial.family], seconds, 100 * share)
         each.margins(x=0.1)
         each.xaxis.set_major_locator(MaxNLocator(nbins=4))
-        each.set(title=setting, xlabel="CPU seconds of training", xlim=(0, None))
+        each.set(title=setting, xlabel="CPU seconds of training")
+        # Room for the last marker.
+        each.set_xlim(0, 1.05 * each.get_xlim()[1])
     axes[0].set_ylabel("right classes, %")
     return figure
