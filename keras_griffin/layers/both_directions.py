@@ -70,9 +70,8 @@ class BothDirections(SequenceLayer):
             f"{self.name!r}, which reads the sequence from both ends."
         )
 
-    def call(self, inputs, reset=None, mask=None, inputs_mask=None):
-        """The whole sequence; see `SequenceLayer.call`."""
-        mask = inputs_mask if mask is None else mask
+    def call(self, inputs, reset=None, mask=None):
+        """The whole sequence."""
         if reset is not None:
             raise ValueError(f"{type(self).__name__}: reset must be None, since a reset ends only the past. Got one.")
         inputs, _, mask = self.prepare(inputs, None, mask)

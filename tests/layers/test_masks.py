@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers import LRU, RGLRU, BothDirections, ResidualBlock
+from keras_griffin.layers import LRU, RGLRU, ResidualBlock
 from keras_griffin.mixers import GlobalMQA, LocalMQA, Mamba, RecurrentBlock
 from keras_griffin.models import SequenceEncoder
 from keras_griffin.testing.arrays import as_array
@@ -48,11 +48,6 @@ def test_beside_a_reset(name):
 def test_beside_an_initial_state():
     check(RGLRU(return_sequences=True), initial_state=STATE)
     check(RGLRU(go_backwards=True), initial_state=STATE, reset=RESET)
-
-
-def test_both_directions_have_it_alone():
-    layer = BothDirections(RecurrentBlock(D), RecurrentBlock(D))
-    check(layer)
 
 
 @pytest.mark.parametrize("name", ["RGLRU", "SequenceEncoder"])
