@@ -59,3 +59,12 @@ def test_in_a_model_and_in_a_loaded_one(name, tmp_path):
     model.save(tmp_path / "model.keras")
     for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
         assert_close(each([INPUTS, RESET]), expected)
+
+
+def test_a_decoder_behind_an_embedding_that_masks_zeros():
+    """As one types it after an LSTM: the state of an encoder, and the mask of token 0."""
+    tokens, state = keras.Input((4,), dtype="int32"), keras.Input((D,))
+    embedding, layer = keras.layers.Embedding(10, D, mask_zero=True), RGLRU()
+    model = keras.Model([tokens, state], layer(embedding(tokens), initial_state=state))
+    found = as_array(model([np.array([[3, 4, 0, 0], [5, 6, 7, 8]]), STATE]))
+    assert_close(found[:1], as_array(layer(embedding(np.array([[3, 4]])), initial_state=STATE[:1])))
