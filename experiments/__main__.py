@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 import experiments as package
-from experiments.data.long_text import VARIABLE
+from experiments.data.long_text import VARIABLE, corpus
 from experiments.harness.page import RESULTS, update
 from experiments.harness.report import summary, write_report
 from experiments.harness.runner import FOLDER, NAMES, carry_out, experiment, finished
@@ -80,6 +80,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     text = os.environ.get(VARIABLE)
     if text and not Path(text).is_file():
         parser.error(f"{VARIABLE} must name a file. Got {text!r}.")
+    if text and not (options.list or options.report):
+        try:
+            corpus()
+        except ValueError as error:
+            parser.error(str(error))
     options.names = options.names or NAMES
     options.output = options.output or (RESULTS if options.scale == "small" else options.runs / options.scale)
     options.output = options.output.resolve()

@@ -119,8 +119,8 @@ print(f"{make_policy(0).count_params():,} parameters")
 # %% [markdown]
 # ## Act
 #
-# `encoder.step`, which is compiled, takes the state and one observation per maze. Where an episode begins, its row of
-# the state is reset to the initial state; the other rows continue. The three policies differ only in the steps at which
+# `encoder.step`, which is compiled, takes one observation per maze, the state, and in `reset` the mazes whose episode
+# begins: their rows forget what came before, the others continue. The three policies differ only in the steps at which
 # they forget:
 
 # %%
@@ -131,17 +131,6 @@ FORGETS = {
 }
 
 
-def put_back(state, initial_state, rows):
-    """The state, with the rows that are True reset to the initial state."""
-
-    def choose(first, now):
-        return ops.where(
-            ops.reshape(rows, (-1,) + (1,) * (len(now.shape) - 1)), first, now
-        )
-
-    return keras.tree.map_structure(choose, initial_state, state)
-
-
 def play(policy, mazes, length, forgets, draws=None):
     """A rollout of `length` steps in every maze. Actions are sampled, or the most likely ones without `draws`."""
     encoder, head = policy.get_layer("encoder"), policy.get_layer("head")
@@ -150,9 +139,7 @@ def play(policy, mazes, length, forgets, draws=None):
     state, steps = encoder.initial_state(mazes.num_envs), []
     for _ in range(length):
         reset = FORGETS[forgets](starts)
-        if reset.any():
-            state = put_back(state, encoder.initial_state(mazes.num_envs), reset)
-        features, state = encoder.step(observation, state)
+        features, state = encoder.step(observation, state, reset=reset)
         logits = ops.convert_to_numpy(ops.stop_gradient(head(features)))
         # The argmax of logits plus Gumbel noise is a sample from their softmax.
         noise = 0.0 if draws is None else draws.gumbel(size=logits.shape)
@@ -331,8 +318,9 @@ def read(rollout, reset):
     state = encoder.initial_state(MAZES)
     leans, hidden = [], []
     for t in range(watched):
-        state = put_back(state, encoder.initial_state(MAZES), reset[:, t])
-        features, state = encoder.step(rollout["observation"][:, t], state)
+        features, state = encoder.step(
+            rollout["observation"][:, t], state, reset=reset[:, t]
+        )
         logits = ops.convert_to_numpy(ops.stop_gradient(head(features)))
         leans.append(logits[:, TMaze.RIGHT] - logits[:, TMaze.LEFT])
         hidden.append(ops.convert_to_numpy(state.blocks[1].unit.hidden).copy())

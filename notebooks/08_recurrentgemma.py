@@ -129,7 +129,7 @@ assert np.abs(loaded - original).max() == 0
 MOST = 4 if SMALL else 40
 
 
-def answer(model, message, state=None, sampler="greedy"):
+def answer(model, message, state=None, sampler="greedy", seed=0):
     """The answer to a message, and the state after it, from which the chat continues."""
     framed = chat_prompt(message) if state is None else next_turn(message)
     prompt = model.tokenizer.encode(framed, start=state is None)
@@ -138,7 +138,7 @@ def answer(model, message, state=None, sampler="greedy"):
         [prompt],
         MOST,
         sampler=sampler,
-        seed=0,
+        seed=seed,
         stop_ids=stop_ids,
         state=state,
         return_state=True,
@@ -152,7 +152,9 @@ def answer(model, message, state=None, sampler="greedy"):
 print(chat_prompt("What does a recurrence keep?"))
 first, state = answer(model, "What does a recurrence keep?", sampler=TopP(0.9))
 print(f"{first!r}\n{state}")
-second, later = answer(model, "And after a million tokens?", state, sampler=TopP(0.9))
+second, later = answer(
+    model, "And after a million tokens?", state, sampler=TopP(0.9), seed=1
+)
 print(f"{second!r}\n{later}")
 
 # %% [markdown]

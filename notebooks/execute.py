@@ -32,7 +32,9 @@ def main():
         parser.error(
             f"the notebooks are {', '.join(names)}. Got {', '.join(sorted(unknown))}."
         )
-    os.environ.pop("NOTEBOOK_SMALL", None)
+    # Each runs whole, on the backend that it names.
+    for name in ("NOTEBOOK_SMALL", "KERAS_BACKEND"):
+        os.environ.pop(name, None)
     for name in chosen:
         started = time.perf_counter()
         execute(FOLDER / f"{name}.py")
@@ -42,9 +44,13 @@ def main():
 def execute(source):
     """Write the notebook of one source, whole or not at all."""
     notebook = jupytext.read(source)
-    NotebookClient(
-        notebook, timeout=1200, resources={"metadata": {"path": FOLDER}}
-    ).execute()
+    client = NotebookClient(
+        notebook,
+        timeout=1200,
+        resources={"metadata": {"path": FOLDER}},
+        coalesce_streams=True,
+    )
+    client.execute()
     for cell in notebook.cells:
         # What libraries print on stderr, with paths and times of this machine, is no part of the lesson.
         if "outputs" in cell:

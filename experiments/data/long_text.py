@@ -11,6 +11,7 @@ import os
 import platform
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,11 @@ def text_name(otherwise: Path | None = None) -> str:
 
 
 def corpus(otherwise: Path | None = None) -> Corpus:
-    """The text, read once a process; `otherwise` as for `text_name`."""
+    """The text, read once a process; `otherwise` as for `text_name`.
+
+    Raises:
+        ValueError: the file is not what its ending says.
+    """
     return _corpus(os.environ.get(VARIABLE) or otherwise)
 
 
@@ -135,5 +140,8 @@ def _corpus(path):
         return load_corpus([path] if path else ())
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / Path(path).stem
-        unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
+        try:
+            unpacked.write_bytes(gzip.decompress(Path(path).read_bytes()))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"corpus: a file ending in {ending} must be whole and of gzip. Got {path}.") from error
         return load_corpus([unpacked])

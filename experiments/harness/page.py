@@ -1,10 +1,11 @@
 """Write the results into docs/experiments.md, under each experiment its plot and its verdicts or its runs, and the
-counts of the verdicts into README.md.
+counts of the verdicts into README.md and docs/paper.md.
 
     python -m experiments.harness.page
 
 What is written is between `<!-- name -->` and `<!-- end -->`, with the name of an experiment, or `verdicts` for the
-counts. The plots are copied to docs/experiments, since the documentation is built from docs alone.
+counts; in docs/paper.md it is in the last cell of the rows that name a report. The plots are copied to
+docs/experiments, since the documentation is built from docs alone.
 """
 
 import re
@@ -21,6 +22,9 @@ from keras_griffin.files import atomic_file
 RESULTS = FOLDER / "results"
 PAGE = FOLDER.parent / "docs" / "experiments.md"
 README = FOLDER.parent / "README.md"
+PAPER = FOLDER.parent / "docs" / "paper.md"
+#: The status of an experiment in docs/paper.md; its counts follow.
+STATUS = "small scale"
 
 
 def filled(page: str, results: Path) -> str:
@@ -50,25 +54,41 @@ def counts(results: Path) -> str:
     """How many claims of each experiment have each verdict."""
     rows = []
     for name in NAMES:
-        file, module = results / f"{name}.csv", experiment(name)
-        if file.exists() and module.CLAIMS:
-            table = Table.read(file)
-            number = Counter(claim.judge(table).word for claim in module.CLAIMS)
+        module, number = experiment(name), verdicts(name, results)
+        if number:
             rows.append(
                 {"experiment": f"{module.TITLE} ({module.FIGURE})", **{word: str(number[word] or "") for word in WORDS}}
             )
     return markdown(rows) if rows else "Not yet run."
 
 
-def update(page: Path = PAGE, results: Path = RESULTS, readme: Path = README) -> None:
-    """Update the page, the plots beside it, and README.md."""
+def verdicts(name: str, results: Path) -> Counter:
+    """How many claims of an experiment have each verdict; empty if it has no claims or was not run."""
+    file = results / f"{name}.csv"
+    table = Table.read(file) if file.exists() else None
+    return Counter(claim.judge(table).word for claim in experiment(name).CLAIMS if table)
+
+
+def with_statuses(paper: str, results: Path) -> str:
+    """docs/paper.md with the verdicts of each row that names the report of an experiment."""
+
+    def row(match):
+        number = verdicts(match[2], results)
+        counts = ", ".join(f"{number[word]} {word}" for word in WORDS if number[word])
+        return f"{match[1]}{STATUS}: {counts} |" if counts else f"{match[1]}{STATUS} |"
+
+    return re.sub(rf"(`experiments/results/(\w+)\.md` \| ){STATUS}[^|]* \|", row, paper)
+
+
+def update(page: Path = PAGE, results: Path = RESULTS, readme: Path = README, paper: Path = PAPER) -> None:
+    """Update the page, the plots beside it, README.md and docs/paper.md."""
     plots = page.with_suffix("")
     for plot in sorted(results.glob("*.png")):
         plots.mkdir(exist_ok=True)
         with atomic_file(plots / plot.name) as aside:
             aside.write_bytes(plot.read_bytes())
-    for path in (page, readme):
-        text = filled(path.read_text(), results)
+    for path in (page, readme, paper):
+        text = with_statuses(filled(path.read_text(), results), results)
         with atomic_file(path) as aside:
             aside.write_text(text)
 

@@ -69,6 +69,17 @@ def test_a_backend_without_gradients_and_a_text_that_is_not_there_are_refused(tm
 
 @pytest.mark.trainable
 @pytest.mark.any_backend
+@pytest.mark.parametrize(("name", "rule"), [("a.gz", "whole and of gzip"), ("a.rdb", "a whole database")])
+def test_a_text_that_is_broken_is_refused_in_one_sentence(name, rule, tmp_path, capsys, monkeypatch):
+    (tmp_path / name).write_bytes(b"no such thing")
+    monkeypatch.setenv("EXPERIMENTS_TEXT", str(tmp_path / name))
+    with pytest.raises(SystemExit) as refused:
+        main(["long_context", "--scale", "smoke", "--runs", str(tmp_path)])
+    assert refused.value.code == 2 and f"must be {rule}" in capsys.readouterr().err
+
+
+@pytest.mark.trainable
+@pytest.mark.any_backend
 def test_a_report_is_not_replaced_by_one_with_fewer_runs(tmp_path, capsys):
     """As one of fewer seeds, or of another scale, would be; what it has is kept."""
     table = made_up.carried_out(selective_copying, "small", (0, 1), lambda run: 500)
