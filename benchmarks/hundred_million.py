@@ -5,17 +5,23 @@
 In float32, one row of 512 tokens; decoding is greedy, from 8 tokens. The preset has 12 layers of width 768 and a
 vocabulary of 256,000: most of its parameters are in the embedding. Two bounds stand beside them: a step's products with
 the weights, and their gradients, each alone; and for a token, reading every weight once, as fast as the largest product
-reads its own. transformers' RecurrentGemma of these sizes, if it is installed, takes the same step on PyTorch, whatever
-the backend, with PyTorch's fused AdamW and clipped gradients, and decodes with its own `generate`.
+reads its own. Each peer that is installed has a process of its own, whatever the backend: transformers' RecurrentGemma
+of these sizes takes the same step on PyTorch, with PyTorch's fused AdamW and clipped gradients, and decodes with its
+own `generate`; DeepMind's code on JAX takes a step without an optimizer, and decodes in a Python loop.
 """
 
 import collections
 import functools
 import importlib.util
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
+from decode import deepmind_decoder
 from keras import ops
+from model import deepmind_model, deepmind_step
 from timing import BACKEND, compiled, forward_and_backward, least_seconds
 
 from keras_griffin.models import Griffin, presets
@@ -99,7 +105,7 @@ def _jax_step(optimizer, gradients, variables):
 
 
 def losses(model):
-    """Yield (what, seconds) of PyTorch's loss alone."""
+    """Yield (what, seconds) of PyTorch's loss, and of the lookup's gradient that is added to the logits', alone."""
     import torch
 
     logits = torch.randn(1, LENGTH, CONFIG.vocabulary_size, requires_grad=True)
@@ -112,6 +118,12 @@ def losses(model):
     yield "loss alone", least_seconds(through, model.loss, budget=10)
     keras_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     yield "Keras's loss alone", least_seconds(through, keras_loss, budget=10)
+    table = torch.zeros(CONFIG.vocabulary_size, CONFIG.width, requires_grad=True)
+    table.grad = torch.zeros_like(table)
+    vectors, tokens = torch.ones(1, LENGTH, CONFIG.width), torch.tensor(TOKENS[:, :-1])
+    looked_up = torch.nn.functional.embedding(tokens, table)
+    backward = functools.partial(looked_up.backward, vectors, retain_graph=True)
+    yield "gradient of the lookup alone", least_seconds(backward, budget=10)
 
 
 def transformers():
@@ -149,11 +161,33 @@ def transformers():
     yield "training step", least_seconds(step, budget=40)
 
 
+def recurrentgemma():
+    """Yield the same for DeepMind's code."""
+    # Its gates need a width that the number of heads divides; transformers' recurrence has this one too.
+    model, parameters = deepmind_model(CONFIG.replace(recurrence_width=CONFIG.width))
+    decode = deepmind_decoder(model, parameters, TOKENS[:, :PROMPT])
+    yield "decoding, a token", per_token(lambda n: decode(n).block_until_ready())
+    yield "training step", least_seconds(deepmind_step(model, TOKENS[:, :-1]), parameters, budget=40)
+
+
+#: By package: the backend that it needs, and what measures it.
+PEERS = {"transformers": ("torch", transformers), "recurrentgemma": ("jax", recurrentgemma)}
+
+
 def per_token(generate):
     """Seconds per token, from two calls of different lengths."""
     generate(MANY)
     few, many = (least_seconds(generate, steps, budget=8) for steps in (FEW, MANY))
     return (many - few) / (MANY - FEW)
+
+
+def in_own_process(package):
+    """Yield (what, seconds) of a peer: `generate` of transformers crashes in a process that has loaded TensorFlow."""
+    environment = {**os.environ, "KERAS_BACKEND": PEERS[package][0]}
+    command = [sys.executable, __file__, package]
+    lines = subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL, text=True).splitlines()
+    for what, seconds in (line.split("\t") for line in lines if "\t" in line):
+        yield what, float(seconds)
 
 
 def main():
@@ -163,13 +197,18 @@ def main():
     for what, seconds in ours():
         times[what] = seconds
         print(f"| {what} | {seconds:.3f} |", flush=True)
-    if importlib.util.find_spec("transformers") is None:
-        print("| transformers | not installed: not measured |")
-        return
-    for what, seconds in transformers():
-        print(f"| transformers, {what} | {seconds:.3f} |", flush=True)
-        print(f"| ours / transformers, {what} | {times[what] / seconds:.2f} |", flush=True)
+    for package in PEERS:
+        if importlib.util.find_spec(package) is None:
+            print(f"| {package} | not installed: not measured |")
+            continue
+        for what, seconds in in_own_process(package):
+            print(f"| {package}, {what} | {seconds:.3f} |", flush=True)
+            print(f"| ours / {package}, {what} | {times[what] / seconds:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 2:
+        for what, seconds in PEERS[sys.argv[1]][1]():
+            print(f"{what}\t{seconds}", flush=True)
+    else:
+        main()

@@ -4,8 +4,7 @@
 
 The step is that of `generate` at batch 1, over several blocks, whose weights no cache holds. MIXERS are `recurrent` and
 `local_mqa`, separated by commas (default: both). Then come forms of one product, that of the MLP, over matrices that
-take turns, beside a read of the int8 matrix: nothing that reads all weights can be faster. Times are the processor's,
-which other programs lengthen less than the clock's; on one core they are what a user waits for.
+take turns, beside a read of the int8 matrix by one core.
 """
 
 import importlib
@@ -64,13 +63,13 @@ def step(mixer, kind):
 
 
 def least(functions):
-    """By name: the processor's seconds in the shortest run of each. They take turns."""
+    """By name: the seconds of the shortest run of each. They take turns."""
     times = {name: [] for name in functions}
     for _ in range(RUNS):
         for name, function in functions.items():
-            start = time.process_time()
+            start = time.perf_counter()
             function()
-            times[name].append(time.process_time() - start)
+            times[name].append(time.perf_counter() - start)
     return {name: min(seconds) for name, seconds in times.items()}
 
 

@@ -4,10 +4,9 @@
 
 The model is that of `model.py` without attention and with 16 blocks in the gates: 4.9 M parameters, 4 rows of 512
 tokens in float32. Its step runs with the package's `rg_lru`, and with a stand-in that costs next to nothing, which is
-the bound for any kernel; on PyTorch also with `native_kernel.cpp`, if there is `g++`. The steps alternate, and the
-clock is the process's CPU time, which other programs change less than wall time. On several cores only the op is timed:
-on PyTorch by the CPU time of the calling thread, which with OMP_WAIT_POLICY=passive is its serial work and its share of
-the rest, elsewhere by wall time.
+the bound for any kernel; on PyTorch also with `native_kernel.cpp`, if there is `g++`. The steps alternate. On one core
+the clock is the process's CPU time, which other programs change less than wall time; on several it is wall time, and
+nothing else should run.
 """
 
 import ctypes
@@ -33,8 +32,7 @@ from keras_griffin.ops.rg_lru.unit import Unit
 SHAPE = (*TOKENS[:, 1:].shape, CONFIG.recurrence_width)
 OP = find_op("rg_lru")
 CHOOSE = OP.choose
-IS_ALONE = usable_cores() == 1
-CLOCK = time.process_time if IS_ALONE else time.thread_time if BACKEND == "torch" else time.perf_counter
+CLOCK = time.process_time if usable_cores() == 1 else time.perf_counter
 #: Steps of each kind, and calls of the op. The processor slows down at times; the least of many shows when it doesn't.
 STEPS, CALLS = 15, 60
 #: Not -ffast-math, which would change how the whole process treats subnormal numbers.
@@ -195,8 +193,6 @@ def main():
     floor = [1e3 * arrays * array / bandwidth for arrays in (4, 12)]
     print(f"| its memory traffic alone | {floor[0]:.2f} | {floor[1]:.2f} | |", flush=True)
 
-    if not IS_ALONE:
-        return
     steps = least({name: step_of(way) for name, way in ways.items()}, STEPS)
     print("\n| training step with | ms | less than the package |\n|---|---|---|")
     for name, seconds in steps.items():

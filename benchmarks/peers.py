@@ -1,6 +1,7 @@
 """Other packages' scans, with the layout and the arguments that each wants.
 
-A peer gets its arguments ready: what its own models would never compute, such as a transposed copy, is not counted.
+A peer gets its arguments ready: what its own models would never compute, such as a transposed copy, is not counted. A
+loop over time under `torch.compile` is not among them, because it is unrolled to one program of thousands of steps.
 """
 
 import importlib

@@ -22,12 +22,14 @@ PACKAGES = ("keras", *BACKENDS)
 #: For each age, in order of preference. TensorFlow has wheels up to the last.
 PYTHONS = {"oldest": ("python3.11",), "newest": ("python3.13", "python3.12", "python3.11")}
 #: Files, and which of their tests: the scans, values and gradients; a small model's fit, file and decoding; for JAX
-#: also the kernels over devices, in the interpreter, and those for GPUs as far as Triton; for PyTorch its Triton's
-#: kernels for GPUs, compiled only.
+#: also the kernels over devices, in the interpreter, those for GPUs as far as Triton, and those for TPUs, compiled
+#: only; for PyTorch its Triton's kernels for GPUs, compiled only, and where their warps wait.
 FILES = (
     "tests/ops/test_rows.py",
     "tests/ops/test_division.py",
     "tests/ops/test_enable_x64.py",
+    "tests/ops/linear_scan/test_jax_pallas_tpu.py",
+    "tests/ops/rg_lru/test_jax_pallas_tpu.py",
     "tests/ops/linear_scan/test_jax_pallas_gpu.py",
     "tests/ops/rg_lru/test_jax_pallas_gpu.py",
     "tests/ops/log_scan/test_jax_pallas_gpu.py",
@@ -43,7 +45,9 @@ TESTS = (
     "on_eight_devices",
     "decays_of_float64",
     "becomes_a_program_of_triton",
+    "the_compiler_of_tpus_takes and v5e",
     "compiled_ahead_of_time",
+    "compiled_without_pieces",
     "fit_needs_nothing_else",
     "saved_and_loaded_without_custom_objects",
     "greedy_text",
@@ -75,11 +79,13 @@ def installed(age):
     constraints = ROOT / f".venv-{age}.txt"
     constraints.write_text("\n".join(lower_bounds()) if age == "oldest" else "")
     variables = {**os.environ, "PIP_CONSTRAINT": str(constraints)}
-    names = [*BACKENDS, "compatibility"]
+    names = [*BACKENDS, "tpu-check", "compatibility"]
     command = [python_for(age), ROOT / "scripts/environment.py", "--into", environment.name, *names]
     subprocess.run(command, env=variables, check=True)
     if age == "newest":
-        upgrade = ["-m", "pip", "install", "-q", "--upgrade", *PACKAGES]
+        # With the compiler of TPUs that belongs to it.
+        packages = ["jax[tpu]" if package == "jax" else package for package in PACKAGES]
+        upgrade = ["-m", "pip", "install", "-q", "--upgrade", *packages]
         subprocess.run([interpreter(environment), *upgrade], check=True)
     return environment
 

@@ -33,7 +33,7 @@ PARTS = (
     Part("correctness", 105, "every implementation of every op against float64", judges=True),
     Part("parity", 70, "a model on the CPU and on the device", judges=True),
     Part("kernels", 85, "kernels against a copy of memory, and other packages' kernels"),
-    Part("training", 80, "tokens per second of whole models"),
+    Part("training", 75, "tokens per second of whole models"),
     Part("decoding", 45, "milliseconds per token"),
     Part("profile", 25, "kernels per step, and the longest of them"),
 )

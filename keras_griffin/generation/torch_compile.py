@@ -27,7 +27,7 @@ from keras_griffin.generation.torch_cuda_graph import captured
 from keras_griffin.generation.torch_one_row import ONE_ROW_AS_SUM
 from keras_griffin.generation.torch_recording import record
 
-#: Calls with one set of shapes before it is recorded, which takes as long as some ten calls: who decodes a second token
+#: Calls with one set of shapes before it is recorded, which takes as long as a few calls: who decodes a second token
 #: mostly decodes a hundred. And before it is compiled, which takes half a minute and saves a millisecond or two a call.
 RECORD_AFTER = 1
 COMPILE_AFTER = 2**14

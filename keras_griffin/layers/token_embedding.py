@@ -1,7 +1,6 @@
 """Token embedding, and logits from the same table or from a second one."""
 
 import math
-from functools import partial
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.projection import project
+from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 
 
@@ -125,8 +125,15 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
             outputs = self._looked_up(inputs)
             outputs = outputs * self.scale if self.scale_by_sqrt_width else outputs
             return outputs if self.norm is None else self.norm(outputs)
-        logits = ops.cast(project(partial(super().call, reverse=True), inputs), "float32")
+        logits = ops.cast(project(self._logits_of_rows, inputs), "float32")
         return logits if self.soft_cap is None else self.soft_cap * ops.tanh(logits / self.soft_cap)
+
+    def _logits_of_rows(self, rows):
+        """The products with the table, on PyTorch by an op that is fast for one row."""
+        if keras.backend.backend() != "torch" or self.quantization_mode is not None:
+            return super().call(rows, reverse=True)
+        table = ops.transpose(self.embeddings) if self.tie_weights else self.reverse_embeddings
+        return row_product(rows, ops.cast(table, rows.dtype))
 
     def _looked_up(self, token_ids):
         """The rows of ids. An id outside the table, including a negative one, gives an error or NaN, by backend."""

@@ -112,27 +112,31 @@ class AdamW(keras.optimizers.AdamW):
         # the sum's; reshaping sums the rows. The gradient may not know its shape.
         shapes = [variable.shape for variable in trainable_variables or self._trainable_variables]
         grads = [g if g is None else ops.reshape(g, shape) for g, shape in zip(grads, shapes, strict=True)]
-        if self._dropped is not None and not (self._drops_in_updates and self._at_once()):
-            grads, finite = self._without_nonfinite(grads)
-            self._count(finite)
+        if self._dropped is not None and not self._drops_in_updates:
+            grads = self._without_nonfinite(grads)
         super().apply(grads, trainable_variables)
 
     @property
     def _drops_in_updates(self):
-        """Whether an update at once drops a batch, as it has the norm anyway; what is accumulated is dropped before."""
+        """Whether a batch is dropped where it is clipped, which needs the norm too; before, if it is accumulated."""
         return self._dropped is not None and not self.gradient_accumulation_steps
 
     def _count(self, finite):
         self._dropped.assign_add(ops.cast(ops.logical_not(finite), "int32"))
 
-    def _without_nonfinite(self, grads):
-        """The gradients, or zeros if their norm is not finite; and whether it is."""
+    def _without_nonfinite(self, grads, clipped=None):
+        """The gradients, or what they became when they were clipped; zeros if their norm is not finite."""
         at_once = self._at_once()
         if at_once is not None:
-            return at_once.without_nonfinite(grads)
+            grads, finite = at_once.without_nonfinite(grads)
+            self._count(finite)
+            return grads
+        # Keras clips by the same sum, so a compiler computes it once.
         squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
         finite = whole(ops.isfinite(sum(squares)))
-        return [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in grads], finite
+        self._count(finite)
+        kept = grads if clipped is None else clipped
+        return [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in kept]
 
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable; see `keras.optimizers.AdamW`."""
@@ -151,7 +155,11 @@ class AdamW(keras.optimizers.AdamW):
         return torch_adamw if torch_adamw.serves(self) else None
 
     def _clip_gradients(self, grads):
-        return super()._clip_gradients(grads) if self._at_once() is None else grads
+        if self._at_once() is not None:
+            # It clips and drops while it updates.
+            return grads
+        clipped = super()._clip_gradients(grads)
+        return self._without_nonfinite(grads, clipped) if self._drops_in_updates else clipped
 
     def _apply_weight_decay(self, variables):
         # On PyTorch, Keras's method fails if there is nothing to decay.

@@ -247,7 +247,7 @@ def test_a_compiled_transform_is_the_transform(transform):
 
 
 def check_transforms(name, implementation):
-    """For kernels in an interpreter, which is slow: the implementation gives what PyTorch's loop gives."""
+    """For kernels in an interpreter, which is slow: the implementation gives, or refuses, what PyTorch's loop does."""
     tensors_differ, marks_differ = DIFFERENT["all but the parameters"](CALLS[name].parameters)
     arguments, axes = mapped(name, tensors_differ, marks_differ)
     (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
@@ -263,6 +263,12 @@ def check_transforms(name, implementation):
     with use_implementation(name.removeprefix("complex "), implementation):
         for got, wanted in zip(results(), expected, strict=True):
             assert_close(got, wanted)
+        if name not in FORWARD:
+            with refused(FORWARD_SENTENCE, name):
+                slope(tensors)
+        if name not in TWICE:
+            with refused(TWICE_SENTENCE, name.removeprefix("complex ")):
+                jacrev(grad(loss_of(name)))(tensors, marks)
 
 
 @pytest.mark.parametrize("name", ["linear_scan", "rg_lru"])

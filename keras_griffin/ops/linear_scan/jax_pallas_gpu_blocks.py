@@ -105,7 +105,7 @@ def steps_of_a_piece(shape: tuple[int, int, int], block: int) -> int:
     """
     batch_size, length, width = shape
     programs = max(1, batch_size * math.ceil(width / block))
-    # Pieces cost at most two thirds more memory traffic, and a single piece gains nothing.
+    # Pieces cost up to three quarters more memory traffic, and a single piece gains nothing.
     pieces = min(PROGRAMS // programs, length // SHORTEST_PIECE)
     return length if pieces < 2 else math.ceil(length / (pieces * ROWS)) * ROWS
 

@@ -81,7 +81,7 @@ def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multi
         `length`, or a multiple of `STEPS`.
     """
     programs = max(1, batch_size * -(-width // block))
-    # Pieces cost up to two thirds more memory traffic.
+    # Pieces cost up to three quarters more memory traffic.
     if programs >= ENOUGH * multiprocessors:
         return length
     pieces = min(BUSY * multiprocessors // programs, length // SHORTEST_PIECE)

@@ -24,8 +24,8 @@ TRAFFIC = [
     ("scan", (2, 1)),
     ("log_scan_gradient", (2, 2)),
 ]
-#: The walk is that of `linear_scan`, which is compiled for every target.
-COMPILED = [("sm90", torch.bfloat16, True), ("sm90", torch.float32, False)]
+#: The walk is that of `linear_scan`, which is compiled for every target with every dtype and marks.
+COMPILED = [(target, torch.bfloat16, True) for target in ("sm80", "sm90", "sm100")] + [("sm90", torch.float32, False)]
 
 
 @pytest.mark.slow

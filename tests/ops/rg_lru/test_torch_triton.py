@@ -58,12 +58,13 @@ def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
 
 @pytest.mark.parametrize(("target", "dtype", "has_marks"), WHOLE)
 @pytest.mark.slow
-def test_compiled_without_pieces(monkeypatch, target, dtype, has_marks):
+def test_compiled_without_pieces_and_the_first_pass_over_pieces(monkeypatch, target, dtype, has_marks):
     call = lambda: forward_and_backward(1, dtype, has_marks)  # noqa: E731
     launches = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target], 0)
     assert [launch.name for launch in launches] == ["gated_scan", "gated_scan_gradient"]
-    for launch in launches:
-        check(launch, (launch.name, None), 1, TARGETS[target])
+    of_pieces = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target])
+    for launch in [*launches, *(launch for launch in of_pieces if launch.name == "gated_piece_ends")]:
+        check(launch, (launch.name, launch.options.get("GRADIENT")), 1, TARGETS[target])
 
 
 def check(launch, key, parts, target):
