@@ -29,16 +29,20 @@ _DEVICES = ("cuda", "xpu") if importlib.util.find_spec("triton") is not None els
 
 
 def supports(facts):
-    """It needs a GPU that Triton supports, and a dtype and heads that Triton multiplies."""
+    """It needs a GPU that Triton supports, a dtype and heads that Triton multiplies, and memory for their blocks."""
     if facts.device != "gpu":
         return "needs a GPU"
     # While Keras infers shapes, its tensors are on no real device.
-    if keras.ops.zeros(()).device.type not in _DEVICES:
+    device = keras.ops.zeros(()).device
+    if device.type not in _DEVICES:
         return "needs Triton, and a GPU that it supports"
     if facts.dtype not in ("float32", "bfloat16", "float16"):
         return "computes in float32, bfloat16 and float16"
     if facts.shape is not None and facts.shape[-1] < _FEWEST_CHANNELS:
         return f"needs heads of at least {_FEWEST_CHANNELS} channels"
+    if facts.shape is not None and facts.shape[-1] in _WIDE and 0 < shared_memory_of(device) < _LITTLE:
+        has = f"this GPU has {shared_memory_of(device) // 1024}"
+        return f"needs {_LITTLE // 1024} KiB of shared memory for heads of {_WIDE[0]} to {_WIDE[-1]} channels; {has}"
     return None
 
 

@@ -116,6 +116,20 @@ def test_what_it_serves(device, shape, dtype, reason, monkeypatch):
     assert torch_flex.supports(Facts("torch", device, shape, dtype)) == reason
 
 
+@pytest.mark.parametrize(
+    ("channels", "memory", "reason"),
+    [
+        (256, 65_536, "needs 99 KiB of shared memory for heads of 129 to 256 channels; this GPU has 64"),
+        (128, 65_536, None),
+        (256, 101_376, None),
+    ],
+)
+def test_wide_heads_need_shared_memory(channels, memory, reason, monkeypatch):
+    monkeypatch.setattr(torch_flex, "_DEVICES", ("cpu",))
+    monkeypatch.setattr(torch_flex, "shared_memory_of", lambda device: memory)
+    assert torch_flex.supports(Facts("torch", "gpu", (1, 7, 4, channels), "float32")) == reason
+
+
 @pytest.mark.parametrize("device", ["meta", "mps"])
 def test_devices_that_triton_does_not_write_for(device, monkeypatch):
     on_device = type("OnDevice", (), {"device": torch.device(device)})
