@@ -22,8 +22,8 @@ _MUCH, _LITTLE = 163 * 1024, 99 * 1024
 #: Kernels that one program may have compiled: dtypes, heads and segments, with and without gradients, differ, and so do
 #: short and long queries. PyTorch's own limit is 8, and exceeding it an error.
 VARIANTS = 256
-#: Channels that need them.
-_WIDE = range(129, 257)
+#: Channels that need them, in float32 or not: a kernel computes as many as the next power of two.
+_WIDE = {True: range(65, 257), False: range(129, 257)}
 #: The devices, by PyTorch's names, whose kernels for forward and backward are in Triton: not on a Mac.
 _DEVICES = ("cuda", "xpu") if importlib.util.find_spec("triton") is not None else ()
 
@@ -40,9 +40,10 @@ def supports(facts):
         return "computes in float32, bfloat16 and float16"
     if facts.shape is not None and facts.shape[-1] < _FEWEST_CHANNELS:
         return f"needs heads of at least {_FEWEST_CHANNELS} channels"
-    if facts.shape is not None and facts.shape[-1] in _WIDE and 0 < shared_memory_of(device) < _LITTLE:
-        has = f"this GPU has {shared_memory_of(device) // 1024}"
-        return f"needs {_LITTLE // 1024} KiB of shared memory for heads of {_WIDE[0]} to {_WIDE[-1]} channels; {has}"
+    wide, memory = _WIDE[facts.dtype == "float32"], shared_memory_of(device)
+    if facts.shape is not None and facts.shape[-1] in wide and 0 < memory < _LITTLE:
+        channels = f"{wide[0]} to {wide[-1]} channels in {facts.dtype}"
+        return f"needs {_LITTLE // 1024} KiB of shared memory for heads of {channels}; this GPU has {memory // 1024}"
     return None
 
 
@@ -78,7 +79,7 @@ def shared_memory_of(device) -> int:
 
 def options_of(dtype, channels, shared_memory):
     """FlexAttention's options for a GPU, with blocks that fit its shared memory; None for PyTorch's own."""
-    if channels not in _WIDE or not _LITTLE <= shared_memory < _MUCH:
+    if channels not in _WIDE[dtype == torch.float32] or not _LITTLE <= shared_memory < _MUCH:
         return None
     if dtype == torch.float32:
         return {"fwd_BLOCK_M": 32, "fwd_BLOCK_N": 16, "fwd_num_stages": 2, "fwd_num_warps": 4}
