@@ -1,4 +1,4 @@
-"""A model of a size that people train, `griffin_100m`: a training step, its optimizer apart, and decoding.
+"""A model of a size that people train, `griffin_100m`: a training step, its optimizer and loss apart, and decoding.
 
     KERAS_BACKEND=torch python benchmarks/hundred_million.py
 
@@ -185,7 +185,7 @@ def in_own_process(package):
     """Yield (what, seconds) of a peer: `generate` of transformers crashes in a process that has loaded TensorFlow."""
     environment = {**os.environ, "KERAS_BACKEND": PEERS[package][0]}
     command = [sys.executable, __file__, package]
-    lines = subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL, text=True).splitlines()
+    lines = subprocess.check_output(command, env=environment, text=True).splitlines()
     for what, seconds in (line.split("\t") for line in lines if "\t" in line):
         yield what, float(seconds)
 

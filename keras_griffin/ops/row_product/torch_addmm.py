@@ -28,7 +28,9 @@ def row_product(rows, matrix, bias):
 
 
 def _parts(rows, matrix) -> int:
-    """Into how many parts the columns are divided."""
+    """Into how many parts the columns are divided; what `torch.compile` traces is the compiler's to divide."""
+    if torch.compiler.is_compiling():
+        return 1
     is_one_row = rows.device.type == "cpu" and rows.shape[0] == 1 and rows.dtype == torch.float32
     if not is_one_row or matrix.numel() < LARGE or 1 not in matrix.stride() or torch.is_grad_enabled():
         return 1

@@ -45,6 +45,15 @@ def test_the_product_of_one_row(units, parts, is_by_column, has_bias, divided):
     assert_close(outputs, row @ matrix + has_bias * bias)
 
 
+def test_a_compiled_product_is_whole(monkeypatch):
+    """Dynamo can't trace the question for the processor."""
+    monkeypatch.undo()
+    compiled = torch.compile(row_product, fullgraph=True, backend="aot_eager")
+    row, matrix = torch.ones(1, 256), torch.ones(256, 512)
+    with torch.no_grad():
+        assert torch.equal(compiled(row, matrix), row @ matrix)
+
+
 def test_what_is_not_divided(divided, monkeypatch):
     row, matrix = torch.ones(1, 4), torch.ones(4, 8)
     row_product(row, matrix)  # a gradient may follow
