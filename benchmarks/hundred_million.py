@@ -3,11 +3,12 @@
     KERAS_BACKEND=torch python benchmarks/hundred_million.py
 
 In float32, one row of 512 tokens; decoding is greedy, from 8 tokens. The preset has 12 layers of width 768 and a
-vocabulary of 256,000: most of its parameters are in the embedding. Two bounds stand beside them: a step's products with
-the weights, and their gradients, each alone; and for a token, reading every weight once, as fast as the largest product
-reads its own. Each peer that is installed has a process of its own, whatever the backend: transformers' RecurrentGemma
-of these sizes takes the same step on PyTorch, with PyTorch's fused AdamW and clipped gradients, and decodes with its
-own `generate`; DeepMind's code on JAX takes a step without an optimizer, and decodes in a Python loop.
+vocabulary of 256,000: most of its parameters are in the embedding. Bounds stand beside them: a step's products with the
+weights, and their gradients, each alone; for a token, its products alone, one after another, and reading every weight
+once, as fast as the largest product reads its own. Each peer that is installed has a process of its own, whatever the
+backend: transformers' RecurrentGemma of these sizes takes the same step on PyTorch, with PyTorch's fused AdamW and
+clipped gradients, and decodes with its own `generate`; DeepMind's code on JAX takes a step without an optimizer, and
+decodes in a Python loop.
 """
 
 import collections
@@ -24,7 +25,9 @@ from keras import ops
 from model import deepmind_model, deepmind_step
 from timing import BACKEND, compiled, forward_and_backward, least_seconds
 
+from keras_griffin import backends
 from keras_griffin.models import Griffin, presets
+from keras_griffin.ops.row_product import row_product
 from keras_griffin.training import AdamW
 
 CONFIG = presets()["griffin_100m"]
@@ -59,9 +62,28 @@ def bounds(model):
     products = {shape: count for shape, count in products.items() if len(shape) == 2 and min(shape) > 16}
     seconds = {shape: seconds_of_product(shape) for shape in products}
     yield "products of a training step alone", sum(count * seconds[shape] for shape, count in products.items())
+    yield "products of a token alone", seconds_of_a_token(model)
     row, matrix = ops.ones((1, CONFIG.width)), ops.ones(largest)
     reading = least_seconds(compiled(ops.matmul), row, matrix, budget=4) / np.prod(largest)
     yield "reading every weight once", reading * model.count_params()
+
+
+def seconds_of_a_token(model):
+    """Seconds of one row's product with each of the model's matrices, one after another, the embedding's last."""
+    matrices = [variable.value for variable in model.trainable_variables if variable.path.endswith("kernel")]
+    matrices = [matrix for matrix in matrices if len(matrix.shape) == 2 and min(matrix.shape) > 16]
+    (table,) = [x.value for x in model.trainable_variables if tuple(x.shape) == (CONFIG.vocabulary_size, CONFIG.width)]
+
+    def products(matrices, table):
+        outputs = [ops.zeros((1, 1))]
+        for matrix in (*matrices, ops.transpose(table)):
+            # Each needs the one before.
+            row = ops.ones((1, matrix.shape[0])) + outputs[-1][:, :1]
+            outputs.append(row_product(row, matrix))
+        return outputs
+
+    with backends.active().without_gradients():
+        return least_seconds(compiled(products), matrices, table, budget=4)
 
 
 def seconds_of_product(shape):

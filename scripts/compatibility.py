@@ -30,6 +30,8 @@ FILES = (
     "tests/ops/test_enable_x64.py",
     "tests/ops/linear_scan/test_jax_pallas_tpu.py",
     "tests/ops/rg_lru/test_jax_pallas_tpu.py",
+    "tests/ops/log_scan/test_jax_pallas_tpu.py",
+    "tests/ops/selective_scan/test_jax_pallas_tpu.py",
     "tests/ops/linear_scan/test_jax_pallas_gpu.py",
     "tests/ops/rg_lru/test_jax_pallas_gpu.py",
     "tests/ops/log_scan/test_jax_pallas_gpu.py",

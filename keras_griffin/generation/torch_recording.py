@@ -1,7 +1,8 @@
 """A function of tensors as the list of PyTorch's operations in one of its calls, and their replay without the function.
 
-The operations are noted as they run. TorchScript makes a program of the list: its interpreter, in C++, spends a
-microsecond on an operation where Python spends several.
+The operations are noted as they run, and what every replay would repeat is left out: constants, and views of weights.
+TorchScript makes a program of the rest: its interpreter, in C++, spends a microsecond on an operation where Python
+spends several.
 """
 
 import warnings
@@ -40,6 +41,12 @@ class _Step:
     def made(self) -> list[int]:
         """The places of the tensors among its results."""
         return [place for place in self.places if place is not None]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its results lie in the memory of its arguments, which it leaves as they are."""
+        aliases = [result.alias_info for result in self.operation._schema.returns]
+        return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
     @property
     def is_fixed(self) -> bool:
@@ -89,24 +96,68 @@ class _Recording(TorchDispatchMode):
         self.places[_memory(tensor)] = len(self.tensors) - 1
         return len(self.tensors) - 1
 
-    def without_constants(self, results: Sequence[int]) -> tuple[list[_Step], list[int]]:
-        """The steps that depend on inputs or weights, and the places of all tensors that they find ready.
+    def needed(self, results: Sequence[int]) -> tuple[list[_Step], list[int]]:
+        """The steps of a replay, and the places of all tensors that it finds ready.
 
         Args:
             results: the places of the function's results, which its caller may change.
         """
+        steps, ready = self._without_ready(results)
+        steps = _with_readers(self._with_short_views(steps), results)
+        read = {place for step in steps for place in step.read}.union(results)
+        return steps, [place for place in ready if place in read]
+
+    def _without_ready(self, results):
+        """Without steps that depend on neither inputs nor weights, and without views of weights."""
         changed = [place for step in self.steps if not step.is_fixed for place in (*step.read, *step.made)]
         memory = {_storage(self.tensors[place]) for place in (*changed, *results)}
         constants: set[int] = set()
+        ready = dict.fromkeys(self.outside)
         steps = []
         for step in self.steps:
             is_kept = memory.isdisjoint(_storage(self.tensors[place]) for place in step.made)
             if step.is_fixed and step.made and is_kept and constants.issuperset(step.read):
                 constants.update(step.made)
+                ready.update(dict.fromkeys(step.made))
+            elif step.is_view and ready.keys() >= set(step.read):
+                # The weights' numbers may change, but not where they are.
+                ready.update(dict.fromkeys(step.made))
             else:
                 steps.append(step)
-        read = {place for step in steps for place in step.read}
-        return steps, [*self.outside, *sorted(constants & read)]
+        return steps, list(ready)
+
+    def _with_short_views(self, steps):
+        """With each view of a view as a view of the first tensor."""
+        first_of: dict[int, int] = {}
+        short = []
+        for step in steps:
+            if step.is_view and len(step.read) == len(step.made) == 1:
+                (read,), (made,) = step.read, step.made
+                first = first_of.get(read, read)
+                if _beginning(self.tensors[first]) == _beginning(self.tensors[made]):
+                    first_of[made] = first
+                    if first != read:
+                        view = self.tensors[made]
+                        arguments = [_Place(first), list(view.shape), list(view.stride())]
+                        step = _Step(torch.ops.aten.as_strided.default, arguments, {}, [made])
+            short.append(step)
+        return short
+
+
+def _with_readers(steps, results):
+    """The steps whose results are read, and those that change tensors or return nothing, such as assertions."""
+    read = set(results)
+    kept = []
+    for step in reversed(steps):
+        if not step.is_fixed or not step.places or not read.isdisjoint(step.made):
+            kept.append(step)
+            read.update(step.read)
+    return kept[::-1]
+
+
+def _beginning(tensor):
+    """What two tensors have in common if only shape and strides distinguish them."""
+    return _storage(tensor), tensor.storage_offset(), tensor.dtype, tensor.is_conj(), tensor.is_neg()
 
 
 def _storage(tensor):
@@ -134,10 +185,10 @@ def _leaves(structure) -> Iterator:
 
 @torch.no_grad()
 def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """A function that does to other inputs, of the same shapes and dtypes, what `function` does to these.
+    """A function that does to other inputs, of the same shapes, strides and dtypes, what `function` does to these.
 
     Whatever `function` decides or computes without tensors is fixed. Tensors from elsewhere, such as weights, are read
-    at every call. No gradients are recorded.
+    at every call, where they are now. No gradients are recorded.
 
     Args:
         function: of tensors, which returns a list of tensors; it is called once.
@@ -151,7 +202,7 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
     with _Recording(inputs) as recording:
         outputs = function(*inputs)
     results = [recording.place_of(output).place for output in outputs]
-    steps, ready = recording.without_constants(results)
+    steps, ready = recording.needed(results)
     outside = [recording.tensors[place] for place in ready]
     first = [*range(len(inputs)), *ready]
     count = len(recording.tensors)
@@ -185,5 +236,7 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
 def _as_program(replay, example):
     """TorchScript's program of the operations; PyTorch prefers others, which take half a minute to compile."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # The second from PyTorch 2.15 on.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
         return torch.jit.trace(replay, example, check_trace=False)

@@ -9,7 +9,8 @@ from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
 from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.projection import project, projection
-from keras_griffin.ops import rotary_embedding, time_axis
+from keras_griffin.ops import time_axis
+from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.time_axis import running_count
 from keras_griffin.shapes import Tensor
 
@@ -145,7 +146,12 @@ class MultiQueryAttention(Mixer):
 
     def rotate(self, heads: Tensor, positions: Tensor) -> Tensor:
         """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
-        return rotary_embedding(heads, positions, fraction=self.rotary_fraction, base=self.rotary_base)
+        return rotated(heads, self.rotation(positions))
+
+    def rotation(self, positions: Tensor) -> Rotation | None:
+        """The rotation of queries and keys at positions `(T,)` or `(B, T)`."""
+        settings = {"fraction": self.rotary_fraction, "base": self.rotary_base}
+        return rotation(positions, self.channels, self.compute_dtype, **settings)
 
     def join(self, heads: Tensor) -> Tensor:
         """Concatenate the heads' outputs `(B, T, N, H)` and project them to the width."""

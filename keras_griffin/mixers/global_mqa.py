@@ -10,6 +10,7 @@ from keras_griffin.layers.multi_query_attention import MultiQueryAttention, docu
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
 from keras_griffin.ops.padding import padded_steps
+from keras_griffin.ops.rotary_embedding import rotated
 from keras_griffin.ops.step_attention import step_attention, write_place
 from keras_griffin.shapes import Tensor
 
@@ -108,7 +109,8 @@ class GlobalMQA(MultiQueryAttention):
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])
         positions = ops.arange(ops.shape(query)[1], dtype="int32")
-        query, key = self.rotate(query, positions), self.rotate(key, positions)
+        rotation = self.rotation(positions)
+        query, key = rotated(query, rotation), rotated(key, rotation)
         return self.join(self._attend(query, key, value, is_causal=True))
 
     def advance(
@@ -136,7 +138,8 @@ class GlobalMQA(MultiQueryAttention):
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         # A real step sees all of its document up to itself.
         positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1
-        query, key = self.rotate(query, positions), self.rotate(key, positions)
+        rotation = self.rotation(positions)
+        query, key = rotated(query, rotation), rotated(key, rotation)
         keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
         outputs = self.join(self._attend_apart(query, keys, values, sees, real))
         visible = ops.logical_and(visible, documents == documents[:, -1:])
@@ -152,7 +155,8 @@ class GlobalMQA(MultiQueryAttention):
     def _step(self, query, key, value, state):
         """`advance` by one step of every row: nothing is recomputed."""
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
-        query, key = self.rotate(query, position), self.rotate(key, position)
+        rotation = self.rotation(position)
+        query, key = rotated(query, rotation), rotated(key, rotation)
         if isinstance(state, GlobalMQARoom):
             places = ops.arange(state.visible.shape[1], dtype="int32")
             place = ops.subtract(state.visible.shape[1] - 1, position)

@@ -10,6 +10,7 @@ from keras_griffin.layers.declared import Kept
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention, time_axis
 from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops.rotary_embedding import Rotation, rotated
 from keras_griffin.ops.step_attention import ring_attention, write_place
 from keras_griffin.shapes import Tensor
 
@@ -121,7 +122,8 @@ class LocalMQA(MultiQueryAttention):
         query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
         positions = _positions(ops.shape(inputs)[1], mask)
-        query, key = self.rotate(query, positions), self.rotate(key, positions)
+        rotation = self.rotation(positions)
+        query, key = rotated(query, rotation), rotated(key, rotation)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
     def advance(
@@ -153,10 +155,11 @@ class LocalMQA(MultiQueryAttention):
     def _step(self, query, key, value, state):
         """`advance` by one step of every row: one place of the ring changes."""
         place = state.next_step % self.window
-        laps = ops.stack([place, place + self.window], axis=1)
-        # Rotated for the keys of this lap, and for those of the previous lap.
-        query = self.rotate(ops.repeat(query, 2, axis=1), laps)
-        keys = write_place(state.keys, place, self.rotate(key, laps[:, :1]))
+        # For the keys of this lap, and for those of the previous lap.
+        laps = self.rotation(ops.stack([place, place + self.window], axis=1))
+        query = rotated(ops.repeat(query, 2, axis=1), laps)
+        this_lap = None if laps is None else Rotation(laps.cosine[:, :1], laps.sine[:, :1])
+        keys = write_place(state.keys, place, rotated(key, this_lap))
         values = write_place(state.values, place, value)
         next_step = self._wrapped(state.next_step + 1)
         outputs = ring_attention(query, keys, values, place, next_step)

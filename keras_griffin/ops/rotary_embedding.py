@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -47,19 +48,35 @@ def rotary_embedding(x: Tensor, positions: Tensor, *, fraction: float = 0.5, bas
     _check_shapes(tuple(x.shape), tuple(positions.shape))
     if not isinstance(base, numbers.Real) or isinstance(base, bool) or not 0.0 < base < math.inf:
         raise ValueError(f"rotary_embedding: base must be a positive finite number. Got {base!r}.")
-    rotated = _rotated_channels(x.shape[-1], fraction)
-    if rotated == 0:
-        return x
     dtype = keras.backend.standardize_dtype(x.dtype)
-    precise = "float64" if dtype == "float64" else "float32"
-    wavenumbers = base ** (-2.0 * np.arange(rotated // 2) / rotated)
-    angles = _angles(positions, wavenumbers, precise)
-    # One angle for all heads: (..., T, 1, r / 2).
-    cosine, sine = ops.expand_dims(ops.cos(angles), -2), ops.expand_dims(ops.sin(angles), -2)
-    first = ops.cast(x[..., : rotated // 2], precise)
-    second = ops.cast(x[..., rotated // 2 : rotated], precise)
-    turned = [first * cosine - second * sine, second * cosine + first * sine]
-    return ops.concatenate([*(ops.cast(part, dtype) for part in turned), x[..., rotated:]], axis=-1)
+    return rotated(x, rotation(positions, x.shape[-1], dtype, fraction=fraction, base=base))
+
+
+class Rotation(NamedTuple):
+    """The rotation of each position, the same for all heads: `(..., T, 1, r / 2)`, at least float32."""
+
+    cosine: Tensor
+    sine: Tensor
+
+
+def rotation(positions: Tensor, channels: int, dtype: str, *, fraction: float, base: float) -> Rotation | None:
+    """What `rotary_embedding` does to heads of so many channels and that dtype at these positions; None for nothing."""
+    count = _rotated_channels(channels, fraction)
+    if count == 0:
+        return None
+    wavenumbers = base ** (-2.0 * np.arange(count // 2) / count)
+    angles = _angles(as_tensor(positions), wavenumbers, "float64" if dtype == "float64" else "float32")
+    return Rotation(ops.expand_dims(ops.cos(angles), -2), ops.expand_dims(ops.sin(angles), -2))
+
+
+def rotated(x: Tensor, by: Rotation | None) -> Tensor:
+    """Heads `(B, T, N, H)` after a rotation."""
+    if by is None:
+        return x
+    half = by.cosine.shape[-1]
+    first, second = (ops.cast(part, by.cosine.dtype) for part in (x[..., :half], x[..., half : 2 * half]))
+    turned = [first * by.cosine - second * by.sine, second * by.cosine + first * by.sine]
+    return ops.concatenate([*(ops.cast(part, x.dtype) for part in turned), x[..., 2 * half :]], axis=-1)
 
 
 def _angles(positions, wavenumbers, dtype):

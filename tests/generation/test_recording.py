@@ -11,6 +11,8 @@ import torch
 from keras_griffin.generation.torch_recording import record
 from keras_griffin.ops import linear_scan
 
+aten = torch.ops.aten
+
 
 def examples(number=3):
     return [[torch.randn(3, 4), torch.randn(4)] for _ in range(number)]
@@ -26,6 +28,20 @@ def agrees(function):
             for given in (first, *others)
             for one, other in zip(recorded(*given), function(*given), strict=True)
         )
+
+
+def operations_of(recorded, given):
+    """Those that a replay runs."""
+    calls = []
+
+    class Counted(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            calls.append(operation)
+            return operation(*arguments, **(options or {}))
+
+    with torch.no_grad(), Counted():
+        recorded(*given)
+    return calls
 
 
 def test_views_and_changes_in_place():
@@ -51,22 +67,12 @@ def test_several_results_lists_and_operators_of_the_package():
 
 
 def test_constants_are_computed_once():
-    calls = []
-
-    class Counted(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-            calls.append(operation)
-            return operation(*arguments, **(options or {}))
-
     def function(x, y):
         mask = torch.arange(4) < torch.full((1,), 2)
         return [torch.where(mask, x, y)]
 
     (given,) = examples(1)
-    recorded = record(function, given)
-    with torch.no_grad(), Counted():
-        recorded(*given)
-    assert calls == [torch.ops.aten.where.self]
+    assert operations_of(record(function, given), given) == [aten.where.self]
 
 
 def test_what_is_changed_returned_or_random_is_no_constant():
@@ -122,12 +128,49 @@ def test_two_inputs_that_are_one_tensor_stay_two():
 def test_weights_are_read_at_every_call(of_the_weight):
     weight = torch.nn.Parameter(torch.ones(4, 4))
     recorded = record(lambda x: [x @ of_the_weight(weight)], [torch.ones(1, 4)])
-    for change in (lambda: weight.copy_(torch.randn(4, 4)), lambda: setattr(weight, "data", torch.randn(4, 4))):
-        with torch.no_grad():
-            change()
-            (made,) = recorded(torch.ones(1, 4))
-            assert torch.equal(made, torch.ones(1, 4) @ of_the_weight(weight))
-            assert not made.requires_grad
+    with torch.no_grad():
+        weight.copy_(torch.randn(4, 4))
+        (made,) = recorded(torch.ones(1, 4))
+        assert torch.equal(made, torch.ones(1, 4) @ of_the_weight(weight))
+    assert not made.requires_grad
+
+
+def test_views_of_weights_are_made_once():
+    weight = torch.randn(4, 6)
+    parts = record(lambda x: [x @ part for part in weight[1:].T.reshape(2, 3, 3).unbind()], [torch.ones(3, 3)])
+    assert operations_of(parts, [torch.ones(3, 3)]) == [aten.mm.default] * 2
+
+
+def test_a_view_of_a_view_is_one_view():
+    def function(x):
+        return [(x + 1.0).view(2, 6).T.unsqueeze(0).unsqueeze(0) * 2.0]
+
+    recorded = record(function, [torch.zeros(3, 4)])
+    x = torch.randn(3, 4)
+    assert torch.equal(recorded(x)[0], function(x)[0])
+    assert operations_of(recorded, [x]) == [aten.add.Tensor, aten.as_strided.default, aten.mul.Tensor]
+
+
+def test_views_of_inputs_that_begin_anywhere_in_their_memory():
+    def function(x):
+        return [x.view(2, 6).T.unsqueeze(0) * 2.0, x[1:].view(2, 4).T.unsqueeze(0) + 1.0]
+
+    recorded = record(function, [torch.zeros(3, 4)])
+    x = torch.randn(5, 4)[2:]
+    for made, expected in zip(recorded(x), function(x), strict=True):
+        assert torch.equal(made, expected)
+
+
+def test_what_nothing_reads_is_not_computed():
+    def function(x, y):
+        x.exp().sum()
+        z = y.clone()
+        z[1:].mul_(2.0)
+        return [z]
+
+    assert agrees(function)
+    given = examples(1)[0]
+    assert aten.exp.default not in operations_of(record(function, given), given)
 
 
 def test_the_function_is_called_once_and_not_kept():

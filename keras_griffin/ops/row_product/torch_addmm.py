@@ -1,7 +1,8 @@
 """On PyTorch: product and bias in one call, which adds the bias while it writes the product.
 
-For one row and a large matrix MKL uses one core, except on Intel's processors. So there the columns are divided into as
-many parts as PyTorch has threads: products of a batch run side by side.
+For one row and a large matrix MKL uses one core, except on Intel's processors. So there the matrix is divided into
+parts, whose products run side by side as those of a batch: into blocks of rows, whose products are added, or, if it is
+stored by column, into blocks of columns. Each block is contiguous.
 """
 
 import functools
@@ -11,6 +12,8 @@ import torch
 
 #: Numbers of a large matrix.
 LARGE = 2**16
+#: For each thread.
+PARTS = 2
 
 
 def supports(facts):
@@ -22,19 +25,25 @@ def row_product(rows, matrix, bias):
     """The contract is `keras_griffin.ops.row_product`."""
     parts = _parts(rows, matrix)
     if parts > 1:
-        product = _in_parts(rows, matrix, parts)
-        return product if bias is None else product + bias
+        return _in_parts(rows, matrix, bias, parts)
     return torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix)
 
 
 def _parts(rows, matrix) -> int:
-    """Into how many parts the columns are divided; what `torch.compile` traces is the compiler's to divide."""
+    """Into how many parts the matrix is divided; what `torch.compile` traces is the compiler's to divide."""
     if torch.compiler.is_compiling():
         return 1
     is_one_row = rows.device.type == "cpu" and rows.shape[0] == 1 and rows.dtype == torch.float32
     if not is_one_row or matrix.numel() < LARGE or 1 not in matrix.stride() or torch.is_grad_enabled():
         return 1
-    return 1 if _mkl_divides() else max(n for n in range(1, torch.get_num_threads() + 1) if matrix.shape[1] % n == 0)
+    if _mkl_divides():
+        return 1
+    size = matrix.shape[0] if _is_by_row(matrix) else matrix.shape[1]
+    return max(n for n in range(1, PARTS * torch.get_num_threads() + 1) if size % n == 0)
+
+
+def _is_by_row(matrix):
+    return matrix.stride(1) == 1
 
 
 @functools.cache
@@ -45,6 +54,11 @@ def _mkl_divides() -> bool:
     return not (is_amd and torch.backends.mkl.is_available())
 
 
-def _in_parts(rows, matrix, parts):
+def _in_parts(rows, matrix, bias, parts):
+    if _is_by_row(matrix):
+        product = torch.bmm(rows.reshape(parts, 1, -1), matrix.unflatten(0, (parts, -1))).sum(0)
+        return product if bias is None else product + bias
+    rows = rows.expand(parts, *rows.shape)
     blocks = matrix.unflatten(1, (parts, -1)).transpose(0, 1)
-    return torch.bmm(rows.expand(parts, *rows.shape), blocks).reshape(1, -1)
+    product = torch.bmm(rows, blocks) if bias is None else torch.baddbmm(bias.view(parts, 1, -1), rows, blocks)
+    return product.reshape(1, -1)

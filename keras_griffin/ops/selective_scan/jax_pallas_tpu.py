@@ -226,7 +226,11 @@ def _advance(rate, state, sizes, scaled, b_rows, flags, i):
 
 def _kept(flags, i, state):
     """Zero where the past is forgotten: a decay of 0 times NaN would be NaN."""
-    return state if flags is None else jnp.where(flags[pl.ds(i, 1), :] > 0, 0.0, state)
+    if flags is None:
+        return state
+    # Along one axis at a time: JAX 0.8's compiler of TPUs can't broadcast along both.
+    forgets = jnp.broadcast_to(flags[pl.ds(i, 1), :], (1, state.shape[1])) > 0
+    return jnp.where(forgets, 0.0, state)
 
 
 def _diagonal(count):

@@ -81,8 +81,9 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
     kernels = [kernel for kernel in kernels if not kernel.name.endswith("starts")]
     for kernel, compiled in zip(kernels, compile_kernels(kernels, target, ROWS, tmp_path), strict=True):
         if (target, parts) == ("sm90", 2):
-            # For angles of more than 100000, NVIDIA's sine works in memory of the thread's own. Nothing else does.
-            assert compiled.stack == 32
+            # For angles of more than 100000, the sine of Triton before 3.9 works in memory of the thread's own. Nothing
+            # else does.
+            assert compiled.stack in (0, 32)
             continue
         assert (compiled.spills, compiled.stack) == (0, 0)
         if compiled.loads is not None:

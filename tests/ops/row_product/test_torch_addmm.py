@@ -19,9 +19,9 @@ def divided(monkeypatch):
     """As on a processor of AMD's with four cores, and every matrix large; the numbers of parts of each product."""
     found, in_parts = [], torch_addmm._in_parts
 
-    def counted(rows, matrix, parts):
+    def counted(rows, matrix, bias, parts):
         found.append(parts)
-        return in_parts(rows, matrix, parts)
+        return in_parts(rows, matrix, bias, parts)
 
     monkeypatch.setattr(torch_addmm, "_mkl_divides", lambda: False)
     monkeypatch.setattr(torch_addmm, "_in_parts", counted)
@@ -30,12 +30,14 @@ def divided(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize(("units", "parts"), [(12, [4]), (9, [3]), (7, [])])
+@pytest.mark.parametrize(("size", "parts"), [(12, [6]), (9, [3]), (11, [])])
 @pytest.mark.parametrize("is_by_column", [False, True])
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_the_product_of_one_row(units, parts, is_by_column, has_bias, divided):
+def test_the_product_of_one_row(size, parts, is_by_column, has_bias, divided):
+    """What is divided is the axis along which the matrix is stored in blocks."""
     generator = np.random.default_rng(0)
-    row, matrix, bias = (generator.normal(size=shape) for shape in ((1, 5), (5, units), (units,)))
+    width, units = (5, size) if is_by_column else (size, 5)
+    row, matrix, bias = (generator.normal(size=shape) for shape in ((1, width), (width, units), (units,)))
     tensors = [torch.tensor(x, dtype=torch.float32) for x in (row, matrix, bias)[: 2 + has_bias]]
     if is_by_column:
         tensors[1] = tensors[1].t().contiguous().t()
@@ -66,11 +68,11 @@ def test_what_is_not_divided(divided, monkeypatch):
     assert not divided
 
 
-@pytest.mark.parametrize("tie_weights", [True, False])
-def test_logits_of_one_row(tie_weights, divided):
+@pytest.mark.parametrize(("tie_weights", "parts"), [(True, 6), (False, 8)])
+def test_logits_of_one_row(tie_weights, parts, divided):
     layer = TokenEmbedding(12, 8, logits_soft_cap=3.0, tie_weights=tie_weights)
     vectors = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     expected = layer(vectors, reverse=True).detach()
     with torch.no_grad():
         assert_close(layer(vectors[:1], reverse=True), expected[:1].numpy())
-    assert divided == [4]
+    assert divided == [parts]
