@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from decode import deepmind_decoder
 from keras import ops
-from model import deepmind_model, deepmind_step
+from model import deepmind_model, deepmind_step, transformers_model
 from timing import BACKEND, compiled, forward_and_backward, least_seconds
 
 from keras_griffin import backends
@@ -151,22 +151,8 @@ def losses(model):
 def transformers():
     """Yield the same for transformers."""
     import torch
-    from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
-    # Their decoding fails where the recurrence is wider than the model.
-    model = RecurrentGemmaForCausalLM(
-        RecurrentGemmaConfig(
-            num_hidden_layers=CONFIG.num_layers,
-            vocab_size=CONFIG.vocabulary_size,
-            hidden_size=CONFIG.width,
-            intermediate_size=2 * CONFIG.mlp_width,
-            num_attention_heads=CONFIG.num_heads,
-            num_key_value_heads=1,
-            lru_width=CONFIG.width,
-            attention_window_size=CONFIG.window,
-            head_dim=CONFIG.head_dim,
-        )
-    )
+    model = transformers_model(CONFIG)
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
     prompt = torch.tensor(TOKENS[:, :PROMPT], dtype=torch.long)
     yield "decoding, a token", per_token(lambda n: model.generate(prompt, do_sample=False, max_new_tokens=n))
@@ -185,8 +171,7 @@ def transformers():
 
 def recurrentgemma():
     """Yield the same for DeepMind's code."""
-    # Its gates need a width that the number of heads divides; transformers' recurrence has this one too.
-    model, parameters = deepmind_model(CONFIG.replace(recurrence_width=CONFIG.width))
+    model, parameters = deepmind_model(CONFIG)
     decode = deepmind_decoder(model, parameters, TOKENS[:, :PROMPT])
     yield "decoding, a token", per_token(lambda n: decode(n).block_until_ready())
     yield "training step", least_seconds(deepmind_step(model, TOKENS[:, :-1]), parameters, budget=40)

@@ -4,19 +4,23 @@
 
 Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence width 256, window 128; 4 rows of 512 tokens
 in float32. A peer is measured if its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
-training step is forward and backward only; ours includes the optimizer. `hundred_million.py` measures a larger size.
+training step is forward and backward only; ours includes the optimizer.
+
+`SIZE=griffin_100m` measures that preset instead, here and wherever else this model is; `hundred_million.py` measures
+its training step and its decoding more closely.
 """
 
 import importlib.util
+import os
 import time
 
 import keras
 import numpy as np
 from timing import BACKEND, least_seconds
 
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin, GriffinConfig, presets
 
-CONFIG = GriffinConfig(
+SMALL = GriffinConfig(
     vocabulary_size=256,
     width=256,
     num_layers=6,
@@ -27,6 +31,8 @@ CONFIG = GriffinConfig(
     scale_embeddings=True,
     logits_soft_cap=30.0,
 )
+SIZE = os.environ.get("SIZE", "small")
+CONFIG = SMALL if SIZE == "small" else presets()[SIZE]
 TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
 
 
@@ -40,22 +46,23 @@ def ours():
     yield "training step", least_seconds(model.train_on_batch, TOKENS[:, :-1], TOKENS[:, 1:], budget=10)
 
 
-def transformers_model():
-    """The same model in transformers."""
+def transformers_model(config=CONFIG):
+    """The same model in transformers, with a recurrence of the model's width: its decoding fails with a wider one."""
     from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
-    config = RecurrentGemmaConfig(
-        num_hidden_layers=6,
-        vocab_size=256,
-        hidden_size=256,
-        intermediate_size=1536,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        lru_width=256,
-        attention_window_size=128,
-        head_dim=64,
+    return RecurrentGemmaForCausalLM(
+        RecurrentGemmaConfig(
+            num_hidden_layers=config.num_layers,
+            vocab_size=config.vocabulary_size,
+            hidden_size=config.width,
+            intermediate_size=2 * config.mlp_width,
+            num_attention_heads=config.num_heads,
+            num_key_value_heads=1,
+            lru_width=config.width,
+            attention_window_size=config.window,
+            head_dim=config.head_dim or config.width // config.num_heads,
+        )
     )
-    return RecurrentGemmaForCausalLM(config)
 
 
 def transformers_on_torch():
@@ -73,7 +80,10 @@ def transformers_on_torch():
 
 
 def deepmind_model(config=CONFIG):
-    """The same model in DeepMind's code, with its default scan and random parameters."""
+    """The same model in DeepMind's code, with its default scan and random parameters.
+
+    Its recurrence has the model's width, as in transformers: its gates need one that the number of heads divides.
+    """
     import jax
     import jax.numpy as jnp
     from recurrentgemma import jax as recurrentgemma
@@ -87,7 +97,7 @@ def deepmind_model(config=CONFIG):
             width=config.width,
             mlp_expanded_width=config.mlp_width,
             num_heads=config.num_heads,
-            lru_width=config.recurrence_width,
+            lru_width=config.width,
             block_types=tuple(kinds[name] for name in config.mixer_names),
             embeddings_scale_by_sqrt_dim=config.scale_embeddings,
             attention_window_size=config.window,
