@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-NUMBERS = (1, 100, 512, 4096) if os.environ.get("SIZE") is None else (1, 100, 512)
+NUMBERS = (1, 100, 512, 4096) if os.environ.get("SIZE", "small") == "small" else (1, 100, 512)
 RUNS = 3
 PROMPT = 8
 

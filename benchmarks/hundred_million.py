@@ -115,12 +115,16 @@ def _jax_step(optimizer, gradients, variables):
     """A step of an optimizer that updates arrays in place, as Keras's trainer does on JAX."""
     import jax
 
-    update = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))
+    # Arguments in the order of the results: in another, an array is updated in the memory of another one, and copied.
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def update(variables, owned, gradients):
+        return optimizer.stateless_apply(owned, gradients, variables)
+
     # Copies: what is given away must not be the model's.
-    kept = [[ops.copy(x.value) for x in owned] for owned in (variables, optimizer.variables)]
+    kept = [[ops.copy(x.value) for x in given] for given in (variables, optimizer.variables)]
 
     def step():
-        kept[:] = update(kept[1], gradients, kept[0])
+        kept[:] = update(*kept, gradients)
         return kept
 
     return step

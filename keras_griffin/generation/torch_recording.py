@@ -66,12 +66,16 @@ class _Recording(TorchDispatchMode):
         self.places = {_memory(tensor): place for place, tensor in enumerate(inputs)}
         #: The places of those that are neither inputs nor results, such as weights.
         self.outside = []
+        #: Those among them that hold Python's and NumPy's numbers, as they were given.
+        self.numbers = set()
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         """Run an operation, and note it."""
         options = options or {}
+        if operation is torch.ops.aten.lift_fresh.default:
+            return self._fresh(*arguments)
         noted = _mapped(self.place_of, arguments)
-        noted_options = {name: self.place_of(x) for name, x in options.items()}
+        noted_options = dict(zip(options, _mapped(self.place_of, options.values()), strict=True))
         results = operation(*arguments, **options)
         made = list(_leaves(results))
         tensors = [x for x in made if isinstance(x, Tensor)]
@@ -80,6 +84,13 @@ class _Recording(TorchDispatchMode):
         places = [self._add(x) if isinstance(x, Tensor) else None for x in made]
         self.steps.append(_Step(operation, noted, noted_options, places))
         return results
+
+    def _fresh(self, tensor):
+        """A tensor of given numbers: it may be changed, so each replay has a copy of its own."""
+        numbers = self.place_of(tensor.clone())
+        self.numbers.add(numbers.place)
+        self.steps.append(_Step(torch.ops.aten.clone.default, [numbers], {}, [self._add(tensor)]))
+        return tensor
 
     def place_of(self, x):
         """The place of a tensor; anything else as it is."""
@@ -102,16 +113,18 @@ class _Recording(TorchDispatchMode):
         Args:
             results: the places of the function's results, which its caller may change.
         """
-        steps, ready = self._without_ready(results)
-        steps = _with_readers(self._with_short_views(steps), results)
+        # If a step changes a tensor's shape in place, views are no longer what they were when they were made.
+        keeps_shapes = not any(torch.Tag.inplace_view in step.operation.tags for step in self.steps)
+        steps, ready = self._without_ready(results, keeps_shapes)
+        steps = _with_readers(self._with_short_views(steps) if keeps_shapes else steps, results)
         read = {place for step in steps for place in step.read}.union(results)
         return steps, [place for place in ready if place in read]
 
-    def _without_ready(self, results):
+    def _without_ready(self, results, keeps_shapes):
         """Without steps that depend on neither inputs nor weights, and without views of weights."""
         changed = [place for step in self.steps if not step.is_fixed for place in (*step.read, *step.made)]
         memory = {_storage(self.tensors[place]) for place in (*changed, *results)}
-        constants: set[int] = set()
+        constants = set(self.numbers)
         ready = dict.fromkeys(self.outside)
         steps = []
         for step in self.steps:
@@ -119,7 +132,7 @@ class _Recording(TorchDispatchMode):
             if step.is_fixed and step.made and is_kept and constants.issuperset(step.read):
                 constants.update(step.made)
                 ready.update(dict.fromkeys(step.made))
-            elif step.is_view and ready.keys() >= set(step.read):
+            elif step.is_view and keeps_shapes and ready.keys() >= set(step.read):
                 # The weights' numbers may change, but not where they are.
                 ready.update(dict.fromkeys(step.made))
             else:
@@ -145,11 +158,11 @@ class _Recording(TorchDispatchMode):
 
 
 def _with_readers(steps, results):
-    """The steps whose results are read, and those that change tensors or return nothing, such as assertions."""
+    """The steps whose results are read, and those that change tensors."""
     read = set(results)
     kept = []
     for step in reversed(steps):
-        if not step.is_fixed or not step.places or not read.isdisjoint(step.made):
+        if not step.is_fixed or not read.isdisjoint(step.made):
             kept.append(step)
             read.update(step.read)
     return kept[::-1]
@@ -185,10 +198,10 @@ def _leaves(structure) -> Iterator:
 
 @torch.no_grad()
 def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """A function that does to other inputs, of the same shapes, strides and dtypes, what `function` does to these.
+    """A function that does to contiguous inputs of the same shapes and dtypes what `function` does to these.
 
-    Whatever `function` decides or computes without tensors is fixed. Tensors from elsewhere, such as weights, are read
-    at every call, where they are now. No gradients are recorded.
+    Whatever `function` decides or computes without tensors is fixed, and its assertions are not repeated. Tensors from
+    elsewhere, such as weights, are read at every call, where they are now. No gradients are recorded.
 
     Args:
         function: of tensors, which returns a list of tensors; it is called once.
@@ -198,7 +211,7 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
         The function. It must run without gradients.
     """
     # Two inputs that are one tensor here may be two in another call.
-    inputs = [tensor.clone() for tensor in inputs]
+    inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
     with _Recording(inputs) as recording:
         outputs = function(*inputs)
     results = [recording.place_of(output).place for output in outputs]
@@ -216,7 +229,7 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
             return tensors[x.place] if isinstance(x, _Place) else x
 
         for step in steps:
-            options = {name: tensor_at(x) for name, x in step.options.items()}
+            options = dict(zip(step.options, _mapped(tensor_at, step.options.values()), strict=True))
             made = step.operation(*_mapped(tensor_at, step.arguments), **options)
             for place, result in zip(step.places, _leaves(made), strict=True):
                 if place is not None:

@@ -137,8 +137,46 @@ def test_weights_are_read_at_every_call(of_the_weight):
 
 def test_views_of_weights_are_made_once():
     weight = torch.randn(4, 6)
-    parts = record(lambda x: [x @ part for part in weight[1:].T.reshape(2, 3, 3).unbind()], [torch.ones(3, 3)])
-    assert operations_of(parts, [torch.ones(3, 3)]) == [aten.mm.default] * 2
+
+    def function(x):
+        return [x @ part for part in weight[1:].T.reshape(2, 3, 3).unbind()]
+
+    parts = record(function, [torch.ones(3, 3)])
+    weight.copy_(torch.randn(4, 6))
+    x = torch.randn(3, 3)
+    assert all(map(torch.equal, parts(x), function(x)))
+    assert operations_of(parts, [x]) == [aten.mm.default] * 2
+
+
+@pytest.mark.parametrize("of_a_weight", [True, False])
+def test_shapes_that_change_in_place(of_a_weight):
+    weight = torch.randn(3, 4)
+
+    def function(x, y):
+        view = (weight if of_a_weight else x + 1.0).view(2, 6).view(4, 3)
+        product = view * 2.0
+        view.t_()
+        return [view + x, product]
+
+    assert agrees(function)
+
+
+def test_given_numbers_that_are_changed_begin_anew():
+    def function(x, y):
+        count = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        count += y
+        return [count * 1.0]
+
+    assert agrees(function)
+
+
+def test_lists_of_tensors_among_options():
+    def function(x, y):
+        halves = [torch.empty(3, 2), torch.empty(3, 2)]
+        aten.split_copy.Tensor_out(x, 2, 1, out=halves)
+        return [halves[0] + halves[1], halves[1] * 1.0]
+
+    assert agrees(function)
 
 
 def test_a_view_of_a_view_is_one_view():

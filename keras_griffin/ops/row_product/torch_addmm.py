@@ -12,8 +12,8 @@ import torch
 
 #: Numbers of a large matrix.
 LARGE = 2**16
-#: For each thread.
-PARTS = 2
+#: Parts for each thread, at most, and rows or columns of a part, at least: products of blocks of rows are also added.
+PARTS, LEAST = 2, 64
 
 
 def supports(facts):
@@ -39,7 +39,8 @@ def _parts(rows, matrix) -> int:
     if _mkl_divides():
         return 1
     size = matrix.shape[0] if _is_by_row(matrix) else matrix.shape[1]
-    return max(n for n in range(1, PARTS * torch.get_num_threads() + 1) if size % n == 0)
+    most = min(PARTS * torch.get_num_threads(), size // LEAST)
+    return max((n for n in range(2, most + 1) if size % n == 0), default=1)
 
 
 def _is_by_row(matrix):

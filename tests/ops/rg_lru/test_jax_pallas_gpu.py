@@ -1,6 +1,7 @@
 """What only GPUs ask of the kernels, compiled for some that aren't there. Most numbers: `test_rows.py`."""
 
 import importlib.util
+from importlib.metadata import version
 
 import keras
 import pytest
@@ -83,7 +84,8 @@ def test_compiled_ahead_of_time(target, parts, dtype, marked, tmp_path):
         if (target, parts) == ("sm90", 2):
             # For angles of more than 100000, the sine of Triton before 3.9 works in memory of the thread's own. Nothing
             # else does.
-            assert compiled.stack in (0, 32)
+            major, minor = map(int, version("triton").split(".")[:2])
+            assert compiled.stack == (32 if (major, minor) < (3, 9) else 0)
             continue
         assert (compiled.spills, compiled.stack) == (0, 0)
         if compiled.loads is not None:

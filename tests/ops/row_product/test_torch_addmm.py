@@ -26,6 +26,7 @@ def divided(monkeypatch):
     monkeypatch.setattr(torch_addmm, "_mkl_divides", lambda: False)
     monkeypatch.setattr(torch_addmm, "_in_parts", counted)
     monkeypatch.setattr(torch_addmm, "LARGE", 0)
+    monkeypatch.setattr(torch_addmm, "LEAST", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     return found
 
@@ -63,6 +64,9 @@ def test_what_is_not_divided(divided, monkeypatch):
         row_product(torch.ones(2, 4), matrix)
         row_product(row.bfloat16(), matrix.bfloat16())
         row_product(row, torch.ones(8, 16)[::2, ::2])
+        with monkeypatch.context() as fewer:
+            fewer.setattr(torch_addmm, "LEAST", 3)
+            row_product(row, matrix)
         monkeypatch.setattr(torch_addmm, "LARGE", 33)
         row_product(row, matrix)
     assert not divided
