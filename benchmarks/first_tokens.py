@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-NUMBERS = (1, 100, 512, 4096) if os.environ.get("SIZE", "small") == "small" else (1, 100, 512)
+NUMBERS = 1, 100, 512, 4096
 RUNS = 3
 PROMPT = 8
 
@@ -71,17 +71,19 @@ def seconds(way, steps, runs=RUNS, **environment):
 
 def main():
     """Print the table of the active backend."""
+    from model import SIZE
     from timing import BACKEND
 
+    numbers = NUMBERS if SIZE == "small" else NUMBERS[:-1]
     print(f"\n### First tokens on {BACKEND}\n")
-    print(f"| seconds of the first call | imports and model | {' | '.join(f'{n:,} tokens' for n in NUMBERS)} |")
-    print(f"|{'---|' * (2 + len(NUMBERS))}")
+    print(f"| seconds of the first call | imports and model | {' | '.join(f'{n:,} tokens' for n in numbers)} |")
+    print(f"|{'---|' * (2 + len(numbers))}")
     times = {}
     ways = {"ours": {}}
     with tempfile.TemporaryDirectory() as folder:
         if BACKEND == "jax":
             ways["ours, kept programs"] = {"PROGRAMS": folder}
-            for steps in NUMBERS:
+            for steps in numbers:
                 seconds("ours", steps, runs=1, PROGRAMS=folder)
         if importlib.util.find_spec("transformers") is None:
             print("| transformers | not installed: not measured | |")
@@ -89,7 +91,7 @@ def main():
             # TensorFlow, if it is imported first, and Triton, which PyTorch may import, end each other's process.
             ways["transformers"] = {"KERAS_BACKEND": "torch"}
         for name, environment in ways.items():
-            measured = [seconds(name.partition(",")[0], steps, **environment) for steps in NUMBERS]
+            measured = [seconds(name.partition(",")[0], steps, **environment) for steps in numbers]
             times[name] = [call for _, call in measured]
             prepared = min(prepared for prepared, _ in measured)
             print(f"| {name} | {prepared:.2f} | {' | '.join(f'{call:.2f}' for call in times[name])} |", flush=True)

@@ -6,12 +6,13 @@ Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence wid
 in float32. A peer is measured if its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
 training step is forward and backward only; ours includes the optimizer.
 
-`SIZE=griffin_100m` measures that preset instead, here and wherever else this model is; `hundred_million.py` measures
-its training step and its decoding more closely.
+`SIZE=griffin_100m` measures that preset instead, with 12 GB of memory, and so it does in `first_tokens.py`.
+`hundred_million.py` measures its training step and its decoding more closely.
 """
 
 import importlib.util
 import os
+import sys
 import time
 
 import keras
@@ -31,8 +32,11 @@ SMALL = GriffinConfig(
     scale_embeddings=True,
     logits_soft_cap=30.0,
 )
+SIZES = {"small": SMALL, **presets()}
 SIZE = os.environ.get("SIZE", "small")
-CONFIG = SMALL if SIZE == "small" else presets()[SIZE]
+if SIZE not in SIZES:
+    sys.exit(f"SIZE must be one of {', '.join(SIZES)}. Got {SIZE!r}.")
+CONFIG = SIZES[SIZE]
 TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
 
 
@@ -48,20 +52,25 @@ def ours():
 
 def transformers_model(config=CONFIG):
     """The same model in transformers, with a recurrence of the model's width: its decoding fails with a wider one."""
-    from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
+    from transformers import RecurrentGemmaForCausalLM
 
-    return RecurrentGemmaForCausalLM(
-        RecurrentGemmaConfig(
-            num_hidden_layers=config.num_layers,
-            vocab_size=config.vocabulary_size,
-            hidden_size=config.width,
-            intermediate_size=2 * config.mlp_width,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=1,
-            lru_width=config.width,
-            attention_window_size=config.window,
-            head_dim=config.head_dim or config.width // config.num_heads,
-        )
+    return RecurrentGemmaForCausalLM(transformers_config(config, config.width))
+
+
+def transformers_config(config, recurrence_width):
+    """The config of transformers for a model of our config's sizes."""
+    from transformers import RecurrentGemmaConfig
+
+    return RecurrentGemmaConfig(
+        num_hidden_layers=config.num_layers,
+        vocab_size=config.vocabulary_size,
+        hidden_size=config.width,
+        intermediate_size=2 * config.mlp_width,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=1,
+        lru_width=recurrence_width,
+        attention_window_size=config.window,
+        head_dim=config.head_dim or config.width // config.num_heads,
     )
 
 
