@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.load_model import load_preset, refusals_of_the_tokenizer
+from keras_griffin.commands.load_model import load_model, refusals_of_the_tokenizer
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models.preset_files import save_to_preset
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Reading {arguments.source}", flush=True)
     # Otherwise the target would silently lack a tokenizer.
     with refusals_of_the_tokenizer("convert: SOURCE must come with a tokenizer that can be read."):
-        model = load_preset("convert: SOURCE must be a folder, a file", arguments.source, arguments.dtype)
+        model = load_model("convert", arguments.source, arguments.dtype, option="SOURCE")
     if arguments.quantize:
         if model.quantized_to is not None:
             raise CommandError(

@@ -69,26 +69,12 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
             f"{command}: {option} must name the model inside a run's folder. Got {name!r}, whose model is "
             f"{str(path / 'model.keras')!r}."
         )
-    return load_preset(f"{command}: {option} must be a .keras file, a folder", name, dtype)
-
-
-def load_preset(rule: str, name: str, dtype: str | None = None) -> LanguageModel:
-    """The model in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
-
-    Args:
-        rule: what the name must be; the Hub is appended.
-        name: a path or a Hub address, not a size of the paper, whose weights would be random.
-        dtype: None for the preset's own.
-
-    Raises:
-        CommandError: there is no such model, or it can't be loaded.
-    """
     is_on_hub = name.startswith(SCHEME)
-    # An empty name would be the current folder.
-    if not name or not (is_on_hub or Path(name).exists()):
-        raise CommandError(f"{rule} or {SCHEME}OWNER/NAME. Got {name!r}.")
+    # An empty name would be the current folder; the name of a size of the paper would give random weights.
+    if not name or not (is_on_hub or path.exists()):
+        raise CommandError(f"{command}: {option} must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
     try:
-        return Griffin.from_preset(name if is_on_hub else Path(name).absolute(), dtype=dtype)
+        return Griffin.from_preset(name if is_on_hub else path.absolute(), dtype=dtype)
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(_first_line(error)) from error
 

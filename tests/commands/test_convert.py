@@ -1,6 +1,7 @@
 import os
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -56,6 +57,16 @@ def test_a_folder_of_hugging_face_becomes_a_preset_and_one_again(tmp_path, model
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
 
 
+@pytest.mark.trainable
+def test_the_file_of_train_becomes_a_preset(finished_run, tmp_path):
+    file, preset = str(finished_run[0] / "model.keras"), str(tmp_path / "preset")
+    assert main(["convert", file, preset]) == 0
+    loaded, trained = Griffin.from_preset(preset), keras.saving.load_model(file)
+    assert (values(loaded), loaded.tokenizer) == (values(trained), ByteTokenizer())
+    assert main(["convert", file, str(tmp_path / "few"), "--quantize", "int8"]) == 0
+    assert Griffin.from_preset(tmp_path / "few").quantized_to == "int8"
+
+
 def test_in_another_dtype(tmp_path, model):
     save_to_preset(model, tmp_path / "preset")
     assert main(["convert", str(tmp_path / "preset"), str(tmp_path / "half"), "--dtype", "bfloat16"]) == 0
@@ -81,7 +92,7 @@ def refusal(argv, capsys):
 @pytest.mark.parametrize("source", ["", "griffin_100m", "no/where"])
 def test_a_source_that_is_not_there(tmp_path, source, capsys):
     error = refusal([source, str(tmp_path / "target")], capsys)
-    assert error == f"convert: SOURCE must be a folder, a file or hf://OWNER/NAME. Got {source!r}.\n"
+    assert error == f"convert: SOURCE must be a .keras file, a folder or hf://OWNER/NAME. Got {source!r}.\n"
 
 
 def test_a_source_that_is_no_model(tmp_path, capsys):

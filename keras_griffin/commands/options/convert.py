@@ -1,8 +1,8 @@
 """Convert a checkpoint to a preset, or to a folder for Hugging Face.
 
-SOURCE is a checkpoint of RecurrentGemma by Hugging Face or DeepMind, or of Mamba or RWKV-4 by
-Hugging Face or its authors (a folder or a file), a folder that save_to_preset wrote, or
-hf://OWNER/NAME. TARGET is a new folder, or an existing one of the same format, which is replaced
+SOURCE is a .keras file, such as runs/NAME/model.keras, a checkpoint of RecurrentGemma by Hugging
+Face or DeepMind, or of Mamba or RWKV-4 by Hugging Face or its authors (a folder or a file), a folder
+that save_to_preset wrote, or hf://OWNER/NAME. TARGET is a new folder, or an existing one of the same format, which is replaced
 once the new one is complete.
 """
 
@@ -23,6 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=DTYPES,
         metavar="DTYPE",
-        help=f"{', '.join(DTYPES)} (default: that of the preset, or float32)",
+        help=f"{', '.join(DTYPES)} (default: that of the preset, or float32); not for a .keras file",
     )
     parser.add_argument("--quantize", choices=BITS, help="quantise the projections and gates of the preset")
