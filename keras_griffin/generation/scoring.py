@@ -95,14 +95,16 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
 def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
     """The bits per byte of some texts under a model, -log2 p(text | start token) / bytes of UTF-8.
 
-    The measure compares models of different vocabularies. A uniform model of bytes needs 8.
+    The measure compares models of different vocabularies. A uniform model of bytes needs 8. A tokenizer that
+    `train_bpe` has trained has no start token: the first token of each text is then not predicted, and neither its bits
+    nor its bytes count.
 
     Args:
-        model: a `LanguageModel` with a tokenizer that has a start token.
+        model: a `LanguageModel` with a tokenizer.
         texts: a text, or a list of texts, each a document.
 
     Raises:
-        ValueError: there is no text, no tokenizer, or no start token.
+        ValueError: there is no text or no tokenizer; or no token is predicted.
 
     Examples:
         >>> from keras_griffin.generation import bits_per_byte
@@ -117,14 +119,21 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
     texts = [texts] if isinstance(texts, str) else texts
     if not is_text(texts) or not any(texts):
         raise ValueError(f"bits_per_byte: texts must be a text or a list of texts, not all empty. Got {texts!r}.")
-    if getattr(tokenizer, "start_id", None) is None:
+    if tokenizer is None:
+        raise ValueError("bits_per_byte: the model must have a tokenizer. Got None.")
+    rows = [tokenizer.encode(text, start=False) for text in texts]
+    num_bytes = sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
+    if tokenizer.start_id is not None:
+        rows = [[tokenizer.start_id, *row] for row in rows]
+    elif any(len(row) > 1 for row in rows):
+        num_bytes -= sum(len(tokenizer.token_bytes(row[0], True)) for row in rows if row)
+    else:
         raise ValueError(
-            "bits_per_byte: the model must have a tokenizer with a start token, so that the first token is predicted. "
-            f"Got {tokenizer!r}."
+            "bits_per_byte: without a start token, a text must have two tokens, of which the second is predicted. "
+            f"Got texts of {', '.join(str(len(row)) for row in rows)} tokens."
         )
-    rows = [[tokenizer.start_id, *tokenizer.encode(text, start=False)] for text in texts]
     nats = -sum(float(np.sum(row, dtype="float64")) for row in score(model, rows))
-    return nats / math.log(2) / sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
+    return nats / math.log(2) / num_bytes
 
 
 def _score(model, token_ids, segment_ids):

@@ -9,7 +9,7 @@ from keras_griffin.generation import score as score_function
 from keras_griffin.generation.prompt import CHUNK
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 
 TOKENS = np.random.default_rng(0).integers(0, 11, (3, 13)).astype("int32")
 
@@ -97,6 +97,22 @@ def test_bits_per_byte(reader):
     np.testing.assert_allclose(reader.score("né"), by_definition(reader, np.array(rows[0][1:])), atol=1e-5)
 
 
+@pytest.mark.any_backend
+def test_bits_per_byte_without_a_start_token(griffin):
+    """As `train` counts them: the first token of a text is not predicted, so its bytes do not count."""
+    texts = ["the cat sat", "the", "on the mat"]
+    tokenizer = train_bpe(texts, 262)
+    model = Griffin(griffin.config.replace(vocabulary_size=262), tokenizer=tokenizer)
+    rows = [tokenizer.encode(text) for text in texts]
+    assert tokenizer.start_id is None and len(rows[1]) == 1
+    bits = -sum(by_definition(model, np.array(row)).sum() for row in rows) / math.log(2)
+    written = sum(len(tokenizer.token_bytes(token_id)) for row in rows for token_id in row[1:])
+    assert math.isclose(bits_per_byte(model, texts), bits / written, rel_tol=1e-5)
+    with pytest.raises(ValueError, match="^bits_per_byte: without a start token, a text must have two tokens") as error:
+        bits_per_byte(model, ["the", ""])
+    assert str(error.value).endswith("Got texts of 1, 0 tokens.")
+
+
 def test_messages(griffin, reader):
     with pytest.raises(ValueError, match=r"^score: the prompt must have at least one row\. Got none\.$"):
         score_function(griffin, [])
@@ -104,7 +120,7 @@ def test_messages(griffin, reader):
         score_function(griffin, TOKENS, np.ones((3, 12), "int64"))
     with pytest.raises(ValueError, match=r"^score: segment_ids must be integers of at least 0"):
         score_function(griffin, TOKENS, -np.ones((3, 13), "int64"))
-    with pytest.raises(ValueError, match="^bits_per_byte: the model must have a tokenizer with a start token"):
+    with pytest.raises(ValueError, match=r"^bits_per_byte: the model must have a tokenizer\. Got None\.$"):
         bits_per_byte(griffin, "a")
     with pytest.raises(ValueError, match=r"^bits_per_byte: texts must be a text or a list of texts.* Got \[''\]\.$"):
         bits_per_byte(reader, [""])
