@@ -11,6 +11,7 @@ import keras
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.hub import SCHEME
+from keras_griffin.models.presets import TRAINED
 from keras_griffin.tokenizers import ByteTokenizer
 
 
@@ -69,12 +70,15 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
             f"{command}: {option} must name the model inside a run's folder. Got {name!r}, whose model is "
             f"{str(path / 'model.keras')!r}."
         )
-    is_on_hub = name.startswith(SCHEME)
+    is_named = name.startswith(SCHEME) or (name in TRAINED and not path.exists())
     # An empty name would be the current folder; the name of a size of the paper would give random weights.
-    if not name or not (is_on_hub or path.exists()):
-        raise CommandError(f"{command}: {option} must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
+    if not name or not (is_named or path.exists()):
+        raise CommandError(
+            f"{command}: {option} must be a .keras file, a folder, {SCHEME}OWNER/NAME or {', '.join(TRAINED)}. "
+            f"Got {name!r}."
+        )
     try:
-        return Griffin.from_preset(name if is_on_hub else path.absolute(), dtype=dtype)
+        return Griffin.from_preset(name if is_named else path.absolute(), dtype=dtype)
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(_first_line(error)) from error
 

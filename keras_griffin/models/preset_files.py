@@ -3,7 +3,8 @@
 A preset is a folder with
 
     config.json                   format and its version, the model's class, its `GriffinConfig`,
-                                  the dtype policy, and the quantisation, if any
+                                  the dtype policy, and the quantisation, if any; with `"dequantize": true` the
+                                  file alone is int8, and the model is not quantised
     model.safetensors             the variables, by their paths, in their own dtypes
     keras_griffin_checksums.json  checksums of the files: see `keras_griffin.models.checksums`
     (tokenizer files)             the tokenizer's files, if the model has one
@@ -23,7 +24,7 @@ from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors
+from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors, dequantized
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
@@ -205,14 +206,15 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
             f"Got {', '.join(fixed)}."
         )
-    tensors = {tensor: weights.stored(tensor) for tensor in weights}
+    # Presets of earlier versions have no checksums.
+    is_verified = verify and content.get("checksums") is not None
+    tensors = verified(path, weights) if is_verified else {tensor: weights.stored(tensor) for tensor in weights}
+    if quantized_to == "int8" and content.get("dequantize") is True:
+        quantized_to, tensors = None, dequantized("from_preset", tensors)
     if quantized_to is None:
         check_tensors("from_preset", weight_shapes(config), tensors)
     else:
         check_quantized_tensors("from_preset", weight_shapes(config), tensors)
-    # Presets of earlier versions have no checksums.
-    if verify and content.get("checksums") is not None:
-        tensors = verified(path, weights)
     with without_initialization():
         model = found(config.replace(**overrides), dtype=policy, name=name)
     if quantized_to is not None:

@@ -92,7 +92,9 @@ def refusal(argv, capsys):
 @pytest.mark.parametrize("source", ["", "griffin_100m", "no/where"])
 def test_a_source_that_is_not_there(tmp_path, source, capsys):
     error = refusal([source, str(tmp_path / "target")], capsys)
-    assert error == f"convert: SOURCE must be a .keras file, a folder or hf://OWNER/NAME. Got {source!r}.\n"
+    assert (
+        error == f"convert: SOURCE must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got {source!r}.\n"
+    )
 
 
 def test_a_source_that_is_no_model(tmp_path, capsys):

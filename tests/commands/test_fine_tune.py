@@ -118,7 +118,10 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
     (tmp_path / "long.jsonl").write_text(open_text(chats).replace("0+0?", "x" * 40).splitlines()[0])
     tiny = ["--sequence-length", "16", "--batch-size", "1"]
     for argv, sentence in {
-        ("none", chats): "fine-tune: MODEL must be a .keras file, a folder or hf://OWNER/NAME. Got 'none'.",
+        (
+            "none",
+            chats,
+        ): "fine-tune: MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got 'none'.",
         (model, "none"): "fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
         (model, tmp_path): "fine-tune: CHATS must be a file that can be read. Got ",
         (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a conversation to train on. Got line 1 of ",

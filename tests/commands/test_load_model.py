@@ -78,7 +78,9 @@ def refusal(name, dtype=None):
 @pytest.mark.parametrize("name", ["no/such", "griffin_100m", ""])
 def test_what_is_nowhere_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refusal(name) == f"chat: --model must be a .keras file, a folder or hf://OWNER/NAME. Got {name!r}."
+    assert (
+        refusal(name) == f"chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got {name!r}."
+    )
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

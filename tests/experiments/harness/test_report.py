@@ -68,11 +68,10 @@ def test_the_committed_runs_are_those_of_the_plan(name, tmp_path):
 
 
 def test_the_documentation_has_the_committed_results():
-    text, readme = page.PAGE.read_text(), page.README.read_text()
-    assert page.filled(text, RESULTS) == text and page.filled(readme, RESULTS) == readme
+    text = page.PAGE.read_text()
+    assert page.filled(text, RESULTS) == text and "<!-- verdicts -->" in text
     paper = page.PAPER.read_text()
     assert page.with_statuses(paper, RESULTS) == paper and paper.count(f"| {page.STATUS}: ") >= 8
-    assert "<!-- verdicts -->" in readme
     assert all(f"<!-- {name} -->" in text for name in NAMES)
     plots = {file.name: file.read_bytes() for file in RESULTS.glob("*.png")}
     assert {file.name: file.read_bytes() for file in page.PAGE.with_suffix("").glob("*")} == plots
@@ -80,20 +79,21 @@ def test_the_documentation_has_the_committed_results():
 
 def test_the_page_takes_plots_and_verdicts(made, tmp_path):
     name, module, table = made
-    docs, readme, paper = tmp_path / "docs.md", tmp_path / "README.md", tmp_path / "paper.md"
+    docs, paper = tmp_path / "docs.md", tmp_path / "paper.md"
     paper.write_text(f"| Figure 0 | `experiments/results/{name}.md` | small scale: 9 undecided |\n")
-    readme.write_text("<!-- verdicts -->\n\nanything\n\n<!-- end -->\n")
-    docs.write_text(f"before\n\n<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
-    page.update(docs, tmp_path / "results", readme, paper)
+    verdicts = "<!-- verdicts -->\n\n{}\n\n<!-- end -->\n\n"
+    docs.write_text(f"{verdicts.format('anything')}<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
+    page.update(docs, tmp_path / "results", paper)
     assert paper.read_text() == f"| Figure 0 | `experiments/results/{name}.md` | small scale |\n"
-    assert docs.read_text() == f"before\n\n<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
+    unknown = f"<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
+    assert docs.read_text() == verdicts.format("Not yet run.") + unknown
     write_report(module, name, table, tmp_path / "results")
-    page.update(docs, tmp_path / "results", readme, paper)
+    page.update(docs, tmp_path / "results", paper)
     assert ("small scale: " in paper.read_text()) == bool(module.CLAIMS)
     text = docs.read_text()
-    assert text.startswith("before") and text.endswith("after\n") and report.summary(module, table) in text
+    assert text.endswith("after\n") and report.summary(module, table) in text
     row = f"| {module.TITLE} ({module.FIGURE}) | "
-    assert (row in readme.read_text()) == bool(module.CLAIMS)
+    assert (row in text) == bool(module.CLAIMS)
     assert f"(experiments/{name}.png)" in text and (tmp_path / "docs" / f"{name}.png").exists()
 
 
