@@ -90,7 +90,8 @@ def enable_lora(
         shape = kernel_of(layer).shape[0], layer.units
         if rank > min(shape):
             raise ValueError(
-                f"enable_lora: rank must be at most {min(shape)}, the smaller side of {layer.path}, {shape}. Got {rank}."
+                f"enable_lora: rank must be at most {min(shape)}, the smaller side of {layer.path}, {shape}. "
+                f"Got {rank}."
             )
     frozen = tuple(model.trainable_variables)
     for variable in frozen:

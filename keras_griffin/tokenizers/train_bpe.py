@@ -4,15 +4,16 @@ import json
 from collections.abc import Iterable, Iterator
 
 from keras_griffin.checks import Rule, checked, is_integer
-from keras_griffin.tokenizers.checks import check_characters
+from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.special_tokens import END_OF_TEXT
 
 #: The size of the smallest vocabulary: each byte, and the end of a text.
 _LEAST = 256 + 1
-#: That of the largest: the trainer allocates its memory, 70 bytes a token, before it reads a text.
-_MOST = 2**20
-_SIZE = Rule(f"an integer from {_LEAST} to {_MOST}", lambda value: is_integer(value) and _LEAST <= value <= _MOST)
+#: The trainer allocates memory for all tokens before it reads a text.
+_SIZE = Rule(
+    f"an integer from {_LEAST} to {MOST_TOKENS}", lambda value: is_integer(value) and _LEAST <= value <= MOST_TOKENS
+)
 #: In bytes; the trainer's time grows with the square of a word's length.
 _LONGEST_WORD = 256
 
