@@ -70,8 +70,12 @@ class HuggingFaceTokenizer:
     ):
         is_file = isinstance(tokenizer, str | os.PathLike)
         with naming(tokenizer) if is_file else contextlib.nullcontext():
-            self._tokenizer = _copy(_parse(Path(tokenizer).read_bytes()) if is_file else tokenizer)
-            self.vocabulary_size = _vocabulary_size(self._tokenizer)
+            if is_file:
+                tokenizer = _parse(Path(tokenizer).read_bytes())
+            tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+            # Before it is copied, which takes time for every id up to the largest.
+            self.vocabulary_size = _vocabulary_size(tokenizer)
+            self._tokenizer = _copy(tokenizer)
             self._named_ids = frozenset(self._ids_of(START_NAMES + STOP_NAMES + PAD_NAMES + TURN_MARKS))
             self._known_bytes: dict[tuple[int, bool], bytes] = {}
             self._check_that_it_is_understood()
@@ -252,11 +256,12 @@ def _parse(text: Any):
 
 @contextlib.contextmanager
 def _refusals(rule: str) -> Iterator[None]:
-    """Inside the `with` block, an error of the package `tokenizers`, a plain `Exception`, breaks a rule."""
+    """Inside the `with` block, an error of the package `tokenizers` breaks a rule."""
     try:
         yield
-    except Exception as error:
-        if type(error) is not Exception:
+    except BaseException as error:
+        # It raises plain Exceptions, and those of a panic of Rust, whose class can't be imported.
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"{rule}. Got {str(error).strip()}.") from error
 
@@ -279,9 +284,9 @@ def _copy(tokenizer):
 
     A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     """
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(tokenizer, "to_str"):
-        tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+        with _refusals("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
+            tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()
     return tokenizer
