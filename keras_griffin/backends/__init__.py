@@ -7,7 +7,8 @@
     before_first_step(model)            create the variables that would make the first step be traced twice
     sync_variables(model)               copy the values that the loop of `fit` holds back into the model's variables
     before_config_is_written()          import what must come before TensorFlow, which Keras imports for a config
-    keep_programs(folder)               keep compiled programs there for other processes, unless the user has chosen
+    keep_programs(find_folder)          keep compiled programs for other processes, in the folder that the function
+                                        returns, if any, unless the user has chosen one
     owned_copy(array, dtype)            a copy of an array in its own memory, rounded to a dtype
     int8_product(rows, matrix)          the int32 products of int8 rows and an int8 matrix, exact
     store_by_column(variable)           store a matrix so that `int8_product` reads it fastest; its values are the same

@@ -112,9 +112,10 @@ def _load_keras_file(command, path, option):
             model = keras.saving.load_model(path, compile=False)
     except ImportError as error:
         raise CommandError(_first_line(error)) from error
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        reason = _first_line(error).removesuffix(".")
         raise CommandError(
-            f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
+            f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {reason}."
         ) from error
     if not isinstance(model, LanguageModel):
         raise CommandError(

@@ -358,7 +358,10 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
         (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
         (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
-        (["{text}", *TINY, "--vocabulary", "200"], "train_bpe: vocabulary_size must be an integer of at least 257."),
+        (
+            ["{text}", *TINY, "--vocabulary", "200"],
+            "train_bpe: vocabulary_size must be an integer from 257 to 1048576.",
+        ),
         (["{text}", "--tokenizer", "no/where"], "train: --tokenizer must be a folder with one of byte_tokenizer.json"),
         ([""], "load_corpus: a path must have a name. Got ''."),
         (
