@@ -117,7 +117,12 @@ def run(backend, arguments, folder, part="1/1", core=None):
         settings["TESTS_CORE"] = str(core)
     start = time.perf_counter()
     with subprocess.Popen(
-        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         for line in process.stdout:
             print(f"{backend:>10} | {line}", end="", flush=True)

@@ -62,7 +62,7 @@ class ByteTokenizer:
         """Write `byte_tokenizer.json`, which only identifies this tokenizer."""
         Path(directory).mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(directory) / self.file_name) as path:
-            path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n")
+            path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n", "utf-8")
 
     def get_config(self) -> dict:
         """An empty config: all instances are equal."""

@@ -114,7 +114,7 @@ class HuggingFaceTokenizer:
     def load(cls, directory: str | os.PathLike) -> "HuggingFaceTokenizer":
         """The tokenizer of a folder's `tokenizer.json`; without `special_ids.json`, special ids are found by name."""
         ids = Path(directory) / cls.ids_file_name
-        return cls(Path(directory) / cls.file_name, **(json.loads(ids.read_text()) if ids.is_file() else {}))
+        return cls(Path(directory) / cls.file_name, **(json.loads(ids.read_text("utf-8")) if ids.is_file() else {}))
 
     def get_config(self) -> dict:
         """The tokenizer's JSON, and the special ids.

@@ -44,3 +44,20 @@ def test_without_a_cache_that_can_be_written_there_is_none(folders, monkeypatch,
     monkeypatch.setattr(os, "access", lambda *_: False)
     keep_programs()
     assert folders == []
+
+
+@pytest.mark.parametrize("cache", [None, "relative"])
+def test_a_user_without_a_home_keeps_none(folders, monkeypatch, tmp_path, cache):
+    """As in a container whose user the system does not know; the current folder stays as it is."""
+
+    def getpwuid(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", getpwuid)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    if cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.chdir(tmp_path)
+    keep_programs()
+    assert folders == [] == os.listdir(tmp_path)
