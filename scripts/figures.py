@@ -40,8 +40,8 @@ def main():
 def training():
     """Bits per byte over the half hour of `python -m keras_griffin train`."""
     folder = RESULTS / "standard_library_30_minutes"
-    result = json.loads((folder / "result.json").read_text())
-    rows = list(csv.DictReader((folder / "log.csv").open()))
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    rows = list(csv.DictReader((folder / "log.csv").open(encoding="utf-8")))
     megabytes = (np.arange(len(rows)) + 1) * result["bytes_per_second"] * result["seconds"] / len(rows) / 1e6
     figure, axes = plt.subplots(figsize=SIZE)
     axes.plot(megabytes, [float(row["val_bits"]) for row in rows], "o-", color=BLUE, label="Griffin, held-out files")
@@ -60,7 +60,7 @@ def training():
 
 def memory():
     """What decoding keeps, by the tokens read, as benchmarks/memory.py measured it."""
-    text = (RESULTS / "memory-cpu-2-cores.md").read_text()
+    text = (RESULTS / "memory-cpu-2-cores.md").read_text("utf-8")
     rows = re.findall(r"^\| (Griffin|MQA) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     figure, axes = plt.subplots(figsize=SIZE)
     for family, label, colour in (("MQA", "Transformer (MQA)", ORANGE), ("Griffin", "Griffin", BLUE)):

@@ -4,6 +4,7 @@ import importlib
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -28,6 +29,12 @@ def oldest(*packages):
     return [bound.replace(">=", "==") for bound in bounds if re.match(r"\w+", bound)[0] in ("keras", *packages)]
 
 
+def script(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        return importlib.import_module(name)
+
+
 def of_age(job, age):
     entries = read(".github/workflows/versions.yml")["jobs"][job]["strategy"]["matrix"]["include"]
     return [entry for entry in entries if entry["age"] == age]
@@ -46,9 +53,8 @@ def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
     }
 
 
-def test_the_oldest_versions_of_make_compatibility_are_the_same(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    compatibility = importlib.import_module("compatibility")
+def test_the_oldest_versions_of_make_compatibility_are_the_same():
+    compatibility = script("compatibility")
     assert compatibility.lower_bounds() == oldest(*BACKENDS)
     assert all((ROOT / file).exists() for file in compatibility.FILES)
 
@@ -61,6 +67,29 @@ def test_the_newest_versions_of_the_workflow_are_unbounded():
 
 def test_the_workflow_of_every_change_runs_what_a_developer_can():
     assert {"run": ".ci/run"} in read(".github/workflows/ci.yml")["jobs"]["ci"]["steps"]
+
+
+def test_one_wheel_is_installed_on_each_system_with_each_backend_from_wheels_alone():
+    build, install = (read(".github/workflows/wheel.yml")["jobs"][job] for job in ("build", "install"))
+    matrix = install["strategy"]["matrix"]
+    assert [system.partition("-")[0] for system in matrix["system"]] == ["ubuntu", "windows", "macos"]
+    assert tuple(matrix["backend"]) == BACKENDS
+    assert install["env"]["PIP_ONLY_BINARY"] == ":all:" and install["needs"] == "build"
+    commands = [step["run"] for job in (build, install) for step in job["steps"] if "run" in step]
+    made, tried = (command.split() for command in commands)
+    assert made[:4] == ["python", "-m", "pip", "wheel"]
+    # The script takes what the workflow gives it, and the tests that it runs are there.
+    arguments = " ".join(tried).replace("${{ matrix.backend }}", "jax").split()[1:]
+    assert arguments == ["scripts/try_wheel.py", "--tests", "jax", "dist/*.whl"]
+    files = [ROOT / "tests" / name for name in script("try_wheel").TESTS]
+    assert files and all(file.exists() for file in files)
+
+
+@pytest.mark.parametrize(("system", "path"), [("nt", "Scripts/python.exe"), ("posix", "bin/python")])
+def test_an_environment_has_its_interpreter_where_the_system_puts_it(monkeypatch, system, path):
+    environment = script("environment")
+    monkeypatch.setattr(environment, "os", SimpleNamespace(name=system))
+    assert environment.interpreter(Path("a")) == Path("a", path)
 
 
 def test_the_version_is_one():

@@ -55,7 +55,7 @@ def write(lines: Sequence[Line], title: str, folder: Path) -> list[str]:
         title: above the table and the plot.
         folder: it exists.
     """
-    with atomic_file(folder / LINES) as path, path.open("w", newline="") as file:
+    with atomic_file(folder / LINES) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([Line._fields, *lines])
     with atomic_file(folder / TABLE) as path:

@@ -16,9 +16,9 @@ def keep_programs(command: str) -> None:
     """Keep what JAX compiles in the user's cache, if the process is the command line.
 
     The folder is `$XDG_CACHE_HOME/keras_griffin/programs` (`~/.cache/...`), with a folder for each kind of processor:
-    on a cluster, machines that share a home may not share machine code. It may be deleted at any time. Where it can't
-    be written, or the user has set a cache of JAX's own, nothing changes. Whoever can change a program can run code as
-    the user, so a folder that others can change is not used, which is said on standard error.
+    on a cluster, machines that share a home may not share machine code. It may be deleted at any time. Where there is
+    no home, the folder can't be written, or the user has set a cache of JAX's own, nothing changes. Whoever can change
+    a program can run code as the user, so a folder that others can change is not used, which is said on standard error.
 
     Args:
         command: name for that sentence.
@@ -29,7 +29,10 @@ def keep_programs(command: str) -> None:
 
 def _private_folder(command: str) -> str | None:
     """The folder, without symbolic links, which could change later; None if it can't be used."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    # The home of a user without one, as in a container, is "~": the current folder's.
+    if not os.path.isabs(home):
+        return None
     folder = Path(home, "keras_griffin", "programs", _processor())
     try:
         for place in reversed((folder, *folder.parents)):
@@ -69,7 +72,7 @@ def _processor() -> str:
     """A name for what machine code must fit."""
     facts = [platform.system(), platform.machine()]
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         facts += sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
     except OSError:
         facts.append(platform.processor())

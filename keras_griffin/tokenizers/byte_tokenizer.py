@@ -64,7 +64,7 @@ class ByteTokenizer:
         """Write `byte_tokenizer.json`, which only identifies this tokenizer."""
         Path(directory).mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(directory) / self.file_name) as path:
-            path.write_text(json.dumps(_CONTENT) + "\n")
+            path.write_text(json.dumps(_CONTENT) + "\n", "utf-8")
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "ByteTokenizer":

@@ -23,7 +23,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with open(log_path, newline="") as log:
+    with open(log_path, newline="", encoding="utf-8") as log:
         rows = list(csv.DictReader(log))
     epochs = [int(row["epoch"]) + 1 for row in rows]
     figure = Figure(figsize=(7, 4), layout="constrained")

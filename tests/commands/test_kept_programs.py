@@ -115,3 +115,20 @@ def test_a_folder_that_others_can_change_is_not_used(folders, share, capfd):
         f"Got '{shared}' of user {found.st_uid} with mode {found.st_mode & 0o7777:04o}, so none are kept; "
         f"make it private and delete '{Path(folders[0]).resolve()}', or set XDG_CACHE_HOME.\n"
     )
+
+
+@pytest.mark.parametrize("cache", [None, "relative"])
+def test_a_user_without_a_home_keeps_none(folders, monkeypatch, tmp_path, cache):
+    """As in a container whose user the system does not know; the current folder stays as it is."""
+
+    def getpwuid(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", getpwuid)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    if cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.chdir(tmp_path)
+    keep_programs("generate")
+    assert folders == [None] and os.listdir(tmp_path) == []
