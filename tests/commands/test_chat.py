@@ -159,6 +159,20 @@ def test_a_talk_is_saved_and_loaded(byte_model, says, lead, tmp_path):
     assert first.endswith("tokens seen: 6") and second.endswith("tokens seen: 11")
 
 
+def test_saving_replaces_no_file_but_the_conversations_own(byte_model, says, lead, tmp_path):
+    path, other = tmp_path / "a talk", tmp_path / "model.keras"
+    other.write_text("mine")
+    code, output, errors = lead(byte_model, says(97), f"/save {path}\n", "a\n", f"/save {path}\n", f"/save {other}\n")
+    assert (code, output, other.read_text()) == (0, "Saved.\naaa\nSaved.\n", "mine")
+    rule = "chat: /save must name a new file, or the one that holds this conversation. Got "
+    assert errors == f"{rule}'{other}', which exists.\n"
+    # Another conversation is not overwritten, unless it is continued.
+    lines = [f"/save {path}\n", f"/load {path}\n", f"/save {path}\n", "/new\n", f"/save {path}\n"]
+    code, output, errors = lead(byte_model, says(97), *lines)
+    assert output == "Loaded.\nSaved.\nNew conversation.\n"
+    assert errors == f"{rule}'{path}', which exists.\n" * 2
+
+
 def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_model, says, lead, tmp_path):
     (tmp_path / "text").write_text("hello")
     lines = [f"/load {tmp_path}/none\n", f"/load {tmp_path}/text\n", f"/save {tmp_path}/no/folder\n", "a\n"]

@@ -59,6 +59,8 @@ def test_models_of_one_size_are_trained_on_the_same_batches(compare_small, tmp_p
     assert one == other and len(one) == 3
     text = (tmp_path / "out" / TABLE).read_text()
     assert text.split("\n\n")[1].strip() in printed and f"{3 * 4 * 16:,} bytes each" in text
+    # Three steps teach nothing that is worth a comparison.
+    assert "Marked with *: too short to compare, " in printed and "too short to compare" in text
     assert "to beat" in printed and "trained      recurrent: " in printed
 
 
@@ -82,7 +84,10 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
     assert "| gilr " in printed.out and "| lru " not in printed.out
     # And it is not overwritten.
     assert compare_small("--mixers lru --steps 2") == 2
-    assert "--output must be a folder without a comparison" in capsys.readouterr().err
+    assert "--output must be a folder without a comparison; --overwrite replaces it. Got " in capsys.readouterr().err
+    monkeypatch.setattr(compare, "Stopwatch", Stopwatch)
+    assert compare_small("--mixers lru --steps 2 --overwrite") == 0
+    assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["lru"]
 
 
 @pytest.mark.any_backend
@@ -103,7 +108,10 @@ def test_minutes_are_shared(monkeypatch, capsys):
     few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
     text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)
     assert count_steps({"a": 0, "b": 1}, text, held_out, options(minutes=1.0)) == 20
-    assert capsys.readouterr().out == "pace         500, 1500 ms per step: enough time for 20 steps each\n"
+    assert capsys.readouterr().out == (
+        "pace         500, 1500 ms per step: enough time for 20 steps each\n"
+        "of that time 17 s compiling, 40 s training, 4 s validating\n"
+    )
 
 
 @pytest.mark.any_backend

@@ -126,13 +126,31 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     save_to_preset(model, source)
     target.mkdir()
     (target / "mine.txt").write_text("mine")
-    error = refusal([source, str(target)], capsys)
+    error = refusal([source, str(target), "--overwrite"], capsys)
     assert error.startswith("save_to_preset: ") and error.endswith("with mine.txt.\n")
     error = refusal([source, str(target / "mine.txt" / "below")], capsys)
     assert error.startswith(
         "save_to_preset: the path must be a folder or not exist yet, and its parents must be folders. Got '"
     )
     assert os.listdir(target) == ["mine.txt"]
+
+
+def test_a_folder_is_replaced_only_if_that_is_asked_for(tmp_path, model, capsys):
+    source, target = str(tmp_path / "preset"), tmp_path / "target"
+    save_to_preset(model, source)
+    assert main(["convert", source, str(target)]) == 0
+    before = (target / "config.json").read_bytes()
+    capsys.readouterr()
+    assert main(["convert", source, str(target), "--dtype", "bfloat16"]) == 2
+    printed = capsys.readouterr()
+    # Nothing is read in vain.
+    assert not printed.out and (target / "config.json").read_bytes() == before
+    assert printed.err == (
+        "convert: TARGET must be a new folder, or an empty one; --overwrite replaces an earlier result. "
+        f"Got {str(target)!r}, which has byte_tokenizer.json, config.json, keras_griffin_checksums.json and more.\n"
+    )
+    assert main(["convert", source, str(target), "--dtype", "bfloat16", "--overwrite"]) == 0
+    assert (target / "config.json").read_bytes() != before
 
 
 def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, capsys):
@@ -142,7 +160,7 @@ def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, cap
     before = {path.name: path.read_bytes() for path in target.iterdir()}
     capsys.readouterr()
     with limit_files(4096):
-        error = refusal([source, str(target)], capsys)
+        error = refusal([source, str(target), "--overwrite"], capsys)
     assert error.startswith("convert: TARGET must be a writable folder, on a disk with enough space. Got '")
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["preset", "target"]

@@ -87,7 +87,10 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
     error = refusal([model, chats, "--output", output], capsys)
-    assert error.startswith("fine-tune: --output must not contain an earlier result. Got ")
+    assert error.startswith("fine-tune: --output must not contain an earlier result; --overwrite replaces it. Got ")
+    # A merged model of the earlier adapter would be another one.
+    assert main(["fine-tune", model, chats, "--output", str(output), "--overwrite", "--sequence-length", "32"]) == 0
+    assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv"]
     assert error.endswith("with adapter.safetensors, merged.\n")
 
 

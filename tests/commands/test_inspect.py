@@ -22,6 +22,12 @@ def test_a_page_is_written(preset, tmp_path, capsys):
     assert main(["inspect", preset, "--file", str(tmp_path / "text.txt"), "--output", str(page)]) == 0
     assert capsys.readouterr().out == f"{page}\n"
     assert "10 tokens" in page.read_text()
+    assert main(["inspect", preset, "x", "--output", str(page)]) == 2
+    assert capsys.readouterr().err == (
+        f"inspect: --output must be a new file; --overwrite replaces it. Got {str(page)!r}, which exists.\n"
+    )
+    assert main(["inspect", preset, "x", "--output", str(page), "--overwrite"]) == 0
+    assert "1 token" in page.read_text()
 
 
 def test_bytes_that_are_no_text(preset, tmp_path):

@@ -117,6 +117,10 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
         (["texts", "--output", "texts/a.txt"], "--output must not be one of FILES. Got 'texts/a.txt', which is."),
         (["texts", "--output", "no/where"], "--output must be a file in a folder that exists. Got 'no/where'."),
         (["texts", "--output", "empty"], "--output must be a file in a folder that exists. Got 'empty'."),
+        (
+            ["texts", "--output", "kept"],
+            "--output must be a new file; --overwrite replaces it. Got 'kept', which exists.",
+        ),
         (["texts", "--output", ""], "--output must be a file in a folder that exists. Got ''."),
         (
             ["texts", "--output", "x", "--tokenizer", "empty"],
@@ -132,6 +136,7 @@ def test_a_text_that_is_not_utf_8(gemma_model, folder, tmp_path, capsys):
 def test_what_can_not_be_done(folder, tmp_path, monkeypatch, capsys, argv, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "kept").write_text("mine")
     before = sorted(os.listdir(tmp_path))
     assert refusal(argv, capsys) == f"tokenize: {sentence}\n"
     assert sorted(os.listdir(tmp_path)) == before

@@ -1,9 +1,12 @@
 import contextlib
 import csv
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -20,21 +23,33 @@ pytestmark = pytest.mark.trainable
 
 
 def test_a_run_says_what_it_does_and_writes(finished_run):
-    _, printed, code = finished_run
+    folder, printed, code = finished_run
     assert code == 0
     before = ["backend", "kernels", "text", "to train on", "held out", "to beat", "model", "batch", "val_bits"]
-    after = ["validating", "validation", "to beat", "speed", "time", "saved"]
+    after = ["left", "validating", "validation", "to beat", "speed", "time", "saved", "next"]
     labels = [line[:12].strip() for line in printed.split("\n\n", 1)[0].splitlines() if line[12:13] == " "]
     assert [label for label in labels if label in (*before, *after)] == [*before, *after]
     assert f"{keras.backend.backend()} on " in printed
     assert "rg_lru by " in printed and "local_attention by " in printed and "linear_scan" not in printed
     assert "bytes of 1 file" in printed
-    assert printed.split("\n\n", 1)[1].startswith("def ")
+    # Of the held-out tenth, a line in its middle.
+    prompt = (folder / "prompt.txt").read_text()
+    assert prompt == "def"
+    assert printed.split("\n\n", 1)[1].startswith(prompt)
+    lines = [line for line in printed.splitlines() if line.startswith("left ")]
+    assert re.match(f"left         about \\d+ s, writing '{re.escape(prompt)}", lines[0])
+    assert all(len(line) <= 80 for line in lines)
+    assert f" -m keras_griffin generate --model {folder}\n" in printed
 
 
 def test_a_run_leaves_the_model_the_log_and_the_result(finished_run):
     folder, _, _ = finished_run
-    assert {path.name for path in folder.iterdir()} - {"loss.png"} == {"model.keras", "log.csv", "result.json"}
+    assert {path.name for path in folder.iterdir()} - {"loss.png"} == {
+        "model.keras",
+        "log.csv",
+        "prompt.txt",
+        "result.json",
+    }
     log = (folder / "log.csv").read_text().splitlines()
     assert len(log) == 4 and "val_bits" in log[0].split(",")
     result = json.loads((folder / "result.json").read_text())
@@ -196,8 +211,42 @@ def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_pa
         assert capsys.readouterr().err == sentence
     assert train_tiny("--steps 20") == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("train: --output must be a folder without an interrupted run. Got ")
+    assert printed.startswith("train: --output must be a folder without an interrupted run; --resume continues it, ")
     assert printed.count("\n") == 1
+
+
+@pytest.mark.any_backend
+def test_a_finished_run_is_replaced_only_if_that_is_asked_for(undisturbed, tmp_path, text_file, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    (folder / "tokenizer").mkdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    again = ["train", str(text_file), *TINY, "--output", str(folder), "--steps", "1"]
+    with monkeypatch.context() as patch:
+        # Before the text is read.
+        patch.setattr(train, "read_text", None)
+        assert main(again) == 2
+        bits = json.loads(before["result.json"])["bits_per_byte"]
+        day = time.strftime("%Y-%m-%d", time.localtime((folder / "result.json").stat().st_mtime))
+        assert capsys.readouterr().err == (
+            "train: --output must be a folder without an earlier run; --overwrite replaces it. "
+            f"Got {str(folder)!r}, with a model of {bits:.3f} bits per byte after 6 steps of {day}.\n"
+        )
+        (folder / "result.json").write_text("{}")
+        assert main(again) == 2
+        assert f"with a model whose quality is unknown, of {day}." in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == {
+        **before,
+        "result.json": b"{}",
+    }
+    # An interrupted one leaves nothing of the earlier run that could pass for its own.
+    press_ctrl_c(monkeypatch, after_batches=1, times=2)
+    assert main([*again, "--overwrite"]) == 130
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "log.csv", "prompt.txt", "checkpoints"}
+    assert "from an earlier run" in capsys.readouterr().err
+    press_ctrl_c(monkeypatch, after_batches=-1)
+    assert main([*again, "--overwrite"]) == 0
+    assert json.loads((folder / "result.json").read_text())["steps"] == 1
 
 
 @pytest.mark.any_backend
