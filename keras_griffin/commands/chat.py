@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
 from keras_griffin.commands.generate import make_sampler
 from keras_griffin.commands.kept_programs import keep_programs
 from keras_griffin.commands.kernels import requests, tell_unused
@@ -73,7 +73,7 @@ def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
         elif line.strip():
             print_answer(talk, line, is_terminal)
     except CommandError as error:
-        print(error, file=sys.stderr)
+        print(said("chat", error), file=sys.stderr)
 
 
 def obey(talk: Talk, line: str) -> str:

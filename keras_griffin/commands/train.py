@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
+from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
 from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.generate import continue_text
 from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate, family
@@ -35,7 +35,6 @@ from keras_griffin.commands.train_resume import (
     describe_going_on,
     open_run,
     remove_run,
-    saved_run,
 )
 from keras_griffin.commands.train_text import (
     TokenText,
@@ -78,8 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(folder)
     if arguments.overwrite and not resumed:
         remove_run(folder)
-    saved = resumed or saved_run(folder)
-    saved.save_every = arguments.save_every
+    saved = resumed or ResumableRun(folder / CHECKPOINTS, save_every=arguments.save_every)
     checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
     # Keeps the best model of whole epochs while the model of a partial epoch is better.
     aside = folder / CHECKPOINTS / MODEL
@@ -139,7 +137,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
         return terminated.code
     except OSError as error:
-        print(disk_refusal("train", "files must be writable, on a disk with enough space", error), file=sys.stderr)
+        refusal = disk_refusal("train", "files must be writable, on a disk with enough space", error)
+        print(said("train", refusal), file=sys.stderr)
         if saved.is_begun:
             print(describe_going_on(folder), file=sys.stderr)
         return REFUSED

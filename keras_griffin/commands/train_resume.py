@@ -65,6 +65,7 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
         changed.append(f"--output {given['output']} with --resume {everything['resume']}")
     if changed:
         raise CommandError(f"train: --resume must keep the options that the run began with. Got {', '.join(changed)}.")
+    run.save_every = began["save_every"]
     kept = {"command": everything.get("command"), "resume": everything["resume"], "output": str(folder)}
     return argparse.Namespace(**{**everything, **began, **kept}), run
 

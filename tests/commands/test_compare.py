@@ -110,7 +110,7 @@ def test_minutes_are_shared(monkeypatch, capsys):
     assert count_steps({"a": 0, "b": 1}, text, held_out, options(minutes=1.0)) == 20
     assert capsys.readouterr().out == (
         "pace         500, 1500 ms per step: enough time for 20 steps each\n"
-        "of that time 17 s compiling, 40 s training, 4 s validating\n"
+        "of that time 17 s compiling, 40 s training, 3 s validating\n"
     )
 
 
@@ -128,13 +128,22 @@ def test_every_mixer_can_be_compared(width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--mixers mamba,nothing", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers mamba+", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers lru,lru", "compare: --mixers must name each model once. Got lru,lru."),
-        ("--mixers lru+s5+gilr", "compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr."),
-        ("--sequence-length 100000", "load_corpus: the training and the validation part must have at least 100001"),
-        ("--output=", "compare: --output must be a folder. Got ''."),
-        ("--output {text}", "compare: --output must be a folder. Got "),
+        (
+            "--mixers mamba,nothing",
+            "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,",
+        ),
+        ("--mixers mamba+", "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers lru,lru", "keras_griffin compare: --mixers must name each model once. Got lru,lru."),
+        (
+            "--mixers lru+s5+gilr",
+            "keras_griffin compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr.",
+        ),
+        (
+            "--sequence-length 100000",
+            "keras_griffin compare: the training and the validation part must have at least 100001",
+        ),
+        ("--output=", "keras_griffin compare: --output must be a folder. Got ''."),
+        ("--output {text}", "keras_griffin compare: --output must be a folder. Got "),
     ],
 )
 def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
@@ -156,5 +165,7 @@ def test_the_output_must_not_become_text(tmp_path, capsys):
 def test_a_backend_without_gradients_is_refused(compare_small, tmp_path, capsys):
     assert compare_small("--mixers lru") == 2
     error = capsys.readouterr().err
-    assert error.startswith("compare: KERAS_BACKEND must be one of ") and error.endswith("computes no gradients.\n")
+    assert error.startswith("keras_griffin compare: KERAS_BACKEND must be one of ") and error.endswith(
+        "computes no gradients.\n"
+    )
     assert not (tmp_path / "out").exists()

@@ -139,14 +139,16 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
     monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and printed.err.startswith("encode: the text must be characters only. Got the surrogate")
+    assert not printed.out and printed.err.startswith(
+        "keras_griffin generate: the text must be characters only. Got the surrogate"
+    )
 
 
 @pytest.mark.any_backend
 def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
     path = tmp_path / "model.keras"
     assert main(["generate", "--model", str(path)]) == 2
-    assert capsys.readouterr() == ("", f"generate: --model must be a file that exists. Got '{path}'.\n")
+    assert capsys.readouterr() == ("", f"keras_griffin generate: --model must be a file that exists. Got '{path}'.\n")
 
 
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
