@@ -14,7 +14,8 @@
 #
 # Each target creates .venv and installs missing dependencies. parity also creates .venv-parity, for the packages that
 # it compares with; compatibility has .venv-oldest and .venv-newest alone; wheel uses a temporary environment.
-# PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel.
+# PYTHON sets the interpreter, BACKEND the backend, WHEEL an existing wheel. OUTPUT sets the folder of quickstart, which
+# replaces runs/quickstart, the default, and refuses a named folder that holds a run.
 
 PYTHON ?= python3
 BACKEND ?= jax
@@ -25,7 +26,9 @@ GIVEN_PLATFORMS := $(JAX_PLATFORMS)
 # JAX computes on the CPU here. The TPU compiler, installed for the tests, would make it look for a TPU.
 export JAX_PLATFORMS ?= cpu
 # A model that trains in three minutes on two cores.
-SIZE = --width 128 --layers 3 --heads 2 --window 64 --sequence-length 128 --batch-size 16 --learning-rate 4e-3
+SIZE = --vocabulary 1024 --width 128 --layers 3 --heads 2 --window 64 --sequence-length 128 --batch-size 16 --learning-rate 4e-3
+# A second quickstart replaces the first one, but no run in a folder that the user names.
+AGAIN = $(if $(filter file,$(origin OUTPUT)),--overwrite)
 
 ifeq ($(filter jax torch tensorflow,$(BACKEND)),)
 $(error BACKEND must be jax, torch or tensorflow. Got $(BACKEND))
@@ -40,8 +43,8 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 quickstart:
-	$(install) $(BACKEND) viz
-	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT) $(SIZE)
+	$(install) $(BACKEND) viz tokenizers
+	KERAS_BACKEND=$(BACKEND) $(run) -m keras_griffin train --minutes $(MINUTES) --output $(OUTPUT) $(AGAIN) $(SIZE)
 
 test:
 	$(install) jax torch tensorflow viz dev docs tpu-check gpu-check

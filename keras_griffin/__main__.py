@@ -6,26 +6,47 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import keras_griffin
 from keras_griffin.backend import check_backend
 from keras_griffin.commands import find_command
-from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal
+from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
 from keras_griffin.commands.options import OPTIONS
 from keras_griffin.program import take_ctrl_c_back
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one sentence."""
+    """A parser that reports an error in one sentence, and names what may have been meant."""
 
     def error(self, message):
-        self.exit(REFUSED, f"{self.prog}: {message} (See --help.)\n")
+        self.exit(REFUSED, f"{self.prog.removeprefix('python -m ')}: {message} (See --help.)\n")
 
     def exit(self, status=0, message=None):
         # `main` reports a closed pipe or a full disk now; Python would do so while it exits.
         sys.stdout.flush()
         super().exit(status, message)
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
+            end = _did_you_mean(option, self._option_string_actions).removesuffix(".")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{end}")
+        return found, unknown
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            end = _did_you_mean(value, action.choices)
+            raise argparse.ArgumentError(action, f"must be one of {', '.join(action.choices)}. Got {value!r}{end}")
+
+
+def _did_you_mean(name, names):
+    # NumPy, which this imports, would slow down the help.
+    from keras_griffin.checks import did_you_mean
+
+    return did_you_mean(name, names)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     speaker = "keras_griffin"
     try:
         arguments = make_parser().parse_args(argv)
-        speaker = arguments.command
+        speaker = f"keras_griffin {arguments.command}"
         check_backend()
     except ImportError as error:
         print(error, file=sys.stderr)
@@ -73,11 +94,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = find_command(arguments.command)
     take_ctrl_c_back()
     try:
-        code = command.run(arguments)
+        with warnings.catch_warnings():
+            # Of Keras's quantised layers on NumPy, where nothing needs gradients.
+            warnings.filterwarnings("ignore", message=".*`custom_gradient` for the numpy backend")
+            code = command.run(arguments)
         sys.stdout.flush()
         return code
     except CommandError as error:
-        print(error, file=sys.stderr)
+        print(said(arguments.command, error), file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)

@@ -1,22 +1,30 @@
 """The rules that arguments must obey, each defined once."""
 
+import difflib
 import numbers
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Rule(NamedTuple):
-    """A rule for one argument: the end of the sentence "must be ...", and whether a value of any type obeys it."""
+    """A rule for one argument.
+
+    Args:
+        words: the end of the sentence "must be ...".
+        holds: whether a value of any type obeys it.
+        names: those that it permits, if they are few.
+    """
 
     words: str
     holds: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
 
     def or_none(self) -> "Rule":
         """The rule for an argument that may also be None."""
-        return Rule(f"{self.words}, or None", lambda value: value is None or self.holds(value))
+        return Rule(f"{self.words}, or None", lambda value: value is None or self.holds(value), self.names)
 
 
 def is_integer(value) -> bool:
@@ -48,7 +56,26 @@ FLAG = Rule("True or False", lambda value: isinstance(value, bool | np.bool_))
 
 def one_of(names) -> Rule:
     """The rule for an argument that must be one of a few names."""
-    return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
+    return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, tuple(names))
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """The known names that an unknown one may stand for, at most so many: those that begin with it, or similar ones."""
+    known = {each.lower(): each for each in names}
+    begin = [each for each in known if name and each.startswith(name.lower())]
+    return [known[each] for each in begin[:most] or difflib.get_close_matches(name.lower(), known, n=most)]
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str:
+    """The end of a sentence that refuses an unknown name: the nearest of the known ones, or a full stop.
+
+    Examples:
+        >>> from keras_griffin.checks import did_you_mean
+        >>> did_you_mean("recurent", ["recurrent", "lru"]), did_you_mean("transformer", ["recurrent", "lru"])
+        ("; did you mean 'recurrent'?", '.')
+    """
+    found = nearest(name, names, 1) if isinstance(name, str) else []
+    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def plain(value):
@@ -70,5 +97,5 @@ def checked(owner: str, rule: Rule, /, **argument):
     """
     ((name, value),) = argument.items()
     if not rule.holds(value):
-        raise ValueError(f"{owner}: {name} must be {rule.words}. Got {value!r}.")
+        raise ValueError(f"{owner}: {name} must be {rule.words}. Got {value!r}{did_you_mean(value, rule.names)}")
     return plain(value)

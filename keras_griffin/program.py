@@ -1,10 +1,16 @@
-"""Ctrl-C while the command line is still loading, which takes seconds."""
+"""The process of the command line: Ctrl-C while it is still loading, which takes seconds, and TensorFlow's log."""
 
+import functools
+import importlib.abc
+import importlib.machinery
 import os
 import signal
 import sys
+import tempfile
 import threading
 
+#: The variable that chooses what TensorFlow logs.
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 #: The handler that `let_ctrl_c_end_it` replaced, if any.
 _changed: list = []
 
@@ -16,6 +22,43 @@ def let_ctrl_c_end_it() -> None:
     """
     if is_command_line() and _handler() is signal.default_int_handler:
         _changed.append(signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+
+def keep_tensorflow_quiet() -> None:
+    """On the command line, keep TensorFlow's log out of the output, unless the user has chosen a level of it.
+
+    Keras imports TensorFlow, where it is installed, also for other backends. Its errors reach Python as exceptions.
+    """
+    if is_command_line() and _LEVEL not in os.environ:
+        os.environ[_LEVEL] = "3"
+        sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Imports TensorFlow without what it writes on standard error before it has read its level; shown if it fails."""
+
+    def find_spec(self, name, path=None, target=None):
+        """The usual specification of TensorFlow, imported quietly; None for other modules."""
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name == "tensorflow" else None
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = functools.partial(_quietly, spec.loader.exec_module)  # type: ignore[method-assign]
+        return spec
+
+
+def _quietly(function, *arguments):
+    """Call a function with standard error in a file, which is shown if the function fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), "wb") as terminal:
+        os.dup2(file.fileno(), 2)
+        try:
+            function(*arguments)
+        except BaseException:
+            file.seek(0)
+            terminal.write(file.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal.fileno(), 2)
 
 
 def take_ctrl_c_back() -> None:

@@ -39,7 +39,21 @@ def test_help_of_a_command_is_its_description(name, capsys):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ([], "python -m keras_griffin: the following arguments are required: COMMAND (See --help.)\n"),
+        ([], "keras_griffin: the following arguments are required: COMMAND (See --help.)\n"),
+        (
+            ["trian"],
+            "argument COMMAND: must be one of train, compare, fine-tune, generate, chat, convert, tokenize, explain, ",
+        ),
+        (["trian"], "inspect. Got 'trian'; did you mean 'train'? (See --help.)\n"),
+        (
+            ["train", "--minuts=3"],
+            "keras_griffin train: unrecognized arguments: --minuts=3; did you mean '--minutes'? (See ",
+        ),
+        (["explain", "--foo"], "keras_griffin explain: unrecognized arguments: --foo (See --help.)\n"),
+        (
+            ["convert", "a", "b", "--to", "hugging"],
+            "must be one of preset, huggingface. Got 'hugging'; did you mean 'hug",
+        ),
         (["train", "--steps", "0"], "argument --steps: must be an integer of at least 1. Got '0'. (See --help.)\n"),
         (["train", "--steps", "1", "--minutes", "1"], "not allowed with argument --steps (See --help.)\n"),
         (["generate"], "the following arguments are required: --model (See --help.)\n"),
@@ -54,7 +68,16 @@ def test_wrong_options_are_refused_in_one_line(argv, sentence, capsys):
 
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
-    [(CommandError("A sentence."), 2, "A sentence.\n"), (KeyboardInterrupt(), 130, "\nStopped.\n")],
+    [
+        (CommandError("explain: a sentence."), 2, "keras_griffin explain: a sentence.\n"),
+        (CommandError("load_corpus: a sentence."), 2, "keras_griffin explain: a sentence.\n"),
+        (CommandError("ResumableRun.fit: a: b."), 2, "keras_griffin explain: a: b.\n"),
+        (CommandError("A sentence: with more."), 2, "keras_griffin explain: A sentence: with more.\n"),
+        # What the user has selected by its name.
+        (CommandError("rg_lru: a sentence."), 2, "keras_griffin explain: rg_lru: a sentence.\n"),
+        (CommandError("KERAS_GRIFFIN_X: a sentence."), 2, "keras_griffin explain: KERAS_GRIFFIN_X: a sentence.\n"),
+        (KeyboardInterrupt(), 130, "\nStopped.\n"),
+    ],
 )
 def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, capsys, error, code, sentence):
     def run(arguments):
@@ -74,9 +97,12 @@ def test_a_backend_that_is_not_installed_is_refused_in_one_line():
 
 @pytest.mark.slow
 def test_the_module_runs_as_a_program():
-    run = subprocess.run([sys.executable, "-m", "keras_griffin", "explain"], capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "keras_griffin", "explain", "--all"]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
-    assert "linear_scan on " in run.stdout
+    # TensorFlow's log is no part of the output.
+    assert "linear_scan on " in run.stdout and run.stderr == ""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is full")

@@ -1,3 +1,5 @@
+import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -7,7 +9,7 @@ import threading
 import pytest
 
 from keras_griffin import program
-from keras_griffin.program import is_command_line, let_ctrl_c_end_it, take_ctrl_c_back
+from keras_griffin.program import is_command_line, keep_tensorflow_quiet, let_ctrl_c_end_it, take_ctrl_c_back
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,33 @@ def test_ctrl_c_while_a_backend_is_loaded_leaves_no_traceback(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", heeded], capture_output=True, env=settings, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.any_backend
+def test_tensorflow_logs_only_on_the_command_line_of_a_user_who_asks(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
+    before = len(sys.meta_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "is_command_line", lambda: True)
+        keep_tensorflow_quiet()
+        assert (os.environ["TF_CPP_MIN_LOG_LEVEL"], len(sys.meta_path)) == ("1", before)
+        patch.delenv("TF_CPP_MIN_LOG_LEVEL")
+        keep_tensorflow_quiet()
+        assert (os.environ["TF_CPP_MIN_LOG_LEVEL"], len(sys.meta_path)) == ("3", before + 1)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    keep_tensorflow_quiet()
+    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_tensorflow_writes_as_it_is_imported_is_shown_if_that_fails(tmp_path, monkeypatch, capfd, fails):
+    (tmp_path / "tensorflow.py").write_text("import os\nos.write(2, b'log')\n" + "raise ImportError\n" * fails)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = program._QuietTensorFlow().find_spec("tensorflow")
+    with pytest.raises(ImportError) if fails else contextlib.nullcontext():
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    os.write(2, b", and more")
+    assert capfd.readouterr().err == ("log, and more" if fails else ", and more")
+    assert program._QuietTensorFlow().find_spec("keras") is None

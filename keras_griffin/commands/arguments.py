@@ -9,6 +9,11 @@ def positive_int(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
 
 
+def non_negative_int(text: str) -> int:
+    """An integer of at least 0."""
+    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+
+
 def seed(text: str) -> int:
     """An unsigned 64-bit integer."""
     return _number(text, int, lambda value: 0 <= value < 2**64, "an integer from 0 to 2**64 - 1")

@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import io
+import os
 import signal
 import sys
 
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
 from keras_griffin.commands.generate import make_sampler
 from keras_griffin.commands.kept_programs import keep_programs
 from keras_griffin.commands.kernels import requests, tell_unused
@@ -72,25 +73,33 @@ def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
         elif line.strip():
             print_answer(talk, line, is_terminal)
     except CommandError as error:
-        print(error, file=sys.stderr)
+        print(said("chat", error), file=sys.stderr)
 
 
 def obey(talk: Talk, line: str) -> str:
     """Run a command such as `/state` and return its output.
 
     Raises:
-        CommandError: the command does not exist, or its file can't be written or read.
+        CommandError: the command does not exist, or its file can't be written or read, or holds something else.
     """
     match line.split(maxsplit=1):
         case ["/state"]:
             return repr(talk.state)
         case ["/save", file_name]:
+            path = os.path.realpath(file_name.strip())
+            if os.path.exists(path) and path != talk.file:
+                raise CommandError(
+                    "chat: /save must name a new file, or the one that holds this conversation. "
+                    f"Got {file_name.strip()!r}, which exists."
+                )
             with refusals_of_the_file(file_name.strip()):
-                save_state(talk.at_the_end_of_a_turn(), file_name.strip())
+                save_state(talk.at_the_end_of_a_turn(), path)
+            talk.file = path
             return "Saved."
         case ["/load", file_name]:
             with refusals_of_the_file(file_name.strip()):
                 talk.resume(load_state(file_name.strip()))
+            talk.file = os.path.realpath(file_name.strip())
             return "Loaded."
         case ["/save" | "/load" as command]:
             raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.compare_report import LINES, Line, table, write
+from keras_griffin.commands.compare_report import LINES, Line, note, table, write
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.train_model import compile_for_training, evaluate
 from keras_griffin.commands.train_report import describe_text, describe_validation, print_rows
 from keras_griffin.commands.train_text import TokenText, read_text
-from keras_griffin.commands.train_time import TIMED_STEPS, epoch_windows
+from keras_griffin.commands.train_time import TIMED_STEPS, describe_division, epoch_windows
 from keras_griffin.inspection import match_parameters, measure_decoding
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.tasks.text import compressed_bits_per_byte
+from keras_griffin.tasks.text import compressed_bits_per_byte, frequency_bits_per_byte
 from keras_griffin.training import HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, warm_up_then_cosine
 
 #: The width of a head of attention, where the width allows it, and the keys that local attention sees.
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     finally:
         if lines:
-            print(f"\n{table(lines)}")
+            print(f"\n{table(lines)}{note(lines)}")
     if folder is not None:
         print(f"\n{folder} has {', '.join(files)}")
     return 0
@@ -81,9 +81,10 @@ def output_folder(arguments: argparse.Namespace) -> Path | None:
     folder = Path(arguments.output)
     if arguments.output == "" or (folder.exists() and not folder.is_dir()):
         raise CommandError(f"compare: --output must be a folder. Got {arguments.output!r}.")
-    if (folder / LINES).exists():
+    if (folder / LINES).exists() and not arguments.overwrite:
         raise CommandError(
-            f"compare: --output must be a folder without a comparison. Got {arguments.output!r}, which has {LINES}."
+            "compare: --output must be a folder without a comparison; --overwrite replaces it. "
+            f"Got {arguments.output!r}, which has {LINES}."
         )
     place = Path(os.path.realpath(folder))
     for path in arguments.files:
@@ -138,9 +139,12 @@ def count_steps(
         compile_for_training(model, 0.0, text)
         pace = measure_pace(model, timed, few)
         paces.append(dataclasses.replace(pace, validation=pace.validation * held_out.num_batches / few.num_batches))
-    steps = steps_within(paces, 60 * arguments.minutes - (time.perf_counter() - started))
+    spent = time.perf_counter() - started
+    steps = steps_within(paces, 60 * arguments.minutes - spent)
     milliseconds = ", ".join(f"{1000 * pace.step:.0f}" for pace in paces)
     print_rows({"pace": f"{milliseconds} ms per step: enough time for {steps:,} steps each"})
+    start, step, validation = (sum(getattr(pace, name) for pace in paces) for name in ("start", "step", "validation"))
+    print_rows(describe_division(spent + start, steps * step, validation))
     return steps
 
 
@@ -193,6 +197,7 @@ def measure(
         mixers,
         model.count_params(),
         bits,
+        frequency_bits_per_byte(text.corpus.train, text.corpus.validation),
         arguments.sequence_length * arguments.batch_size / stopwatch.seconds_per_step,
         1000 * float(decoding.seconds_per_step[0]),
         float(decoding.cache_bytes[0]),

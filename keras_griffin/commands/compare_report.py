@@ -19,12 +19,19 @@ class Line(NamedTuple):
     parameters: int
     #: On the held-out text.
     bits_per_byte: float
+    #: What single bytes need there, by their frequencies alone.
+    frequency_bits_per_byte: float
     #: In training.
     tokens_per_second: float
     #: For one row after as many tokens as a window of training has.
     ms_per_token: float
     #: Of one row.
     state_bytes: float
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether the model predicts no better than frequencies: it has not begun to learn what a mixer is for."""
+        return not self.bits_per_byte < self.frequency_bits_per_byte
 
 
 #: By column of the table, the field and its format.
@@ -41,10 +48,23 @@ COLUMNS = {
 def table(lines: Sequence[Line]) -> str:
     """The lines in Markdown, in columns that a terminal shows straight."""
     cells = [[*COLUMNS], *([form.format(getattr(line, field)) for field, form in COLUMNS.values()] for line in lines)]
+    for row, line in zip(cells[1:], lines, strict=True):
+        row[2] += "*" if line.is_too_short else ""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = [[name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])] for name, *numbers in cells]
     rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def note(lines: Sequence[Line]) -> str:
+    """What the mark in the table means, after an empty line; empty if no line has it."""
+    if not any(line.is_too_short for line in lines):
+        return ""
+    bits = lines[0].frequency_bits_per_byte
+    return (
+        f"\n\nMarked with *: too short to compare, no better than the frequencies of single bytes, {bits:.3f} bits.\n"
+        "Give more --minutes or --steps, or fewer --mixers."
+    )
 
 
 def write(lines: Sequence[Line], title: str, folder: Path) -> list[str]:
@@ -59,7 +79,7 @@ def write(lines: Sequence[Line], title: str, folder: Path) -> list[str]:
         writer = csv.writer(file)
         writer.writerows([Line._fields, *lines])
     with atomic_file(folder / TABLE) as path:
-        path.write_text(f"# {title}\n\n{table(lines)}\n", encoding="utf-8", errors="replace")
+        path.write_text(f"# {title}\n\n{table(lines)}{note(lines)}\n", encoding="utf-8", errors="replace")
     # Installed with the extra `viz`.
     if importlib.util.find_spec("matplotlib") is None:
         return [LINES, TABLE]
@@ -79,7 +99,7 @@ def draw(lines: Sequence[Line], title: str, path: Path) -> None:
     for axes, (field, label) in zip(figure.subplots(1, 2, sharey=True), fields.items(), strict=True):
         for line in lines:
             point = getattr(line, field), line.bits_per_byte
-            axes.plot(*point, "o")
+            axes.plot(*point, "o", fillstyle="none" if line.is_too_short else "full")
             axes.annotate(line.mixers, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

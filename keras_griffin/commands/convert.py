@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     if arguments.quantize and arguments.to != "preset":
         raise CommandError(f"convert: --quantize must go with --to preset. Got {arguments.to}.")
+    target = Path(arguments.target)
+    if target.is_dir() and not arguments.overwrite and (held := sorted(os.listdir(target))):
+        raise CommandError(
+            "convert: TARGET must be a new folder, or an empty one; --overwrite replaces an earlier result. "
+            f"Got {arguments.target!r}, which has {', '.join(held[:3])}{' and more' * (len(held) > 3)}."
+        )
     print(f"Reading {arguments.source}", flush=True)
     # Otherwise the target would silently lack a tokenizer.
     with refusals_of_the_tokenizer("convert: SOURCE must come with a tokenizer that can be read."):

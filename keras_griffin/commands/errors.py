@@ -30,6 +30,21 @@ def refusals_of_the_disk(command: str, rule: str, name: str | None = None):
         raise disk_refusal(command, rule, error, name) from error
 
 
+def said(command: str, error: Exception) -> str:
+    """An error as a command prints it: after the command's name, not that of the function that noticed it.
+
+    The name of an op or of an environment variable, which a user has selected, stays.
+    """
+    # Not at the top: importing Keras would slow down the help.
+    from keras_griffin.ops.implementation import Op
+
+    speaker, colon, rest = str(error).partition(": ")
+    is_internal = speaker == command or (
+        speaker.replace(".", "_").isidentifier() and not speaker.isupper() and speaker not in Op.registry
+    )
+    return f"keras_griffin {command}: {rest if colon and is_internal else error}"
+
+
 def disk_refusal(command: str, rule: str, error: OSError, name: str | None = None) -> CommandError:
     """The error of a command for a file that can't be written or read.
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 import random
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train the adapters and save them."""
     prepare_training("fine-tune")
     started = time.perf_counter()
-    folder = output_folder(arguments.output)
+    folder, taken = output_folder(arguments.output, arguments.overwrite)
     # Keras draws its initialisers' seeds from here.
     random.seed(arguments.seed)
     model = load_text_model("fine-tune", arguments.model, arguments.dtype, option="MODEL")
@@ -42,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     print_rows(describe(arguments, model, data))
     with refusals_of_the_disk("fine-tune", "--output must be writable, on a disk with enough space", str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
+        if MERGED in taken:
+            # It would not fit the new adapter.
+            shutil.rmtree(folder / MERGED)
         is_interrupted, loss = fit(model, data, held_out, arguments, folder)
         if not math.isfinite(loss):
             raise CommandError(
@@ -61,21 +65,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def output_folder(name: str) -> Path:
-    """The folder of `--output`.
+def output_folder(name: str, overwrite: bool) -> tuple[Path, list[str]]:
+    """The folder of `--output`, and what an earlier result has left there.
 
     Raises:
-        CommandError: the path can't be a folder, or already holds a result.
+        CommandError: the path can't be a folder, or already holds a result that `overwrite` does not give up.
     """
     folder = Path(name)
     taken = [each for each in (ADAPTER, MERGED) if (folder / each).exists()]
     if not name or (folder.exists() and not folder.is_dir()):
         raise CommandError(f"fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.")
-    if taken:
+    if taken and not overwrite:
         raise CommandError(
-            f"fine-tune: --output must not contain an earlier result. Got {name!r} with {', '.join(taken)}."
+            "fine-tune: --output must not contain an earlier result; --overwrite replaces it. "
+            f"Got {name!r} with {', '.join(taken)}."
         )
-    return folder
+    return folder, taken
 
 
 def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace, option: str) -> PackedDocuments:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.load_model import load_text_model
+from keras_griffin.commands.options.inspect import PAGE
 from keras_griffin.files.atomic import atomic_file
 from keras_griffin.inspection.page import inspection_page
 
@@ -19,6 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
     folder, name = os.path.split(arguments.output)
     if not name or os.path.isdir(arguments.output) or not os.path.isdir(folder or "."):
         raise CommandError(f"inspect: --output must be a file in a folder that exists. Got {arguments.output!r}.")
+    if arguments.output != PAGE and os.path.exists(arguments.output) and not arguments.overwrite:
+        raise CommandError(
+            f"inspect: --output must be a new file; --overwrite replaces it. Got {arguments.output!r}, which exists."
+        )
     model = load_text_model("inspect", arguments.model, arguments.dtype, option="MODEL")
     with refusals():
         page = inspection_page(model, text, title=arguments.model)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_griffin.commands.errors import CommandError
+from keras_griffin.checks import did_you_mean
+from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.models import LanguageModel
-from keras_griffin.ops.implementation import VARIABLE_PREFIX, Choice, Op, recorded_choices
+from keras_griffin.ops.implementation import VARIABLE_PREFIX, Choice, Op, recorded_choices, use_implementation
 
 
 class _Forward(keras.Operation):
@@ -63,12 +64,11 @@ def requests() -> dict[str, str]:
         if variable not in variables:
             raise CommandError(
                 f"{variable}: a variable that selects an implementation must be one of "
-                f"{', '.join(sorted(variables))}. Got {value!r} for an op that does not exist."
+                f"{', '.join(sorted(variables))}. Got {variable!r}{did_you_mean(variable, variables)}"
             )
         op = variables[variable]
-        names = [row.name for row in op.implementations]
-        if value not in names:
-            raise CommandError(f"{op.name}: an implementation must be one of {', '.join(names)}. Got {value!r}.")
+        with refusals(), use_implementation(op.name, value):
+            pass
         asked[op.name] = f"{variable}={value}"
     return asked
 

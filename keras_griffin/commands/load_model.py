@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.train_resume import MODEL
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.presets import TRAINED
@@ -47,7 +48,7 @@ def load_text_model(
 
 
 def load_model(command: str, name: str, dtype: str | None = None, option: str = "--model") -> LanguageModel:
-    """The model in a `.keras` file, in a folder or a checkpoint that `from_preset` reads, or on the Hugging Face Hub.
+    """The model in a `.keras` file, in the folder of a run, in what `from_preset` reads, or on the Hugging Face Hub.
 
     Args:
         command: name for error messages.
@@ -59,17 +60,15 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
         CommandError: there is no such model, or it can't be loaded.
     """
     path = Path(name)
+    if name and (path / MODEL).is_file():
+        # The folder of a run.
+        path = path / MODEL
     if path.suffix == ".keras":
         if dtype is not None:
             raise CommandError(
                 f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
             )
         return _load_keras_file(command, path, option)
-    if (path / "model.keras").is_file():
-        raise CommandError(
-            f"{command}: {option} must name the model inside a run's folder. Got {name!r}, whose model is "
-            f"{str(path / 'model.keras')!r}."
-        )
     is_named = name.startswith(SCHEME) or (name in TRAINED and not path.exists())
     # An empty name would be the current folder; the name of a size of the paper would give random weights.
     if not name or not (is_named or path.exists()):

@@ -40,6 +40,8 @@ class Talk:
         """Forget the conversation."""
         self._initial_state = self.model.initial_state(1)
         self._stream: Stream | None = None
+        #: The path of the file that the conversation was last saved to or loaded from.
+        self.file: str | None = None
         #: Whether the state includes the end of the last answer: its marker, or its line break.
         self.is_ended = True
 

@@ -1,10 +1,23 @@
 """Print a model's text to a terminal or a file."""
 
+import os
+import shlex
 import sys
 import unicodedata
 
+import keras
+
+from keras_griffin.program import is_command_line
+
 #: Invisible but harmless: the joiners connect emoji and the letters of some scripts.
 _HARMLESS = "\n\t\u200c\u200d"
+
+
+def command(*words: str) -> str:
+    """A command to type; it names the program as this process was called, and the backend if the environment does."""
+    called = sys.orig_argv[0] if is_command_line() else "python"
+    chosen = [f"KERAS_BACKEND={keras.backend.backend()}"] if os.environ.get("KERAS_BACKEND") else []
+    return " ".join([*chosen, shlex.quote(called), "-m", "keras_griffin", *map(shlex.quote, words)])
 
 
 def show(text: str) -> None:

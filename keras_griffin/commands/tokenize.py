@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     paths = text_files(arguments.files, left_out, arguments.include_binary)
     if os.path.realpath(arguments.output) in map(os.path.realpath, paths):
         raise CommandError(f"tokenize: --output must not be one of FILES. Got {arguments.output!r}, which is.")
+    if os.path.exists(arguments.output) and not arguments.overwrite:
+        raise CommandError(
+            f"tokenize: --output must be a new file; --overwrite replaces it. Got {arguments.output!r}, which exists."
+        )
     progress = Progress(sum(path.stat().st_size for path in paths))
     texts = read_lines(paths, progress) if arguments.lines else read_files(paths, progress)
     stop = list(tokenizer.stop_ids[:1]) if arguments.stop else []

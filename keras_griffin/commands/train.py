@@ -11,11 +11,12 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals
+from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
 from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.generate import continue_text
 from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate, family
 from keras_griffin.commands.train_report import (
+    Outlook,
     describe_result,
     describe_run,
     describe_stop,
@@ -27,13 +28,22 @@ from keras_griffin.commands.train_resume import (
     LOG,
     MODEL,
     PICTURE,
+    PROMPT,
     RESULT,
     as_notes,
+    check_holds_no_run,
     describe_going_on,
     open_run,
-    saved_run,
+    remove_run,
 )
-from keras_griffin.commands.train_text import TokenText, has_tokenizer, keep_tokenizer, read_text
+from keras_griffin.commands.train_text import (
+    TokenText,
+    has_tokenizer,
+    keep_prompt,
+    keep_tokenizer,
+    own_prompt,
+    read_text,
+)
 from keras_griffin.commands.train_time import epoch_windows, last_held_out, make_plan
 from keras_griffin.commands.versions import versions
 from keras_griffin.files import atomic_file
@@ -65,19 +75,25 @@ def run(arguments: argparse.Namespace) -> int:
         compressors = compressed_bits_per_byte(text.corpus.validation)
         print_rows(describe_run(arguments, text, compressors, model))
     make_folder(folder)
-    saved = resumed or new_run(folder, arguments)
+    if arguments.overwrite and not resumed:
+        remove_run(folder)
+    saved = resumed or ResumableRun(folder / CHECKPOINTS, save_every=arguments.save_every)
     checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
     # Keeps the best model of whole epochs while the model of a partial epoch is better.
     aside = folder / CHECKPOINTS / MODEL
     stopwatch = Stopwatch()
+    prompt = own_prompt(text) if arguments.prompt is None else arguments.prompt
     try:
+        keep_prompt(prompt, folder)
         if has_tokenizer(arguments) and not resumed:
             keep_tokenizer(text, folder)
         some_held_out = plan_run(saved, model, text, arguments)
         log = keras.callbacks.CSVLogger(folder / LOG)
         checkpoint.take_back(aside)
         try:
-            fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log])
+            steps = saved.notes["epochs"] * saved.notes["num_batches"]
+            outlook = Outlook(steps - saved.step, lambda length: sample(model, text, arguments, prompt, length))
+            fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log, outlook])
         except Interrupted:
             checkpoint.save_for_now(evaluate(model, some_held_out), aside)
             raise
@@ -98,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             "bytes_per_second": tokens_per_second * (len(text.corpus.train) / len(text.train)),
             "tokens_per_second": tokens_per_second,
             "seconds": saved.seconds,
+            "steps": steps,
             "parameters": model.count_params(),
             "backend": keras.backend.backend(),
             "versions": versions(text.tokenizer),
@@ -108,7 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
             path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
         saved.remove()
         print_rows(describe_result(result, folder, is_drawn))
-        print(f"\n{sample(model, text, arguments)}")
+        written = sample(model, text, arguments, prompt, arguments.sample_bytes)
+        if written:
+            print(f"\n{written}")
     except KeyboardInterrupt:
         print(describe_stop(checkpoint), file=sys.stderr)
         if saved.is_begun:
@@ -118,30 +137,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
         return terminated.code
     except OSError as error:
-        print(disk_refusal("train", "files must be writable, on a disk with enough space", error), file=sys.stderr)
+        refusal = disk_refusal("train", "files must be writable, on a disk with enough space", error)
+        print(said("train", refusal), file=sys.stderr)
         if saved.is_begun:
             print(describe_going_on(folder), file=sys.stderr)
         return REFUSED
     return 0
 
 
-def new_run(folder: Path, arguments: argparse.Namespace) -> ResumableRun:
-    """A new run in a folder that holds no interrupted run."""
-    run = saved_run(folder)
-    if run.is_begun:
-        raise CommandError(
-            "train: --output must be a folder without an interrupted run. Got "
-            f"{str(folder)!r}, which has one: continue it with --resume, or remove its {CHECKPOINTS}."
-        )
-    run.save_every = arguments.save_every
-    return run
-
-
 def output_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the run, which must not contain or overwrite the text.
+    """The folder of the run, which must not contain or overwrite the text, nor an earlier run.
 
     Raises:
-        CommandError: `--output` is empty, or lies within the text.
+        CommandError: `--output` is empty, lies within the text, or holds a run that `--overwrite` does not give up.
     """
     if arguments.output == "":
         raise CommandError("train: --output must name a folder. Got ''.")
@@ -156,11 +164,13 @@ def output_folder(arguments: argparse.Namespace) -> Path:
                 f"train: --output must be a folder outside the text. Got {str(folder)!r}{default}, within {path!r}."
             )
         file = Path(os.path.realpath(path))
-        if file.name in (MODEL, LOG, PICTURE, RESULT) and file.parent == place:
+        if file.name in (MODEL, LOG, PICTURE, RESULT, PROMPT) and file.parent == place:
             raise CommandError(
                 "train: --output must be a folder whose files are not part of the text. "
                 f"Got {str(folder)!r} with {file.name}."
             )
+    if not arguments.overwrite:
+        check_holds_no_run(folder)
     return folder
 
 
@@ -180,14 +190,14 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace) -> str:
-    """The prompt with the model's continuation, of about `--sample-bytes` bytes."""
-    prompt = arguments.prompt
+def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace, prompt: str, length: int) -> str:
+    """The prompt with the model's continuation, of about `length` bytes; empty if no samples are wanted."""
+    if not arguments.sample_bytes:
+        return ""
     if not text.is_bytes:
         # The space before a word is part of the word's token.
         prompt = prompt.rstrip(" ") or prompt
-    num_tokens = math.ceil(arguments.sample_bytes * len(text.train) / len(text.corpus.train))
-    return continue_text(model, prompt, num_tokens, arguments)
+    return continue_text(model, prompt, math.ceil(length * len(text.train) / len(text.corpus.train)), arguments)
 
 
 def plan_run(

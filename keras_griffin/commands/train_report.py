@@ -1,10 +1,15 @@
 """What `train` prints before and after training."""
 
 import argparse
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import keras
+
 from keras_griffin.commands.kernels import requests, training_kernels, unused
+from keras_griffin.commands.terminal import command
 from keras_griffin.commands.train_model import family
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
@@ -16,6 +21,47 @@ def print_rows(rows: Mapping[str, str]) -> None:
     """Print labels and texts in two columns."""
     for label, text in rows.items():
         print(f"{label:<12} {text}", flush=True)
+
+
+class Outlook(keras.callbacks.Callback):
+    """Print before each epoch but the first how long the training still takes, and how the model writes.
+
+    Args:
+        steps: those that this process will make.
+        sample: takes a number of bytes; returns about as much text of the model, or an empty text.
+    """
+
+    def __init__(self, steps: int, sample: Callable[[int], str]):
+        super().__init__()
+        self._steps, self._sample = steps, sample
+        self._done, self._first_ended = 0, 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count a step; the first, which compiles, is no measure of the others."""
+        self._done += 1
+        if self._done == 1:
+            self._first_ended = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Print one line, no longer than the terminal is wide."""
+        if self._done < 2:
+            return
+        for_one = (time.perf_counter() - self._first_ended) / (self._done - 1)
+        line = f"about {describe_time(for_one * (self._steps - self._done))}"
+        # A label has 12 columns, and a space after it.
+        room = shutil.get_terminal_size().columns - 13 - len(f"{line}, writing ")
+        written = self._sample(room) if room >= 20 else ""
+        if written:
+            # On one line, and without characters that move the cursor.
+            quoted = repr(written)
+            line += f", writing {quoted if len(quoted) <= room else f'{quoted[: room - 3]}...'}"
+        print_rows({"left": line})
+
+
+def describe_time(seconds: float) -> str:
+    """A duration such as `3 min 5 s`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def describe_run(
@@ -65,7 +111,6 @@ def describe_validation(text: TokenText, held_out: HeldOutWindows) -> str:
 
 def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -> dict[str, str]:
     """The quality, the speed, and the files."""
-    minutes, seconds = divmod(round(result["seconds"]), 60)
     tokens = result["tokens_per_second"]
     also = "" if tokens == result["bytes_per_second"] else f" ({tokens:,.0f} tokens)"
     curve = "loss.png" if is_drawn else "no loss.png, which needs matplotlib: pip install 'keras-griffin[viz]'"
@@ -73,8 +118,9 @@ def describe_result(result: Mapping[str, float], folder: Path, is_drawn: bool) -
         "validation": f"{result['bits_per_byte']:.3f} bits per byte",
         "to beat": _versus({name: result[name] for name in ("zlib", "lzma")}),
         "speed": f"{result['bytes_per_second']:,.0f} bytes{also} per second in training",
-        "time": f"{minutes} min {seconds} s in total",
+        "time": f"{describe_time(result['seconds'])} in total",
         "saved": f"{folder / 'model.keras'}, with log.csv, result.json and {curve}",
+        "next": command("generate", "--model", str(folder)),
     }
 
 

@@ -1,9 +1,11 @@
 """`train --resume`: the run in a folder, and its original arguments."""
 
 import argparse
+import json
 import os
-import shlex
+import shutil
 import sys
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -12,17 +14,19 @@ import keras
 
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.given import split_given
+from keras_griffin.commands.terminal import command
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import ResumableRun
+from keras_griffin.training.resuming.run_folder import RunFolder
 
 #: The folder, within that of an unfinished run, from which it resumes.
 CHECKPOINTS = "checkpoints"
 #: The folder with the run's tokenizer, unless tokens are bytes.
 TOKENIZER = "tokenizer"
-#: The run's other files.
-MODEL, LOG, PICTURE, RESULT = "model.keras", "log.csv", "loss.png", "result.json"
+#: The run's other files; `PROMPT` holds what the samples of its model continue.
+MODEL, LOG, PICTURE, RESULT, PROMPT = "model.keras", "log.csv", "loss.png", "result.json", "prompt.txt"
 #: The values of arguments that the notes of earlier versions do not record.
-_EARLIER = {"include_binary": True}
+_EARLIER = {"include_binary": True, "overwrite": False}
 #: Arguments that may differ when a run resumes.
 _NOT_OF_THE_RUN = {"command", "resume", "output"}
 
@@ -81,6 +85,47 @@ def holds_run(folder: Path) -> bool:
     return (folder / LOG).is_file() and any((folder / name).exists() for name in (MODEL, RESULT, CHECKPOINTS))
 
 
+def check_holds_no_run(folder: Path) -> None:
+    """Refuse to train over an earlier run.
+
+    Raises:
+        CommandError: the folder holds one; the message says how good its model is.
+    """
+    if saved_run(folder).is_begun:
+        raise CommandError(
+            "train: --output must be a folder without an interrupted run; --resume continues it, --overwrite replaces "
+            f"it. Got {str(folder)!r}, which has one."
+        )
+    newest = next((folder / name for name in (RESULT, MODEL) if (folder / name).exists()), None)
+    if newest is not None:
+        day = time.strftime("%Y-%m-%d", time.localtime(newest.stat().st_mtime))
+        raise CommandError(
+            "train: --output must be a folder without an earlier run; --overwrite replaces it. "
+            f"Got {str(folder)!r}, with {_quality(folder / RESULT)} of {day}."
+        )
+
+
+def remove_run(folder: Path) -> None:
+    """Remove an earlier run from a folder, except its model and its log, which the first epoch replaces."""
+    with refusals():
+        RunFolder(folder / CHECKPOINTS, keep=1).remove()
+    for name in (CHECKPOINTS, TOKENIZER):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
+    for name in (RESULT, PICTURE, PROMPT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _quality(result: Path) -> str:
+    """The result of a run in a few words."""
+    try:
+        found = json.loads(result.read_text())
+        steps = f" after {found['steps']:,} steps" if "steps" in found else ""
+        return f"a model of {found['bits_per_byte']:.3f} bits per byte{steps}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a model whose quality is unknown,"
+
+
 def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int, windows: int) -> dict:
     """What a run needs in order to resume, from any current folder."""
     return {
@@ -131,9 +176,8 @@ def _text_size(text):
 
 
 def describe_going_on(folder: Path) -> str:
-    """The command that resumes a run; it names the backend if the environment does."""
-    chosen = f"KERAS_BACKEND={keras.backend.backend()} " if os.environ.get("KERAS_BACKEND") else ""
-    return f"Resume with: {chosen}python -m keras_griffin train --resume {shlex.quote(str(folder))}"
+    """The command that resumes a run."""
+    return f"Resume with: {command('train', '--resume', str(folder))}"
 
 
 def _option(name) -> str:

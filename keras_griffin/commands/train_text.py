@@ -9,14 +9,16 @@ import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.load_tokenizer import load_named_tokenizer
-from keras_griffin.commands.train_resume import TOKENIZER, check_text, holds_run
-from keras_griffin.files import atomic_folder
+from keras_griffin.commands.train_resume import PROMPT, TOKENIZER, check_text, holds_run
+from keras_griffin.files import atomic_file, atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts
 
 #: How many characters are encoded at a time: a tokenizer needs many times the memory of the text.
 _PIECE = 1 << 16
+#: The most characters of a run's own prompt.
+_MOST_OF_A_LINE = 24
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,33 @@ def keep_tokenizer(text: TokenText, folder: Path) -> None:
     names |= {HuggingFaceTokenizer.file_name, HuggingFaceTokenizer.ids_file_name}
     with refusals(), atomic_folder(folder / TOKENIZER, names, function_name="train") as new:
         text.tokenizer.save(new)
+
+
+def own_prompt(text: TokenText) -> str:
+    """The beginning of a line in the middle of the held-out text; empty if all of that is white space.
+
+    A line at the margin is preferred, and a long one.
+    """
+    data = text.corpus.validation.tobytes()
+    middle = data.find(b"\n", len(data) // 2) + 1
+    lines = [
+        line
+        for part in (data[middle : middle + _PIECE], data[:_PIECE])
+        for line in part.decode("utf-8", "surrogateescape").splitlines()
+        if line.strip()
+    ]
+    at_the_margin = [line for line in lines if not line[0].isspace()] or lines
+    long = (line for line in at_the_margin if len(line) >= 2 * _MOST_OF_A_LINE)
+    line = next(long, at_the_margin[0] if lines else "").strip()
+    beginning = line[: min(_MOST_OF_A_LINE, -(-len(line) // 2))]
+    # The space before a word is part of the word's token.
+    return beginning.rpartition(" ")[0].rstrip() or beginning
+
+
+def keep_prompt(prompt: str, folder: Path) -> None:
+    """Write what the samples of a run continue into its folder, where `generate` finds it."""
+    with atomic_file(folder / PROMPT) as path:
+        path.write_bytes(prompt.encode("utf-8", "surrogateescape"))
 
 
 def has_tokenizer(arguments: argparse.Namespace) -> bool:

@@ -64,7 +64,7 @@ def epoch_windows(text: TokenText, arguments: argparse.Namespace) -> int:
 
 
 def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Namespace, batches: int) -> tuple[int, int]:
-    """The steps that fit into the time, and the batches of validation, at most `batches`.
+    """The steps that fit into the time, and the batches of validation, at most `batches`; printed.
 
     Both are found by briefly training, with a learning rate of zero, and validating.
     """
@@ -78,9 +78,19 @@ def count_steps(model: LanguageModel, text: TokenText, arguments: argparse.Names
     for_one = pace.validation / held_out.num_batches
     batches = min(batches, max(int(SHARE * seconds / EPOCHS / for_one), 1))
     pace = dataclasses.replace(pace, validation=batches * for_one)
-    steps = pace.steps_within(seconds - (time.perf_counter() - started), EPOCHS)
+    spent = time.perf_counter() - started
+    steps = pace.steps_within(seconds - spent, EPOCHS)
     print_rows({"pace": f"{1000 * pace.step:.0f} ms per step: enough time for {steps:,} steps"})
+    print_rows(describe_division(spent + pace.start, steps * pace.step, EPOCHS * pace.validation))
     return steps, batches
+
+
+def describe_division(compiling: float, training: float, validating: float) -> dict[str, str]:
+    """What `--minutes` goes to, in seconds, and how to have more of it for training if that gets less than half."""
+    rows = {"of that time": f"{compiling:.0f} s compiling, {training:.0f} s training, {validating:.0f} s validating"}
+    if training < compiling + validating:
+        rows["short"] = "less than half is training: give more --minutes, or a smaller --width or --layers"
+    return rows
 
 
 def last_held_out(

@@ -1,7 +1,8 @@
 """Device specifications that determine the cost of decoding."""
 
-import difflib
 from dataclasses import dataclass
+
+from keras_griffin.checks import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def find_device(function_name: str, device: str | Device) -> Device:
     if isinstance(device, Device):
         return device
     if device not in DEVICES:
-        names = difflib.get_close_matches(str(device), DEVICES, n=len(DEVICES), cutoff=0.0)
         raise ValueError(
-            f"{function_name}: device must be a Device or one of the names {', '.join(names)}. Got {device!r}."
+            f"{function_name}: device must be a Device or one of the names {', '.join(DEVICES)}. "
+            f"Got {device!r}{did_you_mean(device, DEVICES)}"
         )
     return DEVICES[device]

@@ -6,6 +6,7 @@ state it will have. `GriffinConfig.mixer_arguments(name)` returns those argument
 
 from typing import Any
 
+from keras_griffin.checks import did_you_mean
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT, AFTState
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
@@ -46,7 +47,8 @@ def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
         return MIXERS[name], {}
     if name in UNITS:
         return UnitBlock, {"unit": name}
-    raise ValueError(f"find_mixer: a mixer must be one of {', '.join(mixer_names())}. Got {name!r}.")
+    names = mixer_names()
+    raise ValueError(f"find_mixer: a mixer must be one of {', '.join(names)}. Got {name!r}{did_you_mean(name, names)}")
 
 
 def mixer_names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, integer_from, plain
+from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, did_you_mean, integer_from, plain
 from keras_griffin.layers import Mixer
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.layers.normalization import NORM, NORMS
@@ -120,10 +120,12 @@ class GriffinConfig:
         fill = object.__setattr__
         for name, rule in RULES.items():
             value = getattr(self, name)
-            self._check(rule.holds(value), f"{name} must be {rule.words}", name)
+            self._check(rule.holds(value), f"{name} must be {rule.words}", name, ending=did_you_mean(value, rule.names))
             fill(self, name, plain(value))
         self._check(OPTIONS.holds(self.mixer_options), f"mixer_options must be {OPTIONS.words}", "mixer_options")
-        self._check(self._knows_its_mixers(), f"block_pattern must be {PATTERN.words}", "block_pattern")
+        unknown = self._unknown_mixers()
+        ending = did_you_mean(unknown[0], mixer_names()) if unknown else "."
+        self._check(not unknown, f"block_pattern must be {PATTERN.words}", "block_pattern", ending=ending)
         fill(self, "block_pattern", tuple(map(str, self.block_pattern)))
         if self.mlp_width is None:
             fill(self, "mlp_width", 3 * self.width)
@@ -153,9 +155,9 @@ class GriffinConfig:
         fill(self, "mixer_options", self._checked_options())
         self._check_mixers()
 
-    def _knows_its_mixers(self):
+    def _unknown_mixers(self) -> list:
         kinds = [self.mixer_options.get(name, {}).get(MIXER, name) for name in self.block_pattern]
-        return all(isinstance(kind, str) and kind in mixer_names() for kind in kinds)
+        return [kind for kind in kinds if not isinstance(kind, str) or kind not in mixer_names()]
 
     def _checked_options(self) -> dict[str, dict]:
         options = self.mixer_options
@@ -173,7 +175,7 @@ class GriffinConfig:
             if unknown:
                 raise ValueError(
                     f"GriffinConfig: mixer_options of {name} must be among {', '.join(known)}. "
-                    f"Got {', '.join(map(str, unknown))}."
+                    f"Got {', '.join(map(str, unknown))}{did_you_mean(unknown[0], known)}"
                 )
         return {name: {argument: plain(value) for argument, value in given.items()} for name, given in options.items()}
 
@@ -182,10 +184,10 @@ class GriffinConfig:
         for name in self.mixer_options:
             self.mixer_class(name)(**self.mixer_arguments(name), name="checked")
 
-    def _check(self, holds: bool, rule: str, *fields: str):
+    def _check(self, holds: bool, rule: str, *fields: str, ending: str = "."):
         if not holds:
             received = " and ".join(f"{field} {getattr(self, field)!r}" for field in fields)
-            raise ValueError(f"GriffinConfig: {rule}. Got {received}.")
+            raise ValueError(f"GriffinConfig: {rule}. Got {received}{ending}")
 
     @property
     def mixer_names(self) -> tuple[str, ...]:
@@ -235,9 +237,11 @@ class GriffinConfig:
 
     def replace(self, **changes: Any) -> "GriffinConfig":
         """A copy with some fields changed; inner widths that have their default values follow the change."""
-        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
+        fields = [field.name for field in dataclasses.fields(self)]
+        unknown = sorted(set(changes) - set(fields))
         if unknown:
-            raise ValueError(f"GriffinConfig: every change must name a field. Got {', '.join(unknown)}.")
+            received = f"{', '.join(unknown)}{did_you_mean(unknown[0], fields)}"
+            raise ValueError(f"GriffinConfig: every change must name a field. Got {received}")
         # Heads that do not divide the width have a size of their own.
         names = [name for name in DERIVED if name != "head_dim" or self.width % self.num_heads == 0]
         underived: dict[str, Any] = dict.fromkeys(names)

@@ -1,9 +1,10 @@
 """All sizes of the paper, of RecurrentGemma, Mamba and RWKV-4, and the trained model in the package."""
 
-import difflib
 import json
+import re
 from pathlib import Path
 
+from keras_griffin.checks import nearest
 from keras_griffin.models.config import GriffinConfig
 
 #: The paper's Table 2: width D, recurrence width D_RNN, layers, heads of 128 channels.
@@ -134,8 +135,13 @@ def find_preset(name: str) -> GriffinConfig:
     """
     configs = presets()
     if name not in configs and "/" in name:
-        raise ValueError(f"from_preset: a path must be an existing folder or file. Got {name!r}, which does not exist.")
+        on_the_hub = (
+            f"; on the Hugging Face Hub it is {'hf://' + name!r}" if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) else ""
+        )
+        raise ValueError(
+            f"from_preset: a path must be an existing folder or file. Got {name!r}, which does not exist{on_the_hub}."
+        )
     if name not in configs:
-        nearest = difflib.get_close_matches(name, configs, n=3, cutoff=0.0)
-        raise ValueError(f"from_preset: no preset has that name; the nearest are {', '.join(nearest)}. Got {name!r}.")
+        near = ", ".join(nearest(name, configs)) or "those of keras_griffin.models.presets()"
+        raise ValueError(f"from_preset: no preset has that name; the nearest are {near}. Got {name!r}.")
     return configs[name]

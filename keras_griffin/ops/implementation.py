@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_griffin import backends
+from keras_griffin.checks import did_you_mean
 
 _DEVICES = ("cpu", "gpu", "tpu")
 
@@ -201,8 +202,9 @@ class Op:
         for implementation in self.implementations:
             if implementation.name == name:
                 return implementation
-        names = ", ".join(implementation.name for implementation in self.implementations)
-        raise ValueError(f"{self.name}: an implementation must be one of {names}. Got {name!r}.")
+        names = [implementation.name for implementation in self.implementations]
+        received = f"{name!r}{did_you_mean(name, names)}"
+        raise ValueError(f"{self.name}: an implementation must be one of {', '.join(names)}. Got {received}")
 
     def _preferred(self, facts: Facts) -> Implementation:
         for implementation in self.implementations:
@@ -325,5 +327,6 @@ def explain(op_name: str, shape: tuple[int | None, ...] | None = None, dtype: st
 def find_op(op_name: str, function_name: str = "explain") -> Op:
     """The op of that name; the error for an unknown name lists the known ones."""
     if op_name not in Op.registry:
-        raise ValueError(f"{function_name}: an op must be one of {', '.join(sorted(Op.registry))}. Got {op_name!r}.")
+        received = f"{op_name!r}{did_you_mean(op_name, Op.registry)}"
+        raise ValueError(f"{function_name}: an op must be one of {', '.join(sorted(Op.registry))}. Got {received}")
     return Op.registry[op_name]

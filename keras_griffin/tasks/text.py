@@ -158,6 +158,24 @@ def compressed_bits_per_byte(data: np.ndarray) -> dict[str, float]:
     return {name: 8 * len(code) / len(text) for name, code in compressed.items()}
 
 
+def frequency_bits_per_byte(train: np.ndarray, data: np.ndarray) -> float:
+    """The bits that each byte of `data (T,)` needs by how often single bytes occur in `train`, `(T,)`, both uint8.
+
+        -mean log2((count_b + 1) / (T + 256))
+
+    A model that needs more has learned nothing of the order of bytes.
+
+    Examples:
+        >>> import numpy as np
+        >>> from keras_griffin.tasks.text import frequency_bits_per_byte
+        >>> f"{frequency_bits_per_byte(np.arange(256, dtype='uint8'), np.zeros(10, 'uint8')):.3f}"
+        '8.000'
+    """
+    counts = np.bincount(train, minlength=256) + 1
+    bits = np.log2(counts.sum()) - np.log2(counts)
+    return float(bits @ np.bincount(data, minlength=256)) / len(data)
+
+
 def _name(paths: Sequence[str | os.PathLike]) -> str:
     """The paths by name, the first three if there are more."""
     if any(not str(path) for path in paths):

@@ -136,8 +136,8 @@ def test_a_message_with_marks_of_turns_gets_a_sentence_and_the_talk_goes_on(gemm
     code, output, errors = lead(gemma_model, sampler, "a<end_of_turn>\n", "hello\n", "<start_of_turn>\n", "hello\n")
     assert (code, output) == (0, "\n\n")
     assert errors == (
-        "chat_prompt: a message must not contain <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
-        "next_turn: a message must not contain <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
+        "keras_griffin chat: a message must not contain <end_of_turn>. Got 'a<end_of_turn>' from 'user'.\n"
+        "keras_griffin chat: a message must not contain <start_of_turn>. Got '<start_of_turn>' from 'user'.\n"
     )
 
 
@@ -159,15 +159,29 @@ def test_a_talk_is_saved_and_loaded(byte_model, says, lead, tmp_path):
     assert first.endswith("tokens seen: 6") and second.endswith("tokens seen: 11")
 
 
+def test_saving_replaces_no_file_but_the_conversations_own(byte_model, says, lead, tmp_path):
+    path, other = tmp_path / "a talk", tmp_path / "model.keras"
+    other.write_text("mine")
+    code, output, errors = lead(byte_model, says(97), f"/save {path}\n", "a\n", f"/save {path}\n", f"/save {other}\n")
+    assert (code, output, other.read_text()) == (0, "Saved.\naaa\nSaved.\n", "mine")
+    rule = "keras_griffin chat: /save must name a new file, or the one that holds this conversation. Got "
+    assert errors == f"{rule}'{other}', which exists.\n"
+    # Another conversation is not overwritten, unless it is continued.
+    lines = [f"/save {path}\n", f"/load {path}\n", f"/save {path}\n", "/new\n", f"/save {path}\n"]
+    code, output, errors = lead(byte_model, says(97), *lines)
+    assert output == "Loaded.\nSaved.\nNew conversation.\n"
+    assert errors == f"{rule}'{path}', which exists.\n" * 2
+
+
 def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_model, says, lead, tmp_path):
     (tmp_path / "text").write_text("hello")
     lines = [f"/load {tmp_path}/none\n", f"/load {tmp_path}/text\n", f"/save {tmp_path}/no/folder\n", "a\n"]
     code, output, errors = lead(byte_model, says(97), *lines)
     none, text, folder = errors.splitlines()
     assert (code, output) == (0, "aaa\n")
-    rule = "chat: the file must be one that can be read or written. Got"
+    rule = "keras_griffin chat: the file must be one that can be read or written. Got"
     assert none == f"{rule} '{tmp_path}/none': No such file or directory."
-    assert text.startswith("load_state: the file must be a valid safetensors file: ")
+    assert text.startswith("keras_griffin chat: the file must be a valid safetensors file: ")
     assert folder == f"{rule} '{tmp_path}/no/folder': No such file or directory."
 
 
@@ -176,8 +190,8 @@ def test_what_is_no_command_is_refused_and_not_read(byte_model, says, lead, line
     code, output, errors = lead(byte_model, says(97), line + "\n", " " + line + "\n", "/state\n")
     assert (code, errors) == (
         0,
-        "chat: a line that begins with / must be a command that /help lists; to send it as a message, put a space "
-        f"before it. Got {line!r}.\n",
+        "keras_griffin chat: a line that begins with / must be a command that /help lists; to send it as a message, "
+        f"put a space before it. Got {line!r}.\n",
     )
     assert output.startswith("aaa\n") and output.endswith(f"tokens seen: {len(line) + 5}\n")
 
@@ -186,7 +200,7 @@ def test_what_is_no_command_is_refused_and_not_read(byte_model, says, lead, line
 def test_a_command_that_wants_a_file_says_so(byte_model, says, lead, command):
     code, output, errors = lead(byte_model, says(97), f"{command}\n", f"{command} \n", "a\n")
     assert (code, output) == (0, "aaa\n")
-    assert errors == f"chat: {command} must be followed by the name of a file. Got none.\n" * 2
+    assert errors == f"keras_griffin chat: {command} must be followed by the name of a file. Got none.\n" * 2
 
 
 def test_help_names_every_command():

@@ -59,6 +59,8 @@ def test_models_of_one_size_are_trained_on_the_same_batches(compare_small, tmp_p
     assert one == other and len(one) == 3
     text = (tmp_path / "out" / TABLE).read_text()
     assert text.split("\n\n")[1].strip() in printed and f"{3 * 4 * 16:,} bytes each" in text
+    # Three steps teach nothing that is worth a comparison.
+    assert "Marked with *: too short to compare, " in printed and "too short to compare" in text
     assert "to beat" in printed and "trained      recurrent: " in printed
 
 
@@ -82,7 +84,10 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
     assert "| gilr " in printed.out and "| lru " not in printed.out
     # And it is not overwritten.
     assert compare_small("--mixers lru --steps 2") == 2
-    assert "--output must be a folder without a comparison" in capsys.readouterr().err
+    assert "--output must be a folder without a comparison; --overwrite replaces it. Got " in capsys.readouterr().err
+    monkeypatch.setattr(compare, "Stopwatch", Stopwatch)
+    assert compare_small("--mixers lru --steps 2 --overwrite") == 0
+    assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["lru"]
 
 
 @pytest.mark.any_backend
@@ -103,7 +108,10 @@ def test_minutes_are_shared(monkeypatch, capsys):
     few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
     text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)
     assert count_steps({"a": 0, "b": 1}, text, held_out, options(minutes=1.0)) == 20
-    assert capsys.readouterr().out == "pace         500, 1500 ms per step: enough time for 20 steps each\n"
+    assert capsys.readouterr().out == (
+        "pace         500, 1500 ms per step: enough time for 20 steps each\n"
+        "of that time 17 s compiling, 40 s training, 3 s validating\n"
+    )
 
 
 @pytest.mark.any_backend
@@ -120,13 +128,22 @@ def test_every_mixer_can_be_compared(width):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--mixers mamba,nothing", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers mamba+", "GriffinConfig: block_pattern must be a list or tuple of mixers among recurrent,"),
-        ("--mixers lru,lru", "compare: --mixers must name each model once. Got lru,lru."),
-        ("--mixers lru+s5+gilr", "compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr."),
-        ("--sequence-length 100000", "load_corpus: the training and the validation part must have at least 100001"),
-        ("--output=", "compare: --output must be a folder. Got ''."),
-        ("--output {text}", "compare: --output must be a folder. Got "),
+        (
+            "--mixers mamba,nothing",
+            "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,",
+        ),
+        ("--mixers mamba+", "keras_griffin compare: block_pattern must be a list or tuple of mixers among recurrent,"),
+        ("--mixers lru,lru", "keras_griffin compare: --mixers must name each model once. Got lru,lru."),
+        (
+            "--mixers lru+s5+gilr",
+            "keras_griffin compare: --layers must be at least the mixers of a model. Got 2 for lru+s5+gilr.",
+        ),
+        (
+            "--sequence-length 100000",
+            "keras_griffin compare: the training and the validation part must have at least 100001",
+        ),
+        ("--output=", "keras_griffin compare: --output must be a folder. Got ''."),
+        ("--output {text}", "keras_griffin compare: --output must be a folder. Got "),
     ],
 )
 def test_what_is_refused(words, sentence, compare_small, text_file, capsys):
@@ -148,5 +165,7 @@ def test_the_output_must_not_become_text(tmp_path, capsys):
 def test_a_backend_without_gradients_is_refused(compare_small, tmp_path, capsys):
     assert compare_small("--mixers lru") == 2
     error = capsys.readouterr().err
-    assert error.startswith("compare: KERAS_BACKEND must be one of ") and error.endswith("computes no gradients.\n")
+    assert error.startswith("keras_griffin compare: KERAS_BACKEND must be one of ") and error.endswith(
+        "computes no gradients.\n"
+    )
     assert not (tmp_path / "out").exists()

@@ -93,7 +93,8 @@ def refusal(argv, capsys):
 def test_a_source_that_is_not_there(tmp_path, source, capsys):
     error = refusal([source, str(tmp_path / "target")], capsys)
     assert (
-        error == f"convert: SOURCE must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got {source!r}.\n"
+        error == f"keras_griffin convert: SOURCE must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. "
+        f"Got {source!r}.\n"
     )
 
 
@@ -101,16 +102,16 @@ def test_a_source_that_is_no_model(tmp_path, capsys):
     target = str(tmp_path / "target")
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2)})
     error = refusal([str(tmp_path / "a.safetensors"), target], capsys)
-    assert error.startswith("load_recurrentgemma: the checkpoint must have the tensor ")
-    assert refusal([str(tmp_path), target], capsys).startswith("from_preset: a path must be a folder ")
-    assert refusal(["hf://name", target], capsys).startswith("from_preset: an address on the Hub must be ")
+    assert error.startswith("keras_griffin convert: the checkpoint must have the tensor ")
+    assert refusal([str(tmp_path), target], capsys).startswith("keras_griffin convert: a path must be a folder ")
+    assert refusal(["hf://name", target], capsys).startswith("keras_griffin convert: an address on the Hub must be ")
     assert not (tmp_path / "target").exists()
 
 
 def test_a_package_that_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     error = refusal(["hf://owner/name", str(tmp_path / "target")], capsys)
-    assert error.startswith("from_preset: hf:// needs the package huggingface-hub: pip install ")
+    assert error.startswith("keras_griffin convert: hf:// needs the package huggingface-hub: pip install ")
 
 
 def test_a_tokenizer_is_not_lost(tmp_path, model, monkeypatch, capsys):
@@ -120,7 +121,9 @@ def test_a_tokenizer_is_not_lost(tmp_path, model, monkeypatch, capsys):
     save_to_preset(model, tmp_path / "preset")
     monkeypatch.setattr("keras_griffin.models.preset_files.load_tokenizer", missing)
     error = refusal([str(tmp_path / "preset"), str(tmp_path / "target")], capsys)
-    assert error.startswith("convert: SOURCE must come with a tokenizer that can be read. The model is loaded without ")
+    assert error.startswith(
+        "keras_griffin convert: SOURCE must come with a tokenizer that can be read. The model is loaded without "
+    )
 
 
 def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model, capsys):
@@ -128,13 +131,31 @@ def test_a_target_that_holds_something_else_or_cannot_be_written(tmp_path, model
     save_to_preset(model, source)
     target.mkdir()
     (target / "mine.txt").write_text("mine")
-    error = refusal([source, str(target)], capsys)
-    assert error.startswith("save_to_preset: ") and error.endswith("with mine.txt.\n")
+    error = refusal([source, str(target), "--overwrite"], capsys)
+    assert error.startswith("keras_griffin convert: ") and error.endswith("with mine.txt.\n")
     error = refusal([source, str(target / "mine.txt" / "below")], capsys)
     assert error.startswith(
-        "save_to_preset: the path must be a folder or not exist yet, and its parents must be folders. Got '"
+        "keras_griffin convert: the path must be a folder or not exist yet, and its parents must be folders. Got '"
     )
     assert os.listdir(target) == ["mine.txt"]
+
+
+def test_a_folder_is_replaced_only_if_that_is_asked_for(tmp_path, model, capsys):
+    source, target = str(tmp_path / "preset"), tmp_path / "target"
+    save_to_preset(model, source)
+    assert main(["convert", source, str(target)]) == 0
+    before = (target / "config.json").read_bytes()
+    capsys.readouterr()
+    assert main(["convert", source, str(target), "--dtype", "bfloat16"]) == 2
+    printed = capsys.readouterr()
+    # Nothing is read in vain.
+    assert not printed.out and (target / "config.json").read_bytes() == before
+    assert printed.err == (
+        "keras_griffin convert: TARGET must be a new folder, or an empty one; --overwrite replaces an earlier result. "
+        f"Got {str(target)!r}, which has byte_tokenizer.json, config.json, keras_griffin_checksums.json and more.\n"
+    )
+    assert main(["convert", source, str(target), "--dtype", "bfloat16", "--overwrite"]) == 0
+    assert (target / "config.json").read_bytes() != before
 
 
 def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, capsys):
@@ -144,8 +165,10 @@ def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, cap
     before = {path.name: path.read_bytes() for path in target.iterdir()}
     capsys.readouterr()
     with limit_files(4096):
-        error = refusal([source, str(target)], capsys)
-    assert error.startswith("convert: TARGET must be a writable folder, on a disk with enough space. Got '")
+        error = refusal([source, str(target), "--overwrite"], capsys)
+    assert error.startswith(
+        "keras_griffin convert: TARGET must be a writable folder, on a disk with enough space. Got '"
+    )
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["preset", "target"]
 
@@ -153,7 +176,7 @@ def test_a_full_disk_leaves_the_earlier_folder(tmp_path, model, limit_files, cap
 def test_a_model_that_the_target_s_format_has_not(tmp_path, capsys):
     save_to_preset(Griffin(CONFIG.replace(scale_embeddings=False)), tmp_path / "preset")
     error = refusal([str(tmp_path / "preset"), str(tmp_path / "target"), "--to", "huggingface"], capsys)
-    assert error == "save_huggingface: scale_embeddings must be True for transformers. Got False.\n"
+    assert error == "keras_griffin convert: scale_embeddings must be True for transformers. Got False.\n"
 
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
@@ -183,4 +206,4 @@ def test_a_model_is_quantised_on_the_way(model, tmp_path, capsys):
     }.items():
         capsys.readouterr()
         assert main(["convert", *argv]) == 2
-        assert capsys.readouterr().err == f"convert: {sentence}\n"
+        assert capsys.readouterr().err == f"keras_griffin convert: {sentence}\n"

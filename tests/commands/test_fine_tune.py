@@ -83,11 +83,18 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     # The merged model is another base.
     capsys.readouterr()
     assert main(["generate", "--model", str(output / "merged"), *adapter]) == 2
-    assert capsys.readouterr().err.startswith("load_adapter: the base must be the one with which the adapters were tr")
+    assert capsys.readouterr().err.startswith(
+        "keras_griffin fine-tune: the base must be the one with which the adapters were tr"
+    )
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.startswith("generate: --adapter must be a file that can be read. Got ")
+    assert capsys.readouterr().err.startswith("keras_griffin generate: --adapter must be a file that can be read. Got ")
     error = refusal([model, chats, "--output", output], capsys)
-    assert error.startswith("fine-tune: --output must not contain an earlier result. Got ")
+    assert error.startswith(
+        "keras_griffin fine-tune: --output must not contain an earlier result; --overwrite replaces it. Got "
+    )
+    # A merged model of the earlier adapter would be another one.
+    assert main(["fine-tune", model, chats, "--output", str(output), "--overwrite", "--sequence-length", "32"]) == 0
+    assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv"]
     assert error.endswith("with adapter.safetensors, merged.\n")
 
 
@@ -121,22 +128,36 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
         (
             "none",
             chats,
-        ): "fine-tune: MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got 'none'.",
-        (model, "none"): "fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
-        (model, tmp_path): "fine-tune: CHATS must be a file that can be read. Got ",
-        (model, tmp_path / "bad.jsonl"): "read_chats: each line must be a conversation to train on. Got line 1 of ",
+        ): "keras_griffin fine-tune: MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ",
+        (
+            model,
+            "none",
+        ): "keras_griffin fine-tune: CHATS must be a file that can be read. Got 'none': No such file or directory.",
+        (model, tmp_path): "keras_griffin fine-tune: CHATS must be a file that can be read. Got ",
+        (
+            model,
+            tmp_path / "bad.jsonl",
+        ): "keras_griffin fine-tune: each line must be a conversation to train on. Got line 1 of ",
         (
             model,
             tmp_path / "long.jsonl",
             *tiny,
-        ): "fine-tune: at least one answer must begin within --sequence-length. Got 16 and",
-        (model, chats, "--validation", "none"): "fine-tune: --validation must be a file that can be read. Got 'none'",
-        (model, chats, "--targets", "up,wq"): "enable_lora: targets must be names of projections, such as ",
+        ): "keras_griffin fine-tune: at least one answer must begin within --sequence-length. Got 16 and",
+        (
+            model,
+            chats,
+            "--validation",
+            "none",
+        ): "keras_griffin fine-tune: --validation must be a file that can be read. Got 'none'",
+        (model, chats, "--targets", "up,wq"): "keras_griffin fine-tune: targets must be names of projections, such as ",
     }.items():
         assert refusal([*argv, "--output", output], capsys).startswith(sentence)
     for name in ("", chats):
         error = refusal([model, chats, "--output", name], capsys)
-        assert error == f"fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.\n"
+        assert (
+            error
+            == f"keras_griffin fine-tune: --output must be a folder, or a path that does not exist. Got {name!r}.\n"
+        )
     assert not output.exists()
 
 
@@ -155,15 +176,23 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
 
     monkeypatch.setattr(fine_tune, "load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
-    assert error == f"fine-tune: --merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8.\n"
+    assert (
+        error
+        == f"keras_griffin fine-tune: --merge needs a MODEL that is not quantised. Got {model!r}, quantised to int8.\n"
+    )
     monkeypatch.undo()
     monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
     error = refusal([model, chats, "--output", tmp_path / "b"], capsys)
-    assert error == "fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"
+    assert (
+        error
+        == "keras_griffin fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"
+    )
     assert not os.listdir(tmp_path / "b")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "numpy", reason="the other backends train")
 def test_a_backend_without_gradients_is_refused(model, chats, tmp_path, capsys):
     error = refusal([model, chats, "--output", tmp_path / "tuned"], capsys)
-    assert error.startswith("fine-tune: KERAS_BACKEND must be one of ") and error.endswith("computes no gradients.\n")
+    assert error.startswith("keras_griffin fine-tune: KERAS_BACKEND must be one of ") and error.endswith(
+        "computes no gradients.\n"
+    )

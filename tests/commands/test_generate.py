@@ -6,13 +6,14 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import generate
-from keras_griffin.commands.generate import continue_text, make_sampler, stream_text
+from keras_griffin.commands.generate import continue_text, make_sampler, prompt_of_run, stream_text
 from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.ops.implementation import find_op
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers import ByteTokenizer, train_bpe
+from tests.commands.conftest import TINY
 
 
 def options(prompt="def ", temperature=1.0, seed=0, tokens=20):
@@ -40,6 +41,31 @@ def test_the_model_of_a_run_continues_a_prompt(finished_run, monkeypatch, capsys
     printed = capsys.readouterr()
     assert printed.out.startswith("return ") and printed.out.endswith("\n") and not printed.err
     assert 1 + len("return ") < len(printed.out) <= 1 + len("return ") + 5
+
+
+@pytest.mark.any_backend
+@pytest.mark.trainable
+def test_without_a_prompt_the_model_of_a_run_continues_the_runs_own(finished_run, byte_model, tmp_path, monkeypatch):
+    folder, _, _ = finished_run
+    prompt = (folder / "prompt.txt").read_text()
+    for name in (folder, folder / "model.keras"):
+        assert prompt_of_run(str(name)) == prompt.strip() != ""
+    # Another model, a run of an earlier version, a preset and a model on the Hub have none.
+    (tmp_path / "prompt.txt").write_text("mine")
+    (tmp_path / "model.keras").write_text("")
+    for name in (folder / "other.keras", tmp_path, tmp_path / "model.keras", "hf://owner/name", ""):
+        assert prompt_of_run(str(name)) == ""
+    monkeypatch.chdir(folder)
+    assert prompt_of_run("model.keras") == prompt
+
+
+@pytest.mark.any_backend
+def test_without_a_start_token_a_text_begins_after_a_line_break(capsys):
+    tokenizer = train_bpe(["the cat\n"], 260)
+    model = Griffin(TINY.replace(vocabulary_size=tokenizer.vocabulary_size), tokenizer=tokenizer)
+    assert tokenizer.start_id is None and write(model, "").startswith("\n")
+    assert stream_text(model, options("")) == 0
+    assert capsys.readouterr().out == write(model, "") + "\n"
 
 
 def test_a_model_from_a_folder_continues_a_prompt(gemma_model, tmp_path, capsys):
@@ -113,14 +139,16 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
     monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and printed.err.startswith("encode: the text must be characters only. Got the surrogate")
+    assert not printed.out and printed.err.startswith(
+        "keras_griffin generate: the text must be characters only. Got the surrogate"
+    )
 
 
 @pytest.mark.any_backend
 def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
     path = tmp_path / "model.keras"
     assert main(["generate", "--model", str(path)]) == 2
-    assert capsys.readouterr() == ("", f"generate: --model must be a file that exists. Got '{path}'.\n")
+    assert capsys.readouterr() == ("", f"keras_griffin generate: --model must be a file that exists. Got '{path}'.\n")
 
 
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
@@ -159,5 +187,5 @@ def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatc
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
     assert main(["generate", "--model", "any", "--tokens", "2"]) == 0
     printed = capsys.readouterr()
-    assert printed.out == "def aa\n"
+    assert printed.out == "aa\n"
     assert printed.err.startswith("Not used: KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY=portable: the model ")

@@ -22,6 +22,13 @@ def test_a_page_is_written(preset, tmp_path, capsys):
     assert main(["inspect", preset, "--file", str(tmp_path / "text.txt"), "--output", str(page)]) == 0
     assert capsys.readouterr().out == f"{page}\n"
     assert "10 tokens" in page.read_text()
+    assert main(["inspect", preset, "x", "--output", str(page)]) == 2
+    assert capsys.readouterr().err == (
+        f"keras_griffin inspect: --output must be a new file; --overwrite replaces it. "
+        f"Got {str(page)!r}, which exists.\n"
+    )
+    assert main(["inspect", preset, "x", "--output", str(page), "--overwrite"]) == 0
+    assert "1 token" in page.read_text()
 
 
 def test_bytes_that_are_no_text(preset, tmp_path):
@@ -33,18 +40,21 @@ def test_bytes_that_are_no_text(preset, tmp_path):
 def test_without_matplotlib(preset, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["inspect", preset, "x"]) == 2
-    sentence = "inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.\n"
+    sentence = "keras_griffin inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.\n"
     assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "inspect: give TEXT or --file FILE. Got neither."),
-        (["x", "--file", "y"], "inspect: give TEXT or --file FILE. Got both."),
-        ([""], "inspect: the text must have at least one character. Got none."),
-        (["--file", "nowhere.txt"], "inspect: --file must be a file that can be read. Got 'nowhere.txt'"),
-        (["x", "--output", "nowhere/page.html"], "inspect: --output must be a file in a folder that exists."),
+        ([], "keras_griffin inspect: give TEXT or --file FILE. Got neither."),
+        (["x", "--file", "y"], "keras_griffin inspect: give TEXT or --file FILE. Got both."),
+        ([""], "keras_griffin inspect: the text must have at least one character. Got none."),
+        (["--file", "nowhere.txt"], "keras_griffin inspect: --file must be a file that can be read. Got 'nowhere.txt'"),
+        (
+            ["x", "--output", "nowhere/page.html"],
+            "keras_griffin inspect: --output must be a file in a folder that exists.",
+        ),
     ],
 )
 def test_what_is_refused(preset, options, sentence, capsys, tmp_path, monkeypatch):

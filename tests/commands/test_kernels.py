@@ -64,10 +64,11 @@ def test_the_reference_does_not_train(monkeypatch, op_name):
     ("variable", "sentence"),
     [
         ("KERAS_GRIFFIN_ROW_PRODUCT", "^row_product: an implementation must be one of .* Got 'magic'.$"),
+        ("KERAS_GRIFFIN_LINEARSCAN", r"; did you mean 'KERAS_GRIFFIN_LINEAR_SCAN'\?$"),
         (
             "KERAS_GRIFFIN_SCAN",
             "^KERAS_GRIFFIN_SCAN: a variable that selects .* must be one of KERAS_GRIFFIN_BLOCK_PRODUCT, .*"
-            "KERAS_GRIFFIN_SELECTIVE_SCAN. Got 'magic' for an op that does not exist.$",
+            "KERAS_GRIFFIN_SELECTIVE_SCAN. Got 'KERAS_GRIFFIN_SCAN'; did you mean ",
         ),
     ],
 )

@@ -92,12 +92,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     assert refusal(tmp_path).startswith("from_preset: a path must be a folder written by save_to_preset, or ")
 
 
-def test_a_folder_of_a_run_is_refused_with_the_name_of_its_model(tmp_path):
-    (tmp_path / "model.keras").write_bytes(b"")
-    assert refusal(tmp_path) == (
-        f"chat: --model must name the model inside a run's folder. Got '{tmp_path}', whose model is "
-        f"'{tmp_path / 'model.keras'}'."
-    )
+def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
+    save_keras_file(Griffin(CONFIG), tmp_path / "model.keras")
+    assert load_text_model("chat", str(tmp_path)).config == CONFIG
+    assert refusal(tmp_path, "float16").endswith("for a .keras file, which has its own. Got 'float16'.")
+    # But no name is no folder.
+    monkeypatch.chdir(tmp_path)
+    assert refusal("") == "chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ''."
 
 
 def test_an_address_that_is_none_is_refused():

@@ -1,9 +1,12 @@
 import contextlib
 import csv
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -20,21 +23,33 @@ pytestmark = pytest.mark.trainable
 
 
 def test_a_run_says_what_it_does_and_writes(finished_run):
-    _, printed, code = finished_run
+    folder, printed, code = finished_run
     assert code == 0
     before = ["backend", "kernels", "text", "to train on", "held out", "to beat", "model", "batch", "val_bits"]
-    after = ["validating", "validation", "to beat", "speed", "time", "saved"]
+    after = ["left", "validating", "validation", "to beat", "speed", "time", "saved", "next"]
     labels = [line[:12].strip() for line in printed.split("\n\n", 1)[0].splitlines() if line[12:13] == " "]
     assert [label for label in labels if label in (*before, *after)] == [*before, *after]
     assert f"{keras.backend.backend()} on " in printed
     assert "rg_lru by " in printed and "local_attention by " in printed and "linear_scan" not in printed
     assert "bytes of 1 file" in printed
-    assert printed.split("\n\n", 1)[1].startswith("def ")
+    # Of the held-out tenth, a line in its middle.
+    prompt = (folder / "prompt.txt").read_text()
+    assert prompt == "def"
+    assert printed.split("\n\n", 1)[1].startswith(prompt)
+    lines = [line for line in printed.splitlines() if line.startswith("left ")]
+    assert re.match(f"left         about \\d+ s, writing '{re.escape(prompt)}", lines[0])
+    assert all(len(line) <= 80 for line in lines)
+    assert f" -m keras_griffin generate --model {folder}\n" in printed
 
 
 def test_a_run_leaves_the_model_the_log_and_the_result(finished_run):
     folder, _, _ = finished_run
-    assert {path.name for path in folder.iterdir()} - {"loss.png"} == {"model.keras", "log.csv", "result.json"}
+    assert {path.name for path in folder.iterdir()} - {"loss.png"} == {
+        "model.keras",
+        "log.csv",
+        "prompt.txt",
+        "result.json",
+    }
     log = (folder / "log.csv").read_text().splitlines()
     assert len(log) == 4 and "val_bits" in log[0].split(",")
     result = json.loads((folder / "result.json").read_text())
@@ -176,7 +191,8 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in undisturbed.iterdir()}
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"train: --resume must name the folder of an interrupted run. Got {str(tmp_path)!r}, which is finished.\n"
+        f"keras_griffin train: --resume must name the folder of an interrupted run. "
+        f"Got {str(tmp_path)!r}, which is finished.\n"
     )
 
 
@@ -192,12 +208,48 @@ def test_a_run_goes_on_only_with_its_own_options(monkeypatch, train_tiny, tmp_pa
         (["--output", "elsewhere"], f"--output elsewhere with --resume {tmp_path}."),
     ]:
         assert main(["train", *words, "--resume", str(tmp_path)]) == 2
-        sentence = f"train: --resume must keep the options that the run began with. Got {named}\n"
+        sentence = f"keras_griffin train: --resume must keep the options that the run began with. Got {named}\n"
         assert capsys.readouterr().err == sentence
     assert train_tiny("--steps 20") == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("train: --output must be a folder without an interrupted run. Got ")
+    assert printed.startswith(
+        "keras_griffin train: --output must be a folder without an interrupted run; --resume continues it, "
+    )
     assert printed.count("\n") == 1
+
+
+@pytest.mark.any_backend
+def test_a_finished_run_is_replaced_only_if_that_is_asked_for(undisturbed, tmp_path, text_file, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    (folder / "tokenizer").mkdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    again = ["train", str(text_file), *TINY, "--output", str(folder), "--steps", "1"]
+    with monkeypatch.context() as patch:
+        # Before the text is read.
+        patch.setattr(train, "read_text", None)
+        assert main(again) == 2
+        bits = json.loads(before["result.json"])["bits_per_byte"]
+        day = time.strftime("%Y-%m-%d", time.localtime((folder / "result.json").stat().st_mtime))
+        assert capsys.readouterr().err == (
+            "keras_griffin train: --output must be a folder without an earlier run; --overwrite replaces it. "
+            f"Got {str(folder)!r}, with a model of {bits:.3f} bits per byte after 6 steps of {day}.\n"
+        )
+        (folder / "result.json").write_text("{}")
+        assert main(again) == 2
+        assert f"with a model whose quality is unknown, of {day}." in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == {
+        **before,
+        "result.json": b"{}",
+    }
+    # An interrupted one leaves nothing of the earlier run that could pass for its own.
+    press_ctrl_c(monkeypatch, after_batches=1, times=2)
+    assert main([*again, "--overwrite"]) == 130
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "log.csv", "prompt.txt", "checkpoints"}
+    assert "from an earlier run" in capsys.readouterr().err
+    press_ctrl_c(monkeypatch, after_batches=-1)
+    assert main([*again, "--overwrite"]) == 0
+    assert json.loads((folder / "result.json").read_text())["steps"] == 1
 
 
 @pytest.mark.any_backend
@@ -211,7 +263,7 @@ def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, caps
     capsys.readouterr()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err == (
-        "train: --resume must keep the text that the run began with. "
+        "keras_griffin train: --resume must keep the text that the run began with. "
         f"Got {size - 10:,} bytes of 1 file instead of {size:,} bytes of 1 file.\n"
     )
 
@@ -222,7 +274,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
 ):
     monkeypatch.setattr(train_time, "EPOCHS", 3)
-    sentence = "train: files must be writable, on a disk with enough space. Got [Errno 27] File too large.\n"
+    sentence = (
+        "keras_griffin train: files must be writable, on a disk with enough space. Got [Errno 27] File too large.\n"
+    )
     with limit_files(1000):
         assert train_tiny("--steps 6") == 2
     assert capsys.readouterr().err.endswith(sentence)
@@ -265,14 +319,14 @@ def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path
     ]:
         monkeypatch.chdir(tmp_path)
         assert main(["train", *words, *TINY, "--steps", "1"]) == 2
-        sentence = "train: --output must be a folder outside the text. Got "
+        sentence = "keras_griffin train: --output must be a folder outside the text. Got "
         assert capsys.readouterr().err == f"{sentence}{received}.\n"
     monkeypatch.chdir(tmp_path / "text")
     assert main(["train", ".", *TINY, "--steps", "1"]) == 2
     assert capsys.readouterr().err.endswith(", the default, within '.'.\n")
     assert main(["train", "log.csv", "--output", ".", *TINY, "--steps", "1"]) == 2
     assert capsys.readouterr().err == (
-        "train: --output must be a folder whose files are not part of the text. Got '.' with log.csv.\n"
+        "keras_griffin train: --output must be a folder whose files are not part of the text. Got '.' with log.csv.\n"
     )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "link", "log.csv", "text"]
 
@@ -324,7 +378,8 @@ def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"train: --resume must name the folder of an interrupted run. Got {str(tmp_path)!r}, which holds none.\n"
+        f"keras_griffin train: --resume must name the folder of an interrupted run. "
+        f"Got {str(tmp_path)!r}, which holds none.\n"
     )
 
 
@@ -348,31 +403,36 @@ def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, ca
 @pytest.mark.any_backend
 def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
     assert train_tiny("--steps 4 --learning-rate 1e30") == 2
-    assert capsys.readouterr().err == ("train: the loss must stay finite. Got NaN with the learning rate 1e+30.\n")
+    assert capsys.readouterr().err == (
+        "keras_griffin train: the loss must stay finite. Got NaN with the learning rate 1e+30.\n"
+    )
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["no/such/file"], "load_corpus: a path must exist. Got 'no/such/file'.\n"),
+        (["no/such/file"], "keras_griffin train: a path must exist. Got 'no/such/file'.\n"),
         (["{text}", "--sequence-length", "100000"], "must have at least 100001 bytes each. Got "),
-        (["{text}", "--width", "30", "--heads", "4"], "GriffinConfig: num_heads must divide width"),
+        (["{text}", "--width", "30", "--heads", "4"], "keras_griffin train: num_heads must divide width"),
         (
             ["{text}", *TINY, "--vocabulary", "200"],
-            "train_bpe: vocabulary_size must be an integer from 257 to 1048576.",
+            "keras_griffin train: vocabulary_size must be an integer from 257 to 1048576.",
         ),
-        (["{text}", "--tokenizer", "no/where"], "train: --tokenizer must be a folder with one of byte_tokenizer.json"),
-        ([""], "load_corpus: a path must have a name. Got ''."),
+        (
+            ["{text}", "--tokenizer", "no/where"],
+            "keras_griffin train: --tokenizer must be a folder with one of byte_tokenizer.json",
+        ),
+        ([""], "keras_griffin train: a path must have a name. Got ''."),
         (
             ["{text}", "--width", "34", "--heads", "17"],
             "LocalMQA: rotary_fraction must be from 0 to 1 and rotate an even",
         ),
         (
             ["{text}", *TINY, "--output", "{text}"],
-            "train: --output must be a folder that can be created and written to.",
+            "keras_griffin train: --output must be a folder that can be created and written to.",
         ),
-        (["{text}", *TINY, "--output", ""], "train: --output must name a folder. Got ''."),
+        (["{text}", *TINY, "--output", ""], "keras_griffin train: --output must name a folder. Got ''."),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, sentence):

@@ -30,6 +30,7 @@ def test_the_result_stands_beside_the_compressors(tmp_path):
     assert rows["to beat"] == "zlib needs 1.860 and lzma 1.460 bits per byte"
     assert rows["speed"] == "12,346 bytes per second in training"
     assert rows["time"] == "3 min 5 s in total"
+    assert rows["next"].endswith(f"-m keras_griffin generate --model {tmp_path}")
     assert rows["saved"] == f"{tmp_path / 'model.keras'}, with log.csv, result.json and loss.png"
 
 

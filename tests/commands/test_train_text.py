@@ -6,7 +6,16 @@ from tokenizers import Tokenizer, normalizers
 
 from keras_griffin.commands import train_text
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.train_text import has_tokenizer, keep_tokenizer, pieces, read_text
+from keras_griffin.commands.train_text import (
+    TokenText,
+    has_tokenizer,
+    keep_prompt,
+    keep_tokenizer,
+    own_prompt,
+    pieces,
+    read_text,
+)
+from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, load_tokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows
 
@@ -143,3 +152,28 @@ def test_a_run_goes_on_with_its_own_tokenizer_or_not_at_all(file, tmp_path):
     other = train_bpe(["one two"], 270)
     other.save(tmp_path / "tokenizer")
     assert read_text(arguments, run).tokenizer == other != text.tokenizer
+
+
+@pytest.mark.parametrize(
+    ("held_out", "prompt"),
+    [
+        # A line at the margin, in the middle, that is not cut off.
+        ("import os\n" * 40 + "    x = 1\n\nclass TestOfSomeLongName(support.LongTestCase):\n" * 3, "class"),
+        ("It is a truth universally acknowledged, that a single man in possession\n" * 9, "It is a truth"),
+        ("a\n" * 9, "a"),
+        ("    return x\n" * 9, "retu"),
+        ("日本語の文章です。" * 9, "日本語の文章です。日本語の文章です。日本語の文章"),
+        ("\n" * 90, ""),
+    ],
+)
+def test_a_run_has_a_prompt_of_its_own_text(held_out, prompt):
+    data = np.frombuffer(held_out.encode(), "uint8")
+    corpus = Corpus("", data, data, ("a",), ("a",))
+    assert own_prompt(TokenText(corpus, ByteTokenizer(), data, data, np.ones(256))) == prompt
+
+
+def test_a_prompt_of_any_bytes_is_kept(tmp_path):
+    data = np.frombuffer(b"\xff\xfe" * 99, "uint8")
+    prompt = own_prompt(TokenText(Corpus("", data, data, ("a",), ("a",)), ByteTokenizer(), data, data, np.ones(256)))
+    keep_prompt(prompt, tmp_path)
+    assert (tmp_path / "prompt.txt").read_bytes() == b"\xff\xfe" * 12

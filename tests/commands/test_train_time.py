@@ -6,7 +6,14 @@ import pytest
 
 from keras_griffin.commands import train_time
 from keras_griffin.commands.train_text import TokenText
-from keras_griffin.commands.train_time import Plan, count_steps, epoch_windows, last_held_out, make_plan
+from keras_griffin.commands.train_time import (
+    Plan,
+    count_steps,
+    describe_division,
+    epoch_windows,
+    last_held_out,
+    make_plan,
+)
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import Pace
@@ -70,7 +77,19 @@ def test_of_minutes_a_tenth_is_validation(pace, capsys, batch_of_validation, bat
     pace(step=1.0, batch_of_validation=batch_of_validation)
     assert count_steps(None, TEXT, options(), 16) == (steps, batches)
     assert make_plan(None, TEXT, options()) == Plan(10, steps // 10, 8 * batches)
-    assert f"pace         1000 ms per step: enough time for {steps:,} steps\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"pace         1000 ms per step: enough time for {steps:,} steps\n" in printed
+    validating = round(10 * batches * batch_of_validation)
+    assert f"of that time 0 s compiling, {steps} s training, {validating} s validating\n" in printed
+    assert "short" not in printed
+
+
+def test_a_time_that_is_mostly_not_training_is_told():
+    assert "short" not in describe_division(10.0, 15.0, 5.0)
+    assert describe_division(50.0, 9.0, 1.0) == {
+        "of that time": "50 s compiling, 9 s training, 1 s validating",
+        "short": "less than half is training: give more --minutes, or a smaller --width or --layers",
+    }
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
 def test_overrides_and_a_name(folder):
     model = load_mamba(folder, name="mamba", logits_soft_cap=5.0)
     assert (model.name, model.config.logits_soft_cap) == ("mamba", 5.0)
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow\."):
+    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow; did you mean 'window'\?"):
         load_mamba(folder, widow=3)
 
 

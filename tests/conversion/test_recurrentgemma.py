@@ -123,7 +123,7 @@ def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
 def test_overrides_and_a_name(huggingface_folder):
     model = load_recurrentgemma(huggingface_folder, name="gemma", window=3, logits_soft_cap=None)
     assert (model.name, model.config.window, model.config.logits_soft_cap) == ("gemma", 3, None)
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow\."):
+    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow; did you mean 'window'\?"):
         load_recurrentgemma(huggingface_folder, widow=3)
 
 

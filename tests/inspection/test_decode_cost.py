@@ -144,7 +144,10 @@ def test_appendix_f_at_the_paper_s_sizes():
         ({"batch_size": 1.5}, r"decode_cost: batch_size must be an integer of at least 1\. Got 1\.5\."),
         ({"context_length": 0}, r"decode_cost: context_length must be an integer of at least 1\. Got 0\."),
         ({"dtype": "int8"}, r"decode_cost: dtype must be one of bfloat16, float16, float32\. Got 'int8'\."),
-        ({"device": "tpu"}, r"decode_cost: device must be a Device or one of the names .* Got 'tpu'\."),
+        (
+            {"device": "tpu"},
+            r"decode_cost: device must be a Device or one of the names .* Got 'tpu'; did you mean 'tpu_v3'\?",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

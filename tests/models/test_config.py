@@ -89,7 +89,9 @@ def test_messages(changes, message):
 
 
 def test_replace_names_unknown_fields():
-    with pytest.raises(ValueError, match=r"GriffinConfig: every change must name a field\. Got widht\."):
+    with pytest.raises(
+        ValueError, match=r"GriffinConfig: every change must name a field\. Got widht; did you mean 'width'\?"
+    ):
         GriffinConfig(**SMALL).replace(widht=3)
     assert GriffinConfig(**SMALL).replace(window=5).window == 5
 

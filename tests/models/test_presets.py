@@ -89,6 +89,20 @@ def test_griffin_layers_of_table_2():
 def test_an_unknown_preset_names_the_nearest():
     with pytest.raises(ValueError, match=r"from_preset: .* nearest are griffin_400m, .* Got 'grifin_400m'\."):
         Griffin.from_preset("grifin_400m")
+    # The small ones that begin with it.
+    with pytest.raises(ValueError, match=r"nearest are griffin_100m, griffin_200m, griffin_400m\. Got 'griffin'\."):
+        Griffin.from_preset("griffin")
+    with pytest.raises(ValueError, match=r"nearest are those of keras_griffin\.models\.presets\(\)\. Got 'xyz'\."):
+        Griffin.from_preset("xyz")
+
+
+def test_a_name_on_the_hub_is_told_with_its_address():
+    with pytest.raises(
+        ValueError, match=r"does not exist; on the Hugging Face Hub it is 'hf://google/recurrentgemma-2b'"
+    ):
+        Griffin.from_preset("google/recurrentgemma-2b")
+    with pytest.raises(ValueError, match=r"Got '\.\./a/b', which does not exist\.$"):
+        Griffin.from_preset("../a/b")
 
 
 def test_from_preset_takes_overrides():
@@ -96,7 +110,7 @@ def test_from_preset_takes_overrides():
     model = Griffin.from_preset("griffin_100m", num_layers=3, window=8, **small)
     assert model.config.num_layers == 3 and model.config.window == 8
     assert model.count_params() == model.config.parameter_count()
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widht\."):
+    with pytest.raises(ValueError, match=r"every change must name a field\. Got widht; did you mean 'width'\?"):
         Griffin.from_preset("griffin_100m", widht=3)
 
 

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FOLDER", help="write the table as CSV and Markdown, and a plot, into this folder"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison in FOLDER")
 
 
 def _add_integer(group, option: str, default: int, text: str) -> None:

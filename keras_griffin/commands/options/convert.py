@@ -3,7 +3,7 @@
 SOURCE is a .keras file, such as runs/NAME/model.keras; a checkpoint of RecurrentGemma by Hugging
 Face or DeepMind, or of Mamba or RWKV-4 by Hugging Face or its authors (a folder or a file); a folder
 that save_to_preset wrote; or hf://OWNER/NAME. TARGET is a new folder, or an existing one of the same
-format, which is replaced once the new one is complete.
+format, which --overwrite replaces once the new one is complete.
 """
 
 import argparse
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("source", metavar="SOURCE", help="a folder, a file, or hf://OWNER/NAME")
     parser.add_argument("target", metavar="TARGET", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in TARGET")
     parser.add_argument("--to", choices=FORMATS, default="preset", help="the folder's format (default: %(default)s)")
     parser.add_argument(
         "--dtype",

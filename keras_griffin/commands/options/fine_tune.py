@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="the model to start from")
     parser.add_argument("chats", metavar="CHATS", help="the file of conversations")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the adapter")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in FOLDER")
     parser.add_argument("--merge", action="store_true", help="also write the merged model, as a preset")
     parser.add_argument("--validation", metavar="CHATS", help="file of held-out conversations, for val_bits")
     add_dtype_argument(parser)

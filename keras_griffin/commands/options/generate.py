@@ -14,7 +14,11 @@ from keras_griffin.commands.options.sampling import add_sampling_arguments
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add_model_arguments(parser)
-    parser.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="what to continue (default: that of the run that trained the model, or else nothing)",
+    )
     parser.add_argument(
         "--tokens",
         "--bytes",

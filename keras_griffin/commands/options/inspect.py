@@ -9,6 +9,9 @@ import argparse
 
 from keras_griffin.commands.options.model import add_dtype_argument
 
+#: The default, which each call replaces.
+PAGE = "inspect.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -21,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to read")
     parser.add_argument("--file", metavar="FILE", help="read the text from this file instead")
     parser.add_argument(
-        "--output", default="inspect.html", metavar="FILE", help="the page to write (default: %(default)s)"
+        "--output",
+        default=PAGE,
+        metavar="FILE",
+        help="the page to write (default: %(default)s, which is always replaced)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     add_dtype_argument(parser)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("files", nargs="+", metavar="FILES", help="files or folders of text")
     parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as some.tokens")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
         "--tokenizer",
         metavar="PATH",

@@ -9,7 +9,8 @@ binary files (with a zero byte among their first 8192), folders that hold a run,
 empty files and copies. A file named in FILES is always read.
 
 The folder of the run gets model.keras (the best model so far, replaced atomically), log.csv,
-loss.png (if matplotlib is installed), result.json, and a folder tokenizer if tokens are not bytes.
+loss.png (if matplotlib is installed), result.json, prompt.txt (what the samples continue), and a
+folder tokenizer if tokens are not bytes. An earlier run there is kept, unless --overwrite is given.
 The validations after the epochs take about a tenth of the time at most, the last one as much again.
 Ctrl-C stops after the current batch, prints the path of the best model, and exits with 130. An
 interrupted run continues with --resume, even after a crash.
@@ -17,7 +18,7 @@ interrupted run continues with --resume, even after a crash.
 
 import argparse
 
-from keras_griffin.commands.arguments import names, option, positive_float, positive_int
+from keras_griffin.commands.arguments import names, non_negative_int, option, positive_float, positive_int
 from keras_griffin.commands.arguments import seed as seed_number
 from keras_griffin.commands.given import Append, mark_defaults
 from keras_griffin.commands.options.sampling import add_sampling_arguments
@@ -88,13 +89,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
     training.add_argument("--output", metavar="FOLDER", help="folder of the run (default: runs/MODEL-DATE-TIME)")
+    training.add_argument("--overwrite", action="store_true", help="replace an earlier run in FOLDER")
     _add_integer(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
     training.add_argument(
         "--resume", metavar="FOLDER", help="continue the interrupted run in this folder; needs no other option"
     )
-    sample = parser.add_argument_group("sample at the end")
-    sample.add_argument("--prompt", default="def ", metavar="TEXT", help="what to continue (default: %(default)r)")
-    _add_integer(sample, "--sample-bytes", 500, "approximate length of the sample")
+    sample = parser.add_argument_group("samples")
+    sample.add_argument(
+        "--prompt", metavar="TEXT", help="what to continue (default: the beginning of a line of the held-out text)"
+    )
+    sample.add_argument(
+        "--sample-bytes",
+        type=non_negative_int,
+        default=500,
+        metavar="N",
+        help="approximate length of the sample at the end; 0 for no samples (default: %(default)s)",
+    )
     add_sampling_arguments(sample)
     mark_defaults(parser)
 
