@@ -46,10 +46,9 @@ def rules_of_loss(loss) -> dict:
     """The fields of `BatchRules` that follow from a loss, as given to `compile`."""
     # Other losses may have other targets.
     is_ours = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    is_named = loss in ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
     return {
         "wants_targets": loss is not None,
-        "targets_are_ids": is_ours or is_named,
+        "targets_are_ids": is_ours,
         "ignored": loss.ignore_class if is_ours else None,
     }
 

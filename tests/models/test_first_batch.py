@@ -187,8 +187,8 @@ def test_what_has_no_weight_may_be_anything():
 
 def test_other_losses_ask_for_other_targets():
     ids = {"wants_targets": True, "targets_are_ids": True, "ignored": None}
-    assert rules_of_loss("sparse_categorical_crossentropy") == ids
-    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)) == {**ids, "ignored": -1}
+    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(True)) == ids
+    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(True, -1)) == {**ids, "ignored": -1}
     assert rules_of_loss("mse") == {**ids, "targets_are_ids": False}
     assert rules_of_loss(None) == {**ids, "wants_targets": False, "targets_are_ids": False}
 
