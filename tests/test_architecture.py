@@ -43,11 +43,11 @@ NEEDED = {"keras", "ml_dtypes", "numpy"}
 
 #: Attributes that not all objects of Keras, of the backends, of packages around tokenizers and of Python have.
 FOREIGN = {
-    *("distribute_strategy", "from_logits", "ignore_class", "inner_optimizer", "loss", "metrics", "num_batches", "optimizer"),
+    *("distribute_strategy", "ignore_class", "inner_optimizer", "loss", "metrics", "num_batches", "optimizer"),
     *("dtype", "is_fully_addressable", "is_fully_replicated", "num_replicas_in_sync", "rank", "shape", "variables"),
     *("full_tensor", "num_workers", "reset_iter_state", "worker_init_fn"),
     *("backend_tokenizer", "ids", "to_str"),
-    *("lora_enabled", "mode"),
+    *("from_logits", "lora_enabled", "mode"),
     *("madvise", "register_at_fork"),
 }
 

@@ -4,3 +4,4 @@ from keras_griffin.files.atomic import atomic_file, atomic_folder
 from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors
 
 __all__ = ["SafeTensors", "StoredTensor", "atomic_file", "atomic_folder", "write_safetensors"]
+__dir__ = __all__.copy

@@ -23,9 +23,7 @@ _BACKENDS = "keras.src.backend."
 class CompiledAgain:
     """A base, placed before `keras.Model`, for models that any backend compiles again as they were saved."""
 
-    def compile(
-        self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None, **kwargs
-    ):
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None, **kwargs):
         """Compile; see `keras.Model.compile`. Without a loss, the model keeps the one that it has.
 
         Raises:

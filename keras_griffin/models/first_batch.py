@@ -19,7 +19,7 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.parameters import begun_anew_after_a_fault, divided_parameters_of, with_whole_weights
-from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
+from keras_griffin.models.token_ids import as_rows, check_inputs, check_no_text, check_token_ids
 
 #: The arguments of Keras's methods that hold batches.
 _DATA = ("x", "y", "sample_weight")
@@ -138,6 +138,7 @@ class FirstBatch:
             rules = rules._replace(wants_targets=False, targets_are_ids=False)
         bound = inspect.signature(method).bind(*args, **kwargs)
         given = bound.arguments
+        check_no_text(name, given.get("x"))
         check_tokens(self.known_language_model(), given.get("x"), given.get("validation_data"))
         if given.get("x") is not None:
             looked_at = _looked_at(name, rules, *map(given.get, _DATA))
