@@ -52,7 +52,8 @@ def compile_config(model: keras.Model, config: dict) -> dict:
     """
     if not config:
         return config
-    config = without_backends(config)
+    # Keras takes the optimizer out when it writes HDF5.
+    config = without_backends({"optimizer": keras.saving.serialize_keras_object(model.optimizer), **config})
     if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
         config["jit_compile"] = "auto"
     if config["optimizer"] is not None:

@@ -79,6 +79,17 @@ def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").optimizer is None
 
 
+def test_a_model_is_whole_after_it_was_saved_as_hdf5(tmp_path):
+    """For which Keras takes the optimizer out of its arguments of `compile`."""
+    model = compiled("sgd")
+    model.save(tmp_path / "model.h5")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is type(model.optimizer)
+    loaded = keras.saving.load_model(tmp_path / "model.h5", custom_objects={"Griffin": Griffin})
+    assert type(loaded) is Griffin and loaded.config == model.config
+
+
 @pytest.mark.parametrize("wraps", [False, True])
 def test_a_file_that_names_another_backend_imports_none(tmp_path, wraps):
     """As Keras writes it on PyTorch."""
