@@ -52,8 +52,10 @@ def compile_config(model: keras.Model, config: dict) -> dict:
     """
     if not config:
         return config
-    # Keras takes the optimizer out when it writes HDF5.
-    config = without_backends({"optimizer": keras.saving.serialize_keras_object(model.optimizer), **config})
+    if "optimizer" not in config:
+        # Keras takes it out when it writes HDF5.
+        config = {**config, "optimizer": keras.saving.serialize_keras_object(model.optimizer)}
+    config = without_backends(config)
     if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
         config["jit_compile"] = "auto"
     if config["optimizer"] is not None:

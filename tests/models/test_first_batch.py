@@ -193,6 +193,17 @@ def test_other_losses_ask_for_other_targets():
     assert rules_of_loss(None) == {**ids, "wants_targets": False, "targets_are_ids": False}
 
 
+@pytest.mark.trainable
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_class_weights_are_refused(models, method):
+    """Keras would weight a row by the class that is the place of its largest target."""
+    model, _ = models["plain"]
+    with pytest.raises(
+        ValueError, match=rf"^{method}: class weights must be left out, .* Got class_weight=\{{0: 2\.0\}}\.$"
+    ):
+        getattr(model, method)(TOKENS, TOKENS, class_weight={0: 2.0})
+
+
 def test_lists_are_taken_for_arrays(models):
     model, inputs = models["packed"]
     lists = {name: array.tolist() for name, array in inputs(TOKENS).items()}
