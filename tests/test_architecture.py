@@ -47,7 +47,7 @@ FOREIGN = {
     *("dtype", "is_fully_addressable", "is_fully_replicated", "num_replicas_in_sync", "rank", "shape", "variables"),
     *("full_tensor", "num_workers", "reset_iter_state", "worker_init_fn"),
     *("backend_tokenizer", "ids", "to_str"),
-    *("lora_enabled", "mode"),
+    *("from_logits", "lora_enabled", "mode"),
     *("madvise", "register_at_fork"),
 }
 

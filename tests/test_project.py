@@ -1,6 +1,7 @@
 """What several files say of the project, they say alike."""
 
 import importlib
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -96,3 +97,21 @@ def test_the_version_is_one():
     citation = read("CITATION.cff")
     assert PROJECT["version"] == keras_griffin.__version__ == citation["version"]
     assert (PROJECT["name"], PROJECT["license"]) == (citation["title"], citation["license"])
+
+
+def test_dir_shows_the_public_names_alone():
+    """And so does tab completion."""
+    found = pkgutil.walk_packages(keras_griffin.__path__, "keras_griffin.")
+    modules = [keras_griffin, *(importlib.import_module(each.name) for each in found if each.ispkg)]
+    public = [module for module in modules if hasattr(module, "__all__")]
+    assert len(public) > 12
+    for module in public:
+        assert dir(module) == sorted(module.__all__), module.__name__
+
+
+def test_the_flagships_stand_at_the_top():
+    names = ("Griffin", "GriffinConfig", "Hawk", "LanguageModel", "MQATransformer", "SequenceEncoder")
+    assert all(getattr(keras_griffin, name) is getattr(keras_griffin.models, name) for name in names)
+    assert keras_griffin.RGLRU is keras_griffin.layers.RGLRU
+    subpackages = {name for name in keras_griffin.__all__ if name.islower()}
+    assert {*names, "RGLRU"} == set(keras_griffin.__all__) - subpackages

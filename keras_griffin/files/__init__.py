@@ -5,3 +5,4 @@ from keras_griffin.files.json_object import read_json_object
 from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors
 
 __all__ = ["SafeTensors", "StoredTensor", "atomic_file", "atomic_folder", "read_json_object", "write_safetensors"]
+__dir__ = __all__.copy

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -18,7 +18,7 @@ from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, defa
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
 from keras_griffin.ops.arguments import as_tensor
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 #: The ways to pool a row's steps into one vector.
 POOLS = ("last", "mean", "max")
@@ -114,7 +114,7 @@ class SequenceEncoder(SequenceLayer):
         conv_kernel_size: int = 4,
         mixer_options: Mapping[str, Mapping] | None = None,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
