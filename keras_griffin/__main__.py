@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return REFUSED
     except OSError as error:
         return _without_output(speaker, error)
-    for name in keras_griffin.__all__:
+    # The packages, which register their classes and formats; a class is not a module.
+    for name in filter(str.islower, keras_griffin.__all__):
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)
     take_ctrl_c_back()

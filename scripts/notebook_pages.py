@@ -32,6 +32,8 @@ def write_page(notebook: Path, folder: Path) -> None:
     )
     # A notebook links to pages as they lie in the repository.
     text = text.replace("](../docs/", "](../")
+    # Two formulas on successive lines are one paragraph, which Markdown takes for one formula.
+    text = text.replace("$$\n$$", "$$\n\n$$")
     title, rest = text.lstrip().split("\n", 1)
     note = f"*This page is [`notebooks/{notebook.name}`]({notebook.name}), as it ran: open it in Jupyter to change it.*"
     (folder / f"{notebook.stem}.md").write_text(f"{HEAD}{title}\n\n{note}\n{rest}", "utf-8")
