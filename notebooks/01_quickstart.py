@@ -94,14 +94,10 @@ model = Griffin(config, tokenizer=ByteTokenizer())
 # %%
 steps, epochs = (4, 2) if SMALL else (600, 12)
 model.compile(
-    AdamW(warm_up_then_cosine(4e-3, steps)),
-    model.loss,
-    weighted_metrics=[BitsPerByte(name="bits")],
+    AdamW(warm_up_then_cosine(4e-3, steps)), model.loss, weighted_metrics=[BitsPerByte(name="bits")]
 )
 history = model.fit(
-    RandomWindows(
-        corpus.train, sequence_length=128, batch_size=8, num_batches=steps // epochs
-    ),
+    RandomWindows(corpus.train, sequence_length=128, batch_size=8, num_batches=steps // epochs),
     validation_data=HeldOutWindows(
         corpus.validation, sequence_length=128, batch_size=8, windows=8 if SMALL else 64
     ),
@@ -136,10 +132,7 @@ plt.show()
 # %%
 sampler = TopP(0.9, temperature=0.8)
 texts = model.generate(
-    ["def __init__(self, ", "import os\n\nclass "],
-    40 if SMALL else 160,
-    sampler=sampler,
-    seed=1,
+    ["def __init__(self, ", "import os\n\nclass "], 40 if SMALL else 160, sampler=sampler, seed=1
 )
 for text in texts:
     print(text)
@@ -153,9 +146,7 @@ for text in texts:
 # **Expect** the first of the texts above, cut off after 3 lines at the latest.
 
 # %%
-stream = model.stream(
-    "def __init__(self, ", 40 if SMALL else 160, sampler=sampler, seed=1
-)
+stream = model.stream("def __init__(self, ", 40 if SMALL else 160, sampler=sampler, seed=1)
 pieces = []
 for piece in stream:
     print(piece, end="", flush=True)
@@ -186,17 +177,11 @@ transformer = MQATransformer(
 lengths = [16, 64] if SMALL else [16, 256, 4096]
 sizes = [model.prefill(code[:length]).num_bytes for length in lengths]
 transformer_sizes = [transformer.prefill(code[:length]).num_bytes for length in lengths]
-for length, size, transformer_size in zip(
-    lengths, sizes, transformer_sizes, strict=True
-):
-    print(
-        f"{length:>5} bytes read: Griffin {size:>10,} bytes, Transformer {transformer_size:>10,}"
-    )
+for length, size, transformer_size in zip(lengths, sizes, transformer_sizes, strict=True):
+    print(f"{length:>5} bytes read: Griffin {size:>10,} bytes, Transformer {transformer_size:>10,}")
 assert len(set(sizes)) == 1
 assert SMALL or (
-    lengths[0] == 16
-    and lengths[-1] == 4096
-    and transformer_sizes[-1] > 100 * transformer_sizes[0]
+    lengths[0] == 16 and lengths[-1] == 4096 and transformer_sizes[-1] > 100 * transformer_sizes[0]
 )
 
 # %% [markdown]
@@ -217,21 +202,13 @@ for name, each, measured in (
     )
     left.plot(lengths, measured, "o", color=line.get_color(), label=f"{name}, measured")
 left.set(
-    xscale="log",
-    yscale="log",
-    xlabel="context, bytes of text",
-    ylabel="state of one row, bytes",
+    xscale="log", yscale="log", xlabel="context, bytes of text", ylabel="state of one row, bytes"
 )
 left.set_title("This model: the state stops growing")
 left.legend()
-models = {
-    "Griffin 1.3B": presets()["griffin_1.3b"],
-    "Transformer 1.3B": presets()["mqa_1.3b"],
-}
+models = {"Griffin 1.3B": presets()["griffin_1.3b"], "Transformer 1.3B": presets()["mqa_1.3b"]}
 plot_decode_cost(models, quantity="cache_bytes", axes=right)
-right.set(
-    ylabel="state of one row, bytes", title="The paper's 1.3B models, in bfloat16"
-)
+right.set(ylabel="state of one row, bytes", title="The paper's 1.3B models, in bfloat16")
 plt.show()
 
 # %% [markdown]
@@ -259,9 +236,7 @@ for path in sorted(folder.iterdir()):
 
 # %%
 tokens = np.array([model.tokenizer.encode(rest)])
-here = keras.ops.convert_to_numpy(
-    model.advance(tokens, load_state(folder / "read.safetensors"))[0]
-)
+here = keras.ops.convert_to_numpy(model.advance(tokens, load_state(folder / "read.safetensors"))[0])
 largest = np.abs(here).max()
 in_one_pass = model.predict(np.array([model.tokenizer.encode(read + rest)]), verbose=0)[
     :, -tokens.shape[1] :
@@ -292,9 +267,7 @@ print(repr(model.generate("", 40, state=state)))
 """
 np.save(folder / "tokens.npy", tokens)
 others = [
-    backend
-    for backend in ("torch", "jax", "tensorflow")
-    if backend != keras.backend.backend()
+    backend for backend in ("torch", "jax", "tensorflow") if backend != keras.backend.backend()
 ]
 for backend in others[:1] if SMALL else others:
     if importlib.util.find_spec(backend) is None:
@@ -302,10 +275,7 @@ for backend in others[:1] if SMALL else others:
         continue
     command = [sys.executable, "-c", elsewhere, str(folder)]
     process = subprocess.run(
-        command,
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
+        command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     difference = np.abs(np.load(folder / "logits.npy") - here).max() / largest

@@ -99,9 +99,7 @@ total_decay, scanned = a.copy(), gated.copy()
 rounds, shift = 0, 1
 while shift < length:
     # NumPy computes the right side before it assigns: every step of a round reads the previous round.
-    scanned[:, shift:] = (
-        total_decay[:, shift:] * scanned[:, :-shift] + scanned[:, shift:]
-    )
+    scanned[:, shift:] = total_decay[:, shift:] * scanned[:, :-shift] + scanned[:, shift:]
     total_decay[:, shift:] = total_decay[:, shift:] * total_decay[:, :-shift]
     rounds, shift = rounds + 1, 2 * shift
 print(f"{rounds} rounds in place of {length} steps")
@@ -125,11 +123,7 @@ def in_chunks(lengths):
     for size in lengths:
         part = slice(start, start + size)
         piece, state = rg_lru(
-            x[:, part],
-            input_logits[:, part],
-            recurrence_logits[:, part],
-            decay_parameter,
-            state,
+            x[:, part], input_logits[:, part], recurrence_logits[:, part], decay_parameter, state
         )
         pieces.append(ops.convert_to_numpy(piece))
         start += size
@@ -168,18 +162,13 @@ let_in = np.sqrt(1 - kept**2)
 assert round(kept, 2) == 0.43 and f"{let_in:.2f}" == f"{0.90:.2f}"
 assert 0.9 ** (8 * 0) == 1 and np.sqrt(1 - 1.0) == 0
 
-figure, panels = plt.subplots(
-    1, 2, figsize=(10, 3.8), sharey=True, layout="constrained"
-)
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
 for axes, decay in zip(panels, (0.9, 0.99), strict=True):
     plot_gate_behaviour(decay, axes=axes)
     axes.set(title=f"a = {decay}: an RG-LRU never erases everything")
     axes.get_legend().remove()
 figure.legend(
-    *panels[0].get_legend_handles_labels(),
-    loc="outside lower center",
-    ncols=4,
-    fontsize="small",
+    *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
 )
 plt.show()
 
@@ -206,9 +195,7 @@ axes.loglog(gap, bounded, "--", label="bounded_sqrt")
 for dtype, epsilon in (("bfloat16", 2.0**-8), ("float32", 2.0**-24)):
     # A decay closer to 1 than half the spacing below 1 rounds to 1; 1 - a^2 is then about twice that distance.
     axes.axvline(epsilon, color="gray", linestyle=":")
-    axes.text(
-        epsilon * 1.15, 15, f"below: 0 in {dtype}", rotation=90, va="bottom", fontsize=8
-    )
+    axes.text(epsilon * 1.15, 15, f"below: 0 in {dtype}", rotation=90, va="bottom", fontsize=8)
 axes.set(
     xlabel="$1 - a^2$",
     ylabel="derivative of the root",
@@ -234,15 +221,10 @@ def loss_of(root, dtype, use_expm1):
     """The loss of the literal equation, as a function of the recurrence gate's logits."""
 
     def loss(logits):
-        r, i = (
-            ops.sigmoid(ops.cast(logits, dtype)),
-            ops.sigmoid(ops.cast(input_logits, dtype)),
-        )
+        r, i = (ops.sigmoid(ops.cast(logits, dtype)), ops.sigmoid(ops.cast(input_logits, dtype)))
         log_a = -8 * r * ops.softplus(-ops.cast(decay_parameter, dtype))
         a = ops.exp(log_a)
-        gated = root(-ops.expm1(2 * log_a) if use_expm1 else 1 - a * a) * (
-            i * ops.cast(x, dtype)
-        )
+        gated = root(-ops.expm1(2 * log_a) if use_expm1 else 1 - a * a) * (i * ops.cast(x, dtype))
         states, _ = linear_scan(a[:, :64], gated[:, :64])
         return ops.mean(ops.square(ops.cast(states, "float32") - 1))
 
@@ -252,9 +234,7 @@ def loss_of(root, dtype, use_expm1):
 def library_loss(logits):
     """The same loss with the library's op, from inputs in bfloat16."""
     inputs, i, r = (ops.cast(v, "bfloat16")[:, :64] for v in (x, input_logits, logits))
-    return ops.mean(
-        ops.square(ops.cast(rg_lru(inputs, i, r, decay_parameter)[0], "float32") - 1)
-    )
+    return ops.mean(ops.square(ops.cast(rg_lru(inputs, i, r, decay_parameter)[0], "float32") - 1))
 
 
 losses = {
@@ -274,12 +254,10 @@ gradients = {
     for name, loss in losses.items()
 }
 print(
-    f"{'share of finite gradients, logits lower by':<44}"
-    + "".join(f"{each:>8}" for each in lower)
+    f"{'share of finite gradients, logits lower by':<44}" + "".join(f"{each:>8}" for each in lower)
 )
 finite = {
-    name: [np.isfinite(gradient).mean() for gradient in found]
-    for name, found in gradients.items()
+    name: [np.isfinite(gradient).mean() for gradient in found] for name, found in gradients.items()
 }
 for name, shares in finite.items():
     print(f"{name:<44}" + "".join(f"{share:>8.1%}" for share in shares))
@@ -289,14 +267,9 @@ assert (
     and finite["float32, 1 - a*a, sqrt"][lower.index(12)] < 1
 )
 assert (
-    finite["float32, expm1, sqrt"][1] == 1
-    and finite["float32, expm1, sqrt"][lower.index(100)] < 1
+    finite["float32, expm1, sqrt"][1] == 1 and finite["float32, expm1, sqrt"][lower.index(100)] < 1
 )
-for name in (
-    "bfloat16, 1 - a*a, bounded_sqrt",
-    "float32, expm1, bounded_sqrt",
-    "ops.rg_lru",
-):
+for name in ("bfloat16, 1 - a*a, bounded_sqrt", "float32, expm1, bounded_sqrt", "ops.rg_lru"):
     assert finite[name] == [1, 1, 1]
 largest = {name: np.abs(found[0]).max() for name, found in gradients.items()}
 print(
@@ -326,10 +299,7 @@ class LiteralRGLRU(keras.layers.Layer):
         self.gates.build(inputs_shape)
 
     def call(self, x):
-        r, i = (
-            ops.sigmoid(self.gates.recurrence_gate(x)),
-            ops.sigmoid(self.gates.input_gate(x)),
-        )
+        r, i = (ops.sigmoid(self.gates.recurrence_gate(x)), ops.sigmoid(self.gates.input_gate(x)))
         decay_parameter = ops.cast(self.gates.decay_parameter, "bfloat16")
         a = ops.exp(-8 * r * ops.softplus(-decay_parameter))
         return linear_scan(a, self.root(1 - a * a) * (i * x))[0][:, -1]
@@ -346,14 +316,12 @@ for name, unit in {
     "RGLRU": RGLRU(decay_initializer="paper", dtype="mixed_bfloat16"),
 }.items():
     keras.utils.set_random_seed(1)
-    first, last = (
-        keras.layers.Dense(units, dtype="mixed_bfloat16") for units in (64, 1)
-    )
+    first, last = (keras.layers.Dense(units, dtype="mixed_bfloat16") for units in (64, 1))
     model = keras.Sequential([first, unit, last])
     model.compile(keras.optimizers.Adam(5e-3), "mse")
-    courses[name] = model.fit(
-        inputs, targets, epochs=epochs, shuffle=False, verbose=0
-    ).history["loss"]
+    courses[name] = model.fit(inputs, targets, epochs=epochs, shuffle=False, verbose=0).history[
+        "loss"
+    ]
     print(
         f"{name:<24}{courses[name][0]:.3f} in the first epoch, {courses[name][-1]:.3f} in the last"
     )
@@ -364,9 +332,7 @@ for name in ("1 - a*a, bounded_sqrt", "RGLRU"):
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 for name, losses_of_epochs in courses.items():
-    label = (
-        f"{name}: NaN from the first epoch" if np.isnan(losses_of_epochs[0]) else name
-    )
+    label = f"{name}: NaN from the first epoch" if np.isnan(losses_of_epochs[0]) else name
     axes.plot(range(1, epochs + 1), losses_of_epochs, marker=".", label=label)
 axes.set(xlabel="epoch of 20 steps", ylabel="mean squared error", yscale="log")
 axes.set_title("Without the bound, bfloat16 training fails in the first epoch")
@@ -387,9 +353,9 @@ line_length = 64
 def lines(count, seed):
     """Token ids, targets and weights; only the answer has a weight."""
     rng = np.random.default_rng(seed)
-    token_ids = rng.choice(
-        list(b"abcdefghijklmnopqrstuvwxyz     "), (count, line_length)
-    ).astype("int32")
+    token_ids = rng.choice(list(b"abcdefghijklmnopqrstuvwxyz     "), (count, line_length)).astype(
+        "int32"
+    )
     digits = rng.integers(ord("0"), ord("9") + 1, count)
     token_ids[np.arange(count), rng.integers(0, line_length // 4, count)] = digits
     token_ids[:, -1] = ord("?")
@@ -445,13 +411,8 @@ for decay_range in ((0.9, 0.999), (0.3, 0.6)):
         epochs=1 if SMALL else 16,
         verbose=0,
     ).history
-    after[decay_range], right[decay_range] = (
-        model.trace(token_ids),
-        history["val_right"][-1],
-    )
-    print(
-        f"decays from {decay_range}: {right[decay_range]:.1%} of the answers are right"
-    )
+    after[decay_range], right[decay_range] = (model.trace(token_ids), history["val_right"][-1])
+    print(f"decays from {decay_range}: {right[decay_range]:.1%} of the answers are right")
 assert SMALL or right[0.9, 0.999] > 95 / 100
 assert SMALL or right[0.3, 0.6] <= 20 / 100
 assert 10 == ord("9") - ord("0") + 1 and line_length - line_length // 4 < 50
@@ -473,9 +434,7 @@ def letter_lives(trace):
     return np.log(2) / -trace.layers[unit].values["log_decay"][letters].mean(axis=0)
 
 
-figure, panels = plt.subplots(
-    1, 2, figsize=(10, 3.8), sharey=True, layout="constrained"
-)
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
 for axes, decay_range in zip(panels, before, strict=True):
     for name, trace in (
         ("before training", before[decay_range]),
@@ -493,18 +452,13 @@ panels[0].legend()
 plt.show()
 
 grown = {
-    each: (letter_lives(before[each]).max(), letter_lives(after[each]).max())
-    for each in before
+    each: (letter_lives(before[each]).max(), letter_lives(after[each]).max()) for each in before
 }
 for decay_range, (first, last) in grown.items():
     print(
         f"decays from {decay_range}: the longest half-life is {first:,.0f} bytes before, {last:,.0f} after"
     )
-assert (
-    SMALL
-    or grown[0.9, 0.999][1] > 10 * grown[0.9, 0.999][0]
-    and grown[0.9, 0.999][1] > 500
-)
+assert SMALL or grown[0.9, 0.999][1] > 10 * grown[0.9, 0.999][0] and grown[0.9, 0.999][1] > 500
 assert SMALL or grown[0.3, 0.6][1] < 20
 
 # %% [markdown]
@@ -519,9 +473,7 @@ characters = [chr(token) for token in sentence]
 figure, panels = plt.subplots(2, 1, figsize=(10, 6.5), layout="constrained")
 for axes, gate in zip(panels, ("recurrence_gate", "input_gate"), strict=True):
     plot_gate(trace, gate=gate, tokens=characters, axes=axes)
-panels[0].set_title(
-    "Recurrence gate: an open channel decays the past and takes in the input"
-)
+panels[0].set_title("Recurrence gate: an open channel decays the past and takes in the input")
 panels[1].set_title("Input gate: closed in most channels, except at the digit")
 plt.show()
 
@@ -538,15 +490,9 @@ values = trace.layers[unit].values
 memory = np.argsort(letter_lives(trace))[-3:]
 gate = values["recurrence_gate"][:, memory]
 
-figure, (upper, lower) = plt.subplots(
-    2, 1, figsize=(10, 4.6), sharex=True, layout="constrained"
-)
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 4.6), sharex=True, layout="constrained")
 upper.plot(gate)
-upper.set(
-    ylabel="recurrence gate",
-    ylim=(0, 1),
-    title="Three channels write the digit and keep it",
-)
+upper.set(ylabel="recurrence gate", ylim=(0, 1), title="Three channels write the digit and keep it")
 lower.plot(values["state"][:, memory])
 lower.set(ylabel="state")
 lower.set_xticks(

@@ -101,8 +101,7 @@ class PaddedDocuments(keras.utils.PyDataset):
             for start in range(0, len(document), row_length)
         ]
         self.pieces = [
-            pieces[number]
-            for number in np.random.default_rng(0).permutation(len(pieces))
+            pieces[number] for number in np.random.default_rng(0).permutation(len(pieces))
         ]
 
     @property
@@ -126,16 +125,10 @@ class PaddedDocuments(keras.utils.PyDataset):
 
 padded = PaddedDocuments(documents)
 padded_rows_shown = np.concatenate([padded[index][2] > 0 for index in range(5)])
-packed_rows_shown = np.concatenate(
-    [packed[index][0]["segment_ids"] for index in range(5)]
-)
+packed_rows_shown = np.concatenate([packed[index][0]["segment_ids"] for index in range(5)])
 # Neighbours differ in colour; padding is white.
-colours = ListedColormap(
-    ["white", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
-)
-figure, panels = plt.subplots(
-    1, 2, figsize=(10, 3.4), sharey=True, layout="constrained"
-)
+colours = ListedColormap(["white", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"])
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
 for axes, rows, name, share in (
     (panels[0], padded_rows_shown, "Padded", padded_share),
     (panels[1], packed_rows_shown, "Packed", packed_share),
@@ -149,8 +142,7 @@ for axes, rows, name, share in (
         vmax=5,
     )
     axes.set(
-        xlabel="position in the row, bytes",
-        title=f"{name}: {share:.0%} of the tokens are real",
+        xlabel="position in the row, bytes", title=f"{name}: {share:.0%} of the tokens are real"
     )
 panels[0].set_yticks(range(0, len(padded_rows_shown), 4))
 panels[0].set_ylabel("row")
@@ -215,9 +207,7 @@ assert SMALL or 1.9 < more < 3.2
 pieces = [document[:20] for document in documents[:8]]
 few = PackedDocuments(pieces, sequence_length=64, batch_size=2, shuffle=False)
 model = Griffin(config)
-check_no_leak(
-    model.packed(), few[0], documents=pieces, gradients=not SMALL, tolerance=0.0
-)
+check_no_leak(model.packed(), few[0], documents=pieces, gradients=not SMALL, tolerance=0.0)
 print("packed: nothing leaks")
 
 
@@ -238,10 +228,7 @@ try:
 except AssertionError as error:
     message = str(error)
 print(textwrap.fill(message, 100))
-assert (
-    "other tokens in document 0 of row 0 must not change the outputs of document 1"
-    in message
-)
+assert "other tokens in document 0 of row 0 must not change the outputs of document 1" in message
 
 # %% [markdown]
 # ## How far does it leak?
@@ -272,18 +259,14 @@ figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
 for name, pattern in patterns.items():
     model = Griffin(config.replace(block_pattern=pattern, window=8))
     changes = {}
-    for kind, each in (
-        ("resets", model.packed()),
-        ("no resets", without_resets(model)),
-    ):
+    for kind, each in (("resets", model.packed()), ("no resets", without_resets(model))):
         before, after = (
             each.predict({"token_ids": x, "segment_ids": segment_ids}, verbose=0)[0]
             for x in (row, changed)
         )
         changes[kind] = np.abs(after - before)[40:].max(axis=-1) / np.abs(before).max()
     axes.semilogy(
-        np.where(changes["no resets"] > 0, changes["no resets"], np.nan),
-        label=f"{name}, no resets",
+        np.where(changes["no resets"] > 0, changes["no resets"], np.nan), label=f"{name}, no resets"
     )
     reached = np.flatnonzero(changes["no resets"])
     print(
@@ -317,9 +300,7 @@ axes.set(
 )
 axes.legend()
 plt.show()
-print(
-    f"{together[:40].sum() / together.sum():.1%} of the influence is the other document's"
-)
+print(f"{together[:40].sum() / together.sum():.1%} of the influence is the other document's")
 assert together[:40].min() > 0.0
 
 # %% [markdown]

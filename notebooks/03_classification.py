@@ -56,8 +56,7 @@ def load(split):
     """The utterances, `(T, 12)` each, and their speakers from 0."""
     table, speakers = load_japanese_vowels(split=split)
     rows = [
-        np.stack([series.to_numpy("float32") for series in row], axis=1)
-        for row in table.to_numpy()
+        np.stack([series.to_numpy("float32") for series in row], axis=1) for row in table.to_numpy()
     ]
     return rows, speakers.astype("int32") - 1
 
@@ -118,9 +117,7 @@ model = keras.Sequential(
         keras.Input((None, 12)),
         keras.layers.Masking(),
         normalization,
-        SequenceEncoder(
-            16, num_layers=1 if SMALL else 2, pool="mean", bidirectional=True
-        ),
+        SequenceEncoder(16, num_layers=1 if SMALL else 2, pool="mean", bidirectional=True),
         keras.layers.Dense(9, activation="softmax"),
     ]
 )
@@ -132,9 +129,7 @@ model.compile(
     "sparse_categorical_crossentropy",
     metrics=["accuracy"],
 )
-history = model.fit(
-    pad(train_rows), train_speakers, batch_size=30, epochs=epochs, verbose=0
-)
+history = model.fit(pad(train_rows), train_speakers, batch_size=30, epochs=epochs, verbose=0)
 print(f"{model.count_params():,} parameters, loss {history.history['loss'][-1]:.3f}")
 
 # %% [markdown]
@@ -147,9 +142,7 @@ test_batch = pad(test_rows)
 chances = model.predict(test_batch, batch_size=370, verbose=0)
 predicted = chances.argmax(axis=1)
 accuracy = 100 * np.mean(predicted == test_speakers)
-print(
-    f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(test_rows)} wrong"
-)
+print(f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(test_rows)} wrong")
 assert len(test_rows) == 370
 assert SMALL or 94 < accuracy < 99.5
 
@@ -160,15 +153,7 @@ plt.figure(figsize=(5.4, 4.8), dpi=90)
 plt.imshow(share, cmap="Blues", vmin=0, vmax=1)
 for row, column in np.argwhere(confusion):
     shade = "white" if share[row, column] > 0.5 else "black"
-    plt.text(
-        column,
-        row,
-        confusion[row, column],
-        ha="center",
-        va="center",
-        color=shade,
-        fontsize=9,
-    )
+    plt.text(column, row, confusion[row, column], ha="center", va="center", color=shade, fontsize=9)
 plt.xticks(range(9), range(1, 10))
 plt.yticks(range(9), range(1, 10))
 plt.xlabel("predicted speaker")
@@ -194,10 +179,7 @@ others = {
         model.predict(test_rows[shortest][None], verbose=0),
         [shortest],
     ),
-    "in another order": (
-        model.predict(test_batch[order], batch_size=370, verbose=0),
-        order,
-    ),
+    "in another order": (model.predict(test_batch[order], batch_size=370, verbose=0), order),
     f"padded to {longer.shape[1]} steps": (
         model.predict(longer, batch_size=370, verbose=0),
         slice(None),
@@ -218,9 +200,7 @@ for name, (found, places) in others.items():
 folder = Path(tempfile.mkdtemp())
 model.save(folder / "speakers.keras")
 loaded = keras.saving.load_model(folder / "speakers.keras")
-difference = np.abs(
-    loaded.predict(test_batch, batch_size=370, verbose=0) - chances
-).max()
+difference = np.abs(loaded.predict(test_batch, batch_size=370, verbose=0) - chances).max()
 print(f"{difference:.1e}")
 assert difference < 1e-5
 
@@ -248,10 +228,7 @@ np.save(folder + "/answer.npy", served.serve(np.load(folder + "/asked.npy")).num
 print(sum(name.startswith("keras_griffin") for name in sys.modules))
 """
 process = subprocess.run(
-    [sys.executable, "-c", server, str(folder)],
-    capture_output=True,
-    text=True,
-    check=True,
+    [sys.executable, "-c", server, str(folder)], capture_output=True, text=True, check=True
 )
 imported = int(process.stdout)
 difference = np.abs(np.load(folder / "answer.npy") - chances[:5]).max()

@@ -69,10 +69,7 @@ for task in (selective_copying(1, 12, 3, seed=1), induction_heads(1, 16, seed=1)
     print("tokens ", *(f"{token:>2}" for token in tokens))
     print(
         "answers",
-        *(
-            f"{target:>2}" if due else " ."
-            for target, due in zip(targets, weights, strict=True)
-        ),
+        *(f"{target:>2}" if due else " ." for target, due in zip(targets, weights, strict=True)),
         "\n",
     )
 

@@ -54,8 +54,7 @@ import matplotlib.pyplot as plt
 
 COLOURS = {"MQA": "#D55E00", "Griffin": "#0072B2", "Hawk": "#009E73"}
 results = {
-    name: Table.read(FOLDER / "results" / f"{name}.csv")
-    for name in ("scaling_law", "windows")
+    name: Table.read(FOLDER / "results" / f"{name}.csv") for name in ("scaling_law", "windows")
 }
 
 # %% [markdown]
@@ -122,20 +121,14 @@ for name, pattern in patterns.items():
     window = WINDOW if name == "MQA, short" else config.window
     model = LanguageModel(config.replace(block_pattern=pattern, window=window))
     rate = (
-        1e-2
-        if SMALL
-        else kept_rate(results["scaling_law"], name.split(",")[0], "width 32", seed=0)
+        1e-2 if SMALL else kept_rate(results["scaling_law"], name.split(",")[0], "width 32", seed=0)
     )
     model.compile(default_optimizer(model, rate, steps=steps, beta_2=0.99), model.loss)
-    data = RandomWindows(
-        text.train, size.length, size.batch_size, num_batches=steps, seed=1
-    )
+    data = RandomWindows(text.train, size.length, size.batch_size, num_batches=steps, seed=1)
     started = time.perf_counter()
     model.fit(data, verbose=0)
     seconds = time.perf_counter() - started
-    nats[name] = model.evaluate(
-        rows[:, :-1], rows[:, 1:], batch_size=size.batch_size, verbose=0
-    )
+    nats[name] = model.evaluate(rows[:, :-1], rows[:, 1:], batch_size=size.batch_size, verbose=0)
     read = steps * size.batch_size * size.length
     flops[name] = read * training_flops(model.config, size.length)
     print(
@@ -171,9 +164,7 @@ for name, course in families.items():
 for name, loss in nats.items():
     colour = COLOURS[name.split(",")[0]]
     marker = "v" if name == "MQA, short" else "o"
-    axes.plot(
-        flops[name], loss, marker, color=colour, markerfacecolor="none", markersize=9
-    )
+    axes.plot(flops[name], loss, marker, color=colour, markerfacecolor="none", markersize=9)
 axes.set_xscale("log")
 axes.set_yscale("log")
 for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):

@@ -103,9 +103,7 @@ def make_policy(seed):
     keras.utils.set_random_seed(seed)
     observation = keras.Input((None, 2), name="observation")
     reset = keras.Input((None,), dtype="bool", name="reset")
-    features = SequenceEncoder(32, num_layers=2, name="encoder")(
-        observation, reset=reset
-    )
+    features = SequenceEncoder(32, num_layers=2, name="encoder")(observation, reset=reset)
     logits = keras.layers.Dense(3, kernel_initializer="zeros", name="head")(features)
     policy = keras.Model({"observation": observation, "reset": reset}, logits)
     # Label smoothing keeps every action possible: without it, the policy may collapse to one side.
@@ -213,9 +211,7 @@ for forgets in FORGETS:
         curves[forgets].append(success(rollout))
         learn(policy, rollout, EPOCHS)
     policies[forgets] = policy
-    print(
-        f"forgets {forgets:<18}", " ".join(f"{share:.2f}" for share in curves[forgets])
-    )
+    print(f"forgets {forgets:<18}", " ".join(f"{share:.2f}" for share in curves[forgets]))
 
 # %% [markdown]
 # **Expect** a success between 0.9 and 1 in the last three rollouts with resets at episode starts: smoothed labels keep
@@ -227,8 +223,7 @@ for forgets in FORGETS:
 # %%
 late = {forgets: np.mean(curve[-3:]) for forgets, curve in curves.items()}
 when = {
-    forgets: 1 + int(np.argmax(np.array([*curve, 1.0]) > 0.8))
-    for forgets, curve in curves.items()
+    forgets: 1 + int(np.argmax(np.array([*curve, 1.0]) > 0.8)) for forgets, curve in curves.items()
 }
 for forgets in curves:
     print(f"{forgets:<20} {late[forgets]:.2f}, above 0.8 from rollout {when[forgets]}")
@@ -243,16 +238,10 @@ assert SMALL or (
 figure, axes = plt.subplots(figsize=(6.4, 3.4), dpi=90, layout="constrained")
 for (forgets, curve), colour in zip(curves.items(), (BLUE, ORANGE, GREEN), strict=True):
     axes.plot(
-        np.arange(1, len(curve) + 1),
-        curve,
-        color=colour,
-        marker=".",
-        label=f"forgets {forgets}",
+        np.arange(1, len(curve) + 1), curve, color=colour, marker=".", label=f"forgets {forgets}"
     )
 axes.axhline(0.5, color="gray", linestyle=":", label="chance")
-axes.set(
-    xlabel="rollout", ylabel="share of episodes with the right turn", ylim=(0.3, 1.02)
-)
+axes.set(xlabel="rollout", ylabel="share of episodes with the right turn", ylim=(0.3, 1.02))
 axes.set_title("With resets at episode starts, the policy needs fewer rollouts")
 axes.legend(fontsize="small", loc="center right", bbox_to_anchor=(1, 0.58))
 plt.show()
@@ -266,9 +255,7 @@ plt.show()
 
 # %%
 policy = policies["at episode starts"]
-rollout = play(
-    policy, make_mazes(MAZES), STEPS, "at episode starts", np.random.default_rng(1)
-)
+rollout = play(policy, make_mazes(MAZES), STEPS, "at episode starts", np.random.default_rng(1))
 inputs = {name: rollout[name] for name in ("observation", "reset")}
 parallel = ops.convert_to_numpy(policy(inputs))
 largest = np.abs(parallel).max()
@@ -307,9 +294,7 @@ assert of_alone < 1e-4
 
 # %%
 watched = 6 if SMALL else 70
-rollout = play(
-    policy, make_mazes(MAZES, shortest=12, longest=12), watched, "at episode starts"
-)
+rollout = play(policy, make_mazes(MAZES, shortest=12, longest=12), watched, "at episode starts")
 encoder, head = policy.get_layer("encoder"), policy.get_layer("head")
 
 
@@ -318,9 +303,7 @@ def read(rollout, reset):
     state = encoder.initial_state(MAZES)
     leans, hidden = [], []
     for t in range(watched):
-        features, state = encoder.step(
-            rollout["observation"][:, t], state, reset=reset[:, t]
-        )
+        features, state = encoder.step(rollout["observation"][:, t], state, reset=reset[:, t])
         logits = ops.convert_to_numpy(ops.stop_gradient(head(features)))
         leans.append(logits[:, TMaze.RIGHT] - logits[:, TMaze.LEFT])
         hidden.append(ops.convert_to_numpy(state.blocks[1].unit.hidden).copy())
@@ -330,15 +313,11 @@ def read(rollout, reset):
 starts, junction = rollout["starts"], rollout["observation"][..., 1] > 0
 lit = np.zeros(starts.shape, bool)
 for t in range(watched):
-    lit[:, t] = np.where(
-        starts[:, t], rollout["observation"][:, t, 0] > 0, lit[:, t - 1]
-    )
+    lit[:, t] = np.where(starts[:, t], rollout["observation"][:, t, 0] > 0, lit[:, t - 1])
 leans, hidden = read(rollout, starts)
 leaking, _ = read(rollout, np.zeros_like(starts))
 right_side = np.mean((leans > 0)[junction] == lit[junction]) if junction.any() else 0.0
-leaking_side = (
-    np.mean((leaking > 0)[junction] == lit[junction]) if junction.any() else 0.0
-)
+leaking_side = np.mean((leaking > 0)[junction] == lit[junction]) if junction.any() else 0.0
 print(
     f"junctions at which the lamp's side is more likely: {right_side:.2f} with resets, {leaking_side:.2f} without"
 )
@@ -354,17 +333,13 @@ assert SMALL or 0.5 <= leaking_side <= 0.95
 # The row in which the lamp changes most often.
 row = int(np.argmax((np.diff(lit.astype(int), axis=1) != 0).sum(axis=1)))
 steps = np.arange(watched)
-figure, (above, below) = plt.subplots(
-    2, figsize=(8, 5), dpi=90, sharex=True, layout="constrained"
-)
+figure, (above, below) = plt.subplots(2, figsize=(8, 5), dpi=90, sharex=True, layout="constrained")
 for line, colour, label in (
     (leans, BLUE, "reset at episode starts"),
     (leaking, ORANGE, "never reset"),
 ):
     above.plot(steps, line[row], color=colour, label=label)
-    above.plot(
-        steps[junction[row]], line[row][junction[row]], "o", color=colour, markersize=5
-    )
+    above.plot(steps[junction[row]], line[row][junction[row]], "o", color=colour, markersize=5)
 for t in steps[starts[row]]:
     above.axvline(t - 0.5, color="black", linewidth=0.8)
     below.axvline(t - 0.5, color="white", linewidth=1.2)

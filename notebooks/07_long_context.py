@@ -71,9 +71,7 @@ for name, family in FAMILIES.items():
     history = model.fit(
         RandomWindows(corpus.train, TRAINED, batch_size=4, num_batches=steps), verbose=0
     )
-    print(
-        f"{name:<8} {model.count_params():,} parameters, {time.perf_counter() - started:.0f} s"
-    )
+    print(f"{name:<8} {model.count_params():,} parameters, {time.perf_counter() - started:.0f} s")
 
 # %% [markdown]
 # ## Loss by position
@@ -85,18 +83,14 @@ for name, family in FAMILIES.items():
 
 # %%
 starts = np.linspace(0, len(corpus.validation) - READ, 1 if SMALL else 4).astype(int)
-texts = np.stack([corpus.validation[start : start + READ] for start in starts]).astype(
-    "int32"
-)
+texts = np.stack([corpus.validation[start : start + READ] for start in starts]).astype("int32")
 
 in_one_go, restarted = {}, {}
 for name, model in models.items():
     started = time.perf_counter()
     in_one_go[name] = -model.score(texts) / np.log(2)
     seconds = time.perf_counter() - started
-    restarted[name] = -model.score(texts.reshape(-1, TRAINED)).reshape(
-        texts.shape
-    ) / np.log(2)
+    restarted[name] = -model.score(texts.reshape(-1, TRAINED)).reshape(texts.shape) / np.log(2)
     print(f"{name:<8} read {texts.size:,} bytes in {seconds:.0f} s")
 
 # Nothing predicts the first byte after a start; both exclude it.
@@ -134,12 +128,8 @@ for name in models:
 
 # %%
 cold = predicted & (position > TRAINED) & (position % TRAINED <= 16)
-gain = {
-    name: by_position(restarted[name]) - by_position(in_one_go[name]) for name in models
-}
-after_restart = {
-    name: (restarted[name] - in_one_go[name])[:, cold].mean() for name in models
-}
+gain = {name: by_position(restarted[name]) - by_position(in_one_go[name]) for name in models}
+after_restart = {name: (restarted[name] - in_one_go[name])[:, cold].mean() for name in models}
 assert SMALL or (TRAINED == 512 and READ == 32 * TRAINED)
 assert cold.sum() == 16 * (READ // TRAINED - 1)
 for name in models:
@@ -160,19 +150,11 @@ for name in models:
         label=f"{name}, in one go",
     )
     axes.plot(
-        middle,
-        by_position(restarted[name]),
-        ":",
-        color=COLOURS[name],
-        label=f"{name}, restarted",
+        middle, by_position(restarted[name]), ":", color=COLOURS[name], label=f"{name}, restarted"
     )
 axes.axvline(TRAINED, color="gray", linewidth=1)
 axes.text(
-    TRAINED,
-    0.95,
-    f" trained up to {TRAINED}",
-    color="gray",
-    transform=axes.get_xaxis_transform(),
+    TRAINED, 0.95, f" trained up to {TRAINED}", color="gray", transform=axes.get_xaxis_transform()
 )
 axes.set_xscale("log", base=2)
 axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -199,9 +181,7 @@ for _ in range(5):
     started = time.perf_counter()
     numbers.sum()
     seconds.append(time.perf_counter() - started)
-machine = Device(
-    "this machine", memory_bytes=16e9, bytes_per_second=numbers.nbytes / min(seconds)
-)
+machine = Device("this machine", memory_bytes=16e9, bytes_per_second=numbers.nbytes / min(seconds))
 
 contexts = [512 * 2**k for k in range(2 if SMALL else 6)]
 measured = {
@@ -212,13 +192,9 @@ measured = {
 }
 print(f"{'context':<24}" + "".join(f"{context:>12,}" for context in contexts))
 for name, found in measured.items():
+    print(f"{name + ', bytes of state':<24}" + "".join(f"{size:12,}" for size in found.state_bytes))
     print(
-        f"{name + ', bytes of state':<24}"
-        + "".join(f"{size:12,}" for size in found.state_bytes)
-    )
-    print(
-        f"{name + ', ms a token':<24}"
-        + "".join(f"{1e3 * s:12.2f}" for s in found.seconds_per_step)
+        f"{name + ', ms a token':<24}" + "".join(f"{1e3 * s:12.2f}" for s in found.seconds_per_step)
     )
 
 # %% [markdown]
@@ -231,8 +207,7 @@ for name, found in measured.items():
 # %%
 griffin, mqa = measured["Griffin"], measured["MQA"]
 slower = {
-    name: found.seconds_per_step[-1] / found.seconds_per_step[0]
-    for name, found in measured.items()
+    name: found.seconds_per_step[-1] / found.seconds_per_step[0] for name, found in measured.items()
 }
 assert griffin.state_bytes[0] == griffin.state_bytes[-1]
 assert contexts[0] == 512 and (SMALL or contexts[-1] == 16_384)
@@ -240,28 +215,16 @@ growth = np.diff(mqa.state_bytes) / np.diff(mqa.contexts)
 assert SMALL or (growth == 3 * (2 * 32 * 4 + 1)).all() and growth[0] == 771
 print({name: f"{ratio:.1f} times as long" for name, ratio in slower.items()})
 
-figure, (memory, seconds) = plt.subplots(
-    1, 2, figsize=(10, 4), dpi=90, layout="constrained"
-)
+figure, (memory, seconds) = plt.subplots(1, 2, figsize=(10, 4), dpi=90, layout="constrained")
 configs = {name: models[name].config for name in measured}
 for axes, quantity in ((memory, "cache_bytes"), (seconds, "seconds_per_step")):
     plot_decode_cost(
-        configs,
-        contexts,
-        quantity,
-        device=machine,
-        axes=axes,
-        dtype="float32",
-        measured=measured,
+        configs, contexts, quantity, device=machine, axes=axes, dtype="float32", measured=measured
     )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-memory.set(
-    title="Griffin's state keeps its size, MQA's grows", ylabel="bytes of the state"
-)
-seconds.set(
-    title="Griffin's time of a token is flat, MQA's grows", ylabel="seconds a token"
-)
+memory.set(title="Griffin's state keeps its size, MQA's grows", ylabel="bytes of the state")
+seconds.set(title="Griffin's time of a token is flat, MQA's grows", ylabel="seconds a token")
 plt.show()
 
 # %% [markdown]
@@ -325,16 +288,8 @@ for name, family in FAMILIES.items():
     model.compile(default_optimizer(model, 4e-3, steps=steps, beta_2=0.99), model.loss)
     started = time.perf_counter()
     weights = (train_targets > 0).astype("float32")
-    model.fit(
-        train_tokens,
-        train_targets,
-        sample_weight=weights,
-        batch_size=batch_size,
-        verbose=0,
-    )
-    said = model.predict(test_tokens, batch_size=64, verbose=0)[:, NAMES:].argmax(
-        axis=-1
-    )
+    model.fit(train_tokens, train_targets, sample_weight=weights, batch_size=batch_size, verbose=0)
+    said = model.predict(test_tokens, batch_size=64, verbose=0)[:, NAMES:].argmax(axis=-1)
     right[name] = said == test_targets[:, NAMES:]
     near, far = right[name][distance < 32].mean(), right[name][distance >= 32].mean()
     print(
@@ -351,26 +306,17 @@ near = {name: right[name][distance < 32].mean() for name in right}
 far = {name: right[name][distance >= 32].mean() for name in right}
 assert SMALL or min(near["MQA"], far["MQA"]) > 0.9
 assert SMALL or near["Griffin"] > 0.8 and far["Griffin"] < 0.5
-assert (
-    SMALL
-    or 0.2 < min(near["Hawk"], far["Hawk"]) < max(near["Hawk"], far["Hawk"]) < 0.85
-)
+assert SMALL or 0.2 < min(near["Hawk"], far["Hawk"]) < max(near["Hawk"], far["Hawk"]) < 0.85
 assert 1 / NUMBERS == 0.125 and recall.window == 32
 
 figure, axes = plt.subplots(figsize=(8, 4), dpi=90, layout="constrained")
 for name in right:
     shares = [right[name][distance // 4 == group].mean() for group in range(16)]
-    axes.plot(
-        4 * np.arange(16) + 1.5, shares, marker="o", color=COLOURS[name], label=name
-    )
+    axes.plot(4 * np.arange(16) + 1.5, shares, marker="o", color=COLOURS[name], label=name)
 axes.axvline(31.5, color="gray", linewidth=1)
 axes.text(31.5, 0.02, " Griffin's window ends", color="gray")
 axes.axhline(1 / NUMBERS, color="gray", linestyle=":", label="chance")
-axes.set(
-    xlabel="tokens between the entry and the question",
-    ylabel="answers right",
-    ylim=(0, 1.05),
-)
+axes.set(xlabel="tokens between the entry and the question", ylabel="answers right", ylim=(0, 1.05))
 axes.set_title("Exact recall: attention succeeds, a fixed-size state does not")
 axes.legend(frameon=False)
 plt.show()
