@@ -12,7 +12,7 @@
 # # From LSTM to RGLRU in one line
 #
 # **Learned here:** one line turns a Keras model with an LSTM into one with a `SequenceEncoder`; padding and streaming
-# change no number; and on this series LSTM's error is smaller by a fifth, while a bare `RGLRU` has twice LSTM's.
+# change no number; and on this series the encoder's error is a fifth above LSTM's, and a bare `RGLRU`'s twice LSTM's.
 #
 # The model forecasts the electricity demand of England and Wales. The line that changes becomes first a bare `RGLRU`, which
 # keeps Keras's conventions for recurrent layers, then `SequenceEncoder`, which puts residual blocks around it and is what

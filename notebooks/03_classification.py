@@ -11,17 +11,20 @@
 # %% [markdown]
 # # Classify sequences with a bidirectional encoder
 #
-# Who is speaking? Nine men said two vowels; each utterance is a short series with 12 numbers per step. A `SequenceEncoder`
-# that reads it in both directions tells the speakers apart. You will see rows of unequal length behind a mask, a
-# confusion matrix, the `.keras` file, and the same numbers from a SavedModel in a process that does not import this
-# library. The backend is TensorFlow; the export works on JAX too, and not on PyTorch.
+# **Learned here:** a `SequenceEncoder` that reads short series in both directions names the speaker of about 97 % of
+# utterances that it has never heard; rows of unequal length need no more than a mask; and the model is served from a
+# SavedModel in a process that does not import this library.
+#
+# Nine men said two vowels; each utterance is a short series with 12 numbers per step. The backend is TensorFlow; the export
+# works on JAX too, and not on PyTorch.
 
 # %%
 import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# The tests' settings: a few steps, and no check of what training reaches.
+
+# %% tags=["test"]
 SMALL = "NOTEBOOK_SMALL" in os.environ
 
 # %%
@@ -32,6 +35,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from keras_griffin.inspection.plots import COLOURS
 from keras_griffin.models import SequenceEncoder
 
 # isort: split
@@ -68,27 +72,21 @@ print(
     f"{len(train_rows)} and {len(test_rows)} utterances of {min(lengths)} to {max(lengths)} steps"
 )
 
-figure, panels = plt.subplots(3, 3, figsize=(9, 6), dpi=90, sharex=True, sharey=True)
+# %% jupyter={"source_hidden": true}
+figure, panels = plt.subplots(3, 3, figsize=(7.3, 5), sharex=True, sharey=True)
 for speaker, axes in enumerate(panels.ravel()):
     for index in np.flatnonzero(train_speakers == speaker)[:5]:
-        for coefficient, color in enumerate(("tab:blue", "tab:orange", "tab:green")):
-            axes.plot(
-                train_rows[index][:, coefficient],
-                color=color,
-                linewidth=0.8,
-                label=f"{coefficient + 1}",
-            )
+        for coefficient in range(3):
+            drawn = train_rows[index][:, coefficient]
+            axes.plot(drawn, color=COLOURS[coefficient], linewidth=0.8, label=f"{coefficient + 1}")
     axes.set_title(f"speaker {speaker + 1}", fontsize=9)
 for axes in panels[-1]:
     axes.set_xlabel("step")
 for axes in panels[:, 0]:
     axes.set_ylabel("coefficient")
 lines, names = panels[0, 0].get_legend_handles_labels()
-panels[0, 2].legend(
-    lines[:3], names[:3], title="coefficient", title_fontsize=8, fontsize=8, ncols=3
-)
-figure.suptitle("Five utterances of each speaker: unequal in length, and alike")
-plt.tight_layout()
+figure.legend(lines[:3], names[:3], title="coefficient", loc="outside right upper")
+figure.suptitle("Five utterances of each speaker: unequal in length, and alike", fontsize="medium")
 plt.show()
 
 # %% [markdown]
@@ -111,25 +109,31 @@ def pad(rows):
 normalization = keras.layers.Normalization()
 normalization.adapt(np.concatenate(train_rows)[None])
 
+EPOCHS, NUM_LAYERS = 60, 2
+
+# %% tags=["test"]
+if SMALL:
+    EPOCHS, NUM_LAYERS = 1, 1
+
+# %%
 keras.utils.set_random_seed(0)
 model = keras.Sequential(
     [
         keras.Input((None, 12)),
         keras.layers.Masking(),
         normalization,
-        SequenceEncoder(16, num_layers=1 if SMALL else 2, pool="mean", bidirectional=True),
+        SequenceEncoder(16, num_layers=NUM_LAYERS, pool="mean", bidirectional=True),
         keras.layers.Dense(9, activation="softmax"),
     ]
 )
-epochs = 1 if SMALL else 60
-steps = epochs * len(train_rows) // 30
+steps = EPOCHS * len(train_rows) // 30
 rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
 model.compile(
     keras.optimizers.Adam(rate, clipnorm=1.0),
     "sparse_categorical_crossentropy",
     metrics=["accuracy"],
 )
-history = model.fit(pad(train_rows), train_speakers, batch_size=30, epochs=epochs, verbose=0)
+history = model.fit(pad(train_rows), train_speakers, batch_size=30, epochs=EPOCHS, verbose=0)
 print(f"{model.count_params():,} parameters, loss {history.history['loss'][-1]:.3f}")
 
 # %% [markdown]
@@ -143,16 +147,19 @@ chances = model.predict(test_batch, batch_size=370, verbose=0)
 predicted = chances.argmax(axis=1)
 accuracy = 100 * np.mean(predicted == test_speakers)
 print(f"{accuracy:.1f} % right, {np.sum(predicted != test_speakers)} of {len(test_rows)} wrong")
+
+# %% tags=["test"]
 assert len(test_rows) == 370
 assert SMALL or 94 < accuracy < 99.5
 
+# %% jupyter={"source_hidden": true}
 confusion = np.zeros((9, 9), "int32")
 np.add.at(confusion, (test_speakers, predicted), 1)
 share = confusion / confusion.sum(axis=1, keepdims=True)
-plt.figure(figsize=(5.4, 4.8), dpi=90)
+plt.figure(figsize=(5.4, 4.8))
 plt.imshow(share, cmap="Blues", vmin=0, vmax=1)
 for row, column in np.argwhere(confusion):
-    shade = "white" if share[row, column] > 0.5 else "black"
+    shade = "white" if share[row, column] > 0.5 else "#222222"
     plt.text(column, row, confusion[row, column], ha="center", va="center", color=shade, fontsize=9)
 plt.xticks(range(9), range(1, 10))
 plt.yticks(range(9), range(1, 10))
@@ -160,7 +167,6 @@ plt.xlabel("predicted speaker")
 plt.ylabel("speaker")
 plt.title(f"Test utterances: {accuracy:.1f} % on the diagonal", fontsize=10)
 plt.colorbar(label="share of the speaker's utterances")
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -185,9 +191,13 @@ others = {
         slice(None),
     ),
 }
-for name, (found, places) in others.items():
-    print(f"{name}: {np.abs(found - chances[places]).max():.1e}")
-    assert np.abs(found - chances[places]).max() < 1e-5
+differences = {
+    name: np.abs(found - chances[places]).max() for name, (found, places) in others.items()
+}
+print({name: f"{difference:.1e}" for name, difference in differences.items()})
+
+# %% tags=["test"]
+assert all(difference < 1e-5 for difference in differences.values())
 
 # %% [markdown]
 # ## Saved and loaded
@@ -202,6 +212,8 @@ model.save(folder / "speakers.keras")
 loaded = keras.saving.load_model(folder / "speakers.keras")
 difference = np.abs(loaded.predict(test_batch, batch_size=370, verbose=0) - chances).max()
 print(f"{difference:.1e}")
+
+# %% tags=["test"]
 assert difference < 1e-5
 
 # %% [markdown]
@@ -233,6 +245,8 @@ process = subprocess.run(
 imported = int(process.stdout)
 difference = np.abs(np.load(folder / "answer.npy") - chances[:5]).max()
 print(f"{difference:.1e}, {imported} modules of this library")
+
+# %% tags=["test"]
 assert difference < 1e-5
 assert imported == 0
 
@@ -254,23 +268,19 @@ folder = sys.argv[1]
 model = keras.saving.load_model(folder + "/speakers.keras")
 np.save(folder + "/openvino.npy", model.predict(np.load(folder + "/batch.npy"), verbose=0))
 """
-if SMALL or importlib.util.find_spec("openvino") is None:
-    print("OpenVINO: not installed, or left out of the tests' settings")
-else:
-    np.save(folder / "batch.npy", test_batch)
+np.save(folder / "batch.npy", test_batch)
+agreement = None
+if importlib.util.find_spec("openvino") is not None:
+    command = [sys.executable, "-c", reader, str(folder)]
     environment = {**os.environ, "KERAS_BACKEND": "openvino"}
-    subprocess.run(
-        [sys.executable, "-c", reader, str(folder)],
-        env=environment,
-        capture_output=True,
-        check=True,
-    )
+    subprocess.run(command, env=environment, capture_output=True, check=True)
     answer = np.load(folder / "openvino.npy")
     agreement = 100 * np.mean(answer.argmax(axis=1) == predicted)
-    print(
-        f"{agreement:.1f} % the same speaker; probabilities differ by {np.abs(answer - chances).max():.1e} at most"
-    )
-    assert agreement >= 98
+    difference = np.abs(answer - chances).max()
+    print(f"{agreement:.1f} % the same speaker; probabilities differ by {difference:.1e} at most")
+
+# %% tags=["test"]
+assert SMALL or agreement is None or agreement >= 98
 
 # %% [markdown]
 # ## Exercises

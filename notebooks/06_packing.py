@@ -11,23 +11,18 @@
 # %% [markdown]
 # # Packing and resets
 #
-# Documents have many lengths, and a batch has one. You compare padded rows with packed rows, which hold several
-# documents: what share of the tokens is real, and how many real tokens per second each trains on. Then you see what leaks
-# between documents if a model does not reset at their borders, how `check_no_leak` finds it, and a task that can only be
-# learned without the leak.
+# **Learned here:** rows that hold several documents, packed, have about twice as many real tokens as padded
+# rows; without resets at the borders, documents leak into one another; `check_no_leak` finds it; and a task that depends on
+# where a document begins can't be learned with the leak.
 
 # %%
 import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "torch")
-# The tests' settings: a few steps, and nothing asserted of what training reaches.
+
+# %% tags=["test"]
 SMALL = "NOTEBOOK_SMALL" in os.environ
-
-# %%
-import keras_griffin
-
-print("keras_griffin", keras_griffin.__version__)
 
 # %%
 import re
@@ -37,6 +32,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras_griffin.inspection import influence, plot_influence
+from keras_griffin.inspection.plots import COLOURS, FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, Hawk
 from keras_griffin.tasks.text import load_corpus
 from keras_griffin.testing import check_no_leak
@@ -44,8 +40,12 @@ from keras_griffin.training import AdamW, PackedDocuments, Stopwatch
 from matplotlib.colors import ListedColormap
 
 keras.utils.set_random_seed(0)
-plt.rcParams["figure.dpi"] = 90
 print("Keras", keras.__version__, "on", keras.backend.backend())
+BYTES, WIDTH, STEPS, TAUGHT, TESTED, EPOCHS, GRADIENTS = 2_000_000, 64, 12, 4000, 1000, 10, True
+
+# %% tags=["test"]
+if SMALL:
+    BYTES, WIDTH, STEPS, TAUGHT, TESTED, EPOCHS, GRADIENTS = 200_000, 32, 3, 300, 300, 1, False
 
 # %% [markdown]
 # ## Documents
@@ -54,7 +54,7 @@ print("Keras", keras.__version__, "on", keras.backend.backend())
 # decorator.
 
 # %%
-text = load_corpus(seed=0).train[: 200_000 if SMALL else 2_000_000].tobytes()
+text = load_corpus(seed=0).train[:BYTES].tobytes()
 parts = re.split(rb"^(?= *(?:@|def |class |async def ))", text, flags=re.MULTILINE)
 documents = [np.frombuffer(part, "uint8") for part in parts if part]
 sizes = np.array([len(document) for document in documents])
@@ -82,8 +82,9 @@ print(counts)
 print(
     f"padded: {padded_rows:,} rows, {padded_share:.1%} real; packed: {counts.rows:,} rows, {packed_share:.1%} real"
 )
-assert packed_share > 98 / 100 and padded_share < 50 / 100
 
+# %% tags=["test"]
+assert packed_share > 98 / 100 and padded_share < 50 / 100
 assert counts.placed == sizes.sum() and counts.dropped == 0
 predictions = sum(weights.sum() for _, _, weights in packed)
 assert predictions == counts.predictions == sizes.sum() - len(documents)
@@ -124,28 +125,23 @@ class PaddedDocuments(keras.utils.PyDataset):
 
 
 padded = PaddedDocuments(documents)
-padded_rows_shown = np.concatenate([padded[index][2] > 0 for index in range(5)])
-packed_rows_shown = np.concatenate([packed[index][0]["segment_ids"] for index in range(5)])
+
+# %% jupyter={"source_hidden": true}
+padded_shown = np.concatenate([padded[index][2] > 0 for index in range(5)])
+packed_shown = np.concatenate([packed[index][0]["segment_ids"] for index in range(5)])
 # Neighbours differ in colour; padding is white.
-colours = ListedColormap(["white", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"])
-figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
+colours = ListedColormap(["white", *COLOURS[:5]])
+figure, panels = plt.subplots(1, 2, sharey=True)
 for axes, rows, name, share in (
-    (panels[0], padded_rows_shown, "Padded", padded_share),
-    (panels[1], packed_rows_shown, "Packed", packed_share),
+    (panels[0], padded_shown, "Padded", padded_share),
+    (panels[1], packed_shown, "Packed", packed_share),
 ):
-    axes.imshow(
-        np.where(rows > 0, 1 + rows % 5, 0),
-        aspect="auto",
-        interpolation="nearest",
-        cmap=colours,
-        vmin=0,
-        vmax=5,
-    )
+    shades = np.where(rows > 0, 1 + rows % 5, 0)
+    axes.imshow(shades, aspect="auto", interpolation="nearest", cmap=colours, vmin=0, vmax=5)
     axes.set(
         xlabel="position in the row, bytes", title=f"{name}: {share:.0%} of the tokens are real"
     )
-panels[0].set_yticks(range(0, len(padded_rows_shown), 4))
-panels[0].set_ylabel("row")
+panels[0].set(ylabel="row", yticks=range(0, len(padded_shown), 4))
 plt.show()
 
 # %% [markdown]
@@ -158,8 +154,7 @@ plt.show()
 # depends on your machine, so it is only printed.
 
 # %%
-config = GriffinConfig(256, 32 if SMALL else 64, num_layers=3, num_heads=2, window=64)
-steps = 3 if SMALL else 12
+config = GriffinConfig(256, WIDTH, num_layers=3, num_heads=2, window=64)
 
 
 class FirstBatches(keras.utils.PyDataset):
@@ -169,7 +164,7 @@ class FirstBatches(keras.utils.PyDataset):
 
     @property
     def num_batches(self):
-        return steps
+        return STEPS
 
     def __getitem__(self, index):
         return self.data[index]
@@ -182,7 +177,7 @@ for name, data, model in (
 ):
     stopwatch = Stopwatch()
     model.fit(FirstBatches(data), shuffle=False, verbose=0, callbacks=[stopwatch])
-    real[name] = sum((data[index][2] > 0).sum() for index in range(steps)) / steps
+    real[name] = sum((data[index][2] > 0).sum() for index in range(STEPS)) / STEPS
     seconds[name] = stopwatch.seconds_per_step
     print(
         f"{name}: {real[name]:,.0f} targets a step of {batch_size * row_length:,}, {seconds[name]:.3f} s a step"
@@ -191,6 +186,8 @@ more = real["packed"] / real["padded"]
 print(
     f"{more:.2f} times as many a step, {more * seconds['padded'] / seconds['packed']:.2f} times as many a second"
 )
+
+# %% tags=["test"]
 assert SMALL or 1.9 < more < 3.2
 
 # %% [markdown]
@@ -207,7 +204,7 @@ assert SMALL or 1.9 < more < 3.2
 pieces = [document[:20] for document in documents[:8]]
 few = PackedDocuments(pieces, sequence_length=64, batch_size=2, shuffle=False)
 model = Griffin(config)
-check_no_leak(model.packed(), few[0], documents=pieces, gradients=not SMALL, tolerance=0.0)
+check_no_leak(model.packed(), few[0], documents=pieces, gradients=GRADIENTS, tolerance=0.0)
 print("packed: nothing leaks")
 
 
@@ -224,10 +221,12 @@ def without_resets(model):
 
 message = ""
 try:
-    check_no_leak(without_resets(model), few[0], documents=pieces, gradients=not SMALL)
+    check_no_leak(without_resets(model), few[0], documents=pieces, gradients=GRADIENTS)
 except AssertionError as error:
     message = str(error)
 print(textwrap.fill(message, 100))
+
+# %% tags=["test"]
 assert "other tokens in document 0 of row 0 must not change the outputs of document 1" in message
 
 # %% [markdown]
@@ -255,30 +254,35 @@ patterns = {
     "Griffin": ("recurrent", "recurrent", "local_mqa"),
 }
 
-figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+without, with_resets = {}, {}
 for name, pattern in patterns.items():
     model = Griffin(config.replace(block_pattern=pattern, window=8))
-    changes = {}
-    for kind, each in (("resets", model.packed()), ("no resets", without_resets(model))):
+    for found, each in ((with_resets, model.packed()), (without, without_resets(model))):
         before, after = (
             each.predict({"token_ids": x, "segment_ids": segment_ids}, verbose=0)[0]
             for x in (row, changed)
         )
-        changes[kind] = np.abs(after - before)[40:].max(axis=-1) / np.abs(before).max()
-    axes.semilogy(
-        np.where(changes["no resets"] > 0, changes["no resets"], np.nan), label=f"{name}, no resets"
-    )
-    reached = np.flatnonzero(changes["no resets"])
-    print(
-        f"{name}: {len(reached)} positions changed without resets, {np.count_nonzero(changes['resets'])} with them"
-    )
-    assert changes["resets"].max() == 0.0
+        found[name] = np.abs(after - before)[40:].max(axis=-1) / np.abs(before).max()
+    reached, kept = np.flatnonzero(without[name]), np.count_nonzero(with_resets[name])
+    print(f"{name}: {len(reached)} positions changed without resets, {kept} with them")
+
+# %% tags=["test"]
+for name, change in without.items():
+    assert with_resets[name].max() == 0.0
+    reached = np.flatnonzero(change)
     assert reached.max() < 21 if name == "local attention" else len(reached) == 80
+
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots()
+names = {"local attention": "local MQA"}
+for name, change in without.items():
+    colour = FAMILY_COLOURS[names.get(name, name)]
+    axes.semilogy(np.where(change > 0, change, np.nan), color=colour, label=f"{name}, no resets")
 axes.set(
     xlabel="position in the second document, bytes",
     ylabel="change of the logits,\nshare of the largest",
+    title="What the first document changes in the second; with resets nothing",
 )
-axes.set_title("What the first document changes in the second; with resets nothing")
 axes.legend()
 plt.show()
 
@@ -287,21 +291,20 @@ plt.show()
 # one text, it depends on the first document's bytes too; read alone, as in a packed row, it does not.
 
 # %%
-ids = row[0]
-axes = plt.subplots(figsize=(8, 3.5), layout="constrained")[1]
-together, alone = influence(model, ids), influence(model, ids[40:])
-plot_influence(together, axes=axes)
-axes.plot(np.arange(40, 120), alone, color="#D55E00", label="the second document alone")
-axes.axvspan(0, 39.5, color="gray", alpha=0.2, label="the first document")
+together, alone = influence(model, row[0]), influence(model, row[0, 40:])
+print(f"{together[:40].sum() / together.sum():.1%} of the influence is the other document's")
+
+# %% tags=["test"]
+assert together[:40].min() > 0.0
+
+# %% jupyter={"source_hidden": true}
+axes = plot_influence(together, axes=plt.subplots()[1])
 axes.lines[0].set_label("both as one text")
-axes.set(
-    title="A Griffin's last prediction depends on the document before",
-    ylabel="gradient of the logit",
-)
+axes.plot(np.arange(40, 120), alone, color=COLOURS[1], label="the second document alone")
+axes.axvspan(0, 39.5, color="gray", alpha=0.2, label="the first document")
+axes.set_title("A Griffin's last prediction depends on the document before")
 axes.legend()
 plt.show()
-print(f"{together[:40].sum() / together.sum():.1%} of the influence is the other document's")
-assert together[:40].min() > 0.0
 
 # %% [markdown]
 # ## Where it hurts
@@ -332,11 +335,7 @@ def packed_strings(count, seed):
     return PackedDocuments(documents, 128, 16, weights=weights, vocabulary_size=10)
 
 
-epochs = 1 if SMALL else 10
-training, test = (
-    packed_strings(300 if SMALL else 4000, 1),
-    packed_strings(300 if SMALL else 1000, 2),
-)
+training, test = packed_strings(TAUGHT, 1), packed_strings(TESTED, 2)
 courses = {}
 for name in ("resets", "no resets"):
     keras.utils.set_random_seed(0)
@@ -348,17 +347,19 @@ for name in ("resets", "no resets"):
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="right")],
     )
     history = model.fit(
-        training, validation_data=test, epochs=epochs, shuffle=False, verbose=0
+        training, validation_data=test, epochs=EPOCHS, shuffle=False, verbose=0
     ).history
     courses[name] = history["val_right"]
     print(f"{name}: {courses[name][-1]:.1%} of the answers are right")
+
+# %% tags=["test"]
 assert SMALL or courses["resets"][-1] > 95 / 100
 assert SMALL or courses["no resets"][-1] < 60 / 100
 
-# %%
-figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots()
 for name, course in courses.items():
-    steps_taken = training.num_batches * np.arange(1, epochs + 1)
+    steps_taken = training.num_batches * np.arange(1, EPOCHS + 1)
     axes.plot(steps_taken, 100 * np.array(course), marker=".", label=name)
 axes.axhline(100 / 8, color="gray", linestyle=":", label="a guess")
 axes.set(

@@ -11,23 +11,29 @@
 # %% [markdown]
 # # Long context: train at 512, read at 16k
 #
-# Three small models learn Python's standard library by bytes, in windows of 512: Griffin, Hawk (recurrences only) and the
-# paper's baseline, a Transformer with global multi-query attention (MQA). Then they read 16,384 bytes of held-out files.
-# You see the loss by position, the memory and time of decoding after a long text, and a task on which the attention
-# baseline wins: exact recall.
+# **Learned here:** Griffin and Hawk, trained on windows of 512 bytes, read 16,384 without getting worse, from a state whose
+# size and time a token stay the same; a Transformer gets worse from its 513th byte on, and slower. But it wins where a
+# text must be recalled exactly.
+#
+# Three small models learn Python's standard library by bytes: Griffin, Hawk (recurrences only) and the paper's baseline, a
+# Transformer with global multi-query attention (MQA).
 
 # %%
 import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# The tests' settings: a few steps, and nothing asserted of what training reaches.
+
+# %% tags=["test"]
 SMALL = "NOTEBOOK_SMALL" in os.environ
 
 # %%
+import sys
 import time
+from pathlib import Path
 
 from keras_griffin.inspection import Device, measure_decoding, plot_decode_cost
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.tasks.text import load_corpus
 from keras_griffin.training import RandomWindows, default_optimizer
@@ -36,13 +42,18 @@ from keras_griffin.training import RandomWindows, default_optimizer
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown, display
 
 FAMILIES = {"Griffin": Griffin, "Hawk": Hawk, "MQA": MQATransformer}
-COLOURS = {"Griffin": "#0072B2", "Hawk": "#009E73", "MQA": "#D55E00"}
-TRAINED = 64 if SMALL else 512  # bytes
-READ = 512 if SMALL else 16_384
+TRAINED, READ, STRETCHES, STEPS = 512, 16_384, 4, 400  # bytes, bytes, texts, steps of training
+WIDTH, NUM_LAYERS = 64, 3
+CONTEXTS, TIMED = [512 * 2**k for k in range(6)], {"steps": 32, "runs": 15}
+
+# %% tags=["test"]
 if SMALL:
     del FAMILIES["Hawk"]
+    TRAINED, READ, STRETCHES, STEPS, WIDTH, NUM_LAYERS = 64, 512, 1, 2, 32, 2
+    CONTEXTS, TIMED = CONTEXTS[:2], {"steps": 4, "runs": 3}
 
 # %% [markdown]
 # ## Three models of equal width and depth
@@ -53,24 +64,14 @@ if SMALL:
 
 # %%
 corpus = load_corpus()
-config = GriffinConfig(
-    vocabulary_size=256,
-    width=32 if SMALL else 64,
-    num_layers=2 if SMALL else 3,
-    num_heads=2,
-    window=TRAINED // 4,
-)
-steps = 2 if SMALL else 400
-
+config = GriffinConfig(256, WIDTH, NUM_LAYERS, num_heads=2, window=TRAINED // 4)
 models = {}
 for name, family in FAMILIES.items():
     keras.utils.set_random_seed(0)
     model = models[name] = family(config)
-    model.compile(default_optimizer(model, 4e-3, steps=steps, beta_2=0.99), model.loss)
+    model.compile(default_optimizer(model, 4e-3, steps=STEPS, beta_2=0.99), model.loss)
     started = time.perf_counter()
-    history = model.fit(
-        RandomWindows(corpus.train, TRAINED, batch_size=4, num_batches=steps), verbose=0
-    )
+    model.fit(RandomWindows(corpus.train, TRAINED, batch_size=4, num_batches=STEPS), verbose=0)
     print(f"{name:<8} {model.count_params():,} parameters, {time.perf_counter() - started:.0f} s")
 
 # %% [markdown]
@@ -82,7 +83,7 @@ for name, family in FAMILIES.items():
 # nothing is lost by reading on.
 
 # %%
-starts = np.linspace(0, len(corpus.validation) - READ, 1 if SMALL else 4).astype(int)
+starts = np.linspace(0, len(corpus.validation) - READ, STRETCHES).astype(int)
 texts = np.stack([corpus.validation[start : start + READ] for start in starts]).astype("int32")
 
 in_one_go, restarted = {}, {}
@@ -130,6 +131,9 @@ for name in models:
 cold = predicted & (position > TRAINED) & (position % TRAINED <= 16)
 gain = {name: by_position(restarted[name]) - by_position(in_one_go[name]) for name in models}
 after_restart = {name: (restarted[name] - in_one_go[name])[:, cold].mean() for name in models}
+print({name: f"{bits:+.2f} bits" for name, bits in after_restart.items()})
+
+# %% tags=["test"]
 assert SMALL or (TRAINED == 512 and READ == 32 * TRAINED)
 assert cold.sum() == 16 * (READ // TRAINED - 1)
 for name in models:
@@ -137,33 +141,21 @@ for name in models:
     assert SMALL or name == "MQA" or np.abs(gain[name]).max() < 0.2
 assert SMALL or gain["MQA"][-1] < -1.0
 assert SMALL or after_restart["Griffin"] > 0.2
-print({name: f"{bits:+.2f} bits" for name, bits in after_restart.items()})
 
-figure, axes = plt.subplots(figsize=(8, 4.5), dpi=90, layout="constrained")
-for name in models:
-    middle = edges[:-1] * np.sqrt(2)
-    axes.plot(
-        middle,
-        by_position(in_one_go[name]),
-        marker="o",
-        color=COLOURS[name],
-        label=f"{name}, in one go",
-    )
-    axes.plot(
-        middle, by_position(restarted[name]), ":", color=COLOURS[name], label=f"{name}, restarted"
-    )
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots(figsize=(7.3, 4))
+for name, colour in FAMILY_COLOURS.items():
+    for losses, style, how in ((in_one_go, "o-", "in one go"), (restarted, ":", "restarted")):
+        if name in losses:
+            middle, bits = edges[:-1] * np.sqrt(2), by_position(losses[name])
+            axes.plot(middle, bits, style, color=colour, label=f"{name}, {how}")
 axes.axvline(TRAINED, color="gray", linewidth=1)
-axes.text(
-    TRAINED, 0.95, f" trained up to {TRAINED}", color="gray", transform=axes.get_xaxis_transform()
-)
+axes.text(TRAINED, axes.get_ylim()[1], f" trained up to {TRAINED}", color="gray", va="top")
 axes.set_xscale("log", base=2)
 axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-axes.set(
-    xlabel="position, bytes",
-    ylabel="bits per byte",
-    title="Griffin and Hawk stay flat to 32 times their training; MQA does not",
-)
-axes.legend(frameon=False, fontsize="small")
+axes.set(xlabel="position, bytes", ylabel="bits per byte")
+axes.set_title("Griffin and Hawk stay flat to 32 times their training; MQA does not")
+axes.legend()
 plt.show()
 
 # %% [markdown]
@@ -175,7 +167,7 @@ plt.show()
 # may take less than predicted; it is the shape of the curves that agrees.
 
 # %%
-numbers = np.ones(2**20 if SMALL else 2**26, "float32")
+numbers = np.ones(2**26, "float32")
 seconds = []
 for _ in range(5):
     started = time.perf_counter()
@@ -183,14 +175,8 @@ for _ in range(5):
     seconds.append(time.perf_counter() - started)
 machine = Device("this machine", memory_bytes=16e9, bytes_per_second=numbers.nbytes / min(seconds))
 
-contexts = [512 * 2**k for k in range(2 if SMALL else 6)]
-measured = {
-    name: measure_decoding(
-        models[name], contexts, steps=4 if SMALL else 32, runs=3 if SMALL else 15
-    )
-    for name in ("Griffin", "MQA")
-}
-print(f"{'context':<24}" + "".join(f"{context:>12,}" for context in contexts))
+measured = {name: measure_decoding(models[name], CONTEXTS, **TIMED) for name in ("Griffin", "MQA")}
+print(f"{'context':<24}" + "".join(f"{context:>12,}" for context in CONTEXTS))
 for name, found in measured.items():
     print(f"{name + ', bytes of state':<24}" + "".join(f"{size:12,}" for size in found.state_bytes))
     print(
@@ -205,26 +191,27 @@ for name, found in measured.items():
 # from 512 tokens to the end, and MQA's grows with the context.
 
 # %%
+for name, found in measured.items():
+    ratio = found.seconds_per_step[-1] / found.seconds_per_step[0]
+    print(f"{name}: {ratio:.1f} times as long after {CONTEXTS[-1]:,} tokens as after {CONTEXTS[0]}")
+
+# %% tags=["test"]
 griffin, mqa = measured["Griffin"], measured["MQA"]
-slower = {
-    name: found.seconds_per_step[-1] / found.seconds_per_step[0] for name, found in measured.items()
-}
 assert griffin.state_bytes[0] == griffin.state_bytes[-1]
-assert contexts[0] == 512 and (SMALL or contexts[-1] == 16_384)
+assert CONTEXTS[0] == 512 and (SMALL or CONTEXTS[-1] == 16_384)
 growth = np.diff(mqa.state_bytes) / np.diff(mqa.contexts)
 assert SMALL or (growth == 3 * (2 * 32 * 4 + 1)).all() and growth[0] == 771
-print({name: f"{ratio:.1f} times as long" for name, ratio in slower.items()})
 
-figure, (memory, seconds) = plt.subplots(1, 2, figsize=(10, 4), dpi=90, layout="constrained")
+# %% jupyter={"source_hidden": true}
+figure, panels = plt.subplots(1, 2)
+titles = {"cache_bytes": "bytes of the state", "seconds_per_step": "seconds a token"}
 configs = {name: models[name].config for name in measured}
-for axes, quantity in ((memory, "cache_bytes"), (seconds, "seconds_per_step")):
-    plot_decode_cost(
-        configs, contexts, quantity, device=machine, axes=axes, dtype="float32", measured=measured
-    )
+for axes, (quantity, what) in zip(panels, titles.items(), strict=True):
+    settings = {"device": machine, "dtype": "float32", "measured": measured}
+    plot_decode_cost(configs, CONTEXTS, quantity, axes=axes, **settings)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-memory.set(title="Griffin's state keeps its size, MQA's grows", ylabel="bytes of the state")
-seconds.set(title="Griffin's time of a token is flat, MQA's grows", ylabel="seconds a token")
+    axes.set(ylabel=what, title="Griffin's stays, MQA's grows")
 plt.show()
 
 # %% [markdown]
@@ -267,28 +254,34 @@ print(
 # ones, but here an entry must last for up to 64 tokens.
 
 # %%
+RECALL_STEPS, RECALL_ROWS, TEST_ROWS = 600, 32, 512
+
+# %% tags=["test"]
+if SMALL:
+    RECALL_STEPS, RECALL_ROWS, TEST_ROWS = 2, 8, 64
+
+# %%
 recall = GriffinConfig(
     vocabulary_size=NAMES * NUMBERS + NAMES + NUMBERS,
-    width=32 if SMALL else 64,
+    width=WIDTH,
     mlp_width=64,
-    num_layers=1 if SMALL else 2,
+    num_layers=2,
     num_heads=2,
     window=32,
     block_pattern=("local_mqa", "recurrent"),
     decay_initializer="paper",
 )
-steps, batch_size = (2, 8) if SMALL else (600, 32)
-train_tokens, train_targets, _ = phone_books(steps * batch_size, seed=1)
-test_tokens, test_targets, distance = phone_books(64 if SMALL else 512, seed=2)
+train_tokens, train_targets, _ = phone_books(RECALL_STEPS * RECALL_ROWS, seed=1)
+test_tokens, test_targets, distance = phone_books(TEST_ROWS, seed=2)
 
 right = {}
 for name, family in FAMILIES.items():
     keras.utils.set_random_seed(0)
     model = family(recall)
-    model.compile(default_optimizer(model, 4e-3, steps=steps, beta_2=0.99), model.loss)
+    model.compile(default_optimizer(model, 4e-3, steps=RECALL_STEPS, beta_2=0.99), model.loss)
     started = time.perf_counter()
     weights = (train_targets > 0).astype("float32")
-    model.fit(train_tokens, train_targets, sample_weight=weights, batch_size=batch_size, verbose=0)
+    model.fit(train_tokens, train_targets, sample_weight=weights, batch_size=RECALL_ROWS, verbose=0)
     said = model.predict(test_tokens, batch_size=64, verbose=0)[:, NAMES:].argmax(axis=-1)
     right[name] = said == test_targets[:, NAMES:]
     near, far = right[name][distance < 32].mean(), right[name][distance >= 32].mean()
@@ -302,6 +295,11 @@ for name, family in FAMILIES.items():
 # far, where chance is 0.125.
 
 # %%
+shares = {
+    name: [row[distance // 4 == group].mean() for group in range(16)] for name, row in right.items()
+}
+
+# %% tags=["test"]
 near = {name: right[name][distance < 32].mean() for name in right}
 far = {name: right[name][distance >= 32].mean() for name in right}
 assert SMALL or min(near["MQA"], far["MQA"]) > 0.9
@@ -309,16 +307,16 @@ assert SMALL or near["Griffin"] > 0.8 and far["Griffin"] < 0.5
 assert SMALL or 0.2 < min(near["Hawk"], far["Hawk"]) < max(near["Hawk"], far["Hawk"]) < 0.85
 assert 1 / NUMBERS == 0.125 and recall.window == 32
 
-figure, axes = plt.subplots(figsize=(8, 4), dpi=90, layout="constrained")
-for name in right:
-    shares = [right[name][distance // 4 == group].mean() for group in range(16)]
-    axes.plot(4 * np.arange(16) + 1.5, shares, marker="o", color=COLOURS[name], label=name)
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots()
+for name, share in shares.items():
+    axes.plot(4 * np.arange(16) + 1.5, share, "o-", color=FAMILY_COLOURS[name], label=name)
 axes.axvline(31.5, color="gray", linewidth=1)
 axes.text(31.5, 0.02, " Griffin's window ends", color="gray")
 axes.axhline(1 / NUMBERS, color="gray", linestyle=":", label="chance")
 axes.set(xlabel="tokens between the entry and the question", ylabel="answers right", ylim=(0, 1.05))
 axes.set_title("Exact recall: attention succeeds, a fixed-size state does not")
-axes.legend(frameon=False)
+axes.legend()
 plt.show()
 
 # %% [markdown]
@@ -326,6 +324,19 @@ plt.show()
 # Beyond it remains what a recurrence keeps of 32 entries, here in 80 numbers of Griffin's one recurrent block, and
 # in 160 of Hawk's two, which recalls more there. Neither has converged after 600 steps; both are far from exact.
 #
+# In a clone of the repository you can read what longer runs found, in `experiments/results`:
+
+# %%
+sys.path.insert(0, str(Path("..").resolve()))
+from experiments.harness.report import verdict_table
+from experiments.harness.runner import FOLDER, experiment
+from experiments.harness.table import Table
+
+for name in ("long_context", "phonebook"):
+    table = Table.read(FOLDER / "results" / f"{name}.csv")
+    display(Markdown(verdict_table(experiment(name), table)))
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Give `MQATransformer` the config `config.replace(rotary_fraction=0.0)`, attention without positions. Does it still

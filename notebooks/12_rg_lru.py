@@ -11,29 +11,28 @@
 # %% [markdown]
 # # The RG-LRU from equation to scan
 #
-# The real-gated linear recurrent unit (RG-LRU) is the recurrence of Hawk and Griffin ([De et al.
-# 2024](https://arxiv.org/abs/2402.19427), section 2.4). You write its equation in NumPy and compute it in four ways
-# that give the same states: as a loop, as a parallel scan, in chunks, and one step at a time. You see why the
-# derivative of its square root is bounded: without the bound, a training run ends in NaN. Then you train a small Hawk
-# and plot how long its channels remember and which bytes of a line of Python open its gates.
+# **Learned here:** the recurrence of Hawk and Griffin ([De et al. 2024](https://arxiv.org/abs/2402.19427), section 2.4) gives
+# the same states as a loop, as a parallel scan, in chunks and one step at a time; without a bound on the derivative of its
+# square root a run in bfloat16 ends in NaN; and a Hawk learns to keep a digit over 50 bytes by opening a gate at the digit
+# and closing it at every letter.
 
 # %%
 import os
 
 # Before Keras is imported: "jax", "torch" or "tensorflow".
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# The tests' settings: a few steps, and no check of what training reaches.
+
+# %% tags=["test"]
 SMALL = "NOTEBOOK_SMALL" in os.environ
 
 # %%
-import keras_griffin
+import sys
+from pathlib import Path
 
-print("keras_griffin", keras_griffin.__version__)
-
-# %%
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown, display
 from keras import ops
 from keras_griffin.inspection import plot_gate, plot_gate_behaviour
 from keras_griffin.layers import RGLRU
@@ -42,8 +41,13 @@ from keras_griffin.ops import bounded_sqrt, linear_scan, rg_lru
 from keras_griffin.testing.gradients import value_and_gradient
 
 keras.utils.set_random_seed(0)
-plt.rcParams["figure.dpi"] = 90
 print("Keras", keras.__version__, "on", keras.backend.backend())
+NUMBERS, LINES, TESTED = 640, 2048, 512
+EPOCHS, LINE_EPOCHS = 15, 16
+
+# %% tags=["test"]
+if SMALL:
+    NUMBERS, LINES, TESTED, EPOCHS, LINE_EPOCHS = 64, 128, 128, 2, 1
 
 # %% [markdown]
 # ## The equation
@@ -113,10 +117,8 @@ print(f"{rounds} rounds in place of {length} steps")
 # **Expect** 8 rounds for 256 steps, and every way within 1e-5 of the float64 loop, relative to the largest state: the
 # library computes in float32, the NumPy scan in float64.
 
+
 # %%
-assert rounds == 8 and length == 256
-
-
 def in_chunks(lengths):
     """The states from `rg_lru`, in chunks of these lengths."""
     state, start, pieces = np.zeros((batch_size, width), "float32"), 0, []
@@ -140,10 +142,15 @@ ways = {
     "chunks of 100, 1, 27, 128": in_chunks([100, 1, 27, 128]),
     "one step at a time": in_chunks([1] * length),
 }
-for name, found in ways.items():
-    difference = np.abs(found - states).max() / np.abs(states).max()
+differences = {
+    name: np.abs(found - states).max() / np.abs(states).max() for name, found in ways.items()
+}
+for name, difference in differences.items():
     print(f"{name:<28}{difference:.1e}")
-    assert difference < 1e-5
+
+# %% tags=["test"]
+assert rounds == 8 and length == 256
+assert all(difference < 1e-5 for difference in differences.values())
 
 # %% [markdown]
 # ## What the gate does
@@ -156,20 +163,19 @@ for name, found in ways.items():
 # past and take in 0.90 of the input at $r = 1$. A GRU and Mamba can erase the past at $r = 1$. The RG-LRU can't, so a
 # channel with a large $a$ has a long memory whatever its gate does. The LRU has no gate.
 
-# %%
+# %% tags=["test"]
 kept = 0.9**8
 let_in = np.sqrt(1 - kept**2)
 assert round(kept, 2) == 0.43 and f"{let_in:.2f}" == f"{0.90:.2f}"
 assert 0.9 ** (8 * 0) == 1 and np.sqrt(1 - 1.0) == 0
 
-figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
+# %% jupyter={"source_hidden": true}
+figure, panels = plt.subplots(1, 2, sharey=True)
 for axes, decay in zip(panels, (0.9, 0.99), strict=True):
     plot_gate_behaviour(decay, axes=axes)
-    axes.set(title=f"a = {decay}: an RG-LRU never erases everything")
+    axes.set_title(f"a = {decay}: an RG-LRU never erases everything")
     axes.get_legend().remove()
-figure.legend(
-    *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
-)
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plt.show()
 
 # %% [markdown]
@@ -189,18 +195,17 @@ gap = np.logspace(-9, -0.5, 300).astype("float32")
 _, [plain] = value_and_gradient(lambda v: ops.sum(ops.sqrt(v)), gap)
 _, [bounded] = value_and_gradient(lambda v: ops.sum(bounded_sqrt(v)), gap)
 
-figure, axes = plt.subplots(figsize=(7, 3.8), layout="constrained")
+
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots()
 axes.loglog(gap, plain, label="sqrt")
 axes.loglog(gap, bounded, "--", label="bounded_sqrt")
 for dtype, epsilon in (("bfloat16", 2.0**-8), ("float32", 2.0**-24)):
     # A decay closer to 1 than half the spacing below 1 rounds to 1; 1 - a^2 is then about twice that distance.
     axes.axvline(epsilon, color="gray", linestyle=":")
     axes.text(epsilon * 1.15, 15, f"below: 0 in {dtype}", rotation=90, va="bottom", fontsize=8)
-axes.set(
-    xlabel="$1 - a^2$",
-    ylabel="derivative of the root",
-    title="The bounded root's derivative stops at 1,000",
-)
+axes.set(xlabel="$1 - a^2$", ylabel="derivative of the root")
+axes.set_title("The bounded root's derivative stops at 1,000")
 axes.legend()
 plt.show()
 
@@ -261,6 +266,12 @@ finite = {
 }
 for name, shares in finite.items():
     print(f"{name:<44}" + "".join(f"{share:>8.1%}" for share in shares))
+largest = {name: np.abs(found[0]).max() for name, found in gradients.items()}
+print(
+    f"largest: {largest['bfloat16, 1 - a*a, bounded_sqrt']:.1e}, with the library {largest['ops.rg_lru']:.1e}"
+)
+
+# %% tags=["test"]
 assert finite["bfloat16, 1 - a*a, sqrt"][0] < 1
 assert (
     finite["float32, 1 - a*a, sqrt"][0] == 1
@@ -271,10 +282,6 @@ assert (
 )
 for name in ("bfloat16, 1 - a*a, bounded_sqrt", "float32, expm1, bounded_sqrt", "ops.rg_lru"):
     assert finite[name] == [1, 1, 1]
-largest = {name: np.abs(found[0]).max() for name, found in gradients.items()}
-print(
-    f"largest: {largest['bfloat16, 1 - a*a, bounded_sqrt']:.1e}, with the library {largest['ops.rg_lru']:.1e}"
-)
 assert largest["bfloat16, 1 - a*a, bounded_sqrt"] > 5 * largest["ops.rg_lru"]
 
 # %% [markdown]
@@ -306,8 +313,7 @@ class LiteralRGLRU(keras.layers.Layer):
 
 
 rng = np.random.default_rng(0)
-epochs = 2 if SMALL else 15
-inputs = rng.normal(size=(64 if SMALL else 640, 32, 1)).astype("float32")
+inputs = rng.normal(size=(NUMBERS, 32, 1)).astype("float32")
 targets = inputs.sum(axis=1) / np.sqrt(32)
 courses = {}
 for name, unit in {
@@ -319,21 +325,23 @@ for name, unit in {
     first, last = (keras.layers.Dense(units, dtype="mixed_bfloat16") for units in (64, 1))
     model = keras.Sequential([first, unit, last])
     model.compile(keras.optimizers.Adam(5e-3), "mse")
-    courses[name] = model.fit(inputs, targets, epochs=epochs, shuffle=False, verbose=0).history[
+    courses[name] = model.fit(inputs, targets, epochs=EPOCHS, shuffle=False, verbose=0).history[
         "loss"
     ]
     print(
         f"{name:<24}{courses[name][0]:.3f} in the first epoch, {courses[name][-1]:.3f} in the last"
     )
+
+# %% tags=["test"]
 assert np.isnan(courses["1 - a*a, sqrt"]).all()
 for name in ("1 - a*a, bounded_sqrt", "RGLRU"):
     assert np.isfinite(courses[name]).all() and (SMALL or courses[name][-1] < 0.05)
 
-# %%
-figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots()
 for name, losses_of_epochs in courses.items():
     label = f"{name}: NaN from the first epoch" if np.isnan(losses_of_epochs[0]) else name
-    axes.plot(range(1, epochs + 1), losses_of_epochs, marker=".", label=label)
+    axes.plot(range(1, EPOCHS + 1), losses_of_epochs, marker=".", label=label)
 axes.set(xlabel="epoch of 20 steps", ylabel="mean squared error", yscale="log")
 axes.set_title("Without the bound, bfloat16 training fails in the first epoch")
 axes.legend()
@@ -393,8 +401,8 @@ print(bytes(lines(1, seed=0)[0][0].tolist()).decode())
 # %%
 sentence = b"the cat 7 sat on a mat and watched the rain fall again?"
 token_ids = np.array(list(sentence))
-token_ids_of_lines, targets, weights = lines(128 if SMALL else 2048, seed=1)
-test = lines(128 if SMALL else 512, seed=2)
+token_ids_of_lines, targets, weights = lines(LINES, seed=1)
+test = lines(TESTED, seed=2)
 before, after, right = {}, {}, {}
 for decay_range in ((0.9, 0.999), (0.3, 0.6)):
     keras.utils.set_random_seed(0)
@@ -408,11 +416,13 @@ for decay_range in ((0.9, 0.999), (0.3, 0.6)):
         sample_weight=weights,
         validation_data=test,
         batch_size=64,
-        epochs=1 if SMALL else 16,
+        epochs=LINE_EPOCHS,
         verbose=0,
     ).history
     after[decay_range], right[decay_range] = (model.trace(token_ids), history["val_right"][-1])
     print(f"decays from {decay_range}: {right[decay_range]:.1%} of the answers are right")
+
+# %% tags=["test"]
 assert SMALL or right[0.9, 0.999] > 95 / 100
 assert SMALL or right[0.3, 0.6] <= 20 / 100
 assert 10 == ord("9") - ord("0") + 1 and line_length - line_length // 4 < 50
@@ -434,32 +444,32 @@ def letter_lives(trace):
     return np.log(2) / -trace.layers[unit].values["log_decay"][letters].mean(axis=0)
 
 
-figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
-for axes, decay_range in zip(panels, before, strict=True):
-    for name, trace in (
-        ("before training", before[decay_range]),
-        ("after training", after[decay_range]),
-    ):
-        lives = np.sort(letter_lives(trace))
-        axes.semilogy((np.arange(len(lives)) + 0.5) / len(lives), lives, label=name)
-    axes.axhline(line_length, color="gray", linestyle=":", label="length of a line")
-    axes.set(
-        xlabel="share of the channels",
-        title=f"Initial decays in {decay_range}: {right[decay_range]:.0%} right",
+longest = {
+    each: [letter_lives(trace).max() for trace in (before[each], after[each])] for each in before
+}
+for decay_range, (first, last) in longest.items():
+    print(
+        f"decays from {decay_range}: the longest half-life is {first:,.0f} bytes, then {last:,.0f}"
     )
+
+# %% tags=["test"]
+assert SMALL or longest[0.9, 0.999][1] > 10 * longest[0.9, 0.999][0]
+assert SMALL or longest[0.9, 0.999][1] > 500
+assert SMALL or longest[0.3, 0.6][1] < 20
+
+# %% jupyter={"source_hidden": true}
+figure, panels = plt.subplots(1, 2, sharey=True)
+for axes, decay_range in zip(panels, before, strict=True):
+    for name, trace in (("before", before[decay_range]), ("after", after[decay_range])):
+        lives = np.sort(letter_lives(trace))
+        shares = (np.arange(len(lives)) + 0.5) / len(lives)
+        axes.semilogy(shares, lives, label=f"{name} training")
+    axes.axhline(line_length, color="gray", linestyle=":", label="length of a line")
+    axes.set_xlabel("share of the channels")
+    axes.set_title(f"First decays {decay_range}: {right[decay_range]:.0%} right")
 panels[0].set_ylabel("half-life, bytes")
 panels[0].legend()
 plt.show()
-
-grown = {
-    each: (letter_lives(before[each]).max(), letter_lives(after[each]).max()) for each in before
-}
-for decay_range, (first, last) in grown.items():
-    print(
-        f"decays from {decay_range}: the longest half-life is {first:,.0f} bytes before, {last:,.0f} after"
-    )
-assert SMALL or grown[0.9, 0.999][1] > 10 * grown[0.9, 0.999][0] and grown[0.9, 0.999][1] > 500
-assert SMALL or grown[0.3, 0.6][1] < 20
 
 # %% [markdown]
 # ## The gates of the trained model
@@ -467,10 +477,10 @@ assert SMALL or grown[0.3, 0.6][1] < 20
 # Plot the gates of the model that solves the task while it reads a line. Each column is a byte and each row a channel,
 # sorted with the most open at the top, so a row need not be the same channel in both plots.
 
-# %%
+# %% jupyter={"source_hidden": true}
 trace = after[0.9, 0.999]
 characters = [chr(token) for token in sentence]
-figure, panels = plt.subplots(2, 1, figsize=(10, 6.5), layout="constrained")
+figure, panels = plt.subplots(2, 1, figsize=(8, 5.6))
 for axes, gate in zip(panels, ("recurrence_gate", "input_gate"), strict=True):
     plot_gate(trace, gate=gate, tokens=characters, axes=axes)
 panels[0].set_title("Recurrence gate: an open channel decays the past and takes in the input")
@@ -490,22 +500,37 @@ values = trace.layers[unit].values
 memory = np.argsort(letter_lives(trace))[-3:]
 gate = values["recurrence_gate"][:, memory]
 
-figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 4.6), sharex=True, layout="constrained")
-upper.plot(gate)
-upper.set(ylabel="recurrence gate", ylim=(0, 1), title="Three channels write the digit and keep it")
-lower.plot(values["state"][:, memory])
-lower.set(ylabel="state")
-lower.set_xticks(
-    range(len(sentence)),
-    ["·" if character == " " else character for character in characters],
-    fontsize=8,
-)
-plt.show()
-
 opened, closed = gate[digit : digit + 4].max(axis=0), gate[letters].mean(axis=0)
 print("at the digit:", opened.round(3), "at the letters:", closed.round(4))
+
+# %% tags=["test"]
 assert len(memory) == 3
 assert SMALL or (opened > 0.5).all() and (closed < 0.05).all()
+
+# %% jupyter={"source_hidden": true}
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 4), sharex=True)
+upper.plot(gate)
+upper.set(ylabel="recurrence gate", ylim=(0, 1))
+upper.set_title("Three channels write the digit and keep it")
+lower.plot(values["state"][:, memory])
+lower.set_ylabel("state")
+signs = ["·" if character == " " else character for character in characters]
+lower.set_xticks(range(len(sentence)), signs, fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## What the experiment found
+#
+# In a clone of the repository, `experiments/gates.py` replaces the gates, the update and the first decays:
+
+# %%
+sys.path.insert(0, str(Path("..").resolve()))
+from experiments.harness.report import verdict_table
+from experiments.harness.runner import FOLDER, experiment
+from experiments.harness.table import Table
+
+table = Table.read(FOLDER / "results" / "gates.csv")
+display(Markdown(verdict_table(experiment("gates"), table)))
 
 # %% [markdown]
 # ## Exercises

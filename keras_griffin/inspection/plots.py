@@ -202,7 +202,7 @@ def plot_decode_cost(
         axes: where to draw; None for a new figure.
         dtype: of parameters and caches; see `decode_cost`.
         measured: results of `measure_decoding`, by the name in the legend; drawn dashed, in the colour of the config
-            with that name, if any.
+            with that name, if any. A family's name has its colour.
 
     Returns:
         The axes.
@@ -230,6 +230,7 @@ def plot_decode_cost(
             )
     names = list(dict.fromkeys([*configs, *measured]))
     for colour, name in zip(_shades(len(names)), names, strict=True):
+        colour = FAMILY_COLOURS.get(name, colour)
         if name in configs:
             costs = [
                 decode_cost(configs[name], batch_size, context, device=device, dtype=dtype) for context in contexts
