@@ -13,7 +13,8 @@
 #
 # **Learned here:** a model trained on 40 whole recordings of a smartwatch names what its wearer does, sample by sample, and is
 # right in more than 9 of 10 recordings after two seconds. A step costs the same however long the stream is, since the state
-# keeps its size. Where a recording begins, `reset` empties the state of that row alone.
+# keeps its size. Where a recording begins, `reset` empties the state of that row; without resets about half of all answers are
+# wrong.
 #
 # This is the form in which a model runs on a device: no windows, no buffer, one `step` for each sample.
 
@@ -167,7 +168,7 @@ assert SMALL or (right[:, 20 - 1].mean() > 0.9 and len(right) == 40)
 # Nothing tells a real stream where an activity begins. Without resets the model reads it as one recording of 400 seconds, forty
 # times as long as any in its training, and the state still holds the wearer before.
 #
-# **Expect** it to be right in fewer of all samples than with resets, and still in more than 0.5 of them.
+# **Expect** it to be right in 0.3 to 0.8 of all samples, and in more than 0.9 with resets.
 
 # %%
 unaware, _ = answers(stream, np.zeros(len(stream), bool))
@@ -175,7 +176,7 @@ without = (unaware.argmax(axis=1) == truth).reshape(-1, LENGTH)
 print(f"right in {right.mean():.1%} of all samples with resets, {without.mean():.1%} without")
 
 # %% tags=["test"]
-assert SMALL or 0.5 < without.mean() < right.mean()
+assert SMALL or (0.3 < without.mean() < 0.8 and right.mean() > 0.9)
 
 # %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots()

@@ -31,6 +31,12 @@ def svg_of(figure: Any) -> str:
 
 
 def in_ink(svg: str) -> str:
-    """An SVG of matplotlib's, which leaves text in the default colour and writes black strokes as #000000."""
+    """An SVG of matplotlib's without its white background, and with the page's ink in place of black.
+
+    matplotlib leaves text in the default colour, and writes black strokes as #000000.
+    """
+    if _STYLE in svg:
+        return svg
+    svg = svg.replace('style="fill: #ffffff"/>', 'style="fill: none"/>')
     lines = (line.rstrip() for line in svg.replace("#000000", "currentColor").splitlines())
     return "\n".join(lines).replace("<defs>", f"{_STYLE}<defs>", 1) + "\n"
