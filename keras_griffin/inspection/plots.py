@@ -337,4 +337,7 @@ def _label(function_name, axes, axis, tokens, length):
         return
     shown = [token.translate(_SIGNS) for token in tokens]
     shown = ["".join(sign if sign.isprintable() else "□" for sign in token) for token in shown]
-    getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=6 if length > 40 else 8, family="monospace")
+    # Beside one another, words would overlap.
+    angle = 90 if axis == "x" and max(map(len, shown), default=0) > 1 else 0
+    size = 6 if length > 40 else 8
+    getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=size, family="monospace", rotation=angle)
