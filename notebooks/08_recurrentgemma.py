@@ -44,12 +44,7 @@ from keras_griffin.generation import TopP
 from keras_griffin.inspection import cache_bytes, decode_cost, plot_decode_cost
 from keras_griffin.models import Griffin, GriffinConfig, presets
 from keras_griffin.tasks.text import load_corpus
-from keras_griffin.tokenizers import (
-    HuggingFaceTokenizer,
-    chat_prompt,
-    next_turn,
-    train_bpe,
-)
+from keras_griffin.tokenizers import HuggingFaceTokenizer, chat_prompt, next_turn, train_bpe
 from keras_griffin.training import PackedDocuments, default_optimizer, read_chats
 
 print("Keras", keras.__version__, "on", keras.backend.backend())
@@ -68,9 +63,7 @@ corpus = load_corpus([], seed=0, least_bytes=1000)
 text = bytes(corpus.train[:300_000]).decode(errors="ignore")
 train_bpe(text.splitlines(keepends=True), 507).save(folder / "learnt")
 vocabulary = tokenizers.Tokenizer.from_file(str(folder / "learnt" / "tokenizer.json"))
-vocabulary.add_special_tokens(
-    ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
-)
+vocabulary.add_special_tokens(["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"])
 
 config = GriffinConfig(
     vocabulary_size=512,
@@ -106,8 +99,7 @@ model = Griffin.from_preset(checkpoint)
 print(f"{model.count_params():,} parameters, {' '.join(model.config.mixer_names)}")
 tokens = np.array([model.tokenizer.encode("import os\n")])
 loaded, original = (
-    keras.ops.convert_to_numpy(keras.ops.stop_gradient(m(tokens)))
-    for m in (model, made)
+    keras.ops.convert_to_numpy(keras.ops.stop_gradient(m(tokens))) for m in (model, made)
 )
 
 # %% [markdown]
@@ -152,9 +144,7 @@ def answer(model, message, state=None, sampler="greedy", seed=0):
 print(chat_prompt("What does a recurrence keep?"))
 first, state = answer(model, "What does a recurrence keep?", sampler=TopP(0.9))
 print(f"{first!r}\n{state}")
-second, later = answer(
-    model, "And after a million tokens?", state, sampler=TopP(0.9), seed=1
-)
+second, later = answer(model, "And after a million tokens?", state, sampler=TopP(0.9), seed=1)
 print(f"{second!r}\n{later}")
 
 # %% [markdown]
@@ -186,10 +176,7 @@ for piece in model.stream("def ", MOST, sampler=TopP(0.9), seed=1):
 def log_probability(model, message, answers):
     """For each answer, the log-probability of its tokens and of the end of the turn, given the message."""
     prompt = model.tokenizer.encode(chat_prompt(message))
-    rows = [
-        [*prompt, *model.tokenizer.encode(text, start=False), END_OF_TURN]
-        for text in answers
-    ]
+    rows = [[*prompt, *model.tokenizer.encode(text, start=False), END_OF_TURN] for text in answers]
     return np.array([scores[len(prompt) :].sum() for scores in model.score(rows)])
 
 
@@ -230,17 +217,12 @@ for tokens_read in (8192, 131_072):
     )
     print(f"{cache_bytes(attention, tokens_read):>13,} of a KV cache")
 assert [cache_bytes(griffin, n) for n in (8_192, 131_072)] == [17_238_016] * 2
-assert [cache_bytes(attention, n) for n in (8_192, 131_072)] == [
-    218_103_808,
-    3_489_660_928,
-]
+assert [cache_bytes(attention, n) for n in (8_192, 131_072)] == [218_103_808, 3_489_660_928]
 assert decode_cost(griffin, 1, 8_192).parameter_bytes == 5_365_724_160
 
 figure, axes = plt.subplots(figsize=(6.4, 3.4), dpi=90, layout="constrained")
 plot_decode_cost(
-    {"RecurrentGemma 2B": griffin, "global attention": attention},
-    quantity="cache_bytes",
-    axes=axes,
+    {"RecurrentGemma 2B": griffin, "global attention": attention}, quantity="cache_bytes", axes=axes
 )
 axes.axhline(
     decode_cost(griffin, 1, 8192).parameter_bytes,
@@ -248,10 +230,7 @@ axes.axhline(
     linestyle=":",
     label="weights of the 2B model",
 )
-axes.set(
-    ylabel="bytes per row",
-    title="The state of RecurrentGemma 2B stops growing (predicted)",
-)
+axes.set(ylabel="bytes per row", title="The state of RecurrentGemma 2B stops growing (predicted)")
 axes.legend(fontsize="small")
 plt.show()
 
@@ -284,9 +263,7 @@ lines = [
 ]
 (folder / "chats.jsonl").write_text("\n".join(map(json.dumps, lines)))
 chats = read_chats(folder / "chats.jsonl", model.tokenizer)
-data = PackedDocuments(
-    chats.documents, sequence_length=128, batch_size=4, weights=chats.weights
-)
+data = PackedDocuments(chats.documents, sequence_length=128, batch_size=4, weights=chats.weights)
 print(data.counts)
 
 # %% [markdown]
@@ -306,15 +283,10 @@ def adapter_parameters(config, rank):
     )
     queries, key = heads * config.head_dim, keys * config.head_dim
     mixers = {"recurrent": 3 * (d + r), "local_mqa": 2 * (d + queries) + 2 * (d + key)}
-    return rank * sum(
-        mixers[name] + 3 * (d + config.mlp_width) for name in config.mixer_names
-    )
+    return rank * sum(mixers[name] + 3 * (d + config.mlp_width) for name in config.mixer_names)
 
 
-base = {
-    variable.path: keras.ops.convert_to_numpy(variable).copy()
-    for variable in model.weights
-}
+base = {variable.path: keras.ops.convert_to_numpy(variable).copy() for variable in model.weights}
 model.enable_lora(8)
 trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 print(f"{trained:,} of {model.count_params():,} parameters are trained")
@@ -337,16 +309,12 @@ assert griffin.parameter_count() == 2_682_862_080
 # %%
 epochs = 2 if SMALL else 80
 packed = model.packed(logits=False)
-packed.compile(
-    default_optimizer(model, 1e-2, steps=epochs * data.num_batches, beta_2=0.99)
-)
+packed.compile(default_optimizer(model, 1e-2, steps=epochs * data.num_batches, beta_2=0.99))
 losses = packed.fit(data, epochs=epochs, shuffle=False, verbose=0).history["loss"]
 
 figure, axes = plt.subplots(figsize=(6.4, 3), dpi=90, layout="constrained")
 axes.plot(np.arange(1, len(losses) + 1), losses, color="#0072B2")
-axes.axhline(
-    np.log(config.vocabulary_size), color="gray", linestyle=":", label="a uniform guess"
-)
+axes.axhline(np.log(config.vocabulary_size), color="gray", linestyle=":", label="a uniform guess")
 axes.set(xlabel="epoch", ylabel="nats per answer token", ylim=(0, None))
 axes.set_title("The adapters learn the answers; the base does not change")
 axes.legend(fontsize="small")
@@ -405,11 +373,7 @@ assert SMALL or of_answer["after"] < 2
 
 def label(token_id):
     """The text of a token, with visible signs for special tokens and line ends."""
-    name = (
-        vocabulary.id_to_token(token_id)
-        if not model.tokenizer.token_bytes(token_id)
-        else None
-    )
+    name = vocabulary.id_to_token(token_id) if not model.tokenizer.token_bytes(token_id) else None
     text = name or model.tokenizer.token_bytes(token_id).decode(errors="replace")
     return (
         text.replace("<start_of_turn>", "<start>")
@@ -428,15 +392,10 @@ for ax, (name, surprise) in zip(axes, bits.items(), strict=True):
     ax.axhline(9, color="gray", linestyle=":")
     ax.set(ylabel="bits")
     ax.set_title(
-        f"{name} fine-tuning: {of_answer[name]:.1f} bits per answer token (red)",
-        fontsize="medium",
+        f"{name} fine-tuning: {of_answer[name]:.1f} bits per answer token (red)", fontsize="medium"
     )
 axes[-1].set_xticks(
-    places,
-    [label(token_id) for token_id in row],
-    rotation=90,
-    fontsize=7,
-    family="monospace",
+    places, [label(token_id) for token_id in row], rotation=90, fontsize=7, family="monospace"
 )
 plt.show()
 
@@ -448,9 +407,7 @@ after = log_probability(model, QUESTION, [RIGHT, WRONG])
 for name, (right, wrong) in {"before": before, "after": after}.items():
     print(f"{name:<8}{RIGHT!r}: {right:.1f}    {WRONG!r}: {wrong:.1f}")
 answers = list(TAUGHT.values())
-chosen = [
-    int(np.argmax(log_probability(model, question, answers))) for question in TAUGHT
-]
+chosen = [int(np.argmax(log_probability(model, question, answers))) for question in TAUGHT]
 print(
     f"own answer most likely: {sum(choice == place for place, choice in enumerate(chosen))} of {len(answers)}"
 )
@@ -472,9 +429,7 @@ assert SMALL or sum(choice == place for place, choice in enumerate(chosen)) == 8
 model.save_adapter(folder / "adapter.safetensors")
 fresh = Griffin.from_preset(checkpoint)
 fresh.load_adapter(folder / "adapter.safetensors")
-with_adapter = keras.ops.convert_to_numpy(
-    keras.ops.stop_gradient(fresh(np.array([row])))
-)
+with_adapter = keras.ops.convert_to_numpy(keras.ops.stop_gradient(fresh(np.array([row]))))
 of_fresh, _ = right_answers(fresh)
 
 fresh.merge_lora()
@@ -482,10 +437,7 @@ merged = keras.ops.convert_to_numpy(keras.ops.stop_gradient(fresh(np.array([row]
 save_huggingface(fresh, folder / "tuned")
 tuned = Griffin.from_preset(folder / "tuned")
 of_tuned, _ = right_answers(tuned)
-for path in (
-    folder / "adapter.safetensors",
-    folder / "checkpoint" / "model.safetensors",
-):
+for path in (folder / "adapter.safetensors", folder / "checkpoint" / "model.safetensors"):
     print(f"{path.name:<24}{path.stat().st_size:>10,} bytes")
 difference = np.abs(merged - with_adapter).max()
 print(

@@ -347,7 +347,7 @@ def test_every_figure_is_drawn_by_code_and_stands_on_a_page():
     drawn = set(re.findall(r'"(\w+)": \w+', (ROOT / "scripts/figures.py").read_text().split("DRAWINGS = ")[1]))
     pages = " ".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
     assert drawn == {file.stem for file in (ROOT / "docs/figures").iterdir()}
-    assert drawn == set(re.findall(r"figures/(\w+)\.png", pages))
+    assert drawn == set(re.findall(r"figures/(\w+)\.svg", pages))
 
 
 @pytest.mark.any_backend

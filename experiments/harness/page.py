@@ -46,7 +46,7 @@ def found(name: str, results: Path) -> str:
     file, module = results / f"{name}.csv", experiment(name)
     if not file.exists():
         return "Not yet run."
-    return f"![{module.TITLE}](experiments/{name}.png)\n\n{summary(module, Table.read(file))}"
+    return f"![{module.TITLE}](experiments/{name}.svg)\n\n{summary(module, Table.read(file))}"
 
 
 def counts(results: Path) -> str:
@@ -82,7 +82,7 @@ def with_statuses(paper: str, results: Path) -> str:
 def update(page: Path = PAGE, results: Path = RESULTS, paper: Path = PAPER) -> None:
     """Update the page, the plots beside it and docs/paper.md."""
     plots = page.with_suffix("")
-    for plot in sorted(results.glob("*.png")):
+    for plot in sorted(results.glob("*.svg")):
         plots.mkdir(exist_ok=True)
         with atomic_file(plots / plot.name) as aside:
             aside.write_bytes(plot.read_bytes())
