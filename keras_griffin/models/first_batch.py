@@ -161,9 +161,17 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
         model: a model, compiled or not.
 
     Raises:
-        ValueError: no weight is trainable, or the optimizer does not know one that is.
+        ValueError: no weight is trainable; the model is quantised and has no adapters; or the optimizer does not know
+            a trainable weight.
     """
     trainable = model.trainable_variables
+    language_model = getattr(model, "known_language_model", lambda: None)()
+    mode = getattr(language_model, "quantized_to", None)
+    if mode is not None and language_model.lora is None:
+        raise ValueError(
+            f"{function_name}: a quantised model must have adapters, since its kernels can't be trained: "
+            f"model.enable_lora(rank=8). Got a model quantised to {mode!r} without adapters."
+        )
     if not trainable:
         raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
     optimizer = getattr(model, "optimizer", None)
