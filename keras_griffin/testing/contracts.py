@@ -167,32 +167,35 @@ def documents_stay_apart(subject: Subject):
 
 
 def _gradients_stay_apart(subject, reset, mask):
-    """The gradients of clean documents, and of sequences less the same with values to ignore at masked steps."""
+    """The gradients of clean documents, and of all documents with values to ignore at masked steps."""
     layer, inputs = subject.layer(), subject.inputs()
-    weights = [as_array(weight) for weight in layer.trainable_variables]
+    variables = layer.trainable_variables
+    weights = [as_array(weight) for weight in variables]
     target = np.random.default_rng(11).normal(size=(BATCH, LENGTH, 1)).astype("float32")
-    turns = [(np.zeros_like(mask), mask), *(_alternate_documents(reset, mask, turn) for turn in range(BATCH))]
+    turns = [_alternate_documents(reset, mask, turn) for turn in range(BATCH)]
     documents = np.concatenate([subject.spoiled(inputs, ignored, turn) for turn, (ignored, _) in enumerate(turns)])
     clean = np.concatenate([clean for _, clean in turns])
-    padded = np.concatenate([inputs, subject.spoiled(inputs, ~mask)])
 
-    def loss_of(sequences, factors, seen):
-        marks = (np.tile(mark, (len(factors) // BATCH, 1)) for mark in (reset, mask))
-        outputs = layer(sequences, **dict(zip(("reset", "mask"), marks, strict=True)))
+    def loss_of(sequences, seen):
+        repeated = (np.tile(mark, (len(seen) // BATCH, 1)) for mark in (reset, mask))
+        outputs = layer(sequences, **dict(zip(("reset", "mask"), repeated, strict=True)))
+        factors = np.tile(target, (len(seen) // BATCH, 1, 1))
         return ops.sum(ops.where(seen[:, :, None], outputs, 0.0) * ops.convert_to_tensor(factors))
 
-    def loss(documents, padded, *weights):
-        with keras.StatelessScope(state_mapping=list(zip(layer.trainable_variables, weights, strict=True))):
-            difference = loss_of(padded, np.concatenate([target, -target]), np.tile(mask, (2, 1)))
-        return loss_of(documents, np.tile(target, (len(turns), 1, 1)), clean) + difference
+    def loss(documents, whole, padded, *weights):
+        total = loss_of(documents, clean)
+        for sequences, given in ((whole, weights[: len(variables)]), (padded, weights[len(variables) :])):
+            with keras.StatelessScope(state_mapping=list(zip(variables, given, strict=True))):
+                total = total + loss_of(sequences, mask)
+        return total
 
-    _, (into_documents, into_padded, *into_weights) = value_and_gradient(loss, documents, padded, *weights)
-    whole, ignoring = np.split(into_padded, 2)
-    assert_close(ignoring, -whole)
-    for turn, gradient in zip(turns, np.split(into_documents, len(turns)), strict=True):
-        assert_close(_only(turn[1], gradient), _only(turn[1], whole))
-    for gradient in into_weights:
-        assert_close(gradient, np.zeros_like(gradient))
+    arguments = (documents, inputs, subject.spoiled(inputs, ~mask), *weights, *weights)
+    _, (into_documents, whole, padded, *into_weights) = value_and_gradient(loss, *arguments)
+    assert_close(padded, whole)
+    for (_, clean_steps), gradient in zip(turns, np.split(into_documents, BATCH), strict=True):
+        assert_close(_only(clean_steps, gradient), _only(clean_steps, whole))
+    for actual, expected in zip(into_weights[len(weights) :], into_weights[: len(weights)], strict=True):
+        assert_close(actual, expected)
 
 
 def masked_steps_change_nothing(subject: Subject):
