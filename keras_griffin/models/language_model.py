@@ -7,6 +7,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, TokenEmbedding
@@ -83,6 +84,7 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
         rematerialize: bool = False,
         **kwargs: Any,
     ):
+        backends.check_not_forked(type(self).__name__)
         if isinstance(config, dict):
             config = GriffinConfig(**config)
         if not isinstance(config, GriffinConfig):
