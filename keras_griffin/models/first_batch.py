@@ -80,6 +80,7 @@ class FirstBatch:
             ValueError: the first batch of the training or validation data breaks a rule, see `BatchRules`; there are
                 class weights; no weight is trainable; or the optimizer was built for other variables.
         """
+        backends.check_not_forked("fit")
         check_trainable("fit", self)
         backends.active().before_first_step(self)
         return self._look_first(super().fit, *args, **kwargs)
@@ -102,6 +103,7 @@ class FirstBatch:
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
+        backends.check_not_forked("train_on_batch")
         check_trainable("train_on_batch", self)
         _bound(super().train_on_batch, args, kwargs)
         backends.active().before_first_step(self)
@@ -136,6 +138,7 @@ class FirstBatch:
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
         name, rules = method.__name__, self.batch_rules()
+        backends.check_not_forked(name)
         if name == "predict":
             rules = rules._replace(wants_targets=False, targets_are_ids=False)
         bound = _bound(method, args, kwargs)

@@ -7,6 +7,7 @@ from typing import Any, Never, Self, Unpack
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, TokenEmbedding
@@ -89,6 +90,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         rematerialize: bool = False,
         **kwargs: Unpack[ModelOptions],
     ):
+        backends.check_not_forked(type(self).__name__)
         config = config_of(type(self), config, others, kwargs)
         if self.family_pattern is not None:
             config = config.replace(block_pattern=self.family_pattern)

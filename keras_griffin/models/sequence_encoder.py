@@ -8,6 +8,7 @@ from typing import NamedTuple, Unpack
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation import register_state_type
 from keras_griffin.generation.capacity import grows
@@ -257,6 +258,7 @@ class SequenceEncoder(SequenceLayer):
             ValueError: the sample is not `(B, F)`, or the reset not `(B,)`; the state is not this layer's, or has
                 another number of rows; or the layer is not built yet.
         """
+        backends.check_not_forked("step")
         self.require_built("step")
         sample = ops.cast(as_tensor(sample), self.compute_dtype)
         if len(sample.shape) != 2 or sample.shape[1] != self.input_spec.axes[-1]:
