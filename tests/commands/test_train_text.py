@@ -165,7 +165,7 @@ def test_a_run_goes_on_with_its_own_tokenizer_or_not_at_all(file, tmp_path):
         ("It is a truth universally acknowledged, that a single man in possession\n" * 9, "It is a truth"),
         ("a\n" * 9, "a"),
         ("    return x\n" * 9, "retu"),
-        ("日本語の文章です。" * 9, "日本語の文章です。日本語の文章です。日本語の文章"),
+        ("日本語の文章です。" * 9, "日本語の文章です。日本語の文章です。"),
         ("\n" * 90, ""),
     ],
 )
