@@ -125,8 +125,9 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
         raise ValueError("bits_per_byte: the model must have a tokenizer. Got None.")
     rows = [tokenizer.encode(text, start=False) for text in texts]
     num_bytes = sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
-    if tokenizer.start_id is not None:
-        rows = [[tokenizer.start_id, *row] for row in rows]
+    start_id = getattr(tokenizer, "start_id", None)
+    if start_id is not None:
+        rows = [[start_id, *row] for row in rows]
     elif any(len(row) > 1 for row in rows):
         num_bytes -= sum(len(tokenizer.token_bytes(row[0], True)) for row in rows if row)
     else:

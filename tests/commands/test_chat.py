@@ -244,4 +244,6 @@ def test_an_implementation_that_can_not_serve_is_told(says, lead, monkeypatch):
     monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", name)
     code, output, errors = lead(Griffin(TINY, tokenizer=ByteTokenizer()), says(97), "x\n")
     assert (code, output, errors.count("\n")) == (2, "", 1)
-    assert errors.startswith(f"rg_lru: the requested implementation '{name}' must support the call. It needs")
+    assert errors.startswith(
+        f"keras_griffin chat: rg_lru: the requested implementation '{name}' must support the call. It needs"
+    )
