@@ -42,8 +42,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
 
     A functional `keras.Model` over `(B, T)` token ids. The constructor compiles it for next-token prediction with
-    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once; compile again to change
-    that.
+    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once. `compile` replaces the
+    optimizer, and the loss if one is given.
 
     `copy.deepcopy(model)` is a copy with its weights, and `type(model).from_config(model.get_config())` one with fresh
     weights. `keras.models.clone_model` is refused: it would lose the config, and with it `generate`.
