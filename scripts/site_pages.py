@@ -58,12 +58,13 @@ def on_page_markdown(markdown, *, page, config, files):
 
 def name_rows(markdown, folder):
     """The rows of the table of names: each object that the page shows under a heading of its own."""
-    for path, options in re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", markdown, re.MULTILINE):
-        shown = package()[path.removeprefix("keras_griffin.")]
-        if "members: true" in options:
-            paths = [f"{path}.{name}" for name in shown.exports]
-        else:
-            paths = [] if "show_root_heading: false" in options else [path]
+    for path, options in re.findall(r"^::: ([\w.]+)\n?((?:    .*\n?)*)", markdown, re.MULTILINE):
+        members = re.search(r"^ +members: (.*)", options, re.MULTILINE)
+        names = re.findall(r"\w+", members[1]) if members else []
+        if names == ["true"]:
+            names = package()[path.removeprefix("keras_griffin.")].exports
+        is_headed = "show_root_heading: false" not in options
+        paths = [path] if is_headed else [f"{path}.{name}" for name in names if name != "false"]
         for each in paths:
             thing = package()[each.removeprefix("keras_griffin.")]
             thing = thing.final_target if thing.is_alias else thing
