@@ -13,7 +13,7 @@ import pytest
 import keras_griffin
 from keras_griffin.backend import BACKENDS
 from keras_griffin.mixers import mixer_names
-from keras_griffin.models import GriffinConfig
+from keras_griffin.models import GriffinConfig, presets
 from scripts.browse_site import chromium, faults_of
 from scripts.page_examples import examples_of, run_examples
 from tests.test_architecture import LADDER
@@ -183,7 +183,7 @@ def test_both_pages_say_the_ladder():
 
 
 #: Pages whose examples run on every backend, and whether they train.
-PAGES = {"README.md": True, "docs/index.md": False, "docs/kernels.md": False, "docs/scaling.md": False}
+PAGES = {"README.md": True, "docs/kernels.md": False, "docs/scaling.md": False}
 #: Pages whose examples, which train, run on one: what they call is tested on each.
 ON_ONE = (
     "docs/coming_from.md",
@@ -334,6 +334,12 @@ def test_the_first_use_of_a_word_of_the_glossary_is_linked(site):
     }
     links = re.findall(r'class="term" href="\.\./(glossary\.html#[\w-]+)"', (site / "guides/packing.html").read_text())
     assert "glossary.html#document" in links and len(links) == len({*links})
+
+
+@pytest.mark.any_backend
+def test_every_preset_has_a_row(site):
+    rows = re.findall(r"<td><code>(\w+)</code></td>\s*<td>([\d,]+)</td>", (site / "presets.html").read_text())
+    assert rows == [(name, f"{config.parameter_count():,}") for name, config in presets().items()]
 
 
 @pytest.mark.any_backend
