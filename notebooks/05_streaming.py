@@ -89,7 +89,7 @@ print(f"{model.count_params():,} parameters")
 # ## The stream
 #
 # The test recordings, one after another in a random order, as if the watch went from wrist to wrist. `encoder.step` takes a
-# sample `(B, 6)`, the state, and in `reset` whether a new recording begins. The plot is drawn again every second of the
+# sample `(B, 6)`, the state, and in `reset` whether a new recording begins. The plot is drawn again every five seconds of the
 # stream; run the cell to see it move.
 
 # %%
@@ -121,7 +121,7 @@ shown = 4 * LENGTH
 
 def draw(step, given):
     """The newest 40 seconds: what the watch measures, and what the model says."""
-    if step % 10:
+    if step % 50:
         return
     first = max(0, step - shown)
     seconds = np.arange(first, step) / 10
@@ -129,14 +129,17 @@ def draw(step, given):
         axes.clear()
     above.plot(seconds, np.linalg.norm(stream[first:step, :3], axis=1), color="gray", linewidth=1)
     above.set(ylabel="acceleration", title="The answer changes within two seconds of the activity")
+    above.set_ylim(0, 1.3 * above.get_ylim()[1])
     for name, colour, share in zip(ACTIVITIES, COLOURS, np.array(given[first:]).T, strict=False):
         below.plot(seconds, share, color=colour, label=name)
     for place in np.flatnonzero(begins[first:step]) + first:
         above.axvline(place / 10, color="gray", linestyle=":")
         above.text(place / 10, above.get_ylim()[1], f" {ACTIVITIES[truth[place]]}", va="top")
         below.axvline(place / 10, color="gray", linestyle=":")
-    below.set(ylabel="probability", xlabel="seconds of the stream", ylim=(0, 1.02))
-    below.legend(loc="upper left", ncols=4)
+    below.set(
+        ylabel="probability", xlabel="seconds of the stream", ylim=(0, 1.5), yticks=[0, 0.5, 1]
+    )
+    below.legend(loc="upper center", ncols=4)
     screen.update(figure)
 
 

@@ -1,5 +1,6 @@
 """What the plots of all experiments share: readable at a width of 700 pixels, and safe for the colour-blind."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
@@ -59,8 +60,9 @@ def line(axes: Axes, style: Style, numbers: Sequence[float], shares: Sequence[fl
 
 
 def found(what: str, shares: Mapping[str, Sequence[float]]) -> str:
-    """A title that says what was found: the mean share of each family, in per cent."""
-    means = [f"{family} {100 * mean(each):.0f} %" for family, each in shares.items() if each]
+    """A title that says what was found: the mean share of each family that was tested, in per cent."""
+    tested = {family: [share for share in each if not math.isnan(share)] for family, each in shares.items()}
+    means = [f"{family} {100 * mean(each):.0f} %" for family, each in tested.items() if each]
     return f"{what}: {', '.join(means)}" if means else ""
 
 
