@@ -169,11 +169,10 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
     """
     trainable = model.trainable_variables
     language_model = getattr(model, "known_language_model", lambda: None)()
-    mode = getattr(language_model, "quantized_to", None)
-    if mode is not None and language_model.lora is None:
+    if language_model is not None and language_model.quantized_to is not None and language_model.lora is None:
         raise ValueError(
             f"{function_name}: a quantised model must have adapters, since its kernels can't be trained: "
-            f"model.enable_lora(rank=8). Got a model quantised to {mode!r} without adapters."
+            f"model.enable_lora(rank=8). Got a model quantised to {language_model.quantized_to!r} without adapters."
         )
     if not trainable:
         raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
