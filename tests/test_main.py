@@ -107,7 +107,8 @@ def test_the_module_runs_as_a_program():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is full")
 @pytest.mark.parametrize(
-    ("argv", "speaker"), [(["explain"], "explain"), (["explain", "--help"], "keras_griffin"), (["-h"], "keras_griffin")]
+    ("argv", "speaker"),
+    [(["explain"], "keras_griffin explain"), (["explain", "--help"], "keras_griffin"), (["-h"], "keras_griffin")],
 )
 def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys, argv, speaker):
     with open("/dev/full", "w") as full:
