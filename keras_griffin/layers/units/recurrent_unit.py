@@ -133,8 +133,7 @@ class RecurrentUnit(FlatState):
         if self.stateful:
             self.kept_state.write(state)
         if mask is not None and not self.repeats_outputs:
-            # A recurrence that forgets all at each step, and copies what is before a masked one. By resets: a decay of
-            # zero would carry NaN on.
+            # It forgets all at each step, by resets: zero times NaN is NaN. A masked step copies what is before it.
             outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, reset=ops.ones_like(mask), mask=mask)
         if not self.return_sequences:
             outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)
