@@ -176,7 +176,7 @@ def _sum(metadata, tensors) -> str:
     """A checksum of an adapter file's metadata and tensors, but not of itself."""
     noted = sorted((name, text) for name, text in metadata.items() if name != "sum")
     described = [
-        (name, str(array.dtype), array.shape, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8")))
+        (name, str(array.dtype), array.shape, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8").data))
         for name, array in sorted(tensors.items())
     ]
     return f"{zlib.crc32(json.dumps([noted, described]).encode()):08x}"
