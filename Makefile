@@ -6,7 +6,7 @@
 # make experiments  repeat the paper's experiments at a small size, into experiments/results/
 # make accelerator  judge kernels and models on this GPU or TPU in eight minutes, into runs/accelerator
 # make notebooks    execute every notebook's source, into the .ipynb next to it
-# make notebooks-small  run every notebook's source with small settings, the first four on each backend; write nothing
+# make notebooks-small  run every notebook's source with small settings, four on each backend; write nothing
 # make figures      draw the documentation's figures, into docs/figures
 # make docs         build the documentation, into site/
 # make compatibility  run a short set of tests with the oldest and the newest Keras, JAX, PyTorch and TensorFlow

@@ -42,6 +42,7 @@ import numpy as np
 from timing import BACKEND, least_seconds, peak_bytes_of_the_process
 
 from keras_griffin.inspection import match_parameters, measure_decoding
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
@@ -458,12 +459,12 @@ def label(axes, points: dict[str, tuple[float, float]]) -> None:
 
 
 def style(name: str) -> tuple[str, str]:
-    """The colour and marker of a row, by its kind: Okabe and Ito's colours, safe for the colour-blind."""
+    """The colour and marker of a row, by its kind."""
     if name in UNITS:
-        return "#009e73", "^"
+        return FAMILY_COLOURS["Hawk"], "^"
     if name.startswith("recurrent"):
-        return "#0072b2", "s"
-    return ("#000000", "*") if name in PATTERNS else ("#d55e00", "o")
+        return FAMILY_COLOURS["Griffin"], "s"
+    return ("#000000", "*") if name in PATTERNS else (FAMILY_COLOURS["MQA"], "o")
 
 
 def main():

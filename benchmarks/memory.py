@@ -68,11 +68,19 @@ def draw(points, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from keras_griffin.inspection.plots import FAMILY_COLOURS
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for family, colour in (("MQA", "#c44e52"), ("Griffin", "#4c72b0")):
+    for family in ("MQA", "Griffin"):
         tokens = [measured["tokens"] for measured in points[family]]
         for axes, what, scale in ((left, "state", 1e6), (right, "peak", 1e9)):
-            axes.plot(tokens, [measured[what] / scale for measured in points[family]], "o-", color=colour, label=family)
+            axes.plot(
+                tokens,
+                [measured[what] / scale for measured in points[family]],
+                "o-",
+                color=FAMILY_COLOURS[family],
+                label=family,
+            )
     left.set(title="State of one row", xlabel="tokens", ylabel="MB", xscale="log", yscale="log")
     right.set(title=f"Peak of the process ({BACKEND})", xlabel="tokens", ylabel="GB", xscale="log", ylim=(0, None))
     for axes in (left, right):

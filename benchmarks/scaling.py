@@ -23,11 +23,12 @@ from cores import usable_cores
 from timing import BACKEND, compiled, forward_and_backward, least_seconds, peak_bytes
 
 from keras_griffin.inspection import Device, decode_cost
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
 #: The colour and marker of each in the plot: Okabe and Ito's colours, safe for the colour-blind.
-STYLES = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
+STYLES = {name: (FAMILY_COLOURS[name], marker) for name, marker in (("MQA", "o"), ("Griffin", "s"), ("Hawk", "^"))}
 
 TRAINED = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=1, window=256)
 TOKENS = 16_384

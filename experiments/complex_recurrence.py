@@ -21,6 +21,7 @@ from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, cosine_rate, nats_of_rows, rows_right
 from experiments.harness.words import percent
 from experiments.models.families import TINY, Style
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
 from keras_griffin.tasks import TaskBatch
 
@@ -47,9 +48,9 @@ RATES = (
 )
 #: A difference in nats that does not count.
 TOLERANCE = 0.02
-#: The recurrent unit of each family, and its colour (Okabe and Ito's, safe for the colour-blind) and marker in plots.
+#: The recurrent unit of each family, and its colour and marker in plots.
 UNITS = {"real": "rg_lru", "complex": "cg_lru"}
-STYLES: dict[str, Style] = {"real": ("#009e73", "^"), "complex": ("#cc79a7", "D")}
+STYLES: dict[str, Style] = {"real": (FAMILY_COLOURS["RGLRU"], "^"), "complex": (FAMILY_COLOURS["CGLRU"], "D")}
 #: In per cent: of the learnt phases.
 QUANTILES = (10, 50, 90)
 

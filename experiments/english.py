@@ -22,7 +22,7 @@ from experiments.harness.search import is_kept, kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TRAINING, Measurement, Test, cosine_rate, train
 from experiments.long_context import unlikelihood
-from experiments.models.families import FAMILIES, TINY, Style
+from experiments.models.families import FAMILIES, STYLES, TINY, Style
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.tasks import TaskBatch
 
@@ -58,14 +58,9 @@ COMPRESSORS = {
 }
 #: What a compressor has read before.
 ALONE, AFTER = "nothing", "the training part"
-#: What the plot's bars show: two of Okabe and Ito's colours, and gray.
-MODEL = "model"
-LABELS = {ALONE: "compressor alone", AFTER: "compressor after the training part"}
-BARS: dict[str, Style] = {
-    MODEL: ("#0072b2", "s"),
-    LABELS[AFTER]: ("#e69f00", "s"),
-    LABELS[ALONE]: ("#999999", "s"),
-}
+#: Beside the families' bars, those of the compressors.
+LABELS = {AFTER: "compressor after the training part", ALONE: "compressor alone"}
+BARS: dict[str, Style] = {**STYLES, LABELS[AFTER]: ("dimgray", "s"), LABELS[ALONE]: ("darkgray", "s")}
 
 
 # Config
@@ -306,8 +301,8 @@ def draw(table: Table) -> Figure:
             found.setdefault((trial.family, trial.setting), []).append(table.value(trial, "bits_per_byte"))
     # More seeds are one bar.
     means = sorted((float(np.mean(bits)), *name) for name, bits in found.items())
-    for place, (bits, _, setting) in enumerate(means):
-        colour = BARS[LABELS.get(setting, MODEL)][0]
+    for place, (bits, family, setting) in enumerate(means):
+        colour = BARS[LABELS.get(setting, family)][0]
         axes.barh([place], [bits], color=colour, height=0.7)
         axes.text(bits, place, f" {bits:.2f}", va="center")
     axes.set_yticks(range(len(means)), [family for _, family, _ in means])
@@ -316,4 +311,6 @@ def draw(table: Table) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
     axes.set_xlabel("bits per byte of held-out text")
+    if means:
+        axes.set_title(f"{means[0][1]} needs the fewest bits")
     return figure

@@ -19,6 +19,7 @@ from experiments.harness.training import TESTING, Test, batches, constant_rate, 
 from experiments.harness.words import count, percent
 from experiments.models.families import SYNTHETIC, TINY, Style
 from experiments.models.gated_unit import UNIT, register
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import GriffinConfig, Hawk, LanguageModel
 from keras_griffin.tasks import TaskBatch, selective_copying
 from keras_griffin.training import AdamW
@@ -100,13 +101,13 @@ VARIANTS = {
     **{name: Variant("other c", options=_decays("paper", c)) for c, name in OF_EXPONENTS["paper"].items() if c != 8},
     **{name: Variant("ring decays", options=_decays("ring", c)) for c, name in OF_EXPONENTS["ring"].items()},
 }
-#: In plots: Okabe and Ito's colours, safe for the colour-blind.
+#: In plots.
 STYLES: dict[str, Style] = {
-    "RG-LRU": ("#000000", "o"),
-    "a gate is 1": ("#d55e00", "s"),
-    "other update": ("#0072b2", "^"),
-    "other c": ("#009e73", "D"),
-    "ring decays": ("#cc79a7", "v"),
+    "RG-LRU": (FAMILY_COLOURS["RGLRU"], "o"),
+    "a gate is 1": ("gray", "s"),
+    "other update": (FAMILY_COLOURS["GRU"], "^"),
+    "other c": (FAMILY_COLOURS["CGLRU"], "D"),
+    "ring decays": (FAMILY_COLOURS["RGLRU, ring"], "v"),
 }
 
 

@@ -25,6 +25,7 @@ from experiments.harness.training import TESTING, TRAINING, Measurement, constan
 from experiments.harness.words import count, percent
 from experiments.models.actor_critic import Agent, Policy, Rollout, walk
 from experiments.models.lstm_mixer import LSTMMixer
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.mixers import RecurrentBlock
 
 TITLE = "Resets"
@@ -60,7 +61,7 @@ MIXERS: dict[str, Callable[[int], RecurrentBlock | LSTMMixer]] = {
     WITHOUT: lambda width: RecurrentBlock(4 * width // 3, decay_initializer="paper"),
     LSTM: lambda width: LSTMMixer(),
 }
-STYLES = {WITH: ("#0072b2", "s"), WITHOUT: ("#d55e00", "o"), LSTM: ("#009e73", "^")}
+STYLES = {WITH: (FAMILY_COLOURS["RGLRU"], "s"), WITHOUT: ("gray", "o"), LSTM: (FAMILY_COLOURS["LSTM"], "^")}
 #: The corridor that the claims are about, and the share of right turns from which a policy has learnt it.
 CORRIDOR, LEARNT = 100, 0.95
 #: Shares that differ by less are taken for equal.

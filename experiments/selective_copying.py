@@ -230,14 +230,20 @@ def draw(table: Table) -> Figure:
         for family, trial in runs.items():
             learning_curve(course, STYLES[family], *table.curve(trial, "token_accuracy"))
     course.axhline(100 * LEVEL, color="gray", linestyle=":", linewidth=1)
-    course.set(title=f"Selective copying, {setting} tokens", xlabel="steps", ylabel="right tokens, %")
+    by_family = {family: [runs[family] for runs in seeds.values()] for family in FAMILIES} if seeds else {}
+    medians = [
+        f"{family} {median(table.steps_to(trial, 'token_accuracy', LEVEL) for trial in trials):,.0f}"
+        for family, trials in by_family.items()
+    ]
+    course.set(title=f"Steps to 95 % of {setting}: {', '.join(medians)}", xlabel="steps", ylabel="right tokens, %")
+    course.title.set_fontsize("small")
     for place, setting in enumerate(table.settings()):
         for runs in trials_by_seed(table, setting).values():
             for shift, (family, trial) in enumerate(runs.items()):
                 steps = table.steps_to(trial, "token_accuracy", LEVEL)
                 limit = table.curve(trial, "token_accuracy")[0][-1]
                 dot(speed, STYLES[family], place + 0.22 * (shift - 1), min(steps, limit), is_open=steps > limit)
-    speed.set(title="Steps to 95 %", xlabel="tokens to copy\n(open: not reached)", ylim=(0, None))
+    speed.set(title="Longer rows", ylabel="steps to 95 %", xlabel="tokens to copy\n(open: not reached)", ylim=(0, None))
     speed.set_xticks(range(len(table.settings())), table.settings())
     speed.set_xlim(-0.5, len(table.settings()) - 0.5)
     return figure

@@ -1,6 +1,5 @@
 """Windows of local attention, and global attention, at several lengths of training. Appendix E, Figure 9."""
 
-import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -13,13 +12,14 @@ from experiments.data.long_text import text_name, window_batch
 from experiments.harness.by_group import difference, groups
 from experiments.harness.claims import Claim, Verdict, verdict
 from experiments.harness.intervals import interval, is_above
-from experiments.harness.plots import Figure, panels
+from experiments.harness.plots import Figure, dot, panels
 from experiments.harness.run import Run
 from experiments.harness.search import kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import cosine_rate
 from experiments.harness.window_nats import held_out_nats
 from experiments.models.families import TINY, Style
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, presets
 
 TITLE = "Windows"
@@ -43,7 +43,11 @@ RATES = (
     "the window of the claims, with the first seed; every run is above."
 )
 GRIFFIN, LOCAL, GLOBAL = "Griffin", "local MQA", "global MQA"
-STYLES: dict[str, Style] = {GRIFFIN: ("#0072b2", "s"), LOCAL: ("#e69f00", "s"), GLOBAL: ("#d55e00", "s")}
+STYLES: dict[str, Style] = {
+    GRIFFIN: (FAMILY_COLOURS["Griffin"], "s"),
+    LOCAL: (FAMILY_COLOURS["local MQA"], "v"),
+    GLOBAL: (FAMILY_COLOURS["MQA"], "o"),
+}
 #: Griffin's is that of the scale.
 PATTERNS = {LOCAL: ("local_mqa",), GLOBAL: ("global_mqa",)}
 
@@ -293,32 +297,34 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
 
 
 def draw(table: Table) -> Figure:
-    """Nats as bars, by length and family, with the window over each bar and a dot for each of several seeds."""
-    figure, (axes,) = panels(1, styles=STYLES)
-    place, ticks, drawn = 0.0, [], []
-    for length in lengths(table):
-        start = place
-        windows = [window for each, window in sorted(map(shape, table.settings())) if each == length]
-        for family, window in itertools.product(STYLES, windows):
-            found = [values.mean() for values in nats_by_seed(table, family, length, window).values()]
-            if found:
-                axes.bar(place, mean(found), width=0.9, color=STYLES[family][0], alpha=0.85)
-                axes.annotate(
-                    f"{window:,}", (place, max(found)), (0, 3), textcoords="offset points", ha="center", fontsize=7
-                )
-                if len(found) > 1:
-                    axes.plot([place] * len(found), found, ".", color="black", markersize=3)
-                place, drawn = place + 1, drawn + found
-        if place > start:
-            ticks.append(((start + place - 1) / 2, f"{length:,}"))
-            place += 1
-    if drawn:
-        room = max(0.02, max(drawn) - min(drawn))
-        axes.set_ylim(min(drawn) - 0.3 * room, max(drawn) + 0.15 * room)
-    axes.set_xticks([middle for middle, _ in ticks], [text for _, text in ticks])
-    axes.grid(visible=False, axis="x")
-    axes.set_axisbelow(True)
-    axes.set(
-        title="Held-out loss, with the window over each bar", xlabel="bytes of a training row", ylabel="nats a byte"
-    )
+    """Nats against the window, a panel for each length; a line joins means, with a dot for each seed."""
+    figure, axes = panels(max(1, len(lengths(table))), styles=STYLES)
+    best = []
+    for each, length in zip(axes, lengths(table), strict=False):
+        each.sharey(axes[0])
+        each.set(title=f"rows of {length:,} bytes", xlabel="window, bytes")
+        found = {
+            (family, window): [values.mean() for values in nats_by_seed(table, family, length, window).values()]
+            for family in STYLES
+            for at, window in sorted(map(shape, table.settings()))
+            if at == length
+        }
+        means = {key: mean(values) for key, values in found.items() if values}
+        # With a window of the whole row, local attention is global.
+        for joined in ((GRIFFIN,), (LOCAL, GLOBAL)):
+            points = [(window, value) for (family, window), value in means.items() if family in joined]
+            each.plot(*zip(*points, strict=True) if points else ([], []), color="gray", linewidth=0.8)
+        for family, window in means:
+            for value in found[family, window]:
+                dot(each, STYLES[family], window, value)
+        windows = sorted({window for _, window in means})
+        each.set_xscale("log", base=2)
+        each.set_xticks(windows, [f"{window:,}" for window in windows])
+        each.yaxis.set_major_formatter("{x:.2f}")
+        attention = [
+            window for _, window in sorted((value, window) for (f, window), value in means.items() if f != GRIFFIN)
+        ]
+        best += [f"{attention[0]:,} of {length:,}"] if attention else []
+    axes[0].set_ylabel("nats a byte, held out")
+    figure.supxlabel(f"Attention alone is best with a window of {', '.join(best)}" if best else "", fontsize="medium")
     return figure

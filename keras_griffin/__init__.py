@@ -22,8 +22,17 @@ if not is_command_line():
         tokenizers,
         training,
     )
+    from keras_griffin.layers import RGLRU
+    from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer, SequenceEncoder
 
 __all__ = [
+    "Griffin",
+    "GriffinConfig",
+    "Hawk",
+    "LanguageModel",
+    "MQATransformer",
+    "RGLRU",
+    "SequenceEncoder",
     "conversion",
     "distribution",
     "generation",
@@ -35,4 +44,6 @@ __all__ = [
     "tokenizers",
     "training",
 ]
+# As `dir` and tab completion call it: the public names alone.
+__dir__ = __all__.copy
 __version__ = "0.1.0"

@@ -24,6 +24,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(REFUSED, f"{self.prog.removeprefix('python -m ')}: {message} (See --help.)\n")
 
+    def exit(self, status=0, message=None):
+        # `main` reports a closed pipe or a full disk now; Python would do so while it exits.
+        sys.stdout.flush()
+        super().exit(status, message)
+
     def parse_known_args(self, args=None, namespace=None):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
@@ -64,19 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 if the command refused, 130 after Ctrl-C, 141 after a broken pipe.
     """
-    arguments = make_parser().parse_args(argv)
+    _open_closed_streams()
+    # A model may write characters that the terminal's encoding lacks.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    speaker = "keras_griffin"
     try:
+        arguments = make_parser().parse_args(argv)
+        speaker = f"keras_griffin {arguments.command}"
         check_backend()
     except ImportError as error:
         print(error, file=sys.stderr)
         return REFUSED
-    for name in keras_griffin.__all__:
+    except OSError as error:
+        return _without_output(speaker, error)
+    # The packages, which register their classes and formats; a class is not a module.
+    for name in filter(str.islower, keras_griffin.__all__):
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)
     take_ctrl_c_back()
-    # A model may write characters that the terminal's encoding lacks.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             # Of Keras's quantised layers on NumPy, where nothing needs gradients.
@@ -90,23 +101,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # For example, `head` has read enough.
-        _forget_output()
-        return BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        # Output that is redirected to a file also needs disk space.
-        _forget_output()
-        refusal = disk_refusal(arguments.command, "the disk must have enough space", error)
-        print(said(arguments.command, refusal), file=sys.stderr)
-        return REFUSED
+        return _without_output(speaker, error)
 
 
-def _forget_output() -> None:
-    """Discard the rest of the output: flushing it at exit would fail again."""
+def _open_closed_streams() -> None:
+    """Connect standard streams that the parent process has closed, which Python sets to None, to the null device."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+
+
+def _without_output(speaker: str, error: OSError) -> int:
+    """The exit code where standard output can't be written: its reader has closed it, or the disk is full.
+
+    Raises:
+        OSError: it is another error.
+    """
+    # `head`, for example, has read enough. Windows has no error of its own for it.
+    is_closed = isinstance(error, BrokenPipeError) or (
+        os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+    )
+    if not is_closed and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    # Flushing the rest at exit would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if is_closed:
+        return BROKEN_PIPE
+    print(disk_refusal(speaker, "the disk must have enough space", error), file=sys.stderr)
+    return REFUSED
 
 
 if __name__ == "__main__":

@@ -53,11 +53,14 @@ def _is_installed(module_name: str) -> bool:
 
 def _backend_of_keras_json() -> str:
     """The backend in Keras's settings file, read as Keras reads it: a file that is not JSON counts as absent."""
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    # A user without a home, as in a container, or who can't write to it, has Keras's folder in /tmp.
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME", os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras"))
+    path = Path(os.path.expanduser(folder), "keras.json")
     if not path.exists():
         return _KERAS_DEFAULT
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text("utf-8"))
     except ValueError:
         return _KERAS_DEFAULT
     return settings.get("backend", _KERAS_DEFAULT)

@@ -16,9 +16,22 @@ Shapes in this package are written with these letters; a letter that only one fi
     V   vocabulary
 """
 
-from typing import Any
+from typing import Any, TypedDict
 
 #: A tensor of the active backend, a KerasTensor, or a NumPy array.
 Tensor = Any
 #: The state of a layer: a NamedTuple of tensors, each with a leading axis B, or a tuple of such states.
 State = Any
+
+
+class ModelOptions(TypedDict, total=False):
+    """The options of Keras's that a model takes by name."""
+
+    name: str | None
+    trainable: bool
+
+
+class LayerOptions(ModelOptions, total=False):
+    """The options of Keras's that a layer takes by name; the dtype may be a `keras.DTypePolicy`."""
+
+    dtype: Any

@@ -1,13 +1,15 @@
 """Run notebooks' sources, and write each with its outputs beside it.
 
     python notebooks/execute.py
-    python notebooks/execute.py 03_from_lstm
+    python notebooks/execute.py 02_from_lstm
 
-A source is Python that jupytext reads as a notebook. Its assertions hold here in full; with NOTEBOOK_SMALL in the
-environment, as the tests run it, it trains for a few steps and asserts what needs no training.
+A source is Python that jupytext reads as a notebook. Its cells with the tag `test` run and are not written: here they
+assert in full what the text says. With NOTEBOOK_SMALL in the environment, as the tests run a source, they make it train
+for a few steps and assert what needs no training. Figures are SVG.
 """
 
 import argparse
+import itertools
 import os
 import time
 from pathlib import Path
@@ -24,14 +26,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [source.stem for source in sorted(FOLDER.glob("[0-9]*.py"))]
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     chosen = parser.parse_args().names or names
     if unknown := set(chosen) - set(names):
-        parser.error(
-            f"the notebooks are {', '.join(names)}. Got {', '.join(sorted(unknown))}."
-        )
+        parser.error(f"the notebooks are {', '.join(names)}. Got {', '.join(sorted(unknown))}.")
     # Each runs whole, on the backend that it names.
     for name in ("NOTEBOOK_SMALL", "KERAS_BACKEND"):
         os.environ.pop(name, None)
@@ -49,18 +47,28 @@ def execute(source):
         timeout=1200,
         resources={"metadata": {"path": FOLDER}},
         coalesce_streams=True,
+        extra_arguments=["--InlineBackend.figure_formats=svg"],
     )
     client.execute()
+    notebook.cells = [cell for cell in notebook.cells if not is_of_tests(cell)]
+    ran = itertools.count(1)
     for cell in notebook.cells:
         # What libraries print on stderr, with paths and times of this machine, is no part of the lesson.
         if "outputs" in cell:
-            cell.outputs = [
-                output for output in cell.outputs if output.get("name") != "stderr"
-            ]
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.execution_count = next(ran)
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = cell.execution_count
         cell.metadata.pop("execution", None)
     target = source.with_suffix(".ipynb")
     jupytext.write(notebook, target.with_suffix(".tmp.ipynb"))
     target.with_suffix(".tmp.ipynb").replace(target)
+
+
+def is_of_tests(cell):
+    """Whether a cell is for the tests, and not for a reader."""
+    return "test" in cell.metadata.get("tags", [])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Run every notebook's source with small settings, and write nothing: what it asserts without long training holds.
 
     python notebooks/run_small.py
-    python notebooks/run_small.py 05_long_context
+    python notebooks/run_small.py 07_long_context
 
-The first four run on each backend, the others on the one that they name. As many run at a time as there are cores,
+Four run on each backend, the others on the one that they name. As many run at a time as there are cores,
 each on its own. The exit status is 1 when one failed; its messages stand above the table.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 BACKENDS = ("jax", "torch", "tensorflow")
 #: What a first lesson shows is to hold on every backend.
-ON_EVERY_BACKEND = ("01", "02", "03", "04")
+ON_EVERY_BACKEND = ("quickstart", "from_lstm", "streaming", "rg_lru")
 #: Pictures are drawn and not shown, and programs that run for seconds are compiled in little time.
 SETTINGS = {
     "NOTEBOOK_SMALL": "1",
@@ -37,20 +37,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sources = {source.stem: source for source in sorted(FOLDER.glob("[0-9]*.py"))}
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(sources)}"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sources)}")
     names = parser.parse_args().names or list(sources)
     if unknown := set(names) - set(sources):
-        parser.error(
-            f"the notebooks are {', '.join(sources)}. Got {', '.join(sorted(unknown))}."
-        )
+        parser.error(f"the notebooks are {', '.join(sources)}. Got {', '.join(sorted(unknown))}.")
     started = time.perf_counter()
-    jobs = [
-        (sources[name], backend)
-        for name in names
-        for backend in backends_of(sources[name])
-    ]
+    jobs = [(sources[name], backend) for name in names for backend in backends_of(sources[name])]
     idle = queue.SimpleQueue()
     for core in available_cores():
         idle.put(core)
@@ -73,11 +65,7 @@ def main():
 
 def backends_of(source):
     """The backends on which a notebook is run."""
-    return (
-        BACKENDS
-        if source.stem[:2] in ON_EVERY_BACKEND
-        else (named_backend(source.read_text()),)
-    )
+    return BACKENDS if source.stem[3:] in ON_EVERY_BACKEND else (named_backend(source.read_text()),)
 
 
 def named_backend(text):
@@ -90,17 +78,10 @@ def run(source, backend, idle):
     core = idle.get()
     try:
         started = time.perf_counter()
-        path = os.pathsep.join(
-            [str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+        path = os.pathsep.join([str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.run(
             [sys.executable, "-c", ON_ONE_CORE, str(core), str(source)],
-            env={
-                **os.environ,
-                **SETTINGS,
-                "KERAS_BACKEND": backend,
-                "PYTHONPATH": path,
-            },
+            env={**os.environ, **SETTINGS, "KERAS_BACKEND": backend, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

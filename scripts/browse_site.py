@@ -4,7 +4,8 @@
     .venv/bin/python scripts/browse_site.py site
 
 A page must print no error on the console, ask for nothing that is not in the site, fit the width of the screen, and
-draw its formulas; on a desk no line of code may be cut off.
+draw its formulas. Nothing in it may be cut off or scroll sideways, but code on a phone. The search must find a page,
+from a server and from a folder.
 """
 
 import functools
@@ -19,12 +20,15 @@ from urllib.parse import urlsplit
 #: What Chromium is called, by system.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 #: Width and height of the screens, in CSS pixels.
-DESK, PHONE = (1440, 900), (390, 844)
-#: In the page: what is wider than the screen and can't be scrolled into sight, what is cut off, formulas left as text.
+DESK, PHONE = (1400, 900), (390, 844)
+#: How long a search may take.
+SECONDS = 10
+#: In the page: what is wider than the screen, what is cut off or scrolls, formulas left as text.
 FAULTS = """
 (isDesk) => {
   const faults = [], width = document.documentElement.clientWidth;
-  const told = (element) => element.tagName.toLowerCase() + " " + element.textContent.trim().slice(0, 60);
+  const told = (element) =>
+    element.tagName.toLowerCase() + " " + element.textContent.trim().replace(/\\s+/g, " ").slice(0, 60);
   const hides = (element) => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(element).overflowX);
   const scrolls = (element) => element && ![document.body, document.documentElement].includes(element) &&
     (hides(element) || scrolls(element.parentElement));
@@ -34,10 +38,10 @@ FAULTS = """
     if (box.width > 0 && box.right > width + 1 && !scrolls(element.parentElement))
       faults.push(`too wide: ${told(element)}`);
   }
-  for (const block of document.querySelectorAll("article pre")) {
-    const code = block.querySelector("code") || block;
-    if (isDesk && code.scrollWidth > code.clientWidth + 1) faults.push(`cut off: ${told(block)}`);
-  }
+  // A box that scrolls or clips hides what is wider than it from the check above. Code may scroll on a phone.
+  for (const element of document.querySelectorAll("article, article *"))
+    if (hides(element) && element.scrollWidth > element.clientWidth + 1 && (isDesk || !element.closest("pre")))
+      faults.push(`cut off by ${element.scrollWidth - element.clientWidth} pixels: ${told(element)}`);
   for (const name of document.querySelectorAll("article td code"))
     if (name.getClientRects().length > 1 && !/\\s/.test(name.textContent)) faults.push(`broken: ${told(name)}`);
   for (const formula of document.querySelectorAll("math")) {
@@ -83,8 +87,24 @@ def faults_of(site: Path) -> Iterator[str]:
                     f"{name} at {screen[0]}: {fault}" for fault in faults + tab.evaluate(FAULTS, screen == DESK)
                 )
             tab.close()
+        if (site / "search").is_dir():
+            for home in (address, site.as_uri()):
+                yield from search_faults(browser.new_page(), f"{home}/index.html")
         browser.close()
         server.shutdown()
+
+
+def search_faults(tab, page: str) -> Iterator[str]:
+    """What to say of a page's search, if it finds nothing."""
+    from playwright.sync_api import TimeoutError
+
+    tab.goto(page)
+    tab.focus(".md-search__input")
+    tab.keyboard.type("recurrence")
+    try:
+        tab.wait_for_selector(".md-search-result__item", timeout=1000 * SECONDS)
+    except TimeoutError:
+        yield f"{page}: the search finds nothing"
 
 
 def elsewhere(url: str, address: str) -> list[str]:

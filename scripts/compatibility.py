@@ -79,7 +79,7 @@ def installed(age):
     """The folder of the environment of an age, with everything installed."""
     environment = ROOT / f".venv-{age}"
     constraints = ROOT / f".venv-{age}.txt"
-    constraints.write_text("\n".join(lower_bounds()) if age == "oldest" else "")
+    constraints.write_text("\n".join(lower_bounds()) if age == "oldest" else "", "utf-8")
     variables = {**os.environ, "PIP_CONSTRAINT": str(constraints)}
     names = [*BACKENDS, "tpu-check", "compatibility"]
     command = [python_for(age), ROOT / "scripts/environment.py", "--into", environment.name, *names]
@@ -94,7 +94,7 @@ def installed(age):
 
 def lower_bounds():
     """The least versions that pyproject.toml admits, as pip's constraints."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     bounds = [*project["dependencies"], *(bound for backend in BACKENDS for bound in extras[backend])]
     return [bound.replace(">=", "==") for bound in bounds if re.match(r"\w+", bound)[0] in PACKAGES]

@@ -9,6 +9,7 @@ again until they change in pyproject.toml.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,13 +48,13 @@ def main():
     if subprocess.call([interpreter(environment), "-m", "pip", "install", "-q", *arguments]):
         return "pip could not install them; see its message above."
     for name in missing:
-        stamp(environment, name).write_text(wanted[name])
+        stamp(environment, name).write_text(wanted[name], "utf-8")
     return None
 
 
 def interpreter(environment):
     """The environment's Python."""
-    return environment / "bin" / "python"
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def has_pip(environment):
@@ -67,7 +68,7 @@ def requirements():
     """The requirements in pyproject.toml, by extra (with the package's own dependencies) and by dependency group."""
     import tomllib
 
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project = pyproject["project"]
     extras = {extra: [*project["dependencies"], *needed] for extra, needed in project["optional-dependencies"].items()}
     return extras, pyproject.get("dependency-groups", {})
@@ -75,7 +76,7 @@ def requirements():
 
 def is_installed(environment, name, wanted):
     """Whether the stamp of an extra or a group matches the requirements."""
-    return stamp(environment, name).exists() and stamp(environment, name).read_text() == wanted
+    return stamp(environment, name).exists() and stamp(environment, name).read_text("utf-8") == wanted
 
 
 def stamp(environment, name):

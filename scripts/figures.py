@@ -17,14 +17,15 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from keras_griffin.inspection.plots import COLOURS, plot_gate_behaviour
+from keras_griffin.inspection.plots import COLOURS, FAMILY_COLOURS, plot_gate_behaviour
+from keras_griffin.inspection.svg import svg_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
 FIGURES = ROOT / "docs/figures"
-#: Inches of a figure that stands beside another, and dots an inch.
-SIZE, DPI = (5.2, 3.3), 110
-BLUE, ORANGE, GREEN = COLOURS[:3]
+#: Inches of a figure that stands beside another, and of one as wide as a page.
+SIZE, WIDE = (5.2, 3.3), 7.3
+BLUE = FAMILY_COLOURS["Griffin"]
 
 
 def main():
@@ -33,26 +34,26 @@ def main():
     FIGURES.mkdir(exist_ok=True)
     for name, draw in DRAWINGS.items():
         figure = draw()
-        figure.savefig(FIGURES / f"{name}.png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+        (FIGURES / f"{name}.svg").write_text(svg_of(figure), "utf-8")
         plt.close(figure)
 
 
 def training():
     """Bits per byte over the half hour of `python -m keras_griffin train`."""
     folder = RESULTS / "standard_library_30_minutes"
-    result = json.loads((folder / "result.json").read_text())
-    rows = list(csv.DictReader((folder / "log.csv").open()))
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    rows = list(csv.DictReader((folder / "log.csv").open(encoding="utf-8")))
     megabytes = (np.arange(len(rows)) + 1) * result["bytes_per_second"] * result["seconds"] / len(rows) / 1e6
     figure, axes = plt.subplots(figsize=SIZE)
     axes.plot(megabytes, [float(row["val_bits"]) for row in rows], "o-", color=BLUE, label="Griffin, held-out files")
     axes.plot(megabytes, [float(row["bits"]) for row in rows], color=BLUE, alpha=0.4, label="Griffin, training")
-    for name, colour in (("zlib", ORANGE), ("lzma", GREEN)):
-        axes.axhline(result[name], color=colour, linestyle="--", label=name)
+    for name, style in (("zlib", ":"), ("lzma", "--")):
+        axes.axhline(result[name], color="gray", linestyle=style, label=name)
     axes.set(
         xlabel="text read, MB",
         ylabel="bits per byte",
         xlim=(0, None),
-        title="2.9 million parameters learn Python on two cores",
+        title=f"Unseen code: {result['bits_per_byte']:.2f} bits a byte; lzma needs {result['lzma']:.2f}",
     )
     axes.legend(fontsize="small", frameon=False)
     return figure
@@ -60,14 +61,14 @@ def training():
 
 def memory():
     """What decoding keeps, by the tokens read, as benchmarks/memory.py measured it."""
-    text = (RESULTS / "memory-cpu-2-cores.md").read_text()
+    text = (RESULTS / "memory-cpu-2-cores.md").read_text("utf-8")
     rows = re.findall(r"^\| (Griffin|MQA) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     figure, axes = plt.subplots(figsize=SIZE)
-    for family, label, colour in (("MQA", "Transformer (MQA)", ORANGE), ("Griffin", "Griffin", BLUE)):
+    for family, label in (("MQA", "Transformer (MQA)"), ("Griffin", "Griffin")):
         tokens, size = zip(
             *[(int(n.replace(",", "")), int(b.replace(",", "")) / 1e6) for f, n, b in rows if f == family], strict=True
         )
-        axes.plot(tokens, size, "o-", color=colour, label=label)
+        axes.plot(tokens, size, "o-", color=FAMILY_COLOURS[family], label=label)
     axes.set(
         xscale="log",
         yscale="log",
@@ -98,25 +99,39 @@ def forgetting():
 
 
 def gates():
-    """The paper's Figure 7."""
-    figure, panels = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, layout="constrained")
-    for axes, decay in zip(panels, (0.5, 0.9, 0.99), strict=True):
-        plot_gate_behaviour(decay, axes=axes)
-        axes.get_legend().remove()
-        axes.set(title=f"a = {decay}", ylabel="factor" if axes is panels[0] else "")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    """The paper's Figure 7: the factors of the past above those of the input, and each line's name beside it."""
+    figure, panels = plt.subplots(2, 3, figsize=(WIDE, 4.6), sharex=True, sharey="row", layout="constrained")
+    for column, decay in zip(panels.T, (0.5, 0.9, 0.99), strict=True):
+        drawn = plot_gate_behaviour(decay, axes=plt.figure().subplots())
+        for axes, what in zip(column, ("past", "input"), strict=True):
+            for line in drawn.get_lines():
+                name, of = line.get_label().split(": the ")
+                if of == what:
+                    axes.plot(*line.get_data(), color=line.get_color(), label=name)
+            axes.grid(alpha=0.3)
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        plt.close(drawn.figure)
+        column[0].set_title(f"$a$ = {decay}")
+        column[1].set_xlabel("gate $r$")
+    panels[0, 0].set_ylabel("weight of the past")
+    panels[1, 0].set_ylabel("weight of the input")
+    figure.suptitle(
+        "With $a$ near 1 no gate makes an RG-LRU forget; a GRU and Mamba forget at $r$ = 1", fontsize="medium"
+    )
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
 def blocks():
     """Griffin's pattern of blocks, and what stands in each."""
-    figure, axes = plt.subplots(figsize=(7.6, 3.9))
+    figure = plt.figure(figsize=(WIDE, 3.9))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 10.2), ylim=(0, 5))
     axes.axis("off")
     for left, width, title in ((0.1, 2.2, "Griffin"), (3.0, 2.6, "residual block"), (6.4, 3.7, "recurrent block")):
         axes.text(left + width / 2, 4.75, title, ha="center", fontsize=10, weight="bold")
     stack = ["embedding", "recurrent", "recurrent", "local attention", "recurrent", "...", "RMSNorm, logits"]
-    column(axes, 0.1, 2.2, stack, {"recurrent": "#cfe3f1", "local attention": "#f7dcc9"})
+    column(axes, 0.1, 2.2, stack, {"recurrent": RECURRENT, "local attention": (FAMILY_COLOURS["local MQA"], 0.3)})
     parts = [
         "RMSNorm",
         "recurrent, or attention",
@@ -125,15 +140,17 @@ def blocks():
         "gated MLP",
         "add the MLP's input",
     ]
-    column(axes, 3.0, 2.6, parts, {"recurrent, or attention": "#cfe3f1", "gated MLP": "#e4e4e4"})
+    column(axes, 3.0, 2.6, parts, {"recurrent, or attention": RECURRENT, "gated MLP": ("gray", 0.2)})
     # Two branches of one input, multiplied.
-    column(axes, 6.4, 1.9, ["Linear", "convolution", "RG-LRU"], {"RG-LRU": "#9ecae9"}, above=True)
+    column(axes, 6.4, 1.9, ["Linear", "convolution", "RG-LRU"], {"RG-LRU": (RECURRENT[0], 0.5)}, above=True)
     column(axes, 8.6, 1.5, ["Linear", "GeLU"], {})
     arrow(axes, 9.35, bottom_of(1) + HEIGHT, bottom_of(3))
     column(axes, 6.4, 3.7, ["multiply", "Linear"], {}, first=3)
     return figure
 
 
+#: The shade of a recurrent block, which a dark page shows through.
+RECURRENT = FAMILY_COLOURS["Hawk"], 0.25
 #: Of the boxes of a column.
 HEIGHT, STEP = 0.44, 0.66
 
@@ -147,7 +164,7 @@ def column(axes, left, width, names, fills, first=0, above=False):
     """Boxes over one another, an arrow from each to the next, and beyond the last if something stands above it."""
     for place, name in enumerate(names, start=first):
         shape = FancyBboxPatch((left, bottom_of(place)), width, HEIGHT, "round,pad=0.02", linewidth=0.8)
-        shape.set(facecolor=fills.get(name, "white"), edgecolor="#555555")
+        shape.set(facecolor=fills.get(name, "none"), edgecolor="gray")
         axes.add_patch(shape)
         axes.text(left + width / 2, bottom_of(place) + HEIGHT / 2, name, ha="center", va="center", fontsize=8.5)
         if above or name != names[-1]:
@@ -156,7 +173,7 @@ def column(axes, left, width, names, fills, first=0, above=False):
 
 def arrow(axes, x, start, end):
     """An arrow upwards."""
-    axes.annotate("", (x, end), (x, start), arrowprops={"arrowstyle": "->", "color": "#555555", "linewidth": 0.8})
+    axes.annotate("", (x, end), (x, start), arrowprops={"arrowstyle": "->", "color": "gray", "linewidth": 0.8})
 
 
 DRAWINGS = {"training": training, "memory": memory, "forgetting": forgetting, "gates": gates, "blocks": blocks}

@@ -65,7 +65,8 @@ def run_commands(block: str) -> None:
 def main():
     """Run the examples of a page in a temporary folder."""
     page = Path(sys.argv[1]).resolve()
-    with tempfile.TemporaryDirectory() as folder:
+    # The examples may leave files mapped into memory, which Windows does not remove.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         print(f"{run_examples(page, Path(folder))} examples of {page.name} ran.")
 
 

@@ -53,6 +53,8 @@ def main():
     parser.add_argument("--backends", help=f"separated by commas; {','.join(BACKENDS)} unless given")
     parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
     options, arguments = parser.parse_known_args()
+    # Names of tests may have characters that a console's encoding lacks.
+    sys.stdout.reconfigure(errors="replace")
     start = time.perf_counter()
     everywhere = (QUICK_BACKEND,) if options.quick else BACKENDS
     backends = options.backends.split(",") if options.backends else everywhere
@@ -115,7 +117,12 @@ def run(backend, arguments, folder, part="1/1", core=None):
         settings["TESTS_CORE"] = str(core)
     start = time.perf_counter()
     with subprocess.Popen(
-        command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         for line in process.stdout:
             print(f"{backend:>10} | {line}", end="", flush=True)

@@ -3,11 +3,15 @@
 import importlib
 import inspect
 import pkgutil
+import re
+from typing import Unpack
 
 import keras
 import pytest
 
 import keras_griffin
+from keras_griffin.shapes import LayerOptions, ModelOptions
+from tests.test_architecture import ROOT
 
 pytestmark = pytest.mark.any_backend
 
@@ -92,3 +96,69 @@ def test_everything_public_is_annotated():
     found = dict(public_callables())
     assert len(found) > 200
     assert not {name: missing for name, function in found.items() if (missing := unannotated(function))}
+
+
+def test_what_keras_takes_of_a_constructor_has_names_and_types():
+    """`Any` would hide a typo from mypy and editors."""
+    constructors = {name.removesuffix(".__init__"): each for name, each in public_callables() if "__init__" in name}
+    kinds = {
+        getattr(importlib.import_module(path), kind) for path, _, kind in (x.rpartition(".") for x in constructors)
+    }
+    layers = [kind for kind in kinds if issubclass(kind, keras.Layer) and not issubclass(kind, keras.Model)]
+    annotations = {signature(kind)["kwargs"].annotation for kind in layers if "kwargs" in signature(kind)}
+    assert len(layers) > 25 and annotations == {Unpack[LayerOptions]}
+    assert signature(keras_griffin.Griffin)["kwargs"].annotation == Unpack[ModelOptions]
+
+
+def signature(kind):
+    return inspect.signature(kind.__init__).parameters
+
+
+#: What a user writes, a call a line; mypy finds fault with those that are marked.
+CALLS = """
+import keras
+from keras_griffin import RGLRU, Griffin, GriffinConfig, Hawk, SequenceEncoder
+from keras_griffin.layers import GatedMLP, MinGRU
+from keras_griffin.mixers import LocalMQA
+
+CONFIG = GriffinConfig(vocabulary_size=256, width=64, num_layers=3, num_heads=2)
+RGLRU(return_sequences=True, name="memory", dtype="bfloat16", trainable=False)
+RGLRU(return_sequencess=True)  # wrong
+RGLRU(return_sequences="yes")  # wrong
+RGLRU(32)  # wrong
+RGLRU(nam="memory")  # wrong
+MinGRU(32, activation="linear", dtype=keras.DTypePolicy("mixed_bfloat16"))
+MinGRU(32, activatoin="linear")  # wrong
+SequenceEncoder(32, pool="last", name="encoder")
+SequenceEncoder(32, poool="last")  # wrong
+SequenceEncoder("32")  # wrong
+GatedMLP(64, name="mlp")
+GatedMLP(64, bias=True)  # wrong
+LocalMQA(2, 8, name="attention")
+LocalMQA(2, 8, heads=2)  # wrong
+Griffin(CONFIG, name="griffin", dtype="mixed_bfloat16", rematerialize=True)
+Griffin(CONFIG, rematerialise=True)  # wrong
+Griffin(CONFIG, 64)  # wrong
+Griffin(vocabulary_size=256)  # wrong
+Griffin()  # wrong
+Griffin(CONFIG).generate("To be", 8, seeed=0)  # wrong
+Hawk(CONFIG, dtype="bfloat16", trainable=False)
+Hawk(CONFIG, width=64)  # wrong
+Hawk(256)  # wrong
+class Named(RGLRU):
+    def __init__(self, **kwargs):
+        super().__init__(return_sequences=True, **kwargs)
+"""
+
+
+@pytest.mark.slow
+def test_mypy_sees_a_typo_in_an_argument(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api", reason="needs the extra dev")
+    # It looks for the package there first.
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "calls.py"
+    file.write_text(CALLS)
+    report, faults, _ = api.run([str(file)])
+    found = {int(line) for line in re.findall(rf"^{re.escape(str(file))}:(\d+): error:", report, re.MULTILINE)}
+    wrong = {number for number, line in enumerate(CALLS.splitlines(), 1) if line.endswith("# wrong")}
+    assert (found, faults) == (wrong, ""), report

@@ -48,8 +48,16 @@ FOREIGN = {
     *("dtype", "is_fully_addressable", "is_fully_replicated", "num_replicas_in_sync", "rank", "shape", "variables"),
     *("full_tensor", "num_workers", "reset_iter_state", "worker_init_fn"),
     *("backend_tokenizer", "ids", "to_str"),
-    *("lora_enabled", "mode"),
+    *("from_logits", "lora_enabled", "mode"),
     *("madvise", "register_at_fork"),
+}
+
+#: What Windows, or macOS too, has not.
+LACKING = {
+    *("/proc", "fcntl", "grp", "pty", "pwd", "readline", "resource", "termios", "tty", "msvcrt"),
+    *("os.O_BINARY", "os.chown", "os.fork", "os.getuid", "os.kill", "os.killpg", "os.register_at_fork", "os.setsid"),
+    *("os.sched_getaffinity", "os.sched_setaffinity", "os.symlink", "os.sysconf", "os.uname"),
+    *("signal.SIGALRM", "signal.SIGHUP", "signal.SIGKILL", "signal.SIGUSR1", "signal.pthread_kill", "time.tzset"),
 }
 
 #: An op whose kernels are built around those of another.
@@ -162,6 +170,47 @@ def nothing_is_tried_around_a_kernel(source):
     for node in ast.walk(source.tree):
         if source.folder == "ops" and isinstance(node, ast.Try) and node.handlers:
             yield f"line {node.lineno} tries"
+
+
+def text_files_name_their_encoding(source):
+    """Without it Windows reads and writes in the code page of the user's country."""
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).split(".")[-1]
+        is_method = isinstance(node.func, ast.Attribute)
+        place = {"read_text": 0, "write_text": 1}.get(name) if is_method else None
+        if name == "open":
+            # `open(path, mode, buffering, encoding)`, and a path's method without the path.
+            place = 2 if is_method else 3
+            modes = [*node.args[place - 2 : place - 1], *(each.value for each in node.keywords if each.arg == "mode")]
+            mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else "" if modes else "r"
+            if "b" in mode or not re.fullmatch("[rwax+t]+", mode):
+                continue
+        named = {each.arg for each in node.keywords}
+        if place is not None and len(node.args) <= place and "encoding" not in named:
+            yield f"line {node.lineno} opens a text file without its encoding"
+
+
+def what_a_system_may_lack_is_asked_for(source):
+    """Modules and functions that Windows or macOS lacks are used in a branch, or where the failure is handled."""
+    guards = (ast.If, ast.IfExp, ast.BoolOp, ast.Try, ast.With)
+
+    def walk(node, is_guarded, function):
+        is_guarded = is_guarded or isinstance(node, guards)
+        function = ast.unparse(node) if isinstance(node, ast.FunctionDef) else function
+        names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+        names |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+        names |= {ast.unparse(node)} if isinstance(node, ast.Attribute) else set()
+        names |= {"/proc"} if isinstance(node, ast.Constant) and str(node.value).startswith("/proc/") else set()
+        for name in names & LACKING:
+            is_asked = name == "/proc" and (".exists()" in function or "except OSError" in function)
+            if not (is_guarded or is_asked):
+                yield f"line {node.lineno} uses {name}"
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, is_guarded, function)
+
+    yield from walk(source.tree, False, "")
 
 
 def files_are_small(source):
@@ -286,6 +335,8 @@ RULES = {
         no_assert,
         no_broad_except,
         nothing_is_tried_around_a_kernel,
+        text_files_name_their_encoding,
+        what_a_system_may_lack_is_asked_for,
         files_are_small,
         a_mixer_imports_no_mixer,
         a_kernel_imports_no_kernel_of_another_op,
@@ -321,6 +372,14 @@ BAD = [
     ("no_broad_except", "keras_griffin/ops/a.py", "try:\n    pass\nexcept:\n    pass"),
     ("no_broad_except", "keras_griffin/ops/a.py", "try:\n    pass\nexcept (KeyError, Exception):\n    pass"),
     ("nothing_is_tried_around_a_kernel", "keras_griffin/ops/a.py", "try:\n    pass\nexcept KeyError:\n    pass"),
+    ("text_files_name_their_encoding", "keras_griffin/files/a.py", "open(path)"),
+    ("text_files_name_their_encoding", "keras_griffin/files/a.py", "open(path, mode='w')"),
+    ("text_files_name_their_encoding", "keras_griffin/files/a.py", "path.open('a', newline='')"),
+    ("text_files_name_their_encoding", "keras_griffin/files/a.py", "Path(path).read_text()"),
+    ("text_files_name_their_encoding", "keras_griffin/files/a.py", "path.write_text(text, errors='replace')"),
+    ("what_a_system_may_lack_is_asked_for", "keras_griffin/files/a.py", "import fcntl"),
+    ("what_a_system_may_lack_is_asked_for", "keras_griffin/files/a.py", "def f():\n    os.fork()"),
+    ("what_a_system_may_lack_is_asked_for", "keras_griffin/files/a.py", "def f(path='/proc/stat'):\n    path.read()"),
     ("files_are_small", "keras_griffin/layers/a.py", "\n" * 200),
     ("files_are_small", "keras_griffin/ops/linear_scan/portable.py", "\n" * 350),
     ("files_are_small", "keras_griffin/models/a.py", "\n" * 400),
@@ -356,6 +415,13 @@ def test_a_rule_catches_a_bad_example(rule, path, text):
 def test_the_package_obeys(rule):
     violations = [f"{source.path}: {sentence}" for source in sources() for sentence in RULES[rule](source)]
     assert not violations, "\n".join([rule.replace("_", " "), *violations])
+
+
+@pytest.mark.parametrize("rule", [text_files_name_their_encoding, what_a_system_may_lack_is_asked_for])
+def test_the_scripts_run_on_every_system_too(rule):
+    files = [*sorted(ROOT.glob("scripts/*.py")), ROOT / "tests/run_backends.py"]
+    violations = [f"{file.name}: {text}" for file in files for text in rule(Source(str(file), file.read_text("utf-8")))]
+    assert not violations, "\n".join(violations)
 
 
 def test_the_table_says_only_what_is_asked_for_by_name():

@@ -55,6 +55,25 @@ def test_keras_json_is_read_as_keras_reads_it(machine, keras_json, chosen):
     assert machine(["jax", "torch"], keras_json=keras_json) == chosen
 
 
+@pytest.mark.parametrize("home", ["of the user", "of another", "none"])
+def test_keras_json_is_sought_where_keras_does(monkeypatch, tmp_path, home):
+    """A user whom the system does not know, as in a container, has no home; without one that is writable it is /tmp."""
+
+    def getpwuid(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", getpwuid)
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if home == "none":
+        monkeypatch.delenv("HOME")
+    monkeypatch.setattr(backend.os, "access", lambda path, mode: path == str(tmp_path) and home == "of the user")
+    sought = []
+    monkeypatch.setattr(backend, "Path", lambda *parts: sought.append(os.path.join(*parts)) or tmp_path / "none")
+    assert backend._backend_of_keras_json() == "tensorflow"
+    assert sought == [os.path.join(tmp_path if home == "of the user" else "/tmp", ".keras", "keras.json")]
+
+
 def test_an_explicit_choice_stands_even_when_it_is_not_installed(machine):
     assert machine(["jax"], variable="torch") == "torch"
 

@@ -1,10 +1,13 @@
+import errno
 import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
+from keras_griffin import __main__ as module
 from keras_griffin.__main__ import main
 from keras_griffin.commands import explain
 from keras_griffin.commands.errors import CommandError
@@ -30,6 +33,8 @@ def test_help_of_a_command_is_its_description(name, capsys):
     printed = capsys.readouterr().out
     assert OPTIONS[name].__doc__.splitlines()[0] in printed
     assert max(map(len, printed.splitlines())) <= 100
+    # A console's encoding may have no other characters.
+    assert printed.isascii()
 
 
 @pytest.mark.parametrize(
@@ -110,20 +115,65 @@ def test_the_module_runs_as_a_program():
     assert "linear_scan on " in run.stdout and run.stderr == ""
 
 
-def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys):
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is full")
+@pytest.mark.parametrize(
+    ("argv", "speaker"), [(["explain"], "explain"), (["explain", "--help"], "keras_griffin"), (["-h"], "keras_griffin")]
+)
+def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys, argv, speaker):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
-        assert main(["explain"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "keras_griffin explain: the disk must have enough space. Got [Errno 28] No space left on device.\n"
-    )
+        assert main(argv) == 2
+    sentence = f"{speaker}: the disk must have enough space. Got [Errno 28] No space left on device.\n"
+    assert capsys.readouterr().err == sentence
+
+
+def test_standard_streams_that_are_closed_are_no_fault(monkeypatch):
+    """As in `>&-`, and in a program of Windows without a console."""
+    streams = ("stdin", "stdout", "stderr")
+    seen = []
+
+    def run(arguments):
+        seen.extend(getattr(sys, name) for name in streams)
+        print("to nobody", sys.stdout.isatty(), sys.stdin.read(), file=sys.stderr)
+        return 0
+
+    monkeypatch.setattr(explain, "run", run)
+    for name in streams:
+        monkeypatch.setattr(sys, name, None)
+    assert main(["explain"]) == 0
+    for stream in seen:
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("system", "error", "code"),
+    [
+        ("nt", OSError(errno.EINVAL, "Invalid argument"), 141),
+        ("nt", OSError(errno.EINVAL, "Invalid argument", "a?b"), None),
+        ("posix", OSError(errno.EINVAL, "Invalid argument"), None),
+        ("posix", BrokenPipeError(), 141),
+    ],
+)
+def test_windows_calls_a_closed_pipe_an_invalid_argument(monkeypatch, system, error, code):
+    def run(arguments):
+        raise error
+
+    monkeypatch.setattr(explain, "run", run)
+    monkeypatch.setattr(module, "os", SimpleNamespace(**{**vars(os), "name": system}))
+    with open(os.devnull, "w") as output:
+        monkeypatch.setattr("sys.stdout", output)
+        if code is None:
+            with pytest.raises(OSError, match="Invalid argument"):
+                main(["explain"])
+        else:
+            assert main(["explain"]) == code
 
 
 @pytest.mark.any_backend
 @pytest.mark.slow
-def test_output_that_nobody_reads_on_is_no_fault():
-    command = [sys.executable, "-m", "keras_griffin", "explain"]
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_output_that_nobody_reads_on_is_no_fault(arguments):
+    command = [sys.executable, "-m", "keras_griffin", "explain", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         run.stdout.close()
         errors = run.stderr.read()

@@ -7,7 +7,9 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from notebooks.run_small import BACKENDS, named_backend
+from keras_griffin.inspection.plots import COLOURS
+from notebooks.execute import is_of_tests
+from notebooks.run_small import BACKENDS, ON_EVERY_BACKEND, named_backend
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
@@ -34,21 +36,27 @@ def asserted(code):
 
 
 def unasserted(notebook):
-    """The numbers that a reader is told to expect, and that the next cell of code does not assert."""
-    expected = set()
+    """The numbers that a reader is told to expect, and that no cell before the next text asserts."""
+    expected, found = set(), set()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            expected |= {
-                n for text in re.findall(r"\*\*Expect\*\*.*?(?:\n\n|\Z)", cell.source, re.S) for n in numbers(text)
-            }
-        elif expected:
-            yield from expected - asserted(cell.source)
-            expected = set()
-    yield from expected
+            yield from expected - found
+            texts = re.findall(r"\*\*Expect\*\*.*?(?:\n\n|\Z)", cell.source, re.S)
+            expected, found = {number for text in texts for number in numbers(text)}, set()
+        else:
+            found |= asserted(cell.source)
+    yield from expected - found
 
 
 def test_there_are_notebooks():
-    assert len(SOURCES) == 10
+    assert len(SOURCES) == 12
+    assert {source.stem[3:] for source in SOURCES} > set(ON_EVERY_BACKEND)
+
+
+def test_figures_have_the_colours_of_the_library_s_plots():
+    matplotlib = pytest.importorskip("matplotlib")
+    rules = matplotlib.rc_params_from_file(FOLDER / "matplotlibrc", use_default_template=False)
+    assert tuple(rules["axes.prop_cycle"].by_key()["color"]) == COLOURS
 
 
 def test_a_number_that_is_expected_and_not_asserted_is_found():
@@ -82,12 +90,14 @@ def test_a_notebook_ends_with_three_exercises(source):
 @pytest.mark.any_backend
 @each_source
 def test_the_executed_notebook_is_of_this_source_and_ran_to_its_end(source):
-    wanted = [(cell.cell_type, cell.source) for cell in jupytext.read(source).cells]
+    wanted = [(cell.cell_type, cell.source) for cell in jupytext.read(source).cells if not is_of_tests(cell)]
     executed = jupytext.read(source.with_suffix(".ipynb")).cells
     assert [(cell.cell_type, cell.source) for cell in executed] == wanted
     code = [cell for cell in executed if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in code)
+    assert [cell.execution_count for cell in code] == list(range(1, 1 + len(code)))
+    assert not any("SMALL" in text or re.search(r"^ *assert ", text, re.M) for _, text in wanted)
     outputs = [output for cell in code for output in cell.outputs]
     assert not any(output.output_type == "error" for output in outputs)
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    # A coloured text is a picture too.
+    assert sum(bool({"image/svg+xml", "text/html"} & {*output.get("data", {})}) for output in outputs) >= 2
     assert source.with_suffix(".ipynb").stat().st_size < 1_000_000

@@ -1,9 +1,11 @@
 """What several files say of the project, they say alike."""
 
 import importlib
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -28,6 +30,12 @@ def oldest(*packages):
     return [bound.replace(">=", "==") for bound in bounds if re.match(r"\w+", bound)[0] in ("keras", *packages)]
 
 
+def script(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        return importlib.import_module(name)
+
+
 def of_age(job, age):
     entries = read(".github/workflows/versions.yml")["jobs"][job]["strategy"]["matrix"]["include"]
     return [entry for entry in entries if entry["age"] == age]
@@ -46,9 +54,8 @@ def test_the_oldest_versions_of_the_workflow_are_the_bounds_of_pyproject():
     }
 
 
-def test_the_oldest_versions_of_make_compatibility_are_the_same(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    compatibility = importlib.import_module("compatibility")
+def test_the_oldest_versions_of_make_compatibility_are_the_same():
+    compatibility = script("compatibility")
     assert compatibility.lower_bounds() == oldest(*BACKENDS)
     assert all((ROOT / file).exists() for file in compatibility.FILES)
 
@@ -63,7 +70,48 @@ def test_the_workflow_of_every_change_runs_what_a_developer_can():
     assert {"run": ".ci/run"} in read(".github/workflows/ci.yml")["jobs"]["ci"]["steps"]
 
 
+def test_one_wheel_is_installed_on_each_system_with_each_backend_from_wheels_alone():
+    build, install = (read(".github/workflows/wheel.yml")["jobs"][job] for job in ("build", "install"))
+    matrix = install["strategy"]["matrix"]
+    assert [system.partition("-")[0] for system in matrix["system"]] == ["ubuntu", "windows", "macos"]
+    assert tuple(matrix["backend"]) == BACKENDS
+    assert install["env"]["PIP_ONLY_BINARY"] == ":all:" and install["needs"] == "build"
+    commands = [step["run"] for job in (build, install) for step in job["steps"] if "run" in step]
+    made, tried = (command.split() for command in commands)
+    assert made[:4] == ["python", "-m", "pip", "wheel"]
+    # The script takes what the workflow gives it, and the tests that it runs are there.
+    arguments = " ".join(tried).replace("${{ matrix.backend }}", "jax").split()[1:]
+    assert arguments == ["scripts/try_wheel.py", "--tests", "jax", "dist/*.whl"]
+    files = [ROOT / "tests" / name for name in script("try_wheel").TESTS]
+    assert files and all(file.exists() for file in files)
+
+
+@pytest.mark.parametrize(("system", "path"), [("nt", "Scripts/python.exe"), ("posix", "bin/python")])
+def test_an_environment_has_its_interpreter_where_the_system_puts_it(monkeypatch, system, path):
+    environment = script("environment")
+    monkeypatch.setattr(environment, "os", SimpleNamespace(name=system))
+    assert environment.interpreter(Path("a")) == Path("a", path)
+
+
 def test_the_version_is_one():
     citation = read("CITATION.cff")
     assert PROJECT["version"] == keras_griffin.__version__ == citation["version"]
     assert (PROJECT["name"], PROJECT["license"]) == (citation["title"], citation["license"])
+
+
+def test_dir_shows_the_public_names_alone():
+    """And so does tab completion."""
+    found = pkgutil.walk_packages(keras_griffin.__path__, "keras_griffin.")
+    modules = [keras_griffin, *(importlib.import_module(each.name) for each in found if each.ispkg)]
+    public = [module for module in modules if hasattr(module, "__all__")]
+    assert len(public) > 12
+    for module in public:
+        assert dir(module) == sorted(module.__all__), module.__name__
+
+
+def test_the_flagships_stand_at_the_top():
+    names = ("Griffin", "GriffinConfig", "Hawk", "LanguageModel", "MQATransformer", "SequenceEncoder")
+    assert all(getattr(keras_griffin, name) is getattr(keras_griffin.models, name) for name in names)
+    assert keras_griffin.RGLRU is keras_griffin.layers.RGLRU
+    subpackages = {name for name in keras_griffin.__all__ if name.islower()}
+    assert {*names, "RGLRU"} == set(keras_griffin.__all__) - subpackages

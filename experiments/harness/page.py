@@ -1,5 +1,5 @@
-"""Write the results into docs/experiments.md, under each experiment its plot and its verdicts or its runs, and the
-counts of the verdicts into README.md and docs/paper.md.
+"""Write the results into docs/experiments.md, the counts of the verdicts first and under each experiment its plot and
+its verdicts or its runs, and the counts into docs/paper.md.
 
     python -m experiments.harness.page
 
@@ -21,7 +21,6 @@ from keras_griffin.files import atomic_file
 
 RESULTS = FOLDER / "results"
 PAGE = FOLDER.parent / "docs" / "experiments.md"
-README = FOLDER.parent / "README.md"
 PAPER = FOLDER.parent / "docs" / "paper.md"
 #: The status of an experiment in docs/paper.md; its counts follow.
 STATUS = "small scale"
@@ -47,7 +46,7 @@ def found(name: str, results: Path) -> str:
     file, module = results / f"{name}.csv", experiment(name)
     if not file.exists():
         return "Not yet run."
-    return f"![{module.TITLE}](experiments/{name}.png)\n\n{summary(module, Table.read(file))}"
+    return f"![{module.TITLE}](experiments/{name}.svg)\n\n{summary(module, Table.read(file))}"
 
 
 def counts(results: Path) -> str:
@@ -80,14 +79,14 @@ def with_statuses(paper: str, results: Path) -> str:
     return re.sub(rf"(`experiments/results/(\w+)\.md` \| ){STATUS}[^|]* \|", row, paper)
 
 
-def update(page: Path = PAGE, results: Path = RESULTS, readme: Path = README, paper: Path = PAPER) -> None:
-    """Update the page, the plots beside it, README.md and docs/paper.md."""
+def update(page: Path = PAGE, results: Path = RESULTS, paper: Path = PAPER) -> None:
+    """Update the page, the plots beside it and docs/paper.md."""
     plots = page.with_suffix("")
-    for plot in sorted(results.glob("*.png")):
+    for plot in sorted(results.glob("*.svg")):
         plots.mkdir(exist_ok=True)
         with atomic_file(plots / plot.name) as aside:
             aside.write_bytes(plot.read_bytes())
-    for path in (page, readme, paper):
+    for path in (page, paper):
         text = with_statuses(filled(path.read_text(), results), results)
         with atomic_file(path) as aside:
             aside.write_text(text)

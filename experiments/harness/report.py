@@ -6,11 +6,11 @@ from types import ModuleType
 
 import matplotlib
 
-from experiments.harness.plots import DPI
 from experiments.harness.search import is_kept
 from experiments.harness.table import Table, Trial
 from experiments.harness.words import count, markdown, millions, rate
 from keras_griffin.files import atomic_file
+from keras_griffin.inspection.svg import svg_of
 
 #: The start of a page's last line, which names the version that has drawn the plot.
 DRAWN_WITH = "Plot: matplotlib "
@@ -22,11 +22,11 @@ RATES = (
 
 
 def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> None:
-    """Write NAME.csv, and from it NAME.png and NAME.md."""
+    """Write NAME.csv, and from it NAME.svg and NAME.md."""
     folder.mkdir(parents=True, exist_ok=True)
     table.write(folder / f"{name}.csv")
     table = Table.read(folder / f"{name}.csv")
-    with atomic_file(folder / f"{name}.png") as aside:
+    with atomic_file(folder / f"{name}.svg") as aside:
         save_plot(module, table, aside)
     with atomic_file(folder / f"{name}.md") as aside:
         aside.write_text(f"{page(module, name, table)}\n\n{DRAWN_WITH}{matplotlib.__version__}.\n")
@@ -35,7 +35,7 @@ def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> N
 def save_plot(module: ModuleType, table: Table, path: Path) -> None:
     """Draw a table; the same version of matplotlib writes the same bytes."""
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
-        module.draw(table).savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        path.write_text(svg_of(module.draw(table)))
 
 
 def page(module: ModuleType, name: str, table: Table) -> str:
@@ -46,7 +46,7 @@ def page(module: ModuleType, name: str, table: Table) -> str:
             f"The paper: {module.PAPER}",
             f"Here: {module.DIFFERS}",
             *([verdict_table(module, table)] if module.CLAIMS else []),
-            f"![{module.TITLE}]({name}.png)",
+            f"![{module.TITLE}]({name}.svg)",
             run_table(module, table),
             *rates(module, table),
             *circumstances(table),

@@ -1,14 +1,15 @@
 """The three families that every experiment compares, and the shape that they share."""
 
 from experiments.harness.run import Run
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 
 #: A colour and a marker in plots.
 Style = tuple[str, str]
 
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
-#: Those of each in plots: Okabe and Ito's colours, safe for the colour-blind.
-STYLES: dict[str, Style] = {"MQA": ("#d55e00", "o"), "Griffin": ("#0072b2", "s"), "Hawk": ("#009e73", "^")}
+#: Of each, in plots.
+STYLES: dict[str, Style] = {name: (FAMILY_COLOURS[name], marker) for name, marker in zip(FAMILIES, "os^", strict=True)}
 
 #: The paper's models of section 6.2: five blocks of width 64, in Griffin the third with local attention. About 250,000
 #: parameters; the heads and the width of the recurrence are not in the paper.

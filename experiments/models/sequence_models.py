@@ -24,6 +24,7 @@ from experiments.harness import search
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import SAVE_EVERY, Measurement, TaskData, jit_compile
+from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.training import ResumableRun, default_optimizer
 
@@ -44,14 +45,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
 }
 #: Those whose width is an argument; the others keep that of their input.
 WITH_UNITS = ("LSTM", "GRU")
-#: Okabe and Ito's colours: blues and green for this library's layers.
-STYLES = {
-    "RGLRU": ("#0072b2", "s"),
-    RING: ("#009e73", "P"),
-    "CGLRU": ("#56b4e9", "D"),
-    "LSTM": ("#d55e00", "o"),
-    "GRU": ("#e69f00", "^"),
-}
+STYLES = {name: (FAMILY_COLOURS[name], marker) for name, marker in zip(LAYERS, "sPDo^", strict=True)}
 #: What `report.py` says of the learning rates.
 RATES = (
     "Learning rates: on each task a layer keeps the rate with the least validation loss of the first seed; every run "

@@ -1,5 +1,10 @@
 """JAX. The contract is in the package's docstring."""
 
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +34,11 @@ def places(variables) -> tuple:
     return device_kind(), *numpy_backend.places(variables)
 
 
+def has_threads() -> bool:
+    """Those of XLA."""
+    return True
+
+
 def has_values(tensors) -> bool:
     """False while a function of them is being compiled or differentiated."""
     return not any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)
@@ -39,11 +49,37 @@ def sync_variables(model) -> None:
     model.jax_state_sync()
 
 
-def keep_programs(folder: str) -> None:
+def keep_programs(find_folder: Callable[[], str | None]) -> None:
     """JAX's persistent cache, of all programs: a decoding step and its setting up are many small ones."""
-    if jax.config.jax_compilation_cache_dir is None:
+    folder = find_folder() if jax.config.jax_compilation_cache_dir is None else None
+    if folder is not None:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        _report_once(folder)
+
+
+def _report_once(folder: str) -> None:
+    """Let JAX's warnings of programs that it can't read or write be one line, and damaged programs be replaced.
+
+    JAX would warn of each at every start, since it never overwrites a file.
+    """
+    show, subject, reported = warnings.showwarning, " persistent compilation cache entry for ", False
+
+    def show_or_report(message, *arguments, **named):
+        nonlocal reported
+        action, is_subject, reason = str(message).partition(subject)
+        if not is_subject:
+            show(message, *arguments, **named)
+            return
+        if action.endswith("reading"):
+            for path in Path(folder).glob("*-cache"):
+                path.unlink(missing_ok=True)
+        if not reported:
+            reported = True
+            rule = "intact; they are compiled anew" if action.endswith("reading") else "on a disk with enough space"
+            print(f"keep_programs: the programs in {folder!r} must be {rule}. Got {reason}.", file=sys.stderr)
+
+    warnings.showwarning = show_or_report
 
 
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> jax.Array:

@@ -1,6 +1,7 @@
 """NumPy: a CPU, values, and no gradients. The contract is in the package's docstring."""
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 from keras import ops
@@ -38,8 +39,13 @@ def before_config_is_written() -> None:
     """Nothing."""
 
 
-def keep_programs(folder: str) -> None:
+def keep_programs(find_folder: Callable[[], str | None]) -> None:
     """Nothing is compiled."""
+
+
+def has_threads() -> bool:
+    """The products have some, but they survive a fork."""
+    return False
 
 
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -1,6 +1,7 @@
 """TensorFlow. The contract is in the package's docstring."""
 
 import contextvars
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -27,8 +28,13 @@ def device_kind() -> str:
     return "cpu"
 
 
-def keep_programs(folder: str) -> None:
+def keep_programs(find_folder: Callable[[], str | None]) -> None:
     """Nothing: with a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling."""
+
+
+def has_threads() -> bool:
+    """Those of its runtime."""
+    return True
 
 
 def has_values(tensors) -> bool:

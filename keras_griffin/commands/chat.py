@@ -30,7 +30,7 @@ Ctrl-D       quit"""
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
-    keep_programs()
+    keep_programs("chat")
     asked = requests()
     model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
     if asked:

@@ -75,7 +75,7 @@ def write(lines: Sequence[Line], title: str, folder: Path) -> list[str]:
         title: above the table and the plot.
         folder: it exists.
     """
-    with atomic_file(folder / LINES) as path, path.open("w", newline="") as file:
+    with atomic_file(folder / LINES) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([Line._fields, *lines])
     with atomic_file(folder / TABLE) as path:
@@ -101,7 +101,10 @@ def draw(lines: Sequence[Line], title: str, path: Path) -> None:
             point = getattr(line, field), line.bits_per_byte
             axes.plot(*point, "o", fillstyle="none" if line.is_too_short else "full")
             axes.annotate(line.mixers, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set_xscale("log", base=2)
+        values = [getattr(line, field) for line in lines]
+        # Between values that are close there may be no power of two, and so no tick.
+        if max(values) > 8 * min(values):
+            axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         # Room for the last names.
         axes.margins(x=0.25, y=0.15)

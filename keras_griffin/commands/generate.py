@@ -16,7 +16,7 @@ from keras_griffin.ops.implementation import recorded_choices
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
-    keep_programs()
+    keep_programs("generate")
     asked = requests()
     model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
     if arguments.prompt is None:

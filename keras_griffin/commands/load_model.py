@@ -12,6 +12,7 @@ from keras_griffin.commands.errors import CommandError, refusals, refusals_of_th
 from keras_griffin.commands.train_resume import MODEL
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.hub import SCHEME
+from keras_griffin.models.presets import TRAINED
 from keras_griffin.tokenizers import ByteTokenizer
 
 
@@ -68,12 +69,15 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
                 f"{command}: --dtype must not be given for a .keras file, which has its own. Got {dtype!r}."
             )
         return _load_keras_file(command, path, option)
-    is_on_hub = name.startswith(SCHEME)
+    is_named = name.startswith(SCHEME) or (name in TRAINED and not path.exists())
     # An empty name would be the current folder; the name of a size of the paper would give random weights.
-    if not name or not (is_on_hub or path.exists()):
-        raise CommandError(f"{command}: {option} must be a .keras file, a folder or {SCHEME}OWNER/NAME. Got {name!r}.")
+    if not name or not (is_named or path.exists()):
+        raise CommandError(
+            f"{command}: {option} must be a .keras file, a folder, {SCHEME}OWNER/NAME or {', '.join(TRAINED)}. "
+            f"Got {name!r}."
+        )
     try:
-        return Griffin.from_preset(name if is_on_hub else path.absolute(), dtype=dtype)
+        return Griffin.from_preset(name if is_named else path.absolute(), dtype=dtype)
     except (ImportError, OSError, ValueError) as error:
         raise CommandError(_first_line(error)) from error
 
@@ -107,9 +111,10 @@ def _load_keras_file(command, path, option):
             model = keras.saving.load_model(path, compile=False)
     except ImportError as error:
         raise CommandError(_first_line(error)) from error
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        reason = _first_line(error).removesuffix(".")
         raise CommandError(
-            f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {_first_line(error)}"
+            f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {reason}."
         ) from error
     if not isinstance(model, LanguageModel):
         raise CommandError(

@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         is_drawn = draw_loss_curve(folder / LOG, folder / PICTURE, levels=compressors)
         with atomic_file(folder / RESULT) as path:
-            path.write_text(json.dumps(result, indent=2) + "\n")
+            path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
         saved.remove()
         print_rows(describe_result(result, folder, is_drawn))
         written = sample(model, text, arguments, prompt, arguments.sample_bytes)
@@ -185,7 +185,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Opened to append: an earlier run loses nothing before this one begins.
-        (folder / LOG).open("a").close()
+        (folder / LOG).open("ab").close()
     except OSError as error:
         raise CommandError(
             f"train: --output must be a folder that can be created and written to. Got {str(folder)!r}: {error}."

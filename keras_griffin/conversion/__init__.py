@@ -8,6 +8,7 @@ from keras_griffin.conversion.rwkv import load_rwkv
 from keras_griffin.models.preset_files import FORMATS
 
 __all__ = ["load_mamba", "load_recurrentgemma", "load_rwkv", "save_huggingface"]
+__dir__ = __all__.copy
 
 # `from_preset` is in a lower layer and can't import this package.
 FORMATS.append(CHECKPOINT)

@@ -1,9 +1,15 @@
 """Open a file or folder of weights as tensors by name, each read on demand."""
 
+import contextlib
+import errno
 import json
 import math
 import os
+import textwrap
+import tokenize
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import ml_dtypes
@@ -17,6 +23,11 @@ SINGLE = "model.safetensors"
 #: The same of PyTorch's own format.
 TORCH_INDEX = "pytorch_model.bin.index.json"
 TORCH_SINGLE = "pytorch_model.bin"
+#: What Python and NumPy raise at a damaged archive, header or compressed part.
+_NOT_NPZ = (
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError),
+    *(EOFError, KeyError, SyntaxError, ValueError),
+)
 #: Files that identify an Orbax folder, in its different versions.
 ORBAX_MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint")
 
@@ -93,13 +104,22 @@ def _open_shards(index) -> dict[str, StoredTensor]:
 
 
 def _open_npz(path) -> dict[str, StoredTensor]:
+    with _refusals_of_npz(path), zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        return {name: _stored_npy(path, archive, name) for name in names}
+
+
+@contextlib.contextmanager
+def _refusals_of_npz(path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            return {name: _stored_npy(path, archive, name) for name in names}
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        yield
+    except (*_NOT_NPZ, OSError) as error:
+        # An archive may name a place outside itself; other errors of the system are not of the file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        reason = textwrap.shorten(str(error), 300, placeholder="...")
         raise ValueError(
-            f"open_checkpoint: the file must be a valid .npz of arrays. Got {str(path)!r}: {error}."
+            f"open_checkpoint: the file must be a valid .npz of arrays. Got {str(path)!r}: {reason}."
         ) from error
 
 
@@ -120,7 +140,7 @@ def _stored_npy(path, archive, name) -> StoredTensor:
     is_bfloat16 = dtype == np.dtype("V2")
 
     def read():
-        with np.load(path, allow_pickle=False) as arrays:
+        with _refusals_of_npz(path), np.load(path, allow_pickle=False) as arrays:
             array = arrays[name]
         return array.view(ml_dtypes.bfloat16) if is_bfloat16 else array
 

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from keras_griffin.conversion.namings import Naming
-from keras_griffin.files import StoredTensor
+from keras_griffin.files import StoredTensor, read_json_object
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.models.preset_files import CONFIG, load_tokenizer_of, read_config_json
+from keras_griffin.models.preset_files import CONFIG, load_tokenizer_of
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill
 
@@ -120,7 +120,7 @@ def read_config_beside(function_name: str, path: Path) -> dict:
     folder = folder_of(path)
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{function_name}: the folder must have a {CONFIG}. Got {str(folder)!r} without one.")
-    return read_config_json(function_name, folder)
+    return read_json_object(function_name, folder / CONFIG)
 
 
 def folder_of(path: Path) -> Path:

@@ -153,7 +153,7 @@ def _given(raw, name, otherwise):
 
 def _block_pattern(raw) -> tuple[str, ...]:
     types = _given(raw, "block_types", _given(raw, "_block_types", BLOCK_TYPES))
-    if not isinstance(types, list | tuple) or not types or not set(types) <= set(MIXERS):
+    if not isinstance(types, list | tuple) or not types or any(name not in list(MIXERS) for name in types):
         _refuse(f"block_types must be a list of {' and '.join(MIXERS)}", types)
     return tuple(MIXERS[name] for name in types)
 

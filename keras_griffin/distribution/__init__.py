@@ -15,3 +15,4 @@ __all__ = [
     "layout_map",
     "sequence_parallel",
 ]
+__dir__ = __all__.copy

@@ -118,6 +118,9 @@ class SafeTensors(Mapping):
     def _parse(self, text: bytes) -> dict:
         try:
             header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_repetition)
+            if b"\\u" in text:
+                # An escape may be half a character, which can't be written or shown.
+                json.dumps(header, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             self._refuse(f"the header must be JSON without duplicate names. Got {error}")
         if not text.startswith(b"{") or not isinstance(header, dict):
@@ -156,6 +159,7 @@ class SafeTensors(Mapping):
             self._refuse(f"the tensors must fill the file. Got tensors of {reached} bytes and a file with {data_size}")
 
     def _refuse(self, reason) -> NoReturn:
+        reason = reason if len(reason) <= 500 else f"{reason[:500]}..."
         raise ValueError(f"SafeTensors: {reason}, in {str(self.path)!r}.")
 
 

@@ -26,3 +26,4 @@ __all__ = [
     "score",
     "stream",
 ]
+__dir__ = __all__.copy

@@ -38,3 +38,4 @@ __all__ = [
     "plot_influence",
     "plot_state_norm",
 ]
+__dir__ = __all__.copy

@@ -19,6 +19,12 @@ Axes = Any
 #: The colours of lines, safe for the colour-blind (Okabe and Ito 2008), and the colour map of numbers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHADES = "viridis"
+#: Every plot shows a family of models or units in one colour; a variant has one near it.
+FAMILY_COLOURS = {
+    **{"Griffin": "#0072B2", "Hawk": "#009E73", "MQA": "#D55E00", "local MQA": "#E69F00"},
+    **{"RGLRU": "#009E73", "RGLRU, ring": "#66A61E", "CGLRU": "#CC79A7"},
+    **{"LSTM": "#56B4E9", "GRU": "#A6761D", "Mamba": "#7570B3", "LRU": "#999933"},
+}
 #: Replacements for invisible characters; `$` is escaped so that text is never typeset as a formula.
 _SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
 #: The contexts of a cost plot.
@@ -196,7 +202,7 @@ def plot_decode_cost(
         axes: where to draw; None for a new figure.
         dtype: of parameters and caches; see `decode_cost`.
         measured: results of `measure_decoding`, by the name in the legend; drawn dashed, in the colour of the config
-            with that name, if any.
+            with that name, if any. A family's name has its colour.
 
     Returns:
         The axes.
@@ -224,6 +230,7 @@ def plot_decode_cost(
             )
     names = list(dict.fromkeys([*configs, *measured]))
     for colour, name in zip(_shades(len(names)), names, strict=True):
+        colour = FAMILY_COLOURS.get(name, colour)
         if name in configs:
             costs = [
                 decode_cost(configs[name], batch_size, context, device=device, dtype=dtype) for context in contexts
@@ -285,7 +292,8 @@ def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | 
         "Mamba": (1 - kept["Mamba"]) / decay,
         "LRU": np.sqrt(1 - kept["LRU"] ** 2),
     }
-    for colour, name in zip(COLOURS, kept, strict=False):
+    for name in kept:
+        colour = FAMILY_COLOURS[name.replace("-", "")]
         axes.plot(gate, kept[name], color=colour, label=f"{name}: the past")
         axes.plot(gate, let_in[name], color=colour, linestyle="--", label=f"{name}: the input")
     axes.set(xlabel="gate r", ylabel="factor", title=f"What a gate does, a = {decay:g}")
@@ -329,4 +337,7 @@ def _label(function_name, axes, axis, tokens, length):
         return
     shown = [token.translate(_SIGNS) for token in tokens]
     shown = ["".join(sign if sign.isprintable() else "□" for sign in token) for token in shown]
-    getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=6 if length > 40 else 8, family="monospace")
+    # Beside one another, words would overlap.
+    angle = 90 if axis == "x" and max(map(len, shown), default=0) > 1 else 0
+    size = 6 if length > 40 else 8
+    getattr(axes, f"set_{axis}ticks")(range(length), shown, fontsize=size, family="monospace", rotation=angle)

@@ -37,3 +37,4 @@ __all__ = [
     "projection",
 ]
 __all__ += units.__all__
+__dir__ = __all__.copy

@@ -1,6 +1,6 @@
 """A dense layer whose matrix is block-diagonal."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -9,6 +9,7 @@ from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
+from keras_griffin.shapes import LayerOptions
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -43,7 +44,9 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.4 and section 3 ("Efficient linear recurrences").
     """
 
-    def __init__(self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs: Any):
+    def __init__(
+        self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs: Unpack[LayerOptions]
+    ):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.num_blocks = checked(name, COUNT, num_blocks=num_blocks)

@@ -1,13 +1,13 @@
 """A sequence mixed forward and backward in time."""
 
-from typing import Any, NoReturn
+from typing import NoReturn, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import checked
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -41,7 +41,7 @@ class BothDirections(SequenceLayer):
     Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
     """
 
-    def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Any):
+    def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.forward_layer = checked(name, TEMPORAL, forward_layer=forward_layer)

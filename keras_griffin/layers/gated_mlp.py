@@ -1,12 +1,13 @@
 """The gated multi-layer perceptron (GeGLU)."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.projection import project, projection
+from keras_griffin.shapes import LayerOptions
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -37,7 +38,7 @@ class GatedMLP(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.2; Shazeer 2020 (arXiv 2002.05202).
     """
 
-    def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs: Any):
+    def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)

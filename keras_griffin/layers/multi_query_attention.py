@@ -1,7 +1,7 @@
 """Shared by local and global multi-query attention: projections, heads and rotation."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from keras import ops
 
@@ -12,7 +12,7 @@ from keras_griffin.layers.projection import project, projection
 from keras_griffin.ops import time_axis
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.time_axis import running_count
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 class MultiQueryAttention(Mixer):
@@ -42,7 +42,7 @@ class MultiQueryAttention(Mixer):
         rotary_fraction: float = 0.5,
         rotary_base: float = 10000.0,
         output_variance_scale: float = 1.0,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__

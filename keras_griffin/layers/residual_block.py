@@ -1,6 +1,6 @@
 """The residual block around a temporal mixer."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
@@ -9,7 +9,7 @@ from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.layout import laid_out
 from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -59,7 +59,7 @@ class ResidualBlock(SequenceLayer):
         rematerialize: bool = False,
         dropout: float = 0.0,
         norm: str = "rms",
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__

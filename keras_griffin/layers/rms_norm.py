@@ -1,12 +1,13 @@
 """Root mean square normalisation with a scale that is stored minus one."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
 from keras_griffin.layers.configured import Configured
+from keras_griffin.shapes import LayerOptions
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -37,7 +38,7 @@ class RMSNorm(Configured, keras.layers.Layer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.1; Zhang and Sennrich 2019 (arXiv 1910.07467).
     """
 
-    def __init__(self, epsilon: float = 1e-6, **kwargs: Any):
+    def __init__(self, epsilon: float = 1e-6, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         self.epsilon = checked(type(self).__name__, POSITIVE, epsilon=epsilon)
         self.supports_masking = True

@@ -1,6 +1,6 @@
 """The contract of all temporal layers: `initial_state`, `call` and `advance`."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.checks import Rule
 from keras_griffin.layers.configured import Configured
 from keras_griffin.ops.arguments import as_tensor, check_steps
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 class Decays(NamedTuple):
@@ -35,7 +35,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, **kwargs: Unpack[LayerOptions]):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         self.input_spec = keras.layers.InputSpec(ndim=3)
@@ -65,7 +65,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """Continue from `state` by any number of steps: prefill, chunks and decoding are one method.
 
         Args:
-            inputs: `(B, T, D)`, T >= 1.
+            inputs: `(B, T, D)`; of no steps there are no outputs, and the state stays as it is.
             state: from `initial_state` or an earlier `advance`.
             reset: `(B, T)` bool; at a True step everything before it is forgotten first.
             mask: `(B, T)` bool; a False step leaves the state unchanged.

@@ -1,6 +1,6 @@
 """The short causal depthwise convolution of the recurrent block."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from keras_griffin.checks import COUNT, FLAG, checked
 from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.ops.causal_conv import causal_conv
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 class TemporalConvState(NamedTuple):
@@ -56,7 +56,7 @@ class TemporalConv1D(SequenceLayer):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """
 
-    def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs: Any):
+    def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.kernel_size = checked(name, COUNT, kernel_size=kernel_size)

@@ -77,3 +77,4 @@ __all__ = [
     "find_mixer",
     "mixer_names",
 ]
+__dir__ = __all__.copy

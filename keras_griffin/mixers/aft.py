@@ -1,6 +1,6 @@
 """The attention-free transformer's mixing."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 PROJECTIONS = ("query", "key", "value")
 
@@ -62,7 +62,7 @@ class AFT(FlatState, Mixer):
 
     state_type = AFTState
 
-    def __init__(self, output_variance_scale: float = 1.0, **kwargs: Any):
+    def __init__(self, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)

@@ -1,6 +1,6 @@
 """Local (sliding-window) multi-query attention."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from keras_griffin.ops import local_attention, time_axis
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
 from keras_griffin.ops.step_attention import ring_attention, write_place
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 #: Steps are counted to 2 W, in int32.
 WINDOW = Rule(f"an integer from 1 to {2**30 - 1}", lambda value: COUNT.holds(value) and value < 2**30)
@@ -84,7 +84,7 @@ class LocalMQA(MultiQueryAttention):
         rotary_fraction: float = 0.5,
         rotary_base: float = 10000.0,
         output_variance_scale: float = 1.0,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
@@ -131,6 +131,8 @@ class LocalMQA(MultiQueryAttention):
     ) -> tuple[Tensor, LocalMQAState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
+        if inputs.shape[1] == 0:
+            return inputs, state
         query, key, value = self.project(inputs)
         if inputs.shape[1] == 1 and reset is None and mask is None:
             return self._step(query, key, value, state)

@@ -1,6 +1,6 @@
 """The Mamba block."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -20,7 +20,7 @@ from keras_griffin.layers import (
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 class MambaState(NamedTuple):
@@ -80,7 +80,7 @@ class Mamba(FlatState, Mixer):
         conv_kernel_size: int = 4,
         rank: int | None = None,
         output_variance_scale: float = UNIFORM,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__

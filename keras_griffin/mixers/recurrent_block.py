@@ -1,7 +1,7 @@
 """The recurrent block: a gated branch around a convolution and a recurrence."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANG
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 class RecurrentBlockState(NamedTuple):
@@ -84,7 +84,7 @@ class RecurrentBlock(Mixer):
         decay_range: tuple[float, float] = (0.9, 0.999),
         unit: str = "rg_lru",
         unit_options: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__

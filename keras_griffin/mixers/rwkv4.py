@@ -1,6 +1,6 @@
 """The time mixing of RWKV-4."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -20,7 +20,7 @@ from keras_griffin.layers.rwkv_initializer import (
 )
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 #: What is projected from a mixture of each input and the one before it.
 MIXED = ("key", "value", "receptance")
@@ -79,7 +79,7 @@ class RWKV4(FlatState, Mixer):
 
     state_type = RWKV4State
 
-    def __init__(self, layer: int = 0, num_layers: int = 1, **kwargs: Any):
+    def __init__(self, layer: int = 0, num_layers: int = 1, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.layer = checked(name, integer_from(0), layer=layer)

@@ -1,6 +1,6 @@
 """The channel mixing of RWKV-4."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 class RWKV4ChannelState(NamedTuple):
@@ -59,7 +59,7 @@ class RWKV4Channel(FlatState, Mixer):
 
     state_type = RWKV4ChannelState
 
-    def __init__(self, expand: int = 4, layer: int = 0, num_layers: int = 1, **kwargs: Any):
+    def __init__(self, expand: int = 4, layer: int = 0, num_layers: int = 1, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.expand = checked(name, COUNT, expand=expand)

@@ -1,7 +1,7 @@
 """A recurrent unit with an output projection: the block in which most of the papers use theirs."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 READOUTS = ("dense", "glu")
 
@@ -73,7 +73,7 @@ class UnitBlock(Mixer):
         readout: str | None = None,
         output_variance_scale: float = 1.0,
         unit_options: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__

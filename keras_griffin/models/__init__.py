@@ -24,3 +24,4 @@ __all__ = [
     "Trace",
     "presets",
 ]
+__dir__ = __all__.copy

@@ -2,9 +2,12 @@
 
 A safetensors file with A and B of each layer, by their variables' paths, and in its metadata
 
-    format, format_version      keras_griffin_adapter, 1
+    format, format_version      keras_griffin_adapter, 2
     rank, alpha, targets        the arguments of `enable_lora`, as JSON
     base                        the fingerprint of the weights with which they were trained
+    sum                         a checksum of the other metadata and of each tensor
+
+Version 1, which can be read too, has no `sum`.
 """
 
 import json
@@ -20,9 +23,11 @@ from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models.lora import check_undivided, enable_lora, lora_of, target_layers
-from keras_griffin.models.weights import PIECE_BYTES, as_array, assign, check_tensors, stored
+from keras_griffin.models.weights import PIECE_BYTES, as_array, assign, check_tensors
 
-FORMAT, VERSION = "keras_griffin_adapter", "1"
+FORMAT, VERSION = "keras_griffin_adapter", "2"
+#: Can be read too; it has no checksum.
+EARLIER_VERSION = "1"
 
 
 def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
@@ -48,7 +53,8 @@ def save_adapter(model: keras.Model, path: str | os.PathLike) -> None:
         "targets": json.dumps(lora.targets),
         "base": fingerprint(model),
     }
-    write_safetensors(path, {name: stored(variable) for name, variable in lora.variables.items()}, metadata)
+    arrays = {name: as_array(variable) for name, variable in lora.variables.items()}
+    write_safetensors(path, arrays, {**metadata, "sum": _sum(metadata, arrays)})
 
 
 def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = True) -> None:
@@ -62,8 +68,9 @@ def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = 
             version.
 
     Raises:
-        ValueError: the file is not an adapter file, or is incomplete; it belongs to another base; the model has
-            adapters of another rank, alpha or other layers; or the tensors do not fit. The model stays unchanged.
+        ValueError: the file is not an adapter file, or is incomplete or damaged; it belongs to another base; the model
+            has adapters of another rank, alpha or other layers; or the tensors do not fit or are not finite. The model
+            stays unchanged.
 
     Reference: Hu et al. 2021 (arXiv 2106.09685), section 4.2.
     """
@@ -90,6 +97,12 @@ def load_adapter(model: keras.Model, path: str | os.PathLike, *, verify: bool = 
         expected[f"{layer.path}/lora_kernel_a"] = (kernel_of(layer).shape[0], rank)
         expected[f"{layer.path}/lora_kernel_b"] = (rank, layer.units)
     check_tensors("load_adapter", expected, {name: file.stored(name) for name in file})
+    infinite = [name for name, array in file.items() if not np.isfinite(array).all()]
+    if infinite:
+        raise ValueError(
+            f"load_adapter: the adapters must be finite numbers. Got NaN or infinity in {infinite[0]} of "
+            f"{str(file.path)!r}."
+        )
     if model.lora is None:
         with without_initialization():
             enable_lora(model, rank, targets=targets, alpha=alpha)
@@ -136,10 +149,15 @@ def fingerprint(model: keras.Model) -> str:
 def _settings(file) -> tuple[int, float, list[str] | None]:
     """Rank, alpha and targets of an adapter file."""
     metadata = file.metadata
-    if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, VERSION):
+    version = metadata.get("format_version")
+    if metadata.get("format") != FORMAT or version not in (VERSION, EARLIER_VERSION):
         raise ValueError(
             f"load_adapter: the file must be written by save_adapter, in format {FORMAT} {VERSION}. "
-            f"Got {str(file.path)!r} of format {metadata.get('format')} {metadata.get('format_version')}."
+            f"Got {str(file.path)!r} of format {metadata.get('format')} {version}."
+        )
+    if version == VERSION and metadata.get("sum") != _sum(metadata, file):
+        raise ValueError(
+            f"load_adapter: the file must be undamaged. Got {str(file.path)!r}, whose checksum does not match."
         )
     try:
         rank, alpha, targets = (json.loads(metadata[name]) for name in ("rank", "alpha", "targets"))
@@ -152,6 +170,16 @@ def _settings(file) -> tuple[int, float, list[str] | None]:
             f"Got {_words(received)} in {str(file.path)!r}."
         )
     return rank, alpha, targets
+
+
+def _sum(metadata, tensors) -> str:
+    """A checksum of an adapter file's metadata and tensors, but not of itself."""
+    noted = sorted((name, text) for name, text in metadata.items() if name != "sum")
+    described = [
+        (name, str(array.dtype), array.shape, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8")))
+        for name, array in sorted(tensors.items())
+    ]
+    return f"{zlib.crc32(json.dumps([noted, described]).encode()):08x}"
 
 
 def _words(settings) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import inspect
 import itertools
+import reprlib
 import types
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.parameters import begun_anew_after_a_fault, divided_parameters_of, with_whole_weights
-from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
+from keras_griffin.models.token_ids import as_rows, check_inputs, check_no_text, check_token_ids
 
 #: The arguments of Keras's methods that hold batches.
 _DATA = ("x", "y", "sample_weight")
@@ -46,10 +47,9 @@ def rules_of_loss(loss) -> dict:
     """The fields of `BatchRules` that follow from a loss, as given to `compile`."""
     # Other losses may have other targets.
     is_ours = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    is_named = loss in ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
     return {
         "wants_targets": loss is not None,
-        "targets_are_ids": is_ours or is_named,
+        "targets_are_ids": is_ours,
         "ignored": loss.ignore_class if is_ours else None,
     }
 
@@ -77,9 +77,10 @@ class FirstBatch:
         """Train; see `keras.Model.fit`.
 
         Raises:
-            ValueError: the first batch of the training or validation data breaks a rule, see `BatchRules`; no weight is
-                trainable; or the optimizer was built for other variables.
+            ValueError: the first batch of the training or validation data breaks a rule, see `BatchRules`; there are
+                class weights; no weight is trainable; or the optimizer was built for other variables.
         """
+        backends.check_not_forked("fit")
         check_trainable("fit", self)
         backends.active().before_first_step(self)
         return self._look_first(super().fit, *args, **kwargs)
@@ -102,7 +103,9 @@ class FirstBatch:
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
+        backends.check_not_forked("train_on_batch")
         check_trainable("train_on_batch", self)
+        _bound(super().train_on_batch, args, kwargs)
         backends.active().before_first_step(self)
         with begun_anew_after_a_fault(self):
             return super().train_on_batch(*args, **kwargs)
@@ -135,10 +138,12 @@ class FirstBatch:
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
         name, rules = method.__name__, self.batch_rules()
+        backends.check_not_forked(name)
         if name == "predict":
             rules = rules._replace(wants_targets=False, targets_are_ids=False)
-        bound = inspect.signature(method).bind(*args, **kwargs)
+        bound = _bound(method, args, kwargs)
         given = bound.arguments
+        check_no_text(name, given.get("x"))
         check_tokens(self.known_language_model(), given.get("x"), given.get("validation_data"))
         if given.get("x") is not None:
             looked_at = _looked_at(name, rules, *map(given.get, _DATA))
@@ -159,9 +164,17 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
         model: a model, compiled or not.
 
     Raises:
-        ValueError: no weight is trainable, or the optimizer does not know one that is.
+        ValueError: no weight is trainable; the model is quantised and has no adapters; or the optimizer does not know
+            a trainable weight.
     """
     trainable = model.trainable_variables
+    language_model = getattr(model, "known_language_model", lambda: None)()
+    mode = getattr(language_model, "quantized_to", None)
+    if mode is not None and language_model.lora is None:
+        raise ValueError(
+            f"{function_name}: a quantised model must have adapters, since its kernels can't be trained: "
+            f"model.enable_lora(rank=8). Got a model quantised to {mode!r} without adapters."
+        )
     if not trainable:
         raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
     optimizer = getattr(model, "optimizer", None)
@@ -216,6 +229,20 @@ def check_tokens(language_model: keras.Model, *data) -> None:
             if check_model is not None and language_model is not None:
                 check_model(language_model)
             dataset = getattr(dataset, "data", None)
+
+
+def _bound(method, args, kwargs) -> inspect.BoundArguments:
+    """The arguments of one of Keras's methods, which must have no class weights.
+
+    Keras would take the argmax of a row of targets for the row's only class.
+    """
+    bound = inspect.signature(method).bind(*args, **kwargs)
+    if bound.arguments.get("class_weight") is not None:
+        raise ValueError(
+            f"{method.__name__}: class weights must be left out, as each token is a class: give tokens their weights "
+            f"by sample_weight. Got class_weight={reprlib.repr(bound.arguments['class_weight'])}."
+        )
+    return bound
 
 
 def _looked_at(function_name, rules, x, y, weights):

@@ -8,7 +8,7 @@ import keras
 
 from keras_griffin.models.hub import SCHEME, download
 from keras_griffin.models.preset_files import load_path
-from keras_griffin.models.presets import find_preset, presets
+from keras_griffin.models.presets import TRAINED, find_preset, presets
 
 
 def from_preset(
@@ -20,10 +20,11 @@ def from_preset(
     verify: bool = True,
     **overrides: Any,
 ) -> keras.Model:
-    """A model of a named size, with random weights, or a saved one.
+    """A model of a named size, or a saved one.
 
     Args:
-        preset: a name from `keras_griffin.models.presets()`; or a folder written by `save_to_preset`; or a
+        preset: a name from `keras_griffin.models.presets()`: `"python_tiny"` is a trained model, the other sizes have
+            random weights; or a folder written by `save_to_preset`; or a
             checkpoint that `load_recurrentgemma` or `load_mamba` of `keras_griffin.conversion` reads; or
             `"hf://owner/name"`, either of those two, downloaded from the Hugging Face Hub.
         dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
@@ -48,6 +49,8 @@ def from_preset(
     text = os.fspath(preset)
     if text.startswith(SCHEME):
         return load_path(download(text), cls, dtype, name, overrides, verify)
+    if text in TRAINED:
+        return load_path(TRAINED[text], cls, dtype, name, overrides, verify)
     # Also a broken link.
     if text not in presets() and os.path.lexists(text):
         return load_path(Path(text), cls, dtype, name, overrides, verify)

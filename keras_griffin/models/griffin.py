@@ -1,10 +1,7 @@
 """The paper's three families, which differ only in their mixers."""
 
-from typing import Any
-
 import keras
 
-from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.language_model import LanguageModel
 
 
@@ -33,8 +30,7 @@ class Hawk(Griffin):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
-    def __init__(self, config: GriffinConfig, **kwargs: Any):
-        super().__init__(_with_pattern(config, "recurrent"), **kwargs)
+    family_pattern = ("recurrent",)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -46,10 +42,4 @@ class MQATransformer(Griffin):
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.1.
     """
 
-    def __init__(self, config: GriffinConfig, **kwargs: Any):
-        super().__init__(_with_pattern(config, "global_mqa"), **kwargs)
-
-
-def _with_pattern(config: GriffinConfig | dict, mixer_name: str) -> GriffinConfig:
-    config = GriffinConfig(**config) if isinstance(config, dict) else config
-    return config.replace(block_pattern=(mixer_name,))
+    family_pattern = ("global_mqa",)

@@ -2,11 +2,12 @@
 
 import warnings
 from functools import partial
-from typing import Any, Self
+from typing import Any, Never, Self, Unpack
 
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, TokenEmbedding
@@ -19,6 +20,7 @@ from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
 from keras_griffin.models.from_preset import from_preset
+from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
@@ -28,36 +30,38 @@ from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.quantization import store_by_column
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.models.trace import trace
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import ModelOptions, Tensor
 from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.tokenizers.checks import check_is_tokenizer
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
+class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     """Predict each token's successor from the tokens so far.
 
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
 
     A functional `keras.Model` over `(B, T)` token ids. The constructor compiles it for next-token prediction with
-    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once; compile again to change
-    that.
+    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once. `compile` replaces the
+    optimizer, and the loss if one is given.
 
-    `keras.models.clone_model` makes a plain functional model of the same layers, without `generate` and the other
-    methods of this class; `type(model).from_config(model.get_config())` makes one of this class.
+    `copy.deepcopy(model)` is a copy with its weights, and `type(model).from_config(model.get_config())` one with fresh
+    weights. `keras.models.clone_model` is refused: it would lose the config, and with it `generate`.
 
     Args:
         config: a `GriffinConfig`.
+        dtype: a dtype or a policy such as `"mixed_bfloat16"`, for every layer.
         tokenizer: for a model that reads and writes text; see `keras_griffin.tokenizers`.
         rematerialize: see the property of that name.
-        **kwargs: `name`, and `dtype` (a dtype or a policy such as `"mixed_bfloat16"`) for every layer.
+        **kwargs: `name` and `trainable`, as for every Keras model.
 
     Input shape: `(B, T)` integers from 0 to V - 1.
 
     Output shape: `(B, T, V)` logits, float32.
 
     Raises:
-        ValueError: token ids are known not to be integers, or to be outside the vocabulary.
+        ValueError: the config is missing or not one, or there is another option; or, in a call, token ids are known not
+            to be integers, or to be outside the vocabulary.
 
     Examples:
         >>> import numpy as np
@@ -69,6 +73,8 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 
+    #: The pattern of a family's models, in place of the config's; None if they keep it.
+    family_pattern: tuple[str, ...] | None = None
     #: The weights as divided by `keras_griffin.distribution.fully_shard`, on PyTorch.
     divided_parameters: Any = None
     #: The adapters that `enable_lora` has added.
@@ -77,16 +83,17 @@ class LanguageModel(FirstBatch, CompiledAgain, keras.Model):
     def __init__(
         self,
         config: GriffinConfig,
-        *,
+        # None; but of a class that lacks these, `keras.models.clone_model` makes a plain model.
+        *others: Never,
         dtype: str | keras.DTypePolicy | None = None,
         tokenizer: Tokenizer | None = None,
         rematerialize: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[ModelOptions],
     ):
-        if isinstance(config, dict):
-            config = GriffinConfig(**config)
-        if not isinstance(config, GriffinConfig):
-            raise ValueError(f"{type(self).__name__}: config must be a GriffinConfig. Got {config!r}.")
+        backends.check_not_forked(type(self).__name__)
+        config = config_of(type(self), config, others, kwargs)
+        if self.family_pattern is not None:
+            config = config.replace(block_pattern=self.family_pattern)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         embedding = TokenEmbedding(
             config.vocabulary_size,

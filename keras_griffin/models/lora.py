@@ -52,15 +52,16 @@ def enable_lora(
 
     Args:
         model: a `LanguageModel`.
-        rank: the rank of A B.
+        rank: the rank of A B, at most the smaller of D and U.
         targets: names of projections: `"up"` is that of every block, `"mlp/gate"` and `"mixer/gate"` distinguish two of
             the same name, and `"block_0/mlp/up"` is a single one. None for every projection of the mixers and of the
             gated MLPs, but not the gates of a recurrence or the embedding.
         alpha: None for the rank, which gives a scale of 1.
 
     Raises:
-        ValueError: an argument has a wrong type or value; no projection has such a name; the model already has LoRA, is
-            quantised to anything else, or is divided by `keras_griffin.distribution.fully_shard`.
+        ValueError: an argument has a wrong type or value; no projection has such a name, or one is narrower than the
+            rank; the model already has LoRA, is quantised to anything else, or is divided by
+            `keras_griffin.distribution.fully_shard`.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -85,6 +86,13 @@ def enable_lora(
             f"enable_lora: a quantised model must be quantised to int8 or int4. Got {model.quantized_to!r}."
         )
     layers = target_layers("enable_lora", model, targets)
+    for layer in layers:
+        shape = kernel_of(layer).shape[0], layer.units
+        if rank > min(shape):
+            raise ValueError(
+                f"enable_lora: rank must be at most {min(shape)}, the smaller side of {layer.path}, {shape}. "
+                f"Got {rank}."
+            )
     frozen = tuple(model.trainable_variables)
     for variable in frozen:
         variable.trainable = False

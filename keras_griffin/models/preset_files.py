@@ -3,7 +3,8 @@
 A preset is a folder with
 
     config.json                   format and its version, the model's class, its `GriffinConfig`,
-                                  the dtype policy, and the quantisation, if any
+                                  the dtype policy, and the quantisation, if any; with `"dequantize": true` the
+                                  file alone is int8, and the model is not quantised
     model.safetensors             the variables, by their paths, in their own dtypes
     keras_griffin_checksums.json  checksums of the files: see `keras_griffin.models.checksums`
     (tokenizer files)             the tokenizer's files, if the model has one
@@ -18,12 +19,12 @@ from typing import NamedTuple
 
 import keras
 
-from keras_griffin.files import SafeTensors, atomic_folder, write_safetensors
+from keras_griffin.files import SafeTensors, atomic_folder, read_json_object, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors
+from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors, dequantized
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.models.weights import check_tensors, fill, stored
 from keras_griffin.tokenizers import load_tokenizer
@@ -116,7 +117,7 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
     """
     # In every format config.json is JSON; if it is not, the intended format is unknown.
     if (path / CONFIG).is_file() and not (path / CHECKSUMS).is_file():
-        read_config_json("from_preset", path)
+        read_json_object("from_preset", path / CONFIG)
     for preset_format in FORMATS:
         if preset_format.recognises(path):
             return preset_format.load(path, cls, dtype, name, overrides, verify)
@@ -130,28 +131,6 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
         "from_preset: a path must be a folder written by save_to_preset, or a checkpoint that "
         f"load_recurrentgemma, load_mamba or load_rwkv reads. Got {str(path)!r}, {_what_is_at(path)}."
     )
-
-
-def read_config_json(function_name: str, folder: Path) -> dict:
-    """The content of a folder's `config.json`.
-
-    Args:
-        function_name: the function's name, for error messages.
-        folder: where the file is.
-
-    Raises:
-        ValueError: it is not JSON, or not an object.
-    """
-    path = folder / CONFIG
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{function_name}: {CONFIG} must be JSON. Got {str(path)!r}: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{function_name}: {CONFIG} must be a JSON object. Got {str(path)!r} with a {type(content).__name__}."
-        )
-    return content
 
 
 def load_tokenizer_of(model: keras.Model, folder: Path) -> None:
@@ -178,7 +157,7 @@ def _what_is_at(path) -> str:
 def _is_ours(path) -> bool:
     if (path / CHECKSUMS).is_file():
         return True
-    return (path / CONFIG).is_file() and read_config_json("from_preset", path).get("format") == FORMAT
+    return (path / CONFIG).is_file() and read_json_object("from_preset", path / CONFIG).get("format") == FORMAT
 
 
 def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
@@ -187,7 +166,7 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     for needed in (CONFIG, WEIGHTS):
         if not (path / needed).is_file():
             raise ValueError(f"from_preset: a preset must contain {needed}. Got {str(path)!r} without it.")
-    content = read_config_json("from_preset", path)
+    content = read_json_object("from_preset", path / CONFIG)
     if (content.get("format"), content.get("format_version")) != (FORMAT, VERSION):
         raise ValueError(
             f"from_preset: format_version must be {VERSION} for this version of the package. "
@@ -209,14 +188,15 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
             f"Got {', '.join(fixed)}."
         )
-    tensors = {tensor: weights.stored(tensor) for tensor in weights}
+    # Presets of earlier versions have no checksums.
+    is_verified = verify and content.get("checksums") is not None
+    tensors = verified(path, weights) if is_verified else {tensor: weights.stored(tensor) for tensor in weights}
+    if quantized_to == "int8" and content.get("dequantize") is True:
+        quantized_to, tensors = None, dequantized("from_preset", tensors)
     if quantized_to is None:
         check_tensors("from_preset", weight_shapes(config), tensors)
     else:
         check_quantized_tensors("from_preset", weight_shapes(config), tensors)
-    # Presets of earlier versions have no checksums.
-    if verify and content.get("checksums") is not None:
-        tensors = verified(path, weights)
     with without_initialization():
         model = found(config.replace(**overrides), dtype=policy, name=name)
     if quantized_to is not None:

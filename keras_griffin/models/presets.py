@@ -1,6 +1,8 @@
-"""All sizes of the paper, of RecurrentGemma and of Mamba."""
+"""All sizes of the paper, of RecurrentGemma, Mamba and RWKV-4, and the trained model in the package."""
 
+import json
 import re
+from pathlib import Path
 
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.names import nearest
@@ -34,6 +36,8 @@ RWKV4_SIZES = {
     "7b": (4096, 32),
     "14b": (5120, 40),
 }
+#: The trained models in the package, each a folder that `from_preset` loads.
+TRAINED = {"python_tiny": Path(__file__).parent / "python_tiny"}
 
 
 def presets() -> dict[str, GriffinConfig]:
@@ -44,7 +48,8 @@ def presets() -> dict[str, GriffinConfig]:
     Returns:
         Each `GriffinConfig` by its name, `griffin_`, `hawk_` and `mqa_` with `100m` to `7b`, `griffin_14b`,
         `recurrentgemma_2b` and `recurrentgemma_9b`, `mamba_130m`, `mamba_370m`, `mamba_790m`, `mamba_1.4b` and
-        `mamba_2.8b`, and `rwkv4_169m`, `rwkv4_430m`, `rwkv4_1.5b`, `rwkv4_3b`, `rwkv4_7b` and `rwkv4_14b`.
+        `mamba_2.8b`, `rwkv4_169m`, `rwkv4_430m`, `rwkv4_1.5b`, `rwkv4_3b`, `rwkv4_7b` and `rwkv4_14b`, and
+        `python_tiny`, whose weights come with the package.
 
     Examples:
         >>> from keras_griffin.models import presets
@@ -93,6 +98,8 @@ def presets() -> dict[str, GriffinConfig]:
         )
     for size, (width, num_layers) in RWKV4_SIZES.items():
         configs[f"rwkv4_{size}"] = rwkv4_config(50_277, width, num_layers)
+    for name, folder in TRAINED.items():
+        configs[name] = GriffinConfig(**json.loads((folder / "config.json").read_text("utf-8"))["config"])
     return configs
 
 

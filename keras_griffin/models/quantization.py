@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import keras
+import numpy as np
 
 from keras_griffin import backends
 from keras_griffin.files import StoredTensor
 from keras_griffin.layers.parts import with_parts
 from keras_griffin.layers.projection import kernel_of
 
+#: How the name of a kernel's scale differs from the kernel's.
+SCALE = "_scale"
 #: The modes that presets support, by `quantize` with the mode alone.
 MODES = ("int8", "int4")
 
@@ -70,3 +74,38 @@ def check_quantized_tensors(
                 f"{function_name}: the tensors must be those of the model. Got {name} of shape {tuple(tensor.shape)} "
                 f"and {tensor.dtype}, which should hold {shape}."
             )
+
+
+def dequantized(function_name: str, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The tensors with each int8 kernel divided by its scale, in float32, so that a model in floating point takes them.
+
+    Args:
+        function_name: the function's name, for error messages.
+        tensors: of an int8 model: `<name>` and `<name>_scale`.
+
+    Raises:
+        ValueError: a kernel has no scale that broadcasts to its shape.
+    """
+
+    def read(name):
+        return tensors[name].read().astype("float32") / tensors[name + SCALE].read()
+
+    plain = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype == "int8":
+            scale = tensors[name + SCALE].shape if name + SCALE in tensors else None
+            if scale is None or not _broadcasts(scale, tensor.shape):
+                raise ValueError(
+                    f"{function_name}: an int8 tensor must have a scale that broadcasts to its shape. "
+                    f"Got {name} {tuple(tensor.shape)} and {scale}."
+                )
+            plain[name] = StoredTensor(tensor.shape, np.dtype("float32"), partial(read, name))
+        elif not (name.endswith(SCALE) and name.removesuffix(SCALE) in tensors):
+            plain[name] = tensor
+    return plain
+
+
+def _broadcasts(scale, shape) -> bool:
+    """Whether an array of the shape `scale` broadcasts to `shape`."""
+    last = shape[len(shape) - len(scale) :]
+    return len(scale) <= len(shape) and all(n in (1, size) for n, size in zip(scale, last, strict=True))

@@ -1,5 +1,6 @@
 """The checks of token ids, segment ids and targets, for every function that takes them."""
 
+import reprlib
 from collections.abc import Sequence
 
 import keras
@@ -34,8 +35,9 @@ def check_token_ids(
         The ids, a list as an array.
 
     Raises:
-        ValueError: the ids are not integers, not rows of one length, or not in the vocabulary.
+        ValueError: the ids are text, not integers, not rows of one length, or not in the vocabulary.
     """
+    check_no_text(function_name, token_ids)
     token_ids = as_rows(function_name, token_ids, what)
     is_array = isinstance(token_ids, np.ndarray)
     if not (is_array or isinstance(token_ids, keras.KerasTensor) or ops.is_tensor(token_ids)):
@@ -44,7 +46,8 @@ def check_token_ids(
         return token_ids
     dtype = keras.backend.standardize_dtype(token_ids.dtype)
     if "int" not in dtype:
-        raise ValueError(f"{function_name}: {what} must be integers. Got dtype {dtype}.")
+        hint = '; put keras.Input((None,), dtype="int32") before it' if isinstance(token_ids, keras.KerasTensor) else ""
+        raise ValueError(f"{function_name}: {what} must be integers{hint}. Got dtype {dtype}.")
     # TensorFlow may not know the number of axes.
     if getattr(token_ids.shape, "rank", 2) is not None and len(token_ids.shape) != 2:
         raise ValueError(f"{function_name}: {what} must have shape (B, T). Got {tuple(token_ids.shape)}.")
@@ -57,6 +60,26 @@ def check_token_ids(
                 f"Got {received} from {counted.min()} to {counted.max()}. {_QUESTION}"
             )
     return token_ids
+
+
+def check_no_text(function_name: str, values) -> None:
+    """Refuse text, alone or in lists and arrays, and show what reads it.
+
+    Raises:
+        ValueError: it is text.
+    """
+    first = values
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if not isinstance(first, (str, bytes)) and not (isinstance(first, np.ndarray) and first.dtype.kind in "US"):
+        return
+    how = ", as [tokenizer.encode(text)]; model.generate takes text itself"
+    if function_name in ("fit", "evaluate"):
+        how = (
+            f": model.packed().{function_name}(PackedDocuments([tokenizer.encode(text) for text in texts], "
+            "sequence_length, batch_size)), of keras_griffin.training"
+        )
+    raise ValueError(f"{function_name}: text must be given as token ids{how}. Got {reprlib.repr(values)}.")
 
 
 def as_rows(function_name: str, values, what: str = "token ids"):
@@ -89,6 +112,7 @@ def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_si
     Raises:
         ValueError: they are for another kind of model, or ids are wrong.
     """
+    check_no_text(function_name, inputs)
     if not names or (may_come_alone and not isinstance(inputs, dict)):
         return check_token_ids(function_name, _alone(function_name, inputs), vocabulary_size)
     if not isinstance(inputs, dict) or set(inputs) != set(names):
@@ -111,8 +135,8 @@ def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_si
 def _alone(function_name, inputs):
     """Token ids that are the only input."""
     is_list = isinstance(inputs, (list, tuple))
-    # Rows of numbers are ids; anything else in a list is several inputs.
-    if isinstance(inputs, dict) or (is_list and not all(isinstance(row, (list, tuple, range)) for row in inputs)):
+    # Numbers and rows of numbers are ids; anything else in a list is several inputs.
+    if isinstance(inputs, dict) or (is_list and not all(isinstance(row, (list, tuple, range, int)) for row in inputs)):
         raise ValueError(
             f"{function_name}: the input must be token ids (B, T) alone, one document per row; for documents that "
             f"share rows, use model.packed(). Got {_kind(inputs)}."

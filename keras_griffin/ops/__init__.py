@@ -24,3 +24,4 @@ __all__ = [
     "selective_scan",
     "use_implementation",
 ]
+__dir__ = __all__.copy

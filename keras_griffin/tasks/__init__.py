@@ -17,3 +17,4 @@ __all__ = [
     "phonebook",
     "selective_copying",
 ]
+__dir__ = __all__.copy

@@ -3,3 +3,4 @@
 from keras_griffin.testing.leaks import check_no_leak
 
 __all__ = ["check_no_leak"]
+__dir__ = __all__.copy

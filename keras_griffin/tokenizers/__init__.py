@@ -42,3 +42,4 @@ __all__ = [
     "next_turn",
     "train_bpe",
 ]
+__dir__ = __all__.copy

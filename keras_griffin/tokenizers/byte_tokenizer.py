@@ -6,10 +6,12 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import atomic_file
+from keras_griffin.files import atomic_file, read_json_object
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_id
 from keras_griffin.tokenizers.incremental_decoder import decode
+
+_CONTENT = {"tokenizer": "bytes"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -62,7 +64,20 @@ class ByteTokenizer:
         """Write `byte_tokenizer.json`, which only identifies this tokenizer."""
         Path(directory).mkdir(parents=True, exist_ok=True)
         with atomic_file(Path(directory) / self.file_name) as path:
-            path.write_text(json.dumps({"tokenizer": "bytes"}) + "\n")
+            path.write_text(json.dumps(_CONTENT) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike) -> "ByteTokenizer":
+        """The tokenizer of a folder's `byte_tokenizer.json`.
+
+        Raises:
+            ValueError: the file has other contents.
+        """
+        path = Path(directory) / cls.file_name
+        content = read_json_object("ByteTokenizer", path)
+        if content != _CONTENT:
+            raise ValueError(f"ByteTokenizer: {path.name} must hold {_CONTENT}. Got {content!r} in {str(path)!r}.")
+        return cls()
 
     def get_config(self) -> dict:
         """An empty config: all instances are equal."""
@@ -71,7 +86,9 @@ class ByteTokenizer:
     @classmethod
     def from_config(cls, config: dict) -> "ByteTokenizer":
         """The inverse of `get_config`."""
-        return cls(**config)
+        if config != {}:
+            raise ValueError(f"ByteTokenizer: its config must be empty. Got {config!r}.")
+        return cls()
 
     def __eq__(self, other):
         return type(other) is type(self)

@@ -1,6 +1,26 @@
 """Checks of ids, texts and tokenizers."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 from keras_griffin.checks import is_integer
+
+#: The largest vocabulary, far above any published one: an id of a damaged file would ask for memory for all below it.
+MOST_TOKENS = 2**20
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Inside the `with` block, let a refusal also name the file that is read.
+
+    Raises:
+        ValueError: the block does.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{str(error).removesuffix('.')}, in {str(path)!r}.") from error
 
 
 def check_id(token_id: int, vocabulary_size: int) -> None:

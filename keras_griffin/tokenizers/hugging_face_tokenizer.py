@@ -1,17 +1,20 @@
 """Hugging Face tokenizers."""
 
+import contextlib
 import functools
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
-from keras_griffin.files import atomic_file
+from keras_griffin.checks import is_integer
+from keras_griffin.files import atomic_file, read_json_object
 from keras_griffin.shapes import Tensor
-from keras_griffin.tokenizers.checks import check_characters, check_id
+from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters, check_id, naming
 from keras_griffin.tokenizers.incremental_decoder import decode
 from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP_NAMES, TURN_MARKS
 
@@ -40,7 +43,8 @@ class HuggingFaceTokenizer:
 
     Raises:
         ImportError: `tokenizers`, which the extra `tokenizers` installs, is missing, and a path is given.
-        ValueError: decoding a text token by token does not give the same text.
+        ValueError: the file is not a tokenizer; it has no ids or one of 2^20 or more; a special id is not one of them;
+            or decoding a text token by token does not give the same text.
 
     Examples:
         >>> from keras_griffin.tokenizers import HuggingFaceTokenizer
@@ -64,27 +68,29 @@ class HuggingFaceTokenizer:
         stop_ids: tuple[int, ...] | Literal["by name"] = "by name",
         pad_id: int | Literal["by name"] = "by name",
     ):
-        if isinstance(tokenizer, str | os.PathLike):
-            tokenizer = _parse(Path(tokenizer).read_text(encoding="utf-8"))
-        self._tokenizer = _copy(tokenizer)
-        self.vocabulary_size = _vocabulary_size(self._tokenizer)
-        self.start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
-        self.stop_ids = tuple(self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids)
-        self.pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
-        self._named_ids = frozenset(self._ids_of(START_NAMES + STOP_NAMES + PAD_NAMES + TURN_MARKS))
-        self._known_bytes: dict[tuple[int, bool], bytes] = {}
-        self._check_that_it_is_understood()
+        is_file = isinstance(tokenizer, str | os.PathLike)
+        with naming(tokenizer) if is_file else contextlib.nullcontext():
+            if is_file:
+                tokenizer = _parse(Path(tokenizer).read_bytes())
+            tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+            # Before it is copied, which takes time for every id up to the largest.
+            self.vocabulary_size = _vocabulary_size(tokenizer)
+            self._tokenizer = _copy(tokenizer)
+            self._named_ids = frozenset(self._ids_of(START_NAMES + STOP_NAMES + PAD_NAMES + TURN_MARKS))
+            self._known_bytes: dict[tuple[int, bool], bytes] = {}
+            self._check_that_it_is_understood()
+        self._set_special_ids(start_id=start_id, stop_ids=stop_ids, pad_id=pad_id)
 
     def encode(self, text: str, *, start: bool = True) -> list[int]:
         """The start token, if there is one and `start` is not False, and the text's ids.
 
         Raises:
-            ValueError: the text has a surrogate, which is not a character.
+            ValueError: the text has a surrogate, which is not a character; or the tokenizer has no token for a part of
+                it.
         """
         check_characters(text)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
         ids = [] if self.start_id is None or not start else [self.start_id]
-        return ids + list(getattr(encoding, "ids", encoding))
+        return ids + self._ids_of_text(text)
 
     def decode(self, token_ids: Tensor) -> str:
         """The text of `(T,)` ids, without special tokens."""
@@ -112,9 +118,17 @@ class HuggingFaceTokenizer:
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "HuggingFaceTokenizer":
-        """The tokenizer of a folder's `tokenizer.json`; without `special_ids.json`, special ids are found by name."""
-        ids = Path(directory) / cls.ids_file_name
-        return cls(Path(directory) / cls.file_name, **(json.loads(ids.read_text()) if ids.is_file() else {}))
+        """The tokenizer of a folder's `tokenizer.json`; without `special_ids.json`, special ids are found by name.
+
+        Raises:
+            ValueError: a file is damaged, or the files don't fit each other.
+        """
+        tokenizer, ids = cls(Path(directory) / cls.file_name), Path(directory) / cls.ids_file_name
+        if ids.is_file():
+            given = read_json_object("HuggingFaceTokenizer", ids)
+            with naming(ids):
+                tokenizer._set_special_ids(**_checked_names(given))
+        return tokenizer
 
     def get_config(self) -> dict:
         """The tokenizer's JSON, and the special ids.
@@ -127,7 +141,8 @@ class HuggingFaceTokenizer:
     @classmethod
     def from_config(cls, config: dict) -> "HuggingFaceTokenizer":
         """The inverse of `get_config`."""
-        return cls(_parse(config["json"]), **{key: value for key, value in config.items() if key != "json"})
+        ids = {key: value for key, value in config.items() if key != "json"}
+        return cls(_parse(config.get("json")), **_checked_names(ids))
 
     @functools.cached_property
     def _json(self) -> str:
@@ -137,6 +152,28 @@ class HuggingFaceTokenizer:
                 f"Got {type(self._tokenizer).__name__}."
             )
         return self._tokenizer.to_str()
+
+    def _set_special_ids(self, *, start_id="by name", stop_ids="by name", pad_id="by name"):
+        self.start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
+        self.stop_ids = self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids
+        self.pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
+        ids = f"from 0 to {self.vocabulary_size - 1}"
+        for name, holds, rule in (
+            ("start_id", self.start_id is None or self._is_id(self.start_id), f"an id {ids}, or None"),
+            ("stop_ids", _are(self._is_id, self.stop_ids), f"a list or tuple of ids {ids}"),
+            ("pad_id", self._is_id(self.pad_id), f"an id {ids}"),
+        ):
+            if not holds:
+                raise ValueError(f"HuggingFaceTokenizer: {name} must be {rule}. Got {getattr(self, name)!r}.")
+        self.stop_ids = tuple(self.stop_ids)
+
+    def _is_id(self, value) -> bool:
+        return is_integer(value) and 0 <= value < self.vocabulary_size
+
+    def _ids_of_text(self, text) -> list[int]:
+        with _refusals("encode: the tokenizer must have a token for every part of the text"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return list(getattr(encoding, "ids", encoding))
 
     def _ids(self) -> dict:
         return {"start_id": self.start_id, "stop_ids": list(self.stop_ids), "pad_id": self.pad_id}
@@ -178,7 +215,7 @@ class HuggingFaceTokenizer:
         return text.encode()
 
     def _check_that_it_is_understood(self):
-        ids = self.encode(_SAMPLE, start=False)
+        ids = self._ids_of_text(_SAMPLE)
         said, understood = self._text(*ids), self.decode(ids)
         if said != understood:
             raise ValueError(
@@ -198,7 +235,7 @@ class HuggingFaceTokenizer:
         return f"HuggingFaceTokenizer({self.vocabulary_size} tokens)"
 
 
-def _parse(text: str):
+def _parse(text: Any):
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -206,7 +243,40 @@ def _parse(text: str):
             "HuggingFaceTokenizer: the package tokenizers must be installed, "
             "for instance with pip install 'keras-griffin[tokenizers]'."
         ) from error
-    return Tokenizer.from_str(text)
+    rule = "HuggingFaceTokenizer: the file must be a tokenizer of the package tokenizers, in JSON"
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{rule}. Got {error}.") from error
+    if not isinstance(text, str):
+        raise ValueError(f"{rule}. Got {text!r}.")
+    with _refusals(rule):
+        return Tokenizer.from_str(text)
+
+
+@contextlib.contextmanager
+def _refusals(rule: str) -> Iterator[None]:
+    """Inside the `with` block, an error of the package `tokenizers` breaks a rule."""
+    try:
+        yield
+    except BaseException as error:
+        # It raises plain Exceptions, and those of a panic of Rust, whose class can't be imported.
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"{rule}. Got {str(error).strip()}.") from error
+
+
+def _checked_names(special_ids: dict) -> dict:
+    names = ("start_id", "stop_ids", "pad_id")
+    if not set(special_ids) <= set(names):
+        raise ValueError(
+            f"HuggingFaceTokenizer: the special ids must be {', '.join(names)}. Got {', '.join(special_ids)}."
+        )
+    return special_ids
+
+
+def _are(is_id, values) -> bool:
+    return isinstance(values, list | tuple) and all(map(is_id, values))
 
 
 def _copy(tokenizer):
@@ -214,17 +284,27 @@ def _copy(tokenizer):
 
     A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     """
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(tokenizer, "to_str"):
-        tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+        with _refusals("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
+            tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()
     return tokenizer
 
 
 def _vocabulary_size(tokenizer) -> int:
-    """One more than the last id: some ids may have no token."""
-    return max(tokenizer.get_vocab().values()) + 1
+    """One more than the last id: some ids may have no token.
+
+    Raises:
+        ValueError: it is 0, or above the limit.
+    """
+    size = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if not 1 <= size <= MOST_TOKENS:
+        raise ValueError(
+            f"HuggingFaceTokenizer: the ids must be below {MOST_TOKENS}, and at least one. "
+            + (f"Got {size - 1}." if size else "Got none.")
+        )
+    return size
 
 
 def _method(tokenizer, name, name_in_transformers):

@@ -35,7 +35,7 @@ def load_tokenizer(
     """
     directory = Path(directory)
     if (directory / ByteTokenizer.file_name).is_file():
-        return ByteTokenizer()
+        return ByteTokenizer.load(directory)
     packages: dict[type[HuggingFaceTokenizer | SentencePieceTokenizer], str] = {
         HuggingFaceTokenizer: "tokenizers",
         SentencePieceTokenizer: "sentencepiece",

@@ -122,7 +122,13 @@ class SentencePieceTokenizer:
     @classmethod
     def from_config(cls, config: dict) -> "SentencePieceTokenizer":
         """The inverse of `get_config`."""
-        return cls(base64.b64decode(config["proto"]))
+        try:
+            proto = base64.b64decode(config["proto"], validate=True)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"SentencePieceTokenizer: its config must hold a proto in base64. Got {error!r}."
+            ) from error
+        return cls(proto)
 
     def __eq__(self, other):
         return type(other) is type(self) and other._proto == self._proto

@@ -3,26 +3,33 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from keras_griffin.checks import checked, integer_from
-from keras_griffin.tokenizers.checks import check_characters
+from keras_griffin.checks import Rule, checked, is_integer
+from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.special_tokens import END_OF_TEXT
 
 #: The size of the smallest vocabulary: each byte, and the end of a text.
 _LEAST = 256 + 1
+#: The trainer allocates memory for all tokens before it reads a text.
+_SIZE = Rule(
+    f"an integer from {_LEAST} to {MOST_TOKENS}", lambda value: is_integer(value) and _LEAST <= value <= MOST_TOKENS
+)
+#: In bytes; the trainer's time grows with the square of a word's length.
+_LONGEST_WORD = 256
 
 
 def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenizer:
     """Train byte-level byte-pair encoding: starting from bytes, the most frequent pair of tokens becomes a new token.
 
-    Words are split as in GPT-2, each with the space before it, and no token extends beyond a word. Every text is
-    encoded losslessly, since all bytes are tokens: nothing is unknown, normalised or added. The same texts give the
-    same tokenizer.
+    Words are split as in GPT-2, each with the space before it, and no token extends beyond a word. A word of more than
+    256 bytes, as in a text without spaces, is learned from in parts of 256. Every text is encoded losslessly, since all
+    bytes are tokens: nothing is unknown, normalised or added. The same texts give the same tokenizer.
 
     Args:
         texts: any number of texts, read once.
-        vocabulary_size: the number of tokens: 256 bytes, the end of a text, and the learned ones. The result has fewer
-            if no pair is left that occurs twice.
+        vocabulary_size: the number of tokens: 256 bytes, the end of a text, and the learned ones, at most 1,048,576,
+            since memory for all of them is allocated at once. The result has fewer if no pair is left that occurs
+            twice.
 
     Returns:
         A `HuggingFaceTokenizer` whose only stop id, 0, is `<|endoftext|>`. No text is encoded as that, not even its
@@ -30,8 +37,8 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
 
     Raises:
         ImportError: `tokenizers`, which the extra `tokenizers` installs, is missing.
-        ValueError: the size is not an integer of at least 257; the texts are a single text or have no character; or a
-            text is not a str, or has a surrogate, which is not a character.
+        ValueError: the size is not an integer from 257 to 1,048,576; the texts are a single text or have no character;
+            or a text is not a str, or has a surrogate, which is not a character.
 
     Examples:
         >>> from keras_griffin.tokenizers import train_bpe
@@ -44,18 +51,20 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
     Reference: Sennrich et al. 2016 (arXiv 1508.07909); Radford et al. 2019, "Language Models are Unsupervised Multitask
     Learners", section 2.2, for bytes and words.
     """
-    vocabulary_size = checked("train_bpe", integer_from(_LEAST), vocabulary_size=vocabulary_size)
+    vocabulary_size = checked("train_bpe", _SIZE, vocabulary_size=vocabulary_size)
     if isinstance(texts, str):
         raise ValueError(f"train_bpe: texts must be several texts, or a list of one. Got the text {texts[:20]!r}.")
     try:
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError as error:
         raise ImportError(
             "train_bpe: the package tokenizers must be installed, "
             "for instance with pip install 'keras-griffin[tokenizers]'."
         ) from error
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    parts = pre_tokenizers.Split(Regex(f".{{1,{_LONGEST_WORD}}}"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,
@@ -65,6 +74,7 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
         show_progress=False,
     )
     tokenizer.train_from_iterator(_checked(texts), trainer)
+    tokenizer.pre_tokenizer = words
     trained = json.loads(tokenizer.to_str())
     # An added token would be matched in texts. The vocabulary keeps its name, which no merge produces.
     trained["added_tokens"] = []

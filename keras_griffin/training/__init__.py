@@ -64,3 +64,4 @@ __all__ = [
     "warm_up_then_cosine",
     "write_token_file",
 ]
+__dir__ = __all__.copy

@@ -23,7 +23,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with open(log_path, newline="") as log:
+    with open(log_path, newline="", encoding="utf-8") as log:
         rows = list(csv.DictReader(log))
     epochs = [int(row["epoch"]) + 1 for row in rows]
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -34,7 +34,7 @@ def draw_loss_curve(log_path: str | os.PathLike, image_path: str | os.PathLike, 
         axes.axhline(level, color="gray", linestyle=style, label=f"{name}, {level:.2f}")
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("Predicting what comes next")
+    axes.set_title(f"Validation: {float(rows[-1]['val_bits']):.2f} bits per byte")
     axes.set_xlabel("epoch")
     axes.set_ylabel("bits per byte")
     axes.legend()

@@ -93,7 +93,8 @@ def refusal(argv, capsys):
 def test_a_source_that_is_not_there(tmp_path, source, capsys):
     error = refusal([source, str(tmp_path / "target")], capsys)
     assert (
-        error == f"keras_griffin convert: SOURCE must be a .keras file, a folder or hf://OWNER/NAME. Got {source!r}.\n"
+        error == f"keras_griffin convert: SOURCE must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. "
+        f"Got {source!r}.\n"
     )
 
 

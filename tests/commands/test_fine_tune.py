@@ -128,7 +128,7 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
         (
             "none",
             chats,
-        ): "keras_griffin fine-tune: MODEL must be a .keras file, a folder or hf://OWNER/NAME. Got 'none'.",
+        ): "keras_griffin fine-tune: MODEL must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ",
         (
             model,
             "none",

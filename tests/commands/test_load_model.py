@@ -78,7 +78,9 @@ def refusal(name, dtype=None):
 @pytest.mark.parametrize("name", ["no/such", "griffin_100m", ""])
 def test_what_is_nowhere_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refusal(name) == f"chat: --model must be a .keras file, a folder or hf://OWNER/NAME. Got {name!r}."
+    assert (
+        refusal(name) == f"chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got {name!r}."
+    )
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -96,7 +98,7 @@ def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
     assert refusal(tmp_path, "float16").endswith("for a .keras file, which has its own. Got 'float16'.")
     # But no name is no folder.
     monkeypatch.chdir(tmp_path)
-    assert refusal("") == "chat: --model must be a .keras file, a folder or hf://OWNER/NAME. Got ''."
+    assert refusal("") == "chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ''."
 
 
 def test_an_address_that_is_none_is_refused():

@@ -417,7 +417,7 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
         (["{text}", "--width", "30", "--heads", "4"], "keras_griffin train: num_heads must divide width"),
         (
             ["{text}", *TINY, "--vocabulary", "200"],
-            "keras_griffin train: vocabulary_size must be an integer of at least 257.",
+            "keras_griffin train: vocabulary_size must be an integer from 257 to 1048576.",
         ),
         (
             ["{text}", "--tokenizer", "no/where"],

@@ -113,7 +113,7 @@ def test_too_few_tokens_are_refused(file):
 
 def test_too_small_a_vocabulary_is_refused(file):
     sentence = refusal(options(file, vocabulary=256), None)
-    assert sentence == "train_bpe: vocabulary_size must be an integer of at least 257. Got 256."
+    assert sentence == "train_bpe: vocabulary_size must be an integer from 257 to 1048576. Got 256."
 
 
 def test_without_the_package_the_command_says_what_to_install(file, monkeypatch):

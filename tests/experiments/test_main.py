@@ -19,7 +19,7 @@ def test_an_experiment_runs_in_seconds(name, tmp_path, capsys):
     main([name, "--scale", "smoke", *folders])
     assert ("| **" in capsys.readouterr().out) == bool(experiment(name).CLAIMS)
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [
-        f"{name}{end}" for end in (".csv", ".md", ".png")
+        f"{name}{end}" for end in (".csv", ".md", ".svg")
     ]
     main([name, "--scale", "smoke", "--list", *folders])
     assert re.search(r"[1-9] finished, 0 to run", capsys.readouterr().out)

@@ -2,8 +2,10 @@
 
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from keras_griffin import backends
 from keras_griffin.inspection.page import inspection_page, pictures_of
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.tokenizers import ByteTokenizer
@@ -19,12 +21,14 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.sources, self.open, self.titles = [], [], []
+        self.sources, self.open, self.titles, self.text, self.bits = [], [], [], "", []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.sources += [attributes[name] for name in ("src", "href") if name in attributes]
+        if self.open and self.open[-1] == "pre":
+            self.bits.append(float(attributes["title"].removesuffix(" bits")))
         if tag not in ("img", "meta"):
             self.open.append(tag)
 
@@ -34,13 +38,26 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] in ("title", "h1"):
             self.titles.append(data)
+        if "pre" in self.open:
+            self.text += data
 
 
 def test_a_page_of_ten_pictures():
     model = Griffin(CONFIG, tokenizer=ByteTokenizer())
-    page = Reader(inspection_page(model, "<b>$x$ & more</b>\n" * 6 + "日本\0", title="<Griffin>"))
+    text = "<b>$x$ & more</b>\n" * 6 + "日本\0"
+    html = inspection_page(model, text, title="<Griffin>")
+    page = Reader(html)
     assert page.open == [] and page.titles == ["<Griffin>"] * 2
-    assert len(page.sources) == 10 and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert len(page.sources) == 10 and all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert f"on the {backends.active().device_kind().upper()} of this machine, where one more takes" in html
+
+
+def test_each_character_has_the_bits_of_its_bytes():
+    model = Griffin(CONFIG, tokenizer=ByteTokenizer())
+    page = Reader(inspection_page(model, "a日b"))
+    byte_bits = -model.score(np.array([list("a日b".encode())]))[0] / np.log(2)
+    assert page.text == "a日b"
+    np.testing.assert_allclose(page.bits, [0, byte_bits[1:4].sum(), byte_bits[4]], atol=0.051)
 
 
 def test_a_transformer_has_no_recurrence_to_show():

@@ -150,14 +150,52 @@ def test_adapters_of_another_kind_are_refused(saved, changes, ours, theirs):
         other.load_adapter(folder / "adapter.safetensors")
 
 
+def rewrite(folder, change=lambda arrays: arrays, **metadata):
+    """The adapters as `other.safetensors`, of version 1, which has no checksum."""
+    file = SafeTensors(folder / "adapter.safetensors")
+    metadata = {**file.metadata, "format_version": "1", **metadata}
+    metadata.pop("sum")
+    write_safetensors(folder / "other.safetensors", change(dict(file)), metadata)
+
+
+def test_a_file_of_the_first_version_is_read(saved):
+    folder, model = saved
+    rewrite(folder)
+    other = Griffin.from_preset(folder / "preset")
+    other.load_adapter(folder / "other.safetensors")
+    for name, variable in model.lora.variables.items():
+        np.testing.assert_array_equal(as_array(other.lora.variables[name]), as_array(variable))
+
+
+def test_a_damaged_file_leaves_the_model_as_it_was(saved):
+    folder, _ = saved
+    other, path = Griffin.from_preset(folder / "preset"), folder / "adapter.safetensors"
+    whole = path.read_bytes()
+    for old, new in ((whole[-4:], b"\0\0\0A"), (b'"alpha":"3.0"', b'"alpha":"4.0"'), (b'"sum"', b'"sun"')):
+        assert whole.count(old) == 1
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match=r"^load_adapter: the file must be undamaged\. Got '.*', whose checksum"):
+            other.load_adapter(path)
+    path.write_bytes(whole)
+    rewrite(folder, lambda arrays: {name: array * np.float32("nan") for name, array in arrays.items()})
+    with pytest.raises(
+        ValueError, match=r"^load_adapter: the adapters must be finite numbers\. Got NaN or infinity in "
+    ):
+        other.load_adapter(folder / "other.safetensors")
+    rewrite(folder, rank=str(2**40))
+    with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got block_"):
+        other.load_adapter(folder / "other.safetensors")
+    assert other.lora is None and fingerprint(other) == SafeTensors(path).metadata["base"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         (
             {"format": "keras_griffin"},
-            r"be written by save_adapter, in format keras_griffin_adapter 1\. Got '.*' of format keras",
+            r"be written by save_adapter, in format keras_griffin_adapter 2\. Got '.*' of format keras",
         ),
-        ({"format_version": "2"}, r"be written by save_adapter, .* Got '.*' of format keras_griffin_adapter 2"),
+        ({"format_version": "3"}, r"be written by save_adapter, .* Got '.*' of format keras_griffin_adapter 3"),
         ({"rank": "0"}, r"state its rank, alpha and targets\. Got rank 0, alpha 3\.0, targets .* in '.*'"),
         ({"rank": "eight"}, r"state its rank, alpha and targets\. Got rank eight, "),
         ({"alpha": "NaN"}, r"state its rank, alpha and targets\. Got rank 2, alpha NaN, "),
@@ -166,8 +204,7 @@ def test_adapters_of_another_kind_are_refused(saved, changes, ours, theirs):
 )
 def test_a_file_that_is_no_adapter_is_refused(saved, changes, sentence):
     folder, model = saved
-    file = SafeTensors(folder / "adapter.safetensors")
-    write_safetensors(folder / "other.safetensors", {name: file[name] for name in file}, {**file.metadata, **changes})
+    rewrite(folder, **changes)
     with pytest.raises(ValueError, match=rf"^load_adapter: the file must {sentence}"):
         model.load_adapter(folder / "other.safetensors")
 
@@ -184,8 +221,7 @@ def test_files_that_are_cut_off_or_of_something_else(saved):
         model.load_adapter(folder / "preset" / "model.safetensors")
     with pytest.raises(FileNotFoundError):
         model.load_adapter(folder / "nothing.safetensors")
-    file = SafeTensors(folder / "adapter.safetensors")
-    write_safetensors(folder / "other.safetensors", dict(list(file.items())[1:]), file.metadata)
+    rewrite(folder, lambda arrays: dict(list(arrays.items())[1:]))
     with pytest.raises(
         ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got no block_"
     ):

@@ -1,16 +1,20 @@
 """A saved model is compiled again on any backend, whichever wrote it."""
 
+import functools
 import json
+import re
 import sys
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.compile_config import compile_again, compile_config, without_backends
 from keras_griffin.models.packed_model import PackedModel
+from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import AdamW
 
@@ -75,6 +79,17 @@ def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").optimizer is None
 
 
+def test_a_model_is_whole_after_it_was_saved_as_hdf5(tmp_path):
+    """For which Keras takes the optimizer out of its arguments of `compile`."""
+    model = compiled("sgd")
+    model.save(tmp_path / "model.h5")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.optimizer) is type(model.optimizer)
+    loaded = keras.saving.load_model(tmp_path / "model.h5", custom_objects={"Griffin": Griffin})
+    assert type(loaded) is Griffin and loaded.config == model.config
+
+
 @pytest.mark.parametrize("wraps", [False, True])
 def test_a_file_that_names_another_backend_imports_none(tmp_path, wraps):
     """As Keras writes it on PyTorch."""
@@ -113,3 +128,114 @@ def test_all_else_stays():
     config = {"a": [1, (None, {"module": "keras.optimizers", "class_name": "Adam", "registered_name": None})], "b": 2.0}
     assert without_backends(config) == config
     assert compile_config(Griffin(CONFIG), {}) == {}
+
+
+OF_PROBABILITIES = {
+    "a name": "sparse_categorical_crossentropy",
+    "of one-hot targets": "categorical_crossentropy",
+    "a class's name": "SparseCategoricalCrossentropy",
+    "an object": keras.losses.SparseCategoricalCrossentropy(),
+    "a function": keras.losses.sparse_categorical_crossentropy,
+    "a class": keras.losses.CategoricalCrossentropy,
+    "of two distributions": "kld",
+    "an object of two": keras.losses.KLDivergence(),
+    "bound": functools.partial(keras.losses.sparse_categorical_crossentropy, ignore_class=-1),
+}
+NESTED = {"alone": lambda loss: loss, "a list": lambda loss: [loss], "a dict": lambda loss: {"token_embedding": loss}}
+RULE = "the loss must read logits, which are this model's outputs: leave it out to keep model.loss, or use one with "
+
+
+@pytest.fixture(scope="module")
+def models():
+    model = Griffin(CONFIG)
+    return model, model.packed(), model.carried(2)
+
+
+@pytest.fixture
+def model(models):
+    return models[0]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("given", OF_PROBABILITIES)
+@pytest.mark.parametrize("nested", NESTED)
+def test_a_loss_of_probabilities_is_refused(models, given, nested):
+    """It would train, on the logarithms of clipped logits."""
+    loss = OF_PROBABILITIES[given]
+    for model in models:
+        optimizer = model.optimizer
+        with pytest.raises(ValueError) as error:
+            model.compile("adam", NESTED[nested](loss))
+        assert str(error.value) == f"compile: {RULE}from_logits=True. Got {loss!r}."
+        assert model.optimizer is optimizer
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "sparse_categorical_crossentropy",
+        keras.metrics.SparseCategoricalCrossentropy(),
+        keras.losses.categorical_crossentropy,
+        keras.metrics.KLDivergence(),
+    ],
+)
+@pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
+def test_so_is_such_a_metric(model, metric, kind):
+    got = re.escape(f"Got {metric!r}.")
+    with pytest.raises(ValueError, match=rf"^compile: a metric must read logits, .* with from_logits=True\. {got}$"):
+        model.compile("adam", model.loss, **{kind: ["accuracy", metric]})
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.losses.CategoricalFocalCrossentropy(from_logits=True),
+        functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True),
+        "mse",
+        lambda targets, logits: keras.ops.mean(logits),
+    ],
+)
+def test_others_are_taken(model, loss):
+    model.compile("adam", loss, metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True), "acc"])
+    assert model.loss is loss
+
+
+@pytest.mark.any_backend
+def test_a_name_that_keras_has_not_is_refused_at_once(model):
+    with pytest.raises(ValueError, match="Could not interpret loss identifier: auto"):
+        model.compile("adam", "auto")
+
+
+@pytest.mark.trainable
+def test_without_a_loss_a_model_keeps_its_own(tmp_path):
+    """And accuracy is the share of targets that have the largest logit."""
+    model = Griffin(CONFIG)
+    tokens = np.arange(12).reshape(2, 6) % 7
+    targets = as_array(model(tokens)).argmax(-1)
+    targets[0, :3] += 1
+    default = model.loss
+    model.compile("sgd", metrics=["accuracy"])
+    assert model.loss is default
+    assert model.evaluate(tokens, targets % 7, verbose=0, return_dict=True)["accuracy"] == pytest.approx(0.75)
+    packed = model.packed()
+    packed.compile("sgd")
+    packed.save(tmp_path / "packed.keras")
+    assert isinstance(keras.saving.load_model(tmp_path / "packed.keras").loss, type(default))
+
+
+@pytest.mark.any_backend
+def test_a_model_on_top_may_return_probabilities(model):
+    whole = keras.Model(model.inputs, keras.layers.Softmax()(model.outputs[0]))
+    whole.compile("adam", "sparse_categorical_crossentropy", metrics=["sparse_categorical_crossentropy"])
+
+
+def test_a_file_of_an_earlier_version_is_loaded_with_a_warning(tmp_path):
+    model = Griffin(CONFIG)
+    keras.Model.compile(model, "sgd", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=f"^compile_from_config: {RULE}.* Got 'sparse_.*'. Compile the model again.$"):
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss == "sparse_categorical_crossentropy"

@@ -187,10 +187,21 @@ def test_what_has_no_weight_may_be_anything():
 
 def test_other_losses_ask_for_other_targets():
     ids = {"wants_targets": True, "targets_are_ids": True, "ignored": None}
-    assert rules_of_loss("sparse_categorical_crossentropy") == ids
-    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)) == {**ids, "ignored": -1}
+    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(True)) == ids
+    assert rules_of_loss(keras.losses.SparseCategoricalCrossentropy(True, -1)) == {**ids, "ignored": -1}
     assert rules_of_loss("mse") == {**ids, "targets_are_ids": False}
     assert rules_of_loss(None) == {**ids, "wants_targets": False, "targets_are_ids": False}
+
+
+@pytest.mark.trainable
+@pytest.mark.parametrize("method", ["fit", "train_on_batch"])
+def test_class_weights_are_refused(models, method):
+    """Keras would weight a row by the class that is the place of its largest target."""
+    model, _ = models["plain"]
+    with pytest.raises(
+        ValueError, match=rf"^{method}: class weights must be left out, .* Got class_weight=\{{0: 2\.0\}}\.$"
+    ):
+        getattr(model, method)(TOKENS, TOKENS, class_weight={0: 2.0})
 
 
 def test_lists_are_taken_for_arrays(models):

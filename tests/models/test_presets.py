@@ -1,10 +1,18 @@
 """Every preset has the number of parameters that the papers, or a recount of them, give."""
 
+import inspect
+import lzma
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 
+from keras_griffin.generation import TopP, bits_per_byte
 from keras_griffin.layers import CGLRU, RGLRU, RGLRUCell
 from keras_griffin.mixers import RecurrentBlock
-from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder, presets
+from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, SequenceEncoder, presets
+from keras_griffin.models.presets import TRAINED
 
 # Non-embedding parameters in billions, with 16 gate blocks: MQA, Hawk, Griffin.
 PAPER = {
@@ -34,7 +42,7 @@ def test_the_first_decays_are_those_of_the_released_code_and_in_the_papers_model
 
 def test_the_largest_griffin():
     assert abs(presets()["griffin_14b"].parameter_count(embedding=False) / 1e9 - 13.8) < 0.05
-    assert len(presets()) == 32
+    assert len(presets()) == 33
 
 
 @pytest.mark.parametrize(
@@ -129,3 +137,21 @@ def test_rwkv4(size, width, layers, total):
     config = presets()[f"rwkv4_{size}"]
     assert config.parameter_count() == layers * (13 * width**2 + 11 * width) + 2 * 50_277 * width + 4 * width == total
     assert (config.width, config.num_layers) == (width, 2 * layers)
+
+
+def test_the_trained_model_in_the_package_writes_the_readmes_python_on_every_backend():
+    model = LanguageModel.from_preset("python_tiny")
+    assert model.config == presets()["python_tiny"] and model.count_params() == model.config.parameter_count()
+    assert model.quantized_to is None and model.dtype_policy.name == "float32"
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    prompt, seed = re.search(r'--model python_tiny --prompt "(.*)" --seed (\d+)', readme).groups()
+    (sample,) = re.findall(r"answer begins\n\n```\n(.*?)\n```", readme, re.DOTALL)
+    assert model.generate(prompt, 90, sampler=TopP(0.95, 0.7), seed=int(seed)).startswith(sample)
+    text = inspect.getsource(textwrap)[:4000]
+    assert bits_per_byte(model, text) < 8 * len(lzma.compress(text.encode())) / len(text.encode())
+    with pytest.raises(ValueError, match=r"an override must keep the name and shape of every weight\. Got width\."):
+        LanguageModel.from_preset("python_tiny", width=64)
+
+
+def test_the_trained_model_is_small():
+    assert sum(file.stat().st_size for file in TRAINED["python_tiny"].iterdir()) <= 2_000_000

@@ -10,7 +10,7 @@ from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.checksums import CHECKSUMS
-from keras_griffin.models.quantization import MODES, check_quantization, check_quantized_tensors
+from keras_griffin.models.quantization import MODES, SCALE, check_quantization, check_quantized_tensors
 from keras_griffin.models.weight_shapes import weight_shapes
 from keras_griffin.models.weights import as_array
 
@@ -46,6 +46,39 @@ def changed(folder, tmp_path, config=None, **tensors):
     write_safetensors(tmp_path / "model.safetensors", {**file, **tensors})
     (tmp_path / "config.json").write_text(json.dumps({**content, "config": {**content["config"], **(config or {})}}))
     return tmp_path
+
+
+def test_a_quantised_model_is_trained_by_adapters_alone(saved):
+    """Without them, Keras would train its biases and norms, and nobody would know."""
+    loaded = Griffin.from_preset(saved[1])
+    for model in (loaded, loaded.packed()):
+        with pytest.raises(
+            ValueError, match=rf"^fit: a quantised model must have adapters, .* '{loaded.quantized_to}' "
+        ):
+            model.fit(TOKENS, TOKENS)
+
+
+@pytest.mark.parametrize("saved", ["int8"], indirect=True)
+def test_a_preset_that_is_int8_in_its_file_alone(saved, tmp_path):
+    _, folder = saved
+    content = json.loads((folder / "config.json").read_text())
+    content.pop("checksums")
+    (tmp_path / "config.json").write_text(json.dumps({**content, "dequantize": True}))
+    tensors = dict(SafeTensors(folder / "model.safetensors"))
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    plain = Griffin.from_preset(tmp_path)
+    assert plain.quantized_to is None and plain.count_params() == CONFIG.parameter_count()
+    for weight in plain.weights:
+        stored, scale = tensors[weight.path], tensors.get(weight.path + SCALE, 1)
+        np.testing.assert_array_equal(as_array(weight), stored.astype("float32") / scale)
+    name = "block_0/mlp/up/kernel"
+    for wrong, received in ((tensors[name + SCALE][1:], r"\(47,\)"), (None, "None")):
+        others = {key: array for key, array in {**tensors, name + SCALE: wrong}.items() if array is not None}
+        write_safetensors(tmp_path / "model.safetensors", others)
+        with pytest.raises(
+            ValueError, match=rf"an int8 tensor must have a scale .* Got {name} \(16, 48\) and {received}"
+        ):
+            Griffin.from_preset(tmp_path)
 
 
 @pytest.mark.slow

@@ -146,3 +146,32 @@ def test_rows():
         ValueError, match=r"^f: targets must be from 0 to 4\. Got targets from 1 to 5\. Does the tokenizer "
     ):
         check_token_ids("f", np.array([[1, 5]]), 5, what="targets")
+
+
+@pytest.mark.parametrize(
+    "text", ["to be", ["to", "be"], [["to"]], b"to be", [b"to"], np.array(["to"]), np.array([b"to"])]
+)
+def test_text_is_refused_with_what_reads_it(model, text):
+    ids = r"text must be given as token ids, as \[tokenizer\.encode\(text\)\]; model\.generate takes text itself\. Got"
+    rows = r"text must .*: model\.packed\(\)\.{}\(PackedDocuments\(\[tokenizer.encode\(text\) .*\)\), of keras.*\. Got"
+    for name, call in (
+        ("Griffin", model),
+        ("advance", lambda ids: model.advance(ids, model.initial_state(1))),
+        ("predict", model.predict),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: {ids}"):
+            call(text)
+    for each in (model, model.packed(), model.packed(logits=False)):
+        for method in ("evaluate",) if keras.backend.backend() == "numpy" else ("fit", "evaluate"):
+            with pytest.raises(ValueError, match=f"^{method}: {rows.format(method)}"):
+                getattr(each, method)(text)
+
+
+@pytest.mark.any_backend
+def test_one_text_in_place_of_rows_is_told_by_its_shape(model):
+    with pytest.raises(ValueError, match=r"^Griffin: token ids must have shape \(B, T\)\. Got \(3,\)\.$"):
+        model([1, 2, 3])
+    with pytest.raises(
+        ValueError, match=r"must be integers; put keras\.Input\(\(None,\), dtype=\"int32\"\) before it\. G"
+    ):
+        keras.Sequential([model])(TOKENS)

@@ -57,6 +57,15 @@ def test_there_are_no_more_tokens_than_pairs_that_are_met_twice():
     assert train_bpe(["abab cd"], 1000).vocabulary_size == 258
 
 
+def test_a_long_word_is_learnt_from_in_parts():
+    """The time to learn from a whole one grows with the square of its length: ten million letters would take hours."""
+    tokenizer = train_bpe(["ab" * 10_000], 300)
+    lengths = [len(tokenizer.token_bytes(token_id)) for token_id in range(tokenizer.vocabulary_size)]
+    assert max(lengths) == 256
+    text = "ab" * 600 + "本" * 300
+    assert tokenizer.decode(tokenizer.encode(text)) == text and len(tokenizer.encode("ab" * 1280)) == 10
+
+
 def test_the_same_texts_give_the_same_tokenizer(tokenizer):
     assert train_bpe(iter(TEXTS), 300) == tokenizer
     assert train_bpe(iter(TEXTS), 301) != tokenizer
@@ -73,8 +82,9 @@ def test_it_is_kept_in_files_and_in_configs(tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("texts", "size", "sentence"),
     [
-        (TEXTS, 256, "vocabulary_size must be an integer of at least 257. Got 256."),
-        (TEXTS, 300.0, "vocabulary_size must be an integer of at least 257. Got 300.0."),
+        (TEXTS, 256, "vocabulary_size must be an integer from 257 to 1048576. Got 256."),
+        (TEXTS, 10**9, "vocabulary_size must be an integer from 257 to 1048576. Got 1000000000."),
+        (TEXTS, 300.0, "vocabulary_size must be an integer from 257 to 1048576. Got 300.0."),
         ("some text", 300, "texts must be several texts, or a list of one. Got the text 'some text'."),
         ([], 300, "texts must have at least one character. Got 0 empty texts."),
         (["", ""], 300, "texts must have at least one character. Got 2 empty texts."),

@@ -28,3 +28,4 @@ OPTIONS = {
 }
 
 __all__ = ["OPTIONS"]
+__dir__ = __all__.copy

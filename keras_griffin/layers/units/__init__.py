@@ -51,3 +51,4 @@ __all__ = [
     "SelectiveSSM",
     "SelectiveSSMState",
 ]
+__dir__ = __all__.copy

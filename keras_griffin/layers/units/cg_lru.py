@@ -1,7 +1,7 @@
 """The complex-gated linear recurrent unit."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU, default_num_gate_blocks, gate_weights
 from keras_griffin.ops import rg_lru
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -69,7 +69,7 @@ class CGLRU(RGLRU):
         go_backwards: bool = False,
         stateful: bool = False,
         maximum_phase: float = 0.1 * math.pi,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             num_gate_blocks=num_gate_blocks,

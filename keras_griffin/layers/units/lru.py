@@ -1,7 +1,7 @@
 """The linear recurrent unit."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.state_space_initializer import log_of_uniform, ring
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 def _is_ring(value) -> bool:
@@ -84,7 +84,7 @@ class LRU(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

@@ -1,6 +1,6 @@
 """The linear surrogate LSTM."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 GATES = ("forget_gate", "input_gate", "output_gate", "candidate")
 
@@ -79,7 +79,7 @@ class LSLSTM(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

@@ -1,6 +1,6 @@
 """The minimal LSTM."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_griffin.layers.declared import Weight, dense_weights
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 PROJECTIONS = ("forget_gate", "input_gate", "candidate")
 
@@ -60,7 +60,7 @@ class MinLSTM(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

@@ -1,6 +1,6 @@
 """The quasi-recurrent neural network."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 #: The gates of each kind of pooling.
 GATES = {
@@ -86,7 +86,7 @@ class QRNN(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

@@ -1,6 +1,6 @@
 """The real-gated linear recurrent unit."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 #: The paper's number of a gate's blocks, the most by default, and the fewest channels of each. Narrower blocks take as
 #: long as their number: 16 blocks of 2 channels took 1.9 times the gradient of one block, and none was better.
@@ -94,7 +94,7 @@ class RGLRU(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

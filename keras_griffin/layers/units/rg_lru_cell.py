@@ -1,6 +1,6 @@
 """One step of an RG-LRU, for Keras's loop over time."""
 
-from typing import Any
+from typing import Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANG
 from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -59,7 +59,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "ring",
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(autocast=False, **kwargs)
         name = type(self).__name__

@@ -1,7 +1,7 @@
 """The simplified state space layer."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUn
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, blocks_of_legs, input_matrix, output_matrix
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.linear_scan.components import multiply
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -85,7 +85,7 @@ class S5(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

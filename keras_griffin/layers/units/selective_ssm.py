@@ -1,7 +1,7 @@
 """The selective state space model of Mamba."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
 from keras_griffin.ops.selective_scan import selective_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 #: The kernels of `torch.nn.Linear`: uniform, with a variance of this over the fan-in.
 UNIFORM = 1.0 / 3.0
@@ -82,7 +82,7 @@ class SelectiveSSM(RecurrentUnit):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(
             return_sequences=return_sequences,

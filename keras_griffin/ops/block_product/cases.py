@@ -59,7 +59,7 @@ class BlockCase(Case):
 
 CASES = tuple(
     BlockCase(*sizes, has_bias=has_bias, dtype=dtype)
-    for sizes in [(0, 2, 3, 4), (1, 3, 5, 2), (64, 1, 7, 5), (65, 4, 3, 3), (130, 2, 16, 33)]
+    for sizes in [(0, 2, 3, 4), (1, 1, 1, 1), (1, 3, 5, 2), (64, 1, 7, 5), (65, 4, 3, 3), (130, 2, 16, 33)]
     for has_bias in (False, True)
     for dtype in ("float32", "bfloat16")
 )

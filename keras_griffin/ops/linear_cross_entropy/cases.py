@@ -75,7 +75,16 @@ class LossCase(Case):
 
 CASES = tuple(
     LossCase(*sizes, soft_cap=soft_cap, dtype=dtype)
-    for sizes in [(1, 1, 3, 5), (3, 2, 4, 7), (2, 63, 5, 11), (1, 64, 3, 2), (2, 65, 4, 13), (3, 0, 2, 4)]
+    for sizes in [
+        (1, 1, 3, 5),
+        (3, 2, 4, 7),
+        (2, 63, 5, 11),
+        (1, 64, 3, 2),
+        (2, 65, 4, 13),
+        (3, 0, 2, 4),
+        (0, 3, 2, 4),
+        (2, 3, 0, 4),
+    ]
     for soft_cap in (None, 1.5)
     for dtype in ("float32", "bfloat16")
 )

@@ -48,7 +48,7 @@ def _backward(soft_cap, kept, cotangent):
         weight = jnp.where(y < 0, jnp.nan, weight)
         into_logits = weight[..., None] * (probabilities - _is_target(logits, y)) * slope
         rows = into_logits.astype(x.dtype).reshape(-1, len(table))
-        x_rows = x.reshape(-1, x.shape[-1])
+        x_rows = _rows(x)
         into_table += jnp.matmul(rows.T, x_rows, preferred_element_type=into_table.dtype)
         return into_table, (rows @ table).reshape(x.shape)
 
@@ -64,12 +64,17 @@ def _logits(x, table, soft_cap):
     """The logits of a piece, and their derivative with respect to the uncapped products."""
     dtype = jnp.promote_types(x.dtype, "float32")
     # XLA on a CPU takes about twice as long for a product over two leading axes.
-    products = jnp.matmul(x.reshape(-1, x.shape[-1]), table.T, preferred_element_type=dtype)
+    products = jnp.matmul(_rows(x), table.T, preferred_element_type=dtype)
     products = products.reshape(*x.shape[:-1], len(table))
     if soft_cap is None:
         return products, 1.0
     bounded = jnp.tanh(products / soft_cap)
     return soft_cap * bounded, 1.0 - bounded**2
+
+
+def _rows(x):
+    """`(B, steps, D)` as one matrix."""
+    return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
 
 
 def _is_target(logits, y):
@@ -92,4 +97,5 @@ def _pieces(table, *arrays):
 def _joined(pieces, length):
     """`(B, T, ...)` from `(pieces, B, steps, ...)`."""
     joined = jnp.moveaxis(pieces, 0, 1)
-    return joined.reshape(joined.shape[0], -1, *joined.shape[3:])[:, :length]
+    rows, count, steps, *others = joined.shape
+    return joined.reshape(rows, count * steps, *others)[:, :length]

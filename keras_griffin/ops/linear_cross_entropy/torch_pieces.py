@@ -14,7 +14,7 @@ def supports(facts) -> str | None:
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """The contract is `keras_griffin.ops.linear_cross_entropy`."""
     # Without weights to train, as in validation, a function of PyTorch's would still keep its arguments.
-    rows = inputs.reshape(-1, inputs.shape[-1])
+    rows = inputs.flatten(0, 1)
     losses, _ = _cross_entropy(rows, table, targets.reshape(-1), soft_cap)
     return losses.view(targets.shape)
 

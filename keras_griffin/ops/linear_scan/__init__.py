@@ -5,10 +5,10 @@ An implementation is one file and one row below. Its function
     linear_scan(decay, inputs, initial_state, marks, reverse) -> (states, final_state)
 
 takes and returns numbers as tuples of components, `(real,)` or `(real, imaginary)`: decay and inputs `(B, T, D)` in
-their original dtypes, T at least 2 (any T if it is known only when the model runs), and initial_state `(B, D)` in the
-accumulation dtype, like final_state. States may have either dtype. The decorator `on_effective` handles marks and
-dtypes for an implementation that doesn't. `supports(facts)` returns None, or why it can't serve such a call, in words
-that follow "It".
+their original dtypes, T at least 2 and no size 0 (any sizes if they are known only when the model runs), and
+initial_state `(B, D)` in the accumulation dtype, like final_state. States may have either dtype. The decorator
+`on_effective` handles marks and dtypes for an implementation that doesn't. `supports(facts)` returns None, or why it
+can't serve such a call, in words that follow "It".
 """
 
 import keras
@@ -120,15 +120,15 @@ class LinearScan(keras.Operation):
 
 def _scan(decay, inputs, initial_state, reset, mask, reverse):
     dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), accumulation_dtype(inputs)
-    length = inputs[0].shape[1]
+    shape = tuple(inputs[0].shape)
     tensors = (*decay, *inputs, *(initial_state or ()))
-    implementation = _OP.choose(tuple(inputs[0].shape), dtype, tensors)
+    implementation = _OP.choose(shape, dtype, tensors)
     marks = marks_of_steps(reset, mask)
     # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
     initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in inputs], accumulated)
-    if length == 0:
+    if 0 in shape:
         states, final_state = inputs, initial_state
-    elif length == 1:
+    elif shape[1] == 1:
         states = one_step(*effective(decay, inputs, marks, accumulated), initial_state, marks)
         final_state = tuple(h[:, 0] for h in states)
     else:

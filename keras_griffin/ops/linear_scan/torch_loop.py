@@ -209,5 +209,6 @@ def as_number(components: Sequence[Tensor]) -> Tensor:
 def as_components(number: Tensor) -> Components:
     """`(real,)` or `(real, imaginary)`."""
     if number.is_complex():
-        return number.real.contiguous(), number.imag.contiguous()
+        # Copies: where each is contiguous as it is, an operator's results would share memory.
+        return tuple(part.clone(memory_format=torch.contiguous_format) for part in (number.real, number.imag))
     return (number,)

@@ -100,7 +100,7 @@ class LocalAttention(keras.Operation):
 
 
 def _attend(query, key, value, window, segment_ids, mask):
-    if query.shape[1] == 0:
+    if 0 in query.shape:
         return query
     dtype = keras.backend.standardize_dtype(query.dtype)
     implementation = _OP.choose(tuple(query.shape), dtype, (query, key, value))

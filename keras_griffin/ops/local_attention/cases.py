@@ -51,7 +51,7 @@ class AttentionCase(Case):
         """Segments and mask, as arguments of the op."""
         generator, shape = np.random.default_rng(1), (self.batch_size, self.span)
         segment_ids, mask = generator.integers(0, 2, size=shape), generator.random(shape) < 0.6
-        mask[0, :2], mask[0, 2:6], mask[2:] = False, True, False
+        mask[:1, :2], mask[:1, 2:6], mask[2:] = False, True, False
         mask[1:2, :1], mask[1:2, max(2, self.span - 2) :] = True, False
         return {
             "segment_ids": segment_ids.astype("int32") if self.has_segments else None,
@@ -63,7 +63,7 @@ class AttentionCase(Case):
         arrays, mask = self.seen(), self.marks["mask"]
         for array in arrays:
             if mask is not None:
-                array[~mask[:, -array.shape[1] :]] = np.nan
+                array[~mask[:, self.span - array.shape[1] :]] = np.nan
         return [Argument(array, self.dtype) for array in arrays]
 
     def seen(self):
@@ -112,6 +112,10 @@ CASES = (
     # PyTorch's kernels don't support narrower heads.
     replace(PLAIN["newest of many keys"], channels=16, has_segments=True, has_mask=True),
     replace(PLAIN["blocks"], channels=16, dtype="bfloat16", has_mask=True),
+    # One number, no queries, and no rows.
+    AttentionCase(1, 1, 1, 1, 1, 1, 1),
+    with_marks(AttentionCase(0, 5, 7, 2)),
+    with_marks(AttentionCase(7, 7, 7, 2, batch_size=0)),
 )
 
 

@@ -4,9 +4,9 @@ An implementation is one file and one row below. Its function
 
     log_scan(decay, inputs, initial_state, marks) -> (states, final_state)
 
-takes decay and inputs `(B, T, D)` in their original dtypes, T at least 2 (any T if it is known only when the model
-runs), initial_state `(B, D)` in the accumulation dtype, like final_state, and `Marks`. States may have either dtype.
-Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+takes decay and inputs `(B, T, D)` in their original dtypes, T at least 2 and no size 0 (any sizes if they are known
+only when the model runs), initial_state `(B, D)` in the accumulation dtype, like final_state, and `Marks`. States may
+have either dtype. Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
 
 It is `linear_scan` in another arithmetic, that of `log_numbers.py`, and implementations take it from there. With g_t
 the share of the past in L_t, a gradient is a `linear_scan` with the decays g_t in the other direction.
@@ -107,17 +107,17 @@ class LogScan(keras.Operation):
 
 def _scan(log_decay, inputs, initial_state, reset, mask):
     dtype, accumulated = keras.backend.standardize_dtype(inputs.dtype), accumulation_dtype((inputs,))
-    length = inputs.shape[1]
+    shape = tuple(inputs.shape)
     tensors = [x for x in (log_decay, inputs, initial_state) if x is not None]
-    implementation = _OP.choose(tuple(inputs.shape), dtype, tensors)
+    implementation = _OP.choose(shape, dtype, tensors)
     marks = marks_of_steps(reset, mask)
     if initial_state is None:
         # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
         initial_state = ops.cast(ops.sum(inputs[:, :0], axis=1), accumulated) + NOTHING
     initial_state = ops.convert_to_tensor(initial_state, accumulated)
-    if length == 0:
+    if 0 in shape:
         states, final_state = inputs, initial_state
-    elif length == 1:
+    elif shape[1] == 1:
         states = _one_step(*effective(log_decay, inputs, marks, accumulated), initial_state, forgetting(marks))
         final_state = states[:, 0]
     else:

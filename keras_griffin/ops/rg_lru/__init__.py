@@ -5,8 +5,8 @@ An implementation is one file and one row below. Its function
     rg_lru(unit, initial_state, marks, exponent, reverse) -> (states, final_state)
 
 takes a `Unit` in its original dtypes, components `(B, D)` in the accumulation dtype, and `Marks`; it returns components
-in the accumulation dtype. T is at least 2 (any T if it is known only when the model runs). Its `supports(facts)`
-returns None, or why it can't serve such a call, in words that follow "It".
+in the accumulation dtype. T is at least 2, and no size is 0 (unless it is known only when the model runs). Its
+`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
 """
 
 import math
@@ -149,7 +149,7 @@ def _run(unit, initial_state, marks, exponent, reverse):
     implementation = _OP.choose(shape, dtype, tensors)
     # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
     initial_state = cast(initial_state or [ops.sum(x[:, :0], axis=1) for x in unit.inputs], accumulated)
-    if shape[1] == 0:
+    if 0 in shape:
         states, final_state = unit.inputs, initial_state
     elif shape[1] == 1:
         # A decoding step: just the equations.

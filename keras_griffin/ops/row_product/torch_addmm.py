@@ -51,7 +51,7 @@ def _is_by_row(matrix):
 def _mkl_divides() -> bool:
     """Whether the library shares the product among its threads, or there is another library."""
     processor = Path("/proc/cpuinfo")
-    is_amd = processor.exists() and "AuthenticAMD" in processor.read_text()
+    is_amd = processor.exists() and "AuthenticAMD" in processor.read_text("utf-8", "replace")
     return not (is_amd and torch.backends.mkl.is_available())
 
 

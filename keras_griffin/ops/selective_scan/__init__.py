@@ -4,10 +4,10 @@ An implementation is one file and one row below. Its function
 
     selective_scan(selection, initial_state, reset, mask) -> (outputs, final_state)
 
-takes a `Selection` in its original dtypes, `(B, D, N)` in the accumulation dtype, and the user's marks. T is at least 2
-(any T if it is known only when the model runs). The results may have the inputs' dtype or the accumulation dtype. The
-decorator `on_hidden` handles the mask for an implementation that doesn't. `supports(facts)` returns None, or why it
-can't serve such a call, in words that follow "It".
+takes a `Selection` in its original dtypes, `(B, D, N)` in the accumulation dtype, and the user's marks. T is at least
+2, and no size is 0 (unless it is known only when the model runs). The results may have the inputs' dtype or the
+accumulation dtype. The decorator `on_hidden` handles the mask for an implementation that doesn't. `supports(facts)`
+returns None, or why it can't serve such a call, in words that follow "It".
 
 No implementation holds an array `(B, T, D, N)`, forward or backward.
 """
@@ -125,7 +125,7 @@ def _run(selection, initial_state, reset, mask):
         rows = ops.cast(ops.sum(inputs[:, :0], axis=1), accumulated)
         initial_state = rows[..., None] + ops.zeros(rates.shape, accumulated)
     initial_state = ops.convert_to_tensor(initial_state, accumulated)
-    if inputs.shape[1] == 0:
+    if 0 in inputs.shape:
         outputs, final_state = inputs, initial_state
     elif inputs.shape[1] == 1:
         outputs, final_state = one_step(selection, initial_state, reset, mask)

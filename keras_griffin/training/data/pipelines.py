@@ -8,6 +8,7 @@ one before its first.) A `PackedStream` is read again for each epoch.
 import copy
 import importlib.util
 import itertools
+import multiprocessing
 import pickle
 import sys
 from collections.abc import Iterator
@@ -182,8 +183,8 @@ def to_torch_loader(
         workers: processes that make batches; the batches and their order are the same for any number. Each process
             reads all documents of a stream.
         multiprocessing_context: how they are started, as for a `DataLoader`; None for PyTorch's default, or for
-            `"spawn"` on JAX: a fork loses JAX's threads, and waiting for them hangs. A spawned process imports the
-            script, which must then do its work under `if __name__ == "__main__":`.
+            `"spawn"` on JAX: a fork loses JAX's threads, and waiting for them hangs. Windows and macOS spawn by default
+            too. A spawned process imports the script, which must then do its work under `if __name__ == "__main__":`.
 
     Returns:
         A `torch.utils.data.DataLoader`.
@@ -203,7 +204,7 @@ def to_torch_loader(
         )
     if workers and multiprocessing_context is None and keras.backend.backend() == "jax":
         multiprocessing_context = "spawn"
-    if workers and multiprocessing_context == "spawn" and isinstance(batches, StreamedBatches):
+    if workers and isinstance(batches, StreamedBatches) and _start_method(multiprocessing_context) != "fork":
         _check_can_be_sent(source.documents)
     make = _pipeline("torch", "to_torch_loader").to_torch_loader
     return make(batches, workers, multiprocessing_context if workers else None)
@@ -289,6 +290,15 @@ def _batches(function_name: str, source, epochs) -> Batches | StreamedBatches:
             f"Got a {type(source).__name__}."
         )
     return Batches(source, epochs)
+
+
+def _start_method(context) -> str:
+    """How processes of a context start; asked without choosing the default for the rest of the program."""
+    if isinstance(context, str):
+        return context
+    chosen = (context or multiprocessing).get_start_method(allow_none=True)
+    # The first is the system's default.
+    return chosen or multiprocessing.get_all_start_methods()[0]
 
 
 def _check_can_be_sent(documents):

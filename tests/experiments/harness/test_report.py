@@ -26,10 +26,10 @@ def test_a_report_is_made_again_from_its_csv_bit_for_bit(made, tmp_path):
     name, module, table = made
     write_report(module, name, table, tmp_path / "first")
     write_report(module, name, Table.read(tmp_path / "first" / f"{name}.csv"), tmp_path / "second")
-    for ending in ("csv", "md", "png"):
+    for ending in ("csv", "md", "svg"):
         one, other = ((tmp_path / folder / f"{name}.{ending}").read_bytes() for folder in ("first", "second"))
         assert one == other
-    assert b"Software" not in one and b"tIME" not in one and one.startswith(b"\x89PNG")
+    assert b"<dc:date>" not in one and one.rstrip().endswith(b"</svg>")
 
 
 def test_a_report_has_every_claim_and_every_run(made, tmp_path):
@@ -55,8 +55,8 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
     assert text == f"{report.page(module, name, table)}\n\n"
     # Another version of matplotlib may draw other bytes.
     if version.strip() == f"{matplotlib.__version__}.":
-        save_plot(module, table, tmp_path / "plot.png")
-        assert (tmp_path / "plot.png").read_bytes() == file.with_suffix(".png").read_bytes()
+        save_plot(module, table, tmp_path / "plot.svg")
+        assert (tmp_path / "plot.svg").read_bytes() == file.with_suffix(".svg").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["selective_copying", "induction_heads", "associative_recall"])
@@ -68,33 +68,33 @@ def test_the_committed_runs_are_those_of_the_plan(name, tmp_path):
 
 
 def test_the_documentation_has_the_committed_results():
-    text, readme = page.PAGE.read_text(), page.README.read_text()
-    assert page.filled(text, RESULTS) == text and page.filled(readme, RESULTS) == readme
+    text = page.PAGE.read_text()
+    assert page.filled(text, RESULTS) == text and "<!-- verdicts -->" in text
     paper = page.PAPER.read_text()
     assert page.with_statuses(paper, RESULTS) == paper and paper.count(f"| {page.STATUS}: ") >= 8
-    assert "<!-- verdicts -->" in readme
     assert all(f"<!-- {name} -->" in text for name in NAMES)
-    plots = {file.name: file.read_bytes() for file in RESULTS.glob("*.png")}
+    plots = {file.name: file.read_bytes() for file in RESULTS.glob("*.svg")}
     assert {file.name: file.read_bytes() for file in page.PAGE.with_suffix("").glob("*")} == plots
 
 
 def test_the_page_takes_plots_and_verdicts(made, tmp_path):
     name, module, table = made
-    docs, readme, paper = tmp_path / "docs.md", tmp_path / "README.md", tmp_path / "paper.md"
+    docs, paper = tmp_path / "docs.md", tmp_path / "paper.md"
     paper.write_text(f"| Figure 0 | `experiments/results/{name}.md` | small scale: 9 undecided |\n")
-    readme.write_text("<!-- verdicts -->\n\nanything\n\n<!-- end -->\n")
-    docs.write_text(f"before\n\n<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
-    page.update(docs, tmp_path / "results", readme, paper)
+    verdicts = "<!-- verdicts -->\n\n{}\n\n<!-- end -->\n\n"
+    docs.write_text(f"{verdicts.format('anything')}<!-- {name} -->\n\nanything\n\n<!-- end -->\n\nafter\n")
+    page.update(docs, tmp_path / "results", paper)
     assert paper.read_text() == f"| Figure 0 | `experiments/results/{name}.md` | small scale |\n"
-    assert docs.read_text() == f"before\n\n<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
+    unknown = f"<!-- {name} -->\n\nNot yet run.\n\n<!-- end -->\n\nafter\n"
+    assert docs.read_text() == verdicts.format("Not yet run.") + unknown
     write_report(module, name, table, tmp_path / "results")
-    page.update(docs, tmp_path / "results", readme, paper)
+    page.update(docs, tmp_path / "results", paper)
     assert ("small scale: " in paper.read_text()) == bool(module.CLAIMS)
     text = docs.read_text()
-    assert text.startswith("before") and text.endswith("after\n") and report.summary(module, table) in text
+    assert text.endswith("after\n") and report.summary(module, table) in text
     row = f"| {module.TITLE} ({module.FIGURE}) | "
-    assert (row in readme.read_text()) == bool(module.CLAIMS)
-    assert f"(experiments/{name}.png)" in text and (tmp_path / "docs" / f"{name}.png").exists()
+    assert (row in text) == bool(module.CLAIMS)
+    assert f"(experiments/{name}.svg)" in text and (tmp_path / "docs" / f"{name}.svg").exists()
 
 
 def test_columns_that_say_nothing_are_left_out(made):

@@ -1,5 +1,6 @@
 """One source through every pipeline: the same batches, and the same model after `fit`."""
 
+import multiprocessing
 import sys
 
 import keras
@@ -14,6 +15,7 @@ from keras_griffin.training import (
     to_tf_data,
     to_torch_loader,
 )
+from keras_griffin.training.data import pipelines
 from keras_griffin.training.data.pipelines import Batches, StreamedBatches
 
 PIPELINES = {"tensorflow": to_tf_data, "torch": to_torch_loader, "grain": to_grain}
@@ -159,6 +161,33 @@ def test_how_workers_are_started():
         ValueError, match=r"^to_torch_loader: documents must be a function defined in a module, .*<lambda"
     ):
         to_torch_loader(stream(lambda: [[1]]), workers=1, multiprocessing_context="spawn")
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("chosen", "methods", "given"),
+    [
+        # Windows and macOS, Linux from Python 3.14 on, and what a program or an argument chooses.
+        (None, ["spawn", "fork"], None),
+        (None, ["forkserver", "fork"], None),
+        ("spawn", ["fork", "spawn"], None),
+        (None, ["fork", "spawn"], multiprocessing.get_context("spawn")),
+    ],
+)
+def test_documents_are_checked_wherever_workers_are_spawned(monkeypatch, chosen, methods, given):
+    pytest.importorskip("torch")
+    asked = []
+    monkeypatch.setattr(pipelines.multiprocessing, "get_all_start_methods", lambda: methods)
+    monkeypatch.setattr(
+        pipelines.multiprocessing, "get_start_method", lambda allow_none: asked.append(allow_none) or chosen
+    )
+    with pytest.raises(ValueError, match="documents must be a function defined in a module"):
+        to_torch_loader(stream(lambda: [[1]]), workers=1, multiprocessing_context=given)
+    # Otherwise asking would choose the method for the whole program.
+    assert asked in ([], [True])
+
+
+def test_the_number_of_workers_is_checked():
     for workers in (-1, True, "2"):
         with pytest.raises(ValueError, match=r"^to_torch_loader: workers must be an integer of at least 0\. Got "):
             to_torch_loader(source(), workers=workers)
