@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -86,6 +87,15 @@ def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, caps
     monkeypatch.setattr(explain, "run", run)
     assert main(["explain"]) == code
     assert capsys.readouterr().err == sentence
+
+
+def test_what_keras_warns_of_quantised_layers_on_numpy_is_not_shown(monkeypatch):
+    def run(arguments):
+        warnings.warn("`custom_gradient` for the numpy backend acts as a pass-through.", stacklevel=2)
+        return 0
+
+    monkeypatch.setattr(explain, "run", run)
+    assert main(["explain"]) == 0
 
 
 def test_a_backend_that_is_not_installed_is_refused_in_one_line():
