@@ -14,6 +14,7 @@ from keras_griffin.backend import check_backend
 from keras_griffin.commands import find_command
 from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
 from keras_griffin.commands.options import OPTIONS
+from keras_griffin.names import did_you_mean
 from keras_griffin.program import take_ctrl_c_back
 
 
@@ -32,21 +33,14 @@ class _Parser(argparse.ArgumentParser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             option = next((word for word in unknown if word.startswith("-")), "").partition("=")[0]
-            end = _did_you_mean(option, self._option_string_actions).removesuffix(".")
+            end = did_you_mean(option, self._option_string_actions).removesuffix(".")
             self.error(f"unrecognized arguments: {' '.join(unknown)}{end}")
         return found, unknown
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
-            end = _did_you_mean(value, action.choices)
+            end = did_you_mean(value, action.choices)
             raise argparse.ArgumentError(action, f"must be one of {', '.join(action.choices)}. Got {value!r}{end}")
-
-
-def _did_you_mean(name, names):
-    # NumPy, which this imports, would slow down the help.
-    from keras_griffin.checks import did_you_mean
-
-    return did_you_mean(name, names)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,12 +1,13 @@
 """The rules that arguments must obey, each defined once."""
 
-import difflib
 import numbers
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from keras_griffin.names import did_you_mean
 
 
 class Rule(NamedTuple):
@@ -57,25 +58,6 @@ FLAG = Rule("True or False", lambda value: isinstance(value, bool | np.bool_))
 def one_of(names) -> Rule:
     """The rule for an argument that must be one of a few names."""
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, tuple(names))
-
-
-def nearest(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that an unknown one may stand for, at most so many: those that begin with it, or similar ones."""
-    known = {each.lower(): each for each in names}
-    begin = [each for each in known if name and each.startswith(name.lower())]
-    return [known[each] for each in begin[:most] or difflib.get_close_matches(name.lower(), known, n=most)]
-
-
-def did_you_mean(name: object, names: Iterable[str]) -> str:
-    """The end of a sentence that refuses an unknown name: the nearest of the known ones, or a full stop.
-
-    Examples:
-        >>> from keras_griffin.checks import did_you_mean
-        >>> did_you_mean("recurent", ["recurrent", "lru"]), did_you_mean("transformer", ["recurrent", "lru"])
-        ("; did you mean 'recurrent'?", '.')
-    """
-    found = nearest(name, names, 1) if isinstance(name, str) else []
-    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def plain(value):

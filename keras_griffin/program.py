@@ -52,13 +52,12 @@ def _quietly(function, *arguments):
         os.dup2(file.fileno(), 2)
         try:
             function(*arguments)
-        except BaseException:
-            file.seek(0)
-            terminal.write(file.read())
-            raise
+            file.truncate(0)
         finally:
             sys.stderr.flush()
             os.dup2(terminal.fileno(), 2)
+            file.seek(0)
+            terminal.write(file.read())
 
 
 def take_ctrl_c_back() -> None:

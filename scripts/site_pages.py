@@ -1,6 +1,7 @@
 """mkdocs's hooks, named in mkdocs.yml: what a page of the site has that its Markdown only asks for.
 
 - `<!-- names -->` on a page of the API becomes the table of its names: one line each, and a link to the source.
+- `<!-- presets -->` becomes the table of `keras_griffin.models.presets()`.
 - A link to a file outside of docs/, such as a test, leads to a copy of the file in the site.
 - The first use of a glossary's word on a page leads to the glossary.
 - The foot of each page has the version.
@@ -38,6 +39,8 @@ def on_config(config):
 def on_page_markdown(markdown, *, page, config, files):
     """Fill the table of names, and bring the files that are linked into the site."""
     folder = (DOCS / page.file.src_uri).parent
+    if "<!-- presets -->" in markdown:
+        markdown = markdown.replace("<!-- presets -->", "\n".join(preset_rows()))
     names = "| name | what it is | |\n|---|---|---|\n" + "\n".join(name_rows(markdown, folder))
     markdown = markdown.replace("<!-- names -->", names)
 
@@ -58,18 +61,44 @@ def on_page_markdown(markdown, *, page, config, files):
 
 def name_rows(markdown, folder):
     """The rows of the table of names: each object that the page shows under a heading of its own."""
-    for path, options in re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", markdown, re.MULTILINE):
-        shown = package()[path.removeprefix("keras_griffin.")]
-        if "members: true" in options:
-            paths = [f"{path}.{name}" for name in shown.exports]
-        else:
-            paths = [] if "show_root_heading: false" in options else [path]
+    for path, options in re.findall(r"^::: ([\w.]+)\n?((?:    .*\n?)*)", markdown, re.MULTILINE):
+        members = re.search(r"^ +members: (.*)", options, re.MULTILINE)
+        names = re.findall(r"\w+", members[1]) if members else []
+        if names == ["true"]:
+            names = package()[path.removeprefix("keras_griffin.")].exports
+        is_headed = "show_root_heading: false" not in options
+        paths = [path] if is_headed else [f"{path}.{name}" for name in names if name != "false"]
         for each in paths:
             thing = package()[each.removeprefix("keras_griffin.")]
             thing = thing.final_target if thing.is_alias else thing
             line = re.sub(r"\s+", " ", thing.docstring.value.split("\n\n")[0]) if thing.docstring else ""
             source = os.path.relpath(thing.filepath, folder)
             yield f"| [`{thing.name}`][{each}] | {line} | [source]({source}) |"
+
+
+#: What the presets of a family are for, by the first word of their names.
+PURPOSES = {
+    "griffin": "the paper's Griffin, to train anew",
+    "hawk": "the paper's Hawk, Griffin without attention, to train anew",
+    "mqa": "the paper's Transformer, to compare with",
+    "recurrentgemma": "released weights: `hf://google/recurrentgemma-{size}`",
+    "mamba": "released weights: `hf://state-spaces/mamba-{size}`",
+    "rwkv4": "released weights, in [files of several names](guides/rwkv.md#load)",
+    "python": "a small model of Python that comes with the package",
+}
+
+
+def preset_rows():
+    """The table of presets."""
+    # A backend that every environment has: nothing is computed.
+    os.environ.setdefault("KERAS_BACKEND", "numpy")
+    from keras_griffin.models import presets
+
+    yield "| name | parameters | GB in bfloat16 | what it is for |\n|---|---|---|---|"
+    for name, config in presets().items():
+        family, size = name.split("_", 1)
+        count = config.parameter_count()
+        yield f"| `{name}` | {count:,} | {2 * count / 1e9:.3f} | {PURPOSES[family].format(size=size)} |"
 
 
 def package(loaded=[]):  # noqa: B006  It is read once for all pages.

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The storeys, from the ground up. A file imports from its own storey and from those before it; folders on one level
 #: (a tuple) don't import one another. `tasks` are NumPy only, and nothing imports `testing`.
 LADDER = (
+    ("names",),
     ("shapes", "backend", "backends", "checks", "files", "program"),
     ("ops", "tokenizers"),
     ("layers",),

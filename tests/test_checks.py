@@ -8,11 +8,9 @@ from keras_griffin.checks import (
     NOT_NEGATIVE,
     POSITIVE,
     checked,
-    did_you_mean,
     integer_from,
     is_integer,
     is_number,
-    nearest,
     one_of,
     plain,
 )
@@ -31,13 +29,6 @@ def test_rules():
         ValueError, match=r"^f: rule must be one of lru, s5, or None\. Got 'LRUs'; did you mean 'lru'\?$"
     ):
         checked("f", one_of(("lru", "s5")).or_none(), rule="LRUs")
-
-
-def test_the_nearest_names():
-    names = ["griffin_100m", "griffin_200m", "hawk_100m", "mqa_100m"]
-    assert nearest("griffin", names) == ["griffin_100m", "griffin_200m"]
-    assert nearest("GRIFIN_100M", names, 1) == ["griffin_100m"]
-    assert nearest("", names) == nearest("xyz", names) == [] and did_you_mean(3, names) == "."
 
 
 @pytest.mark.parametrize(("value", "expected"), [(2, "in"), (np.uint8(2), "in"), (2.0, "n"), (True, ""), ("2", "")])

@@ -14,12 +14,14 @@
     store_by_column(variable)           store a matrix so that `int8_product` reads it fastest; its values are the same
     places(variables)                   a tuple that differs for other variables, and for moved values if that matters
     compiled(function)                  the function, compiled if the backend would otherwise compile each operation
+    has_threads()                       whether it computes in threads of its own, which a forked process lacks
     value_and_gradient(function, tensors)
                                         the value of `function(*tensors)` and its gradient for each tensor
 
 Backend code of a single folder, such as an op's kernels, stays in that folder, also in files named after the backend.
 """
 
+import os
 import sys
 
 import keras
@@ -27,6 +29,8 @@ import keras
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 #: The names of modules whose import has finished.
 _imported: set[str] = set()
+#: The process that computes, or that did before this one was forked from it; 0 if none has.
+_computing = 0
 
 
 def active():
@@ -34,6 +38,26 @@ def active():
     backend = keras.backend.backend()
     name = f"{backend if backend in WITH_GRADIENTS else 'numpy'}_backend"
     return imported(f"keras_griffin.backends.{name}")
+
+
+def check_not_forked(function_name: str) -> None:
+    """Refuse to compute in a process forked from one that did: it would wait forever for threads that it lacks.
+
+    Args:
+        function_name: the function's name, for error messages.
+
+    Raises:
+        RuntimeError: the process was forked.
+    """
+    global _computing
+    own = os.getpid()
+    if _computing not in (0, own) and active().has_threads():
+        raise RuntimeError(
+            f"{function_name}: a process must not compute if it was forked from one that did, because it lacks the "
+            f"threads of {keras.backend.backend()}; start it by multiprocessing's 'spawn'. "
+            f"Got process {own}, forked from {_computing}."
+        )
+    _computing = own
 
 
 def imported(name: str):

@@ -34,6 +34,11 @@ def places(variables) -> tuple:
     return device_kind(), *numpy_backend.places(variables)
 
 
+def has_threads() -> bool:
+    """Those of XLA."""
+    return True
+
+
 def has_values(tensors) -> bool:
     """False while a function of them is being compiled or differentiated."""
     return not any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)

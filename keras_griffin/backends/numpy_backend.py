@@ -43,6 +43,11 @@ def keep_programs(find_folder: Callable[[], str | None]) -> None:
     """Nothing is compiled."""
 
 
+def has_threads() -> bool:
+    """The products have some, but they survive a fork."""
+    return False
+
+
 def owned_copy(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A C-contiguous copy."""
     return np.array(array, dtype, order="C")

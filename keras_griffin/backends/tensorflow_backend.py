@@ -32,6 +32,11 @@ def keep_programs(find_folder: Callable[[], str | None]) -> None:
     """Nothing: with a damaged file in XLA's persistent cache, TensorFlow fails instead of compiling."""
 
 
+def has_threads() -> bool:
+    """Those of its runtime."""
+    return True
+
+
 def has_values(tensors) -> bool:
     """False while a graph is being built, and in `value_and_gradient`.
 

@@ -27,6 +27,11 @@ def has_values(tensors) -> bool:
     return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
 
 
+def has_threads() -> bool:
+    """Unless `torch.set_num_threads(1)` has been called, as in the workers of a `DataLoader`."""
+    return torch.get_num_threads() > 1
+
+
 def without_gradients():
     """`torch.no_grad()`."""
     return torch.no_grad()

@@ -14,9 +14,9 @@ def run(arguments: argparse.Namespace) -> int:
         device = current_facts(None, arguments.dtype).device
         tables = [op.explain(op.cases.timed(device)[0].shape, arguments.dtype) for op in ops]
     if not arguments.ops:
-        print(in_a_line(tables))
+        print(in_a_line(tables), end="\n\n" if arguments.all else "\n")
     if arguments.ops or arguments.all:
-        print("\n\n".join(["", *map(str, tables)][bool(arguments.ops) :]))
+        print("\n\n".join(map(str, tables)))
         print(
             "\n* marks the one in use. To select another, set KERAS_GRIFFIN_<OP>=<name>, such as\n"
             "KERAS_GRIFFIN_LINEAR_SCAN=portable."

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_griffin.checks import did_you_mean
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.models import LanguageModel
+from keras_griffin.names import did_you_mean
 from keras_griffin.ops.implementation import VARIABLE_PREFIX, Choice, Op, recorded_choices, use_implementation
 
 

@@ -74,6 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
         model = build_model(arguments, text.tokenizer)
         compressors = compressed_bits_per_byte(text.corpus.validation)
         print_rows(describe_run(arguments, text, compressors, model))
+        prompt = own_prompt(text) if arguments.prompt is None else arguments.prompt
+        # It is encoded after an epoch only.
+        text.tokenizer.encode(prompt)
     make_folder(folder)
     if arguments.overwrite and not resumed:
         remove_run(folder)
@@ -82,7 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
     # Keeps the best model of whole epochs while the model of a partial epoch is better.
     aside = folder / CHECKPOINTS / MODEL
     stopwatch = Stopwatch()
-    prompt = own_prompt(text) if arguments.prompt is None else arguments.prompt
     try:
         keep_prompt(prompt, folder)
         if has_tokenizer(arguments) and not resumed:

@@ -1,6 +1,7 @@
 """The text that `train` reads: a corpus and its tokens."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +114,10 @@ def own_prompt(text: TokenText) -> str:
     at_the_margin = [line for line in lines if not line[0].isspace()] or lines
     long = (line for line in at_the_margin if len(line) >= 2 * _MOST_OF_A_LINE)
     line = next(long, at_the_margin[0] if lines else "").strip()
-    beginning = line[: min(_MOST_OF_A_LINE, -(-len(line) // 2))]
-    # The space before a word is part of the word's token.
-    return beginning.rpartition(" ")[0].rstrip() or beginning
+    end = min(_MOST_OF_A_LINE, -(-len(line) // 2))
+    # Back to the end of a word, without the space after it, which is part of the next word's token.
+    is_within_a_word = re.match(r"\w\w", line[end - 1 : end + 1])
+    return (re.sub(r"\w+$", "", line[:end]) if is_within_a_word else line[:end]).rstrip() or line[:end]
 
 
 def keep_prompt(prompt: str, folder: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import textwrap
 import tokenize
 import zipfile
 import zlib
@@ -116,8 +117,9 @@ def _refusals_of_npz(path) -> Iterator[None]:
         # An archive may name a place outside itself; other errors of the system are not of the file.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
+        reason = textwrap.shorten(str(error), 300, placeholder="...")
         raise ValueError(
-            f"open_checkpoint: the file must be a valid .npz of arrays. Got {str(path)!r}: {error}."
+            f"open_checkpoint: the file must be a valid .npz of arrays. Got {str(path)!r}: {reason}."
         ) from error
 
 

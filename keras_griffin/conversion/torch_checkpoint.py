@@ -1,5 +1,6 @@
 """Read a checkpoint of PyTorch as NumPy arrays."""
 
+import errno
 import pickle
 import struct
 import zipfile
@@ -39,7 +40,10 @@ def open_torch(path: Path) -> dict[str, StoredTensor]:
     try:
         # Files of PyTorch before 1.6 are not archives, and can't be mapped.
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except _UNREADABLE:
+    except (*_UNREADABLE, OSError) as error:
+        # An archive may name a place outside itself; other errors of the system are not of the file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         # PyTorch's message is left out: it advises loading the file together with its code.
         raise _refusal(path, "which is damaged or has something else") from None
     return {name: _stored(tensor) for name, tensor in _leaves(saved, path).items()}

@@ -159,6 +159,7 @@ class SafeTensors(Mapping):
             self._refuse(f"the tensors must fill the file. Got tensors of {reached} bytes and a file with {data_size}")
 
     def _refuse(self, reason) -> NoReturn:
+        reason = reason if len(reason) <= 500 else f"{reason[:500]}..."
         raise ValueError(f"SafeTensors: {reason}, in {str(self.path)!r}.")
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
@@ -128,6 +129,7 @@ class Continuation:
     """
 
     def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
+        backends.check_not_forked(function_name)
         if not is_integer(max_new_tokens) or max_new_tokens < 0:
             raise ValueError(
                 f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."

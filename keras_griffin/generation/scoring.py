@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import compiles, prepared
 from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt, tokenizer_of
@@ -43,6 +44,7 @@ def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = No
         >>> model.score(np.array([[1, 2, 3, 4]])).shape
         (1, 4)
     """
+    backends.check_not_forked("score")
     rows = read_prompt("score", token_ids, model.config.vocabulary_size, tokenizer_of(model))
     is_array = not isinstance(token_ids, str | list | tuple)
     if segment_ids is not None:
@@ -123,8 +125,9 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
         raise ValueError("bits_per_byte: the model must have a tokenizer. Got None.")
     rows = [tokenizer.encode(text, start=False) for text in texts]
     num_bytes = sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
-    if tokenizer.start_id is not None:
-        rows = [[tokenizer.start_id, *row] for row in rows]
+    start_id = getattr(tokenizer, "start_id", None)
+    if start_id is not None:
+        rows = [[start_id, *row] for row in rows]
     elif any(len(row) > 1 for row in rows):
         num_bytes -= sum(len(tokenizer.token_bytes(row[0], True)) for row in rows if row)
     else:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keras_griffin.checks import did_you_mean
+from keras_griffin.names import did_you_mean
 
 
 @dataclass(frozen=True)

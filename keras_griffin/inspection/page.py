@@ -63,8 +63,8 @@ def inspection_page(model: keras.Model, text: str, title: str | None = None) -> 
     facts = (
         f"{config.num_layers} layers ({', '.join(dict.fromkeys(config.mixer_names))}), width {config.width}, "
         f"{config.parameter_count():,} parameters; {count:,} token{'s' if count > 1 else ''} read with "
-        f"{keras.backend.backend()} on the {backends.active().device_kind().upper()} of this machine, where one more takes "
-        f"{1e3 * measured.seconds_per_step[0]:,.2f} ms, from a state of {measured.state_bytes[0]:,} bytes."
+        f"{keras.backend.backend()} on the {backends.active().device_kind().upper()} of this machine, where one more "
+        f"takes {1e3 * measured.seconds_per_step[0]:,.2f} ms, from a state of {measured.state_bytes[0]:,} bytes."
     )
     parts = [f"<h1>{title}</h1>", f"<p>{html.escape(facts)}</p>", *_surprise(model, trace.token_ids[:LONGEST])]
     parts += [_figure(axes, caption) for axes, caption in pictures_of(model, trace)]

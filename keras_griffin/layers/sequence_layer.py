@@ -65,7 +65,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         """Continue from `state` by any number of steps: prefill, chunks and decoding are one method.
 
         Args:
-            inputs: `(B, T, D)`, T >= 1.
+            inputs: `(B, T, D)`; of no steps there are no outputs, and the state stays as it is.
             state: from `initial_state` or an earlier `advance`.
             reset: `(B, T)` bool; at a True step everything before it is forgotten first.
             mask: `(B, T)` bool; a False step leaves the state unchanged.

@@ -17,6 +17,8 @@ def first_step(started: Tensor, inputs: Tensor, mask: Tensor | None) -> tuple[Te
     Returns:
         (first, started): `(B, T)` and `(B,)` bool.
     """
+    if inputs.shape[1] == 0:
+        return ops.zeros(ops.shape(inputs)[:2], "bool"), started
     fresh = ops.logical_not(ops.expand_dims(started, 1))
     if mask is None:
         return ops.logical_and(fresh, positions(ops.shape(inputs)[1]) == 0), ops.ones_like(started)

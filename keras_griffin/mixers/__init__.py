@@ -6,7 +6,6 @@ state it will have. `GriffinConfig.mixer_arguments(name)` returns those argument
 
 from typing import Any
 
-from keras_griffin.checks import did_you_mean
 from keras_griffin.layers import UNITS, Mixer
 from keras_griffin.mixers.aft import AFT, AFTState
 from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
@@ -16,6 +15,7 @@ from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockS
 from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4State
 from keras_griffin.mixers.rwkv4_channel import RWKV4Channel, RWKV4ChannelState
 from keras_griffin.mixers.unit_block import UnitBlock, UnitBlockState
+from keras_griffin.names import did_you_mean
 
 MIXERS: dict[str, type[Mixer]] = {
     "recurrent": RecurrentBlock,

@@ -105,7 +105,7 @@ class GlobalMQA(MultiQueryAttention):
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
         mask = inputs_mask if mask is None else mask
-        if reset is not None or mask is not None:
+        if reset is not None or mask is not None or inputs.shape[1] == 0:
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])
         positions = ops.arange(ops.shape(query)[1], dtype="int32")
@@ -118,6 +118,8 @@ class GlobalMQA(MultiQueryAttention):
     ) -> tuple[Tensor, GlobalMQAState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
+        if inputs.shape[1] == 0:
+            return inputs, state
         query, key, value = self.project(inputs)
         if inputs.shape[1] == 1 and reset is None and mask is None:
             return self._step(query, key, value, state)

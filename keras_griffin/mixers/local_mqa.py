@@ -131,6 +131,8 @@ class LocalMQA(MultiQueryAttention):
     ) -> tuple[Tensor, LocalMQAState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
+        if inputs.shape[1] == 0:
+            return inputs, state
         query, key, value = self.project(inputs)
         if inputs.shape[1] == 1 and reset is None and mask is None:
             return self._step(query, key, value, state)

@@ -22,6 +22,7 @@ from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.layers.projection import kernel_of
+from keras_griffin.models.checksums import array_crc32
 from keras_griffin.models.lora import check_undivided, enable_lora, lora_of, target_layers
 from keras_griffin.models.weights import PIECE_BYTES, as_array, assign, check_tensors
 
@@ -176,7 +177,7 @@ def _sum(metadata, tensors) -> str:
     """A checksum of an adapter file's metadata and tensors, but not of itself."""
     noted = sorted((name, text) for name, text in metadata.items() if name != "sum")
     described = [
-        (name, str(array.dtype), array.shape, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view("uint8")))
+        (name, str(array.dtype), array.shape, array_crc32(np.ascontiguousarray(array)))
         for name, array in sorted(tensors.items())
     ]
     return f"{zlib.crc32(json.dumps([noted, described]).encode()):08x}"

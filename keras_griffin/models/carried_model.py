@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked
+from keras_griffin.generation.capacity import grows
 from keras_griffin.models.carried_state import CarriedState
 from keras_griffin.models.loss_in_pieces import LossInPieces
 from keras_griffin.models.shared_model import SharedModel
@@ -49,7 +50,7 @@ class CarriedModel(SharedModel):
         super().__init__(language_model, **kwargs)
         batch_size = checked(type(self).__name__, COUNT, batch_size=batch_size)
         state = language_model.initial_state(batch_size)
-        if any(getattr(block, "grows", False) for block in state.blocks):
+        if grows(state):
             raise ValueError(
                 f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
                 f"{', '.join(language_model.config.block_pattern)}."

@@ -27,7 +27,7 @@ def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str
 
     def read(name, tensor):
         array = np.asarray(tensor.read(), order="C")
-        sums[name] = _sum(array)
+        sums[name] = array_crc32(array)
         return array
 
     return {name: tensor._replace(read=partial(read, name, tensor)) for name, tensor in tensors.items()}
@@ -73,7 +73,7 @@ def verified(folder: Path, weights: SafeTensors) -> dict[str, StoredTensor]:
 
     def read(name):
         array = weights.stored(name).read()
-        if _sum(array) != sums["tensors"].get(name):
+        if array_crc32(array) != sums["tensors"].get(name):
             _refuse(folder, f"a changed {name}")
         return array
 
@@ -100,5 +100,6 @@ def _refuse(folder, received):
     )
 
 
-def _sum(array) -> int:
-    return zlib.crc32(array.reshape(-1).view("uint8"))
+def array_crc32(array: np.ndarray) -> int:
+    """The CRC-32 of an array's bytes, which must be contiguous."""
+    return zlib.crc32(array.reshape(-1).view("uint8").data)

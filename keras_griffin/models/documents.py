@@ -55,6 +55,8 @@ def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
         mask: `(B, T)` bool, False at padding; None for no padding.
         before: `(B, D)`.
     """
+    if 0 in x.shape[:2]:
+        return before
     if mask is None:
         return x[:, -1]
     steps = ops.where(mask, ops.arange(ops.shape(x)[1], dtype="int32"), -1)

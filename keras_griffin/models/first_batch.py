@@ -80,6 +80,7 @@ class FirstBatch:
             ValueError: the first batch of the training or validation data breaks a rule, see `BatchRules`; there are
                 class weights; no weight is trainable; or the optimizer was built for other variables.
         """
+        backends.check_not_forked("fit")
         check_trainable("fit", self)
         backends.active().before_first_step(self)
         return self._look_first(super().fit, *args, **kwargs)
@@ -102,6 +103,7 @@ class FirstBatch:
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
+        backends.check_not_forked("train_on_batch")
         check_trainable("train_on_batch", self)
         _bound(super().train_on_batch, args, kwargs)
         backends.active().before_first_step(self)
@@ -136,6 +138,7 @@ class FirstBatch:
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
         name, rules = method.__name__, self.batch_rules()
+        backends.check_not_forked(name)
         if name == "predict":
             rules = rules._replace(wants_targets=False, targets_are_ids=False)
         bound = _bound(method, args, kwargs)
@@ -161,9 +164,16 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
         model: a model, compiled or not.
 
     Raises:
-        ValueError: no weight is trainable, or the optimizer does not know one that is.
+        ValueError: no weight is trainable; the model is quantised and has no adapters; or the optimizer does not know
+            a trainable weight.
     """
     trainable = model.trainable_variables
+    language_model = getattr(model, "known_language_model", lambda: None)()
+    if language_model is not None and language_model.quantized_to is not None and language_model.lora is None:
+        raise ValueError(
+            f"{function_name}: a quantised model must have adapters, since its kernels can't be trained: "
+            f"model.enable_lora(rank=8). Got a model quantised to {language_model.quantized_to!r} without adapters."
+        )
     if not trainable:
         raise ValueError(f"{function_name}: the model must have trainable weights. Got none.")
     optimizer = getattr(model, "optimizer", None)

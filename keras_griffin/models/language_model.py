@@ -7,6 +7,7 @@ from typing import Any, Never, Self, Unpack
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock, TokenEmbedding
@@ -41,8 +42,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         x_0 = E[token];   x_l = block_l(x_{l-1});   logits = norm(x_L) E^T
 
     A functional `keras.Model` over `(B, T)` token ids. The constructor compiles it for next-token prediction with
-    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once; compile again to change
-    that.
+    `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once. `compile` replaces the
+    optimizer, and the loss if one is given.
 
     `copy.deepcopy(model)` is a copy with its weights, and `type(model).from_config(model.get_config())` one with fresh
     weights. `keras.models.clone_model` is refused: it would lose the config, and with it `generate`.
@@ -89,6 +90,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         rematerialize: bool = False,
         **kwargs: Unpack[ModelOptions],
     ):
+        backends.check_not_forked(type(self).__name__)
         config = config_of(type(self), config, others, kwargs)
         if self.family_pattern is not None:
             config = config.replace(block_pattern=self.family_pattern)

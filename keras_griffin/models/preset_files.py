@@ -121,8 +121,12 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
     for preset_format in FORMATS:
         if preset_format.recognises(path):
             return preset_format.load(path, cls, dtype, name, overrides, verify)
-    if path.suffix == ".keras":
-        raise ValueError(f"from_preset: a .keras file must be loaded by keras.saving.load_model. Got {str(path)!r}.")
+    # In the folder of a run.
+    keras_file = path / "model.keras" if path.is_dir() else path
+    if keras_file.suffix == ".keras" and keras_file.exists():
+        raise ValueError(
+            f"from_preset: a .keras file must be loaded by keras.saving.load_model. Got {str(keras_file)!r}."
+        )
     raise ValueError(
         "from_preset: a path must be a folder written by save_to_preset, or a checkpoint that "
         f"load_recurrentgemma, load_mamba or load_rwkv reads. Got {str(path)!r}, {_what_is_at(path)}."

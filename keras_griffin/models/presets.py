@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from keras_griffin.checks import nearest
 from keras_griffin.models.config import GriffinConfig
+from keras_griffin.names import nearest
 
 #: The paper's Table 2: width D, recurrence width D_RNN, layers, heads of 128 channels.
 PAPER_SIZES = {

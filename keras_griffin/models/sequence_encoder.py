@@ -1,5 +1,6 @@
 """A stack of residual blocks over sequences of real-valued features."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple, Unpack
@@ -7,8 +8,10 @@ from typing import NamedTuple, Unpack
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation import register_state_type
+from keras_griffin.generation.capacity import grows
 from keras_griffin.generation.compile import prepared
 from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.both_directions import BothDirections
@@ -56,7 +59,8 @@ class SequenceEncoder(SequenceLayer):
     Args:
         width: D, the width of the residual stream.
         num_layers: L, the number of blocks.
-        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector per row, without masked steps.
+        pool: None for every step's output; `"last"`, `"mean"` or `"max"` for one vector per row, without masked steps,
+            and zeros for a row that has no others.
         bidirectional: whether each block mixes in both directions of time.
         dropout: the dropout rate of each branch in training.
         block_pattern: names of mixers, repeated and cut to `num_layers`; see `GriffinConfig`.
@@ -83,7 +87,7 @@ class SequenceEncoder(SequenceLayer):
 
     Raises:
         ValueError: an argument has a wrong type or value; a bidirectional layer is stateful, or is asked to resume from
-            a state; or a stateful layer does not know its batch size.
+            a state; or a stateful layer does not know its batch size, or has a mixer whose state grows.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -187,7 +191,18 @@ class SequenceEncoder(SequenceLayer):
             part.build(stream_shape)
         if self.stateful:
             KeptState.check_batch(type(self).__name__, inputs_shape)
-            self.kept_state = KeptState(self._first_state(inputs_shape[0]), name="kept_state")
+            state = self._first_state(inputs_shape[0])
+            self._check_size(state)
+            self.kept_state = KeptState(state, name="kept_state")
+
+    def _check_size(self, state):
+        names = itertools.cycle(self.block_pattern)
+        growing = {name: None for name, block in zip(names, state.blocks, strict=False) if grows(block)}
+        if growing:
+            raise ValueError(
+                f"{type(self).__name__}: a stateful layer's mixers must have a state of a fixed size, as local_mqa "
+                f"has; advance takes one that grows. Got {', '.join(growing)}."
+            )
 
     def initial_state(self, batch_size: int) -> SequenceEncoderState:
         """The initial states of the blocks."""
@@ -243,6 +258,7 @@ class SequenceEncoder(SequenceLayer):
             ValueError: the sample is not `(B, F)`, or the reset not `(B,)`; the state is not this layer's, or has
                 another number of rows; or the layer is not built yet.
         """
+        backends.check_not_forked("step")
         self.require_built("step")
         sample = ops.cast(as_tensor(sample), self.compute_dtype)
         if len(sample.shape) != 2 or sample.shape[1] != self.input_spec.axes[-1]:
@@ -300,7 +316,7 @@ def _step_with_reset(encoder, state, sample, reset):
 
 
 def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """One vector `(B, D)` from each row's unmasked steps; zeros for a row without any.
+    """One vector `(B, D)` from each row's unmasked steps; zeros for a row without any, as where T is 0.
 
     Args:
         pool: one of `POOLS`.
@@ -308,7 +324,9 @@ def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
         mask: `(B, T)` bool, or None.
     """
     if pool == "last":
-        return newest_step(x, mask, ops.zeros_like(x[:, 0]))
+        return newest_step(x, mask, ops.sum(x[:, :0], axis=1))
+    if 0 in x.shape[:2]:
+        return ops.sum(x, axis=1)
     if mask is None:
         return ops.mean(x, axis=1) if pool == "mean" else ops.max(x, axis=1)
     seen = ops.expand_dims(mask, -1)

@@ -76,8 +76,8 @@ def check_no_text(function_name: str, values) -> None:
     how = ", as [tokenizer.encode(text)]; model.generate takes text itself"
     if function_name in ("fit", "evaluate"):
         how = (
-            ": model.packed() takes PackedDocuments([tokenizer.encode(text) for text in texts], sequence_length, "
-            "batch_size)"
+            f": model.packed().{function_name}(PackedDocuments([tokenizer.encode(text) for text in texts], "
+            "sequence_length, batch_size)), of keras_griffin.training"
         )
     raise ValueError(f"{function_name}: text must be given as token ids{how}. Got {reprlib.repr(values)}.")
 

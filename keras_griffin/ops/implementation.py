@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_griffin import backends
-from keras_griffin.checks import did_you_mean
+from keras_griffin.names import did_you_mean
 
 _DEVICES = ("cpu", "gpu", "tpu")
 

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -27,6 +28,9 @@ from keras_griffin.testing.gradients import value_and_gradient
 # Pieces have few different lengths, since each is compiled separately on JAX.
 LENGTH = 11
 BATCH = 3
+#: What stands in steps that a layer must ignore: of what is added up or squared, not even its product with zero is a
+#: number.
+POISONS = np.array([np.nan, np.inf, 3e38], "float32")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Subject:
         """Normal inputs `(B, T, D)`."""
         return np.random.default_rng(seed).normal(size=(BATCH, length, self.width)).astype("float32")
 
+    def spoiled(self, inputs: np.ndarray, where: np.ndarray, turn: int = 0) -> np.ndarray:
+        """The inputs with values to ignore at steps `(B, T)`: another in each row, and at each turn."""
+        values = np.resize(POISONS if np.isnan(self.poison) else np.float32(self.poison), len(inputs))
+        return np.where(where[:, :, None], np.roll(values, turn)[:, None, None], inputs)
+
 
 @functools.lru_cache(maxsize=1)
 def _compiled(subject: Subject):
@@ -81,15 +90,23 @@ def call_equals_advance(subject: Subject):
 
 
 def cuts_change_nothing(subject: Subject):
-    """Law 2: cutting the sequence anywhere gives the same outputs and the same final state."""
+    """Law 2: cutting the sequence anywhere gives the same outputs and the same final state.
+
+    A piece may have no steps, and a batch no rows.
+    """
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
     for reset, mask in ((None, None), _marks(LENGTH)):
         expected, expected_state = advance(inputs, layer.initial_state(BATCH), reset=reset, mask=mask)
-        for cuts in ((5, 10), tuple(range(1, LENGTH))):
+        for cuts in ((0, 5, 5, 10), tuple(range(1, LENGTH))):
             outputs, state = _advance_in_pieces(advance, layer.initial_state(BATCH), inputs, cuts, reset, mask)
             real = 1.0 if mask is None else mask[:, :, None]
             assert_close(as_array(outputs) * real, as_array(expected) * real)
             _assert_states_close(state, expected_state)
+    reset, mask = _marks(LENGTH)
+    outputs, state = advance(inputs[:0], layer.initial_state(0), reset=reset[:0], mask=mask[:0])
+    if tuple(outputs.shape) != (0, *expected.shape[1:]):
+        raise AssertionError(f"cuts_change_nothing: no rows must give no rows of outputs. Got {tuple(outputs.shape)}.")
+    _assert_states_close(state, _rows_of(expected_state, np.zeros(0, int)))
 
 
 def never_looks_ahead(subject: Subject):
@@ -123,8 +140,66 @@ def reset_forgets(subject: Subject):
             _assert_states_close(state, fresh_state)
 
 
+# Only NumPy says where numbers overflow.
+@np.errstate(over="ignore", invalid="ignore")
+def documents_stay_apart(subject: Subject):
+    """Law 5: however resets and masked steps meet, no number of a document depends on another, even if that is NaN.
+
+    Nor does a gradient, where the backend has them, and none depends on masked steps.
+    """
+    (layer, call, advance), inputs = _compiled(subject), subject.inputs()
+    reset, partly = _marks(LENGTH)
+    # The second row has no real step.
+    partly_or_none = partly & (np.arange(BATCH) != 1)[:, None]
+    for mask in (np.ones_like(partly), partly, partly_or_none):
+        marks = {"reset": reset, "mask": mask}
+        expected, (outputs, state) = call(inputs, **marks), advance(inputs, layer.initial_state(BATCH), **marks)
+        for turn in range(BATCH):
+            ignored, clean = _alternate_documents(reset, mask, turn)
+            mixed = subject.spoiled(inputs, ignored, turn)
+            found, found_state = advance(mixed, layer.initial_state(BATCH), **marks)
+            for actual, wanted in ((call(mixed, **marks), expected), (found, outputs)):
+                assert_close(_only(clean, actual), _only(clean, wanted), "float32")
+            ends_clean = np.flatnonzero(clean[:, -1])
+            _assert_states_close(_rows_of(found_state, ends_clean), _rows_of(state, ends_clean))
+    if keras.backend.backend() in backends.WITH_GRADIENTS:
+        _gradients_stay_apart(subject, reset, partly)
+
+
+def _gradients_stay_apart(subject, reset, mask):
+    """The gradients of clean documents, and of all documents with values to ignore at masked steps."""
+    layer, inputs = subject.layer(), subject.inputs()
+    variables = layer.trainable_variables
+    weights = [as_array(weight) for weight in variables]
+    target = np.random.default_rng(11).normal(size=(BATCH, LENGTH, 1)).astype("float32")
+    turns = [_alternate_documents(reset, mask, turn) for turn in range(BATCH)]
+    documents = np.concatenate([subject.spoiled(inputs, ignored, turn) for turn, (ignored, _) in enumerate(turns)])
+    clean = np.concatenate([clean for _, clean in turns])
+
+    def loss_of(sequences, seen):
+        repeated = (np.tile(mark, (len(seen) // BATCH, 1)) for mark in (reset, mask))
+        outputs = layer(sequences, **dict(zip(("reset", "mask"), repeated, strict=True)))
+        factors = np.tile(target, (len(seen) // BATCH, 1, 1))
+        return ops.sum(ops.where(seen[:, :, None], outputs, 0.0) * ops.convert_to_tensor(factors))
+
+    def loss(documents, whole, padded, *weights):
+        total = loss_of(documents, clean)
+        for sequences, given in ((whole, weights[: len(variables)]), (padded, weights[len(variables) :])):
+            with keras.StatelessScope(state_mapping=list(zip(variables, given, strict=True))):
+                total = total + loss_of(sequences, mask)
+        return total
+
+    arguments = (documents, inputs, subject.spoiled(inputs, ~mask), *weights, *weights)
+    _, (into_documents, whole, padded, *into_weights) = value_and_gradient(loss, *arguments)
+    assert_close(padded, whole)
+    for (_, clean_steps), gradient in zip(turns, np.split(into_documents, BATCH), strict=True):
+        assert_close(_only(clean_steps, gradient), _only(clean_steps, whole))
+    for actual, expected in zip(into_weights[len(weights) :], into_weights[: len(weights)], strict=True):
+        assert_close(actual, expected)
+
+
 def masked_steps_change_nothing(subject: Subject):
-    """Law 5: masked steps, whatever their values, change neither outputs nor state."""
+    """Law 6: masked steps, whatever their values, change neither outputs nor state."""
     (layer, _, advance), inputs = _compiled(subject), subject.inputs()
     expected, expected_state = advance(inputs, layer.initial_state(BATCH))
     for places in ((0, 0, 0), (4, 4, 7), (LENGTH, LENGTH, LENGTH), (0, 3, LENGTH)):
@@ -142,7 +217,7 @@ def masked_steps_change_nothing(subject: Subject):
 
 
 def state_does_not_grow(subject: Subject):
-    """Law 6: the size of the state is the same after any number of steps."""
+    """Law 7: the size of the state is the same after any number of steps."""
     layer, _, advance = _compiled(subject)
     first = layer.initial_state(BATCH)
     _, state = advance(subject.inputs(), first)
@@ -151,7 +226,7 @@ def state_does_not_grow(subject: Subject):
 
 
 def dtypes_survive_mixed_precision(subject: Subject):
-    """Law 7: under `mixed_bfloat16` outputs are bfloat16, state dtypes survive, recurrent states are float32.
+    """Law 8: under `mixed_bfloat16` outputs are bfloat16, state dtypes survive, recurrent states are float32.
 
     Recurrent states also lose no precision where the sequence is cut: a state rounded in between is float32 in name
     only.
@@ -177,7 +252,7 @@ def dtypes_survive_mixed_precision(subject: Subject):
 
 
 def gradients_survive_cuts(subject: Subject):
-    """Law 8: gradients for inputs and weights are the same for the whole sequence and for its pieces."""
+    """Law 9: gradients for inputs and weights are the same for the whole sequence and for its pieces."""
     layer, inputs = subject.layer(), subject.inputs()
     weights = [as_array(weight) for weight in layer.trainable_variables]
     target = np.random.default_rng(11).normal(size=inputs.shape).astype("float32")
@@ -201,7 +276,7 @@ def gradients_survive_cuts(subject: Subject):
 
 
 def config_rebuilds_the_layer(subject: Subject):
-    """Law 9: the config rebuilds the same layer, and contains every constructor argument."""
+    """Law 10: the config rebuilds the same layer, and contains every constructor argument."""
     (layer, call, _), inputs = _compiled(subject), subject.inputs()
     config = keras.saving.serialize_keras_object(layer)
     rebuilt = keras.saving.deserialize_keras_object(config)
@@ -221,6 +296,7 @@ LAWS = (
     cuts_change_nothing,
     never_looks_ahead,
     reset_forgets,
+    documents_stay_apart,
     masked_steps_change_nothing,
     state_does_not_grow,
     dtypes_survive_mixed_precision,
@@ -242,6 +318,22 @@ def _marks(length):
     mask[0] = True
     mask[1, :3] = False
     return reset, mask
+
+
+def _alternate_documents(reset, mask, turn):
+    """Every second document, and the masked steps, of each row `(B, T)`, and the steps of the others."""
+    documents = np.cumsum(reset & mask, axis=1) + np.arange(len(mask))[:, None]
+    is_chosen = documents % 2 == turn % 2
+    return is_chosen | ~mask, ~is_chosen & mask
+
+
+def _rows_of(state, rows):
+    return keras.tree.map_structure(lambda leaf: ops.take(leaf, rows, axis=0), state)
+
+
+def _only(steps, outputs):
+    """Outputs `(B, T, D)`, and zeros at the other steps."""
+    return np.where(steps[:, :, None], as_array(outputs), 0.0)
 
 
 def _advance_in_pieces(advance, state, inputs, cuts, reset, mask):

@@ -59,6 +59,7 @@ class HuggingFaceTokenizer:
     #: The files that `save` writes.
     file_name = "tokenizer.json"
     ids_file_name = "special_ids.json"
+    stop_ids: tuple[int, ...]
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class HuggingFaceTokenizer:
 
     def _set_special_ids(self, *, start_id="by name", stop_ids="by name", pad_id="by name"):
         self.start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
-        self.stop_ids = self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids
+        self.stop_ids = tuple(self._ids_of(STOP_NAMES)) if stop_ids == "by name" else stop_ids
         self.pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
         ids = f"from 0 to {self.vocabulary_size - 1}"
         for name, holds, rule in (

@@ -60,13 +60,15 @@ def lead(monkeypatch, capsys):
     return lead
 
 
-def test_a_model_from_a_folder_answers(gemma_model, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "layers"), [("preset", 2), ("python_tiny", 6)])
+def test_a_model_from_a_folder_or_the_package_answers(gemma_model, tmp_path, monkeypatch, capsys, name, layers):
     save_to_preset(gemma_model, tmp_path / "preset")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO("hello\n/state\n"))
     options = ["--tokens", "4", "--dtype", "bfloat16", "--temperature", "0", "--seed", "1"]
-    assert main(["chat", "--model", str(tmp_path / "preset"), *options]) == 0
+    assert main(["chat", "--model", name, *options]) == 0
     printed = capsys.readouterr()
-    assert "\nLanguageModelState: 1 rows, 2 layers, " in printed.out and not printed.err
+    assert f"\nLanguageModelState: 1 rows, {layers} layers, " in printed.out and not printed.err
 
 
 def test_of_input_that_is_no_terminal_each_line_is_a_message(byte_model, says, lead):
@@ -242,4 +244,6 @@ def test_an_implementation_that_can_not_serve_is_told(says, lead, monkeypatch):
     monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", name)
     code, output, errors = lead(Griffin(TINY, tokenizer=ByteTokenizer()), says(97), "x\n")
     assert (code, output, errors.count("\n")) == (2, "", 1)
-    assert errors.startswith(f"rg_lru: the requested implementation '{name}' must support the call. It needs")
+    assert errors.startswith(
+        f"keras_griffin chat: rg_lru: the requested implementation '{name}' must support the call. It needs"
+    )

@@ -84,7 +84,7 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     capsys.readouterr()
     assert main(["generate", "--model", str(output / "merged"), *adapter]) == 2
     assert capsys.readouterr().err.startswith(
-        "keras_griffin fine-tune: the base must be the one with which the adapters were tr"
+        "keras_griffin generate: the base must be the one with which the adapters were tr"
     )
     assert main(["generate", "--model", model, "--adapter", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("keras_griffin generate: --adapter must be a file that can be read. Got ")

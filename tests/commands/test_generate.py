@@ -157,7 +157,9 @@ def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, ca
     monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
     printed = capsys.readouterr()
-    assert not printed.out and printed.err.startswith(f"{op_name}: an implementation must be one of")
+    assert not printed.out and printed.err.startswith(
+        f"keras_griffin generate: {op_name}: an implementation must be one of"
+    )
     assert printed.err.count("\n") == 1
 
 
@@ -178,7 +180,9 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
             assert main(["generate", "--model", "any", "--tokens", "2"]) == 2
         printed = capsys.readouterr()
         assert not printed.out and printed.err.count("\n") == 1
-        assert printed.err.startswith(f"{op_name}: the requested implementation '{name}' must support ")
+        assert printed.err.startswith(
+            f"keras_griffin generate: {op_name}: the requested implementation '{name}' must support "
+        )
 
 
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):

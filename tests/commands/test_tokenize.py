@@ -148,7 +148,7 @@ def test_a_tokenizer_that_is_none(folder, tmp_path, capsys):
     (tmp_path / "tokenizer.model").write_bytes(b"nothing")
     for path in (tmp_path, tmp_path / "tokenizer.model"):
         error = refusal([folder, "--output", tmp_path / "x", "--tokenizer", path], capsys)
-        assert error.startswith("SentencePieceTokenizer: proto must be a SentencePiece model. Got ")
+        assert error.startswith("keras_griffin tokenize: proto must be a SentencePiece model. Got ")
 
 
 def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):

@@ -371,7 +371,7 @@ def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_
     if kept:
         assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run resumes from {before.name}: ")
     else:
-        assert len(said) == 1 and said[0].startswith("ResumableRun: a run must have an intact file. Got ")
+        assert len(said) == 1 and said[0].startswith("keras_griffin train: a run must have an intact file. Got ")
 
 
 @pytest.mark.any_backend
@@ -423,10 +423,14 @@ def test_a_loss_that_is_no_number_is_told(train_tiny, capsys):
             ["{text}", "--tokenizer", "no/where"],
             "keras_griffin train: --tokenizer must be a folder with one of byte_tokenizer.json",
         ),
+        (
+            ["{text}", *TINY, "--vocabulary", "300", "--prompt", "\udcff"],
+            "keras_griffin train: the text must be characters only. Got the surrogate",
+        ),
         ([""], "keras_griffin train: a path must have a name. Got ''."),
         (
             ["{text}", "--width", "34", "--heads", "17"],
-            "LocalMQA: rotary_fraction must be from 0 to 1 and rotate an even",
+            "keras_griffin train: rotary_fraction must be from 0 to 1 and rotate an even",
         ),
         (
             ["{text}", *TINY, "--output", "{text}"],

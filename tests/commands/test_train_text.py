@@ -158,11 +158,14 @@ def test_a_run_goes_on_with_its_own_tokenizer_or_not_at_all(file, tmp_path):
     ("held_out", "prompt"),
     [
         # A line at the margin, in the middle, that is not cut off.
-        ("import os\n" * 40 + "    x = 1\n\nclass TestOfSomeLongName(support.LongTestCase):\n" * 3, "class"),
+        (
+            "import os\n" * 40 + "    x = 1\n\nclass TestOfSomeLongName(support.LongerTestCase):\n" * 3,
+            "class TestOfSomeLongName",
+        ),
         ("It is a truth universally acknowledged, that a single man in possession\n" * 9, "It is a truth"),
         ("a\n" * 9, "a"),
         ("    return x\n" * 9, "retu"),
-        ("日本語の文章です。" * 9, "日本語の文章です。日本語の文章です。日本語の文章"),
+        ("日本語の文章です。" * 9, "日本語の文章です。日本語の文章です。"),
         ("\n" * 90, ""),
     ],
 )

@@ -1,8 +1,11 @@
 """Any number of threads may use one model: what they get is what one after another would get."""
 
+import os
+import signal
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -11,6 +14,7 @@ import pytest
 
 from keras_griffin.generation import TopP, generate, prefill, score, stream
 from keras_griffin.generation.compile import compiles
+from keras_griffin.models import LanguageModel, SequenceEncoder
 from keras_griffin.testing.arrays import as_array
 
 BACKEND = keras.backend.backend()
@@ -164,3 +168,64 @@ def test_threads_that_want_to_trace_together_do_so_one_after_another(fake, trace
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(1, 5))) == [[size] * 6 for size in range(1, 5)]
+
+
+def in_a_fork(act):
+    """The exit code of a forked process that only acts; None if it did not end."""
+    with warnings.catch_warnings():
+        # JAX warns whoever forks.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = act()
+        finally:
+            os._exit(code)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+def test_a_forked_process_is_refused_instead_of_waiting_for_threads_that_it_lacks(fake):
+    """All but those of NumPy would hang; PyTorch's with several threads, as on most machines."""
+    rows, encoder = generated(fake, [[1, 2]]), SequenceEncoder(4)
+
+    def refused(ask, name):
+        try:
+            ask()
+        except RuntimeError as error:
+            rule = (
+                f"{name}: a process must not compute if it was forked from one that did, because it lacks the threads "
+            )
+            return (
+                str(error) == f"{rule}of {BACKEND}; start it by multiprocessing's 'spawn'. Got process {os.getpid()}, "
+                f"forked from {os.getppid()}."
+            )
+
+    def act():
+        if BACKEND == "torch":
+            import torch
+
+            torch.set_num_threads(2)
+        if BACKEND == "numpy":
+            return 0 if generated(fake, [[1, 2]]) == rows else 2
+        ways = [
+            refused(lambda: generated(fake, [[1, 2]]), "generate"),
+            refused(lambda: scored(fake, [[1, 2]]), "score"),
+        ]
+        ways += [refused(lambda: read(fake, [[1, 2]]), "prefill"), refused(lambda: encoder.step(None, None), "step")]
+        ways += [refused(lambda: LanguageModel(None), "LanguageModel")]
+        if BACKEND == "torch":
+            torch.set_num_threads(1)
+            ways += [generated(fake, [[1, 2]]) == rows]
+        return 0 if all(ways) else 2
+
+    assert in_a_fork(act) == 0

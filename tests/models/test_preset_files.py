@@ -251,6 +251,8 @@ def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
         tmp_path / "link": r"a path must be .* Got '.*', a broken link",
         tmp_path / "nowhere": r"a path must be an existing folder or file\. Got '.*', which does not exist",
         tmp_path / "model.keras": r"a \.keras file must be loaded by keras\.saving\.load_model\. Got '.*'",
+        # As the folder of a run.
+        tmp_path: r"a \.keras file must be loaded by keras\.saving\.load_model\. Got '.*/model\.keras'",
     }.items():
         with pytest.raises(ValueError, match=rf"^from_preset: {sentence}\.$"):
             Griffin.from_preset(path)

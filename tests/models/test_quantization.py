@@ -48,6 +48,16 @@ def changed(folder, tmp_path, config=None, **tensors):
     return tmp_path
 
 
+def test_a_quantised_model_is_trained_by_adapters_alone(saved):
+    """Without them, Keras would train its biases and norms, and nobody would know."""
+    loaded = Griffin.from_preset(saved[1])
+    for model in (loaded, loaded.packed()):
+        with pytest.raises(
+            ValueError, match=rf"^fit: a quantised model must have adapters, .* '{loaded.quantized_to}' "
+        ):
+            model.fit(TOKENS, TOKENS)
+
+
 @pytest.mark.parametrize("saved", ["int8"], indirect=True)
 def test_a_preset_that_is_int8_in_its_file_alone(saved, tmp_path):
     _, folder = saved

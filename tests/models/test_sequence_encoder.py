@@ -65,6 +65,14 @@ def test_a_row_without_steps_has_a_pool_of_zeros():
         assert not np.any(as_array(pooled(pool, keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(mask))))
 
 
+@pytest.mark.parametrize("pool", ["last", "mean", "max"])
+@pytest.mark.parametrize("shape", [(2, 0), (0, 3), (0, 0)])
+def test_a_pool_of_nothing(pool, shape):
+    layer, x, mask = encoder(pool=pool), np.zeros((*shape, 3), "float32"), np.ones(shape, bool)
+    for marks in ({}, {"mask": mask}, {"mask": mask, "reset": mask}):
+        np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
+
+
 def test_one_sample_after_another_gives_what_the_whole_sequence_gives():
     layer = encoder()
     state, steps = layer.initial_state(3), []
@@ -170,6 +178,11 @@ def test_messages():
         SequenceEncoder(8, bidirectional=True, stateful=True)
     with pytest.raises(ValueError, match="^SequenceEncoder: a stateful layer must know its batch size. Got inputs"):
         SequenceEncoder(8, stateful=True).build((None, None, 3))
+    growing = SequenceEncoder(8, 3, stateful=True, block_pattern=("recurrent", "global_mqa"))
+    with pytest.raises(
+        ValueError, match="^SequenceEncoder: a stateful layer's .* of a fixed size, .* Got global_mqa.$"
+    ):
+        growing(INPUTS)
     with pytest.raises(ValueError, match="^SequenceEncoder: num_heads must divide width .* Got num_heads 3"):
         SequenceEncoder(8, num_heads=3)
     with pytest.raises(ValueError, match="^SequenceEncoder: mixer_options must be for mixers of the pattern recurrent"):

@@ -10,6 +10,7 @@ from keras import ops
 from keras_griffin import layers, mixers
 from keras_griffin.layers import RecurrentUnitState, SequenceLayer
 from keras_griffin.models import GriffinConfig
+from keras_griffin.ops import linear_scan
 from keras_griffin.testing import contracts
 from keras_griffin.testing.contracts import LAWS, Subject
 
@@ -63,8 +64,8 @@ class RunningSum(SequenceLayer):
 
     def advance(self, inputs, state, *, reset=None, mask=None):
         inputs = ops.cast(self.prepare(inputs, reset, mask)[0], "float32") * self.scale
-        sums = ops.cumsum(inputs, axis=1) + state.hidden[:, None]
-        return ops.cast(sums, self.compute_dtype), RecurrentUnitState(sums[:, -1])
+        sums = ops.cumsum(ops.concatenate([state.hidden[:, None], inputs], axis=1), axis=1)
+        return ops.cast(sums[:, 1:], self.compute_dtype), RecurrentUnitState(sums[:, -1])
 
 
 class LooksAhead(RunningSum):
@@ -81,6 +82,25 @@ class Forgets(RunningSum):
 class CallsDifferently(RunningSum):
     def call(self, inputs, reset=None, mask=None):
         return super().call(inputs, reset, mask) + 1.0
+
+
+class ForgetsByAFactor(RunningSum):
+    """Zero times NaN is NaN."""
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        decay = ops.ones_like(inputs) if reset is None else ops.where(reset[..., None], 0.0, ops.ones_like(inputs))
+        sums, hidden = linear_scan(decay, inputs * self.scale, state.hidden, mask=mask)
+        return sums, RecurrentUnitState(hidden)
+
+
+class DifferentiatesPadding(RunningSum):
+    """Zero times the derivative at NaN is NaN."""
+
+    def advance(self, inputs, state, *, reset=None, mask=None):
+        squares = ops.convert_to_tensor(inputs) ** 2 * self.scale
+        sums, hidden = linear_scan(ops.ones_like(squares), squares, state.hidden, reset=reset, mask=mask)
+        return sums, RecurrentUnitState(hidden)
 
 
 class SeesPadding(RunningSum):
@@ -125,6 +145,7 @@ BROKEN_LAYERS = [
     (Forgets, contracts.cuts_change_nothing),
     (CallsDifferently, contracts.call_equals_advance),
     (RunningSum, contracts.reset_forgets),
+    (ForgetsByAFactor, contracts.documents_stay_apart),
     (SeesPadding, contracts.masked_steps_change_nothing),
     (RoundsItsState, contracts.dtypes_survive_mixed_precision),
     (RoundsItsStateOnTheWay, contracts.dtypes_survive_mixed_precision),
@@ -139,6 +160,12 @@ def test_a_broken_layer_is_caught(broken, law):
     keras.saving.register_keras_serializable("keras_griffin_tests")(broken)
     with pytest.raises(AssertionError):
         law(Subject(broken, 4, ("hidden",)))
+
+
+@pytest.mark.trainable
+def test_a_gradient_at_padding_is_caught():
+    with pytest.raises(AssertionError, match="not finite"):
+        contracts.documents_stay_apart(Subject(DifferentiatesPadding, 4))
 
 
 def test_a_correct_layer_passes():

@@ -1,9 +1,9 @@
 """Convert a checkpoint to a preset, or to a folder for Hugging Face.
 
-SOURCE is a .keras file, such as runs/NAME/model.keras; a checkpoint of RecurrentGemma by Hugging
-Face or DeepMind, or of Mamba or RWKV-4 by Hugging Face or its authors (a folder or a file); a folder
-that save_to_preset wrote; or hf://OWNER/NAME. TARGET is a new folder, or an existing one of the same
-format, which --overwrite replaces once the new one is complete.
+SOURCE is the folder of a run, or a .keras file; a checkpoint of RecurrentGemma by Hugging Face or
+DeepMind, or of Mamba or RWKV-4 by Hugging Face or its authors (a folder or a file); what
+save_to_preset wrote; or hf://OWNER/NAME. TARGET is a new folder, or an earlier result, which
+--overwrite replaces once the new one is complete.
 """
 
 import argparse

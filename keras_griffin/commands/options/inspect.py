@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; hf://OWNER/NAME; or "
-        "python_tiny",
+        help="the folder of a run, such as runs/NAME, or a .keras file; a preset's or a Hugging Face folder; "
+        "hf://OWNER/NAME; or python_tiny",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to read")
     parser.add_argument("--file", metavar="FILE", help="read the text from this file instead")

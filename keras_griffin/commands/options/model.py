@@ -11,8 +11,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODEL",
-        help="a .keras file, such as runs/NAME/model.keras; a preset's or a Hugging Face folder; hf://OWNER/NAME; or "
-        "python_tiny",
+        help="the folder of a run, such as runs/NAME, or a .keras file; a preset's or a Hugging Face folder; "
+        "hf://OWNER/NAME; or python_tiny",
     )
     parser.add_argument("--adapter", metavar="FILE", help="an adapter that fine-tune trained for this model")
     add_dtype_argument(parser)

@@ -133,8 +133,9 @@ class RecurrentUnit(FlatState):
         if self.stateful:
             self.kept_state.write(state)
         if mask is not None and not self.repeats_outputs:
-            # A recurrence that forgets all at each step, and copies what is before a masked one.
-            outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, mask=mask)
+            # A recurrence that forgets all at each step, and copies what is before a masked one. By resets: a decay of
+            # zero would carry NaN on.
+            outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, reset=ops.ones_like(mask), mask=mask)
         if not self.return_sequences:
             outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)
         elif self.zero_output_for_mask and mask is not None:

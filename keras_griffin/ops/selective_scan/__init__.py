@@ -4,8 +4,8 @@ An implementation is one file and one row below. Its function
 
     selective_scan(selection, initial_state, reset, mask) -> (outputs, final_state)
 
-takes a `Selection` in its original dtypes, `(B, D, N)` in the accumulation dtype, and the marks. T is at least 2,
-and no size is 0 (unless it is known only when the model runs). The results may have the inputs' dtype or the
+takes a `Selection` in its original dtypes, `(B, D, N)` in the accumulation dtype, and the user's marks. T is at least
+2, and no size is 0 (unless it is known only when the model runs). The results may have the inputs' dtype or the
 accumulation dtype. The decorator `on_hidden` handles the mask for an implementation that doesn't. `supports(facts)`
 returns None, or why it can't serve such a call, in words that follow "It".
 

@@ -164,6 +164,8 @@ class ResumableRun:
 
             noted = stack.enter_context(noted_signals(stopping, signal.SIGINT, signal.SIGTERM))
             course = RunCourse(rest, saved, write, self.save_every, noted, callbacks, verbose, processes)
+            # Windows can't remove the file, which later saves replace, while its arrays are mapped.
+            del saved
             stack.callback(course.close_logs)
             if course.start:
                 stack.enter_context(warnings.catch_warnings())

@@ -42,12 +42,13 @@ class RunFolder:
         Raises:
             ValueError: all files are damaged.
         """
-        damaged: dict[Path, Exception] = {}
+        # The sentences alone: an exception would keep the file mapped, and Windows could not rename it.
+        damaged: dict[Path, str] = {}
         for path in self.paths():
             try:
                 saved = read_run(path)
             except (ValueError, OSError) as error:
-                damaged[path] = error
+                damaged[path] = str(error)
                 continue
             for other, reason in damaged.items():
                 # Renamed, so that it is not taken for the newest again; another process may have done so already.
@@ -80,7 +81,9 @@ class RunFolder:
             sentence = f"ResumableRun: step {step} must be saved. Got {error.strerror or error}; {remains}"
             raise OSError(error.errno, sentence, str(self.folder)) from error
         for path in self.paths()[self.keep :]:
-            path.unlink()
+            # Windows does not remove a file that another process reads; a later save does.
+            with contextlib.suppress(PermissionError):
+                path.unlink()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

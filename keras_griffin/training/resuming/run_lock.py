@@ -43,6 +43,8 @@ def run_lock(path: Path) -> Iterator[None]:
     _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
+        # On Windows the position is still that of the lock, a gigabyte away.
+        os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:

@@ -1,13 +1,18 @@
 """The conventions of Keras's recurrent layers, for every unit."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS
+from keras_griffin.testing import contracts
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
+#: Keras's NumPy says where numbers overflow.
+pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
 EACH = pytest.mark.parametrize("unit", UNITS.values())
 INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
@@ -53,9 +58,24 @@ def test_initial_state_goes_on(unit, plain):
 
 
 @EACH
+def test_documents_stay_apart(unit):
+    """In `call` too, which repeats what is before a masked step."""
+    contracts.documents_stay_apart(contracts.Subject(functools.partial(unit, return_sequences=True), 8))
+
+
+@EACH
 def test_go_backwards_gives_outputs_in_processing_order(unit, plain):
-    expected = as_array(plain(INPUTS[:, ::-1].copy()))
-    assert_close(sharing(unit, plain, go_backwards=True)(INPUTS), expected)
+    backwards = sharing(unit, plain, go_backwards=True)
+    assert_close(backwards(INPUTS), as_array(plain(INPUTS[:, ::-1].copy())))
+    reset, mask = np.zeros((3, 7), bool), np.ones((3, 7), bool)
+    reset[:, 4], mask[0, [0, 3, 6]], mask[2] = True, False, False
+    flipped = as_array(plain(INPUTS[:, ::-1].copy(), reset=reset[:, ::-1].copy(), mask=mask[:, ::-1].copy()))
+    # What was processed before the reset.
+    bad = np.where(np.arange(7)[:, None] > 4, np.nan, INPUTS)
+    assert_close(as_array(backwards(bad, reset=reset, mask=mask))[:, 2:], flipped[:, 2:])
+    assert_close(
+        sharing(unit, backwards, go_backwards=True, return_sequences=False)(bad, reset=reset, mask=mask), flipped[:, -1]
+    )
 
 
 @EACH
@@ -133,6 +153,9 @@ def test_a_masked_step_repeats_the_output(unit, plain):
     mask[:, 4:] = False
     outputs = as_array(plain(INPUTS, mask=mask))
     assert_close(outputs[:, 4:], np.repeat(outputs[:, 3:4], 3, axis=1))
+    reset = np.tile(np.arange(7) == 3, (3, 1))
+    bad = np.where(np.arange(7)[:, None] < 3, np.nan, INPUTS)
+    assert_close(plain(bad, reset=reset, mask=mask)[:, 3:], as_array(plain(INPUTS, reset=reset, mask=mask))[:, 3:])
 
 
 @EACH

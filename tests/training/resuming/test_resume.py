@@ -261,7 +261,7 @@ def test_a_run_can_be_made_longer(tmp_path, undisturbed):
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed):
+def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed, held_files_stay):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=4)])
     newest, before = sorted((tmp_path / "run").glob("step-*.safetensors"), reverse=True)
@@ -273,6 +273,8 @@ def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undi
     with pytest.warns(UserWarning, match="is damaged, so the run resumes from step-000000002.safetensors: read_run"):
         history = fit(tmp_path, model)
     check(tmp_path, history, model, undisturbed)
+    # The file that it resumed from was released, so it could be removed like every old one.
+    assert not before.exists()
 
 
 @pytest.mark.trainable
@@ -293,7 +295,7 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_path, undisturbed):
+def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_path, undisturbed, held_files_stay):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)])
     opened = ResumableRun(tmp_path / "run")

@@ -33,7 +33,7 @@ def test_an_empty_folder_holds_nothing(tmp_path):
     assert RunFolder(tmp_path / "none", 2).read_newest() is None
 
 
-def test_a_damaged_newest_file_falls_back_to_the_one_before_and_says_so(tmp_path):
+def test_a_damaged_newest_file_falls_back_to_the_one_before_and_says_so(tmp_path, held_files_stay):
     folder = filled(tmp_path)
     newest = folder.paths()[0]
     damage(newest)

@@ -1,8 +1,10 @@
 import errno
 import os
+import runpy
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,32 @@ with runpy.run_path(sys.argv[1])["run_lock"](Path(sys.argv[2])):
         os._exit(0)
     time.sleep(20)
 """
+
+
+@pytest.fixture
+def of_windows(monkeypatch):
+    """The module as Windows imports it; a lock on one far byte is here one on the file."""
+
+    def locking(descriptor, mode, number):
+        assert (os.lseek(descriptor, 0, os.SEEK_CUR), mode, number) == (1 << 30, "LK_NBLCK", 1)
+        module.fcntl.flock(descriptor, module.fcntl.LOCK_EX | module.fcntl.LOCK_NB)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK="LK_NBLCK"))
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.delattr(os, "register_at_fork")
+    return runpy.run_path(module.__file__)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is the module itself")
+def test_windows_locks_a_byte_and_leaves_the_file(tmp_path, of_windows):
+    path = tmp_path / "lock"
+    for _ in range(2):
+        with of_windows["run_lock"](path):
+            with pytest.raises(of_windows["FolderInUse"], match=f"in use by process {os.getpid()} on "):
+                of_windows["run_lock"](path).__enter__()
+            assert path.read_text() == f"{os.getpid()} {socket.gethostname()}\n"
+        assert path.exists()
 
 
 def test_one_holds_it_and_another_is_told_who(tmp_path):
