@@ -93,10 +93,11 @@ def in_released_layout(tiny, tokenizer):
         elif old.path.endswith("blocks/bias"):
             value = value.reshape(new.shape)
         elif old.path.startswith("token_embedding"):
-            # The special tokens begin as means, and the model scales all by the root of its width.
-            value = np.concatenate(
-                [value, np.repeat(value.mean(0, keepdims=True), len(SPECIAL), 0)]
+            # The special tokens begin at random among the others, and the model scales all by the root of its width.
+            new_rows = np.random.default_rng(0).normal(
+                value.mean(0), value.std(0), (len(SPECIAL), width)
             )
+            value = np.concatenate([value, new_rows.astype("float32")])
             value = value / np.sqrt(width)
         elif old.path.startswith("final_norm"):
             value = (1 + value) * np.sqrt(width) - 1
