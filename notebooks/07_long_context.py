@@ -45,9 +45,9 @@ import numpy as np
 from IPython.display import Markdown, display
 
 FAMILIES = {"Griffin": Griffin, "Hawk": Hawk, "MQA": MQATransformer}
-TRAINED, READ, STRETCHES, STEPS = 512, 16_384, 4, 400  # bytes, bytes, texts, steps of training
+TRAINED, READ, STRETCHES, STEPS = 512, 16_384, 2, 400  # bytes, bytes, texts, steps of training
 WIDTH, NUM_LAYERS = 64, 3
-CONTEXTS, TIMED = [512 * 2**k for k in range(6)], {"steps": 32, "runs": 15}
+CONTEXTS, TIMED = [512 * 2**k for k in range(6)], {"steps": 16, "runs": 5}
 
 # %% tags=["test"]
 if SMALL:
@@ -77,7 +77,7 @@ for name, family in FAMILIES.items():
 # %% [markdown]
 # ## Loss by position
 #
-# Four stretches of the held-out files, one file after another, each of 16,384 bytes, are read in one go; `model.score`
+# Two stretches of the held-out files, one file after another, each of 16,384 bytes, are read in one go; `model.score`
 # returns the log probability of every byte. Some stretches are easier than others, so compare each model with itself on
 # the same bytes: it reads them again and restarts every 512 bytes, as in training. Where both ways give the same loss,
 # nothing is lost by reading on.
