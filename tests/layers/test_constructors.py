@@ -104,7 +104,8 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
             continue
         with pytest.raises(ValueError) as refused:
             maker(**{**MAKERS[maker], name: value})
-        sentence = rf"{maker.__name__}: {name} must be [^\n]+\. Got ({name} )?{re.escape(repr(value))}(\.|; did you mean .+\?)"
+        received = rf"Got ({name} )?{re.escape(repr(value))}(\.|; did you mean .+\?)"
+        sentence = rf"{maker.__name__}: {name} must be [^\n]+\. {received}"
         assert re.fullmatch(sentence, str(refused.value)), str(refused.value)
 
 

@@ -66,7 +66,10 @@ def test_options_that_a_unit_has_not():
 def test_a_name_in_a_pattern():
     assert find_mixer("recurrent") == (RecurrentBlock, {})
     assert find_mixer("s5") == (UnitBlock, {"unit": "s5"})
-    with pytest.raises(ValueError, match=r"^find_mixer: a mixer must be one of recurrent, .*, s5.* Got 'lstm'\.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^find_mixer: a mixer must be one of recurrent, .*, s5.* Got 'lstm'; did you mean 'ls_lstm'\?$",
+    ):
         find_mixer("lstm")
 
 
