@@ -24,10 +24,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(REFUSED, f"{self.prog.removeprefix('python -m ')}: {message} (See --help.)\n")
 
-    def exit(self, status=0, message=None):
-        # `main` reports a closed pipe or a full disk now; Python would do so while it exits.
-        sys.stdout.flush()
-        super().exit(status, message)
+    def _print_message(self, message, file=None):
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        # `main` reports a closed pipe or a full disk; argparse would ignore it, and Python report it while it exits.
+        file.write(message)
+        file.flush()
 
     def parse_known_args(self, args=None, namespace=None):
         found, unknown = super().parse_known_args(args, namespace)

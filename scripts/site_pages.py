@@ -62,16 +62,19 @@ def on_page_markdown(markdown, *, page, config, files):
 def name_rows(markdown, folder):
     """The rows of the table of names: each object that the page shows under a heading of its own."""
     for path, options in re.findall(r"^::: ([\w.]+)\n?((?:    .*\n?)*)", markdown, re.MULTILINE):
-        members = re.search(r"^ +members: (.*)", options, re.MULTILINE)
-        names = re.findall(r"\w+", members[1]) if members else []
-        if names == ["true"]:
-            names = package()[path.removeprefix("keras_griffin.")].exports
-        is_headed = "show_root_heading: false" not in options
-        paths = [path] if is_headed else [f"{path}.{name}" for name in names if name != "false"]
+        # What mkdocstrings shows: the object itself under a heading, or else the members named, or all.
+        members = re.search(r"^ +members:(.*(?:\n +- .*)*)", options, re.MULTILINE)
+        if "show_root_heading: false" not in options:
+            paths = [path]
+        elif members is None:
+            paths = [f"{path}.{name}" for name in package()[path.removeprefix("keras_griffin.")].exports]
+        else:
+            paths = [f"{path}.{name}" for name in re.findall(r"\w+", members[1]) if name != "false"]
         for each in paths:
             thing = package()[each.removeprefix("keras_griffin.")]
             thing = thing.final_target if thing.is_alias else thing
             line = re.sub(r"\s+", " ", thing.docstring.value.split("\n\n")[0]) if thing.docstring else ""
+            line = line.replace("|", "\\|")
             source = os.path.relpath(thing.filepath, folder)
             yield f"| [`{thing.name}`][{each}] | {line} | [source]({source}) |"
 
@@ -104,7 +107,9 @@ def preset_rows():
 def package(loaded=[]):  # noqa: B006  It is read once for all pages.
     """The package, read and not imported."""
     if not loaded:
-        loaded.append(griffe.load("keras_griffin", search_paths=[ROOT], docstring_parser="google"))
+        # As mkdocs.yml has it: `#:` above a name describes it.
+        extensions = griffe.load_extensions("griffe_sphinx")
+        loaded.append(griffe.load("keras_griffin", search_paths=[ROOT], extensions=extensions))
     return loaded[0]
 
 

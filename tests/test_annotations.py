@@ -159,6 +159,7 @@ def test_mypy_sees_a_typo_in_an_argument(tmp_path, monkeypatch):
     file = tmp_path / "calls.py"
     file.write_text(CALLS)
     report, faults, _ = api.run([str(file)])
-    found = {int(line) for line in re.findall(rf"^{re.escape(str(file))}:(\d+): error:", report, re.MULTILINE)}
+    # From its cache it may report another folder's file of the same text.
+    found = {int(line) for line in re.findall(r"\bcalls\.py:(\d+): error:", report)}
     wrong = {number for number, line in enumerate(CALLS.splitlines(), 1) if line.endswith("# wrong")}
     assert (found, faults) == (wrong, ""), report

@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -88,6 +89,15 @@ def test_a_refusal_and_ctrl_c_have_exit_codes_and_no_traceback(monkeypatch, caps
     assert capsys.readouterr().err == sentence
 
 
+def test_what_keras_warns_of_quantised_layers_on_numpy_is_not_shown(monkeypatch):
+    def run(arguments):
+        warnings.warn("`custom_gradient` for the numpy backend acts as a pass-through.", stacklevel=2)
+        return 0
+
+    monkeypatch.setattr(explain, "run", run)
+    assert main(["explain"]) == 0
+
+
 def test_a_backend_that_is_not_installed_is_refused_in_one_line():
     command = [sys.executable, "-m", "keras_griffin", "explain"]
     run = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "pytorch"}, capture_output=True, text=True)
@@ -107,7 +117,8 @@ def test_the_module_runs_as_a_program():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is full")
 @pytest.mark.parametrize(
-    ("argv", "speaker"), [(["explain"], "explain"), (["explain", "--help"], "keras_griffin"), (["-h"], "keras_griffin")]
+    ("argv", "speaker"),
+    [(["explain"], "keras_griffin explain"), (["explain", "--help"], "keras_griffin"), (["-h"], "keras_griffin")],
 )
 def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys, argv, speaker):
     with open("/dev/full", "w") as full:

@@ -62,8 +62,8 @@ def note(lines: Sequence[Line]) -> str:
         return ""
     bits = lines[0].frequency_bits_per_byte
     return (
-        f"\n\nMarked with *: too short to compare, no better than the frequencies of single bytes, {bits:.3f} bits.\n"
-        "Give more --minutes or --steps, or fewer --mixers."
+        "\n\nMarked with *: too short to compare, no better than the frequencies of single\n"
+        f"bytes, {bits:.3f} bits. Give more --minutes or --steps, or fewer --mixers."
     )
 
 

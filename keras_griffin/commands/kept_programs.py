@@ -43,7 +43,7 @@ def _private_folder(command: str) -> str | None:
     if not os.access(folder, os.W_OK):
         return None
     # Windows gives a profile's folders to its user alone, and has no modes.
-    shared = _first_shared(folder) if hasattr(os, "geteuid") else None
+    shared = _first_shared(folder) if os.name == "posix" else None
     if shared is not None:
         found = shared.stat()
         print(

@@ -4,13 +4,14 @@ import contextlib
 import json
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
 from keras_griffin.commands.train_resume import MODEL
-from keras_griffin.models import Griffin, LanguageModel
+from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.presets import TRAINED
 from keras_griffin.tokenizers import ByteTokenizer
@@ -96,15 +97,22 @@ def refusals_of_the_tokenizer(rule: str):
 def _load_keras_file(command, path, option):
     if not path.is_file():
         raise CommandError(f"{command}: {option} must be a file that exists. Got {str(path)!r}.")
-    registered_name = _registered_name(path)
-    if registered_name is None:
+    archive = _read_archive(path)
+    if archive is None:
         raise CommandError(f"{command}: {option} must be a valid .keras file. Got {str(path)!r}, which is not.")
-    if not registered_name.startswith("keras_griffin>"):
+    content, weight_bytes = archive
+    registered_name = content.get("registered_name") or content.get("class_name")
+    kind = keras.saving.get_registered_object(registered_name) if isinstance(registered_name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
         raise CommandError(
             f"{command}: {option} must hold a language model of keras_griffin. "
             f"Got {str(path)!r} with a {registered_name!r}."
         )
     try:
+        # Before anything is built, since a config may require any amount of memory. Four bits a parameter are fewest.
+        config = GriffinConfig(**content["config"]["config"])
+        if config.num_layers > weight_bytes or config.parameter_count() > 2 * weight_bytes:
+            raise ValueError(f"weights of {weight_bytes} bytes, too few for its config")
         with warnings.catch_warnings():
             # Generation does not need the optimizer's variables.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
@@ -116,11 +124,6 @@ def _load_keras_file(command, path, option):
         raise CommandError(
             f"{command}: {option} must be a valid .keras file of this version. Got {str(path)!r}: {reason}."
         ) from error
-    if not isinstance(model, LanguageModel):
-        raise CommandError(
-            f"{command}: {option} must hold a language model of keras_griffin. "
-            f"Got {str(path)!r} with a {registered_name!r}."
-        )
     return model
 
 
@@ -129,20 +132,20 @@ def _first_line(error) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _registered_name(path: Path) -> str | None:
-    """The registered name of the model class in a `.keras` file; None if it is not such a file.
+def _read_archive(path: Path) -> tuple[dict, int] | None:
+    """The config in a `.keras` file, and the bytes of its weights; None if it is not such a file.
 
-    Checked before the file is loaded, because loading runs any class that it names.
+    Read before the file is loaded, because loading runs any class that it names.
     """
     if not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as archive:
-        if not {"config.json", "metadata.json", "model.weights.h5"} <= set(archive.namelist()):
-            return None
-        try:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(archive.namelist()):
+                return None
             config = json.loads(archive.read("config.json"))
-        except (ValueError, zipfile.BadZipFile):
-            return None
-    if not isinstance(config, dict):
+            weights = archive.getinfo("model.weights.h5")
+    except (ValueError, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
-    return config.get("registered_name") or config.get("class_name")
+    # DEFLATE compresses by a factor of at most 1032.
+    return (config, min(weights.file_size, 1032 * weights.compress_size)) if isinstance(config, dict) else None

@@ -119,7 +119,7 @@ def remove_run(folder: Path) -> None:
 def _quality(result: Path) -> str:
     """The result of a run in a few words."""
     try:
-        found = json.loads(result.read_text())
+        found = json.loads(result.read_text("utf-8"))
         steps = f" after {found['steps']:,} steps" if "steps" in found else ""
         return f"a model of {found['bits_per_byte']:.3f} bits per byte{steps}"
     except (OSError, ValueError, KeyError, TypeError):

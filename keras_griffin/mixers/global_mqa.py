@@ -99,8 +99,8 @@ class GlobalMQA(MultiQueryAttention):
 
     def initial_state(self, batch_size: int) -> GlobalMQAState:
         """No keys."""
-        empty = self.empty_keys(batch_size, 0)
-        return GlobalMQAState(empty, empty, ops.zeros((batch_size, 0), "bool"))
+        keys, values = (self.empty_keys(batch_size, 0) for _ in range(2))
+        return GlobalMQAState(keys, values, ops.zeros((batch_size, 0), "bool"))
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""

@@ -109,8 +109,8 @@ class LocalMQA(MultiQueryAttention):
 
     def initial_state(self, batch_size: int) -> LocalMQAState:
         """An empty ring."""
-        empty = self.empty_keys(batch_size, self.window)
-        return LocalMQAState(empty, empty, ops.zeros((batch_size,), "int32"))
+        keys, values = (self.empty_keys(batch_size, self.window) for _ in range(2))
+        return LocalMQAState(keys, values, ops.zeros((batch_size,), "int32"))
 
     def sees(self, distance: Tensor) -> Tensor:
         """The newest W keys."""

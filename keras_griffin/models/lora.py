@@ -52,14 +52,14 @@ def enable_lora(
 
     Args:
         model: a `LanguageModel`.
-        rank: the rank of A B, at most the smaller of D and U.
+        rank: the rank of A B, at most the smaller of D and U of the widest projection.
         targets: names of projections: `"up"` is that of every block, `"mlp/gate"` and `"mixer/gate"` distinguish two of
             the same name, and `"block_0/mlp/up"` is a single one. None for every projection of the mixers and of the
             gated MLPs, but not the gates of a recurrence or the embedding.
         alpha: None for the rank, which gives a scale of 1.
 
     Raises:
-        ValueError: an argument has a wrong type or value; no projection has such a name, or one is narrower than the
+        ValueError: an argument has a wrong type or value; no projection has such a name, or all are narrower than the
             rank; the model already has LoRA, is quantised to anything else, or is divided by
             `keras_griffin.distribution.fully_shard`.
 
@@ -86,13 +86,14 @@ def enable_lora(
             f"enable_lora: a quantised model must be quantised to int8 or int4. Got {model.quantized_to!r}."
         )
     layers = target_layers("enable_lora", model, targets)
-    for layer in layers:
-        shape = kernel_of(layer).shape[0], layer.units
-        if rank > min(shape):
-            raise ValueError(
-                f"enable_lora: rank must be at most {min(shape)}, the smaller side of {layer.path}, {shape}. "
-                f"Got {rank}."
-            )
+    # A narrower target may have a higher rank than it can use: dt of a Mamba is narrow by design.
+    shapes = {layer.path: (kernel_of(layer).shape[0], layer.units) for layer in layers}
+    widest = max(shapes, key=lambda path: min(shapes[path]))
+    if rank > min(shapes[widest]):
+        raise ValueError(
+            f"enable_lora: rank must be at most {min(shapes[widest])}, the smaller side of the widest target, {widest} "
+            f"{shapes[widest]}. Got {rank}."
+        )
     frozen = tuple(model.trainable_variables)
     for variable in frozen:
         variable.trainable = False

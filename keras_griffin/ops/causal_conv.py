@@ -25,7 +25,7 @@ def causal_conv(
         y_t = bias + sum_s kernel[K - 1 - s] * x_{t - s}        s = 0 .. K - 1
 
     Args:
-        inputs: `(B, T, D)` float; T may be 0.
+        inputs: `(B, T, D)` float; any size may be 0.
         kernel: `(K, D)`, the current step's tap last.
         bias: `(D,)`, or None for none.
         initial_state: `(B, K - 1, D)`, the inputs before the first, oldest first; None for zeros.

@@ -18,5 +18,7 @@ def scale_channels(x: Tensor, scale: Tensor) -> Tensor:
     Returns:
         `(..., D)`.
     """
+    if x.shape[-1] == 0:
+        return x
     rows = ops.reshape(x, (-1, x.shape[-1])) * scale
     return ops.reshape(rows, ops.shape(x))

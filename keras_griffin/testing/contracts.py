@@ -78,8 +78,14 @@ def _compiled(subject: Subject):
 
 
 def call_equals_advance(subject: Subject):
-    """Law 1: `call` on the whole sequence equals `advance` from the initial state."""
+    """Law 1: `call` on the whole sequence equals `advance` from the initial state.
+
+    No tensor is in that state twice: a compiled step overwrites each.
+    """
     (layer, call, advance), inputs = _compiled(subject), subject.inputs()
+    leaves = keras.tree.flatten(layer.initial_state(BATCH))
+    if len({id(leaf) for leaf in leaves}) < len(leaves):
+        raise AssertionError("call_equals_advance: no tensor may be in the initial state twice. Got one that is.")
     outputs, _ = advance(inputs, layer.initial_state(BATCH))
     assert_close(call(inputs), as_array(outputs))
     reset, mask = _marks(LENGTH)

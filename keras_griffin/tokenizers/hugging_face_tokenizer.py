@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +58,6 @@ class HuggingFaceTokenizer:
     #: The files that `save` writes.
     file_name = "tokenizer.json"
     ids_file_name = "special_ids.json"
-    stop_ids: tuple[int, ...]
 
     def __init__(
         self,
@@ -155,24 +153,25 @@ class HuggingFaceTokenizer:
         return self._tokenizer.to_str()
 
     def _set_special_ids(self, *, start_id="by name", stop_ids="by name", pad_id="by name"):
-        self.start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
-        self.stop_ids = tuple(self._ids_of(STOP_NAMES)) if stop_ids == "by name" else stop_ids
-        self.pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
+        start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
+        stop_ids = self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids
+        pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
         ids = f"from 0 to {self.vocabulary_size - 1}"
-        for name, holds, rule in (
-            ("start_id", self.start_id is None or self._is_id(self.start_id), f"an id {ids}, or None"),
-            ("stop_ids", _are(self._is_id, self.stop_ids), f"a list or tuple of ids {ids}"),
-            ("pad_id", self._is_id(self.pad_id), f"an id {ids}"),
+        are_ids = isinstance(stop_ids, list | tuple) and all(map(self._is_id, stop_ids))
+        for name, value, holds, rule in (
+            ("start_id", start_id, start_id is None or self._is_id(start_id), f"an id {ids}, or None"),
+            ("stop_ids", stop_ids, are_ids, f"a list or tuple of ids {ids}"),
+            ("pad_id", pad_id, self._is_id(pad_id), f"an id {ids}"),
         ):
             if not holds:
-                raise ValueError(f"HuggingFaceTokenizer: {name} must be {rule}. Got {getattr(self, name)!r}.")
-        self.stop_ids = tuple(self.stop_ids)
+                raise ValueError(f"HuggingFaceTokenizer: {name} must be {rule}. Got {value!r}.")
+        self.start_id, self.stop_ids, self.pad_id = start_id, tuple(stop_ids), pad_id
 
     def _is_id(self, value) -> bool:
         return is_integer(value) and 0 <= value < self.vocabulary_size
 
     def _ids_of_text(self, text) -> list[int]:
-        with _refusals("encode: the tokenizer must have a token for every part of the text"):
+        with _Refusals("encode: the tokenizer must have a token for every part of the text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(getattr(encoding, "ids", encoding))
 
@@ -251,20 +250,25 @@ def _parse(text: Any):
         raise ValueError(f"{rule}. Got {error}.") from error
     if not isinstance(text, str):
         raise ValueError(f"{rule}. Got {text!r}.")
-    with _refusals(rule):
+    with _Refusals(rule):
         return Tokenizer.from_str(text)
 
 
-@contextlib.contextmanager
-def _refusals(rule: str) -> Iterator[None]:
-    """Inside the `with` block, an error of the package `tokenizers` breaks a rule."""
-    try:
-        yield
-    except BaseException as error:
-        # It raises plain Exceptions, and those of a panic of Rust, whose class can't be imported.
-        if type(error) is not Exception and type(error).__name__ != "PanicException":
-            raise
-        raise ValueError(f"{rule}. Got {str(error).strip()}.") from error
+class _Refusals:
+    """Inside the `with` block, an error of the package `tokenizers` breaks a rule.
+
+    It raises plain `Exception`s, and those of a panic of Rust, whose class can't be imported.
+    """
+
+    def __init__(self, rule: str):
+        self._rule = rule
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is Exception or getattr(kind, "__name__", None) == "PanicException":
+            raise ValueError(f"{self._rule}. Got {str(error).strip()}.") from error
 
 
 def _checked_names(special_ids: dict) -> dict:
@@ -276,17 +280,13 @@ def _checked_names(special_ids: dict) -> dict:
     return special_ids
 
 
-def _are(is_id, values) -> bool:
-    return isinstance(values, list | tuple) and all(map(is_id, values))
-
-
 def _copy(tokenizer):
     """An independent copy without truncation and padding; or the object itself, if it is of neither package.
 
     A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     """
     if hasattr(tokenizer, "to_str"):
-        with _refusals("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
+        with _Refusals("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
             tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()

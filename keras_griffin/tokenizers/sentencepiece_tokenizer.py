@@ -142,8 +142,11 @@ class SentencePieceTokenizer:
 
 def _is_loaded(processor, proto: bytes) -> bool:
     try:
-        return processor.load_from_serialized_proto(proto)
-    except RuntimeError:
+        # The package does not check that its pieces are UTF-8.
+        return processor.load_from_serialized_proto(proto) and all(
+            isinstance(processor.id_to_piece(token_id), str) for token_id in range(processor.get_piece_size())
+        )
+    except (RuntimeError, UnicodeDecodeError):
         return False
 
 

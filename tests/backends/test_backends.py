@@ -28,6 +28,22 @@ def test_the_active_backend_gives_every_name_and_no_other_arguments():
         assert list(own) == list(of_numpy), name
 
 
+def test_a_backend_has_threads_of_its_own_unless_it_is_told_to_use_one():
+    """What a forked process does then is in `tests/generation/test_threads.py`."""
+    if BACKEND != "torch":
+        assert active().has_threads() == (BACKEND != "numpy")
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            assert active().has_threads() == (number > 1)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_threads_that_are_the_first_to_import_a_module_get_the_whole_of_it(tmp_path, monkeypatch):
     """Python names a module in `sys.modules` before it has run it."""
     write_module(tmp_path, "imported_slowly", "import time\ntime.sleep(0.2)\nend = True\n", monkeypatch)

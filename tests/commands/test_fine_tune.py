@@ -93,7 +93,20 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
         "keras_griffin fine-tune: --output must not contain an earlier result; --overwrite replaces it. Got "
     )
     # A merged model of the earlier adapter would be another one.
-    assert main(["fine-tune", model, chats, "--output", str(output), "--overwrite", "--sequence-length", "32"]) == 0
+    assert (
+        main(
+            [
+                "fine-tune",
+                model,
+                chats,
+                "--output",
+                str(output),
+                "--overwrite",
+                *"--rank 4 --sequence-length 32".split(),
+            ]
+        )
+        == 0
+    )
     assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv"]
     assert error.endswith("with adapter.safetensors, merged.\n")
 
@@ -110,7 +123,7 @@ def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(fine_tune, "PackedDocuments", Interrupting)
     output = str(tmp_path / "tuned")
-    options = "--epochs 5 --batch-size 1 --sequence-length 8".split()
+    options = "--rank 4 --epochs 5 --batch-size 1 --sequence-length 8".split()
     assert main(["fine-tune", model, chats, "--output", output, *options]) == 130
     assert "Stopping after this batch and saving the adapter" in capsys.readouterr().err
     loaded = Griffin.from_preset(model)
@@ -123,7 +136,7 @@ def test_what_is_refused(model, chats, tmp_path, capsys):
     output = tmp_path / "tuned"
     (tmp_path / "bad.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
     (tmp_path / "long.jsonl").write_text(open_text(chats).replace("0+0?", "x" * 40).splitlines()[0])
-    tiny = ["--sequence-length", "16", "--batch-size", "1"]
+    tiny = "--rank 4 --sequence-length 16 --batch-size 1".split()
     for argv, sentence in {
         (
             "none",
@@ -182,7 +195,7 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
     )
     monkeypatch.undo()
     monkeypatch.setattr(fine_tune, "fit", lambda *_: (False, float("nan")))
-    error = refusal([model, chats, "--output", tmp_path / "b"], capsys)
+    error = refusal([model, chats, "--output", tmp_path / "b", "--rank", "4"], capsys)
     assert (
         error
         == "keras_griffin fine-tune: the loss must stay finite. Got NaN or infinity with the learning rate 0.0002.\n"

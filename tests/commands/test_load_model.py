@@ -1,3 +1,5 @@
+import json
+import re
 import sys
 import zipfile
 
@@ -182,6 +184,25 @@ def test_a_damaged_file_is_refused(tmp_path):
             data = whole.read(name)
             damaged.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
     assert refusal(path).startswith(f"chat: --model must be a valid .keras file of this version. Got '{path}': ")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 2**24, "head_dim": 8}, {"vocabulary_size": 2**40}, {"num_layers": 2**60}]
+)
+def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(tmp_path, monkeypatch, changes):
+    path, whole_path = tmp_path / "model.keras", save_keras_file(Griffin(CONFIG), tmp_path / "whole.keras")
+    with zipfile.ZipFile(whole_path) as whole, zipfile.ZipFile(path, "w") as changed:
+        for name in whole.namelist():
+            data = whole.read(name)
+            if name == "config.json":
+                content = json.loads(data)
+                content["config"]["config"] |= changes
+                data = json.dumps(content)
+            changed.writestr(name, data)
+    monkeypatch.setattr(keras.saving, "load_model", None)
+    assert re.fullmatch(
+        r"chat: --model must be a valid .* weights of \d+ bytes, too few for its config\.", refusal(path)
+    )
 
 
 def test_a_layer_of_ours_alone_is_refused(tmp_path):

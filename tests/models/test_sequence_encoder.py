@@ -73,8 +73,9 @@ def test_a_pool_of_nothing(pool, shape):
         np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
 
 
-def test_one_sample_after_another_gives_what_the_whole_sequence_gives():
-    layer = encoder()
+@pytest.mark.parametrize("pattern", [("recurrent",), ("recurrent", "local_mqa")])
+def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
+    layer = encoder(block_pattern=pattern)
     state, steps = layer.initial_state(3), []
     for sample in np.moveaxis(INPUTS, 1, 0):
         features, state = layer.step(sample, state)

@@ -30,7 +30,7 @@ def test_arguments_are_what_the_case_says(op, case):
     for values, dtype in arguments:
         assert values.dtype == "float64"
         np.testing.assert_array_equal(rounded(values, dtype), values)
-    assert np.isnan(arguments[0].values).any() == getattr(case, "has_mask", False)
+    assert np.isnan(arguments[0].values).any() == (getattr(case, "has_mask", False) and 0 not in case.shape)
     assert all(np.isfinite(result).all() for result in case.definition(*(x.values for x in arguments)))
     for again, argument in zip(case.arguments(), arguments, strict=True):
         np.testing.assert_array_equal(again.values, argument.values)
@@ -42,7 +42,7 @@ def test_marks_mark_some_steps_and_not_all(op, case):
     for name, feature in (("reset", "has_reset"), ("mask", "has_mask"), ("segment_ids", "has_segments")):
         mark = marks.get(name)
         assert (mark is not None) == getattr(case, feature, False)
-        assert mark is None or mark.size == 1 or len(np.unique(mark)) == 2
+        assert mark is None or mark.size <= 1 or len(np.unique(mark)) == 2
 
 
 def test_numbers_and_their_components():

@@ -128,6 +128,15 @@ def test_no_steps_leave_the_state(flags):
     assert_close(final_state, arguments[3])
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (0, 3, 4), (2, 0, 4), (2, 3, 0)])
+def test_a_single_number_or_none(shape):
+    marks, kernel = np.ones(shape[:2], bool), np.ones((3, shape[2]), "float32")
+    for given in ({}, {"mask": marks}, {"reset": marks, "mask": marks}):
+        outputs, state = causal_conv(np.ones(shape, "float32"), kernel, **given)
+        assert_close(outputs, np.cumsum(np.ones(shape), axis=1) if "reset" not in given else np.ones(shape))
+        assert tuple(state.shape) == (shape[0], 2, shape[2])
+
+
 @pytest.mark.parametrize("flags", FLAGS)
 def test_cuts_change_nothing(flags):
     (inputs, kernel, bias, state), flags = _arguments(7), _flags(flags, 7)

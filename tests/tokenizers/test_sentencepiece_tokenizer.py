@@ -90,6 +90,15 @@ def test_what_is_no_model_is_refused(data, tmp_path):
         SentencePieceTokenizer(tmp_path / "tokenizer.model")
 
 
+def test_pieces_that_are_no_characters_are_refused(gemma_proto):
+    piece = "▁the".encode()
+    assert piece in gemma_proto
+    with pytest.raises(
+        ValueError, match=r"^SentencePieceTokenizer: proto must be a SentencePiece model\. Got \d+ bytes"
+    ):
+        SentencePieceTokenizer(gemma_proto.replace(piece, b"\xff" + piece[1:]))
+
+
 def test_without_the_package_it_says_what_to_install(gemma_proto, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ImportError, match=r"SentencePieceTokenizer: .* pip install 'keras-griffin\[tokenizers\]'"):

@@ -1,6 +1,6 @@
 """The base of recurrent units: Keras's conventions for recurrent layers, around a scan."""
 
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.kept_state import KeptState
 from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import State, Tensor
 
 
 class RecurrentUnitState(NamedTuple):
@@ -60,7 +60,7 @@ class RecurrentUnit(FlatState):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -133,8 +133,7 @@ class RecurrentUnit(FlatState):
         if self.stateful:
             self.kept_state.write(state)
         if mask is not None and not self.repeats_outputs:
-            # A recurrence that forgets all at each step, and copies what is before a masked one. By resets: a decay of
-            # zero would carry NaN on.
+            # It forgets all at each step, by resets: zero times NaN is NaN. A masked step copies what is before it.
             outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, reset=ops.ones_like(mask), mask=mask)
         if not self.return_sequences:
             outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)

@@ -58,7 +58,7 @@ def linear_scan(
 
     Args:
         decay: a, `(B, T, D)` float.
-        inputs: x, `(B, T, D)` float; T may be 0.
+        inputs: x, `(B, T, D)` float; any size may be 0.
         initial_state: h_0, `(B, D)` float; None for zeros.
         reset: `(B, T)` bool; the state is set to zero before a True step: values before the step affect no output from
             it on, and gradients from it on do not reach back, even where they are not finite. (A decay of zero only

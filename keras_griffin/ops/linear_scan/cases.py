@@ -137,11 +137,11 @@ CASES = (
     ScanCase(65, 3, is_complex=True),
     ScanCase(5, 3, is_complex=True, dtype="bfloat16", reverse=True),
     ScanCase(5, 3, is_complex=True, dtype="float64"),
-    ScanCase(65, 3, is_complex=True, reverse=True, has_reset=True, has_mask=True),
     # A single number at each step, no rows, and no channels.
     ScanCase(33, 1, 1, is_complex=True),
     ScanCase(3, 0, 4, is_complex=True, has_reset=True, has_mask=True),
     ScanCase(3, 2, 0, is_complex=True),
+    ScanCase(65, 3, is_complex=True, reverse=True, has_reset=True, has_mask=True),
 )
 
 

@@ -45,7 +45,7 @@ def local_attention(
     query heads shares one key and value head.
 
     Args:
-        query: `(B, T, N, H)` float; T may be 0.
+        query: `(B, T, N, H)` float; any size but N may be 0.
         key: `(B, S, K, H)`, S at least T, K dividing N.
         value: `(B, S, K, H)`.
         window: W, how many keys a query may see, including its own.

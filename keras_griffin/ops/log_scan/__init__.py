@@ -57,7 +57,7 @@ def log_scan(
 
     Args:
         log_decay: d, `(B, T, D)` float, of any sign.
-        inputs: x, `(B, T, D)` float; T may be 0. -1e30 or less, also -inf, adds nothing.
+        inputs: x, `(B, T, D)` float; any size may be 0. -1e30 or less, also -inf, adds nothing.
         initial_state: L_0, `(B, D)` float; None for nothing, the logarithm of zero, which is -1e30 and not -inf.
         reset: `(B, T)` bool; the state is set to nothing before a True step: values before the step affect no output
             from it on, and gradients from it on do not reach back, even where they are not finite. log_decay is ignored

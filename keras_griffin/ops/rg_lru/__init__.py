@@ -68,7 +68,7 @@ def rg_lru(
     tensors.
 
     Args:
-        inputs: x, `(B, T, D)` float; T may be 0.
+        inputs: x, `(B, T, D)` float; any size may be 0.
         input_gate_logits: `(B, T, D)` float.
         recurrence_gate_logits: `(B, T, D)` float.
         decay_parameter: Lambda, `(D,)` float.

@@ -57,7 +57,7 @@ def selective_scan(
     An array `(B, T, D, N)` is never in memory: states are kept at few steps and computed again for the gradient.
 
     Args:
-        inputs: u, `(B, T, D)` float; T may be 0.
+        inputs: u, `(B, T, D)` float; any size may be 0.
         step_sizes: s, `(B, T, D)` float, positive (not checked), such as a softplus.
         rates: A, `(D, N)` float, negative (not checked), such as `-exp(parameter)`.
         input_weights: b, `(B, T, N)` float.

@@ -99,11 +99,11 @@ CASES = (
     SelectiveCase(65, 1, width=3, numbers=1, has_initial_state=False),
     SelectiveCase(5, has_reset=True),
     SelectiveCase(5, dtype="bfloat16", has_mask=True),
-    SelectiveCase(5, dtype="float64", has_reset=True, has_mask=True),
     # A single number at each step, no rows, and no channels.
     SelectiveCase(33, 1, 1, 1),
     SelectiveCase(3, 0, 4, has_reset=True, has_mask=True),
     SelectiveCase(3, 2, 0),
+    SelectiveCase(5, dtype="float64", has_reset=True, has_mask=True),
 )
 
 
