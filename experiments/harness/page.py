@@ -12,8 +12,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from experiments.harness import report
 from experiments.harness.claims import WORDS
-from experiments.harness.report import summary
 from experiments.harness.runner import FOLDER, NAMES, experiment
 from experiments.harness.table import Table
 from experiments.harness.words import markdown
@@ -46,7 +46,7 @@ def found(name: str, results: Path) -> str:
     file, module = results / f"{name}.csv", experiment(name)
     if not file.exists():
         return "Not yet run."
-    return f"![{module.TITLE}](experiments/{name}.svg)\n\n{summary(module, Table.read(file))}"
+    return f"![{module.TITLE}](experiments/{name}.svg)\n\n{report.summary(module, Table.read(file))}"
 
 
 def counts(results: Path) -> str:
@@ -64,8 +64,7 @@ def counts(results: Path) -> str:
 def verdicts(name: str, results: Path) -> Counter:
     """How many claims of an experiment have each verdict; empty if it has no claims or was not run."""
     file = results / f"{name}.csv"
-    table = Table.read(file) if file.exists() else None
-    return Counter(claim.judge(table).word for claim in experiment(name).CLAIMS if table)
+    return report.verdicts(experiment(name), Table.read(file)) if file.exists() else Counter()
 
 
 def with_statuses(paper: str, results: Path) -> str:
