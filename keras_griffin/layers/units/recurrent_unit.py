@@ -1,6 +1,6 @@
 """The base of recurrent units: Keras's conventions for recurrent layers, around a scan."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.kept_state import KeptState
 from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 class RecurrentUnitState(NamedTuple):
@@ -60,7 +60,7 @@ class RecurrentUnit(FlatState):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
