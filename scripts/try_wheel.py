@@ -1,4 +1,4 @@
-"""Install a wheel into an empty environment with one backend, and run README's examples there, or some tests too.
+"""Install a wheel into an empty environment with one backend and its tokenizers, and run README's examples there, or some tests too.
 
     python3 scripts/try_wheel.py jax
     python3 scripts/try_wheel.py --tests jax dist/keras_griffin-0.1.0-py3-none-any.whl
@@ -72,8 +72,8 @@ def try_wheel(backend: str, wheel: Path | None, folder: Path, with_tests: bool) 
     if wheel is None:
         run("-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, ROOT)
         (wheel,) = folder.glob("keras_griffin-*.whl")
-    print(f"Installing {wheel.name} with {backend}, which takes minutes", flush=True)
-    run("-m", "pip", "install", "-q", f"{wheel.resolve()}[{backend}]")
+    print(f"Installing {wheel.name} with {backend} and tokenizers, which takes minutes", flush=True)
+    run("-m", "pip", "install", "-q", f"{wheel.resolve()}[{backend},tokenizers]")
     run("-c", CHECK)
     run(ROOT / "scripts/page_examples.py", ROOT / "README.md")
     if with_tests:
