@@ -1,4 +1,4 @@
-"""Install a wheel with one backend and tokenizers into an empty environment, and run README's examples there, or tests too.
+"""Install a wheel with one backend and tokenizers into an empty environment; run README's examples there, or tests.
 
     python3 scripts/try_wheel.py jax
     python3 scripts/try_wheel.py --tests jax dist/keras_griffin-0.1.0-py3-none-any.whl
