@@ -198,7 +198,7 @@ pieces = [
     f'<span style="color: {paint[CLASSES[kind]]}">{html.escape(model.tokenizer.decode([token]))}</span>'
     for token, kind in zip(test_ids[row, SETTLED:], found["the state"][row], strict=True)
 ][:220]
-display(HTML(f"<p>{legend}</p><pre>{''.join(pieces)}</pre>"))
+display(HTML(f"<p>{legend}</p><pre style='white-space: pre-wrap'>{''.join(pieces)}</pre>"))
 
 # %% [markdown]
 # ## Exercises

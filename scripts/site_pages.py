@@ -126,6 +126,11 @@ def on_post_page(output, **_):
     return output.replace(' data-md-component="source"', "")
 
 
+def on_post_template(output, **_):
+    """The same for the page that stands in for a missing one."""
+    return on_post_page(output)
+
+
 class FirstUses(HTMLParser):
     """Links the first use of each term in running text.
 

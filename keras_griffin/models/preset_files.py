@@ -2,9 +2,9 @@
 
 A preset is a folder with
 
-    config.json                   format and its version, the model's class, its `GriffinConfig`,
-                                  the dtype policy, and the quantisation, if any; with `"dequantize": true` the
-                                  file alone is int8, and the model is not quantised
+    config.json                   format and version, the model's class and `GriffinConfig`, the
+                                  dtype policy, and the quantisation, if any; with
+                                  `"dequantize": true` the file alone is int8, not the model
     model.safetensors             the variables, by their paths, in their own dtypes
     keras_griffin_checksums.json  checksums of the files: see `keras_griffin.models.checksums`
     (tokenizer files)             the tokenizer's files, if the model has one
