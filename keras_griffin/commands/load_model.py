@@ -14,6 +14,7 @@ from keras_griffin.commands.train_resume import MODEL
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.presets import TRAINED
+from keras_griffin.names import did_you_mean
 from keras_griffin.tokenizers import ByteTokenizer
 
 
@@ -75,7 +76,7 @@ def load_model(command: str, name: str, dtype: str | None = None, option: str = 
     if not name or not (is_named or path.exists()):
         raise CommandError(
             f"{command}: {option} must be a .keras file, a folder, {SCHEME}OWNER/NAME or {', '.join(TRAINED)}. "
-            f"Got {name!r}."
+            f"Got {name!r}{did_you_mean(name, TRAINED)}"
         )
     try:
         return Griffin.from_preset(name if is_named else path.absolute(), dtype=dtype)

@@ -101,6 +101,7 @@ def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
     # But no name is no folder.
     monkeypatch.chdir(tmp_path)
     assert refusal("") == "chat: --model must be a .keras file, a folder, hf://OWNER/NAME or python_tiny. Got ''."
+    assert refusal("pyhton_tiny").endswith("Got 'pyhton_tiny'; did you mean 'python_tiny'?")
 
 
 def test_an_address_that_is_none_is_refused():
