@@ -65,12 +65,12 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_finding_follows_from_the_numbers(name):
     module, table = experiment(name), Table.read(RESULTS / f"{name}.csv")
-    # So that what was greatest is least.
+    # What was greatest is least; then other rates are kept, which may leave nothing to compare.
     other = Table(
         row if row.metric in made_up.FACTS else row._replace(value=str(1 / (1 + float(row.value))))
         for row in table.rows
     )
-    assert 0 < len(module.finding(table)) <= 95 and module.finding(other) not in ("", module.finding(table))
+    assert 0 < len(module.finding(table)) <= 95 and module.finding(other) != module.finding(table)
 
 
 @pytest.mark.parametrize("name", ["selective_copying", "induction_heads", "associative_recall"])
