@@ -422,7 +422,10 @@ def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Pa
                 point = measures[x][0], mean
                 axes.errorbar(*point, [[mean - least], [most - mean]], color=colour, marker=marker, capsize=2)
                 points[name] = point
+        # Of accuracies the greatest is the best.
+        best = (min if y == "bits" else max)(points, key=lambda name: points[name][1])
         axes.set(**panels[x, y, unit])
+        axes.set_title(f"{axes.get_title()}: the best mean is {best}'s, {points[best][1]:.3g}", fontsize="medium")
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         # Room for the last names.

@@ -87,6 +87,8 @@ def draw(points, path):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
+    tokens, ratio = points["MQA"][-1]["tokens"], points["MQA"][-1]["state"] / points["Griffin"][-1]["state"]
+    figure.suptitle(f"At {tokens:,} tokens MQA's state is {ratio:,.0f} times Griffin's", fontsize="medium")
     figure.savefig(path, dpi=130)
 
 

@@ -12,7 +12,12 @@ pytestmark = pytest.mark.any_backend
 
 
 def words(steps, seeds=(0, 1, 2)):
-    """The verdicts where families need so many steps to 95 %, by family, or by family and seed or rung."""
+    """The verdicts of `table_of`."""
+    return [claim.judge(table_of(steps, seeds)) for claim in selective_copying.CLAIMS]
+
+
+def table_of(steps, seeds=(0, 1, 2)):
+    """Results where families need so many steps to 95 %, by family, or by family and seed or rung."""
 
     def steps_to_95(run):
         for key in ((run.family, run.seed, run.setting), (run.family, run.setting), (run.family, run.seed)):
@@ -20,8 +25,14 @@ def words(steps, seeds=(0, 1, 2)):
                 return steps[key]
         return steps[run.family]
 
-    table = made_up.carried_out(selective_copying, "small", seeds, steps_to_95)
-    return [claim.judge(table) for claim in selective_copying.CLAIMS]
+    return made_up.carried_out(selective_copying, "small", seeds, steps_to_95)
+
+
+def test_the_finding_is_who_copies_first():
+    told = selective_copying.finding(table_of({"MQA": 500, "Griffin": 400, "Hawk": math.inf}))
+    assert told == "Copying 95 % of 8 in 64 takes Griffin 400 steps (median), MQA 500, Hawk never"
+    told = selective_copying.finding(table_of({"MQA": math.inf, "Griffin": math.inf, "Hawk": math.inf}))
+    assert told == "No family copies 95 % of 4 in 32"
 
 
 def test_the_papers_order_is_reproduced():

@@ -7,7 +7,7 @@ from experiments.harness import page, report, runner, search
 from experiments.harness.report import DRAWN_WITH, run_table, save_plot, write_report
 from experiments.harness.runner import NAMES, experiment
 from experiments.harness.table import Table
-from experiments.harness.words import count, markdown, millions, percent, rate
+from experiments.harness.words import count, markdown, millions, percent, ranking, rate
 from tests.experiments import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -38,6 +38,9 @@ def test_a_report_has_every_claim_and_every_run(made, tmp_path):
     text = (tmp_path / f"{name}.md").read_text()
     assert all(f"| {claim.paper} | {claim.here} | **{claim.judge(table).word}** |" in text for claim in module.CLAIMS)
     assert len(run_table(module, table).splitlines()) == 2 + len(table.trials())
+    finding = module.finding(table)
+    assert f"<!-- {finding} -->" in (tmp_path / f"{name}.svg").read_text() or not finding
+    assert "nan" not in finding
     assert "Machine: made up." in text and f"{DRAWN_WITH}{matplotlib.__version__}." in text
     is_kept = getattr(module, "is_kept", search.is_kept)
     assert text.count("(not kept)") == sum(not is_kept(table, trial) for trial in table.trials())
@@ -57,6 +60,17 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
     if version.strip() == f"{matplotlib.__version__}.":
         save_plot(module, table, tmp_path / "plot.svg")
         assert (tmp_path / "plot.svg").read_bytes() == file.with_suffix(".svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finding_follows_from_the_numbers(name):
+    module, table = experiment(name), Table.read(RESULTS / f"{name}.csv")
+    # What was greatest is least; then other rates are kept, which may leave nothing to compare.
+    other = Table(
+        row if row.metric in made_up.FACTS else row._replace(value=str(1 / (1 + float(row.value))))
+        for row in table.rows
+    )
+    assert 0 < len(module.finding(table)) <= 95 and module.finding(other) != module.finding(table)
 
 
 @pytest.mark.parametrize("name", ["selective_copying", "induction_heads", "associative_recall"])
@@ -113,4 +127,8 @@ def test_words():
     ]
     assert [millions(1_495_000), millions(float("nan"))] == ["1.50", ""]
     assert [rate(0.003), rate(None)] == ["0.003", ""]
+    shares = {"a": [0.5, 0.7], "b": [float("nan")], "c": [0.65]}
+    assert ranking("{} has {} %", shares) == "c has 65.0 %, a 60.0"
+    assert ranking("{} has {} %", {**shares, "c, d": [0.0]}, least_first=True) == "c, d has 0.0 %; a 60.0; c 65.0"
+    assert ranking("{} has {} %", {"b": shares["b"]}) == ranking("{} has {} %", {}) == ""
     assert markdown([{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
