@@ -1,7 +1,6 @@
 """Whole models over divided time; run by `test_sequence_parallel.py` where there are eight devices."""
 
 import functools
-import re
 from pathlib import Path
 
 import jax
