@@ -15,7 +15,7 @@ from keras_griffin.commands import find_command
 from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
 from keras_griffin.commands.options import OPTIONS
 from keras_griffin.names import did_you_mean
-from keras_griffin.program import take_ctrl_c_back
+from keras_griffin.program import restore_sigint
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in filter(str.islower, keras_griffin.__all__):
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)
-    take_ctrl_c_back()
+    restore_sigint()
     try:
         with warnings.catch_warnings():
             # Of Keras's quantised layers on NumPy, where nothing needs gradients.

@@ -91,13 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
             keep_tokenizer(text, folder)
         some_held_out = plan_run(saved, model, text, arguments)
         log = keras.callbacks.CSVLogger(folder / LOG)
-        checkpoint.take_back(aside)
+        checkpoint.restore_previous(aside)
         try:
             steps = saved.notes["epochs"] * saved.notes["num_batches"]
             outlook = Outlook(steps - saved.step, lambda length: sample(model, text, arguments, prompt, length))
             fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log, outlook])
         except Interrupted:
-            checkpoint.save_for_now(evaluate(model, some_held_out), aside)
+            checkpoint.save_provisional(evaluate(model, some_held_out), aside)
             raise
         if not checkpoint.is_saved:
             saved.remove()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.training.resuming.durable import remove_parts, sync_folder
+from keras_griffin.files.durable import remove_parts, sync_folder
 from keras_griffin.training.resuming.run_file import RunFile, read_run, write_run
 from keras_griffin.training.resuming.run_lock import run_lock
 

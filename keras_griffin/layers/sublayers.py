@@ -53,7 +53,7 @@ def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
 
     Examples:
         >>> import keras_griffin
-        >>> from keras_griffin.layers.parts import with_parts
+        >>> from keras_griffin.layers.sublayers import with_parts
         >>> mlp = keras_griffin.layers.GatedMLP(hidden_width=24, name="mlp")
         >>> mlp.build((None, 8))
         >>> [layer.path for layer in with_parts([mlp])]
