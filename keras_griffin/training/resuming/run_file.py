@@ -30,12 +30,7 @@ class RunFile(NamedTuple):
 
 
 def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-    """Write arrays and facts; the file at `path` is replaced atomically and synced to disk.
-
-    Args:
-        path: of the file.
-        tensors: arrays by name, of dtypes that safetensors supports.
-        facts: serialisable as JSON.
+    """Write arrays, and facts as JSON; the file at `path` is replaced atomically and synced to disk.
 
     Raises:
         ValueError: the format does not support a dtype.
@@ -50,9 +45,6 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
 
 def read_run(path: str | os.PathLike) -> RunFile:
     """Read a file that `write_run` wrote, after checking every byte.
-
-    Args:
-        path: of the file.
 
     Raises:
         ValueError: the file is damaged, truncated, or not of a run.

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_griffin.training import BestCheckpoint
-from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
+from keras_griffin.training.resuming.run_state import callback_states, restore_callbacks, restore_logs
 
 
 class Counts(keras.callbacks.Callback):
