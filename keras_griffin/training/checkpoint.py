@@ -22,7 +22,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     """
 
     #: The attributes that `ResumableRun` saves.
-    kept = ("best",)
+    saved_attributes = ("best",)
 
     def __init__(self, path: str | os.PathLike, monitor: str = "val_loss"):
         super().__init__()

@@ -122,7 +122,7 @@ class ResumableRun:
             epochs: the total number. A later process may increase it.
             validation_data: as for `fit`.
             callbacks: as for `fit`. The state of Keras's own, of `BestCheckpoint`, and of any callback that lists
-                attributes in an attribute `kept` is restored. The file of a `CSVLogger` is restored without the rows of
+                attributes as `saved_attributes` is restored. The file of a `CSVLogger` is restored without the rows of
                 epochs that run again. An attribute `first_batch` is set to the first batch of a resumed epoch, where
                 the count of `fit` restarts.
             verbose: as for `fit`.

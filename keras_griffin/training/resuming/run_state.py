@@ -1,6 +1,6 @@
 """What training changes, as arrays by name and JSON, and back: variables and callbacks.
 
-The saved attributes of Keras's own callbacks are listed here. Another callback lists its own in an attribute `kept`;
+The attributes of Keras's own callbacks to save are listed here. Another callback lists its own as `saved_attributes`;
 their values are numbers, texts, None, lists and dicts of these, or lists of arrays.
 """
 
@@ -149,7 +149,7 @@ def _described(array) -> str:
 
 def _saved_attributes(callback) -> tuple[str, ...]:
     known = next((names for kind, names in _SAVED_ATTRIBUTES.items() if isinstance(callback, kind)), ())
-    return (*known, *getattr(callback, "kept", ()))
+    return (*known, *getattr(callback, "saved_attributes", ()))
 
 
 def _numbered(callbacks):

@@ -8,7 +8,7 @@ from keras_griffin.training.resuming.run_state import callback_states, restore_c
 
 
 class Counts(keras.callbacks.Callback):
-    kept = ("count",)
+    saved_attributes = ("count",)
 
     def __init__(self):
         super().__init__()
