@@ -18,20 +18,10 @@ from keras_griffin.training.data.token_file import TokenFile
 
 #: May change: names, which Keras numbers; settings of speed and placement; a functional model's edges, which its
 #: layers and variables already describe.
-_LEFT_OUT = {
-    "build_config",
-    "built",
-    "compile_config",
-    "inbound_nodes",
-    "input_layers",
-    "jit_compile",
-    "module",
-    "name",
-    "output_layers",
-    "registered_name",
-    "run_eagerly",
-    "shared_object_id",
-}
+_LEFT_OUT = set(
+    "build_config built compile_config inbound_nodes input_layers jit_compile module name output_layers "
+    "registered_name run_eagerly shared_object_id".split()
+)
 #: Attributes of a dataset that may change: its position, and how its batches are loaded.
 _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
 #: Longer texts, such as a tokenizer's vocabulary, are stored as a digest.
