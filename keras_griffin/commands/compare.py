@@ -182,7 +182,7 @@ def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict:
     Raises:
         CommandError: a mixer is unknown or refuses the width, an entry is repeated, or has more mixers than layers.
     """
-    from keras_griffin.inspection import match_parameters
+    from keras_griffin.inspection.match_parameters import match_parameters
     from keras_griffin.models import GriffinConfig
 
     entries = arguments.mixers

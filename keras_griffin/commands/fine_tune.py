@@ -170,7 +170,8 @@ def fit(model, data, held_out, arguments: argparse.Namespace, folder: Path) -> t
     """Train, saving the adapter after each epoch; return whether Ctrl-C ended it, and the last loss."""
     import keras
 
-    from keras_griffin.training import default_optimizer, stop_on_interrupt
+    from keras_griffin.training import default_optimizer
+    from keras_griffin.training.interruption import stop_on_interrupt
 
     packed = model.packed(logits=False)
     steps = arguments.epochs * data.num_batches

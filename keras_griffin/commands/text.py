@@ -12,7 +12,8 @@ from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.load import load_named_tokenizer
 from keras_griffin.commands.runs import PROMPT, TOKENIZER, check_text, holds_run
 from keras_griffin.commands.terminal import bytes_of_files
-from keras_griffin.files import atomic_file, atomic_folder
+from keras_griffin.files import atomic_file
+from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts

@@ -134,7 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     from keras_griffin.files import atomic_file
     from keras_griffin.tasks.text import compressed_bits_per_byte
-    from keras_griffin.training import BestCheckpoint, Interrupted, ResumableRun, Stopwatch, Terminated, draw_loss_curve
+    from keras_griffin.training import BestCheckpoint, Interrupted, ResumableRun, Stopwatch, Terminated
+    from keras_griffin.training.loss_curve import draw_loss_curve
 
     prepare_training("train")
     arguments, resumed = runs.open_run(arguments)

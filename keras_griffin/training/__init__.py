@@ -2,7 +2,7 @@
 
 from keras_griffin.files.folder_lock import FolderInUse
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
-from keras_griffin.training.checkpoint import BestCheckpoint, save_atomically
+from keras_griffin.training.checkpoint import BestCheckpoint
 from keras_griffin.training.data.byte_windows import HeldOutWindows, RandomWindows
 from keras_griffin.training.data.chats import Chats, read_chats
 from keras_griffin.training.data.consecutive_chunks import ConsecutiveChunks
@@ -55,7 +55,6 @@ __all__ = [
     "optimizer_groups",
     "read_chats",
     "retain_memory",
-    "save_atomically",
     "to_grain",
     "to_tf_data",
     "to_torch_loader",

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.files.durable import durable_file
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 
 FORMAT = "keras_griffin run 1"
 
