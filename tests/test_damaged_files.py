@@ -15,7 +15,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.load_model import load_model
+from keras_griffin.commands.load import load_model
 from keras_griffin.conversion import load_rwkv, save_huggingface
 from keras_griffin.conversion.checkpoint import open_checkpoint
 from keras_griffin.files import write_safetensors

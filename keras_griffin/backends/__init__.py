@@ -17,6 +17,9 @@
     has_threads()                       whether it computes in threads of its own, which a forked process lacks
     value_and_gradient(function, tensors)
                                         the value of `function(*tensors)` and its gradient for each tensor
+    process()                           this process's index, and the number of processes that train one model
+    gathered(array)                     the arrays of all these processes, `(P, ...)`
+    sent(array, source)                 the array of process `source`; each passes one of its shape and dtype
 
 Backend code of a single folder, such as an op's kernels, stays in that folder, also in files named after the backend.
 """

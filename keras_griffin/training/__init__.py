@@ -1,13 +1,15 @@
 """Everything but the model for training with `model.fit`: data, optimizer, metrics, callbacks."""
 
+from keras_griffin.files.folder_lock import FolderInUse
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
-from keras_griffin.training.checkpoint import BestCheckpoint, save_whole
+from keras_griffin.training.checkpoint import BestCheckpoint
 from keras_griffin.training.data.byte_windows import HeldOutWindows, RandomWindows
 from keras_griffin.training.data.chats import Chats, read_chats
 from keras_griffin.training.data.consecutive_chunks import ConsecutiveChunks
 from keras_griffin.training.data.packed_rows import PackingCounts
 from keras_griffin.training.data.packing import PackedDocuments, PackedStream
 from keras_griffin.training.data.pipelines import to_grain, to_tf_data, to_torch_loader
+from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.data.token_file import TokenFile, write_token_file
 from keras_griffin.training.interruption import Interrupted, Terminated, stop_on_interrupt
 from keras_griffin.training.loss_curve import draw_loss_curve
@@ -17,9 +19,7 @@ from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.numerics_monitor import NumericsMonitor
 from keras_griffin.training.pace import Pace, Stopwatch, measure_pace
 from keras_griffin.training.recipe import default_learning_rate, default_optimizer
-from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.resume import ResumableRun
-from keras_griffin.training.resuming.run_lock import FolderInUse
 from keras_griffin.training.schedule import warm_up_then_constant, warm_up_then_cosine
 from keras_griffin.training.tokens_per_second import TokensPerSecond
 
@@ -55,7 +55,6 @@ __all__ = [
     "optimizer_groups",
     "read_chats",
     "retain_memory",
-    "save_whole",
     "to_grain",
     "to_tf_data",
     "to_torch_loader",

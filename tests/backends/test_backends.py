@@ -22,7 +22,7 @@ NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
 def test_the_active_backend_gives_every_name_and_no_other_arguments():
     module = active()
     assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
-    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 15
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 18
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
@@ -198,3 +198,10 @@ def test_a_scope_of_another_device_than_that_of_the_backend(monkeypatch):
     assert active().device_kind() == "gpu"
     with jax.default_device("tpu"):
         assert active().device_kind() == "tpu"
+
+
+def test_one_process_communicates_with_itself():
+    """What several do is in `tests/distribution/test_resuming.py`."""
+    array = np.arange(3)
+    assert numpy_backend.process() == active().process() == (0, 1)
+    assert (numpy_backend.gathered(array) == [[0, 1, 2]]).all() and numpy_backend.sent(array, 0) is array

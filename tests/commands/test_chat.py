@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import chat
-from keras_griffin.commands.talk import find_end_of_turn
+from keras_griffin.commands.conversation import find_end_of_turn
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.tokenizers import ByteTokenizer
@@ -48,7 +48,9 @@ def lead(monkeypatch, capsys):
     """Talk with a model: exit code, output, and what stands on stderr."""
 
     def lead(model, sampler, *lines, is_terminal=False, to_file=False):
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, **options: model)
+        monkeypatch.setattr(
+            "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: model
+        )
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
         monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
         screen = Screen(is_terminal and not to_file)
@@ -212,7 +214,9 @@ def test_help_names_every_command():
 def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
     """A model of bytes reads them; others say that they don't."""
     for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, model=model, **options: model)
+        monkeypatch.setattr(
+            "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, model=model, **options: model
+        )
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
         with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.training import PackedDocuments
 
 CONFIG = GriffinConfig(
     vocabulary_size=256,
@@ -115,13 +116,13 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
 @pytest.mark.trainable
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
-    class Interrupting(fine_tune.PackedDocuments):
+    class Interrupting(PackedDocuments):
         def __getitem__(self, index):
             if index == 2:
                 signal.raise_signal(signal.SIGINT)
             return super().__getitem__(index)
 
-    monkeypatch.setattr(fine_tune, "PackedDocuments", Interrupting)
+    monkeypatch.setattr("keras_griffin.training.PackedDocuments", Interrupting)
     output = str(tmp_path / "tuned")
     options = "--rank 4 --epochs 5 --batch-size 1 --sequence-length 8".split()
     assert main(["fine-tune", model, chats, "--output", output, *options]) == 130
@@ -187,7 +188,7 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
         loaded.quantized_to = "int8"
         return loaded
 
-    monkeypatch.setattr(fine_tune, "load_text_model", load)
+    monkeypatch.setattr("keras_griffin.commands.load.load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
     assert (
         error

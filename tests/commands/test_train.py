@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import train, train_time
-from keras_griffin.commands.train_resume import describe_going_on
+from keras_griffin.commands import training as train_time
+from keras_griffin.commands.runs import describe_resume
 from keras_griffin.models import LanguageModel
 from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
 from tests.commands.runs import TINY, press_ctrl_c
@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
     bits = bits_of(path, text_file)
     assert bits <= float(log_of(tmp_path)[0]["val_bits"]) + 1e-4
     sentence = f"Stopped. The best model so far, {bits:.3f} bits per byte, is in {path}\n"
-    assert capsys.readouterr().err.endswith(f"{sentence}{describe_going_on(tmp_path)}\n")
+    assert capsys.readouterr().err.endswith(f"{sentence}{describe_resume(tmp_path)}\n")
 
 
 @pytest.mark.any_backend
@@ -153,9 +153,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_t
 def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
     press_ctrl_c(monkeypatch, after_batches=1, times=2)
     assert train_tiny("--steps 20") == 130
-    assert capsys.readouterr().err.endswith(
-        f"Stopped before the first model was saved.\n{describe_going_on(tmp_path)}\n"
-    )
+    assert capsys.readouterr().err.endswith(f"Stopped before the first model was saved.\n{describe_resume(tmp_path)}\n")
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +176,9 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     press_ctrl_c(monkeypatch, after_batches=2, number=signal.SIGTERM)
     # Now three steps are saved, and how many there will be; what the command's own numbers are no longer counts.
     monkeypatch.setattr(train_time, "EPOCHS", 10)
-    monkeypatch.setattr(train, "make_plan", None)
+    monkeypatch.setattr("keras_griffin.commands.training.make_plan", None)
     assert main(["train", "--resume", str(tmp_path)]) == 143
-    assert capsys.readouterr().err.endswith(f"Terminated. {describe_going_on(tmp_path)}\n")
+    assert capsys.readouterr().err.endswith(f"Terminated. {describe_resume(tmp_path)}\n")
     press_ctrl_c(monkeypatch, after_batches=-1)
     assert main(["train", str(text_file), "--resume", str(tmp_path), "--steps", "6"]) == 0
     printed = capsys.readouterr().out
@@ -227,7 +225,7 @@ def test_a_finished_run_is_replaced_only_if_that_is_asked_for(undisturbed, tmp_p
     again = ["train", str(text_file), *TINY, "--output", str(folder), "--steps", "1"]
     with monkeypatch.context() as patch:
         # Before the text is read.
-        patch.setattr(train, "read_text", None)
+        patch.setattr("keras_griffin.commands.text.read_text", None)
         assert main(again) == 2
         bits = json.loads(before["result.json"])["bits_per_byte"]
         day = time.strftime("%Y-%m-%d", time.localtime((folder / "result.json").stat().st_mtime))
@@ -295,12 +293,12 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
                 stack.enter_context(limit_files(1000))
 
     saved = {}
-    monkeypatch.setattr(train, "Stopwatch", Filling)
+    monkeypatch.setattr("keras_griffin.training.Stopwatch", Filling)
     with contextlib.ExitStack() as stack:
         assert train_tiny("--steps 6") == 2
-    assert capsys.readouterr().err.endswith(f"{sentence}{describe_going_on(tmp_path)}\n")
+    assert capsys.readouterr().err.endswith(f"{sentence}{describe_resume(tmp_path)}\n")
     assert len(saved) >= 3 and all(path.read_bytes() == content for path, content in saved.items())
-    monkeypatch.setattr(train, "Stopwatch", Stopwatch)
+    monkeypatch.setattr("keras_griffin.training.Stopwatch", Stopwatch)
     assert main(["train", "--resume", str(tmp_path)]) == 0
     assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
 
@@ -343,7 +341,7 @@ def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, 
     for name in ("log.csv", "model.keras"):
         (folder / "runs" / name).write_bytes((finished_run[0] / name).read_bytes())
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "reference")
-    monkeypatch.setattr(train, "fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(train_time, "fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
     assert (
         main(["train", str(folder), *TINY, "--model", "hawk", "--output", str(tmp_path / "out"), "--steps", "1"]) == 130
     )

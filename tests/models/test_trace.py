@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
-from keras_griffin.layers.parts import with_parts
+from keras_griffin.layers.sublayers import with_parts
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close

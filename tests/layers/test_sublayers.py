@@ -1,5 +1,5 @@
 from keras_griffin.layers import RGLRU, ResidualBlock
-from keras_griffin.layers.parts import with_parts
+from keras_griffin.layers.sublayers import with_parts
 from keras_griffin.mixers import RecurrentBlock
 
 

@@ -1,4 +1,4 @@
-"""A lock that admits one process at a time to the folder of a run."""
+"""A lock that admits one process at a time to a folder."""
 
 import contextlib
 import errno
@@ -23,11 +23,11 @@ _held: set[int] = set()
 
 
 class FolderInUse(ValueError):
-    """Another process, or another run of this one, is using the folder of a run."""
+    """The folder is in use, by another process or elsewhere in this one."""
 
 
 @contextlib.contextmanager
-def run_lock(path: Path) -> Iterator[None]:
+def folder_lock(path: Path, function_name: str = "folder_lock") -> Iterator[None]:
     """Hold a lock inside the `with` block, against other processes and other holders in this one.
 
     The file names the holder, but only the system's lock on the file counts. It ends with its process, however that
@@ -35,11 +35,12 @@ def run_lock(path: Path) -> Iterator[None]:
 
     Args:
         path: of the file; its folder must exist.
+        function_name: the function's name, for error messages.
 
     Raises:
         FolderInUse: the lock is taken.
     """
-    descriptor = _locked(path)
+    descriptor = _locked(path, function_name)
     _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
@@ -55,13 +56,13 @@ def run_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, function_name: str) -> int:
     """A descriptor of the locked file, if it is still the one at the path: another process may have just removed it."""
     while True:
         with contextlib.ExitStack() as stack:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             stack.callback(os.close, descriptor)
-            _lock(descriptor, path)
+            _lock(descriptor, path, function_name)
             if _is_at(path, descriptor):
                 stack.pop_all()
                 return descriptor
@@ -74,7 +75,7 @@ def _is_at(path, descriptor):
         return False
 
 
-def _lock(descriptor, path):
+def _lock(descriptor, path, function_name):
     try:
         if sys.platform == "win32":
             os.lseek(descriptor, _FAR, os.SEEK_SET)
@@ -83,20 +84,20 @@ def _lock(descriptor, path):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            sentence = (
-                f"ResumableRun: the file system of {str(path.parent)!r} has no locks, so two processes may train in it."
+            warnings.warn(
+                f"{function_name}: the file system of {str(path.parent)!r} has no locks, so two processes may use it.",
+                stacklevel=2,
             )
-            warnings.warn(sentence, stacklevel=2)
             return
         os.lseek(descriptor, 0, os.SEEK_SET)
         pid, _, host = os.read(descriptor, 1000).decode(errors="replace").strip().partition(" ")
         raise FolderInUse(
-            "ResumableRun: only one process at a time may use a folder. Got "
+            f"{function_name}: only one process at a time may use a folder. Got "
             f"{str(path.parent)!r}, in use by process {pid or 'unknown'} on {host or 'an unknown host'}."
         ) from error
 
 
-def _let_go():
+def _release_after_fork():
     """Release the locks in a forked process, such as a loader's: it may outlive the training process."""
     for descriptor in _held:
         os.close(descriptor)
@@ -104,4 +105,4 @@ def _let_go():
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_after_fork)

@@ -1,20 +1,23 @@
 """A conversation of any length in one state of constant size."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from typing import cast
 
 from keras import ops
 
-from keras_griffin.generation import Greedy, LanguageModelState, Stream, TopP
+from keras_griffin.generation import Greedy, LanguageModelState, TopP, load_state, save_state
+from keras_griffin.generation.generate import Stream
 from keras_griffin.generation.state import fitted
 from keras_griffin.models import LanguageModel
-from keras_griffin.tokenizers import IncrementalDecoder, Tokenizer, chat_prompt, next_turn
+from keras_griffin.tokenizers import Tokenizer, chat_prompt, next_turn
 from keras_griffin.tokenizers.chat import find_end_of_turn
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 
-class Talk:
+class Conversation:
     """A conversation in alternating turns; the model reads each token once.
 
     If the tokenizer has Gemma's turn markers, they enclose each turn, and the model ends its own. Otherwise a message
@@ -68,6 +71,16 @@ class Talk:
             raise ValueError(f"chat: the state must be of one conversation. Got {state.num_rows} rows.")
         self.start_anew()
         self._initial_state = state
+
+    def save(self, path: str) -> None:
+        """Save the state at the end of a turn."""
+        save_state(self.at_the_end_of_a_turn(), path)
+        self.file = path
+
+    def load(self, path: str) -> None:
+        """Resume the conversation that was saved in a file."""
+        self.resume(load_state(path))
+        self.file = os.path.realpath(path)
 
     def answer(self, message: str) -> Iterator[str]:
         """Read a message; the model generates the answer as its pieces are consumed.

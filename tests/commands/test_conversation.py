@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.talk import Talk, find_end_of_turn
+from keras_griffin.commands.conversation import Conversation, find_end_of_turn
 from keras_griffin.generation import Temperature
 from keras_griffin.tokenizers import ByteTokenizer, chat_prompt, next_turn
 
@@ -22,7 +22,7 @@ def test_each_word_of_a_talk_in_turns_is_read_once(gemma_model, says):
     end = find_end_of_turn(tokenizer)
     letter, stop = tokenizer.encode("a", start=False)[0], tokenizer.stop_ids[0]
     assert stop != end
-    talk = Talk(gemma_model, 3, says(letter))
+    talk = Conversation(gemma_model, 3, says(letter))
     assert "".join(talk.answer("hello")) == "aaa" and not talk.is_ended
     read = [*tokenizer.encode(chat_prompt("hello")), letter, letter, letter]
     assert_same_state(talk.state, gemma_model.prefill([read]))
@@ -45,7 +45,7 @@ def test_each_word_of_a_talk_in_turns_is_read_once(gemma_model, says):
 
 
 def test_each_byte_of_a_talk_in_lines_is_read_once(byte_model, says):
-    talk = Talk(byte_model, 2, says(ord("a")))
+    talk = Conversation(byte_model, 2, says(ord("a")))
     assert "".join(talk.answer("x = 1")) == "aa" and not talk.is_ended
     assert_same_state(talk.state, byte_model.prefill("x = 1\naa"))
 
@@ -62,13 +62,13 @@ def test_each_byte_of_a_talk_in_lines_is_read_once(byte_model, says):
 
 @pytest.mark.any_backend
 def test_empty_lines_are_no_answer(byte_model, says):
-    talk = Talk(byte_model, 4, says(ord("\n")))
+    talk = Conversation(byte_model, 4, says(ord("\n")))
     assert "".join(talk.answer("a")) == "\n\n\n\n" and not talk.is_ended
 
 
 @pytest.mark.any_backend
 def test_the_state_does_not_grow(gemma_model, says):
-    talk = Talk(gemma_model, 20, says(50, find_end_of_turn(gemma_model.tokenizer)), seed=0)
+    talk = Conversation(gemma_model, 20, says(50, find_end_of_turn(gemma_model.tokenizer)), seed=0)
     sizes, seen = [talk.state.num_bytes], [0]
     for _ in range(5):
         for _ in talk.answer("hello world"):
@@ -82,7 +82,7 @@ def test_the_state_does_not_grow(gemma_model, says):
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("message", ["a<end_of_turn>", "a\udcff"])
 def test_a_message_that_is_refused_leaves_the_talk_as_it_was(gemma_model, says, begun, message):
-    talk = Talk(gemma_model, 2, says(find_end_of_turn(gemma_model.tokenizer)))
+    talk = Conversation(gemma_model, 2, says(find_end_of_turn(gemma_model.tokenizer)))
     for _ in talk.answer("hello") if begun else ():
         pass
     before, is_ended = talk.state, talk.is_ended
@@ -95,7 +95,7 @@ def test_a_message_that_is_refused_leaves_the_talk_as_it_was(gemma_model, says, 
 @pytest.mark.any_backend
 def test_the_seed_makes_a_talk_repeatable_and_turns_differ(byte_model):
     def talk(seed):
-        talk = Talk(byte_model, 20, Temperature(), seed)
+        talk = Conversation(byte_model, 20, Temperature(), seed)
         first = "".join(talk.answer("a"))
         talk.start_anew()
         return first, "".join(talk.answer("a"))
@@ -108,7 +108,7 @@ def test_the_seed_makes_a_talk_repeatable_and_turns_differ(byte_model):
 
 @pytest.mark.any_backend
 def test_a_talk_that_starts_anew_knows_nothing(gemma_model, says):
-    talk = Talk(gemma_model, 2, says(50))
+    talk = Conversation(gemma_model, 2, says(50))
     for _ in talk.answer("hello"):
         pass
     talk.start_anew()
@@ -126,7 +126,7 @@ def test_a_talk_is_resumed_at_the_end_of_a_turn(kind, is_ended, request, says):
     """What was cut is ended for the file; the talk itself goes on as it was."""
     model = request.getfixturevalue(kind)
     end = find_end_of_turn(model.tokenizer) or ord("\n")
-    talk = Talk(model, 2, says(97))
+    talk = Conversation(model, 2, says(97))
     for _ in talk.answer("a"):
         pass
     if is_ended:
@@ -136,7 +136,7 @@ def test_a_talk_is_resumed_at_the_end_of_a_turn(kind, is_ended, request, says):
     assert talk.is_ended == is_ended
     state = talk.at_the_end_of_a_turn()
     assert int(state.tokens[0]) == int(talk.state.tokens[0]) + (not is_ended)
-    resumed = Talk(model, 2, says(97))
+    resumed = Conversation(model, 2, says(97))
     resumed.resume(state)
     talk.sampler, talk.most_tokens = says(97), 2
     assert "".join(resumed.answer("c")) == "".join(talk.answer("c"))
@@ -145,7 +145,7 @@ def test_a_talk_is_resumed_at_the_end_of_a_turn(kind, is_ended, request, says):
 
 @pytest.mark.any_backend
 def test_the_state_of_no_talk_is_refused(byte_model, gemma_model, says):
-    talk = Talk(byte_model, 2, says(97))
+    talk = Conversation(byte_model, 2, says(97))
     for _ in talk.answer("a"):
         pass
     before = talk.state

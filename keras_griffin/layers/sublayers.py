@@ -1,4 +1,4 @@
-"""The sublayers of layers, and a way to watch calls of their methods."""
+"""The sublayers of layers, and a way to observe calls of their methods."""
 
 import contextlib
 import functools
@@ -7,53 +7,52 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
-#: Held by the watcher, because threads share layers.
-_watching = threading.Lock()
+#: Held by the observer, because threads share layers.
+_observing = threading.Lock()
 
 
 @contextlib.contextmanager
-def watched(layers: Iterable[keras.Layer], **around: Callable[[keras.Layer, Callable], Callable]) -> Iterator[None]:
-    """Inside the `with` block methods of layers are replaced, for this thread only; a second watcher waits.
+def observed(layers: Iterable[keras.Layer], **observers: Callable) -> Iterator[None]:
+    """Inside the `with` block, observe calls of methods of layers, in this thread only; a second observer waits.
 
     Args:
-        layers: the layers; those without such a method are left alone.
-        **around: by the method's name, a function of a layer and its method that returns the replacement.
+        layers: the layers; one without a method is left alone.
+        **observers: by the method's name, a function that is called after it as `observer(layer, inputs, outputs,
+            reset)`; of several outputs, with the first.
     """
     layers, thread = list(layers), threading.get_ident()
 
-    def replacement(layer, name):
-        method = getattr(layer, name)
-        ours = around[name](layer, method)
-
+    def observed_method(layer, method, observer):
         @functools.wraps(method)
-        def call(*arguments, **options):
-            return (ours if threading.get_ident() == thread else method)(*arguments, **options)
+        def call(inputs, *arguments, **options):
+            outputs = method(inputs, *arguments, **options)
+            if threading.get_ident() == thread:
+                first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+                observer(layer, inputs, first, options.get("reset"))
+            return outputs
 
         return call
 
-    with _watching:
+    with _observing:
         try:
             for layer in layers:
-                for name in around:
+                for name, observer in observers.items():
                     if hasattr(layer, name):
                         # Written to the instance's dictionary directly, because Keras would track an attribute.
-                        layer.__dict__[name] = replacement(layer, name)
+                        layer.__dict__[name] = observed_method(layer, getattr(layer, name), observer)
             yield
         finally:
             for layer in layers:
-                for name in around:
+                for name in observers:
                     layer.__dict__.pop(name, None)
 
 
 def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
     """Layers and their parts, recursively, each once.
 
-    Args:
-        layers: where to start.
-
     Examples:
         >>> import keras_griffin
-        >>> from keras_griffin.layers.parts import with_parts
+        >>> from keras_griffin.layers.sublayers import with_parts
         >>> mlp = keras_griffin.layers.GatedMLP(hidden_width=24, name="mlp")
         >>> mlp.build((None, 8))
         >>> [layer.path for layer in with_parts([mlp])]
@@ -61,7 +60,7 @@ def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
     """
     found = {}
     for layer in layers:
-        # A copy: another thread may be watching the layer.
+        # A copy: another thread may be observing the layer.
         values = list(vars(layer).values())
         parts = [value for value in values if isinstance(value, keras.Layer)]
         parts += [each for value in values if isinstance(value, (list, tuple)) for each in value]

@@ -1,4 +1,4 @@
-"""`train --resume`: the run in a folder, and its original arguments."""
+"""The folders of runs of `train`: their files, and `--resume`."""
 
 import argparse
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 import keras
 
 from keras_griffin.commands.errors import CommandError, refusals
-from keras_griffin.commands.given import split_given
-from keras_griffin.commands.terminal import command
+from keras_griffin.commands.options import split_given
+from keras_griffin.commands.terminal import bytes_of_files, command
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.training import ResumableRun
 from keras_griffin.training.resuming.run_folder import RunFolder
@@ -25,10 +25,8 @@ CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
 #: The run's other files; `PROMPT` holds what the samples of its model continue.
 MODEL, LOG, PICTURE, RESULT, PROMPT = "model.keras", "log.csv", "loss.png", "result.json", "prompt.txt"
-#: The values of arguments that the notes of earlier versions do not record.
-_EARLIER = {"include_binary": True, "overwrite": False}
 #: Arguments that may differ when a run resumes.
-_NOT_OF_THE_RUN = {"command", "resume", "output"}
+_MAY_DIFFER = {"command", "resume", "output"}
 
 
 def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, ResumableRun | None]:
@@ -48,18 +46,17 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
         raise CommandError(
             f"train: --resume must name the folder of an interrupted run. Got {everything['resume']!r}, {why}."
         )
-    # The notes of earlier versions do not record it.
-    backend = run.notes.get("backend", keras.backend.backend())
+    backend = run.notes["backend"]
     if backend != keras.backend.backend():
         raise CommandError(
             "train: --resume must keep the backend that the run began with; set KERAS_BACKEND. "
             f"Got {keras.backend.backend()} instead of {backend}."
         )
-    began = {**_EARLIER, **run.notes["arguments"]}
+    began = run.notes["arguments"]
     changed = [
         f"{_option(name)} {_shown(value)} instead of {_shown(began.get(name))}"
-        for name, value in _with_whole_paths(given).items()
-        if name not in _NOT_OF_THE_RUN and value != began.get(name)
+        for name, value in _with_absolute_paths(given).items()
+        if name not in _MAY_DIFFER and value != began.get(name)
     ]
     if given.get("output") is not None and Path(given["output"]).resolve() != folder.resolve():
         changed.append(f"--output {given['output']} with --resume {everything['resume']}")
@@ -83,6 +80,52 @@ def saved_run(folder: Path) -> ResumableRun:
 def holds_run(folder: Path) -> bool:
     """Whether a folder is a run of `train`: it has a log, and a model, a result or checkpoints."""
     return (folder / LOG).is_file() and any((folder / name).exists() for name in (MODEL, RESULT, CHECKPOINTS))
+
+
+def family(arguments: argparse.Namespace) -> str:
+    """The family's name, or the pattern's, for reports and folders."""
+    return arguments.model if arguments.pattern is None else "-".join(arguments.pattern)
+
+
+def output_folder(arguments: argparse.Namespace) -> Path:
+    """The folder of the run, which must not contain or overwrite the text, nor an earlier run.
+
+    Raises:
+        CommandError: `--output` is empty, lies within the text, or holds a run that `--overwrite` does not give up.
+    """
+    if arguments.output == "":
+        raise CommandError("train: --output must name a folder. Got ''.")
+    folder = Path(arguments.output or f"runs/{family(arguments)}-{time.strftime('%Y%m%d-%H%M%S')}")
+    # A folder may have several paths, through links and `.`.
+    place = Path(os.path.realpath(folder))
+    around = [parent for parent in (place, *place.parents) if parent.exists()]
+    for path in filter(None, arguments.files):
+        if os.path.isdir(path) and any(os.path.samefile(path, parent) for parent in around):
+            default = "" if arguments.output else ", the default"
+            raise CommandError(
+                f"train: --output must be a folder outside the text. Got {str(folder)!r}{default}, within {path!r}."
+            )
+        file = Path(os.path.realpath(path))
+        if file.name in (MODEL, LOG, PICTURE, RESULT, PROMPT) and file.parent == place:
+            raise CommandError(
+                "train: --output must be a folder whose files are not part of the text. "
+                f"Got {str(folder)!r} with {file.name}."
+            )
+    if not arguments.overwrite:
+        check_holds_no_run(folder)
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of the run, or refuse one that can't be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Opened to append: an earlier run loses nothing before this one begins.
+        (folder / LOG).open("ab").close()
+    except OSError as error:
+        raise CommandError(
+            f"train: --output must be a folder that can be created and written to. Got {str(folder)!r}: {error}."
+        ) from error
 
 
 def check_holds_no_run(folder: Path) -> None:
@@ -129,7 +172,7 @@ def _quality(result: Path) -> str:
 def as_notes(arguments: argparse.Namespace, corpus: Corpus, epochs: int, num_batches: int, windows: int) -> dict:
     """What a run needs in order to resume, from any current folder."""
     return {
-        "arguments": _with_whole_paths(vars(arguments)),
+        "arguments": _with_absolute_paths(vars(arguments)),
         "backend": keras.backend.backend(),
         "text": _describe_text(corpus),
         "epochs": epochs,
@@ -144,25 +187,22 @@ def check_text(run: ResumableRun, corpus: Corpus) -> None:
     Raises:
         CommandError: its files, size or content differ.
     """
-    then, now = run.notes.get("text"), _describe_text(corpus)
-    # For a run of an earlier version, which lacks it, the library checks the text itself.
-    if then in (None, now):
+    then, now = run.notes["text"], _describe_text(corpus)
+    if then == now:
         return
-    if {**now, "crc32": None} == {**then, "crc32": None}:
-        received = f"{_text_size(now)}, the same size, but different content"
-    else:
-        received = f"{_text_size(now)} instead of {_text_size(then)}"
+    old, new = (bytes_of_files(text["bytes"], text["files"]) for text in (then, now))
+    received = f"{new}, the same size, but different content" if old == new else f"{new} instead of {old}"
     raise CommandError(f"train: --resume must keep the text that the run began with. Got {received}.")
 
 
-def _with_whole_paths(arguments: dict) -> dict:
-    """The arguments with absolute paths, valid in any current folder."""
-    whole = dict(arguments)
-    if "files" in whole:
-        whole["files"] = [os.path.abspath(path) for path in whole["files"]]
-    if whole.get("tokenizer"):
-        whole["tokenizer"] = os.path.abspath(whole["tokenizer"])
-    return whole
+def _with_absolute_paths(arguments: dict) -> dict:
+    """The arguments with absolute paths."""
+    absolute = dict(arguments)
+    if "files" in absolute:
+        absolute["files"] = [os.path.abspath(path) for path in absolute["files"]]
+    if absolute.get("tokenizer"):
+        absolute["tokenizer"] = os.path.abspath(absolute["tokenizer"])
+    return absolute
 
 
 def _describe_text(corpus):
@@ -171,11 +211,7 @@ def _describe_text(corpus):
     return {"bytes": len(corpus.train) + len(corpus.validation), "files": len(files), "crc32": crc32}
 
 
-def _text_size(text):
-    return f"{text['bytes']:,} bytes of {text['files']:,} file{'s' if text['files'] > 1 else ''}"
-
-
-def describe_going_on(folder: Path) -> str:
+def describe_resume(folder: Path) -> str:
     """The command that resumes a run."""
     return f"Resume with: {command('train', '--resume', str(folder))}"
 

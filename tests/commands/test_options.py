@@ -4,12 +4,9 @@ import argparse
 
 import pytest
 
-from keras_griffin.commands import options
-from keras_griffin.commands.convert import SAVERS
-from keras_griffin.commands.options import convert, tokenize, train
-from keras_griffin.commands.options.model import DTYPES, add_dtype_argument, add_model_arguments
-from keras_griffin.commands.options.sampling import add_sampling_arguments
-from keras_griffin.commands.train_model import FAMILIES
+from keras_griffin.commands import COMMANDS, convert, find_command, tokenize, train
+from keras_griffin.commands.options import DTYPES, add_dtype, add_model, add_sampling
+from keras_griffin.commands.training import FAMILIES
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.quantization import MODES
 from keras_griffin.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer
@@ -25,7 +22,7 @@ def help_of(module):
 
 def test_the_names_are_those_of_their_owners():
     assert tuple(FAMILIES) == train.FAMILIES
-    assert tuple(SAVERS) == convert.FORMATS and tuple(MODES) == convert.BITS
+    assert tuple(MODES) == convert.BITS
     assert f"{SCHEME}OWNER/NAME" in help_of(convert)
     for kind in (HuggingFaceTokenizer, SentencePieceTokenizer):
         assert kind.file_name in help_of(tokenize) and kind.file_name in help_of(train)
@@ -33,17 +30,17 @@ def test_the_names_are_those_of_their_owners():
 
 def test_what_several_commands_ask_for():
     parser = argparse.ArgumentParser()
-    add_model_arguments(parser)
-    add_sampling_arguments(parser)
+    add_model(parser)
+    add_sampling(parser)
     given = parser.parse_args(["--model", "m.keras", "--temperature", "0", "--top-p", "0.5"])
     assert (given.model, given.dtype, given.temperature, given.top_p) == ("m.keras", None, 0.0, 0.5)
     parser = argparse.ArgumentParser()
-    add_dtype_argument(parser)
+    add_dtype(parser)
     assert parser.parse_args(["--dtype", DTYPES[-1]]).dtype == "mixed_float16"
 
 
-@pytest.mark.parametrize("name", options.OPTIONS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained(name):
     parser = argparse.ArgumentParser()
-    options.OPTIONS[name].add_arguments(parser)
+    find_command(name).add_arguments(parser)
     assert all(action.help for action in parser._actions)

@@ -1,34 +1,21 @@
-"""Compiled programs that are kept for the next start, so that its first token need not wait for the compiler."""
+"""A folder of the user's cache for compiled programs, which only the user can change."""
 
 import hashlib
 import os
 import platform
 import stat
 import sys
-from functools import partial
 from pathlib import Path
 
-from keras_griffin import backends
-from keras_griffin.program import is_command_line
 
+def private_cache(function_name: str) -> str | None:
+    """The folder, without symbolic links, which could change later; None if it can't be used.
 
-def keep_programs(command: str) -> None:
-    """Keep what JAX compiles in the user's cache, if the process is the command line.
-
-    The folder is `$XDG_CACHE_HOME/keras_griffin/programs` (`~/.cache/...`), with a folder for each kind of processor:
-    on a cluster, machines that share a home may not share machine code. It may be deleted at any time. Where there is
-    no home, the folder can't be written, or the user has set a cache of JAX's own, nothing changes. Whoever can change
-    a program can run code as the user, so a folder that others can change is not used, which is said on standard error.
-
-    Args:
-        command: name for that sentence.
+    It is `$XDG_CACHE_HOME/keras_griffin/programs` (`~/.cache/...`), with a folder for each kind of processor: on a
+    cluster, machines that share a home may not share machine code. It may be deleted at any time. Without a home, or
+    where the folder can't be written, there is none. Whoever can change a program can run code as the user, so a folder
+    that others can change is not used, which is said on standard error in the name of `function_name`.
     """
-    if is_command_line():
-        backends.active().keep_programs(partial(_private_folder, command))
-
-
-def _private_folder(command: str) -> str | None:
-    """The folder, without symbolic links, which could change later; None if it can't be used."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     # The home of a user without one, as in a container, is "~": the current folder's.
     if not os.path.isabs(home):
@@ -47,7 +34,7 @@ def _private_folder(command: str) -> str | None:
     if shared is not None:
         found = shared.stat()
         print(
-            f"{command}: compiled programs must be in a folder that only its user can change. "
+            f"{function_name}: compiled programs must be in a folder that only its user can change. "
             f"Got {str(shared)!r} of user {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}, so none are "
             f"kept; make it private and delete {str(folder)!r}, or set XDG_CACHE_HOME.",
             file=sys.stderr,

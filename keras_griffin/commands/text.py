@@ -1,17 +1,19 @@
-"""The text that `train` reads: a corpus and its tokens."""
+"""The text that `train` and `compare` read: a corpus and its tokens."""
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_griffin.commands.errors import CommandError, refusals
-from keras_griffin.commands.load_tokenizer import load_named_tokenizer
-from keras_griffin.commands.train_resume import PROMPT, TOKENIZER, check_text, holds_run
-from keras_griffin.files import atomic_file, atomic_folder
+from keras_griffin.commands.load import load_named_tokenizer
+from keras_griffin.commands.runs import PROMPT, TOKENIZER, check_text, holds_run
+from keras_griffin.commands.terminal import bytes_of_files
+from keras_griffin.files import atomic_file
+from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts
@@ -24,20 +26,14 @@ _MOST_OF_A_LINE = 24
 
 @dataclass(frozen=True)
 class TokenText:
-    """A corpus and its tokens.
-
-    Args:
-        corpus: the bytes.
-        tokenizer: turns the bytes into tokens.
-        train: `(T,)` ids to train on.
-        validation: `(T,)` ids to validate on.
-        token_bytes: `(V,)`, the number of bytes of each token.
-    """
+    """A corpus and its tokens."""
 
     corpus: Corpus
     tokenizer: ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer
+    #: `(T,)` ids.
     train: np.ndarray
     validation: np.ndarray
+    #: `(V,)`, the number of bytes of each token.
     token_bytes: np.ndarray
 
     @property
@@ -55,11 +51,7 @@ class TokenText:
 
 
 def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> TokenText:
-    """The text that the options name, as tokens.
-
-    Args:
-        arguments: of the command; `output` names the folder of a resumed run.
-        resumed: that run, which keeps its text and its tokenizer.
+    """The text that the options name, as tokens; a resumed run, in the folder `output`, keeps its text and tokenizer.
 
     Raises:
         CommandError: the text or the tokenizer is missing, differs from that of the run, or they do not fit each other.
@@ -124,6 +116,33 @@ def keep_prompt(prompt: str, folder: Path) -> None:
     """Write what the samples of a run continue into its folder, where `generate` finds it."""
     with atomic_file(folder / PROMPT) as path:
         path.write_bytes(prompt.encode("utf-8", "surrogateescape"))
+
+
+def describe_text(text: TokenText, compressors: Mapping[str, float]) -> dict[str, str]:
+    """The text, its two parts, and what compressors need for the held-out one."""
+    corpus = text.corpus
+    return {
+        "text": corpus.name,
+        **({"left out": corpus.left_out} if corpus.left_out else {}),
+        "to train on": bytes_of_files(len(corpus.train), len(corpus.train_files)),
+        "held out": bytes_of_files(len(corpus.validation), len(corpus.validation_files)),
+        "to beat": versus(compressors),
+    }
+
+
+def describe_validation(text: TokenText, held_out: HeldOutWindows) -> str:
+    """How much of the held-out text a model is validated on."""
+    num_bytes = len(text.corpus.validation)
+    # The first token has no context, so it is not predicted.
+    if held_out.num_predictions == len(text.validation) - 1:
+        return f"all {num_bytes:,} held-out bytes"
+    return f"{text.predicted_bytes(held_out):,} of the {num_bytes:,} held-out bytes, evenly spread"
+
+
+def versus(compressors: Mapping[str, float]) -> str:
+    """A text such as: zlib needs 1.862 and lzma 1.463 bits per byte."""
+    zlib, lzma = compressors["zlib"], compressors["lzma"]
+    return f"zlib needs {zlib:.3f} and lzma {lzma:.3f} bits per byte"
 
 
 def has_tokenizer(arguments: argparse.Namespace) -> bool:

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from keras_griffin.training.resuming import durable
-from keras_griffin.training.resuming.durable import durable_file, remove_parts, sync_folder
+from keras_griffin.files import durable
+from keras_griffin.files.durable import durable_file, remove_parts, sync_folder
 
 pytestmark = pytest.mark.any_backend
 

@@ -7,13 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands import train_resume
+from keras_griffin.commands import runs as train_resume
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.given import _Default
-from keras_griffin.commands.train_resume import (
+from keras_griffin.commands.runs import (
     as_notes,
     check_text,
-    describe_going_on,
+    describe_resume,
     holds_run,
     open_run,
     saved_run,
@@ -29,11 +28,11 @@ def test_the_command_that_goes_on_can_be_pasted(monkeypatch):
     backend = keras.backend.backend()
     monkeypatch.setenv("KERAS_BACKEND", backend)
     line = f"Resume with: KERAS_BACKEND={backend} python -m keras_griffin train --resume runs/a"
-    assert describe_going_on(Path("runs/a")) == line
-    assert describe_going_on(Path("my runs/a")).endswith(" --resume 'my runs/a'")
+    assert describe_resume(Path("runs/a")) == line
+    assert describe_resume(Path("my runs/a")).endswith(" --resume 'my runs/a'")
     # Where Keras's own settings choose the backend, they do so again.
     monkeypatch.delenv("KERAS_BACKEND")
-    assert describe_going_on(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
+    assert describe_resume(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
 
 
 def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
@@ -78,8 +77,6 @@ def test_another_text_is_refused_in_words(now, received):
     with pytest.raises(CommandError) as error:
         check_text(run, now)
     assert str(error.value) == (f"train: --resume must keep the text that the run began with. Got {received}.")
-    # An earlier version had no such notes.
-    check_text(SimpleNamespace(notes={"arguments": {}}), now)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +94,3 @@ def test_a_folder_holds_a_run(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).write_text("")
     assert holds_run(tmp_path) is expected
-
-
-def test_a_run_of_an_earlier_version_reads_binary_files_as_it_did(tmp_path, monkeypatch):
-    earlier = SimpleNamespace(is_begun=True, notes={"arguments": {"files": [], "save_every": 7}}, save_every=1)
-    monkeypatch.setattr(train_resume, "saved_run", lambda folder: earlier)
-    given = Namespace(command="train", resume=str(tmp_path), files=[], output=None, include_binary=_Default(False))
-    arguments, run = open_run(given)
-    assert (arguments.include_binary, run.save_every) == (True, 7)

@@ -1,21 +1,29 @@
-"""Load the model that `--model` names: a file, a folder or a repository of the Hub."""
+"""Load what the command line names: a model, from a file, a folder or the Hub, and a tokenizer."""
 
 import contextlib
 import json
+import os
 import warnings
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import keras
 
+from keras_griffin import backends
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.train_resume import MODEL
+from keras_griffin.commands.runs import MODEL
+from keras_griffin.files.private_cache import private_cache
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
 from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.presets import TRAINED
 from keras_griffin.names import did_you_mean
-from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.program import is_command_line
+from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+
+#: Tokenizers that are a single file, by file name.
+_FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
 
 
 def load_text_model(
@@ -23,12 +31,7 @@ def load_text_model(
 ) -> LanguageModel:
     """A model with its tokenizer; without one, a model with 256 ids is assumed to read bytes.
 
-    Args:
-        command: name for error messages.
-        name: the value of `--model`.
-        dtype: the value of `--dtype`.
-        adapter: the value of `--adapter`.
-        option: the name of the option `--model`, for error messages.
+    `command` and `option` are the names in error messages; the others are the values of `--model` and the like.
 
     Raises:
         CommandError: there is no such model, it has no tokenizer, or the adapter does not fit it.
@@ -52,11 +55,7 @@ def load_text_model(
 def load_model(command: str, name: str, dtype: str | None = None, option: str = "--model") -> LanguageModel:
     """The model in a `.keras` file, in the folder of a run, in what `from_preset` reads, or on the Hugging Face Hub.
 
-    Args:
-        command: name for error messages.
-        name: the value of `--model`.
-        dtype: the value of `--dtype`; a `.keras` file has its own.
-        option: the name of the option `--model`, for error messages.
+    The arguments are those of `load_text_model`; a `.keras` file has its own dtype.
 
     Raises:
         CommandError: there is no such model, or it can't be loaded.
@@ -93,6 +92,38 @@ def refusals_of_the_tokenizer(rule: str):
             yield
         except UserWarning as warning:
             raise CommandError(f"{rule} {warning}") from warning
+
+
+def load_named_tokenizer(
+    command: str, path: str | None, option: str = "--tokenizer"
+) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer:
+    """The tokenizer in a folder or a file; the byte tokenizer if no path is given.
+
+    `command` and `option` are the names in error messages.
+
+    Raises:
+        CommandError: there is no tokenizer at the path.
+    """
+    if path is None:
+        return ByteTokenizer()
+    try:
+        cls = _FILES.get(os.path.basename(path))
+        # An empty name would be the current folder.
+        tokenizer = cls(path) if cls and os.path.isfile(path) else load_tokenizer(path) if path else None
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(str(error).splitlines()[0]) from error
+    if tokenizer is None:
+        raise CommandError(
+            f"{command}: {option} must be a folder with one of {', '.join([ByteTokenizer.file_name, *_FILES])}. "
+            f"Got {path!r}."
+        )
+    return tokenizer
+
+
+def keep_programs(command: str) -> None:
+    """On the command line, keep what JAX compiles for the next start, unless the user has set a cache of JAX's own."""
+    if is_command_line():
+        backends.active().keep_programs(partial(private_cache, command))
 
 
 def _load_keras_file(command, path, option):

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from keras_griffin.commands import train_time
-from keras_griffin.commands.train_text import TokenText
-from keras_griffin.commands.train_time import (
+from keras_griffin.commands import training as train_time
+from keras_griffin.commands.text import TokenText
+from keras_griffin.commands.training import (
     Plan,
     count_steps,
     describe_division,

@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.load_model import load_model, load_text_model
+from keras_griffin.commands.load import load_model, load_text_model
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, GriffinConfig, Hawk
 from keras_griffin.models.preset_files import save_to_preset
