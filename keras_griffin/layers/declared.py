@@ -1,24 +1,12 @@
 """A layer's declarations, available before it is built: its weights, its state, and how far back in time it reads."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from keras_griffin.layers.configured import argument_names
 from keras_griffin.layers.sequence_layer import SequenceLayer
-
-
-class Weight(NamedTuple):
-    """A weight that a layer will have."""
-
-    shape: tuple[int, ...]
-    #: The axis along which a mesh may split the layer; None if every device computes with all of it.
-    split: int | None = None
-    #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
-    units: tuple[str, int] | None = None
-    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
-    must_split: bool = True
-    #: The other axes along which it may be sharded in storage: the first one that can be.
-    stored: tuple[int, ...] = ()
+from keras_griffin.layers.weights import Weight, create_weights
 
 
 class Kept(NamedTuple):
@@ -31,30 +19,11 @@ class Kept(NamedTuple):
     start: float = 0.0
 
 
-def dense_weights(
-    path: str, inputs: int, outputs: int, split: int, units: tuple[str, int], bias: bool = True, **kwargs: Any
-) -> dict[str, Weight]:
-    """The weights of a `projection`, by path.
-
-    Args:
-        path: the projection's path within its layer.
-        inputs: the size of the kernel's first axis.
-        outputs: the size of its second axis and of the bias.
-        split: which of the axes a mesh splits, 0 or 1.
-        units: see `Weight`.
-        bias: whether there is a bias.
-        **kwargs: for the kernel's `Weight`.
-    """
-    weights = {f"{path}/kernel": Weight((inputs, outputs), split, units, stored=(1 - split,), **kwargs)}
-    if bias:
-        weights[f"{path}/bias"] = Weight((outputs,), *((0, units) if split == 1 else ()))
-    return weights
-
-
 class Declared(SequenceLayer):
     """A `SequenceLayer` whose class answers questions about an instance from its constructor arguments alone.
 
-    A subclass defines `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
+    A subclass defines `weights_of` and `kept_of`, and `reach_of` if its reach is bounded. Building it creates the
+    weights that it declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
 
     Attributes:
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
@@ -131,3 +100,29 @@ class Declared(SequenceLayer):
     def argument_names(cls) -> tuple[str, ...]:
         """The names of the constructor's own arguments."""
         return argument_names(cls)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's own arguments, by name."""
+        return {name: getattr(self, name) for name in self.argument_names()}
+
+    def initializers(self) -> dict[str, Callable]:
+        """The initializers of declared weights, by path. One that draws takes its seed when it is called."""
+        return {}
+
+    def build(self, inputs_shape):
+        """Create the declared weights; a sublayer is made and built by the class itself."""
+        super().build(inputs_shape)
+        self.build_weights(self.width)
+
+    def create_weights(self, width: int) -> Iterator[tuple[str, Any]]:
+        """Names and new weights or layers, in the order in which `weights_of` declares them."""
+        return create_weights(self, self.weights_of(width, **self.arguments()), self.initializers())
+
+    def build_weights(self, width: int) -> None:
+        """Create the declared weights, and the layers that they belong to, as the attributes of their names."""
+        for name, part in self.create_weights(width):
+            if hasattr(type(self), name) or name in self.argument_names():
+                raise ValueError(
+                    f"{type(self).__name__}: a weight must not have the name of an attribute or argument. Got {name!r}."
+                )
+            setattr(self, name, part)

@@ -1,7 +1,5 @@
 """A state that follows from its declaration."""
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
@@ -19,13 +17,8 @@ class FlatState(Declared):
     state_type: type
 
     def kept(self, width: int) -> dict[str, Kept]:
-        """`kept_of`, with this layer's arguments.
-
-        Args:
-            width: D, the width of its inputs.
-        """
-        arguments: dict[str, Any] = {name: getattr(self, name) for name in self.argument_names()}
-        return self.kept_of(width, 0, **arguments)
+        """`kept_of`, with this layer's arguments and inputs of a width."""
+        return self.kept_of(width, 0, **self.arguments())
 
     def dtype_of(self, part: Kept) -> str:
         """The dtype of a part of the state."""

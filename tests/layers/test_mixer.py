@@ -2,24 +2,9 @@
 
 import pytest
 
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.declared import Kept
 from keras_griffin.layers.mixer import Mixer
-
-UNITS = ("num_heads", 3)
-
-
-def test_the_weights_of_a_projection():
-    assert dense_weights("up", 4, 6, 1, UNITS) == {
-        "up/kernel": Weight((4, 6), 1, UNITS, stored=(0,)),
-        "up/bias": Weight((6,), 0, UNITS),
-    }
-    # What adds up over the devices has its bias whole.
-    assert dense_weights("down", 6, 4, 0, UNITS) == {
-        "down/kernel": Weight((6, 4), 0, UNITS, stored=(1,)),
-        "down/bias": Weight((4,)),
-    }
-    few = dense_weights("key", 4, 6, 1, UNITS, bias=False, must_split=False)
-    assert few == {"key/kernel": Weight((4, 6), 1, UNITS, False, (0,))}
+from keras_griffin.layers.weights import Weight
 
 
 class Ring(Mixer):

@@ -9,7 +9,7 @@ from keras_griffin.checks import FLAG, checked
 from keras_griffin.layers.declared import Kept
 from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.kept_state import KeptState
-from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
+from keras_griffin.layers.units.foreign_arguments import checked_state, reject_foreign_arguments
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -22,20 +22,25 @@ class RecurrentUnitState(NamedTuple):
 
 
 class RecurrentUnit(FlatState):
-    """A recurrence with the options of `keras.layers.LSTM`.
+    """A recurrence with the conventions of `keras.layers.LSTM`.
 
-    A subclass defines `weights_of` and creates those weights in `build_weights`; it defines `scan`, and, if its state
-    is not one vector of the outputs' width, `state_type` and `kept_of`.
+    Only `units`, where a unit has them, may be positional. There are no activations, initializers, regularizers,
+    constraints, `dropout` or `unroll`; put `Dropout` before it. A call takes `reset`, by name, like `mask`.
+
+    A subclass defines `weights_of` and `scan`, and, if its state is not one vector of the outputs' width, `state_type`
+    and `kept_of`.
 
     Args:
         return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the parts of the final state, after the outputs.
         go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
-        stateful: start each call where the last one ended, until `reset_state`.
+        stateful: start each call where the last one ended, in `fit` and `predict` too, until `reset_state`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
+    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
+
     Raises:
-        ValueError: an argument belongs to an LSTM, or has a wrong type.
+        ValueError: an argument is positional or an LSTM's, or has a wrong type or value.
     """
 
     state_type: type = RecurrentUnitState
@@ -50,7 +55,7 @@ class RecurrentUnit(FlatState):
 
     def __new__(cls, *positional, **options):
         """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
-        check_no_lstm_arguments(cls, positional, options)
+        reject_foreign_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
     def __init__(
@@ -88,14 +93,9 @@ class RecurrentUnit(FlatState):
     def build(self, inputs_shape):
         """Create the weights, and the kept state of a stateful layer."""
         super().build(inputs_shape)
-        self.build_weights(self.width)
         if self.stateful:
             KeptState.check_batch(type(self).__name__, inputs_shape)
             self.kept_state = KeptState(self.initial_arrays(inputs_shape[0]), name="kept_state", dtype="float32")
-
-    def build_weights(self, width: int) -> None:
-        """Create the weights for inputs of the given width."""
-        raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Run the recurrence over `(B, T, D)` from a state; returns outputs in any dtype and the final state."""
@@ -150,7 +150,7 @@ class RecurrentUnit(FlatState):
     def _parts_of(self, initial_state, inputs):
         kept = self.kept(inputs.shape[-1])
         shapes = {name: (inputs.shape[0], *part.shape) for name, part in kept.items()}
-        parts = state_of(type(self).__name__, initial_state, shapes)
+        parts = checked_state(type(self).__name__, initial_state, shapes)
         return [ops.cast(part, self.dtype_of(each)) for part, each in zip(parts, kept.values(), strict=True)]
 
     def _check_rows(self, inputs):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS
+from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.testing import contracts
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -213,7 +214,7 @@ def test_a_stateful_layer_is_trained(unit):
 
 def test_units_are_the_width_of_the_outputs():
     """The line of an LSTM user."""
-    for unit in (QRNN, LSLSTM):
+    for unit in ProjectedUnit.__subclasses__():
         assert keras.layers.Bidirectional(unit(5))(INPUTS).shape == (3, 10)
         assert unit(5, return_sequences=True).compute_output_shape((3, 7, 8)) == (3, 7, 5)
         with pytest.raises(ValueError, match=rf"^{unit.__name__}: units must be .* or None\. Got 0\.$"):
