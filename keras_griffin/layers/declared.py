@@ -4,13 +4,17 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+from keras import ops
+
 from keras_griffin.layers.configured import argument_names
 from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.layers.weights import Weight, create_weights
+from keras_griffin.shapes import State
 
 
-class Kept(NamedTuple):
-    """A part of a layer's state, for one row."""
+class StateSpec(NamedTuple):
+    """The shape and dtype of a part of a layer's state, for one row."""
 
     shape: tuple[int, ...]
     #: None for the compute dtype.
@@ -22,10 +26,12 @@ class Kept(NamedTuple):
 class Declared(SequenceLayer):
     """A `SequenceLayer` whose class answers questions about an instance from its constructor arguments alone.
 
-    A subclass defines `weights_of` and `kept_of`, and `reach_of` if its reach is bounded. Building it creates the
+    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Building it creates the
     weights that it declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
 
     Attributes:
+        state_type: a class attribute: the NamedTuple of its state, the parts that `state_of` declares in their order. A
+            subclass whose state has parts within parts, or grows, defines `initial_state` itself.
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
         dynamics_weights: a class attribute: the names of a recurrent unit's weights that set how its state evolves; see
             `keras_griffin.training.optimizer_groups`.
@@ -33,6 +39,7 @@ class Declared(SequenceLayer):
             finite numbers have none.
     """
 
+    state_type: type
     undecayed: tuple[str, ...] = ()
     dynamics_weights: tuple[str, ...] = ()
     blocks_nan = True
@@ -48,7 +55,7 @@ class Declared(SequenceLayer):
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
         """The parts of its state for one row after a number of tokens, by path, such as `conv.inputs`.
 
         Args:
@@ -56,7 +63,7 @@ class Declared(SequenceLayer):
             tokens: the number read so far.
             **arguments: the constructor's.
         """
-        raise NotImplementedError(f"kept_of: {cls.__name__} must define it.")
+        raise NotImplementedError(f"state_of: {cls.__name__} must define it.")
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int | None:
@@ -93,7 +100,7 @@ class Declared(SequenceLayer):
             **arguments: the constructor's.
         """
         sizes = {None: item_bytes, "float32": 4}
-        kept = cls.kept_of(width, tokens, **arguments).values()
+        kept = cls.state_of(width, tokens, **arguments).values()
         return sum(math.prod(part.shape) * sizes[part.dtype] for part in kept if part.dtype in sizes)
 
     @classmethod
@@ -126,3 +133,25 @@ class Declared(SequenceLayer):
                     f"{type(self).__name__}: a weight must not have the name of an attribute or argument. Got {name!r}."
                 )
             setattr(self, name, part)
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step."""
+        self.require_built("initial_state")
+        state = {}
+        for name, part in self.state_specs(self.width).items():
+            zeros = ops.zeros((batch_size, *part.shape), self.dtype_of(part))
+            state[name] = zeros + part.start if part.start else zeros
+        return self.state_type(**state)
+
+    def initial_arrays(self, batch_size: int) -> State:
+        """`initial_state` as NumPy arrays, for a layer that is built while it is traced."""
+        parts = self.state_specs(self.width).values()
+        return self.state_type(*(np.full((batch_size, *part.shape), part.start, self.dtype_of(part)) for part in parts))
+
+    def state_specs(self, width: int) -> dict[str, StateSpec]:
+        """`state_of`, with this layer's arguments and inputs of a width."""
+        return self.state_of(width, 0, **self.arguments())
+
+    def dtype_of(self, part: StateSpec) -> str:
+        """The dtype of a part of the state."""
+        return part.dtype or self.compute_dtype

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.projection import project
@@ -102,9 +102,9 @@ class MultiQueryAttention(Mixer):
         head_dim: int | None = None,
         num_key_value_heads: int = 1,
         **others: Any,
-    ) -> Kept:
+    ) -> StateSpec:
         """The keys, or the values, of `length` steps."""
-        return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
+        return StateSpec((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
     def initializers(self) -> dict[str, Callable]:
         """The last kernel's."""

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
-from keras_griffin.layers import Kept, Mixer, Weight, project
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import RunningAverage, running_average
@@ -27,7 +26,7 @@ class AFTState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class AFT(FlatState, Mixer):
+class AFT(Mixer):
     """Mix along time as the attention-free transformer does (AFT-simple): a gated average of all values so far.
 
         q_t, k_t, v_t = W x_t, each its own
@@ -83,9 +82,9 @@ class AFT(FlatState, Mixer):
         return weights
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         """The average and its weight."""
-        return {"average": Kept((width,), "float32"), "log_weight": Kept((width,), "float32", NOTHING)}
+        return {"average": StateSpec((width,), "float32"), "log_weight": StateSpec((width,), "float32", NOTHING)}
 
     def initializers(self) -> dict[str, Callable]:
         """The last kernel's."""

@@ -8,16 +8,15 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers import (
-    Kept,
     Mixer,
     SelectiveSSM,
     SelectiveSSMState,
+    StateSpec,
     TemporalConv1D,
     TemporalConvState,
     Weight,
     project,
 )
-from keras_griffin.layers.flat_state import FlatState
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
 from keras_griffin.layers.weights import dense_weights, within
@@ -34,7 +33,7 @@ class MambaState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class Mamba(FlatState, Mixer):
+class Mamba(Mixer):
     """Mix along time and channels with a selective state space model.
 
         u = silu(conv(W_in x)),  z = W_gate x            E channels each
@@ -121,7 +120,7 @@ class Mamba(FlatState, Mixer):
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls,
         width: int,
         tokens: int,
@@ -130,10 +129,10 @@ class Mamba(FlatState, Mixer):
         expand: int = 2,
         conv_kernel_size: int = 4,
         **others: Any,
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The inputs of the convolution's earlier taps, and h."""
         inner = expand * width
-        return {"inputs": Kept((conv_kernel_size - 1, inner)), "hidden": Kept((inner, state_size), "float32")}
+        return {"inputs": StateSpec((conv_kernel_size - 1, inner)), "hidden": StateSpec((inner, state_size), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
         """The authors'."""

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project
+from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, TemporalConvState, Weight, project
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.stream_start import first_step
@@ -136,7 +136,7 @@ class RecurrentBlock(Mixer):
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls,
         width: int,
         tokens: int,
@@ -145,12 +145,12 @@ class RecurrentBlock(Mixer):
         conv_kernel_size: int = 4,
         unit: str = "rg_lru",
         **others: Any,
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The recurrence's state, and the inputs of the convolution's earlier taps."""
-        of_unit = UNITS[unit].kept_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
+        of_unit = UNITS[unit].state_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
         return {
-            "started": Kept((), "bool"),
-            "conv.inputs": Kept((conv_kernel_size - 1, recurrence_width)),
+            "started": StateSpec((), "bool"),
+            "conv.inputs": StateSpec((conv_kernel_size - 1, recurrence_width)),
             **{f"unit.{path}": part for path, part in of_unit.items()},
         }
 

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import checked, integer_from
-from keras_griffin.layers import Kept, Mixer, Weight, project
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.layers.rwkv_initializer import (
@@ -39,7 +38,7 @@ class RWKV4State(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RWKV4(FlatState, Mixer):
+class RWKV4(Mixer):
     """Mix along time as RWKV-4 does: an average of values whose weights decay, and a gate.
 
         k_t, v_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
@@ -112,12 +111,12 @@ class RWKV4(FlatState, Mixer):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         """The newest input, the average and its weight."""
         return {
-            "inputs": Kept((1, width)),
-            "average": Kept((width,), "float32"),
-            "log_weight": Kept((width,), "float32", NOTHING),
+            "inputs": StateSpec((1, width)),
+            "average": StateSpec((width,), "float32"),
+            "log_weight": StateSpec((width,), "float32", NOTHING),
         }
 
     def initializers(self) -> dict[str, Callable]:

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, integer_from
-from keras_griffin.layers import Kept, Mixer, Weight, project
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
@@ -24,7 +23,7 @@ class RWKV4ChannelState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RWKV4Channel(FlatState, Mixer):
+class RWKV4Channel(Mixer):
     """Mix channels as RWKV-4 does: a squared MLP and a gate, which see the current input and the one before it.
 
         k_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
@@ -90,9 +89,9 @@ class RWKV4Channel(FlatState, Mixer):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         """The newest input."""
-        return {"inputs": Kept((1, width))}
+        return {"inputs": StateSpec((1, width))}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked, one_of
-from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project
+from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
@@ -108,12 +108,12 @@ class UnitBlock(Mixer):
         return weights
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The unit's state."""
-        of_unit = UNITS[unit].kept_of(width, tokens, **(unit_options or {}))
-        return {"started": Kept((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
+        of_unit = UNITS[unit].state_of(width, tokens, **(unit_options or {}))
+        return {"started": StateSpec((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
     def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:

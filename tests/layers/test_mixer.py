@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.weights import Weight
 
@@ -16,8 +16,12 @@ class Ring(Mixer):
         return {"a": Weight((width, size)), "b": Weight((size,))}
 
     @classmethod
-    def kept_of(cls, width, tokens, *, size, share=False):
-        return {"a": Kept((min(tokens, size), width)), "b": Kept((width,), "float32"), "next": Kept((), "int32")}
+    def state_of(cls, width, tokens, *, size, share=False):
+        return {
+            "a": StateSpec((min(tokens, size), width)),
+            "b": StateSpec((width,), "float32"),
+            "next": StateSpec((), "int32"),
+        }
 
 
 def test_counts():
@@ -57,7 +61,7 @@ def test_a_mixer_that_declares_nothing():
     for act, name in (
         (lambda: Mixer.arguments_for_model(None), "arguments_for_model"),
         (lambda: Mixer.parameter_count(5), "weights_of"),
-        (lambda: Mixer.cache_bytes(5, 1, 2), "kept_of"),
+        (lambda: Mixer.cache_bytes(5, 1, 2), "state_of"),
     ):
         with pytest.raises(NotImplementedError, match=rf"^{name}: Mixer must define it\.$"):
             act()

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_griffin.checks import FRACTION, checked
 from keras_griffin.generation import register_state_type
-from keras_griffin.layers import Decays, Kept, Mixer, Weight
+from keras_griffin.layers import Decays, Mixer, StateSpec, Weight
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.weights import dense_weights
@@ -44,8 +44,8 @@ class Average(Mixer):
         return {"strength": Weight((width,), 0, units), **dense_weights("map", width, width, 0, units)}
 
     @classmethod
-    def kept_of(cls, width, tokens, **arguments):
-        return {"average": Kept((width,), "float32")}
+    def state_of(cls, width, tokens, **arguments):
+        return {"average": StateSpec((width,), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments):

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.initialization import scaled, seeded_when_called
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
@@ -91,9 +91,9 @@ class LRU(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, StateSpec]:
         """The real and the imaginary part of s."""
-        return {"hidden": Kept((2 * (state_size or width),), "float32")}
+        return {"hidden": StateSpec((2 * (state_size or width),), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
         """The authors'."""

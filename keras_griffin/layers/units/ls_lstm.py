@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
@@ -73,9 +73,9 @@ class LSLSTM(ProjectedUnit):
         return weights
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, StateSpec]:
         """s and c."""
-        return {name: Kept((units or width,), "float32") for name in ("surrogate", "cell")}
+        return {name: StateSpec((units or width,), "float32") for name in ("surrogate", "cell")}
 
     @classmethod
     def reach_of(cls, *, shift: bool = True, **others: Any) -> int | None:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, one_of
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.projected_unit import ProjectedUnit, projections
@@ -82,11 +82,11 @@ class QRNN(ProjectedUnit):
         return projections(("candidate", *GATES[pooling]), taps * width, units or width)
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """c, and the inputs of the earlier taps."""
-        return {"cell": Kept((units or width,), "float32"), "inputs": Kept((taps - 1, width))}
+        return {"cell": StateSpec((units or width,), "float32"), "inputs": StateSpec((taps - 1, width))}
 
     @classmethod
     def reach_of(cls, *, taps: int = 2, **others: Any) -> int:

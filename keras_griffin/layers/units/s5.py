@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.initialization import given, seeded_when_called
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.discretization import DISCRETIZATIONS
@@ -94,11 +94,11 @@ class S5(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The real and the imaginary part of s."""
-        return {"hidden": Kept((2 * _states(width, state_size, conjugate_pairs),), "float32")}
+        return {"hidden": StateSpec((2 * _states(width, state_size, conjugate_pairs),), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
         """HiPPO-LegS for lambda, as log(-Re lambda) and Im lambda, in whose eigenvectors B and C are."""

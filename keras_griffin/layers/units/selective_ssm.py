@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, plain
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
@@ -85,9 +85,9 @@ class SelectiveSSM(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, StateSpec]:
         """h."""
-        return {"hidden": Kept((width, state_size), "float32")}
+        return {"hidden": StateSpec((width, state_size), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> None:

@@ -164,7 +164,7 @@ def test_symbolic_shapes(unit):
     sequence = keras.Input((None, 8))
     layer = unit(return_sequences=True, return_state=True)
     outputs, *state = layer(sequence)
-    kept = unit.kept_of(8, 0)
+    kept = unit.state_of(8, 0)
     assert outputs.shape == (None, None, 8) and [x.shape for x in state] == [(None, *x.shape) for x in kept.values()]
     assert [keras.backend.standardize_dtype(x.dtype) for x in state] == [x.dtype or "float32" for x in kept.values()]
     assert unit()(sequence).shape == (None, 8)
@@ -194,7 +194,7 @@ def test_bidirectional_returns_both_states(unit):
     inputs = keras.Input((7, 8))
     layer = keras.layers.Bidirectional(unit(return_sequences=True, return_state=True))
     model = keras.Model(inputs, layer(inputs, mask=None))
-    state = [(3, *x.shape) for x in unit.kept_of(8, 0).values()]
+    state = [(3, *x.shape) for x in unit.state_of(8, 0).values()]
     assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), *state, *state]
 
 
