@@ -157,11 +157,7 @@ class MultiQueryAttention(Mixer):
         return project(self.output_projection, joined)
 
     def attention_of(self, inputs: Tensor) -> Tensor:
-        """The weights p_ts with which the query of step t attends to the key of step s: `(B, N, T, T)` float32.
-
-        Args:
-            inputs: `(B, T, D)`, one document from its first step.
-        """
+        """The attention weights, `(B, N, T, T)` float32, within one document `(B, T, D)` from its first step."""
         inputs, *_ = self.prepare(inputs)
         query, key, _ = self.project(inputs)
         steps = time_axis.positions(ops.shape(inputs)[1])

@@ -8,12 +8,7 @@ from keras_griffin.shapes import State, Tensor
 
 
 class StatefulVariables(keras.layers.Layer):
-    """A state in variables that are not weights and are not saved: a loaded model starts afresh.
-
-    Args:
-        start: the state before the first step, of B rows.
-        **kwargs: `name`.
-    """
+    """The state of B rows, at first `start`, in variables that are not weights and are not saved."""
 
     def __init__(self, start: State, **kwargs):
         super().__init__(**kwargs)
