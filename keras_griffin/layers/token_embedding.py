@@ -34,10 +34,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         tie_weights: whether the logits' table is that of the lookup.
         norm: `"rms"` or `"layer"` for a norm of the looked-up vectors, or None for none.
         norm_epsilon: its epsilon.
-        name: as for every Keras layer, like the arguments below.
-        dtype: see `name`.
-        trainable: see `name`.
-        quantization_config: see `name`.
+        name, dtype, trainable, quantization_config: as for every Keras layer.
 
     Call arguments:
         inputs: `(B, T)` token ids, or `(B, T, D)` vectors with `reverse`.
