@@ -11,7 +11,7 @@ from keras_griffin import backends
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
-from keras_griffin.generation.habits import with_our_names
+from keras_griffin.generation.foreign_arguments import rejects_foreign_arguments
 from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (
     PAD_ID,
@@ -33,7 +33,7 @@ from keras_griffin.tokenizers import IncrementalDecoder
 BLOCK = 128
 
 
-@with_our_names
+@rejects_foreign_arguments
 def generate(
     model: keras.Model,
     prompt: Prompt,
@@ -82,7 +82,7 @@ def generate(
     return (tokens, continuation.state) if return_state else tokens
 
 
-@with_our_names
+@rejects_foreign_arguments
 def stream(
     model: keras.Model,
     prompt: Prompt,

@@ -9,7 +9,7 @@ class Mixer(Declared):
     """A `SequenceLayer` that preserves the width and can be used in a `ResidualBlock` of a model.
 
     The class answers questions about an instance from its constructor arguments alone. A subclass defines
-    `arguments_for_model`, `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
+    `arguments_for_model`, `weights_of` and `state_of`, and `reach_of` if its reach is bounded.
 
     Attributes:
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.

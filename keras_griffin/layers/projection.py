@@ -68,6 +68,11 @@ def project(layer: Callable, inputs: Tensor) -> Tensor:
     return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
 
 
+def projected(inputs: Tensor, *layers: Callable) -> list[Tensor]:
+    """What each of some dense layers makes of the same inputs, in float32."""
+    return [ops.cast(project(layer, inputs), "float32") for layer in layers]
+
+
 def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
     """The kernel's variable; `layer.kernel` also includes Keras's LoRA."""
     return next(weight for weight in layer.weights if weight.name == "kernel")

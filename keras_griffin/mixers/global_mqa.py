@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
@@ -92,10 +92,10 @@ class GlobalMQA(MultiQueryAttention):
     blocks_nan = False
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, StateSpec]:
         """Keys and values of every token."""
         keys = cls.keys_of(width, tokens, **heads)
-        return {"keys": keys, "values": keys, "visible": Kept((tokens,), "bool")}
+        return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 
     def initial_state(self, batch_size: int) -> GlobalMQAState:
         """No keys."""

@@ -201,7 +201,7 @@ def test_few_sets_of_shapes_are_kept(fake, monkeypatch):
 
     from keras_griffin.generation import torch_compile
 
-    monkeypatch.setattr(torch_compile, "KEPT", 2)
+    monkeypatch.setattr(torch_compile, "CACHE_SIZE", 2)
     called = []
 
     def plus_one(model, x):

@@ -68,7 +68,7 @@ MAKERS = {
     layers.BlockDiagonalDense: {"num_blocks": 2},
     layers.BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
     layers.DecayInitializer: {},
-    **dict.fromkeys(layers.UNITS.values(), {}),
+    **dict.fromkeys((*layers.UNITS.values(), *mixers.MIXERS.values()), {}),
     layers.GatedMLP: {"hidden_width": 4},
     layers.RGLRUCell: {"units": 4},
     layers.RMSNorm: {},
@@ -80,7 +80,6 @@ MAKERS = {
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
     mixers.UnitBlock: {"unit": "lru"},
-    **dict.fromkeys((mixers.AFT, mixers.Mamba, mixers.RWKV4, mixers.RWKV4Channel), {}),
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }

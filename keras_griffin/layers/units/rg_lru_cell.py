@@ -25,10 +25,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
 
     Args:
         units: R, the common width of inputs, outputs and state.
-        num_gate_blocks: as for `RGLRU`, like `exponent`, `decay_range` and `decay_initializer`.
-        exponent: see `num_gate_blocks`.
-        decay_range: see `num_gate_blocks`.
-        decay_initializer: see `num_gate_blocks`.
+        num_gate_blocks, exponent, decay_range, decay_initializer: as for `RGLRU`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:

@@ -3,7 +3,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers.kept_state import KeptState
+from keras_griffin.layers.stateful_variables import StatefulVariables
 from keras_griffin.testing.arrays import as_array
 
 
@@ -21,7 +21,7 @@ def start():
 
 
 def test_what_is_written_is_read_until_it_is_reset():
-    kept = KeptState(start(), name="kept")
+    kept = StatefulVariables(start(), name="kept")
     state = kept.read()
     assert isinstance(state, Outer) and isinstance(state.parts[1], Inner)
     kept.write(Outer((Inner(ops.full((2, 3), 5.0), ops.ones((2,), "bool")), state.parts[1])))
@@ -31,7 +31,7 @@ def test_what_is_written_is_read_until_it_is_reset():
 
 
 def test_its_variables_are_no_weights_and_have_the_names_of_the_fields():
-    kept = KeptState(start(), name="kept")
+    kept = StatefulVariables(start(), name="kept")
     assert kept.weights == [] and len(kept.variables) == 4
     names = [variable.name for variable in kept.leaves]
     assert names == ["parts_0_hidden", "parts_0_started", "parts_1_hidden", "parts_1_started"]

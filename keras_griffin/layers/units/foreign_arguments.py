@@ -1,25 +1,17 @@
-"""Clear errors for arguments that `keras.layers.LSTM` takes and a recurrent unit does not."""
+"""Arguments and states of `keras.layers.LSTM` that a recurrent unit does not take."""
 
 import inspect
 
 import keras
 
 from keras_griffin.checks import COUNT
+from keras_griffin.names import did_you_mean, nearest
 from keras_griffin.ops.arguments import as_tensor, shape_fits
 from keras_griffin.shapes import Tensor
 
 
-def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
-    """Check the arguments with which a class of recurrent units is called.
-
-    Args:
-        cls: `RGLRU`, `CGLRU`, or a subclass, which may have its own arguments, also positional ones.
-        positional: the positional arguments.
-        options: the keyword arguments.
-
-    Raises:
-        ValueError: they include units, any other positional argument, or one that only Keras's recurrent layers have.
-    """
+def reject_foreign_arguments(cls: type, positional: tuple, options: dict) -> None:
+    """Raise for positional arguments that a class does not take, an LSTM's arguments, and misspelt ones."""
     constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
     parameters = inspect.signature(constructors[0]).parameters.values()
     takes_names_alone = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
@@ -43,19 +35,16 @@ def check_no_lstm_arguments(cls: type, positional: tuple, options: dict):
             "unroll must be left out; put Dropout before it. "
             f"Got {', '.join(f'{name}={options[name]!r}' for name in foreign)}."
         )
+    known = own | of_every_layer
+    misspelt = {name: value for name, value in options.items() if name not in known and nearest(name, known)}
+    for name in misspelt:
+        # As Keras says it, which refuses the others.
+        hint = did_you_mean(name, known)
+        raise ValueError(f"Unrecognized keyword arguments passed to {cls.__name__}: {misspelt}{hint}")
 
 
-def state_of(name: str, initial_state, shapes: dict[str, tuple]) -> list[Tensor]:
-    """The tensors of a recurrent unit's initial state: a list of its parts, or its only part.
-
-    Args:
-        name: the layer's name, for error messages.
-        initial_state: the only part, or a list or tuple of all.
-        shapes: of each part, by its name.
-
-    Raises:
-        ValueError: there are more parts or fewer, such as an LSTM's h and c in place of h, or one has another shape.
-    """
+def checked_state(name: str, initial_state, shapes: dict[str, tuple]) -> list[Tensor]:
+    """The parts of an initial state, given as a list or alone, of the layer `name`; raises unless they fit `shapes`."""
     parts = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
     if len(parts) != len(shapes):
         got = f"a {type(initial_state).__name__} of {len(parts)}" if isinstance(initial_state, list | tuple) else "one"

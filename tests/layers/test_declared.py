@@ -3,8 +3,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_griffin.layers.declared import Kept
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers.declared import Declared, StateSpec
 from keras_griffin.testing.arrays import as_array
 
 
@@ -13,12 +12,16 @@ class MaximumState(NamedTuple):
     seen: np.ndarray
 
 
-class Maximum(FlatState):
+class Maximum(Declared):
     state_type = MaximumState
 
     @classmethod
-    def kept_of(cls, width, tokens):
-        return {"largest": Kept((width,), "float32", start=-1e30), "seen": Kept((2, width))}
+    def weights_of(cls, width):
+        return {}
+
+    @classmethod
+    def state_of(cls, width, tokens):
+        return {"largest": StateSpec((width,), "float32", start=-1e30), "seen": StateSpec((2, width))}
 
 
 def test_a_state_starts_as_declared():

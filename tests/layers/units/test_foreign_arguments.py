@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin import layers
 from keras_griffin.layers import CGLRU, RGLRU, ResidualBlock
-from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
+from keras_griffin.layers.units.foreign_arguments import checked_state, reject_foreign_arguments
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
@@ -43,10 +44,19 @@ def test_arguments_of_an_lstm(unit, argument):
 
 def test_a_gru_has_one_more_and_every_layers_arguments_stay():
     with pytest.raises(ValueError, match=r"must be left out; put Dropout before it\. Got reset_after=True, seed=1\."):
-        check_no_lstm_arguments(RGLRU, (), {"seed": 1, "reset_after": True, "name": "x", "exponent": 8.0})
+        reject_foreign_arguments(RGLRU, (), {"seed": 1, "reset_after": True, "name": "x", "exponent": 8.0})
     with pytest.raises(ValueError, match=r"Unrecognized keyword arguments passed to RGLRU: {'decay': 1}"):
         RGLRU(decay=1)
     RGLRU(name="x", dtype="mixed_bfloat16", trainable=False, activity_regularizer="l2")
+
+
+@pytest.mark.parametrize("unit", layers.UNITS.values())
+def test_a_misspelt_option_is_refused_with_the_nearest(unit):
+    for wrong, right in (("return_sequencess", "return_sequences"), ("go_backward", "go_backwards"), ("nam", "name")):
+        with pytest.raises(
+            ValueError, match=rf"passed to {unit.__name__}: {{'{wrong}': True}}; did you mean '{right}'\?$"
+        ):
+            unit(**{wrong: True})
 
 
 def test_a_subclass_may_have_units():
@@ -109,7 +119,7 @@ def test_an_initial_state_in_a_functional_model():
         RGLRU()(inputs, initial_state=[state, state])
     with pytest.raises(ValueError, match=r"must have shape \(B, R\) = \(None, 8\)\. Got \(None, 5\)\."):
         RGLRU()(inputs, initial_state=hidden)
-    assert state_of("RGLRU", (state,), {"hidden": (None, 8)}) == [state]
+    assert checked_state("RGLRU", (state,), {"hidden": (None, 8)}) == [state]
 
 
 def test_marks_of_a_call_have_names():

@@ -1,4 +1,4 @@
-"""The state that a stateful layer keeps between calls."""
+"""The state of a stateful layer between calls."""
 
 import keras
 import numpy as np
@@ -7,13 +7,8 @@ from keras import ops
 from keras_griffin.shapes import State, Tensor
 
 
-class KeptState(keras.layers.Layer):
-    """A state in variables that are not weights and are not saved: a loaded model starts afresh.
-
-    Args:
-        start: the state before the first step, of B rows.
-        **kwargs: `name`.
-    """
+class StatefulVariables(keras.layers.Layer):
+    """The state of B rows, at first `start`, in variables that are not weights and are not saved."""
 
     def __init__(self, start: State, **kwargs):
         super().__init__(**kwargs)
@@ -33,21 +28,14 @@ class KeptState(keras.layers.Layer):
         return []
 
     @staticmethod
-    def check_batch(owner: str, inputs_shape: tuple) -> None:
-        """Refuse to build without a batch size.
-
-        Raises:
-            ValueError: it is unknown.
-        """
+    def batch_size_of(owner: str, inputs_shape: tuple) -> int:
+        """The batch size for which a layer is built; raises if it is unknown."""
         if inputs_shape[0] is None:
             raise ValueError(f"{owner}: a stateful layer must know its batch size. Got inputs {inputs_shape}.")
+        return inputs_shape[0]
 
     def check_rows(self, owner: str, inputs: Tensor) -> None:
-        """Refuse inputs with another number of rows.
-
-        Raises:
-            ValueError: the number of rows differs.
-        """
+        """Raise for inputs with another number of rows."""
         rows = self.leaves[0].shape[0]
         if inputs.shape[0] not in (None, rows):
             raise ValueError(

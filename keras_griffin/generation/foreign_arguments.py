@@ -1,4 +1,4 @@
-"""Refuse arguments of other libraries' `generate`, naming the equivalent here."""
+"""Arguments of other libraries' `generate`, refused with their equivalents here."""
 
 import functools
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import ParamSpec, TypeVar
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-#: The equivalent here of each argument that users of Keras Hub and transformers know.
-HERE = {
+#: By the name of an argument of Keras Hub or transformers, its equivalent here.
+EQUIVALENTS = {
     "max_length": "max_new_tokens, which does not count the prompt",
     "max_tokens": "max_new_tokens",
     "stop_token_ids": "stop_ids",
@@ -23,14 +23,14 @@ HERE = {
 }
 
 
-def with_our_names(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Decorate a function to refuse arguments of other libraries with a hint; its visible signature is unchanged."""
+def rejects_foreign_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """A decorator: `function` raises for arguments of other libraries and names their equivalents."""
 
     @functools.wraps(function)
     def refusing(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        for name in (name for name in HERE if name in kwargs):
+        for name in (name for name in EQUIVALENTS if name in kwargs):
             raise TypeError(
-                f"{function.__name__}: {name} must be written as {HERE[name]}. Got {name}={kwargs[name]!r}."
+                f"{function.__name__}: {name} must be written as {EQUIVALENTS[name]}. Got {name}={kwargs[name]!r}."
             )
         return function(*args, **kwargs)
 
