@@ -9,6 +9,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     compiled,
     int8_product,
+    is_transformed,
     owned_copy,
     places,
     store_by_column,

@@ -105,9 +105,7 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch):
     test_unseen_steps.test_log_scan("torch_triton")
 
 
-# PyTorch's own, where it prepares forward mode.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_transforms_are_those_of_the_loop(prepare, monkeypatch):
+def test_second_derivatives_are_those_of_the_loop(prepare, monkeypatch):
     prepare(WHOLE)
     monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
-    test_transforms.check_transforms("log_scan", "torch_triton")
+    test_transforms.check_second_derivative("log_scan", "torch_triton")
