@@ -18,7 +18,7 @@ def are_wanted() -> bool:
 
 
 def differentiable_gradient(
-    function: Callable[..., Iterable[Tensor]], tensors: Sequence[Tensor | None], gradients: Iterable[Tensor | None]
+    function: Callable[..., Iterable[Tensor]], tensors: Sequence[Tensor | None], gradients: Iterable[Tensor]
 ) -> list[Tensor | None]:
     """The gradient of a function of Keras's operations.
 
@@ -36,7 +36,8 @@ def differentiable_gradient(
         tensors = [x if x is None else x.view_as(x) for x in tensors]
         results = function(*tensors)
         wanted = [x for x in tensors if x is not None and x.requires_grad]
-        pairs = [(y, g) for y, g in zip(results, gradients, strict=True) if g is not None]
+        # A result may depend on none of the tensors that need a gradient.
+        pairs = [(y, g) for y, g in zip(results, gradients, strict=True) if y.requires_grad]
         results, gradients = zip(*pairs, strict=True)
         found = iter(torch.autograd.grad(results, wanted, gradients, create_graph=has_graph, allow_unused=True))
     return [next(found) if x is not None and x.requires_grad else None for x in tensors]

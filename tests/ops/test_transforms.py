@@ -269,6 +269,15 @@ def test_inside_a_level_of_forward_mode_backward_mode_and_tensors_without_tangen
 
 
 @pytest.mark.parametrize("name", CALLS)
+def test_a_graph_changes_no_gradient_also_of_one_tensor_alone(name):
+    tensors, marks = draw(name)
+    for i, expected in enumerate(gradients(loss_of(name), tensors, marks)):
+        alone = [x.detach().requires_grad_(i == k) for k, x in enumerate(tensors)]
+        (into,) = torch.autograd.grad(loss_of(name)(alone, marks), alone[i], create_graph=True)
+        assert_close(into.detach(), expected.numpy())
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_a_backward_pass_may_be_transformed(name):
     tensors, marks = draw(name)
     tensors = [x.requires_grad_() for x in tensors]

@@ -36,19 +36,18 @@ def _gradient_by_scan(decay, states, initial_state, reset, *others):
     *mask, gradients, reverse = others
     marks, parts, dtype = Marks(reset, *(mask or [None])), len(decay), initial_state[0].dtype
     decay_in_full, _ = effective(tuple(decay), (), marks, dtype)
-    states_in_full, *given = (tuple(x.to(dtype) for x in y) for y in (states, gradients[:parts], gradients[parts:]))
+    numbers = (states, gradients[:parts], gradients[parts:])
+    states_in_full, into_states, into_final = (tuple(x.to(dtype) for x in number) for number in numbers)
 
     def scan(decay, inputs, initial_state, forgotten, reverse):
         reset = None if forgotten is None else forgotten[..., 0]
         return scan_of_components(decay, inputs, initial_state, reset, None, reverse)
 
-    results = gradient_by_scan(
-        scan, decay_in_full, states_in_full, tuple(initial_state), forgetting(marks), tuple(given), reverse
-    )
+    arguments = decay_in_full, states_in_full, tuple(initial_state), forgetting(marks), (into_states, into_final)
+    into_decay, into_inputs, into_start = gradient_by_scan(scan, *arguments, reverse)
     masked = None if marks.mask is None else ~marks.mask
-    into_decay, into_inputs = (unless(masked, x) for x in results[:2])
-    likes = (*decay, *states, *initial_state)
-    return [x.to(like.dtype) for x, like in zip((*into_decay, *into_inputs, *results[2]), likes, strict=True)]
+    into = (*unless(masked, into_decay), *unless(masked, into_inputs), *into_start)
+    return [x.to(like.dtype) for x, like in zip(into, (*decay, *states, *initial_state), strict=True)]
 
 
 def _split(tensors, parts):

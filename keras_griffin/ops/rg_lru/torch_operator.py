@@ -42,7 +42,8 @@ def with_derivatives(operator, gradient):
             results = iter(gradient(inputs, *unit, states, initial_state, reset, mask, gradients, *options))
             into = [None if x is None else next(results) for x in tensors]
             for i in range(parts + 2, parts + 4):
-                into[i] = None if into[i] is None else into[i].sum(0).to(tensors[i].dtype)
+                total = into[i]
+                into[i] = None if total is None else total.sum(0).to(tensors[i].dtype)
         return into[:parts], *into[parts:-parts], into[-parts:], None, None, None, None
 
     operator.register_autograd(backward, setup_context=keep)
