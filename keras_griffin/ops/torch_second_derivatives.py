@@ -19,7 +19,7 @@ def are_wanted() -> bool:
 
 def differentiable_gradient(
     function: Callable[..., Iterable[Tensor]], tensors: Sequence[Tensor | None], gradients: Iterable[Tensor]
-) -> list[Tensor | None]:
+) -> tuple[Tensor | None, ...]:
     """The gradient of a function of Keras's operations.
 
     Args:
@@ -28,16 +28,14 @@ def differentiable_gradient(
         gradients: those for the function's results.
 
     Returns:
-        The gradient for each tensor; None where none is needed.
+        The gradient for each tensor; None for None.
     """
-    has_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Views, because one of the tensors may have been computed from another.
-        tensors = [x if x is None else x.view_as(x) for x in tensors]
-        results = function(*tensors)
-        wanted = [x for x in tensors if x is not None and x.requires_grad]
-        # A result may depend on none of the tensors that need a gradient.
-        pairs = [(y, g) for y, g in zip(results, gradients, strict=True) if y.requires_grad]
-        results, gradients = zip(*pairs, strict=True)
-        found = iter(torch.autograd.grad(results, wanted, gradients, create_graph=has_graph, allow_unused=True))
-    return [next(found) if x is not None and x.requires_grad else None for x in tensors]
+    places = [i for i, x in enumerate(tensors) if x is not None]
+
+    def of_tensors(*given):
+        arguments = dict(zip(places, given, strict=True))
+        return tuple(function(*(arguments.get(i) for i in range(len(tensors)))))
+
+    _, pull_back = torch.func.vjp(of_tensors, *(tensors[i] for i in places))
+    found = dict(zip(places, pull_back(tuple(gradients)), strict=True))
+    return tuple(found.get(i) for i in range(len(tensors)))

@@ -1,6 +1,7 @@
 """The derivatives of PyTorch's operators for `rg_lru`: the first by an operator, others by `portable`."""
 
 import torch
+from torch import Tensor
 
 from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.rg_lru import portable
@@ -36,8 +37,9 @@ def with_derivatives(operator, gradient):
             results = portable.rg_lru(unit, tensors[-parts:], Marks(reset, mask), *options)
             return [x for number in results for x in number]
 
+        into: list[Tensor | None]
         if are_wanted():
-            into = differentiable_gradient(again, tensors, gradients)
+            into = list(differentiable_gradient(again, tensors, gradients))
         else:
             results = iter(gradient(inputs, *unit, states, initial_state, reset, mask, gradients, *options))
             into = [None if x is None else next(results) for x in tensors]
