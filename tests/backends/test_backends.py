@@ -201,6 +201,8 @@ def test_a_scope_of_another_device_than_that_of_the_backend(monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's transforms")
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_pytorch_says_inside_which_transforms_it_is():
     """By functions that are not public: a version without them fails here."""
     import torch
