@@ -17,6 +17,11 @@ def has_values(tensors) -> bool:
     return True
 
 
+def is_transformed() -> bool:
+    """Never."""
+    return False
+
+
 def has_strategy() -> bool:
     """Never."""
     return False

@@ -10,6 +10,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     compiled,
     gathered,
     int8_product,
+    is_transformed,
     owned_copy,
     places,
     sent,

@@ -6,6 +6,7 @@ import importlib.util
 import keras
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from keras_griffin import backends
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
@@ -26,6 +27,18 @@ def device_kind() -> str:
 def has_values(tensors) -> bool:
     """False while gradients are being recorded for them."""
     return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
+
+
+def is_transformed() -> bool:
+    """Inside a transform of `torch.func`, or in forward mode, which may be entered without one."""
+    # No public function tells.
+    return is_forward_mode_active() or torch._C._are_functorch_transforms_active()
+
+
+def is_forward_mode_active() -> bool:
+    """Whether tensors may have tangents, at any level."""
+    # No public function tells; looking for a tangent in each tensor would take microseconds.
+    return forward_ad._current_level >= 0
 
 
 def has_threads() -> bool:

@@ -182,7 +182,7 @@ class GlobalMQA(MultiQueryAttention):
         outputs = nan_unless(
             self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost))
         )
-        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real), type(self).__name__)
+        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real))
 
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow needs as many key heads as query heads.

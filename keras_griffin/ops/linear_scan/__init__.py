@@ -89,7 +89,7 @@ def linear_scan(
     elif rule is not None:
         states, final_state = rule(decay, inputs, initial_state, marks=(reset, mask), reverse=reverse)
     else:
-        states, final_state = _scan(decay, inputs, initial_state, reset, mask, reverse)
+        states, final_state = scan_of_components(decay, inputs, initial_state, reset, mask, reverse)
     return number_of(states), number_of(final_state)
 
 
@@ -108,7 +108,7 @@ class LinearScan(keras.Operation):
 
     def call(self, decay, inputs, initial_state, reset, mask):
         """The values of concrete tensors."""
-        return _scan(decay, inputs, initial_state, reset, mask, self.reverse)
+        return scan_of_components(decay, inputs, initial_state, reset, mask, self.reverse)
 
     def compute_output_spec(self, decay, inputs, initial_state, reset, mask):
         """The shapes and dtypes of states and final state."""
@@ -118,7 +118,8 @@ class LinearScan(keras.Operation):
         return states, tuple(keras.KerasTensor((batch_size, width), accumulated) for _ in inputs)
 
 
-def _scan(decay, inputs, initial_state, reset, mask, reverse):
+def scan_of_components(decay, inputs, initial_state, reset, mask, reverse):
+    """`linear_scan` of tensors that have been checked, in and out as components."""
     dtype, accumulated = keras.backend.standardize_dtype(inputs[0].dtype), accumulation_dtype(inputs)
     shape = tuple(inputs[0].shape)
     tensors = (*decay, *inputs, *(initial_state or ()))

@@ -44,7 +44,7 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
     return masked(take_steps(outputs, query_places), real_query)
 
 
-def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
+def keep_gradients_apart(outputs, query, key, value, lost_keys, marks):
     """The outputs, with a gradient in which a query's cotangent affects only the steps which that query sees.
 
     A cotangent that is not finite would affect others: its product with a weight of zero is NaN. So it is replaced by
@@ -54,7 +54,7 @@ def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
     and returns those that see anything, and the keys that they see, `(B, S)` bool.
     """
     rule = functools.partial(_gradient_apart, lost_keys)
-    return change_gradient(rule, outputs, (query, key, value), marks, op_name)
+    return change_gradient(rule, outputs, (query, key, value), marks)
 
 
 def _gradient_apart(lost_keys, cotangent, shapes, *marks):

@@ -27,10 +27,7 @@ _OP = Op(
     "log_scan",
     __name__,
     [
-        Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
-        Implementation("jax_pallas_gpu", backend="jax", automatic=("gpu",), interpreted=True),
-        Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),
         Implementation("numpy_loop", backend="numpy"),
@@ -67,7 +64,8 @@ def log_scan(
 
     Returns:
         (states, final_state): every L_t, `(B, T, D)` in the dtype of `inputs`, and the last one, `(B, D)` in the
-        accumulation dtype. Differentiable, once, in log_decay, inputs and initial_state.
+        accumulation dtype. Differentiable in log_decay, inputs and initial_state: once, and any number of times on
+        PyTorch.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `states` once. No exponential is of a
     positive number, so nothing overflows. A state of magnitude M is as precise as M, in float32 to about 1e-7 M, and

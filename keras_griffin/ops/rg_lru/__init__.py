@@ -83,8 +83,8 @@ def rg_lru(
 
     Returns:
         (states, final_state): every h_t, `(B, T, D)` in the dtype of `inputs`, and the last one computed, `(B, D)` in
-        the accumulation dtype. Differentiable, once, in all floating tensors. The square root's derivative is at most
-        1000, as in `bounded_sqrt`.
+        the accumulation dtype. Differentiable in all floating tensors: once, and any number of times on PyTorch. The
+        square root's derivative is at most 1000, as in `bounded_sqrt`.
 
     Precision: everything in float32, or in float64 for float64 `inputs` (except, on JAX, the sine and cosine of a
     phase, which are Keras's); `states` and gradients are rounded once.

@@ -70,7 +70,7 @@ def selective_scan(
 
     Returns:
         (outputs, final_state): every y_t, `(B, T, D)` in the dtype of `inputs`, and h_T, `(B, D, N)` in the
-        accumulation dtype. Differentiable, once, in all floating tensors.
+        accumulation dtype. Differentiable in all floating tensors: once, and any number of times on PyTorch.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `outputs` and gradients once.
 
