@@ -6,7 +6,7 @@ from experiments.harness.search import is_kept, kept_rates, kept_trials, trials_
 from experiments.harness.table import Table
 from experiments.harness.training import Measurement
 from experiments.models.families import FAMILIES
-from tests.experiments import made_up
+from tests.experiments.harness import made_up
 
 pytestmark = pytest.mark.any_backend
 
