@@ -35,11 +35,6 @@ def test_a_file_is_named_as_the_user_named_it():
     assert str(disk_refusal("save", "a rule", lines, "b")).endswith("Got [Errno 28] can't write (file write failed).")
 
 
-def test_a_broken_pipe_is_of_no_file():
-    with pytest.raises(BrokenPipeError), refusals_of_the_disk("save", "a rule"):
-        raise BrokenPipeError
-
-
 def test_other_errors_stay_what_they_are():
     with pytest.raises(KeyError), refusals():
         raise KeyError("a fault of the program")

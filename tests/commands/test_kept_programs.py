@@ -31,12 +31,6 @@ def test_they_are_in_the_users_cache_by_the_processor(folders, monkeypatch, tmp_
     assert first == second != other and len(first) == len(other) == 16
 
 
-def test_a_program_that_uses_the_package_keeps_none(folders, monkeypatch):
-    monkeypatch.setattr(kept_programs, "is_command_line", lambda: False)
-    keep_programs("generate")
-    assert folders == []
-
-
 def test_a_cache_that_can_not_be_written_is_left_without_a_word(folders, monkeypatch, tmp_path, capfd):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -2,7 +2,7 @@ from argparse import Namespace
 
 import numpy as np
 
-from keras_griffin.commands.train_report import describe_result, describe_stop, describe_validation, print_rows
+from keras_griffin.commands.train_report import describe_result, describe_stop, describe_validation
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
@@ -17,11 +17,6 @@ RESULT = {
     "tokens_per_second": 12345.6,
     "seconds": 185.2,
 }
-
-
-def test_rows_stand_in_two_columns(capsys):
-    print_rows({"a": "one", "held out": "two"})
-    assert capsys.readouterr().out == "a            one\nheld out     two\n"
 
 
 def test_the_result_stands_beside_the_compressors(tmp_path):

@@ -9,14 +9,12 @@ import pytest
 
 from keras_griffin.commands import train_resume
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.given import _Default
 from keras_griffin.commands.train_resume import (
     as_notes,
     check_text,
     describe_going_on,
     holds_run,
     open_run,
-    saved_run,
 )
 from keras_griffin.tasks.text import Corpus
 
@@ -61,10 +59,6 @@ def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     }
 
 
-def test_a_folder_without_a_run_is_one_that_has_not_begun(tmp_path):
-    assert not saved_run(tmp_path).is_begun
-
-
 @pytest.mark.parametrize(
     ("now", "received"),
     [
@@ -97,11 +91,3 @@ def test_a_folder_holds_a_run(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).write_text("")
     assert holds_run(tmp_path) is expected
-
-
-def test_a_run_of_an_earlier_version_reads_binary_files_as_it_did(tmp_path, monkeypatch):
-    earlier = SimpleNamespace(is_begun=True, notes={"arguments": {"files": [], "save_every": 7}}, save_every=1)
-    monkeypatch.setattr(train_resume, "saved_run", lambda folder: earlier)
-    given = Namespace(command="train", resume=str(tmp_path), files=[], output=None, include_binary=_Default(False))
-    arguments, run = open_run(given)
-    assert (arguments.include_binary, run.save_every) == (True, 7)
