@@ -58,7 +58,6 @@ def test_rows_come_part_by_part_and_seed_by_seed(lineage, monkeypatch, tmp_path,
         return lambda name, settings, seed: calls.append(f"{title} {name} {seed}") or {"bits": 1.0}
 
     monkeypatch.setattr(lineage, "PARTS", {"speed": (part("speed"), False), "text": (part("text"), True)})
-    monkeypatch.setattr(lineage, "draw", lambda *_: None)
     command = ["lineage.py", str(tmp_path / "parts.csv"), "--mixers", "gilr,lru"]
     monkeypatch.setattr(sys, "argv", [*command, "--parts", "speed,text"])
     lineage.main()
