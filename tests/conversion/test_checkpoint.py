@@ -139,13 +139,6 @@ def test_pt_by_open_torch(tmp_path, torch, is_new):
     assert_opens(tmp_path / "a.pt")
 
 
-def test_pt_of_nested_dictionaries_and_parameters(tmp_path, torch):
-    tensors = torch_tensors(torch)
-    a = {"w": torch.nn.Parameter(tensors["a.w"]), "b": tensors["a.b"]}
-    torch.save({"params": {"a": a, "empty": tensors["empty"]}}, tmp_path / "a.pt")
-    assert_opens(tmp_path / "a.pt", "params.")
-
-
 def test_a_bin_of_pytorch_in_a_folder_alone_and_in_shards(tmp_path, torch):
     tensors = torch_tensors(torch)
     torch.save(tensors, tmp_path / "pytorch_model.bin")
@@ -217,11 +210,6 @@ def test_pt_of_random_bytes(tmp_path, torch):
     file.write_bytes(b"hello")
     with pytest.raises(ValueError, match=r"^open_checkpoint: a \.pth file must contain tensors by name, and no code\."):
         open_checkpoint(file)
-
-
-def test_pt_of_a_tensor_that_repeats_its_bytes(tmp_path, torch):
-    torch.save({"a": torch.zeros(1).expand(2**20, 2**20)}, tmp_path / "a.pt")
-    assert refusal(tmp_path / "a.pt").endswith("where a lacks the bytes of its shape (1048576, 1048576).")
 
 
 @pytest.mark.parametrize(

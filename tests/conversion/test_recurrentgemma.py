@@ -74,14 +74,6 @@ def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
     assert_loads(tmp_path / "orbax", checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
 
 
-def test_what_no_shape_tells_is_as_released(tmp_path, checkpoints):
-    weights = checkpoints.deepmind_weights(checkpoints.huggingface_weights(), "kernel")
-    write_safetensors(tmp_path / "a.safetensors", weights)
-    config = load_recurrentgemma(tmp_path / "a.safetensors").config
-    assert (config.window, config.logits_soft_cap, config.scale_embeddings) == (2049, 30.0, True)
-    assert (config.num_heads, config.num_gate_blocks, config.block_pattern[2:]) == (4, 4, ("local_mqa",))
-
-
 def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
     weights = checkpoints.huggingface_weights()
     folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
@@ -118,13 +110,6 @@ def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
             ValueError, match=r"lm_head\.weight must equal model\.embed_tokens\.weight\. Got different values\."
         ):
             load_recurrentgemma(folder)
-
-
-def test_overrides_and_a_name(huggingface_folder):
-    model = load_recurrentgemma(huggingface_folder, name="gemma", window=3, logits_soft_cap=None)
-    assert (model.name, model.config.window, model.config.logits_soft_cap) == ("gemma", 3, None)
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow; did you mean 'window'\?"):
-        load_recurrentgemma(huggingface_folder, widow=3)
 
 
 @pytest.mark.parametrize(

@@ -161,16 +161,6 @@ def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
         assert_close(np.asarray(actual)[:, between], expected[:, between], "float64")
 
 
-def test_a_scan_without_initial_state_in_bfloat16():
-    decay, inputs = (draw(BATCH, LENGTH, WIDTH).astype("bfloat16") for _ in range(2))
-    over = divided(lambda a, x: divided_time.linear_scan(a, x, axis_name="time"), 8, (STEPS, STEPS), (STEPS, WHOLE))
-    states, final_state = jax.jit(over)(decay, inputs)
-    wanted = scan_reference.definition(decay.astype("float64"), inputs.astype("float64"))
-    assert (str(states.dtype), str(final_state.dtype)) == ("bfloat16", "float32")
-    assert_close(states, wanted[0], "bfloat16")
-    assert_close(final_state, wanted[1], "float32")
-
-
 @pytest.mark.parametrize(("devices", "taps", "marked"), [(2, 4, True), (8, 4, True), (8, 6, False), (4, 1, True)])
 def test_causal_conv(devices, taps, marked):
     arguments = draw(BATCH, LENGTH, WIDTH), draw(taps, WIDTH), draw(WIDTH)

@@ -169,12 +169,6 @@ def test_a_graph_keeps_the_constants_that_its_kernels_read(gpu):
     assert alive() is not None and graph is not alive()
 
 
-def test_a_graph_of_inference_mode_serves_outside_of_it(gpu):
-    with torch.inference_mode():
-        graph = captured(function, example())
-    assert torch.equal(graph(*example(1))[0], function(*example(1))[0])
-
-
 def test_threads_take_turns(gpu):
     graph = captured(function, example())
     expected = [function(*example(seed))[0] for seed in range(3)]

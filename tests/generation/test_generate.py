@@ -76,15 +76,6 @@ def test_going_on_from_a_state_equals_one_run(model, cut):
     assert_same_state(state, state_of_whole)
 
 
-def test_a_talk_equals_one_run_over_what_was_said(fake):
-    first, state = generate(fake, RAGGED, 3, return_state=True)
-    answers = [[2, 7], [1, 8, 2], [8], [0, 0, 0, 4]]
-    second = generate(fake, answers, 4, state=state)
-    whole = generate(fake, [[*said, *answer] for said, answer in zip(first, answers, strict=True)], 4)
-    for said, answer, everything in zip(first, second, whole, strict=True):
-        np.testing.assert_array_equal(np.concatenate([said, answer]), everything)
-
-
 def test_a_given_state_stays_valid(fake):
     _, state = generate(fake, PROMPT, 1, return_state=True)
     before = states_of(state)
@@ -92,14 +83,6 @@ def test_a_given_state_stays_valid(fake):
     np.testing.assert_array_equal(one, another)
     for kept, copied in zip(states_of(state), before, strict=True):
         np.testing.assert_array_equal(kept, copied)
-
-
-def test_a_state_goes_on_with_the_document_that_it_is_in(fake):
-    """Whatever segment ids `advance` met before."""
-    segment_ids = np.array([[1, 1, 5, 5]] * 3, "int32")
-    _, state = fake.advance(PROMPT[:, :4], fake.initial_state(3), segment_ids=segment_ids)
-    made = generate(fake, PROMPT[:, 4:], 4, state=state)
-    np.testing.assert_array_equal(made, generate(fake, PROMPT[:, 2:], 4)[:, 2:])
 
 
 def test_a_seed_repeats_and_no_seed_does_not(fake):
@@ -129,18 +112,6 @@ def test_rows_end_with_their_stop_id(script):
     np.testing.assert_array_equal(ops.convert_to_numpy(state.tokens), [3, 5, 4])
 
 
-def test_a_stop_id_in_the_last_place_and_one_never_met(script):
-    made, state = generate(script(SCRIPT), [[1]] * 3, 4, stop_ids=[7], return_state=True)
-    assert [row.tolist() for row in made] == [[1, 4, 7], [1, 6, 6, 6, 7], [1, 4, 4, 8, 4]]
-    np.testing.assert_array_equal(ops.convert_to_numpy(state.tokens), [3, 5, 5])
-
-
-def test_a_stop_id_in_the_prompt_or_of_zero(script):
-    model = script([[4, 0, 4, 0]])
-    assert generate(model, [[7]], 3, stop_ids=[7])[0].tolist() == [7, 4, 0, 4]
-    assert generate(model, [[7]], 3, stop_ids=[0])[0].tolist() == [7, 4, 0]
-
-
 def test_a_stopped_row_changes_nothing_for_the_others(fake):
     free = generate(fake, RAGGED, 8)
     stop_id = int(free[0][len(RAGGED[0])])
@@ -157,16 +128,6 @@ def test_a_stream_gives_the_tokens_of_generate(fake):
     assert all(step.shape == (4,) and step.dtype == "int32" for step in tokens)
     for index, row in enumerate(RAGGED):
         assert [int(step[index]) for step in tokens] == made[index][len(row) :].tolist()
-
-
-def test_a_stream_ends_when_all_rows_have_stopped(script):
-    tokens = list(stream(script(SCRIPT), [[1]] * 3, 6, stop_ids=[7, 8]))
-    np.testing.assert_array_equal(tokens, [[4, 6, 4], [7, 6, 4], [0, 6, 8], [0, 7, 0]])
-
-
-def test_a_stream_is_made_as_it_is_asked_for(fake):
-    tokens = stream(fake, PROMPT, 10**9)
-    assert len([next(tokens) for _ in range(5)]) == 5
 
 
 @pytest.mark.parametrize(

@@ -51,22 +51,6 @@ def test_every_byte_counts(folder, name):
     read_all(folder)
 
 
-def test_the_sums_themselves(folder):
-    whole = (folder / CHECKSUMS).read_bytes()
-    for place in range(len(whole)):
-        changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-        (folder / CHECKSUMS).write_bytes(changed)
-        with pytest.raises(ValueError, match=RULE):
-            read_all(folder)
-    for content in ("", "[]", "{}", "[" * 100_000, json.dumps({"files": {}, "tensors": {}})):
-        (folder / CHECKSUMS).write_text(content)
-        with pytest.raises(ValueError, match=rf"{RULE}a changed {CHECKSUMS}\.$"):
-            read_all(folder)
-    (folder / CHECKSUMS).unlink()
-    with pytest.raises(ValueError, match=rf"{RULE}no {CHECKSUMS}\.$"):
-        read_all(folder)
-
-
 def test_no_file_elsewhere_is_looked_at(folder):
     (folder.parent / "secret").write_text("")
     content = {"files": {"../secret": zlib.crc32(b"")}, "header": 0, "tensors": {}}

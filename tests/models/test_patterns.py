@@ -52,15 +52,6 @@ def test_what_the_config_says_of_it(model):
     assert isinstance(LanguageModel(PLAIN).final_norm, RMSNorm)
 
 
-@pytest.mark.trainable
-def test_a_loss_in_pieces_is_that_of_the_logits(model):
-    targets = np.roll(TOKEN_IDS, -1)
-    rows = {"token_ids": TOKEN_IDS, "segment_ids": np.ones_like(TOKEN_IDS)}
-    whole = model.packed().evaluate(rows, targets, verbose=0, return_dict=True)["loss"]
-    pieces = model.packed(logits=False).evaluate(rows, targets, verbose=0, return_dict=True)["loss"]
-    assert_close(np.float32(pieces), whole)
-
-
 def test_saved_and_loaded(model, tmp_path):
     model.save_to_preset(tmp_path / "preset")
     loaded = LanguageModel.from_preset(tmp_path / "preset")

@@ -9,8 +9,6 @@ from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.models.checksums import CHECKSUMS
 from keras_griffin.models.preset_files import (
-    FORMATS,
-    PresetFormat,
     check_is_whole,
     check_saveable,
     load_path,
@@ -85,18 +83,6 @@ def test_another_dtype_and_another_name(folder):
     assert (model.name, model.dtype_policy.name) == ("other", "bfloat16")
     table = SafeTensors(folder / "model.safetensors")["token_embedding/embeddings"]
     np.testing.assert_array_equal(as_array(model.weights[0]), table.astype("bfloat16"))
-
-
-def test_overrides_that_change_no_shape(folder):
-    changes = {"window": 2, "logits_soft_cap": 3.0, "scale_embeddings": True, "rotary_base": 100.0}
-    assert Griffin.from_preset(folder, **changes).config == CONFIG.replace(**changes)
-    with pytest.raises(ValueError, match=r"^from_preset: with saved weights, an override must keep .* Got width\.$"):
-        Griffin.from_preset(folder, width=32, window=2)
-
-
-def test_a_plain_language_model_is_a_griffin(tmp_path):
-    save_to_preset(LanguageModel(CONFIG), tmp_path / "preset")
-    assert type(Griffin.from_preset(tmp_path / "preset")) is Griffin
 
 
 def test_a_model_of_another_class_is_refused(folder):
@@ -274,11 +260,3 @@ def test_a_config_that_is_no_json_object(folder, text, sentence):
     (folder / "config.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"^from_preset: config\.json {sentence}\.$"):
         Griffin.from_preset(folder)
-
-
-def test_a_new_format_is_a_row_in_the_list(tmp_path, monkeypatch):
-    model = Griffin(CONFIG)
-    row = PresetFormat(lambda path: path.suffix == ".mine", lambda *_: model)
-    monkeypatch.setattr("keras_griffin.models.preset_files.FORMATS", [*FORMATS, row])
-    (tmp_path / "a.mine").write_text("")
-    assert Griffin.from_preset(tmp_path / "a.mine") is model

@@ -1,7 +1,6 @@
 """The encoder as a user of LSTM would use it."""
 
 import functools
-import threading
 
 import keras
 import numpy as np
@@ -83,18 +82,6 @@ def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
 
 
-def test_a_row_can_begin_anew_at_a_sample():
-    """As in the whole sequence with the same marks; more steps than PyTorch needs to record one."""
-    layer = encoder()
-    reset = np.random.default_rng(1).random(INPUTS.shape[:2]) < 0.3
-    state, steps = layer.initial_state(3), []
-    for sample, begins in zip(np.moveaxis(INPUTS, 1, 0), reset.T, strict=True):
-        features, state = layer.step(sample, state, reset=begins)
-        steps.append(as_array(features).copy())
-    assert reset.any() and len(steps) > 4
-    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS, reset=reset)), "float32")
-
-
 def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
     layer = SequenceEncoder(WIDTH, 2, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(3, 4, FEATURES)), layer])
@@ -167,13 +154,6 @@ def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
     assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
 
 
-def test_the_first_block_sees_how_large_a_lone_feature_is():
-    layer = SequenceEncoder(WIDTH, 1)
-    layer.build((None, None, 1))
-    seen = layer.blocks[0].mixer_norm(layer.input_projection(np.array([[0.5], [2.0]], "float32")))
-    assert np.abs(np.diff(as_array(seen), axis=0)).max() > 0.1
-
-
 def test_messages():
     with pytest.raises(ValueError, match="^SequenceEncoder: a bidirectional layer must not be stateful. Got both.$"):
         SequenceEncoder(8, bidirectional=True, stateful=True)
@@ -219,23 +199,3 @@ def test_a_stateful_layer_refuses_batches_of_another_size():
     layer.build((3, None, FEATURES))
     with pytest.raises(ValueError, match="SequenceEncoder: a stateful layer's batches must have the size .* with, 3"):
         layer(INPUTS[:2])
-
-
-def test_threads_stream_what_each_would_alone():
-    layer = encoder()
-    expected, found = as_array(layer(INPUTS))[:, -1], {}
-
-    def stream(name):
-        state = layer.initial_state(3)
-        for sample in np.moveaxis(INPUTS, 1, 0):
-            features, state = layer.step(sample, state)
-        found[name] = as_array(features)
-
-    threads = [threading.Thread(target=stream, args=(name,)) for name in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    for features in found.values():
-        assert_close(features, expected, "float32")

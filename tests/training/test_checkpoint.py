@@ -61,14 +61,6 @@ def test_the_model_of_half_an_epoch_is_kept_until_the_run_goes_on(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
 
 
-def test_where_no_epoch_was_whole_nothing_is_set_aside(tmp_path):
-    checkpoint = BestCheckpoint(tmp_path / "model.keras")
-    checkpoint.set_model(small_model(2.0))
-    checkpoint.save_for_now(2.5, tmp_path / "aside.keras")
-    assert checkpoint.is_saved and saved_value(checkpoint.path) == 2.0
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
-
-
 def test_parts_that_a_killed_process_left_are_removed(tmp_path):
     (tmp_path / ".model.keras.partial-x").mkdir()
     BestCheckpoint(tmp_path / "model.keras").on_train_begin()

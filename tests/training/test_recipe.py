@@ -58,11 +58,6 @@ def test_the_learning_rate_follows_from_the_parameters_beside_the_embedding(size
     assert default_learning_rate(model_of(size)) == pytest.approx(rate, rel=1e-3)
 
 
-def test_the_optimizer_has_the_learning_rate_of_the_model_s_size():
-    model = Griffin(MODEL)
-    assert float(default_optimizer(model).learning_rate) == pytest.approx(default_learning_rate(model))
-
-
 @pytest.mark.parametrize("size", [0, 2 * 10**10])
 def test_a_model_too_large_for_the_rule_is_refused(size):
     message = f"default_learning_rate: the model must have 1 to 1e.10 parameters besides its embedding. Got {size}."

@@ -4,7 +4,7 @@ import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.training import ConsecutiveChunks, ResumableRun, TokenFile, write_token_file
+from keras_griffin.training import ConsecutiveChunks, ResumableRun
 
 
 def some_documents(lengths, seed=0):
@@ -57,19 +57,6 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone():
         chunks.on_epoch_end()
     assert str(chunks[1][0]["token_ids"].tolist()) == batch(0, 2, 1)
     assert len({batch(0, 2, 1), batch(1, 2, 1), batch(0, 3, 1), batch(0, 2, 2)}) == 4
-
-
-def test_a_token_file_is_its_documents(tmp_path):
-    documents = some_documents([5, 6, 7])
-    write_token_file(tmp_path / "some.tokens", documents, vocabulary_size=400)
-    from_file = ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), 3, 2)
-    from_list = ConsecutiveChunks(documents, 3, 2)
-    for k in range(from_list.num_batches):
-        np.testing.assert_array_equal(from_file[k][0]["token_ids"], from_list[k][0]["token_ids"])
-    with pytest.raises(
-        ValueError, match="ConsecutiveChunks: the tokens must be of the model's vocabulary of 256. Got a"
-    ):
-        ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), 3, 2, vocabulary_size=256)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,10 @@
 """Packed rows against the documents that they were made of."""
 
-import copy
-import pickle
-
 import keras
 import numpy as np
 import pytest
 
 from keras_griffin.training import PackedDocuments, PackedStream, PackingCounts, TokenFile, write_token_file
-from keras_griffin.training.data.packed_rows import (
-    PackedBatch,
-    as_tokens,
-    check_ids,
-    check_packing,
-    integer_from,
-    kept_lengths,
-)
 
 T = 8
 
@@ -118,18 +107,6 @@ def test_a_stream_gives_the_rows_of_documents_in_order():
     assert in_order.counts == stream.counts
 
 
-def test_a_stream_is_not_read_further_than_a_batch_needs():
-    def endless():
-        for number in range(10**9):
-            read.append(number)
-            yield [1, 2, 3]
-
-    read = []
-    stream = iter(PackedStream(endless(), T, 2, open_rows=4))
-    next(stream)
-    assert len(read) < 2 * (4 + 3)
-
-
 def test_batches_depend_on_seed_epoch_and_index_alone():
     given = documents()
 
@@ -143,29 +120,6 @@ def test_batches_depend_on_seed_epoch_and_index_alone():
         packed.on_epoch_end()
     assert batch(0, 2, 5) == str(packed[5][0]["token_ids"].tolist())
     assert len({batch(0, 2, 5), batch(1, 2, 5), batch(0, 3, 5), batch(0, 2, 6), batch(0, 0, 5)}) == 5
-
-
-def test_an_epoch_is_another_order_of_the_same_rows():
-    packed = PackedDocuments(documents(), T, 4)
-    first, second = (all_rows(packed)[0] for packed.epoch in (0, 1))
-    assert not np.array_equal(first, second)
-    assert sorted(map(tuple, first)) == sorted(map(tuple, second))
-    packed = PackedDocuments(documents(), T, 4, shuffle=False)
-    first, second = (all_rows(packed)[0] for packed.epoch in (0, 1))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_copies_in_other_threads_and_processes_give_the_same():
-    packed = PackedDocuments(documents(), T, 4)
-    packed.epoch = 3
-    for other in (copy.copy(packed), pickle.loads(pickle.dumps(packed))):
-        np.testing.assert_array_equal(packed[2][0]["token_ids"], other[2][0]["token_ids"])
-
-
-def test_shapes_and_dtypes(source):
-    x, targets, weights = next(iter(source(documents())))
-    assert {array.shape for array in (*x.values(), targets, weights)} == {(4, T)}
-    assert [str(array.dtype) for array in (*x.values(), targets, weights)] == ["int32", "int32", "int32", "float32"]
 
 
 def test_a_token_file_is_packed_as_its_documents(tmp_path):
@@ -263,26 +217,6 @@ def test_a_batch_that_is_not_there_is_refused():
             packed[index]
 
 
-def test_integers():
-    rule = integer_from(0)
-    assert [rule.holds(value) for value in (0, 2, np.int64(3))] == [True] * 3
-    assert [rule.holds(value) for value in (-1, True, 1.0, "1", None)] == [False] * 5
-
-
-def test_parts():
-    lengths = np.array([0, 3, 9])
-    assert kept_lengths(lengths, 8, "cut").tolist() == [0, 3, 9]
-    assert kept_lengths(lengths, 8, "truncate").tolist() == [0, 3, 8]
-    assert kept_lengths(lengths, 8, "drop").tolist() == [0, 3, 0]
-    check_packing("name", 2, 1, 1, "drop", None)
-    assert as_tokens("name", [], 0).dtype == "int32"
-    batch = PackedBatch(1, 4)
-    batch.append(0, np.array([5, 6]), 2)
-    batch.append(0, np.array([7, 8]), 1)
-    assert (batch.targets.tolist(), batch.weights.tolist()) == ([[6, 0, 8, 0]], [[1.0, 0.0, 1.0, 0.0]])
-    assert PackingCounts().fill == 0.0 and PackingCounts(placed=3, padding=1).fill == 0.75
-
-
 def next_token_model():
     """A model that knows no past, so that it needs none of Griffin's compiling."""
     inputs = {name: keras.Input((T,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
@@ -307,19 +241,3 @@ def test_the_loss_is_the_mean_over_what_documents_alone_predict():
         losses += (np.log(np.exp(logits).sum(axis=1)) - chosen).tolist()
     loss = model.evaluate(x, targets, sample_weight=weights, verbose=0)
     assert len(losses) == 16 and loss == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-@pytest.mark.trainable
-def test_fit_takes_documents_and_a_stream():
-    model = next_token_model()
-    given = [[1, 2, 3, 4, 5]] * 24
-    sources = PackedDocuments(given, T, 4), iter(PackedStream(lambda: given, T, 4))
-    for source, steps in zip(sources, (None, 3), strict=True):
-        losses = model.fit(source, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0).history["loss"]
-        assert losses[1] < losses[0]
-
-
-def test_check_ids_speaks_in_the_name_of_its_caller():
-    check_ids("anyone", np.array([[0, 4]]), 5)
-    with pytest.raises(ValueError, match=r"^anyone: token ids must be from 0 to 4\. Got ids from 5 to 5\.$"):
-        check_ids("anyone", np.array([[5]]), 5)
