@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import PackedDocuments, PackedStream, PackingCounts, TokenFile, write_token_file
+from keras_griffin.training.data.packed_rows import (
+    PackedBatch,
+    as_tokens,
+    check_ids,
+    check_packing,
+    integer_from,
+    kept_lengths,
+)
 
 T = 8
 
@@ -217,6 +225,26 @@ def test_a_batch_that_is_not_there_is_refused():
             packed[index]
 
 
+def test_integers():
+    rule = integer_from(0)
+    assert [rule.holds(value) for value in (0, 2, np.int64(3))] == [True] * 3
+    assert [rule.holds(value) for value in (-1, True, 1.0, "1", None)] == [False] * 5
+
+
+def test_parts():
+    lengths = np.array([0, 3, 9])
+    assert kept_lengths(lengths, 8, "cut").tolist() == [0, 3, 9]
+    assert kept_lengths(lengths, 8, "truncate").tolist() == [0, 3, 8]
+    assert kept_lengths(lengths, 8, "drop").tolist() == [0, 3, 0]
+    check_packing("name", 2, 1, 1, "drop", None)
+    assert as_tokens("name", [], 0).dtype == "int32"
+    batch = PackedBatch(1, 4)
+    batch.append(0, np.array([5, 6]), 2)
+    batch.append(0, np.array([7, 8]), 1)
+    assert (batch.targets.tolist(), batch.weights.tolist()) == ([[6, 0, 8, 0]], [[1.0, 0.0, 1.0, 0.0]])
+    assert PackingCounts().fill == 0.0 and PackingCounts(placed=3, padding=1).fill == 0.75
+
+
 def next_token_model():
     """A model that knows no past, so that it needs none of Griffin's compiling."""
     inputs = {name: keras.Input((T,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
@@ -241,3 +269,9 @@ def test_the_loss_is_the_mean_over_what_documents_alone_predict():
         losses += (np.log(np.exp(logits).sum(axis=1)) - chosen).tolist()
     loss = model.evaluate(x, targets, sample_weight=weights, verbose=0)
     assert len(losses) == 16 and loss == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_check_ids_speaks_in_the_name_of_its_caller():
+    check_ids("anyone", np.array([[0, 4]]), 5)
+    with pytest.raises(ValueError, match=r"^anyone: token ids must be from 0 to 4\. Got ids from 5 to 5\.$"):
+        check_ids("anyone", np.array([[5]]), 5)
