@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_griffin.layers import CGLRU, LRU, BlockDiagonalDense
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.optimizer import are_dynamics, decays, optimizer_groups
+from keras_griffin.models.optimizer import decays, optimizer_groups
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.training import AdamW
 
@@ -48,60 +48,12 @@ def step_without_gradients(optimizer, variables):
     return {variable.path: keras.ops.convert_to_numpy(variable.value).min().item() for variable in variables}
 
 
-@pytest.mark.trainable
-def test_weight_decay_acts_on_the_matrices_outside_recurrence_and_embedding():
-    model = tiny_griffin()
-    factors = step_without_gradients(AdamW(0.5, weight_decay=0.2), model.trainable_variables)
-    decayed = {path for path, factor in factors.items() if factor < 1}
-    assert all(factors[path] == pytest.approx(0.9) for path in decayed)
-    spared = set(factors) - decayed
-    blocks = {path.split("/")[-2] for path in decayed}
-    assert blocks >= {"gate", "input_projection", "output_projection", "conv", "query", "key", "value"}
-    recurrence = {path for path in factors if "/rg_lru/" in path}
-    vectors = {variable.path for variable in model.trainable_variables if len(variable.shape) < 2}
-    assert spared == recurrence | vectors | {model.token_embedding.embeddings.path}
-    # Lambda, and the kernel and the bias of two gates, for each of the two recurrent blocks.
-    assert len(recurrence) == 10
-    # The groups for other optimizers are divided in the same way.
-    assert decayed == {variable.path for variable in model.optimizer_groups()["decay"]}
-
-
-@pytest.mark.parametrize("view", ["model", "packed"])
-def test_the_groups_are_a_partition_of_the_trainable_variables(view):
-    model = tiny_griffin()
-    variables = (model if view == "model" else model.packed()).trainable_variables
-    groups = optimizer_groups(variables)
-    assert list(groups) == ["decay", "no_decay", "dynamics"] and not groups["dynamics"]
-    assert sorted(map(id, groups["decay"] + groups["no_decay"])) == sorted(map(id, model.trainable_variables))
-    assert groups == model.optimizer_groups()
-    assert all(map(decays, groups["decay"])) and not any(map(decays, groups["no_decay"]))
-
-
-DYNAMICS = {
-    "lru": {"nu", "theta", "gamma"},
-    "s5": {"log_rate", "frequency", "log_step"},
-    "selective_ssm": {"log_rates"},
-    "mamba": {"log_rates"},
-    "rg_lru": set(),
-    "rwkv4": set(),
-}
-
-
 def one_block(name):
     """A block of a mixer, within another layer."""
     config = GriffinConfig(vocabulary_size=7, width=8, num_layers=1, num_heads=1, block_pattern=(name,))
     mixer = config.mixer_class(name)(**config.mixer_arguments(name), name="mixer")
     mixer.build((None, None, 8))
     return mixer
-
-
-@pytest.mark.parametrize("name", DYNAMICS)
-def test_each_variable_is_in_one_group_and_the_dynamics_are_what_sets_the_recurrence(name):
-    variables = one_block(name).trainable_variables
-    groups = optimizer_groups(variables)
-    assert sorted(map(id, sum(groups.values(), []))) == sorted(map(id, variables))
-    assert {variable.path.split("/")[-1] for variable in groups["dynamics"]} == DYNAMICS[name]
-    assert all(map(are_dynamics, groups["dynamics"])) and not any(map(decays, groups["dynamics"]))
 
 
 def test_the_dynamics_of_several_layers_in_one_model():
@@ -148,12 +100,6 @@ def test_dynamics_scale_is_saved_and_loaded(tmp_path):
     loaded.fit(inputs, targets, verbose=0)
     np.testing.assert_array_equal(ops.convert_to_numpy(loaded.layers[0].nu.value), nu)
     assert np.abs(ops.convert_to_numpy(loaded.layers[0].feedthrough - model.layers[0].feedthrough)).max() > 0
-
-
-def test_the_default_scale_is_not_in_the_config():
-    """Runs of earlier versions compare it with theirs."""
-    assert "dynamics_scale" not in AdamW().get_config()
-    assert AdamW.from_config(AdamW(dynamics_scale=0.5).get_config()).dynamics_scale == 0.5
 
 
 @pytest.mark.trainable
