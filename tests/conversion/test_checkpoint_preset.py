@@ -4,6 +4,7 @@ from keras_griffin.models import Griffin
 from keras_griffin.models.preset_files import FORMATS
 
 
+@pytest.mark.any_backend
 def test_from_preset_loads_what_load_recurrentgemma_loads(huggingface_folder):
     assert CHECKPOINT in FORMATS and CHECKPOINT.load is load_as_preset
     expected = load_recurrentgemma(huggingface_folder).config

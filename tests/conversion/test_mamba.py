@@ -33,6 +33,7 @@ def folder(tmp_path, checkpoints):
     return checkpoints.write_huggingface(tmp_path / "mamba", checkpoints.mamba_weights(), checkpoints.mamba_config)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
     weights = checkpoints.mamba_weights()
@@ -43,6 +44,7 @@ def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
         assert_loads(folder / "model.safetensors", expected)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 def test_a_folder_of_the_authors(tmp_path, checkpoints, suffix):
     weights = checkpoints.mamba_weights("embedding")
@@ -60,6 +62,7 @@ def test_a_folder_of_the_authors(tmp_path, checkpoints, suffix):
     assert_loads(folder, expected[:, :258], vocabulary_size=258)
 
 
+@pytest.mark.any_backend
 def test_rows_beyond_the_vocabulary_are_kept(tmp_path, checkpoints):
     weights = checkpoints.mamba_weights()
     config = {**checkpoints.mamba_config, "vocab_size": 255}
@@ -99,6 +102,7 @@ def test_ours_to_theirs_to_ours_bit_by_bit(tmp_path, dtype, options):
     assert bits(loaded) == bits(model)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -121,6 +125,7 @@ def test_a_config_that_does_not_match_the_tensors_is_refused_first(
         load_mamba(folder)
 
 
+@pytest.mark.any_backend
 def test_what_is_no_mamba_is_refused(huggingface_folder, folder):
     with pytest.raises(
         ValueError, match=r"^load_mamba: the checkpoint must have the tensor backbone\.embeddings\.weight or backbone\."
@@ -131,12 +136,14 @@ def test_what_is_no_mamba_is_refused(huggingface_folder, folder):
         load_mamba(folder)
 
 
+@pytest.mark.any_backend
 def test_the_tokenizer_of_the_folder(folder):
     assert load_mamba(folder).tokenizer is None
     ByteTokenizer().save(folder)
     assert load_mamba(folder).tokenizer == ByteTokenizer()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("cls", [LanguageModel, Griffin])
 def test_from_preset(folder, cls):
     assert is_mamba(SafeTensors(folder / "model.safetensors"))

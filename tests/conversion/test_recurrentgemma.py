@@ -23,6 +23,7 @@ def assert_loads(path, expected, **overrides):
     np.testing.assert_allclose(logits, expected, atol=2e-5)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
     weights = checkpoints.huggingface_weights()
@@ -33,6 +34,7 @@ def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
         assert_loads(folder / "model.safetensors", expected)
 
 
+@pytest.mark.any_backend
 def test_as_many_key_heads_as_heads_where_the_config_is_silent(tmp_path, checkpoints):
     config = {name: value for name, value in checkpoints.config.items() if name != "num_key_value_heads"}
     weights = checkpoints.huggingface_weights(kv=4)
@@ -59,6 +61,7 @@ def test_a_checkpoint_of_deepmind(tmp_path, checkpoints, linear, suffix, prefix)
     assert_loads(path, checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
 
 
+@pytest.mark.any_backend
 def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
     orbax = pytest.importorskip("orbax.checkpoint", reason="needs the extra orbax")
     weights = checkpoints.huggingface_weights()
@@ -90,6 +93,7 @@ def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
         assert model.dtype_policy.name == policy
 
 
+@pytest.mark.any_backend
 def test_rows_of_no_token_are_left_out(tmp_path, checkpoints):
     weights = checkpoints.huggingface_weights()
     padded = {**weights, "model.embed_tokens.weight": np.pad(weights["model.embed_tokens.weight"], [(0, 3), (0, 0)])}
@@ -112,6 +116,7 @@ def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
             load_recurrentgemma(folder)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -141,6 +146,7 @@ def test_every_tensor_must_be_there_and_no_other(tmp_path, checkpoints, change, 
         load_recurrentgemma(folder)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -170,6 +176,7 @@ def test_a_config_that_asks_for_more_than_the_tensors_is_refused_first(
         load_recurrentgemma(tmp_path / "a.safetensors", num_layers=100_000)
 
 
+@pytest.mark.any_backend
 def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2), "b": np.zeros(2)})
     with pytest.raises(ValueError, match=r"must have the tensor .* or .*\. Got '.*' with 2 tensors: a, b\.$"):
@@ -192,6 +199,7 @@ def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
         load_recurrentgemma(huggingface_folder)
 
 
+@pytest.mark.any_backend
 def test_the_tokenizer_of_the_folder(huggingface_folder):
     assert load_recurrentgemma(huggingface_folder).tokenizer is None
     ByteTokenizer().save(huggingface_folder)

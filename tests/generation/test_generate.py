@@ -181,6 +181,7 @@ def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, 
     assert str(error.value) == f"{function.__name__}: {sentence}"
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("sampler", "sentence"),
     [

@@ -86,6 +86,7 @@ def test_the_count_of_tokens_stops_where_int32_ends(griffin, state):
     np.testing.assert_array_equal(as_array(full.tokens), MOST_TOKENS)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -103,6 +104,7 @@ def test_what_can_not_be_done_is_said_in_one_sentence(state, change, sentence):
     assert str(error.value) == sentence
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -125,6 +127,7 @@ def test_the_state_of_another_model_is_refused_with_the_reason(griffin, changes,
         concatenate([own, other])
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("token_ids", "sentence"),
     [

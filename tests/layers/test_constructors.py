@@ -95,6 +95,7 @@ def arguments():
                 yield pytest.param(maker, name, parameter, id=f"{maker.__name__}-{name}")
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(("maker", "name", "parameter"), list(arguments()))
 def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter):
     for value in WRONG[name]:
@@ -109,6 +110,7 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
         assert re.fullmatch(sentence, str(refused.value)), str(refused.value)
 
 
+@pytest.mark.any_backend
 def test_every_public_layer_and_mixer_is_checked():
     public = [getattr(package, name) for package in (layers, mixers) for name in package.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
@@ -117,6 +119,7 @@ def test_every_public_layer_and_mixer_is_checked():
     )  # these have no arguments of their own
 
 
+@pytest.mark.any_backend
 def test_numpys_numbers_are_accepted_and_become_plain():
     config = GriffinConfig(
         *(np.int64(11), np.int32(48), np.uint8(5), np.int16(3)),
@@ -136,5 +139,6 @@ def test_numpys_numbers_are_accepted_and_become_plain():
     assert layers.TokenEmbedding(np.int64(4), np.int64(4), logits_soft_cap=np.float16(2)).soft_cap == 2.0
 
 
+@pytest.mark.any_backend
 def test_presets_obey():
     assert all(config.replace(window=np.int64(7)).window == 7 for config in presets().values())

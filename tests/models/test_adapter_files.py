@@ -76,6 +76,7 @@ def test_the_next_backend_reads_the_file(saved):
     assert_close(model(TOKENS), np.load(folder / "logits.npy"))
 
 
+@pytest.mark.any_backend
 def test_a_base_is_known_again_in_another_dtype(saved):
     folder, model = saved
     half = Griffin.from_preset(folder / "preset", dtype="bfloat16")
@@ -84,6 +85,7 @@ def test_a_base_is_known_again_in_another_dtype(saved):
     assert len(half.lora.layers) == 4
 
 
+@pytest.mark.any_backend
 def test_another_base_is_refused_unless_it_is_asked_for(saved):
     folder, model = saved
     other = Griffin.from_preset(folder / "preset")
@@ -119,6 +121,7 @@ def test_adapters_of_a_quantised_base_go_to_the_model_before(tmp_path):
     whole.merge_lora()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "ours", "theirs"),
     [
@@ -149,6 +152,7 @@ def rewrite(folder, change=lambda arrays: arrays, **metadata):
     write_safetensors(folder / "other.safetensors", change(dict(file)), metadata)
 
 
+@pytest.mark.any_backend
 def test_a_file_of_the_first_version_is_read(saved):
     folder, model = saved
     rewrite(folder)
@@ -158,6 +162,7 @@ def test_a_file_of_the_first_version_is_read(saved):
         np.testing.assert_array_equal(as_array(other.lora.variables[name]), as_array(variable))
 
 
+@pytest.mark.any_backend
 def test_a_damaged_file_leaves_the_model_as_it_was(saved):
     folder, _ = saved
     other, path = Griffin.from_preset(folder / "preset"), folder / "adapter.safetensors"
@@ -179,6 +184,7 @@ def test_a_damaged_file_leaves_the_model_as_it_was(saved):
     assert other.lora is None and fingerprint(other) == SafeTensors(path).metadata["base"]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

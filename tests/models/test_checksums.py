@@ -32,6 +32,7 @@ def read_all(folder):
     return {name: stored.read() for name, stored in verified(folder, SafeTensors(folder / "model.safetensors")).items()}
 
 
+@pytest.mark.any_backend
 def test_what_is_whole_is_read(folder):
     assert read_all(folder)["a"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     assert sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS) == [
@@ -39,6 +40,7 @@ def test_what_is_whole_is_read(folder):
     ]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_every_byte_counts(folder, name):
     whole = (folder / name).read_bytes()
@@ -51,6 +53,7 @@ def test_every_byte_counts(folder, name):
     read_all(folder)
 
 
+@pytest.mark.any_backend
 def test_no_file_elsewhere_is_looked_at(folder):
     (folder.parent / "secret").write_text("")
     content = {"files": {"../secret": zlib.crc32(b"")}, "header": 0, "tensors": {}}
@@ -59,6 +62,7 @@ def test_no_file_elsewhere_is_looked_at(folder):
         check_files(folder)
 
 
+@pytest.mark.any_backend
 def test_from_preset_looks_unless_told_not_to(tmp_path):
     model = Griffin(CONFIG, tokenizer=ByteTokenizer())
     save_to_preset(model, tmp_path / "preset")

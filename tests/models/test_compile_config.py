@@ -48,6 +48,7 @@ def test_what_is_written_names_no_backend(optimizer):
     assert config["jit_compile"] == "auto"
 
 
+@pytest.mark.any_backend
 def test_what_was_chosen_is_kept():
     model = Griffin(CONFIG)
     chosen = not keras.Sequential().jit_compile
@@ -55,6 +56,7 @@ def test_what_was_chosen_is_kept():
     assert model.get_compile_config()["jit_compile"] is chosen
 
 
+@pytest.mark.any_backend
 def test_a_model_that_is_not_compiled_is_saved_so(tmp_path):
     packed = Griffin(CONFIG).packed()
     bare = PackedModel(packed.inputs, packed.outputs)
@@ -62,6 +64,7 @@ def test_a_model_that_is_not_compiled_is_saved_so(tmp_path):
     assert not keras.saving.load_model(tmp_path / "bare.keras").compiled
 
 
+@pytest.mark.any_backend
 def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
     model = Griffin(CONFIG)
     model.compile(None, model.loss)
@@ -69,6 +72,7 @@ def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").optimizer is None
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("wraps", [False, True])
 def test_a_file_that_names_another_backend_imports_none(tmp_path, wraps):
     """As Keras writes it on PyTorch."""
@@ -97,6 +101,7 @@ def with_their_class(folder):
     return folder / "theirs.keras"
 
 
+@pytest.mark.any_backend
 def test_another_class_of_a_backend_is_refused():
     config = {"optimizer": {"module": "keras.src.backend.torch.layer", "class_name": "TorchLayer", "config": {}}}
     with pytest.raises(ValueError, match=r"^compile_from_config: .* Got keras\.src\.backend\.torch\.layer\.TorchLay"):
@@ -176,6 +181,7 @@ def test_without_a_loss_a_model_keeps_its_own(tmp_path):
     assert isinstance(keras.saving.load_model(tmp_path / "packed.keras").loss, type(default))
 
 
+@pytest.mark.any_backend
 def test_a_file_of_an_earlier_version_is_loaded_with_a_warning(tmp_path):
     model = Griffin(CONFIG)
     keras.Model.compile(model, "sgd", "sparse_categorical_crossentropy")

@@ -178,6 +178,7 @@ def test_decoded_scored_and_saved(model, tmp_path):
     np.testing.assert_allclose([score[-11:] for score in scores], log_probabilities, atol=1e-4)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_carried_and_rematerialised_training_is_the_same_training(model):
     """One step of plain gradient descent on whole rows, and on a chunk with a state and blocks computed twice."""

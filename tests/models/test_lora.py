@@ -74,6 +74,7 @@ def test_at_first_nothing_changes_and_adapters_alone_are_trained():
     assert all(variable.dtype == "float32" for variable in model.lora.variables.values())
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
@@ -155,6 +156,7 @@ def test_merged_is_unmerged_and_everything_is_as_before(dtype):
     assert model.lora.rank == 1
 
 
+@pytest.mark.any_backend
 def test_a_config_brings_adapters_of_the_same_kind():
     model = adapted(targets=("value",))
     other = Griffin.from_config(model.get_config())
@@ -163,6 +165,7 @@ def test_a_config_brings_adapters_of_the_same_kind():
     assert "lora" not in Griffin(CONFIG).get_config()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -192,6 +195,7 @@ def test_bad_arguments(arguments, sentence):
     assert model.lora is None and all(variable.trainable for variable in model.trainable_variables)
 
 
+@pytest.mark.any_backend
 def test_what_comes_in_the_wrong_order(tmp_path):
     model = Griffin(CONFIG)
     for act in (merge_lora, functools.partial(lora_of, "merge_lora")):

@@ -56,6 +56,7 @@ def one_block(name):
     return mixer
 
 
+@pytest.mark.any_backend
 def test_the_dynamics_of_several_layers_in_one_model():
     """Keras numbers their names."""
     model = keras.Sequential([keras.Input((None, 8)), *(LRU(return_sequences=True) for _ in range(3))])
@@ -240,6 +241,7 @@ def test_an_average_of_weights_is_refused_where_gradients_are_accumulated():
         AdamW(use_ema=True, gradient_accumulation_steps=2)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("argument", "value"),
     [

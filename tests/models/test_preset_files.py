@@ -51,12 +51,14 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, cls, dtype):
     assert_same(load_path(tmp_path / "preset", LanguageModel, None, None, {}), model)
 
 
+@pytest.mark.any_backend
 def test_a_model_saves_itself(tmp_path):
     model = Griffin(CONFIG)
     model.save_to_preset(tmp_path / "preset")
     assert_same(Griffin.from_preset(tmp_path / "preset"), model)
 
 
+@pytest.mark.any_backend
 def test_the_layout_is_the_documented_one(folder):
     assert sorted(os.listdir(folder)) == ["config.json", CHECKSUMS, "model.safetensors"]
     assert json.loads((folder / "config.json").read_text()) == {
@@ -70,6 +72,7 @@ def test_the_layout_is_the_documented_one(folder):
     assert set(SafeTensors(folder / "model.safetensors")) == {variable.path for variable in Griffin(CONFIG).weights}
 
 
+@pytest.mark.any_backend
 def test_a_preset_of_an_earlier_version(tmp_path):
     model = Griffin(CONFIG)
     save_to_preset(model, tmp_path / "preset")
@@ -78,6 +81,7 @@ def test_a_preset_of_an_earlier_version(tmp_path):
     assert_same(Griffin.from_preset(tmp_path / "preset"), model)
 
 
+@pytest.mark.any_backend
 def test_another_dtype_and_another_name(folder):
     model = Griffin.from_preset(folder, dtype="bfloat16", name="other")
     assert (model.name, model.dtype_policy.name) == ("other", "bfloat16")
@@ -85,6 +89,7 @@ def test_another_dtype_and_another_name(folder):
     np.testing.assert_array_equal(as_array(model.weights[0]), table.astype("bfloat16"))
 
 
+@pytest.mark.any_backend
 def test_a_model_of_another_class_is_refused(folder):
     for cls in (Hawk, MQATransformer):
         with pytest.raises(
@@ -96,6 +101,7 @@ def test_a_model_of_another_class_is_refused(folder):
         Griffin.from_preset(folder)
 
 
+@pytest.mark.any_backend
 def test_the_tokenizer_goes_with_the_model(tmp_path):
     model = Griffin(CONFIG)
     model.tokenizer = ByteTokenizer()
@@ -106,6 +112,7 @@ def test_the_tokenizer_goes_with_the_model(tmp_path):
     assert Griffin.from_preset(tmp_path / "preset").tokenizer is None
 
 
+@pytest.mark.any_backend
 def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     def missing(_):
         raise ImportError("Install something.")
@@ -200,6 +207,7 @@ def test_what_is_not_of_the_config_alone_is_not_saved(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.any_backend
 def test_a_save_that_fails_leaves_the_earlier_preset(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -222,6 +230,7 @@ def test_a_save_that_fails_leaves_the_earlier_preset(folder, monkeypatch):
         save_to_preset(model, "")
 
 
+@pytest.mark.any_backend
 def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
     images, empty = tmp_path / "images", tmp_path / "empty"
     images.mkdir()
@@ -244,6 +253,7 @@ def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
             Griffin.from_preset(path)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

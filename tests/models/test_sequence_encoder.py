@@ -154,6 +154,7 @@ def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
     assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
 
 
+@pytest.mark.any_backend
 def test_messages():
     with pytest.raises(ValueError, match="^SequenceEncoder: a bidirectional layer must not be stateful. Got both.$"):
         SequenceEncoder(8, bidirectional=True, stateful=True)
@@ -178,6 +179,7 @@ def test_messages():
         encoder(bidirectional=True).initial_state(2)
 
 
+@pytest.mark.any_backend
 def test_a_state_that_does_not_belong_is_refused():
     layer = encoder()
     other = SequenceEncoder(WIDTH, 1)

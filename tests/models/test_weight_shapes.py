@@ -20,6 +20,7 @@ CONFIG = GriffinConfig(
 )
 
 
+@pytest.mark.any_backend
 def test_they_are_those_of_a_model_that_is_built():
     """Each size differs from the others, so none can stand for another."""
     with without_initialization():
@@ -28,6 +29,7 @@ def test_they_are_those_of_a_model_that_is_built():
     assert weight_shapes(CONFIG) == expected
 
 
+@pytest.mark.any_backend
 def test_more_layers_than_tensors_are_refused():
     check_num_layers("load", CONFIG, dict.fromkeys(range(CONFIG.num_layers)))
     with pytest.raises(

@@ -12,6 +12,7 @@ def some_documents(lengths, seed=0):
     return [100 * (number + 1) + np.arange(length) for number, length in enumerate(lengths)]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("lengths", [[2], [7], [1, 1], [3, 0, 5, 1, 9], [30], [64, 1, 2, 63]])
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("sequence_length", [1, 4, 7])
@@ -31,6 +32,7 @@ def test_every_token_but_the_first_of_each_document_is_predicted_once(lengths, b
     assert sorted(seen) == sorted(token for document in documents for token in document[1:].tolist())
 
 
+@pytest.mark.any_backend
 def test_rows_go_on_from_batch_to_batch():
     chunks = ConsecutiveChunks(some_documents([30, 11, 23]), sequence_length=4, batch_size=2, shuffle=False)
     rows = np.concatenate([chunks[k][0]["token_ids"] for k in range(chunks.num_batches)], axis=1)
@@ -43,6 +45,7 @@ def test_rows_go_on_from_batch_to_batch():
     np.testing.assert_array_equal(segments.ravel(), padded // 100)
 
 
+@pytest.mark.any_backend
 def test_a_batch_depends_on_seed_epoch_and_index_alone():
     documents = some_documents([5, 6, 7, 8, 9, 10, 11])
 
@@ -59,6 +62,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone():
     assert len({batch(0, 2, 1), batch(1, 2, 1), batch(0, 3, 1), batch(0, 2, 2)}) == 4
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,6 +79,7 @@ def test_wrong_arguments(arguments, message):
         ConsecutiveChunks(*arguments)
 
 
+@pytest.mark.any_backend
 def test_wrong_documents():
     with pytest.raises(ValueError, match="ConsecutiveChunks: token ids must be from 0 to 4. Got ids from 1 to 5"):
         ConsecutiveChunks([[1, 2, 5]], 2, 1, vocabulary_size=5)[0]

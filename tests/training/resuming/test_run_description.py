@@ -23,10 +23,12 @@ def described(config=CONFIG, text=TEXT, optimizer=None, **settings):
     return describe_run(model, RandomWindows(text, **settings))
 
 
+@pytest.mark.any_backend
 def test_the_same_settings_are_the_same_whatever_keras_calls_them():
     assert differences(described(), described()) == []
 
 
+@pytest.mark.any_backend
 def test_layers_with_numbered_names_are_the_same():
     def description():
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)])
@@ -36,6 +38,7 @@ def test_layers_with_numbered_names_are_the_same():
     assert description() == description()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -61,6 +64,7 @@ def test_what_differs_is_named_in_one_sentence(changes, named):
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.any_backend
 def test_another_corpus_is_found_where_the_first_batch_is_the_same():
     """Also that of another process."""
     text = TEXT.copy()
@@ -73,6 +77,7 @@ def test_another_corpus_is_found_where_the_first_batch_is_the_same():
     ]
 
 
+@pytest.mark.any_backend
 def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
     def shares(*places, seed=0):
         model = Griffin(CONFIG)
@@ -91,6 +96,7 @@ def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
         refuse_differences(two, shares((0, 2), (1, 2), seed=1))
 
 
+@pytest.mark.any_backend
 def test_what_an_earlier_version_wrote_still_goes_on_and_speaks_in_words():
     def as_earlier(description):
         return {name: description[name] for name in ("model", "compiled", "data", "first_batch")}
@@ -128,6 +134,7 @@ DATASETS = {
 }
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
@@ -140,12 +147,14 @@ def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
     assert differences(describe_run(model, DATASETS[name]()), describe_run(model, used)) == []
 
 
+@pytest.mark.any_backend
 def test_no_more_than_some_are_named():
     changes = {name: index for index, name in enumerate("abcdef")}
     with pytest.raises(ValueError, match=r"a 0 instead of nothing, .*, d 3 instead of nothing, 2 more\."):
         refuse_differences({"same": 1}, {"same": 1, **changes})
 
 
+@pytest.mark.any_backend
 def test_a_model_that_keras_cannot_write_is_its_class():
     class Own(keras.Model):
         def __init__(self, layer):
@@ -160,6 +169,7 @@ def test_a_model_that_keras_cannot_write_is_its_class():
     assert describe_run(model, RandomWindows(TEXT, 8, 2, 5))["model"] == "Own"
 
 
+@pytest.mark.any_backend
 def test_long_texts_are_kept_as_digests():
     data = RandomWindows(TEXT, 8, 2, 5)
     data.vocabulary = "word " * 1000

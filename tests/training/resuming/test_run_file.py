@@ -24,6 +24,7 @@ def path(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.any_backend
 def test_every_bit_comes_back(path):
     facts, tensors = read_run(path)
     assert facts == FACTS
@@ -33,11 +34,13 @@ def test_every_bit_comes_back(path):
         assert tensors[name].tobytes() == array.tobytes()
 
 
+@pytest.mark.any_backend
 def test_scalars_of_numpy_become_numbers(tmp_path):
     write_run(tmp_path / "run", {}, {"best": np.float32(0.5)})
     assert read_run(tmp_path / "run").facts == {"best": 0.5}
 
 
+@pytest.mark.any_backend
 def test_every_changed_byte_is_found_or_changes_nothing(path):
     """The padding of the header may change; everything else may not."""
     whole = path.read_bytes()
@@ -59,6 +62,7 @@ def test_every_changed_byte_is_found_or_changes_nothing(path):
     assert found >= len(places) - 3
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_file_that_was_cut_is_refused(path, share):
     whole = path.read_bytes()
@@ -67,12 +71,14 @@ def test_a_file_that_was_cut_is_refused(path, share):
         read_run(path)
 
 
+@pytest.mark.any_backend
 def test_another_file_is_refused(tmp_path):
     write_safetensors(tmp_path / "file", {"a": np.zeros(2)}, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="read_run: the format must be 'keras_griffin run 1'. Got 'pt'."):
         read_run(tmp_path / "file")
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
