@@ -3,14 +3,14 @@ import pytest
 
 from keras_griffin.commands.errors import CommandError, disk_refusal, refusals, refusals_of_the_disk
 
+pytestmark = pytest.mark.any_backend
 
-@pytest.mark.any_backend
+
 def test_what_the_library_refuses_the_command_refuses_in_the_same_words():
     with pytest.raises(CommandError, match=r"^a rule\. Got 3\.$"), refusals():
         raise ValueError("a rule. Got 3.")
 
 
-@pytest.mark.any_backend
 def test_a_sentence_is_freed_of_what_keras_puts_around_it():
     class Refusing(keras.layers.Layer):
         def call(self, x):
@@ -26,7 +26,6 @@ def test_a_sentence_is_freed_of_what_keras_puts_around_it():
             raise ValueError("b rule. Got 4.")  # noqa: B904
 
 
-@pytest.mark.any_backend
 def test_a_file_is_named_as_the_user_named_it():
     error = OSError(28, "No space left on device", "/a/.b.partial-x/b")
     assert str(disk_refusal("save", "a rule", error, "b")) == "save: a rule. Got 'b': No space left on device."
@@ -38,7 +37,6 @@ def test_a_file_is_named_as_the_user_named_it():
     assert str(disk_refusal("save", "a rule", lines, "b")).endswith("Got [Errno 28] can't write (file write failed).")
 
 
-@pytest.mark.any_backend
 def test_other_errors_stay_what_they_are():
     with pytest.raises(KeyError), refusals():
         raise KeyError("a fault of the program")

@@ -14,6 +14,8 @@ from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 from keras_griffin.training import token_byte_counts
 
+pytestmark = pytest.mark.any_backend
+
 OPTIONS = Namespace(
     width=16,
     layers=1,
@@ -28,7 +30,6 @@ OPTIONS = Namespace(
 )
 
 
-@pytest.mark.any_backend
 def test_a_pattern_with_options():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -43,7 +44,6 @@ def test_a_pattern_with_options():
     assert model.blocks[0].mixer.recurrence.state_size == 5 and model.blocks[1].mixer.window == 3
 
 
-@pytest.mark.any_backend
 def test_the_first_decays_are_those_of_the_released_code_unless_an_option_says_otherwise():
     def mixer_of(option):
         model = build_model(Namespace(**{**vars(OPTIONS), "option": option}), ByteTokenizer())
@@ -55,7 +55,6 @@ def test_the_first_decays_are_those_of_the_released_code_unless_an_option_says_o
     assert (changed.decay_initializer, changed.decay_range) == ("ring", (0.5, 0.99))
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_bits_are_those_of_a_byte_whatever_the_tokens_are():
     tokenizer = train_bpe(["the cat sat on the mat"] * 3, 270)

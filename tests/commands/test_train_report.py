@@ -1,12 +1,15 @@
 from argparse import Namespace
 
 import numpy as np
+import pytest
 
 from keras_griffin.commands.train_report import describe_result, describe_stop, describe_validation
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import BestCheckpoint
+
+pytestmark = pytest.mark.any_backend
 
 CORPUS = Corpus("a text", np.zeros(90, "uint8"), np.zeros(1000, "uint8"), ("a", "b"), ("c",))
 RESULT = {
@@ -19,7 +22,6 @@ RESULT = {
 }
 
 
-@pytest.mark.any_backend
 def test_the_result_stands_beside_the_compressors(tmp_path):
     rows = describe_result(RESULT, tmp_path, is_drawn=True)
     assert rows["validation"] == "1.500 bits per byte"
@@ -30,19 +32,16 @@ def test_the_result_stands_beside_the_compressors(tmp_path):
     assert rows["saved"] == f"{tmp_path / 'model.keras'}, with log.csv, result.json and loss.png"
 
 
-@pytest.mark.any_backend
 def test_without_matplotlib_it_says_how_to_get_the_curve(tmp_path):
     rows = describe_result(RESULT, tmp_path, is_drawn=False)
     assert rows["saved"].endswith("no loss.png, which needs matplotlib: pip install 'keras-griffin[viz]'")
 
 
-@pytest.mark.any_backend
 def test_tokens_are_counted_beside_the_bytes_they_write(tmp_path):
     rows = describe_result({**RESULT, "tokens_per_second": 3456.7}, tmp_path, is_drawn=True)
     assert rows["speed"] == "12,346 bytes (3,457 tokens) per second in training"
 
 
-@pytest.mark.any_backend
 def test_it_says_on_how_much_a_model_is_judged():
     tokens = np.zeros(500, "uint16")
     text = TokenText(CORPUS, ByteTokenizer(), tokens, tokens, np.full(256, 2))
@@ -53,7 +52,6 @@ def test_it_says_on_how_much_a_model_is_judged():
     assert describe_validation(text, some).startswith(f"{2 * some.num_predictions} of ")
 
 
-@pytest.mark.any_backend
 def test_what_ctrl_c_leaves_is_told(tmp_path):
     checkpoint = BestCheckpoint(tmp_path / "model.keras")
     assert describe_stop(checkpoint) == "Stopped before the first model was saved."

@@ -18,12 +18,13 @@ from keras_griffin.commands.train_resume import (
 )
 from keras_griffin.tasks.text import Corpus
 
+pytestmark = pytest.mark.any_backend
+
 
 def corpus(train=b"train", validation=b"val"):
     return Corpus("", np.frombuffer(train, "uint8"), np.frombuffer(validation, "uint8"), ("a", "b"), ("c",))
 
 
-@pytest.mark.any_backend
 def test_the_command_that_goes_on_can_be_pasted(monkeypatch):
     backend = keras.backend.backend()
     monkeypatch.setenv("KERAS_BACKEND", backend)
@@ -35,7 +36,6 @@ def test_the_command_that_goes_on_can_be_pasted(monkeypatch):
     assert describe_going_on(Path("runs/a")) == "Resume with: python -m keras_griffin train --resume runs/a"
 
 
-@pytest.mark.any_backend
 def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
     notes = {**as_notes(Namespace(files=[]), corpus(), epochs=2, num_batches=5, windows=7), "backend": "mlx"}
     monkeypatch.setattr(train_resume, "saved_run", lambda folder: SimpleNamespace(is_begun=True, notes=notes))
@@ -47,7 +47,6 @@ def test_another_backend_is_refused_by_name(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.any_backend
 def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = Namespace(files=["a.txt", "/b.txt"], tokenizer="words", width=3)
@@ -62,7 +61,6 @@ def test_notes_hold_whatever_the_folder_one_goes_on_from(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("now", "received"),
     [
@@ -80,7 +78,6 @@ def test_another_text_is_refused_in_words(now, received):
     check_text(SimpleNamespace(notes={"arguments": {}}), now)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

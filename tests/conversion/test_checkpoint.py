@@ -13,6 +13,8 @@ import pytest
 from keras_griffin.conversion.checkpoint import is_checkpoint, open_checkpoint
 from keras_griffin.files import write_safetensors
 
+pytestmark = pytest.mark.any_backend
+
 ARRAYS = {
     "a.w": np.arange(6, dtype="float32").reshape(2, 3),
     "a.b": np.arange(3).astype(ml_dtypes.bfloat16),
@@ -37,7 +39,6 @@ def refusal(path, error=ValueError):
     return str(caught.value)
 
 
-@pytest.mark.any_backend
 def test_safetensors_in_a_folder_and_alone(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", ARRAYS)
     assert_opens(tmp_path)
@@ -53,12 +54,10 @@ def shards(folder, weight_map=None, **changes):
     return folder
 
 
-@pytest.mark.any_backend
 def test_shards(tmp_path):
     assert_opens(shards(tmp_path))
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -78,21 +77,18 @@ def test_an_index_must_be_that_of_its_shards(tmp_path, changes, sentence):
         open_checkpoint(folder)
 
 
-@pytest.mark.any_backend
 def test_an_index_that_is_none(tmp_path):
     for text in ("{", "[]", "{}", '{"weight_map": []}', "[" * 100_000):
         (tmp_path / "model.safetensors.index.json").write_text(text)
         assert refusal(tmp_path).startswith("open_checkpoint: the index must have a weight_map. Got ")
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz(tmp_path, save):
     save(tmp_path / "a.npz", **ARRAYS)
     assert_opens(tmp_path / "a.npz")
 
 
-@pytest.mark.any_backend
 def test_an_npz_that_is_none_or_would_run_something(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
     assert refusal(tmp_path / "a.npz").startswith("open_checkpoint: the file must be a valid .npz of arrays. Got ")
@@ -104,7 +100,6 @@ def test_an_npz_that_is_none_or_would_run_something(tmp_path):
     assert not (tmp_path / "touched").exists()
 
 
-@pytest.mark.any_backend
 def test_an_npz_that_says_more_than_it_holds(tmp_path):
     """The shape of the header is that of an array of 4 TiB."""
     np.savez(tmp_path / "a.npz", a=np.zeros((2**8, 2**8), "uint8"))
@@ -139,7 +134,6 @@ def torch_tensors(torch):
     }
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("is_new", [True, False])
 @pytest.mark.slow
 def test_pt_by_open_torch(tmp_path, torch, is_new):
@@ -147,7 +141,6 @@ def test_pt_by_open_torch(tmp_path, torch, is_new):
     assert_opens(tmp_path / "a.pt")
 
 
-@pytest.mark.any_backend
 def test_a_bin_of_pytorch_in_a_folder_alone_and_in_shards(tmp_path, torch):
     tensors = torch_tensors(torch)
     torch.save(tensors, tmp_path / "pytorch_model.bin")
@@ -165,7 +158,6 @@ def test_a_bin_of_pytorch_in_a_folder_alone_and_in_shards(tmp_path, torch):
     assert set(open_checkpoint(tmp_path)) == {"other"}
 
 
-@pytest.mark.any_backend
 def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
     start = "open_checkpoint: a .pt file must contain tensors by name, and no code. Got "
     torch.save({"a": Touch(tmp_path / "touched")}, tmp_path / "a.pt")
@@ -182,7 +174,6 @@ def test_pt_that_is_none_or_would_run_something(tmp_path, torch):
         assert refusal(tmp_path / "a.pt") == unreadable
 
 
-@pytest.mark.any_backend
 def test_pt_of_something_else(tmp_path, torch):
     """A pickle may refer to one dictionary any number of times, also from inside it."""
     around, shared = {}, {}
@@ -204,7 +195,6 @@ def test_pt_of_something_else(tmp_path, torch):
 
 
 # PyTorch warns of some of them too.
-@pytest.mark.any_backend
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_pt_of_random_bytes(tmp_path, torch):
     """Whatever PyTorch's reader raises at them, and at a file of which a byte has changed."""
@@ -224,7 +214,6 @@ def test_pt_of_random_bytes(tmp_path, torch):
         open_checkpoint(file)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("module", "path", "sentence"),
     [
@@ -250,7 +239,6 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch, module, path,
         open_checkpoint(tmp_path / path)
 
 
-@pytest.mark.any_backend
 def test_what_is_no_checkpoint(tmp_path):
     (tmp_path / "a.txt").write_text("")
     for path in (tmp_path, tmp_path / "a.txt"):
@@ -262,7 +250,6 @@ def test_what_is_no_checkpoint(tmp_path):
     )
 
 
-@pytest.mark.any_backend
 def test_reading_safetensors_needs_no_torch(tmp_path, huggingface_folder):
     program = f"""
 import os, sys

@@ -19,12 +19,13 @@ from keras_griffin.models import Griffin
 from keras_griffin.models.weight_shapes import weight_shapes
 from keras_griffin.models.weights import as_array
 
+pytestmark = pytest.mark.any_backend
+
 
 def stored(arrays):
     return {name: StoredTensor(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}
 
 
-@pytest.mark.any_backend
 def test_every_variable_gets_its_part_of_a_tensor(tmp_path, checkpoints):
     config = read_mamba_config(checkpoints.mamba_config)
     weights = checkpoints.mamba_weights()
@@ -39,7 +40,6 @@ def test_every_variable_gets_its_part_of_a_tensor(tmp_path, checkpoints):
         np.testing.assert_array_equal(as_array(variable), variables[variable.path].read().astype("float32"))
 
 
-@pytest.mark.any_backend
 def test_the_head_is_a_copy_of_the_embedding():
     name, table = HUGGING_FACE.embedding, np.arange(6.0).reshape(3, 2)
     for head in ({}, {"lm_head.weight": table.copy()}):
@@ -49,7 +49,6 @@ def test_the_head_is_a_copy_of_the_embedding():
             without_copy_of_embedding("f", stored({name: table, "lm_head.weight": head}), HUGGING_FACE)
 
 
-@pytest.mark.any_backend
 def test_the_config_is_in_the_folder_or_beside_the_file(tmp_path):
     file = tmp_path / "a.safetensors"
     file.write_text("")
@@ -60,7 +59,6 @@ def test_the_config_is_in_the_folder_or_beside_the_file(tmp_path):
     assert read_config_beside("f", file) == read_config_beside("f", tmp_path) == {"a": 1}
 
 
-@pytest.mark.any_backend
 def test_refusals_are_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"^f: in config\.json, a must be b\. Got 'c'\.$"):
         refuse_config("f", "a must be b", "c")

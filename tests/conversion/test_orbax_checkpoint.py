@@ -4,11 +4,12 @@ import pytest
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
 
+pytestmark = pytest.mark.any_backend
+
 orbax = pytest.importorskip("orbax.checkpoint", reason="needs the extra orbax")
 ARRAYS = {"w": np.arange(6, dtype="float32").reshape(2, 3), "b": np.arange(3).astype(ml_dtypes.bfloat16)}
 
 
-@pytest.mark.any_backend
 def test_each_array_is_restored_alone(tmp_path, monkeypatch):
     orbax.PyTreeCheckpointer().save(tmp_path / "a", {"params": {"blocks.0": ARRAYS}})
     tensors = open_checkpoint(tmp_path / "a")
@@ -28,7 +29,6 @@ def test_each_array_is_restored_alone(tmp_path, monkeypatch):
         assert list(restored.pop()["params"]["blocks.0"]) == [name] and not restored
 
 
-@pytest.mark.any_backend
 def test_what_is_no_whole_checkpoint_is_refused(tmp_path):
     (tmp_path / "_METADATA").write_text("{")
     with pytest.raises(
@@ -37,7 +37,6 @@ def test_what_is_no_whole_checkpoint_is_refused(tmp_path):
         open_checkpoint(tmp_path)
 
 
-@pytest.mark.any_backend
 def test_what_is_no_array_is_refused(tmp_path):
     orbax.PyTreeCheckpointer().save(tmp_path / "a", {"params": ARRAYS, "step": "three"})
     with pytest.raises(

@@ -4,16 +4,16 @@ from keras_griffin.conversion.rwkv_config import infer_rwkv_config, read_rwkv_co
 from keras_griffin.files import StoredTensor
 from keras_griffin.models.presets import presets, rwkv4_config
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = rwkv4_config(260, 8, 2, expand=3)
 
 
-@pytest.mark.any_backend
 def test_there_and_back():
     for config in (CONFIG, presets()["rwkv4_169m"]):
         assert read_rwkv_config(write_rwkv_config(config, "float32")) == config
 
 
-@pytest.mark.any_backend
 def test_shapes_tell_the_sizes():
     shapes = {"emb.weight": (260, 8), "blocks.0.ffn.key.weight": (24, 8), "blocks.1.att.time_decay": (8,)}
     tensors = {name: StoredTensor(shape, None, None) for name, shape in shapes.items()}
@@ -26,7 +26,6 @@ def test_shapes_tell_the_sizes():
         infer_rwkv_config(tensors)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -43,7 +42,6 @@ def test_a_config_that_is_refused(changes, message):
         read_rwkv_config({**write_rwkv_config(CONFIG, "float32"), **changes})
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -4,8 +4,9 @@ import pytest
 
 from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
 
+pytestmark = pytest.mark.any_backend
 
-@pytest.mark.any_backend
+
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -20,7 +21,6 @@ def test_rows_come_from_lists_arrays_and_tensors(prompt):
     assert [row.tolist() for row in rows] == [[1, 2, 3], [4]]
 
 
-@pytest.mark.any_backend
 def test_an_array_is_its_rows():
     array = np.array([[1, 2], [3, 4]])
     for prompt in (array, keras.ops.convert_to_tensor(array), array.astype("int64")):
@@ -30,7 +30,6 @@ def test_an_array_is_its_rows():
 OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("prompt", "sentence"),
     [
@@ -60,14 +59,12 @@ def test_a_wrong_prompt_gets_one_sentence(prompt, sentence):
     assert str(error.value) == f"generate: {sentence}"
 
 
-@pytest.mark.any_backend
 def test_stop_ids_are_any_collection_of_ids():
     for stop_ids in ((1, 4), [1, 4], {1, 4}, np.array([1, 4]), range(1, 5, 3)):
         assert sorted(read_stop_ids("generate", stop_ids, 5)) == [1, 4]
     assert read_stop_ids("generate", (), 5).size == 0
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("stop_ids", "sentence"),
     [
@@ -87,7 +84,6 @@ def test_wrong_stop_ids_get_one_sentence(stop_ids, sentence):
     assert str(error.value) == f"generate: {sentence}"
 
 
-@pytest.mark.any_backend
 def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
     class Tokenizer:
         def encode(self, text, *, start=True):
@@ -99,7 +95,6 @@ def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
     assert is_text("") and is_text(["a", "b"]) and not is_text([]) and not is_text([[1]])
 
 
-@pytest.mark.any_backend
 def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     rows = [np.array([3]), np.zeros(0, "int32"), np.zeros(0, "int32")]
     assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
@@ -111,7 +106,6 @@ def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     )
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(("longest", "columns"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (9, 16), (CHUNK, CHUNK)])
 def test_a_short_prompt_is_one_chunk_whose_length_is_a_power_of_two(longest, columns):
     rows = [np.arange(longest), np.array([7])]
@@ -121,7 +115,6 @@ def test_a_short_prompt_is_one_chunk_whose_length_is_a_power_of_two(longest, col
     assert token_ids.shape == mask.shape == (2, longest)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("bucketed", [True, False])
 @pytest.mark.parametrize("length", [CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 5])
 def test_a_long_prompt_is_cut(length, bucketed):

@@ -9,6 +9,8 @@ from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
 from keras_griffin.testing.compiled import compiled
 
+pytestmark = pytest.mark.any_backend
+
 SMALL = GriffinConfig(
     vocabulary_size=11,
     width=8,
@@ -30,7 +32,6 @@ def only(mixer_name, **changes):
     return SMALL.replace(block_pattern=(mixer_name,), num_layers=1, **changes)
 
 
-@pytest.mark.any_backend
 def test_caches_by_hand():
     # R = 12, two steps of the convolution; K H = 8, keys and values.
     assert [cache_bytes(only("recurrent"), length) for length in (0, 1, 9)] == [12 * 4 + 2 * 12 * 2] * 3
@@ -39,7 +40,6 @@ def test_caches_by_hand():
     assert cache_bytes(SMALL, 9) == 2 * 96 + 160 + 288  # the pattern begins anew in the fourth layer
 
 
-@pytest.mark.any_backend
 def test_the_recurrent_state_is_float32_in_every_dtype():
     assert [cache_bytes(only("recurrent"), 1, dtype) for dtype in ("bfloat16", "float16", "float32")] == [96, 96, 144]
 
@@ -52,7 +52,6 @@ def held_bytes(state):
     )
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mixer_name", [*MIXERS, "qrnn", "lru"])
 def test_caches_are_what_a_state_holds(mixer_name, dtype):
@@ -68,7 +67,6 @@ def test_caches_are_what_a_state_holds(mixer_name, dtype):
         assert held_bytes(state) == 3 * cache_bytes(config, config.window, dtype) == 3 * cache_bytes(config, 999, dtype)
 
 
-@pytest.mark.any_backend
 def test_parameters_are_those_of_a_model():
     model = LanguageModel(SMALL, dtype="bfloat16")
     num_bytes = sum(int(np.prod(variable.shape)) * 2 for variable in model.variables)
@@ -76,7 +74,6 @@ def test_parameters_are_those_of_a_model():
     assert decode_cost(SMALL, 1, 1).parameter_bytes == num_bytes
 
 
-@pytest.mark.any_backend
 def test_equation_5_by_hand():
     config = only("global_mqa")
     parameters = 2 * config.parameter_count()
@@ -88,7 +85,6 @@ def test_equation_5_by_hand():
     assert (cost.device, cost.batch_size, cost.context_length, cost.memory_bound_batch) == (SLOW, 3, 10, 128)
 
 
-@pytest.mark.any_backend
 def test_the_largest_batch_fits_and_one_row_more_does_not():
     config = only("global_mqa")
     largest = decode_cost(config, 1, 10, device=SLOW).largest_batch
@@ -100,14 +96,12 @@ def test_the_largest_batch_fits_and_one_row_more_does_not():
     assert not decode_cost(config, 1, 10, device=too_small).fits
 
 
-@pytest.mark.any_backend
 def test_a_batch_beyond_the_model_s_range_is_warned_of():
     decode_cost(SMALL, 128, 1, device=SLOW)
     with pytest.warns(UserWarning, match=r"^decode_cost: batch_size should be at most 128 on slow: .* Got 129\.$"):
         decode_cost(SMALL, 129, 1, device=SLOW)
 
 
-@pytest.mark.any_backend
 def test_appendix_f_at_the_paper_s_sizes():
     sizes = presets()
     # 24 layers, one head of 128 channels: 6144 numbers of 2 bytes a token, as many as parameters at B T = 182,000.
@@ -125,7 +119,6 @@ def test_appendix_f_at_the_paper_s_sizes():
     assert cache_bytes(transformer, 256) < griffin[0] < cache_bytes(transformer, 1024)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -145,7 +138,6 @@ def test_wrong_arguments_are_named(arguments, message):
         decode_cost(**{"config": SMALL, "batch_size": 1, "context_length": 1, **arguments})
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

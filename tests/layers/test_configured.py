@@ -4,6 +4,8 @@ import pytest
 from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.layers.configured import Configured, argument_names
 
+pytestmark = pytest.mark.any_backend
+
 
 class Own(Configured, keras.layers.Layer):
     def __init__(self, size: int, *, inner=None, **kwargs):
@@ -29,7 +31,6 @@ class Answering(RGLRU):
         return {**super().get_config(), "strength": self.own_strength}
 
 
-@pytest.mark.any_backend
 def test_every_argument_of_every_class_is_there():
     config = Under(3, share=True, inner=keras.layers.Dense(2), name="under").get_config()
     assert (config["size"], config["share"], config["name"]) == (3, True, "under")
@@ -45,20 +46,17 @@ class Fixed(Under):
         super().__init__(3, share)
 
 
-@pytest.mark.any_backend
 def test_a_constructor_takes_what_it_hands_on():
     assert argument_names(Under) == ("size", "inner", "share")
     assert argument_names(Fixed) == ("share",)
 
 
-@pytest.mark.any_backend
 def test_a_subclass_may_answer_for_its_own_arguments():
     config = Answering(strength=2.0, num_gate_blocks=4).get_config()
     assert (config["strength"], config["num_gate_blocks"], config["return_sequences"]) == (2.0, 4, False)
     assert Answering.from_config(config).own_strength == 2.0
 
 
-@pytest.mark.any_backend
 def test_an_argument_that_is_not_kept_is_found():
     class Forgetful(Own):
         def __init__(self, size, lost=1):

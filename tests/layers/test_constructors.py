@@ -12,6 +12,8 @@ from keras_griffin import layers, mixers
 from keras_griffin.models import GriffinConfig, SequenceEncoder
 from keras_griffin.models.presets import presets
 
+pytestmark = pytest.mark.any_backend
+
 NO_NUMBER = ["1", None, [1], np.ones(1), math.nan, True, 1j]
 NO_POSITIVE = [*NO_NUMBER, 0, -1.0, math.inf, 10**400]
 NO_COUNT = [*NO_NUMBER, 0, -1, 2.5, 2.0, np.float32(2), math.inf]
@@ -95,7 +97,6 @@ def arguments():
                 yield pytest.param(maker, name, parameter, id=f"{maker.__name__}-{name}")
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(("maker", "name", "parameter"), list(arguments()))
 def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter):
     for value in WRONG[name]:
@@ -110,7 +111,6 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
         assert re.fullmatch(sentence, str(refused.value)), str(refused.value)
 
 
-@pytest.mark.any_backend
 def test_every_public_layer_and_mixer_is_checked():
     public = [getattr(package, name) for package in (layers, mixers) for name in package.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
@@ -119,7 +119,6 @@ def test_every_public_layer_and_mixer_is_checked():
     )  # these have no arguments of their own
 
 
-@pytest.mark.any_backend
 def test_numpys_numbers_are_accepted_and_become_plain():
     config = GriffinConfig(
         *(np.int64(11), np.int32(48), np.uint8(5), np.int16(3)),
@@ -139,6 +138,5 @@ def test_numpys_numbers_are_accepted_and_become_plain():
     assert layers.TokenEmbedding(np.int64(4), np.int64(4), logits_soft_cap=np.float16(2)).soft_cap == 2.0
 
 
-@pytest.mark.any_backend
 def test_presets_obey():
     assert all(config.replace(window=np.int64(7)).window == 7 for config in presets().values())

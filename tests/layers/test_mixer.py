@@ -5,10 +5,11 @@ import pytest
 from keras_griffin.layers.declared import Kept, Weight, dense_weights
 from keras_griffin.layers.mixer import Mixer
 
+pytestmark = pytest.mark.any_backend
+
 UNITS = ("num_heads", 3)
 
 
-@pytest.mark.any_backend
 def test_the_weights_of_a_projection():
     assert dense_weights("up", 4, 6, 1, UNITS) == {
         "up/kernel": Weight((4, 6), 1, UNITS, stored=(0,)),
@@ -36,7 +37,6 @@ class Ring(Mixer):
         return {"a": Kept((min(tokens, size), width)), "b": Kept((width,), "float32"), "next": Kept((), "int32")}
 
 
-@pytest.mark.any_backend
 def test_counts():
     assert Ring.argument_names() == ("size", "share")
     assert Ring.parameter_count(5, size=3) == 18
@@ -44,7 +44,6 @@ def test_counts():
     assert Ring.reach_of(size=3) is None and Ring.undecayed == ()
 
 
-@pytest.mark.any_backend
 def test_another_forward_pass_has_no_reach_until_it_says_so():
     class Near(Ring):
         def advance(self, inputs, state, *, reset=None, mask=None):
@@ -71,7 +70,6 @@ def test_another_forward_pass_has_no_reach_until_it_says_so():
     assert Ring.divisible_reach_of(size=3) is None
 
 
-@pytest.mark.any_backend
 def test_a_mixer_that_declares_nothing():
     for act, name in (
         (lambda: Mixer.arguments_for_model(None), "arguments_for_model"),

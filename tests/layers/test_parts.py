@@ -1,9 +1,12 @@
+import pytest
+
 from keras_griffin.layers import RGLRU, ResidualBlock
 from keras_griffin.layers.parts import with_parts
 from keras_griffin.mixers import RecurrentBlock
 
+pytestmark = pytest.mark.any_backend
 
-@pytest.mark.any_backend
+
 def test_each_layer_is_found_once_at_any_depth():
     block = ResidualBlock(RecurrentBlock(16, name="mixer"), 24, name="block")
     block.build((None, None, 8))
@@ -13,7 +16,6 @@ def test_each_layer_is_found_once_at_any_depth():
     assert {"block", "block/mlp/up", "block/mixer/conv", "block/mixer/rg_lru/input_gate/blocks"} <= set(paths)
 
 
-@pytest.mark.any_backend
 def test_a_layer_without_parts_is_itself():
     layer = RGLRU()
     assert with_parts([layer])[0] is layer and with_parts([]) == []

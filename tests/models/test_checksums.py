@@ -10,6 +10,8 @@ from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verifi
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.tokenizers import ByteTokenizer
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
 RULE = r"^from_preset: every file must be as save_to_preset wrote it; verify=False .* Got '.*' with "
 
@@ -32,7 +34,6 @@ def read_all(folder):
     return {name: stored.read() for name, stored in verified(folder, SafeTensors(folder / "model.safetensors")).items()}
 
 
-@pytest.mark.any_backend
 def test_what_is_whole_is_read(folder):
     assert read_all(folder)["a"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     assert sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS) == [
@@ -40,7 +41,6 @@ def test_what_is_whole_is_read(folder):
     ]
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_every_byte_counts(folder, name):
     whole = (folder / name).read_bytes()
@@ -53,7 +53,6 @@ def test_every_byte_counts(folder, name):
     read_all(folder)
 
 
-@pytest.mark.any_backend
 def test_no_file_elsewhere_is_looked_at(folder):
     (folder.parent / "secret").write_text("")
     content = {"files": {"../secret": zlib.crc32(b"")}, "header": 0, "tensors": {}}
@@ -62,7 +61,6 @@ def test_no_file_elsewhere_is_looked_at(folder):
         check_files(folder)
 
 
-@pytest.mark.any_backend
 def test_from_preset_looks_unless_told_not_to(tmp_path):
     model = Griffin(CONFIG, tokenizer=ByteTokenizer())
     save_to_preset(model, tmp_path / "preset")

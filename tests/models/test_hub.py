@@ -8,6 +8,8 @@ from keras_griffin.models.hub import download
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.weights import as_array
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(vocabulary_size=7, width=16, num_layers=1, num_heads=2, window=4)
 ADDRESS = "hf://owner/name"
 
@@ -23,7 +25,6 @@ def answer_with(monkeypatch):
     return install
 
 
-@pytest.mark.any_backend
 def test_a_preset_on_the_hub(tmp_path, answer_with):
     model, asked = Griffin(CONFIG), []
     save_to_preset(model, tmp_path / "preset")
@@ -39,7 +40,6 @@ def test_a_preset_on_the_hub(tmp_path, answer_with):
     assert asked == [("owner/name", ["*.safetensors", "*.json", "tokenizer.model"])]
 
 
-@pytest.mark.any_backend
 def test_weights_of_pytorch_where_there_are_no_others(tmp_path, answer_with):
     asked = []
 
@@ -52,7 +52,6 @@ def test_weights_of_pytorch_where_there_are_no_others(tmp_path, answer_with):
     assert [patterns[3:] for patterns in asked] == [[], ["pytorch_model*.bin"]]
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("error", [OSError("No network.\nAnd so on."), ValueError("No such name."), ConnectionError()])
 def test_what_cannot_be_had_is_said_in_a_sentence(answer_with, error):
     def snapshot_download(repository, allow_patterns):
@@ -66,14 +65,12 @@ def test_what_cannot_be_had_is_said_in_a_sentence(answer_with, error):
     assert str(caught.value).endswith(f"give the folder of a local copy instead. Got 'hf://owner/name': {reason}")
 
 
-@pytest.mark.any_backend
 def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-griffin\[hub\]'\. Got 'hf://owner/name'\."):
         Griffin.from_preset(ADDRESS)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "address",
     ["hf://name", "hf://", "hf://a/b/c", "hf:///name", "hf://owner/", "hf://a b/c", "hf://../..", "hf://a/b#c"],

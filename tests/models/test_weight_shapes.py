@@ -5,6 +5,8 @@ from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(
     vocabulary_size=7,
     width=12,
@@ -20,7 +22,6 @@ CONFIG = GriffinConfig(
 )
 
 
-@pytest.mark.any_backend
 def test_they_are_those_of_a_model_that_is_built():
     """Each size differs from the others, so none can stand for another."""
     with without_initialization():
@@ -29,7 +30,6 @@ def test_they_are_those_of_a_model_that_is_built():
     assert weight_shapes(CONFIG) == expected
 
 
-@pytest.mark.any_backend
 def test_more_layers_than_tensors_are_refused():
     check_num_layers("load", CONFIG, dict.fromkeys(range(CONFIG.num_layers)))
     with pytest.raises(

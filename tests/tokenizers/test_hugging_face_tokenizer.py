@@ -7,12 +7,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from keras_griffin.tokenizers import HuggingFaceTokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 def tokenizer_of(json):
     return HuggingFaceTokenizer(Tokenizer.from_str(json))
 
 
-@pytest.mark.any_backend
 def test_the_special_ids_are_found_by_name(gemma_json, byte_level_json):
     gemma = tokenizer_of(gemma_json)
     assert (gemma.start_id, gemma.stop_ids, gemma.pad_id) == (2, (1, 5), 0)
@@ -20,7 +21,6 @@ def test_the_special_ids_are_found_by_name(gemma_json, byte_level_json):
     assert (gpt.start_id, gpt.stop_ids, gpt.pad_id) == (None, (0,), 0)
 
 
-@pytest.mark.any_backend
 def test_the_special_ids_can_be_given_and_are_kept(gemma_json, tmp_path):
     tokenizer = HuggingFaceTokenizer(Tokenizer.from_str(gemma_json), start_id=None, stop_ids=(4, 1), pad_id=3)
     assert tokenizer != tokenizer_of(gemma_json)
@@ -33,7 +33,6 @@ def test_the_special_ids_can_be_given_and_are_kept(gemma_json, tmp_path):
     assert tokenizer.encode("the") == tokenizer_of(gemma_json).encode("the", start=False)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", ["gemma_json", "llama_json", "byte_level_json"])
 @pytest.mark.parametrize("text", ["the cat", " the  cat ", "  the", "本 で😀", ""])
 def test_ids_and_text_are_those_of_the_package(request, kind, text):
@@ -44,7 +43,6 @@ def test_ids_and_text_are_those_of_the_package(request, kind, text):
     assert ours.decode(ids) == theirs.decode(ids) == text
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("seed", range(20))
 def test_any_bytes_at_the_level_of_bytes_are_decoded_as_by_the_package(byte_level_json, seed):
     theirs = Tokenizer.from_str(byte_level_json)
@@ -53,7 +51,6 @@ def test_any_bytes_at_the_level_of_bytes_are_decoded_as_by_the_package(byte_leve
     assert HuggingFaceTokenizer(theirs).decode(ids) == theirs.decode(ids)
 
 
-@pytest.mark.any_backend
 def test_a_broken_byte_leaves_its_neighbours_alone(gemma_json):
     """The package replaces the whole run of bytes, which could not be streamed."""
     theirs = Tokenizer.from_str(gemma_json)
@@ -62,13 +59,11 @@ def test_a_broken_byte_leaves_its_neighbours_alone(gemma_json):
     assert HuggingFaceTokenizer(theirs).decode(ids) == "€\ufffd"
 
 
-@pytest.mark.any_backend
 def test_special_tokens_in_a_text_become_their_ids(gemma_json):
     ids = tokenizer_of(gemma_json).encode("<start_of_turn>the<end_of_turn>")
     assert ids[:2] == [2, 4] and ids[-1] == 5
 
 
-@pytest.mark.any_backend
 def test_marks_of_turns_write_nothing_even_where_they_are_not_special(byte_level_json):
     theirs = Tokenizer.from_str(byte_level_json)
     theirs.add_tokens(["<start_of_turn>", "<end_of_turn>"])
@@ -77,7 +72,6 @@ def test_marks_of_turns_write_nothing_even_where_they_are_not_special(byte_level
     assert ids[-1] == ours.stop_ids[-1] and ours.decode(ids) == "the"
 
 
-@pytest.mark.any_backend
 def test_the_start_token_stands_once_where_the_tokenizer_puts_it_too(gemma_json):
     theirs = Tokenizer.from_str(gemma_json)
     theirs.post_processor = processors.TemplateProcessing("<bos> $A <eos>", None, [("<bos>", 2), ("<eos>", 1)])
@@ -85,7 +79,6 @@ def test_the_start_token_stands_once_where_the_tokenizer_puts_it_too(gemma_json)
     assert HuggingFaceTokenizer(theirs).encode("the") == tokenizer_of(gemma_json).encode("the")
 
 
-@pytest.mark.any_backend
 def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json):
     theirs = Tokenizer.from_str(gemma_json)
     theirs.enable_truncation(2)
@@ -97,7 +90,6 @@ def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json
     assert ours == tokenizer_of(gemma_json)
 
 
-@pytest.mark.any_backend
 def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():
     letters = {letter: index for index, letter in enumerate("Thecat,i'sdon3m.SoIg!")}
     ending = Tokenizer(models.BPE({**letters, **{f"{key}</w>": 30 + id for key, id in letters.items()}}, []))
@@ -107,7 +99,6 @@ def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():
         HuggingFaceTokenizer(ending)
 
 
-@pytest.mark.any_backend
 def test_a_tokenizer_that_leaves_bytes_out_is_refused():
     """As some do that are written in Python: what is not whole in a token alone would be lost without a word."""
     other = types.SimpleNamespace(
@@ -121,14 +112,12 @@ def test_a_tokenizer_that_leaves_bytes_out_is_refused():
         HuggingFaceTokenizer(other)
 
 
-@pytest.mark.any_backend
 def test_it_is_read_from_its_file(gemma_json, tmp_path):
     (tmp_path / "tokenizer.json").write_text(gemma_json, encoding="utf-8")
     assert HuggingFaceTokenizer(tmp_path / "tokenizer.json") == tokenizer_of(gemma_json)
     assert HuggingFaceTokenizer(str(tmp_path / "tokenizer.json")) == tokenizer_of(gemma_json)
 
 
-@pytest.mark.any_backend
 def test_without_the_package_it_says_what_to_install(gemma_json, tmp_path, monkeypatch):
     (tmp_path / "tokenizer.json").write_text(gemma_json, encoding="utf-8")
     monkeypatch.setitem(sys.modules, "tokenizers", None)

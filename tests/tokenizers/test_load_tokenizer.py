@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def released(gemma_json, gemma_proto, tmp_path):
@@ -15,14 +17,12 @@ def released(gemma_json, gemma_proto, tmp_path):
     return tmp_path
 
 
-@pytest.mark.any_backend
 def test_a_folder_without_one_has_none(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("{}")
     assert load_tokenizer(tmp_path) is None
     assert load_tokenizer(tmp_path / "nowhere") is None
 
 
-@pytest.mark.any_backend
 def test_each_file_is_recognised(released):
     assert isinstance(load_tokenizer(released), HuggingFaceTokenizer)
     (released / "tokenizer.json").unlink()
@@ -31,7 +31,6 @@ def test_each_file_is_recognised(released):
     assert load_tokenizer(released) == ByteTokenizer()
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("missing", "kind"), [("tokenizers", SentencePieceTokenizer), ("sentencepiece", HuggingFaceTokenizer)]
 )
@@ -40,7 +39,6 @@ def test_of_two_files_the_one_is_taken_whose_package_is_installed(released, monk
     assert isinstance(load_tokenizer(released), kind)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(("file", "package"), [("tokenizer.json", "tokenizers"), ("tokenizer.model", "sentencepiece")])
 def test_a_missing_package_is_named(released, monkeypatch, file, package):
     (released / ({"tokenizer.json", "tokenizer.model"} - {file}).pop()).unlink()
@@ -54,7 +52,6 @@ def bpe(**changes):
     return json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], **changes}})
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -107,7 +104,6 @@ def test_a_damaged_file_is_named_with_its_rule(released, name, content, sentence
         load_tokenizer(released)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("kind", "config", "sentence"),
     [

@@ -6,17 +6,17 @@ import sentencepiece
 
 from keras_griffin.tokenizers import SentencePieceTokenizer
 
+pytestmark = pytest.mark.any_backend
+
 TALK = "<start_of_turn>user\nhello<end_of_turn>\n"
 
 
-@pytest.mark.any_backend
 def test_the_special_ids_are_gemmas(gemma_proto):
     tokenizer = SentencePieceTokenizer(gemma_proto)
     end_of_turn = sentencepiece.SentencePieceProcessor(model_proto=gemma_proto).piece_to_id("<end_of_turn>")
     assert (tokenizer.pad_id, tokenizer.start_id, tokenizer.stop_ids) == (0, 2, (1, end_of_turn))
 
 
-@pytest.mark.any_backend
 def test_a_model_may_lack_special_pieces(bare_proto):
     tokenizer = SentencePieceTokenizer(bare_proto)
     assert (tokenizer.pad_id, tokenizer.start_id, tokenizer.stop_ids) == (0, None, ())
@@ -24,7 +24,6 @@ def test_a_model_may_lack_special_pieces(bare_proto):
     assert tokenizer.decode(tokenizer.encode("hello")) == "hello"
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("text", ["", "hello", "the  cat\n", "本😀"])
 def test_a_text_has_the_ids_of_the_processor_after_the_start(gemma_proto, prefix_proto, text):
     for proto in (gemma_proto, prefix_proto):
@@ -32,7 +31,6 @@ def test_a_text_has_the_ids_of_the_processor_after_the_start(gemma_proto, prefix
         assert SentencePieceTokenizer(proto).encode(text) == [2, *processor.encode(text)]
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", ["gemma_proto", "prefix_proto"])
 def test_marks_of_turns_become_their_ids(request, kind):
     """As user-defined pieces and as control pieces."""
@@ -45,7 +43,6 @@ def test_marks_of_turns_become_their_ids(request, kind):
     assert tokenizer.decode(tokenizer.encode(TALK)).split() == ["user", "hello"]
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("seed", range(20))
 def test_any_ids_are_decoded_as_the_processor_decodes_them(gemma_proto, seed):
     """But broken characters: the processor writes U+FFFD for each byte, and a control piece ends a character there."""
@@ -59,7 +56,6 @@ def test_any_ids_are_decoded_as_the_processor_decodes_them(gemma_proto, seed):
     assert tokenizer.decode(ids) == expected
 
 
-@pytest.mark.any_backend
 def test_broken_bytes_become_one_sign_for_each_part_of_a_character(gemma_proto):
     processor = sentencepiece.SentencePieceProcessor(model_proto=gemma_proto)
     ids = [processor.piece_to_id(name) for name in ("<0xE2>", "<0x82>", "<0xFF>")]
@@ -67,7 +63,6 @@ def test_broken_bytes_become_one_sign_for_each_part_of_a_character(gemma_proto):
     assert SentencePieceTokenizer(gemma_proto).decode(ids) == "\ufffd" * 2
 
 
-@pytest.mark.any_backend
 def test_a_model_is_read_from_its_file(gemma_proto, tmp_path):
     tokenizer = SentencePieceTokenizer(gemma_proto)
     tokenizer.save(tmp_path)
@@ -76,7 +71,6 @@ def test_a_model_is_read_from_its_file(gemma_proto, tmp_path):
     assert SentencePieceTokenizer(str(tmp_path / "tokenizer.model")) == tokenizer
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("data", [b"", b"none", b"version https://git-lfs.github.com/spec/v1\noid sha256:0"])
 def test_what_is_no_model_is_refused(data, tmp_path):
     with pytest.raises(
@@ -88,7 +82,6 @@ def test_what_is_no_model_is_refused(data, tmp_path):
         SentencePieceTokenizer(tmp_path / "tokenizer.model")
 
 
-@pytest.mark.any_backend
 def test_pieces_that_are_no_characters_are_refused(gemma_proto):
     piece = "▁the".encode()
     assert piece in gemma_proto
@@ -98,7 +91,6 @@ def test_pieces_that_are_no_characters_are_refused(gemma_proto):
         SentencePieceTokenizer(gemma_proto.replace(piece, b"\xff" + piece[1:]))
 
 
-@pytest.mark.any_backend
 def test_without_the_package_it_says_what_to_install(gemma_proto, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(ImportError, match=r"SentencePieceTokenizer: .* pip install 'keras-griffin\[tokenizers\]'"):

@@ -9,6 +9,8 @@ import pytest
 
 from keras_griffin.tokenizers import load_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 TEXTS = [
     "",
     "hello world",
@@ -27,13 +29,11 @@ def normalised(tokenizer, text):
     return processor.decode(processor.encode(text)) if processor else text
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_comes_back(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == normalised(tokenizer, text)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("text", TEXTS)
 def test_ids_are_integers_of_the_vocabulary(tokenizer, text):
     ids = tokenizer.encode(text)
@@ -42,13 +42,11 @@ def test_ids_are_integers_of_the_vocabulary(tokenizer, text):
     assert all(type(token_id) is int and 0 <= token_id < tokenizer.vocabulary_size for token_id in special)
 
 
-@pytest.mark.any_backend
 def test_a_text_begins_with_the_start_token_where_the_models_want_one(tokenizer):
     assert not tokenizer.encode("", start=False)
     assert tokenizer.encode("") + tokenizer.encode("the", start=False) == tokenizer.encode("the")
 
 
-@pytest.mark.any_backend
 def test_all_kinds_of_ids_are_decoded(tokenizer):
     ids = tokenizer.encode("the cat")
     arrays = [np.array(ids), np.array(ids, "uint16"), keras.ops.convert_to_tensor(ids, "int32"), tuple(ids)]
@@ -56,14 +54,12 @@ def test_all_kinds_of_ids_are_decoded(tokenizer):
     assert tokenizer.decode([]) == tokenizer.decode(np.array([], "int32")) == ""
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("ids", [[[1, 2]], 3, [1.5]])
 def test_other_ids_are_refused(tokenizer, ids):
     with pytest.raises(ValueError, match=r"decode: token_ids must be integers \(T,\). Got "):
         tokenizer.decode(ids)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("beyond", [-1, 0])
 def test_an_id_outside_the_vocabulary_is_refused(tokenizer, beyond):
     token_id = beyond if beyond else tokenizer.vocabulary_size
@@ -71,13 +67,11 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer, beyond):
         tokenizer.decode([token_id])
 
 
-@pytest.mark.any_backend
 def test_a_lone_surrogate_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"encode: the text must be characters.*Got .*'\\ud800' at 1."):
         tokenizer.encode("a\ud800")
 
 
-@pytest.mark.any_backend
 def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "new" / "folder")
     loaded = load_tokenizer(tmp_path / "new" / "folder")
@@ -90,7 +84,6 @@ def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
     )
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("through", ["keras", "pickle", "deepcopy"])
 def test_copies_are_the_same(tokenizer, through):
     copied = {
@@ -121,7 +114,6 @@ class Keeper(keras.layers.Layer):
         return cls(**{**config, "text_from": keras.saving.deserialize_keras_object(config["text_from"])})
 
 
-@pytest.mark.any_backend
 def test_a_keras_file_keeps_it(tokenizer, tmp_path):
     inputs = keras.Input((2,))
     keras.Model(inputs, Keeper(tokenizer, name="keeper")(inputs)).save(tmp_path / "model.keras")

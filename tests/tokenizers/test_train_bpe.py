@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.tokenizers import HuggingFaceTokenizer, load_tokenizer, train_bpe
 
+pytestmark = pytest.mark.any_backend
+
 TEXTS = ["def f(x):\n    return x + 1\n", "the cat sat on the mat, and là où ils étaient これは本です " * 5, ""]
 
 
@@ -21,7 +23,6 @@ def random_text(seed):
     return "".join(chr(chance.randint(*chance.choice(ranges))) for _ in range(200))
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("seed", range(10))
 def test_any_text_is_written_as_it_is(tokenizer, seed):
     text = random_text(seed)
@@ -30,7 +31,6 @@ def test_any_text_is_written_as_it_is(tokenizer, seed):
     assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "text", ["", " ", "  the", "the<|endoftext|>", "\r\n\ufeff\ufffd\0", "e\u0301 \u00e9", "<|endoftext|>"]
 )
@@ -39,25 +39,21 @@ def test_nothing_is_added_normalised_or_special(tokenizer, text):
     assert 0 not in ids and tokenizer.decode(ids) == text
 
 
-@pytest.mark.any_backend
 def test_every_byte_is_a_token(tokenizer):
     written = [tokenizer.token_bytes(token_id) for token_id in range(1, 257)]
     assert sorted(written) == [bytes([byte]) for byte in range(256)]
 
 
-@pytest.mark.any_backend
 def test_what_is_met_often_becomes_a_token(tokenizer):
     assert tokenizer.vocabulary_size == 300
     assert len(tokenizer.encode(TEXTS[1])) < len(TEXTS[1].encode()) / 2
 
 
-@pytest.mark.any_backend
 def test_the_same_texts_give_the_same_tokenizer(tokenizer):
     assert train_bpe(iter(TEXTS), 300) == tokenizer
     assert train_bpe(iter(TEXTS), 301) != tokenizer
 
 
-@pytest.mark.any_backend
 def test_it_is_kept_in_files_and_in_configs(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     kept = keras.saving.serialize_keras_object(tokenizer)
@@ -66,7 +62,6 @@ def test_it_is_kept_in_files_and_in_configs(tokenizer, tmp_path):
         assert same.encode("<|endoftext|> là") == tokenizer.encode("<|endoftext|> là")
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("texts", "size", "sentence"),
     [
@@ -86,7 +81,6 @@ def test_what_can_not_be_learnt_from_is_refused(texts, size, sentence):
     assert str(error.value) == f"train_bpe: {sentence}"
 
 
-@pytest.mark.any_backend
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ImportError, match=r"train_bpe: .* pip install 'keras-griffin\[tokenizers\]'"):

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.training import BestCheckpoint, save_whole
 
+pytestmark = pytest.mark.any_backend
+
 
 def small_model(value=0.0):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
@@ -15,7 +17,6 @@ def saved_value(path):
     return float(np.asarray(keras.saving.load_model(path).layers[0].bias)[0])
 
 
-@pytest.mark.any_backend
 def test_only_an_epoch_better_than_all_before_is_saved(tmp_path):
     checkpoint = BestCheckpoint(tmp_path / "model.keras", monitor="val_bits_per_byte")
     assert not checkpoint.is_saved
@@ -28,7 +29,6 @@ def test_only_an_epoch_better_than_all_before_is_saved(tmp_path):
     assert checkpoint.is_saved and checkpoint.best == 2.0
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(tmp_path, monkeypatch, error):
     path = tmp_path / "model.keras"
@@ -46,7 +46,6 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(t
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.any_backend
 def test_the_model_of_half_an_epoch_is_kept_until_the_run_goes_on(tmp_path):
     path, aside = tmp_path / "model.keras", tmp_path / "aside.keras"
     checkpoint = BestCheckpoint(path)
@@ -64,7 +63,6 @@ def test_the_model_of_half_an_epoch_is_kept_until_the_run_goes_on(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
 
 
-@pytest.mark.any_backend
 def test_parts_that_a_killed_process_left_are_removed(tmp_path):
     (tmp_path / ".model.keras.partial-x").mkdir()
     BestCheckpoint(tmp_path / "model.keras").on_train_begin()

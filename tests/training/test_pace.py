@@ -5,6 +5,8 @@ import pytest
 from keras_griffin.training import AdamW, HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, pace
 from tests.training.clock import Clock
 
+pytestmark = pytest.mark.any_backend
+
 TEXT = np.random.default_rng(0).integers(256, size=1000, dtype="uint8")
 
 
@@ -16,17 +18,14 @@ def compiled_model(learning_rate):
     return model
 
 
-@pytest.mark.any_backend
 def test_the_steps_fill_the_time_that_compilation_and_validations_leave():
     assert Pace(start=4.0, step=0.125, validation=2.0).steps_within(seconds=64.0, epochs=10) == 320
 
 
-@pytest.mark.any_backend
 def test_there_is_a_step_for_each_epoch_however_short_the_time():
     assert Pace(start=4.0, step=0.1, validation=2.0).steps_within(seconds=1.0, epochs=10) == 10
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_measuring_leaves_the_weights_as_they_are():
     model = compiled_model(learning_rate=0.0)
@@ -37,7 +36,6 @@ def test_measuring_leaves_the_weights_as_they_are():
         np.testing.assert_array_equal(weights, earlier)
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_the_stopwatch_leaves_out_compilation_and_validation(monkeypatch):
     clock, stopwatch = Clock(), Stopwatch()
@@ -49,7 +47,6 @@ def test_the_stopwatch_leaves_out_compilation_and_validation(monkeypatch):
     assert stopwatch.seconds_per_step == 1.0
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_single_step_is_timed_with_its_compilation():
     stopwatch = Stopwatch()

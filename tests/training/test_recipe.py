@@ -7,6 +7,8 @@ import pytest
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.training import AdamW, default_learning_rate, default_optimizer
 
+pytestmark = pytest.mark.any_backend
+
 MODEL = GriffinConfig(vocabulary_size=8, width=16, num_layers=1, num_heads=2, window=4)
 
 
@@ -18,7 +20,6 @@ def model_of(size):
     )
 
 
-@pytest.mark.any_backend
 def test_the_defaults_are_those_of_the_field():
     optimizer = default_optimizer(Griffin(MODEL), 1e-3)
     assert isinstance(optimizer, AdamW)
@@ -28,7 +29,6 @@ def test_the_defaults_are_those_of_the_field():
     assert float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-@pytest.mark.any_backend
 def test_each_argument_reaches_the_optimizer():
     numbers = {"weight_decay": 0.2, "beta_2": 0.99, "epsilon": 1e-6, "dynamics_scale": 0.5}
     others = {"clip_norm": None, "accumulation": 3, "drop_nonfinite": False}
@@ -38,7 +38,6 @@ def test_each_argument_reaches_the_optimizer():
     assert not optimizer.drop_nonfinite
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_the_schedule_ends_with_the_last_batch_of_the_run():
     """Four epochs of five batches, two to an update: the steps are the batches."""
@@ -56,13 +55,11 @@ def test_the_schedule_ends_with_the_last_batch_of_the_run():
     assert int(model.optimizer.iterations) == 10
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(("size", "rate"), [(10**6, 1.312e-3), (10**8, 6.693e-4), (10**9, 3.481e-4)])
 def test_the_learning_rate_follows_from_the_parameters_beside_the_embedding(size, rate):
     assert default_learning_rate(model_of(size)) == pytest.approx(rate, rel=1e-3)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("size", [0, 2 * 10**10])
 def test_a_model_too_large_for_the_rule_is_refused(size):
     message = f"default_learning_rate: the model must have 1 to 1e.10 parameters besides its embedding. Got {size}."
@@ -70,7 +67,6 @@ def test_a_model_too_large_for_the_rule_is_refused(size):
         default_learning_rate(model_of(size))
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("accumulation", [0, 1.5])
 def test_an_accumulation_of_no_whole_number_is_refused(accumulation):
     message = f"default_optimizer: accumulation must be an integer of at least 1. Got {accumulation}."
@@ -78,7 +74,6 @@ def test_an_accumulation_of_no_whole_number_is_refused(accumulation):
         default_optimizer(Griffin(MODEL), 1e-3, accumulation=accumulation)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("accumulation", True), ("accumulation", "2"), ("steps", 0), ("steps", True), ("learning_rate", "1e-3")],

@@ -2,9 +2,12 @@ import json
 
 import keras
 import numpy as np
+import pytest
 
 from keras_griffin.training import BestCheckpoint
 from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
+
+pytestmark = pytest.mark.any_backend
 
 
 class Counts(keras.callbacks.Callback):
@@ -16,7 +19,6 @@ class Counts(keras.callbacks.Callback):
         self.other = 0
 
 
-@pytest.mark.any_backend
 def test_what_callbacks_know_comes_back(tmp_path):
     stopping = keras.callbacks.EarlyStopping(restore_best_weights=True)
     stopping.on_train_begin()
@@ -40,7 +42,6 @@ def test_what_callbacks_know_comes_back(tmp_path):
     assert (other_history.epoch, other_history.history) == ([0, 1], {"loss": [2.0, 1.0]})
 
 
-@pytest.mark.any_backend
 def test_a_log_gets_back_what_it_was_and_goes_on(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(b"epoch,loss\r\n0,1.0\r\n")
@@ -57,6 +58,5 @@ def test_a_log_gets_back_what_it_was_and_goes_on(tmp_path):
     assert arrays == {}
 
 
-@pytest.mark.any_backend
 def test_a_log_that_is_not_there_is_no_state(tmp_path):
     assert callback_states([keras.callbacks.CSVLogger(tmp_path / "none.csv")]) == ({}, {})

@@ -7,6 +7,8 @@ from keras_griffin.training import PackedDocuments, RandomWindows, TokenFile, wr
 from keras_griffin.training.resuming import corpus
 from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
 
+pytestmark = pytest.mark.any_backend
+
 DOCUMENTS = [np.arange(length) for length in (9, 4, 17)]
 
 
@@ -25,7 +27,6 @@ def of(value):
     return describe_corpus(Holding(value))
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("one", "other", "words"),
     [
@@ -44,7 +45,6 @@ def test_one_corpus_is_not_another(one, other, words):
     assert of(one)["value"][0] == of(other)["value"][0] == words
 
 
-@pytest.mark.any_backend
 def test_a_corpus_is_the_same_in_another_order_of_memory_or_list():
     grid = np.arange(12.0).reshape(3, 4)
     assert of(grid) == of(np.asfortranarray(grid))
@@ -52,20 +52,17 @@ def test_a_corpus_is_the_same_in_another_order_of_memory_or_list():
     assert of(keras.ops.convert_to_tensor(grid, "float32")) == of(grid.astype("float32"))
 
 
-@pytest.mark.any_backend
 def test_parts_by_name_and_datasets_in_datasets_are_looked_into():
     assert set(of({"x": np.zeros(2), "y": np.zeros(2)})) == {"value.x", "value.y"}
     assert set(describe_corpus(LocalRows(RandomWindows(np.arange(20), 4, 2, 1), 0, 2))) == {"data.text"}
     assert set(describe_corpus(PackedDocuments(DOCUMENTS, 8, 2))) == {"documents"}
 
 
-@pytest.mark.any_backend
 def test_what_is_private_or_cannot_be_read_is_left_alone():
     for value in (None, 3, "text", object(), [], [object()], np.array([object()]), iter([])):
         assert describe_corpus(Holding(value, private=np.zeros(3))) == {}
 
 
-@pytest.mark.any_backend
 def test_a_token_file_is_known_by_its_own_checksum(tmp_path):
     files = []
     for name, last in (("a", 16), ("b", 15)):
@@ -75,7 +72,6 @@ def test_a_token_file_is_known_by_its_own_checksum(tmp_path):
     assert one == {"value": ["3 documents of 30 tokens", files[0].checksum]} and one != other
 
 
-@pytest.mark.any_backend
 def test_of_what_is_too_large_samples_are_read(monkeypatch):
     monkeypatch.setattr(corpus, "WHOLE_BYTES", 100)
     monkeypatch.setattr(corpus, "SAMPLES", 4)

@@ -4,12 +4,13 @@ import pytest
 
 from keras_griffin.training import RandomWindows, RestOfEpoch
 
+pytestmark = pytest.mark.any_backend
+
 
 def windows():
     return RandomWindows(np.arange(100, dtype="uint8"), 8, 4, num_batches=5)
 
 
-@pytest.mark.any_backend
 def test_it_begins_at_its_start_and_can_be_moved():
     rest = RestOfEpoch(windows(), start=3)
     assert rest.num_batches == 2
@@ -19,7 +20,6 @@ def test_it_begins_at_its_start_and_can_be_moved():
     np.testing.assert_array_equal(rest[4][0], windows()[4][0])
 
 
-@pytest.mark.any_backend
 def test_its_epoch_is_that_of_the_data():
     data = windows()
     rest = RestOfEpoch(data)
@@ -39,14 +39,12 @@ class NoEnd(keras.utils.PyDataset):
     epoch = 0
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("data", [NoEpoch(), NoEnd(), np.zeros(3)])
 def test_what_cannot_go_on_anywhere_is_refused(data):
     with pytest.raises(ValueError, match=f"RestOfEpoch: data must be a .* Got {type(data).__name__}."):
         RestOfEpoch(data)
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("start", [-1, 5])
 def test_a_start_that_is_no_batch_is_refused(start):
     with pytest.raises(ValueError, match=f"RestOfEpoch: start must be the index of a batch. Got {start} of 5 batches."):

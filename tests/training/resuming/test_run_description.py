@@ -12,6 +12,8 @@ from keras_griffin.training.resuming.run_description import (
     refuse_differences,
 )
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
 TEXT = np.arange(200, dtype="uint8")
 
@@ -23,12 +25,10 @@ def described(config=CONFIG, text=TEXT, optimizer=None, **settings):
     return describe_run(model, RandomWindows(text, **settings))
 
 
-@pytest.mark.any_backend
 def test_the_same_settings_are_the_same_whatever_keras_calls_them():
     assert differences(described(), described()) == []
 
 
-@pytest.mark.any_backend
 def test_layers_with_numbered_names_are_the_same():
     def description():
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)])
@@ -38,7 +38,6 @@ def test_layers_with_numbered_names_are_the_same():
     assert description() == description()
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -64,7 +63,6 @@ def test_what_differs_is_named_in_one_sentence(changes, named):
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.any_backend
 def test_another_corpus_is_found_where_the_first_batch_is_the_same():
     """Also that of another process."""
     text = TEXT.copy()
@@ -77,7 +75,6 @@ def test_another_corpus_is_found_where_the_first_batch_is_the_same():
     ]
 
 
-@pytest.mark.any_backend
 def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
     def shares(*places, seed=0):
         model = Griffin(CONFIG)
@@ -96,7 +93,6 @@ def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
         refuse_differences(two, shares((0, 2), (1, 2), seed=1))
 
 
-@pytest.mark.any_backend
 def test_what_an_earlier_version_wrote_still_goes_on_and_speaks_in_words():
     def as_earlier(description):
         return {name: description[name] for name in ("model", "compiled", "data", "first_batch")}
@@ -134,7 +130,6 @@ DATASETS = {
 }
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
@@ -147,14 +142,12 @@ def test_a_dataset_that_was_used_is_what_it_was_when_it_was_new(name):
     assert differences(describe_run(model, DATASETS[name]()), describe_run(model, used)) == []
 
 
-@pytest.mark.any_backend
 def test_no_more_than_some_are_named():
     changes = {name: index for index, name in enumerate("abcdef")}
     with pytest.raises(ValueError, match=r"a 0 instead of nothing, .*, d 3 instead of nothing, 2 more\."):
         refuse_differences({"same": 1}, {"same": 1, **changes})
 
 
-@pytest.mark.any_backend
 def test_a_model_that_keras_cannot_write_is_its_class():
     class Own(keras.Model):
         def __init__(self, layer):
@@ -169,7 +162,6 @@ def test_a_model_that_keras_cannot_write_is_its_class():
     assert describe_run(model, RandomWindows(TEXT, 8, 2, 5))["model"] == "Own"
 
 
-@pytest.mark.any_backend
 def test_long_texts_are_kept_as_digests():
     data = RandomWindows(TEXT, 8, 2, 5)
     data.vocabulary = "word " * 1000

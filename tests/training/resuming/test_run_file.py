@@ -7,6 +7,8 @@ import pytest
 from keras_griffin.files import write_safetensors
 from keras_griffin.training.resuming.run_file import read_run, write_run
 
+pytestmark = pytest.mark.any_backend
+
 TENSORS = {
     "model/0/kernel": np.arange(6, dtype="float32").reshape(2, 3),
     "model/1/half": np.array([1.5, -2.0], ml_dtypes.bfloat16),
@@ -24,7 +26,6 @@ def path(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.any_backend
 def test_every_bit_comes_back(path):
     facts, tensors = read_run(path)
     assert facts == FACTS
@@ -34,13 +35,11 @@ def test_every_bit_comes_back(path):
         assert tensors[name].tobytes() == array.tobytes()
 
 
-@pytest.mark.any_backend
 def test_scalars_of_numpy_become_numbers(tmp_path):
     write_run(tmp_path / "run", {}, {"best": np.float32(0.5)})
     assert read_run(tmp_path / "run").facts == {"best": 0.5}
 
 
-@pytest.mark.any_backend
 def test_every_changed_byte_is_found_or_changes_nothing(path):
     """The padding of the header may change; everything else may not."""
     whole = path.read_bytes()
@@ -62,7 +61,6 @@ def test_every_changed_byte_is_found_or_changes_nothing(path):
     assert found >= len(places) - 3
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_file_that_was_cut_is_refused(path, share):
     whole = path.read_bytes()
@@ -71,14 +69,12 @@ def test_a_file_that_was_cut_is_refused(path, share):
         read_run(path)
 
 
-@pytest.mark.any_backend
 def test_another_file_is_refused(tmp_path):
     write_safetensors(tmp_path / "file", {"a": np.zeros(2)}, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="read_run: the format must be 'keras_griffin run 1'. Got 'pt'."):
         read_run(tmp_path / "file")
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -12,6 +12,8 @@ from keras_griffin.training.resuming.run_file import RunFile
 from keras_griffin.training.resuming.shared_moment import check_same_weights, gather_moment, share_facts, share_moment
 from tests.training.resuming.cut_off_run import make_model
 
+pytestmark = pytest.mark.any_backend
+
 
 class Exchange:
     """A backend of two threads, which wait for one another."""
@@ -63,7 +65,6 @@ def shared(tensors, facts):
 COMMON = {"model/0/a/kernel": np.arange(6.0).reshape(2, 3), "callbacks/Best 0/weights/0": np.ones(2)}
 
 
-@pytest.mark.any_backend
 def test_what_is_the_same_is_kept_once_and_each_process_gets_its_own():
     first = {**COMMON, "metrics/0/loss": np.array(1.0)}
     # Keras may have numbered its layers otherwise, and a callback of the first process knows nothing here.
@@ -77,7 +78,6 @@ def test_what_is_the_same_is_kept_once_and_each_process_gets_its_own():
     np.testing.assert_array_equal(other.tensors["model/0/a/kernel"], first["model/0/a/kernel"])
 
 
-@pytest.mark.any_backend
 def test_what_is_not_the_same_is_kept_of_each():
     second = {"model/0/a_1/kernel": np.ones((2, 3)), "callbacks/Best 0/weights/0": np.zeros(2)}
     tensors, facts = gathered_of(COMMON, second)
@@ -88,7 +88,6 @@ def test_what_is_not_the_same_is_kept_of_each():
             np.testing.assert_array_equal(got[name], given[name])
 
 
-@pytest.mark.any_backend
 def test_from_a_run_of_one_process_all_get_what_there_is():
     for moment in shared(COMMON, {"step": 4, "callbacks": {"History 0": 1}}):
         assert set(moment.tensors) == set(COMMON) and moment.facts["callbacks"] == {"History 0": 1}
@@ -96,14 +95,12 @@ def test_from_a_run_of_one_process_all_get_what_there_is():
     assert share_moment(Processes(), None, None) is None
 
 
-@pytest.mark.any_backend
 def test_one_process_keeps_what_it_has():
     saved = RunFile({"step": 4}, COMMON)
     assert share_facts(Processes(), saved) is saved.facts and share_moment(Processes(), saved, saved.facts) is saved
     assert gather_moment(Processes(), COMMON, {})[0] is COMMON
 
 
-@pytest.mark.any_backend
 def test_other_weights_in_another_process_are_refused():
     models = make_model(), make_model()
     in_two(check_same_weights, models)
