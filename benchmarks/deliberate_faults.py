@@ -2,8 +2,8 @@
 
     python benchmarks/deliberate_faults.py [NAME ...]
 
-The files are those of the working tree. The table is written to benchmarks/results/deliberate_faults.md, unless names of
-faults, or parts of them, choose some. The exit status is 1 if the tests miss a fault.
+The files are those of the working tree. The table is written to benchmarks/results/deliberate_faults.md, unless names
+of faults, or parts of them, choose some. The exit status is 1 if the tests miss a fault.
 """
 
 import os
@@ -92,8 +92,8 @@ FAULTS = [
     Fault(
         "the rotary embedding turns the other way",
         "ops/rotary_embedding.py",
-        "[first * cosine - second * sine, second * cosine + first * sine]",
-        "[first * cosine + second * sine, second * cosine - first * sine]",
+        "[first * by.cosine - second * by.sine, second * by.cosine + first * by.sine]",
+        "[first * by.cosine + second * by.sine, second * by.cosine - first * by.sine]",
         "numpy",
         ("tests/ops/test_rotary_embedding.py",),
     ),
@@ -116,7 +116,7 @@ FAULTS = [
     Fault(
         "the gradient of the cross-entropy leaves out the soft cap",
         "ops/linear_cross_entropy/torch_pieces.py",
-        "slope = None if ctx.soft_cap is None else 1.0 - (logits / ctx.soft_cap) ** 2",
+        "slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2",
         "slope = None",
         "torch",
         ("tests/ops/test_rows.py",),
@@ -164,7 +164,7 @@ FAULTS = [
     Fault(
         "a preset's tensors are not compared with their checksums",
         "models/checksums.py",
-        'if _sum(array) != sums["tensors"].get(name):',
+        'if array_crc32(array) != sums["tensors"].get(name):',
         'if name not in sums["tensors"]:',
         "numpy",
         ("tests/models/test_checksums.py",),

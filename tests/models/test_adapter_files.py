@@ -1,9 +1,5 @@
 """Adapters go to a file and come back, on every backend, and only beside the base that they were trained with."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -13,7 +9,6 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.adapter_files import fingerprint, load_adapter, save_adapter
 from keras_griffin.models.weights import as_array
 from keras_griffin.testing.closeness import assert_close
-from tests.next_backend import next_backend
 
 CONFIG = GriffinConfig(
     vocabulary_size=13,
@@ -65,15 +60,6 @@ def test_adapters_come_back_beside_their_base(saved):
     other.merge_lora()
     assert_close(other(TOKENS), expected)
     assert sorted(SafeTensors(folder / "adapter.safetensors")) == sorted(model.lora.variables)
-
-
-@pytest.mark.slow
-def test_the_next_backend_reads_the_file(saved):
-    folder, model = saved
-    other = next_backend()
-    np.save(folder / "tokens.npy", TOKENS)
-    subprocess.run([sys.executable, "-c", ELSEWHERE, folder], env={**os.environ, "KERAS_BACKEND": other}, check=True)
-    assert_close(model(TOKENS), np.load(folder / "logits.npy"))
 
 
 @pytest.mark.any_backend

@@ -220,6 +220,7 @@ def test_a_traced_step_is_the_eager_one():
         assert_close(np.float32(traced), eager)
 
 
+@pytest.mark.any_backend
 def test_half_precision_with_adapters_of_every_mixer(model):
     whole, _, logits = model
     half = LanguageModel(CONFIG, dtype="mixed_bfloat16")
@@ -233,6 +234,7 @@ def test_half_precision_with_adapters_of_every_mixer(model):
 
 
 # What Keras says of its quantised product on NumPy.
+@pytest.mark.any_backend
 @pytest.mark.filterwarnings("ignore:.*`custom_gradient` for the numpy:UserWarning")
 def test_quantised(model):
     whole, _, logits = model

@@ -76,6 +76,7 @@ def test_clone_model_is_refused(model, options):
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_is_whole(model, copied):
     copy = copied(model)
@@ -84,6 +85,7 @@ def test_a_copy_is_whole(model, copied):
     assert copy.generate("a", 2) == model.generate("a", 2)
 
 
+@pytest.mark.any_backend
 def test_from_config_gives_fresh_weights(model):
     fresh = Hawk.from_config(model.get_config())
     assert fresh.get_config() == model.get_config() and type(fresh.tokenizer) is ByteTokenizer

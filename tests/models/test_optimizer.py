@@ -64,8 +64,7 @@ def test_the_dynamics_of_several_layers_in_one_model():
 
 
 @pytest.mark.trainable
-@pytest.mark.parametrize("accumulation", [None, 2])
-@pytest.mark.parametrize("name", ["lru", "mamba"])
+@pytest.mark.parametrize(("name", "accumulation"), [("lru", None), ("mamba", 2)])
 def test_the_steps_of_dynamics_are_scaled(name, accumulation):
     """Against NumPy: the first step of Adam is the sign of the mean gradient, but for epsilon."""
     options = {"weight_decay": 0.1, "global_clipnorm": None, "epsilon": 1e-3, "beta_1": 0.9, "beta_2": 0.99}
@@ -86,6 +85,7 @@ def test_the_steps_of_dynamics_are_scaled(name, accumulation):
         assert_close(ops.convert_to_numpy(variable.value), decayed - rate * step)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_dynamics_scale_is_saved_and_loaded(tmp_path):
     model = keras.Sequential([keras.Input((4, 8)), LRU(name="lru"), keras.layers.Dense(7)])
@@ -103,6 +103,7 @@ def test_dynamics_scale_is_saved_and_loaded(tmp_path):
     assert np.abs(ops.convert_to_numpy(loaded.layers[0].feedthrough - model.layers[0].feedthrough)).max() > 0
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_biases_that_are_matrices_and_the_complex_recurrence_are_spared():
     model = keras.Sequential([keras.Input((None, 32)), CGLRU(name="cg_lru"), keras.layers.Dense(1, name="head")])
@@ -121,6 +122,7 @@ def test_there_may_be_nothing_that_decays():
     assert ops.convert_to_numpy(variable.value).max() < 0
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 @pytest.mark.parametrize("built", [False, True])
 def test_a_loaded_model_spares_the_same_variables(built, tmp_path):

@@ -102,6 +102,7 @@ def test_a_step_is_that_of_the_logits(rematerialize):
         assert_close(actual, expected, "float32")
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_saved_model_goes_on(tmp_path):
     """By `compile_config` and `compile_again`: with its optimizer, which Keras alone would not build."""

@@ -29,6 +29,7 @@ def encoder(**options):
     return made
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "law",
     [
@@ -72,6 +73,7 @@ def test_a_pool_of_nothing(pool, shape):
         np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("pattern", [("recurrent",), ("recurrent", "local_mqa")])
 def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     layer = encoder(block_pattern=pattern)
@@ -82,6 +84,7 @@ def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
 
 
+@pytest.mark.any_backend
 def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
     layer = SequenceEncoder(WIDTH, 2, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(3, 4, FEATURES)), layer])
