@@ -84,28 +84,6 @@ def test_threads_that_meet_a_shape_together_compile_it_once(fake, impatient):
     assert fake.runs == 2, "one reading of the prompt and one loop"
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records")
-def test_threads_that_want_to_trace_together_do_so_one_after_another(fake, traced_on_the_third_call):
-    import torch
-    from torch.fx._symbolic_trace import is_fx_symbolic_tracing
-
-    from keras_griffin.generation import torch_compile
-
-    def step(model, x):
-        if is_fx_symbolic_tracing():
-            time.sleep(0.02)
-        return x + 1
-
-    run, start = torch_compile.record_for_model(step, fake), threading.Barrier(4)
-
-    def work(size):
-        start.wait()
-        return [run(torch.zeros(size)).sum().item() for _ in range(6)]
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(work, range(1, 5))) == [[size] * 6 for size in range(1, 5)]
-
-
 def in_a_fork(act):
     """The exit code of a forked process that only acts; None if it did not end."""
     with warnings.catch_warnings():

@@ -12,7 +12,6 @@ from keras_griffin.generation import TopP, bits_per_byte
 from keras_griffin.layers import CGLRU, RGLRU, RGLRUCell
 from keras_griffin.mixers import RecurrentBlock
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, SequenceEncoder, presets
-from keras_griffin.models.presets import TRAINED
 
 # Non-embedding parameters in billions, with 16 gate blocks: MQA, Hawk, Griffin.
 PAPER = {
@@ -40,12 +39,6 @@ def test_the_first_decays_are_those_of_the_released_code_and_in_the_papers_model
     assert {each.decay_initializer for each in made} == {"ring"}
     assert {presets()[name].decay_initializer for name in ("griffin_400m", "hawk_7b")} == {"paper"}
     assert SequenceEncoder(16).blocks[0].mixer.decay_initializer == "paper"
-
-
-@pytest.mark.any_backend
-def test_the_largest_griffin():
-    assert abs(presets()["griffin_14b"].parameter_count(embedding=False) / 1e9 - 13.8) < 0.05
-    assert len(presets()) == 33
 
 
 @pytest.mark.any_backend
@@ -82,14 +75,6 @@ def test_mamba(size, width, layers, total):
     config = presets()[f"mamba_{size}"]
     assert config.parameter_count() == layers * sum(block) + (vocabulary + 1) * width == total
     assert (config.width, config.num_layers, set(config.mixer_names)) == (width, layers, {"mamba"})
-
-
-@pytest.mark.any_backend
-def test_griffin_layers_of_table_2():
-    layers = {"100m": (8, 4), "1.3b": (16, 8), "7b": (22, 10), "14b": (27, 13)}
-    for size, (recurrent, attention) in layers.items():
-        names = presets()[f"griffin_{size}"].mixer_names
-        assert (names.count("recurrent"), names.count("local_mqa")) == (recurrent, attention)
 
 
 @pytest.mark.any_backend
@@ -162,8 +147,3 @@ def test_the_trained_model_in_the_package_writes_the_readmes_python_on_every_bac
     assert bits_per_byte(model, text) < 8 * len(lzma.compress(text.encode())) / len(text.encode())
     with pytest.raises(ValueError, match=r"an override must keep the name and shape of every weight\. Got width\."):
         LanguageModel.from_preset("python_tiny", width=64)
-
-
-@pytest.mark.any_backend
-def test_the_trained_model_is_small():
-    assert sum(file.stat().st_size for file in TRAINED["python_tiny"].iterdir()) <= 2_000_000

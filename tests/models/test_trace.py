@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
-from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -57,11 +57,6 @@ def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
     for name, value in model().trace(trace.token_ids, channels=[5, 2]).layers[PATH].values.items():
         assert_close(value[1:], all_channels.values[name][1:, [5, 2]])
     np.testing.assert_array_equal(all_channels.channels, np.arange(CONFIG.recurrence_width))
-
-
-def test_a_model_without_recurrences_has_none_to_trace():
-    transformer = MQATransformer(CONFIG.replace(num_layers=1, block_pattern=("global_mqa",)))
-    assert transformer.trace(TOKENS).layers == {}
 
 
 @pytest.mark.parametrize("kind", [RGLRU, CGLRU])
