@@ -1,7 +1,6 @@
 import json
 
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -75,45 +74,6 @@ def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
         branch[last] = array
     orbax.PyTreeCheckpointer().save(tmp_path / "orbax", {"params": tree})
     assert_loads(tmp_path / "orbax", checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
-
-
-def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
-    for policy, dtype in {"bfloat16": ml_dtypes.bfloat16, "mixed_bfloat16": "float32", "float16": "float16"}.items():
-        model = load_recurrentgemma(folder, policy)
-        for path, name in {
-            "token_embedding/embeddings": "model.embed_tokens.weight",
-            "block_1/mixer/conv/bias": "model.layers.1.temporal_block.conv_1d.bias",
-        }.items():
-            variable = next(variable for variable in model.weights if variable.path == path)
-            assert variable.dtype == np.dtype(dtype)
-            value = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
-            np.testing.assert_array_equal(value, weights[name].astype(dtype).astype("float32"))
-        assert model.dtype_policy.name == policy
-
-
-@pytest.mark.any_backend
-def test_rows_of_no_token_are_left_out(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    padded = {**weights, "model.embed_tokens.weight": np.pad(weights["model.embed_tokens.weight"], [(0, 3), (0, 0)])}
-    expected = checkpoints.expected_logits(weights, TOKEN_IDS)
-    assert_loads(checkpoints.write_huggingface(tmp_path / "folder", padded), expected)
-    write_safetensors(tmp_path / "a.safetensors", checkpoints.deepmind_weights(padded, "weight"))
-    assert_loads(tmp_path / "a.safetensors", expected, **{**OVERRIDES, "window": 5}, vocabulary_size=260)
-
-
-def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    folder, embedding = tmp_path / "folder", weights["model.embed_tokens.weight"]
-    checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": embedding})
-    assert_loads(folder, checkpoints.expected_logits(weights, TOKEN_IDS))
-    for other in (embedding + 1e-3, embedding[1:]):
-        checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": other})
-        with pytest.raises(
-            ValueError, match=r"lm_head\.weight must equal model\.embed_tokens\.weight\. Got different values\."
-        ):
-            load_recurrentgemma(folder)
 
 
 @pytest.mark.any_backend

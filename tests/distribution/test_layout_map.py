@@ -67,18 +67,6 @@ def test_the_layout_of_each_kind_of_parameter():
 
 
 @on_jax
-def test_keys_are_split_where_there_are_enough_of_them():
-    assert axes_of(layout_map(CONFIG.replace(num_key_value_heads=4), mesh()), "block_1/mixer/key/kernel") == (
-        "batch",
-        "model",
-    )
-    assert axes_of(layout_map(CONFIG.replace(num_key_value_heads=2), mesh()), "block_1/mixer/value/kernel") == (
-        None,
-        None,
-    )
-
-
-@on_jax
 def test_what_an_axis_does_not_divide_stays_whole_along_it():
     layouts = layout_map(CONFIG.replace(vocabulary_size=33, width=18), mesh())
     assert axes_of(layouts, "token_embedding/embeddings") == (None, "batch")
@@ -196,14 +184,6 @@ def test_what_is_sent_over_the_models_axis(answers):
     # And it agrees on which of the outputs' gradients are finite.
     assert [agreed] == finite
     assert attention.count("vectors") == 1 and attention.count("f32") == 2
-
-
-@on_jax
-def test_the_optimizers_slots_lie_as_their_parameters(answers):
-    assert answers["slots as parameters"]
-    for whole, part in answers["stored"].values():
-        # An eighth, but for vectors and keys.
-        assert part < whole / 6
 
 
 @on_jax

@@ -7,9 +7,8 @@ from keras import ops
 
 from keras_griffin.generation import concatenate, generate
 from keras_griffin.generation.state import MOST_TOKENS, fitted, why_not_like
-from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
+from keras_griffin.models import Griffin
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.testing.compiled import compiled
 
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
 
@@ -49,15 +48,6 @@ def test_rows_are_repeated_next_to_each_other(state):
 def test_states_are_joined(griffin, state):
     assert_same(concatenate([state.select([2]), state.select([0, 1])]), state.select([2, 0, 1]))
     assert_same(concatenate(iter([state])), state)
-
-
-def test_states_that_have_grown_differently_are_joined():
-    model = MQATransformer(GriffinConfig(vocabulary_size=11, width=16, num_layers=2, num_heads=2))
-    alone = [model.generate([row], 5)[0] for row in ROWS]
-    joined = concatenate([model.prefill([row]) for row in ROWS])
-    assert joined.blocks[0].keys.shape[:2] == (3, 7)
-    for row, new, whole in zip(ROWS, model.generate([[]] * 3, 5, state=joined), alone, strict=True):
-        np.testing.assert_array_equal([*row, *new], whole)
 
 
 def test_a_state_says_what_it_is(state):
@@ -154,14 +144,3 @@ def test_advance_speaks_in_its_own_name(griffin, state, token_ids, sentence):
 def test_rows_of_different_numbers_are_refused(griffin, state):
     torn = state._replace(last=state.last[:2])
     assert why_not_like(torn, state) == "tensors have different numbers of rows, 2, 3"
-
-
-def test_a_state_of_another_dtype_goes_on(griffin):
-    narrow = Griffin(griffin.config, dtype="bfloat16")
-    narrow.set_weights([as_array(weight) for weight in griffin.weights])
-    state = griffin.prefill(ROWS)
-    for model, given in ((narrow, state), (griffin, narrow.prefill(ROWS))):
-        _, after = model.generate([[]] * 3, 2, state=given, return_state=True)
-        expected = [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(model.initial_state(1))]
-        assert [keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(after)] == expected
-        compiled(model.advance)(np.ones((3, 1), "int32"), given)

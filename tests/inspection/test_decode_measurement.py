@@ -50,21 +50,6 @@ def test_the_time_of_a_step_is_the_median_of_the_runs(monkeypatch):
     assert measure_decoding(model(Griffin), [2], steps=32, runs=3).seconds_per_step.tolist() == [8 / 32]
 
 
-def test_a_picture_shows_what_was_measured_beside_what_is_predicted():
-    pytest.importorskip("matplotlib")
-    found = measured(Griffin, 1)
-    for quantity in ("seconds_per_step", "tokens_per_second", "cache_bytes"):
-        axes = plot_decode_cost({"Griffin": CONFIG}, CONTEXTS, quantity, dtype="float32", measured={"Griffin": found})
-        predicted, drawn = axes.get_lines()
-        assert [predicted.get_label(), drawn.get_label()] == ["Griffin, predicted", "Griffin, measured"]
-        assert predicted.get_color() == drawn.get_color()
-        np.testing.assert_array_equal(drawn.get_xdata(), CONTEXTS)
-        np.testing.assert_array_equal(drawn.get_ydata(), getattr(found, quantity))
-    assert predicted.get_ydata().tolist() == [cache_bytes(CONFIG, context, "float32") for context in CONTEXTS]
-    (alone,) = plot_decode_cost({}, measured={"Griffin": found}).get_lines()
-    np.testing.assert_array_equal(alone.get_ydata(), found.seconds_per_step)
-
-
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [

@@ -185,17 +185,6 @@ def test_chunks_out_of_order_in_validation():
     carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
 
 
-@pytest.mark.trainable
-def test_data_without_an_order():
-    carried, chunks = made().carried(2), Chunks()
-    with pytest.raises(
-        ValueError, match="fit: a carried state needs its batches in order, .* Got Chunks and shuffle=True"
-    ):
-        carried.fit(chunks, shuffle=True)
-    with pytest.raises(ValueError, match="fit: a carried state needs its batches in order, .* Got dict"):
-        carried.fit(*chunks[0])
-
-
 def test_a_state_that_grows():
     with pytest.raises(ValueError, match="CarriedModel: no mixer's state may grow. Got the block pattern global_mqa"):
         MQATransformer(TINY).carried(2)
@@ -219,16 +208,3 @@ def test_a_batch_of_another_size():
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
         made().carried(2).predict_on_batch(x)
-
-
-def test_chunks_may_have_any_length():
-    carried, chunks = made().carried(2), Chunks()
-    x, _, _ = chunks.whole()
-    whole = carried.predict_on_batch({**x, "chunk": np.zeros(2, "int32")})
-    pieces, start = [], 0
-    for chunk, stop in enumerate((1, 8, 12)):
-        part = {name: array[:, start:stop] for name, array in x.items()}
-        pieces.append(carried.predict_on_batch({**part, "chunk": np.full(2, chunk, "int32")}))
-        start = stop
-    real = x["segment_ids"] > 0
-    assert_close(np.concatenate(pieces, axis=1)[real], whole[real], "float32")

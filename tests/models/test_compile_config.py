@@ -12,7 +12,6 @@ import pytest
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.compile_config import compile_again
-from keras_griffin.models.packed_model import PackedModel
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
@@ -54,22 +53,6 @@ def test_what_was_chosen_is_kept():
     chosen = not keras.Sequential().jit_compile
     model.compile("sgd", "mse", jit_compile=chosen)
     assert model.get_compile_config()["jit_compile"] is chosen
-
-
-@pytest.mark.any_backend
-def test_a_model_that_is_not_compiled_is_saved_so(tmp_path):
-    packed = Griffin(CONFIG).packed()
-    bare = PackedModel(packed.inputs, packed.outputs)
-    bare.save(tmp_path / "bare.keras")
-    assert not keras.saving.load_model(tmp_path / "bare.keras").compiled
-
-
-@pytest.mark.any_backend
-def test_a_model_to_evaluate_has_no_optimizer(tmp_path):
-    model = Griffin(CONFIG)
-    model.compile(None, model.loss)
-    model.save(tmp_path / "model.keras")
-    assert keras.saving.load_model(tmp_path / "model.keras").optimizer is None
 
 
 @pytest.mark.any_backend

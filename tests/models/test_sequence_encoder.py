@@ -145,18 +145,6 @@ def test_dropout_is_for_training_alone():
     assert np.all(np.any(different, axis=(1, 2)))
 
 
-def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
-    for width, recurrence_width, blocks in [(8, None, 1), (32, None, 2), (64, None, 5), (1024, None, 16), (8, 40, 2)]:
-        layer = SequenceEncoder(width, 1, recurrence_width=recurrence_width)
-        mixer = layer.blocks[0].mixer
-        assert mixer.num_gate_blocks == blocks and mixer.recurrence_width % blocks == 0
-        assert blocks == 1 or mixer.recurrence_width // blocks >= 16
-        assert mixer.decay_range == (0.5, 0.99)
-    layer = SequenceEncoder(8, 1, mixer_options={"recurrent": {"decay_range": (0.1, 0.2)}})
-    assert layer.blocks[0].mixer.decay_range == (0.1, 0.2)
-    assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
-
-
 @pytest.mark.any_backend
 def test_messages():
     with pytest.raises(ValueError, match="^SequenceEncoder: a bidirectional layer must not be stateful. Got both.$"):

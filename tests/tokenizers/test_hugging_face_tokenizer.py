@@ -79,17 +79,6 @@ def test_the_start_token_stands_once_where_the_tokenizer_puts_it_too(gemma_json)
     assert HuggingFaceTokenizer(theirs).encode("the") == tokenizer_of(gemma_json).encode("the")
 
 
-def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json):
-    theirs = Tokenizer.from_str(gemma_json)
-    theirs.enable_truncation(2)
-    theirs.enable_padding(length=2)
-    ours = HuggingFaceTokenizer(theirs)
-    assert ours.decode(ours.encode("the cat")) == "the cat"
-    assert theirs.truncation and theirs.padding
-    theirs.add_tokens(["cat"])
-    assert ours == tokenizer_of(gemma_json)
-
-
 def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():
     letters = {letter: index for index, letter in enumerate("Thecat,i'sdon3m.SoIg!")}
     ending = Tokenizer(models.BPE({**letters, **{f"{key}</w>": 30 + id for key, id in letters.items()}}, []))

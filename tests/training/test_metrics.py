@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import BitsPerByte, HeldOutWindows, RowAccuracy, Tokens, token_byte_counts
@@ -81,15 +80,6 @@ def test_tokens_are_the_targets_with_weight():
     assert int(metric.result()) == 0
 
 
-def test_tokens_are_counted_exactly_beyond_what_a_float32_can():
-    metric = Tokens()
-    metric.carries.assign(2.0**20 - 1)
-    metric.units.assign(2.0**20 - 1)
-    metric.update_state(np.zeros((2, 3), "int32"), None)
-    counted = [float(ops.convert_to_numpy(variable.value)) for variable in (metric.carries, metric.units)]
-    assert counted == [2.0**20, 5.0]
-
-
 def test_a_row_is_right_if_all_its_answers_are():
     """Against a count in Python over two batches; rows without an answer, and answers not due, do not count."""
     rng = np.random.default_rng(0)
@@ -137,11 +127,3 @@ def test_the_config_round_trip_rebuilds_the_metric(metric):
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is type(metric)
     assert again.get_config() == metric.get_config()
-
-
-def test_bytes_that_are_no_number_are_refused():
-    for token_bytes in (float("nan"), [1.0, float("inf")], "1", True):
-        with pytest.raises(
-            ValueError, match=r"^BitsPerByte: token_bytes must be a number, or one for each token, none "
-        ):
-            BitsPerByte(token_bytes=token_bytes)

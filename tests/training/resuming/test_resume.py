@@ -204,21 +204,6 @@ def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path)
     assert counting.told == [(1, 2), (2, 0)]
 
 
-@pytest.mark.trainable
-def test_averaged_weights_are_averages_once(tmp_path):
-    """`fit` puts the averages in the weights' place when it ends; a run that goes on trains the weights."""
-    averaging = {"use_ema": True, "ema_momentum": 0.5, "gradient_accumulation_steps": None}
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    model = make_model(**averaging)
-    fit(tmp_path / "a", model)
-    with pytest.raises(PowerLoss):
-        fit(tmp_path / "b", make_model(**averaging), [CutOff("on_train_batch_begin", after=4)])
-    other = make_model(seed=1, **averaging)
-    fit(tmp_path / "b", other)
-    assert values(other) == values(model)
-
-
 @pytest.mark.any_backend
 @pytest.mark.trainable
 def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed, held_files_stay):
