@@ -41,8 +41,10 @@ def change_config(folder, **changes):
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
 
 
-@pytest.mark.parametrize("cls", [Griffin, Hawk, MQATransformer])
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("cls", "dtype"),
+    [(Griffin, "float32"), (Hawk, "mixed_bfloat16"), (MQATransformer, "bfloat16"), (Griffin, "float16")],
+)
 def test_a_saved_model_comes_back_bit_by_bit(tmp_path, cls, dtype):
     model = cls(CONFIG, dtype=dtype)
     save_to_preset(model, tmp_path / "preset")
