@@ -148,6 +148,16 @@ def test_wide_heads_fit_small_shared_memories(kernel, dtype, capability):
         assert 0 < shared_memory(*call_of(dtype, options, channels), capability, kernel) <= LITTLE
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_what_pytorch_would_choose_does_not_fit():
+    """The number of pytorch issue 198224; once this fails, the options may no longer be needed."""
+    pytest.importorskip("triton")
+    from tests.ops.flex_compilation import shared_memory
+
+    assert shared_memory(*call_of(torch.bfloat16, None), (12, 0), "flex_attention_backward") == 114_688
+
+
 def call_of(dtype, options, channels=256):
     query, key, value = (torch.zeros(1, n, 256, channels, dtype=dtype, requires_grad=True) for n in (4, 1, 1))
     bounds = [torch.tensor(x, dtype=torch.int32) for x in (100, 0)]
