@@ -12,7 +12,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, score
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES
 from keras_griffin.inspection import decode_cost
 from keras_griffin.models import GriffinConfig
@@ -284,6 +284,14 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
         "answers, %": percent(table.value(trial, "test_accuracy")),
         "rows, %": percent(table.value(trial, "test_row_accuracy")),
     }
+
+
+def finding(table: Table) -> str:
+    """The accuracies on the hardest task at its least width."""
+    found = cells(table)
+    cell = next(cell for cell in found if cell.task == found[-1].task)
+    shares = {family: [values[family] for values in cell.seeds.values()] for family in FAMILIES}
+    return ranking(f"Of {cell.task} tokens, at width {cell.width}, {{}} answers {{}} %", shares)
 
 
 def draw(table: Table) -> Figure:

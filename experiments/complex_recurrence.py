@@ -246,6 +246,13 @@ def pairs(table: Table, task: str) -> list[dict[str, Trial]]:
     return list(trials_by_seed(table.part(task), task, UNITS).values())
 
 
+def differences(table: Table, task: str, metric: str) -> list[Interval | None]:
+    """The complex unit less the real one, seed by seed; None where not both are tested."""
+    return [
+        difference(*(groups(table, runs[unit], metric) for unit in ("complex", "real"))) for runs in pairs(table, task)
+    ]
+
+
 def they_are_equal_on_text(table: Table) -> Verdict:
     """The complex unit is within the tolerance of the real one."""
     return _judged(table, "text", "nats", lambda found: is_within(found, TOLERANCE))
@@ -263,9 +270,7 @@ def complex_is_better_on_digits(table: Table) -> Verdict:
 
 def _judged(table, task, metric, holds: Callable[[Interval | None], bool | None]):
     """The verdict of the differences between the complex and the real unit, seed by seed."""
-    found = [
-        difference(*(groups(table, runs[unit], metric) for unit in ("complex", "real"))) for runs in pairs(table, task)
-    ]
+    found = differences(table, task, metric)
     told = "; ".join(str(each or "not tested") for each in found) or "no run has finished"
     return verdict(map(holds, found), f"{metric}, the complex unit less the real one, by seed: {told}")
 
@@ -309,6 +314,16 @@ SHOWN = {
     "sinusoids": ("nats", 1.0, "nats an answer"),
     "digits": ("accuracy", 100.0, "right digits, %"),
 }
+
+
+def finding(table: Table) -> str:
+    """With how many seeds the complex unit is better."""
+    wins = []
+    for task, (metric, _, _) in SHOWN.items():
+        found = [each for each in differences(table, task, metric) if each]
+        better = [(is_above if metric == "accuracy" else is_below)(each, 0.0) for each in found]
+        wins += [f"{task} {better.count(True)} of {len(found)}"] if found else []
+    return f"Seeds with complex certainly better: {', '.join(wins)}" if wins else ""
 
 
 def draw(table: Table) -> Figure:

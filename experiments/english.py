@@ -21,6 +21,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import is_kept, kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TRAINING, Measurement, Test, cosine_rate, train
+from experiments.harness.words import ranking
 from experiments.long_context import unlikelihood
 from experiments.models.families import FAMILIES, STYLES, TINY, Style
 from keras_griffin.models import GriffinConfig, LanguageModel
@@ -292,25 +293,33 @@ def more_than_attention(table: Table, trial: Trial) -> Interval | None:
     return difference(*(groups(table, one, "bits_per_byte") for one in (trial, others[0])))
 
 
-def draw(table: Table) -> Figure:
-    """The bits of the models at the rates that were kept, and of the compressors, from the fewest down to the most."""
-    figure, (axes,) = panels(1, styles=BARS)
-    found = {}
+def means(table: Table) -> list[tuple[float, str, str]]:
+    """The bits of each model at the rate that was kept and of each compressor, from the fewest; more seeds are one."""
+    found: dict[tuple[str, str], list[float]] = {}
     for trial in table.trials():
         if is_kept(table, trial):
             found.setdefault((trial.family, trial.setting), []).append(table.value(trial, "bits_per_byte"))
-    # More seeds are one bar.
-    means = sorted((float(np.mean(bits)), *name) for name, bits in found.items())
-    for place, (bits, family, setting) in enumerate(means):
+    return sorted((float(np.mean(bits)), *name) for name, bits in found.items())
+
+
+def finding(table: Table) -> str:
+    """The bits of each, of a compressor where it needs fewer."""
+    fewest = {family: [bits] for bits, family, _ in reversed(means(table))}
+    return ranking("{} needs {} bits a byte", fewest, "{:.2f}".format, least_first=True)
+
+
+def draw(table: Table) -> Figure:
+    """The bits of the models at the rates that were kept, and of the compressors, from the fewest down to the most."""
+    figure, (axes,) = panels(1, styles=BARS)
+    bars = means(table)
+    for place, (bits, family, setting) in enumerate(bars):
         colour = BARS[LABELS.get(setting, family)][0]
         axes.barh([place], [bits], color=colour, height=0.7)
         axes.text(bits, place, f" {bits:.2f}", va="center")
-    axes.set_yticks(range(len(means)), [family for _, family, _ in means])
+    axes.set_yticks(range(len(bars)), [family for _, family, _ in bars])
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)
     axes.set_xlabel("bits per byte of held-out text")
-    if means:
-        axes.set_title(f"{means[0][1]} needs the fewest bits")
     return figure

@@ -20,7 +20,7 @@ from experiments.harness.plots import Figure, dot, panels
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, VALIDATION, Measurement
-from experiments.harness.words import count
+from experiments.harness.words import count, ranking
 from experiments.models import sequence_models
 from experiments.models.sequence_models import (
     EVALUATED,
@@ -29,6 +29,7 @@ from experiments.models.sequence_models import (
     STYLES,
     Task,
     kept_trials,
+    means_of_tasks,
     shell,
     tested,
     train,
@@ -302,6 +303,15 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
         **{name: "" if math.isnan(value) else f"{value:.4f}" for name, value in values.items()},
         "CPU seconds": count(table.value(trial, "cpu_seconds")),
     }
+
+
+def finding(table: Table) -> str:
+    """The layers' errors in those of the naive forecast, in the mean of the series."""
+    series = [setting for setting in table.settings() if setting in FORECASTS]
+    ratios = means_of_tasks(
+        table, series, lambda trial: 100 * table.value(trial, "test_nrmse") / table.value(trial, "naive_nrmse")
+    )
+    return ranking("On average {} has {} % of the naive error", ratios, "{:.0f}".format, least_first=True)
 
 
 def draw(table: Table) -> Figure:

@@ -16,7 +16,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, is_kept_in_its_setting, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, constant_rate, cosine_rate, nats_of_rows, score
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models.families import SYNTHETIC, TINY, Style
 from experiments.models.gated_unit import UNIT, register
 from keras_griffin.inspection.plots import FAMILY_COLOURS
@@ -542,6 +542,15 @@ def gate_shares(table: Table) -> dict[str, np.ndarray]:
         if np.isfinite(shares).all() and shares:
             found[kind] = np.mean(shares, axis=0)
     return found
+
+
+def finding(table: Table) -> str:
+    """The variant that is best on text, beside the full unit."""
+    nats = {name: [table.value(runs[name], "nats") for runs in text_runs(table, name)] for name in VARIANTS}
+    bits = {name: np.mean(each) / math.log(2) for name, each in nats.items() if each and np.isfinite(each).all()}
+    told = {name: [bits[name]] for name in (*sorted(bits, key=lambda name: bits[name])[:1], FULL) if name in bits}
+    words = f"On text {{}} is the best of {len(bits)} variants with {{}} bits a byte"
+    return ranking(words, told, "{:.2f}".format, least_first=True)
 
 
 def draw(table: Table) -> Figure:

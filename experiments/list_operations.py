@@ -12,7 +12,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, score
-from experiments.harness.words import percent
+from experiments.harness.words import percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig
 from keras_griffin.tasks import LIST_OPERATIONS_TOKENS, TaskBatch, list_operations
@@ -216,6 +216,13 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     """What the report says of a run."""
     outermost = {f"{each}, %": percent(table.value(trial, "test_accuracy", each)) for each in OPERATIONS}
     return {"right answers, %": percent(table.value(trial, "test_accuracy")), **outermost}
+
+
+def finding(table: Table) -> str:
+    """The accuracies beside the baseline."""
+    shares = {family: [values[family] for values in accuracies(table).values()] for family in FAMILIES}
+    told = ranking("{} answers {} %", shares)
+    return told and f"{told}; the outermost operation alone tells {percent(baseline(table))} %"
 
 
 def draw(table: Table) -> Figure:

@@ -19,6 +19,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import kept_trials, planned
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Test, cosine_rate
+from experiments.harness.words import ranking
 from experiments.models.families import FAMILIES, STYLES, TINY
 from keras_griffin.models import GriffinConfig, LanguageModel
 
@@ -388,6 +389,19 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     }
     losses = {"validation": min(table.curve(trial, "loss")[1]), **contexts, **positions}
     return {f"nats, {what}": "" if math.isnan(value) else f"{value:.3f}" for what, value in losses.items()}
+
+
+def finding(table: Table) -> str:
+    """What the targets lose from the bytes of a training row to 32 times as many."""
+    length = length_of(table)
+    losses = {
+        family: [
+            table.value(trial, "nats", after(32 * length)) - table.value(trial, "nats", after(length))
+            for trial in kept_trials(table, family, name(length))
+        ]
+        for family in FAMILIES
+    }
+    return ranking("After 32 times the bytes of training {} is worse by {} nats", losses, "{:.2f}".format, True)
 
 
 def draw(table: Table) -> Figure:

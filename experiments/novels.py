@@ -10,11 +10,11 @@ from experiments.data.novels import NOVELS, PACKAGE
 from experiments.harness.run import Run
 from experiments.harness.table import Table
 from experiments.harness.training import Test
-from experiments.long_context import CLAIMS, PAPER, columns, differs, draw, optimizer
+from experiments.long_context import CLAIMS, PAPER, columns, differs, draw, finding, optimizer
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks import TaskBatch
 
-__all__ = ["CLAIMS", "PAPER", "columns", "draw", "optimizer"]
+__all__ = ["CLAIMS", "PAPER", "columns", "draw", "finding", "optimizer"]
 
 TITLE = "Novels"
 FIGURE = "Figure 5"

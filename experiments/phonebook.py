@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.harness.claims import Claim, Verdict, verdict
-from experiments.harness.plots import Figure, found, line, panels
+from experiments.harness.plots import Figure, line, panels
 from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.tasks import PHONEBOOK_CHARACTERS, TaskBatch, phonebook
@@ -322,21 +322,25 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     }
 
 
+def finding(table: Table) -> str:
+    """The share of right numbers in books longer than those of training."""
+    mark = landmarks(table)
+    shares = {family: [at(table, runs[family], mark.longer) for runs in _seeds(table)] for family in FAMILIES}
+    return ranking("In books half longer than those of training {} finds {} %", shares)
+
+
 def draw(table: Table) -> Figure:
     """Right numbers against the tokens of the book, a line for each seed."""
     mark = landmarks(table)
     figure, (axes,) = panels(1)
-    at_end: dict[str, list[float]] = {}
     for runs in _seeds(table):
         for family, trial in runs.items():
             tested = sizes(table, trial, 10**9)
             shares = [at(table, trial, entries) for entries in tested]
             line(axes, STYLES[family], [ENTRY * entries for entries in tested], shares)
-            at_end.setdefault(family, []).append(at(table, trial, mark.longer))
     marks = (mark.window, " Griffin's window", 0.9), (ENTRY * mark.longest, " longest book of training", 0.8)
     for tokens, words, height in marks:
         axes.axvline(tokens, color="gray", linestyle=":", linewidth=1)
         axes.text(tokens, height, words, color="gray", transform=axes.get_xaxis_transform())
-    axes.set_title(found(f"Right with {ENTRY * mark.longer:,} tokens, half more than in training", at_end))
     axes.set(xlabel="tokens of the book", ylabel="right numbers, %", xlim=(0, None))
     return figure

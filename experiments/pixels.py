@@ -15,7 +15,7 @@ from experiments.harness.plots import Figure, dot, panels
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Measurement
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models import sequence_models
 from experiments.models.sequence_models import (
     LAYERS,
@@ -23,6 +23,7 @@ from experiments.models.sequence_models import (
     STYLES,
     Task,
     kept_trials,
+    means_of_tasks,
     shell,
     tested,
     train,
@@ -202,6 +203,12 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
         "test, %": percent(table.value(trial, "test_accuracy")),
         "CPU seconds": count(table.value(trial, "cpu_seconds")),
     }
+
+
+def finding(table: Table) -> str:
+    """The layers' accuracies, in the mean of the sets."""
+    shares = means_of_tasks(table, table.settings(), lambda trial: table.value(trial, "test_accuracy"))
+    return ranking("On average {} names {} % right", shares)
 
 
 def draw(table: Table) -> Figure:

@@ -22,7 +22,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, TRAINING, Measurement, constant_rate, jit_compile
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models.actor_critic import Agent, Policy, Rollout, walk
 from experiments.models.lstm_mixer import LSTMMixer
 from keras_griffin.inspection.plots import FAMILY_COLOURS
@@ -307,6 +307,12 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
             for setting in table.tests(table.trials()[0], "test_accuracy")
         },
     }
+
+
+def finding(table: Table) -> str:
+    """The right turns in the corridor that the claims are about."""
+    shares = {policy: [right_turns(table, runs[policy]) for runs in complete(table)] for policy in MIXERS}
+    return ranking(f"Right turns in corridors of {CORRIDOR}: {{}} {{}} %", shares)
 
 
 def draw(table: Table) -> Figure:

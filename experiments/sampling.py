@@ -29,7 +29,7 @@ from experiments.harness.ranges import Range, all_hold, is_less
 from experiments.harness.run import Run
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import Measurement
-from experiments.harness.words import count
+from experiments.harness.words import count, ranking
 from experiments.models.families import FAMILIES, STYLES, TINY, family_model
 from keras_griffin.generation.generate import BLOCK
 from keras_griffin.inspection import Device, decode_cost
@@ -396,6 +396,15 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
 
 def _two_digits(number):
     return "" if math.isnan(number) else f"{number:,.2f}"
+
+
+def finding(table: Table) -> str:
+    """The throughput at the most tokens, in that of the Transformer."""
+    tokens = max(numbers(table, LARGEST), default=0)
+    mqa = seconds_a_token(table, "MQA", tokens).number
+    ratios = {family: [mqa / seconds_a_token(table, family, tokens).number] for family in ("Griffin", "Hawk")}
+    words = f"With the largest batch {{}} makes {tokens:,} tokens {{}} times as fast as MQA"
+    return ranking(words, ratios, "{:.1f}".format)
 
 
 def draw(table: Table) -> Figure:

@@ -12,7 +12,7 @@ from experiments.harness.run import Run
 from experiments.harness.search import LEVEL, planned, trials_by_seed
 from experiments.harness.table import Table, Trial
 from experiments.harness.training import TESTING, Test, batches, score
-from experiments.harness.words import count, percent
+from experiments.harness.words import count, percent, ranking
 from experiments.models.families import FAMILIES, STYLES, SYNTHETIC, TINY
 from keras_griffin.models import GriffinConfig
 from keras_griffin.tasks import TaskBatch, selective_copying
@@ -222,6 +222,18 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     }
 
 
+def finding(table: Table) -> str:
+    """The steps to 95 % on the rung that is judged, the median of the seeds."""
+    setting, seeds = judged(table)
+    steps = {
+        family: [median(table.steps_to(runs[family], "token_accuracy", LEVEL) for runs in seeds.values())]
+        for family in (FAMILIES if seeds else ())
+    }
+    if seeds and math.isinf(min(min(each) for each in steps.values())):
+        return f"No family copies 95 % of {setting}"
+    return ranking(f"Copying 95 % of {setting} takes {{}} {{}} steps (median)", steps, count, least_first=True)
+
+
 def draw(table: Table) -> Figure:
     """Accuracy against steps on the rung that is judged, and the steps to 95 % on each rung."""
     figure, (course, speed) = panels(2, widths=(3, 2))
@@ -230,13 +242,7 @@ def draw(table: Table) -> Figure:
         for family, trial in runs.items():
             learning_curve(course, STYLES[family], *table.curve(trial, "token_accuracy"))
     course.axhline(100 * LEVEL, color="gray", linestyle=":", linewidth=1)
-    by_family = {family: [runs[family] for runs in seeds.values()] for family in FAMILIES} if seeds else {}
-    medians = [
-        f"{family} {median(table.steps_to(trial, 'token_accuracy', LEVEL) for trial in trials):,.0f}"
-        for family, trials in by_family.items()
-    ]
-    course.set(title=f"Steps to 95 % of {setting}: {', '.join(medians)}", xlabel="steps", ylabel="right tokens, %")
-    course.title.set_fontsize("small")
+    course.set(title=setting, xlabel="steps", ylabel="right tokens, %")
     for place, setting in enumerate(table.settings()):
         for runs in trials_by_seed(table, setting).values():
             for shift, (family, trial) in enumerate(runs.items()):

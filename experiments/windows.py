@@ -296,35 +296,40 @@ def columns(table: Table, trial: Trial) -> dict[str, str]:
     return {f"nats, {what}": "" if math.isnan(value) else f"{value:.3f}" for what, value in losses.items()}
 
 
+def means(table: Table, length: int) -> dict[tuple[str, int], float]:
+    """The mean nats of the seeds at a length, by family and window."""
+    shapes = sorted(map(shape, table.settings()))
+    keys = [(family, window) for family in STYLES for at, window in shapes if at == length]
+    found = {key: [values.mean() for values in nats_by_seed(table, key[0], length, key[1]).values()] for key in keys}
+    return {key: mean(values) for key, values in found.items() if values}
+
+
+def finding(table: Table) -> str:
+    """The windows with which attention alone is best."""
+    best = []
+    for length in lengths(table):
+        attention = {window: nats for (family, window), nats in means(table, length).items() if family != GRIFFIN}
+        best += [f"{min(attention, key=lambda window: attention[window]):,} of {length:,}"] if attention else []
+    return f"Attention alone is best with a window of {', '.join(best)} bytes" if best else ""
+
+
 def draw(table: Table) -> Figure:
     """Nats against the window, a panel for each length; a line joins means, with a dot for each seed."""
     figure, axes = panels(max(1, len(lengths(table))), styles=STYLES)
-    best = []
     for each, length in zip(axes, lengths(table), strict=False):
         each.sharey(axes[0])
         each.set(title=f"rows of {length:,} bytes", xlabel="window, bytes")
-        found = {
-            (family, window): [values.mean() for values in nats_by_seed(table, family, length, window).values()]
-            for family in STYLES
-            for at, window in sorted(map(shape, table.settings()))
-            if at == length
-        }
-        means = {key: mean(values) for key, values in found.items() if values}
+        found = means(table, length)
         # With a window of the whole row, local attention is global.
         for joined in ((GRIFFIN,), (LOCAL, GLOBAL)):
-            points = [(window, value) for (family, window), value in means.items() if family in joined]
+            points = [(window, value) for (family, window), value in found.items() if family in joined]
             each.plot(*zip(*points, strict=True) if points else ([], []), color="gray", linewidth=0.8)
-        for family, window in means:
-            for value in found[family, window]:
-                dot(each, STYLES[family], window, value)
-        windows = sorted({window for _, window in means})
+        for family, window in found:
+            for values in nats_by_seed(table, family, length, window).values():
+                dot(each, STYLES[family], window, values.mean())
+        windows = sorted({window for _, window in found})
         each.set_xscale("log", base=2)
         each.set_xticks(windows, [f"{window:,}" for window in windows])
         each.yaxis.set_major_formatter("{x:.2f}")
-        attention = [
-            window for _, window in sorted((value, window) for (f, window), value in means.items() if f != GRIFFIN)
-        ]
-        best += [f"{attention[0]:,} of {length:,}"] if attention else []
     axes[0].set_ylabel("nats a byte, held out")
-    figure.supxlabel(f"Attention alone is best with a window of {', '.join(best)}" if best else "", fontsize="medium")
     return figure

@@ -64,17 +64,19 @@ def memory():
     text = (RESULTS / "memory-cpu-2-cores.md").read_text("utf-8")
     rows = re.findall(r"^\| (Griffin|MQA) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     figure, axes = plt.subplots(figsize=SIZE)
+    last = {}
     for family, label in (("MQA", "Transformer (MQA)"), ("Griffin", "Griffin")):
         tokens, size = zip(
             *[(int(n.replace(",", "")), int(b.replace(",", "")) / 1e6) for f, n, b in rows if f == family], strict=True
         )
         axes.plot(tokens, size, "o-", color=FAMILY_COLOURS[family], label=label)
+        last[family] = size[-1]
     axes.set(
         xscale="log",
         yscale="log",
         xlabel="tokens read",
         ylabel="state of one row, MB",
-        title="Griffin's state does not grow with the text",
+        title=f"At {tokens[-1]:,} tokens MQA's state is {last['MQA'] / last['Griffin']:,.0f} times Griffin's",
     )
     axes.legend(fontsize="small", frameon=False)
     return figure

@@ -15,7 +15,7 @@ from keras_griffin.backend import BACKENDS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig, presets
 from scripts.browse_site import chromium, faults_of
-from scripts.page_examples import examples_of, run_examples
+from scripts.page_examples import check_output, examples_of, run_examples
 from tests.test_architecture import LADDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,6 +219,18 @@ def test_every_page_with_examples_is_run():
     pages = {page for page in pages if not page.startswith("docs/notebooks/") and examples_of(ROOT / page)}
     assert pages == {*PAGES, *ON_ONE, *ELSEWHERE}
     assert all((ROOT / file).is_file() for file in ELSEWHERE.values())
+    for page in pages:
+        # A text block is what the example above it prints, so it is compared.
+        shown = [shown for *_, shown in examples_of(ROOT / page) if shown]
+        assert len(shown) == (ROOT / page).read_text().count("```text\n"), page
+
+
+def test_a_page_shows_what_its_examples_print():
+    for shown, printed in [("loss 5.54,\n10 steps", "loss 5.55, 10  steps\n"), ("[-0.1 2.]", "[-0.2 2.]")]:
+        check_output(shown, printed)
+    for shown, printed in [("5.54", "5.56"), ("5.5", "5.50"), ("10 steps", "11 steps"), ("a 0.1", "b 0.1"), ("a", "")]:
+        with pytest.raises(ValueError, match="but its example printed"):
+            check_output(shown, printed)
 
 
 @pytest.mark.parametrize(

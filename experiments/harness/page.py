@@ -63,8 +63,8 @@ def counts(results: Path) -> str:
 
 def verdicts(name: str, results: Path) -> Counter:
     """How many claims of an experiment have each verdict; empty if it has no claims or was not run."""
-    file = results / f"{name}.csv"
-    return report.verdicts(experiment(name), Table.read(file)) if file.exists() else Counter()
+    file, claims = results / f"{name}.csv", experiment(name).CLAIMS
+    return Counter(claim.judge(Table.read(file)).word for claim in claims) if file.exists() else Counter()
 
 
 def with_statuses(paper: str, results: Path) -> str:

@@ -1,8 +1,6 @@
 """What the plots of all experiments share: readable at a width of 700 pixels, and safe for the colour-blind."""
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,13 +55,6 @@ def line(axes: Axes, style: Style, numbers: Sequence[float], shares: Sequence[fl
         numbers, percents, color=colour, marker=marker, markevery=markevery, markersize=4, linewidth=1.2, alpha=0.8
     )
     axes.set_ylim(-3, 103)
-
-
-def found(what: str, shares: Mapping[str, Sequence[float]]) -> str:
-    """A title that says what was found: the mean share of each family that was tested, in per cent."""
-    tested = {family: [share for share in each if not math.isnan(share)] for family, each in shares.items()}
-    means = [f"{family} {100 * mean(each):.0f} %" for family, each in tested.items() if each]
-    return f"{what}: {', '.join(means)}" if means else ""
 
 
 def learning_curve(axes: Axes, style: Style, steps: Sequence[int], shares: Sequence[float]) -> None:

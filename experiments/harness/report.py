@@ -1,13 +1,11 @@
 """The report of an experiment: a CSV file, and a Markdown page and a plot that are made from it alone."""
 
 import math
-from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib
 
-from experiments.harness.claims import WORDS
 from experiments.harness.search import is_kept
 from experiments.harness.table import Table, Trial
 from experiments.harness.words import count, markdown, millions, rate
@@ -35,19 +33,12 @@ def write_report(module: ModuleType, name: str, table: Table, folder: Path) -> N
 
 
 def save_plot(module: ModuleType, table: Table, path: Path) -> None:
-    """Draw a table above its verdicts or a finding of its own; the same version of matplotlib writes the same bytes."""
+    """Draw a table below its finding; the same version of matplotlib writes the same bytes."""
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         figure = module.draw(table)
-        number = verdicts(module, table)
-        if number and not figure.get_supxlabel():
-            told = ", ".join(f"{number[word]} {word}" for word in WORDS if number[word])
-            figure.supxlabel(f"Claims: {told}", fontsize="medium")
+        # The layout puts a title of the figure over its legend, which `plots.panels` has made.
+        figure.legends[0].set_title(module.finding(table), prop={"size": 11})
         path.write_text(svg_of(figure))
-
-
-def verdicts(module: ModuleType, table: Table) -> Counter:
-    """How many claims of an experiment have each verdict; empty if it has no claims."""
-    return Counter(claim.judge(table).word for claim in module.CLAIMS)
 
 
 def page(module: ModuleType, name: str, table: Table) -> str:

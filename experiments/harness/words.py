@@ -1,6 +1,8 @@
 """Numbers in words, as tables print them."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from statistics import mean
 
 
 def percent(share: float) -> str:
@@ -21,6 +23,29 @@ def millions(number: float) -> str:
 def rate(number: float | None) -> str:
     """A learning rate; empty where nothing is trained."""
     return "" if number is None else f"{number:g}"
+
+
+def ranking(
+    words: str,
+    values: Mapping[str, Iterable[float]],
+    number: Callable[[float], str] = percent,
+    least_first: bool = False,
+) -> str:
+    """A finding: names by their mean values, such as `Griffin answers 95.0 %, MQA 10.0`; empty if none was measured.
+
+    Args:
+        words: the first of them, with places for its name and its number.
+        values: of each name; NaN where nothing was measured.
+        number: the words for a mean.
+        least_first: the order.
+    """
+    tested = {name: [value for value in each if not math.isnan(value)] for name, each in values.items()}
+    means = {name: mean(each) for name, each in tested.items() if each}
+    ranked = sorted(means, key=lambda name: means[name], reverse=not least_first)
+    told = [f"{name} {number(means[name])}" for name in ranked[1:]]
+    # Some names have a comma of their own.
+    first = [words.format(name, number(means[name])) for name in ranked[:1]]
+    return ("; " if any("," in name for name in ranked) else ", ").join(first + told)
 
 
 def markdown(rows: list[dict[str, str]]) -> str:

@@ -298,6 +298,15 @@ def kept_trials(table: Table, setting: str) -> list[Trial]:
     return [trial for trial in table.trials(setting=setting) if is_kept(table, trial)]
 
 
+def means_of_tasks(table: Table, settings: Iterable[str], value: Callable[[Trial], float]) -> dict[str, list[float]]:
+    """The means of a measure in some settings, by layer; only layers that are tested in each."""
+    found = {
+        layer: [[value(trial) for trial in kept_trials(table, each) if trial.family == layer] for each in settings]
+        for layer in LAYERS
+    }
+    return {layer: [float(np.mean(each)) for each in tasks] for layer, tasks in found.items() if all(tasks)}
+
+
 def trials_by_seed(table: Table, setting: str, names: Iterable[str]) -> dict[int, dict[str, Trial]]:
     """The runs in a setting at the rates that were kept, by seed and layer; only seeds that all these layers have."""
     return search.trials_by_seed(of_task(table, setting), setting, names)

@@ -29,8 +29,10 @@ import keras
 WITH_GRADIENTS = ("jax", "tensorflow", "torch")
 #: The names of modules whose import has finished.
 _imported: set[str] = set()
-#: The process that computes, or that did before this one was forked from it; 0 if none has.
-_computing = 0
+#: Whether this process has computed.
+_has_computed = False
+#: The process that computed and from which this one was forked; 0 if there is none.
+_forked_from = 0
 
 
 def active():
@@ -49,15 +51,25 @@ def check_not_forked(function_name: str) -> None:
     Raises:
         RuntimeError: the process was forked.
     """
-    global _computing
-    own = os.getpid()
-    if _computing not in (0, own) and active().has_threads():
+    global _has_computed
+    if _forked_from and active().has_threads():
         raise RuntimeError(
             f"{function_name}: a process must not compute if it was forked from one that did, because it lacks the "
             f"threads of {keras.backend.backend()}; start it by multiprocessing's 'spawn'. "
-            f"Got process {own}, forked from {_computing}."
+            f"Got process {os.getpid()}, forked from {_forked_from}."
         )
-    _computing = own
+    _has_computed = True
+
+
+def _after_fork() -> None:
+    """In the child: remember a parent that has computed."""
+    global _forked_from
+    _forked_from = os.getppid() if _has_computed else 0
+
+
+# Windows does not fork. A look at the process's id in each call would stop Dynamo.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def imported(name: str):

@@ -234,6 +234,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
                 integers, known to be negative, or not one for each token; there are no tokens, or not as many rows as
                 in the state; or the state has other parts or shapes than this model's.
         """
+        backends.check_not_forked("advance")
         state = fitted("advance", state, self.initial_state(1))
         x, state = self.advance_without_logits(token_ids, state, segment_ids=segment_ids)
         return self.logits(x), state

@@ -1,7 +1,6 @@
 """Whole models over divided time; run by `test_sequence_parallel.py` where there are eight devices."""
 
 import functools
-import re
 from pathlib import Path
 
 import jax
@@ -13,6 +12,7 @@ from keras_griffin.distribution import layout_map, sequence_parallel
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.closeness import assert_close
+from scripts.page_examples import check_output, examples_of, run_python
 from tests.distribution.eight_devices import collectives, mesh_of
 from tests.mixers.average import Average, config_of_average
 
@@ -200,8 +200,8 @@ def test_a_mixer_of_ones_own_is_divided_in_time_and_over_a_mesh(monkeypatch):
 
 def test_the_examples_of_the_guide_run():
     guide = Path(__file__).resolve().parents[2] / "docs/guides/long_context.md"
-    examples, names = re.findall(r"^```python\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL), {}
-    for example in examples:
-        exec(compile(example, str(guide), "exec"), names)
+    examples, names = examples_of(guide), {}
+    for _, example, shown in examples:
+        check_output(shown, run_python(example, guide.name, names))
     assert len(examples) == 3
     assert len(names["devices"]) == 8 and tuple(names["states"].shape) == (1, 64, 4)

@@ -14,7 +14,7 @@ import pytest
 
 from keras_griffin.generation import TopP, generate, prefill, score, stream
 from keras_griffin.generation.compile import compiles
-from keras_griffin.models import LanguageModel, SequenceEncoder
+from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, SequenceEncoder
 from keras_griffin.testing.arrays import as_array
 
 BACKEND = keras.backend.backend()
@@ -111,6 +111,8 @@ def in_a_fork(act):
 def test_a_forked_process_is_refused_instead_of_waiting_for_threads_that_it_lacks(fake):
     """All but those of NumPy would hang; PyTorch's with several threads, as on most machines."""
     rows, encoder = generated(fake, [[1, 2]]), SequenceEncoder(4)
+    model, ids = Griffin(GriffinConfig(11, width=8, num_layers=1, num_heads=1, window=4)), np.ones((1, 2), "int32")
+    state = model.initial_state(1)
 
     def refused(ask, name):
         try:
@@ -136,7 +138,8 @@ def test_a_forked_process_is_refused_instead_of_waiting_for_threads_that_it_lack
             refused(lambda: scored(fake, [[1, 2]]), "score"),
         ]
         ways += [refused(lambda: read(fake, [[1, 2]]), "prefill"), refused(lambda: encoder.step(None, None), "step")]
-        ways += [refused(lambda: LanguageModel(None), "LanguageModel")]
+        ways += [refused(lambda: LanguageModel(None), "LanguageModel"), refused(lambda: model(ids), "Griffin")]
+        ways += [refused(lambda: model.advance(ids, state), "advance")]
         if BACKEND == "torch":
             torch.set_num_threads(1)
             ways += [generated(fake, [[1, 2]]) == rows]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin.generation import score
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -191,6 +192,33 @@ def test_saved_and_loaded_without_custom_objects(family, tmp_path):
     other = family(CONFIG, dtype="mixed_bfloat16")
     other.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(as_array(other(TOKENS)), as_array(model(TOKENS)))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX tells each compilation")
+def test_nothing_is_compiled_for_a_shape_that_has_been_seen():
+    """So memory is flat once each shape has come: a thousand calls hold what two do."""
+    from jax import monitoring
+
+    model, compiled_programs = Griffin(CONFIG.replace(num_layers=1)), []
+    calls = (
+        lambda: model.advance(TOKENS, model.initial_state(3)),
+        lambda: model.predict(TOKENS, verbose=0),
+        lambda: score(model, TOKENS),
+    )
+
+    def note(event, *_, **__):
+        if "backend_compile" in event:
+            compiled_programs.append(event)
+
+    monitoring.register_event_duration_secs_listener(note)
+    try:
+        for expect in (True, False):
+            compiled_programs.clear()
+            for call in calls:
+                call()
+            assert bool(compiled_programs) is expect
+    finally:
+        monitoring.unregister_event_duration_listener(note)
 
 
 def test_bad_token_ids():

@@ -9,7 +9,7 @@ from experiments.harness.report import DRAWN_WITH, run_table, save_plot, write_r
 from experiments.harness.runner import NAMES, experiment
 from experiments.harness.search import is_kept
 from experiments.harness.table import Table
-from experiments.harness.words import count, markdown, millions, percent, rate
+from experiments.harness.words import count, markdown, millions, percent, ranking, rate
 from tests.experiments.harness import made_up
 
 pytestmark = pytest.mark.any_backend
@@ -32,6 +32,8 @@ def test_a_report_has_every_claim_and_every_run(table, tmp_path):
     assert len(rows) == len(table.trials())
     # A column that says nothing is left out.
     assert all(any(row[place].strip("| ") for row in rows) for place in range(len(head)))
+    finding = selective_copying.finding(table)
+    assert finding and f"<!-- {finding} -->" in (tmp_path / "selective_copying.svg").read_text()
     assert "Machine: made up." in text and f"{DRAWN_WITH}{matplotlib.__version__}." in text
     assert text.count("(not kept)") == sum(not is_kept(table, trial) for trial in table.trials()) > 0
     assert "Learning rates: " in text and "| learning rate |" in text
@@ -49,6 +51,17 @@ def test_the_committed_report_is_made_from_the_committed_csv(name, tmp_path):
     if version.strip() == f"{matplotlib.__version__}.":
         save_plot(module, table, tmp_path / "plot.svg")
         assert (tmp_path / "plot.svg").read_bytes() == file.with_suffix(".svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finding_follows_from_the_numbers(name):
+    module, table = experiment(name), Table.read(RESULTS / f"{name}.csv")
+    # What was greatest is least; then other rates are kept, which may leave nothing to compare.
+    other = Table(
+        row if row.metric in made_up.FACTS else row._replace(value=str(1 / (1 + float(row.value))))
+        for row in table.rows
+    )
+    assert 0 < len(module.finding(table)) <= 95 and module.finding(other) != module.finding(table)
 
 
 @pytest.mark.parametrize("name", ["selective_copying", "induction_heads", "associative_recall"])
@@ -98,4 +111,8 @@ def test_words():
     ]
     assert [millions(1_495_000), millions(float("nan"))] == ["1.50", ""]
     assert [rate(0.003), rate(None)] == ["0.003", ""]
+    shares = {"a": [0.5, 0.7], "b": [float("nan")], "c": [0.65]}
+    assert ranking("{} has {} %", shares) == "c has 65.0 %, a 60.0"
+    assert ranking("{} has {} %", {**shares, "c, d": [0.0]}, least_first=True) == "c, d has 0.0 %; a 60.0; c 65.0"
+    assert ranking("{} has {} %", {"b": shares["b"]}) == ranking("{} has {} %", {}) == ""
     assert markdown([{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"

@@ -6,10 +6,11 @@ ANSWERS and, as JSON, the step that it went on from and the CRC-32 of all variab
 
 import json
 import os
-import re
 import sys
 import zlib
 from pathlib import Path
+
+from scripts.page_examples import examples_of
 
 if __name__ == "__main__":
     # Keras loads what is installed beside the backend, which takes the longest of all here.
@@ -20,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "resuming.md"
 
 def examples() -> list[str]:
     """The blocks of Python, as they stand there."""
-    return re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [example for _, example, _ in examples_of(PAGE)]
 
 
 def replaced(text, changes):

@@ -10,7 +10,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from tests.training.resuming.guide import examples, replaced
+from scripts.page_examples import check_output, examples_of, run_python
+from tests.training.resuming.guide import PAGE, examples, replaced
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,11 +21,12 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_the_same_program_goes_on_where_it_was_and_ends_where_it_had(tmp_path, monkeypatch):
     # A tenth of its steps.
     example = replaced(examples()[0], {"num_batches=50": "num_batches=5", "save_every=20": "save_every=2"})
+    shown = examples_of(PAGE)[0][2]
     monkeypatch.chdir(tmp_path)
     histories = []
-    for _ in range(2):
+    for step in (0, 20):
         names = {}
-        exec(compile(example, "resuming.md", "exec"), names)
+        check_output(replaced(shown, {"step 0;": f"step {step};"}), run_python(example, PAGE.name, names))
         histories.append(names["history"].history)
     assert len(histories[0]["loss"]) == 4 and histories[1] == histories[0]
     assert names["run"].step == 20
