@@ -27,6 +27,22 @@ def test_the_active_backend_gives_every_name_and_no_other_arguments():
         assert list(own) == list(of_numpy), name
 
 
+def test_a_backend_has_threads_of_its_own_unless_it_is_told_to_use_one():
+    """What a forked process does then is in `tests/generation/test_threads.py`."""
+    if BACKEND != "torch":
+        assert active().has_threads() == (BACKEND != "numpy")
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            assert active().has_threads() == (number > 1)
+    finally:
+        torch.set_num_threads(before)
+
+
 def write_module(folder, package, text, monkeypatch):
     (folder / package).mkdir()
     (folder / package / "__init__.py").touch()
