@@ -2,9 +2,8 @@
 
     KERAS_BACKEND=jax python benchmarks/decode.py
 
-The model is that of model.py. On JAX its products with the weights are also measured alone, without the rest of a step:
-with XLA's products, no step can take less. Ours is `generate`, greedily. PyTorch is measured after the calls that
-trigger its compilation (`generation/torch_compile.py`).
+The model is that of model.py. Ours is `generate`, greedily. PyTorch is measured after the calls that trigger its
+compilation (`generation/torch_compile.py`).
 
 A peer is measured if its package can be imported, whatever the backend, and also decodes greedily: transformers by
 `generate` on PyTorch, recurrentgemma by its compiled step in a Python loop on JAX. Each has a process of its own, since
@@ -42,42 +41,6 @@ def warm_up(model, prompt):
         from keras_griffin.generation.torch_compile import COMPILE_AFTER
 
         model.generate(prompt, COMPILE_AFTER + 1)
-
-
-def products_alone(batch_size):
-    """Seconds for a step's products with the weights, one after another, in one compiled JAX loop."""
-    import jax
-    import jax.numpy as jnp
-
-    weights = [
-        variable.value
-        for variable in Griffin(CONFIG).variables
-        if variable.path.endswith(("kernel", "embeddings")) and not variable.path.endswith("conv/kernel")
-    ]
-    widths = {
-        weight.shape[axis] * (weight.shape[0] if weight.ndim == 3 else 1) for weight in weights for axis in (-2, -1)
-    }
-
-    def step(_, rows):
-        for weight in weights:
-            if weight.ndim == 3:
-                inputs = rows[weight.shape[0] * weight.shape[1]].reshape(batch_size, *weight.shape[:2])
-                outputs = jnp.einsum("bgi,gio->bgo", inputs, weight).reshape(batch_size, -1)
-            else:
-                outputs = rows[weight.shape[0]] @ weight
-            # Added, so that no product is optimised away and each depends on those before it.
-            rows = {**rows, outputs.shape[1]: rows[outputs.shape[1]] + outputs}
-        return rows
-
-    @jax.jit
-    def loop(steps, rows):
-        return jax.lax.fori_loop(0, steps, step, rows)
-
-    rows = {width: jnp.zeros((batch_size, width)) for width in widths}
-    few, many = (
-        least_seconds(lambda n: jax.block_until_ready(loop(n, rows)), steps, budget=6) for steps in (FEW, MANY)
-    )
-    return (many - few) / (MANY - FEW)
 
 
 def transformers_on_torch(batch_size):
@@ -157,11 +120,6 @@ def main():
                 flush=True,
             )
     print_growth("tokens a second", times)
-    if BACKEND == "jax":
-        alone = {batch_size: products_alone(batch_size) for batch_size in BATCH_SIZES}
-        for batch_size, seconds in alone.items():
-            print_row("its products with the weights alone", batch_size, seconds)
-        print_growth("products alone", alone)
     for package in PEERS:
         if importlib.util.find_spec(package) is None:
             print(f"| {package} | 1 | not installed: not measured | |")

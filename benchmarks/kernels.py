@@ -24,7 +24,7 @@ from timing import (
     wait,
 )
 
-from keras_griffin.ops import explain, use_implementation
+from keras_griffin.ops import use_implementation
 from keras_griffin.ops.implementation import Op, current_facts, find_op
 
 DEVICE = device()
@@ -67,72 +67,6 @@ def rows(op, case):
             yield name, measured(peer.function(case.shape), peer.arguments(*arguments), peer.gradient(gradient))
 
 
-def layer_rows():
-    """The whole RGLRU with its gradient: the fused op and separate gates and scan, alternating."""
-    from keras_griffin.layers import RGLRU
-
-    for shape in dict.fromkeys(case.shape for case in find_op("rg_lru").cases.timed(DEVICE)):
-        inputs = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=shape).astype("float32"))
-        ways = {}
-        for name in (explain("rg_lru", shape).chosen, "portable"):
-            with use_implementation("rg_lru", name):
-                ways[name] = with_weights(RGLRU(num_gate_blocks=16, return_sequences=True), inputs)
-                first_call(ways[name], inputs)
-        seconds = dict.fromkeys(ways, np.inf)
-        # Alternating, with several calls each time: each is fastest in the memory that it has just freed.
-        for name in list(ways) * 4:
-            with use_implementation("rg_lru", name):
-                seconds[name] = min(seconds[name], shortest(ways[name], inputs))
-        yield shape, seconds
-
-
-def shortest(function, *arguments):
-    """The seconds of the shortest of a few calls."""
-    if DEVICE == "cpu":
-        return min(first_call(function, *arguments) for _ in range(6))
-    return kernel_seconds(function, *arguments).least
-
-
-def with_weights(layer, inputs):
-    """The layer's outputs, and their gradients for its inputs and its weights."""
-    layer.build(inputs.shape)
-    weights = [variable.value for variable in layer.trainable_variables]
-    if BACKEND != "jax":
-        return of_variables(layer)
-
-    def outputs(x, *weights):
-        return layer.stateless_call(list(weights), [], x)[0]
-
-    both = compiled(forward_and_backward(outputs))
-    return lambda x: both(x, x, *weights)
-
-
-def of_variables(layer):
-    """The same on backends that differentiate variables in place."""
-    if BACKEND == "torch":
-        import torch
-
-        parameters = [variable.value for variable in layer.trainable_variables]
-
-        def step(x):
-            x = x.detach().requires_grad_()
-            outputs = layer(x)
-            return outputs, torch.autograd.grad(outputs, [x, *parameters], x.detach())
-
-        return step
-
-    import tensorflow as tf
-
-    def on_tape(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs = layer(x)
-        variables = [variable.value for variable in layer.trainable_variables]
-        return outputs, tape.gradient(outputs, [x, *variables], output_gradients=x)
-
-    return tf.function(on_tape, jit_compile=True)
-
-
 def table(op):
     """Print a row for each call and each implementation of an op."""
     columns = "implementation | first call s | forward ms | both ms | forward share | both share | MB"
@@ -155,13 +89,6 @@ def main():
     print(f"\n### Kernels on {BACKEND}")
     for op in map(find_op, sys.argv[1:] or Op.registry):
         table(op)
-    if "rg_lru" not in (sys.argv[1:] or Op.registry):
-        return
-    print("\n| RGLRU with all its gradients, float32 | ms | gates and scan apart, ms | ratio |\n|---|---|---|---|")
-    for shape, seconds in layer_rows():
-        name, apart = seconds
-        ratio = seconds[apart] / seconds[name]
-        print(f"| {shape} | {name} {1e3 * seconds[name]:.1f} | {1e3 * seconds[apart]:.1f} | {ratio:.2f} |", flush=True)
 
 
 def megabytes(peak):

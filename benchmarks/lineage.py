@@ -1,7 +1,7 @@
 """Mixers compared at one size: text, speed, the state's bytes, and three tasks of recall.
 
     KERAS_BACKEND=jax python benchmarks/lineage.py FILE.csv [--mixers griffin,gilr] [--parts speed,text] [--tokens N]
-        [--small | --quick] [--report]
+        [--small] [--report]
 
 The rows are every mixer by its name, as the only one of a model; each recurrent unit in Griffin's recurrent block, such
 as `recurrent:gilr`; and the patterns of Griffin, of Samba, and of Jamba with one block of attention in four. All have
@@ -18,13 +18,10 @@ All read the same batches in the same order, with one learning rate; the seeds, 
 
 Size and speed of all rows come first, then the other parts with the first seed, so that the table has every row early.
 Every finished part of a row is a line of the file, and is not repeated under the same settings. At the end the table
-is printed, and what was measured is drawn beside the file; `--report` does only that.
+is printed; `--report` does only that.
 
 `--small` is what two cores can do in some hours: width 64, three layers, 150,000 tokens of text, and tasks of 32 to 64
 steps that most mixers begin to solve within 600,000 tokens.
-
-`--quick` tries it out, within five minutes on PyTorch and two cores, with a small model, few tokens, one seed, and five
-rows unless `--mixers` names others. Its accuracies are near chance, and say nothing about mixers.
 """
 
 import argparse
@@ -42,7 +39,6 @@ import numpy as np
 from timing import BACKEND, least_seconds, peak_bytes_of_the_process
 
 from keras_griffin.inspection import match_parameters, measure_decoding
-from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
@@ -126,29 +122,6 @@ SMALL = Settings(
     induction=(64, 256, 1024),
     recalled=(32, 4, 64),
 )
-QUICK = Settings(
-    tokens=2**13,
-    width=32,
-    num_layers=3,
-    num_heads=1,
-    window=16,
-    seeds=(0,),
-    length=64,
-    batch_size=8,
-    held_out=16,
-    task_share=1,
-    task_batch=512,
-    test_rows=32,
-    checks=0,
-    copied=(28, 4),
-    induction=(32, 64, 128),
-    recalled=(32, 4, VOCABULARY_SIZE),
-    context=64,
-    decoded=8,
-    runs=3,
-    budget=0.2,
-)
-QUICK_ROWS = ("griffin", "recurrent", "local_mqa", "gilr", "recurrent:gilr")
 
 
 def row_names() -> list[str]:
@@ -388,109 +361,23 @@ def cell(values: list[float], form: str, unit: float) -> str:
     return mean if len(values) == 1 else f"{mean} ({least} to {most})"
 
 
-def draw(values: dict[str, dict[str, list[float]]], settings: Settings, path: Path) -> None:
-    """Plot recall against the state's bytes, and bits per byte against the speed of training, where measured."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    length, pairs, _ = settings.recalled
-    panels = {
-        ("state_bytes", "recall", 100): {
-            "title": f"Associative recall, {pairs} pairs in {length} steps",
-            "xlabel": f"bytes of a row's state at {settings.context:,} tokens",
-            "ylabel": "right answers, %",
-            "ylim": (-3, 103),
-        },
-        ("tokens_per_second", "bits", 1): {
-            "title": f"Python's standard library, {settings.tokens:,} bytes",
-            "xlabel": "tokens/s of training",
-            "ylabel": "bits per byte, held out",
-        },
-    }
-    # A part that was left out has no panel.
-    measured = [(x, y, unit) for x, y, unit in panels if any(row[x] and row[y] for row in values.values())]
-    figure, all_axes = plt.subplots(1, len(measured), figsize=(7 * len(measured), 5.5), squeeze=False)
-    figure.set_layout_engine("constrained")
-    for axes, (x, y, unit) in zip(all_axes[0], measured, strict=True):
-        points: dict[str, tuple[float, float]] = {}
-        for name, measures in values.items():
-            if measures[x] and measures[y]:
-                colour, marker = style(name)
-                least, mean, most = (unit * function(measures[y]) for function in (min, np.mean, max))
-                point = measures[x][0], mean
-                axes.errorbar(*point, [[mean - least], [most - mean]], color=colour, marker=marker, capsize=2)
-                points[name] = point
-        # Of accuracies the greatest is the best.
-        best = (min if y == "bits" else max)(points, key=lambda name: points[name][1])
-        axes.set(**panels[x, y, unit])
-        axes.set_title(f"{axes.get_title()}: the best mean is {best}'s, {points[best][1]:.3g}", fontsize="medium")
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        # Room for the last names.
-        axes.margins(x=0.15)
-        label(axes, points)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Mixers with {settings.griffin.parameter_count():,} parameters, on {BACKEND}")
-    figure.savefig(path, dpi=130)
-
-
-def label(axes, points: dict[str, tuple[float, float]]) -> None:
-    """Name points, each name a line above those that it would cover, with a thin line to its point."""
-    (left, right), (low, high) = np.log2(axes.get_xlim()), axes.get_ylim()
-    # Sizes of a line and of a letter, as shares of the axes.
-    line, letter = (high - low) / 34, (right - left) / 75
-    placed: list[tuple[float, float, float]] = []
-    for name, (x, y) in sorted(points.items(), key=lambda item: item[1][1]):
-        start, height = np.log2(x) + letter, y
-        stop = start + letter * len(name)
-        for other_start, other_stop, other_height in sorted(placed, key=lambda other: other[2]):
-            if start < other_stop and other_start < stop and abs(height - other_height) < line:
-                height = other_height + line
-        placed.append((start, stop, height))
-        axes.annotate(
-            name,
-            (x, y),
-            xytext=(2**start, height),
-            fontsize=7,
-            va="center",
-            color=style(name)[0],
-            arrowprops={"arrowstyle": "-", "lw": 0.3, "color": style(name)[0]},
-        )
-
-
-def style(name: str) -> tuple[str, str]:
-    """The colour and marker of a row, by its kind."""
-    if name in UNITS:
-        return FAMILY_COLOURS["Hawk"], "^"
-    if name.startswith("recurrent"):
-        return FAMILY_COLOURS["Griffin"], "s"
-    return ("#000000", "*") if name in PATTERNS else (FAMILY_COLOURS["MQA"], "o")
-
-
 def main():
     """Do the missing parts, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="of the finished parts")
-    parser.add_argument("--mixers", help=f"separated by commas (default: all, or {','.join(QUICK_ROWS)})")
+    parser.add_argument("--mixers", help="separated by commas (default: all)")
     parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas (default: %(default)s)")
-    parser.add_argument(
-        "--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, {SMALL.tokens:,} or {QUICK.tokens:,})"
-    )
-    scale = parser.add_mutually_exclusive_group()
-    scale.add_argument("--small", action="store_true", help="a small comparison, of hours")
-    scale.add_argument("--quick", action="store_true", help="a tiny comparison, of minutes")
-    parser.add_argument("--report", action="store_true", help="only print the table and draw the plots")
+    parser.add_argument("--tokens", type=int, help=f"of text (default: {Settings.tokens:,}, or {SMALL.tokens:,})")
+    parser.add_argument("--small", action="store_true", help="a small comparison, of hours")
+    parser.add_argument("--report", action="store_true", help="only print the table")
     options = parser.parse_args()
-    names = options.mixers.split(",") if options.mixers else [*QUICK_ROWS] if options.quick else row_names()
+    names = options.mixers.split(",") if options.mixers else row_names()
     parts = options.parts.split(",")
     for what, given, known in (("mixers", names, row_names()), ("parts", parts, PARTS)):
         unknown = sorted(set(given) - set(known))
         if unknown:
             parser.error(f"the {what} are {', '.join(known)}. Got {', '.join(unknown)}.")
-    settings = QUICK if options.quick else SMALL if options.small else Settings()
+    settings = SMALL if options.small else Settings()
     if options.tokens is not None:
         settings = dataclasses.replace(settings, tokens=options.tokens)
     for seed in [] if options.report else settings.seeds:
@@ -499,10 +386,6 @@ def main():
                 finish(options.file, settings, name, part, seed)
     values = values_by_row(lines_in(options.file, settings), names)
     print(f"\n### Mixers on {BACKEND}: {settings.name}\n\n{table(values, settings)}")
-    plot = options.file.with_suffix(".png")
-    if any(measures["recall"] or measures["bits"] for measures in values.values()):
-        draw(values, settings, plot)
-        print(f"\n![Recall against the state's bytes, and loss against the speed of training]({plot.name})")
 
 
 if __name__ == "__main__":

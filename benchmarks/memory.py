@@ -1,6 +1,6 @@
 """Memory of decoding after 1 to 100,000 tokens: flat for Griffin, growing for the MQA baseline.
 
-    KERAS_BACKEND=jax python benchmarks/memory.py [PLOT.png]
+    KERAS_BACKEND=jax python benchmarks/memory.py
 
 Both models have width 128, three layers, two heads of 64 and a vocabulary of 256; Griffin's window is 128. Each point
 is a separate process, with its overall peak. Griffin generates every token. The baseline, in which every token attends
@@ -36,64 +36,24 @@ def measure(family, length):
     return {"tokens": seen, "state": state.num_bytes, "peak": peak}
 
 
-def point(family, length):
+def in_own_process(family, length):
     """`measure` in a separate process."""
     run = subprocess.run([sys.executable, __file__, family, str(length)], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def main(plot=None):
-    """Print the table of the active backend, and plot it if a file is given."""
+def main():
+    """Print the table of the active backend."""
     print(f"\n### Memory of decoding on {BACKEND}\n")
     print("| model | tokens | state, bytes | peak of the process, MiB |\n|---|---|---|---|")
-    points = {}
     for family in ("Griffin", "MQA"):
-        points[family] = []
         for length in LENGTHS:
-            measured = point(family, length)
-            points[family].append(measured)
-            print(
-                f"| {family} | {measured['tokens']:,} | {measured['state']:,} | {measured['peak'] / 2**20:,.0f} |",
-                flush=True,
-            )
-    if plot:
-        draw(points, plot)
-        print(f"\n![State and peak memory against tokens]({plot.rpartition('/')[2]})")
-
-
-def draw(points, path):
-    """Plot state and peak against tokens for both models."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from keras_griffin.inspection.plots import FAMILY_COLOURS
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for family in ("MQA", "Griffin"):
-        tokens = [measured["tokens"] for measured in points[family]]
-        for axes, what, scale in ((left, "state", 1e6), (right, "peak", 1e9)):
-            axes.plot(
-                tokens,
-                [measured[what] / scale for measured in points[family]],
-                "o-",
-                color=FAMILY_COLOURS[family],
-                label=family,
-            )
-    left.set(title="State of one row", xlabel="tokens", ylabel="MB", xscale="log", yscale="log")
-    right.set(title=f"Peak of the process ({BACKEND})", xlabel="tokens", ylabel="GB", xscale="log", ylim=(0, None))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
-    tokens, ratio = points["MQA"][-1]["tokens"], points["MQA"][-1]["state"] / points["Griffin"][-1]["state"]
-    figure.suptitle(f"At {tokens:,} tokens MQA's state is {ratio:,.0f} times Griffin's", fontsize="medium")
-    figure.savefig(path, dpi=130)
+            point = in_own_process(family, length)
+            print(f"| {family} | {point['tokens']:,} | {point['state']:,} | {point['peak'] / 2**20:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
     else:
-        main(*sys.argv[1:])
+        main()

@@ -5,23 +5,18 @@
 Vocabulary 256, width 256, six layers, MLP 768, four heads of 64, recurrence width 256, window 128; 4 rows of 512 tokens
 in float32. A peer is measured if its package can be imported: transformers on PyTorch, recurrentgemma on JAX. Its
 training step is forward and backward only; ours includes the optimizer.
-
-`SIZE=griffin_100m` measures that preset instead, with 12 GB of memory, and so it does in `first_tokens.py`.
-`hundred_million.py` measures its training step and its decoding more closely.
 """
 
 import importlib.util
-import os
-import sys
 import time
 
 import keras
 import numpy as np
 from timing import BACKEND, least_seconds
 
-from keras_griffin.models import Griffin, GriffinConfig, presets
+from keras_griffin.models import Griffin, GriffinConfig
 
-SMALL = GriffinConfig(
+CONFIG = GriffinConfig(
     vocabulary_size=256,
     width=256,
     num_layers=6,
@@ -32,11 +27,6 @@ SMALL = GriffinConfig(
     scale_embeddings=True,
     logits_soft_cap=30.0,
 )
-SIZES = {"small": SMALL, **presets()}
-SIZE = os.environ.get("SIZE", "small")
-if SIZE not in SIZES:
-    sys.exit(f"SIZE must be one of {', '.join(SIZES)}. Got {SIZE!r}.")
-CONFIG = SIZES[SIZE]
 TOKENS = np.random.default_rng(0).integers(0, 256, (4, 513)).astype("int32")
 
 

@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python benchmarks/retained_memory.py
 
 Each way has its own process, and the two take turns. The small model is a Hawk of six layers of width 64 that reads 16
-rows of 256 tokens; the large one is `griffin_100m` with one row of 512 tokens, as in `hundred_million.py`. The time of
-the system is that of page faults: nothing else in a step asks it for anything.
+rows of 256 tokens; the large one is `griffin_100m` with one row of 512 tokens. The time of the system
+is that of page faults: nothing else in a step asks it for anything.
 """
 
 import resource

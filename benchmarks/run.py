@@ -1,13 +1,10 @@
 """Run the benchmarks on every backend, each in a separate process, with one result file for each benchmark.
 
-    python benchmarks/run.py [--only scan,model] [--backends jax,torch] [--machine NAME] [--text FILE]
+    python benchmarks/run.py [--only kernels,model] [--backends jax,torch] [--machine NAME]
 
-The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. The following
-run only if named in --only: `shakespeare`, which needs --text; `memory` and `scaling`, which also draw plots;
-`first_tokens`; `hundred_million`, which needs 10 GB of memory; `int8_decoding`; `lineage`, which also draws one, takes
-days on few cores, and continues from the file of its finished parts; `lora`; `native_kernel`; `packing`;
-`recurrent_decode`; `retained_memory`, which like `hundred_million` needs 10 GB of memory; `selective_scan`;
-`training_memory`; and `two_billion`, which needs 6 GB of disk and 14 GB of memory.
+The files are benchmarks/results/<benchmark>-<machine>.md; under `taskset -c 0` the machine has one core. `kernels`,
+`model` and `decode` run unless --only names others. `lineage` takes days on few cores, and continues from the file of
+its finished parts; `retained_memory` needs 10 GB of memory. `sequences.py` is run by itself.
 """
 
 import argparse
@@ -15,38 +12,19 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cores import machine_name, usable_cores
-
 FOLDER = Path(__file__).resolve().parent
-BENCHMARKS = ("scan", "kernels", "attention", "growth", "model", "decode")
-NAMED = (
-    "first_tokens",
-    "hundred_million",
-    "int8_decoding",
-    "lineage",
-    "lora",
-    "shakespeare",
-    "memory",
-    "native_kernel",
-    "packing",
-    "recurrent_decode",
-    "retained_memory",
-    "scaling",
-    "selective_scan",
-    "training_memory",
-    "two_billion",
-)
+BENCHMARKS = ("kernels", "model", "decode")
+NAMED = ("lineage", "memory", "packing", "recurrent_decode", "retained_memory", "scaling", "training_memory")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 PACKAGES = (
     "keras",
     "numpy",
     "jax",
     "torch",
     "tensorflow",
-    "mambapy",
     "transformers",
     "recurrentgemma",
     "accelerated-scan",
@@ -59,22 +37,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="separated by commas (default: %(default)s)")
     parser.add_argument("--backends", default="jax,torch,tensorflow", help="separated by commas")
-    parser.add_argument("--machine", default=machine_name(), help="in the names of the files")
-    parser.add_argument("--text", metavar="FILE", help="what shakespeare trains on")
+    parser.add_argument("--machine", default=f"cpu-{CORES}-core{'s' * (CORES != 1)}", help="in the names of the files")
     options = parser.parse_args()
     names = options.only.split(",")
     unknown = set(names) - {*BENCHMARKS, *NAMED}
     if unknown:
         parser.error(f"the benchmarks are {', '.join((*BENCHMARKS, *NAMED))}. Got {', '.join(sorted(unknown))}.")
-    if "shakespeare" in names and not (options.text and Path(options.text).is_file()):
-        parser.error(f"shakespeare needs --text FILE. Got {options.text!r}.")
     for name in names:
         report = [f"# {name}, {options.machine}\n\n{machine()}\n"]
         for backend in options.backends.split(","):
-            plot = FOLDER / "results" / f"{name}-{backend}-{options.machine}.png"
-            arguments = {"lineage": [plot.with_suffix(".csv")], "memory": [plot], "scaling": [plot]}
-            arguments |= {"shakespeare": [options.text], "two_billion": [tempfile.gettempdir()]}
-            report.append(run(name, backend, arguments.get(name, [])))
+            parts = FOLDER / "results" / f"{name}-{backend}-{options.machine}.csv"
+            report.append(run(name, backend, [parts] if name == "lineage" else []))
         write(FOLDER / "results" / f"{name}-{options.machine}.md", "\n".join(report))
 
 
@@ -85,7 +58,7 @@ def machine():
     names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
     processor = ", ".join(sorted(names)) or platform.processor() or platform.machine()
     versions = [f"Python {platform.python_version()}", *filter(None, map(installed, PACKAGES))]
-    used = "" if usable_cores() == os.cpu_count() else f"{usable_cores()} of "
+    used = "" if CORES == os.cpu_count() else f"{CORES} of "
     return f"{processor}, {used}{os.cpu_count()} cores. {', '.join(versions)}."
 
 

@@ -1,6 +1,6 @@
 """How cost grows with the context: training steps as in the paper's Figure 3, and decoding compared with Equation 5.
 
-    KERAS_BACKEND=jax python benchmarks/scaling.py [PLOT.png]
+    KERAS_BACKEND=jax python benchmarks/scaling.py
 
 Training: loss and gradients of all weights, without an optimizer, which costs the same at every context. A batch has
 the same 16,384 tokens at every context, so that only its division into rows changes. Griffin, Hawk and the MQA baseline
@@ -13,22 +13,17 @@ from sizes and the memory bandwidth, measured in the same run. Width 512, six la
 """
 
 import os
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
-from cores import usable_cores
-from timing import BACKEND, compiled, forward_and_backward, least_seconds, peak_bytes
+from timing import BACKEND, compiled, forward_and_backward, least_seconds, peak_bytes, usable_cores
 
 from keras_griffin.inspection import Device, decode_cost
-from keras_griffin.inspection.plots import FAMILY_COLOURS
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 
 FAMILIES = {"MQA": MQATransformer, "Griffin": Griffin, "Hawk": Hawk}
-#: The colour and marker of each in the plot: Okabe and Ito's colours, safe for the colour-blind.
-STYLES = {name: (FAMILY_COLOURS[name], marker) for name, marker in (("MQA", "o"), ("Griffin", "s"), ("Hawk", "^"))}
 
 TRAINED = GriffinConfig(vocabulary_size=256, width=128, num_layers=3, num_heads=1, window=256)
 TOKENS = 16_384
@@ -40,8 +35,8 @@ BATCH_SIZES = (1, 16)
 FEW, MANY = 4, 20
 
 
-def main(plot=None):
-    """Print the tables of the active backend, and plot them if a file is given."""
+def main():
+    """Print the tables of the active backend."""
     device = measure_device()
     print(f"\n### This machine on {BACKEND}\n")
     print("| this machine | |\n|---|---|")
@@ -49,10 +44,8 @@ def main(plot=None):
     print(f"| memory read, GB a second | {device.bytes_per_second / 1e9:.1f} |")
     print(f"| products of matrices in float32, GFLOP a second | {device.operations_per_second / 1e9:.0f} |")
     print(f"| rows up to which a step is bound by memory | {device.memory_bound_batch(4)} |", flush=True)
-    trained, decoded = train(), decode(device)
-    if plot:
-        draw(trained, decoded, plot)
-        print(f"\n![Training steps, their memory, and decoding steps against the context]({os.path.basename(plot)})")
+    train()
+    decode(device)
 
 
 def measure_device() -> Device:
@@ -68,24 +61,21 @@ def measure_device() -> Device:
 
 
 def train():
-    """Measure (context, seconds, bytes) of a training step by family, printing each row."""
+    """Print seconds and memory of a training step of each family."""
     print(f"\n### A training step over {TOKENS:,} tokens on {BACKEND}\n")
     print(f"| model | context | rows | seconds | times MQA at {TRAINED_CONTEXTS[0]} | memory, MB |")
     print("|---|---|---|---|---|---|")
-    points = {}
+    unit = None
     # The baseline comes first, since the others are compared with it.
     for family, kind in FAMILIES.items():
         model = kind(TRAINED)
-        points[family] = []
         for context in TRAINED_CONTEXTS:
             rows = TOKENS // context
             step, arguments = training_step(model, rows, context)
             seconds, num_bytes = least_seconds(step, *arguments, budget=3), peak_bytes(step, *arguments)
-            points[family].append((context, seconds, num_bytes))
-            relative = seconds / points["MQA"][0][1]
+            unit = unit or seconds
             memory = "not measured" if num_bytes is None else f"{num_bytes / 1e6:,.0f}"
-            print(f"| {family} | {context:,} | {rows} | {seconds:.3f} | {relative:.2f} | {memory} |", flush=True)
-    return points
+            print(f"| {family} | {context:,} | {rows} | {seconds:.3f} | {seconds / unit:.2f} | {memory} |", flush=True)
 
 
 def training_step(model, rows, context):
@@ -102,28 +92,24 @@ def training_step(model, rows, context):
 
 
 def decode(device):
-    """Measure (context, measured seconds, predicted seconds) by family and batch, printing each row."""
+    """Print measured and predicted milliseconds of a decoding step of each family."""
     print(f"\n### A decoding step in float32 on {BACKEND}\n")
     print("| model | batch | context | measured, ms | predicted, ms | measured / predicted | bound by |")
     print("|---|---|---|---|---|---|---|")
-    points = {}
     for family, kind in FAMILIES.items():
         model = kind(DECODED)
         for batch_size in BATCH_SIZES:
-            points[family, batch_size] = []
             for context in DECODED_CONTEXTS:
                 with warnings.catch_warnings():
                     # On few cores, 16 rows are not memory-bound, as the first table shows.
                     warnings.filterwarnings("ignore", message="decode_cost: batch_size should be at most")
                     cost = decode_cost(model.config, batch_size, context, device=device, dtype="float32")
                 measured, predicted = decoding_seconds(model, batch_size, context), cost.seconds_per_step
-                points[family, batch_size].append((context, measured, predicted))
                 print(
                     f"| {family} | {batch_size} | {context:,} | {1e3 * measured:.2f} | {1e3 * predicted:.2f} "
                     f"| {measured / predicted:.2f} | {cost.bound_by} |",
                     flush=True,
                 )
-    return points
 
 
 def decoding_seconds(model, batch_size, context):
@@ -138,45 +124,5 @@ def decoding_seconds(model, batch_size, context):
     return (many - few) / (MANY - FEW)
 
 
-def draw(trained, decoded, path):
-    """Plot training steps, their memory, and decoding steps of both batches against the context."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, ((time, memory), decodings) = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
-    unit = trained["MQA"][0][1]
-    for family, (colour, marker) in STYLES.items():
-        style = {"marker": marker, "color": colour, "label": family}
-        contexts, seconds, num_bytes = zip(*trained[family], strict=True)
-        time.plot(contexts, [value / unit for value in seconds], **style)
-        if None not in num_bytes:
-            memory.plot(contexts, [value / 1e9 for value in num_bytes], **style)
-        for axes, batch_size in zip(decodings, BATCH_SIZES, strict=True):
-            contexts, measured, predicted = zip(*decoded[family, batch_size], strict=True)
-            axes.plot(contexts, [1e3 * value for value in measured], **style)
-            axes.plot(contexts, [1e3 * value for value in predicted], linestyle="--", color=colour)
-    time.set(title="Training step", ylabel=f"time, in those of MQA at {TRAINED_CONTEXTS[0]}", ylim=(0, None))
-    memory.set(title="Memory of a training step", ylabel="GB", ylim=(0, None))
-    for axes, batch_size in zip(decodings, BATCH_SIZES, strict=True):
-        rows = f"{batch_size} row{'s' if batch_size > 1 else ''}"
-        axes.set(title=f"Decoding step, {rows} (dashed: equation 5)", ylabel="ms")
-        axes.set_yscale("log", base=2)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    for axes in (time, memory, *decodings):
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set(xlabel="context, tokens")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    time.legend(frameon=False)
-    (context, mqa, _), (_, griffin, _) = trained["MQA"][-1], trained["Griffin"][-1]
-    figure.suptitle(
-        f"At {context:,} tokens MQA's training step takes {mqa / griffin:.1f} times Griffin's, on {BACKEND}"
-    )
-    figure.savefig(path, dpi=130)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

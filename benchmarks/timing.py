@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from cores import usable_cores
 
 BACKEND = keras.backend.backend()
 #: Calls of a kernel on an accelerator, and how many are queued at once without events, at least and at most; each keeps
@@ -38,6 +37,11 @@ class Times(NamedTuple):
     median: float
     #: Whether the device may have waited for launches, as their time counts too then.
     waits: bool = False
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, which `taskset` limits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def compiled(function):

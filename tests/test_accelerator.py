@@ -1,6 +1,5 @@
 """`python -m benchmarks.accelerator`: its parts, its file of results, its page; and the cheap parts themselves."""
 
-import contextlib
 import importlib
 import json
 import os
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import keras
@@ -19,8 +17,7 @@ import pytest
 from benchmarks.accelerator import journal
 from benchmarks.accelerator.__main__ import main, status
 from benchmarks.accelerator.part import Record
-from benchmarks.accelerator.plan import PARTS, Part, parts_named, still_to_run
-from benchmarks.accelerator.processes import settings
+from benchmarks.accelerator.plan import PARTS, Part
 from benchmarks.accelerator.report import report
 
 pytestmark = pytest.mark.any_backend
@@ -70,15 +67,6 @@ def test_the_plan_takes_less_than_eight_minutes_and_has_a_module_for_each_part()
     assert [part.name for part in PARTS if part.judges] == ["streams", "correctness", "parity"]
 
 
-def test_parts_are_picked_by_name_in_the_order_of_the_plan():
-    assert [part.name for part in parts_named(["profile", "facts"])] == ["facts", "profile"]
-    with pytest.raises(ValueError, match="accelerator: the parts are facts, .*, profile. Got speed."):
-        parts_named(["facts", "speed"])
-    one, two = plan_of("one", "two")
-    assert still_to_run([one, two], {"one"}, again=False) == [two]
-    assert still_to_run([one, two], {"one"}, again=True) == [one, two]
-
-
 def test_an_unknown_part_is_refused_on_the_command_line(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--part", "speed"])
@@ -95,16 +83,6 @@ def test_a_line_that_a_kill_broke_is_skipped_and_the_next_one_is_whole(tmp_path)
     assert journal.read(tmp_path / "nothing.jsonl") == {}
 
 
-def test_the_last_attempt_at_a_part_counts(tmp_path):
-    path = tmp_path / "results.jsonl"
-    begun("facts", path)
-    journal.append(path, "facts", "note", text="old")
-    journal.append(path, "facts", "end", outcome="done", reason="", seconds=1.0)
-    begun("facts", path)
-    attempt = journal.read(path)["facts"]
-    assert attempt.results == [] and not attempt.is_done
-
-
 def test_a_part_that_raises_or_dies_or_hangs_says_so_and_the_others_go_on(made_up):
     plan = (*plan_of("raises", "dies"), *plan_of("hangs", limit=2.0), *plan_of("good"))
     code, attempts = made_up(plan)
@@ -119,13 +97,6 @@ def test_a_part_that_raises_or_dies_or_hangs_says_so_and_the_others_go_on(made_u
     assert rates == {"raises": [1], "dies": [], "hangs": [3], "good": [2.5]}
     # None of them makes checks.
     assert code == 0
-
-
-def test_a_part_that_is_done_is_repeated_only_when_asked(made_up, tmp_path):
-    plan, file = plan_of("good"), tmp_path / "results.jsonl"
-    for options, runs in (([], 1), ([], 1), (["--again"], 2)):
-        made_up(plan, *options)
-        assert file.read_text().count('"event": "begin"') == runs
 
 
 @pytest.mark.parametrize(("name", "judges", "code"), [("wrong", True, 1), ("dies", True, 1), ("good", True, 0)])
@@ -256,18 +227,6 @@ def test_the_page_is_made_from_the_file(tmp_path):
     assert report("Accelerator, torch", journal.read(path), plan_of("facts", "checks", "cut", "never")) == PAGE
 
 
-def test_a_record_keeps_why_a_measurement_has_no_numbers(tmp_path):
-    record = Record(tmp_path / "results.jsonl", "kernels", quick=True)
-    begun("kernels", record.path)
-    record.tried("Speed", lambda size: {"ms": 2.0 * size}, 3, kind="ours")
-    record.tried("Speed", lambda: 1 / 0, kind="theirs")
-    rows = [result["cells"] for result in journal.read(record.path)["kernels"].results]
-    assert rows == [
-        {"kind": "ours", "ms": 6.0},
-        {"kind": "theirs", "remark": "ZeroDivisionError: division by zero"},
-    ]
-
-
 @pytest.fixture
 def record(tmp_path):
     record = Record(tmp_path / "results.jsonl", "part", quick=True)
@@ -310,23 +269,6 @@ def test_every_row_that_serves_is_judged(parts, record, monkeypatch):
         facts = current_facts(op.cases.CASES[-1].shape, op.cases.CASES[-1].dtype)
         serving = {f"{op.name}: {row.name}" for row in op.serving(facts)}
         assert serving and serving <= subjects
-
-
-@pytest.mark.trainable
-def test_cases_for_which_there_is_no_time_are_left_out_but_no_implementation_is(parts, record, monkeypatch):
-    correctness = parts("benchmarks.accelerator.correctness")
-    monkeypatch.setattr(correctness, "check_values", lambda *a: None)
-    monkeypatch.setattr(correctness, "check_gradients", lambda *a: None)
-    monkeypatch.setattr(correctness, "FEW", 3)
-    every = list(correctness.calls(3))
-    rows = len({(op.name, row.name) for op, row, _ in every})
-    for ends_after, is_enough in ((len(every) - 1, True), (rows - 1, False)):
-        times = iter([*[60.0] * ends_after, 1.0])
-        monkeypatch.setattr(record, "time_left", lambda times=times: next(times))
-        with contextlib.nullcontext() if is_enough else pytest.raises(TimeoutError, match="no case was judged .* of "):
-            correctness.run(record)
-        (note,) = (x["text"] for x in journal.read(record.path)["part"].results[-1:])
-        assert note.startswith(f"{ends_after} of ")
 
 
 @pytest.mark.trainable
@@ -391,17 +333,6 @@ def test_answers_that_differ_fail(parts):
         parity.close_gradients({**gradients, "gradient 1": one}, gradients, 1e-4)
 
 
-def test_tokens_may_differ_only_where_rounding_decides(parts):
-    parity = parts("benchmarks.accelerator.parity")
-    logits = np.zeros((1, 3, 4))
-    logits[0, 1] = [1.0, 0.99, 0.0, -1.0]
-    expected = {"tokens": np.array([[3, 0, 0]]), "logits of tokens": logits}
-    assert parity.same_tokens(np.array([[3, 0, 0]]), expected, 0.05) == "all 3 are equal"
-    assert parity.same_tokens(np.array([[3, 0, 1]]), expected, 0.05) == "equal up to place 2, where rounding decides"
-    with pytest.raises(AssertionError, match="row 0 differs at place 2, where the logits are 1.0e.00 apart"):
-        parity.same_tokens(np.array([[3, 0, 2]]), expected, 0.05)
-
-
 @pytest.mark.trainable
 def test_results_that_differ_in_a_bit_are_found(parts):
     streams = parts("benchmarks.accelerator.streams")
@@ -409,99 +340,6 @@ def test_results_that_differ_in_a_bit_are_found(parts):
     streams.same_bits((one, [one]), (one, [one]))
     with pytest.raises(AssertionError, match="result 1 must be equal. Got 1 that differ."):
         streams.same_bits((one, [one]), (one, [one + np.array([0, 0, 1e-7], "float32")]))
-
-
-@pytest.mark.trainable
-def test_a_step_counts_six_operations_a_parameter_and_the_keys_that_are_seen(parts):
-    models = parts("benchmarks.accelerator.models")
-    config = models.SMALL
-    # Two rows of 40 tokens, of which the first 32 see 1 to 32 keys, and the others 32.
-    seen = 32 * 33 // 2 + 8 * 32
-    wanted = 2 * (6 * config.parameter_count() * 40 + 12 * config.width * seen)
-    assert models.operations_of_a_step(config, (2, 40)) == wanted
-
-
-@pytest.mark.trainable
-def test_a_kernel_is_timed_between_two_events_with_an_empty_cache(parts, monkeypatch):
-    timing = parts("timing")
-    if timing.BACKEND != "torch":
-        pytest.skip("CUDA's events are PyTorch's")
-    import torch
-
-    done = []
-
-    class Event:
-        def __init__(self, enable_timing):
-            assert enable_timing
-
-        def record(self):
-            done.append("event")
-
-        def elapsed_time(self, end):
-            return 3.0
-
-    class Cache:
-        def max(self):
-            done.append("empty")
-
-    monkeypatch.setattr(timing, "device", lambda: "gpu")
-    monkeypatch.setattr(timing, "has_events", lambda: True)
-    monkeypatch.setattr(torch, "zeros", lambda size, dtype, device: Cache())
-    monkeypatch.setattr(torch.cuda, "Event", Event)
-    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("ahead"))
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
-    assert timing.kernel_seconds(lambda: done.append("call")) == (0.003, 0.003, False)
-    assert done == ["call", "wait", "call", *["ahead", "empty", "event", "call", "event"] * timing.CALLS, "wait"]
-    # The processor takes longer than the device can be kept busy.
-    monkeypatch.setattr(timing, "MOST_AHEAD", 1)
-    assert timing.kernel_seconds(lambda: None).waits
-
-
-@pytest.mark.trainable
-@pytest.mark.parametrize(("launch", "kernel", "waits"), [(1e-3, 0.0, True), (0.0, 1e-3, False)])
-def test_a_device_that_waits_for_launches_is_told_without_events(launch, kernel, waits, parts, monkeypatch):
-    timing = parts("timing")
-
-    def finish(results):
-        number = len(results[0] + results[1]) if isinstance(results, list) else 1
-        time.sleep(number * kernel)
-
-    monkeypatch.setattr(timing, "device", lambda: "tpu")
-    monkeypatch.setattr(timing, "has_events", lambda: False)
-    monkeypatch.setattr(timing, "wait", finish)
-    found = timing.kernel_seconds(lambda: time.sleep(launch))
-    assert found.waits == waits and 1e-3 < found.least < 3e-3
-
-
-def test_programs_of_jax_are_kept_beside_the_results(tmp_path):
-    environment = settings({"KERAS_BACKEND": "jax"}, tmp_path / "jax.jsonl")
-    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "jax.programs")
-    assert (
-        settings(environment | {"JAX_COMPILATION_CACHE_DIR": "mine"}, tmp_path)["JAX_COMPILATION_CACHE_DIR"] == "mine"
-    )
-
-
-@pytest.mark.trainable
-def test_decoding_tells_its_warnings_and_prepares_each_way_anew(parts, monkeypatch):
-    decoding = parts("benchmarks.accelerator.decoding")
-    if decoding.BACKEND != "torch":
-        pytest.skip("PyTorch alone records a step")
-    from keras_griffin.generation import torch_compile
-
-    class Model:
-        def generate(self, prompt, number):
-            warnings.warn("no\ngraph", RuntimeWarning, stacklevel=1)
-            warnings.warn("another", UserWarning, stacklevel=1)
-
-    seen, forgotten, before = [], [], torch_compile.captured
-    monkeypatch.setattr(decoding, "forget", forgotten.append)
-    monkeypatch.setattr(
-        decoding, "of_steps", lambda generate, batch, floor: seen.append(torch_compile.captured) or {"ms a token": 1.0}
-    )
-    model = Model()
-    cells = decoding.of_another(model, 1.0, {"captured": None})
-    assert cells["ms a token"] == 1.0 and cells["remark"] == "no graph; another"
-    assert seen == [None] and torch_compile.captured is before and forgotten == [model, model]
 
 
 @pytest.mark.slow

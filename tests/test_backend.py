@@ -88,20 +88,6 @@ def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(machine, nam
     )
 
 
-@pytest.mark.parametrize(("name", "keras_imported"), [("numpy", False), ("", False), ("torch", True)])
-def test_others_are_not(machine, name, keras_imported):
-    machine(["jax", "numpy"], variable=name, keras_imported=keras_imported)
-    backend.check_backend()
-
-
-def test_an_empty_variable_is_no_choice(machine):
-    assert machine(["torch"], variable="") == "torch"
-
-
-def test_nothing_happens_after_keras_is_imported(machine):
-    assert machine(["jax"], keras_imported=True) is None
-
-
 def test_without_any_backend_one_sentence_names_the_extras(machine):
     with pytest.raises(ImportError) as error:
         machine([])

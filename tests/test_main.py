@@ -127,24 +127,6 @@ def test_output_for_which_the_disk_has_no_room_is_told(monkeypatch, capsys, argv
     assert capsys.readouterr().err == sentence
 
 
-def test_standard_streams_that_are_closed_are_no_fault(monkeypatch):
-    """As in `>&-`, and in a program of Windows without a console."""
-    streams = ("stdin", "stdout", "stderr")
-    seen = []
-
-    def run(arguments):
-        seen.extend(getattr(sys, name) for name in streams)
-        print("to nobody", sys.stdout.isatty(), sys.stdin.read(), file=sys.stderr)
-        return 0
-
-    monkeypatch.setattr(explain, "run", run)
-    for name in streams:
-        monkeypatch.setattr(sys, name, None)
-    assert main(["explain"]) == 0
-    for stream in seen:
-        stream.close()
-
-
 @pytest.mark.parametrize(
     ("system", "error", "code"),
     [

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from keras_griffin import program
-from keras_griffin.program import is_command_line, keep_tensorflow_quiet, restore_sigint, use_default_sigint
+from keras_griffin.program import is_command_line, restore_sigint, use_default_sigint
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,6 @@ def test_ctrl_c_while_a_backend_is_loaded_leaves_no_traceback(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", heeded], capture_output=True, env=settings, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
-
-
-@pytest.mark.any_backend
-def test_tensorflow_logs_only_on_the_command_line_of_a_user_who_asks(monkeypatch):
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
-    before = len(sys.meta_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(program, "is_command_line", lambda: True)
-        keep_tensorflow_quiet()
-        assert (os.environ["TF_CPP_MIN_LOG_LEVEL"], len(sys.meta_path)) == ("1", before)
-        patch.delenv("TF_CPP_MIN_LOG_LEVEL")
-        keep_tensorflow_quiet()
-        assert (os.environ["TF_CPP_MIN_LOG_LEVEL"], len(sys.meta_path)) == ("3", before + 1)
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
-    keep_tensorflow_quiet()
-    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
 
 
 @pytest.mark.any_backend

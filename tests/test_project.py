@@ -5,7 +5,6 @@ import pkgutil
 import re
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -84,13 +83,6 @@ def test_one_wheel_is_installed_on_each_system_with_each_backend_from_wheels_alo
     assert arguments == ["scripts/try_wheel.py", "--tests", "jax", "dist/*.whl"]
     files = [ROOT / "tests" / name for name in script("try_wheel").TESTS]
     assert files and all(file.exists() for file in files)
-
-
-@pytest.mark.parametrize(("system", "path"), [("nt", "Scripts/python.exe"), ("posix", "bin/python")])
-def test_an_environment_has_its_interpreter_where_the_system_puts_it(monkeypatch, system, path):
-    environment = script("environment")
-    monkeypatch.setattr(environment, "os", SimpleNamespace(name=system))
-    assert environment.interpreter(Path("a")) == Path("a", path)
 
 
 def test_the_version_is_one():

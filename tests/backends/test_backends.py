@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -42,13 +41,6 @@ def test_a_backend_has_threads_of_its_own_unless_it_is_told_to_use_one():
             assert active().has_threads() == (number > 1)
     finally:
         torch.set_num_threads(before)
-
-
-def test_threads_that_are_the_first_to_import_a_module_get_the_whole_of_it(tmp_path, monkeypatch):
-    """Python names a module in `sys.modules` before it has run it."""
-    write_module(tmp_path, "imported_slowly", "import time\ntime.sleep(0.2)\nend = True\n", monkeypatch)
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(lambda _: imported("imported_slowly.part").end, range(4)))
 
 
 def write_module(folder, package, text, monkeypatch):

@@ -13,6 +13,8 @@ from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.models import Griffin, GriffinConfig, SequenceEncoder
 from keras_griffin.testing.arrays import as_array
 
+pytestmark = pytest.mark.any_backend
+
 pytest.importorskip("openvino")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +43,6 @@ for name in names:
 """
 
 
-@pytest.mark.any_backend
 @pytest.mark.slow
 def test_it_serves_what_another_backend_saved(tmp_path):
     generator = np.random.default_rng(0)

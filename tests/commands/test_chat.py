@@ -1,17 +1,14 @@
 import io
 import signal
 
-import keras
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import chat
+from keras_griffin.commands import chat, load
 from keras_griffin.commands.conversation import find_end_of_turn
-from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
-from keras_griffin.tokenizers import ByteTokenizer
 
-TINY = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4, block_pattern=("recurrent",))
+pytestmark = pytest.mark.any_backend
 
 
 class Lines(io.StringIO):
@@ -48,9 +45,7 @@ def lead(monkeypatch, capsys):
     """Talk with a model: exit code, output, and what stands on stderr."""
 
     def lead(model, sampler, *lines, is_terminal=False, to_file=False):
-        monkeypatch.setattr(
-            "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: model
-        )
+        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
         monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
         screen = Screen(is_terminal and not to_file)
@@ -86,11 +81,6 @@ def test_a_file_gets_answers_alone(byte_model, says, lead):
     assert lead(byte_model, says(97), "hello\n", is_terminal=True, to_file=True) == (0, "aaa\n", "")
 
 
-def test_lines_may_end_as_on_windows(byte_model, says, lead):
-    code, output, errors = lead(byte_model, says(97), "hello\r\n", "\r\n", "/state\r\n")
-    assert (code, errors) == (0, "") and output.startswith("aaa\n") and output.endswith("tokens seen: 9\n")
-
-
 def test_ctrl_c_at_the_prompt_ends_the_line_and_the_talk(byte_model, says, lead):
     assert lead(byte_model, says(97), "hello\n", KeyboardInterrupt(), is_terminal=True) == (130, "> aaa\n> \n", "")
 
@@ -123,11 +113,6 @@ def test_ctrl_c_cuts_an_answer_and_the_talk_goes_on(byte_model, says, lead, monk
 def test_ctrl_c_twice_ends_the_talk(byte_model, says, lead, monkeypatch):
     press_ctrl_c(monkeypatch, at_piece=2, times=2)
     assert lead(byte_model, says(97), "x\n", "y\n", is_terminal=True) == (130, "> aa\n", "")
-
-
-def test_ctrl_c_ends_a_talk_that_is_no_terminals(byte_model, says, lead, monkeypatch):
-    press_ctrl_c(monkeypatch, at_piece=2)
-    assert lead(byte_model, says(97), "x\n", "y\n") == (130, "aa\n", "")
 
 
 def test_an_answer_may_end_its_line_itself(byte_model, says, lead):
@@ -207,16 +192,10 @@ def test_a_command_that_wants_a_file_says_so(byte_model, says, lead, command):
     assert errors == f"keras_griffin chat: {command} must be followed by the name of a file. Got none.\n" * 2
 
 
-def test_help_names_every_command():
-    assert all(command in chat.HELP for command in ("/state", "/save", "/load", "/new", "/help"))
-
-
 def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
     """A model of bytes reads them; others say that they don't."""
     for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
-        monkeypatch.setattr(
-            "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, model=model, **options: model
-        )
+        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, model=model, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
         with monkeypatch.context() as patch:
@@ -228,26 +207,9 @@ def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, sa
         assert (screen.getvalue(), stderr.getvalue().count("surrogate")) == (output, errors)
 
 
-@pytest.mark.parametrize("op_name", ["rg_lru", "linear_scan"])
-def test_an_implementation_that_is_not_there_is_told(byte_model, says, lead, monkeypatch, op_name):
-    monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
-    code, output, errors = lead(byte_model, says(97), "x\n")
-    assert (code, output) == (2, "") and f"{op_name}: an implementation must be one of" in errors
-
-
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, lead, monkeypatch):
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
     code, output, errors = lead(byte_model, says(97), "x\n")
     assert (code, output) == (0, "aaa\n")
     assert errors.startswith("Not used: KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY=portable: the model ")
     assert errors.count("\n") == 1
-
-
-def test_an_implementation_that_can_not_serve_is_told(says, lead, monkeypatch):
-    name = "jax_loop" if keras.backend.backend() != "jax" else "torch_loop"
-    monkeypatch.setenv("KERAS_GRIFFIN_RG_LRU", name)
-    code, output, errors = lead(Griffin(TINY, tokenizer=ByteTokenizer()), says(97), "x\n")
-    assert (code, output, errors.count("\n")) == (2, "", 1)
-    assert errors.startswith(
-        f"keras_griffin chat: rg_lru: the requested implementation '{name}' must support the call. It needs"
-    )

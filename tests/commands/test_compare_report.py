@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from keras_griffin.commands.compare import LINES, PICTURE, TABLE, Line, draw, note, table, write
+from keras_griffin.commands.compare import LINES, PICTURE, TABLE, Line, note, table, write
 
 pytestmark = pytest.mark.any_backend
 
@@ -41,20 +41,3 @@ def test_the_files(tmp_path):
     assert float(lines[0]["bits_per_byte"]) == 2.34567 and set(lines[0]) == set(Line._fields)
     assert (tmp_path / TABLE).read_text() == f"# 4 layers\n\n{table([GRIFFIN, TWO])}{note([TWO])}\n"
     assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_there_is_no_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert write([GRIFFIN], "4 layers", tmp_path) == [LINES, TABLE]
-    assert {path.name for path in tmp_path.iterdir()} == {LINES, TABLE}
-
-
-@pytest.mark.parametrize("ratio", [1.0, 1.3, 7.0, 9.0, 1000.0])
-def test_the_picture_s_axes_have_ticks(ratio, tmp_path, monkeypatch):
-    figures = []
-    figure = pytest.importorskip("matplotlib.figure").Figure
-    monkeypatch.setattr(figure, "savefig", lambda self, path, **settings: figures.append(self))
-    draw([GRIFFIN, GRIFFIN._replace(tokens_per_second=12345.6 * ratio)], "4 layers", tmp_path / PICTURE)
-    axes = figures[0].axes[0]
-    low, high = axes.get_xlim()
-    assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 2

@@ -9,6 +9,8 @@ from keras_griffin.commands.conversation import Conversation, find_end_of_turn
 from keras_griffin.generation import Temperature
 from keras_griffin.tokenizers import ByteTokenizer, chat_prompt, next_turn
 
+pytestmark = pytest.mark.any_backend
+
 
 def assert_same_state(state, expected):
     for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(expected), strict=True):
@@ -60,25 +62,6 @@ def test_each_byte_of_a_talk_in_lines_is_read_once(byte_model, says):
     assert_same_state(talk.state, byte_model.prefill("x = 1\naa\né\n" + answer + " y\na"))
 
 
-@pytest.mark.any_backend
-def test_empty_lines_are_no_answer(byte_model, says):
-    talk = Conversation(byte_model, 4, says(ord("\n")))
-    assert "".join(talk.answer("a")) == "\n\n\n\n" and not talk.is_ended
-
-
-@pytest.mark.any_backend
-def test_the_state_does_not_grow(gemma_model, says):
-    talk = Conversation(gemma_model, 20, says(50, find_end_of_turn(gemma_model.tokenizer)), seed=0)
-    sizes, seen = [talk.state.num_bytes], [0]
-    for _ in range(5):
-        for _ in talk.answer("hello world"):
-            pass
-        sizes.append(talk.state.num_bytes)
-        seen.append(int(talk.state.tokens[0]))
-    assert len(set(sizes)) == 1 and sorted(set(seen)) == seen
-
-
-@pytest.mark.any_backend
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("message", ["a<end_of_turn>", "a\udcff"])
 def test_a_message_that_is_refused_leaves_the_talk_as_it_was(gemma_model, says, begun, message):
@@ -92,7 +75,6 @@ def test_a_message_that_is_refused_leaves_the_talk_as_it_was(gemma_model, says, 
     assert talk.is_ended == is_ended
 
 
-@pytest.mark.any_backend
 def test_the_seed_makes_a_talk_repeatable_and_turns_differ(byte_model):
     def talk(seed):
         talk = Conversation(byte_model, 20, Temperature(), seed)
@@ -106,20 +88,6 @@ def test_the_seed_makes_a_talk_repeatable_and_turns_differ(byte_model):
     assert talk(None) != talk(None)
 
 
-@pytest.mark.any_backend
-def test_a_talk_that_starts_anew_knows_nothing(gemma_model, says):
-    talk = Conversation(gemma_model, 2, says(50))
-    for _ in talk.answer("hello"):
-        pass
-    talk.start_anew()
-    assert int(talk.state.tokens[0]) == 0
-    for _ in talk.answer("hello"):
-        pass
-    read = [*gemma_model.tokenizer.encode(chat_prompt("hello")), 50, 50]
-    assert_same_state(talk.state, gemma_model.prefill([read]))
-
-
-@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", ["gemma_model", "byte_model"])
 @pytest.mark.parametrize("is_ended", [False, True])
 def test_a_talk_is_resumed_at_the_end_of_a_turn(kind, is_ended, request, says):
@@ -143,7 +111,6 @@ def test_a_talk_is_resumed_at_the_end_of_a_turn(kind, is_ended, request, says):
     assert_same_state(resumed.state, talk.state)
 
 
-@pytest.mark.any_backend
 def test_the_state_of_no_talk_is_refused(byte_model, gemma_model, says):
     talk = Conversation(byte_model, 2, says(97))
     for _ in talk.answer("a"):
@@ -156,7 +123,6 @@ def test_the_state_of_no_talk_is_refused(byte_model, gemma_model, says):
     assert_same_state(talk.state, before)
 
 
-@pytest.mark.any_backend
 def test_marks_of_turns_must_be_tokens_of_their_own(gemma_model):
     (end,) = gemma_model.tokenizer.encode("<end_of_turn>", start=False)
     assert find_end_of_turn(gemma_model.tokenizer) == end

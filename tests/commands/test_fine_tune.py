@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import os
-import signal
 
 import keras
 import numpy as np
@@ -15,7 +14,6 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import PackedDocuments
 
 CONFIG = GriffinConfig(
     vocabulary_size=256,
@@ -110,25 +108,6 @@ def test_a_model_learns_answers_and_speaks_with_the_adapter(model, chats, tmp_pa
     )
     assert sorted(os.listdir(output)) == ["adapter.safetensors", "log.csv"]
     assert error.endswith("with adapter.safetensors, merged.\n")
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-@pytest.mark.slow
-def test_ctrl_c_keeps_the_adapter(model, chats, tmp_path, monkeypatch, capsys):
-    class Interrupting(PackedDocuments):
-        def __getitem__(self, index):
-            if index == 2:
-                signal.raise_signal(signal.SIGINT)
-            return super().__getitem__(index)
-
-    monkeypatch.setattr("keras_griffin.training.PackedDocuments", Interrupting)
-    output = str(tmp_path / "tuned")
-    options = "--rank 4 --epochs 5 --batch-size 1 --sequence-length 8".split()
-    assert main(["fine-tune", model, chats, "--output", output, *options]) == 130
-    assert "Stopping after this batch and saving the adapter" in capsys.readouterr().err
-    loaded = Griffin.from_preset(model)
-    loaded.load_adapter(f"{output}/adapter.safetensors")
 
 
 @pytest.mark.any_backend

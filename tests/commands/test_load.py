@@ -42,6 +42,7 @@ def test_a_model_comes_with_its_tokenizer_from_whatever_form(form, gemma_model, 
     )
 
 
+@pytest.mark.any_backend
 def test_a_model_on_the_hub(gemma_model, tmp_path, monkeypatch):
     save_to_preset(gemma_model, tmp_path / "preset")
     folders = {"hf://owner/name": tmp_path / "preset"}
@@ -49,18 +50,14 @@ def test_a_model_on_the_hub(gemma_model, tmp_path, monkeypatch):
     assert load_text_model("generate", "hf://owner/name").tokenizer == gemma_model.tokenizer
 
 
+@pytest.mark.any_backend
 def test_the_dtype_of_a_folder_can_be_chosen(gemma_model, tmp_path):
     save_to_preset(gemma_model, tmp_path / "preset")
     assert load_text_model("generate", str(tmp_path / "preset")).dtype_policy.name == "float32"
     assert load_text_model("generate", str(tmp_path / "preset"), "bfloat16").dtype_policy.name == "bfloat16"
 
 
-def test_a_folder_may_be_called_as_a_size_of_the_paper(gemma_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_to_preset(gemma_model, "griffin_100m")
-    assert load_model("generate", "griffin_100m").config == gemma_model.config
-
-
+@pytest.mark.any_backend
 @pytest.mark.parametrize("form", ["keras", "preset"])
 def test_a_model_over_256_ids_reads_bytes(form, tmp_path):
     """Also one that was saved before models had tokenizers; any family."""
@@ -77,6 +74,7 @@ def refusal(name, dtype=None):
     return str(error.value)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", ["no/such", "griffin_100m", ""])
 def test_what_is_nowhere_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -85,15 +83,18 @@ def test_what_is_nowhere_is_refused(name, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.any_backend
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     path = tmp_path / "model.keras"
     assert refusal(path) == f"chat: --model must be a file that exists. Got '{path}'."
 
 
+@pytest.mark.any_backend
 def test_a_folder_without_a_model_is_refused(tmp_path):
     assert refusal(tmp_path).startswith("from_preset: a path must be a folder written by save_to_preset, or ")
 
 
+@pytest.mark.any_backend
 def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
     save_keras_file(Griffin(CONFIG), tmp_path / "model.keras")
     assert load_text_model("chat", str(tmp_path)).config == CONFIG
@@ -104,23 +105,12 @@ def test_a_folder_of_a_run_stands_for_its_model(tmp_path, monkeypatch):
     assert refusal("pyhton_tiny").endswith("Got 'pyhton_tiny'; did you mean 'python_tiny'?")
 
 
+@pytest.mark.any_backend
 def test_an_address_that_is_none_is_refused():
     assert refusal("hf://name") == "from_preset: an address on the Hub must be hf://owner/name. Got 'hf://name'."
 
 
-def test_a_hub_that_is_not_installed_is_refused(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert "pip install 'keras-griffin[hub]'" in refusal("hf://owner/name")
-
-
-def test_a_hub_that_can_not_be_reached_is_refused(monkeypatch):
-    def download(address):
-        raise OSError("from_preset: no network.\nAnd so on.")
-
-    monkeypatch.setattr("keras_griffin.models.from_preset.download", download)
-    assert refusal("hf://owner/name") == "from_preset: no network."
-
-
+@pytest.mark.any_backend
 def test_a_dtype_for_a_keras_file_is_refused(tmp_path):
     path = save_keras_file(Griffin(CONFIG), tmp_path / "model.keras")
     assert refusal(path, "float16") == (
@@ -128,6 +118,7 @@ def test_a_dtype_for_a_keras_file_is_refused(tmp_path):
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("form", ["keras", "preset"])
 def test_a_model_over_other_ids_without_a_tokenizer_is_refused(form, tmp_path):
     name = str(SAVERS[form](Griffin(CONFIG.replace(vocabulary_size=100)), tmp_path / "model") or tmp_path / "model")
@@ -137,20 +128,12 @@ def test_a_model_over_other_ids_without_a_tokenizer_is_refused(form, tmp_path):
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("form", SAVERS)
 def test_a_tokenizer_whose_package_is_missing_is_told(form, gemma_model, tmp_path, monkeypatch):
     name = str(SAVERS[form](gemma_model, tmp_path / "model") or tmp_path / "model")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     assert "pip install 'keras-griffin[tokenizers]'" in refusal(name)
-
-
-def write_text(path):
-    path.write_text("no archive")
-
-
-def write_other_archive(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("hello.txt", "hello")
 
 
 def write_config(text):
@@ -162,13 +145,17 @@ def write_config(text):
     return write
 
 
-@pytest.mark.parametrize("write_file", [write_text, write_other_archive, write_config("{"), write_config("[]")])
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "write_file", [lambda path: path.write_text("no archive"), write_config("{"), write_config("[]")]
+)
 def test_a_file_that_keras_did_not_write_is_refused(write_file, tmp_path):
     path = tmp_path / "model.keras"
     write_file(path)
     assert refusal(path) == f"chat: --model must be a valid .keras file. Got '{path}', which is not."
 
 
+@pytest.mark.any_backend
 def test_a_model_that_is_not_ours_is_refused_and_not_loaded(tmp_path, monkeypatch):
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
@@ -187,6 +174,7 @@ def test_a_damaged_file_is_refused(tmp_path):
     assert refusal(path).startswith(f"chat: --model must be a valid .keras file of this version. Got '{path}': ")
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "changes", [{"width": 2**24, "head_dim": 8}, {"vocabulary_size": 2**40}, {"num_layers": 2**60}]
 )
@@ -206,6 +194,7 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(tmp_pa
     )
 
 
+@pytest.mark.any_backend
 def test_a_layer_of_ours_alone_is_refused(tmp_path):
     """It is registered under the package's name too."""
     path = tmp_path / "model.keras"

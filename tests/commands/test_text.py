@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, normalizers
 
-from keras_griffin.commands import text as train_text
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.runs import as_notes
 from keras_griffin.commands.text import (
     TokenText,
     has_tokenizer,
-    keep_prompt,
     keep_tokenizer,
     own_prompt,
-    pieces,
     read_text,
 )
 from keras_griffin.tasks.text import Corpus
@@ -84,14 +80,6 @@ def test_bytes_may_be_asked_for_by_their_tokenizer(tmp_path):
     assert read_text(arguments, None).is_bytes
 
 
-def test_text_comes_in_pieces_that_end_with_a_line_where_they_can(monkeypatch):
-    monkeypatch.setattr(train_text, "_PIECE", 8)
-    text = "é\nabc\nde\n" + "x" * 20 + "\nend"
-    parts = list(pieces(np.frombuffer(text.encode(), "uint8")))
-    assert "".join(parts) == text
-    assert parts[:2] == ["é\nabc\n", "de\n"] and max(map(len, parts)) == 8
-
-
 def refusal(*arguments):
     with pytest.raises(CommandError) as error:
         read_text(*arguments)
@@ -112,19 +100,6 @@ def test_too_few_tokens_are_refused(file):
     assert sentence.startswith("train: the training and the held-out text must have at least 111 tokens each. Got ")
 
 
-def test_too_small_a_vocabulary_is_refused(file):
-    sentence = refusal(options(file, vocabulary=256), None)
-    assert sentence == "train_bpe: vocabulary_size must be an integer from 257 to 1048576. Got 256."
-
-
-def test_without_the_package_the_command_says_what_to_install(file, monkeypatch):
-    def missing(texts, vocabulary_size):
-        raise ImportError("train_bpe: the package tokenizers must be installed.")
-
-    monkeypatch.setattr(train_text, "train_bpe", missing)
-    assert refusal(options(file, vocabulary=300), None) == "train_bpe: the package tokenizers must be installed."
-
-
 def test_a_tokenizer_that_loses_text_is_refused(file, tmp_path):
     """Bits per byte would be of other bytes than those of the text."""
     lower = Tokenizer.from_str(train_bpe(["one two"], 270).get_config()["json"])
@@ -136,19 +111,10 @@ def test_a_tokenizer_that_loses_text_is_refused(file, tmp_path):
     )
 
 
-def test_a_space_before_a_text_loses_nothing(file, tmp_path):
-    """Many tokenizers put it there, and leave it out again when they decode."""
-    spaced = Tokenizer.from_str(train_bpe(["one two"], 270).get_config()["json"])
-    spaced.normalizer = normalizers.Prepend(" ")
-    HuggingFaceTokenizer(spaced).save(tmp_path)
-    text = read_text(options(file, tokenizer=str(tmp_path / "tokenizer.json")), None)
-    assert len(text.train) == len(text.corpus.train) + 1
-
-
 def test_a_run_goes_on_with_its_own_tokenizer_or_not_at_all(file, tmp_path):
     arguments = options(file, vocabulary=300, output=str(tmp_path))
     text = read_text(arguments, None)
-    run = Namespace(notes=as_notes(arguments, text.corpus, epochs=1, num_batches=1, windows=1))
+    run = Namespace(notes={})
     assert refusal(arguments, run).startswith("train: the tokenizer of a run must be a folder with one of ")
     other = train_bpe(["one two"], 270)
     other.save(tmp_path / "tokenizer")
@@ -174,10 +140,3 @@ def test_a_run_has_a_prompt_of_its_own_text(held_out, prompt):
     data = np.frombuffer(held_out.encode(), "uint8")
     corpus = Corpus("", data, data, ("a",), ("a",))
     assert own_prompt(TokenText(corpus, ByteTokenizer(), data, data, np.ones(256))) == prompt
-
-
-def test_a_prompt_of_any_bytes_is_kept(tmp_path):
-    data = np.frombuffer(b"\xff\xfe" * 99, "uint8")
-    prompt = own_prompt(TokenText(Corpus("", data, data, ("a",), ("a",)), ByteTokenizer(), data, data, np.ones(256)))
-    keep_prompt(prompt, tmp_path)
-    assert (tmp_path / "prompt.txt").read_bytes() == b"\xff\xfe" * 12

@@ -7,7 +7,6 @@ import sys
 import time
 
 import keras
-import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
@@ -144,13 +143,6 @@ def test_what_can_not_be_done(folder, tmp_path, monkeypatch, capsys, argv, sente
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_tokenizer_that_is_none(folder, tmp_path, capsys):
-    (tmp_path / "tokenizer.model").write_bytes(b"nothing")
-    for path in (tmp_path, tmp_path / "tokenizer.model"):
-        error = refusal([folder, "--output", tmp_path / "x", "--tokenizer", path], capsys)
-        assert error.startswith("keras_griffin tokenize: proto must be a SentencePiece model. Got ")
-
-
 def test_a_file_that_can_not_be_read(folder, tmp_path, monkeypatch, capsys):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -198,18 +190,6 @@ def test_a_full_disk_leaves_the_earlier_file(folder, tmp_path, limit_files, caps
     assert (tmp_path / "some.tokens").read_text() == "old"
 
 
-def test_ctrl_c_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tokenize, "token_ids", interrupted)
-    (tmp_path / "some.tokens").write_text("old")
-    assert main(["tokenize", str(folder), "--output", str(tmp_path / "some.tokens"), "--overwrite"]) == 130
-    assert capsys.readouterr().err == "\nStopped.\n"
-    assert sorted(os.listdir(tmp_path)) == ["some.tokens", "texts"]
-    assert (tmp_path / "some.tokens").read_text() == "old"
-
-
 @pytest.fixture
 def writing(tmp_path):
     """A process that has begun to write `some.tokens`, with enough to do for a long time."""
@@ -232,17 +212,6 @@ def test_sigterm_leaves_nothing(writing, tmp_path):
     assert writing.stderr.read() == "\nStopping after this document; a second signal stops at once.\n"
     assert sorted(os.listdir(tmp_path)) == ["some.tokens", "text.txt"]
     assert (tmp_path / "some.tokens").read_text() == "old"
-
-
-def test_what_sigkill_leaves_is_no_text_and_in_nobodys_way(writing, tmp_path):
-    writing.kill()
-    assert writing.wait() == -signal.SIGKILL
-    (left,) = tmp_path.glob(".some.tokens.partial-*")
-    (tmp_path / "some.tokens").unlink()
-    (tmp_path / "text.txt").write_bytes(b"text")
-    assert main(["tokenize", str(tmp_path), "--output", str(tmp_path / "some.tokens")]) == 0
-    assert texts(tmp_path / "some.tokens") == [b"text"]
-    assert sorted(os.listdir(tmp_path)) == [left.name, "some.tokens", "text.txt"]
 
 
 def test_a_signal_ends_before_the_next_document():
@@ -269,15 +238,3 @@ def test_a_terminal_sees_a_line_of_progress_that_goes_away(monkeypatch):
     progress.clear()
     assert sys.stderr.getvalue().split("\r")[2:] == [" " * len(line), ""]
     assert (progress.done, progress.of_text) == (1_000_000, 900_000)
-
-
-def test_nobody_else_sees_progress(capsys):
-    progress = Progress(10)
-    progress.add(5, of_text=5)
-    progress.clear()
-    assert capsys.readouterr().err == ""
-
-
-def test_bytes_are_tokens_without_a_detour():
-    ids = tokenize.token_ids(ByteTokenizer(), "name", b"\xffa", [])
-    np.testing.assert_array_equal(ids, [255, 97])

@@ -1,4 +1,3 @@
-import contextlib
 import csv
 import json
 import re
@@ -16,7 +15,7 @@ from keras_griffin.__main__ import main
 from keras_griffin.commands import training as train_time
 from keras_griffin.commands.runs import describe_resume
 from keras_griffin.models import LanguageModel
-from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
+from keras_griffin.training import HeldOutWindows
 from tests.commands.runs import TINY, press_ctrl_c
 
 pytestmark = pytest.mark.trainable
@@ -101,59 +100,11 @@ def test_the_saved_model_loads_where_only_the_package_is_imported(finished_run):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("family", ["hawk", "mqa"])
-def test_every_family_trains(family, train_tiny, capsys):
-    assert train_tiny(f"--model {family} --steps 1") == 0
-    assert f"{family} with " in capsys.readouterr().out
-
-
-@pytest.mark.any_backend
 def test_mixed_precision_computes_in_bfloat16(train_tiny, tmp_path, capsys):
     assert train_tiny("--mixed-precision --steps 1") == 0
     assert "computing in bfloat16" in capsys.readouterr().out
     model = keras.saving.load_model(tmp_path / "model.keras")
     assert model.blocks[0].compute_dtype == "bfloat16" and model.blocks[0].variable_dtype == "float32"
-
-
-def log_of(folder):
-    return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
-
-
-def bits_of(path, text_file):
-    """The bits of a saved model on the held-out bytes that are predicted after each epoch of a few steps."""
-    text = np.frombuffer(text_file.read_bytes(), "uint8")
-    held_out = HeldOutWindows(text[-(len(text) // 10) :], sequence_length=16, batch_size=4, windows=4)
-    return keras.saving.load_model(path).evaluate(held_out, verbose=0, return_dict=True)["bits"]
-
-
-@pytest.mark.any_backend
-def test_ctrl_c_keeps_the_best_model_and_says_where_and_how_to_go_on(
-    monkeypatch, train_tiny, tmp_path, text_file, capsys
-):
-    press_ctrl_c(monkeypatch, after_batches=3)
-    assert train_tiny("--steps 20") == 130
-    path = tmp_path / "model.keras"
-    # One epoch of two batches, and half of the second, which has no row.
-    assert len(log_of(tmp_path)) == 1
-    bits = bits_of(path, text_file)
-    assert bits <= float(log_of(tmp_path)[0]["val_bits"]) + 1e-4
-    sentence = f"Stopped. The best model so far, {bits:.3f} bits per byte, is in {path}\n"
-    assert capsys.readouterr().err.endswith(f"{sentence}{describe_resume(tmp_path)}\n")
-
-
-@pytest.mark.any_backend
-def test_ctrl_c_in_the_first_epoch_keeps_the_model_as_it_is(monkeypatch, train_tiny, tmp_path, capsys):
-    press_ctrl_c(monkeypatch, after_batches=1)
-    assert train_tiny("--steps 20") == 130
-    assert f"is in {tmp_path / 'model.keras'}\n" in capsys.readouterr().err
-    assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) == 1
-
-
-@pytest.mark.any_backend
-def test_a_second_ctrl_c_does_not_wait(monkeypatch, train_tiny, tmp_path, capsys):
-    press_ctrl_c(monkeypatch, after_batches=1, times=2)
-    assert train_tiny("--steps 20") == 130
-    assert capsys.readouterr().err.endswith(f"Stopped before the first model was saved.\n{describe_resume(tmp_path)}\n")
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +124,13 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     monkeypatch.setattr(train_time, "EPOCHS", 3)
     press_ctrl_c(monkeypatch, after_batches=3)
     assert train_tiny("--steps 6") == 130
+    # One epoch of two batches has ended, and half of the second, which has no row; its model is judged too.
+    (row,) = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    said = re.search(
+        r"Stopped\. The best model so far, ([\d.]+) bits per byte, is in (.+)\n(.+)\n$", capsys.readouterr().err
+    )
+    assert float(said[1]) <= float(row["val_bits"]) + 1e-3
+    assert said.groups()[1:] == (str(tmp_path / "model.keras"), describe_resume(tmp_path))
     press_ctrl_c(monkeypatch, after_batches=2, number=signal.SIGTERM)
     # Now three steps are saved, and how many there will be; what the command's own numbers are no longer counts.
     monkeypatch.setattr(train_time, "EPOCHS", 10)
@@ -251,59 +209,6 @@ def test_a_finished_run_is_replaced_only_if_that_is_asked_for(undisturbed, tmp_p
 
 
 @pytest.mark.any_backend
-def test_files_that_have_changed_are_told(monkeypatch, text_file, tmp_path, capsys):
-    press_ctrl_c(monkeypatch, after_batches=1)
-    own = tmp_path / "own.py"
-    own.write_bytes(text_file.read_bytes())
-    assert main(["train", str(own), *TINY, "--output", str(tmp_path / "run"), "--steps", "20"]) == 130
-    own.write_bytes(text_file.read_bytes()[:-10])
-    size = len(text_file.read_bytes())
-    capsys.readouterr()
-    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err == (
-        "keras_griffin train: --resume must keep the text that the run began with. "
-        f"Got {size - 10:,} bytes of 1 file instead of {size:,} bytes of 1 file.\n"
-    )
-
-
-@pytest.mark.any_backend
-@pytest.mark.slow
-def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
-    monkeypatch, train_tiny, tmp_path, undisturbed, limit_files, capsys
-):
-    monkeypatch.setattr(train_time, "EPOCHS", 3)
-    sentence = (
-        "keras_griffin train: files must be writable, on a disk with enough space. Got [Errno 27] File too large.\n"
-    )
-    with limit_files(1000):
-        assert train_tiny("--steps 6") == 2
-    assert capsys.readouterr().err.endswith(sentence)
-
-    class Filling(Stopwatch):
-        """Between two saves the disk becomes full."""
-
-        batches = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            self.batches += 1
-            if self.batches == 3:
-                files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"]
-                saved.update({path: path.read_bytes() for path in files})
-                stack.enter_context(limit_files(1000))
-
-    saved = {}
-    monkeypatch.setattr("keras_griffin.training.Stopwatch", Filling)
-    with contextlib.ExitStack() as stack:
-        assert train_tiny("--steps 6") == 2
-    assert capsys.readouterr().err.endswith(f"{sentence}{describe_resume(tmp_path)}\n")
-    assert len(saved) >= 3 and all(path.read_bytes() == content for path, content in saved.items())
-    monkeypatch.setattr("keras_griffin.training.Stopwatch", Stopwatch)
-    assert main(["train", "--resume", str(tmp_path)]) == 0
-    assert (tmp_path / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
-
-
-@pytest.mark.any_backend
 def test_a_run_neither_reads_itself_nor_writes_over_its_text(text_file, tmp_path, monkeypatch, capsys):
     (tmp_path / "text" / "deep").mkdir(parents=True)
     (tmp_path / "text" / "log.csv").write_bytes(text_file.read_bytes())
@@ -341,7 +246,9 @@ def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, 
     for name in ("log.csv", "model.keras"):
         (folder / "runs" / name).write_bytes((finished_run[0] / name).read_bytes())
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "reference")
-    monkeypatch.setattr(train_time, "fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "keras_griffin.commands.training.fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     assert (
         main(["train", str(folder), *TINY, "--model", "hawk", "--output", str(tmp_path / "out"), "--steps", "1"]) == 130
     )
@@ -355,24 +262,6 @@ def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, 
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("kept", [1, 0])
-def test_damaged_files_of_a_run_are_told_in_a_line(monkeypatch, train_tiny, tmp_path, capsys, kept):
-    press_ctrl_c(monkeypatch, after_batches=1)
-    assert train_tiny("--steps 20") == 130
-    newest, before = sorted((tmp_path / "checkpoints").glob("step-*"), reverse=True)
-    for path in [newest, before][: 2 - kept]:
-        path.write_bytes(path.read_bytes()[:-1])
-    capsys.readouterr()
-    press_ctrl_c(monkeypatch, after_batches=1)
-    assert main(["train", "--resume", str(tmp_path)]) == (130 if kept else 2)
-    said = capsys.readouterr().err.splitlines()
-    if kept:
-        assert said[0].startswith(f"ResumableRun: {str(newest)!r} is damaged, so the run resumes from {before.name}: ")
-    else:
-        assert len(said) == 1 and said[0].startswith("keras_griffin train: a run must have an intact file. Got ")
-
-
-@pytest.mark.any_backend
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
@@ -382,20 +271,12 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path, capsys):
 
 
 @pytest.mark.any_backend
-def test_steps_are_rounded_to_equal_epochs(monkeypatch, train_tiny, tmp_path):
-    monkeypatch.setattr(train_time, "EPOCHS", 2)
-    assert train_tiny("--steps 5") == 0
-    assert int(keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations) in (2, 4)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
-
-
-@pytest.mark.any_backend
-def test_minutes_become_the_steps_that_fit(monkeypatch, train_tiny, tmp_path, capsys):
-    monkeypatch.setattr(train_time, "measure_pace", lambda *arguments: Pace(start=10.0, step=10.0, validation=10.0))
-    monkeypatch.setattr(train_time, "EPOCHS", 2)
-    assert train_tiny("--minutes 1") == 0
-    assert "10000 ms per step: enough time for 4 steps" in capsys.readouterr().out
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+def test_a_full_disk_is_told(train_tiny, limit_files, capsys):
+    with limit_files(1000):
+        assert train_tiny("--steps 6") == 2
+    assert capsys.readouterr().err.endswith(
+        "keras_griffin train: files must be writable, on a disk with enough space. Got [Errno 27] File too large.\n"
+    )
 
 
 @pytest.mark.any_backend
@@ -448,7 +329,6 @@ def test_what_cannot_be_done_is_said_in_one_sentence(text_file, capsys, words, s
     [
         ("magic", "rg_lru: an implementation must be one of"),
         ("{other}_loop", "rg_lru: the requested implementation '{other}_loop' must support the call. It needs"),
-        ("reference", "must support the call. It can't be compiled or differentiated; the call has"),
     ],
 )
 def test_an_implementation_that_cannot_serve_is_told(name, sentence, monkeypatch, train_tiny, tmp_path, capsys):

@@ -15,6 +15,8 @@ from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 from keras_griffin.training import token_byte_counts
 
+pytestmark = pytest.mark.any_backend
+
 OPTIONS = Namespace(
     width=16,
     layers=1,

@@ -1,13 +1,15 @@
 from argparse import Namespace
 
 import numpy as np
+import pytest
 
-from keras_griffin.commands.terminal import print_rows
 from keras_griffin.commands.text import TokenText, describe_validation
 from keras_griffin.commands.training import describe_result, describe_stop
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import BestCheckpoint
+
+pytestmark = pytest.mark.any_backend
 
 CORPUS = Corpus("a text", np.zeros(90, "uint8"), np.zeros(1000, "uint8"), ("a", "b"), ("c",))
 RESULT = {
@@ -18,11 +20,6 @@ RESULT = {
     "tokens_per_second": 12345.6,
     "seconds": 185.2,
 }
-
-
-def test_rows_stand_in_two_columns(capsys):
-    print_rows({"a": "one", "held out": "two"})
-    assert capsys.readouterr().out == "a            one\nheld out     two\n"
 
 
 def test_the_result_stands_beside_the_compressors(tmp_path):

@@ -11,7 +11,6 @@ from keras_griffin.commands.training import (
     count_steps,
     describe_division,
     epoch_windows,
-    last_held_out,
     make_plan,
 )
 from keras_griffin.tasks.text import Corpus
@@ -90,28 +89,3 @@ def test_a_time_that_is_mostly_not_training_is_told():
         "of that time": "50 s compiling, 9 s training, 1 s validating",
         "short": "less than half is training: give more --minutes, or a smaller --width or --layers",
     }
-
-
-@pytest.mark.parametrize(
-    ("batch", "seconds", "batches"),
-    [
-        # All fit into a tenth of the time.
-        (0.25, 600, 196),
-        (1.0, 600, 60),
-        # A short run has five seconds.
-        (0.125, 2, 40),
-        # There are no fewer than in an epoch.
-        (100.0, 600, 16),
-    ],
-)
-def test_the_last_validation_takes_all_that_a_tenth_of_the_time_is_enough_for(monkeypatch, batch, seconds, batches):
-    clock = SimpleNamespace(now=0.0)
-
-    def evaluate(held_out, verbose):
-        clock.now += batch * held_out.num_batches
-
-    monkeypatch.setattr(train_time, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    few = TEXT.held_out(options(), 128)
-    held_out = last_held_out(SimpleNamespace(evaluate=evaluate), TEXT, options(), few, seconds)
-    assert held_out.num_batches == batches
-    assert (held_out.num_predictions == len(DATA) - 1) == (batches == 196)

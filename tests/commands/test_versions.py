@@ -21,11 +21,3 @@ def test_what_a_result_was_made_with_is_named():
 
 def test_so_is_the_package_of_a_tokenizer():
     assert versions(train_bpe(["a"], 257))["tokenizers"] == metadata.version("tokenizers")
-
-
-def test_a_package_without_metadata_has_no_version(monkeypatch):
-    def missing(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", missing)
-    assert versions(ByteTokenizer())["keras_griffin"] is None

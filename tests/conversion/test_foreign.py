@@ -19,6 +19,8 @@ from keras_griffin.models import Griffin
 from keras_griffin.models.weight_shapes import weight_shapes
 from keras_griffin.models.weights import as_array
 
+pytestmark = pytest.mark.any_backend
+
 
 def stored(arrays):
     return {name: StoredTensor(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}

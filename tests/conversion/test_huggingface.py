@@ -91,19 +91,6 @@ def test_the_tokenizer_and_its_ids(tmp_path):
     assert load_recurrentgemma(tmp_path / "theirs").tokenizer == ByteTokenizer()
 
 
-class Stops(ByteTokenizer):
-    stop_ids = (1, 107)
-
-
-def test_several_stop_ids_are_a_list(tmp_path):
-    model = Griffin(CONFIG)
-    for stop_ids, written in (((1, 107), [1, 107]), ((1,), 1)):
-        model.tokenizer = Stops()
-        model.tokenizer.stop_ids = stop_ids
-        save_huggingface(model, tmp_path / "theirs")
-        assert json.loads((tmp_path / "theirs" / "config.json").read_text())["eos_token_id"] == written
-
-
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     folder = tmp_path / "theirs"
     save_huggingface(Griffin(CONFIG), folder)

@@ -152,11 +152,6 @@ def test_what_is_written_is_read(config):
     assert read_config(written) == config
 
 
-def test_a_model_longer_than_a_hundred_patterns_is_written_out():
-    config = GriffinConfig(11, 8, 101, 2, block_pattern=("local_mqa",), scale_embeddings=True, logits_soft_cap=5.0)
-    assert write_config(config, "float32")["block_types"] == ["attention"] * 101
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.conversion import load_mamba, save_huggingface
-from keras_griffin.conversion.huggingface import family_of
 from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
-from keras_griffin.conversion.mamba_config import read_mamba_config
 from keras_griffin.files import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel
 from keras_griffin.models.weights import as_array
@@ -35,6 +33,7 @@ def folder(tmp_path, checkpoints):
     return checkpoints.write_huggingface(tmp_path / "mamba", checkpoints.mamba_weights(), checkpoints.mamba_config)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
     weights = checkpoints.mamba_weights()
@@ -45,6 +44,7 @@ def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
         assert_loads(folder / "model.safetensors", expected)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 def test_a_folder_of_the_authors(tmp_path, checkpoints, suffix):
     weights = checkpoints.mamba_weights("embedding")
@@ -62,6 +62,7 @@ def test_a_folder_of_the_authors(tmp_path, checkpoints, suffix):
     assert_loads(folder, expected[:, :258], vocabulary_size=258)
 
 
+@pytest.mark.any_backend
 def test_rows_beyond_the_vocabulary_are_kept(tmp_path, checkpoints):
     weights = checkpoints.mamba_weights()
     config = {**checkpoints.mamba_config, "vocab_size": 255}
@@ -101,42 +102,7 @@ def test_ours_to_theirs_to_ours_bit_by_bit(tmp_path, dtype, options):
     assert bits(loaded) == bits(model)
 
 
-def test_the_rank_of_a_width_that_is_no_multiple_of_16_is_rounded_up(tmp_path):
-    model = LanguageModel(CONFIG.replace(width=20))
-    save_huggingface(model, tmp_path / "theirs")
-    assert json.loads((tmp_path / "theirs" / "config.json").read_text())["time_step_rank"] == 2
-    assert load_mamba(tmp_path / "theirs").config == model.config
-
-
-def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
-    weights = checkpoints.mamba_weights()
-    # 1.001 is 1 in bfloat16.
-    weights["backbone.norm_f.weight"][:] = 1.001
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, checkpoints.mamba_config)
-    model = load_mamba(folder, "bfloat16")
-    scale = next(variable for variable in model.weights if variable.path == "final_norm/scale")
-    minus_one = (weights["backbone.norm_f.weight"].astype("float64") - 1).astype(ml_dtypes.bfloat16)
-    assert as_array(scale).tobytes() == minus_one.tobytes()
-
-
-def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
-    weights = checkpoints.mamba_weights()
-    weights["lm_head.weight"] = weights["backbone.embeddings.weight"] + 1e-3
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights, checkpoints.mamba_config)
-    with pytest.raises(
-        ValueError,
-        match=r"^load_mamba: lm_head\.weight must equal backbone\.embeddings\.weight\. Got different values\.$",
-    ):
-        load_mamba(folder)
-
-
-def test_overrides_and_a_name(folder):
-    model = load_mamba(folder, name="mamba", logits_soft_cap=5.0)
-    assert (model.name, model.config.logits_soft_cap) == ("mamba", 5.0)
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow; did you mean 'window'\?"):
-        load_mamba(folder, widow=3)
-
-
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -159,6 +125,7 @@ def test_a_config_that_does_not_match_the_tensors_is_refused_first(
         load_mamba(folder)
 
 
+@pytest.mark.any_backend
 def test_what_is_no_mamba_is_refused(huggingface_folder, folder):
     with pytest.raises(
         ValueError, match=r"^load_mamba: the checkpoint must have the tensor backbone\.embeddings\.weight or backbone\."
@@ -169,12 +136,14 @@ def test_what_is_no_mamba_is_refused(huggingface_folder, folder):
         load_mamba(folder)
 
 
+@pytest.mark.any_backend
 def test_the_tokenizer_of_the_folder(folder):
     assert load_mamba(folder).tokenizer is None
     ByteTokenizer().save(folder)
     assert load_mamba(folder).tokenizer == ByteTokenizer()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("cls", [LanguageModel, Griffin])
 def test_from_preset(folder, cls):
     assert is_mamba(SafeTensors(folder / "model.safetensors"))
@@ -187,11 +156,3 @@ def test_from_preset(folder, cls):
         ValueError, match=r"^from_preset: a checkpoint of Mamba is a Griffin\. Got Hawk\.from_preset\.$"
     ):
         Hawk.from_preset(folder)
-
-
-def test_the_family_is_that_of_the_pattern():
-    assert family_of(CONFIG).write_config(CONFIG, "float32")["model_type"] == "mamba"
-    assert read_mamba_config(family_of(CONFIG).write_config(CONFIG, "float32")) == CONFIG
-    mixed = CONFIG.replace(block_pattern=("mamba", "recurrent"))
-    with pytest.raises(ValueError, match=r"or of mamba alone, for transformers\. Got mamba, recurrent\.$"):
-        save_huggingface(LanguageModel(mixed), "nowhere")

@@ -68,11 +68,6 @@ def test_there_and_back_is_the_same_bit_by_bit(checkpoints, model, kind):
         assert np.ascontiguousarray(layout.join(*parts)).tobytes() == array.tobytes()
 
 
-def test_the_embedding_has_a_name_of_its_own():
-    assert HUGGING_FACE.embedding == "model.embed_tokens.weight"
-    assert DEEPMIND_FLAX.embedding == DEEPMIND_TORCH.embedding == "embedder.input_embedding"
-
-
 def test_a_scale_is_written_with_every_bit_of_the_scale_minus_one():
     for dtype, values, wide in (
         ("float32", [0.0, 0.5, -0.75], "float32"),

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.conversion.checkpoint import open_checkpoint
 
+pytestmark = pytest.mark.any_backend
+
 orbax = pytest.importorskip("orbax.checkpoint", reason="needs the extra orbax")
 ARRAYS = {"w": np.arange(6, dtype="float32").reshape(2, 3), "b": np.arange(3).astype(ml_dtypes.bfloat16)}
 

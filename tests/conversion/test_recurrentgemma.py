@@ -1,7 +1,6 @@
 import json
 
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -23,6 +22,7 @@ def assert_loads(path, expected, **overrides):
     np.testing.assert_allclose(logits, expected, atol=2e-5)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
     weights = checkpoints.huggingface_weights()
@@ -33,6 +33,7 @@ def test_a_folder_of_hugging_face(tmp_path, checkpoints, num_shards):
         assert_loads(folder / "model.safetensors", expected)
 
 
+@pytest.mark.any_backend
 def test_as_many_key_heads_as_heads_where_the_config_is_silent(tmp_path, checkpoints):
     config = {name: value for name, value in checkpoints.config.items() if name != "num_key_value_heads"}
     weights = checkpoints.huggingface_weights(kv=4)
@@ -59,6 +60,7 @@ def test_a_checkpoint_of_deepmind(tmp_path, checkpoints, linear, suffix, prefix)
     assert_loads(path, checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
 
 
+@pytest.mark.any_backend
 def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
     orbax = pytest.importorskip("orbax.checkpoint", reason="needs the extra orbax")
     weights = checkpoints.huggingface_weights()
@@ -74,59 +76,7 @@ def test_an_orbax_folder_of_deepmind(tmp_path, checkpoints):
     assert_loads(tmp_path / "orbax", checkpoints.expected_logits(weights, TOKEN_IDS, window=6), **OVERRIDES)
 
 
-def test_what_no_shape_tells_is_as_released(tmp_path, checkpoints):
-    weights = checkpoints.deepmind_weights(checkpoints.huggingface_weights(), "kernel")
-    write_safetensors(tmp_path / "a.safetensors", weights)
-    config = load_recurrentgemma(tmp_path / "a.safetensors").config
-    assert (config.window, config.logits_soft_cap, config.scale_embeddings) == (2049, 30.0, True)
-    assert (config.num_heads, config.num_gate_blocks, config.block_pattern[2:]) == (4, 4, ("local_mqa",))
-
-
-def test_numbers_are_rounded_once_to_the_variables_dtype(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    folder = checkpoints.write_huggingface(tmp_path / "folder", weights)
-    for policy, dtype in {"bfloat16": ml_dtypes.bfloat16, "mixed_bfloat16": "float32", "float16": "float16"}.items():
-        model = load_recurrentgemma(folder, policy)
-        for path, name in {
-            "token_embedding/embeddings": "model.embed_tokens.weight",
-            "block_1/mixer/conv/bias": "model.layers.1.temporal_block.conv_1d.bias",
-        }.items():
-            variable = next(variable for variable in model.weights if variable.path == path)
-            assert variable.dtype == np.dtype(dtype)
-            value = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
-            np.testing.assert_array_equal(value, weights[name].astype(dtype).astype("float32"))
-        assert model.dtype_policy.name == policy
-
-
-def test_rows_of_no_token_are_left_out(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    padded = {**weights, "model.embed_tokens.weight": np.pad(weights["model.embed_tokens.weight"], [(0, 3), (0, 0)])}
-    expected = checkpoints.expected_logits(weights, TOKEN_IDS)
-    assert_loads(checkpoints.write_huggingface(tmp_path / "folder", padded), expected)
-    write_safetensors(tmp_path / "a.safetensors", checkpoints.deepmind_weights(padded, "weight"))
-    assert_loads(tmp_path / "a.safetensors", expected, **{**OVERRIDES, "window": 5}, vocabulary_size=260)
-
-
-def test_logits_from_the_embedding_alone(tmp_path, checkpoints):
-    weights = checkpoints.huggingface_weights()
-    folder, embedding = tmp_path / "folder", weights["model.embed_tokens.weight"]
-    checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": embedding})
-    assert_loads(folder, checkpoints.expected_logits(weights, TOKEN_IDS))
-    for other in (embedding + 1e-3, embedding[1:]):
-        checkpoints.write_huggingface(folder, {**weights, "lm_head.weight": other})
-        with pytest.raises(
-            ValueError, match=r"lm_head\.weight must equal model\.embed_tokens\.weight\. Got different values\."
-        ):
-            load_recurrentgemma(folder)
-
-
-def test_overrides_and_a_name(huggingface_folder):
-    model = load_recurrentgemma(huggingface_folder, name="gemma", window=3, logits_soft_cap=None)
-    assert (model.name, model.config.window, model.config.logits_soft_cap) == ("gemma", 3, None)
-    with pytest.raises(ValueError, match=r"every change must name a field\. Got widow; did you mean 'window'\?"):
-        load_recurrentgemma(huggingface_folder, widow=3)
-
-
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -156,6 +106,7 @@ def test_every_tensor_must_be_there_and_no_other(tmp_path, checkpoints, change, 
         load_recurrentgemma(folder)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -185,6 +136,7 @@ def test_a_config_that_asks_for_more_than_the_tensors_is_refused_first(
         load_recurrentgemma(tmp_path / "a.safetensors", num_layers=100_000)
 
 
+@pytest.mark.any_backend
 def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
     write_safetensors(tmp_path / "a.safetensors", {"a": np.zeros(2), "b": np.zeros(2)})
     with pytest.raises(ValueError, match=r"must have the tensor .* or .*\. Got '.*' with 2 tensors: a, b\.$"):
@@ -207,6 +159,7 @@ def test_what_is_no_recurrentgemma_is_refused(tmp_path, huggingface_folder):
         load_recurrentgemma(huggingface_folder)
 
 
+@pytest.mark.any_backend
 def test_the_tokenizer_of_the_folder(huggingface_folder):
     assert load_recurrentgemma(huggingface_folder).tokenizer is None
     ByteTokenizer().save(huggingface_folder)

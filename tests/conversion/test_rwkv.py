@@ -49,6 +49,7 @@ def test_saved_and_loaded_bit_by_bit(saved):
     assert_close(loaded(TOKEN_IDS), keras.ops.convert_to_numpy(model(TOKEN_IDS)))
 
 
+@pytest.mark.any_backend
 def test_the_names_and_shapes_are_those_of_transformers(saved):
     _, folder = saved
     tensors = SafeTensors(folder / "model.safetensors")
@@ -63,6 +64,7 @@ def test_the_names_and_shapes_are_those_of_transformers(saved):
     assert (config["model_type"], config["num_hidden_layers"], config["intermediate_size"]) == ("rwkv", 2, 24)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_checkpoint_of_the_authors(saved, tmp_path, suffix):
     """It has no config: sizes are those of its shapes."""
@@ -92,6 +94,7 @@ def test_it_decodes_as_it_reads(saved):
     np.testing.assert_array_equal(rows[:, 9:], expected)
 
 
+@pytest.mark.any_backend
 def test_a_checkpoint_of_another_model(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", {"emb.weight": np.zeros((2, 2), "float32")})
     with pytest.raises(ValueError, match=r"^load_rwkv: the checkpoint must have the tensor rwkv\..* or blocks\.0\.att"):

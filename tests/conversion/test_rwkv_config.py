@@ -4,6 +4,8 @@ from keras_griffin.conversion.rwkv_config import infer_rwkv_config, read_rwkv_co
 from keras_griffin.files import StoredTensor
 from keras_griffin.models.presets import presets, rwkv4_config
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = rwkv4_config(260, 8, 2, expand=3)
 
 

@@ -10,7 +10,6 @@ from jax.sharding import PartitionSpec
 
 from keras_griffin import ops
 from keras_griffin.distribution import divided_time
-from keras_griffin.ops import time_axis
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.unit import Unit
@@ -161,16 +160,6 @@ def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
         assert_close(np.asarray(actual)[:, between], expected[:, between], "float64")
 
 
-def test_a_scan_without_initial_state_in_bfloat16():
-    decay, inputs = (draw(BATCH, LENGTH, WIDTH).astype("bfloat16") for _ in range(2))
-    over = divided(lambda a, x: divided_time.linear_scan(a, x, axis_name="time"), 8, (STEPS, STEPS), (STEPS, WHOLE))
-    states, final_state = jax.jit(over)(decay, inputs)
-    wanted = scan_reference.definition(decay.astype("float64"), inputs.astype("float64"))
-    assert (str(states.dtype), str(final_state.dtype)) == ("bfloat16", "float32")
-    assert_close(states, wanted[0], "bfloat16")
-    assert_close(final_state, wanted[1], "float32")
-
-
 @pytest.mark.parametrize(("devices", "taps", "marked"), [(2, 4, True), (8, 4, True), (8, 6, False), (4, 1, True)])
 def test_causal_conv(devices, taps, marked):
     arguments = draw(BATCH, LENGTH, WIDTH), draw(taps, WIDTH), draw(WIDTH)
@@ -184,27 +173,6 @@ def test_causal_conv(devices, taps, marked):
     got = with_gradients(lambda *tensors: over(*tensors, flags), arguments, draw(*arguments[0].shape))
     alone = with_gradients(lambda *tensors: ops.causal_conv(*tensors, **flags)[0], arguments, draw(*arguments[0].shape))
     assert_all_close(got, alone)
-
-
-def test_ops_follow_their_rules_inside_of_divided_time():
-    """As layers call them: a convolution from an initial state that reaches over devices, and the counts of steps."""
-    inputs, kernel, start = draw(BATCH, LENGTH, WIDTH), draw(6, WIDTH), draw(BATCH, 5, WIDTH)
-
-    def on_each(inputs, kernel, start, reset):
-        with time_axis.time_along("time"):
-            counts = time_axis.positions(inputs.shape[1]), time_axis.running_count(reset)
-            return *ops.causal_conv(inputs, kernel, None, start, reset=reset), *counts
-
-    specs = (STEPS, WHOLE, PartitionSpec("time"), STEPS)
-    over = jax.jit(divided(on_each, 8, (STEPS, WHOLE, WHOLE, STEPS), specs, check_vma=False))
-    outputs, newest, positions, counted = over(inputs, kernel, start, RESET)
-    expected, last = ops.causal_conv(inputs, kernel, None, start, reset=RESET)
-    assert_all_close((outputs, newest), (expected, last))
-    np.testing.assert_array_equal(positions, np.arange(LENGTH))
-    np.testing.assert_array_equal(counted, RESET.cumsum(axis=1))
-    with pytest.raises(ValueError, match="^causal_conv: with time divided over devices, there must be no mask. Got "):
-        with time_axis.time_along("time"):
-            divided(lambda x: ops.causal_conv(x, kernel, mask=MASK[:, :2])[0], 8, (STEPS,), STEPS)(inputs)
 
 
 @pytest.mark.parametrize(("devices", "window", "marked"), [(2, 4, True), (8, 4, True), (8, 100, False), (4, 1, True)])

@@ -87,19 +87,6 @@ def test_a_gpu_gets_a_part(monkeypatch):
     assert "f32[2,6,16]" in results and "f32[4,6,64]" not in results
 
 
-def test_a_program_is_compiled_for_one_division(monkeypatch):
-    """The same shapes, with and without a distribution, in either order."""
-    op, case = find_op("linear_scan"), ScanCase(4, 8, 3)
-    interpret(monkeypatch, op, op._named("jax_pallas_tpu"))
-    arrays = [jnp.asarray(x.values, "float32") for x in case.arguments()]
-    devices = []
-    for scope in (None, distribution_of((8,)), distribution_of((2, 4)), None):
-        with scope.scope() if scope else use_implementation("linear_scan", "jax_pallas_tpu"):
-            with use_implementation("linear_scan", "jax_pallas_tpu"):
-                devices.append(len(case.call(*arrays)[0].sharding.device_set))
-    assert devices == [1, 8, 8, 1]
-
-
 def test_parts_inside_shard_map_are_not_divided_again():
     distribution, rows = distribution_of((8,)), jax.sharding.PartitionSpec("batch")
 

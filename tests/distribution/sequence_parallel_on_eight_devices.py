@@ -148,26 +148,6 @@ def over_eight():
     return sequence_parallel(new_model(), mesh_of(8), axis_name="time")
 
 
-def test_token_ids_alone_are_one_document():
-    (_, logits), one_document = on_one_device()[1], SEGMENTS[0]
-    assert (one_document == 1).all()
-    assert_close(over_eight()(TOKENS)[0], logits[0])
-
-
-def test_in_bfloat16_it_is_as_far_from_float32_as_one_device_is():
-
-    @jax.jit
-    def on_one(values):
-        return model.stateless_call(values, [], INPUTS)[0]
-
-    model = new_model(dtype="mixed_bfloat16").packed()
-    parallel = sequence_parallel(new_model(dtype="mixed_bfloat16"), mesh_of(8), axis_name="time")
-    alone, divided = on_one([v.value for v in model.trainable_variables]), parallel(INPUTS)
-    (_, precise), real = on_one_device()[1], SEGMENTS > 0
-    errors = [np.sqrt(np.mean((np.asarray(logits) - precise)[real] ** 2)) for logits in (divided, alone)]
-    assert 0 < errors[0] < 1.2 * errors[1]
-
-
 def test_padding_inside_of_a_document_is_refused_or_makes_nan():
     parallel, interrupted = over_eight(), SEGMENTS.copy()
     # Over several devices, and within one.

@@ -67,43 +67,11 @@ def test_the_layout_of_each_kind_of_parameter():
 
 
 @on_jax
-def test_keys_are_split_where_there_are_enough_of_them():
-    assert axes_of(layout_map(CONFIG.replace(num_key_value_heads=4), mesh()), "block_1/mixer/key/kernel") == (
-        "batch",
-        "model",
-    )
-    assert axes_of(layout_map(CONFIG.replace(num_key_value_heads=2), mesh()), "block_1/mixer/value/kernel") == (
-        None,
-        None,
-    )
-
-
-@on_jax
 def test_what_an_axis_does_not_divide_stays_whole_along_it():
     layouts = layout_map(CONFIG.replace(vocabulary_size=33, width=18), mesh())
     assert axes_of(layouts, "token_embedding/embeddings") == (None, "batch")
     layouts = layout_map(CONFIG.replace(vocabulary_size=33, width=18), mesh((4, 2)))
     assert axes_of(layouts, "token_embedding/embeddings") == (None, None)
-
-
-@on_jax
-def test_parameters_need_not_be_stored_in_parts():
-    layouts = layout_map(CONFIG, mesh(), fully_sharded=False)
-    assert not any("batch" in axes_of(layouts, variable.path) for variable in model().weights)
-
-
-@on_jax
-def test_the_axis_of_the_batch_may_be_called_data():
-    layouts = layout_map(CONFIG, mesh((4, 2), ("model", "data")))
-    assert axes_of(layouts, "block_0/mlp/up/kernel") == ("data", "model")
-    assert axes_of(layouts, "block_0/residual") == ("data", None, None)
-
-
-@on_jax
-def test_a_carried_state_is_divided_by_rows():
-    layouts = layout_map(CONFIG, mesh())
-    paths = [v.path for v in model().carried(8).variables if v.path.startswith("carried") and v.shape]
-    assert paths and all(axes_of(layouts, path) == ("batch",) for path in paths)
 
 
 @on_jax
@@ -182,12 +150,6 @@ def test_packed_rows_on_eight_devices_have_the_losses_of_one(answers):
 
 
 @on_jax
-def test_nothing_is_sent_within_convolution_gates_and_recurrence(answers):
-    """Forward and backward, with the gradients of all their parameters."""
-    assert answers["collectives"]["recurrent part"] == []
-
-
-@on_jax
 def test_what_is_sent_over_the_models_axis(answers):
     """The whole program of a training step with the axis of 8 parts: what each block sends, forward and backward."""
     sent = answers["collectives"]["(1, 8)"]
@@ -222,25 +184,6 @@ def test_what_is_sent_over_the_models_axis(answers):
     # And it agrees on which of the outputs' gradients are finite.
     assert [agreed] == finite
     assert attention.count("vectors") == 1 and attention.count("f32") == 2
-
-
-@on_jax
-def test_matrices_are_put_together_and_the_batch_is_not(answers):
-    """With two parts of the batch and four of the model: what is gathered has the shape of a matrix's part."""
-    gathered = [result for kind, result, _ in answers["collectives"]["(2, 4)"] if kind == "all-gather"]
-    shapes = {tuple(map(int, re.match(r"f32\[([\d,]+)\]", result)[1].split(","))) for result in gathered}
-    # Width 16, MLP and recurrence of 32 and a vocabulary of 32 in four parts; two of eight blocks of gates.
-    assert shapes == {(16, 8), (8, 16), (2, 4, 4)}
-    others = {kind for kind, *_ in answers["collectives"]["(2, 4)"]}
-    assert others == {"all-gather", "all-reduce"}
-
-
-@on_jax
-def test_the_optimizers_slots_lie_as_their_parameters(answers):
-    assert answers["slots as parameters"]
-    for whole, part in answers["stored"].values():
-        # An eighth, but for vectors and keys.
-        assert part < whole / 6
 
 
 @on_jax

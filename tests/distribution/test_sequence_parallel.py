@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.distribution import SequenceParallel, sequence_parallel
-from keras_griffin.distribution.sequence_parallel import SequenceParallelWithoutLogits
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.models import GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.eight_devices import assert_they_pass
 
@@ -83,29 +82,3 @@ def test_it_shares_the_weights_and_is_compiled_as_the_model_is():
     assert parallel.loss is model.loss
     assert float(parallel.optimizer.learning_rate) == 0.5 and parallel.optimizer is not model.optimizer
     assert_close(parallel(TOKENS), model(TOKENS))
-
-
-@on_jax
-@pytest.mark.parametrize("logits", [True, False])
-def test_it_is_rebuilt_from_its_config(logits):
-    model = Griffin(CONFIG.replace(num_layers=3))
-    mesh = keras.distribution.DeviceMesh((1, 1), ("rows", "steps"), keras.distribution.list_devices()[:1])
-    parallel = sequence_parallel(model, mesh, axis_name="steps", batch_axis_name="rows", logits=logits)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(parallel))
-    assert isinstance(again, SequenceParallelWithoutLogits) is not logits
-    assert again.get_config() == parallel.get_config()
-    again.set_weights(parallel.get_weights())
-    assert_close(again(TOKENS), parallel(TOKENS))
-    shape = (2, 6, 11 if logits else 8)
-    assert tuple(again(TOKENS).shape) == shape == tuple(again(keras.Input((6,), 2, dtype="int32")).shape)
-
-
-@on_jax
-def test_without_logits_the_loss_is_that_of_the_logits():
-    model = Hawk(CONFIG)
-    vectors, logits = sequence_parallel(model, logits=False), sequence_parallel(model)
-    targets, weights = np.roll(TOKENS, -1), np.array([[1.0, 0.5, 0, 0, 0, 0], [1] * 6], "float32")
-    for sample_weight in (None, weights):
-        loss = vectors.compute_loss(y=targets, y_pred=vectors(TOKENS), sample_weight=sample_weight)
-        assert_close(loss, model.loss(targets, logits(TOKENS), sample_weight))
-    assert vectors.compute_loss(y=targets, y_pred=vectors(TOKENS), sample_weight=0 * weights) == 0

@@ -9,11 +9,10 @@ import pytest
 from keras import ops
 
 from keras_griffin.generation import Greedy, Temperature, TopK, TopP
-from keras_griffin.generation.compile import compiles, forget, prepared
-from keras_griffin.generation.generate import generate, prefill, stream
+from keras_griffin.generation.compile import compiles
+from keras_griffin.generation.generate import generate
 from keras_griffin.generation.loop import decode
-from keras_griffin.mixers import mixer_names
-from keras_griffin.models import GriffinConfig, LanguageModel
+from keras_griffin.models import GriffinConfig
 
 BACKEND = keras.backend.backend()
 PROMPT = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3], [5, 8, 9, 7, 9]])
@@ -63,19 +62,6 @@ def test_a_model_is_let_go(make_model):
     assert reference() is None
 
 
-def test_what_is_forgotten_is_prepared_again(fake):
-    first = prepared(ops.shape, fake)
-    assert prepared(ops.shape, fake) is first
-    forget(fake)
-    forget(fake)
-    assert prepared(ops.shape, fake) is not first
-
-
-def test_a_stream_keeps_its_model(fake):
-    expected = generate(fake, PROMPT, 3)[:, 5:].T
-    np.testing.assert_array_equal(list(stream(copy.copy(fake), PROMPT, 3)), expected)
-
-
 def test_a_model_that_has_generated_is_saved_and_copied(griffin, tmp_path):
     expected = generate(griffin, PROMPT, 4)
     griffin.save(tmp_path / "griffin.keras")
@@ -90,28 +76,6 @@ def test_the_loop_takes_the_buffers_of_its_state(fake):
     assert all(leaf.is_deleted() for leaf in state)
 
 
-def test_few_functions_are_kept(fake):
-    first = prepared(scaled, fake, by=0)
-    assert prepared(scaled, fake, by=0) is first
-    for by in range(1, 20):
-        np.testing.assert_allclose(
-            ops.convert_to_numpy(prepared(scaled, fake, by=by)(ops.ones((3,)))), by * 3 * np.ones(3)
-        )
-    assert prepared(scaled, fake, by=0) is not first
-
-
-def test_the_functions_that_are_used_are_kept(fake):
-    """As that which reads prompts is, beside any number of samplers."""
-    often = prepared(scaled, fake, by=0)
-    for by in range(1, 40):
-        prepared(scaled, fake, by=by)
-        assert prepared(scaled, fake, by=0) is often
-
-
-def scaled(model, x, *, by):
-    return x * by * len(x)
-
-
 @pytest.mark.skipif(BACKEND != "torch", reason="gradients are recorded unasked on PyTorch alone")
 def test_no_gradient_is_recorded_and_training_may_go_on_from_the_state(fake):
     _, state = generate(fake, PROMPT, 2, return_state=True)
@@ -119,18 +83,6 @@ def test_no_gradient_is_recorded_and_training_may_go_on_from_the_state(fake):
     logits, _ = fake.advance(ops.convert_to_tensor(PROMPT), state)
     logits.sum().backward()
     assert fake.embedding.value.grad is not None
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="a tensor holds its graph on PyTorch alone")
-def test_a_gradient_ends_where_decoding_goes_on(fake):
-    _, state = fake.advance(ops.convert_to_tensor(PROMPT), fake.initial_state(3))
-    assert state.last.grad_fn is not None
-    going_on, nothing = stream(fake, PROMPT, 2, state=state), [[]] * 3
-    states = [going_on.state, prefill(fake, PROMPT, state=state), prefill(fake, nothing, state=state)]
-    next(going_on)
-    states += [going_on.state, *(generate(fake, nothing, n, state=state, return_state=True)[1] for n in (0, 2))]
-    for leaf in keras.tree.flatten(states):
-        assert leaf.grad_fn is None and not leaf.requires_grad
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Temperature(0.5), TopK(5), TopP(0.7)], ids=repr)
@@ -176,47 +128,6 @@ def test_what_is_recorded_and_compiled_gives_the_same(fake, monkeypatch):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
-def test_weights_that_have_moved_are_read_where_they_are(griffin):
-    """Two ways in which their memory changes: `module.to`, and parts that are gathered."""
-    import torch
-
-    def move(weight):
-        weight.value.data = -2 * weight.value.data.flip(0)
-
-    def gather(weight):
-        weight._value = torch.nn.Parameter(-2 * weight.value.data.flip(0))
-
-    for change in (move, gather):
-        generate(griffin, PROMPT, 4)
-        for weight in griffin.weights:
-            change(weight)
-        twin = type(griffin).from_config(griffin.get_config())
-        twin.set_weights(griffin.get_weights())
-        np.testing.assert_array_equal(generate(griffin, PROMPT, 4), generate(twin, PROMPT, 4))
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
-def test_few_sets_of_shapes_are_kept(fake, monkeypatch):
-    import torch
-
-    from keras_griffin.generation import torch_compile
-
-    monkeypatch.setattr(torch_compile, "CACHE_SIZE", 2)
-    called = []
-
-    def plus_one(model, x):
-        called.append(len(x))
-        return (x + 1,)
-
-    run = torch_compile.record_for_model(plus_one, fake)
-    for length in (1, 2, 3, 2, 1, 3):
-        for _ in range(4):
-            np.testing.assert_array_equal(run(torch.zeros(length))[0], np.ones(length))
-    # Each is called to be recorded: 1 was let go for 3, then 2 for 1.
-    assert called == [1, 1, 2, 2, 3, 3, 1, 1]
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
 def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
     import torch
@@ -235,28 +146,13 @@ def test_what_is_compiled_takes_any_strides_and_dtypes(fake, monkeypatch):
         np.testing.assert_array_equal(square, expected[1])
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone records what is called often")
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # PyTorch's own.
-def test_what_is_compiled_may_have_constants(fake, monkeypatch):
-    """Inductor reads their values, as a step must not."""
-    import torch
-
-    from keras_griffin.generation import torch_compile
-
-    monkeypatch.setattr(torch_compile, "RECORD_AFTER", 1)
-    monkeypatch.setattr(torch_compile, "COMPILE_AFTER", 2)
-    run = torch_compile.record_for_model(lambda model, x: (x + torch.full((1,), 1, dtype=x.dtype),), fake)
-    for _ in range(4):
-        np.testing.assert_array_equal(run(torch.arange(3))[0], [1, 2, 3])
-
-
 @pytest.mark.skipif(BACKEND != "jax", reason="it is XLA that would make the copies")
 def test_no_float32_copy_of_bfloat16_weights_is_made():
     import jax
 
     from keras_griffin.generation.jax_compile import compile_for_model
     from keras_griffin.generation.loop import _decode
-    from keras_griffin.models import Griffin, GriffinConfig
+    from keras_griffin.models import Griffin
 
     config = GriffinConfig(vocabulary_size=4096, width=256, num_layers=3, num_heads=2, window=4)
     model = Griffin(config, dtype="bfloat16")
@@ -272,7 +168,7 @@ def test_no_float32_copy_of_bfloat16_weights_is_made():
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone goes without XLA")
 def test_bfloat16_on_a_cpu_goes_without_xla(fake):
     from keras_griffin.generation.tensorflow_compile import _pays_with_xla
-    from keras_griffin.models import Griffin, GriffinConfig
+    from keras_griffin.models import Griffin
 
     assert _pays_with_xla(fake)
     config = GriffinConfig(vocabulary_size=16, width=16, num_layers=3, num_heads=2, window=4)
@@ -281,11 +177,3 @@ def test_bfloat16_on_a_cpu_goes_without_xla(fake):
     whole = generate(model, [[1, 2, 3]], 9)[0]
     first, state = generate(model, [[1, 2, 3]], 4, return_state=True)
     np.testing.assert_array_equal(whole, np.concatenate([first[0], generate(model, [[]], 5, state=state)[0]]))
-
-
-@pytest.mark.skipif(BACKEND != "torch", reason="steps are recorded on PyTorch alone")
-@pytest.mark.parametrize("name", mixer_names())
-def test_the_step_of_every_mixer_can_be_recorded(name):
-    config = GriffinConfig(vocabulary_size=32, width=16, num_layers=1, num_heads=1, window=8, block_pattern=(name,))
-    tokens = LanguageModel(config).generate([[1, 2]], 40)
-    assert np.shape(tokens) == (1, 42)

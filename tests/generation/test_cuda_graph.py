@@ -3,10 +3,8 @@
 import contextlib
 import gc
 import itertools
-import threading
 import types
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -169,31 +167,6 @@ def test_a_graph_keeps_the_constants_that_its_kernels_read(gpu):
     assert alive() is not None and graph is not alive()
 
 
-def test_a_graph_of_inference_mode_serves_outside_of_it(gpu):
-    with torch.inference_mode():
-        graph = captured(function, example())
-    assert torch.equal(graph(*example(1))[0], function(*example(1))[0])
-
-
-def test_threads_take_turns(gpu):
-    graph = captured(function, example())
-    expected = [function(*example(seed))[0] for seed in range(3)]
-    wrong = []
-
-    def use(seed):
-        inputs = example(seed)
-        for _ in range(50):
-            if not torch.equal(graph(*inputs)[0], expected[seed]):
-                wrong.append(seed)
-
-    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
 def test_generate_gives_the_same_tokens(gpu, monkeypatch):
     config = GriffinConfig(vocabulary_size=16, width=16, num_layers=3, num_heads=2, window=4)
     model, eager = Griffin(config), Griffin(config)
@@ -210,14 +183,3 @@ def test_generate_gives_the_same_tokens(gpu, monkeypatch):
     monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 99)
     np.testing.assert_array_equal(made, eager.generate([[3, 1, 4], [1, 5, 9]], 12))
     assert len(graphs) == 1
-
-
-def test_eight_threads_generate_what_one_does(gpu):
-    config = GriffinConfig(vocabulary_size=16, width=16, num_layers=3, num_heads=2, window=4)
-    model, alone = Griffin(config), Griffin(config)
-    alone.set_weights(model.get_weights())
-    prompts = [[[1 + thread, 2, 3]] for thread in range(8)]
-    expected = [alone.generate(prompt, 20) for prompt in prompts]
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda prompt: model.generate(prompt, 20), prompts))
-    np.testing.assert_array_equal(made, expected)

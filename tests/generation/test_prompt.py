@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize(
     "prompt",
@@ -126,14 +128,3 @@ def test_a_long_prompt_is_cut(length, bucketed):
         np.testing.assert_array_equal(np.concatenate(real), row)
     (_, first), (_, last) = pieces[0], list(chunks(rows[:1], bucketed))[-1]
     assert first is not None and last is None, "a mask only where it is needed, and always in the first"
-
-
-def test_rows_end_together():
-    ((token_ids, mask),) = chunks([np.array([3, 4, 5, 6, 8]), np.array([7])], bucketed=True)
-    np.testing.assert_array_equal(token_ids, [[0, 0, 0, 3, 4, 5, 6, 8], [0, 0, 0, 0, 0, 0, 0, 7]])
-    np.testing.assert_array_equal(mask.sum(axis=1), [5, 1])
-    assert (token_ids.dtype, mask.dtype) == ("int32", bool)
-
-
-def test_nothing_to_read_is_no_chunk():
-    assert list(chunks([np.zeros(0, "int32")] * 2, bucketed=True)) == []

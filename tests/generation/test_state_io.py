@@ -31,8 +31,7 @@ def assert_same(state, other):
         np.testing.assert_array_equal(as_array(ours), as_array(theirs))
 
 
-@pytest.mark.parametrize("family", [Griffin, MQATransformer])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("family", "dtype"), [(Griffin, "bfloat16"), (MQATransformer, "float32")])
 def test_a_state_comes_back_as_it_was(tmp_path, family, dtype):
     model = family(CONFIG, dtype=dtype)
     state = model.prefill(ROWS)
@@ -161,12 +160,6 @@ def test_what_is_no_state_is_not_saved(tmp_path, state):
         save_state((None,), tmp_path / "state")
 
 
-def test_a_state_of_no_taps_comes_back(tmp_path):
-    state = Griffin(CONFIG.replace(conv_kernel_size=1)).prefill(ROWS)
-    save_state(state, tmp_path / "state")
-    assert_same(load_state(tmp_path / "state"), state)
-
-
 def test_what_is_no_state_is_refused(tmp_path):
     write_safetensors(tmp_path / "tensors", {"a": np.ones(3)})
     with pytest.raises(
@@ -187,13 +180,6 @@ def test_a_save_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         save_state(model.prefill([[1]]), path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state"]
-
-
-def test_the_file_says_what_it_is(tmp_path):
-    save_state(Griffin(CONFIG).prefill(ROWS), tmp_path / "state")
-    tensors = SafeTensors(tmp_path / "state")
-    assert tensors.metadata["format"] == "keras_griffin state 2"
-    assert tensors.shape("blocks.0.unit.hidden") == (3, CONFIG.recurrence_width)
 
 
 class OwnState(NamedTuple):

@@ -76,13 +76,6 @@ def test_pieces_of_text_are_whole_characters_and_end_at_a_stop_token(script):
     assert list(stream(scripted(script, said), ["a"], 2)) == [[" b"], [""], ["\ufffd"]]
 
 
-def test_a_first_word_has_no_space_before_it_unless_the_text_goes_on(script):
-    model = scripted(script, [3, 3, 2, 7])
-    assert generate(model, "", 9) == "b ba"
-    state = prefill(model, "a")
-    assert generate(model, "", 9, state=state) == " ba"
-
-
 def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows=((3, 1, 4), (9,))):
     rows = [list(row) for row in rows]
     sampler = TopP(0.9)
@@ -96,19 +89,6 @@ def test_a_stream_that_is_left_early_has_a_state_from_which_to_go_on(model, rows
     after = prefill(model, [np.concatenate([row, new]) for row, new in zip(rows, np.stack(given, 1), strict=True)])
     for ours, theirs in zip(keras.tree.flatten(state), keras.tree.flatten(after), strict=True):
         assert_close(ours, as_array(theirs), "float32")
-
-
-def test_a_prefix_serves_many_continuations(griffin):
-    prefix = list(range(1, 10)) * 3
-    state = griffin.prefill([prefix])
-    for tail in ([4], [2, 2, 2], []):
-        np.testing.assert_array_equal(
-            griffin.generate([tail], 5, state=state)[0][len(tail) :], griffin.generate([prefix + tail], 5)[0][-5:]
-        )
-    samples = griffin.generate([[]] * 4, 6, state=state.repeat(4), sampler="temperature", seed=0)
-    alone = griffin.generate([prefix] * 4, 6, sampler="temperature", seed=0)
-    for new, whole in zip(samples, alone, strict=True):
-        np.testing.assert_array_equal(new, whole[len(prefix) :])
 
 
 @pytest.mark.parametrize("length", [511, 512, 513, 1100])

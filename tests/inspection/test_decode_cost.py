@@ -9,6 +9,8 @@ from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
 from keras_griffin.testing.compiled import compiled
 
+pytestmark = pytest.mark.any_backend
+
 SMALL = GriffinConfig(
     vocabulary_size=11,
     width=8,
@@ -81,25 +83,6 @@ def test_equation_5_by_hand():
     assert cost.tokens_per_second == pytest.approx(300 / (parameters + 3 * 320))
     assert cost.largest_batch == (10_000 - parameters) // 320
     assert (cost.device, cost.batch_size, cost.context_length, cost.memory_bound_batch) == (SLOW, 3, 10, 128)
-
-
-def test_what_bounds_a_step_changes_at_the_crossover():
-    config = only("global_mqa")
-    cost = decode_cost(config, 3, 1, device=SLOW)
-    crossover = cost.crossover_context
-    before, there = (decode_cost(config, 3, length, device=SLOW) for length in (crossover - 1, crossover + 1))
-    assert 3 * 32 * (crossover - 1) < cost.parameter_bytes <= 3 * 32 * crossover
-    assert (before.bound_by, there.bound_by) == ("parameters", "cache")
-    assert decode_cost(config, 6, 1, device=SLOW).crossover_context == -(-crossover // 2)
-
-
-def test_a_cache_that_does_not_grow_has_no_crossover_or_always():
-    for mixer_name in ("recurrent", "local_mqa"):
-        config = only(mixer_name)
-        assert decode_cost(config, 1, 10**9, device=SLOW).crossover_context is None
-    # A ring of 10^6 keys is more than the parameters, once it has been filled so far.
-    assert decode_cost(only("local_mqa", window=10**6), 1, 1, device=SLOW).crossover_context > 1
-    assert decode_cost(only("recurrent"), 128, 1, device=SLOW).crossover_context == 0
 
 
 def test_the_largest_batch_fits_and_one_row_more_does_not():

@@ -34,13 +34,6 @@ def test_times_and_sizes_stand_in_the_order_of_the_contexts(family, batch_size):
     np.testing.assert_allclose(found.tokens_per_second * found.seconds_per_step, batch_size)
 
 
-def test_griffin_s_state_has_one_size_and_global_attention_s_grows_with_the_context():
-    assert np.ptp(measured(Griffin, 1).state_bytes) == 0
-    sizes = measured(MQATransformer, 1).state_bytes
-    # In each layer, for each token, a key and a value of 8 channels, and a mark.
-    assert sizes[0] - sizes[1] == 16 * 3 * (2 * 8 * 4 + 1)
-
-
 @pytest.mark.parametrize("family", [Griffin, MQATransformer])
 def test_the_state_is_the_predicted_cache_and_little_more(family):
     one, three = measured(family, 1), measured(family, 3)
@@ -51,31 +44,10 @@ def test_the_state_is_the_predicted_cache_and_little_more(family):
         assert predicted < size <= predicted + 16 * 4 + 8 + 3 * max(context, CONFIG.window)
 
 
-def test_a_measurement_leaves_the_model_as_it_was():
-    before = model(Griffin).generate(np.array([[1, 2, 3]]), 5)
-    measure_decoding(model(Griffin), [2], steps=2, runs=1)
-    np.testing.assert_array_equal(model(Griffin).generate(np.array([[1, 2, 3]]), 5), before)
-
-
 def test_the_time_of_a_step_is_the_median_of_the_runs(monkeypatch):
     times = iter([9.0, 9.0, 4.0, 80.0, 8.0])
     monkeypatch.setattr(decode_measurement, "_seconds", lambda *_: next(times))
     assert measure_decoding(model(Griffin), [2], steps=32, runs=3).seconds_per_step.tolist() == [8 / 32]
-
-
-def test_a_picture_shows_what_was_measured_beside_what_is_predicted():
-    pytest.importorskip("matplotlib")
-    found = measured(Griffin, 1)
-    for quantity in ("seconds_per_step", "tokens_per_second", "cache_bytes"):
-        axes = plot_decode_cost({"Griffin": CONFIG}, CONTEXTS, quantity, dtype="float32", measured={"Griffin": found})
-        predicted, drawn = axes.get_lines()
-        assert [predicted.get_label(), drawn.get_label()] == ["Griffin, predicted", "Griffin, measured"]
-        assert predicted.get_color() == drawn.get_color()
-        np.testing.assert_array_equal(drawn.get_xdata(), CONTEXTS)
-        np.testing.assert_array_equal(drawn.get_ydata(), getattr(found, quantity))
-    assert predicted.get_ydata().tolist() == [cache_bytes(CONFIG, context, "float32") for context in CONTEXTS]
-    (alone,) = plot_decode_cost({}, measured={"Griffin": found}).get_lines()
-    np.testing.assert_array_equal(alone.get_ydata(), found.seconds_per_step)
 
 
 @pytest.mark.parametrize(

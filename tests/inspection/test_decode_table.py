@@ -58,12 +58,6 @@ def test_the_cells_are_what_decode_cost_says():
     assert does_not_fit == ["griffin_14b", *["-"] * 6]
 
 
-def test_caches_are_in_megabytes():
-    head, _, *rows = cells(cache_table(TWO, (1000,), "float32"))
-    assert head == ["model", "parameters, billions", "GB", "MB a row at 1,000"]
-    assert rows[0] == ["mqa_1.3b", "1.64", "6.58", f"{1000 * 6144 * 4 / 1e6:.1f}"]
-
-
 def test_every_preset_has_its_row():
     for table in (cache_table(), decode_table("h100_sxm")):
         assert [row[0] for row in cells(table)[2:]] == list(presets())
@@ -74,11 +68,6 @@ def test_the_tables_of_the_documentation_are_those_of_the_code(scaling_tables):
     results = scaling_tables.RESULTS.read_text() if scaling_tables.RESULTS.exists() else ""
     assert all(f"<!-- {name} -->" in page for name in scaling_tables.TABLES)
     assert scaling_tables.filled(page, results) == page, "run python benchmarks/scaling_tables.py"
-
-
-def test_an_old_table_is_replaced(scaling_tables):
-    page = "a\n<!-- caches -->\nold\n<!-- end -->\nb"
-    assert scaling_tables.filled(page, "") == f"a\n<!-- caches -->\n\n{cache_table()}\n\n<!-- end -->\nb"
 
 
 def test_measurements_are_read_from_the_results(scaling_tables):

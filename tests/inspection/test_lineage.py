@@ -1,7 +1,6 @@
 """The comparison of mixers in benchmarks/lineage.py: its models, its file and its table."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,25 +48,6 @@ def test_a_finished_part_is_not_repeated_and_stands_in_the_table(lineage, monkey
     head, _, row = lineage.table(values, few).splitlines()
     # What no row has measured has no column.
     assert (head, row) == ("|  | bits per byte |", "| griffin | 2.050 (2.000 to 2.100) |")
-
-
-def test_rows_come_part_by_part_and_seed_by_seed(lineage, monkeypatch, tmp_path, capsys):
-    calls = []
-
-    def part(title):
-        return lambda name, settings, seed: calls.append(f"{title} {name} {seed}") or {"bits": 1.0}
-
-    monkeypatch.setattr(lineage, "PARTS", {"speed": (part("speed"), False), "text": (part("text"), True)})
-    monkeypatch.setattr(lineage, "draw", lambda *_: None)
-    command = ["lineage.py", str(tmp_path / "parts.csv"), "--mixers", "gilr,lru"]
-    monkeypatch.setattr(sys, "argv", [*command, "--parts", "speed,text"])
-    lineage.main()
-    texts = [f"text {name} {seed}" for seed in range(3) for name in ("gilr", "lru")]
-    assert calls == ["speed gilr 0", "speed lru 0", *texts]
-    monkeypatch.setattr(sys, "argv", [*command, "--parts", "speed,sound"])
-    with pytest.raises(SystemExit):
-        lineage.main()
-    assert "the parts are speed, text. Got sound." in capsys.readouterr().err
 
 
 def test_a_file_of_other_columns_is_left_alone(lineage, tmp_path):

@@ -8,16 +8,13 @@ import pytest
 
 from keras_griffin import inspection
 from keras_griffin.inspection import (
-    decode_cost,
     plot_attention,
-    plot_decode_cost,
     plot_gate,
     plot_gate_behaviour,
     plot_half_lives,
     plot_influence,
-    plot_state_norm,
 )
-from keras_griffin.models import Griffin, GriffinConfig, presets
+from keras_griffin.models import Griffin, GriffinConfig
 
 pytestmark = pytest.mark.any_backend
 pytest.importorskip("matplotlib")
@@ -50,24 +47,6 @@ def test_a_gate_has_a_column_for_each_token_and_the_most_open_channel_first():
     np.testing.assert_array_equal(image.get_array(), gate[np.argsort(-gate.mean(axis=1))])
     assert [label.get_text() for label in axes.get_xticklabels()][-2:] == [r"\$x\$", "·↵→□"]
     axes.figure.canvas.draw()
-
-
-def test_norms_attention_and_influence():
-    drawn = lines(plot_state_norm(trace()))
-    for path, layer in trace().layers.items():
-        np.testing.assert_array_equal(drawn[path.partition("/")[0]], layer.state_norm)
-    weights = np.stack([np.eye(5), np.full((5, 5), 0.2)])
-    np.testing.assert_allclose(plot_attention(weights).get_images()[0].get_array(), np.sqrt(weights.mean(axis=0)))
-    np.testing.assert_array_equal(plot_influence(np.arange(1.0, 4.0)).get_lines()[0].get_ydata(), [1, 2, 3])
-
-
-def test_decode_costs_and_axes_of_ones_own():
-    configs = {name: presets()[name] for name in ("griffin_1.3b", "mqa_1.3b")}
-    axes = plot_decode_cost(configs, (1024, 4096), "cache_bytes")
-    assert plot_decode_cost(configs, (1024, 4096), "cache_bytes", axes=axes) is axes
-    for name, config in configs.items():
-        expected = [decode_cost(config, 1, context).cache_bytes for context in (1024, 4096)]
-        assert lines(axes)[name].tolist() == expected
 
 
 def test_figure_7():

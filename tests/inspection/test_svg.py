@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from keras_griffin.inspection.svg import INK, LIGHT_INK, in_ink, svg_of
+from keras_griffin.inspection.svg import INK, LIGHT_INK, svg_of
 
 pytestmark = pytest.mark.any_backend
 figures = pytest.importorskip("matplotlib.figure")
@@ -25,10 +25,3 @@ def test_black_is_the_page_s_ink_and_the_background_the_page_s():
     assert "#000000" not in svg and svg.count("<style>") == 1 and INK in svg and LIGHT_INK in svg
     # The text keeps its white, which stands on a colour.
     assert 'style="fill: #ffffff"/>' not in svg and svg.count('<g style="fill: #ffffff"') == 1
-
-
-def test_an_svg_of_another_s_loses_its_white_background_once(tmp_path):
-    figure().savefig(tmp_path / "plot.svg")
-    white = (tmp_path / "plot.svg").read_text()
-    assert white.count('style="fill: #ffffff"/>') == 2
-    assert 'style="fill: #ffffff"/>' not in in_ink(white) and in_ink(in_ink(white)) == in_ink(white)

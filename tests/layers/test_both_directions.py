@@ -31,12 +31,6 @@ def test_a_row_with_masked_steps_anywhere_is_the_row_without_them(both):
         assert_close(outputs[row, mask[row]], as_array(both(INPUTS[row : row + 1, mask[row]]))[0], "float32")
 
 
-def test_every_step_sees_the_whole_sequence(both):
-    changed = INPUTS.copy()
-    changed[:, 4] += 1.0
-    assert np.all(np.any(as_array(both(changed)) != as_array(both(INPUTS)), axis=-1))
-
-
 def test_what_it_cannot_do(both):
     for function, arguments in (("initial_state", (2,)), ("advance", (INPUTS, None))):
         with pytest.raises(ValueError, match=f"^{function}: the layer must be causal .* Got BothDirections"):

@@ -6,6 +6,8 @@ import pytest
 from keras_griffin.layers import CGLRU, RGLRU, MinGRU
 from keras_griffin.layers.configured import Configured, argument_names
 
+pytestmark = pytest.mark.any_backend
+
 
 class Own(Configured, keras.layers.Layer):
     def __init__(self, size: int, *, inner=None, **kwargs):

@@ -12,6 +12,8 @@ from keras_griffin import layers, mixers
 from keras_griffin.models import GriffinConfig, SequenceEncoder
 from keras_griffin.models.presets import presets
 
+pytestmark = pytest.mark.any_backend
+
 NO_NUMBER = ["1", None, [1], np.ones(1), math.nan, True, 1j]
 NO_POSITIVE = [*NO_NUMBER, 0, -1.0, math.inf, 10**400]
 NO_COUNT = [*NO_NUMBER, 0, -1, 2.5, 2.0, np.float32(2), math.inf]

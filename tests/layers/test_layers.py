@@ -78,6 +78,17 @@ def test_rms_norm():
     assert_close(layer(INPUTS), x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-3) * (1 + scale))
 
 
+def test_a_norm_in_half_precision_keeps_small_scales():
+    """One plus 0.003 is 1 in bfloat16: the mean tells, as rounding the outputs hides it in each."""
+    layer = layers.RMSNorm(dtype="mixed_bfloat16")
+    layer.build((None, 512))
+    layer.scale.assign(np.full(512, 0.003))
+    x = ops.cast(np.random.default_rng(0).normal(size=(16, 512)), "bfloat16")
+    wide = as_array(x).astype("float64")
+    expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 1e-6) * 1.003
+    assert np.sum(as_array(layer(x)) * expected) / np.sum(expected**2) == pytest.approx(1, abs=3e-4)
+
+
 def test_block_diagonal_dense_is_a_dense_layer_with_zeros():
     layer = layers.BlockDiagonalDense(3, units=6)
     layer.build((None, None, 12))
@@ -126,7 +137,11 @@ def test_logits_are_float32_under_mixed_precision():
     layer = layers.TokenEmbedding(10, 8, dtype="mixed_bfloat16")
     vectors = layer(np.array([[1, 2]]))
     assert keras.backend.standardize_dtype(vectors.dtype) == "bfloat16"
-    assert keras.backend.standardize_dtype(layer(vectors, reverse=True).dtype) == "float32"
+    logits = layer(vectors, reverse=True)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    # Their bound is computed from them in float32 too.
+    layer.soft_cap = 0.1
+    assert_close(layer(vectors, reverse=True), 0.1 * np.tanh(as_array(logits) / 0.1))
 
 
 def test_temporal_conv():
@@ -150,6 +165,19 @@ def test_residual_block_adds_twice():
     outputs = as_array(block(x))
     u = x + as_array(block.mixer(block.mixer_norm(x)))
     assert_close(outputs, u + as_array(block.mlp(block.mlp_norm(u))))
+
+
+def test_dropout_acts_on_each_branch():
+    block = layers.ResidualBlock(mixers.RecurrentBlock(16), 20, dropout=0.5)
+    block(INPUTS)
+    weights = block.get_weights()
+    for silent in (block.mlp.down, block.mixer.output_projection):
+        block.set_weights(weights)
+        silent.set_weights([np.zeros(weight.shape) for weight in silent.weights])
+        branch, dropped = (as_array(block(INPUTS, training=training)) - INPUTS for training in (False, True))
+        is_zero = np.abs(dropped) < 1e-6
+        assert 0.3 < is_zero.mean() < 0.7
+        np.testing.assert_allclose(dropped, np.where(is_zero, 0, 2 * branch), atol=1e-5)
 
 
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients

@@ -40,14 +40,3 @@ def test_a_tensor_of_a_compiled_function_gets_the_layout_of_its_path(path):
 def test_where_time_is_divided_nothing_is_laid_out(path):
     with time_along("time"):
         assert constraints(path) == 0
-
-
-def test_what_has_values_or_is_symbolic_is_left_alone(path):
-    variable, symbol = keras.Variable(np.ones((4, 2))), keras.KerasTensor((None, 2))
-    assert with_layout(variable, path) is variable
-    assert with_layout(symbol, path) is symbol
-
-
-def test_what_cannot_be_divided_is_left_alone(path, monkeypatch):
-    monkeypatch.setattr(keras.distribution.DeviceMesh, "shape", (2, 1))
-    assert constraints(path, (3, 2)) == 0

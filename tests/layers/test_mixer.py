@@ -6,6 +6,8 @@ from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.weights import Weight
 
+pytestmark = pytest.mark.any_backend
+
 
 class Ring(Mixer):
     def __init__(self, size: int, *, share: bool = False, **kwargs):

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -25,24 +24,6 @@ def test_the_bias_can_be_left_out():
     layer = projection(4, use_bias=False)
     layer.build((None, 3))
     assert [tuple(weight.shape) for weight in layer.weights] == [(3, 4)]
-
-
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the hooks are PyTorch's")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
-def test_hooks_of_pytorch_are_called(dtype, kind):
-    layer, calls = projection(4, dtype=dtype), []
-    inputs = ops.ones((2, 3), dtype).requires_grad_()
-    layer.build((None, 3))
-    expected = as_array(project(layer, inputs))
-    hook = getattr(layer, f"register_{kind}_hook")(lambda module, *others: calls.append(module))
-    outputs = project(layer, inputs)
-    outputs.sum().backward()
-    assert calls == [layer]
-    assert_close(outputs, expected, dtype)
-    hook.remove()
-    project(layer, inputs)
-    assert calls == [layer]
 
 
 def of_int8(dtype):

@@ -1,9 +1,6 @@
 import numpy as np
 
 from keras_griffin.layers.rwkv_initializer import (
-    decay_of_channels,
-    first_of_channels,
-    mix_of_channels,
     orthogonal,
     place_of,
 )
@@ -15,12 +12,6 @@ def test_a_place_counts_layers_of_one_kind():
     config = GriffinConfig(11, 6, 7, 1, block_pattern=("rwkv4", "local_mqa", "rwkv4"))
     assert place_of(config, 0) == {"layer": 0, "num_layers": 5} and place_of(config, 5) == {"layer": 3, "num_layers": 5}
     assert place_of(config, 4) == {"layer": 1, "num_layers": 2}
-
-
-def test_one_layer_of_one_channel_divides_by_nothing():
-    for values in (mix_of_channels("value", 0, 1, 1), decay_of_channels(0, 1, 1), first_of_channels(1)):
-        assert np.isfinite(values).all()
-    np.testing.assert_allclose(decay_of_channels(0, 1, 3)[-1], 3.0)
 
 
 def test_kernels_are_orthogonal_in_any_dtype():

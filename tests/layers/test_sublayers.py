@@ -1,6 +1,10 @@
+import pytest
+
 from keras_griffin.layers import RGLRU, ResidualBlock
 from keras_griffin.layers.sublayers import with_parts
 from keras_griffin.mixers import RecurrentBlock
+
+pytestmark = pytest.mark.any_backend
 
 
 def test_each_layer_is_found_once_at_any_depth():

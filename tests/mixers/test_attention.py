@@ -107,16 +107,6 @@ def test_a_step_writes_to_an_empty_place_of_a_state_with_room():
     assert_close(outputs, as_array(mixer.advance(INPUTS[:, :1], grown)[0]))
 
 
-def test_a_long_stream_is_what_its_last_tokens_make():
-    """However long the stream, an output depends on distances within the window alone."""
-    mixer = made(LocalMQA(3, 4))
-    advance, state = compiled(mixer.advance), mixer.initial_state(2)
-    for _ in range(30):
-        _, state = advance(INPUTS, state)
-    outputs, _ = advance(INPUTS, state)
-    assert_close(outputs[:, 3:], as_array(mixer(INPUTS))[:, 3:])
-
-
 def test_the_state_is_a_ring_of_keys_that_are_rotated_by_their_place():
     """Step n stands in place n mod W, whatever it was written with."""
     mixer = made(LocalMQA(3, 4, rotary_fraction=0.0))

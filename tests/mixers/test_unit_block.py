@@ -55,14 +55,6 @@ def test_the_blocks_options_reach_only_units_that_have_them():
     RecurrentBlock(12, num_gate_blocks=3, unit="gilr").build((None, None, 8))
 
 
-def test_options_that_a_unit_has_not():
-    for option in ("memory", "units", "return_sequences"):
-        with pytest.raises(
-            ValueError, match=rf"^UnitBlock: unit_options of gilr must be among activation\. Got {option}\.$"
-        ):
-            UnitBlock("gilr", unit_options={option: 3})
-
-
 def test_a_name_in_a_pattern():
     assert find_mixer("recurrent") == (RecurrentBlock, {})
     assert find_mixer("s5") == (UnitBlock, {"unit": "s5"})

@@ -87,13 +87,6 @@ def test_against_numpy(monkeypatch, way, dtype):
         assert_close(variable.value.detach().double().numpy(), expected, dtype)
 
 
-def test_each_piece_fits_the_cache(monkeypatch):
-    in_cache(monkeypatch)
-    tensors = [torch.zeros(shape) for shape in SHAPES.values()]
-    groups = list(torch_adamw._in_cache([torch_adamw.Slots(*4 * [tensor]) for tensor in tensors]))
-    assert [[len(slots.weight) for slots in group] for group in groups] == [[21], [5], [21], [21], [10, 1, 8]]
-
-
 @pytest.mark.parametrize("accumulation", [None, 2])
 def test_it_serves_usual_training_and_is_not_asked_where_it_would_be_wrong(monkeypatch, accumulation):
     calls = []
@@ -118,15 +111,6 @@ def test_it_serves_usual_training_and_is_not_asked_where_it_would_be_wrong(monke
     assert not torch_adamw.serves(AdamW(clipnorm=1.0, global_clipnorm=None))
     assert not torch_adamw.serves(AdamW(amsgrad=True))
     assert len(calls) == (1 if accumulation else 2)
-
-
-def test_a_gradient_that_is_not_finite_leaves_the_others_uncopied():
-    finite = [torch.ones(3), None]
-    kept, is_finite = torch_adamw.without_nonfinite(finite)
-    assert kept[0] is finite[0] and kept[1] is None and is_finite
-    dropped, is_finite = torch_adamw.without_nonfinite([torch.ones(3), torch.tensor([np.inf])])
-    assert not is_finite and not any(g.any() for g in dropped)
-    assert torch_adamw.without_nonfinite([None])[1]
 
 
 @pytest.mark.parametrize("accumulation", [None, 2])

@@ -6,13 +6,11 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from keras_griffin.models import Griffin, MQATransformer, carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
-from keras_griffin.training import ConsecutiveChunks, TokenFile, write_token_file
 from tests.models.tiny import TINY, strong
 
 T, CHUNKS = 4, 3
@@ -179,52 +177,12 @@ def test_chunks_out_of_order(order):
     carried.fit(Chunks(), verbose=0)
 
 
-@pytest.mark.any_backend
-@pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
-@pytest.mark.parametrize("method", ["evaluate", "predict"])
-def test_chunks_out_of_order_without_training(method, order):
-    carried = shared()
-    with pytest.raises(ValueError, match=rf"^{method}: each row must be chunk 0 .* Got 2 rows that were not\.$"):
-        getattr(carried, method)(Chunks(order), verbose=0)
-    # What came before is forgotten.
-    getattr(carried, method)(Chunks(), verbose=0)
-
-
 @pytest.mark.trainable
 def test_chunks_out_of_order_in_validation():
     carried = shared()
     with pytest.raises(ValueError, match="evaluate: each row must be chunk 0 .* Got 2 rows that were not"):
         carried.fit(Chunks(), validation_data=Chunks((0, 2)), verbose=0)
     carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
-
-
-@pytest.mark.trainable
-def test_chunks_out_of_order_are_found_within_the_epoch(monkeypatch):
-    monkeypatch.setattr(carried_model, "CHECK_EVERY", 2)
-    taken = []
-    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: taken.append(batch))
-    with pytest.raises(ValueError, match="fit: each row must be chunk 0 .* Got 2 rows"):
-        shared().fit(Chunks((0, 2, 0, 1, 2)), verbose=0, callbacks=record)
-    assert taken == [0, 1]
-
-
-def test_a_chunk_out_of_order_starts_from_the_initial_state():
-    carried, chunks = made().carried(2), Chunks()
-    x = chunks[1][0]
-    alone = carried.predict_on_batch({**x, "chunk": np.zeros(2, "int32")})
-    np.testing.assert_array_equal(carried.predict_on_batch({**x, "chunk": np.array([2, 2])}), alone)
-    assert int(as_array(carried.carried_in_validation.out_of_order)) == 2
-
-
-@pytest.mark.trainable
-def test_data_without_an_order():
-    carried, chunks = made().carried(2), Chunks()
-    with pytest.raises(
-        ValueError, match="fit: a carried state needs its batches in order, .* Got Chunks and shuffle=True"
-    ):
-        carried.fit(chunks, shuffle=True)
-    with pytest.raises(ValueError, match="fit: a carried state needs its batches in order, .* Got dict"):
-        carried.fit(*chunks[0])
 
 
 def test_a_state_that_grows():
@@ -240,16 +198,6 @@ def test_rows_that_a_strategy_would_divide(monkeypatch):
         made().carried(2)
 
 
-def test_tokens_of_another_vocabulary(tmp_path):
-    write_token_file(tmp_path / "some.tokens", [np.arange(13)] * 2, vocabulary_size=14)
-    chunks = ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), T, 2)
-    carried = made().carried(2)
-    # NumPy has no `fit`.
-    for method in ("evaluate", "fit")[: 1 if keras.backend.backend() == "numpy" else 2]:
-        with pytest.raises(ValueError, match="must be of the model's vocabulary of 13. Got a vocabulary of 14, in "):
-            getattr(carried, method)(chunks)
-
-
 @pytest.mark.parametrize("batch_size", [0, -1, True, 2.0, "8", None])
 def test_a_batch_size_that_is_none(batch_size):
     with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
@@ -260,72 +208,3 @@ def test_a_batch_of_another_size():
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
         made().carried(2).predict_on_batch(x)
-
-
-def test_no_other_loss_without_logits():
-    with pytest.raises(ValueError, match="compile: a model without logits has its own loss .* Got loss and metrics."):
-        made().carried(2, logits=False).compile("adamw", "mse", metrics=["mae"])
-
-
-@pytest.mark.trainable
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles always, here in every test of fit")
-# What PyTorch's compiler says of Keras's code, and of what it does not look into.
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.slow
-def test_compiled_it_is_the_same():
-    """By XLA on TensorFlow, the recurrence and attention; by Dynamo and Inductor on PyTorch, the recurrence alone.
-
-    There one recurrent layer takes a minute, and one of attention several; once, by hand, its loss was the same too.
-    It would take longer if it came first: each import of an implementation would divide the program. From the third
-    step on, which finds the gradients of the second, nothing is compiled again.
-    """
-    config = TINY.replace(num_layers=1) if keras.backend.backend() == "torch" else TINY
-    model, chunks = strong(Griffin(config)), Chunks()
-    before, ends, programs = model.get_weights(), [], []
-    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: programs.append(compiled_by_dynamo()))
-    for jit_compile in (False, True):
-        model.set_weights(before)
-        carried = model.carried(2, logits=False)
-        carried.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
-        losses = carried.fit(chunks, verbose=0, callbacks=[count]).history["loss"]
-        ends.append(
-            [np.array(losses), *(after - start for after, start in zip(model.get_weights(), before, strict=True))]
-        )
-    assert programs[-2] == programs[-1]
-    assert (programs[-1] > programs[0]) == (keras.backend.backend() == "torch")
-    for expected, actual in zip(*ends, strict=True):
-        assert_close(actual, expected, "float32")
-
-
-def compiled_by_dynamo():
-    """How many programs PyTorch's compiler has made so far; 0 on other backends."""
-    if keras.backend.backend() != "torch":
-        return 0
-    from torch._dynamo.utils import counters
-
-    return counters["frames"]["ok"]
-
-
-def test_chunks_may_have_any_length():
-    carried, chunks = made().carried(2), Chunks()
-    x, _, _ = chunks.whole()
-    whole = carried.predict_on_batch({**x, "chunk": np.zeros(2, "int32")})
-    pieces, start = [], 0
-    for chunk, stop in enumerate((1, 8, 12)):
-        part = {name: array[:, start:stop] for name, array in x.items()}
-        pieces.append(carried.predict_on_batch({**part, "chunk": np.full(2, chunk, "int32")}))
-        start = stop
-    real = x["segment_ids"] > 0
-    assert_close(np.concatenate(pieces, axis=1)[real], whole[real], "float32")
-
-
-@pytest.mark.any_backend
-def test_document_ids_may_begin_again_with_each_text():
-    """Chunk 0 starts anew whatever its segment ids are."""
-    model, chunks = made(), Chunks()
-    carried = model.carried(2)
-    first = [np.asarray(carried.predict_on_batch(chunks[k][0])) for k in range(CHUNKS)]
-    second = [np.asarray(carried.predict_on_batch(chunks[k][0])) for k in range(CHUNKS)]
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert ops.shape(first[0]) == (2, T, 13)

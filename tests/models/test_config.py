@@ -11,12 +11,6 @@ pytestmark = pytest.mark.any_backend
 SMALL = {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3}
 
 
-def test_derived_fields():
-    config = GriffinConfig(**SMALL)
-    assert (config.mlp_width, config.recurrence_width, config.head_dim) == (144, 64, 16)
-    assert config.mixer_names == ("recurrent", "recurrent", "local_mqa", "recurrent", "recurrent")
-
-
 @pytest.mark.parametrize(("width", "expected"), [(8, 16), (64, 80), (192, 256), (256, 336), (768, 1024), (1024, 1408)])
 def test_recurrence_width_is_about_four_thirds_of_the_width(width, expected):
     assert GriffinConfig(11, width, 2, 1).recurrence_width == expected
@@ -99,8 +93,3 @@ def test_replace_names_unknown_fields():
 def test_replace_lets_inner_widths_follow_unless_they_were_chosen():
     config = GriffinConfig(**SMALL, mlp_width=100).replace(width=96)
     assert (config.mlp_width, config.recurrence_width, config.head_dim) == (100, 128, 32)
-
-
-def test_heads_of_their_own_size_stay_when_something_else_is_replaced():
-    config = GriffinConfig(256, 40, 3, num_heads=3, head_dim=24).replace(window=8)
-    assert (config.window, config.head_dim) == (8, 24)

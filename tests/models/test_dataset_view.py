@@ -3,6 +3,8 @@ import pytest
 
 from keras_griffin.models.dataset_view import DatasetView
 
+pytestmark = pytest.mark.any_backend
+
 
 class Counted(keras.utils.PyDataset):
     num_batches = 3
@@ -16,7 +18,6 @@ class Counted(keras.utils.PyDataset):
         self.epoch += 1
 
 
-@pytest.mark.any_backend
 def test_epochs_are_those_of_the_data():
     data = Counted()
     view = DatasetView(DatasetView(data))
@@ -27,6 +28,5 @@ def test_epochs_are_those_of_the_data():
     assert data.epoch == 5
 
 
-@pytest.mark.any_backend
 def test_a_view_of_data_without_epochs_has_none():
     assert not hasattr(DatasetView(keras.utils.PyDataset()), "epoch")

@@ -21,6 +21,98 @@ TOKENS = np.random.default_rng(0).integers(1, 13, (2, 12)).astype("int32")
 TARGETS = np.roll(TOKENS, -1, axis=1)
 
 
+_GATES = " ".join(f"{{0}}/{gate}_gate/blocks/{part}" for gate in ("recurrence", "input") for part in ("kernel", "bias"))
+_ATTENTION = "query key value output_projection+", "", "", ""
+#: The variables of each mixer: its projections, + for those with a bias, of which the kernels decay and are quantised
+#: and adapted; other variables that decay; the dynamics; and all others, which are spared like the biases, and of which
+#: the kernels of block-diagonal gates are quantised too.
+SETS = {
+    "recurrent": (
+        "gate+ input_projection+ output_projection+",
+        "conv/kernel",
+        "",
+        f"conv/bias rg_lru/decay_parameter {_GATES.format('rg_lru')}",
+    ),
+    "local_mqa": _ATTENTION,
+    "global_mqa": _ATTENTION,
+    "mamba": (
+        "input_projection gate output_projection ssm/selection ssm/step+",
+        "conv/kernel",
+        "ssm/dynamics/log_rates",
+        "conv/bias ssm/feedthrough",
+    ),
+    "aft": ("query key value output_projection", "", "", ""),
+    "rwkv4": (
+        "key value receptance output_projection",
+        "",
+        "",
+        "mix_key mix_value mix_receptance log_rate first",
+    ),
+    "rwkv4_channel": ("key value receptance", "", "", "mix_key mix_receptance"),
+    "rg_lru": ("output_projection+", "", "", f"rg_lru/decay_parameter {_GATES.format('rg_lru')}"),
+    "cg_lru": ("output_projection+", "", "", f"cg_lru/decay_parameter cg_lru/phase {_GATES.format('cg_lru')}"),
+    "qrnn": ("qrnn/candidate+ qrnn/forget_gate+ qrnn/output_gate+ output_projection+", "", "", ""),
+    "gilr": ("gilr/forget_gate+ gilr/impulse+ output_projection+", "", "", ""),
+    "ls_lstm": (
+        "ls_lstm/surrogate/forget_gate+ ls_lstm/surrogate/impulse+ output_projection+ "
+        + " ".join(
+            f"ls_lstm/{gate}_of_surrogate ls_lstm/{gate}_of_input+"
+            for gate in ("forget_gate", "input_gate", "output_gate", "candidate")
+        ),
+        "",
+        "",
+        "",
+    ),
+    "min_gru": ("min_gru/update_gate+ min_gru/candidate+ output_projection+", "", "", ""),
+    "min_lstm": ("min_lstm/forget_gate+ min_lstm/input_gate+ min_lstm/candidate+ output_projection+", "", "", ""),
+    "lru": (
+        "lru/input_projection lru/output_projection output_projection+ gate+",
+        "",
+        "lru/nu lru/theta lru/gamma",
+        "lru/feedthrough",
+    ),
+    "s5": (
+        "s5/input_projection s5/output_projection output_projection+ gate+",
+        "",
+        "s5/log_rate s5/frequency s5/log_step",
+        "s5/feedthrough",
+    ),
+    "selective_ssm": (
+        "selective_ssm/selection selective_ssm/step+ output_projection+",
+        "",
+        "selective_ssm/dynamics/log_rates",
+        "selective_ssm/feedthrough",
+    ),
+}
+
+
+@pytest.mark.any_backend
+# What Keras says of its quantised product on NumPy.
+@pytest.mark.filterwarnings("ignore:.*`custom_gradient` for the numpy:UserWarning")
+@pytest.mark.parametrize("name", mixer_names())
+def test_exactly_these_variables_decay_are_trained_quantised_and_adapted(name):
+    config = GriffinConfig(7, 8, 1, 2, mlp_width=4, num_gate_blocks=2, block_pattern=(name,))
+    projections, decayed, dynamics, spared = (
+        [f"block_0/mixer/{variable}" for variable in names.split()] for names in SETS[name]
+    )
+    projections += [f"block_0/mlp/{part}+" for part in ("gate", "up", "down")]
+    kernels = {f"{projection.removesuffix('+')}/kernel" for projection in projections}
+    biases = {f"{projection[:-1]}/bias" for projection in projections if projection.endswith("+")}
+    around = {"token_embedding/embeddings", "block_0/mixer_norm/scale", "block_0/mlp_norm/scale", "final_norm/scale"}
+    model = LanguageModel(config)
+    groups = {group: {each.path for each in members} for group, members in model.optimizer_groups().items()}
+    expected = {"decay": kernels | {*decayed}, "no_decay": biases | around | {*spared}, "dynamics": {*dynamics}}
+    assert groups == expected and not model.non_trainable_variables
+    assert {each.path for each in model.weights} == set().union(*expected.values())
+    model.enable_lora(2)
+    adapters = {f"{kernel.removesuffix('kernel')}lora_kernel_{part}" for kernel in kernels for part in "ab"}
+    assert {*model.lora.variables} == adapters == {each.path for each in model.trainable_variables}
+    quantized = LanguageModel(config)
+    quantized.quantize("int8")
+    blocks = {variable for variable in spared if variable.endswith("blocks/kernel")}
+    assert {each.path for each in quantized.weights if "int8" in str(each.dtype)} == kernels | blocks
+
+
 @pytest.fixture(scope="module")
 def model():
     """A model in which every layer matters, the same compiled for the shape of TOKENS, and its logits of them."""
@@ -86,6 +178,7 @@ def test_decoded_scored_and_saved(model, tmp_path):
     np.testing.assert_allclose([score[-11:] for score in scores], log_probabilities, atol=1e-4)
 
 
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_carried_and_rematerialised_training_is_the_same_training(model):
     """One step of plain gradient descent on whole rows, and on a chunk with a state and blocks computed twice."""
@@ -127,6 +220,7 @@ def test_a_traced_step_is_the_eager_one():
         assert_close(np.float32(traced), eager)
 
 
+@pytest.mark.any_backend
 def test_half_precision_with_adapters_of_every_mixer(model):
     whole, _, logits = model
     half = LanguageModel(CONFIG, dtype="mixed_bfloat16")
@@ -140,6 +234,7 @@ def test_half_precision_with_adapters_of_every_mixer(model):
 
 
 # What Keras says of its quantised product on NumPy.
+@pytest.mark.any_backend
 @pytest.mark.filterwarnings("ignore:.*`custom_gradient` for the numpy:UserWarning")
 def test_quantised(model):
     whole, _, logits = model

@@ -1,7 +1,6 @@
 """`GivenConfig` and `config_of`: what a model says if its sizes are not in a config."""
 
 import copy
-import inspect
 import pickle
 
 import keras
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, Hawk, LanguageModel, MQATransformer
-from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 from tests.models.tiny import TINY, strong
@@ -59,22 +57,6 @@ def test_an_unknown_option_is_refused():
 
 
 @pytest.mark.any_backend
-def test_a_subclass_may_take_other_arguments():
-    class Sized(Griffin):
-        def __init__(self, size, **kwargs):
-            super().__init__(CONFIG.replace(width=size), **kwargs)
-
-    assert Sized(size=8).config.width == 8
-    assert config_of(Sized, CONFIG.to_dict(), (), {"name": "sized"}) == CONFIG
-
-
-@pytest.mark.any_backend
-def test_the_signature_is_that_of_the_constructor():
-    names = ["config", "others", "dtype", "tokenizer", "rematerialize", "kwargs"]
-    assert issubclass(Hawk, GivenConfig) and list(inspect.signature(Hawk).parameters) == names
-
-
-@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "options",
     [
@@ -94,6 +76,7 @@ def test_clone_model_is_refused(model, options):
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_is_whole(model, copied):
     copy = copied(model)
@@ -102,18 +85,8 @@ def test_a_copy_is_whole(model, copied):
     assert copy.generate("a", 2) == model.generate("a", 2)
 
 
+@pytest.mark.any_backend
 def test_from_config_gives_fresh_weights(model):
     fresh = Hawk.from_config(model.get_config())
     assert fresh.get_config() == model.get_config() and type(fresh.tokenizer) is ByteTokenizer
     assert np.abs(as_array(fresh(TOKENS)) - as_array(model(TOKENS))).max() > 0
-
-
-def test_models_around_a_model_are_cloned_as_keras_does(model):
-    plain = keras.models.clone_model(keras.Model(model.input, model.output))
-    plain.set_weights(model.get_weights())
-    np.testing.assert_array_equal(as_array(plain(TOKENS)), as_array(model(TOKENS)))
-    around = keras.Sequential([keras.Input((None,), dtype="int32"), model])
-    (inner,) = keras.models.clone_model(around).layers
-    assert type(inner) is Hawk and inner.config == model.config
-    for beside in (model.packed(), model.carried(2), model.packed(logits=False)):
-        assert type(keras.models.clone_model(beside)) is type(beside)

@@ -8,6 +8,8 @@ from keras_griffin.models.hub import download
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.weights import as_array
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(vocabulary_size=7, width=16, num_layers=1, num_heads=2, window=4)
 ADDRESS = "hf://owner/name"
 

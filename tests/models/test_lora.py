@@ -1,7 +1,6 @@
 """Adapters against NumPy, merged kernels and one another."""
 
 import functools
-import random
 
 import keras
 import numpy as np
@@ -20,7 +19,6 @@ from keras_griffin.models.lora import (
 )
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
-from keras_griffin.training import AdamW, RandomWindows, ResumableRun
 
 RNG = np.random.default_rng(0)
 CONFIG = GriffinConfig(
@@ -76,6 +74,7 @@ def test_at_first_nothing_changes_and_adapters_alone_are_trained():
     assert all(variable.dtype == "float32" for variable in model.lora.variables.values())
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
@@ -158,88 +157,6 @@ def test_merged_is_unmerged_and_everything_is_as_before(dtype):
 
 
 @pytest.mark.any_backend
-@pytest.mark.trainable
-def test_two_accumulated_half_batches_are_one_batch():
-    models = [adapted(), adapted()]
-    for weight, other in zip(models[1].weights, models[0].weights, strict=True):
-        weight.assign(as_array(other).copy())
-    for model, steps, size in zip(models, (None, 2), (4, 2), strict=True):
-        model.compile(AdamW(0.01, gradient_accumulation_steps=steps), model.loss)
-        model.fit(TOKENS, TARGETS, batch_size=size, shuffle=False, verbose=0)
-    before, (joined, accumulated) = values(adapted().lora.variables.values()), models
-    for path, expected in values(joined.lora.variables.values()).items():
-        assert_close(accumulated.lora.variables[path], expected)
-        assert np.abs(expected - before[path]).max() > 0.005
-
-
-@pytest.mark.trainable
-def test_the_optimizer_begins_anew_with_its_settings():
-    model = Griffin(CONFIG)
-    model.compile(AdamW(0.25, weight_decay=0.0), model.loss)
-    packed = model.packed()
-    for each in (model, packed):
-        each.optimizer.build(each.trainable_variables)
-    model.enable_lora(1)
-    assert not model.optimizer.built and model.optimizer.get_config()["learning_rate"] == 0.25
-    match = (
-        r"^fit: the optimizer must be built for the trainable variables; .* Got one without block_0/mixer/gate/lora_k"
-    )
-    with pytest.raises(ValueError, match=match):
-        packed.fit({"token_ids": TOKENS, "segment_ids": TOKENS + 1}, TARGETS)
-    model.optimizer.build(model.trainable_variables)
-    decaying = model.optimizer_groups()["decay"]
-    assert len(decaying) == 2 * NUM_PROJECTIONS
-
-
-@pytest.mark.trainable
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["int8", "int4"])
-def test_adapters_learn_beside_a_base_of_few_bits(mode):
-    model = Griffin(CONFIG.replace(num_layers=1))
-    model.quantize(mode)
-    expected = as_array(model(TOKENS))
-    model.enable_lora(2)
-    np.testing.assert_array_equal(as_array(model(TOKENS)), expected)
-    frozen = values(variable for variable in model.weights if not variable.trainable)
-    model.compile(AdamW(0.03), model.loss)
-    losses = model.fit(TOKENS, TARGETS, epochs=8, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] - 0.1
-    for path, value in values(variable for variable in model.weights if not variable.trainable).items():
-        np.testing.assert_array_equal(value, frozen[path], path)
-    with pytest.raises(ValueError, match=rf"^merge_lora: the kernels must not be quantised, .* Got '{mode}'\.$"):
-        model.merge_lora()
-
-
-@pytest.mark.trainable
-@pytest.mark.slow
-def test_a_run_of_adapters_goes_on(tmp_path):
-    """To the same numbers, and with no other adapters."""
-
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                raise RuntimeError
-
-    base = Griffin(CONFIG.replace(vocabulary_size=256, num_layers=1))
-    base.save_to_preset(tmp_path / "base")
-
-    def run(folder, callbacks=(), **lora):
-        random.seed(0)
-        model = Griffin.from_preset(tmp_path / "base")
-        model.enable_lora(**{"rank": 2, **lora})
-        windows = RandomWindows(np.arange(500).astype("uint8"), sequence_length=8, batch_size=2, num_batches=4)
-        ResumableRun(tmp_path / folder, save_every=2).fit(model, windows, 1, callbacks=callbacks, verbose=0)
-        return values(model.lora.variables.values())
-
-    expected = run("whole")
-    with pytest.raises(RuntimeError):
-        run("cut_off", [Stop()])
-    with pytest.raises(ValueError, match=r"^ResumableRun: .* Got model\.lora\.alpha 7\.0 instead of 2\.0\.$"):
-        run("cut_off", alpha=7)
-    for path, value in run("cut_off").items():
-        np.testing.assert_array_equal(value, expected[path], path)
-
-
 def test_a_config_brings_adapters_of_the_same_kind():
     model = adapted(targets=("value",))
     other = Griffin.from_config(model.get_config())
@@ -248,6 +165,7 @@ def test_a_config_brings_adapters_of_the_same_kind():
     assert "lora" not in Griffin(CONFIG).get_config()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -277,6 +195,7 @@ def test_bad_arguments(arguments, sentence):
     assert model.lora is None and all(variable.trainable for variable in model.trainable_variables)
 
 
+@pytest.mark.any_backend
 def test_what_comes_in_the_wrong_order(tmp_path):
     model = Griffin(CONFIG)
     for act in (merge_lora, functools.partial(lora_of, "merge_lora")):
@@ -313,12 +232,3 @@ def test_nothing_to_train_is_refused():
     for name, act in {"fit": model.fit, "train_on_batch": model.train_on_batch}.items():
         with pytest.raises(ValueError, match=rf"^{name}: the model must have trainable weights\. Got none\.$"):
             act(TOKENS, TARGETS)
-
-
-def test_another_quantisation_is_refused():
-    model = Griffin(CONFIG)
-    model.quantized_to = "float8"
-    with pytest.raises(
-        ValueError, match=r"^enable_lora: a quantised model must be quantised to int8 or int4\. Got 'fl"
-    ):
-        model.enable_lora(2)

@@ -8,9 +8,7 @@ from keras import ops
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.next_token_loss import (
     SparseCategoricalCrossentropy,
-    for_each_target,
     next_token_losses,
-    weighted_mean,
 )
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.training import BitsPerByte
@@ -62,15 +60,6 @@ def test_what_has_no_weight_may_be_anything():
     # Keras on NumPy divides by zero before it chooses 0.
     with np.errstate(invalid="ignore"):
         assert float(loss(targets, logits, 0 * weights)) == 0.0
-
-
-def test_weights_of_rows_count_for_each_target():
-    rows = np.array([1.0, 3.0], "float32")
-    expected = np.average(nats(TARGETS), weights=np.repeat(rows[:, None], 3, axis=1))
-    for weights in (rows, rows[:, None]):
-        assert float(SparseCategoricalCrossentropy()(TARGETS, LOGITS, weights)) == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_array_equal(as_array(for_each_target(rows, TARGETS)), np.repeat(rows[:, None], 3, axis=1))
-    assert float(weighted_mean(ops.ones((2, 3)), None, "sum")) == 6.0
 
 
 def test_it_is_saved_and_described_as_that_of_keras(tmp_path):

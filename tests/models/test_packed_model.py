@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.models import Griffin
 from keras_griffin.models.first_batch import check_tokens
-from keras_griffin.models.packed_model import PackedModel, PackedWithoutLogits
+from keras_griffin.models.packed_model import PackedWithoutLogits
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -102,15 +102,7 @@ def test_a_step_is_that_of_the_logits(rematerialize):
         assert_close(actual, expected, "float32")
 
 
-def test_making_blocks_again_is_part_of_the_config():
-    model = made(rematerialize=True)
-    assert all(block.rematerialize for block in model.blocks)
-    rebuilt = type(model).from_config(model.get_config())
-    assert rebuilt.rematerialize and rebuilt.blocks[0].get_config()["rematerialize"]
-    rebuilt.rematerialize = False
-    assert not any(block.rematerialize for block in rebuilt.blocks)
-
-
+@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_a_saved_model_goes_on(tmp_path):
     """By `compile_config` and `compile_again`: with its optimizer, which Keras alone would not build."""
@@ -157,18 +149,6 @@ def test_tokens_of_another_tokenizer(tmp_path):
     check_tokens(model, None, np.zeros(3), PackedDocuments([[1, 2]], 9, 2), PackedDocuments(same, 9, 2))
     with pytest.raises(ValueError, match="check_model: the tokens must be those of the model's tokenizer"):
         check_tokens(model, None, PackedDocuments(other, 9, 2))
-
-
-def test_a_saved_packed_model_with_logits(tmp_path):
-    """Its layers are saved once, and alone."""
-    x, _, _ = batch()
-    packed = made().packed()
-    packed.save(tmp_path / "packed.keras")
-    other = keras.saving.load_model(tmp_path / "packed.keras")
-    np.testing.assert_array_equal(as_array(packed(x)), as_array(other(x)))
-    assert type(other) is PackedModel and other.language_model_of is None
-    assert len(other.variables) == len(packed.variables)
-    assert other.evaluate(PackedDocuments(token_file(tmp_path, 14), 9, 2), verbose=0) > 0
 
 
 def test_an_embedding_that_is_no_single_table():

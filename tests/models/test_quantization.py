@@ -10,7 +10,7 @@ from keras_griffin.files import SafeTensors, write_safetensors
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.checksums import CHECKSUMS
-from keras_griffin.models.quantization import MODES, SCALE, check_quantization, check_quantized_tensors
+from keras_griffin.models.quantization import MODES, SCALE, check_quantized_tensors
 from keras_griffin.models.weight_shapes import weight_shapes
 from keras_griffin.models.weights import as_array
 
@@ -137,19 +137,3 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(saved,
         ValueError, match=r"^f: the tensors must be those of the model\. Got no final_norm/scale, \(16,\)"
     ):
         check_quantized_tensors("f", shapes, tensors)
-
-
-def test_what_the_mode_alone_does_not_make_again_is_not_saved(tmp_path):
-    model = Griffin(CONFIG)
-    check_quantization("f", model)
-    model.quantize("int8", filters="up")
-    match = r"^save_to_preset: a quantised model must be quantised by a mode alone, one of int8, int4\. Got "
-    with pytest.raises(ValueError, match=match + r"'int8' by a config or filters\.$"):
-        model.save_to_preset(tmp_path / "preset")
-    model = Griffin(CONFIG)
-    model.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=-1), filters="no such layer")
-    with pytest.raises(ValueError, match=match + r"'int4' by a config or filters\.$"):
-        model.save_to_preset(tmp_path / "preset")
-    model.quantized_to, model.quantized_by_mode = "float8", True
-    with pytest.raises(ValueError, match=match + r"'float8'\.$"):
-        check_quantization("save_to_preset", model)

@@ -1,7 +1,6 @@
 """The encoder as a user of LSTM would use it."""
 
 import functools
-import threading
 
 import keras
 import numpy as np
@@ -30,6 +29,7 @@ def encoder(**options):
     return made
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "law",
     [
@@ -73,6 +73,7 @@ def test_a_pool_of_nothing(pool, shape):
         np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("pattern", [("recurrent",), ("recurrent", "local_mqa")])
 def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     layer = encoder(block_pattern=pattern)
@@ -83,18 +84,7 @@ def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
 
 
-def test_a_row_can_begin_anew_at_a_sample():
-    """As in the whole sequence with the same marks; more steps than PyTorch needs to record one."""
-    layer = encoder()
-    reset = np.random.default_rng(1).random(INPUTS.shape[:2]) < 0.3
-    state, steps = layer.initial_state(3), []
-    for sample, begins in zip(np.moveaxis(INPUTS, 1, 0), reset.T, strict=True):
-        features, state = layer.step(sample, state, reset=begins)
-        steps.append(as_array(features).copy())
-    assert reset.any() and len(steps) > 4
-    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS, reset=reset)), "float32")
-
-
+@pytest.mark.any_backend
 def test_a_stateful_layer_goes_on_in_predict_until_it_is_reset():
     layer = SequenceEncoder(WIDTH, 2, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(3, 4, FEATURES)), layer])
@@ -155,25 +145,7 @@ def test_dropout_is_for_training_alone():
     assert np.all(np.any(different, axis=(1, 2)))
 
 
-def test_gates_are_not_narrower_than_16_channels_and_decays_suit_short_series():
-    for width, recurrence_width, blocks in [(8, None, 1), (32, None, 2), (64, None, 5), (1024, None, 16), (8, 40, 2)]:
-        layer = SequenceEncoder(width, 1, recurrence_width=recurrence_width)
-        mixer = layer.blocks[0].mixer
-        assert mixer.num_gate_blocks == blocks and mixer.recurrence_width % blocks == 0
-        assert blocks == 1 or mixer.recurrence_width // blocks >= 16
-        assert mixer.decay_range == (0.5, 0.99)
-    layer = SequenceEncoder(8, 1, mixer_options={"recurrent": {"decay_range": (0.1, 0.2)}})
-    assert layer.blocks[0].mixer.decay_range == (0.1, 0.2)
-    assert SequenceEncoder(8, 1, block_pattern=("local_mqa",)).blocks[0].mixer.window == 128
-
-
-def test_the_first_block_sees_how_large_a_lone_feature_is():
-    layer = SequenceEncoder(WIDTH, 1)
-    layer.build((None, None, 1))
-    seen = layer.blocks[0].mixer_norm(layer.input_projection(np.array([[0.5], [2.0]], "float32")))
-    assert np.abs(np.diff(as_array(seen), axis=0)).max() > 0.1
-
-
+@pytest.mark.any_backend
 def test_messages():
     with pytest.raises(ValueError, match="^SequenceEncoder: a bidirectional layer must not be stateful. Got both.$"):
         SequenceEncoder(8, bidirectional=True, stateful=True)
@@ -198,6 +170,7 @@ def test_messages():
         encoder(bidirectional=True).initial_state(2)
 
 
+@pytest.mark.any_backend
 def test_a_state_that_does_not_belong_is_refused():
     layer = encoder()
     other = SequenceEncoder(WIDTH, 1)
@@ -219,23 +192,3 @@ def test_a_stateful_layer_refuses_batches_of_another_size():
     layer.build((3, None, FEATURES))
     with pytest.raises(ValueError, match="SequenceEncoder: a stateful layer's batches must have the size .* with, 3"):
         layer(INPUTS[:2])
-
-
-def test_threads_stream_what_each_would_alone():
-    layer = encoder()
-    expected, found = as_array(layer(INPUTS))[:, -1], {}
-
-    def stream(name):
-        state = layer.initial_state(3)
-        for sample in np.moveaxis(INPUTS, 1, 0):
-            features, state = layer.step(sample, state)
-        found[name] = as_array(features)
-
-    threads = [threading.Thread(target=stream, args=(name,)) for name in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    for features in found.values():
-        assert_close(features, expected, "float32")

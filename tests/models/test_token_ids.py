@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from keras_griffin.models import Griffin
-from keras_griffin.models.token_ids import as_rows, check_inputs, check_token_ids
 from keras_griffin.testing.arrays import as_array
 from tests.models.tiny import TINY
 
@@ -132,20 +131,6 @@ def test_an_id_outside_of_a_later_batch_is_not_hidden(model, outside):
         embedding = tf.function(embedding, jit_compile=True)
     vectors = as_array(embedding(ids))
     assert np.isnan(vectors[1, 3]).all() and np.isfinite(np.delete(vectors.reshape(40, -1), 13, axis=0)).all()
-
-
-def test_rows():
-    np.testing.assert_array_equal(check_token_ids("f", [[1, 2], [3, 4]], 5), [[1, 2], [3, 4]])
-    assert as_rows("f", "text") == "text" and check_token_ids("f", None, 5) is None
-    np.testing.assert_array_equal(check_inputs("f", [range(3)], (), 5), [[0, 1, 2]])
-    ids, names = np.array([[5]]), ("token_ids", "segment_ids")
-    assert check_inputs("f", ids, names, 6, may_come_alone=True) is ids
-    with pytest.raises(ValueError, match=r"^f: token ids must have shape \(B, T\)\. Got \(3,\)\.$"):
-        check_token_ids("f", [1, 2, 3], 5)
-    with pytest.raises(
-        ValueError, match=r"^f: targets must be from 0 to 4\. Got targets from 1 to 5\. Does the tokenizer "
-    ):
-        check_token_ids("f", np.array([[1, 5]]), 5, what="targets")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,12 @@
 """What recurrences do while a model reads, against the model itself and the equations."""
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
-from keras_griffin.layers.sublayers import with_parts
-from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
+from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -43,15 +40,6 @@ def test_states_are_those_with_which_the_model_goes_on():
     assert layer.state_norm.shape == (12,)
 
 
-def test_pieces_change_no_number_and_nothing_stays_behind():
-    whole, pieces = model().trace(TOKENS), model().trace(TOKENS, chunk=6)
-    for path, layer in whole.layers.items():
-        for name, value in layer.values.items():
-            assert value.shape == (12, CONFIG.recurrence_width)
-            assert_close(np.exp(pieces.layers[path].values[name]), np.exp(value))
-    assert not any("advance" in vars(layer) for layer in with_parts(model().blocks))
-
-
 def test_the_first_token_forgets_and_half_lives_are_of_those_after_it():
     layer = model().trace(TOKENS).layers[PATH]
     log_decay = layer.values["log_decay"].astype("float64")
@@ -69,26 +57,6 @@ def test_a_text_is_read_as_its_ids_and_channels_are_chosen():
     for name, value in model().trace(trace.token_ids, channels=[5, 2]).layers[PATH].values.items():
         assert_close(value[1:], all_channels.values[name][1:, [5, 2]])
     np.testing.assert_array_equal(all_channels.channels, np.arange(CONFIG.recurrence_width))
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone sorts what a compiled function returns")
-def test_layers_are_in_the_order_of_the_blocks():
-    hawk = Hawk(CONFIG.replace(width=8, num_layers=11, num_gate_blocks=1, block_pattern=("recurrent",)))
-    assert list(hawk.trace(TOKENS).layers) == [f"block_{n}/mixer/rg_lru" for n in range(11)]
-
-
-def test_eight_threads_get_what_one_gets():
-    texts = np.random.default_rng(1).integers(256, size=(8, 12))
-    expected = [model().trace(text).layers[PATH].values["state"] for text in texts]
-    with ThreadPoolExecutor(8) as pool:
-        traces = list(pool.map(model().trace, np.concatenate([texts] * 4)))
-    for place, trace in enumerate(traces):
-        np.testing.assert_array_equal(trace.layers[PATH].values["state"], expected[place % 8])
-
-
-def test_a_model_without_recurrences_has_none_to_trace():
-    transformer = MQATransformer(CONFIG.replace(num_layers=1, block_pattern=("global_mqa",)))
-    assert transformer.trace(TOKENS).layers == {}
 
 
 @pytest.mark.parametrize("kind", [RGLRU, CGLRU])

@@ -1,9 +1,14 @@
+import math
+from pathlib import Path
+
 import pytest
 
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.mixers import mixer_names
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin, GriffinConfig, presets
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
+
+pytestmark = pytest.mark.any_backend
 
 CONFIG = GriffinConfig(
     vocabulary_size=7,
@@ -34,3 +39,13 @@ def test_more_layers_than_tensors_are_refused():
         ValueError, match=r"^load: each of the config's layers must .* Got num_layers \d+ and 3 tensors\.$"
     ):
         check_num_layers("load", CONFIG, dict.fromkeys("abc"))
+
+
+def test_the_guide_counts_what_is_trained():
+    shapes = weight_shapes(presets()["recurrentgemma_2b"])
+    kernels = [shape for path, shape in shapes.items() if path.endswith("/kernel") and len(shape) == 2]
+    # But for the convolutions of four taps.
+    projections = [shape for shape in kernels if shape[0] > 4]
+    text = Path(__file__).parents[2].joinpath("docs/guides/fine_tuning.md").read_text("utf-8")
+    assert f"| full training in bfloat16 | {sum(map(math.prod, shapes.values())):,} |" in text
+    assert f"| LoRA of rank 16 | {16 * sum(map(sum, projections)):,} |" in text

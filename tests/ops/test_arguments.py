@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.arguments import as_tensor, check_steps, shape_fits
 
 
 def test_arrays_and_variables_become_tensors():
@@ -12,25 +12,6 @@ def test_arrays_and_variables_become_tensors():
         tensor = as_tensor(argument)
         assert ops.is_tensor(tensor)
         np.testing.assert_array_equal(ops.convert_to_numpy(tensor), array)
-
-
-# JAX has float64 only as a setting of the whole process.
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32" if keras.backend.backend() == "jax" else "float64"])
-def test_a_tensor_keeps_its_dtype(dtype):
-    tensor = ops.ones((2,), dtype)
-    assert as_tensor(tensor).dtype == tensor.dtype
-
-
-def test_none_and_symbolic_arguments_stay_as_they_are():
-    symbolic = keras.KerasTensor((2, None))
-    assert as_tensor(None) is None
-    assert as_tensor(symbolic) is symbolic
-
-
-def test_one_symbolic_argument_is_enough():
-    assert is_symbolic(None, ops.ones(2), keras.KerasTensor((2,)))
-    assert not is_symbolic(None, ops.ones(2), np.ones(2))
-    assert not is_symbolic()
 
 
 @pytest.mark.parametrize(

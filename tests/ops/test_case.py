@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.ops.case import Case, described, parts, rounded, whole
+from keras_griffin.ops.case import Case, rounded
 from keras_griffin.ops.implementation import Op
 
 pytestmark = pytest.mark.any_backend
@@ -43,19 +43,3 @@ def test_marks_mark_some_steps_and_not_all(op, case):
         mark = marks.get(name)
         assert (mark is not None) == getattr(case, feature, False)
         assert mark is None or mark.size <= 1 or len(np.unique(mark)) == 2
-
-
-def test_numbers_and_their_components():
-    number = np.array([1.0 + 2.0j, 3.0])
-    assert [part.tolist() for part in parts(number)] == [[1.0, 3.0], [2.0, 0.0]]
-    np.testing.assert_array_equal(whole(parts(number)), number)
-    np.testing.assert_array_equal(whole(parts(number.real)), number.real)
-
-
-def test_bfloat16_has_few_bits():
-    array = rounded(np.random.default_rng(0).normal(size=100), "bfloat16")
-    assert array.dtype == "float64" and not np.any(array.astype("float32").view("uint32") & 0xFFFF)
-
-
-def test_a_case_is_named_after_what_it_has():
-    assert described(reset=True, mask=False, reverse=True) == ["reset", "reverse"]

@@ -40,18 +40,6 @@ def test_flags_and_any_dtype_can_be_moved(dtype):
     np.testing.assert_array_equal(as_array(moved), _moved(as_array(x), True))
 
 
-def test_fewer_steps_than_there_are_can_be_taken():
-    sources = ops.convert_to_tensor([[64, 0]] * 5, "int32")
-    np.testing.assert_array_equal(as_array(take_steps(ops.convert_to_tensor(X), sources)), X[:, [64, 0]])
-
-
-def test_no_steps_at_all():
-    mask = ops.zeros((5, 0), "bool")
-    sources, places = real_steps_first(mask)
-    assert tuple(sources.shape) == tuple(places.shape) == (5, 0)
-    assert tuple(take_steps(ops.zeros((5, 0, 3)), sources).shape) == (5, 0, 3)
-
-
 @pytest.mark.trainable
 def test_the_gradient_goes_back_to_where_a_step_came_from():
     weights = np.random.default_rng(1).normal(size=X.shape).astype("float32")
@@ -62,12 +50,3 @@ def test_the_gradient_goes_back_to_where_a_step_came_from():
 
     _, [gradient] = value_and_gradient(loss, X)
     assert_close(_moved(gradient, True), weights, "float32")
-
-
-@pytest.mark.trainable
-def test_the_gradient_of_a_step_taken_twice_is_a_sum():
-    sources = np.array([[4, 4, 0]] * 5, "int32")
-    _, [gradient] = value_and_gradient(lambda x: ops.sum(take_steps(x, ops.convert_to_tensor(sources))), X)
-    expected = np.zeros(X.shape)
-    expected[:, 4], expected[:, 0] = 2, 1
-    assert_close(gradient, expected, "float32")

@@ -15,15 +15,6 @@ def test_steps_of_one_number_stand_around_a_sequence():
     assert keras.backend.standardize_dtype(padded_steps(keras.ops.ones((1, 2), "int32"), 1).dtype) == "int32"
 
 
-def test_no_operation_is_named():
-    """Names are counted, and a compiler that reads the count compiles anew at each call."""
-    from keras.src.backend.common import global_state
-
-    before = dict(global_state.get_global_attribute("object_name_uids", {}))
-    padded_steps(keras.ops.ones((1, 2)), 1)
-    assert dict(global_state.get_global_attribute("object_name_uids", {})) == before
-
-
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="a device of PyTorch")
 def test_shapes_alone_are_padded():
     """Keras would build a model with numbers instead, and say nothing."""

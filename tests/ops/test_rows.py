@@ -6,8 +6,11 @@ sizes, with marks, in every dtype, and with NaN where nothing may be read.
 
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_griffin.ops.implementation import Op
+from keras_griffin.ops.implementation import Op, use_implementation
+from keras_griffin.testing.arrays import as_array
+from keras_griffin.testing.closeness import assert_close
 from tests.ops.rows import (
     BACKEND,
     check_gradients,
@@ -38,6 +41,43 @@ pytestmark = [
 @pytest.mark.parametrize(("op_name", "implementation", "case"), CALLS)
 def test_values(op_name, implementation, case):
     check_values(op_name, implementation, case)
+
+
+#: The tolerance for bfloat16 would hide a state that is rounded at every step.
+RECURRENCES = {"linear_scan", "log_scan", "rg_lru", "selective_scan"}
+HALF = [call for call in CALLS if call.values[0] in RECURRENCES and call.values[2].dtype == "bfloat16"]
+
+
+@pytest.mark.parametrize(("op_name", "implementation", "case"), HALF)
+def test_a_recurrence_in_half_precision_is_rounded_once(op_name, implementation, case):
+    arguments = case.arguments()
+    with use_implementation(op_name, implementation):
+        results = case.call(*(ops.convert_to_tensor(x.values, x.dtype) for x in arguments))
+    for result, expected in zip(results, case.definition(*(x.values for x in arguments)), strict=True):
+        np.testing.assert_allclose(as_array(result), expected, rtol=2**-8, atol=2e-5 * max(1.0, np.abs(expected).max()))
+
+
+LONG = {call.values[:2]: call for call in DIFFERENTIABLE_CALLS if call.values[0] in RECURRENCES and "T65" in call.id}
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces functions whose lengths it does not know")
+@pytest.mark.parametrize(("op_name", "implementation", "case"), LONG.values())
+def test_a_length_known_only_when_the_function_runs(op_name, implementation, case):
+    import tensorflow as tf
+
+    arguments = case.arguments()
+    unknown = [
+        [None if size == case.shape[axis] else size for axis, size in enumerate(x.values.shape[:2])]
+        + [*x.values.shape[2:]]
+        for x in arguments
+    ]
+    with use_implementation(op_name, implementation):
+        specs = [tf.TensorSpec(shape, x.dtype) for shape, x in zip(unknown, arguments, strict=True)]
+        traced = tf.function(lambda *tensors: case.call(*tensors), input_signature=specs)
+        results = traced(*(ops.convert_to_tensor(x.values, x.dtype) for x in arguments))
+    expected = case.definition(*(x.values for x in arguments))
+    for result, wanted, dtype in zip(results, expected, case.precisions, strict=True):
+        assert_close(result, wanted, dtype)
 
 
 @pytest.mark.trainable

@@ -40,10 +40,6 @@ def test_the_tokens_alone_give_one_answer_to_every_key(length, num_pairs, vocabu
         assert behind == {step: answers[step - 1] if held else {0} for step in behind}
 
 
-def test_the_solver_finds_two_answers_where_a_filler_is_a_key():
-    assert solve(np.array([1, 4, 2, 5, 1, 5, 1, 4]), 6) == {4: {4}, 6: {4, 5}}
-
-
 @pytest.mark.parametrize(("length", "num_pairs", "vocabulary_size"), CASES)
 def test_shapes_dtypes_and_bounds(length, num_pairs, vocabulary_size):
     batch = associative_recall(10, length, num_pairs, vocabulary_size=vocabulary_size, answers=True)
@@ -58,35 +54,6 @@ def test_shapes_dtypes_and_bounds(length, num_pairs, vocabulary_size):
     # Beside the pairs, twice, there is only the filler.
     assert (np.count_nonzero(batch.token_ids, axis=1) == 4 * num_pairs).all()
     assert not batch.targets[batch.weights == 0].any()
-
-
-def test_all_keys_and_values_occur():
-    token_ids = associative_recall(200, 12, 2, vocabulary_size=11).token_ids
-    assert set(np.unique(token_ids[:, 0])) == set(range(1, 5))
-    assert set(np.unique(token_ids[:, 1])) == set(range(5, 11))
-
-
-def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
-    first, again, other = (associative_recall(4, 64, 4, seed=seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
-    assert not np.array_equal(first.token_ids, other.token_ids)
-    assert len({row.tobytes() for row in first.token_ids}) == 4
-
-
-@pytest.mark.parametrize("power", [0.01, 1.0, 2])
-def test_the_places_of_the_first_two_keys_follow_the_power_law(power):
-    """As drawn one after another without replacement: P(g, then h) = p_g p_h / (1 - p_g)."""
-    rows, slots = 20_000, 6
-    batch = associative_recall(rows, 2 * (2 + slots), 2, vocabulary_size=16, power=power)
-    places = [np.argmax(batch.token_ids[:, 4:] == batch.token_ids[:, [key]], axis=1) // 2 for key in (0, 2)]
-    shares = np.zeros((slots, slots))
-    np.add.at(shares, tuple(places), 1 / rows)
-    p = np.arange(1, slots + 1) ** (power - 1.0)
-    p /= p.sum()
-    expected = np.outer(p / (1 - p), p) * (1 - np.eye(slots))
-    assert abs(expected.sum() - 1) < 1e-12
-    # Four standard deviations of the largest share.
-    assert np.abs(shares - expected).max() < 4 * np.sqrt(expected.max() / rows)
 
 
 @pytest.mark.parametrize(

@@ -45,19 +45,6 @@ def test_shapes_dtypes_and_bounds(length, num_tokens, vocabulary_size):
     assert set(np.unique(batch.weights)) == {0.0, 1.0} and not batch.targets[batch.weights == 0].any()
 
 
-def test_a_seed_gives_the_same_rows_again_and_another_gives_others():
-    first, again, other = (selective_copying(4, 50, 5, seed=seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
-    assert not np.array_equal(first.token_ids, other.token_ids)
-    assert len({row.tobytes() for row in first.token_ids}) == 4
-
-
-def test_every_place_is_as_likely_as_any_other():
-    places = (selective_copying(4000, 8, 2).token_ids[:, :8] != 0).mean(axis=0)
-    # The standard deviation of a share of 1/4 in 4,000 rows is 0.007.
-    assert np.abs(places - 0.25).max() < 0.035
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from keras_griffin.tasks import text_files
-from keras_griffin.tasks.text_files import BINARY_BYTES, CorpusError, LeftOut, files_below, find_text_files, read_file
+from keras_griffin.tasks.text_files import BINARY_BYTES, CorpusError, LeftOut, find_text_files, read_file
 
 pytestmark = pytest.mark.any_backend
 
@@ -63,25 +63,6 @@ def test_binary_files_and_runs_are_found_when_asked_for(folder):
     assert left_out == LEFT_OUT.replace("2 binary files (1.2 MB), 1 folder that holds a run, ", "")
 
 
-def test_a_file_that_is_named_is_meant(folder):
-    assert found([folder / "b" / "image"]) == (["."], "")
-    assert found([folder / "b", folder / ".hidden"]) == (
-        ["c.txt", "../.hidden"],
-        "2 binary files (1.2 MB), 1 hidden",
-    )
-
-
-def test_sizes_and_numbers_are_written_for_people():
-    left_out = LeftOut()
-    assert str(left_out) == ""
-    left_out.add("binary", 1)
-    assert str(left_out) == "1 binary file (1 byte)"
-    left_out.add("binary", 999)
-    assert str(left_out) == "2 binary files (1.0 kB)"
-    left_out.add("binary", 2_500_000_000)
-    assert str(left_out) == "3 binary files (2.5 GB)"
-
-
 def test_a_device_is_no_text():
     with pytest.raises(
         CorpusError, match=r"^read: a path must be a file or a folder\. Got '/dev/null', which is neither"
@@ -101,11 +82,3 @@ def test_what_can_not_be_read_is_refused_with_the_reason(tmp_path, monkeypatch, 
     with pytest.raises(CorpusError, match=rf"^read: a {kind} must be readable\. Got '.*': Permission denied\.$"):
         for path in find_text_files([tmp_path / "folder"], LeftOut(), speaker="read"):
             read_file(path, "read")
-
-
-def test_names_that_are_wanted_are_the_readers(tmp_path):
-    folder = write_files(tmp_path, {".a": b"", "b/.c": b"", "no/d": b""})
-    left_out = LeftOut()
-    files = list(files_below(folder, left_out, speaker="read", is_wanted=lambda name: name != "no"))
-    assert files == [folder / ".a", folder / "b" / ".c"]
-    assert str(left_out) == "1 hidden"

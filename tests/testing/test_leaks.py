@@ -111,6 +111,7 @@ def test_a_leak_is_found(kind):
         check(model_of(SUMS[kind]), gradients=False)
 
 
+@pytest.mark.any_backend
 def test_the_message_names_row_and_document():
     def from_another_row(x, segment_ids):
         return x + ops.roll(x, 2, axis=0)
@@ -123,6 +124,7 @@ def test_the_message_names_row_and_document():
         check(model_of(from_another_row), gradients=False)
 
 
+@pytest.mark.any_backend
 def test_padding_that_is_read_is_found():
     # Padding in front of a row's documents is still no part of them.
     x, *rest = keras.tree.map_structure(lambda array: np.roll(array, 1, axis=1), batch())
@@ -159,6 +161,7 @@ def test_a_model_with_dropout_keeps_its_seeds():
     check_no_leak(model_of(lambda x, segment_ids: keras.layers.Dropout(0.5, seed=1)(x)), batch())
 
 
+@pytest.mark.any_backend
 def test_a_model_that_reads_nothing_is_no_proof():
     sentence = "^check_no_leak: other tokens in document 0 of row 0 must change its own outputs. Got the same outputs"
     with pytest.raises(AssertionError, match=sentence):
@@ -236,6 +239,7 @@ def test_documents_with_one_number_are_found_where_the_documents_are_given():
         check(model, (merged, targets, weights), documents=DOCUMENTS)
 
 
+@pytest.mark.any_backend
 def test_the_documents_say_what_follows_a_piece():
     model = model_of(lambda x, segment_ids: x)
     long = [np.arange(10), np.arange(3), np.arange(12, 15)]
@@ -264,6 +268,7 @@ def test_a_document_is_a_run_of_ids_padding_left_out():
     np.testing.assert_array_equal(number_documents(segment_ids), expected)
 
 
+@pytest.mark.any_backend
 def test_batches_and_models_that_show_nothing_are_refused(monkeypatch):
     x, targets, weights = batch()
     model = model_of(lambda x, segment_ids: x)
@@ -297,6 +302,7 @@ def test_batches_and_models_that_show_nothing_are_refused(monkeypatch):
         check_no_leak(model, (x, targets, np.zeros_like(weights)))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("given", "received"),
     [(np.zeros((2, 3)), "a ndarray"), ({"token_ids": np.zeros((2, 3)), "chunk": 0}, "inputs token_ids, chunk")],
@@ -307,6 +313,7 @@ def test_other_inputs_are_refused(given, received):
         check_no_leak(None, given)
 
 
+@pytest.mark.any_backend
 def test_targets_and_weights_that_are_not_one_for_each_step_are_refused():
     x, targets, weights = batch()
     sentence = (

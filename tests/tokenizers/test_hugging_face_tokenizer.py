@@ -7,6 +7,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from keras_griffin.tokenizers import HuggingFaceTokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 def tokenizer_of(json):
     return HuggingFaceTokenizer(Tokenizer.from_str(json))
@@ -75,61 +77,6 @@ def test_the_start_token_stands_once_where_the_tokenizer_puts_it_too(gemma_json)
     theirs.post_processor = processors.TemplateProcessing("<bos> $A <eos>", None, [("<bos>", 2), ("<eos>", 1)])
     assert theirs.encode("the").ids[0] == 2
     assert HuggingFaceTokenizer(theirs).encode("the") == tokenizer_of(gemma_json).encode("the")
-
-
-def test_nothing_is_cut_or_filled_up_and_the_original_stays_as_it_was(gemma_json):
-    theirs = Tokenizer.from_str(gemma_json)
-    theirs.enable_truncation(2)
-    theirs.enable_padding(length=2)
-    ours = HuggingFaceTokenizer(theirs)
-    assert ours.decode(ours.encode("the cat")) == "the cat"
-    assert theirs.truncation and theirs.padding
-    theirs.add_tokens(["cat"])
-    assert ours == tokenizer_of(gemma_json)
-
-
-def test_a_name_of_a_byte_may_be_a_word():
-    words = Tokenizer(models.WordLevel({"a": 0, "<0xE2>": 1}, "a"))
-    assert HuggingFaceTokenizer(words).decode([0, 1]) == words.decode([0, 1]) == "a <0xE2>"
-
-
-def test_ids_may_have_gaps():
-    letters = Tokenizer(models.WordLevel({"a": 0, "b": 7}, "a"))
-    ours = HuggingFaceTokenizer(letters)
-    assert ours.vocabulary_size == 8 and ours.decode([3]) == "" and ours.token_bytes(7) == b" b"
-
-
-@pytest.mark.parametrize("is_of_transformers", [False, True])
-def test_other_objects_with_the_methods_do(gemma_json, is_of_transformers):
-    """Under the names of either package; a tokenizer of transformers in Python gives lists."""
-    whole = Tokenizer.from_str(gemma_json)
-    other = types.SimpleNamespace(decode=whole.decode, get_vocab=whole.get_vocab)
-    if is_of_transformers:
-        other.encode = lambda text, add_special_tokens: whole.encode(text, add_special_tokens=add_special_tokens).ids
-        # It gives the unknown token's id for names that it lacks.
-        other.convert_tokens_to_ids = lambda name: 3 if whole.token_to_id(name) is None else whole.token_to_id(name)
-        other.convert_ids_to_tokens = whole.id_to_token
-    else:
-        other.encode, other.token_to_id, other.id_to_token = whole.encode, whole.token_to_id, whole.id_to_token
-    ours, expected = HuggingFaceTokenizer(other), HuggingFaceTokenizer(whole)
-    assert ours.encode("the 😀<end_of_turn>") == expected.encode("the 😀<end_of_turn>")
-    assert ours.decode(expected.encode("the 😀")) == "the 😀"
-    assert (ours.start_id, ours.stop_ids, ours.pad_id) == (expected.start_id, expected.stop_ids, expected.pad_id)
-    assert ours == ours and ours not in (expected, HuggingFaceTokenizer(other)) and expected != ours
-    with pytest.raises(ValueError, match="HuggingFaceTokenizer: only a tokenizer of .* Got SimpleNamespace."):
-        ours.get_config()
-
-
-def test_a_fast_tokenizer_of_transformers_is_the_one_that_it_keeps(gemma_json):
-    kept = Tokenizer.from_str(gemma_json)
-    assert HuggingFaceTokenizer(types.SimpleNamespace(backend_tokenizer=kept)) == HuggingFaceTokenizer(kept)
-
-
-def test_words_with_a_space_between_them_are_understood():
-    words = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "c": 2, "##at": 3}, unk_token="[UNK]"))
-    words.pre_tokenizer, words.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece(cleanup=False)
-    ours = HuggingFaceTokenizer(words)
-    assert ours.decode(ours.encode("the cat the")) == "the cat the"
 
 
 def test_a_tokenizer_whose_tokens_change_what_others_write_is_refused():

@@ -70,17 +70,6 @@ def is_utf8(data):
         return False
 
 
-def test_half_a_surrogate_does_not_wait():
-    assert pieces(ByteTokenizer(), b"\xed\xa0a") == ["", "\ufffd\ufffd", "a", ""]
-    assert pieces(ByteTokenizer(), "\ud7ff".encode()) == ["", "", "\ud7ff", ""]
-
-
-def test_a_character_of_several_tokens_comes_whole(tokenizer):
-    ids = tokenizer.encode("a😀", start=False)
-    assert len(ids) >= 5
-    assert pieces(tokenizer, ids)[-3:] == ["", "😀", ""]
-
-
 def test_a_begun_character_is_flushed_and_another_text_may_follow():
     decoder = IncrementalDecoder(ByteTokenizer())
     assert [decoder.push(0xE2), decoder.flush(), decoder.flush(), decoder.push(0x61)] == ["", "\ufffd", "", "a"]
@@ -94,23 +83,3 @@ def test_the_space_before_a_text_is_left_out_and_those_between_words_stay(prefix
     for _ in range(2):
         ids = tokenizer.encode("the cat")
         assert "".join([*map(decoder.push, ids), decoder.flush()]) == "the cat"
-
-
-class Counting:
-    """Asked nothing but what single tokens write, it counts how often."""
-
-    asked = 0
-
-    def token_bytes(self, token_id, is_first=False):
-        self.asked += 1
-        return bytes([token_id])
-
-
-def test_a_token_costs_the_same_for_ever():
-    tokenizer = Counting()
-    decoder = IncrementalDecoder(tokenizer)
-    for number in range(1, 10_000):
-        decoder.push(0xE2)
-        assert tokenizer.asked == number + 1
-        waiting, _ = decoder._utf8.getstate()
-        assert len(waiting) <= 3

@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def released(gemma_json, gemma_proto, tmp_path):

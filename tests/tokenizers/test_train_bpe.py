@@ -6,6 +6,8 @@ import pytest
 
 from keras_griffin.tokenizers import HuggingFaceTokenizer, load_tokenizer, train_bpe
 
+pytestmark = pytest.mark.any_backend
+
 TEXTS = ["def f(x):\n    return x + 1\n", "the cat sat on the mat, and là où ils étaient これは本です " * 5, ""]
 
 
@@ -37,12 +39,6 @@ def test_nothing_is_added_normalised_or_special(tokenizer, text):
     assert 0 not in ids and tokenizer.decode(ids) == text
 
 
-def test_not_even_a_text_full_of_its_name_leads_to_the_end_of_a_text():
-    tokenizer = train_bpe(["<|endoftext|>" * 50], 300)
-    assert 0 not in tokenizer.encode("<|endoftext|>")
-    assert tokenizer.stop_ids == (0,) and tokenizer.start_id is None and tokenizer.token_bytes(0) == b""
-
-
 def test_every_byte_is_a_token(tokenizer):
     written = [tokenizer.token_bytes(token_id) for token_id in range(1, 257)]
     assert sorted(written) == [bytes([byte]) for byte in range(256)]
@@ -51,19 +47,6 @@ def test_every_byte_is_a_token(tokenizer):
 def test_what_is_met_often_becomes_a_token(tokenizer):
     assert tokenizer.vocabulary_size == 300
     assert len(tokenizer.encode(TEXTS[1])) < len(TEXTS[1].encode()) / 2
-
-
-def test_there_are_no_more_tokens_than_pairs_that_are_met_twice():
-    assert train_bpe(["abab cd"], 1000).vocabulary_size == 258
-
-
-def test_a_long_word_is_learnt_from_in_parts():
-    """The time to learn from a whole one grows with the square of its length: ten million letters would take hours."""
-    tokenizer = train_bpe(["ab" * 10_000], 300)
-    lengths = [len(tokenizer.token_bytes(token_id)) for token_id in range(tokenizer.vocabulary_size)]
-    assert max(lengths) == 256
-    text = "ab" * 600 + "本" * 300
-    assert tokenizer.decode(tokenizer.encode(text)) == text and len(tokenizer.encode("ab" * 1280)) == 10
 
 
 def test_the_same_texts_give_the_same_tokenizer(tokenizer):

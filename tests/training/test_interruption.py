@@ -59,24 +59,10 @@ def test_fit_ends_after_the_batch_with_a_validated_epoch(moment, batches, capsys
     assert capsys.readouterr().err == sentence
 
 
-@pytest.mark.trainable
-def test_without_an_interrupt_fit_runs_to_its_end():
-    with stop_on_interrupt() as interruption:
-        assert fit(interruption) == (15, 3, 3)
-    assert not interruption.is_asked_for
-
-
 def test_the_second_interrupt_is_raised_at_once():
     with pytest.raises(KeyboardInterrupt), stop_on_interrupt():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_the_handler_is_put_back():
-    before = signal.getsignal(signal.SIGINT)
-    with stop_on_interrupt():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_signals_are_noted_and_end_as_they_ask_for(capsys):

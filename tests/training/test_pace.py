@@ -5,6 +5,8 @@ import pytest
 from keras_griffin.training import AdamW, HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, pace
 from tests.training.clock import Clock
 
+pytestmark = pytest.mark.any_backend
+
 TEXT = np.random.default_rng(0).integers(256, size=1000, dtype="uint8")
 
 

@@ -52,28 +52,7 @@ def test_padding_is_no_token(clock):
 
 
 @pytest.mark.trainable
-def test_an_epoch_of_one_step_counts_it(clock):
-    windows = RandomWindows(TEXT, 8, 4, num_batches=1)
-    history = fitted(small_model(Tokens()), windows, clock, epochs=2)
-    assert history["tokens_per_second"] == [32 / 100, 32.0]
-
-
-@pytest.mark.trainable
 def test_a_model_that_does_not_count_is_refused(clock):
     message = r"TokensPerSecond: the model must be compiled with weighted_metrics=\[Tokens\(\)\]. Got .*bits_per_byte"
     with pytest.raises(ValueError, match=message):
         fitted(small_model(BitsPerByte()), RandomWindows(TEXT, 8, 4, num_batches=1), clock)
-
-
-def test_no_batch_is_waited_for():
-    """Keras waits for each batch where a callback has a method of its own for the end of one."""
-    for name in ("on_batch_end", "on_train_batch_end", "on_test_batch_end"):
-        assert getattr(TokensPerSecond, name) is getattr(keras.callbacks.Callback, name)
-
-
-@pytest.mark.trainable
-def test_an_evaluation_after_the_fit_is_not_looked_at(clock):
-    model, counting = small_model(Tokens()), TokensPerSecond()
-    model.fit(RandomWindows(TEXT, 8, 4, num_batches=2), callbacks=[counting, clock], verbose=0)
-    logs = model.evaluate(HeldOutWindows(TEXT[:33], 8, 4), callbacks=[counting], verbose=0, return_dict=True)
-    assert logs["tokens"] == 32

@@ -3,7 +3,6 @@ import pytest
 
 from experiments.harness.block_times import (
     block_seconds,
-    bytes_per_second,
     compile_blocks,
     continuation,
     fastest_blocks,
@@ -31,7 +30,3 @@ def test_blocks_are_compiled_at_the_sizes_that_generate_has():
 def test_blocks_that_do_the_same_work_are_compared():
     passes = np.array([[3.0, 2.0, 9.0, 7.0], [4.0, 5.0, 8.0, 6.0]])
     np.testing.assert_array_equal(fastest_blocks(passes, [10, 10, 20, 20]), [2, 2, 6, 6])
-
-
-def test_the_bandwidth_is_that_of_the_bytes():
-    assert 1e7 < bytes_per_second(2**20) < 1e13

@@ -5,7 +5,7 @@ from experiments import selective_copying
 from experiments.harness.by_group import GROUPS, difference, grouped, groups
 from experiments.harness.intervals import interval
 from experiments.harness.table import Table
-from tests.experiments import made_up
+from tests.experiments.harness import made_up
 
 pytestmark = pytest.mark.any_backend
 

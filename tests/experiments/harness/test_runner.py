@@ -6,7 +6,7 @@ import pytest
 
 from experiments import selective_copying
 from experiments.harness import runner
-from experiments.harness.runner import carried_out, carry_out, circumstances, experiment, finished
+from experiments.harness.runner import carried_out, carry_out, experiment, finished
 from experiments.harness.table import Table
 from experiments.harness.training import Measurement
 from keras_griffin.files.folder_lock import folder_lock
@@ -68,22 +68,6 @@ def test_a_run_that_another_process_has_is_left_to_it(trained, tmp_path):
     assert trained == [waiting[1]]
     # The other process has ended without a result.
     assert carried_out(selective_copying, waiting[0], tmp_path) and trained == [waiting[1], waiting[0]]
-
-
-def test_a_run_that_another_process_has_just_finished_is_not_repeated(trained, tmp_path):
-    _, waiting = finished(selective_copying, "small", (0,), tmp_path)
-    assert carried_out(selective_copying, waiting[0], tmp_path) and carried_out(selective_copying, waiting[0], tmp_path)
-    assert trained == waiting[:1]
-
-
-def test_a_result_has_the_run_and_its_circumstances(trained, tmp_path):
-    _, (run, *_) = finished(selective_copying, "small", (0,), tmp_path)
-    carried_out(selective_copying, run, tmp_path)
-    result = json.loads((tmp_path / run.identity / "result.json").read_text())
-    assert result["run"] == json.loads(json.dumps(run.describe()))
-    texts = {row[6]: row[7] for row in result["rows"]}
-    assert texts["versions"].startswith("Python 3") and "cores" in texts["machine"] and texts["commit"]
-    assert set(circumstances()) == {"machine", "versions", "commit"}
 
 
 def test_every_experiment_has_what_the_runner_needs():

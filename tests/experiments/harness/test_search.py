@@ -2,11 +2,11 @@ import pytest
 
 from experiments import selective_copying
 from experiments.harness.runner import rows_of
-from experiments.harness.search import is_kept, kept_rates, kept_trials, trials_by_seed
+from experiments.harness.search import is_kept, kept_rates, trials_by_seed
 from experiments.harness.table import Table
 from experiments.harness.training import Measurement
 from experiments.models.families import FAMILIES
-from tests.experiments import made_up
+from tests.experiments.harness import made_up
 
 pytestmark = pytest.mark.any_backend
 
@@ -67,17 +67,3 @@ def test_only_kept_rates_and_seeds_of_every_family_are_compared():
     assert list(trials_by_seed(table, "8 in 64")) == [0, 1] and list(trials_by_seed(shorter, "8 in 64")) == [0]
     for trials in trials_by_seed(table, "4 in 32").values():
         assert {family: trial.learning_rate for family, trial in trials.items()} == FASTEST
-
-
-def test_a_family_is_searched_in_the_setting_of_its_first_run():
-    table = made_up.carried_out(selective_copying, "small", (0,), steps_to_95)
-    # Hawk's runs of the first rung are those of another setting, where only its own count.
-    renamed = Table(
-        row._replace(setting="elsewhere") if row.family == "Hawk" and row.setting == "4 in 32" else row
-        for row in table.rows
-    )
-    assert kept_rates(renamed) == FASTEST
-    kept = kept_trials(renamed, "Hawk", "elsewhere")
-    assert [trial.learning_rate for trial in kept] == [FASTEST["Hawk"]] and kept_trials(
-        renamed, "Hawk", "4 in 32"
-    ) == []

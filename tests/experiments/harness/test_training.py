@@ -20,10 +20,12 @@ from experiments.harness.training import (
     train,
 )
 
+# The library trains the same on every backend.
+pytestmark = pytest.mark.any_backend
+
 RUN = selective_copying.plan("smoke", (0,), Table())[1]
 
 
-@pytest.mark.any_backend
 def test_a_batch_follows_from_seed_and_step_alone():
     data = TaskData(RUN, selective_copying.make_batch)
     first = [data[index] for index in range(2)]
@@ -36,7 +38,6 @@ def test_a_batch_follows_from_seed_and_step_alone():
     assert not np.array_equal(other[0][0], first[0][0])
 
 
-@pytest.mark.any_backend
 @pytest.mark.trainable
 def test_the_learning_rate_rises_then_stays_and_a_seed_gives_the_same_weights():
     model, again, other = (build(dataclasses.replace(RUN, seed=seed)) for seed in (0, 0, 1))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS
+from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS, SelectiveSSM
 from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.testing import contracts
 from keras_griffin.testing.arrays import as_array
@@ -15,6 +15,8 @@ from keras_griffin.testing.closeness import assert_close
 #: Keras's NumPy says where numbers overflow.
 pytestmark = pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
 EACH = pytest.mark.parametrize("unit", UNITS.values())
+#: Of one state and of several, with a convolution, and with a matrix: the conventions that the base class keeps alone.
+SOME = pytest.mark.parametrize("unit", [RGLRU, LSLSTM, QRNN, SelectiveSSM])
 INPUTS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
 
@@ -35,7 +37,7 @@ def plain(request):
     return layer
 
 
-@EACH
+@SOME
 def test_return_state_and_last_output(unit, plain):
     outputs = as_array(plain(INPUTS))
     both = sharing(unit, plain, return_state=True)(INPUTS)
@@ -49,7 +51,7 @@ def test_return_state_and_last_output(unit, plain):
     assert_close(sharing(unit, plain, return_sequences=False)(INPUTS), outputs[:, -1])
 
 
-@EACH
+@SOME
 def test_initial_state_goes_on(unit, plain):
     layer = sharing(unit, plain, return_state=True)
     first, *state = layer(INPUTS[:, :3])
@@ -79,7 +81,7 @@ def test_go_backwards_gives_outputs_in_processing_order(unit, plain):
     )
 
 
-@EACH
+@SOME
 def test_stateful_goes_on_until_reset_state(unit, plain):
     layer = sharing(unit, plain, stateful=True)
     layer.reset_state()
@@ -89,7 +91,7 @@ def test_stateful_goes_on_until_reset_state(unit, plain):
     assert_close(layer(INPUTS), as_array(plain(INPUTS)))
 
 
-@EACH
+@SOME
 def test_stateful_works_in_predict(unit):
     inputs = keras.Input(batch_shape=(3, 7, 8))
     layer = unit(return_sequences=True, stateful=True)
@@ -100,7 +102,7 @@ def test_stateful_works_in_predict(unit):
     assert_close(second, twice[:, 7:])
 
 
-@EACH
+@SOME
 def test_a_kept_state_is_not_saved(unit, tmp_path):
     model = keras.Sequential([keras.Input(batch_shape=(3, 7, 8)), unit(stateful=True)])
     model(INPUTS)
@@ -110,7 +112,7 @@ def test_a_kept_state_is_not_saved(unit, tmp_path):
     assert_close(loaded(INPUTS), as_array(model(INPUTS)))
 
 
-@EACH
+@SOME
 def test_bidirectional(unit):
     layer = keras.layers.Bidirectional(unit(return_sequences=True))
     outputs = as_array(layer(INPUTS))
@@ -120,7 +122,7 @@ def test_bidirectional(unit):
     assert_close(outputs[..., 8:], as_array(backward(INPUTS))[:, ::-1])
 
 
-@EACH
+@SOME
 def test_bidirectional_with_a_mask_sees_no_padding(unit):
     layer = keras.layers.Bidirectional(unit(return_sequences=True))
     mask = np.ones((3, 7), bool)
@@ -131,7 +133,7 @@ def test_bidirectional_with_a_mask_sees_no_padding(unit):
     np.testing.assert_array_equal(padded[:, 5:], 0)
 
 
-@EACH
+@SOME
 def test_time_distributed(unit, plain):
     four = np.stack([INPUTS, 2 * INPUTS], axis=1)
     outputs = as_array(keras.layers.TimeDistributed(plain)(four))
@@ -139,7 +141,7 @@ def test_time_distributed(unit, plain):
     assert_close(outputs[:, 1], as_array(plain(2 * INPUTS)))
 
 
-@EACH
+@SOME
 def test_a_mask_from_keras_is_obeyed(unit):
     token_ids = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
     model = keras.Sequential([keras.layers.Embedding(5, 8, mask_zero=True), unit()])
@@ -189,7 +191,7 @@ def test_a_stateful_layer_must_know_its_batch_size():
         RGLRU(stateful=True).build((None, 7, 8))
 
 
-@EACH
+@SOME
 def test_bidirectional_returns_both_states(unit):
     inputs = keras.Input((7, 8))
     layer = keras.layers.Bidirectional(unit(return_sequences=True, return_state=True))
@@ -198,7 +200,7 @@ def test_bidirectional_returns_both_states(unit):
     assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), *state, *state]
 
 
-@EACH
+@SOME
 @pytest.mark.trainable
 def test_a_stateful_layer_is_trained(unit):
     layer = unit(return_sequences=True, stateful=True)
@@ -245,7 +247,7 @@ def test_the_last_output_is_that_of_the_last_real_step():
     assert_close(outputs[2:], as_array(layer(INPUTS[2:])))
 
 
-@EACH
+@SOME
 def test_of_no_steps_the_output_is_that_of_the_state(unit):
     layer = unit()
     layer(INPUTS)

@@ -24,14 +24,6 @@ def test_in_keras_own_loop_it_is_the_layer(tmp_path):
     assert loaded.layers[-1].cell.decay_range == (0.5, 0.9)
 
 
-def test_masked_steps_leave_the_state_and_cells_are_stacked():
-    cells = [RGLRUCell(8), keras.layers.GRUCell(8)]
-    layer = keras.layers.RNN(cells)
-    mask = np.ones((3, 7), bool)
-    mask[0, 4:] = False
-    assert_close(layer(INPUTS, mask=mask)[:1], as_array(layer(INPUTS[:1, :4])))
-
-
 @pytest.mark.trainable
 def test_it_trains():
     model = keras.Sequential([keras.Input((7, 8)), keras.layers.RNN(RGLRUCell(8)), keras.layers.Dense(1)])

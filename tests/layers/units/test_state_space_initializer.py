@@ -5,9 +5,7 @@ from keras_griffin.layers.units.state_space_initializer import (
     blocks_of_legs,
     hippo_legs,
     input_matrix,
-    log_of_uniform,
     output_matrix,
-    ring,
 )
 from keras_griffin.testing.arrays import as_array
 
@@ -48,8 +46,3 @@ def test_the_matrices_are_drawn_in_the_original_basis():
     np.testing.assert_allclose(original.real.std(), 64**-0.5, rtol=0.05)
     c = (c[:32] - 1j * c[32:]).T @ vectors.conj().T
     np.testing.assert_allclose([c.real.std(), c.imag.std()], 32**-0.5, rtol=0.1)
-
-
-def test_logarithms_are_finite():
-    for draw in (ring(0.0, 1.0), log_of_uniform(6.3)):
-        assert np.isfinite(as_array(draw((10000,), "float32"))).all()

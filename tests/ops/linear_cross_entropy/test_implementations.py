@@ -86,6 +86,22 @@ def test_large_logits_stay_finite():
         assert_close(gradient, wanted)
 
 
+@pytest.mark.trainable
+@pytest.mark.parametrize("name", [name for name in runnable("linear_cross_entropy") if name != "reference"])
+def test_gradients_of_many_pieces_are_summed_in_float32(name, monkeypatch):
+    """A sum of 320 that grows by 0.8 stays at 256 in bfloat16."""
+    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 5)
+    inputs, table, targets = np.ones((1, 400, 4), "float32"), np.zeros((5, 4), "float32"), np.zeros((1, 400), "int32")
+
+    def loss(inputs, table):
+        with use_implementation("linear_cross_entropy", name):
+            half = (ops.cast(tensor, "bfloat16") for tensor in (inputs, table))
+            return ops.sum(linear_cross_entropy(*half, targets))
+
+    _, (_, gradient) = value_and_gradient(loss, inputs, table)
+    assert_close(gradient, np.repeat([[-320.0], [80.0], [80.0], [80.0], [80.0]], 4, axis=1), "bfloat16")
+
+
 @pytest.mark.parametrize(
     ("batch_size", "length", "vocabulary", "steps"),
     [(1, 1, 1, 1), (1, 100, 2, 100), (2, 100, 3, 25), (1, 101, 200, 1), (1, 10, 50, 4), (0, 5, 3, 5), (3, 0, 4, 1)],

@@ -1,6 +1,5 @@
 """What every implementation must do beside the calls of `tests/ops/test_rows.py`."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -22,20 +21,6 @@ def arrays_of(case):
 def states_of(implementation, *arrays, reverse=False):
     with use_implementation("linear_scan", implementation):
         return linear_scan(*map(ops.convert_to_tensor, arrays), reverse=reverse)[0]
-
-
-@pytest.mark.parametrize("implementation", [name for name in IMPLEMENTATIONS if name != "reference"])
-@pytest.mark.parametrize(("reverse", "has_reset"), [(False, True), (True, False)])
-def test_a_length_known_only_when_the_model_runs(implementation, reverse, has_reset):
-    batches = [tuple(arrays_of(ScanCase(length, 2))) for length in (5, 2, 1, 0)]
-    symbolic = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((5,))]
-    with use_implementation("linear_scan", implementation):
-        reset = symbolic[1][..., 0] > 1.0 if has_reset else None
-        model = keras.Model(symbolic, linear_scan(*symbolic, reset=reset, reverse=reverse)[1])
-        actual = model.predict(((batch,) for batch in batches), steps=len(batches), verbose=0)
-    resets = [batch[1][..., 0] > 1.0 if has_reset else None for batch in batches]
-    expected = [definition(*batch, reset=mark, reverse=reverse)[1] for batch, mark in zip(batches, resets, strict=True)]
-    assert_close(actual, np.concatenate(expected))
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -46,16 +46,6 @@ def test_numpy_arrays_give_tensors_of_the_backend():
     assert_close(states[:, 1], DECAY[:, 1] * first + INPUTS[:, 1])
 
 
-def test_no_initial_state_is_zeros():
-    for actual, expected in zip(linear_scan(DECAY, INPUTS), linear_scan(DECAY, INPUTS, 0 * START), strict=True):
-        assert_close(actual, as_array(expected))
-
-
-def test_variables_are_tensors_too():
-    states, _ = linear_scan(keras.Variable(DECAY), keras.Variable(INPUTS), keras.Variable(START))
-    assert_close(states, as_array(linear_scan(DECAY, INPUTS, START)[0]))
-
-
 def test_a_complex_recurrence_of_reals_is_two_real_ones():
     zeros = np.zeros_like(DECAY)
     (real, imaginary), final_state = linear_scan((DECAY, zeros), (INPUTS, 2 * INPUTS), (START, 2 * START))
@@ -114,15 +104,6 @@ def test_no_steps(start):
     states, final_state = linear_scan(DECAY[:, :0], INPUTS[:, :0], start, reset=flags()[:, :0], mask=flags()[:, :0])
     assert tuple(states.shape) == (B, 0, D)
     assert_close(final_state, START if start is not None else np.zeros((B, D)))
-
-
-def test_one_step_of_a_complex_recurrence():
-    decay, inputs, start = ((x, y) for x, y in ((DECAY[:, :1], INPUTS[:, 1:2]), (INPUTS[:, :1],) * 2, (START, -START)))
-    states, final_state = linear_scan(decay, inputs, start)
-    expected = (decay[0] + 1j * decay[1]) * (start[0] + 1j * start[1])[:, None] + inputs[0] + 1j * inputs[1]
-    for state, last, part in zip(states, final_state, (expected.real, expected.imag), strict=True):
-        assert_close(state, part)
-        assert_close(last, part[:, 0])
 
 
 @pytest.mark.parametrize("length", [0, 1, T])

@@ -1,6 +1,5 @@
 """What only PyTorch asks of its kernel: which blocks it visits, and compilation."""
 
-import functools
 from dataclasses import replace
 
 import keras
@@ -74,18 +73,6 @@ def test_it_is_a_part_of_a_compiled_function(implementation):
     assert "flex_attention" in str(graph.graph)
 
 
-def test_a_program_may_have_more_kernels_than_pytorch_compiles_by_default(monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(torch_flex, "attend", lambda query, variant: query * len(variant))
-    torch_flex.compiled_attend.cache_clear()
-    try:
-        run = torch_flex.compiled_attend()
-        for length in range(12):
-            assert torch.equal(run(torch.ones(2), length * "x"), torch.full((2,), float(length)))
-    finally:
-        torch_flex.compiled_attend.cache_clear()
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_compiled_as_it_can_be_on_a_cpu(monkeypatch):
@@ -128,14 +115,6 @@ def test_wide_heads_need_shared_memory(channels, memory, reason, monkeypatch):
     monkeypatch.setattr(torch_flex, "_DEVICES", ("cpu",))
     monkeypatch.setattr(torch_flex, "shared_memory_of", lambda device: memory)
     assert torch_flex.supports(Facts("torch", "gpu", (1, 7, 4, channels), "float32")) == reason
-
-
-@pytest.mark.parametrize("device", ["meta", "mps"])
-def test_devices_that_triton_does_not_write_for(device, monkeypatch):
-    on_device = type("OnDevice", (), {"device": torch.device(device)})
-    monkeypatch.setattr(keras.ops, "zeros", lambda shape: on_device)
-    facts = Facts("torch", "gpu", SHAPE, "float32")
-    assert torch_flex.supports(facts) == "needs Triton, and a GPU that it supports"
 
 
 def test_keras_may_infer_shapes_without_it():

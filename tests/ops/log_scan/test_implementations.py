@@ -1,6 +1,5 @@
 """What every implementation must do beside the calls of `tests/ops/test_rows.py`."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -26,20 +25,6 @@ def arrays_of(case):
 def states_of(implementation, *arrays, **marks):
     with use_implementation("log_scan", implementation):
         return as_array(log_scan(*map(ops.convert_to_tensor, arrays), **marks)[0])
-
-
-@pytest.mark.parametrize("implementation", [name for name in IMPLEMENTATIONS if name != "reference"])
-@pytest.mark.parametrize("has_reset", [False, True])
-def test_a_length_known_only_when_the_model_runs(implementation, has_reset):
-    batches = [tuple(arrays_of(LogCase(length, 2))) for length in (5, 2, 1, 0)]
-    symbolic = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((5,))]
-    with use_implementation("log_scan", implementation):
-        reset = symbolic[1][..., 0] > 1.0 if has_reset else None
-        model = keras.Model(symbolic, log_scan(*symbolic, reset=reset)[1])
-        actual = model.predict(((batch,) for batch in batches), steps=len(batches), verbose=0)
-    resets = [batch[1][..., 0] > 1.0 if has_reset else None for batch in batches]
-    expected = [definition(*batch, reset=mark)[1] for batch, mark in zip(batches, resets, strict=True)]
-    assert_close(actual, np.concatenate(expected))
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -35,11 +35,6 @@ def test_it_is_the_gates_around_a_scan():
         assert_close(actual, as_array(expected))
 
 
-def test_no_initial_state_is_zeros():
-    for actual, expected in zip(rg_lru(*UNIT), rg_lru(*UNIT, 0 * START), strict=True):
-        assert_close(actual, as_array(expected))
-
-
 def test_a_step_alone_and_no_step():
     states, state = rg_lru(*UNIT, START)
     carried = START
@@ -50,13 +45,6 @@ def test_a_step_alone_and_no_step():
     states, state = rg_lru(*(x[:, :0] for x in UNIT[:3]), DECAY, START)
     assert tuple(states.shape) == (B, 0, D)
     assert_close(state, START)
-
-
-def test_without_a_phase_to_speak_of_it_is_two_real_units():
-    (real, imaginary), _ = rg_lru(PAIR, *UNIT[1:], (START, 2 * START), phase=0 * PHASE)
-    expected, _ = rg_lru(*UNIT, START)
-    assert_close(real, as_array(expected))
-    assert_close(imaginary, 2 * as_array(expected))
 
 
 def test_a_reset_lets_the_whole_input_in():

@@ -43,11 +43,6 @@ def test_it_is_a_scan_of_every_number_of_the_state():
     assert_close(final_state, as_array(last).reshape(B, D, N))
 
 
-def test_no_initial_state_is_zeros():
-    for actual, expected in zip(selective_scan(*SELECTION), selective_scan(*SELECTION, 0 * START), strict=True):
-        assert_close(actual, as_array(expected))
-
-
 def test_a_step_alone_and_no_step():
     outputs, state = selective_scan(*SELECTION, START)
     carried = START

@@ -4,7 +4,7 @@ import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.training import ConsecutiveChunks, ResumableRun, TokenFile, write_token_file
+from keras_griffin.training import ConsecutiveChunks, ResumableRun
 
 
 def some_documents(lengths, seed=0):
@@ -12,6 +12,7 @@ def some_documents(lengths, seed=0):
     return [100 * (number + 1) + np.arange(length) for number, length in enumerate(lengths)]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("lengths", [[2], [7], [1, 1], [3, 0, 5, 1, 9], [30], [64, 1, 2, 63]])
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("sequence_length", [1, 4, 7])
@@ -31,6 +32,7 @@ def test_every_token_but_the_first_of_each_document_is_predicted_once(lengths, b
     assert sorted(seen) == sorted(token for document in documents for token in document[1:].tolist())
 
 
+@pytest.mark.any_backend
 def test_rows_go_on_from_batch_to_batch():
     chunks = ConsecutiveChunks(some_documents([30, 11, 23]), sequence_length=4, batch_size=2, shuffle=False)
     rows = np.concatenate([chunks[k][0]["token_ids"] for k in range(chunks.num_batches)], axis=1)
@@ -43,6 +45,7 @@ def test_rows_go_on_from_batch_to_batch():
     np.testing.assert_array_equal(segments.ravel(), padded // 100)
 
 
+@pytest.mark.any_backend
 def test_a_batch_depends_on_seed_epoch_and_index_alone():
     documents = some_documents([5, 6, 7, 8, 9, 10, 11])
 
@@ -59,19 +62,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone():
     assert len({batch(0, 2, 1), batch(1, 2, 1), batch(0, 3, 1), batch(0, 2, 2)}) == 4
 
 
-def test_a_token_file_is_its_documents(tmp_path):
-    documents = some_documents([5, 6, 7])
-    write_token_file(tmp_path / "some.tokens", documents, vocabulary_size=400)
-    from_file = ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), 3, 2)
-    from_list = ConsecutiveChunks(documents, 3, 2)
-    for k in range(from_list.num_batches):
-        np.testing.assert_array_equal(from_file[k][0]["token_ids"], from_list[k][0]["token_ids"])
-    with pytest.raises(
-        ValueError, match="ConsecutiveChunks: the tokens must be of the model's vocabulary of 256. Got a"
-    ):
-        ConsecutiveChunks(TokenFile(tmp_path / "some.tokens"), 3, 2, vocabulary_size=256)
-
-
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -88,6 +79,7 @@ def test_wrong_arguments(arguments, message):
         ConsecutiveChunks(*arguments)
 
 
+@pytest.mark.any_backend
 def test_wrong_documents():
     with pytest.raises(ValueError, match="ConsecutiveChunks: token ids must be from 0 to 4. Got ids from 1 to 5"):
         ConsecutiveChunks([[1, 2, 5]], 2, 1, vocabulary_size=5)[0]

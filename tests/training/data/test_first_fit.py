@@ -22,18 +22,3 @@ def test_a_piece_goes_into_the_first_row_with_room():
 
 def test_the_fullest_row_is_closed_where_no_more_may_be_open():
     assert list(first_fit([5, 7, 6, 3, 4], capacity=10, open_rows=2)) == [[1], [2, 4], [0, 3]]
-
-
-def test_a_row_is_given_as_soon_as_it_is_full():
-    def lengths():
-        yield from (3, 10, 7)
-        raise RuntimeError("read too far")
-
-    rows = first_fit(lengths(), 10)
-    assert (next(rows), next(rows)) == ([1], [0, 2])
-
-
-def test_more_open_rows_leave_less_room():
-    lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
-    counts = [sum(1 for _ in first_fit(lengths, 128, open_rows)) for open_rows in (1, 4, 32)]
-    assert counts == sorted(counts, reverse=True) and counts[-1] < 1.05 * sum(lengths) / 128 < counts[0]

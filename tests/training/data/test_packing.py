@@ -1,8 +1,5 @@
 """Packed rows against the documents that they were made of."""
 
-import copy
-import pickle
-
 import keras
 import numpy as np
 import pytest
@@ -46,6 +43,7 @@ def source(request):
     return SOURCES[request.param]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("longest", [3, 8, 9, 10, 17, 50])
 @pytest.mark.parametrize("open_rows", [1, 32])
 def test_every_token_is_placed_once_and_all_but_the_first_of_a_document_predicted_once(source, longest, open_rows):
@@ -67,6 +65,7 @@ def test_every_token_is_placed_once_and_all_but_the_first_of_a_document_predicte
     assert counts.predictions == weights.sum()
 
 
+@pytest.mark.any_backend
 def test_a_segment_is_a_piece_of_a_document_and_padding_is_last(source):
     given = documents()
     ends = {int(document[-1]) for document in given if len(document)}
@@ -83,6 +82,7 @@ def test_a_segment_is_a_piece_of_a_document_and_padding_is_last(source):
             assert weight[places].tolist() == [1.0] * (len(piece) - 1) + [float(piece[-1] not in ends)]
 
 
+@pytest.mark.any_backend
 def test_a_long_document_is_cut_into_whole_rows_and_a_rest():
     packed = PackedDocuments([np.arange(1, 20), np.arange(101, 106)], T, 4, shuffle=False)
     token_ids, segment_ids, targets, weights = all_rows(packed)
@@ -96,6 +96,7 @@ def test_a_long_document_is_cut_into_whole_rows_and_a_rest():
     assert packed.counts == PackingCounts(2, 24, 24, 0, 0, 3, 22)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("long_documents", "kept"), [("truncate", [1, 2, 3, 4, 5, 6, 7, 8, 50, 51]), ("drop", [50, 51])]
 )
@@ -109,6 +110,7 @@ def test_what_is_asked_to_be_dropped_is_counted(source, long_documents, kept):
     assert counts.predictions == weights.sum() and f"; {21 - len(kept)} dropped" in str(counts)
 
 
+@pytest.mark.any_backend
 def test_a_stream_gives_the_rows_of_documents_in_order():
     given = documents()
     in_order = PackedDocuments(given, T, 4, shuffle=False, open_rows=3)
@@ -118,18 +120,7 @@ def test_a_stream_gives_the_rows_of_documents_in_order():
     assert in_order.counts == stream.counts
 
 
-def test_a_stream_is_not_read_further_than_a_batch_needs():
-    def endless():
-        for number in range(10**9):
-            read.append(number)
-            yield [1, 2, 3]
-
-    read = []
-    stream = iter(PackedStream(endless(), T, 2, open_rows=4))
-    next(stream)
-    assert len(read) < 2 * (4 + 3)
-
-
+@pytest.mark.any_backend
 def test_batches_depend_on_seed_epoch_and_index_alone():
     given = documents()
 
@@ -145,29 +136,7 @@ def test_batches_depend_on_seed_epoch_and_index_alone():
     assert len({batch(0, 2, 5), batch(1, 2, 5), batch(0, 3, 5), batch(0, 2, 6), batch(0, 0, 5)}) == 5
 
 
-def test_an_epoch_is_another_order_of_the_same_rows():
-    packed = PackedDocuments(documents(), T, 4)
-    first, second = (all_rows(packed)[0] for packed.epoch in (0, 1))
-    assert not np.array_equal(first, second)
-    assert sorted(map(tuple, first)) == sorted(map(tuple, second))
-    packed = PackedDocuments(documents(), T, 4, shuffle=False)
-    first, second = (all_rows(packed)[0] for packed.epoch in (0, 1))
-    np.testing.assert_array_equal(first, second)
-
-
-def test_copies_in_other_threads_and_processes_give_the_same():
-    packed = PackedDocuments(documents(), T, 4)
-    packed.epoch = 3
-    for other in (copy.copy(packed), pickle.loads(pickle.dumps(packed))):
-        np.testing.assert_array_equal(packed[2][0]["token_ids"], other[2][0]["token_ids"])
-
-
-def test_shapes_and_dtypes(source):
-    x, targets, weights = next(iter(source(documents())))
-    assert {array.shape for array in (*x.values(), targets, weights)} == {(4, T)}
-    assert [str(array.dtype) for array in (*x.values(), targets, weights)] == ["int32", "int32", "int32", "float32"]
-
-
+@pytest.mark.any_backend
 def test_a_token_file_is_packed_as_its_documents(tmp_path):
     given = documents()
     write_token_file(tmp_path / "some.tokens", given, 2000)
@@ -183,6 +152,7 @@ def test_a_token_file_is_packed_as_its_documents(tmp_path):
             packed(file, T, 4, vocabulary_size=256)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", ["PackedDocuments", "PackedStream"])
 @pytest.mark.parametrize(
     ("options", "sentence"),
@@ -203,6 +173,7 @@ def test_numbers_that_make_no_rows_are_refused(name, options, sentence):
         packed([[1, 2]], **{"sequence_length": T, "batch_size": 4, **options})
 
 
+@pytest.mark.any_backend
 def test_an_order_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"^PackedDocuments: seed must be an integer of at least 0\. Got None\.$"):
         PackedDocuments([[1, 2]], T, 4, seed=None)
@@ -215,6 +186,7 @@ def test_an_order_that_is_none_is_refused():
             PackedDocuments(text, T, 4)
 
 
+@pytest.mark.any_backend
 def test_documents_that_are_none_are_refused(source):
     for document, dtype, shape in (([1.0], "float64", "(1,)"), ([[1, 2]], "int64", "(1, 2)"), (b"text", "|S4", "()")):
         with pytest.raises(ValueError) as error:
@@ -223,6 +195,7 @@ def test_documents_that_are_none_are_refused(source):
         assert str(error.value).split(": ", 1)[1] == sentence
 
 
+@pytest.mark.any_backend
 def test_what_can_not_be_read_again_is_refused():
     sentence = r"^PackedDocuments: documents must be a sequence, .* PackedStream takes others\. Got a generator\.$"
     with pytest.raises(ValueError, match=sentence):
@@ -244,6 +217,7 @@ def iter_of(items):
     yield from items
 
 
+@pytest.mark.any_backend
 def test_ids_outside_the_vocabulary_are_refused(source):
     with pytest.raises(ValueError, match=r": token ids must be from 0 to 9\. Got ids from 0 to 10\.$"):
         list(source([[3, 10]], vocabulary_size=10))
@@ -254,6 +228,7 @@ def test_ids_outside_the_vocabulary_are_refused(source):
         list(source([[3, -1]]))
 
 
+@pytest.mark.any_backend
 def test_a_batch_that_is_not_there_is_refused():
     packed = PackedDocuments([[1, 2]], T, 4)
     for index in (-1, 1):
@@ -263,12 +238,14 @@ def test_a_batch_that_is_not_there_is_refused():
             packed[index]
 
 
+@pytest.mark.any_backend
 def test_integers():
     rule = integer_from(0)
     assert [rule.holds(value) for value in (0, 2, np.int64(3))] == [True] * 3
     assert [rule.holds(value) for value in (-1, True, 1.0, "1", None)] == [False] * 5
 
 
+@pytest.mark.any_backend
 def test_parts():
     lengths = np.array([0, 3, 9])
     assert kept_lengths(lengths, 8, "cut").tolist() == [0, 3, 9]
@@ -309,16 +286,7 @@ def test_the_loss_is_the_mean_over_what_documents_alone_predict():
     assert len(losses) == 16 and loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-@pytest.mark.trainable
-def test_fit_takes_documents_and_a_stream():
-    model = next_token_model()
-    given = [[1, 2, 3, 4, 5]] * 24
-    sources = PackedDocuments(given, T, 4), iter(PackedStream(lambda: given, T, 4))
-    for source, steps in zip(sources, (None, 3), strict=True):
-        losses = model.fit(source, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0).history["loss"]
-        assert losses[1] < losses[0]
-
-
+@pytest.mark.any_backend
 def test_check_ids_speaks_in_the_name_of_its_caller():
     check_ids("anyone", np.array([[0, 4]]), 5)
     with pytest.raises(ValueError, match=r"^anyone: token ids must be from 0 to 4\. Got ids from 5 to 5\.$"):

@@ -4,6 +4,8 @@ import pytest
 
 from keras_griffin.training import RandomWindows, RestOfEpoch
 
+pytestmark = pytest.mark.any_backend
+
 
 def windows():
     return RandomWindows(np.arange(100, dtype="uint8"), 8, 4, num_batches=5)

@@ -1,7 +1,6 @@
 """Documents to a file and back; and what is no such file, or a damaged one."""
 
 import os
-import pickle
 import struct
 import zlib
 from types import SimpleNamespace
@@ -44,23 +43,6 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *pair: (events.append("rename"), replaced(*pair)))
     write_token_file(tmp_path / "some.tokens", [[1, 2], [3]], 256)
     assert events[:2] == [(tmp_path / "some.tokens").stat().st_size, "rename"]
-
-
-def test_a_document_is_read_where_it_lies(tmp_path):
-    write_token_file(tmp_path / "some.tokens", [[1, 2], [3]], 256)
-    file = TokenFile(tmp_path / "some.tokens")
-    assert np.shares_memory(file[1], file.tokens) and isinstance(file.tokens, np.memmap)
-    # Another process opens it too, and is not sent what it holds.
-    sent = pickle.dumps(file)
-    assert len(sent) < 500 and pickle.loads(sent)[0].tolist() == [1, 2]
-
-
-def test_a_file_without_tokens(tmp_path):
-    for given in ([], [[], []]):
-        write_token_file(tmp_path / "some.tokens", given, 256)
-        file = TokenFile(tmp_path / "some.tokens")
-        assert (len(file), len(file.tokens), file.lengths.sum()) == (len(given), 0, 0)
-        file.verify()
 
 
 def test_the_format_is_the_one_that_is_documented(tmp_path):
@@ -146,12 +128,6 @@ def test_documents_outside_the_vocabulary_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^write_token_file: a document must be integers of shape \(T,\)\. Got "):
         write_token_file(tmp_path / "some.tokens", [[1.0]], 256)
     assert not os.listdir(tmp_path)
-
-
-def test_a_document_that_is_not_there(tmp_path):
-    write_token_file(tmp_path / "some.tokens", [[7]], 256)
-    with pytest.raises(IndexError, match=r"^TokenFile: a document's number must be below 1\. Got 1\.$"):
-        TokenFile(tmp_path / "some.tokens")[1]
 
 
 class Backwards(ByteTokenizer):

@@ -49,11 +49,6 @@ def test_padding_and_the_starts_of_documents_are_left_out():
     np.testing.assert_allclose(found.slow, (decay > 0.999)[mask & ~reset].mean(0), rtol=1e-6)
 
 
-def test_where_no_step_counts_the_shares_are_zero():
-    layer, inputs = layer_and_inputs()
-    assert report(layer, inputs, None, ops.zeros((3, 5), "bool"), 0.999).slow_steps == 0
-
-
 def test_a_channel_is_slow_that_is_so_at_most_steps():
     report = DecayReport("block_0/mixer/rg_lru", np.array([0.4, 0.6, 1.0, 0.0]), np.array([0.0, 0.0, 0.1, 0.0]))
     assert (report.slow_channels, report.slow_steps, report.bounded_sqrt_hits) == (0.5, 0.5, 0.025)

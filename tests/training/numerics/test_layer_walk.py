@@ -1,5 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import keras
 import numpy as np
 import pytest
@@ -36,15 +34,6 @@ def test_every_layer_is_passed_in_the_order_of_the_computation(dtype):
     assert all(passage.largest_input > 0 for passage in walk.passages[1:])
 
 
-@pytest.mark.any_backend
-def test_eight_threads_see_what_one_sees():
-    model = Griffin(CONFIG)
-    expected = walk_layers(model, TOKENS).passages
-    with ThreadPoolExecutor(8) as pool:
-        walks = list(pool.map(lambda _: walk_layers(model, TOKENS).passages, range(16)))
-    assert all(walk == expected for walk in walks)
-
-
 @pytest.mark.parametrize("view", ["model", "packed", "packed without logits", "carried", "rematerialized"])
 def test_each_view_of_a_model_is_walked(view):
     model = Griffin(CONFIG)
@@ -61,16 +50,6 @@ def test_each_view_of_a_model_is_walked(view):
     assert [report.layer for report in walk.decays] == ["block_0/mixer/rg_lru"]
     _, blocks, _ = language_model_layers(viewed)
     assert all(block.rematerialize == (view == "rematerialized") for block in blocks)
-
-
-def test_decays_of_padding_and_first_steps_are_left_out():
-    """What is left of the two rows are two and one steps; their decays don't depend on what padding holds."""
-    model = Griffin(CONFIG)
-    reports = [walk_layers(model, np.where(SEGMENTS > 0, TOKENS, filling), SEGMENTS).decays for filling in (0, 9)]
-    for report, other in zip(*reports, strict=True):
-        np.testing.assert_array_equal(report.slow, other.slow)
-        # Shares of four steps: 5 and 2 real ones, of which 2 and 1 are first.
-        np.testing.assert_allclose(report.slow * 4, np.round(report.slow * 4), atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.training import AdamW, NumericsMonitor, PackedDocuments, RandomWindows, RestOfEpoch, ResumableRun
-from keras_griffin.training.numerics import numerics_monitor
+from keras_griffin.training import AdamW, NumericsMonitor, RandomWindows
 from keras_griffin.training.numerics.layer_walk import walk_layers
 
 CONFIG = GriffinConfig(
@@ -94,13 +93,6 @@ def fitted(model, monitor, data=None, *callbacks, epochs=1):
     return model.fit(data, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=0).history
 
 
-def assign_zeros(variable, place):
-    values = np.array(keras.ops.convert_to_numpy(variable.value))
-    values[place] = 0.0
-    variable.assign(values)
-    return values
-
-
 @pytest.mark.trainable
 @pytest.mark.parametrize("view", ["model", "packed"])
 def test_a_healthy_run_has_the_same_losses_with_and_without(view, model):
@@ -176,95 +168,6 @@ def test_without_dropping_the_cause_is_lost_and_that_is_said(capsys):
     assert len(logs["loss"]) == 1 and "slow_steps" in logs and "dropped" not in logs
 
 
-@pytest.fixture
-def sensitive(model):
-    """The model, which stays as it is: one token has a channel that a weight blows up."""
-    block = model.blocks[0]
-    embeddings = assign_zeros(model.token_embedding.embeddings, np.s_[:, 0])
-    assign_zeros(block.mixer.output_projection.kernel, np.s_[:, 0])
-    embeddings[15, 0] = 1.0
-    model.token_embedding.embeddings.assign(embeddings)
-    kernel = assign_zeros(block.mlp.up.kernel, np.s_[0])
-    kernel[0] = 3e38
-    block.mlp.up.kernel.assign(kernel)
-    model.optimizer.learning_rate = 0.0
-    yield model
-    model.optimizer.learning_rate = 1e-3
-
-
-WRONG_BATCH = "the first layer whose output is not finite is block_0/mlp/up, on batch {} of the data"
-
-
-@pytest.mark.trainable
-def test_a_batch_that_is_wrong_in_itself_is_found(sensitive, capsys):
-    """That token stands in one batch of one epoch."""
-    data = Windows()
-    data.wrong_token = 15
-    first_epoch = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: setattr(data, "last_epoch", data.epoch)
-    )
-    monitor = NumericsMonitor(data, every=None, raise_error=False)
-    fitted(sensitive, monitor, data, first_epoch)
-    assert "not finite in steps 1 to 4 of epoch 1" in monitor.failure
-    assert WRONG_BATCH.format(1) in monitor.failure
-    # The search was in the epoch that is over, and the data are where `fit` left them.
-    assert data.epoch == data.last_epoch + 1
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-@pytest.mark.parametrize(("every", "steps"), [(None, "steps 3 to 4"), (1, "step 4")])
-def test_in_an_epoch_that_goes_on_steps_and_batches_are_those_of_the_epoch(sensitive, tmp_path, every, steps):
-    def wrong_at_the_end():
-        data = Windows()
-        data.wrong_token, data.wrong_batch = 15, 3
-        return data
-
-    def cut(batch, logs):
-        if batch == 2:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        cutting = keras.callbacks.LambdaCallback(on_train_batch_begin=cut)
-        ResumableRun(tmp_path, save_every=1).fit(sensitive, wrong_at_the_end(), 1, callbacks=[cutting], verbose=0)
-    data = wrong_at_the_end()
-    monitor = NumericsMonitor(data, every)
-    with pytest.raises(FloatingPointError) as error:
-        ResumableRun(tmp_path, save_every=1).fit(sensitive, data, 1, callbacks=[monitor], verbose=0)
-    assert f"not finite in {steps} of epoch 1" in str(error.value)
-    assert WRONG_BATCH.format(3) in str(error.value)
-    # The next `fit` begins an epoch at its beginning.
-    data.wrong_token = None
-    monitor.on_train_begin()
-    assert monitor.first_batch == 0
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-def test_in_the_rest_of_an_epoch_too(sensitive):
-    data = Windows()
-    data.wrong_token, data.wrong_batch = 15, 3
-    rest = RestOfEpoch(data, start=2)
-    with pytest.raises(FloatingPointError) as error:
-        fitted(sensitive, NumericsMonitor(rest, every=None), rest)
-    assert "not finite in steps 3 to 4 of epoch 1" in str(error.value)
-    assert WRONG_BATCH.format(3) in str(error.value)
-
-
-@pytest.mark.trainable
-def test_steps_in_groups_end_with_the_data(model, monkeypatch):
-    """Of `steps_per_execution` the last are not there, and past the data there is no batch to be searched."""
-    monitor = NumericsMonitor(PackedDocuments([np.ones(8, "int32")] * 4, 8, 1), every=None)
-    monkeypatch.setattr(model, "steps_per_execution", 3)
-    monitor.set_model(model)
-    monitor.on_train_begin()
-    monitor.on_epoch_begin(0)
-    for batch in (0, 3):
-        monitor.on_train_batch_begin(batch)
-    with pytest.raises(FloatingPointError, match="not finite in steps 1 to 4 of epoch 1, loss nan: all variables are"):
-        monitor.on_epoch_end(0, {"loss": np.nan})
-
-
 @pytest.mark.trainable
 def test_weights_that_are_not_finite_are_pointed_at(model):
     data = Windows()
@@ -272,31 +175,6 @@ def test_weights_that_are_not_finite_are_pointed_at(model):
     with pytest.raises(FloatingPointError, match="all variables are finite.*check the targets, the weights"):
         fitted(model, NumericsMonitor(data), data)
     assert model.optimizer.dropped == 1
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-@pytest.mark.parametrize(("every", "looks"), [(None, 2), (2, 6), (3, 4), (100, 2)])
-def test_between_two_looks_nothing_is_computed(every, looks, monkeypatch):
-    """Over two epochs of five steps, each with a look at its end."""
-
-    class Nothing:
-        first_nonfinite, decays = None, []
-
-    walks = []
-    monkeypatch.setattr(numerics_monitor, "walk_layers", lambda *arguments, **options: walks.append(1) or Nothing)
-    monkeypatch.setattr(numerics_monitor, "language_model_layers", lambda model: None)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    monitor = NumericsMonitor(TOKENS, every=every)
-    model.fit(np.ones((5, 1)), np.ones((5, 1)), batch_size=1, epochs=2, callbacks=[monitor], verbose=0)
-    assert len(walks) == looks
-
-
-def test_no_batch_is_waited_for():
-    """Keras waits for each batch where a callback has a method of its own for the end of one."""
-    for name in ("on_batch_end", "on_train_batch_end"):
-        assert getattr(NumericsMonitor, name) is getattr(keras.callbacks.Callback, name)
 
 
 def test_a_look_at_no_step_is_refused():

@@ -2,9 +2,12 @@ import json
 
 import keras
 import numpy as np
+import pytest
 
 from keras_griffin.training import BestCheckpoint
 from keras_griffin.training.resuming.run_state import callback_states, restore_callbacks, restore_logs
+
+pytestmark = pytest.mark.any_backend
 
 
 class Counts(keras.callbacks.Callback):

@@ -7,6 +7,8 @@ from keras_griffin.training import PackedDocuments, RandomWindows, TokenFile, wr
 from keras_griffin.training.resuming import run_description as corpus
 from keras_griffin.training.resuming.run_description import describe_corpus
 
+pytestmark = pytest.mark.any_backend
+
 DOCUMENTS = [np.arange(length) for length in (9, 4, 17)]
 
 

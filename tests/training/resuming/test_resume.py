@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.training import Interrupted, PackedDocuments, ResumableRun, Terminated, stop_on_interrupt
+from keras_griffin.training import Interrupted, PackedDocuments, ResumableRun, Terminated
 from keras_griffin.training.resuming.run_file import read_run
 from tests.training.resuming.cut_off_run import EPOCHS, NUM_BATCHES, fit, held_out, make_data, make_model, values
 
@@ -138,26 +138,6 @@ def test_a_signal_ends_the_run_after_the_batch_and_nothing_is_lost(tmp_path, und
     check(tmp_path, fit(tmp_path, model), model, undisturbed)
 
 
-@pytest.mark.trainable
-def test_a_signal_in_a_validation_waits_for_the_end_of_the_epoch(tmp_path):
-    cut = CutOff("on_test_batch_begin", after=1, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Terminated):
-        fit(tmp_path, make_model(), [cut])
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
-    assert ResumableRun(tmp_path / "run").step == NUM_BATCHES
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-def test_after_the_ctrl_c_of_stop_on_interrupt_a_run_goes_on_too(tmp_path, undisturbed, capsys):
-    with stop_on_interrupt() as interruption:
-        press = CutOff("on_train_batch_begin", after=1, act=lambda: interruption._noted.note(signal.SIGINT, None))
-        fit(tmp_path, make_model(), [press, interruption])
-    assert "Stopping after this batch and a validation" in capsys.readouterr().err
-    model = make_model(seed=1)
-    check(tmp_path, fit(tmp_path, model), model, undisturbed)
-
-
 @pytest.mark.any_backend
 @pytest.mark.trainable
 def test_what_a_callback_has_ended_stays_ended_and_what_it_knew_is_known(tmp_path):
@@ -226,41 +206,6 @@ def test_a_callback_that_counts_batches_is_told_where_an_epoch_goes_on(tmp_path)
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-def test_with_adam_a_file_is_three_times_the_weights(tmp_path):
-    model = make_model(units=200, gradient_accumulation_steps=None)
-    fit(tmp_path, model, epochs=1)
-    (newest, *_) = sorted((tmp_path / "run").glob("step-*.safetensors"), reverse=True)
-    weights = sum(weight.size for weight in model.get_weights()) * 4
-    # And what the file says of itself.
-    assert 3 * weights < newest.stat().st_size < 3 * weights + 2**14
-
-
-@pytest.mark.trainable
-def test_averaged_weights_are_averages_once(tmp_path):
-    """`fit` puts the averages in the weights' place when it ends; a run that goes on trains the weights."""
-    averaging = {"use_ema": True, "ema_momentum": 0.5, "gradient_accumulation_steps": None}
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    model = make_model(**averaging)
-    fit(tmp_path / "a", model)
-    with pytest.raises(PowerLoss):
-        fit(tmp_path / "b", make_model(**averaging), [CutOff("on_train_batch_begin", after=4)])
-    other = make_model(seed=1, **averaging)
-    fit(tmp_path / "b", other)
-    assert values(other) == values(model)
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-def test_a_run_can_be_made_longer(tmp_path, undisturbed):
-    model = make_model()
-    fit(tmp_path, model, epochs=2)
-    model = make_model(seed=1)
-    check(tmp_path, fit(tmp_path, model), model, undisturbed)
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
 def test_from_a_damaged_file_the_run_falls_back_and_still_arrives(tmp_path, undisturbed, held_files_stay):
     with pytest.raises(PowerLoss):
         fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=4)])
@@ -295,18 +240,6 @@ def test_another_run_is_refused_and_names_what_differs(tmp_path):
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-def test_what_another_process_has_saved_since_is_what_the_run_goes_on_with(tmp_path, undisturbed, held_files_stay):
-    with pytest.raises(PowerLoss):
-        fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)])
-    opened = ResumableRun(tmp_path / "run")
-    fit(tmp_path, make_model())
-    model = make_model(seed=1)
-    history = opened.fit(model, make_data(), EPOCHS, validation_data=held_out(), verbose=0)
-    assert history.history == undisturbed[0] and values(model) == undisturbed[1]
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
 def test_a_save_that_fails_ends_the_run_and_it_goes_on_from_the_one_before(tmp_path, undisturbed):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -334,17 +267,6 @@ def test_notes_and_time_are_found_again(tmp_path):
     assert again.is_begun and again.notes == {"a": [1]} and again.seconds >= run.seconds * 0.1 > 0
     again.remove()
     assert not again.is_begun and not (tmp_path / "run").exists()
-
-
-@pytest.mark.any_backend
-@pytest.mark.trainable
-def test_the_progress_bar_begins_where_the_epoch_was(tmp_path, capsys):
-    with pytest.raises(PowerLoss):
-        fit(tmp_path, make_model(), [CutOff("on_train_batch_begin", after=2)], verbose=1)
-    capsys.readouterr()
-    fit(tmp_path, make_model(), epochs=1, verbose=1)
-    printed = capsys.readouterr().out
-    assert f"3/{NUM_BATCHES}" in printed and f"1/{NUM_BATCHES}" not in printed
 
 
 @pytest.mark.parametrize(("options", "named"), [({"save_every": 0}, "save_every"), ({"keep": 0.5}, "keep")])

@@ -13,6 +13,8 @@ from keras_griffin.training.resuming.run_description import (
     describe_shares,
 )
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, window=4)
 TEXT = np.arange(200, dtype="uint8")
 

@@ -7,6 +7,8 @@ import pytest
 from keras_griffin.files import write_safetensors
 from keras_griffin.training.resuming.run_file import read_run, write_run
 
+pytestmark = pytest.mark.any_backend
+
 TENSORS = {
     "model/0/kernel": np.arange(6, dtype="float32").reshape(2, 3),
     "model/1/half": np.array([1.5, -2.0], ml_dtypes.bfloat16),

@@ -17,6 +17,8 @@ from keras_griffin.training.resuming.processes import (
 from keras_griffin.training.resuming.run_file import RunFile
 from tests.training.resuming.cut_off_run import make_model
 
+pytestmark = pytest.mark.any_backend
+
 
 class Exchange:
     """A backend of two threads, which wait for one another."""
