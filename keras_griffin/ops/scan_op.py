@@ -75,11 +75,11 @@ class ScanOp(Op):
         reset, mask = as_tensor(reset), as_tensor(mask)
         self._check(given, reset, mask)
         rule = divided_rule(self.name)
-        *tensors, initial_state = given.values()
+        *numbers, start = given.values()
         if is_symbolic(*self._parts(given), reset, mask):
             results = self.node(**options)(*given.values(), reset, mask)
         elif rule is not None:
-            results = rule(*self.pack(*tensors), initial_state, marks=(reset, mask), **options)
+            results = rule(*self.pack(*numbers), start, marks=(reset, mask), **options)
         else:
             results = self.run(*given.values(), reset, mask, **options)
         return (number_of(results[0]), number_of(results[1])) if self.pairs else tuple(results)
