@@ -1,6 +1,6 @@
 """The derivatives of PyTorch's operators for `linear_scan`: the first by an operator, the others by scans."""
 
-from keras_griffin.ops.linear_scan import scan_of_components
+from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.linear_scan.gradient import gradient_by_scan
 from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, unless
 from keras_griffin.ops.torch_second_derivatives import are_wanted
@@ -41,7 +41,7 @@ def _gradient_by_scan(decay, states, initial_state, reset, *others):
 
     def scan(decay, inputs, initial_state, forgotten, reverse):
         reset = None if forgotten is None else forgotten[..., 0]
-        return scan_of_components(decay, inputs, initial_state, reset, None, reverse)
+        return SCAN.run(decay, inputs, initial_state, reset, None, reverse=reverse)
 
     arguments = decay_in_full, states_in_full, tuple(initial_state), forgetting(marks), (into_states, into_final)
     into_decay, into_inputs, into_start = gradient_by_scan(scan, *arguments, reverse)

@@ -1,7 +1,7 @@
 """On every backend: the gates, then the backend's `linear_scan`, each with its own differentiation."""
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
-from keras_griffin.ops.linear_scan import scan_of_components
+from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
 from keras_griffin.ops.rg_lru.gates import gates
@@ -20,4 +20,4 @@ def rg_lru(
     numbers = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
     forgotten = forgetting(marks)
     reset = None if forgotten is None else forgotten[..., 0]
-    return scan_of_components(*numbers, initial_state, reset, None, reverse)
+    return SCAN.run(*numbers, initial_state, reset, None, reverse=reverse)
