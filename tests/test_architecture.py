@@ -37,7 +37,7 @@ LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in fo
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"grain", "huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {"huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy"}
 

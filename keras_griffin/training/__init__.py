@@ -7,7 +7,6 @@ from keras_griffin.training.data.chats import Chats, read_chats
 from keras_griffin.training.data.consecutive_chunks import ConsecutiveChunks
 from keras_griffin.training.data.packed_rows import PackingCounts
 from keras_griffin.training.data.packing import PackedDocuments, PackedStream
-from keras_griffin.training.data.pipelines import to_grain, to_tf_data, to_torch_loader
 from keras_griffin.training.data.token_file import TokenFile, write_token_file
 from keras_griffin.training.interruption import Interrupted, Terminated, stop_on_interrupt
 from keras_griffin.training.loss_curve import draw_loss_curve
@@ -56,9 +55,6 @@ __all__ = [
     "read_chats",
     "retain_memory",
     "save_whole",
-    "to_grain",
-    "to_tf_data",
-    "to_torch_loader",
     "token_byte_counts",
     "warm_up_then_constant",
     "warm_up_then_cosine",
