@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from keras_griffin import ops
-from keras_griffin.distribution import divided_time
+from keras_griffin.distribution import time_along
 from keras_griffin.ops import time_axis
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
@@ -41,8 +41,14 @@ def pair(*shape):
 
 
 def divided(function, devices, in_specs, out_specs, check_vma=True):
+    """A function of each device's part, with time divided along the mesh."""
+
+    def on_each(*arguments):
+        with time_along("time"):
+            return function(*arguments)
+
     mesh = mesh_of(devices).backend_mesh
-    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
+    return jax.shard_map(on_each, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
 
 
 def with_gradients(function, arguments, weights):
@@ -96,8 +102,8 @@ def test_rg_lru(devices, marked, reverse, is_complex, check_vma):
 
     def unit(inputs, logits, channels, start, flags):
         phase = channels[1] if is_complex else None
-        options = {"axis_name": "time", "phase": phase, "exponent": 3.0, "reverse": reverse, **flags}
-        return divided_time.rg_lru(inputs, *logits, channels[0], start, **options)
+        options = {"phase": phase, "exponent": 3.0, "reverse": reverse, **flags}
+        return ops.rg_lru(inputs, *logits, channels[0], start, **options)
 
     over = divided(unit, devices, (STEPS, STEPS, WHOLE, WHOLE, STEPS), (STEPS, WHOLE), check_vma)
     got = with_gradients(lambda *tensors: over(*tensors, flags), (inputs, logits, channels, start), weights)
@@ -123,7 +129,7 @@ def test_linear_scan(devices, marked, reverse, is_complex):
     flags = {"reset": RESET, "mask": MASK} if marked else {}
 
     def scan(decay, inputs, start, flags):
-        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+        return ops.linear_scan(decay, inputs, start, reverse=reverse, **flags)
 
     over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
     got = with_gradients(lambda *tensors: over(*tensors, flags), (decay, inputs, start), weights)
@@ -149,7 +155,7 @@ def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
     decay[:, documents == 1] = inputs[:, documents == 1] = given[:, documents == 3] = np.nan
 
     def scan(decay, inputs, start, flags):
-        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+        return ops.linear_scan(decay, inputs, start, reverse=reverse, **flags)
 
     over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
     (got, _), into = with_gradients(
@@ -163,7 +169,7 @@ def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
 
 def test_a_scan_without_initial_state_in_bfloat16():
     decay, inputs = (draw(BATCH, LENGTH, WIDTH).astype("bfloat16") for _ in range(2))
-    over = divided(lambda a, x: divided_time.linear_scan(a, x, axis_name="time"), 8, (STEPS, STEPS), (STEPS, WHOLE))
+    over = divided(ops.linear_scan, 8, (STEPS, STEPS), (STEPS, WHOLE))
     states, final_state = jax.jit(over)(decay, inputs)
     wanted = scan_reference.definition(decay.astype("float64"), inputs.astype("float64"))
     assert (str(states.dtype), str(final_state.dtype)) == ("bfloat16", "float32")
@@ -178,7 +184,7 @@ def test_causal_conv(devices, taps, marked):
 
     def conv(*arguments):
         *tensors, flags = arguments
-        return divided_time.causal_conv(*tensors, axis_name="time", **flags)
+        return ops.causal_conv(*tensors, **flags)[0]
 
     over = divided(conv, devices, (STEPS, WHOLE, WHOLE, STEPS), STEPS)
     got = with_gradients(lambda *tensors: over(*tensors, flags), arguments, draw(*arguments[0].shape))
@@ -191,9 +197,8 @@ def test_ops_follow_their_rules_inside_of_divided_time():
     inputs, kernel, start = draw(BATCH, LENGTH, WIDTH), draw(6, WIDTH), draw(BATCH, 5, WIDTH)
 
     def on_each(inputs, kernel, start, reset):
-        with time_axis.time_along("time"):
-            counts = time_axis.positions(inputs.shape[1]), time_axis.running_count(reset)
-            return *ops.causal_conv(inputs, kernel, None, start, reset=reset), *counts
+        counts = time_axis.positions(inputs.shape[1]), time_axis.running_count(reset)
+        return *ops.causal_conv(inputs, kernel, None, start, reset=reset), *counts
 
     specs = (STEPS, WHOLE, PartitionSpec("time"), STEPS)
     over = jax.jit(divided(on_each, 8, (STEPS, WHOLE, WHOLE, STEPS), specs, check_vma=False))
@@ -203,8 +208,7 @@ def test_ops_follow_their_rules_inside_of_divided_time():
     np.testing.assert_array_equal(positions, np.arange(LENGTH))
     np.testing.assert_array_equal(counted, RESET.cumsum(axis=1))
     with pytest.raises(ValueError, match="^causal_conv: with time divided over devices, there must be no mask. Got "):
-        with time_axis.time_along("time"):
-            divided(lambda x: ops.causal_conv(x, kernel, mask=MASK[:, :2])[0], 8, (STEPS,), STEPS)(inputs)
+        divided(lambda x: ops.causal_conv(x, kernel, mask=MASK[:, :2])[0], 8, (STEPS,), STEPS)(inputs)
 
 
 @pytest.mark.parametrize(("devices", "window", "marked"), [(2, 4, True), (8, 4, True), (8, 100, False), (4, 1, True)])
@@ -215,7 +219,7 @@ def test_local_attention(devices, window, marked):
 
     def attend(*arguments):
         *tensors, flags = arguments
-        return divided_time.local_attention(*tensors, window, axis_name="time", **flags)
+        return ops.local_attention(*tensors, window, **flags)
 
     over = divided(attend, devices, (STEPS,) * 4, STEPS)
     weights = draw(*arguments[0].shape)
