@@ -106,8 +106,7 @@ def load_state(path: str | os.PathLike) -> State:
     try:
         tensors = SafeTensors(path)
     except ValueError as error:
-        reason = str(error).removeprefix("SafeTensors: ")
-        raise ValueError(f"load_state: the file must be a valid safetensors file: {reason}") from error
+        raise ValueError(str(error).replace("SafeTensors", "load_state", 1)) from error
     if tensors.metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
         found = tensors.metadata.get("format", "tensors that are not a state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")

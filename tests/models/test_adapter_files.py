@@ -213,7 +213,7 @@ def test_files_that_are_cut_off_or_of_something_else(saved):
     folder, model = saved
     whole = (folder / "adapter.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"^SafeTensors: the tensors must fill the file\."):
+    with pytest.raises(ValueError, match=r"^SafeTensors: the file must be a valid safetensors file\. Got "):
         model.load_adapter(folder / "cut.safetensors")
     with pytest.raises(
         ValueError, match=r"^load_adapter: the file must be written by save_adapter, .* of format None None\.$"
