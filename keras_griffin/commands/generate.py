@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def prompt_of_run(name: str) -> str:
-    """What the samples of a run's model continue; empty for other models, and runs of earlier versions."""
+    """What the samples of a run's model continue; empty for other models."""
     path = Path(name)
     folder = path if path.is_dir() else path.parent
     if not holds_run(folder) or path not in (folder, folder / MODEL) or not (folder / PROMPT).is_file():

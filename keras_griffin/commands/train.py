@@ -44,7 +44,7 @@ from keras_griffin.commands.train_text import (
     own_prompt,
     read_text,
 )
-from keras_griffin.commands.train_time import epoch_windows, last_held_out, make_plan
+from keras_griffin.commands.train_time import last_held_out, make_plan
 from keras_griffin.commands.versions import versions
 from keras_griffin.files import atomic_file
 from keras_griffin.models import LanguageModel
@@ -212,8 +212,7 @@ def plan_run(
         )
     else:
         saved.notes = as_notes(arguments, text.corpus, *make_plan(model, text, arguments))
-    # Runs of earlier versions do not record it.
-    held_out = text.held_out(arguments, saved.notes.get("windows", epoch_windows(text, arguments)))
+    held_out = text.held_out(arguments, saved.notes["windows"])
     predicted = text.predicted_bytes(held_out)
     print_rows({"val_bits": f"bits per byte on {predicted:,} of the held-out bytes, after each epoch"})
     return held_out

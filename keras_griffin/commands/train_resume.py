@@ -25,8 +25,6 @@ CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
 #: The run's other files; `PROMPT` holds what the samples of its model continue.
 MODEL, LOG, PICTURE, RESULT, PROMPT = "model.keras", "log.csv", "loss.png", "result.json", "prompt.txt"
-#: The values of arguments that the notes of earlier versions do not record.
-_EARLIER = {"include_binary": True, "overwrite": False}
 #: Arguments that may differ when a run resumes.
 _NOT_OF_THE_RUN = {"command", "resume", "output"}
 
@@ -48,14 +46,13 @@ def open_run(arguments: argparse.Namespace) -> tuple[argparse.Namespace, Resumab
         raise CommandError(
             f"train: --resume must name the folder of an interrupted run. Got {everything['resume']!r}, {why}."
         )
-    # The notes of earlier versions do not record it.
-    backend = run.notes.get("backend", keras.backend.backend())
+    backend = run.notes["backend"]
     if backend != keras.backend.backend():
         raise CommandError(
             "train: --resume must keep the backend that the run began with; set KERAS_BACKEND. "
             f"Got {keras.backend.backend()} instead of {backend}."
         )
-    began = {**_EARLIER, **run.notes["arguments"]}
+    began = run.notes["arguments"]
     changed = [
         f"{_option(name)} {_shown(value)} instead of {_shown(began.get(name))}"
         for name, value in _with_whole_paths(given).items()
@@ -144,9 +141,8 @@ def check_text(run: ResumableRun, corpus: Corpus) -> None:
     Raises:
         CommandError: its files, size or content differ.
     """
-    then, now = run.notes.get("text"), _describe_text(corpus)
-    # For a run of an earlier version, which lacks it, the library checks the text itself.
-    if then in (None, now):
+    then, now = run.notes["text"], _describe_text(corpus)
+    if then == now:
         return
     if {**now, "crc32": None} == {**then, "crc32": None}:
         received = f"{_text_size(now)}, the same size, but different content"

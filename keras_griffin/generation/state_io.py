@@ -7,8 +7,6 @@ The file is a safetensors file with the state's tensors by their paths, such as 
                 of its parts, for a tensor its name in the file
     crc32       JSON: a checksum of each tensor's bytes, by its name
     sum         a checksum of the other three, and of the tensors' dtypes and shapes
-
-Format 1, which can be read too, has no `sum`.
 """
 
 import json
@@ -26,8 +24,6 @@ from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.shapes import State
 
 FORMAT = "keras_griffin state 2"
-#: Can be read too; its only checksums are those of the tensors' bytes.
-EARLIER_FORMAT = "keras_griffin state 1"
 #: The limit for a file's nesting; a model's state has five levels.
 MOST_LEVELS = 32
 #: The types of states by name. `register_state_type` adds that of a custom mixer.
@@ -107,12 +103,11 @@ def load_state(path: str | os.PathLike) -> State:
         tensors = SafeTensors(path)
     except ValueError as error:
         raise ValueError(str(error).replace("SafeTensors", "load_state", 1)) from error
-    if tensors.metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
+    if tensors.metadata.get("format") != FORMAT:
         found = tensors.metadata.get("format", "tensors that are not a state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
     try:
-        if tensors.metadata["format"] == FORMAT:
-            _check_sum(tensors)
+        _check_sum(tensors)
         kinds, sums = json.loads(tensors.metadata["kinds"]), json.loads(tensors.metadata["crc32"])
         unread = set(tensors)
         state = _build(kinds, lambda name: _checked(tensors, name, sums, unread))
@@ -144,9 +139,7 @@ def _build(kinds, read, levels=MOST_LEVELS):
     if isinstance(kinds, list):
         return tuple(_build(part, read, levels - 1) for part in kinds)
     state_type = STATE_TYPES[kinds["type"]]
-    renamed: dict[str, str] = getattr(state_type, "renamed", dict)()
-    parts = {renamed.get(field, field): part for field, part in kinds["parts"].items()}
-    return state_type(**{field: _build(part, read, levels - 1) for field, part in parts.items()})
+    return state_type(**{field: _build(part, read, levels - 1) for field, part in kinds["parts"].items()})
 
 
 def _sum(metadata, tensors):
@@ -164,7 +157,7 @@ def _check_sum(tensors):
 
 def _checked(tensors, name, sums, unread):
     unread.remove(name)
-    array = np.array(tensors[name])
+    array = tensors[name]
     if zlib.crc32(array.tobytes()) != sums[name]:
         raise ValueError(f"the checksum of {name} does not match its bytes")
     return array

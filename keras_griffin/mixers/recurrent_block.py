@@ -24,11 +24,6 @@ class RecurrentBlockState(NamedTuple):
     #: The recurrence's.
     unit: State
 
-    @staticmethod
-    def renamed() -> dict[str, str]:
-        """The names that fields had in files of earlier versions, each with today's."""
-        return {"rg_lru": "unit"}
-
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class RecurrentBlock(Mixer):

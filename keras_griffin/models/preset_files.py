@@ -188,9 +188,7 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
             f"Got {', '.join(fixed)}."
         )
-    # Presets of earlier versions have no checksums.
-    is_verified = verify and content.get("checksums") is not None
-    tensors = verified(path, weights) if is_verified else {tensor: weights.stored(tensor) for tensor in weights}
+    tensors = verified(path, weights) if verify else {tensor: weights.stored(tensor) for tensor in weights}
     if quantized_to == "int8" and content.get("dequantize") is True:
         quantized_to, tensors = None, dequantized("from_preset", tensors)
     if quantized_to is None:

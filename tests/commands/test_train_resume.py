@@ -9,7 +9,6 @@ import pytest
 
 from keras_griffin.commands import train_resume
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.given import _Default
 from keras_griffin.commands.train_resume import (
     as_notes,
     check_text,
@@ -78,8 +77,6 @@ def test_another_text_is_refused_in_words(now, received):
     with pytest.raises(CommandError) as error:
         check_text(run, now)
     assert str(error.value) == (f"train: --resume must keep the text that the run began with. Got {received}.")
-    # An earlier version had no such notes.
-    check_text(SimpleNamespace(notes={"arguments": {}}), now)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +94,3 @@ def test_a_folder_holds_a_run(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).write_text("")
     assert holds_run(tmp_path) is expected
-
-
-def test_a_run_of_an_earlier_version_reads_binary_files_as_it_did(tmp_path, monkeypatch):
-    earlier = SimpleNamespace(is_begun=True, notes={"arguments": {"files": [], "save_every": 7}}, save_every=1)
-    monkeypatch.setattr(train_resume, "saved_run", lambda folder: earlier)
-    given = Namespace(command="train", resume=str(tmp_path), files=[], output=None, include_binary=_Default(False))
-    arguments, run = open_run(given)
-    assert (arguments.include_binary, run.save_every) == (True, 7)

@@ -9,7 +9,6 @@ from keras import ops
 from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.declared import Weight
 from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU, default_num_gate_blocks, gate_weights
 from keras_griffin.ops import rg_lru
@@ -17,7 +16,6 @@ from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class CGLRU(RGLRU):
     """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
 

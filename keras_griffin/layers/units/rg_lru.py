@@ -10,7 +10,6 @@ from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.declared import Weight
 from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops import rg_lru
@@ -23,7 +22,6 @@ MOST_GATE_BLOCKS, GATE_WIDTH = 16, 16
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRU(RecurrentUnit):
     """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
-from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
+from keras_griffin.training.resuming.corpus import describe_corpus
 
 #: May change: names, which Keras numbers; settings of speed and placement; a functional model's edges, which its
 #: layers and variables already describe.
@@ -34,13 +34,10 @@ _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
 _LONGEST_TEXT = 200
 #: Parts that depend on a process's share of the data.
 _OF_DATA = ("data", "data.data", "corpus", "first_batch")
-#: Parts that earlier versions did not describe.
-_LATER = ("data.data", "corpus", "processes", "shares")
 #: Patterns in a leaf's place, and in its value as JSON.
 _IN_CORPUS = re.compile(r"(?:^|\.)corpus\.")
 _FIRST_BATCH = re.compile(r"(?:^|\.)first_batch ")
 _SIZE = re.compile(r'"(?:\(.*\) of \w+|\w+ of \d+)"')
-_VECTOR = re.compile(r'"\((\d+),\) of (\w+)"')
 #: How many differences a message names.
 NAMED_DIFFERENCES = 4
 
@@ -78,14 +75,10 @@ def describe_shares(descriptions: list[dict]) -> dict:
 
 
 def differences(then: dict, now: dict) -> list[str]:
-    """The differences between two descriptions, such as `model.window 64 instead of 128`; a corpus comes first.
-
-    Parts that an earlier version did not describe are not compared.
-    """
-    left_out = {name for name in _LATER if name not in then}
+    """The differences between two descriptions, such as `model.window 64 instead of 128`; a corpus comes first."""
     if then.get("processes") != now.get("processes"):
-        left_out.add("shares")
-    then, now = ({name: part for name, part in one.items() if name not in left_out} for one in (then, now))
+        # Their shares differ anyway.
+        then, now = ({name: part for name, part in one.items() if name != "shares"} for one in (then, now))
     old, new = dict(_leaves(then)), dict(_leaves(now))
     corpora = [*_corpora(old, new)]
     places = [*new, *(place for place in old if place not in new)]
@@ -120,7 +113,7 @@ def refuse_differences(then: dict, now: dict) -> None:
 
 
 def _corpora(old, new) -> Iterator[str]:
-    """Which corpora differ, in words: by checksum, or by the size of an array if no checksum was stored."""
+    """Which corpora differ, in words."""
     names = [place.rpartition(".")[0] for place in {**new, **old} if _IN_CORPUS.search(place)]
     for name in dict.fromkeys(names):
         words = [json.loads(leaves.get(f"{name}.0", '"nothing"')) for leaves in (old, new)]
@@ -133,12 +126,6 @@ def _corpora(old, new) -> Iterator[str]:
             yield f"a different corpus in data.{place}: {words[1]}, as before, but different ones"
         else:
             yield f"a different corpus in data.{place}: {words[1]} instead of {words[0]}"
-    for place in new:
-        sizes = [_VECTOR.fullmatch(leaves.get(place, "")) for leaves in (old, new)]
-        vectors = [size for size in sizes if size]
-        if len(vectors) == 2 and not names and old[place] != new[place]:
-            then, now = (words_of_array((int(size[1]),), size[2]) for size in vectors)
-            yield f"a different corpus in {place}: {now} instead of {then}"
 
 
 def _settings(thing, otherwise: str):

@@ -70,8 +70,8 @@ def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None
             mine[name.removeprefix(prefix)] = array
         elif not name.startswith(f"{_OWN}/"):
             common[name] = array
-    # A run that an earlier version began has only the writer's part.
-    others = facts.get("others", {}).get(str(processes.index))
+    # Not the writer's.
+    others = facts["others"].get(str(processes.index))
     if others:
         facts = {**facts, "callbacks": others["callbacks"]}
         places = {_place(name) for name in mine}

@@ -91,16 +91,6 @@ def test_the_number_of_processes_and_the_share_of_each_are_those_of_the_run():
         refuse_differences(two, shares((0, 2), (1, 2), seed=1))
 
 
-def test_what_an_earlier_version_wrote_still_goes_on_and_speaks_in_words():
-    def as_earlier(description):
-        return {name: description[name] for name in ("model", "compiled", "data", "first_batch")}
-
-    two = describe_shares([described(), described()])
-    assert differences(as_earlier(described()), two) == []
-    with pytest.raises(ValueError, match=r"Got a different corpus in data.text: 150 tokens instead of 200 tokens\.$"):
-        refuse_differences(as_earlier(described()), described(text=TEXT[:150]))
-
-
 class Remembering(keras.utils.PyDataset):
     """A dataset that keeps what it has made."""
 
