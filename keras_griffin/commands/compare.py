@@ -19,10 +19,12 @@ from keras_griffin.commands.train_model import compile_for_training, evaluate
 from keras_griffin.commands.train_report import describe_text, describe_validation, print_rows
 from keras_griffin.commands.train_text import TokenText, read_text
 from keras_griffin.commands.train_time import TIMED_STEPS, describe_division, epoch_windows
-from keras_griffin.inspection import match_parameters, measure_decoding
+from keras_griffin.inspection import measure_decoding
+from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.tasks.text import compressed_bits_per_byte, frequency_bits_per_byte
-from keras_griffin.training import HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, warm_up_then_cosine
+from keras_griffin.training import HeldOutWindows, RandomWindows, Stopwatch, warm_up_then_cosine
+from keras_griffin.training.pace import Pace, measure_pace
 
 #: The width of a head of attention, where the width allows it, and the keys that local attention sees.
 HEAD_DIM, WINDOW = 64, 128

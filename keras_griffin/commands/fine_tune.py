@@ -17,7 +17,8 @@ from keras_griffin.commands.load_model import load_text_model
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.models import LanguageModel
 from keras_griffin.tokenizers import Tokenizer
-from keras_griffin.training import PackedDocuments, default_optimizer, read_chats, stop_on_interrupt
+from keras_griffin.training import PackedDocuments, default_optimizer, read_chats
+from keras_griffin.training.interruption import stop_on_interrupt
 
 ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
 

@@ -6,11 +6,13 @@ from typing import cast
 
 from keras import ops
 
-from keras_griffin.generation import Greedy, LanguageModelState, Stream, TopP
+from keras_griffin.generation import Greedy, LanguageModelState, TopP
+from keras_griffin.generation.generate import Stream
 from keras_griffin.generation.state import fitted
 from keras_griffin.models import LanguageModel
-from keras_griffin.tokenizers import IncrementalDecoder, Tokenizer, chat_prompt, next_turn
+from keras_griffin.tokenizers import Tokenizer, chat_prompt, next_turn
 from keras_griffin.tokenizers.chat import find_end_of_turn
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN
 
 

@@ -57,9 +57,9 @@ from keras_griffin.training import (
     ResumableRun,
     Stopwatch,
     Terminated,
-    draw_loss_curve,
     warm_up_then_cosine,
 )
+from keras_griffin.training.loss_curve import draw_loss_curve
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from keras_griffin.commands.errors import CommandError, refusals
 from keras_griffin.commands.load_tokenizer import load_named_tokenizer
 from keras_griffin.commands.train_resume import PROMPT, TOKENIZER, check_text, holds_run
-from keras_griffin.files import atomic_file, atomic_folder
+from keras_griffin.files import atomic_file
+from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts

@@ -13,7 +13,8 @@ from keras_griffin.commands.train_model import compile_for_training
 from keras_griffin.commands.train_report import print_rows
 from keras_griffin.commands.train_text import TokenText
 from keras_griffin.models import LanguageModel
-from keras_griffin.training import HeldOutWindows, RandomWindows, measure_pace
+from keras_griffin.training import HeldOutWindows, RandomWindows
+from keras_griffin.training.pace import measure_pace
 
 #: How often a run is validated, and on how many bytes at most; the last validation covers as much as its time allows.
 EPOCHS = 10

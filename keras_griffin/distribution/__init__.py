@@ -3,12 +3,11 @@
 from keras_griffin.distribution.fully_shard import fully_shard, gathered
 from keras_griffin.distribution.layout_map import layout_map
 from keras_griffin.distribution.local_rows import LocalRows
-from keras_griffin.distribution.sequence_parallel import SequenceParallel, sequence_parallel
+from keras_griffin.distribution.sequence_parallel import sequence_parallel
 from keras_griffin.distribution.time_along import time_along
 
 __all__ = [
     "LocalRows",
-    "SequenceParallel",
     "fully_shard",
     "gathered",
     "layout_map",

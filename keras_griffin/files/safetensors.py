@@ -57,7 +57,7 @@ class SafeTensors(Mapping):
 
     Examples:
         >>> import numpy as np, tempfile, keras_griffin
-        >>> from keras_griffin.files import SafeTensors, write_safetensors
+        >>> from keras_griffin.files.safetensors import SafeTensors, write_safetensors
         >>> path = tempfile.mkdtemp() + "/some.safetensors"
         >>> write_safetensors(path, {"a": np.arange(6).reshape(2, 3)}, metadata={"made by": "me"})
         >>> tensors = SafeTensors(path)

@@ -17,19 +17,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin import layers, mixers
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.generation.capacity import walk
 from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.layers import UNITS
+from keras_griffin.layers.declared import Declared
+from keras_griffin.layers.temporal_conv import TemporalConvState
+from keras_griffin.mixers import MIXERS, UnitBlock
 from keras_griffin.shapes import State
 
 FORMAT = "keras_griffin state 2"
 #: The limit for a file's nesting; a model's state has five levels.
 MOST_LEVELS = 32
+_KINDS: tuple[type[Declared], ...] = (*MIXERS.values(), UnitBlock, *UNITS.values())
 #: The types of states by name. `register_state_type` adds that of a custom mixer.
-STATE_TYPES = {
-    name: getattr(package, name) for package in (layers, mixers) for name in package.__all__ if name.endswith("State")
-}
+STATE_TYPES = {kind.state_type.__name__: kind.state_type for kind in _KINDS}
 
 
 def register_state_type(state_type: type) -> type:
@@ -44,6 +46,7 @@ def register_state_type(state_type: type) -> type:
     return state_type
 
 
+register_state_type(TemporalConvState)
 register_state_type(LanguageModelState)
 
 

@@ -57,6 +57,7 @@ class Declared(SequenceLayer):
     A subclass defines `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
 
     Attributes:
+        state_type: a class attribute: the NamedTuple that its state is.
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
         dynamics_weights: a class attribute: the names of a recurrent unit's weights that set how its state evolves; see
             `keras_griffin.training.optimizer_groups`.
@@ -64,6 +65,7 @@ class Declared(SequenceLayer):
             finite numbers have none.
     """
 
+    state_type: type
     undecayed: tuple[str, ...] = ()
     dynamics_weights: tuple[str, ...] = ()
     blocks_nan = True

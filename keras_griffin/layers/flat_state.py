@@ -10,13 +10,7 @@ from keras_griffin.shapes import State
 
 
 class FlatState(Declared):
-    """A layer whose state is a NamedTuple of tensors, those that `kept_of` declares, in its order.
-
-    Attributes:
-        state_type: a class attribute: the NamedTuple.
-    """
-
-    state_type: type
+    """A layer whose state is a NamedTuple of tensors, those that `kept_of` declares, in its order."""
 
     def kept(self, width: int) -> dict[str, Kept]:
         """`kept_of`, with this layer's arguments.

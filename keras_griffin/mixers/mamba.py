@@ -6,20 +6,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
-from keras_griffin.layers import (
-    Kept,
-    Mixer,
-    SelectiveSSM,
-    SelectiveSSMState,
-    TemporalConv1D,
-    TemporalConvState,
-    Weight,
-    project,
-    projection,
-)
+from keras_griffin.layers import Kept, Mixer, SelectiveSSM, TemporalConv1D, Weight, project, projection
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.flat_state import FlatState
-from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
+from keras_griffin.layers.temporal_conv import TemporalConvState
+from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
 from keras_griffin.shapes import LayerOptions, Tensor
 
 

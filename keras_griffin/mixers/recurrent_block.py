@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project, projection
+from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, Weight, project, projection
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.stream_start import first_step
+from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -68,6 +69,8 @@ class RecurrentBlock(Mixer):
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
+
+    state_type = RecurrentBlockState
 
     def __init__(
         self,

@@ -67,6 +67,8 @@ class UnitBlock(Mixer):
     figure 1.
     """
 
+    state_type = UnitBlockState
+
     def __init__(
         self,
         unit: str,

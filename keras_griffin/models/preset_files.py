@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 import keras
 
-from keras_griffin.files import SafeTensors, atomic_folder, read_json_object, write_safetensors
+from keras_griffin.files.atomic import atomic_folder
+from keras_griffin.files.json_object import read_json_object
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig

@@ -13,7 +13,8 @@ from keras_griffin.commands.compare import configs_of, count_steps, steps_within
 from keras_griffin.commands.compare_report import LINES, TABLE
 from keras_griffin.commands.options.compare import MIXERS
 from keras_griffin.mixers import mixer_names
-from keras_griffin.training import Pace, Stopwatch
+from keras_griffin.training import Stopwatch
+from keras_griffin.training.pace import Pace
 
 SMALL = "--width 16 --layers 2 --sequence-length 16 --batch-size 4".split()
 

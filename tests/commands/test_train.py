@@ -16,7 +16,8 @@ from keras_griffin.__main__ import main
 from keras_griffin.commands import train, train_time
 from keras_griffin.commands.train_resume import describe_going_on
 from keras_griffin.models import LanguageModel
-from keras_griffin.training import HeldOutWindows, Pace, Stopwatch
+from keras_griffin.training import HeldOutWindows, Stopwatch
+from keras_griffin.training.pace import Pace
 from tests.commands.runs import TINY, press_ctrl_c
 
 pytestmark = pytest.mark.trainable

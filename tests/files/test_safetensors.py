@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
-from keras_griffin.files.safetensors import DTYPES
+from keras_griffin.files.safetensors import DTYPES, SafeTensors, StoredTensor, write_safetensors
 
 pytestmark = pytest.mark.any_backend
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_griffin import layers, mixers
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.generation.state_io import FORMAT, STATE_TYPES, _sum, register_state_type
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer

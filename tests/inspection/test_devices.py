@@ -2,7 +2,8 @@
 
 import pytest
 
-from keras_griffin.inspection import DEVICES, Device, decode_table
+from keras_griffin.inspection import Device, decode_table
+from keras_griffin.inspection.devices import DEVICES
 
 pytestmark = pytest.mark.any_backend
 

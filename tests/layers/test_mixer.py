@@ -2,10 +2,23 @@
 
 import pytest
 
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.generation.state_io import STATE_TYPES
+from keras_griffin.layers.declared import Declared, Kept, Weight, dense_weights
 from keras_griffin.layers.mixer import Mixer
 
 UNITS = ("num_heads", 3)
+
+
+def declared(kind=Declared):
+    """The package's classes with a type of state."""
+    kinds = [each for subclass in kind.__subclasses__() for each in declared(subclass)]
+    return kinds + [kind] * (hasattr(kind, "state_type") and kind.__module__.startswith("keras_griffin."))
+
+
+def test_the_state_of_every_layer_can_be_saved():
+    kinds = declared()
+    assert len(kinds) > 15
+    assert not [kind for kind in kinds if STATE_TYPES.get(kind.state_type.__name__) is not kind.state_type]
 
 
 def test_the_weights_of_a_projection():

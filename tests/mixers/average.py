@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_griffin.checks import FRACTION, checked
 from keras_griffin.generation import register_state_type
-from keras_griffin.layers import Decays, Kept, Mixer, Weight
+from keras_griffin.layers import Kept, Mixer, Weight
 from keras_griffin.layers.declared import dense_weights
 from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.models import GriffinConfig
 from keras_griffin.ops import linear_scan
 

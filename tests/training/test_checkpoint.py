@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import BestCheckpoint, save_whole
+from keras_griffin.training import BestCheckpoint
+from keras_griffin.training.checkpoint import save_whole
 
 
 def small_model(value=0.0):

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_griffin import backends
-from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
+from keras_griffin.layers import ResidualBlock, RMSNorm
 from keras_griffin.layers.parts import watched, with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import Tensor

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.training.resuming.durable import durable_file
 
 FORMAT = "keras_griffin run 1"

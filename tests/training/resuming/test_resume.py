@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.training import Interrupted, PackedDocuments, ResumableRun, Terminated, stop_on_interrupt
+from keras_griffin.training import Interrupted, PackedDocuments, ResumableRun, Terminated
+from keras_griffin.training.interruption import stop_on_interrupt
 from keras_griffin.training.resuming.run_file import read_run
 from tests.training.resuming.cut_off_run import EPOCHS, NUM_BATCHES, fit, held_out, make_data, make_model, values
 
