@@ -27,7 +27,7 @@ from keras_griffin.generation.prompt import (
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
-from keras_griffin.tokenizers import IncrementalDecoder
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 #: How many tokens are generated between two checks.
 BLOCK = 128

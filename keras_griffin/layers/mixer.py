@@ -1,6 +1,6 @@
 """The base of everything that a model can mix along time with."""
 
-from typing import Any, Self
+from typing import Any
 
 from keras_griffin.layers.declared import Declared
 
@@ -26,8 +26,3 @@ class Mixer(Declared):
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
         """Further arguments, for the residual block of an index: only such as set initial values, not shapes."""
         return {}
-
-    @classmethod
-    def for_model(cls, config: Any, **kwargs: Any) -> Self:
-        """The mixer for a `GriffinConfig`."""
-        return cls(**cls.arguments_for_model(config), **kwargs)

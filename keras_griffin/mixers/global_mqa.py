@@ -88,6 +88,8 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
+    state_type = GlobalMQAState
+
     # Zero times NaN is NaN, and the product of a query includes every key.
     blocks_nan = False
 

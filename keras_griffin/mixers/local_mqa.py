@@ -75,6 +75,8 @@ class LocalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
 
+    state_type = LocalMQAState
+
     def __init__(
         self,
         num_heads: int,

@@ -10,15 +10,14 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers import (
     Mixer,
     SelectiveSSM,
-    SelectiveSSMState,
     StateSpec,
     TemporalConv1D,
-    TemporalConvState,
     Weight,
     project,
 )
 from keras_griffin.layers.initialization import scaled
-from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
+from keras_griffin.layers.temporal_conv import TemporalConvState
+from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
 from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, Tensor
 

@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, TemporalConvState, Weight, project
+from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, project
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.stream_start import first_step
+from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, State, Tensor
@@ -24,11 +25,6 @@ class RecurrentBlockState(NamedTuple):
     conv: TemporalConvState
     #: The recurrence's.
     unit: State
-
-    @staticmethod
-    def renamed() -> dict[str, str]:
-        """The names that fields had in files of earlier versions, each with today's."""
-        return {"rg_lru": "unit"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -74,6 +70,8 @@ class RecurrentBlock(Mixer):
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
+
+    state_type = RecurrentBlockState
 
     def __init__(
         self,

@@ -68,6 +68,8 @@ class UnitBlock(Mixer):
     figure 1.
     """
 
+    state_type = UnitBlockState
+
     def __init__(
         self,
         unit: str,

@@ -261,7 +261,7 @@ def _looked_at(function_name, rules, x, y, weights):
         first, x = (taken or [None])[0], _put_back(taken, x)
     elif isinstance(x, keras.utils.PyDataset):
         first = None if x.num_batches == 0 else x[0]
-    elif isinstance(x, Iterable) and not getattr(x, "is_read_once", False):
+    elif isinstance(x, Iterable):
         first = next(iter(_in_this_process(x)), None)
     if first is not None:
         check_batch(function_name, rules, *keras.utils.unpack_x_y_sample_weight(first))

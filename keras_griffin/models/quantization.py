@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.layers.sublayers import with_parts
 

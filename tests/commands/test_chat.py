@@ -170,7 +170,7 @@ def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_mo
     assert (code, output) == (0, "aaa\n")
     rule = "keras_griffin chat: the file must be one that can be read or written. Got"
     assert none == f"{rule} '{tmp_path}/none': No such file or directory."
-    assert text.startswith("keras_griffin chat: the file must be a valid safetensors file: ")
+    assert text.startswith("keras_griffin chat: the file must be a valid safetensors file. ")
     assert folder == f"{rule} '{tmp_path}/no/folder': No such file or directory."
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import fine_tune
-from keras_griffin.files import SafeTensors
+from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close

@@ -50,7 +50,7 @@ def test_without_a_prompt_the_model_of_a_run_continues_the_runs_own(finished_run
     prompt = (folder / "prompt.txt").read_text()
     for name in (folder, folder / "model.keras"):
         assert prompt_of_run(str(name)) == prompt.strip() != ""
-    # Another model, a run of an earlier version, a preset and a model on the Hub have none.
+    # Another model, a preset and a model on the Hub have none.
     (tmp_path / "prompt.txt").write_text("mine")
     (tmp_path / "model.keras").write_text("")
     for name in (folder / "other.keras", tmp_path, tmp_path / "model.keras", "hf://owner/name", ""):

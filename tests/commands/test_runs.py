@@ -74,8 +74,6 @@ def test_another_text_is_refused_in_words(now, received):
     with pytest.raises(CommandError) as error:
         check_text(run, now)
     assert str(error.value) == (f"train: --resume must keep the text that the run began with. Got {received}.")
-    # An earlier version had no such notes.
-    check_text(SimpleNamespace(notes={"arguments": {}}), now)
 
 
 @pytest.mark.parametrize(

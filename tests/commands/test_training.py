@@ -15,7 +15,7 @@ from keras_griffin.commands.training import (
 )
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import Pace
+from keras_griffin.training.pace import Pace
 
 pytestmark = pytest.mark.any_backend
 

@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_griffin.checks import NOT_NEGATIVE, checked
 from keras_griffin.layers.initialization import seeded_when_called
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU, RGLRUOptions, default_num_gate_blocks, gate_weights
 from keras_griffin.layers.weights import Weight
@@ -18,7 +17,6 @@ from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class CGLRU(RGLRU):
     """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
 

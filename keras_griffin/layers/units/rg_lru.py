@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.weights import Weight, block_weights
@@ -31,7 +30,6 @@ class RGLRUOptions(RecurrentOptions, total=False):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRU(RecurrentUnit):
     """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
 

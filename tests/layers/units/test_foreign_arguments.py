@@ -158,16 +158,3 @@ def test_a_block_needs_every_step_of_its_mixer():
     with pytest.raises(ValueError, match=r"ResidualBlock: the mixer must .* Got RGLRU from \(3, 3, 8\) to \(3, 8\)\."):
         ResidualBlock(RGLRU(), hidden_width=4).build((3, 3, 8))
     ResidualBlock(RGLRU(return_sequences=True), hidden_width=4).build([None, None, 8])
-
-
-def test_a_model_of_version_0_1_gives_what_it_gave():
-    """Saved when sequences were the default and arguments might be positional; the stateful unit had been used."""
-    # RGLRU(2, stateful=True), CGLRU(1, 4.0), Bidirectional(RGLRU(2, return_sequences=False))
-    model = keras.saving.load_model(Path(__file__).parent / "units_of_0_1.keras")
-    inputs = np.linspace(-1, 1, 24, dtype="float32").reshape(2, 3, 4)
-    expected = [
-        [-0.003911, -0.005107, -0.002435, -0.004446, -0.002871, -0.007108, -0.001096, -0.000752],
-        [0.002394, 0.000778, 0.002679, 0.001449, 0.001844, 0.001075, 0.001210, 0.000252],
-    ]
-    np.testing.assert_allclose(as_array(model(inputs)), expected, atol=1e-6)  # written with six digits
-    assert [layer.return_sequences for layer in model.layers[:2]] == [True, True]
