@@ -11,7 +11,8 @@ from keras_griffin.__main__ import main
 from keras_griffin.commands import compare
 from keras_griffin.commands.compare import LINES, MIXERS, TABLE, configs_of, count_steps, steps_within
 from keras_griffin.mixers import mixer_names
-from keras_griffin.training import Pace, RandomWindows, Stopwatch
+from keras_griffin.training import RandomWindows, Stopwatch
+from keras_griffin.training.pace import Pace
 
 SMALL = "--width 16 --layers 2 --sequence-length 16 --batch-size 4".split()
 

@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.conversion import save_huggingface
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
 from keras_griffin.models.weights import as_array

@@ -7,7 +7,7 @@ import pytest
 
 from keras_griffin.conversion import load_mamba, save_huggingface
 from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
-from keras_griffin.files import SafeTensors
+from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel
 from keras_griffin.models.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer

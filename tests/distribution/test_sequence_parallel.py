@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import SequenceParallel, sequence_parallel
+from keras_griffin.distribution import sequence_parallel
+from keras_griffin.distribution.sequence_parallel import SequenceParallel
 from keras_griffin.models import GriffinConfig, Hawk, MQATransformer
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.eight_devices import assert_they_pass

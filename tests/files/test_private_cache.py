@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from keras_griffin.commands.kept_programs import keep_programs
 
 from keras_griffin import backends
-from keras_griffin.commands import kept_programs
+from keras_griffin.commands import load
+from keras_griffin.commands.load import keep_programs
+from keras_griffin.files import private_cache
 
 pytestmark = pytest.mark.any_backend
 
@@ -17,7 +18,7 @@ def folders(monkeypatch, tmp_path):
     """The folders that the backend was given; the cache is in `tmp_path`."""
     found = []
     monkeypatch.setattr(backends.active(), "keep_programs", lambda find_folder: found.append(find_folder()))
-    monkeypatch.setattr(kept_programs, "is_command_line", lambda: True)
+    monkeypatch.setattr(load, "is_command_line", lambda: True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return found
 
@@ -25,10 +26,16 @@ def folders(monkeypatch, tmp_path):
 def test_they_are_in_the_users_cache_by_the_processor(folders, monkeypatch, tmp_path):
     keep_programs("generate")
     keep_programs("generate")
-    monkeypatch.setattr(kept_programs.platform, "machine", lambda: "another")
+    monkeypatch.setattr(private_cache.platform, "machine", lambda: "another")
     keep_programs("generate")
     first, second, other = (os.path.relpath(folder, tmp_path / "keras_griffin/programs") for folder in folders)
     assert first == second != other and len(first) == len(other) == 16
+
+
+def test_a_program_that_uses_the_package_keeps_none(folders, monkeypatch):
+    monkeypatch.setattr(load, "is_command_line", lambda: False)
+    keep_programs("generate")
+    assert folders == []
 
 
 def test_a_cache_that_can_not_be_written_is_left_without_a_word(folders, monkeypatch, tmp_path, capfd):

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import BestCheckpoint, save_atomically
+from keras_griffin.training import BestCheckpoint
+from keras_griffin.training.checkpoint import save_atomically
 
 pytestmark = pytest.mark.any_backend
 
