@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from keras_griffin.files import atomic_file
-from keras_griffin.inspection import Device, cache_table, decode_table
+from keras_griffin.inspection import Device, decode_table
+from keras_griffin.inspection.decode_table import cache_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"

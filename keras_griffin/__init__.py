@@ -1,9 +1,9 @@
 """Griffin and Hawk for Keras 3."""
 
 from keras_griffin.backend import check_backend, choose_backend
-from keras_griffin.program import is_command_line, keep_tensorflow_quiet, let_ctrl_c_end_it
+from keras_griffin.program import is_command_line, keep_tensorflow_quiet, use_default_sigint
 
-let_ctrl_c_end_it()
+use_default_sigint()
 keep_tensorflow_quiet()
 choose_backend()
 

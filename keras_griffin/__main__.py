@@ -1,4 +1,4 @@
-"""The command line: `python -m keras_griffin COMMAND`; `options/` has the commands."""
+"""The command line: `python -m keras_griffin COMMAND`; `commands/` has the commands."""
 
 import argparse
 import errno
@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import keras_griffin
 from keras_griffin.backend import check_backend
-from keras_griffin.commands import find_command
+from keras_griffin.commands import COMMANDS, find_command
 from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
-from keras_griffin.commands.options import OPTIONS
 from keras_griffin.names import did_you_mean
-from keras_griffin.program import take_ctrl_c_back
+from keras_griffin.program import restore_sigint
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,11 +46,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; the docstring of a command's options is its description."""
+    """The parser of all commands; a command's docstring is its description."""
     parser = _Parser(prog="python -m keras_griffin", description="Griffin and Hawk language models in Keras.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, options in OPTIONS.items():
-        summary, _, details = str(options.__doc__).partition("\n")
+    for name in COMMANDS:
+        command = find_command(name)
+        summary, _, details = str(command.__doc__).partition("\n")
         subparser = subparsers.add_parser(
             name,
             help=summary[0].lower() + summary[1:].rstrip("."),
@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
             epilog=details.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        options.add_arguments(subparser)
+        command.add_arguments(subparser)
     return parser
 
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in filter(str.islower, keras_griffin.__all__):
         importlib.import_module(f"keras_griffin.{name}")
     command = find_command(arguments.command)
-    take_ctrl_c_back()
+    restore_sigint()
     try:
         with warnings.catch_warnings():
             # Of Keras's quantised layers on NumPy, where nothing needs gradients.

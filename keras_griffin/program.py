@@ -11,14 +11,14 @@ import threading
 
 #: The variable that chooses what TensorFlow logs.
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-#: The handler that `let_ctrl_c_end_it` replaced, if any.
+#: The handler that `use_default_sigint` replaced, if any.
 _changed: list = []
 
 
-def let_ctrl_c_end_it() -> None:
-    """On the command line, let Ctrl-C end the process without a traceback, unless it has a handler already.
+def use_default_sigint() -> None:
+    """On the command line, let Ctrl-C end the process without a traceback, unless SIGINT already has a handler.
 
-    Python would raise KeyboardInterrupt somewhere in a backend's modules. `main` undoes this by `take_ctrl_c_back`.
+    Python would raise KeyboardInterrupt somewhere in a backend's modules. `main` undoes this with `restore_sigint`.
     """
     if is_command_line() and _handler() is signal.default_int_handler:
         _changed.append(signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -60,8 +60,8 @@ def _quietly(function, *arguments):
             terminal.write(file.read())
 
 
-def take_ctrl_c_back() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, if `let_ctrl_c_end_it` changed that."""
+def restore_sigint() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, if `use_default_sigint` changed that."""
     if _changed:
         signal.signal(signal.SIGINT, _changed.pop())
 

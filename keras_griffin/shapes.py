@@ -35,3 +35,12 @@ class LayerOptions(ModelOptions, total=False):
     """The options of Keras's that a layer takes by name; the dtype may be a `keras.DTypePolicy`."""
 
     dtype: Any
+
+
+class RecurrentOptions(LayerOptions, total=False):
+    """The options of `keras_griffin.layers.RecurrentUnit`, which every unit takes by name."""
+
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool

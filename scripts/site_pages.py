@@ -1,6 +1,7 @@
 """mkdocs's hooks, named in mkdocs.yml: what a page of the site has that its Markdown only asks for.
 
 - `<!-- names -->` on a page of the API becomes the table of its names: one line each, and a link to the source.
+- `<!-- entries of keras_griffin.mixers -->` becomes an entry for each name that the package exports.
 - `<!-- presets -->` becomes the table of `keras_griffin.models.presets()`.
 - A link to a file outside of docs/, such as a test, leads to a copy of the file in the site.
 - The first use of a glossary's word on a page leads to the glossary.
@@ -41,6 +42,7 @@ def on_page_markdown(markdown, *, page, config, files):
     folder = (DOCS / page.file.src_uri).parent
     if "<!-- presets -->" in markdown:
         markdown = markdown.replace("<!-- presets -->", "\n".join(preset_rows()))
+    markdown = re.sub(r"<!-- entries of ([\w.]+) -->", lambda match: "\n\n".join(entries(match[1])), markdown)
     names = "| name | what it is | |\n|---|---|---|\n" + "\n".join(name_rows(markdown, folder))
     markdown = markdown.replace("<!-- names -->", names)
 
@@ -57,6 +59,11 @@ def on_page_markdown(markdown, *, page, config, files):
         return f"]({os.path.relpath(DOCS / address, folder)})"
 
     return re.sub(r"\]\(((?:\.\./)+[\w/.-]+)\)", inside, markdown)
+
+
+def entries(path):
+    """What asks mkdocstrings for the entry of each name that a package exports."""
+    return [f"::: {path}.{name}" for name in package()[path.removeprefix("keras_griffin.")].exports]
 
 
 def name_rows(markdown, folder):

@@ -10,7 +10,9 @@ import keras
 import pytest
 
 import keras_griffin
-from keras_griffin.shapes import LayerOptions, ModelOptions
+from keras_griffin.layers import RGLRU, RecurrentUnit
+from keras_griffin.layers.units.rg_lru import RGLRUOptions
+from keras_griffin.shapes import LayerOptions, ModelOptions, RecurrentOptions
 from tests.test_architecture import ROOT
 
 pytestmark = pytest.mark.any_backend
@@ -106,7 +108,13 @@ def test_what_keras_takes_of_a_constructor_has_names_and_types():
     }
     layers = [kind for kind in kinds if issubclass(kind, keras.Layer) and not issubclass(kind, keras.Model)]
     annotations = {signature(kind)["kwargs"].annotation for kind in layers if "kwargs" in signature(kind)}
-    assert len(layers) > 25 and annotations == {Unpack[LayerOptions]}
+    typed = {RGLRU: RGLRUOptions, RecurrentUnit: RecurrentOptions}
+    assert len(layers) > 25 and annotations == {Unpack[LayerOptions], *(Unpack[options] for options in typed.values())}
+    for kind, options in typed.items():
+        arguments = inspect.signature(kind).parameters
+        own = {name: each for name, each in options.__annotations__.items() if name in arguments}
+        assert {name: arguments[name].annotation for name in own} == own
+        assert options.__annotations__.keys() - own == LayerOptions.__annotations__.keys()
     assert signature(keras_griffin.Griffin)["kwargs"].annotation == Unpack[ModelOptions]
 
 
@@ -118,7 +126,7 @@ def signature(kind):
 CALLS = """
 import keras
 from keras_griffin import RGLRU, Griffin, GriffinConfig, Hawk, SequenceEncoder
-from keras_griffin.layers import GatedMLP, MinGRU
+from keras_griffin.layers import CGLRU, GatedMLP, MinGRU
 from keras_griffin.mixers import LocalMQA
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=64, num_layers=3, num_heads=2)
@@ -129,6 +137,11 @@ RGLRU(32)  # wrong
 RGLRU(nam="memory")  # wrong
 MinGRU(32, activation="linear", dtype=keras.DTypePolicy("mixed_bfloat16"))
 MinGRU(32, activatoin="linear")  # wrong
+MinGRU(32, return_sequences=True, stateful=False, name="memory")
+MinGRU(32, return_sequences="yes")  # wrong
+MinGRU(32, go_backward=True)  # wrong
+CGLRU(maximum_phase=0.1, exponent=4.0, return_state=True, trainable=False)
+CGLRU(exponents=4.0)  # wrong
 SequenceEncoder(32, pool="last", name="encoder")
 SequenceEncoder(32, poool="last")  # wrong
 SequenceEncoder("32")  # wrong

@@ -37,9 +37,9 @@ LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in fo
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"grain", "huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {"huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
-NEEDED = {"keras", "ml_dtypes", "numpy"}
+NEEDED = {"keras", "ml_dtypes", "numpy", "safetensors"}
 
 
 #: Attributes that not all objects of Keras, of the backends, of packages around tokenizers and of Python have.
@@ -49,7 +49,7 @@ FOREIGN = {
     *("full_tensor", "num_workers", "reset_iter_state", "worker_init_fn"),
     *("backend_tokenizer", "ids", "to_str"),
     *("from_logits", "lora_enabled", "mode"),
-    *("madvise", "register_at_fork"),
+    "register_at_fork",
 }
 
 #: What Windows, or macOS too, has not.

@@ -15,10 +15,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.load_model import load_model
+from keras_griffin.commands.load import load_model
 from keras_griffin.conversion import load_rwkv, save_huggingface
 from keras_griffin.conversion.checkpoint import open_checkpoint
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
 from keras_griffin.models.weights import as_array

@@ -109,7 +109,7 @@ def test_lineage_has_a_line_for_every_mixer_and_names_only_what_there_is():
 @pytest.mark.parametrize("name", mixer_names())
 def test_lineage_counts_the_state_of_every_mixer(name):
     config = GriffinConfig(vocabulary_size=7, width=48, num_layers=1, num_heads=4, window=6, block_pattern=(name,))
-    kept = config.mixer_class(name).kept_of(48, 10, **config.mixer_arguments(name)).values()
+    kept = config.mixer_class(name).state_of(48, 10, **config.mixer_arguments(name)).values()
     letters = {"D": 48, "R": config.recurrence_width, "W": 6, "T": 10, "H": 12}
     expected = math.prod(letters.get(factor) or int(factor) for factor in lineage()[name][3].split())
     # Marks and counts are no part of it.

@@ -9,9 +9,8 @@ import pytest
 
 from keras_griffin import __main__ as module
 from keras_griffin.__main__ import main
-from keras_griffin.commands import explain
+from keras_griffin.commands import COMMANDS, explain, find_command
 from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.options import OPTIONS
 
 
 def exit_code(argv):
@@ -24,14 +23,14 @@ def test_help_names_every_command(capsys):
     assert exit_code(["--help"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: python -m keras_griffin")
-    assert all(f"\n    {name}" in printed for name in OPTIONS)
+    assert all(f"\n    {name}" in printed for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_is_its_description(name, capsys):
     assert exit_code([name, "--help"]) == 0
     printed = capsys.readouterr().out
-    assert OPTIONS[name].__doc__.splitlines()[0] in printed
+    assert find_command(name).__doc__.splitlines()[0] in printed
     assert max(map(len, printed.splitlines())) <= 100
     # A console's encoding may have no other characters.
     assert printed.isascii()

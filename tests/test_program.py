@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from keras_griffin import program
-from keras_griffin.program import is_command_line, let_ctrl_c_end_it, take_ctrl_c_back
+from keras_griffin.program import is_command_line, restore_sigint, use_default_sigint
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def test_ctrl_c_is_given_and_taken_back_by_the_command_line_alone(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        let_ctrl_c_end_it()
+        use_default_sigint()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         monkeypatch.setattr(program, "is_command_line", lambda: True)
-        thread = threading.Thread(target=let_ctrl_c_end_it)
+        thread = threading.Thread(target=use_default_sigint)
         thread.start()
         thread.join()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        let_ctrl_c_end_it()
+        use_default_sigint()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-        take_ctrl_c_back()
+        restore_sigint()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         signal.signal(signal.SIGINT, other)
-        let_ctrl_c_end_it()
-        take_ctrl_c_back()
+        use_default_sigint()
+        restore_sigint()
         assert signal.getsignal(signal.SIGINT) is other
     finally:
         signal.signal(signal.SIGINT, before)

@@ -20,8 +20,8 @@ from experiments.harness.training import Measurement, constant_rate, train
 from experiments.harness.words import rate
 from experiments.models.families import family_model
 from keras_griffin.files import atomic_file
+from keras_griffin.files.folder_lock import folder_lock
 from keras_griffin.training import FolderInUse
-from keras_griffin.training.resuming.run_lock import run_lock
 
 FOLDER = Path(__file__).resolve().parent.parent
 NAMES = (
@@ -118,7 +118,7 @@ def carried_out(module: ModuleType, run: Run, folder: Path) -> bool:
     own.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(run_lock(own / "lock"))
+            stack.enter_context(folder_lock(own / "lock"))
         except FolderInUse:
             return False
         if (own / "result.json").exists():

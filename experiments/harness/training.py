@@ -160,7 +160,7 @@ class Validation(keras.callbacks.Callback):
     """
 
     #: What `ResumableRun` saves with the model.
-    kept = ("rows", "streak")
+    saved_attributes = ("rows", "streak")
 
     def __init__(self, run: Run, batches: list[TaskBatch]):
         super().__init__()

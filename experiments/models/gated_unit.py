@@ -1,17 +1,18 @@
 """The gated updates of equation 7 as a recurrent unit, to stand in a `RecurrentBlock` in place of the RG-LRU."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from experiments.models.variants import Update, gru, mamba
 from keras_griffin.checks import COUNT, checked, one_of
-from keras_griffin.layers import UNITS, BlockDiagonalDense, RecurrentUnit, RecurrentUnitState, Weight
+from keras_griffin.layers import UNITS, RecurrentUnit, RecurrentUnitState, Weight
 from keras_griffin.layers.decay_initializer import DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.units.rg_lru import default_num_gate_blocks
 from keras_griffin.ops import linear_scan
-from keras_griffin.shapes import State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 UPDATES = ("gru", "mamba")
 #: Its name among the library's units once it is registered.
@@ -56,7 +57,7 @@ class GatedUnit(RecurrentUnit):
         update: str = "gru",
         num_gate_blocks: int | None = None,
         decay_range: tuple[float, float] = (0.9, 0.999),
-        **kwargs: Any,
+        **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
@@ -72,21 +73,14 @@ class GatedUnit(RecurrentUnit):
         blocks = num_gate_blocks or default_num_gate_blocks(width)
         vectors = ("decay_parameter", *(("log_exponent",) if update == "mamba" else ()))
         return {
-            "recurrence_gate/blocks/kernel": Weight((blocks, width // blocks, width // blocks)),
+            "recurrence_gate/blocks/kernel": Weight((blocks, width // blocks, width // blocks), layer="blocks"),
             **{name: Weight((width,)) for name in vectors},
         }
 
-    def build_weights(self, width: int) -> None:
-        """Create the gate, Lambda, and the logarithm of Mamba's a."""
-        blocks = self.num_gate_blocks or default_num_gate_blocks(width)
-        self.recurrence_gate = BlockDiagonalDense(
-            blocks, use_bias=False, name="recurrence_gate", dtype=self.dtype_policy
-        )
-        self.recurrence_gate.build((None, None, width))
+    def initializers(self) -> dict[str, Callable]:
+        """Those of Lambda, and of the logarithm of Mamba's a."""
         first = DecayInitializer("paper", self.decay_range, exponent=1.0)
-        self.decay_parameter = self.add_weight((width,), first, name="decay_parameter", autocast=False)
-        if self.update == "mamba":
-            self.log_exponent = self.add_weight((width,), "zeros", name="log_exponent", autocast=False)
+        return {"decay_parameter": first, "log_exponent": keras.initializers.Zeros()}
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""

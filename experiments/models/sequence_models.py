@@ -235,7 +235,7 @@ class StepTime(keras.callbacks.Callback):
     """
 
     #: What `ResumableRun` saves with the model.
-    kept = ("seconds", "steps")
+    saved_attributes = ("seconds", "steps")
 
     def __init__(self):
         super().__init__()

@@ -2,6 +2,7 @@
 
     device_kind()                       `"cpu"`, `"gpu"` or `"tpu"`
     has_values(tensors)                 whether NumPy can read them: not while compiling or differentiating
+    is_transformed()                    whether a transform is active that follows only the backend's own operations
     has_strategy()                      whether Keras builds a model on the mean of several devices' batches
     without_gradients()                 a context in which no gradients are recorded
     before_first_step(model)            create the variables that would make the first step be traced twice
@@ -17,6 +18,9 @@
     has_threads()                       whether it computes in threads of its own, which a forked process lacks
     value_and_gradient(function, tensors)
                                         the value of `function(*tensors)` and its gradient for each tensor
+    process()                           this process's index, and the number of processes that train one model
+    gathered(array)                     the arrays of all these processes, `(P, ...)`
+    sent(array, source)                 the array of process `source`; each passes one of its shape and dtype
 
 Backend code of a single folder, such as an op's kernels, stays in that folder, also in files named after the backend.
 """

@@ -1,5 +1,6 @@
 """JAX. The contract is in the package's docstring."""
 
+import importlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from keras_griffin.backends import numpy_backend
@@ -14,6 +16,7 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     before_first_step,
     has_strategy,
+    is_transformed,
     store_by_column,
     without_gradients,
 )
@@ -108,3 +111,25 @@ def value_and_gradient(function, tensors):
     """Compiled."""
     gradient = jax.jit(jax.value_and_grad(function, argnums=tuple(range(len(tensors)))))
     return gradient(*tensors)
+
+
+def process() -> tuple[int, int]:
+    """One process without an active `keras.distribution`: each then trains its own model."""
+    if keras.distribution.distribution() is None:
+        return 0, 1
+    return jax.process_index(), jax.process_count()
+
+
+def gathered(array: np.ndarray) -> np.ndarray:
+    """By `process_allgather`."""
+    return np.asarray(_multihost().process_allgather(array))
+
+
+def sent(array: np.ndarray, source: int) -> np.ndarray:
+    """By `broadcast_one_to_all`."""
+    return np.asarray(_multihost().broadcast_one_to_all(array, jax.process_index() == source))
+
+
+def _multihost():
+    # JAX does not import this module, and a single process does not need it.
+    return importlib.import_module("jax.experimental.multihost_utils")

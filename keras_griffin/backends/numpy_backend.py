@@ -17,6 +17,11 @@ def has_values(tensors) -> bool:
     return True
 
 
+def is_transformed() -> bool:
+    """Never."""
+    return False
+
+
 def has_strategy() -> bool:
     """Never."""
     return False
@@ -79,3 +84,18 @@ def value_and_gradient(function, tensors):
         ValueError: always.
     """
     raise ValueError("value_and_gradient: the backend must be jax, torch or tensorflow. Got one without gradients.")
+
+
+def process() -> tuple[int, int]:
+    """The only one."""
+    return 0, 1
+
+
+def gathered(array: np.ndarray) -> np.ndarray:
+    """The array of the only process."""
+    return array[None]
+
+
+def sent(array: np.ndarray, source: int) -> np.ndarray:
+    """The array of the only process."""
+    return array

@@ -8,9 +8,12 @@ import tensorflow as tf
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
     before_config_is_written,
     compiled,
+    gathered,
     int8_product,
+    is_transformed,
     owned_copy,
     places,
+    sent,
     store_by_column,
     sync_variables,
     without_gradients,
@@ -68,3 +71,19 @@ def value_and_gradient(function, tensors):
     finally:
         _records.reset(before)
     return value, tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def process() -> tuple[int, int]:
+    """The only one.
+
+    Raises:
+        ValueError: the active strategy has several workers, each of which would train on the whole dataset.
+    """
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    workers = resolver.cluster_spec().as_dict().get("worker", []) if resolver else []
+    if len(workers) > 1:
+        raise ValueError(
+            "ResumableRun: on TensorFlow a run must have one process; JAX and PyTorch support several. "
+            f"Got a {type(tf.distribute.get_strategy()).__name__} of {len(workers)} workers."
+        )
+    return 0, 1

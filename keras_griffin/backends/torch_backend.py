@@ -4,7 +4,9 @@ import functools
 import importlib.util
 
 import keras
+import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from keras_griffin import backends
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
@@ -25,6 +27,18 @@ def device_kind() -> str:
 def has_values(tensors) -> bool:
     """False while gradients are being recorded for them."""
     return not any(tensor.requires_grad and torch.is_grad_enabled() for tensor in tensors)
+
+
+def is_transformed() -> bool:
+    """Inside a transform of `torch.func`, or in forward mode, which may be entered without one."""
+    # No public function tells.
+    return is_forward_mode_active() or torch._C._are_functorch_transforms_active()
+
+
+def is_forward_mode_active() -> bool:
+    """Whether tensors may have tangents, at any level."""
+    # No public function tells; looking for a tangent in each tensor would take microseconds.
+    return forward_ad._current_level >= 0
 
 
 def has_threads() -> bool:
@@ -87,6 +101,34 @@ def value_and_gradient(function, tensors):
         gradients = torch.autograd.grad(value, tensors, allow_unused=True)
     gradients = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
     return value.detach(), gradients
+
+
+def process() -> tuple[int, int]:
+    """Those of the process group."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def gathered(array: np.ndarray) -> np.ndarray:
+    """By `all_gather`."""
+    own = _communicable(array)
+    everyone = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(everyone, own)
+    return torch.stack(everyone).cpu().numpy()
+
+
+def sent(array: np.ndarray, source: int) -> np.ndarray:
+    """By `broadcast`."""
+    tensor = _communicable(array)
+    torch.distributed.broadcast(tensor, source)
+    return tensor.cpu().numpy()
+
+
+def _communicable(array):
+    # NCCL moves tensors on GPUs; every other backend, also one combined with NCCL, moves tensors on the CPU.
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    return torch.from_numpy(np.array(array)).to(device)
 
 
 # Dynamo can't trace an import. A function of a constant result it calls while it traces.

@@ -1,4 +1,16 @@
-"""The command `chat`; its description and options are in `options/chat.py`."""
+"""Chat with a model.
+
+The whole conversation is one state of constant size, and the model reads each token once: turn 1000
+takes as much time and memory as turn 1, and older turns are remembered as far as they fit into the
+state. (With global attention the model keeps every token, and its state grows.)
+
+If the vocabulary has Gemma's turn markers, messages are formatted as for Gemma's instruction-tuned
+models. Any other model reads your message as a line of text, and its answer ends with the first
+non-empty line that it writes.
+
+Ctrl-C cuts an answer short; at the prompt, Ctrl-C or Ctrl-D quits. /help lists the commands. If the
+input is not a terminal, each line is a message, and only the answers are printed.
+"""
 
 import argparse
 import contextlib
@@ -8,15 +20,10 @@ import signal
 import sys
 
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
+from keras_griffin.commands.explain import requests, tell_unused
 from keras_griffin.commands.generate import make_sampler
-from keras_griffin.commands.kept_programs import keep_programs
-from keras_griffin.commands.kernels import requests, tell_unused
-from keras_griffin.commands.load_model import load_text_model
-from keras_griffin.commands.talk import Talk
+from keras_griffin.commands.options import add_model, add_number, add_sampling, seed
 from keras_griffin.commands.terminal import show
-from keras_griffin.generation import load_state, save_state
-from keras_griffin.ops.implementation import recorded_choices
-from keras_griffin.training.interruption import noted_signals
 
 HELP = """\
 /state       show the model's state of the conversation
@@ -28,8 +35,22 @@ Ctrl-C       cut an answer short, or quit
 Ctrl-D       quit"""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_model(parser)
+    add_number(parser, "--tokens", 500, "maximum per answer")
+    add_sampling(parser)
+    parser.add_argument(
+        "--seed", type=seed, metavar="N", help="make the conversation repeatable (default: a fresh seed)"
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
+    from keras_griffin.commands.conversation import Conversation
+    from keras_griffin.commands.load import keep_programs, load_text_model
+    from keras_griffin.ops.implementation import recorded_choices
+
     keep_programs("chat")
     asked = requests()
     model = load_text_model("chat", arguments.model, arguments.dtype, adapter=arguments.adapter)
@@ -38,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         with refusals(), recorded_choices() as choices:
             model.generate([[0, 0]], 1)
         tell_unused(asked, choices)
-    talk = Talk(model, arguments.tokens, make_sampler(arguments), arguments.seed)
+    conversation = Conversation(model, arguments.tokens, make_sampler(arguments), arguments.seed)
     # Input from a file may not be UTF-8; the tokenizer decides whether to accept it.
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
@@ -51,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         while True:
             # The lines of a file may have Windows endings.
-            take_turn(talk, input(prompt).removesuffix("\r"), is_terminal)
+            take_turn(conversation, input(prompt).removesuffix("\r"), is_terminal)
     except EOFError:
         if prompt:
             print()
@@ -61,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
-def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
+def take_turn(conversation, line: str, is_terminal: bool) -> None:
     """Run a line of input, a command or a message; an error is printed as one sentence.
 
     Raises:
@@ -69,14 +90,14 @@ def take_turn(talk: Talk, line: str, is_terminal: bool) -> None:
     """
     try:
         if line.startswith("/"):
-            print(obey(talk, line))
+            print(obey(conversation, line))
         elif line.strip():
-            print_answer(talk, line, is_terminal)
+            print_answer(conversation, line, is_terminal)
     except CommandError as error:
         print(said("chat", error), file=sys.stderr)
 
 
-def obey(talk: Talk, line: str) -> str:
+def obey(conversation, line: str) -> str:
     """Run a command such as `/state` and return its output.
 
     Raises:
@@ -84,27 +105,25 @@ def obey(talk: Talk, line: str) -> str:
     """
     match line.split(maxsplit=1):
         case ["/state"]:
-            return repr(talk.state)
+            return repr(conversation.state)
         case ["/save", file_name]:
             path = os.path.realpath(file_name.strip())
-            if os.path.exists(path) and path != talk.file:
+            if os.path.exists(path) and path != conversation.file:
                 raise CommandError(
                     "chat: /save must name a new file, or the one that holds this conversation. "
                     f"Got {file_name.strip()!r}, which exists."
                 )
             with refusals_of_the_file(file_name.strip()):
-                save_state(talk.at_the_end_of_a_turn(), path)
-            talk.file = path
+                conversation.save(path)
             return "Saved."
         case ["/load", file_name]:
             with refusals_of_the_file(file_name.strip()):
-                talk.resume(load_state(file_name.strip()))
-            talk.file = os.path.realpath(file_name.strip())
+                conversation.load(file_name.strip())
             return "Loaded."
         case ["/save" | "/load" as command]:
             raise CommandError(f"chat: {command} must be followed by the name of a file. Got none.")
         case ["/new"]:
-            talk.start_anew()
+            conversation.start_anew()
             return "New conversation."
         case ["/help"]:
             return HELP
@@ -121,13 +140,15 @@ def refusals_of_the_file(name: str):
         yield
 
 
-def print_answer(talk: Talk, message: str, is_terminal: bool) -> None:
+def print_answer(conversation, message: str, is_terminal: bool) -> None:
     """Print the answer as it is generated, then a line break; Ctrl-C cuts it short."""
+    from keras_griffin.training.interruption import noted_signals
+
     shown = ""
     # A token is always finished, so that the state stays consistent.
     with noted_signals(None, signal.SIGINT) as noted:
         with refusals():
-            pieces = talk.answer(message)
+            pieces = conversation.answer(message)
         for piece in pieces:
             show(piece)
             shown = piece or shown

@@ -1,7 +1,19 @@
-"""The command `compare`; its description and options are in `options/compare.py`."""
+"""Train small models of several mixers on the same text, and compare them.
+
+FILES are read as by train, as bytes; without them the text is the source of Python's standard
+library. All models have the same width, the same number of layers, and, by the width of their MLPs,
+the same number of parameters. They see the same batches in the same order. The table has a line for
+each: the held-out bits per byte, the speed of training, and the time of a token and the bytes of a
+row's state when decoding.
+
+Small models tell little of large ones, and one seed is one draw: repeat a comparison with another
+--seed before you believe a small difference.
+"""
 
 import argparse
+import csv
 import dataclasses
+import importlib.util
 import os
 import random
 import sys
@@ -9,28 +21,90 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import keras
-
-from keras_griffin.commands.compare_report import LINES, Line, note, table, write
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.for_training import prepare_training
-from keras_griffin.commands.train_model import compile_for_training, evaluate
-from keras_griffin.commands.train_report import describe_text, describe_validation, print_rows
-from keras_griffin.commands.train_text import TokenText, read_text
-from keras_griffin.commands.train_time import TIMED_STEPS, describe_division, epoch_windows
-from keras_griffin.inspection import match_parameters, measure_decoding
-from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.tasks.text import compressed_bits_per_byte, frequency_bits_per_byte
-from keras_griffin.training import HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, warm_up_then_cosine
+from keras_griffin.commands.options import add_number, names, positive_int, seed
+from keras_griffin.commands.terminal import print_rows
 
+MIXERS = "recurrent,mamba,rwkv4+rwkv4_channel,lru"
 #: The width of a head of attention, where the width allows it, and the keys that local attention sees.
 HEAD_DIM, WINDOW = 64, 128
 WRITABLE = "--output must be writable, on a disk with enough space"
+#: The files in the folder of a comparison.
+LINES, TABLE, PICTURE = "comparison.csv", "comparison.md", "comparison.png"
+
+
+class Line(NamedTuple):
+    """What was measured of one model; a field's name is a column of the CSV file."""
+
+    mixers: str
+    parameters: int
+    #: On the held-out text.
+    bits_per_byte: float
+    #: What single bytes need there, by their frequencies alone.
+    frequency_bits_per_byte: float
+    #: In training.
+    tokens_per_second: float
+    #: For one row after as many tokens as a window of training has.
+    ms_per_token: float
+    #: Of one row.
+    state_bytes: float
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether the model predicts no better than frequencies: it has not begun to learn what a mixer is for."""
+        return not self.bits_per_byte < self.frequency_bits_per_byte
+
+
+#: By column of the table, the field and its format.
+COLUMNS = {
+    "mixers": ("mixers", "{}"),
+    "parameters": ("parameters", "{:,}"),
+    "bits per byte": ("bits_per_byte", "{:.3f}"),
+    "tokens/s": ("tokens_per_second", "{:,.0f}"),
+    "ms a token": ("ms_per_token", "{:.2f}"),
+    "state bytes": ("state_bytes", "{:,.0f}"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--mixers",
+        type=names,
+        default=MIXERS.split(","),
+        metavar="A,B+C,...",
+        help="what to compare: names as in train --pattern; a + joins those that alternate in one model (default: "
+        f"{MIXERS})",
+    )
+    add_number(models, "--width", 128, "width of the residual stream")
+    add_number(models, "--layers", 4, "residual blocks")
+    training = parser.add_argument_group("training")
+    length = training.add_mutually_exclusive_group()
+    add_number(length, "--minutes", 10.0, "train for about this long, all models together")
+    length.add_argument("--steps", type=positive_int, metavar="N", help="train each model for N batches instead")
+    add_number(training, "--sequence-length", 256, "bytes in a window")
+    add_number(training, "--batch-size", 8, "windows in a batch")
+    add_number(training, "--learning-rate", 3e-3, "peak learning rate")
+    add_number(training, "--seed", 0, "seed of the split, the weights and the batches", seed)
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="write the table as CSV and Markdown, and a plot, into this folder"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison in FOLDER")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and measure a model of each mixer, and print the table."""
+    import keras
+
+    from keras_griffin.commands.text import describe_text, describe_validation, read_text
+    from keras_griffin.commands.training import epoch_windows, prepare_training
+    from keras_griffin.tasks.text import compressed_bits_per_byte
+
     prepare_training("compare")
     folder = output_folder(arguments)
     text = read_text(argparse.Namespace(**vars(arguments), vocabulary=None, tokenizer=None), None)
@@ -49,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines: list[Line] = []
     try:
         steps = arguments.steps or count_steps(configs, text, held_out, arguments)
-        title = describe(configs, steps, text, arguments)
+        title = describe(configs, steps, arguments)
         print_rows({"models": title})
         for mixers, config in configs.items():
             lines.append(measure(mixers, config, steps, text, held_out, arguments))
@@ -102,12 +176,15 @@ def make_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
 
 
-def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict[str, GriffinConfig]:
+def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict:
     """The model of each entry of `--mixers`, all with as many parameters as a Griffin of this width, or more.
 
     Raises:
         CommandError: a mixer is unknown or refuses the width, an entry is repeated, or has more mixers than layers.
     """
+    from keras_griffin.inspection.match_parameters import match_parameters
+    from keras_griffin.models import GriffinConfig
+
     entries = arguments.mixers
     if len(set(entries)) < len(entries):
         raise CommandError(f"compare: --mixers must name each model once. Got {','.join(entries)}.")
@@ -125,10 +202,12 @@ def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict[str,
         return {entry: match_parameters(config, count) for entry, config in configs.items()}
 
 
-def count_steps(
-    configs: dict[str, GriffinConfig], text: TokenText, held_out: HeldOutWindows, arguments: argparse.Namespace
-) -> int:
+def count_steps(configs: dict, text, held_out, arguments: argparse.Namespace) -> int:
     """The steps of each model that fit into `--minutes`, found by briefly training all of them."""
+    from keras_griffin.commands.training import TIMED_STEPS, compile_for_training, describe_division
+    from keras_griffin.training import RandomWindows
+    from keras_griffin.training.pace import measure_pace
+
     started = time.perf_counter()
     shape = arguments.sequence_length, arguments.batch_size
     timed = RandomWindows(text.train, *shape, num_batches=TIMED_STEPS, seed=arguments.seed)
@@ -148,36 +227,38 @@ def count_steps(
     return steps
 
 
-def steps_within(paces: Sequence[Pace], seconds: float) -> int:
+def steps_within(paces: Sequence, seconds: float) -> int:
     """The steps that every model can make in the time, each validated once; at least one."""
     for_steps = seconds - sum(pace.start + pace.validation for pace in paces)
     return max(int(for_steps / sum(pace.step for pace in paces)), 1)
 
 
-def describe(configs: dict[str, GriffinConfig], steps: int, text: TokenText, arguments: argparse.Namespace) -> str:
+def describe(configs: dict, steps: int, arguments: argparse.Namespace) -> str:
     """What all models have in common."""
     counts = [config.parameter_count() for config in configs.values()]
     tokens = steps * arguments.batch_size * arguments.sequence_length
     return f"{arguments.layers} layers of {arguments.width}, {max(counts):,} parameters, {tokens:,} bytes each"
 
 
-def build(config: GriffinConfig, text: TokenText, arguments: argparse.Namespace) -> LanguageModel:
+def build(config, text, arguments: argparse.Namespace):
     """A new model, the same for the same seed."""
+    from keras_griffin.models import LanguageModel
+
     # Keras draws its initialisers' seeds from here.
     random.seed(arguments.seed)
     with refusals():
         return LanguageModel(config, dtype="float32", tokenizer=text.tokenizer)
 
 
-def measure(
-    mixers: str,
-    config: GriffinConfig,
-    steps: int,
-    text: TokenText,
-    held_out: HeldOutWindows,
-    arguments: argparse.Namespace,
-) -> Line:
+def measure(mixers: str, config, steps: int, text, held_out, arguments: argparse.Namespace) -> Line:
     """Train a model, validate it, and let it decode."""
+    import keras
+
+    from keras_griffin.commands.training import compile_for_training, evaluate
+    from keras_griffin.inspection import measure_decoding
+    from keras_griffin.tasks.text import frequency_bits_per_byte
+    from keras_griffin.training import RandomWindows, Stopwatch, warm_up_then_cosine
+
     model = build(config, text, arguments)
     compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, steps), text)
     shape = arguments.sequence_length, arguments.batch_size
@@ -202,3 +283,69 @@ def measure(
         1000 * float(decoding.seconds_per_step[0]),
         float(decoding.cache_bytes[0]),
     )
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The lines in Markdown, in columns that a terminal shows straight."""
+    cells = [[*COLUMNS], *([form.format(getattr(line, field)) for field, form in COLUMNS.values()] for line in lines)]
+    for row, line in zip(cells[1:], lines, strict=True):
+        row[2] += "*" if line.is_too_short else ""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = [[name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])] for name, *numbers in cells]
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def note(lines: Sequence[Line]) -> str:
+    """What the mark in the table means, after an empty line; empty if no line has it."""
+    if not any(line.is_too_short for line in lines):
+        return ""
+    bits = lines[0].frequency_bits_per_byte
+    return (
+        "\n\nMarked with *: too short to compare, no better than the frequencies of single\n"
+        f"bytes, {bits:.3f} bits. Give more --minutes or --steps, or fewer --mixers."
+    )
+
+
+def write(lines: Sequence[Line], title: str, folder: Path) -> list[str]:
+    """Write the files of a comparison, each atomically; returns their names."""
+    from keras_griffin.files import atomic_file
+
+    with atomic_file(folder / LINES) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([Line._fields, *lines])
+    with atomic_file(folder / TABLE) as path:
+        path.write_text(f"# {title}\n\n{table(lines)}{note(lines)}\n", encoding="utf-8", errors="replace")
+    # Installed with the extra `viz`.
+    if importlib.util.find_spec("matplotlib") is None:
+        return [LINES, TABLE]
+    with atomic_file(folder / PICTURE) as path:
+        draw(lines, title, path)
+    return [LINES, TABLE, PICTURE]
+
+
+def draw(lines: Sequence[Line], title: str, path: Path) -> None:
+    """Plot bits per byte against the speed of training, and against the bytes of the state; needs matplotlib."""
+    # Without pyplot, the user's plotting state is untouched and no display is needed.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    fields = {"tokens_per_second": "tokens/s in training", "state_bytes": "state bytes"}
+    for axes, (field, label) in zip(figure.subplots(1, 2, sharey=True), fields.items(), strict=True):
+        for line in lines:
+            point = getattr(line, field), line.bits_per_byte
+            axes.plot(*point, "o", fillstyle="none" if line.is_too_short else "full")
+            axes.annotate(line.mixers, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        values = [getattr(line, field) for line in lines]
+        # Between values that are close there may be no power of two, and so no tick.
+        if max(values) > 8 * min(values):
+            axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        # Room for the last names.
+        axes.margins(x=0.25, y=0.15)
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("bits per byte, held out")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)

@@ -1,22 +1,46 @@
-"""The command `convert`; its description and options are in `options/convert.py`."""
+"""Convert a checkpoint to a preset, or to a folder for Hugging Face.
+
+SOURCE is the folder of a run, or a .keras file; a checkpoint of RecurrentGemma by Hugging Face or
+DeepMind, or of Mamba or RWKV-4 by Hugging Face or its authors (a folder or a file); what
+save_to_preset wrote; or hf://OWNER/NAME. TARGET is a new folder, or an earlier result, which
+--overwrite replaces once the new one is complete.
+"""
 
 import argparse
 import os
 import time
 from pathlib import Path
 
-import numpy as np
-
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.load_model import load_model, refusals_of_the_tokenizer
-from keras_griffin.conversion import save_huggingface
-from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.commands.options import DTYPES
 
-SAVERS = {"preset": save_to_preset, "huggingface": save_huggingface}
+BITS = ("int8", "int4")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("source", metavar="SOURCE", help="a folder, a file, or hf://OWNER/NAME")
+    parser.add_argument("target", metavar="TARGET", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in TARGET")
+    formats = ("preset", "huggingface")
+    parser.add_argument("--to", choices=formats, default="preset", help="the folder's format (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        metavar="DTYPE",
+        help=f"{', '.join(DTYPES)} (default: that of the preset, or float32); not for a .keras file",
+    )
+    parser.add_argument("--quantize", choices=BITS, help="quantise the projections and gates of the preset")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the source and save the target, with a line of output for each."""
+    import numpy as np
+
+    from keras_griffin.commands.load import load_model, refusals_of_the_tokenizer
+    from keras_griffin.conversion import save_huggingface
+    from keras_griffin.models.preset_files import save_to_preset
+
     started = time.perf_counter()
     if arguments.quantize and arguments.to != "preset":
         raise CommandError(f"convert: --quantize must go with --to preset. Got {arguments.to}.")
@@ -39,8 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     size = sum(np.dtype(variable.dtype).itemsize * np.prod(variable.shape) for variable in model.weights)
     described = f"{type(model).__name__} with {model.count_params():,} parameters, {size / 1e9:.2f} GB"
     print(f"Writing a {described}, to {arguments.target}", flush=True)
+    save = save_to_preset if arguments.to == "preset" else save_huggingface
     rule = "TARGET must be a writable folder, on a disk with enough space"
     with refusals(), refusals_of_the_disk("convert", rule, arguments.target):
-        SAVERS[arguments.to](model, arguments.target)
+        save(model, arguments.target)
     print(f"Done in {time.perf_counter() - started:.0f} s: {', '.join(sorted(os.listdir(arguments.target)))}")
     return 0

@@ -46,13 +46,7 @@ def said(command: str, error: Exception) -> str:
 
 
 def disk_refusal(command: str, rule: str, error: OSError, name: str | None = None) -> CommandError:
-    """The error of a command for a file that can't be written or read.
-
-    Args:
-        command: name for the error message.
-        rule: the condition that was violated.
-        error: from the system.
-        name: of the file, as the user gave it; None to use the name in `error`.
+    """The error of a command for a file that can't be written or read: `name` as the user gave it, or else the error's.
 
     Raises:
         BrokenPipeError: `error` is one, which concerns no file.

@@ -1,4 +1,15 @@
-"""The command `fine-tune`; its description and options are in `options/fine_tune.py`."""
+"""Fine-tune a model on conversations, with LoRA adapters.
+
+CHATS has one conversation per line, as JSON:
+
+    {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
+
+The loss counts the answers only; conversations have the format that chat uses. MODEL is a preset's
+or a Hugging Face folder, hf://OWNER/NAME, or a .keras file; a preset quantised by convert
+--quantize works too. The output folder gets adapter.safetensors after each epoch, log.csv, and with
+--merge the preset merged, with the adapter in its kernels. Ctrl-C stops after the current batch,
+saves the adapter, and exits with 130.
+"""
 
 import argparse
 import math
@@ -7,23 +18,51 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import cast
-
-import keras
 
 from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.for_training import prepare_training
-from keras_griffin.commands.load_model import load_text_model
-from keras_griffin.commands.train_report import print_rows
-from keras_griffin.models import LanguageModel
-from keras_griffin.tokenizers import Tokenizer
-from keras_griffin.training import PackedDocuments, default_optimizer, read_chats, stop_on_interrupt
+from keras_griffin.commands.options import add_dtype, add_number, positive_float, seed
+from keras_griffin.commands.terminal import print_rows
 
 ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help="the model to start from")
+    parser.add_argument("chats", metavar="CHATS", help="the file of conversations")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the adapter")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result in FOLDER")
+    parser.add_argument("--merge", action="store_true", help="also write the merged model, as a preset")
+    parser.add_argument("--validation", metavar="CHATS", help="file of held-out conversations, for val_bits")
+    add_dtype(parser)
+    adapters = parser.add_argument_group("adapters")
+    add_number(adapters, "--rank", 16, "of each adapter")
+    adapters.add_argument(
+        "--alpha", type=positive_float, metavar="X", help="scale adapters by X / rank (default: the rank)"
+    )
+    adapters.add_argument(
+        "--targets",
+        type=lambda text: text.split(","),
+        metavar="NAMES",
+        help="projections to adapt, such as query,value (default: all)",
+    )
+    training = parser.add_argument_group("training")
+    add_number(training, "--epochs", 1, "passes over the conversations")
+    add_number(training, "--batch-size", 4, "rows in a batch")
+    add_number(training, "--sequence-length", 512, "tokens in a row; a longer conversation is truncated")
+    add_number(training, "--accumulation", 1, "batches per update")
+    add_number(training, "--learning-rate", 2e-4, "peak learning rate")
+    training.add_argument(
+        "--rematerialize", action="store_true", help="recompute blocks in the backward pass to save memory"
+    )
+    add_number(training, "--seed", 0, "seed of the adapters and the order", seed)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train the adapters and save them."""
+    from keras_griffin.commands.load import load_text_model
+    from keras_griffin.commands.training import prepare_training
+
     prepare_training("fine-tune")
     started = time.perf_counter()
     folder, taken = output_folder(arguments.output, arguments.overwrite)
@@ -83,14 +122,16 @@ def output_folder(name: str, overwrite: bool) -> tuple[Path, list[str]]:
     return folder, taken
 
 
-def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace, option: str) -> PackedDocuments:
+def packed_chats(model, name: str, arguments: argparse.Namespace, option: str):
     """The conversations of a file, packed into rows; only their answers have weight.
 
     Raises:
         CommandError: the file can't be read, a line is not a conversation, or no answer fits into a row.
     """
+    from keras_griffin.training import PackedDocuments, read_chats
+
     with refusals(), refusals_of_the_disk("fine-tune", f"{option} must be a file that can be read", name):
-        chats = read_chats(name, cast(Tokenizer, model.tokenizer))
+        chats = read_chats(name, model.tokenizer)
         data = PackedDocuments(
             chats.documents,
             arguments.sequence_length,
@@ -109,7 +150,7 @@ def packed_chats(model: LanguageModel, name: str, arguments: argparse.Namespace,
     return data
 
 
-def describe(arguments: argparse.Namespace, model: LanguageModel, data: PackedDocuments) -> dict[str, str]:
+def describe(arguments: argparse.Namespace, model, data) -> dict[str, str]:
     """The model, its adapters and the conversations."""
     adapters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     base = model.count_params() - adapters
@@ -125,14 +166,13 @@ def describe(arguments: argparse.Namespace, model: LanguageModel, data: PackedDo
     }
 
 
-def fit(
-    model: LanguageModel,
-    data: PackedDocuments,
-    held_out: PackedDocuments | None,
-    arguments: argparse.Namespace,
-    folder: Path,
-) -> tuple[bool, float]:
+def fit(model, data, held_out, arguments: argparse.Namespace, folder: Path) -> tuple[bool, float]:
     """Train, saving the adapter after each epoch; return whether Ctrl-C ended it, and the last loss."""
+    import keras
+
+    from keras_griffin.training import default_optimizer
+    from keras_griffin.training.interruption import stop_on_interrupt
+
     packed = model.packed(logits=False)
     steps = arguments.epochs * data.num_batches
     # Batches are small, so the second moment is averaged over many of them.

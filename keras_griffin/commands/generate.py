@@ -1,21 +1,44 @@
-"""The command `generate`; its description and options are in `options/generate.py`."""
+"""Continue a text with a model.
+
+The model is one that train saved, a folder that save_to_preset wrote, or a released RecurrentGemma
+or Mamba in a folder or on the Hugging Face Hub.
+"""
 
 import argparse
 from pathlib import Path
 
 from keras_griffin.commands.errors import INTERRUPTED, refusals
-from keras_griffin.commands.kept_programs import keep_programs
-from keras_griffin.commands.kernels import requests, tell_unused
-from keras_griffin.commands.load_model import load_text_model
+from keras_griffin.commands.explain import requests, tell_unused
+from keras_griffin.commands.options import add_model, add_number, add_sampling, positive_int, seed
 from keras_griffin.commands.terminal import show, shown
-from keras_griffin.commands.train_resume import MODEL, PROMPT, holds_run
-from keras_griffin.generation import Greedy, TopP
-from keras_griffin.models import LanguageModel
-from keras_griffin.ops.implementation import recorded_choices
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add_model(parser)
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="what to continue (default: that of the run that trained the model, or else nothing)",
+    )
+    parser.add_argument(
+        "--tokens",
+        "--bytes",
+        type=positive_int,
+        default=500,
+        metavar="N",
+        help="maximum number of tokens; in a model of bytes, of bytes (default: %(default)s)",
+    )
+    parser.add_argument("--stream", action="store_true", help="print text as it is generated; Ctrl-C stops it")
+    add_sampling(parser)
+    add_number(parser, "--seed", 0, "seed of the sampling", seed)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
+    from keras_griffin.commands.load import keep_programs, load_text_model
+    from keras_griffin.ops.implementation import recorded_choices
+
     keep_programs("generate")
     asked = requests()
     model = load_text_model("generate", arguments.model, arguments.dtype, adapter=arguments.adapter)
@@ -32,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def prompt_of_run(name: str) -> str:
-    """What the samples of a run's model continue; empty for other models, and runs of earlier versions."""
+    """The prompt of the samples of a run's model; empty for other models."""
+    from keras_griffin.commands.runs import MODEL, PROMPT, holds_run
+
     path = Path(name)
     folder = path if path.is_dir() else path.parent
     if not holds_run(folder) or path not in (folder, folder / MODEL) or not (folder / PROMPT).is_file():
@@ -40,24 +65,19 @@ def prompt_of_run(name: str) -> str:
     return (folder / PROMPT).read_bytes().decode("utf-8", "surrogateescape")
 
 
-def continue_text(model: LanguageModel, prompt: str, num_tokens: int, arguments: argparse.Namespace) -> str:
-    """The prompt and its continuation, ready to print.
+def continue_text(model, prompt: str, num_tokens: int, arguments: argparse.Namespace) -> str:
+    """The prompt and its continuation by at most `num_tokens`, ready to print.
 
-    Args:
-        model: with a tokenizer.
-        prompt: if empty, the model starts after its start token, or after a line break if it has none.
-        num_tokens: at most this many are generated.
-        arguments: with `temperature`, `top_p` and `seed`.
+    After an empty prompt the model starts with its start token, or with a line break if it has none.
 
     Raises:
         ValueError: the tokenizer does not accept the prompt.
     """
-    return shown(
-        model.generate(_started(model, prompt), num_tokens, sampler=make_sampler(arguments), seed=arguments.seed)
-    )
+    prompt = _started(model, prompt)
+    return shown(model.generate(prompt, num_tokens, sampler=make_sampler(arguments), seed=arguments.seed))
 
 
-def stream_text(model: LanguageModel, arguments: argparse.Namespace) -> int:
+def stream_text(model, arguments: argparse.Namespace) -> int:
     """Print the text of `continue_text` as it is generated, until its end or Ctrl-C; return the exit code."""
     prompt = _started(model, arguments.prompt)
     try:
@@ -72,11 +92,13 @@ def stream_text(model: LanguageModel, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def make_sampler(arguments: argparse.Namespace):
+    """The sampler that the options describe."""
+    from keras_griffin.generation import Greedy, TopP
+
+    return TopP(arguments.top_p, arguments.temperature) if arguments.temperature > 0 else Greedy()
+
+
 def _started(model, prompt: str) -> str:
     """The prompt, or a line break if it is empty and the model has no start token."""
     return prompt or ("" if model.tokenizer.start_id is not None else "\n")
-
-
-def make_sampler(arguments: argparse.Namespace) -> Greedy | TopP:
-    """The sampler that the options describe."""
-    return TopP(arguments.top_p, arguments.temperature) if arguments.temperature > 0 else Greedy()

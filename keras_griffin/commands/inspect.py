@@ -1,4 +1,9 @@
-"""The command `inspect`; its description and options are in `options/inspect.py`."""
+"""Plot a model's memory while it reads a text.
+
+The result is one self-contained HTML page: how long each layer's channels remember, the gates and
+the state over the text, the attention weights, which earlier tokens influence the prediction, and
+what a longer context costs. It needs matplotlib: pip install 'keras-griffin[viz]'.
+"""
 
 import argparse
 import importlib.util
@@ -6,14 +11,33 @@ import os
 from pathlib import Path
 
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.load_model import load_text_model
-from keras_griffin.commands.options.inspect import PAGE
-from keras_griffin.files.atomic import atomic_file
-from keras_griffin.inspection.page import inspection_page
+from keras_griffin.commands.options import MODEL, add_dtype
+
+#: The default, which each call replaces.
+PAGE = "inspect.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text to read")
+    parser.add_argument("--file", metavar="FILE", help="read the text from this file instead")
+    parser.add_argument(
+        "--output",
+        default=PAGE,
+        metavar="FILE",
+        help="the page to write (default: %(default)s, which is always replaced)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    add_dtype(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and print its path."""
+    from keras_griffin.commands.load import load_text_model
+    from keras_griffin.files.atomic import atomic_file
+    from keras_griffin.inspection.page import inspection_page
+
     if importlib.util.find_spec("matplotlib") is None:
         raise CommandError("inspect: matplotlib must be installed: pip install 'keras-griffin[viz]'.")
     text = read_text(arguments.text, arguments.file)

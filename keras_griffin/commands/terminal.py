@@ -1,11 +1,10 @@
-"""Print a model's text to a terminal or a file."""
+"""Print text to a terminal or a file."""
 
 import os
 import shlex
 import sys
 import unicodedata
-
-import keras
+from collections.abc import Mapping
 
 from keras_griffin.program import is_command_line
 
@@ -15,9 +14,22 @@ _HARMLESS = "\n\t\u200c\u200d"
 
 def command(*words: str) -> str:
     """A command to type; it names the program as this process was called, and the backend if the environment does."""
+    import keras
+
     called = sys.orig_argv[0] if is_command_line() else "python"
     chosen = [f"KERAS_BACKEND={keras.backend.backend()}"] if os.environ.get("KERAS_BACKEND") else []
     return " ".join([*chosen, shlex.quote(called), "-m", "keras_griffin", *map(shlex.quote, words)])
+
+
+def print_rows(rows: Mapping[str, str]) -> None:
+    """Print labels and texts in two columns."""
+    for label, text in rows.items():
+        print(f"{label:<12} {text}", flush=True)
+
+
+def bytes_of_files(num_bytes: int, num_files: int) -> str:
+    """A size such as `12,345 bytes of 3 files`."""
+    return f"{num_bytes:,} bytes of {num_files:,} file{'s' if num_files > 1 else ''}"
 
 
 def show(text: str) -> None:

@@ -1,4 +1,15 @@
-"""The command `tokenize`; its description and options are in `options/tokenize.py`."""
+"""Write text to a file of token ids, for training on more text than fits into memory.
+
+FILES are text files, or folders of text files. Inside folders, the following are left out and
+counted: hidden files and folders, __pycache__, binary files (with a zero byte among their first
+8192), folders that hold a run of train, and links to folders. Each file is a document, or with
+--lines each line, without its line break; empty documents are left out. Without --tokenizer the
+tokens are the files' bytes, in any encoding.
+
+keras_griffin.training.TokenFile reads the result. The file is replaced atomically: Ctrl-C and
+SIGTERM leave nothing behind; SIGKILL leaves a hidden folder .FILE.partial-* next to it, which can
+be removed once nothing is writing there.
+"""
 
 import argparse
 import os
@@ -8,23 +19,36 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.load_tokenizer import load_named_tokenizer
-from keras_griffin.commands.train_report import print_rows
-from keras_griffin.commands.train_resume import holds_run
-from keras_griffin.tasks.text_files import LeftOut, find_text_files, read_file
-from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import TokenFile, write_token_file
-from keras_griffin.training.interruption import NotedSignals, noted_signals
+from keras_griffin.commands.terminal import bytes_of_files, print_rows
 
 #: How often the progress line is updated, in seconds.
 _PERIOD = 0.2
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", nargs="+", metavar="FILES", help="files or folders of text")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as some.tokens")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help="a folder with a tokenizer, such as a preset or a released model, or tokenizer.json or tokenizer.model "
+        "itself (default: bytes)",
+    )
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    parser.add_argument("--lines", action="store_true", help="make each line a document, instead of each file")
+    parser.add_argument("--stop", action="store_true", help="end each document with the tokenizer's first stop id")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Write the file, showing progress on a terminal, and print a summary."""
+    from keras_griffin.commands.load import load_named_tokenizer
+    from keras_griffin.tasks.text_files import LeftOut
+    from keras_griffin.training import TokenFile, write_token_file
+    from keras_griffin.training.interruption import noted_signals
+
     tokenizer = load_named_tokenizer("tokenize", arguments.tokenizer)
     if arguments.stop and not tokenizer.stop_ids:
         raise CommandError(f"tokenize: --stop needs a tokenizer that has a stop id. Got {tokenizer!r}, which has none.")
@@ -54,12 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) -> list[Path]:
+def text_files(paths: Sequence[str], left_out, include_binary: bool) -> list[Path]:
     """The text files at the paths, those of a folder ordered by the parts of their paths.
 
     Raises:
         CommandError: a path is neither a file nor a folder, or can't be read; or there is no text file.
     """
+    from keras_griffin.commands.runs import holds_run
+    from keras_griffin.tasks.text_files import find_text_files
+
     for path in paths:
         # An empty name would be the current folder.
         if not path or not (os.path.isfile(path) or os.path.isdir(path)):
@@ -76,6 +103,8 @@ def text_files(paths: Sequence[str], left_out: LeftOut, include_binary: bool) ->
 
 def read_files(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[str, bytes]]:
     """The name and bytes of each file that is not empty."""
+    from keras_griffin.tasks.text_files import read_file
+
     for path in paths:
         text = read_file(path, "tokenize")
         if text:
@@ -94,7 +123,7 @@ def read_lines(paths: Iterable[Path], progress: "Progress") -> Iterator[tuple[st
                 progress.add(len(line), of_text=len(text))
 
 
-def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) -> Iterator[np.ndarray]:
+def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) -> Iterator:
     """The ids of each text.
 
     Raises:
@@ -108,7 +137,7 @@ def documents(tokenizer, texts: Iterable[tuple[str, bytes]], stop: list[int]) ->
         raise CommandError("tokenize: FILES must contain text. Got only empty files.")
 
 
-def until_a_signal(noted: NotedSignals, given: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def until_a_signal(noted, given: Iterable) -> Iterator:
     """The documents, until a signal arrives: between two documents the partial output can be removed.
 
     Raises:
@@ -120,12 +149,16 @@ def until_a_signal(noted: NotedSignals, given: Iterable[np.ndarray]) -> Iterator
         yield document
 
 
-def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
+def token_ids(tokenizer, name: str, text: bytes, stop: list[int]):
     """The ids `(T,)` of a text, followed by `stop`.
 
     Raises:
         CommandError: the tokenizer reads characters, and the text is not UTF-8.
     """
+    import numpy as np
+
+    from keras_griffin.tokenizers import ByteTokenizer
+
     if isinstance(tokenizer, ByteTokenizer):
         return np.frombuffer(text, "uint8")
     try:
@@ -138,11 +171,11 @@ def token_ids(tokenizer, name: str, text: bytes, stop: list[int]) -> np.ndarray:
     return np.array(tokenizer.encode(characters) + stop)
 
 
-def describe(file: TokenFile, num_files: int, progress: "Progress", left_out: LeftOut) -> dict[str, str]:
+def describe(file, num_files: int, progress: "Progress", left_out) -> dict[str, str]:
     """A summary of the input and the file."""
     bytes_per_token = progress.of_text / max(len(file.tokens), 1)
     return {
-        "read": f"{progress.done:,} bytes of {num_files:,} file{'s' if num_files > 1 else ''}, {progress.rate()}",
+        "read": f"{bytes_of_files(progress.done, num_files)}, {progress.rate()}",
         **({"left out": str(left_out)} if str(left_out) else {}),
         "documents": f"{len(file):,}",
         "tokens": f"{len(file.tokens):,} of a vocabulary of {file.vocabulary_size:,}, {bytes_per_token:.2f} bytes each",
@@ -151,11 +184,7 @@ def describe(file: TokenFile, num_files: int, progress: "Progress", left_out: Le
 
 
 class Progress:
-    """The share of the bytes read, and the speed: a line on standard error, if that is a terminal.
-
-    Args:
-        total: bytes to read.
-    """
+    """The share of `total` bytes that are read, and the speed: a line on standard error, if that is a terminal."""
 
     def __init__(self, total: int):
         self.total = total

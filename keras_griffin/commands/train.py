@@ -1,74 +1,147 @@
-"""The command `train`; its description and options are in `options/train.py`."""
+"""Train a model on text, save the best one, and sample from it.
+
+Without FILES the text is Python: the source of this machine's standard library, about 12 MB.
+Tokens are bytes, in any encoding; with --vocabulary or --tokenizer the text must be UTF-8. The
+metric is bits per byte, whatever the tokens are. Several files are split into training and held-out
+text by file, a single file by position: the model is validated on text that it has never seen.
+Inside folders, the following are left out and counted: hidden files and folders, __pycache__,
+binary files (with a zero byte among their first 8192), folders that hold a run, links to folders,
+empty files and copies. A file named in FILES is always read.
+
+The folder of the run gets model.keras (the best model so far, replaced atomically), log.csv,
+loss.png (if matplotlib is installed), result.json, prompt.txt (what the samples continue), and a
+folder tokenizer if tokens are not bytes. An earlier run there is kept, unless --overwrite is given.
+The validations after the epochs take about a tenth of the time at most, the last one as much again.
+Ctrl-C stops after the current batch, prints the path of the best model, and exits with 130. An
+interrupted run continues with --resume, even after a crash.
+"""
 
 import argparse
 import json
 import math
-import os
 import random
 import sys
-import time
 from pathlib import Path
 
-import keras
-
 from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
-from keras_griffin.commands.for_training import prepare_training
 from keras_griffin.commands.generate import continue_text
-from keras_griffin.commands.train_model import build_model, compile_for_training, evaluate, family
-from keras_griffin.commands.train_report import (
-    Outlook,
-    describe_result,
-    describe_run,
-    describe_stop,
-    describe_validation,
-    print_rows,
+from keras_griffin.commands.options import (
+    add_number,
+    add_sampling,
+    mark_defaults,
+    names,
+    non_negative_int,
+    option,
+    positive_int,
+    seed,
 )
-from keras_griffin.commands.train_resume import (
-    CHECKPOINTS,
-    LOG,
-    MODEL,
-    PICTURE,
-    PROMPT,
-    RESULT,
-    as_notes,
-    check_holds_no_run,
-    describe_going_on,
-    open_run,
-    remove_run,
-)
-from keras_griffin.commands.train_text import (
-    TokenText,
-    has_tokenizer,
-    keep_prompt,
-    keep_tokenizer,
-    own_prompt,
-    read_text,
-)
-from keras_griffin.commands.train_time import epoch_windows, last_held_out, make_plan
-from keras_griffin.commands.versions import versions
-from keras_griffin.files import atomic_file
-from keras_griffin.models import LanguageModel
-from keras_griffin.tasks.text import compressed_bits_per_byte
-from keras_griffin.training import (
-    BestCheckpoint,
-    HeldOutWindows,
-    Interrupted,
-    RandomWindows,
-    ResumableRun,
-    Stopwatch,
-    Terminated,
-    draw_loss_curve,
-    warm_up_then_cosine,
-)
+from keras_griffin.commands.terminal import print_rows
+
+FAMILIES = ("griffin", "hawk", "mqa")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("files", nargs="*", metavar="FILES", help="files or folders of text")
+    parser.add_argument("--include-binary", action="store_true", help="also read binary files inside folders")
+    tokens = parser.add_argument_group("tokens").add_mutually_exclusive_group()
+    tokens.add_argument(
+        "--vocabulary",
+        type=positive_int,
+        metavar="N",
+        help="train a tokenizer with N tokens on the training text (default: bytes)",
+    )
+    tokens.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help="a folder with a tokenizer, such as that of an earlier run, or tokenizer.json or tokenizer.model itself",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", choices=("griffin", "hawk", "mqa"), default="griffin", help="family (default: %(default)s)"
+    )
+    model.add_argument(
+        "--pattern",
+        type=names,
+        metavar="A,B,...",
+        help="mixers of the blocks, repeated, in place of the family's: recurrent, local_mqa, global_mqa, a recurrent "
+        "unit such as lru, or a name to which an --option gives a mixer",
+    )
+    model.add_argument(
+        "--option",
+        type=option,
+        action="append",
+        metavar="MIXER.ARGUMENT=VALUE",
+        help="a constructor argument of a mixer in the pattern, such as wide.mixer=local_mqa or wide.window=512; may "
+        "be repeated",
+    )
+    add_number(model, "--width", 192, "width of the residual stream")
+    add_number(model, "--layers", 6, "residual blocks")
+    add_number(model, "--heads", 3, "attention heads; divides the width")
+    add_number(model, "--window", 128, "tokens that local attention sees")
+    training = parser.add_argument_group("training")
+    length = training.add_mutually_exclusive_group()
+    add_number(length, "--minutes", 30.0, "train for about this long")
+    length.add_argument(
+        "--steps", type=positive_int, metavar="N", help="train for N batches instead, rounded to ten equal epochs"
+    )
+    add_number(training, "--sequence-length", 256, "tokens in a window")
+    add_number(training, "--batch-size", 8, "windows in a batch")
+    add_number(training, "--learning-rate", 3e-3, "peak learning rate")
+    add_number(training, "--seed", 0, "seed of the split, the weights and the batches", seed)
+    training.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16, keep weights in float32")
+    training.add_argument("--output", metavar="FOLDER", help="folder of the run (default: runs/MODEL-DATE-TIME)")
+    training.add_argument("--overwrite", action="store_true", help="replace an earlier run in FOLDER")
+    add_number(training, "--save-every", 100, "save the run every N batches, to resume after a crash")
+    training.add_argument(
+        "--resume", metavar="FOLDER", help="continue the interrupted run in this folder; needs no other option"
+    )
+    sample = parser.add_argument_group("samples")
+    sample.add_argument(
+        "--prompt", metavar="TEXT", help="what to continue (default: the beginning of a line of the held-out text)"
+    )
+    length_of_sample = "approximate length of the sample at the end; 0 for no samples"
+    add_number(sample, "--sample-bytes", 500, length_of_sample, non_negative_int)
+    add_sampling(sample)
+    mark_defaults(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, validate on the held-out text, and print a sample."""
+    import keras
+
+    from keras_griffin.commands import runs
+    from keras_griffin.commands.text import (
+        describe_validation,
+        has_tokenizer,
+        keep_prompt,
+        keep_tokenizer,
+        own_prompt,
+        read_text,
+    )
+    from keras_griffin.commands.training import (
+        Outlook,
+        build_model,
+        describe_result,
+        describe_run,
+        describe_stop,
+        evaluate,
+        fit,
+        last_held_out,
+        plan_run,
+        prepare_training,
+        versions,
+    )
+    from keras_griffin.files import atomic_file
+    from keras_griffin.tasks.text import compressed_bits_per_byte
+    from keras_griffin.training import BestCheckpoint, Interrupted, ResumableRun, Stopwatch, Terminated
+    from keras_griffin.training.loss_curve import draw_loss_curve
+
     prepare_training("train")
-    arguments, resumed = open_run(arguments)
+    arguments, resumed = runs.open_run(arguments)
     # Keras draws its initialisers' seeds from here; `keras.utils.set_random_seed` would import TensorFlow.
     random.seed(arguments.seed)
-    folder = Path(arguments.output) if resumed else output_folder(arguments)
+    folder = Path(arguments.output) if resumed else runs.output_folder(arguments)
     text = read_text(arguments, resumed)
     with refusals():
         model = build_model(arguments, text.tokenizer)
@@ -77,27 +150,27 @@ def run(arguments: argparse.Namespace) -> int:
         prompt = own_prompt(text) if arguments.prompt is None else arguments.prompt
         # It is encoded after an epoch only.
         text.tokenizer.encode(prompt)
-    make_folder(folder)
+    runs.make_folder(folder)
     if arguments.overwrite and not resumed:
-        remove_run(folder)
-    saved = resumed or ResumableRun(folder / CHECKPOINTS, save_every=arguments.save_every)
-    checkpoint = BestCheckpoint(folder / MODEL, monitor="val_bits")
+        runs.remove_run(folder)
+    saved = resumed or ResumableRun(folder / runs.CHECKPOINTS, save_every=arguments.save_every)
+    checkpoint = BestCheckpoint(folder / runs.MODEL, monitor="val_bits")
     # Keeps the best model of whole epochs while the model of a partial epoch is better.
-    aside = folder / CHECKPOINTS / MODEL
+    aside = folder / runs.CHECKPOINTS / runs.MODEL
     stopwatch = Stopwatch()
     try:
         keep_prompt(prompt, folder)
         if has_tokenizer(arguments) and not resumed:
             keep_tokenizer(text, folder)
         some_held_out = plan_run(saved, model, text, arguments)
-        log = keras.callbacks.CSVLogger(folder / LOG)
-        checkpoint.take_back(aside)
+        log = keras.callbacks.CSVLogger(folder / runs.LOG)
+        checkpoint.restore_previous(aside)
         try:
             steps = saved.notes["epochs"] * saved.notes["num_batches"]
             outlook = Outlook(steps - saved.step, lambda length: sample(model, text, arguments, prompt, length))
             fit(saved, model, text, some_held_out, arguments, [checkpoint, stopwatch, log, outlook])
         except Interrupted:
-            checkpoint.save_for_now(evaluate(model, some_held_out), aside)
+            checkpoint.save_provisional(evaluate(model, some_held_out), aside)
             raise
         if not checkpoint.is_saved:
             saved.remove()
@@ -122,8 +195,8 @@ def run(arguments: argparse.Namespace) -> int:
             "versions": versions(text.tokenizer),
             "arguments": vars(arguments),
         }
-        is_drawn = draw_loss_curve(folder / LOG, folder / PICTURE, levels=compressors)
-        with atomic_file(folder / RESULT) as path:
+        is_drawn = draw_loss_curve(folder / runs.LOG, folder / runs.PICTURE, levels=compressors)
+        with atomic_file(folder / runs.RESULT) as path:
             path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
         saved.remove()
         print_rows(describe_result(result, folder, is_drawn))
@@ -133,66 +206,21 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(describe_stop(checkpoint), file=sys.stderr)
         if saved.is_begun:
-            print(describe_going_on(folder), file=sys.stderr)
+            print(runs.describe_resume(folder), file=sys.stderr)
         return INTERRUPTED
     except Terminated as terminated:
-        print(f"Terminated. {describe_going_on(folder)}", file=sys.stderr)
+        print(f"Terminated. {runs.describe_resume(folder)}", file=sys.stderr)
         return terminated.code
     except OSError as error:
         refusal = disk_refusal("train", "files must be writable, on a disk with enough space", error)
         print(said("train", refusal), file=sys.stderr)
         if saved.is_begun:
-            print(describe_going_on(folder), file=sys.stderr)
+            print(runs.describe_resume(folder), file=sys.stderr)
         return REFUSED
     return 0
 
 
-def output_folder(arguments: argparse.Namespace) -> Path:
-    """The folder of the run, which must not contain or overwrite the text, nor an earlier run.
-
-    Raises:
-        CommandError: `--output` is empty, lies within the text, or holds a run that `--overwrite` does not give up.
-    """
-    if arguments.output == "":
-        raise CommandError("train: --output must name a folder. Got ''.")
-    folder = Path(arguments.output or f"runs/{family(arguments)}-{time.strftime('%Y%m%d-%H%M%S')}")
-    # A folder may have several paths, through links and `.`.
-    place = Path(os.path.realpath(folder))
-    around = [parent for parent in (place, *place.parents) if parent.exists()]
-    for path in filter(None, arguments.files):
-        if os.path.isdir(path) and any(os.path.samefile(path, parent) for parent in around):
-            default = "" if arguments.output else ", the default"
-            raise CommandError(
-                f"train: --output must be a folder outside the text. Got {str(folder)!r}{default}, within {path!r}."
-            )
-        file = Path(os.path.realpath(path))
-        if file.name in (MODEL, LOG, PICTURE, RESULT, PROMPT) and file.parent == place:
-            raise CommandError(
-                "train: --output must be a folder whose files are not part of the text. "
-                f"Got {str(folder)!r} with {file.name}."
-            )
-    if not arguments.overwrite:
-        check_holds_no_run(folder)
-    return folder
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder of the run.
-
-    Raises:
-        CommandError: it can't be created or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Opened to append: an earlier run loses nothing before this one begins.
-        (folder / LOG).open("ab").close()
-    except OSError as error:
-        raise CommandError(
-            f"train: --output must be a folder that can be created and written to. Got {str(folder)!r}: {error}."
-        ) from error
-
-
-def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace, prompt: str, length: int) -> str:
+def sample(model, text, arguments: argparse.Namespace, prompt: str, length: int) -> str:
     """The prompt with the model's continuation, of about `length` bytes; empty if no samples are wanted."""
     if not arguments.sample_bytes:
         return ""
@@ -200,50 +228,3 @@ def sample(model: LanguageModel, text: TokenText, arguments: argparse.Namespace,
         # The space before a word is part of the word's token.
         prompt = prompt.rstrip(" ") or prompt
     return continue_text(model, prompt, math.ceil(length * len(text.train) / len(text.corpus.train)), arguments)
-
-
-def plan_run(
-    saved: ResumableRun, model: LanguageModel, text: TokenText, arguments: argparse.Namespace
-) -> HeldOutWindows:
-    """Plan the steps of a new run or recall those of a resumed one; return the windows validated after each epoch."""
-    if saved.is_begun:
-        print_rows(
-            {"resuming": f"after {saved.step:,} of {saved.notes['epochs'] * saved.notes['num_batches']:,} steps"}
-        )
-    else:
-        saved.notes = as_notes(arguments, text.corpus, *make_plan(model, text, arguments))
-    # Runs of earlier versions do not record it.
-    held_out = text.held_out(arguments, saved.notes.get("windows", epoch_windows(text, arguments)))
-    predicted = text.predicted_bytes(held_out)
-    print_rows({"val_bits": f"bits per byte on {predicted:,} of the held-out bytes, after each epoch"})
-    return held_out
-
-
-def fit(
-    saved: ResumableRun,
-    model: LanguageModel,
-    text: TokenText,
-    held_out: HeldOutWindows,
-    arguments: argparse.Namespace,
-    callbacks: list,
-) -> None:
-    """Train as planned, on windows at random offsets, or resume doing so.
-
-    Raises:
-        Interrupted: Ctrl-C was pressed, and the run is saved.
-        Terminated: SIGTERM arrived, and the run is saved.
-    """
-    epochs, num_batches = saved.notes["epochs"], saved.notes["num_batches"]
-    shape = arguments.sequence_length, arguments.batch_size
-    windows = RandomWindows(text.train, *shape, num_batches=num_batches, seed=arguments.seed)
-    compile_for_training(model, warm_up_then_cosine(arguments.learning_rate, epochs * num_batches), text)
-    with refusals():
-        saved.fit(
-            model,
-            windows,
-            epochs,
-            validation_data=held_out,
-            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
-            # A progress bar is unreadable in a file.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )

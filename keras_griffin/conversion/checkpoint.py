@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_griffin.conversion.orbax_checkpoint import open_orbax
-from keras_griffin.files import SafeTensors, StoredTensor
+from keras_griffin.files.safetensors import SafeTensors, StoredTensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

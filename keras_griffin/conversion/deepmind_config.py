@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, Naming
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import GriffinConfig
 
 #: Fields that no shape reveals, as in the RecurrentGemma release. DeepMind's window of 2048 excludes the query's own

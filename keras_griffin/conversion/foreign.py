@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_griffin.conversion.namings import Naming
-from keras_griffin.files import StoredTensor, read_json_object
+from keras_griffin.files.json_object import read_json_object
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.preset_files import CONFIG, load_tokenizer_of

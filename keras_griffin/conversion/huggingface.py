@@ -9,7 +9,8 @@ from keras_griffin.conversion.huggingface_config import write_config
 from keras_griffin.conversion.mamba_config import write_mamba_config
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE, RWKV_HUGGING_FACE, Naming
 from keras_griffin.conversion.rwkv_config import PATTERN, write_rwkv_config
-from keras_griffin.files import StoredTensor, atomic_folder, write_safetensors
+from keras_griffin.files.atomic import atomic_folder
+from keras_griffin.files.safetensors import StoredTensor, write_safetensors
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
 from keras_griffin.models.weights import stored

@@ -17,7 +17,7 @@ from keras_griffin.conversion.foreign import (
 )
 from keras_griffin.conversion.mamba_config import NAME, read_mamba_config
 from keras_griffin.conversion.namings import MAMBA_AUTHORS, MAMBA_HUGGING_FACE
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import LanguageModel
 
 NAMINGS = {naming.embedding: naming for naming in (MAMBA_HUGGING_FACE, MAMBA_AUTHORS)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 
 
 def open_orbax(path: Path) -> dict[str, StoredTensor]:

@@ -17,7 +17,7 @@ from keras_griffin.conversion.foreign import (
 )
 from keras_griffin.conversion.huggingface_config import read_config
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH, HUGGING_FACE, Naming
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import Griffin
 
 NAME = "load_recurrentgemma"

@@ -11,7 +11,7 @@ from keras_griffin.conversion.checkpoint import open_checkpoint
 from keras_griffin.conversion.foreign import Model, build_model, read_config_beside, refuse_tensors
 from keras_griffin.conversion.namings import RWKV_AUTHORS, RWKV_HUGGING_FACE
 from keras_griffin.conversion.rwkv_config import NAME, infer_rwkv_config, read_rwkv_config
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import LanguageModel
 
 #: The tensors by which each format is known: an embedding called `emb` alone could be anybody's.

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from keras_griffin.checks import COUNT
 from keras_griffin.conversion.foreign import refuse_config
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.mixers import RWKV4Channel
 from keras_griffin.models import GriffinConfig
 from keras_griffin.models.presets import rwkv4_config

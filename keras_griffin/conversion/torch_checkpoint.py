@@ -12,8 +12,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from keras_griffin.files import StoredTensor
-from keras_griffin.files.safetensors import DTYPES
+from keras_griffin.files.safetensors import DTYPES, StoredTensor
 
 _DTYPES = {dtype.name for dtype in DTYPES.values()}
 #: A pickle may refer to one dictionary any number of times, also from inside it.

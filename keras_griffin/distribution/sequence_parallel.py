@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.distribution.divided_time import require_jax
+from keras_griffin.distribution.time_along import require_jax
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.models.loss_in_pieces import LossInPieces

@@ -162,12 +162,12 @@ class DividedParameters:
                 f"{type(model).__name__}: gradients are not shared within gathered(model): train outside of it, and "
                 "inside call the model within torch.no_grad(). Got a call that records gradients."
             )
-        with self.begun_anew_after_a_fault():
+        with self.reset_on_error():
             self._has_run = True
             return self.root.run(function, *args, **kwargs)
 
     @contextlib.contextmanager
-    def begun_anew_after_a_fault(self):
+    def reset_on_error(self):
         """A `with` block after whose failure the next step starts afresh.
 
         PyTorch would continue the failed step, with silently wrong gradients.

@@ -1,8 +1,6 @@
-"""Atomic writing of files and folders, JSON objects, and the safetensors format, in NumPy alone."""
+"""Atomic writing of files and folders, JSON objects, and safetensors files."""
 
-from keras_griffin.files.atomic import atomic_file, atomic_folder
-from keras_griffin.files.json_object import read_json_object
-from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.files.atomic import atomic_file
 
-__all__ = ["SafeTensors", "StoredTensor", "atomic_file", "atomic_folder", "read_json_object", "write_safetensors"]
+__all__ = ["atomic_file"]
 __dir__ = __all__.copy

@@ -1,4 +1,4 @@
-"""The safetensors format: a JSON header, then the tensors' bytes, read in place from the mapped file.
+"""Safetensors files: read by the package `safetensors`, and written with one tensor in memory at a time.
 
 8 bytes     N, the header's length, little-endian
 N bytes     {name: {"dtype": "BF16", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {str: str}}
@@ -7,16 +7,18 @@ the rest    the tensors, row-major and little-endian, without gaps; offsets coun
 
 import json
 import math
-import mmap
 import os
 import struct
+import textwrap
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from keras_griffin.files.atomic import atomic_file
 
@@ -30,8 +32,6 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 METADATA = "__metadata__"
-#: The format's bound on the header, against files that would exhaust memory.
-MAX_HEADER_BYTES = 100_000_000
 
 
 class StoredTensor(NamedTuple):
@@ -44,20 +44,20 @@ class StoredTensor(NamedTuple):
 
 
 class SafeTensors(Mapping):
-    """The tensors of a safetensors file, by name.
+    """The tensors of a safetensors file, by name, each read when it is used.
 
-    Only the header is read until an array is used: each is a read-only view into the file, which is mapped into memory
-    and must not be modified meanwhile. (`write_safetensors` never does: it replaces files atomically.)
+    The file is mapped into memory and must not be modified meanwhile. (`write_safetensors` never does: it replaces
+    files atomically.)
 
     Args:
         path: the file.
 
     Raises:
-        ValueError: it is not a safetensors file, or an incomplete one.
+        ValueError: it is not a safetensors file, an incomplete one, or one of another dtype.
 
     Examples:
         >>> import numpy as np, tempfile, keras_griffin
-        >>> from keras_griffin.files import SafeTensors, write_safetensors
+        >>> from keras_griffin.files.safetensors import SafeTensors, write_safetensors
         >>> path = tempfile.mkdtemp() + "/some.safetensors"
         >>> write_safetensors(path, {"a": np.arange(6).reshape(2, 3)}, metadata={"made by": "me"})
         >>> tensors = SafeTensors(path)
@@ -67,100 +67,54 @@ class SafeTensors(Mapping):
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        size = self.path.stat().st_size
+        # Of a folder, Python's error is clearer than the package's.
+        with self.path.open("rb"):
+            try:
+                self._file = safe_open(self.path, "np")
+            except SafetensorError as error:
+                reason = textwrap.shorten(str(error), 500, placeholder="...")
+                raise ValueError(
+                    f"SafeTensors: the file must be a valid safetensors file. Got {str(self.path)!r}: {reason}."
+                ) from error
+        #: The writer's notes, strings by name.
+        self.metadata: dict[str, str] = self._file.metadata() or {}
+        self._headers = {name: self._file.get_slice(name) for name in self._file.keys()}
+        for name, header in self._headers.items():
+            if header.get_dtype() not in DTYPES:
+                raise ValueError(
+                    f"SafeTensors: a dtype must be one of {', '.join(DTYPES)}. "
+                    f"Got {header.get_dtype()} of {name!r} in {str(self.path)!r}."
+                )
+
+    @property
+    def header_crc32(self) -> int:
+        """The checksum of the header as stored, including its length."""
         with self.path.open("rb") as file:
             start = file.read(8)
-            if len(start) < 8:
-                self._refuse(f"the file must begin with the header's length, 8 bytes. Got {len(start)} bytes")
-            (length,) = struct.unpack("<Q", start)
-            if length > min(MAX_HEADER_BYTES, size - 8):
-                self._refuse(f"the header must lie inside the file. Got a header of {length} bytes in {size} bytes")
-            text = file.read(length)
-        header = self._parse(text)
-        #: The checksum of the header as stored, including its length.
-        self.header_crc32 = zlib.crc32(text, zlib.crc32(start))
-        #: The writer's notes, strings by name.
-        self.metadata: dict[str, str] = self._checked_metadata(header.pop(METADATA, {}))
-        self._entries = {name: self._checked_entry(name, entry) for name, entry in header.items()}
-        self._check_offsets(size - 8 - length)
-        with self.path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._bytes = np.frombuffer(self._map, "uint8")[8 + length :]
+            return zlib.crc32(start + file.read(*struct.unpack("<Q", start)))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape."""
-        return self._entries[name][1]
+        return tuple(self._headers[name].get_shape())
 
     def dtype(self, name: str) -> np.dtype:
         """A tensor's dtype; bfloat16 is that of `ml_dtypes`."""
-        return self._entries[name][0]
+        return DTYPES[self._headers[name].get_dtype()]
 
     def stored(self, name: str) -> StoredTensor:
         """A tensor in the form that `write_safetensors` takes."""
-        return StoredTensor(self.shape(name), self.dtype(name), lambda: self._only(name))
-
-    def _only(self, name):
-        """A tensor, after dropping the pages read so far from memory; they are read again when needed."""
-        if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-        return self[name]
+        return StoredTensor(self.shape(name), self.dtype(name), partial(self.__getitem__, name))
 
     def __getitem__(self, name: str) -> np.ndarray:
-        dtype, shape, begin, end = self._entries[name]
-        return self._bytes[begin:end].view(dtype).reshape(shape)
+        # For a name that is not there, a `Mapping` raises a `KeyError`.
+        self._headers[name]
+        return self._file.get_tensor(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._headers)
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    def _parse(self, text: bytes) -> dict:
-        try:
-            header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_repetition)
-            if b"\\u" in text:
-                # An escape may be half a character, which can't be written or shown.
-                json.dumps(header, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
-            self._refuse(f"the header must be JSON without duplicate names. Got {error}")
-        if not text.startswith(b"{") or not isinstance(header, dict):
-            self._refuse("the header must be a JSON object")
-        return header
-
-    def _checked_metadata(self, metadata) -> dict[str, str]:
-        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-            self._refuse(f"the metadata must map strings to strings. Got {metadata!r}")
-        return metadata
-
-    def _checked_entry(self, name, entry) -> tuple:
-        fields = entry if isinstance(entry, dict) else {}
-        shape: Any = fields.get("shape")
-        offsets: Any = fields.get("data_offsets")
-        if set(fields) != {"dtype", "shape", "data_offsets"} or not _are_counts(shape) or not _are_counts(offsets, 2):
-            self._refuse(f"{name!r} must have a dtype, a shape and two offsets. Got {entry!r}")
-        dtype = DTYPES.get(fields["dtype"]) if isinstance(fields["dtype"], str) else None
-        if dtype is None:
-            self._refuse(f"the dtype of {name!r} must be one of {', '.join(DTYPES)}. Got {fields['dtype']!r}")
-        num_bytes = math.prod(shape) * dtype.itemsize
-        if offsets[1] - offsets[0] != num_bytes:
-            self._refuse(
-                f"{name!r} must have {num_bytes} bytes for shape {tuple(shape)} of {fields['dtype']}. "
-                f"Got offsets {offsets}"
-            )
-        return dtype, tuple(shape), *offsets
-
-    def _check_offsets(self, data_size):
-        reached = 0
-        for name, (*_, begin, end) in sorted(self._entries.items(), key=lambda item: item[1][2:]):
-            if begin != reached:
-                self._refuse(f"the tensors must be contiguous. Got {name!r} at byte {begin}, not {reached}")
-            reached = end
-        if reached != data_size:
-            self._refuse(f"the tensors must fill the file. Got tensors of {reached} bytes and a file with {data_size}")
-
-    def _refuse(self, reason) -> NoReturn:
-        reason = reason if len(reason) <= 500 else f"{reason[:500]}..."
-        raise ValueError(f"SafeTensors: {reason}, in {str(self.path)!r}.")
+        return len(self._headers)
 
 
 def write_safetensors(
@@ -220,15 +174,3 @@ def _bytes_of(name, stored):
             f"Got {array.shape} of {array.dtype}."
         )
     return np.ascontiguousarray(array).reshape(-1).view("uint8").data
-
-
-def _without_repetition(pairs):
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a duplicate name")
-    return dict(pairs)
-
-
-def _are_counts(values, length=None) -> bool:
-    is_list = isinstance(values, list) and length in (None, len(values))
-    return is_list and all(type(value) is int and value >= 0 for value in values)

@@ -1,6 +1,6 @@
 """Text generation with a language model: samplers, the decoding loop, and the state as a value."""
 
-from keras_griffin.generation.generate import Stream, generate, prefill, stream
+from keras_griffin.generation.generate import generate, prefill, stream
 from keras_griffin.generation.samplers import Greedy, MinP, RepetitionPenalty, Temperature, TopK, TopP
 from keras_griffin.generation.scoring import bits_per_byte, perplexity, score
 from keras_griffin.generation.state import LanguageModelState, concatenate
@@ -11,7 +11,6 @@ __all__ = [
     "LanguageModelState",
     "MinP",
     "RepetitionPenalty",
-    "Stream",
     "Temperature",
     "TopK",
     "TopP",

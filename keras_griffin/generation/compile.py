@@ -25,7 +25,7 @@ _prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple, dict[tuple, Calla
 #: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
 _table = threading.RLock()
 #: How many functions of one model are cached, those asked for last: there is one for each sampler.
-_KEPT = 16
+_CACHE_SIZE = 16
 
 
 def compiles() -> bool:
@@ -72,7 +72,7 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
             _prepared[model] = variables, {}
         functions = _prepared[model][1]
         if key not in functions:
-            if len(functions) >= _KEPT:
+            if len(functions) >= _CACHE_SIZE:
                 functions.pop(next(iter(functions)))
             functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
         # The newest stand at the end.

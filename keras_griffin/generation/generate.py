@@ -11,7 +11,7 @@ from keras_griffin import backends
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compile import compiles
-from keras_griffin.generation.habits import with_our_names
+from keras_griffin.generation.foreign_arguments import rejects_foreign_arguments
 from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (
     PAD_ID,
@@ -27,13 +27,13 @@ from keras_griffin.generation.prompt import (
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
-from keras_griffin.tokenizers import IncrementalDecoder
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 #: How many tokens are generated between two checks.
 BLOCK = 128
 
 
-@with_our_names
+@rejects_foreign_arguments
 def generate(
     model: keras.Model,
     prompt: Prompt,
@@ -82,7 +82,7 @@ def generate(
     return (tokens, continuation.state) if return_state else tokens
 
 
-@with_our_names
+@rejects_foreign_arguments
 def stream(
     model: keras.Model,
     prompt: Prompt,

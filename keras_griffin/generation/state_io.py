@@ -7,8 +7,6 @@ The file is a safetensors file with the state's tensors by their paths, such as 
                 of its parts, for a tensor its name in the file
     crc32       JSON: a checksum of each tensor's bytes, by its name
     sum         a checksum of the other three, and of the tensors' dtypes and shapes
-
-Format 1, which can be read too, has no `sum`.
 """
 
 import json
@@ -19,21 +17,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin import layers, mixers
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.generation.capacity import walk
 from keras_griffin.generation.state import LanguageModelState
+from keras_griffin.layers import UNITS
+from keras_griffin.layers.declared import Declared
+from keras_griffin.layers.temporal_conv import TemporalConvState
+from keras_griffin.mixers import MIXERS, UnitBlock
 from keras_griffin.shapes import State
 
 FORMAT = "keras_griffin state 2"
-#: Can be read too; its only checksums are those of the tensors' bytes.
-EARLIER_FORMAT = "keras_griffin state 1"
 #: The limit for a file's nesting; a model's state has five levels.
 MOST_LEVELS = 32
+_KINDS: tuple[type[Declared], ...] = (*MIXERS.values(), UnitBlock, *UNITS.values())
 #: The types of states by name. `register_state_type` adds that of a custom mixer.
-STATE_TYPES = {
-    name: getattr(package, name) for package in (layers, mixers) for name in package.__all__ if name.endswith("State")
-}
+STATE_TYPES = {kind.state_type.__name__: kind.state_type for kind in _KINDS}
 
 
 def register_state_type(state_type: type) -> type:
@@ -48,6 +46,7 @@ def register_state_type(state_type: type) -> type:
     return state_type
 
 
+register_state_type(TemporalConvState)
 register_state_type(LanguageModelState)
 
 
@@ -106,14 +105,12 @@ def load_state(path: str | os.PathLike) -> State:
     try:
         tensors = SafeTensors(path)
     except ValueError as error:
-        reason = str(error).removeprefix("SafeTensors: ")
-        raise ValueError(f"load_state: the file must be a valid safetensors file: {reason}") from error
-    if tensors.metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
+        raise ValueError(str(error).replace("SafeTensors", "load_state", 1)) from error
+    if tensors.metadata.get("format") != FORMAT:
         found = tensors.metadata.get("format", "tensors that are not a state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
     try:
-        if tensors.metadata["format"] == FORMAT:
-            _check_sum(tensors)
+        _check_sum(tensors)
         kinds, sums = json.loads(tensors.metadata["kinds"]), json.loads(tensors.metadata["crc32"])
         unread = set(tensors)
         state = _build(kinds, lambda name: _checked(tensors, name, sums, unread))
@@ -145,9 +142,7 @@ def _build(kinds, read, levels=MOST_LEVELS):
     if isinstance(kinds, list):
         return tuple(_build(part, read, levels - 1) for part in kinds)
     state_type = STATE_TYPES[kinds["type"]]
-    renamed: dict[str, str] = getattr(state_type, "renamed", dict)()
-    parts = {renamed.get(field, field): part for field, part in kinds["parts"].items()}
-    return state_type(**{field: _build(part, read, levels - 1) for field, part in parts.items()})
+    return state_type(**{field: _build(part, read, levels - 1) for field, part in kinds["parts"].items()})
 
 
 def _sum(metadata, tensors):
@@ -165,7 +160,7 @@ def _check_sum(tensors):
 
 def _checked(tensors, name, sums, unread):
     unread.remove(name)
-    array = np.array(tensors[name])
+    array = tensors[name]
     if zlib.crc32(array.tobytes()) != sums[name]:
         raise ValueError(f"the checksum of {name} does not match its bytes")
     return array

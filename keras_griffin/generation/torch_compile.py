@@ -32,7 +32,7 @@ from keras_griffin.generation.torch_recording import record
 RECORD_AFTER = 1
 COMPILE_AFTER = 2**14
 #: For how many sets of shapes a function is recorded, the newest: each holds constants, and on a GPU its tensors.
-KEPT = 16
+CACHE_SIZE = 16
 
 
 def compile_for_model(function, model):
@@ -66,7 +66,7 @@ def record_for_model(function, model):
         kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
         tiers = by_kinds.get(kinds)
         if tiers is None:
-            for oldest in list(by_kinds)[: max(0, len(by_kinds) - KEPT + 1)]:
+            for oldest in list(by_kinds)[: max(0, len(by_kinds) - CACHE_SIZE + 1)]:
                 # Another thread may have removed it.
                 by_kinds.pop(oldest, None)
             # Concurrent threads get the same object.

@@ -1,12 +1,11 @@
 """Inspect a model: its size and decoding cost, and its memory while it reads a text."""
 
 from keras_griffin.inspection.attention_map import attention_map
-from keras_griffin.inspection.decode_cost import DecodeCost, cache_bytes, decode_cost
-from keras_griffin.inspection.decode_measurement import DecodingMeasurement, measure_decoding
-from keras_griffin.inspection.decode_table import cache_table, decode_table
-from keras_griffin.inspection.devices import DEVICES, Device
+from keras_griffin.inspection.decode_cost import cache_bytes, decode_cost
+from keras_griffin.inspection.decode_measurement import measure_decoding
+from keras_griffin.inspection.decode_table import decode_table
+from keras_griffin.inspection.devices import Device
 from keras_griffin.inspection.influence import influence
-from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.inspection.plots import (
     plot_attention,
     plot_decode_cost,
@@ -18,17 +17,12 @@ from keras_griffin.inspection.plots import (
 )
 
 __all__ = [
-    "DEVICES",
-    "DecodeCost",
-    "DecodingMeasurement",
     "Device",
     "attention_map",
     "cache_bytes",
-    "cache_table",
     "decode_cost",
     "decode_table",
     "influence",
-    "match_parameters",
     "measure_decoding",
     "plot_attention",
     "plot_decode_cost",

@@ -23,7 +23,7 @@ def cache_table(
         A Markdown table: billions of parameters, gigabytes (10^9) of parameters and megabytes (10^6) of cache.
 
     Examples:
-        >>> from keras_griffin.inspection import cache_table
+        >>> from keras_griffin.inspection.decode_table import cache_table
         >>> from keras_griffin.models import presets
         >>> print(cache_table({"griffin_7b": presets()["griffin_7b"]}, (2048,)))
         | model | parameters, billions | GB | MB a row at 2,048 |
@@ -49,7 +49,7 @@ def decode_table(
     """The predictions of `decode_cost` for each model on one device.
 
     Args:
-        device: a name from `keras_griffin.inspection.DEVICES`, or a `Device`.
+        device: a name from `keras_griffin.inspection.devices.DEVICES`, or a `Device`.
         configs: `GriffinConfig` by name; None for `keras_griffin.models.presets()`.
         context_lengths: tokens, one column each in three groups.
         dtype: of parameters and caches; see `decode_cost`.

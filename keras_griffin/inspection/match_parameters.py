@@ -23,7 +23,7 @@ def match_parameters(config: GriffinConfig, count: int, *, tolerance: float = 0.
         ValueError: no `mlp_width` of at least 1 comes that near, or an argument is out of range.
 
     Examples:
-        >>> from keras_griffin.inspection import match_parameters
+        >>> from keras_griffin.inspection.match_parameters import match_parameters
         >>> from keras_griffin.models import GriffinConfig
         >>> griffin = GriffinConfig(vocabulary_size=256, width=128, num_layers=4, num_heads=2)
         >>> hawk = match_parameters(griffin.replace(block_pattern=("recurrent",)), griffin.parameter_count())

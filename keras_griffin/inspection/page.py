@@ -24,7 +24,7 @@ from keras_griffin.inspection.plots import (
 )
 from keras_griffin.inspection.svg import svg_of
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
-from keras_griffin.tokenizers import IncrementalDecoder
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 #: Channels recorded for each layer, tokens shown in gates and attention maps, and tokens of the gradient.
 CHANNELS, SHOWN, LONGEST = 128, 64, 2048

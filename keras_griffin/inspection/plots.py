@@ -12,7 +12,8 @@ import numpy as np
 from keras_griffin.inspection.decode_cost import decode_cost
 from keras_griffin.inspection.decode_measurement import DecodingMeasurement
 from keras_griffin.inspection.devices import Device
-from keras_griffin.models import GriffinConfig, Trace
+from keras_griffin.models import GriffinConfig
+from keras_griffin.models.trace import Trace
 
 #: `matplotlib.axes.Axes`, if that is installed.
 Axes = Any

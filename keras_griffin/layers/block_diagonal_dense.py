@@ -58,11 +58,7 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
         """Create the blocks' kernel `(G, D / G, units / G)` and bias `(G, 1, units / G)`."""
         width = inputs_shape[-1]
         units = width if self.units is None else self.units
-        if width % self.num_blocks or units % self.num_blocks:
-            raise ValueError(
-                "BlockDiagonalDense: num_blocks must divide the input's and the output's width. "
-                f"Got num_blocks {self.num_blocks}, input width {width} and output width {units}."
-            )
+        check_blocks(self.num_blocks, width, units)
         block_width = width // self.num_blocks
         self.blocks = keras.layers.EinsumDense(
             "gni,gij->gnj",
@@ -94,3 +90,12 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
     def compute_output_shape(self, inputs_shape):
         """The inputs' shape with the last axis `units`."""
         return (*inputs_shape[:-1], inputs_shape[-1] if self.units is None else self.units)
+
+
+def check_blocks(num_blocks: int, width: int, units: int) -> None:
+    """Raise unless a matrix between two widths has so many blocks."""
+    if width % num_blocks or units % num_blocks:
+        raise ValueError(
+            "BlockDiagonalDense: num_blocks must divide the input's and the output's width. "
+            f"Got num_blocks {num_blocks}, input width {width} and output width {units}."
+        )

@@ -34,8 +34,9 @@ class BothDirections(SequenceLayer):
 
     Examples:
         >>> import numpy as np, keras_griffin
+        >>> from keras_griffin.layers.both_directions import BothDirections
         >>> both = [keras_griffin.mixers.RecurrentBlock(recurrence_width=16) for _ in range(2)]
-        >>> tuple(keras_griffin.layers.BothDirections(*both)(np.ones((2, 5, 8), "float32")).shape)
+        >>> tuple(BothDirections(*both)(np.ones((2, 5, 8), "float32")).shape)
         (2, 5, 8)
 
     Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".

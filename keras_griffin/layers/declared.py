@@ -1,28 +1,20 @@
 """A layer's declarations, available before it is built: its weights, its state, and how far back in time it reads."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
 
 from keras_griffin.layers.configured import argument_names
 from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.weights import Weight, create_weights
+from keras_griffin.shapes import State
 
 
-class Weight(NamedTuple):
-    """A weight that a layer will have."""
-
-    shape: tuple[int, ...]
-    #: The axis along which a mesh may split the layer; None if every device computes with all of it.
-    split: int | None = None
-    #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
-    units: tuple[str, int] | None = None
-    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
-    must_split: bool = True
-    #: The other axes along which it may be sharded in storage: the first one that can be.
-    stored: tuple[int, ...] = ()
-
-
-class Kept(NamedTuple):
-    """A part of a layer's state, for one row."""
+class StateSpec(NamedTuple):
+    """The shape and dtype of a part of a layer's state, for one row."""
 
     shape: tuple[int, ...]
     #: None for the compute dtype.
@@ -31,32 +23,15 @@ class Kept(NamedTuple):
     start: float = 0.0
 
 
-def dense_weights(
-    path: str, inputs: int, outputs: int, split: int, units: tuple[str, int], bias: bool = True, **kwargs: Any
-) -> dict[str, Weight]:
-    """The weights of a `projection`, by path.
-
-    Args:
-        path: the projection's path within its layer.
-        inputs: the size of the kernel's first axis.
-        outputs: the size of its second axis and of the bias.
-        split: which of the axes a mesh splits, 0 or 1.
-        units: see `Weight`.
-        bias: whether there is a bias.
-        **kwargs: for the kernel's `Weight`.
-    """
-    weights = {f"{path}/kernel": Weight((inputs, outputs), split, units, stored=(1 - split,), **kwargs)}
-    if bias:
-        weights[f"{path}/bias"] = Weight((outputs,), *((0, units) if split == 1 else ()))
-    return weights
-
-
 class Declared(SequenceLayer):
     """A `SequenceLayer` whose class answers questions about an instance from its constructor arguments alone.
 
-    A subclass defines `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
+    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Building it creates the
+    weights that it declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
 
     Attributes:
+        state_type: a class attribute: the NamedTuple of its state, the parts that `state_of` declares in their order. A
+            subclass whose state has parts within parts, or grows, defines `initial_state` itself.
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
         dynamics_weights: a class attribute: the names of a recurrent unit's weights that set how its state evolves; see
             `keras_griffin.training.optimizer_groups`.
@@ -64,6 +39,7 @@ class Declared(SequenceLayer):
             finite numbers have none.
     """
 
+    state_type: type
     undecayed: tuple[str, ...] = ()
     dynamics_weights: tuple[str, ...] = ()
     blocks_nan = True
@@ -79,7 +55,7 @@ class Declared(SequenceLayer):
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
         """The parts of its state for one row after a number of tokens, by path, such as `conv.inputs`.
 
         Args:
@@ -87,7 +63,7 @@ class Declared(SequenceLayer):
             tokens: the number read so far.
             **arguments: the constructor's.
         """
-        raise NotImplementedError(f"kept_of: {cls.__name__} must define it.")
+        raise NotImplementedError(f"state_of: {cls.__name__} must define it.")
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int | None:
@@ -124,10 +100,58 @@ class Declared(SequenceLayer):
             **arguments: the constructor's.
         """
         sizes = {None: item_bytes, "float32": 4}
-        kept = cls.kept_of(width, tokens, **arguments).values()
+        kept = cls.state_of(width, tokens, **arguments).values()
         return sum(math.prod(part.shape) * sizes[part.dtype] for part in kept if part.dtype in sizes)
 
     @classmethod
     def argument_names(cls) -> tuple[str, ...]:
         """The names of the constructor's own arguments."""
         return argument_names(cls)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's own arguments, by name."""
+        return {name: getattr(self, name) for name in self.argument_names()}
+
+    def initializers(self) -> dict[str, Callable]:
+        """The initializers of declared weights, by path. One that draws takes its seed when it is called."""
+        return {}
+
+    def build(self, inputs_shape):
+        """Create the declared weights; a sublayer is made and built by the class itself."""
+        super().build(inputs_shape)
+        self.build_weights(self.width)
+
+    def create_weights(self, width: int) -> Iterator[tuple[str, Any]]:
+        """Names and new weights or layers, in the order in which `weights_of` declares them."""
+        return create_weights(self, self.weights_of(width, **self.arguments()), self.initializers())
+
+    def build_weights(self, width: int) -> None:
+        """Create the declared weights, and the layers that they belong to, as the attributes of their names."""
+        for name, part in self.create_weights(width):
+            if hasattr(type(self), name) or name in self.argument_names():
+                raise ValueError(
+                    f"{type(self).__name__}: a weight must not have the name of an attribute or argument. Got {name!r}."
+                )
+            setattr(self, name, part)
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first step."""
+        self.require_built("initial_state")
+        state = {}
+        for name, part in self.state_specs(self.width).items():
+            zeros = ops.zeros((batch_size, *part.shape), self.dtype_of(part))
+            state[name] = zeros + part.start if part.start else zeros
+        return self.state_type(**state)
+
+    def initial_arrays(self, batch_size: int) -> State:
+        """`initial_state` as NumPy arrays, for a layer that is built while it is traced."""
+        parts = self.state_specs(self.width).values()
+        return self.state_type(*(np.full((batch_size, *part.shape), part.start, self.dtype_of(part)) for part in parts))
+
+    def state_specs(self, width: int) -> dict[str, StateSpec]:
+        """`state_of`, with this layer's arguments and inputs of a width."""
+        return self.state_of(width, 0, **self.arguments())
+
+    def dtype_of(self, part: StateSpec) -> str:
+        """The dtype of a part of the state."""
+        return part.dtype or self.compute_dtype

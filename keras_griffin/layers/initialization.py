@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,3 +43,13 @@ def given(values: np.ndarray) -> Callable:
 def random_initializer(initializer: Callable) -> Callable:
     """The initializer, or zeros inside `without_initialization`. Every random weight of this package uses it."""
     return keras.initializers.Zeros() if _IS_LEFT_OUT.get() else initializer
+
+
+def seeded_when_called(kind: type, *arguments: Any, **options: Any) -> Callable:
+    """An initializer of Keras's whose seed is drawn with its numbers, so that seeds are in the order of the weights."""
+    return lambda shape, dtype=None: kind(*arguments, **options)(shape, dtype)
+
+
+def scaled(variance: float, distribution: str = "untruncated_normal") -> Callable:
+    """An initializer of kernels with variance `variance / fan_in`."""
+    return seeded_when_called(keras.initializers.VarianceScaling, variance, "fan_in", distribution)

@@ -8,20 +8,12 @@ from keras_griffin.ops.time_axis import is_divided
 from keras_griffin.shapes import Tensor
 
 
-def laid_out(x: Tensor, path: str) -> Tensor:
-    """A tensor of a compiled function, in the layout that the active `keras.distribution` gives for a path.
+def with_layout(x: Tensor, path: str) -> Tensor:
+    """A tensor of a compiled function, in the layout of the active `keras.distribution` for a path.
 
-    XLA infers the layout of other tensors from those that have one. Keras lays out the outputs of `Layer.__call__`,
-    even outside compiled functions, where a batch of one row can't be divided. This function is for other tensors, and
-    does nothing to tensors that have values or can't be divided.
-
-    Args:
-        x: a tensor or a variable.
-        path: such as `"block_0/residual"`, with the layer's path before the slash.
-
-    Returns:
-        `x` itself if there is no distribution, if there is no layout for the path, or if time is divided: each device
-        then computes with its own part, which must not be divided again.
+    XLA infers the layout of other tensors from those that have one. Keras sets that of outputs of `Layer.__call__`,
+    even outside compiled functions, where a batch of one row can't be divided. A no-op on tensors that have values or
+    can't be divided, and where time is divided: each device then computes with its own part.
     """
     distribution = keras.distribution.distribution()
     has_layouts = distribution is not None and not is_divided()

@@ -1,6 +1,6 @@
 """The base of everything that a model can mix along time with."""
 
-from typing import Any, Self
+from typing import Any
 
 from keras_griffin.layers.declared import Declared
 
@@ -9,7 +9,7 @@ class Mixer(Declared):
     """A `SequenceLayer` that preserves the width and can be used in a `ResidualBlock` of a model.
 
     The class answers questions about an instance from its constructor arguments alone. A subclass defines
-    `arguments_for_model`, `weights_of` and `kept_of`, and `reach_of` if its reach is bounded.
+    `arguments_for_model`, `weights_of` and `state_of`, and `reach_of` if its reach is bounded.
 
     Attributes:
         undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
@@ -26,8 +26,3 @@ class Mixer(Declared):
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
         """Further arguments, for the residual block of an index: only such as set initial values, not shapes."""
         return {}
-
-    @classmethod
-    def for_model(cls, config: Any, **kwargs: Any) -> Self:
-        """The mixer for a `GriffinConfig`."""
-        return cls(**cls.arguments_for_model(config), **kwargs)

@@ -1,14 +1,17 @@
 """Shared by local and global multi-query attention: projections, heads and rotation."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Unpack
 
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.mixer import Mixer
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.projection import project
+from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops import time_axis
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.time_axis import running_count
@@ -99,14 +102,17 @@ class MultiQueryAttention(Mixer):
         head_dim: int | None = None,
         num_key_value_heads: int = 1,
         **others: Any,
-    ) -> Kept:
+    ) -> StateSpec:
         """The keys, or the values, of `length` steps."""
-        return Kept((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
+        return StateSpec((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
+
+    def initializers(self) -> dict[str, Callable]:
+        """The last kernel's."""
+        return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def build(self, inputs_shape):
         """Create the four projections."""
-        super().build(inputs_shape)
-        width = self.width
+        width = inputs_shape[-1]
         if self.head_dim is None and width % self.num_heads:
             raise ValueError(
                 f"{type(self).__name__}: num_heads must divide the inputs' width when head_dim is not given. "
@@ -114,16 +120,7 @@ class MultiQueryAttention(Mixer):
             )
         self.channels = width // self.num_heads if self.head_dim is None else self.head_dim
         self._check_rotation(self.channels)
-        shared = {"use_bias": False, "dtype": self.dtype_policy}
-        self.query = projection(self.num_heads * self.channels, name="query", **shared)
-        self.key = projection(self.num_key_value_heads * self.channels, name="key", **shared)
-        self.value = projection(self.num_key_value_heads * self.channels, name="value", **shared)
-        self.output_projection = projection(
-            width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
-        )
-        for part in (self.query, self.key, self.value):
-            part.build((None, width))
-        self.output_projection.build((None, self.num_heads * self.channels))
+        super().build(inputs_shape)
 
     def _check_rotation(self, channels):
         rotated = self.rotary_fraction * channels
@@ -160,11 +157,7 @@ class MultiQueryAttention(Mixer):
         return project(self.output_projection, joined)
 
     def attention_of(self, inputs: Tensor) -> Tensor:
-        """The weights p_ts with which the query of step t attends to the key of step s: `(B, N, T, T)` float32.
-
-        Args:
-            inputs: `(B, T, D)`, one document from its first step.
-        """
+        """The attention weights, `(B, N, T, T)` float32, within one document `(B, T, D)` from its first step."""
         inputs, *_ = self.prepare(inputs)
         query, key, _ = self.project(inputs)
         steps = time_axis.positions(ops.shape(inputs)[1])

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_griffin.checks import one_of
-from keras_griffin.layers.declared import Weight
 from keras_griffin.layers.rms_norm import RMSNorm
+from keras_griffin.layers.weights import Weight
 
 #: The names of each kind's weights, `(D,)`.
 NORMS = {"rms": ("scale",), "layer": ("gamma", "beta")}
@@ -15,24 +15,12 @@ NORM = one_of(NORMS)
 
 
 def normalization(kind: str, epsilon: float, **kwargs: Any) -> keras.layers.Layer:
-    """A norm: `RMSNorm`, or `keras.layers.LayerNormalization`, computed in float32.
-
-    Args:
-        kind: `"rms"` or `"layer"`.
-        epsilon: added to the mean square, or to the variance.
-        **kwargs: `name` and `dtype`.
-    """
+    """A norm: `RMSNorm` for `"rms"`, `keras.layers.LayerNormalization` for `"layer"`, computed in float32."""
     if kind == "rms":
         return RMSNorm(epsilon, **kwargs)
     return keras.layers.LayerNormalization(epsilon=epsilon, **kwargs)
 
 
 def norm_weights(path: str, kind: str, width: int) -> dict[str, Weight]:
-    """The weights of such a norm, by path.
-
-    Args:
-        path: the norm's.
-        kind: `"rms"` or `"layer"`.
-        width: D.
-    """
+    """The weights of such a norm of D channels, by path."""
     return {f"{path}/{name}": Weight((width,)) for name in NORMS[kind]}

@@ -68,6 +68,11 @@ def project(layer: Callable, inputs: Tensor) -> Tensor:
     return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
 
 
+def projected(inputs: Tensor, *layers: Callable) -> list[Tensor]:
+    """What each of some dense layers makes of the same inputs, in float32."""
+    return [ops.cast(project(layer, inputs), "float32") for layer in layers]
+
+
 def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
     """The kernel's variable; `layer.kernel` also includes Keras's LoRA."""
     return next(weight for weight in layer.weights if weight.name == "kernel")
@@ -75,15 +80,15 @@ def kernel_of(layer: keras.layers.Dense) -> keras.Variable:
 
 def _is_ours(layer) -> bool:
     """Whether a layer is a product that this package computes faster than Keras."""
-    if type(layer) is not keras.layers.Dense or _is_watched(layer):
+    if type(layer) is not keras.layers.Dense or _is_observed(layer):
         return False
     if layer.quantization_mode is None:
         return keras.backend.backend() == "torch" or layer.compute_dtype == "bfloat16" or layer.lora_enabled
     return layer.quantization_mode == "int8" and layer.inputs_quantizer is not None
 
 
-def _is_watched(layer) -> bool:
-    """Whether somebody must see the layer's calls: inside `watched`, or by one of PyTorch's hooks."""
+def _is_observed(layer) -> bool:
+    """Whether the layer's calls are observed: inside `observed`, or by one of PyTorch's hooks."""
     return "call" in layer.__dict__ or any(layer.__dict__.get(name) for name in _HOOKS)
 
 

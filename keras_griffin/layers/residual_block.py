@@ -6,7 +6,7 @@ import keras
 
 from keras_griffin.checks import FLAG, FRACTION, POSITIVE, checked, integer_from
 from keras_griffin.layers.gated_mlp import GatedMLP
-from keras_griffin.layers.layout import laid_out
+from keras_griffin.layers.layout import with_layout
 from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import LayerOptions, State, Tensor
@@ -120,7 +120,7 @@ class ResidualBlock(SequenceLayer):
     def _mix_channels(self, inputs):
         if self.mlp is not None:
             inputs = inputs + self._dropped(self.mlp(self.mlp_norm(inputs)))
-        return laid_out(inputs, f"{self.path}/residual")
+        return with_layout(inputs, f"{self.path}/residual")
 
     def _dropped(self, branch):
         return branch if self.drop is None else self.drop(branch)

@@ -28,23 +28,13 @@ def running_average(
     reset: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[RunningAverage, RunningAverage, RunningAverage]:
-    """Average values with weights exp(k_t), of which each step leaves the earlier ones exp(d_t).
+    """The averages after and before each step, and the last: of values with weights exp(k_t), decayed by exp(d_t).
 
         L_t = log(exp(L_{t-1} + d_t) + exp(k_t))
         s_t = g_t s_{t-1} + (1 - g_t) v_t,  g_t = exp(L_{t-1} + d_t - L_t)
 
-    No exponential is of a positive number, and s is a convex combination of values, so nothing overflows.
-
-    Args:
-        log_decay: d, `(B, T, D)` float32.
-        keys: k, `(B, T, D)` float32.
-        values: v, `(B, T, D)` float32.
-        start: s_0 and L_0.
-        reset: `(B, T)` bool, or None.
-        mask: `(B, T)` bool, or None.
-
-    Returns:
-        (after, before, last): the state after and before each step, and after the last one.
+    No exponential is of a positive number, and s is a convex combination of values, so nothing overflows. d, k and v
+    are `(B, T, D)` float32.
     """
     log_weights, last_weight = log_scan(log_decay, keys, start.log_weight, reset=reset, mask=mask)
     before = states_before(log_weights, start.log_weight, reset, NOTHING)

@@ -15,25 +15,13 @@ from keras import ops
 
 
 def place_of(config: Any, index: int) -> dict[str, int]:
-    """The layer's place among those of its kind, as arguments of a mixer.
-
-    Args:
-        config: a `GriffinConfig`.
-        index: of the residual block.
-    """
+    """The index of residual block `index` among the layers of its kind, and their number, as arguments of a mixer."""
     names = config.mixer_names
     return {"layer": names[:index].count(names[index]), "num_layers": names.count(names[index])}
 
 
 def mix_of_channels(name: str, layer: int, num_layers: int, width: int) -> np.ndarray:
-    """mu, the share of the current input: c^r10; for values 0.3 r01 more, for receptances the root of it.
-
-    Args:
-        name: `"key"`, `"value"` or `"receptance"`.
-        layer: l.
-        num_layers: n.
-        width: D.
-    """
+    """mu of layer l of n, the share of the current input: c^r10; for values 0.3 r01 more, for receptances its root."""
     low, high = _ratios(layer, num_layers)
     channels = np.arange(width) / width
     shares = {"key": channels**high, "value": channels**high + 0.3 * low, "receptance": channels ** (0.5 * high)}

@@ -7,16 +7,7 @@ from keras_griffin.shapes import Tensor
 
 
 def first_step(started: Tensor, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Which step, if any, is the first of its row's stream, and which rows have started afterwards.
-
-    Args:
-        started: `(B,)` bool: whether a step has been seen.
-        inputs: `(B, T, D)`.
-        mask: `(B, T)` bool, or None.
-
-    Returns:
-        (first, started): `(B, T)` and `(B,)` bool.
-    """
+    """The steps `(B, T)` that are the first of their row's stream, and the rows `(B,)` that have started after them."""
     if inputs.shape[1] == 0:
         return ops.zeros(ops.shape(inputs)[:2], "bool"), started
     fresh = ops.logical_not(ops.expand_dims(started, 1))

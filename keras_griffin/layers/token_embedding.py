@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
 from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.layout import laid_out
+from keras_griffin.layers.layout import with_layout
 from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.projection import project
 from keras_griffin.ops.row_product import row_product
@@ -34,10 +34,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         tie_weights: whether the logits' table is that of the lookup.
         norm: `"rms"` or `"layer"` for a norm of the looked-up vectors, or None for none.
         norm_epsilon: its epsilon.
-        name: as for every Keras layer, like the arguments below.
-        dtype: see `name`.
-        trainable: see `name`.
-        quantization_config: see `name`.
+        name, dtype, trainable, quantization_config: as for every Keras layer.
 
     Call arguments:
         inputs: `(B, T)` token ids, or `(B, T, D)` vectors with `reverse`.
@@ -112,7 +109,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def embeddings(self) -> Tensor:
         """The table, `(V, D)`, in the layout of `<path>/table` when it is used in a compiled function."""
         # A sharded table is gathered first: the vectors of a whole batch would be larger.
-        return laid_out(super().embeddings, f"{self.path}/table")
+        return with_layout(super().embeddings, f"{self.path}/table")
 
     @property
     def output_table(self) -> Tensor:

@@ -10,18 +10,10 @@ from keras_griffin.shapes import Tensor
 def taps_of(
     inputs: Tensor, earlier: Tensor, reset: Tensor | None, mask: Tensor | None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The inputs as each tap of a causal convolution sees them: K - 1 steps ago, ..., 1 step ago, now.
+    """`inputs (B, T, D)` at each tap of a causal convolution, K - 1 steps ago to now, and `earlier` for the next call.
 
-    Steps before the start, or before a reset, are zeros; masked steps are skipped.
-
-    Args:
-        inputs: `(B, T, D)`.
-        earlier: `(B, K - 1, D)`, the newest inputs before, oldest first.
-        reset: `(B, T)` bool, or None.
-        mask: `(B, T)` bool, or None.
-
-    Returns:
-        (taps, newest): K tensors `(B, T, D)`, and `earlier` for the next call.
+    `earlier (B, K - 1, D)` are the newest inputs before, oldest first. Before the start, or a reset, there are zeros;
+    masked steps are skipped.
     """
     taps = earlier.shape[1] + 1
     if taps == 1:
@@ -39,14 +31,7 @@ def taps_of(
 
 
 def states_before(states: Tensor, start: Tensor, reset: Tensor | None, nothing: float = 0.0) -> Tensor:
-    """The state before each step, from the states after each.
-
-    Args:
-        states: `(B, T, D)`; a masked step repeats the one before it.
-        start: `(B, D)`, the state before the first step.
-        reset: `(B, T)` bool, or None; before a True step there is `nothing`.
-        nothing: the state without a past.
-    """
+    """The state before each step, from those after, `(B, T, D)`, and the first, `(B, D)`; `nothing` before a reset."""
     start = ops.cast(ops.expand_dims(start, 1), states.dtype)
     before = start if states.shape[1] == 1 else ops.concatenate([start, states[:, :-1]], axis=1)
     return before if reset is None else ops.where(ops.expand_dims(reset, -1), nothing, before)

@@ -7,14 +7,14 @@ state it will have. `GriffinConfig.mixer_arguments(name)` returns those argument
 from typing import Any
 
 from keras_griffin.layers import UNITS, Mixer
-from keras_griffin.mixers.aft import AFT, AFTState
-from keras_griffin.mixers.global_mqa import GlobalMQA, GlobalMQAState
-from keras_griffin.mixers.local_mqa import LocalMQA, LocalMQAState
-from keras_griffin.mixers.mamba import Mamba, MambaState
-from keras_griffin.mixers.recurrent_block import RecurrentBlock, RecurrentBlockState
-from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4State
-from keras_griffin.mixers.rwkv4_channel import RWKV4Channel, RWKV4ChannelState
-from keras_griffin.mixers.unit_block import UnitBlock, UnitBlockState
+from keras_griffin.mixers.aft import AFT
+from keras_griffin.mixers.global_mqa import GlobalMQA
+from keras_griffin.mixers.local_mqa import LocalMQA
+from keras_griffin.mixers.mamba import Mamba
+from keras_griffin.mixers.recurrent_block import RecurrentBlock
+from keras_griffin.mixers.rwkv4 import RWKV4
+from keras_griffin.mixers.rwkv4_channel import RWKV4Channel
+from keras_griffin.mixers.unit_block import UnitBlock
 from keras_griffin.names import did_you_mean
 
 MIXERS: dict[str, type[Mixer]] = {
@@ -58,23 +58,13 @@ def mixer_names() -> tuple[str, ...]:
 
 __all__ = [
     "AFT",
-    "AFTState",
     "MIXERS",
     "GlobalMQA",
-    "GlobalMQAState",
     "LocalMQA",
-    "LocalMQAState",
     "Mamba",
-    "MambaState",
     "RWKV4",
     "RWKV4Channel",
-    "RWKV4ChannelState",
-    "RWKV4State",
     "RecurrentBlock",
-    "RecurrentBlockState",
     "UnitBlock",
-    "UnitBlockState",
-    "find_mixer",
-    "mixer_names",
 ]
 __dir__ = __all__.copy

@@ -1,19 +1,19 @@
 """The attention-free transformer's mixing."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
-from keras_griffin.layers import Kept, Mixer, Weight, project, projection
-from keras_griffin.layers.declared import dense_weights
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
+from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import RunningAverage, running_average
+from keras_griffin.layers.weights import dense_weights
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import LayerOptions, Tensor
-
-PROJECTIONS = ("query", "key", "value")
 
 
 class AFTState(NamedTuple):
@@ -26,7 +26,7 @@ class AFTState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class AFT(FlatState, Mixer):
+class AFT(Mixer):
     """Mix along time as the attention-free transformer does (AFT-simple): a gated average of all values so far.
 
         q_t, k_t, v_t = W x_t, each its own
@@ -76,34 +76,26 @@ class AFT(FlatState, Mixer):
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
         """Four projections."""
         groups = ("width", width)
-        weights = dense_weights("output_projection", width, width, 0, groups, bias=False)
-        for name in PROJECTIONS:
-            weights |= dense_weights(name, width, width, 1, groups, bias=False)
+        weights: dict[str, Weight] = {}
+        for name in ("query", "key", "value", "output_projection"):
+            weights |= dense_weights(name, width, width, int(name != "output_projection"), groups, bias=False)
         return weights
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         """The average and its weight."""
-        return {"average": Kept((width,), "float32"), "log_weight": Kept((width,), "float32", NOTHING)}
+        return {"average": StateSpec((width,), "float32"), "log_weight": StateSpec((width,), "float32", NOTHING)}
 
-    def build(self, inputs_shape):
-        """Create the projections."""
-        super().build(inputs_shape)
-        for name in (*PROJECTIONS, "output_projection"):
-            scale = self.output_variance_scale if name == "output_projection" else 1.0
-            options = {"use_bias": False, "name": name, "dtype": self.dtype_policy}
-            layer = projection(self.width, variance_scale=scale, **options)
-            layer.build((None, self.width))
-            setattr(self, name, layer)
+    def initializers(self) -> dict[str, Callable]:
+        """The last kernel's."""
+        return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def advance(
         self, inputs: Tensor, state: AFTState, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, AFTState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        query, key, value = (
-            ops.cast(project(layer, inputs), "float32") for layer in (self.query, self.key, self.value)
-        )
+        query, key, value = projected(inputs, self.query, self.key, self.value)
         after, _, last = running_average(ops.zeros_like(key), key, value, RunningAverage(*state), reset, mask)
         mixed = ops.cast(ops.sigmoid(query) * after.average, self.compute_dtype)
         return project(self.output_projection, mixed), AFTState(*last)

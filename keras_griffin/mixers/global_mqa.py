@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
@@ -88,14 +88,16 @@ class GlobalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Shazeer 2019 (arXiv 1911.02150).
     """
 
+    state_type = GlobalMQAState
+
     # Zero times NaN is NaN, and the product of a query includes every key.
     blocks_nan = False
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, StateSpec]:
         """Keys and values of every token."""
         keys = cls.keys_of(width, tokens, **heads)
-        return {"keys": keys, "values": keys, "visible": Kept((tokens,), "bool")}
+        return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 
     def initial_state(self, batch_size: int) -> GlobalMQAState:
         """No keys."""
@@ -182,7 +184,7 @@ class GlobalMQA(MultiQueryAttention):
         outputs = nan_unless(
             self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost))
         )
-        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real), type(self).__name__)
+        return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real))
 
     def _attend(self, query, key, value, **options):
         # Keras's attention on TensorFlow needs as many key heads as query heads.

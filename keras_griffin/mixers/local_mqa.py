@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, Rule, checked
-from keras_griffin.layers.declared import Kept
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention, time_axis
 from keras_griffin.ops.compaction import real_steps_last, take_steps
@@ -75,6 +75,8 @@ class LocalMQA(MultiQueryAttention):
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
 
+    state_type = LocalMQAState
+
     def __init__(
         self,
         num_heads: int,
@@ -97,10 +99,10 @@ class LocalMQA(MultiQueryAttention):
         return {**super().arguments_for_model(config), "window": config.window}
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, StateSpec]:
         """Keys and values of the newest W tokens; the ring has room for all W from the start."""
         keys = cls.keys_of(width, min(tokens, window), **heads)
-        return {"keys": keys, "values": keys, "next_step": Kept((), "int32")}
+        return {"keys": keys, "values": keys, "next_step": StateSpec((), "int32")}
 
     @classmethod
     def reach_of(cls, *, window: int, **heads: Any) -> int:

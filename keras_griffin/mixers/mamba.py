@@ -1,5 +1,6 @@
 """The Mamba block."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
@@ -7,19 +8,17 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers import (
-    Kept,
     Mixer,
     SelectiveSSM,
-    SelectiveSSMState,
+    StateSpec,
     TemporalConv1D,
-    TemporalConvState,
     Weight,
     project,
-    projection,
 )
-from keras_griffin.layers.declared import dense_weights
-from keras_griffin.layers.flat_state import FlatState
-from keras_griffin.layers.units.selective_ssm import UNIFORM, default_rank
+from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.temporal_conv import TemporalConvState
+from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
+from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, Tensor
 
 
@@ -33,7 +32,7 @@ class MambaState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class Mamba(FlatState, Mixer):
+class Mamba(Mixer):
     """Mix along time and channels with a selective state space model.
 
         u = silu(conv(W_in x)),  z = W_gate x            E channels each
@@ -116,11 +115,11 @@ class Mamba(FlatState, Mixer):
             **dense_weights("output_projection", inner, width, 0, groups, bias=False),
             "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
-            **{f"ssm/{path}": weight._replace(units=groups) for path, weight in of_ssm.items()},
+            **within("ssm", {path: weight._replace(units=groups) for path, weight in of_ssm.items()}),
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls,
         width: int,
         tokens: int,
@@ -129,27 +128,19 @@ class Mamba(FlatState, Mixer):
         expand: int = 2,
         conv_kernel_size: int = 4,
         **others: Any,
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The inputs of the convolution's earlier taps, and h."""
         inner = expand * width
-        return {"inputs": Kept((conv_kernel_size - 1, inner)), "hidden": Kept((inner, state_size), "float32")}
+        return {"inputs": StateSpec((conv_kernel_size - 1, inner)), "hidden": StateSpec((inner, state_size), "float32")}
+
+    def initializers(self) -> dict[str, Callable]:
+        """The authors'."""
+        scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
+        return {f"{name}/kernel": scaled(scale, "uniform") for name, scale in scales.items()}
 
     def build(self, inputs_shape):
-        """Create the projections, the convolution and the state space model."""
+        """Create the projections, and build the convolution and the state space model."""
         super().build(inputs_shape)
-        inner = self.expand * self.width
-        options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
-        scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
-        first, gate, last = (
-            projection(
-                self.width if name == "output_projection" else inner,
-                initializer=keras.initializers.VarianceScaling(scale, "fan_in", "uniform"),
-                name=name,
-                **options,
-            )
-            for name, scale in scales.items()
-        )
-        self.input_projection, self.gate, self.output_projection = first, gate, last
         self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.ssm = SelectiveSSM(
             state_size=self.state_size,
@@ -158,11 +149,8 @@ class Mamba(FlatState, Mixer):
             name="ssm",
             dtype=self.dtype_policy,
         )
-        self.input_projection.build((None, self.width))
-        self.gate.build((None, self.width))
-        self.conv.build((None, None, inner))
-        self.ssm.build((None, None, inner))
-        self.output_projection.build((None, inner))
+        for layer in (self.conv, self.ssm):
+            layer.build((None, None, self.expand * self.width))
 
     def advance(
         self, inputs: Tensor, state: MambaState, *, reset: Tensor | None = None, mask: Tensor | None = None

@@ -1,17 +1,19 @@
 """The recurrent block: a gated branch around a convolution and a recurrence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Kept, Mixer, TemporalConv1D, TemporalConvState, Weight, project, projection
+from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, project
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
-from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.stream_start import first_step
+from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
+from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
@@ -23,11 +25,6 @@ class RecurrentBlockState(NamedTuple):
     conv: TemporalConvState
     #: The recurrence's.
     unit: State
-
-    @staticmethod
-    def renamed() -> dict[str, str]:
-        """The names that fields had in files of earlier versions, each with today's."""
-        return {"rg_lru": "unit"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -73,6 +70,8 @@ class RecurrentBlock(Mixer):
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3, figure 2 (c).
     """
+
+    state_type = RecurrentBlockState
 
     def __init__(
         self,
@@ -131,11 +130,11 @@ class RecurrentBlock(Mixer):
             **dense_weights("output_projection", inner, width, 0, groups),
             "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
-            **{f"{unit}/{path}": weight for path, weight in of_unit.items()},
+            **within(unit, of_unit),
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls,
         width: int,
         tokens: int,
@@ -144,12 +143,12 @@ class RecurrentBlock(Mixer):
         conv_kernel_size: int = 4,
         unit: str = "rg_lru",
         **others: Any,
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The recurrence's state, and the inputs of the convolution's earlier taps."""
-        of_unit = UNITS[unit].kept_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
+        of_unit = UNITS[unit].state_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
         return {
-            "started": Kept((), "bool"),
-            "conv.inputs": Kept((conv_kernel_size - 1, recurrence_width)),
+            "started": StateSpec((), "bool"),
+            "conv.inputs": StateSpec((conv_kernel_size - 1, recurrence_width)),
             **{f"unit.{path}": part for path, part in of_unit.items()},
         }
 
@@ -159,21 +158,15 @@ class RecurrentBlock(Mixer):
         of_unit = UNITS[unit].divisible_reach_of(**_unit_arguments(unit=unit, **others))
         return None if of_unit is None else conv_kernel_size - 1 + of_unit
 
+    def initializers(self) -> dict[str, Callable]:
+        """The last kernel's."""
+        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+
     def build(self, inputs_shape):
-        """Create the three projections, and build the convolution and the recurrence."""
+        """Create the projections, and build the convolution and the recurrence."""
         super().build(inputs_shape)
-        width = self.width
-        inner_shape = (*inputs_shape[:-1], self.recurrence_width)
-        self.gate = projection(self.recurrence_width, name="gate", dtype=self.dtype_policy)
-        self.input_projection = projection(self.recurrence_width, name="input_projection", dtype=self.dtype_policy)
-        self.output_projection = projection(
-            width, variance_scale=self.output_variance_scale, name="output_projection", dtype=self.dtype_policy
-        )
-        self.gate.build((None, width))
-        self.input_projection.build((None, width))
-        self.conv.build(inner_shape)
-        self._recurrence().build(inner_shape)
-        self.output_projection.build((None, self.recurrence_width))
+        for layer in (self.conv, self._recurrence()):
+            layer.build((*inputs_shape[:-1], self.recurrence_width))
 
     def initial_state(self, batch_size: int) -> RecurrentBlockState:
         """Zeros, and no step seen."""

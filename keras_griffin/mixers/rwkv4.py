@@ -1,14 +1,13 @@
 """The time mixing of RWKV-4."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import checked, integer_from
-from keras_griffin.layers import Kept, Mixer, Weight, project, projection
-from keras_griffin.layers.declared import dense_weights
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.layers.rwkv_initializer import (
@@ -19,6 +18,7 @@ from keras_griffin.layers.rwkv_initializer import (
     place_of,
 )
 from keras_griffin.layers.token_shift import taps_of
+from keras_griffin.layers.weights import dense_weights
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import LayerOptions, Tensor
 
@@ -38,7 +38,7 @@ class RWKV4State(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RWKV4(FlatState, Mixer):
+class RWKV4(Mixer):
     """Mix along time as RWKV-4 does: an average of values whose weights decay, and a gate.
 
         k_t, v_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
@@ -99,40 +99,36 @@ class RWKV4(FlatState, Mixer):
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
         """Four projections, and vectors."""
         groups = ("width", width)
-        weights = dense_weights("output_projection", width, width, 0, groups, bias=False)
+        weights: dict[str, Weight] = {}
         for name in MIXED:
             weights |= dense_weights(name, width, width, 1, groups, bias=False)
             weights[f"mix_{name}"] = Weight((width,))
-        return {**weights, "log_rate": Weight((width,), 0, groups), "first": Weight((width,), 0, groups)}
-
-    @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
-        """The newest input, the average and its weight."""
         return {
-            "inputs": Kept((1, width)),
-            "average": Kept((width,), "float32"),
-            "log_weight": Kept((width,), "float32", NOTHING),
+            **weights,
+            **dense_weights("output_projection", width, width, 0, groups, bias=False),
+            "log_rate": Weight((width,), 0, groups),
+            "first": Weight((width,), 0, groups),
         }
 
-    def build(self, inputs_shape):
-        """Create the projections and the vectors."""
-        super().build(inputs_shape)
-        place, width = (self.layer, self.num_layers), self.width
-        for name in MIXED:
-            initializer = orthogonal() if name == "value" else keras.initializers.Zeros()
-            self._project_with(name, initializer)
-            self._vector(f"mix_{name}", mix_of_channels(name, *place, width))
-        self._project_with("output_projection", keras.initializers.Zeros())
-        self._vector("log_rate", decay_of_channels(*place, width))
-        self._vector("first", first_of_channels(width))
+    @classmethod
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
+        """The newest input, the average and its weight."""
+        return {
+            "inputs": StateSpec((1, width)),
+            "average": StateSpec((width,), "float32"),
+            "log_weight": StateSpec((width,), "float32", NOTHING),
+        }
 
-    def _project_with(self, name, initializer):
-        layer = projection(self.width, use_bias=False, initializer=initializer, name=name, dtype=self.dtype_policy)
-        layer.build((None, self.width))
-        setattr(self, name, layer)
-
-    def _vector(self, name, values):
-        setattr(self, name, self.add_weight(shape=(self.width,), initializer=given(values), name=name, autocast=False))
+    def initializers(self) -> dict[str, Callable]:
+        """The authors'."""
+        place, zeros = (self.layer, self.num_layers), keras.initializers.Zeros()
+        return {
+            **{f"{name}/kernel": zeros for name in (*MIXED, "output_projection")},
+            "value/kernel": orthogonal(),
+            **{f"mix_{name}": given(mix_of_channels(name, *place, self.width)) for name in MIXED},
+            "log_rate": given(decay_of_channels(*place, self.width)),
+            "first": given(first_of_channels(self.width)),
+        }
 
     def advance(
         self, inputs: Tensor, state: RWKV4State, *, reset: Tensor | None = None, mask: Tensor | None = None

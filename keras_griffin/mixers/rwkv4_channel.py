@@ -1,17 +1,17 @@
 """The channel mixing of RWKV-4."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, integer_from
-from keras_griffin.layers import Kept, Mixer, Weight, project, projection
-from keras_griffin.layers.declared import dense_weights
-from keras_griffin.layers.flat_state import FlatState
+from keras_griffin.layers import Mixer, StateSpec, Weight, project
 from keras_griffin.layers.initialization import given
 from keras_griffin.layers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
+from keras_griffin.layers.weights import dense_weights
 from keras_griffin.shapes import LayerOptions, Tensor
 
 
@@ -23,7 +23,7 @@ class RWKV4ChannelState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RWKV4Channel(FlatState, Mixer):
+class RWKV4Channel(Mixer):
     """Mix channels as RWKV-4 does: a squared MLP and a gate, which see the current input and the one before it.
 
         k_t, r_t = W (mu * x_t + (1 - mu) * x_{t-1}), each with its own W and mu
@@ -83,39 +83,28 @@ class RWKV4Channel(FlatState, Mixer):
         return {
             **dense_weights("key", width, expand * width, 1, inner, bias=False),
             **dense_weights("value", expand * width, width, 0, inner, bias=False),
-            "receptance/kernel": Weight((width, width), stored=(0, 1)),
+            "receptance/kernel": Weight((width, width), stored=(0, 1), layer="dense"),
             "mix_key": Weight((width,)),
             "mix_receptance": Weight((width,)),
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
         """The newest input."""
-        return {"inputs": Kept((1, width))}
+        return {"inputs": StateSpec((1, width))}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int:
         """The step before."""
         return 1
 
-    def build(self, inputs_shape):
-        """Create the projections and the vectors."""
-        super().build(inputs_shape)
-        inner = self.expand * self.width
-        options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
-        gain, zeros = float(self.expand) ** 0.5, keras.initializers.Zeros()
-        self.key = projection(inner, initializer=orthogonal(gain), name="key", **options)
-        self.value = projection(self.width, initializer=zeros, name="value", **options)
-        self.receptance = projection(self.width, initializer=zeros, name="receptance", **options)
-        self.key.build((None, self.width))
-        self.value.build((None, inner))
-        self.receptance.build((None, self.width))
-        self.mix_key, self.mix_receptance = (self._mix(name) for name in ("mix_key", "mix_receptance"))
-
-    def _mix(self, name):
+    def initializers(self) -> dict[str, Callable]:
+        """The authors'."""
+        zeros = keras.initializers.Zeros()
         # In this half of the block both mixtures start alike.
-        initializer = given(mix_of_channels("key", self.layer, self.num_layers, self.width))
-        return self.add_weight(shape=(self.width,), initializer=initializer, name=name, autocast=False)
+        mix = given(mix_of_channels("key", self.layer, self.num_layers, self.width))
+        kernels = {"key": orthogonal(float(self.expand) ** 0.5), "value": zeros, "receptance": zeros}
+        return {**{f"{name}/kernel": each for name, each in kernels.items()}, "mix_key": mix, "mix_receptance": mix}
 
     def advance(
         self, inputs: Tensor, state: RWKV4ChannelState, *, reset: Tensor | None = None, mask: Tensor | None = None

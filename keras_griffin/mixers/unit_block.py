@@ -1,16 +1,17 @@
 """A recurrent unit with an output projection: the block in which most of the papers use theirs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked, one_of
-from keras_griffin.layers import UNITS, Kept, Mixer, Weight, project, projection
-from keras_griffin.layers.declared import dense_weights
+from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, project
+from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.stream_start import first_step
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
+from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 READOUTS = ("dense", "glu")
@@ -67,6 +68,8 @@ class UnitBlock(Mixer):
     figure 1.
     """
 
+    state_type = UnitBlockState
+
     def __init__(
         self,
         unit: str,
@@ -101,33 +104,32 @@ class UnitBlock(Mixer):
         """The unit's weights, and one projection or two."""
         options = unit_options or {}
         of_unit, groups = UNITS[unit].weights_of(width, **options), UNITS[unit].groups_of(width, **options)
-        weights = {f"{unit}/{path}": weight for path, weight in of_unit.items()}
+        weights = within(unit, of_unit)
         for name in _projections(unit, readout):
             weights |= dense_weights(name, width, width, 0, groups)
         return weights
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The unit's state."""
-        of_unit = UNITS[unit].kept_of(width, tokens, **(unit_options or {}))
-        return {"started": Kept((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
+        of_unit = UNITS[unit].state_of(width, tokens, **(unit_options or {}))
+        return {"started": StateSpec((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
     def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
         """The unit's."""
         return UNITS[unit].divisible_reach_of(**(unit_options or {}))
 
+    def initializers(self) -> dict[str, Callable]:
+        """The last kernel's."""
+        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+
     def build(self, inputs_shape):
         """Build the unit, and create the projections."""
-        super().build(inputs_shape)
         self.recurrence.build(inputs_shape)
-        for name in _projections(self.unit, self.readout):
-            scale = self.output_variance_scale if name == "output_projection" else 1.0
-            layer = projection(self.width, variance_scale=scale, name=name, dtype=self.dtype_policy)
-            layer.build((None, self.width))
-            setattr(self, name, layer)
+        super().build(inputs_shape)
 
     def initial_state(self, batch_size: int) -> UnitBlockState:
         """The unit's, and no step seen."""

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_griffin.checks import COUNT, POSITIVE
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models.checksums import array_crc32

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.files import SafeTensors, StoredTensor
+from keras_griffin.files.safetensors import SafeTensors, StoredTensor
 
 CHECKSUMS = "keras_griffin_checksums.json"
 

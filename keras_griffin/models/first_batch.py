@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.parameters import begun_anew_after_a_fault, divided_parameters_of, with_whole_weights
+from keras_griffin.models.parameters import divided_parameters_of, reset_on_error, with_whole_weights
 from keras_griffin.models.token_ids import as_rows, check_inputs, check_no_text, check_token_ids
 
 #: The arguments of Keras's methods that hold batches.
@@ -108,7 +108,7 @@ class FirstBatch:
         check_trainable("train_on_batch", self)
         _bound(super().train_on_batch, args, kwargs)
         backends.active().before_first_step(self)
-        with begun_anew_after_a_fault(self):
+        with reset_on_error(self):
             return super().train_on_batch(*args, **kwargs)
 
     def known_language_model(self) -> keras.Model | None:
@@ -153,7 +153,7 @@ class FirstBatch:
         if validation is not None:
             looked_at = _looked_at(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
             given["validation_data"] = looked_at if isinstance(validation, (list, tuple)) else looked_at[0]
-        with _kept_where_a_first_step_fails(self), begun_anew_after_a_fault(self):
+        with _kept_where_a_first_step_fails(self), reset_on_error(self):
             return method(*bound.args, **bound.kwargs)
 
 
@@ -261,7 +261,7 @@ def _looked_at(function_name, rules, x, y, weights):
         first, x = (taken or [None])[0], _put_back(taken, x)
     elif isinstance(x, keras.utils.PyDataset):
         first = None if x.num_batches == 0 else x[0]
-    elif isinstance(x, Iterable) and not getattr(x, "is_read_once", False):
+    elif isinstance(x, Iterable):
         first = next(iter(_in_this_process(x)), None)
     if first is not None:
         check_batch(function_name, rules, *keras.utils.unpack_x_y_sample_weight(first))

@@ -10,8 +10,9 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
-from keras_griffin.layers import ResidualBlock, TokenEmbedding
+from keras_griffin.layers import ResidualBlock
 from keras_griffin.layers.normalization import normalization
+from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.compile_config import CompiledAgain
@@ -155,7 +156,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
         Args:
             logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
-                memory: see `keras_griffin.models.LossInPieces`.
+                memory: see `keras_griffin.models.loss_in_pieces.LossInPieces`.
 
         Returns:
             A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
@@ -166,7 +167,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     def carried(self, batch_size: int, *, logits: bool = True) -> CarriedModel:
         """A model for truncated backpropagation through time that shares this model's weights.
 
-        See `keras_griffin.models.CarriedModel`, and `keras_griffin.training.ConsecutiveChunks` for its batches.
+        See `keras_griffin.models.carried_model.CarriedModel`, and `keras_griffin.training.ConsecutiveChunks` for its
+        batches.
 
         Args:
             batch_size: B, the rows of every batch.

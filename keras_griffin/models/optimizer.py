@@ -126,9 +126,9 @@ class AdamW(keras.optimizers.AdamW):
 
     def _without_nonfinite(self, grads, clipped=None):
         """The gradients, or what they became when they were clipped; zeros if their norm is not finite."""
-        at_once = self._at_once()
-        if at_once is not None:
-            grads, finite = at_once.without_nonfinite(grads)
+        fused = self._fused()
+        if fused is not None:
+            grads, finite = fused.without_nonfinite(grads)
             self._count(finite)
             return grads
         # Keras clips by the same sum, so a compiler computes it once.
@@ -146,8 +146,8 @@ class AdamW(keras.optimizers.AdamW):
         is_scaled = self.dynamics_scale != 1.0 and self._get_variable_index(variable) in self._dynamics
         return self.dynamics_scale * learning_rate if is_scaled else learning_rate
 
-    def _at_once(self):
-        """The module that clips, decays and updates at once, on PyTorch; None where Keras does it step by step."""
+    def _fused(self):
+        """The module that clips, decays and updates in one pass, on PyTorch; None where Keras does it step by step."""
         if keras.backend.backend() != "torch" or not self.built:
             return None
         from keras_griffin.models import torch_adamw
@@ -155,7 +155,7 @@ class AdamW(keras.optimizers.AdamW):
         return torch_adamw if torch_adamw.serves(self) else None
 
     def _clip_gradients(self, grads):
-        if self._at_once() is not None:
+        if self._fused() is not None:
             # It clips and drops while it updates.
             return grads
         clipped = super()._clip_gradients(grads)
@@ -164,15 +164,15 @@ class AdamW(keras.optimizers.AdamW):
     def _apply_weight_decay(self, variables):
         # On PyTorch, Keras's method fails if there is nothing to decay.
         decaying = [variable for variable in variables if self._use_weight_decay(variable)]
-        if decaying and self._at_once() is None:
+        if decaying and self._fused() is None:
             super()._apply_weight_decay(decaying)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        at_once = self._at_once()
-        if at_once is None:
+        fused = self._fused()
+        if fused is None:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
         else:
-            at_once.update(self, grads, trainable_variables, learning_rate)
+            fused.update(self, grads, trainable_variables, learning_rate)
 
     def get_config(self):
         """The constructor's arguments."""

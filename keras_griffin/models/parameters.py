@@ -31,10 +31,10 @@ def with_whole_weights(model: keras.Model, function: Callable, *args, **kwargs):
     return function(*args, **kwargs)
 
 
-def begun_anew_after_a_fault(model: keras.Model) -> contextlib.AbstractContextManager:
+def reset_on_error(model: keras.Model) -> contextlib.AbstractContextManager:
     """A `with` block whose failure, in either direction of a step, does not affect the next step."""
     divided = divided_parameters_of(model)
-    return contextlib.nullcontext() if divided is None else divided.begun_anew_after_a_fault()
+    return contextlib.nullcontext() if divided is None else divided.reset_on_error()
 
 
 def divided_parameters_of(model: keras.Model):

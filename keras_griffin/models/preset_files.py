@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 import keras
 
-from keras_griffin.files import SafeTensors, atomic_folder, read_json_object, write_safetensors
+from keras_griffin.files.atomic import atomic_folder
+from keras_griffin.files.json_object import read_json_object
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.config import GriffinConfig
@@ -188,9 +190,7 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
             f"Got {', '.join(fixed)}."
         )
-    # Presets of earlier versions have no checksums.
-    is_verified = verify and content.get("checksums") is not None
-    tensors = verified(path, weights) if is_verified else {tensor: weights.stored(tensor) for tensor in weights}
+    tensors = verified(path, weights) if verify else {tensor: weights.stored(tensor) for tensor in weights}
     if quantized_to == "int8" and content.get("dequantize") is True:
         quantized_to, tensors = None, dequantized("from_preset", tensors)
     if quantized_to is None:

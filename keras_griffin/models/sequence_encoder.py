@@ -16,7 +16,7 @@ from keras_griffin.generation.compile import prepared
 from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.kept_state import KeptState
+from keras_griffin.layers.stateful_variables import StatefulVariables
 from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
@@ -190,10 +190,9 @@ class SequenceEncoder(SequenceLayer):
         for part in (*self.blocks, self.final_norm):
             part.build(stream_shape)
         if self.stateful:
-            KeptState.check_batch(type(self).__name__, inputs_shape)
-            state = self._first_state(inputs_shape[0])
+            state = self._first_state(StatefulVariables.batch_size_of(type(self).__name__, inputs_shape))
             self._check_size(state)
-            self.kept_state = KeptState(state, name="kept_state")
+            self.kept_state = StatefulVariables(state, name="kept_state")
 
     def _check_size(self, state):
         names = itertools.cycle(self.block_pattern)

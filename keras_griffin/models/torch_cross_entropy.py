@@ -6,7 +6,9 @@ more. Of a large vocabulary the logits are the largest array of a training step.
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+
+from keras_griffin import backends
+from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 #: Logits in a piece: few enough to stay in a processor's cache from one operation to the next.
 TOGETHER = 2**18
@@ -14,8 +16,8 @@ TOGETHER = 2**18
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """The losses `(...)`, in the logits' dtype, of logits `(..., V)` and targets `(...)` from 0 to V - 1."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return torch.logsumexp(logits, -1) - _at_targets(logits, targets)
+    if backends.active().is_transformed():
+        return _in_one_piece(logits, targets)
     rows = logits.reshape(-1, logits.shape[-1])
     return _CrossEntropy.apply(rows, targets.reshape(-1)).view(targets.shape)
 
@@ -34,15 +36,18 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, cotangent):
         logits, targets, log_sums = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # To be differentiated again: in operations that PyTorch differentiates.
-            hits = torch.nn.functional.one_hot(targets.long(), logits.shape[1])
-            return (torch.softmax(logits, 1) - hits) * cotangent[:, None], None
+        if are_wanted():
+            again = lambda logits: [_in_one_piece(logits, targets)]  # noqa: E731
+            return *differentiable_gradient(again, [logits], [cotangent]), None
         into_logits = torch.empty_like(logits)
         for piece in _pieces(logits):
             torch.sub(logits[piece], log_sums[piece, None], out=into_logits[piece])
             into_logits[piece].exp_().mul_(cotangent[piece, None])
         return into_logits.scatter_add_(1, targets.long()[:, None], -cotangent[:, None]), None
+
+
+def _in_one_piece(logits, targets):
+    return torch.logsumexp(logits, -1) - _at_targets(logits, targets)
 
 
 def _at_targets(logits, targets):

@@ -11,8 +11,8 @@ from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compile import prepared
 from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
-from keras_griffin.layers.parts import watched, with_parts
 from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.sublayers import observed, with_parts
 
 CHANNELS = Rule(
     "None, a number of channels or their indices",
@@ -132,19 +132,14 @@ def _read_chunk(model, state, token_ids):
     """The state after a chunk, and by path each recurrence's values at its tokens, with the norm of its state."""
     noted = {}
 
-    def noting(layer, method):
-        def advance(inputs, state, *, reset=None, mask=None):
-            outputs, state = method(inputs, state, reset=reset, mask=mask)
-            values = layer.trace_of(inputs, outputs)
-            if values:
-                if reset is not None:
-                    values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
-                noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
-            return outputs, state
+    def note(layer, inputs, outputs, reset):
+        values = layer.trace_of(inputs, outputs)
+        if values:
+            if reset is not None:
+                values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
+            noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
 
-        return advance
-
-    with watched([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=noting):
+    with observed([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=note):
         _, after = model.advance_without_logits(token_ids, state)
     return at_the_same_capacity(after, state), noted
 

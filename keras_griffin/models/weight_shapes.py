@@ -6,8 +6,8 @@ is built.
 
 from collections.abc import Mapping
 
-from keras_griffin.layers.declared import Weight, dense_weights
 from keras_griffin.layers.normalization import norm_weights
+from keras_griffin.layers.weights import Weight, dense_weights, within
 from keras_griffin.models.config import GriffinConfig
 
 Shapes = dict[str, tuple[int, ...]]
@@ -53,8 +53,7 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
             **dense_weights("mlp/down", mlp, width, 0, units),
         }
     for index in dict.fromkeys(config.block_indices):
-        weights |= {f"block_{index}/{path}": weight for path, weight in of_block.items()}
-        weights |= {f"block_{index}/mixer/{path}": weight for path, weight in of_mixer[names[index]].items()}
+        weights |= within(f"block_{index}", {**of_block, **within("mixer", of_mixer[names[index]])})
     return weights
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin import backends
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models.parameters import is_divided
 
 #: How much is copied to PyTorch at a time.

@@ -8,7 +8,6 @@ from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.local_attention import local_attention
 from keras_griffin.ops.log_scan import log_scan
 from keras_griffin.ops.rg_lru import rg_lru
-from keras_griffin.ops.rotary_embedding import rotary_embedding
 from keras_griffin.ops.selective_scan import selective_scan
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "local_attention",
     "log_scan",
     "rg_lru",
-    "rotary_embedding",
     "selective_scan",
     "use_implementation",
 ]

@@ -22,14 +22,16 @@ def bounded_sqrt(x: Tensor) -> Tensor:
     Returns:
         The shape and dtype of `x`; exactly the backend's `sqrt(x)`.
 
-    Precision: everything in the dtype of `x`. A second differentiation treats the derivative as a constant.
+    Precision: everything in the dtype of `x`. Higher derivatives are those of this derivative: 0 where it is bounded.
 
     Reference: Botev et al. 2024 (arXiv 2404.07839).
     """
     x = as_tensor(x)
-    root = ops.stop_gradient(ops.sqrt(x))
+    smallest = ops.convert_to_tensor(SMALLEST_ROOT**2, x.dtype)
+    is_bounded = x <= smallest
     # The last term is zero: it carries the derivative and adds nothing to the value.
-    return root + bounded_slope(root) * (x - ops.stop_gradient(x))
+    below = ops.stop_gradient(ops.sqrt(x)) + (x - ops.stop_gradient(x)) * (0.5 / SMALLEST_ROOT)
+    return ops.where(is_bounded, below, ops.sqrt(ops.where(is_bounded, smallest, x)))
 
 
 def bounded_slope(root: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ _IMPLEMENTATION = imported(f"keras_griffin.ops.{_BACKEND}_change_gradient") if _
 
 
 def change_gradient(
-    rule: Callable, outputs: Tensor, tensors: Sequence[Tensor], marks: Sequence[Tensor | None], op_name: str
+    rule: Callable, outputs: Tensor, tensors: Sequence[Tensor], marks: Sequence[Tensor | None]
 ) -> Tensor:
     """The outputs unchanged, with a rule for their gradient.
 
@@ -29,15 +29,12 @@ def change_gradient(
         outputs: any shape, any float dtype.
         tensors: of the dtype of `outputs`.
         marks: other arguments of the rule, not differentiated.
-        op_name: the op's name, for error messages.
 
     Returns:
-        `outputs`. On a backend without gradients, such as NumPy, nothing else happens.
-
-    Raises:
-        NotImplementedError: PyTorch differentiates in forward mode, for which there is no rule.
+        `outputs`. On a backend without gradients, such as NumPy, nothing else happens, nor does it in PyTorch's forward
+        mode.
     """
     if _IMPLEMENTATION is None:
         return outputs
     shapes = tuple(tuple(ops.shape(tensor)) for tensor in tensors)
-    return _IMPLEMENTATION.change_gradient(rule, shapes, outputs, tuple(tensors), tuple(marks), op_name)
+    return _IMPLEMENTATION.change_gradient(rule, shapes, outputs, tuple(tensors), tuple(marks))

@@ -1,7 +1,8 @@
 """The one place where an implementation of an op is chosen.
 
 An op is a contract and a table of implementations in order of preference. The choice is made from facts known before
-the call (backend, device, shape, dtype). There is no fallback: if the chosen one fails, the error propagates.
+the call (backend, device, shape, dtype, transforms). There is no fallback: if the chosen one fails, the error
+propagates.
 """
 
 import contextlib
@@ -49,6 +50,8 @@ class Facts:
     dtype: str
     #: Whether NumPy can read the tensors' values: not while compiling or differentiating.
     has_values: bool = True
+    #: Whether a transform of `torch.func` or forward mode is active: it follows only the backend's own operations.
+    is_transformed: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ class Explanation:
 
     def __str__(self) -> str:
         shape = "any shape" if self.facts.shape is None else f"shape {self.facts.shape}"
-        head = f"{self.op_name} on {self.facts.backend}, {self.facts.device}, {shape}, {self.facts.dtype}"
+        transform = ", inside a transform of torch.func or forward mode" if self.facts.is_transformed else ""
+        head = f"{self.op_name} on {self.facts.backend}, {self.facts.device}, {shape}, {self.facts.dtype}{transform}"
         width = max(len(verdict.name) for verdict in self.verdicts)
         rows = [f"  {_mark(v)} {v.name:<{width}}  {v.reason}" for v in self.verdicts]
         return "\n".join([head, *rows])
@@ -157,6 +161,8 @@ class Op:
         """Why the implementation can't serve such a call, or None if it can."""
         if implementation.backend not in (None, facts.backend):
             return f"needs the {implementation.backend} backend"
+        if facts.is_transformed and (implementation.backend or implementation.needs_values):
+            return "can't be transformed by torch.func or differentiated in forward mode"
         if implementation.needs_values and not facts.has_values:
             return "can't be compiled or differentiated"
         if implementation.needs_values:
@@ -232,7 +238,8 @@ def _record(choices: list[Choice], choice: Choice) -> None:
 
 def current_facts(shape: tuple[int | None, ...] | None, dtype: str) -> Facts:
     """The facts of a call on the active backend's default device."""
-    return Facts(keras.backend.backend(), backends.active().device_kind(), shape, dtype)
+    backend = backends.active()
+    return Facts(keras.backend.backend(), backend.device_kind(), shape, dtype, is_transformed=backend.is_transformed())
 
 
 def have_values(tensors) -> bool:

@@ -5,7 +5,7 @@ import functools
 import jax
 
 
-def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
+def change_gradient(rule, shapes, outputs, tensors, marks):
     """The contract is `keras_griffin.ops.change_gradient`."""
     return _change(rule, shapes, outputs, tensors, marks)
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def change_gradient(rule, shapes, outputs, tensors, marks, op_name):
+def change_gradient(rule, shapes, outputs, tensors, marks):
     """The contract is `keras_griffin.ops.change_gradient`."""
 
     @tf.custom_gradient

@@ -22,10 +22,9 @@ Each class here can be serialised in a Keras config, so a `.keras` file includes
 """
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer
-from keras_griffin.tokenizers.chat import chat_prompt, chat_tokens, next_turn
+from keras_griffin.tokenizers.chat import chat_prompt, next_turn
 from keras_griffin.tokenizers.contract import Tokenizer
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
-from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 from keras_griffin.tokenizers.load_tokenizer import load_tokenizer
 from keras_griffin.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from keras_griffin.tokenizers.train_bpe import train_bpe
@@ -33,11 +32,9 @@ from keras_griffin.tokenizers.train_bpe import train_bpe
 __all__ = [
     "ByteTokenizer",
     "HuggingFaceTokenizer",
-    "IncrementalDecoder",
     "SentencePieceTokenizer",
     "Tokenizer",
     "chat_prompt",
-    "chat_tokens",
     "load_tokenizer",
     "next_turn",
     "train_bpe",

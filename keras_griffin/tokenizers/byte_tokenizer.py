@@ -6,7 +6,8 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import atomic_file, read_json_object
+from keras_griffin.files import atomic_file
+from keras_griffin.files.json_object import read_json_object
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_id
 from keras_griffin.tokenizers.incremental_decoder import decode

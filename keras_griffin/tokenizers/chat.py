@@ -84,7 +84,8 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
             line break; or the tokenizer does not accept it.
 
     Examples:
-        >>> from keras_griffin.tokenizers import ByteTokenizer, chat_tokens
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> from keras_griffin.tokenizers.chat import chat_tokens
         >>> turns = [("user", "Knock knock."), ("model", "Who is there?")]
         >>> token_ids, is_answer = chat_tokens(ByteTokenizer(), turns)
         >>> bytes(token for token, answered in zip(token_ids, is_answer) if answered)

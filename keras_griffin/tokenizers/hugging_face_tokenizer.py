@@ -11,7 +11,8 @@ from typing import Any, Literal
 import keras
 
 from keras_griffin.checks import is_integer
-from keras_griffin.files import atomic_file, read_json_object
+from keras_griffin.files import atomic_file
+from keras_griffin.files.json_object import read_json_object
 from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters, check_id, naming
 from keras_griffin.tokenizers.incremental_decoder import decode

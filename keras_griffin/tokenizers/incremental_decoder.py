@@ -20,7 +20,8 @@ class IncrementalDecoder:
         is_first: whether the text begins here; False if it continues other text.
 
     Examples:
-        >>> from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
+        >>> from keras_griffin.tokenizers import ByteTokenizer
+        >>> from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
         >>> decoder = IncrementalDecoder(ByteTokenizer())
         >>> [decoder.push(byte) for byte in "né".encode()], decoder.flush()
         (['n', '', 'é'], '')

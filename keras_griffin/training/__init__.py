@@ -1,25 +1,21 @@
 """Everything but the model for training with `model.fit`: data, optimizer, metrics, callbacks."""
 
+from keras_griffin.files.folder_lock import FolderInUse
 from keras_griffin.models.optimizer import AdamW, optimizer_groups
-from keras_griffin.training.checkpoint import BestCheckpoint, save_whole
+from keras_griffin.training.checkpoint import BestCheckpoint
 from keras_griffin.training.data.byte_windows import HeldOutWindows, RandomWindows
-from keras_griffin.training.data.chats import Chats, read_chats
+from keras_griffin.training.data.chats import read_chats
 from keras_griffin.training.data.consecutive_chunks import ConsecutiveChunks
-from keras_griffin.training.data.packed_rows import PackingCounts
 from keras_griffin.training.data.packing import PackedDocuments, PackedStream
-from keras_griffin.training.data.pipelines import to_grain, to_tf_data, to_torch_loader
+from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.data.token_file import TokenFile, write_token_file
-from keras_griffin.training.interruption import Interrupted, Terminated, stop_on_interrupt
-from keras_griffin.training.loss_curve import draw_loss_curve
+from keras_griffin.training.interruption import Interrupted, Terminated
 from keras_griffin.training.memory import retain_memory
 from keras_griffin.training.metrics import BitsPerByte, RowAccuracy, Tokens, token_byte_counts
-from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.numerics_monitor import NumericsMonitor
-from keras_griffin.training.pace import Pace, Stopwatch, measure_pace
+from keras_griffin.training.pace import Stopwatch
 from keras_griffin.training.recipe import default_learning_rate, default_optimizer
-from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.resume import ResumableRun
-from keras_griffin.training.resuming.run_lock import FolderInUse
 from keras_griffin.training.schedule import warm_up_then_constant, warm_up_then_cosine
 from keras_griffin.training.tokens_per_second import TokensPerSecond
 
@@ -27,17 +23,13 @@ __all__ = [
     "AdamW",
     "BestCheckpoint",
     "BitsPerByte",
-    "Chats",
     "ConsecutiveChunks",
-    "DecayReport",
     "FolderInUse",
     "HeldOutWindows",
     "NumericsMonitor",
     "Interrupted",
-    "Pace",
     "PackedDocuments",
     "PackedStream",
-    "PackingCounts",
     "RandomWindows",
     "RestOfEpoch",
     "ResumableRun",
@@ -49,16 +41,9 @@ __all__ = [
     "TokensPerSecond",
     "default_learning_rate",
     "default_optimizer",
-    "draw_loss_curve",
-    "stop_on_interrupt",
-    "measure_pace",
     "optimizer_groups",
     "read_chats",
     "retain_memory",
-    "save_whole",
-    "to_grain",
-    "to_tf_data",
-    "to_torch_loader",
     "token_byte_counts",
     "warm_up_then_constant",
     "warm_up_then_cosine",

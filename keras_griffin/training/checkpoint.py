@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.training.resuming.durable import durable_file, remove_parts
+from keras_griffin.files.durable import durable_file, remove_parts
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -22,7 +22,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     """
 
     #: The attributes that `ResumableRun` saves.
-    kept = ("best",)
+    saved_attributes = ("best",)
 
     def __init__(self, path: str | os.PathLike, monitor: str = "val_loss"):
         super().__init__()
@@ -42,31 +42,31 @@ class BestCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Save if the quantity has a new minimum."""
         if logs[self.monitor] < self.best:
-            save_whole(self.model, self.path)
+            save_atomically(self.model, self.path)
             self.best = logs[self.monitor]
 
-    def save_for_now(self, value: float, aside: str | os.PathLike) -> None:
+    def save_provisional(self, value: float, aside: str | os.PathLike) -> None:
         """Save the model of a partial epoch if it is the best, until the run resumes.
 
         Args:
             value: of the quantity.
-            aside: where the earlier best model is kept for `take_back`.
+            aside: where the earlier best model is kept for `restore_previous`.
         """
         if not value < self.best:
             return
         if self.is_saved:
             with durable_file(aside) as copy:
                 shutil.copyfile(self.path, copy)
-        save_whole(self.model, self.path)
+        save_atomically(self.model, self.path)
         self.best = value
 
-    def take_back(self, aside: str | os.PathLike) -> None:
-        """Undo `save_for_now`: a resumed run must find the same file as an uninterrupted one."""
+    def restore_previous(self, aside: str | os.PathLike) -> None:
+        """Undo `save_provisional`: a resumed run must find the same file as an uninterrupted one."""
         if Path(aside).exists():
             os.replace(aside, self.path)
 
 
-def save_whole(model: keras.Model, path: str | os.PathLike) -> None:
+def save_atomically(model: keras.Model, path: str | os.PathLike) -> None:
     """Save a model, replacing the file at `path` atomically."""
     with durable_file(path) as aside:
         model.save(aside)

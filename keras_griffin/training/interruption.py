@@ -118,7 +118,7 @@ def stop_on_interrupt(
         The callback to pass to `fit`; afterwards its `is_asked_for` tells whether Ctrl-C was pressed.
 
     Examples:
-        >>> from keras_griffin.training import stop_on_interrupt
+        >>> from keras_griffin.training.interruption import stop_on_interrupt
         >>> with stop_on_interrupt() as interruption:
         ...     print(interruption.is_asked_for)  # after model.fit(..., callbacks=[interruption])
         False

@@ -54,7 +54,7 @@ class Stopwatch(keras.callbacks.Callback):
     """Time the training steps of a `fit`, without compilation and validation."""
 
     #: The attributes that `ResumableRun` saves.
-    kept = ("steps", "seconds", "first_step")
+    saved_attributes = ("steps", "seconds", "first_step")
 
     def __init__(self):
         super().__init__()

@@ -21,7 +21,7 @@ NAMES = re.findall(r"^    (\w+)\(", backends.__doc__, re.MULTILINE)
 def test_the_active_backend_gives_every_name_and_no_other_arguments():
     module = active()
     assert module is importlib.import_module(f"keras_griffin.backends.{BACKEND}_backend") is imported(module.__name__)
-    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 15
+    assert NAMES == list(dict.fromkeys(NAMES)) and len(NAMES) == 19
     for name in NAMES:
         of_numpy, own = (inspect.signature(getattr(each, name)).parameters for each in (numpy_backend, module))
         assert list(own) == list(of_numpy), name
@@ -190,3 +190,35 @@ def test_a_scope_of_another_device_than_that_of_the_backend(monkeypatch):
     assert active().device_kind() == "gpu"
     with jax.default_device("tpu"):
         assert active().device_kind() == "tpu"
+
+
+def test_one_process_communicates_with_itself():
+    """What several do is in `tests/distribution/test_resuming.py`."""
+    array = np.arange(3)
+    assert numpy_backend.process() == active().process() == (0, 1)
+    assert (numpy_backend.gathered(array) == [[0, 1, 2]]).all() and numpy_backend.sent(array, 0) is array
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's transforms")
+# PyTorch's own, where it prepares forward mode.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_pytorch_says_inside_which_transforms_it_is():
+    """By functions that are not public: a version without them fails here."""
+    import torch
+
+    found = []
+
+    def function(x):
+        found.append(backends.active().is_transformed())
+        return torch.sum(x**2)
+
+    x = torch.ones(2, 3)
+    torch.func.vmap(function)(x)
+    torch.func.hessian(function)(x)
+    torch.func.jvp(function, (x,), (x,))
+    with torch.autograd.forward_ad.dual_level():
+        function(x)
+    assert found == [True] * 4
+    torch.autograd.grad(function(x.requires_grad_()), x)
+    torch.func.functional_call(torch.nn.Linear(3, 3), {}, (x,))
+    assert found[4:] == [False] and not backends.active().is_transformed()

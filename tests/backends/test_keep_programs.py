@@ -1,4 +1,4 @@
-"""Compiled programs that are kept for other processes; `tests/commands/test_kept_programs.py` has the folder."""
+"""Compiled programs that are kept for other processes; `tests/files/test_private_cache.py` has the folder."""
 
 import os
 import subprocess

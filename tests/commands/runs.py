@@ -3,7 +3,6 @@
 import os
 import signal
 
-from keras_griffin.commands import train
 from keras_griffin.training import Stopwatch
 
 #: A model small enough to compile fast.
@@ -23,4 +22,4 @@ def press_ctrl_c(monkeypatch, *, after_batches, times=1, number=signal.SIGINT):
                 for _ in range(times):
                     os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(train, "Stopwatch", Interrupting)
+    monkeypatch.setattr("keras_griffin.training.Stopwatch", Interrupting)

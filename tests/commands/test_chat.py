@@ -4,8 +4,8 @@ import signal
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import chat
-from keras_griffin.commands.talk import find_end_of_turn
+from keras_griffin.commands import chat, load
+from keras_griffin.commands.conversation import find_end_of_turn
 from keras_griffin.models.preset_files import save_to_preset
 
 pytestmark = pytest.mark.any_backend
@@ -45,7 +45,7 @@ def lead(monkeypatch, capsys):
     """Talk with a model: exit code, output, and what stands on stderr."""
 
     def lead(model, sampler, *lines, is_terminal=False, to_file=False):
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, **options: model)
+        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: sampler)
         monkeypatch.setattr("sys.stdin", Lines(lines, is_terminal))
         screen = Screen(is_terminal and not to_file)
@@ -170,7 +170,7 @@ def test_a_file_that_can_not_be_had_gets_a_sentence_and_the_talk_goes_on(byte_mo
     assert (code, output) == (0, "aaa\n")
     rule = "keras_griffin chat: the file must be one that can be read or written. Got"
     assert none == f"{rule} '{tmp_path}/none': No such file or directory."
-    assert text.startswith("keras_griffin chat: the file must be a valid safetensors file: ")
+    assert text.startswith("keras_griffin chat: the file must be a valid safetensors file. ")
     assert folder == f"{rule} '{tmp_path}/no/folder': No such file or directory."
 
 
@@ -195,7 +195,7 @@ def test_a_command_that_wants_a_file_says_so(byte_model, says, lead, command):
 def test_bytes_that_are_not_utf_8_are_the_tokenizers(byte_model, gemma_model, says, lead, monkeypatch):
     """A model of bytes reads them; others say that they don't."""
     for model, output, errors in [(byte_model, "aaa\n", 0), (gemma_model, "", 1)]:
-        monkeypatch.setattr(chat, "load_text_model", lambda command, name, dtype, model=model, **options: model)
+        monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, model=model, **options: model)
         monkeypatch.setattr(chat, "make_sampler", lambda arguments: says(97))
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
         with monkeypatch.context() as patch:

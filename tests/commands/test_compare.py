@@ -9,11 +9,9 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import compare
-from keras_griffin.commands.compare import configs_of, count_steps, steps_within
-from keras_griffin.commands.compare_report import LINES, TABLE
-from keras_griffin.commands.options.compare import MIXERS
+from keras_griffin.commands.compare import LINES, MIXERS, TABLE, configs_of, count_steps, steps_within
 from keras_griffin.mixers import mixer_names
-from keras_griffin.training import Pace, Stopwatch
+from keras_griffin.training import Pace, RandomWindows, Stopwatch
 
 SMALL = "--width 16 --layers 2 --sequence-length 16 --batch-size 4".split()
 
@@ -39,13 +37,13 @@ def lines_of(folder):
 def test_models_of_one_size_are_trained_on_the_same_batches(compare_small, tmp_path, monkeypatch, capsys):
     seen = defaultdict(list)
 
-    class Noting(compare.RandomWindows):
+    class Noting(RandomWindows):
         def __getitem__(self, index):
             batch = super().__getitem__(index)
             seen[self].append(np.asarray(batch[0]).tobytes())
             return batch
 
-    monkeypatch.setattr(compare, "RandomWindows", Noting)
+    monkeypatch.setattr("keras_griffin.training.RandomWindows", Noting)
     assert compare_small("--mixers recurrent,rwkv4+rwkv4_channel --steps 3") == 0
     printed = capsys.readouterr().out
     lines = lines_of(tmp_path / "out")
@@ -76,7 +74,7 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
             if Interrupting.models == 2:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "Stopwatch", Interrupting)
+    monkeypatch.setattr("keras_griffin.training.Stopwatch", Interrupting)
     assert compare_small("--mixers gilr,lru --steps 2") == 130
     printed = capsys.readouterr()
     assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["gilr"]
@@ -85,7 +83,7 @@ def test_ctrl_c_keeps_what_is_finished(compare_small, tmp_path, monkeypatch, cap
     # And it is not overwritten.
     assert compare_small("--mixers lru --steps 2") == 2
     assert "--output must be a folder without a comparison; --overwrite replaces it. Got " in capsys.readouterr().err
-    monkeypatch.setattr(compare, "Stopwatch", Stopwatch)
+    monkeypatch.setattr("keras_griffin.training.Stopwatch", Stopwatch)
     assert compare_small("--mixers lru --steps 2 --overwrite") == 0
     assert [line["mixers"] for line in lines_of(tmp_path / "out")] == ["lru"]
 
@@ -101,9 +99,9 @@ def test_minutes_are_shared(monkeypatch, capsys):
         return paces[model]
 
     monkeypatch.setattr(compare, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(compare, "measure_pace", measure)
+    monkeypatch.setattr("keras_griffin.training.pace.measure_pace", measure)
     monkeypatch.setattr(compare, "build", lambda config, text, arguments: config)
-    monkeypatch.setattr(compare, "compile_for_training", lambda *arguments: None)
+    monkeypatch.setattr("keras_griffin.commands.training.compile_for_training", lambda *arguments: None)
     # A batch of validation is timed, and there are two.
     few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
     text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)

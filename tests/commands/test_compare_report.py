@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from keras_griffin.commands.compare_report import LINES, PICTURE, TABLE, Line, note, table, write
+from keras_griffin.commands.compare import LINES, PICTURE, TABLE, Line, note, table, write
 
 pytestmark = pytest.mark.any_backend
 

@@ -9,7 +9,7 @@ import pytest
 
 from keras_griffin.__main__ import main
 from keras_griffin.commands import fine_tune
-from keras_griffin.files import SafeTensors
+from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -167,7 +167,7 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
         loaded.quantized_to = "int8"
         return loaded
 
-    monkeypatch.setattr(fine_tune, "load_text_model", load)
+    monkeypatch.setattr("keras_griffin.commands.load.load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
     assert (
         error

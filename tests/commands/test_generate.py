@@ -5,9 +5,9 @@ import keras
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import generate
+from keras_griffin.commands import generate, load
 from keras_griffin.commands.generate import continue_text, make_sampler, prompt_of_run, stream_text
-from keras_griffin.commands.load_model import load_text_model
+from keras_griffin.commands.load import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.preset_files import save_to_preset
@@ -35,7 +35,7 @@ def loaded(*arguments, **options):
 @pytest.mark.parametrize("words", [["--bytes", "5"], ["--tokens", "5"], ["--tokens", "5", "--stream"]])
 @pytest.mark.slow
 def test_the_model_of_a_run_continues_a_prompt(finished_run, monkeypatch, capsys, words):
-    monkeypatch.setattr(generate, "load_text_model", loaded)
+    monkeypatch.setattr(load, "load_text_model", loaded)
     folder, _, _ = finished_run
     assert main(["generate", "--model", str(folder / "model.keras"), "--prompt", "return ", *words]) == 0
     printed = capsys.readouterr()
@@ -50,7 +50,7 @@ def test_without_a_prompt_the_model_of_a_run_continues_the_runs_own(finished_run
     prompt = (folder / "prompt.txt").read_text()
     for name in (folder, folder / "model.keras"):
         assert prompt_of_run(str(name)) == prompt.strip() != ""
-    # Another model, a run of an earlier version, a preset and a model on the Hub have none.
+    # Another model, a preset and a model on the Hub have none.
     (tmp_path / "prompt.txt").write_text("mine")
     (tmp_path / "model.keras").write_text("")
     for name in (folder / "other.keras", tmp_path, tmp_path / "model.keras", "hf://owner/name", ""):
@@ -122,7 +122,9 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
 
     monkeypatch.setattr(generate, "show", show_and_stop)
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
+    monkeypatch.setattr(
+        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+    )
     assert main(["generate", "--model", "any", "--prompt", "x", "--stream"]) == 130
     assert capsys.readouterr() == ("xaa\n", "")
 
@@ -130,7 +132,9 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
 @pytest.mark.any_backend
 @pytest.mark.parametrize("words", [[], ["--stream"]])
 def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: gemma_model)
+    monkeypatch.setattr(
+        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: gemma_model
+    )
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
     assert not printed.out and printed.err.startswith(
@@ -141,7 +145,9 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
 @pytest.mark.any_backend
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
 def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys, op_name):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
+    monkeypatch.setattr(
+        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+    )
     monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
     printed = capsys.readouterr()
@@ -155,7 +161,7 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
     """Of a model of its own: what is compiled makes no choice anew."""
     config = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2, block_pattern=("recurrent",))
     model = Griffin(config, tokenizer=ByteTokenizer())
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: model)
+    monkeypatch.setattr(load, "load_text_model", lambda command, name, dtype, **options: model)
     for op_name in ("rg_lru", "block_product"):
         op = find_op(op_name)
         # Of `block_product` one row alone belongs to a backend, PyTorch.
@@ -175,7 +181,9 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
 
 @pytest.mark.any_backend
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):
-    monkeypatch.setattr(generate, "load_text_model", lambda command, name, dtype, **options: byte_model)
+    monkeypatch.setattr(
+        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+    )
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")
     assert main(["generate", "--model", "any", "--tokens", "2"]) == 0

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 
 V, D, M, L, H, LAYERS, WINDOW = 260, 32, 40, 48, 4, 5, 5
 CONFIG = {

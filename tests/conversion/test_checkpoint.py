@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.conversion.checkpoint import is_checkpoint, open_checkpoint
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 
 pytestmark = pytest.mark.any_backend
 

@@ -3,7 +3,7 @@ import pytest
 
 from keras_griffin.conversion.deepmind_config import infer_config, shortest_pattern
 from keras_griffin.conversion.namings import DEEPMIND_FLAX, DEEPMIND_TORCH
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import presets
 
 pytestmark = pytest.mark.any_backend

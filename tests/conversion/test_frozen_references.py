@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.conversion import load_recurrentgemma
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 from parity.cases import FROZEN, huggingface_config, weights
 from parity.deepmind_names import deepmind_weights
 

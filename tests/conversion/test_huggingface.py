@@ -7,7 +7,7 @@ import pytest
 
 from keras_griffin.conversion import load_recurrentgemma, save_huggingface
 from keras_griffin.conversion.huggingface import foreign_tensors
-from keras_griffin.files import SafeTensors
+from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, MQATransformer
 from keras_griffin.tokenizers import ByteTokenizer
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.conversion import load_recurrentgemma
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 from keras_griffin.models import Griffin
 from keras_griffin.tokenizers import ByteTokenizer
 

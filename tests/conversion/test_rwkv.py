@@ -8,7 +8,7 @@ import pytest
 
 from keras_griffin.conversion import load_rwkv, save_huggingface
 from keras_griffin.conversion.rwkv import is_rwkv, load_rwkv_as
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.presets import rwkv4_config
 from keras_griffin.models.weights import as_array

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_griffin.conversion.rwkv_config import infer_rwkv_config, read_rwkv_config, write_rwkv_config
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models.presets import presets, rwkv4_config
 
 pytestmark = pytest.mark.any_backend

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from keras_griffin import ops
-from keras_griffin.distribution import divided_time
+from keras_griffin.distribution import time_along
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
 from keras_griffin.ops.rg_lru.unit import Unit
@@ -40,8 +40,14 @@ def pair(*shape):
 
 
 def divided(function, devices, in_specs, out_specs, check_vma=True):
+    """A function of each device's part, with time divided along the mesh."""
+
+    def on_each(*arguments):
+        with time_along("time"):
+            return function(*arguments)
+
     mesh = mesh_of(devices).backend_mesh
-    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
+    return jax.shard_map(on_each, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check_vma)
 
 
 def with_gradients(function, arguments, weights):
@@ -95,8 +101,8 @@ def test_rg_lru(devices, marked, reverse, is_complex, check_vma):
 
     def unit(inputs, logits, channels, start, flags):
         phase = channels[1] if is_complex else None
-        options = {"axis_name": "time", "phase": phase, "exponent": 3.0, "reverse": reverse, **flags}
-        return divided_time.rg_lru(inputs, *logits, channels[0], start, **options)
+        options = {"phase": phase, "exponent": 3.0, "reverse": reverse, **flags}
+        return ops.rg_lru(inputs, *logits, channels[0], start, **options)
 
     over = divided(unit, devices, (STEPS, STEPS, WHOLE, WHOLE, STEPS), (STEPS, WHOLE), check_vma)
     got = with_gradients(lambda *tensors: over(*tensors, flags), (inputs, logits, channels, start), weights)
@@ -122,7 +128,7 @@ def test_linear_scan(devices, marked, reverse, is_complex):
     flags = {"reset": RESET, "mask": MASK} if marked else {}
 
     def scan(decay, inputs, start, flags):
-        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+        return ops.linear_scan(decay, inputs, start, reverse=reverse, **flags)
 
     over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
     got = with_gradients(lambda *tensors: over(*tensors, flags), (decay, inputs, start), weights)
@@ -148,7 +154,7 @@ def test_a_past_that_is_not_finite_ends_at_a_reset(devices, reverse):
     decay[:, documents == 1] = inputs[:, documents == 1] = given[:, documents == 3] = np.nan
 
     def scan(decay, inputs, start, flags):
-        return divided_time.linear_scan(decay, inputs, start, axis_name="time", reverse=reverse, **flags)
+        return ops.linear_scan(decay, inputs, start, reverse=reverse, **flags)
 
     over = divided(scan, devices, (STEPS, STEPS, WHOLE, STEPS), (STEPS, WHOLE))
     (got, _), into = with_gradients(
@@ -167,7 +173,7 @@ def test_causal_conv(devices, taps, marked):
 
     def conv(*arguments):
         *tensors, flags = arguments
-        return divided_time.causal_conv(*tensors, axis_name="time", **flags)
+        return ops.causal_conv(*tensors, **flags)[0]
 
     over = divided(conv, devices, (STEPS, WHOLE, WHOLE, STEPS), STEPS)
     got = with_gradients(lambda *tensors: over(*tensors, flags), arguments, draw(*arguments[0].shape))
@@ -183,7 +189,7 @@ def test_local_attention(devices, window, marked):
 
     def attend(*arguments):
         *tensors, flags = arguments
-        return divided_time.local_attention(*tensors, window, axis_name="time", **flags)
+        return ops.local_attention(*tensors, window, **flags)
 
     over = divided(attend, devices, (STEPS,) * 4, STEPS)
     weights = draw(*arguments[0].shape)

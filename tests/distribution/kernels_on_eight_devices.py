@@ -13,7 +13,6 @@ from keras_griffin.ops.implementation import find_op, use_implementation
 from keras_griffin.ops.jax_division import active_division
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention.cases import AttentionCase
-from keras_griffin.ops.log_scan.cases import LogCase
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from tests.distribution.eight_devices import collectives
@@ -28,7 +27,6 @@ CASES = [
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(19, 4, 12, is_complex=True, **MARKED)),
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(5, 3, 8)),
     ("rg_lru", "jax_pallas_tpu", (4, 2), UnitCase(5, 4, 7, dtype="bfloat16", reverse=True)),
-    ("log_scan", "jax_pallas_tpu", (2, 4), LogCase(19, 2, 12, **MARKED)),
     ("selective_scan", "jax_pallas_tpu", (2, 4), SelectiveCase(19, 2, 12, **MARKED)),
     # One key head for all devices, one for two of them, and heads that four devices don't divide.
     ("local_attention", "jax_splash_tpu", (2, 4), AttentionCase(7, 9, 3, 1, 4, has_segments=True)),

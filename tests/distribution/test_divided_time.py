@@ -2,38 +2,37 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.distribution import divided_time
+from keras_griffin import ops
+from keras_griffin.distribution import time_along
+from keras_griffin.distribution.time_along import require_jax
 from tests.distribution.eight_devices import assert_they_pass
 
 SEQUENCE, HEADS = np.ones((1, 4, 2), "float32"), np.ones((1, 4, 1, 2), "float32")
 CALLS = {
-    "linear_scan": lambda: divided_time.linear_scan(SEQUENCE, SEQUENCE, axis_name="time"),
-    "rg_lru": lambda: divided_time.rg_lru(SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE[0, 0], axis_name="time"),
-    "causal_conv": lambda: divided_time.causal_conv(SEQUENCE, SEQUENCE[0], axis_name="time"),
-    "local_attention": lambda: divided_time.local_attention(HEADS, HEADS, HEADS, 2, axis_name="time"),
+    "linear_scan": lambda: ops.linear_scan(SEQUENCE, SEQUENCE),
+    "rg_lru": lambda: ops.rg_lru(SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE[0, 0]),
+    "causal_conv": lambda: ops.causal_conv(SEQUENCE, SEQUENCE[0]),
+    "local_attention": lambda: ops.local_attention(HEADS, HEADS, HEADS, 2),
 }
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone divides time")
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone divides time")
+@on_jax
 @pytest.mark.slow
 def test_on_eight_devices():
     assert_they_pass("divided_time")
 
 
+@on_jax
 @pytest.mark.parametrize("name", CALLS)
-def test_what_cannot_divide_time_is_refused(name):
-    backend = keras.backend.backend()
-    sentence = "axis_name must be an axis of the mesh of the enclosing shard_map. Got 'time'."
-    if backend != "jax":
-        sentence = f"the backend must be jax, whose shard_map divides time over devices. Got {backend}."
-    with pytest.raises(ValueError) as error:
+def test_an_axis_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError) as error, time_along("time"):
         CALLS[name]()
-    assert str(error.value) == f"{name}: {sentence}"
+    assert str(error.value) == f"{name}: axis_name must be an axis of the mesh of the enclosing shard_map. Got 'time'."
 
 
-def test_the_backend_that_divides_time():
+def test_a_backend_that_does_not_divide_time_is_refused():
     if keras.backend.backend() == "jax":
-        divided_time.require_jax("a function")
-    else:
-        with pytest.raises(ValueError, match="^a function: the backend must be jax"):
-            divided_time.require_jax("a function")
+        return require_jax("time_along")
+    with pytest.raises(ValueError, match=r"^time_along: the backend must be jax, whose shard_map .* Got \w+\.$"):
+        time_along("time")

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from keras_griffin.files import atomic_file, atomic_folder
+from keras_griffin.files import atomic_file
+from keras_griffin.files.atomic import atomic_folder
 
 pytestmark = pytest.mark.any_backend
 

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_griffin.files import read_json_object
+from keras_griffin.files.json_object import read_json_object
 
 
 def test_an_object_is_read(tmp_path):

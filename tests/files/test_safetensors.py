@@ -1,4 +1,4 @@
-"""The safetensors format, against the package that defines it."""
+"""Safetensors files, written by this package and by the one that defines the format."""
 
 import json
 import struct
@@ -6,9 +6,9 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
-from keras_griffin.files.safetensors import DTYPES
+from keras_griffin.files.safetensors import DTYPES, SafeTensors, StoredTensor, write_safetensors
 
 pytestmark = pytest.mark.any_backend
 
@@ -48,22 +48,17 @@ def test_what_is_written_is_read(tmp_path):
     assert tensors.metadata == {"format": "ünï"} and len(tensors) == len(expected)
     for name, array in expected.items():
         assert (tensors.shape(name), tensors.dtype(name)) == (array.shape, array.dtype)
-        assert tensors[name].flags.aligned and not tensors[name].flags.writeable
 
 
 def test_the_safetensors_package_reads_what_is_written(tmp_path):
-    numpy = pytest.importorskip("safetensors.numpy", reason="needs the extra dev")
     expected = some_tensors()
     write_safetensors(tmp_path / "a", expected, {"format": "pt"})
-    assert_same(numpy.load_file(tmp_path / "a"), expected)
-    with numpy.safe_open(tmp_path / "a", "numpy") as file:
-        assert file.metadata() == {"format": "pt"}
+    assert_same(safetensors.numpy.load_file(tmp_path / "a"), expected)
 
 
 def test_what_the_safetensors_package_writes_is_read(tmp_path):
-    numpy = pytest.importorskip("safetensors.numpy", reason="needs the extra dev")
     expected = some_tensors()
-    numpy.save_file(expected, tmp_path / "a", {"format": "np"})
+    safetensors.numpy.save_file(expected, tmp_path / "a", {"format": "np"})
     assert_same(SafeTensors(tmp_path / "a"), expected)
     assert SafeTensors(tmp_path / "a").metadata == {"format": "np"}
 
@@ -130,41 +125,49 @@ def test_what_cannot_be_written_is_refused_and_the_old_file_stays(tmp_path, tens
 
 
 @pytest.mark.parametrize(
-    ("header", "data", "sentence"),
+    ("header", "data", "length"),
     [
-        (b"", b"", r"the header must be JSON without duplicate names\. Got .*"),
-        (b"{]", b"", r"the header must be JSON.*"),
-        (b"\xff{}", b"", r"the header must be JSON.*"),
-        (b"[" * 100_000, b"", r"the header must be JSON.*"),
-        (b"[]", b"", r"the header must be a JSON object"),
-        (b" {}", b"", r"the header must be a JSON object"),
-        (b'{"a":1,"a":1}', b"", r"without duplicate names\. Got a duplicate name"),
-        ({"__metadata__": {"a": 1}}, b"", r"the metadata must map strings to strings\. Got \{'a': 1\}"),
-        ({"a": []}, b"", r"'a' must have a dtype, a shape and two offsets\. Got \[\]"),
-        ({"a": {"dtype": "F32", "shape": [2]}}, b"", r"'a' must have a dtype, a shape and two offsets.*"),
-        ({"a": entry(shape=(-2,))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
-        ({"a": entry(shape=(True, 2))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
-        ({"a": entry(offsets=(0, 4, 8))}, bytes(8), r"'a' must have a dtype, a shape and two offsets.*"),
-        ({"a": entry("F31")}, bytes(8), r"the dtype of 'a' must be one of BOOL, .* Got 'F31'"),
-        ({"a": entry([])}, bytes(8), r"the dtype of 'a' must be one of BOOL, .* Got \[\]"),
-        ({"a": entry(shape=(3,))}, bytes(8), r"'a' must have 12 bytes for shape \(3,\) of F32\. Got offsets \[0, 8\]"),
-        ({"a": entry(offsets=(8, 0))}, bytes(8), r"'a' must have 8 bytes .* Got offsets \[8, 0\]"),
-        ({"a": entry(offsets=(4, 12))}, bytes(12), r"must be contiguous\. Got 'a' at byte 4, not 0"),
-        ({"a": entry(), "b": entry()}, bytes(8), r"must be contiguous\. Got 'b' at byte 0, not 8"),
-        ({"a": entry()}, bytes(7), r"must fill the file\. Got tensors of 8 bytes and a file with 7"),
-        ({"a": entry()}, bytes(9), r"must fill the file\. Got tensors of 8 bytes and a file with 9"),
+        (b"", b"", None),
+        (b"{}", b"", 3),
+        (b"{}", b"", 2**40),
+        (b"{}", b"", 2**64 - 1),
+        (b"{]", b"", None),
+        (b"\xff{}", b"", None),
+        (b"[" * 100_000, b"", None),
+        (b"[]", b"", None),
+        ({"__metadata__": {"a": 1}}, b"", None),
+        ({"a\n": []}, b"", None),
+        ({"a": {"dtype": "F32", "shape": [2]}}, b"", None),
+        ({"a": entry(shape=(-2,))}, bytes(8), None),
+        ({"a": entry(shape=(2**62, 8))}, bytes(8), None),
+        ({"a": entry(offsets=(0, 4, 8))}, bytes(8), None),
+        ({"a": entry("F31")}, bytes(8), None),
+        ({"a": entry(shape=(3,))}, bytes(8), None),
+        ({"a": entry(offsets=(8, 0))}, bytes(8), None),
+        ({"a": entry(offsets=(4, 12))}, bytes(12), None),
+        ({"a\n": entry(), "b": entry()}, bytes(8), None),
+        ({"a": entry()}, bytes(7), None),
+        ({"a": entry()}, bytes(9), None),
     ],
 )
-def test_a_bad_file_is_refused_in_a_sentence(tmp_path, header, data, sentence):
-    path = file_of(tmp_path / "a.safetensors", header, data)
-    with pytest.raises(ValueError, match=rf"(?s)^SafeTensors: .*{sentence}, in '.*a\.safetensors'\.$"):
+def test_a_bad_file_is_refused_in_a_sentence(tmp_path, header, data, length):
+    path = file_of(tmp_path / "a.safetensors", header, data, length)
+    sentence = r"^SafeTensors: the file must be a valid safetensors file\. Got '.*a\.safetensors': [^\n]+\.$"
+    with pytest.raises(ValueError, match=sentence):
         SafeTensors(path)
 
 
-@pytest.mark.parametrize("length", [3, 2**40, 2**64 - 1])
-def test_a_header_that_is_not_there_is_refused(tmp_path, length):
-    with pytest.raises(ValueError, match=rf"must lie inside the file\. Got a header of {length} bytes in 10 bytes"):
-        SafeTensors(file_of(tmp_path / "a", b"{}", length=length))
+def test_a_dtype_that_numpy_lacks_is_refused(tmp_path):
+    path = file_of(tmp_path / "a", {"a": entry("F8_E4M3", (8,))}, bytes(8))
+    with pytest.raises(
+        ValueError, match=r"^SafeTensors: a dtype must be one of BOOL, .* Got F8_E4M3 of 'a' in '.*'\.$"
+    ):
+        SafeTensors(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        SafeTensors(tmp_path)
 
 
 def test_a_file_cut_off_anywhere_is_refused(tmp_path):

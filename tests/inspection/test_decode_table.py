@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_griffin.inspection import Device, cache_table, decode_cost, decode_table
+from keras_griffin.inspection import Device, decode_cost, decode_table
+from keras_griffin.inspection.decode_table import cache_table
 from keras_griffin.models import presets
 
 pytestmark = pytest.mark.any_backend

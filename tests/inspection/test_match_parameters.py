@@ -1,6 +1,6 @@
 import pytest
 
-from keras_griffin.inspection import match_parameters
+from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers import BothDirections
+from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.mixers import RecurrentBlock
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close

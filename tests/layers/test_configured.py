@@ -1,7 +1,9 @@
+import inspect
+
 import keras
 import pytest
 
-from keras_griffin.layers import CGLRU, RGLRU
+from keras_griffin.layers import CGLRU, RGLRU, MinGRU
 from keras_griffin.layers.configured import Configured, argument_names
 
 pytestmark = pytest.mark.any_backend
@@ -49,6 +51,19 @@ class Fixed(Under):
 def test_a_constructor_takes_what_it_hands_on():
     assert argument_names(Under) == ("size", "inner", "share")
     assert argument_names(Fixed) == ("share",)
+
+
+def test_the_signature_of_a_class_has_the_arguments_that_it_hands_on():
+    assert str(inspect.signature(Under)) == "(size: int, share: bool = False, *, inner=None, **kwargs)"
+    assert str(inspect.signature(Fixed)) == "(share: bool = True)"
+    options = inspect.signature(MinGRU).parameters
+    assert [*options] == [
+        *("units", "activation", "return_sequences", "return_state", "go_backwards", "stateful", "kwargs")
+    ]
+    assert options["stateful"].annotation is bool and options["stateful"].default is False
+    assert "maximum_phase" in inspect.signature(CGLRU).parameters and "exponent" in inspect.signature(CGLRU).parameters
+    # An instance is called as a layer.
+    assert "inputs" not in inspect.signature(MinGRU).parameters and not hasattr(MinGRU(), "__signature__")
 
 
 def test_a_subclass_may_answer_for_its_own_arguments():

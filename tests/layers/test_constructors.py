@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_griffin import layers, mixers
+from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.models import GriffinConfig, SequenceEncoder
 from keras_griffin.models.presets import presets
 
@@ -68,9 +69,9 @@ OF_KERAS = {"self", "kwargs", "name", "dtype", "trainable", "quantization_config
 #: What else is needed to make one.
 MAKERS = {
     layers.BlockDiagonalDense: {"num_blocks": 2},
-    layers.BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
+    BothDirections: {name: mixers.RecurrentBlock(4) for name in ("forward_layer", "backward_layer")},
     layers.DecayInitializer: {},
-    **dict.fromkeys(layers.UNITS.values(), {}),
+    **dict.fromkeys((*layers.UNITS.values(), *mixers.MIXERS.values()), {}),
     layers.GatedMLP: {"hidden_width": 4},
     layers.RGLRUCell: {"units": 4},
     layers.RMSNorm: {},
@@ -82,7 +83,6 @@ MAKERS = {
     mixers.LocalMQA: {"num_heads": 2, "window": 3},
     mixers.RecurrentBlock: {"recurrence_width": 4},
     mixers.UnitBlock: {"unit": "lru"},
-    **dict.fromkeys((mixers.AFT, mixers.Mamba, mixers.RWKV4, mixers.RWKV4Channel), {}),
     SequenceEncoder: {"width": 8},
     GriffinConfig: {"vocabulary_size": 11, "width": 48, "num_layers": 5, "num_heads": 3},
 }
@@ -114,7 +114,7 @@ def test_an_argument_of_a_wrong_type_or_value_is_refused(maker, name, parameter)
 def test_every_public_layer_and_mixer_is_checked():
     public = [getattr(package, name) for package in (layers, mixers) for name in package.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)}
-    assert kinds - {layers.SequenceLayer, layers.Declared, layers.Mixer, layers.RecurrentUnit} <= set(
+    assert kinds - {layers.SequenceLayer, layers.Mixer, layers.RecurrentUnit} <= set(
         MAKERS
     )  # these have no arguments of their own
 

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.layers.layout import laid_out
+from keras_griffin.layers.layout import with_layout
 from keras_griffin.ops.time_axis import time_along
 
 
 def test_without_a_distribution_a_tensor_stays_what_it_is():
     x = ops.ones((4, 2))
-    assert laid_out(x, "block_0/residual") is x
+    assert with_layout(x, "block_0/residual") is x
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def path():
 def constraints(path, shape=(4, 2)):
     import jax
 
-    return str(jax.make_jaxpr(lambda x: laid_out(x, path) * 2)(np.ones(shape, "float32"))).count("sharding_constraint")
+    return str(jax.make_jaxpr(lambda x: with_layout(x, path) * 2)(np.ones(shape, "float32"))).count(
+        "sharding_constraint"
+    )
 
 
 def test_a_tensor_of_a_compiled_function_gets_the_layout_of_its_path(path):

@@ -2,26 +2,11 @@
 
 import pytest
 
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
+from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.mixer import Mixer
+from keras_griffin.layers.weights import Weight
 
 pytestmark = pytest.mark.any_backend
-
-UNITS = ("num_heads", 3)
-
-
-def test_the_weights_of_a_projection():
-    assert dense_weights("up", 4, 6, 1, UNITS) == {
-        "up/kernel": Weight((4, 6), 1, UNITS, stored=(0,)),
-        "up/bias": Weight((6,), 0, UNITS),
-    }
-    # What adds up over the devices has its bias whole.
-    assert dense_weights("down", 6, 4, 0, UNITS) == {
-        "down/kernel": Weight((6, 4), 0, UNITS, stored=(1,)),
-        "down/bias": Weight((4,)),
-    }
-    few = dense_weights("key", 4, 6, 1, UNITS, bias=False, must_split=False)
-    assert few == {"key/kernel": Weight((4, 6), 1, UNITS, False, (0,))}
 
 
 class Ring(Mixer):
@@ -33,8 +18,12 @@ class Ring(Mixer):
         return {"a": Weight((width, size)), "b": Weight((size,))}
 
     @classmethod
-    def kept_of(cls, width, tokens, *, size, share=False):
-        return {"a": Kept((min(tokens, size), width)), "b": Kept((width,), "float32"), "next": Kept((), "int32")}
+    def state_of(cls, width, tokens, *, size, share=False):
+        return {
+            "a": StateSpec((min(tokens, size), width)),
+            "b": StateSpec((width,), "float32"),
+            "next": StateSpec((), "int32"),
+        }
 
 
 def test_counts():
@@ -74,7 +63,7 @@ def test_a_mixer_that_declares_nothing():
     for act, name in (
         (lambda: Mixer.arguments_for_model(None), "arguments_for_model"),
         (lambda: Mixer.parameter_count(5), "weights_of"),
-        (lambda: Mixer.cache_bytes(5, 1, 2), "kept_of"),
+        (lambda: Mixer.cache_bytes(5, 1, 2), "state_of"),
     ):
         with pytest.raises(NotImplementedError, match=rf"^{name}: Mixer must define it\.$"):
             act()

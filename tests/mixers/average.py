@@ -7,9 +7,10 @@ from keras import ops
 
 from keras_griffin.checks import FRACTION, checked
 from keras_griffin.generation import register_state_type
-from keras_griffin.layers import Decays, Kept, Mixer, Weight
-from keras_griffin.layers.declared import dense_weights
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers import Decays, Mixer, StateSpec, Weight
+from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.projection import project
+from keras_griffin.layers.weights import dense_weights
 from keras_griffin.models import GriffinConfig
 from keras_griffin.ops import linear_scan
 
@@ -40,22 +41,18 @@ class Average(Mixer):
     @classmethod
     def weights_of(cls, width, **arguments):
         units = ("width", width)
-        return {"strength": Weight((width,), 0, units), **dense_weights("output", width, width, 0, units)}
+        return {"strength": Weight((width,), 0, units), **dense_weights("map", width, width, 0, units)}
 
     @classmethod
-    def kept_of(cls, width, tokens, **arguments):
-        return {"average": Kept((width,), "float32")}
+    def state_of(cls, width, tokens, **arguments):
+        return {"average": StateSpec((width,), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments):
         return 0
 
-    def build(self, inputs_shape):
-        super().build(inputs_shape)
-        self.strength = self.add_weight(shape=(self.width,), name="strength", initializer="ones", autocast=False)
-        scale = self.output_variance_scale
-        self.output_map = projection(self.width, variance_scale=scale, name="output", dtype=self.dtype_policy)
-        self.output_map.build((None, self.width))
+    def initializers(self):
+        return {"strength": keras.initializers.Ones(), "map/kernel": scaled(self.output_variance_scale)}
 
     def initial_state(self, batch_size):
         return AverageState(ops.zeros((batch_size, self.width), "float32"))
@@ -65,7 +62,7 @@ class Average(Mixer):
         decay = ops.full_like(inputs, self.rate)
         averages, last = linear_scan(decay, (1 - self.rate) * inputs, state.average, reset=reset, mask=mask)
         averages = ops.cast(averages, self.compute_dtype) * ops.cast(ops.sigmoid(self.strength), self.compute_dtype)
-        return project(self.output_map, averages), AverageState(last)
+        return project(self.map, averages), AverageState(last)
 
     def decays_of(self, inputs):
         return Decays(ops.full_like(ops.cast(inputs, "float32"), self.rate - 1.0), ops.zeros_like(inputs, "bool"))

@@ -60,7 +60,7 @@ def test_state(declared):
     mixer = kind(**arguments, dtype="mixed_bfloat16")
     mixer.build((None, None, 12))
     _, state = mixer.advance(np.zeros((2, 9, 12), "float32"), mixer.initial_state(2))
-    kept = kind.kept_of(12, 9, **arguments)
+    kept = kind.state_of(12, 9, **arguments)
     assert {path: (part.shape, part.dtype or "bfloat16") for path, part in kept.items()} == {
         ".".join(path): (tuple(leaf.shape[1:]), keras.backend.standardize_dtype(leaf.dtype))
         for path, leaf, _ in walk(state)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_griffin.mixers import Mamba, MambaState
+from keras_griffin.mixers import Mamba
+from keras_griffin.mixers.mamba import MambaState
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from tests.layers.units.definitions import built, check_gradients, check_values, named, sigmoid

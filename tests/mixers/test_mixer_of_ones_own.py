@@ -63,7 +63,7 @@ def test_it_trains_packed_and_carried(config):
     tokens = np.random.default_rng(0).integers(0, 13, (4, 10)).astype("int32")
     segments = np.repeat([[1] * 6 + [2] * 4], 4, axis=0).astype("int32")
     model = Griffin(config)
-    assert "block_0/mixer/output/kernel" in {weight.path for weight in model.optimizer_groups()["decay"]}
+    assert "block_0/mixer/map/kernel" in {weight.path for weight in model.optimizer_groups()["decay"]}
     assert np.isfinite(model.fit(tokens, tokens, verbose=0).history["loss"]).all()
     rows = {"token_ids": tokens, "segment_ids": segments}
     assert np.isfinite(model.packed().fit(rows, tokens, verbose=0).history["loss"]).all()
@@ -78,4 +78,4 @@ def test_it_is_laid_out_on_a_mesh(config):
     mesh = keras.distribution.DeviceMesh((2, 2), ["batch", "model"], [f"cpu:{index}" for index in range(4)])
     layouts = layout_map(config, mesh)
     assert layouts["block_0/mixer/strength"].axes == ("model",)
-    assert layouts["block_0/mixer/output/kernel"].axes == ("model", "batch")
+    assert layouts["block_0/mixer/map/kernel"].axes == ("model", "batch")

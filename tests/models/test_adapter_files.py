@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.adapter_files import fingerprint, load_adapter, save_adapter
 from keras_griffin.models.weights import as_array

@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from keras_griffin.files import SafeTensors, StoredTensor, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
 from keras_griffin.models.preset_files import save_to_preset

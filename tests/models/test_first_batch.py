@@ -7,7 +7,7 @@ import pytest
 from keras_griffin.models import Griffin
 from keras_griffin.models.first_batch import BatchRules, check_batch, rules_of_loss
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.training import PackedDocuments, PackedStream, to_tf_data
+from keras_griffin.training import PackedDocuments, PackedStream
 from tests.models.tiny import TINY, strong
 
 CONFIG = TINY.replace(num_layers=1)
@@ -124,15 +124,6 @@ def test_no_batch_is_lost(models):
         model.evaluate(rows, verbose=0)
     # Keras's own first look is in the first call alone.
     assert 2 * keras_alone + 2 <= rows.given <= 2 * keras_alone + 3
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="Keras itself reads loaders more than once elsewhere"
-)
-def test_a_stream_that_is_there_once(models):
-    model, _ = models["packed"]
-    documents = (np.arange(6) for _ in range(4))
-    model.fit(to_tf_data(PackedStream(documents, 6, 2), 1), steps_per_epoch=1, shuffle=False, verbose=0)
 
 
 def refusals(inputs):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.files import SafeTensors, write_safetensors
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.checksums import CHECKSUMS

@@ -3,7 +3,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.files import StoredTensor
+from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.weights import as_array, assign, check_tensors, fill, stored
 

@@ -43,6 +43,15 @@ def test_a_derivative_in_double_precision():
         assert_close(gradient, 0.5 / np.sqrt(np.maximum(VALUES.astype("float64"), 2.5e-7)), "float64")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="second derivatives are PyTorch's")
+def test_the_second_derivative_is_that_of_the_first():
+    import torch
+
+    x = VALUES.astype("float64")
+    curvature = torch.func.vmap(torch.func.grad(torch.func.grad(bounded_sqrt)))(torch.tensor(x))
+    assert_close(curvature, np.where(x > 2.5e-7, -0.25 * np.maximum(x, 1e-9) ** -1.5, 0.0), "float64")
+
+
 def double_precision():
     """JAX has float64 only inside such a block."""
     if keras.backend.backend() != "jax":

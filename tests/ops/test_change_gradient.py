@@ -21,13 +21,13 @@ def rule(cotangent, shapes, mark, absent):
 
 
 def loss(outputs, tensor, mark, back):
-    changed = change_gradient(rule, 2.0 * outputs, [tensor], [mark, None], "an op")
+    changed = change_gradient(rule, 2.0 * outputs, [tensor], [mark, None])
     return ops.sum(changed * back) + ops.sum(tensor)
 
 
 def test_outputs_are_as_they_are():
     outputs, tensor, mark = map(ops.convert_to_tensor, (OUTPUTS, TENSOR, MARK))
-    np.testing.assert_array_equal(as_array(change_gradient(rule, outputs, [tensor], [mark, None], "an op")), OUTPUTS)
+    np.testing.assert_array_equal(as_array(change_gradient(rule, outputs, [tensor], [mark, None])), OUTPUTS)
 
 
 @pytest.mark.trainable
@@ -53,4 +53,4 @@ def test_on_pytorch_it_is_followed():
         for actual, wanted in zip(gradients, expected, strict=True):
             assert_close(actual, wanted)
     with torch.no_grad():
-        assert change_gradient(rule, arguments[0], arguments[1:], constants, "an op") is arguments[0]
+        assert change_gradient(rule, arguments[0], arguments[1:], constants) is arguments[0]

@@ -11,7 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from keras_griffin.ops import linear_scan, local_attention, log_scan, rg_lru, selective_scan, use_implementation
+from keras_griffin.ops import linear_scan, local_attention, rg_lru, selective_scan, use_implementation
 from keras_griffin.ops.implementation import find_op
 from keras_griffin.testing.closeness import assert_close
 from tests.ops.rows import interpret
@@ -24,7 +24,6 @@ CALLS = {
         lambda x, i, r, parameter, marks: rg_lru(x, i, r, parameter, reset=marks, mask=marks),
         [*[SEQUENCE] * 3, CHANNELS],
     ),
-    "log_scan": (lambda a, x, marks: log_scan(a, x, reset=marks, mask=marks), [SEQUENCE] * 2),
     "selective_scan": (
         lambda *arguments: selective_scan(*arguments[:-1], reset=arguments[-1]),
         [SEQUENCE, SEQUENCE, (200, 3), (2, 40, 3), (2, 40, 3)],
@@ -33,7 +32,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("op_name", [*list(CALLS)[:4], pytest.param("local_attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("op_name", [*list(CALLS)[:3], pytest.param("local_attention", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("topology", ["v5e:2x2"], indirect=True)
 def test_the_compiler_of_tpus_takes_float32(op_name, topology, monkeypatch):
     monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: "tpu")
@@ -56,7 +55,6 @@ def test_the_compiler_of_tpus_takes_float32(op_name, topology, monkeypatch):
 OF_TWO = {
     "linear_scan": lambda x, decay: linear_scan(decay, x),
     "rg_lru": lambda x, gate: rg_lru(x, gate, gate, gate[0, 0]),
-    "log_scan": lambda x, decay: log_scan(-decay, x),
     "selective_scan": lambda x, size: selective_scan(x, size, -jnp.ones((5, 3)), x[..., :3], size[..., :3]),
 }
 

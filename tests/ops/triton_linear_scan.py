@@ -144,10 +144,8 @@ def test_a_past_that_is_not_finite_is_forgotten(prepare, monkeypatch, is_complex
     test_unseen_steps.test_linear_scan("torch_triton", is_complex, reverse)
 
 
-# PyTorch's own, where it prepares forward mode.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("name", ["linear_scan", "complex linear_scan"])
-def test_transforms_are_those_of_the_loop(prepare, monkeypatch, name):
+def test_second_derivatives_are_those_of_the_loop(prepare, monkeypatch, name):
     prepare(WHOLE)
     monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
-    test_transforms.check_transforms(name, "torch_triton")
+    test_transforms.check_second_derivative(name, "torch_triton")

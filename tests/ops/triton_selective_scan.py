@@ -74,8 +74,6 @@ def test_arguments_may_be_views():
         assert torch.equal(actual, expected) and np.all(np.isfinite(actual.numpy()))
 
 
-# PyTorch's own, where it prepares forward mode.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_transforms_are_those_of_the_loop(monkeypatch):
+def test_second_derivatives_are_those_of_the_loop(monkeypatch):
     monkeypatch.setattr(test_transforms, "DTYPE", torch.float32)
-    test_transforms.check_transforms("selective_scan", "torch_triton")
+    test_transforms.check_second_derivative("selective_scan", "torch_triton")

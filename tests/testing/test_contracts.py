@@ -31,7 +31,7 @@ SUBJECTS = {
 for name in mixers.mixer_names():
     config = CONFIG.replace(block_pattern=(name,))
     mixer, arguments = config.mixer_class(name), config.mixer_arguments(name)
-    float32 = tuple(path for path, part in mixer.kept_of(12, 1, **arguments).items() if part.dtype == "float32")
+    float32 = tuple(path for path, part in mixer.state_of(12, 1, **arguments).items() if part.dtype == "float32")
     SUBJECTS[name] = Subject(partial(mixer, **arguments), 12, float32, np.nan if mixer.blocks_nan else 1e6)
 # The state of global attention grows: that is why the paper replaces it.
 BROKEN_ON_PURPOSE = {("global_mqa", contracts.state_does_not_grow)}

@@ -1,7 +1,7 @@
 import pytest
 
-from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer, chat_prompt, chat_tokens, next_turn
-from keras_griffin.tokenizers.chat import find_end_of_turn
+from keras_griffin.tokenizers import ByteTokenizer, SentencePieceTokenizer, chat_prompt, next_turn
+from keras_griffin.tokenizers.chat import chat_tokens, find_end_of_turn
 
 pytestmark = pytest.mark.any_backend
 

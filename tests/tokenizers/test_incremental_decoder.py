@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from keras_griffin.tokenizers import ByteTokenizer, IncrementalDecoder
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 pytestmark = pytest.mark.any_backend
 

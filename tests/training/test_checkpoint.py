@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import BestCheckpoint, save_whole
+from keras_griffin.training import BestCheckpoint, save_atomically
 
 pytestmark = pytest.mark.any_backend
 
@@ -32,7 +32,7 @@ def test_only_an_epoch_better_than_all_before_is_saved(tmp_path):
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(tmp_path, monkeypatch, error):
     path = tmp_path / "model.keras"
-    save_whole(small_model(1.0), path)
+    save_atomically(small_model(1.0), path)
     model = small_model(2.0)
 
     def write_a_part(target):
@@ -41,7 +41,7 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(t
 
     monkeypatch.setattr(model, "save", write_a_part)
     with pytest.raises(type(error)):
-        save_whole(model, path)
+        save_atomically(model, path)
     assert saved_value(path) == 1.0
     assert list(tmp_path.iterdir()) == [path]
 
@@ -49,16 +49,16 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole_and_nothing_beside_it(t
 def test_the_model_of_half_an_epoch_is_kept_until_the_run_goes_on(tmp_path):
     path, aside = tmp_path / "model.keras", tmp_path / "aside.keras"
     checkpoint = BestCheckpoint(path)
-    checkpoint.take_back(aside)
+    checkpoint.restore_previous(aside)
     checkpoint.set_model(small_model(1.0))
     checkpoint.on_epoch_end(0, {"val_loss": 3.0})
     checkpoint.set_model(small_model(2.0))
-    checkpoint.save_for_now(float("nan"), aside)
-    checkpoint.save_for_now(3.0, aside)
+    checkpoint.save_provisional(float("nan"), aside)
+    checkpoint.save_provisional(3.0, aside)
     assert (saved_value(path), checkpoint.best, aside.exists()) == (1.0, 3.0, False)
-    checkpoint.save_for_now(2.5, aside)
+    checkpoint.save_provisional(2.5, aside)
     assert (saved_value(path), checkpoint.best, saved_value(aside)) == (2.0, 2.5, 1.0)
-    BestCheckpoint(path).take_back(aside)
+    BestCheckpoint(path).restore_previous(aside)
     assert saved_value(path) == 1.0
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
 

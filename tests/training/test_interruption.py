@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import Interrupted, Terminated, stop_on_interrupt
-from keras_griffin.training.interruption import noted_signals
+from keras_griffin.training import Interrupted, Terminated
+from keras_griffin.training.interruption import noted_signals, stop_on_interrupt
 
 
 class PressCtrlC(keras.callbacks.Callback):

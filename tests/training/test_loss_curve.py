@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 
-from keras_griffin.training import draw_loss_curve
+from keras_griffin.training.loss_curve import draw_loss_curve
 
 pytestmark = pytest.mark.any_backend
 

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import AdamW, HeldOutWindows, Pace, RandomWindows, Stopwatch, measure_pace, pace
+from keras_griffin.training import AdamW, HeldOutWindows, RandomWindows, Stopwatch, pace
+from keras_griffin.training.pace import Pace, measure_pace
 from tests.training.clock import Clock
 
 pytestmark = pytest.mark.any_backend

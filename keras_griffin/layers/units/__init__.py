@@ -8,15 +8,15 @@ of a `RecurrentBlock` or a `UnitBlock`, and a mixer of a model's pattern.
 from keras_griffin.layers.units.cg_lru import CGLRU
 from keras_griffin.layers.units.gilr import GILR
 from keras_griffin.layers.units.lru import LRU
-from keras_griffin.layers.units.ls_lstm import LSLSTM, LSLSTMState
+from keras_griffin.layers.units.ls_lstm import LSLSTM
 from keras_griffin.layers.units.min_gru import MinGRU
 from keras_griffin.layers.units.min_lstm import MinLSTM
-from keras_griffin.layers.units.qrnn import QRNN, QRNNState
+from keras_griffin.layers.units.qrnn import QRNN
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.layers.units.rg_lru_cell import RGLRUCell
 from keras_griffin.layers.units.s5 import S5
-from keras_griffin.layers.units.selective_ssm import SelectiveSSM, SelectiveSSMState
+from keras_griffin.layers.units.selective_ssm import SelectiveSSM
 
 UNITS: dict[str, type[RecurrentUnit]] = {
     "rg_lru": RGLRU,
@@ -38,17 +38,14 @@ __all__ = [
     "GILR",
     "LRU",
     "LSLSTM",
-    "LSLSTMState",
     "MinGRU",
     "MinLSTM",
     "QRNN",
-    "QRNNState",
     "RGLRU",
     "RGLRUCell",
     "RecurrentUnit",
     "RecurrentUnitState",
     "S5",
     "SelectiveSSM",
-    "SelectiveSSMState",
 ]
 __dir__ = __all__.copy

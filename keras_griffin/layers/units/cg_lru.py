@@ -1,23 +1,22 @@
 """The complex-gated linear recurrent unit."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import NOT_NEGATIVE, checked
-from keras_griffin.layers.declared import Weight
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.renamed import renamed_arguments
+from keras_griffin.layers.initialization import seeded_when_called
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
-from keras_griffin.layers.units.rg_lru import RGLRU, default_num_gate_blocks, gate_weights
+from keras_griffin.layers.units.rg_lru import RGLRU, RGLRUOptions, default_num_gate_blocks, gate_weights
+from keras_griffin.layers.weights import Weight
 from keras_griffin.ops import rg_lru
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class CGLRU(RGLRU):
     """The complex-gated linear recurrent unit (CG-LRU): an RG-LRU whose decays also rotate.
 
@@ -29,22 +28,14 @@ class CGLRU(RGLRU):
 
     The gates map all R channels to R / 2. A complex number is a pair of real ones throughout. The state is float32 and
     laid out like y; outputs are in the compute dtype. With theta = 0 it is an RG-LRU on each half, with shared gates.
-    It differs from `keras.layers.LSTM` as `RGLRU` does, and R must be even.
+    R must be even.
 
     Args:
         maximum_phase: the initial rotation of a step with an open gate, c * theta, is uniform from 0 to this (radians).
             The paper gives no rule for it; the default is the released code's.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    All other arguments are those of `RGLRU`; the decay's options apply to its magnitude.
-
-    Call arguments: as for `RGLRU`.
+        **kwargs: the arguments of `RGLRU`; the decay's options apply to its magnitude.
 
     State: `RecurrentUnitState`, [Re h; Im h] as `(B, R)` float32.
-
-    Input shape: `(B, T, R)`, R even.
-
-    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
 
     Raises:
         ValueError: R is odd, or the blocks do not divide R / 2; or as for `RGLRU`.
@@ -57,31 +48,8 @@ class CGLRU(RGLRU):
     Reference: De et al. 2024 (arXiv 2402.19427), appendix B, equations 8 to 14.
     """
 
-    def __init__(
-        self,
-        *,
-        num_gate_blocks: int | None = None,
-        exponent: float = 8.0,
-        decay_range: tuple[float, float] = (0.9, 0.999),
-        decay_initializer: str = "ring",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        maximum_phase: float = 0.1 * math.pi,
-        **kwargs: Unpack[LayerOptions],
-    ):
-        super().__init__(
-            num_gate_blocks=num_gate_blocks,
-            exponent=exponent,
-            decay_range=decay_range,
-            decay_initializer=decay_initializer,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+    def __init__(self, *, maximum_phase: float = 0.1 * math.pi, **kwargs: Unpack[RGLRUOptions]):
+        super().__init__(**kwargs)
         self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
 
     @classmethod
@@ -95,17 +63,16 @@ class CGLRU(RGLRU):
         """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width // 2)
 
+    def initializers(self) -> dict[str, Callable]:
+        """Those of Lambda and theta."""
+        high = self.maximum_phase / self.exponent
+        return {**super().initializers(), "phase": seeded_when_called(keras.initializers.RandomUniform, 0.0, high)}
+
     def build_weights(self, width: int) -> None:
-        """Create the two gates, and Lambda and theta, `(R / 2,)`."""
+        """Create the weights, if R is even."""
         if width % 2:
             raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
-        self.build_gates(width, width // 2)
-        self.phase = self.add_weight(
-            shape=(width // 2,),
-            initializer=random_initializer(keras.initializers.RandomUniform(0.0, self.maximum_phase / self.exponent)),
-            name="phase",
-            autocast=False,
-        )
+        super().build_weights(width)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Equations 8 to 14."""

@@ -1,19 +1,21 @@
 """The linear recurrent unit."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.initialization import scaled, seeded_when_called
+from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.state_space_initializer import log_of_uniform, ring
+from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 
 def _is_ring(value) -> bool:
@@ -36,30 +38,14 @@ class LRU(RecurrentUnit):
     gamma starts at log sqrt(1 - |lambda|^2), so that the states have the variance of B x. A complex number is a pair of
     real ones throughout; the recurrence is in float32.
 
-    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
-    state is [Re s; Im s].
-
     Args:
         state_size: N; None for the width.
         ring: the range of |lambda| at the start, uniform by area; (0.9, 0.999) for long memory.
         maximum_phase: the range of the phase of lambda at the start, from 0 (radians).
         trained_gamma: whether gamma is a weight; if not, it follows from lambda at every step.
-        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
-        return_state: see `return_sequences`.
-        go_backwards: see `return_sequences`.
-        stateful: see `return_sequences`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Call arguments: as for `RGLRU`.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
     State: `RecurrentUnitState`, [Re s; Im s] as `(B, 2 N)` float32.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
-
-    Raises:
-        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -80,19 +66,9 @@ class LRU(RecurrentUnit):
         ring: tuple[float, float] = (0.0, 1.0),
         maximum_phase: float = 2.0 * math.pi,
         trained_gamma: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Unpack[RecurrentOptions],
     ):
-        super().__init__(
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         name = type(self).__name__
         self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
         self.ring = tuple(plain(bound) for bound in checked(name, RING, ring=ring))
@@ -115,29 +91,21 @@ class LRU(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, StateSpec]:
         """The real and the imaginary part of s."""
-        return {"hidden": Kept((2 * (state_size or width),), "float32")}
+        return {"hidden": StateSpec((2 * (state_size or width),), "float32")}
 
-    def build_weights(self, width: int) -> None:
-        """Create B, C, D and the parameters of lambda."""
-        size = self.state_size or width
-        # Parts of B have variance 1 / (2 D), and parts of C 1 / N, which the kernel's fan-in of 2 N halves.
-        self.input_projection = projection(
-            2 * size, use_bias=False, variance_scale=0.5, name="input_projection", dtype=self.dtype_policy
-        )
-        self.output_projection = projection(
-            width, use_bias=False, variance_scale=2.0, name="output_projection", dtype=self.dtype_policy
-        )
-        self.input_projection.build((None, width))
-        self.output_projection.build((None, 2 * size))
-        self.nu = self._vector("nu", size, ring(*self.ring))
-        self.theta = self._vector("theta", size, log_of_uniform(self.maximum_phase))
-        self.gamma = self._vector("gamma", size, self._first_gamma) if self.trained_gamma else None
-        self.feedthrough = self._vector("feedthrough", width, keras.initializers.RandomNormal(stddev=1.0))
-
-    def _vector(self, name, size, initializer):
-        return self.add_weight(shape=(size,), initializer=random_initializer(initializer), name=name, autocast=False)
+    def initializers(self) -> dict[str, Callable]:
+        """The authors'."""
+        return {
+            # Parts of B have variance 1 / (2 D), and parts of C 1 / N, which the kernel's fan-in of 2 N halves.
+            "input_projection/kernel": scaled(0.5),
+            "output_projection/kernel": scaled(2.0),
+            "nu": ring(*self.ring),
+            "theta": log_of_uniform(self.maximum_phase),
+            "gamma": self._first_gamma,
+            "feedthrough": seeded_when_called(keras.initializers.RandomNormal, stddev=1.0),
+        }
 
     def _first_gamma(self, shape, dtype=None):
         return ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype)
@@ -146,7 +114,7 @@ class LRU(RecurrentUnit):
         """The equations."""
         nu, theta = ops.cast(self.nu, "float32"), ops.cast(self.theta, "float32")
         size, phase = ops.exp(-ops.exp(nu)), ops.exp(theta)
-        gamma = _log_root(nu) if self.gamma is None else ops.cast(self.gamma, "float32")
+        gamma = _log_root(nu) if not self.trained_gamma else ops.cast(self.gamma, "float32")
         entering = ops.cast(project(self.input_projection, inputs), "float32")
         entering = tuple(ops.exp(gamma) * part for part in ops.split(entering, 2, axis=-1))
         decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in _complex(size, phase))

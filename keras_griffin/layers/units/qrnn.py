@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, one_of
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.projection import projected
 from keras_griffin.layers.token_shift import taps_of
-from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
+from keras_griffin.layers.units.projected_unit import ProjectedUnit, projections
+from keras_griffin.layers.weights import Weight
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 #: The gates of each kind of pooling.
 GATES = {
@@ -31,7 +32,7 @@ class QRNNState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class QRNN(RecurrentUnit):
+class QRNN(ProjectedUnit):
     """The quasi-recurrent neural network (QRNN): gates from a convolution, and a recurrence without weights.
 
         z_t = tanh(W_z * x)_t                             candidate
@@ -40,29 +41,13 @@ class QRNN(RecurrentUnit):
         "fo":   c_t = f_t * c_{t-1} + (1 - f_t) * z_t,    h_t = o_t * c_t
         "ifo":  c_t = f_t * c_{t-1} + i_t * z_t,          h_t = o_t * c_t
 
-    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does, but has `units`; its state
-    is c and the inputs of earlier taps.
-
     Args:
         units: R, the width of the outputs; None for that of the inputs.
         taps: the steps that the convolution sees, the current one among them.
         pooling: `"f"`, `"fo"` or `"ifo"`.
-        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
-        return_state: see `return_sequences`.
-        go_backwards: see `return_sequences`.
-        stateful: see `return_sequences`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
-    Call arguments: as for `RGLRU`.
-
-    State: `QRNNState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
-
-    Raises:
-        ValueError: an argument belongs to an LSTM, or has a wrong type or value.
+    State: `QRNNState`, c and the inputs of the earlier taps.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -82,21 +67,10 @@ class QRNN(RecurrentUnit):
         *,
         taps: int = 2,
         pooling: str = "fo",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Unpack[RecurrentOptions],
     ):
-        super().__init__(
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+        super().__init__(units, **kwargs)
         name = type(self).__name__
-        self.units = checked(name, COUNT.or_none(), units=units)
         self.taps = checked(name, COUNT, taps=taps)
         self.pooling = checked(name, one_of(GATES), pooling=pooling)
 
@@ -105,17 +79,14 @@ class QRNN(RecurrentUnit):
         cls, width: int, *, units: int | None = None, taps: int = 2, pooling: str = "fo", **others: Any
     ) -> dict[str, Weight]:
         """A projection of all taps' inputs, oldest first, for the candidate and for each gate."""
-        weights: dict[str, Weight] = {}
-        for name in ("candidate", *GATES[pooling]):
-            weights |= dense_weights(name, taps * width, units or width, 1, ("units", units or width))
-        return weights
+        return projections(("candidate", *GATES[pooling]), taps * width, units or width)
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """c, and the inputs of the earlier taps."""
-        return {"cell": Kept((units or width,), "float32"), "inputs": Kept((taps - 1, width))}
+        return {"cell": StateSpec((units or width,), "float32"), "inputs": StateSpec((taps - 1, width))}
 
     @classmethod
     def reach_of(cls, *, taps: int = 2, **others: Any) -> int:
@@ -123,18 +94,14 @@ class QRNN(RecurrentUnit):
         return taps - 1
 
     def build_weights(self, width: int) -> None:
-        """Create the projections."""
-        self.projections = []
-        for name in ("candidate", *GATES[self.pooling]):
-            layer = projection(self.units or width, name=name, dtype=self.dtype_policy)
-            layer.build((None, self.taps * width))
-            self.projections.append(layer)
+        """Create the projections as one attribute, as files have them."""
+        self.projections = [layer for _, layer in self.create_weights(width)]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""
         taps, newest = taps_of(inputs, state.inputs, reset, mask)
         seen = ops.concatenate(taps, axis=-1)
-        candidate, forget, *others = (ops.cast(project(layer, seen), "float32") for layer in self.projections)
+        candidate, forget, *others = projected(seen, *self.projections)
         enter = ops.sigmoid(others[1]) if self.pooling == "ifo" else ops.sigmoid(-forget)
         entering = enter * ops.tanh(candidate)
         cells, cell = linear_scan(ops.sigmoid(forget), entering, state.cell, reset=reset, mask=mask)

@@ -7,6 +7,7 @@ import keras
 
 from keras_griffin.checks import Rule, plain
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
+from keras_griffin.names import did_you_mean
 
 #: The rule for a unit's arguments.
 UNIT_OPTIONS = Rule(
@@ -20,23 +21,13 @@ OF_THE_BLOCK = ("units", "return_sequences", "return_state", "go_backwards", "st
 def recurrence(
     owner: str, name: str, kind: type[RecurrentUnit], options: Mapping[str, Any], dtype: keras.DTypePolicy
 ) -> RecurrentUnit:
-    """A unit that keeps the width and returns every step's output.
-
-    Args:
-        owner: the block's name, for error messages.
-        name: the unit's.
-        kind: its class.
-        options: its other constructor arguments.
-        dtype: its policy.
-
-    Raises:
-        ValueError: an option is not an argument of the unit, or one that the block decides; or a value is wrong.
-    """
+    """A unit that keeps the width and returns every step; raises for `options` that are unknown or set by `owner`."""
     known = [argument for argument in kind.argument_names() if argument not in OF_THE_BLOCK]
     unknown = [option for option in options if option not in known]
     if unknown:
         names = f"must be among {', '.join(known)}" if known else "must be empty"
-        raise ValueError(f"{owner}: unit_options of {name} {names}. Got {', '.join(unknown)}.")
+        hint = did_you_mean(unknown[0], known)
+        raise ValueError(f"{owner}: unit_options of {name} {names}. Got {', '.join(unknown)}{hint}")
     return kind(**plain_options(options), return_sequences=True, name=name, dtype=dtype)
 
 

@@ -6,10 +6,9 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.declared import Kept
-from keras_griffin.layers.flat_state import FlatState
-from keras_griffin.layers.kept_state import KeptState
-from keras_griffin.layers.units.lstm_habits import check_no_lstm_arguments, state_of
+from keras_griffin.layers.declared import Declared, StateSpec
+from keras_griffin.layers.stateful_variables import StatefulVariables
+from keras_griffin.layers.units.foreign_arguments import checked_state, reject_foreign_arguments
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -21,21 +20,26 @@ class RecurrentUnitState(NamedTuple):
     hidden: Tensor
 
 
-class RecurrentUnit(FlatState):
-    """A recurrence with the options of `keras.layers.LSTM`.
+class RecurrentUnit(Declared):
+    """A recurrence with the conventions of `keras.layers.LSTM`.
 
-    A subclass defines `weights_of` and creates those weights in `build_weights`; it defines `scan`, and, if its state
-    is not one vector of the outputs' width, `state_type` and `kept_of`.
+    Only `units`, where a unit has them, may be positional. There are no activations, initializers, regularizers,
+    constraints, `dropout` or `unroll`; put `Dropout` before it. A call takes `reset`, by name, like `mask`.
+
+    A subclass defines `weights_of` and `scan`, and, if its state is not one vector of the outputs' width, `state_type`
+    and `state_of`.
 
     Args:
         return_sequences: return every step's output; otherwise, as in Keras, only the last.
         return_state: also return the parts of the final state, after the outputs.
         go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
-        stateful: start each call where the last one ended, until `reset_state`.
+        stateful: start each call where the last one ended, in `fit` and `predict` too, until `reset_state`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
+    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
+
     Raises:
-        ValueError: an argument belongs to an LSTM, or has a wrong type.
+        ValueError: an argument is positional or an LSTM's, or has a wrong type or value.
     """
 
     state_type: type = RecurrentUnitState
@@ -50,7 +54,7 @@ class RecurrentUnit(FlatState):
 
     def __new__(cls, *positional, **options):
         """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
-        check_no_lstm_arguments(cls, positional, options)
+        reject_foreign_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
     def __init__(
@@ -71,9 +75,9 @@ class RecurrentUnit(FlatState):
         self.zero_output_for_mask = False  # Bidirectional sets it, so that its directions' padding does not mix.
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, StateSpec]:
         """One float32 vector of the outputs' width, unless a subclass overrides this."""
-        return {"hidden": Kept((units or width,), "float32")}
+        return {"hidden": StateSpec((units or width,), "float32")}
 
     @classmethod
     def groups_of(cls, width: int, **arguments: Any) -> tuple[str, int]:
@@ -88,14 +92,9 @@ class RecurrentUnit(FlatState):
     def build(self, inputs_shape):
         """Create the weights, and the kept state of a stateful layer."""
         super().build(inputs_shape)
-        self.build_weights(self.width)
         if self.stateful:
-            KeptState.check_batch(type(self).__name__, inputs_shape)
-            self.kept_state = KeptState(self.initial_arrays(inputs_shape[0]), name="kept_state", dtype="float32")
-
-    def build_weights(self, width: int) -> None:
-        """Create the weights for inputs of the given width."""
-        raise NotImplementedError(f"build_weights: {type(self).__name__} must define it.")
+            start = self.initial_arrays(StatefulVariables.batch_size_of(type(self).__name__, inputs_shape))
+            self.kept_state = StatefulVariables(start, name="kept_state", dtype="float32")
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Run the recurrence over `(B, T, D)` from a state; returns outputs in any dtype and the final state."""
@@ -148,9 +147,9 @@ class RecurrentUnit(FlatState):
         return self.kept_state.read() if self.stateful else self.initial_state(ops.shape(inputs)[0])
 
     def _parts_of(self, initial_state, inputs):
-        kept = self.kept(inputs.shape[-1])
+        kept = self.state_specs(inputs.shape[-1])
         shapes = {name: (inputs.shape[0], *part.shape) for name, part in kept.items()}
-        parts = state_of(type(self).__name__, initial_state, shapes)
+        parts = checked_state(type(self).__name__, initial_state, shapes)
         return [ops.cast(part, self.dtype_of(each)) for part, each in zip(parts, kept.values(), strict=True)]
 
     def _check_rows(self, inputs):
@@ -178,7 +177,7 @@ class RecurrentUnit(FlatState):
         self._check_rows(inputs)
         if initial_state is not None:
             self._parts_of(initial_state, inputs)
-        dtypes = [self.compute_dtype, *map(self.dtype_of, self.kept(inputs.shape[-1]).values())]
+        dtypes = [self.compute_dtype, *map(self.dtype_of, self.state_specs(inputs.shape[-1]).values())]
         specs = list(map(keras.KerasTensor, self._output_shapes(inputs.shape), dtypes))
         return specs if self.return_state else specs[0]
 
@@ -191,9 +190,10 @@ class RecurrentUnit(FlatState):
         """The shapes of the outputs and of each part of the state."""
         batch_size, length, width = inputs_shape
         steps = (batch_size, length) if self.return_sequences else (batch_size,)
-        return [(*steps, self.units or width), *((batch_size, *part.shape) for part in self.kept(width).values())]
+        state = [(batch_size, *part.shape) for part in self.state_specs(width).values()]
+        return [(*steps, self.units or width), *state]
 
     def compute_mask(self, inputs, previous_mask=None):
         """Only a sequence of outputs has a mask: that of the inputs, also with `go_backwards`, as in Keras."""
         mask = previous_mask if self.return_sequences else None
-        return [mask, *([None] * len(self.kept(self.width)))] if self.return_state else mask
+        return [mask, *([None] * len(self.state_specs(self.width)))] if self.return_state else mask

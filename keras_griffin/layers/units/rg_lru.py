@@ -1,29 +1,35 @@
 """The real-gated linear recurrent unit."""
 
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
-from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
-from keras_griffin.layers.declared import Weight
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.sequence_layer import Decays
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
+from keras_griffin.layers.weights import Weight, block_weights
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 #: The paper's number of a gate's blocks, the most by default, and the fewest channels of each. Narrower blocks take as
 #: long as their number: 16 blocks of 2 channels took 1.9 times the gradient of one block, and none was better.
 MOST_GATE_BLOCKS, GATE_WIDTH = 16, 16
 
 
+class RGLRUOptions(RecurrentOptions, total=False):
+    """The options of `RGLRU`, for the units that are one."""
+
+    num_gate_blocks: int | None
+    exponent: float
+    decay_range: tuple[float, float]
+    decay_initializer: str
+
+
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRU(RecurrentUnit):
     """The real-gated linear recurrent unit (RG-LRU), a gated recurrence that is linear in its state.
 
@@ -36,12 +42,9 @@ class RGLRU(RecurrentUnit):
     state and its computation are in float32; outputs are in the compute dtype. A reset sets a_t = 0, so that the state
     becomes the full input, i_t * x_t, without the past. The derivative of the square root is bounded by 1000.
 
-    It follows the conventions of `keras.layers.LSTM`, with these differences. There are no units: its output has the
-    width of its input, so put `Dense(32)` before it for the units of `LSTM(32)`. All arguments are keyword-only. There
-    are no activations, initializers, regularizers, constraints, `dropout` or `unroll`; put `Dropout` before it. The
-    state is h alone, without c, and always float32: `return_state` gives `[outputs, h]`, and `initial_state` takes h or
-    `[h]`. A call takes `reset`; `reset` and `mask` are keyword-only there. A stateful layer carries its state from
-    batch to batch in `fit` and `predict` on every backend.
+    It follows the conventions of `keras.layers.LSTM`, as `RecurrentUnit` says, but has no units: its output has the
+    width of its input, so put `Dense(32)` before it for the units of `LSTM(32)`. The state is h alone, without c:
+    `return_state` gives `[outputs, h]`, and `initial_state` takes h or `[h]`.
 
     Args:
         num_gate_blocks: blocks of W_a and of W_x; None for the largest number, at most 16, that divides the width into
@@ -49,27 +52,12 @@ class RGLRU(RecurrentUnit):
         exponent: c.
         decay_range: the range that the initial decays cover.
         decay_initializer: `"ring"` (a is in the range, the released code's rule) or `"paper"` (a^c is uniform on it).
-        return_sequences: return every step's output; otherwise, as in Keras, only the last.
-        return_state: also return the final hidden state, after the outputs.
-        go_backwards: run from the last step to the first; outputs are in the order in which they are computed.
-        stateful: start each call where the last one ended, until `reset_state`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Call arguments:
-        inputs: `(B, T, R)`.
-        initial_state: h, `(B, R)`, or a list that holds it; zeros by default.
-        reset: `(B, T)` bool; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool; a False step leaves the state unchanged and repeats its output.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
     State: `RecurrentUnitState`, h as `(B, R)` float32.
 
-    Input shape: `(B, T, R)`.
-
-    Output shape: `(B, R)`; `(B, T, R)` with `return_sequences`.
-
     Raises:
-        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value; the blocks do not
-            divide the width; or an initial state is not one tensor `(B, R)`.
+        ValueError: the blocks do not divide the width; or as for `RecurrentUnit`.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -90,19 +78,9 @@ class RGLRU(RecurrentUnit):
         exponent: float = 8.0,
         decay_range: tuple[float, float] = (0.9, 0.999),
         decay_initializer: str = "ring",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Unpack[RecurrentOptions],
     ):
-        super().__init__(
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         name = type(self).__name__
         self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.exponent = checked(name, POSITIVE, exponent=exponent)
@@ -119,23 +97,9 @@ class RGLRU(RecurrentUnit):
         """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width)
 
-    def build_weights(self, width: int) -> None:
-        """Create the two gates and Lambda, `(R,)`."""
-        self.build_gates(width, width)
-
-    def build_gates(self, width: int, units: int) -> None:
-        """Create the two gates from `width` to `units` channels, and Lambda, `(units,)`."""
-        blocks = self.num_gate_blocks or default_num_gate_blocks(units)
-        self.recurrence_gate = BlockDiagonalDense(blocks, units, name="recurrence_gate", dtype=self.dtype_policy)
-        self.input_gate = BlockDiagonalDense(blocks, units, name="input_gate", dtype=self.dtype_policy)
-        self.recurrence_gate.build((None, None, width))
-        self.input_gate.build((None, None, width))
-        self.decay_parameter = self.add_weight(
-            shape=(units,),
-            initializer=random_initializer(DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)),
-            name="decay_parameter",
-            autocast=False,
-        )
+    def initializers(self) -> dict[str, Callable]:
+        """Lambda's."""
+        return {"decay_parameter": DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)}
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """Equations 1 to 4."""
@@ -167,27 +131,16 @@ class RGLRU(RecurrentUnit):
 
 
 def default_num_gate_blocks(units: int) -> int:
-    """The default number of the gates' blocks.
-
-    Args:
-        units: the gates' outputs, which the blocks divide.
-    """
+    """The default number of the gates' blocks, which divide their outputs."""
     most = min(MOST_GATE_BLOCKS, units // GATE_WIDTH)
     return next((blocks for blocks in range(most, 1, -1) if units % blocks == 0), 1)
 
 
 def gate_weights(width: int, units: int, num_gate_blocks: int | None) -> dict[str, Weight]:
-    """The weights of the two gates from `width` to `units` channels, and of Lambda.
-
-    Args:
-        width: the gates' inputs.
-        units: their outputs.
-        num_gate_blocks: the constructor's argument.
-    """
-    blocks = num_gate_blocks or default_num_gate_blocks(units)
-    groups = ("num_gate_blocks", blocks)
-    weights = {"decay_parameter": Weight((units,), 0, groups)}
-    for gate in ("recurrence_gate", "input_gate"):
-        weights[f"{gate}/blocks/kernel"] = Weight((blocks, width // blocks, units // blocks), 0, groups, stored=(1,))
-        weights[f"{gate}/blocks/bias"] = Weight((blocks, 1, units // blocks), 0, groups)
-    return weights
+    """The weights of the two gates from `width` to `units` channels, and of Lambda."""
+    blocks = ("num_gate_blocks", num_gate_blocks or default_num_gate_blocks(units))
+    return {
+        **block_weights("recurrence_gate", width, units, blocks),
+        **block_weights("input_gate", width, units, blocks),
+        "decay_parameter": Weight((units,), 0, blocks),
+    }

@@ -8,14 +8,12 @@ from keras import ops
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
 from keras_griffin.layers.configured import Configured
 from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
-from keras_griffin.layers.renamed import renamed_arguments
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.shapes import LayerOptions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-@renamed_arguments(num_blocks="num_gate_blocks")
 class RGLRUCell(Configured, keras.layers.Layer):
     """One step of an `RGLRU`, to use in place of `LSTMCell` in `keras.layers.RNN` and `StackedRNNCells`.
 
@@ -25,10 +23,7 @@ class RGLRUCell(Configured, keras.layers.Layer):
 
     Args:
         units: R, the common width of inputs, outputs and state.
-        num_gate_blocks: as for `RGLRU`, like `exponent`, `decay_range` and `decay_initializer`.
-        exponent: see `num_gate_blocks`.
-        decay_range: see `num_gate_blocks`.
-        decay_initializer: see `num_gate_blocks`.
+        num_gate_blocks, exponent, decay_range, decay_initializer: as for `RGLRU`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Call arguments:

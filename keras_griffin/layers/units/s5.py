@@ -1,6 +1,7 @@
 """The simplified state space layer."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import keras
@@ -8,15 +9,16 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
-from keras_griffin.layers.initialization import given, random_initializer
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.initialization import given, seeded_when_called
+from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.discretization import DISCRETIZATIONS
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, blocks_of_legs, input_matrix, output_matrix
+from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.linear_scan.components import multiply
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -33,9 +35,6 @@ class S5(RecurrentUnit):
     linear in x, and time-invariant: what makes a network of it expressive comes after it, as in `UnitBlock`. A complex
     number is a pair of real ones throughout; the recurrence is in float32.
 
-    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
-    state is [Re s; Im s].
-
     Args:
         state_size: N; None for the width.
         blocks: systems of HiPPO-LegS at the start, each of N / blocks.
@@ -43,23 +42,12 @@ class S5(RecurrentUnit):
             output is Re(C s) without the 2.
         discretization: `"zoh"`, `"bilinear"` or `"dirac"`.
         step_range: the range of d at the start, uniform in its logarithm.
-        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
-        return_state: see `return_sequences`.
-        go_backwards: see `return_sequences`.
-        stateful: see `return_sequences`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Call arguments: as for `RGLRU`.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
     State: `RecurrentUnitState`, [Re s; Im s] as `(B, 2 P)` float32.
 
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
-
     Raises:
-        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value; or the blocks do not
-            divide N, or have an odd size with `conjugate_pairs`.
+        ValueError: the blocks do not divide N, or have an odd size with `conjugate_pairs`; or as for `RecurrentUnit`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -81,19 +69,9 @@ class S5(RecurrentUnit):
         conjugate_pairs: bool = True,
         discretization: str = "zoh",
         step_range: tuple[float, float] = (0.001, 0.1),
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Unpack[RecurrentOptions],
     ):
-        super().__init__(
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         name = type(self).__name__
         self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
         self.blocks = checked(name, COUNT, blocks=blocks)
@@ -116,36 +94,27 @@ class S5(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(
+    def state_of(
         cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, Kept]:
+    ) -> dict[str, StateSpec]:
         """The real and the imaginary part of s."""
-        return {"hidden": Kept((2 * _states(width, state_size, conjugate_pairs),), "float32")}
+        return {"hidden": StateSpec((2 * _states(width, state_size, conjugate_pairs),), "float32")}
 
-    def build_weights(self, width: int) -> None:
-        """Create B, C, D, lambda as log(-Re lambda) and Im lambda, and log d."""
-        size = self.state_size or width
+    def initializers(self) -> dict[str, Callable]:
+        """HiPPO-LegS for lambda, as log(-Re lambda) and Im lambda, in whose eigenvectors B and C are."""
+        size = self.state_size or self.width
         if size % self.blocks or (self.conjugate_pairs and size // self.blocks % 2):
             halves = ", each of an even size" if self.conjugate_pairs else ""
             raise ValueError(f"S5: blocks must divide state_size{halves}. Got {self.blocks} and {size}.")
         eigenvalues, vectors = blocks_of_legs(size, self.blocks, self.conjugate_pairs)
-        options: dict[str, Any] = {"use_bias": False, "dtype": self.dtype_policy}
-        self.input_projection = projection(
-            2 * len(eigenvalues), initializer=input_matrix(vectors), name="input_projection", **options
-        )
-        self.output_projection = projection(
-            width, initializer=output_matrix(vectors), name="output_projection", **options
-        )
-        self.input_projection.build((None, width))
-        self.output_projection.build((None, 2 * len(eigenvalues)))
-        low, high = map(math.log, self.step_range)
-        self.log_rate = self._vector("log_rate", len(eigenvalues), given(np.log(-eigenvalues.real)))
-        self.frequency = self._vector("frequency", len(eigenvalues), given(eigenvalues.imag))
-        self.log_step = self._vector("log_step", len(eigenvalues), keras.initializers.RandomUniform(low, high))
-        self.feedthrough = self._vector("feedthrough", width, keras.initializers.RandomNormal(stddev=1.0))
-
-    def _vector(self, name, size, initializer):
-        return self.add_weight(shape=(size,), initializer=random_initializer(initializer), name=name, autocast=False)
+        return {
+            "input_projection/kernel": input_matrix(vectors),
+            "output_projection/kernel": output_matrix(vectors),
+            "log_rate": given(np.log(-eigenvalues.real)),
+            "frequency": given(eigenvalues.imag),
+            "log_step": seeded_when_called(keras.initializers.RandomUniform, *map(math.log, self.step_range)),
+            "feedthrough": seeded_when_called(keras.initializers.RandomNormal, stddev=1.0),
+        }
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""

@@ -1,19 +1,20 @@
 """The selective state space model of Mamba."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, plain
-from keras_griffin.layers.declared import Kept, Weight, dense_weights
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.projection import project, projection
+from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
+from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.selective_scan import selective_scan
-from keras_griffin.shapes import LayerOptions, State, Tensor
+from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 #: The kernels of `torch.nn.Linear`: uniform, with a variance of this over the fan-in.
 UNIFORM = 1.0 / 3.0
@@ -37,29 +38,13 @@ class SelectiveSSM(RecurrentUnit):
 
     `Mamba` is this between two projections, after a convolution, with a gate. The recurrence is in float32.
 
-    It follows the conventions of `keras.layers.LSTM`, and differs from it as `RGLRU` does: it keeps the width. Its
-    state is h.
-
     Args:
         state_size: N.
         rank: R, of the map from x to the steps; None for D / 16, rounded up.
         step_range: the range of the steps at the start, uniform in their logarithm.
-        return_sequences: as for `RGLRU`, like `return_state`, `go_backwards` and `stateful`.
-        return_state: see `return_sequences`.
-        go_backwards: see `return_sequences`.
-        stateful: see `return_sequences`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
-    Call arguments: as for `RGLRU`.
-
-    State: `SelectiveSSMState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, D)`; `(B, T, D)` with `return_sequences`.
-
-    Raises:
-        ValueError: an argument is positional, belongs to an LSTM, or has a wrong type or value.
+    State: `SelectiveSSMState`, h.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -78,19 +63,9 @@ class SelectiveSSM(RecurrentUnit):
         state_size: int = 16,
         rank: int | None = None,
         step_range: tuple[float, float] = (0.001, 0.1),
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Unpack[LayerOptions],
+        **kwargs: Unpack[RecurrentOptions],
     ):
-        super().__init__(
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         name = type(self).__name__
         self.state_size = checked(name, COUNT, state_size=state_size)
         self.rank = checked(name, COUNT.or_none(), rank=rank)
@@ -110,28 +85,29 @@ class SelectiveSSM(RecurrentUnit):
         }
 
     @classmethod
-    def kept_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, Kept]:
+    def state_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, StateSpec]:
         """h."""
-        return {"hidden": Kept((width, state_size), "float32")}
+        return {"hidden": StateSpec((width, state_size), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> None:
         """All steps, for `sequence_parallel`, which cannot divide this recurrence."""
 
+    def initializers(self) -> dict[str, Callable]:
+        """The authors'. For R inputs, kernels are uniform up to R^-1/2."""
+        uniform = keras.initializers.VarianceScaling(UNIFORM, "fan_in", "uniform")
+        return {
+            "selection/kernel": uniform,
+            "step/kernel": uniform,
+            "step/bias": inverse_softplus_of_steps(*self.step_range),
+            "feedthrough": keras.initializers.Ones(),
+        }
+
     def build_weights(self, width: int) -> None:
-        """Create the weights."""
-        rank = self.rank or default_rank(width)
-        options: dict[str, Any] = {"dtype": self.dtype_policy}
-        # For R inputs these are uniform up to R^-1/2.
-        options["initializer"] = keras.initializers.VarianceScaling(UNIFORM, "fan_in", "uniform")
-        self.selection = projection(rank + 2 * self.state_size, use_bias=False, name="selection", **options)
-        self.selection.build((None, width))
-        steps = random_initializer(inverse_softplus_of_steps(*self.step_range))
-        self.step = projection(width, bias_initializer=steps, name="step", **options)
-        self.step.build((None, rank))
+        """Create the weights, log A within a layer."""
+        super().build_weights(width)
         self.dynamics = LogRates(self.state_size, name="dynamics", dtype="float32")
         self.dynamics.build((None, width))
-        self.feedthrough = self.add_weight(shape=(width,), initializer="ones", name="feedthrough", autocast=False)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         """The equations."""

@@ -27,13 +27,7 @@ def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
         A + P P^T = V diag(lambda) V*,  P_n = sqrt(n + 1/2)
 
     Every eigenvalue has the real part -1/2; they are sorted by their imaginary part. (The eigenvectors of A itself have
-    a condition number of 1e19 at size 32, so A must not be diagonalised.)
-
-    Args:
-        size: N.
-
-    Returns:
-        (eigenvalues, eigenvectors): `(N,)` and `(N, N)` complex128.
+    a condition number of 1e19 at size 32, so A must not be diagonalised.) Both are complex128.
 
     Reference: Gu et al. 2021 (arXiv 2111.00396), theorem 1; Gu et al. 2022 (arXiv 2206.11893), section 3.3.
     """
@@ -45,15 +39,9 @@ def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Several systems of HiPPO-LegS side by side.
+    """The eigenvalues, `(P,)`, and eigenvectors, `(N, P)`, of several systems of HiPPO-LegS, N numbers together.
 
-    Args:
-        size: N, the size of all together.
-        blocks: their number, dividing N.
-        conjugate_pairs: keep of each pair of conjugate eigenvalues the one with negative imaginary part.
-
-    Returns:
-        (eigenvalues, eigenvectors): `(P,)` and `(N, P)` complex128, P = N / 2 with `conjugate_pairs`, N without.
+    With `conjugate_pairs` P is N / 2: the eigenvalues with a negative imaginary part.
 
     Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
     """
@@ -65,11 +53,7 @@ def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.nd
 
 
 def ring(low: float, high: float) -> Callable:
-    """An initializer of nu: the decays exp(-exp(nu)) have sizes in a range, uniform by area of the complex plane.
-
-    Args:
-        low: the smallest, at least 0.
-        high: the largest, at most 1.
+    """An initializer of nu: the sizes exp(-exp(nu)) of the decays are in a range, uniform by area of the complex plane.
 
     Reference: Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
     """
@@ -93,8 +77,7 @@ def log_of_uniform(high: float) -> Callable:
 def input_matrix(vectors: np.ndarray) -> Callable:
     """An initializer of the kernel `(D, 2 P)` of x -> [Re B x; Im B x], with B = V* B'.
 
-    Args:
-        vectors: V, `(N, P)` complex. B' `(N, D)` is normal with variance 1 / D.
+    V is `(N, P)` complex, and B' `(N, D)` is normal with variance 1 / D.
 
     Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
     """
@@ -109,8 +92,7 @@ def input_matrix(vectors: np.ndarray) -> Callable:
 def output_matrix(vectors: np.ndarray) -> Callable:
     """An initializer of the kernel `(2 P, D)` of [Re s; Im s] -> Re C s, with C = C' V.
 
-    Args:
-        vectors: V, `(N, P)` complex. The parts of C' `(D, N)` are normal with variance 1 / N.
+    V is `(N, P)` complex, and the parts of C' `(D, N)` are normal with variance 1 / N.
 
     Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
     """
@@ -143,10 +125,6 @@ class LogRates(keras.layers.Layer):
     """The logarithms of the rates of a diagonal system, `(D, N)`, at the start log 1 .. log N for each channel.
 
     A layer of its own, so that its name, `dynamics`, excludes them from weight decay.
-
-    Args:
-        state_size: N.
-        **kwargs: `name` and `dtype`.
     """
 
     def __init__(self, state_size: int, **kwargs):

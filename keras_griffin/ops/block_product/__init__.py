@@ -33,7 +33,7 @@ def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) ->
         bias: b, `(G, U / G)`, of the same dtype; None for none.
 
     Returns:
-        `(n, U)`, dtype of `inputs`. Differentiable in all arguments, once on PyTorch.
+        `(n, U)`, dtype of `inputs`. Differentiable in all arguments.
 
     Precision: that of the backend's matrix product.
 

@@ -6,7 +6,8 @@ A batched product needs each block's channels to be contiguous: it copies inputs
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.torch_transforms import transformable
+from keras_griffin.ops.block_product import portable
+from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 #: For fewer rows, as in decoding, a call for each block does not pay.
 FEWEST_ROWS = 64
@@ -20,7 +21,7 @@ def supports(facts) -> str | None:
 
 def block_product(inputs, kernel, bias):
     """The contract is `keras_griffin.ops.block_product`."""
-    return _block_product_with_derivatives(inputs, kernel, bias)
+    return _block_product(inputs, kernel, bias)
 
 
 @torch.library.custom_op("keras_griffin::block_product", mutates_args=())
@@ -63,43 +64,15 @@ def _pairs(blocks, *arrays):
 
 
 def _keep(ctx, inputs, output):
-    inputs, kernel, bias = inputs
-    ctx.save_for_backward(inputs, kernel)
-    ctx.has_bias = bias is not None
-
-
-def _backward(ctx, gradient):
-    into_inputs, into_kernel, into_bias = _gradient_with_derivatives(gradient, *ctx.saved_tensors)
-    return into_inputs, into_kernel, into_bias if ctx.has_bias else None
-
-
-def _jvp(arguments, outputs, tangents):
-    (inputs, kernel, _), (inputs_tangent, kernel_tangent, bias_tangent) = arguments, tangents
-    of_inputs = _block_product_with_derivatives(inputs_tangent, kernel, None)
-    return of_inputs + _block_product_with_derivatives(inputs, kernel_tangent, bias_tangent)
-
-
-def _keep_all(ctx, inputs, output):
     ctx.save_for_backward(*inputs)
 
 
-def _backward_of_gradient(ctx, into_into_inputs, into_into_kernel, into_into_bias):
-    gradient, inputs, kernel = ctx.saved_tensors
-    of_inputs = _block_product_with_derivatives(into_into_inputs, kernel, None)
-    into_gradient = of_inputs + _block_product_with_derivatives(inputs, into_into_kernel, into_into_bias)
-    into_inputs, into_kernel, _ = _gradient_with_derivatives(gradient, into_into_inputs, into_into_kernel)
-    return into_gradient, into_inputs, into_kernel
+def _backward(ctx, gradient):
+    inputs, kernel, bias = ctx.saved_tensors
+    if are_wanted():
+        return differentiable_gradient(lambda *x: [portable.block_product(*x)], (inputs, kernel, bias), [gradient])
+    into_inputs, into_kernel, into_bias = _gradient(gradient, inputs, kernel)
+    return into_inputs, into_kernel, None if bias is None else into_bias
 
 
-def _jvp_of_gradient(arguments, outputs, tangents):
-    (gradient, inputs, kernel), (gradient_tangent, inputs_tangent, kernel_tangent) = arguments, tangents
-    results = _gradient_with_derivatives(gradient_tangent, inputs, kernel)
-    others = _gradient_with_derivatives(gradient, inputs_tangent, kernel_tangent)
-    return [results[0] + others[0], results[1] + others[1], results[2]]
-
-
-# The channels are those of all blocks, one block after the other, so that calls side by side are more blocks.
-_block_product_with_derivatives = transformable("block_product", _block_product, "bd d d -> bd", _keep, _backward, _jvp)
-_gradient_with_derivatives = transformable(
-    "block_product", _gradient, "bd bd d -> bd d d", _keep_all, _backward_of_gradient, _jvp_of_gradient
-)
+_block_product.register_autograd(_backward, setup_context=_keep)

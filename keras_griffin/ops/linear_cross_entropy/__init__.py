@@ -46,7 +46,8 @@ def linear_cross_entropy(inputs: Tensor, table: Tensor, targets: Tensor, *, soft
         soft_cap: c, the bound of the logits' magnitude; None for no bound.
 
     Returns:
-        l in nats, `(B, T)`, float32 (float64 for float64 inputs). Differentiable once in `inputs` and `table`.
+        l in nats, `(B, T)`, float32 (float64 for float64 inputs). Differentiable in `inputs` and `table`:
+        once, and any number of times on PyTorch.
 
     Precision: the matrix product is the backend's for that dtype; everything after it is at least float32, and so is
     the sum that becomes the table's gradient.

@@ -11,8 +11,10 @@ def supports(facts) -> str | None:
 
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """The contract is `keras_griffin.ops.linear_cross_entropy`."""
-    logits = ops.matmul(inputs, ops.transpose(table))
-    logits = ops.cast(logits, keras.backend.result_type(inputs.dtype, "float32"))
+    # Not by Keras's `matmul` and `result_type`, which make float32 of float64 on PyTorch.
+    logits = inputs @ ops.transpose(table)
+    if keras.backend.standardize_dtype(inputs.dtype) != "float64":
+        logits = ops.cast(logits, "float32")
     if soft_cap is not None:
         logits = soft_cap * ops.tanh(logits / soft_cap)
     wanted = ops.take_along_axis(logits, ops.expand_dims(ops.maximum(targets, 0), -1), axis=-1)

@@ -2,8 +2,9 @@
 
 import torch
 
+from keras_griffin.ops.linear_cross_entropy import portable
 from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
-from keras_griffin.ops.torch_transforms import refuse_twice, transformable
+from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def supports(facts) -> str | None:
@@ -13,17 +14,15 @@ def supports(facts) -> str | None:
 
 def linear_cross_entropy(inputs, table, targets, soft_cap):
     """The contract is `keras_griffin.ops.linear_cross_entropy`."""
-    # Without weights to train, as in validation, a function of PyTorch's would still keep its arguments.
-    rows = inputs.flatten(0, 1)
-    losses, _ = _cross_entropy(rows, table, targets.reshape(-1), soft_cap)
+    losses = _CrossEntropy.apply(inputs.flatten(0, 1), table, targets.reshape(-1), soft_cap)
     return losses.view(targets.shape)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """The losses `(n,)` of rows `(n, D)`, and the logarithms of the sums."""
+    """The losses `(n,)` of rows `(n, D)`."""
 
     @staticmethod
-    def forward(rows, table, targets, soft_cap):
+    def forward(ctx, rows, table, targets, soft_cap):
         log_sums = rows.new_empty(len(rows), dtype=torch.promote_types(rows.dtype, torch.float32))
         losses = torch.empty_like(log_sums)
         for piece in _pieces(rows, table):
@@ -31,71 +30,47 @@ class _CrossEntropy(torch.autograd.Function):
             wanted = logits.gather(1, _places(targets[piece]))[:, 0]
             torch.logsumexp(logits, 1, out=log_sums[piece])
             torch.sub(log_sums[piece], wanted, out=losses[piece])
-        return losses.masked_fill_(targets < 0, torch.nan), log_sums
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        rows, table, targets, ctx.soft_cap = inputs
-        _, log_sums = output
-        ctx.mark_non_differentiable(log_sums)
+        ctx.soft_cap = soft_cap
         ctx.save_for_backward(rows, table, targets, log_sums)
+        return losses.masked_fill_(targets < 0, torch.nan)
 
     @staticmethod
-    def backward(ctx, cotangent, _):
+    def backward(ctx, cotangent):
         rows, table, targets, log_sums = ctx.saved_tensors
+        if are_wanted():
+            again = lambda *x: [portable.linear_cross_entropy(*x, targets, ctx.soft_cap)]  # noqa: E731
+            return *differentiable_gradient(again, (rows, table), [cotangent]), None, None
         # A frozen table, as with adapters, needs no gradient, which would be a third of the work and the largest array.
         has_table = ctx.needs_input_grad[1]
-        into_rows, into_table = _gradient(rows, table, targets, log_sums, cotangent, ctx.soft_cap, has_table)
-        return into_rows, into_table, None, None
+        return *_gradient(rows, table, targets, log_sums, cotangent, ctx.soft_cap, has_table), None, None
 
 
-class _Gradient(torch.autograd.Function):
+def _gradient(rows, table, targets, log_sums, cotangent, soft_cap, has_table):
     """The gradients for rows and table; None for a table that needs none."""
-
-    @staticmethod
-    def forward(rows, table, targets, log_sums, cotangent, soft_cap, has_table):
-        cotangent = cotangent.masked_fill(targets < 0, torch.nan)
-        into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        into_table = None
-        if has_table:
-            into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
-        for piece in _pieces(rows, table):
-            logits = _logits(rows[piece], table, soft_cap)
-            # The derivative of c tanh(u / c) with respect to u, from its value.
-            slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2
-            into_logits = logits.sub_(log_sums[piece, None]).exp_()
-            places = _places(targets[piece])
-            into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
-            into_logits.mul_(cotangent[piece, None])
-            if slope is not None:
-                into_logits.mul_(slope)
-            into_logits = into_logits.to(rows.dtype)
-            torch.mm(into_logits, table, out=into_rows[piece])
-            if into_table is None:
-                continue
-            if into_table.dtype == rows.dtype:
-                into_table.addmm_(into_logits.T, rows[piece])
-            else:
-                into_table.add_(into_logits.T @ rows[piece])
-        return into_rows, None if into_table is None else into_table.to(table.dtype)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        refuse_twice("linear_cross_entropy")
-
-
-_cross_entropy = transformable(
-    "linear_cross_entropy",
-    _CrossEntropy.apply,
-    "bd vd b . -> b b",
-    _CrossEntropy.setup_context,
-    _CrossEntropy.backward,
-)
-_gradient = transformable("linear_cross_entropy", _Gradient.apply, "bd vd b b b . . -> bd vd")
+    cotangent = cotangent.masked_fill(targets < 0, torch.nan)
+    into_rows = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    into_table = None
+    if has_table:
+        into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
+    for piece in _pieces(rows, table):
+        logits = _logits(rows[piece], table, soft_cap)
+        # The derivative of c tanh(u / c) with respect to u, from its value.
+        slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2
+        into_logits = logits.sub_(log_sums[piece, None]).exp_()
+        places = _places(targets[piece])
+        into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
+        into_logits.mul_(cotangent[piece, None])
+        if slope is not None:
+            into_logits.mul_(slope)
+        into_logits = into_logits.to(rows.dtype)
+        torch.mm(into_logits, table, out=into_rows[piece])
+        if into_table is None:
+            continue
+        if into_table.dtype == rows.dtype:
+            into_table.addmm_(into_logits.T, rows[piece])
+        else:
+            into_table.add_(into_logits.T @ rows[piece])
+    return into_rows, None if into_table is None else into_table.to(table.dtype)
 
 
 def _places(targets):

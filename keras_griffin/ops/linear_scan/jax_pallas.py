@@ -67,9 +67,8 @@ def divided_scan(scan: Callable) -> Callable:
         def part(operands, initial_state):
             return scan(name, load, operands, initial_state, reverse, dtype, **options)
 
-        results = (_SEQUENCE, _STATE) if options.get("note") is None else (_SEQUENCE, _STATE, _SEQUENCE)
-        sizes = initial_state[0].shape
-        return on_each_device(part, division, sizes, (operands, initial_state), (_OPERANDS, _STATE), results)
+        arguments, axes = (operands, initial_state), (_OPERANDS, _STATE)
+        return on_each_device(part, division, initial_state[0].shape, arguments, axes, (_SEQUENCE, _STATE))
 
     return whole
 

@@ -19,7 +19,6 @@ from keras_griffin.ops.linear_scan.components import Components, add, conjugate,
 from keras_griffin.ops.linear_scan.jax_pallas import Operands, divided_gradient, divided_scan, indices_of_32_bits
 from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP, Walk, tile
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
-from keras_griffin.ops.linear_scan.semiring import LINEAR, Semiring
 
 _RESET, _MASKED = 1, 2
 
@@ -33,10 +32,8 @@ def scan(
     reverse: bool,
     dtype,
     cost: tuple[int, int],
-    semiring: Semiring = LINEAR,
-    note: Callable | None = None,
-) -> tuple:
-    """Every state, in `dtype`, and the last one; with `note`, also what it notes.
+) -> tuple[Components, Components]:
+    """Every state, in `dtype`, and the last one.
 
     Args:
         name: the kernel's name in profiles.
@@ -46,16 +43,13 @@ def scan(
         reverse: run from the last step to the first.
         dtype: of the states.
         cost: floating-point operations, and those of them that are transcendental, per element.
-        semiring: the arithmetic.
-        note: returns components `(D,)` to write for a row, in float32, from the decayed state before it and its inputs.
     """
     parts, sequences = len(initial_state), jax.tree.leaves(operands.sequences)
-    noted = 0 if note is None else parts
     shape, kind = sequences[0].shape, _like(sequences[0])
-    itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts + [4] * noted
+    itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts
     walk = Walk(shape, tile(*shape[1:], sum(itemsizes)), reverse)
 
-    def kernel(sequences, channels, flags, start, states, final, notes, carry, kept, decay, rows):
+    def kernel(sequences, channels, flags, start, states, final, carry, kept, decay, rows):
         @pl.when(pl.program_id(2) == 0)
         def _():
             _write(carry, _read(start))
@@ -69,19 +63,13 @@ def scan(
             _write(rows, made[1])
 
             def step(row, state):
-                past, given = semiring.times(_read(decay, row), state), _read(rows, row)
-                past = _where_kept(kept, row, past, semiring.zero)
-                state = semiring.plus(past, given)
+                past = _where_kept(kept, row, multiply(_read(decay, row), state))
+                state = add(past, _read(rows, row))
                 _write(rows, state, row)
-                if note is not None:
-                    # The row's decay has been used.
-                    _write(decay, note(past, given), row)
                 return state
 
             _write(carry, walk.through_rows(step, _read(carry)))
             _write(states, _read(rows), here)
-            if note is not None:
-                _write(notes, _read(decay), here)
 
         walk.groups(visit)
 
@@ -91,18 +79,16 @@ def scan(
 
     arguments, specs = _arguments(walk, operands)
     final_state = (kind((shape[0], 1, shape[2]), jnp.float32),) * parts
-    results = (kind(shape, dtype),) * parts, final_state, (kind(shape, jnp.float32),) * noted
-    states, final, notes = _call(
+    states, final = _call(
         name,
         kernel,
         walk,
         ((*arguments, _as_row(initial_state)), (*specs, (walk.state(),) * parts)),
-        (results, ((walk.sequence(),) * parts, (walk.state(),) * parts, (walk.sequence(),) * noted)),
+        (((kind(shape, dtype),) * parts, final_state), ((walk.sequence(),) * parts, (walk.state(),) * parts)),
         _scratch(walk, parts, operands.marks),
         cost,
     )
-    states, final_state = tuple(states), tuple(h[:, 0] for h in final)
-    return (states, final_state) if note is None else (states, final_state, tuple(notes))
+    return tuple(states), tuple(h[:, 0] for h in final)
 
 
 @divided_gradient
@@ -128,8 +114,8 @@ def scan_gradient(
         finish: returns, from `Operands`, da and dx of a group, the values to write: a tree of rows of sequences, and a
             tree of `(D,)` that is summed over all steps.
         operands: the arrays to read.
-        states: the states that `scan` returned; () if `finish` does without da, which is then ().
-        initial_state: as for `scan`, and so is `reverse`; () with `states`.
+        states: the states that `scan` returned.
+        initial_state: as for `scan`, and so is `reverse`.
         gradients: those for the states and for the final state.
         reverse: see `initial_state`.
         results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
@@ -139,7 +125,7 @@ def scan_gradient(
         Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
     """
     parts, shape = len(gradients[0]), gradients[0][0].shape
-    kind = _like(jax.tree.leaves((states, operands.sequences))[0])
+    kind = _like(states[0])
     read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
     walk = Walk(shape, tile(*shape[1:], sum(x.dtype.itemsize for x in read)), not reverse)
 
@@ -182,7 +168,7 @@ def scan_gradient(
             _write(carry, walk.through_rows(step, _read(carry)))
             into_inputs = _read(rows)
             before = unless(forgetting(group.marks), _before(walk, states, beyond, start, at, steps))
-            into_decay = multiply(into_inputs, conjugate(before)) if before else ()
+            into_decay = multiply(into_inputs, conjugate(before))
             into_sequences, into_channels = finish(group, into_decay, into_inputs)
             jax.tree.map(lambda ref, rows: _write((ref,), (rows,), here), written, into_sequences)
             jax.tree.map(lambda ref, part: _write((ref,), (ref[...] + part.reshape(1, -1),)), sums, into_channels)
@@ -195,7 +181,6 @@ def scan_gradient(
 
     arguments, specs = _arguments(walk, operands)
     sequence, state = (walk.sequence(),) * parts, (walk.state(),) * parts
-    before = (number[: len(states)] for number in (state, sequence, (walk.beyond(),) * parts))
     row = kind((shape[0], 1, shape[2]), jnp.float32)
     wanted, channels = results
     written, sums, into_start = _call(
@@ -204,7 +189,7 @@ def scan_gradient(
         walk,
         (
             (*arguments, _as_row(initial_state), states, states, gradients[0], _as_row(gradients[1])),
-            (*specs, *before, sequence, state),
+            (*specs, state, sequence, (walk.beyond(),) * parts, sequence, state),
         ),
         (
             (
@@ -314,11 +299,11 @@ def _kept(refs, marks):
     return tuple(jnp.where(forgetting(marks), 0.0, jnp.ones(ref.shape, jnp.float32)) for ref in refs)
 
 
-def _where_kept(refs, row, number, zero=0.0):
+def _where_kept(refs, row, number):
     """The number, but zero where the row forgets: a decay of 0 times NaN would be NaN."""
     if not refs:
         return number
-    return tuple(jnp.where(refs[0][row, :] > 0.0, x, zero) for x in number)
+    return tuple(jnp.where(refs[0][row, :] > 0.0, x, 0.0) for x in number)
 
 
 def _as_row(state):

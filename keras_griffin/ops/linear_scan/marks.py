@@ -24,14 +24,7 @@ def marks_of_steps(reset: Tensor | None, mask: Tensor | None) -> Marks:
 
 
 def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -> tuple[Components, Components]:
-    """Decay and inputs with the marks applied: 0 and x at a reset, 1 and 0 at a masked step.
-
-    Args:
-        decay: `(B, T, D)`.
-        inputs: `(B, T, D)`.
-        marks: resets and mask.
-        dtype: of the results.
-    """
+    """`decay, inputs: (B, T, D)` in `dtype` with the marks applied: 0 and x at a reset, 1 and 0 at a masked step."""
     decay, inputs = (tuple(ops.convert_to_tensor(x, dtype) for x in number) for number in (decay, inputs))
     if marks.reset is not None:
         decay = tuple(ops.where(marks.reset, 0.0, a) for a in decay)
@@ -53,13 +46,7 @@ def forgetting(marks: Marks) -> Tensor | None:
 
 
 def unless(forgotten: Tensor | None, number: Components, zero: float = 0.0) -> Components:
-    """The number, but zero where it is forgotten: 0 times NaN is NaN, so a decay of 0 is not enough.
-
-    Args:
-        forgotten: from `forgetting`; None if nothing is forgotten.
-        number: components.
-        zero: what stands for zero.
-    """
+    """The number, but zero where it is `forgotten`: 0 times NaN is NaN, so a decay of 0 is not enough."""
     return number if forgotten is None else tuple(ops.where(forgotten, zero, x) for x in number)
 
 

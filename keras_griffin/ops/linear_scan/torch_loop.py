@@ -70,8 +70,8 @@ def _(decay, states, initial_state, forgotten, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-scan_with_derivatives = with_derivatives(_linear_scan, _gradient, "bt")
+#: The operator, which PyTorch differentiates.
+scan_with_derivatives = with_derivatives(_linear_scan, _gradient)
 
 
 def _forgetful(decay, forgotten):

@@ -125,9 +125,7 @@ def launch(kernel, array: Tensor, plan: Plan, pieces: int, *arguments, **options
         )
 
 
-def starts_of_pieces(
-    ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, scan_kernel=None, **options
-):
+def starts_of_pieces(ends_kernel, arguments: tuple, start: Sequence[Tensor], array: Tensor, plan: Plan, **options):
     """The end of every piece but the last, `(B, pieces - 1, D)`; None for a single piece.
 
     Args:
@@ -136,7 +134,6 @@ def starts_of_pieces(
         start: `(B, D)`, the state before the first piece.
         array: one of the arrays that are cut into pieces.
         plan: the plan for it.
-        scan_kernel: the one that scans the ends; that of `linear_scan` by default.
         **options: of `ends_kernel`.
     """
     pieces = plan.pieces - 1
@@ -150,7 +147,7 @@ def starts_of_pieces(
     whole = Plan(plan.block, 1, pieces, rows_of(pieces, 2 * len(start)))
     forgetting = forgetting_pieces(*arguments[-2:], plan, pieces, options["LAST_FIRST"])
     numbers = ((*products,), (*ends,), (*start,), None, (*states,), None, *forgetting)
-    launch(scan_kernel or scan, states[0], whole, 1, *numbers, REVERSE=False)
+    launch(scan, states[0], whole, 1, *numbers, REVERSE=False)
     return (*states,)
 
 
@@ -240,5 +237,5 @@ def _(decay, states, initial_state, reset, mask, gradients, reverse):
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (*decay, *states, *initial_state)]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-scan_with_derivatives = with_derivatives(_linear_scan, _gradient, "bt bt")
+#: The operator, which PyTorch differentiates.
+scan_with_derivatives = with_derivatives(_linear_scan, _gradient)

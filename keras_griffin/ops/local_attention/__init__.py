@@ -66,7 +66,6 @@ def local_attention(
     Raises:
         ValueError: `window` is not an integer of at least 1, the shapes do not fit, K does not divide N, a dtype is
             not floating, `mask` is not boolean, or `segment_ids` are not integers.
-        NotImplementedError: PyTorch differentiates in forward mode.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3; Beltagy et al. 2020 (arXiv 2004.05150).
     """
@@ -108,7 +107,7 @@ def _attend(query, key, value, window, segment_ids, mask):
     outputs = implementation(query, key, value, window, segment_ids=segment_ids, mask=mask)
     outputs = ops.convert_to_tensor(outputs, dtype)
     lost_keys = functools.partial(lost_in_window, window)
-    return keep_gradients_apart(outputs, query, key, value, lost_keys, (segment_ids, mask), "local_attention")
+    return keep_gradients_apart(outputs, query, key, value, lost_keys, (segment_ids, mask))
 
 
 def _check(query, key, value, window, segment_ids, mask):

@@ -14,21 +14,10 @@ LARGEST_NORM = 1e14
 
 
 def attend_with_marks(kernel, running_max, query, key, value, window, segment_ids, mask):
-    """Local attention through a kernel that takes one mark, an integer for each key.
+    """Local attention through `kernel(query, key, value, window, ids)`, whose arguments are finite.
 
-    Args:
-        kernel: a function of `(query, key, value, window, ids)` that returns the outputs. Its arguments are finite.
-            With `ids`, `(B, S)` int32 or None, a query sees those keys of its window that have the id of its own key.
-        running_max: the largest value so far along axis 1 of `(B, S)` int32.
-        query: `(B, T, N, H)`; from here on the arguments are the op's.
-        key: `(B, S, K, H)`.
-        value: `(B, S, K, H)`.
-        window: W.
-        segment_ids: `(B, S)` integers or None.
-        mask: `(B, S)` bool or None.
-
-    Returns:
-        `(B, T, N, H)`, as in the op's contract.
+    With `ids`, `(B, S)` int32 or None, a query sees the keys of its window that have the id of its own key.
+    `running_max` is the largest value so far along axis 1 of `(B, S)` int32. The other arguments are the op's.
     """
 
     def attend(query, key, value, segment_ids, mask):
@@ -42,19 +31,7 @@ def attend_with_marks(kernel, running_max, query, key, value, window, segment_id
 
 
 def past_masked_steps(attend, query, key, value, segment_ids, mask):
-    """Attention with the masked steps moved to the front, so that every window is a contiguous run of keys.
-
-    Args:
-        attend: a function of `(query, key, value, segment_ids, mask)`, masked steps first, that returns the outputs.
-        query: `(B, T, N, H)`; from here on the arguments are the op's.
-        key: `(B, S, K, H)`.
-        value: `(B, S, K, H)`.
-        segment_ids: `(B, S)` integers or None.
-        mask: `(B, S)` bool or None.
-
-    Returns:
-        The outputs `(B, T, N, H)` in the order of the queries, zero where they are masked.
-    """
+    """`attend(query, key, value, segment_ids, mask)`, the masked steps at the front, so that windows are contiguous."""
     if mask is None:
         return attend(query, key, value, segment_ids, None)
     real_query = mask[:, ops.shape(key)[1] - ops.shape(query)[1] :]
@@ -67,28 +44,17 @@ def past_masked_steps(attend, query, key, value, segment_ids, mask):
     return masked(take_steps(outputs, query_places), real_query)
 
 
-def keep_gradients_apart(outputs, query, key, value, lost_keys, marks, op_name):
+def keep_gradients_apart(outputs, query, key, value, lost_keys, marks):
     """The outputs, with a gradient in which a query's cotangent affects only the steps which that query sees.
 
     A cotangent that is not finite would affect others: its product with a weight of zero is NaN. So it is replaced by
     zero, and NaN is added to the gradient of the query and of the keys and values that it sees.
 
-    Args:
-        outputs: `(B, T, N, H)`.
-        query: `(B, T, N, H)`, of the same dtype, as are key and value.
-        key: `(B, S, K, H)`.
-        value: `(B, S, K, H)`.
-        lost_keys: a function of `(lost, keys, *marks)`, where `lost (B, T)` bool says which queries have such a
-            cotangent and `keys` is S. It returns which of these queries see anything, `(B, T)` bool, and which keys
-            they see, `(B, S)` bool. It closes over no tensor.
-        marks: its other arguments, tensors or None.
-        op_name: the op's name, for error messages.
-
-    Returns:
-        `outputs`.
+    `lost_keys(lost, S, *marks)`, which closes over no tensor, takes the queries with such a cotangent, `(B, T)` bool,
+    and returns those that see anything, and the keys that they see, `(B, S)` bool.
     """
     rule = functools.partial(_gradient_apart, lost_keys)
-    return change_gradient(rule, outputs, (query, key, value), marks, op_name)
+    return change_gradient(rule, outputs, (query, key, value), marks)
 
 
 def _gradient_apart(lost_keys, cotangent, shapes, *marks):
@@ -160,18 +126,9 @@ def _is_finite(x):
 
 
 def _ids_and_lost(marked, window, segment_ids, mask, running_max):
-    """The ids that replace segments and mask for a kernel, and which queries see a marked key.
+    """The ids for a kernel, 0 for masked steps and segments from 1, and which queries, one a key, see a marked key.
 
-    Args:
-        marked: `(B, S)` bool.
-        window: W.
-        segment_ids: `(B, S)` integers or None.
-        mask: `(B, S)` bool, False only at the front, or None.
-        running_max: as in `attend_with_marks`.
-
-    Returns:
-        `(ids, lost)`. ids `(B, S)` int32 or None: 0 for masked steps, segments numbered from 1. lost `(B, S)` bool, for
-        a query at every key; undefined at masked ones.
+    All are `(B, S)`; `mask` is False only at the front. The queries at masked steps are undefined.
     """
     marked = marked if mask is None else ops.logical_and(marked, mask)
     places = ops.broadcast_to(ops.arange(marked.shape[1], dtype="int32"), ops.shape(marked))

@@ -146,10 +146,11 @@ def _softmax_attention(query, key, value, whole_key, visible):
     key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))
     bias = ops.where(visible, ops.zeros((), precise), _HIDDEN)[:, None, :, :, None, :]
     if keras.distribution.distribution() is None:
-        logits = ops.matmul(ops.reshape(query, (*grouped, channels)), ops.swapaxes(key, -1, -2))
+        # Not Keras's `matmul`, which computes float64 in float32 on PyTorch.
+        logits = ops.reshape(query, (*grouped, channels)) @ ops.swapaxes(key, -1, -2)
         logits = ops.reshape(ops.cast(logits, precise), (*apart, keys)) + bias
         weights = ops.softmax(ops.reshape(logits, (*grouped, keys)), axis=-1)
-        outputs = ops.reshape(ops.matmul(ops.cast(weights, dtype), value), (*apart, channels))
+        outputs = ops.reshape(ops.cast(weights, dtype) @ value, (*apart, channels))
     else:
         # Heads sharded over devices stay a separate axis: merging them with the queries would gather them first.
         logits = ops.cast(ops.einsum("bknqgh,bknch->bknqgc", query, key), precise) + bias

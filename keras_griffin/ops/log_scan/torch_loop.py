@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
+from keras_griffin.ops.linear_scan.portable import scan
 from keras_griffin.ops.linear_scan.torch_loop import empty_like, scan_into
 from keras_griffin.ops.linear_scan.torch_marks import fill_
-from keras_griffin.ops.log_scan.log_numbers import all_log_odds, effective
-from keras_griffin.ops.torch_transforms import transformable
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def supports(facts) -> str | None:
@@ -21,7 +22,7 @@ def supports(facts) -> str | None:
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
     numbers = effective(decay, inputs, marks, initial_state.dtype)
-    return _log_scan_with_gradient(*numbers, initial_state, forgetting(marks))
+    return _log_scan(*numbers, initial_state, forgetting(marks))
 
 
 @torch.library.custom_op("keras_griffin::log_scan", mutates_args=())
@@ -77,9 +78,15 @@ def _keep(ctx, inputs, output):
 
 
 def _backward(ctx, *gradients):
-    *kept, forgotten = ctx.saved_tensors
-    return *_differentiable_once(*kept, *gradients, forgotten), None
+    decay, inputs, states, initial_state, forgotten = ctx.saved_tensors
+    if not are_wanted():
+        return *_gradient(decay, inputs, states, initial_state, *gradients, forgotten), None
+
+    def again(decay, inputs, initial_state):
+        (states,), (final_state,) = scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
+        return states, final_state
+
+    return *differentiable_gradient(again, (decay, inputs, initial_state), gradients), None
 
 
-_log_scan_with_gradient = transformable("log_scan", _log_scan, "btd btd bd bt -> b*d", _keep, _backward)
-_differentiable_once = transformable("log_scan", _gradient, "btd btd btd bd btd bd bt -> b*d")
+_log_scan.register_autograd(_backward, setup_context=_keep)

@@ -1,10 +1,9 @@
 """On every backend: the gates, then the backend's `linear_scan`, each with its own differentiation."""
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
-from keras_griffin.ops.linear_scan import linear_scan
+from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 
@@ -18,9 +17,7 @@ def rg_lru(
     unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    decay, gated_inputs = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
+    numbers = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)
     forgotten = forgetting(marks)
     reset = None if forgotten is None else forgotten[..., 0]
-    numbers = (number_of(x) for x in (decay, gated_inputs, initial_state))
-    states, final_state = linear_scan(*numbers, reset=reset, reverse=reverse)
-    return components_of(states), components_of(final_state)
+    return SCAN.run(*numbers, initial_state, reset, None, reverse=reverse)

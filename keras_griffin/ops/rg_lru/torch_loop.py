@@ -12,7 +12,6 @@ from keras_griffin.ops.linear_scan.torch_loop import (
     as_components,
     as_number,
     empty_like,
-    linear_scan,
     scan_gradient,
     scan_into,
 )
@@ -118,8 +117,8 @@ def _gradient(
     return [*sequences, *channels, *as_components(into_state)]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient, linear_scan)
+#: The operator, which PyTorch differentiates.
+rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient)
 
 
 def _pieces(array, reverse) -> list[slice]:

@@ -17,7 +17,6 @@ from keras_griffin.ops.linear_scan.torch_triton import (
     empty,
     in_order,
     launch,
-    linear_scan,
     plan_of,
     starts_of_pieces,
     supports,
@@ -126,12 +125,12 @@ def _gradient(
         *((log_sums,), (*angle_sums,) or None, into_start, *marks),
         REVERSE=reverse,
     )
-    # Of each row: PyTorch's transforms may want them apart.
+    # Of each row, as from the loop.
     log_sums, *angle_sums = (sums.unflatten(0, (-1, plan.pieces)).sum(1) for sums in (log_sums, *angle_sums))
     into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * log_sums
     sequences = (*into_inputs, *into_input_logits, *into_recurrence_logits)
     return [*sequences, into_decay_parameter, *angle_sums, *into_start]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient, linear_scan)
+#: The operator, which PyTorch differentiates.
+rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient)

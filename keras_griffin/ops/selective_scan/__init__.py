@@ -1,30 +1,33 @@
 """h_t = exp(s_t A) h_{t-1} + s_t b_t u_t, y_t = c_t h_t: the contract, and the table of implementations.
 
-An implementation is one file and one row below. Its function
-
-    selective_scan(selection, initial_state, reset, mask) -> (outputs, final_state)
-
-takes a `Selection` in its original dtypes, `(B, D, N)` in the accumulation dtype, and the user's marks. T is at least
-2, and no size is 0 (unless it is known only when the model runs). The results may have the inputs' dtype or the
-accumulation dtype. The decorator `on_hidden` handles the mask for an implementation that doesn't. `supports(facts)`
-returns None, or why it can't serve such a call, in words that follow "It".
+An implementation gets a `Selection`; see `ScanOp`. The decorator `on_hidden` handles the mask for one that doesn't.
 
 No implementation holds an array `(B, T, D, N)`, forward or backward.
 """
 
-import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
-from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.implementation import Implementation
+from keras_griffin.ops.scan_op import ScanOp
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
-from keras_griffin.ops.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
-_OP = Op(
+
+@on_hidden
+def _one_step(selection, initial_state, reset):
+    """The equations."""
+    inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
+    past = initial_state if reset is None else ops.where(reset[..., None], 0.0, initial_state)
+    sizes = ops.swapaxes(sizes, 1, 2)
+    state = ops.exp(sizes * rates) * past + sizes * ops.swapaxes(inputs, 1, 2) * b
+    return ops.sum(c * state, axis=2)[:, None], state
+
+
+SCAN = ScanOp(
     "selective_scan",
     __name__,
+    "inputs btd, step_sizes btd, rates dn, input_weights btn, output_weights btn | bdn -> inputs",
     [
         Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
@@ -35,6 +38,9 @@ _OP = Op(
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],
+    one_step=_one_step,
+    node="SelectiveScan",
+    pack=lambda *tensors: (Selection(*tensors),),
 )
 
 
@@ -70,7 +76,7 @@ def selective_scan(
 
     Returns:
         (outputs, final_state): every y_t, `(B, T, D)` in the dtype of `inputs`, and h_T, `(B, D, N)` in the
-        accumulation dtype. Differentiable, once, in all floating tensors.
+        accumulation dtype. Differentiable in all floating tensors: once, and any number of times on PyTorch.
 
     Precision: accumulates in float32 (float64 for float64 `inputs`) and rounds `outputs` and gradients once.
 
@@ -89,88 +95,5 @@ def selective_scan(
         >>> tuple(outputs.shape), tuple(state.shape)
         ((1, 6, 4), (1, 4, 2))
     """
-    selection = Selection(*map(as_tensor, (inputs, step_sizes, rates, input_weights, output_weights)))
-    initial_state, reset, mask = map(as_tensor, (initial_state, reset, mask))
-    _check(selection, initial_state, reset, mask)
-    rule = divided_rule("selective_scan")
-    if is_symbolic(*selection, initial_state, reset, mask):
-        return SelectiveScan()(*selection, initial_state, reset, mask)
-    if rule is not None:
-        return rule(selection, initial_state, reset, mask)
-    return _run(selection, initial_state, reset, mask)
-
-
-@keras.saving.register_keras_serializable("keras_griffin")
-class SelectiveScan(keras.Operation):
-    """`selective_scan` as a node of a functional model."""
-
-    def call(self, inputs, step_sizes, rates, input_weights, output_weights, initial_state, reset, mask):
-        """The values of concrete tensors."""
-        selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
-        return _run(selection, initial_state, reset, mask)
-
-    def compute_output_spec(self, inputs, step_sizes, rates, input_weights, output_weights, initial_state, reset, mask):
-        """The shapes and dtypes of outputs and final state."""
-        final_state = keras.KerasTensor((inputs.shape[0], *rates.shape), _accumulation_dtype(inputs))
-        return keras.KerasTensor(inputs.shape, inputs.dtype), final_state
-
-
-def _run(selection, initial_state, reset, mask):
-    inputs, rates = selection.inputs, selection.rates
-    dtype, accumulated = keras.backend.standardize_dtype(inputs.dtype), _accumulation_dtype(inputs)
-    tensors = [x for x in (*selection, initial_state) if x is not None]
-    implementation = _OP.choose(tuple(inputs.shape), dtype, tensors)
-    if initial_state is None:
-        # The sum of no steps: zeros on the inputs' device, of a batch size that may be unknown.
-        rows = ops.cast(ops.sum(inputs[:, :0], axis=1), accumulated)
-        initial_state = rows[..., None] + ops.zeros(rates.shape, accumulated)
-    initial_state = ops.convert_to_tensor(initial_state, accumulated)
-    if 0 in inputs.shape:
-        outputs, final_state = inputs, initial_state
-    elif inputs.shape[1] == 1:
-        outputs, final_state = one_step(selection, initial_state, reset, mask)
-    else:
-        outputs, final_state = implementation(selection, initial_state, reset, mask)
-    return ops.convert_to_tensor(outputs, dtype), ops.convert_to_tensor(final_state, accumulated)
-
-
-@on_hidden
-def one_step(selection, initial_state, reset):
-    """Outputs `(B, 1, D)` and final state of a sequence of one step: the equations."""
-    inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
-    past = initial_state if reset is None else ops.where(reset[..., None], 0.0, initial_state)
-    sizes = ops.swapaxes(sizes, 1, 2)
-    state = ops.exp(sizes * rates) * past + sizes * ops.swapaxes(inputs, 1, 2) * b
-    return ops.sum(c * state, axis=2)[:, None], state
-
-
-def _accumulation_dtype(inputs):
-    return "float64" if keras.backend.standardize_dtype(inputs.dtype) == "float64" else "float32"
-
-
-def _check(selection, initial_state, reset, mask):
-    named = {**selection._asdict(), "initial_state": initial_state}
-    check_floating("selective_scan", **named)
-    shape = tuple(selection.inputs.shape)
-    if len(shape) != 3:
-        raise ValueError(f"selective_scan: inputs must have shape (B, T, D). Got {shape}.")
-    batch_size, length, width = shape
-    rates_shape = tuple(selection.rates.shape)
-    if len(rates_shape) != 2 or not rates_shape[1] or not shape_fits(selection.rates, (width, rates_shape[1])):
-        raise ValueError(
-            f"selective_scan: rates must have shape ({width}, N), N at least 1, for inputs {shape}. Got {rates_shape}."
-        )
-    numbers = rates_shape[1]
-    wanted = {
-        "step_sizes": shape,
-        "input_weights": (batch_size, length, numbers),
-        "output_weights": (batch_size, length, numbers),
-        "initial_state": (batch_size, width, numbers),
-    }
-    for name, expected in wanted.items():
-        if named[name] is not None and not shape_fits(named[name], expected):
-            raise ValueError(
-                f"selective_scan: {name} must have shape {expected} for inputs {shape} and rates {rates_shape}. "
-                f"Got {tuple(named[name].shape)}."
-            )
-    check_steps("selective_scan", (batch_size, length), reset=reset, mask=mask)
+    tensors = inputs, step_sizes, rates, input_weights, output_weights
+    return SCAN(*tensors, initial_state=initial_state, reset=reset, mask=mask)

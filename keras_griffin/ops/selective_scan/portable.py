@@ -6,6 +6,7 @@ Only the outputs' sum is kept, so that the states of one n at a time are in memo
 import keras
 from keras import ops
 
+from keras_griffin import backends
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
@@ -27,12 +28,14 @@ def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | 
         states, final_state = linear_scan(ops.exp(sizes * rate), entering * b[..., None], start, reset=reset)
         return outputs + states * c[..., None], final_state
 
-    again = one if keras.backend.backend() in ("numpy", "openvino") else keras.remat(one)
+    # PyTorch's transforms can't follow PyTorch's way to repeat.
+    once = keras.backend.backend() in ("numpy", "openvino") or backends.active().is_transformed()
+    again = one if once else keras.remat(one)
     # On JAX a loop, since XLA would run independent scans at the same time, with all of their states in memory.
     in_turn = ops.scan if keras.backend.backend() == "jax" else _in_turn
-    numbers = ops.transpose(rates), *(ops.moveaxis(x, -1, 0) for x in (b, c, initial_state))
+    numbers = ops.transpose(rates), *(ops.transpose(x, (2, 0, 1)) for x in (b, c, initial_state))
     outputs, final_states = in_turn(lambda y, xs: again(y, *xs, sizes, entering), ops.zeros_like(entering), numbers)
-    return outputs, ops.moveaxis(final_states, 0, -1)
+    return outputs, ops.transpose(final_states, (1, 2, 0))
 
 
 def _in_turn(step, carried, numbers):

@@ -5,6 +5,7 @@ The other implementations are tested against it, and it is tested by finite diff
 
 import numpy as np
 
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.selective_scan.selection import Selection
 
 
@@ -72,10 +73,10 @@ def selective_scan_gradient(selection: Selection, initial_state, gradients, *, r
     return into, gradient
 
 
-def selective_scan(selection: Selection, initial_state, reset, mask) -> tuple[np.ndarray, np.ndarray]:
+def selective_scan(selection: Selection, initial_state, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
     """The definition, for tensors; see the package."""
     arrays = Selection(*(np.asarray(x) for x in selection))
-    reset, mask = (mark if mark is None else np.asarray(mark) for mark in (reset, mask))
+    reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
     return definition(arrays, np.asarray(initial_state), reset=reset, mask=mask)
 
 

@@ -113,8 +113,8 @@ def _gradient(
     return [*(x.contiguous() for x in into), into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-selective_scan_with_gradient = with_gradient(_selective_scan, _gradient, "cbnd")
+#: The operator, which PyTorch differentiates.
+selective_scan_with_gradient = with_gradient(_selective_scan, _gradient)
 
 
 def _scan_chunk(there, rates, state, forgets, states):

@@ -1,12 +1,14 @@
-"""The gradient of PyTorch's operators for `selective_scan`: what is saved for it, and what it returns."""
+"""The derivatives of PyTorch's operators for `selective_scan`: the first by an operator, others by `portable`."""
 
 import torch
 
-from keras_griffin.ops.torch_transforms import transformable
+from keras_griffin.ops.selective_scan import portable
+from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
-def with_gradient(operator, gradient, starts: str):
-    """The operator as a function that PyTorch differentiates and transforms.
+def with_gradient(operator, gradient):
+    """The operator with derivatives of every order.
 
     Args:
         operator: a `torch.library.custom_op` of a selection's five tensors, initial_state and reset. It returns
@@ -14,28 +16,29 @@ def with_gradient(operator, gradient, starts: str):
         gradient: one of the selection's tensors, these states, reset, and the gradients for outputs and final state.
             It returns the gradients for the selection and for the initial state; that for the rates is each row's,
             `(B, D, N)`, in the accumulation dtype.
-        starts: the axes of the states before chunks of time, rows `b` and channels `d` among them.
     """
 
     def keep(ctx, inputs, output):
-        *selection, _, reset = inputs
-        starts = output[2]
-        ctx.mark_non_differentiable(starts)
-        ctx.save_for_backward(*selection, starts, reset)
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*inputs, output[2])
 
     def backward(ctx, outputs_gradient, final_gradient, _):
-        _, _, rates, *_ = kept = ctx.saved_tensors
-        into_inputs, into_sizes, into_rates, *others = run_gradient(*kept, outputs_gradient, final_gradient)
-        return into_inputs, into_sizes, into_rates.sum(0).to(rates.dtype), *others, None
+        *tensors, reset, starts = ctx.saved_tensors
+        gradients = outputs_gradient, final_gradient
 
-    axes = f"btd btd dn btn btn bdn bt -> btd bdn {starts}"
-    run = transformable("selective_scan", operator, axes, keep, backward)
-    axes = f"btd btd dn btn btn {starts} bt btd bdn -> btd btd bdn btn btn bdn"
-    run_gradient = transformable("selective_scan", gradient, axes)
+        def again(*tensors):
+            return portable.selective_scan(Selection(*tensors[:5]), tensors[5], reset, None)
+
+        if are_wanted():
+            return *differentiable_gradient(again, tensors, gradients), None
+        into_inputs, into_sizes, into_rates, *others = gradient(*tensors[:5], starts, reset, *gradients)
+        return into_inputs, into_sizes, into_rates.sum(0).to(tensors[2].dtype), *others, None
+
+    operator.register_autograd(backward, setup_context=keep)
 
     @gradient.register_fake
     def _(inputs, step_sizes, rates, input_weights, output_weights, starts, reset, outputs_gradient, final_gradient):
         tensors = inputs, step_sizes, final_gradient, input_weights, output_weights, final_gradient
         return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in tensors]
 
-    return run
+    return operator

@@ -84,8 +84,8 @@ def _gradient(
     return [into_u, into_s, into_rates.mT.contiguous(), into_b, into_c, into_start.mT.contiguous()]
 
 
-#: The operator as a function that PyTorch differentiates and transforms.
-selective_scan_with_gradient = with_gradient(_selective_scan, _gradient, "bcnd")
+#: The operator, which PyTorch differentiates.
+selective_scan_with_gradient = with_gradient(_selective_scan, _gradient)
 
 
 def _launch(kernel, inputs, state, arguments):

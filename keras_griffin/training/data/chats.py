@@ -29,7 +29,8 @@ def read_chats(path: str | os.PathLike, tokenizer: Tokenizer) -> Chats:
         {"messages": [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "5"}]}
 
     The last message is the assistant's, also called the model's. There is no system role: put instructions into the
-    first message. Blank lines and other keys are ignored. Token ids are those of `tokenizers.chat_tokens`.
+    first message. Blank lines and other keys are ignored. Token ids are those of
+    `keras_griffin.tokenizers.chat.chat_tokens`.
 
     Args:
         path: of the file, in UTF-8.

@@ -92,7 +92,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < self.num_batches:
             raise IndexError(f"ConsecutiveChunks: a batch must be from 0 to {self.num_batches - 1}. Got {index}.")
-        order, ends = self._laid_out()
+        order, ends = self._order_and_ends()
         shape = self.batch_size, self.sequence_length
         tokens, numbers = np.zeros((2, shape[0], shape[1] + 1), "int32")
         for b in range(self.batch_size):
@@ -105,7 +105,7 @@ class ConsecutiveChunks(keras.utils.PyDataset):
         x = {"token_ids": tokens[:, :-1].copy(), "segment_ids": numbers[:, :-1].copy(), "chunk": chunk}
         return x, tokens[:, 1:].copy(), weights.astype("float32")
 
-    def _laid_out(self):
+    def _order_and_ends(self):
         """The order of the documents in this epoch, and where each ends."""
         # Other threads may be reading other epochs: read and replace the cached tuple as a whole.
         epoch, newest = self.epoch, self._order

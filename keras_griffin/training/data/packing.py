@@ -175,8 +175,7 @@ class PackedStream:
 
     Rows, batches and arguments are those of `PackedDocuments` with `shuffle=False`: at most `open_rows` rows are open
     at a time, and the last batch is filled with rows of padding. `iter(stream)` is a generator of batches, for
-    `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`; `to_tf_data`, `to_torch_loader` and
-    `to_grain` take the stream itself.
+    `model.packed().fit(iter(stream), steps_per_epoch=..., shuffle=False)`.
 
     Args:
         documents: an iterable of integer arrays `(T,)`, or a function that returns one, so that it can be read more

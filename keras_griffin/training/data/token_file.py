@@ -26,10 +26,10 @@ from typing import NoReturn
 import keras
 import numpy as np
 
+from keras_griffin.files.durable import durable_file
 from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.training.data.fingerprint import UNKNOWN, tokenizer_fingerprint
 from keras_griffin.training.data.packed_rows import as_tokens
-from keras_griffin.training.resuming.durable import durable_file
 
 MAGIC = b"KGTOKENS"
 VERSION = 1

@@ -52,17 +52,7 @@ class DecayReport:
 
 
 def decay_sums(decays: Decays, reset: Tensor | None, mask: Tensor | None, threshold: float) -> tuple:
-    """The counts for `report_of`, as tensors.
-
-    Args:
-        decays: returned by a layer's `decays_of`, `(B, T, R)`.
-        reset: `(B, T)` bool, True where a document starts; None for nowhere.
-        mask: `(B, T)` bool, False at padding; None without padding.
-        threshold: the decay above which a step is slow.
-
-    Returns:
-        (slow, bounded, steps): float32, `(R,)`, `(R,)` and a scalar.
-    """
+    """The counts for `report_of`: slow and bounded steps `(R,)`, and a scalar, of those unmasked and not reset."""
     below_one, at_bound = decays
     counted = ops.ones_like(below_one[..., 0])
     if reset is not None:

@@ -1,7 +1,6 @@
 """Run a language model over a batch, layer by layer, and record the inputs and outputs of each."""
 
 import contextlib
-import functools
 from typing import NamedTuple
 
 import keras
@@ -9,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from keras_griffin import backends
-from keras_griffin.layers import ResidualBlock, RMSNorm, TokenEmbedding
-from keras_griffin.layers.parts import watched, with_parts
+from keras_griffin.layers import ResidualBlock, RMSNorm
 from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.sublayers import observed, with_parts
+from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import Tensor
@@ -19,13 +19,11 @@ from keras_griffin.training.numerics.decay_report import DecayReport, decay_sums
 
 
 class Passage(NamedTuple):
-    """A record of one layer's input and output."""
+    """One layer's input and output: the input's largest magnitude, 0 for ids, and how many outputs are not finite."""
 
     #: The layer's path, `block_3/mixer/rg_lru`.
     layer: str
-    #: The largest magnitude of the input; 0 for token ids.
     largest_input: float
-    #: How many values of the output are not finite.
     nonfinite: int
 
 
@@ -75,16 +73,31 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
         # Real tokens come first now, as in `packed()`.
         real = ops.sum(ops.cast(segments > 0, "int32"), axis=1, keepdims=True)
         mask = ops.arange(ops.shape(tokens)[1], dtype="int32") < real
-    notes, parts = _Recorder(mask, threshold), with_parts((embedding, *blocks, norm))
+    passages, decays = [], []
+
+    def record(layer, inputs, outputs, reset):
+        if have_values((outputs,)):
+            passages.append((layer.path, _largest(inputs), _nonfinite(outputs)))
+
+    def record_decays(layer, inputs, outputs, reset):
+        record(layer, inputs, outputs, reset)
+        if isinstance(layer, SequenceLayer) and have_values((inputs,)):
+            if (found := layer.decays_of(inputs)) is not None:
+                decays.append((layer.path, decay_sums(found, reset, mask, threshold)))
+
+    observing = observed(with_parts((embedding, *blocks, norm)), call=record, advance=record_decays)
     # While `keras.remat` runs a block, its tensors have no values. NumPy would warn of the very values sought here.
-    watch = watched(parts, call=notes.noting, advance=notes.noting_decays)
-    with backends.active().without_gradients(), watch, _as_they_stand(blocks), np.errstate(all="ignore"):
+    with backends.active().without_gradients(), observing, _without_remat(blocks), np.errstate(all="ignore"):
         x = embedding(tokens)
         for block in blocks:
             x = block(x, reset=reset)
         # Only the logits of one step: those of all might not fit into memory, and the norm's output is recorded anyway.
         embedding(norm(x)[:, -1:], reverse=True)
-        return notes.result()
+        # One layer at a time, after all have run: reading waits for the device.
+        return LayerWalk(
+            [Passage(path, float(_numpy(most)), int(_numpy(bad))) for path, most, bad in passages],
+            [report_of(path, [_numpy(tensor) for tensor in sums]) for path, sums in decays],
+        )
 
 
 def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[ResidualBlock], RMSNorm]:
@@ -102,51 +115,8 @@ def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[Resi
     return embedding, blocks, norm
 
 
-class _Recorder:
-    """Wraps the forward methods of layers inside `watched`, and collects their records."""
-
-    def __init__(self, mask, threshold: float):
-        self._mask = mask
-        self._threshold = threshold
-        self._passages: list[tuple] = []
-        self._decays: list[tuple] = []
-
-    def result(self) -> LayerWalk:
-        """The collected records, read from the device."""
-        passages = [Passage(path, float(_numpy(most)), int(_numpy(bad))) for path, most, bad in self._passages]
-        decays = [report_of(path, [_numpy(tensor) for tensor in sums]) for path, sums in self._decays]
-        return LayerWalk(passages, decays)
-
-    def noting(self, layer, method):
-        """Wrap a method to record its input and output."""
-
-        @functools.wraps(method)
-        def call(inputs, *arguments, **options):
-            outputs = method(inputs, *arguments, **options)
-            first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-            if have_values((first,)):
-                self._passages.append((layer.path, _largest(inputs), _nonfinite(first)))
-            return outputs
-
-        return call
-
-    def noting_decays(self, layer, method):
-        """Wrap a method `advance` to record its input and output, and the decays if the layer has any."""
-        method = self.noting(layer, method)
-        if not isinstance(layer, SequenceLayer):
-            return method
-
-        @functools.wraps(method)
-        def advance(inputs, state, *, reset=None, mask=None):
-            if have_values((inputs,)) and (decays := layer.decays_of(inputs)) is not None:
-                self._decays.append((layer.path, decay_sums(decays, reset, self._mask, self._threshold)))
-            return method(inputs, state, reset=reset, mask=mask)
-
-        return advance
-
-
 @contextlib.contextmanager
-def _as_they_stand(blocks):
+def _without_remat(blocks):
     """Inside the `with` block, no block is rematerialised."""
     before = [block.rematerialize for block in blocks]
     for block in blocks:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.numerics.decay_report import DecayReport
 from keras_griffin.training.numerics.layer_walk import LayerWalk, language_model_layers, walk_layers
-from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 
 
 class NumericsMonitor(keras.callbacks.Callback):

@@ -1,29 +1,28 @@
-"""The processes that train one model together, and their communication."""
+"""The processes that train one model together: their communication, and their shares of a snapshot."""
 
 import contextlib
-import importlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-#: The backends with a file `<backend>_processes.py`: `place()` returns a process's index and the number of processes,
-#: `gathered` an array of every process `(P, ...)`, and `sent` that of one of them.
-_BACKENDS = ("jax", "torch", "tensorflow")
+from keras_griffin import backends
+from keras_griffin.models.weights import as_array
+from keras_griffin.training.resuming.run_file import RunFile, as_json, crc32
+
+#: Prefix of tensors that differ from the writer's, such as `process/1/metrics/0/loss/total`.
+_OWN = "process"
 
 
 class Processes:
     """All processes of a run. Each must call the same methods in the same order; with one process, they do nothing.
 
     Args:
-        index: of this process.
-        count: P.
-        backend: the module with which they communicate; None for one process.
-
-    Attributes:
         index: of this process; process 0 is the writer.
         count: P.
+        backend: has `gathered` and `sent`, as in `keras_griffin.backends`.
     """
 
     def __init__(self, index: int = 0, count: int = 1, backend: Any = None):
@@ -33,7 +32,7 @@ class Processes:
 
     @property
     def is_writer(self) -> bool:
-        """Whether this is the process that reads and writes the run's folder."""
+        """Whether this process reads and writes the run's folder."""
         return self.index == 0
 
     def largest(self, *numbers: int) -> list[int]:
@@ -52,6 +51,10 @@ class Processes:
         padded[: len(own)] = own
         rows = self._backend.gathered(padded)
         return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
+
+    def values(self, value: Any) -> list:
+        """The value of each process, as JSON."""
+        return [json.loads(text) for text in self.texts(json.dumps(value, default=as_json))]
 
     def array_of(self, source: int, array: Any, shape, dtype) -> np.ndarray:
         """An array of one process, sent to the others, which know its shape and dtype."""
@@ -89,14 +92,92 @@ class Processes:
 
 
 def all_processes() -> Processes:
-    """Those of PyTorch's process group or of JAX's active `keras.distribution`; otherwise this process alone.
+    """PyTorch's process group or the processes of JAX's active `keras.distribution`; otherwise this process alone.
 
     Raises:
         ValueError: TensorFlow's active strategy has several workers.
     """
-    name = keras.backend.backend()
-    if name not in _BACKENDS:
-        return Processes()
-    backend = importlib.import_module(f"keras_griffin.training.resuming.{name}_processes")
-    index, count = backend.place()
-    return Processes(index, count, backend)
+    index, count = backends.active().process()
+    return Processes(index, count, backends.active())
+
+
+def gather_moment(
+    processes: Processes, tensors: Mapping[str, np.ndarray], facts: dict
+) -> tuple[Mapping[str, np.ndarray], dict]:
+    """The tensors and facts that the writer writes: its own, and where the other processes' differ, theirs too."""
+    if processes.count == 1:
+        return tensors, facts
+    tensors = {name: np.asarray(array) for name, array in tensors.items()}
+    described = processes.values({name: [*_shape_and_dtype(array), crc32(array)] for name, array in tensors.items()})
+    callbacks = processes.values(facts["callbacks"])
+    of_writer = {_place(name): description for name, description in described[0].items()}
+    gathered, others = dict(tensors), {}
+    for index in range(1, processes.count):
+        for name, description in described[index].items():
+            if of_writer.get(_place(name)) != description:
+                array = processes.array_of(index, tensors.get(name), *description[:2])
+                gathered[f"{_OWN}/{index}/{name}"] = array
+        arrays = [name for name in described[index] if name.startswith("callbacks/")]
+        others[str(index)] = {"callbacks": callbacks[index], "arrays_of_callbacks": arrays}
+    return gathered, {**facts, "others": others}
+
+
+def share_facts(processes: Processes, saved: RunFile | None) -> dict | None:
+    """The facts of the snapshot that the writer has read, or None."""
+    if processes.count == 1:
+        return saved and saved.facts
+    return processes.values(saved and saved.facts)[0]
+
+
+def share_moment(processes: Processes, saved: RunFile | None, facts: dict | None) -> RunFile | None:
+    """This process's part of the snapshot with these facts; `saved` is that snapshot in the writer, None elsewhere."""
+    if facts is None or processes.count == 1:
+        return saved
+    own = saved and {name: _shape_and_dtype(array) for name, array in saved.tensors.items()}
+    common, mine, prefix = {}, {}, f"{_OWN}/{processes.index}/"
+    for name, description in processes.values(own)[0].items():
+        array = processes.array_of(0, saved and saved.tensors[name], *description)
+        if name.startswith(prefix):
+            mine[name.removeprefix(prefix)] = array
+        elif not name.startswith(f"{_OWN}/"):
+            common[name] = array
+    # The writer has none, nor has a process of a run that began with one.
+    others = facts.get("others", {}).get(str(processes.index))
+    if others:
+        facts = {**facts, "callbacks": others["callbacks"]}
+        places, arrays = {_place(name) for name in mine}, set(others["arrays_of_callbacks"])
+        common = {
+            name: array
+            for name, array in common.items()
+            if _place(name) not in places and (name in arrays or not name.startswith("callbacks/"))
+        }
+    return RunFile(facts, {**common, **mine})
+
+
+def check_same_weights(processes: Processes, model: keras.Model) -> None:
+    """Check that all processes of a run begin with the same weights, since each applies the mean of all gradients.
+
+    Raises:
+        ValueError: the trainable variables differ between processes.
+    """
+    if processes.count == 1:
+        return
+    paths = [variable.path for variable in model.trainable_variables]
+    first, *others = processes.values([crc32(as_array(variable)) for variable in model.trainable_variables])
+    for index, checksums in enumerate(others, 1):
+        if checksums != first:
+            pairs = zip(paths, first, checksums, strict=False)
+            named = [path for path, one, other in pairs if one != other] or ["their number"]
+            raise ValueError(
+                "ResumableRun: the processes of a run must begin with the same weights, by "
+                f"keras.utils.set_random_seed or from a file. Got different ones in process {index}: {named[0]}."
+            )
+
+
+def _place(name):
+    """A variable's name that is the same in every process, even if Keras has numbered its layers differently."""
+    return name if name.startswith("callbacks/") else tuple(name.split("/")[:2])
+
+
+def _shape_and_dtype(array) -> list:
+    return [list(array.shape), array.dtype.name]

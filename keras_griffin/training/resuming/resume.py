@@ -1,7 +1,6 @@
 """A training run that resumes where it was interrupted."""
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -12,14 +11,19 @@ from typing import Any
 
 import keras
 
+from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import noted_signals
-from keras_griffin.training.resuming.processes import all_processes
-from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
+from keras_griffin.training.resuming.processes import (
+    all_processes,
+    check_same_weights,
+    gather_moment,
+    share_facts,
+    share_moment,
+)
 from keras_griffin.training.resuming.run_course import RunCourse
-from keras_griffin.training.resuming.run_description import describe_run, describe_shares, refuse_differences
+from keras_griffin.training.resuming.run_description import check_same_run, describe_run, describe_shares
 from keras_griffin.training.resuming.run_folder import RunFolder
-from keras_griffin.training.resuming.run_variables import check_variables
-from keras_griffin.training.resuming.shared_moment import check_same_weights, gather_moment, share_facts, share_moment
+from keras_griffin.training.resuming.run_state import check_variables
 
 #: Options of `fit` that a run sets itself.
 _DECIDED = {"batch_size", "initial_epoch", "sample_weight", "shuffle", "steps_per_epoch", "validation_split", "x", "y"}
@@ -118,7 +122,7 @@ class ResumableRun:
             epochs: the total number. A later process may increase it.
             validation_data: as for `fit`.
             callbacks: as for `fit`. The state of Keras's own, of `BestCheckpoint`, and of any callback that lists
-                attributes in an attribute `kept` is restored. The file of a `CSVLogger` is restored without the rows of
+                attributes as `saved_attributes` is restored. The file of a `CSVLogger` is restored without the rows of
                 epochs that run again. An attribute `first_batch` is set to the first batch of a resumed epoch, where
                 the count of `fit` restarts.
             verbose: as for `fit`.
@@ -195,11 +199,11 @@ class ResumableRun:
             data.epoch = facts["first_epoch"]
         with processes.as_one():
             own = describe_run(model, data)
-        description = describe_shares([json.loads(text) for text in processes.texts(json.dumps(own))])
+        description = describe_shares(processes.values(own))
         if facts is None:
             check_same_weights(processes, model)
             return description, None
-        refuse_differences(facts["description"], description)
+        check_same_run(facts["description"], description)
         with processes.as_one():
             if processes.is_writer:
                 check_variables(model, saved.tensors)

@@ -7,35 +7,26 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
+from keras_griffin.training.data.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.interruption import NotedSignals
-from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
 from keras_griffin.training.resuming.processes import Processes
-from keras_griffin.training.resuming.rest_of_epoch import RestOfEpoch
 from keras_griffin.training.resuming.run_file import RunFile
-from keras_griffin.training.resuming.run_variables import copy_variables, restore_metrics, restore_variables
+from keras_griffin.training.resuming.run_state import (
+    callback_states,
+    copy_variables,
+    restore_callbacks,
+    restore_logs,
+    restore_metrics,
+    restore_variables,
+)
 
 
 class RunCourse:
     """The course of a run: the callbacks of its `fit`, with the user's between two of its own.
 
     A save must include what the user's callbacks did with the same batch; a restore must happen before some of them
-    begin, and after others have. So one callback runs before them and one after.
-
-    Args:
-        rest: the data.
-        saved: the snapshot to resume from, or None for a new run.
-        write: takes the number of steps so far, arrays and facts.
-        save_every: steps between two saves.
-        noted: the signals that end the run.
-        callbacks: those of the user.
-        verbose: as for `fit`.
-        processes: all processes that train the model; None for this one alone.
-
-    Attributes:
-        epoch: the epoch to resume.
-        start: the next batch of that epoch.
-        is_stopped: whether one of the callbacks ended the run early.
-        callbacks: for `fit`.
+    begin, and after others have. So one callback runs before them and one after. `fit` resumes at the batch `start` of
+    `epoch`, or not at all if a callback ended the run: `is_stopped`.
     """
 
     def __init__(
@@ -74,7 +65,7 @@ class RunCourse:
         received, is_stopping, is_asked_for = self._processes.largest(
             self.noted.received or 0, int(model.stop_training), int(is_asked)
         )
-        # Only ever set: a signal may have arrived meanwhile.
+        # Never clear it: a signal may have arrived since.
         if received:
             self.noted.received = received
         if is_stopping:

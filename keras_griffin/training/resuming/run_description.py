@@ -1,48 +1,39 @@
-"""The settings that determine a run, so that it resumes with the same ones or not at all."""
+"""The settings and the data of a run as JSON, so that it resumes with the same ones or not at all.
+
+The data's corpus is described by its size, in words, and a checksum. A token file has a checksum in its header. Of
+anything else the bytes are read: all of them up to `WHOLE_BYTES`; of a larger array, which may be mapped from a file of
+any size, `SAMPLES` evenly spread pieces of `SAMPLE_BYTES`, including the first and the last.
+"""
 
 import hashlib
 import json
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
 
 from keras_griffin import backends
-from keras_griffin.training.resuming.corpus import describe_corpus, words_of_array
+from keras_griffin.training.data.token_file import TokenFile
 
 #: May change: names, which Keras numbers; settings of speed and placement; a functional model's edges, which its
 #: layers and variables already describe.
-_LEFT_OUT = {
-    "build_config",
-    "built",
-    "compile_config",
-    "inbound_nodes",
-    "input_layers",
-    "jit_compile",
-    "module",
-    "name",
-    "output_layers",
-    "registered_name",
-    "run_eagerly",
-    "shared_object_id",
-}
+_LEFT_OUT = set(
+    "build_config built compile_config inbound_nodes input_layers jit_compile module name output_layers "
+    "registered_name run_eagerly shared_object_id".split()
+)
 #: Attributes of a dataset that may change: its position, and how its batches are loaded.
 _MOVING = {"epoch", "workers", "use_multiprocessing", "max_queue_size"}
 #: Longer texts, such as a tokenizer's vocabulary, are stored as a digest.
 _LONGEST_TEXT = 200
 #: Parts that depend on a process's share of the data.
 _OF_DATA = ("data", "data.data", "corpus", "first_batch")
-#: Parts that earlier versions did not describe.
-_LATER = ("data.data", "corpus", "processes", "shares")
-#: Patterns in a leaf's place, and in its value as JSON.
-_IN_CORPUS = re.compile(r"(?:^|\.)corpus\.")
-_FIRST_BATCH = re.compile(r"(?:^|\.)first_batch ")
-_SIZE = re.compile(r'"(?:\(.*\) of \w+|\w+ of \d+)"')
-_VECTOR = re.compile(r'"\((\d+),\) of (\w+)"')
 #: How many differences a message names.
 NAMED_DIFFERENCES = 4
+WHOLE_BYTES = 1 << 30
+SAMPLES = 1 << 10
+SAMPLE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 24
 
 
 def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
@@ -54,91 +45,130 @@ def describe_run(model: keras.Model, data: keras.utils.PyDataset) -> dict:
     """
     backends.active().before_config_is_written()
     # Before its attributes are read: those that a dataset sets on first use then exist, as they will later.
-    first_batch = _checksum(data[0])
+    first_batch = 0
+    for leaf in keras.tree.flatten(data[0]):
+        first_batch = _checksum(np.ascontiguousarray(keras.ops.convert_to_numpy(leaf)), first_batch)
     inner = getattr(data, "data", None)
     return {
+        "corpus": describe_corpus(data),
         "model": _settings(model, type(model).__name__),
         "compiled": _plain(model.get_compile_config() or {}),
         "data": _describe_data(data),
         "data.data": _describe_data(inner) if isinstance(inner, keras.utils.PyDataset) else {},
-        "corpus": describe_corpus(data),
         "first_batch": first_batch,
     }
 
 
 def describe_shares(descriptions: list[dict]) -> dict:
     """Combine the descriptions of a run's processes: the first one, and how the data of the others differ from it."""
-    leaves = [dict(_leaves({name: one[name] for name in _OF_DATA})) for one in descriptions]
+    first, *rest = (dict(_leaves({name: one[name] for name in _OF_DATA}, is_split=True)) for one in descriptions)
     shares = {}
-    for index, share in enumerate(leaves):
-        others = {place: json.loads(value) for place, value in share.items() if leaves[0].get(place) != value}
-        if others:
+    for index, share in enumerate(rest, 1):
+        if others := {place: json.loads(value) for place, value in share.items() if first.get(place) != value}:
             shares[f"process {index}"] = others
     return {**descriptions[0], "processes": len(descriptions), "shares": shares}
 
 
-def differences(then: dict, now: dict) -> list[str]:
-    """The differences between two descriptions, such as `model.window 64 instead of 128`; a corpus comes first.
-
-    Parts that an earlier version did not describe are not compared.
-    """
-    left_out = {name for name in _LATER if name not in then}
-    if then.get("processes") != now.get("processes"):
-        left_out.add("shares")
-    then, now = ({name: part for name, part in one.items() if name not in left_out} for one in (then, now))
-    old, new = dict(_leaves(then)), dict(_leaves(now))
-    corpora = [*_corpora(old, new)]
-    places = [*new, *(place for place in old if place not in new)]
-    return corpora + [
-        f"{place} {new.get(place, 'nothing')} instead of {old.get(place, 'nothing')}"
-        for place in places
-        if old.get(place) != new.get(place)
-        # These are leaves if they are empty.
-        and place not in ("data.data", "shares")
-        and not _IN_CORPUS.search(place)
-        # Sizes add nothing to a different corpus.
-        and not (corpora and (place.endswith(".num_batches") or _SIZE.search(f"{old.get(place)} {new.get(place)}")))
-    ]
-
-
-def refuse_differences(then: dict, now: dict) -> None:
+def check_same_run(saved: dict, given: dict) -> None:
     """Check that two descriptions are of the same run.
 
     Raises:
-        ValueError: they differ; the message names the differences.
+        ValueError: they differ; the message names the differences, such as `model.window 64 instead of 128`.
     """
-    found = differences(then, now)
-    if not found:
-        return
-    # The first batch follows from the settings; it is named only if they are equal.
-    settings = [difference for difference in found if not _FIRST_BATCH.search(difference)]
-    named = settings or ["a different first batch of the data, from the same settings"]
-    more = len(named) - NAMED_DIFFERENCES
-    rest = [f"{more} more"] if more > 0 else []
-    received = ", ".join([*named[:NAMED_DIFFERENCES], *rest])
-    raise ValueError(f"ResumableRun: a run must resume with the settings that it began with. Got {received}.")
+    leaves = [dict(_leaves(one)) for one in (saved, given)]
+    # The first batch follows from the settings, so it is named only if they are equal.
+    settings = [{name: text for name, text in each.items() if not name.endswith("first_batch")} for each in leaves]
+    for old, new in (settings, leaves):
+        check_same("a run must resume with the settings that it began with", old, new)
 
 
-def _corpora(old, new) -> Iterator[str]:
-    """Which corpora differ, in words: by checksum, or by the size of an array if no checksum was stored."""
-    names = [place.rpartition(".")[0] for place in {**new, **old} if _IN_CORPUS.search(place)]
-    for name in dict.fromkeys(names):
-        words = [json.loads(leaves.get(f"{name}.0", '"nothing"')) for leaves in (old, new)]
-        if old.get(f"{name}.1") == new.get(f"{name}.1"):
-            continue
-        share, place = _IN_CORPUS.split(name)
-        if share:
-            yield f"a different corpus in data.{place} of {share.removeprefix('shares.')}"
-        elif words[0] == words[1]:
-            yield f"a different corpus in data.{place}: {words[1]}, as before, but different ones"
-        else:
-            yield f"a different corpus in data.{place}: {words[1]} instead of {words[0]}"
-    for place in new:
-        sizes = [_VECTOR.fullmatch(leaves.get(place, "")) for leaves in (old, new)]
-        vectors = [size for size in sizes if size]
-        if len(vectors) == 2 and not names and old[place] != new[place]:
-            then, now = (words_of_array((int(size[1]),), size[2]) for size in vectors)
-            yield f"a different corpus in {place}: {now} instead of {then}"
+def check_same(rule: str, saved: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Check that texts by name are the same.
+
+    Raises:
+        ValueError: they differ; the message has the rule, and the first differences.
+    """
+    found = differences(saved, given)
+    if found:
+        more = len(found) - NAMED_DIFFERENCES
+        received = ", ".join(found[:NAMED_DIFFERENCES] + ([f"{more} more"] if more > 0 else []))
+        raise ValueError(f"ResumableRun: {rule}. Got {received}.")
+
+
+def differences(saved: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
+    """The differences between texts by name, such as `window 64 instead of 128`."""
+    return [
+        f"{name} {given.get(name, 'nothing')} instead of {saved.get(name, 'nothing')}"
+        for name in {**given, **saved}
+        if given.get(name) != saved.get(name)
+    ]
+
+
+def describe_corpus(data: keras.utils.PyDataset) -> dict[str, list]:
+    """`[words, checksum]` by the attribute's name; with the prefix `data.` for a dataset in an attribute `data`.
+
+    It covers token files, arrays, tensors, lists of texts, lists of numbers, and lists, tuples and dicts of those.
+    Private attributes are ignored: they may be caches that fill while the dataset is used.
+    """
+    corpus = {}
+    for name, value in sorted(vars(data).items()):
+        if isinstance(value, keras.utils.PyDataset):
+            corpus.update({f"{name}.{inner}": described for inner, described in describe_corpus(value).items()})
+        elif not name.startswith("_"):
+            parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+            described = {place: _describe_part(part) for place, part in parts.items()}
+            corpus.update({place: facts for place, facts in described.items() if facts})
+    return corpus
+
+
+def _describe_part(value) -> list | None:
+    if isinstance(value, TokenFile):
+        return [f"{len(value):,} documents of {len(value.tokens):,} tokens", value.checksum]
+    # A single text, or a record of numbers, is a setting.
+    array = None if isinstance(value, str) or hasattr(value, "_fields") else _as_array(value)
+    if array is not None:
+        kind = "tokens" if "int" in array.dtype.name else "numbers"
+        words = f"{len(array):,} {kind}" if array.ndim == 1 else f"numbers {array.shape}"
+        return [words, _checksum(array)]
+    if not isinstance(value, (list, tuple)) or hasattr(value, "_fields") or not value:
+        return None
+    checksum = size = 0
+    for part in value:
+        array = _as_array(part)
+        if array is None:
+            return None
+        # A document's ids are the same in any dtype.
+        checksum = _checksum(array.astype("int64") if array.dtype.kind in "iu" else array, checksum)
+        size += array.size
+    return [f"{len(value):,} documents of {size:,} {'bytes' if isinstance(value[0], str) else 'tokens'}", checksum]
+
+
+def _as_array(value) -> np.ndarray | None:
+    """A value as an array, if it is an array, a list of integers or a text; otherwise None."""
+    if isinstance(value, np.ndarray):
+        return None if value.dtype.hasobject else value
+    if isinstance(value, str):
+        return np.frombuffer(value.encode(), "uint8")
+    if isinstance(value, range) or isinstance(value, (list, tuple)) and all(isinstance(part, int) for part in value):
+        return np.array(value, "int64") if len(value) else None
+    return keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else None
+
+
+def _checksum(array: np.ndarray, checksum: int = 0) -> int:
+    """The CRC-32 of an array's shape, dtype and bytes, or samples of them, after `checksum`."""
+    checksum = zlib.crc32(f"{array.shape} {array.dtype}".encode(), checksum)
+    rows = array.reshape(1) if array.ndim == 0 else array
+    if rows.nbytes > WHOLE_BYTES:
+        length = max(1, SAMPLE_BYTES * len(rows) // rows.nbytes)
+        starts = np.linspace(0, len(rows) - length, SAMPLES).astype("int64").tolist()
+    else:
+        # A piece at a time, since an array that is not contiguous is copied.
+        length = max(1, _PIECE_BYTES * len(rows) // max(1, rows.nbytes))
+        starts = range(0, len(rows), length)
+    for start in starts:
+        piece = np.ascontiguousarray(rows[start : start + length])
+        checksum = zlib.crc32(piece.reshape(-1).view("uint8").data, checksum)
+    return checksum
 
 
 def _settings(thing, otherwise: str):
@@ -183,20 +213,15 @@ def _describe_value(value, is_sized):
     return f"{type(value).__name__}{size}"
 
 
-def _checksum(batch) -> int:
-    checksum = 0
-    for leaf in keras.tree.flatten(batch):
-        array = np.ascontiguousarray(keras.ops.convert_to_numpy(leaf))
-        checksum = zlib.crc32(f"{array.shape} {array.dtype}".encode(), checksum)
-        checksum = zlib.crc32(array.reshape(-1).view("uint8").data, checksum)
-    return checksum
-
-
-def _leaves(value, place=()) -> Iterator[tuple[str, str]]:
-    if isinstance(value, (dict, list)) and value:
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            # Keras's `config` level between an object and its settings is skipped.
-            yield from _leaves(part, place if key == "config" else (*place, str(key)))
-    else:
+def _leaves(value, place=(), is_split=False) -> Iterator[tuple[str, str]]:
+    """The parts of nested dicts and lists as JSON, by their place; a list of plain values is one, unless `is_split`."""
+    parts: dict = {}
+    if isinstance(value, dict):
+        parts = value
+    elif isinstance(value, list) and (is_split or any(isinstance(part, (dict, list)) for part in value)):
+        parts = dict(enumerate(value))
+    elif value != {}:
         yield ".".join(place), json.dumps(value)
+    for key, part in parts.items():
+        # Keras's `config` level between an object and its settings is skipped.
+        yield from _leaves(part, place if key == "config" else (*place, str(key)), is_split)

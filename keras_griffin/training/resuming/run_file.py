@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_griffin.files import SafeTensors, write_safetensors
-from keras_griffin.training.resuming.durable import durable_file
+from keras_griffin.files.durable import durable_file
+from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 
 FORMAT = "keras_griffin run 1"
 
@@ -30,12 +30,7 @@ class RunFile(NamedTuple):
 
 
 def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts: dict) -> None:
-    """Write arrays and facts; the file at `path` is replaced atomically and synced to disk.
-
-    Args:
-        path: of the file.
-        tensors: arrays by name, of dtypes that safetensors supports.
-        facts: serialisable as JSON.
+    """Write arrays, and facts as JSON; the file at `path` is replaced atomically and synced to disk.
 
     Raises:
         ValueError: the format does not support a dtype.
@@ -50,9 +45,6 @@ def write_run(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], facts:
 
 def read_run(path: str | os.PathLike) -> RunFile:
     """Read a file that `write_run` wrote, after checking every byte.
-
-    Args:
-        path: of the file.
 
     Raises:
         ValueError: the file is damaged, truncated, or not of a run.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_griffin.training.resuming.durable import remove_parts, sync_folder
+from keras_griffin.files.durable import remove_parts, sync_folder
+from keras_griffin.files.folder_lock import folder_lock
 from keras_griffin.training.resuming.run_file import RunFile, read_run, write_run
-from keras_griffin.training.resuming.run_lock import run_lock
 
 _PREFIX, _WHOLE, _DAMAGED, _LOCK = "step-", ".safetensors", ".damaged", "lock"
 
@@ -95,7 +95,7 @@ class RunFolder:
         """
         self._make()
         try:
-            with run_lock(self.folder / _LOCK):
+            with folder_lock(self.folder / _LOCK, "ResumableRun"):
                 yield
         finally:
             self._remove_if_empty()

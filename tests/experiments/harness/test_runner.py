@@ -9,7 +9,7 @@ from experiments.harness import runner
 from experiments.harness.runner import carried_out, carry_out, experiment, finished
 from experiments.harness.table import Table
 from experiments.harness.training import Measurement
-from keras_griffin.training.resuming.run_lock import run_lock
+from keras_griffin.files.folder_lock import folder_lock
 
 pytestmark = pytest.mark.any_backend
 
@@ -63,7 +63,7 @@ def test_the_runs_of_a_report_are_not_repeated(trained, tmp_path):
 def test_a_run_that_another_process_has_is_left_to_it(trained, tmp_path):
     _, waiting = finished(selective_copying, "small", (0,), tmp_path)
     (tmp_path / waiting[0].identity).mkdir()
-    with run_lock(tmp_path / waiting[0].identity / "lock"):
+    with folder_lock(tmp_path / waiting[0].identity / "lock"):
         assert [carried_out(selective_copying, run, tmp_path) for run in waiting[:2]] == [False, True]
     assert trained == [waiting[1]]
     # The other process has ended without a result.

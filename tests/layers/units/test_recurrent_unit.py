@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import LSLSTM, QRNN, RGLRU, UNITS, SelectiveSSM
+from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.testing import contracts
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -165,7 +166,7 @@ def test_symbolic_shapes(unit):
     sequence = keras.Input((None, 8))
     layer = unit(return_sequences=True, return_state=True)
     outputs, *state = layer(sequence)
-    kept = unit.kept_of(8, 0)
+    kept = unit.state_of(8, 0)
     assert outputs.shape == (None, None, 8) and [x.shape for x in state] == [(None, *x.shape) for x in kept.values()]
     assert [keras.backend.standardize_dtype(x.dtype) for x in state] == [x.dtype or "float32" for x in kept.values()]
     assert unit()(sequence).shape == (None, 8)
@@ -195,7 +196,7 @@ def test_bidirectional_returns_both_states(unit):
     inputs = keras.Input((7, 8))
     layer = keras.layers.Bidirectional(unit(return_sequences=True, return_state=True))
     model = keras.Model(inputs, layer(inputs, mask=None))
-    state = [(3, *x.shape) for x in unit.kept_of(8, 0).values()]
+    state = [(3, *x.shape) for x in unit.state_of(8, 0).values()]
     assert [tuple(x.shape) for x in model(INPUTS)] == [(3, 7, 16), *state, *state]
 
 
@@ -215,7 +216,7 @@ def test_a_stateful_layer_is_trained(unit):
 
 def test_units_are_the_width_of_the_outputs():
     """The line of an LSTM user."""
-    for unit in (QRNN, LSLSTM):
+    for unit in ProjectedUnit.__subclasses__():
         assert keras.layers.Bidirectional(unit(5))(INPUTS).shape == (3, 10)
         assert unit(5, return_sequences=True).compute_output_shape((3, 7, 8)) == (3, 7, 5)
         with pytest.raises(ValueError, match=rf"^{unit.__name__}: units must be .* or None\. Got 0\.$"):

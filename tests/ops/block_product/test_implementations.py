@@ -48,8 +48,8 @@ def test_the_operator_is_registered_as_pytorch_wants_it():
     tensors = [torch.tensor(x.values, dtype=torch.float32, requires_grad=True) for x in arguments]
     torch.library.opcheck(torch_blocks._block_product, tensors)
     torch.library.opcheck(torch_blocks._block_product, (*tensors[:2], None))
-    gradient = torch.ones(65, tensors[1].shape[0] * tensors[1].shape[2], requires_grad=True)
-    torch.library.opcheck(torch_blocks._gradient, (gradient, *tensors[:2]))
+    gradient = torch.ones(65, tensors[1].shape[0] * tensors[1].shape[2])
+    torch.library.opcheck(torch_blocks._gradient, (gradient, *(x.detach() for x in tensors[:2])))
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="an implementation of PyTorch's")

@@ -232,9 +232,7 @@ def test_what_it_serves(op_name, device, dtype, reason, monkeypatch):
     assert (chosen == "jax_associative") == (device == "gpu" and reason is not None)
 
 
-@pytest.mark.parametrize(
-    ("op_name", "chosen"), [("linear_scan", "jax_associative"), ("rg_lru", "jax_associative"), ("log_scan", "portable")]
-)
+@pytest.mark.parametrize(("op_name", "chosen"), [("linear_scan", "jax_associative"), ("rg_lru", "jax_associative")])
 def test_a_jax_without_triton(op_name, chosen, monkeypatch):
     """Pallas's way to Triton is deprecated: where it is missing, nothing needs it, and `explain` says so."""
     monkeypatch.setitem(sys.modules, "jax.experimental.pallas.triton", None)

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import linear_scan, log_scan
-from keras_griffin.ops.log_scan import LogScan
+from keras_griffin.ops.log_scan import SCAN
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.ops.log_scan.reference import log_scan_gradient
 from keras_griffin.ops.time_axis import time_along
@@ -114,7 +114,7 @@ def test_a_functional_model_survives_its_config():
     inputs, mark = keras.Input((None, D)), keras.Input((None,), dtype="bool")
     model = keras.Model([inputs, mark], log_scan(inputs, inputs, mask=mark))
     rebuilt = keras.Model.from_config(model.get_config())
-    assert any(isinstance(operation, LogScan) for operation in rebuilt.operations)
+    assert any(isinstance(operation, SCAN.node) for operation in rebuilt.operations)
     expected = log_scan(INPUTS, INPUTS, mask=~flags(2))
     for actual, wanted in zip(rebuilt([INPUTS, ~flags(2)]), expected, strict=True):
         assert_close(actual, as_array(wanted))
@@ -134,7 +134,7 @@ WRONG = [
     (
         (DECAY[:, :5], INPUTS),
         {},
-        "log_decay and inputs must have the same shape. Got log_decay (2, 5, 3) and inputs (2, 6, 3).",
+        "log_decay must have shape (2, 6, 3) for inputs (2, 6, 3). Got (2, 5, 3).",
     ),
     (
         (DECAY, INPUTS, START[:1]),
@@ -161,5 +161,5 @@ def test_a_wrong_argument_gets_one_sentence(arguments, options, sentence):
 
 
 def test_a_wrong_symbolic_argument_gets_the_same_sentence():
-    with pytest.raises(ValueError, match=re.escape("Got log_decay (None, None, 3) and inputs (None, None, 4).")):
+    with pytest.raises(ValueError, match=re.escape("for inputs (None, None, 4). Got (None, None, 3).")):
         log_scan(keras.Input((None, 3)), keras.Input((None, 4)))

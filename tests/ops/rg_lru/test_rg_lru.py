@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import bounded_sqrt, explain, linear_scan, rg_lru
-from keras_griffin.ops.rg_lru import GatedScan
+from keras_griffin.ops.rg_lru import SCAN
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -83,7 +83,7 @@ def test_a_functional_model_survives_its_config():
     results = rg_lru(*symbolic, DECAY, start, exponent=3.0, mask=mark, reverse=True)
     model = keras.Model([*symbolic, start, mark], list(results))
     model = keras.Model.from_config(model.get_config())
-    assert any(isinstance(operation, GatedScan) and operation.reverse for operation in model.operations)
+    assert any(isinstance(operation, SCAN.node) and operation.options["reverse"] for operation in model.operations)
     expected = rg_lru(*UNIT, START, exponent=3.0, mask=~flags(2), reverse=True)
     for actual, wanted in zip(model([*UNIT[:3], START, ~flags(2)]), expected, strict=True):
         assert_close(actual, as_array(wanted))
@@ -99,14 +99,12 @@ WRONG = [
     (
         (PAIR, *UNIT[1:]),
         {},
-        "inputs and initial_state must be pairs (real, imaginary) with a phase, and tensors without. "
-        "Got inputs of 2, initial_state of 2, and no phase.",
+        "inputs must be a pair (real, imaginary) with a phase, and a tensor without. Got inputs of 2 and no phase.",
     ),
     (
         UNIT,
         {"phase": PHASE},
-        "inputs and initial_state must be pairs (real, imaginary) with a phase, and tensors without. "
-        "Got inputs of 1, initial_state of 1, and a phase.",
+        "inputs must be a pair (real, imaginary) with a phase, and a tensor without. Got inputs of 1 and a phase.",
     ),
     (UNIT, {"exponent": 0.0}, "exponent must be positive and finite. Got 0.0."),
     (UNIT, {"exponent": float("inf")}, "exponent must be positive and finite. Got inf."),

@@ -13,6 +13,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import SingleDeviceSharding
 
 from keras_griffin.ops import selective_scan, use_implementation
+from keras_griffin.ops.linear_scan.marks import marks_of_steps
 from keras_griffin.ops.selective_scan import jax_pallas_tpu
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.selective_scan.selection import Selection
@@ -45,7 +46,8 @@ def compiled(topology, dtype, case):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
     def function(selection, start, reset, weights):
-        call = lambda selection, start: jax_pallas_tpu.selective_scan(selection, start, reset, None)  # noqa: E731
+        marks = marks_of_steps(reset, None)
+        call = lambda selection, start: jax_pallas_tpu.selective_scan(selection, start, marks)  # noqa: E731
         results, pull_back = jax.vjp(call, selection, start)
         return results, pull_back(weights)
 
@@ -66,7 +68,7 @@ def test_nothing_is_read_before_it_is_written_and_nothing_races(monkeypatch):
     reset = jnp.asarray(case.options["reset"])
     memory = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
     with pltpu.force_tpu_interpret_mode(memory):
-        call = lambda *x: jax_pallas_tpu.selective_scan(Selection(*x[:5]), x[5], reset, None)  # noqa: E731
+        call = lambda *x: jax_pallas_tpu.selective_scan(Selection(*x[:5]), x[5], marks_of_steps(reset, None))  # noqa: E731
         results, pull_back = jax.vjp(call, *selection, start)
         gradients = pull_back(tuple(jnp.asarray(x, "float32") for x in weights))
     # No public name says it.

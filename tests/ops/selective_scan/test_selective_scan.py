@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import linear_scan, selective_scan
-from keras_griffin.ops.selective_scan import SelectiveScan
+from keras_griffin.ops.selective_scan import SCAN
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -126,7 +126,7 @@ def test_a_functional_model_survives_its_config():
     u, s, b, c = symbolic
     model = keras.Model([*symbolic, start, mark], list(selective_scan(u, s, RATES, b, c, start, mask=mark)))
     model = keras.Model.from_config(model.get_config())
-    assert any(isinstance(operation, SelectiveScan) for operation in model.operations)
+    assert any(isinstance(operation, SCAN.node) for operation in model.operations)
     expected = selective_scan(*SELECTION, START, mask=~flags(2))
     for actual, wanted in zip(model([INPUTS, SIZES, IN, OUT, START, ~flags(2)]), expected, strict=True):
         assert_close(actual, as_array(wanted))
@@ -147,22 +147,22 @@ WRONG = [
     (
         (INPUTS, SIZES[:, :5], *SELECTION[2:]),
         {},
-        "step_sizes must have shape (2, 6, 3) for inputs (2, 6, 3) and rates (3, 2). Got (2, 5, 3).",
+        "step_sizes must have shape (2, 6, 3) for inputs (2, 6, 3). Got (2, 5, 3).",
     ),
     (
         (*SELECTION[:3], INPUTS, OUT),
         {},
-        "input_weights must have shape (2, 6, 2) for inputs (2, 6, 3) and rates (3, 2). Got (2, 6, 3).",
+        "input_weights must have shape (2, 6, 2) for inputs (2, 6, 3). Got (2, 6, 3).",
     ),
     (
         (*SELECTION[:4], OUT[:1]),
         {},
-        "output_weights must have shape (2, 6, 2) for inputs (2, 6, 3) and rates (3, 2). Got (1, 6, 2).",
+        "output_weights must have shape (2, 6, 2) for inputs (2, 6, 3). Got (1, 6, 2).",
     ),
     (
         (*SELECTION, START[..., 0]),
         {},
-        "initial_state must have shape (2, 3, 2) for inputs (2, 6, 3) and rates (3, 2). Got (2, 3).",
+        "initial_state must have shape (2, 3, 2) for inputs (2, 6, 3). Got (2, 3).",
     ),
     (
         (INPUTS, SIZES, RATES.astype("int32"), IN, OUT),

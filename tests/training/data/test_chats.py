@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.training import Chats, PackedDocuments, read_chats
+from keras_griffin.training import PackedDocuments, read_chats
+from keras_griffin.training.data.chats import Chats
 from keras_griffin.training.data.packed_rows import check_weights
 
 pytestmark = pytest.mark.any_backend

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training import PackedDocuments, PackedStream, PackingCounts, TokenFile, write_token_file
+from keras_griffin.training import PackedDocuments, PackedStream, TokenFile, write_token_file
 from keras_griffin.training.data.packed_rows import (
     PackedBatch,
+    PackingCounts,
     as_tokens,
     check_ids,
     check_packing,

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from keras_griffin.training import BestCheckpoint
-from keras_griffin.training.resuming.callback_state import callback_states, restore_callbacks, restore_logs
+from keras_griffin.training.resuming.run_state import callback_states, restore_callbacks, restore_logs
 
 pytestmark = pytest.mark.any_backend
 
 
 class Counts(keras.callbacks.Callback):
-    kept = ("count",)
+    saved_attributes = ("count",)
 
     def __init__(self):
         super().__init__()

@@ -1,12 +1,12 @@
 """What several processes do is tested in `tests/distribution/test_resuming.py`."""
 
-import importlib
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
+from keras_griffin import backends
 from keras_griffin.training import RandomWindows, ResumableRun
 from keras_griffin.training.resuming.processes import Processes, all_processes
 from tests.training.resuming.cut_off_run import make_model
@@ -60,8 +60,7 @@ def test_several_workers_of_tensorflow_are_refused(tmp_path, monkeypatch):
         )
 
     model = make_model()
-    module = importlib.import_module("keras_griffin.training.resuming.tensorflow_processes")
-    assert module.place() == (0, 1)
+    assert backends.active().process() == (0, 1)
     monkeypatch.setattr(tf.distribute, "get_strategy", Strategy)
     with pytest.raises(ValueError, match="on TensorFlow a run must have one process; .* Got a Strategy of 2 workers"):
         ResumableRun(tmp_path).fit(model, RandomWindows(np.arange(99), 4, 2, 2), 1)

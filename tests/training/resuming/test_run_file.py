@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.files import write_safetensors
+from keras_griffin.files.safetensors import write_safetensors
 from keras_griffin.training.resuming.run_file import read_run, write_run
 
 pytestmark = pytest.mark.any_backend
@@ -84,7 +84,7 @@ def test_another_file_is_refused(tmp_path):
     ],
 )
 def test_each_damage_has_its_sentence(tmp_path, change, sentence):
-    from keras_griffin.files import SafeTensors
+    from keras_griffin.files.safetensors import SafeTensors
 
     write_run(tmp_path / "run", {"a": np.zeros(2)}, {})
     metadata = dict(SafeTensors(tmp_path / "run").metadata)

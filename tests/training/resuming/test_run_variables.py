@@ -3,7 +3,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_griffin.training.resuming.run_variables import (
+from keras_griffin.training.resuming.run_state import (
     check_variables,
     copy_variables,
     restore_metrics,

@@ -7,9 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.training.resuming.processes import Processes
+from keras_griffin.training.resuming.processes import (
+    Processes,
+    check_same_weights,
+    gather_moment,
+    share_facts,
+    share_moment,
+)
 from keras_griffin.training.resuming.run_file import RunFile
-from keras_griffin.training.resuming.shared_moment import check_same_weights, gather_moment, share_facts, share_moment
 from tests.training.resuming.cut_off_run import make_model
 
 pytestmark = pytest.mark.any_backend

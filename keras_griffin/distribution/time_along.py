@@ -1,0 +1,58 @@
+"""Time divided over devices, for the ops inside JAX's `shard_map`."""
+
+import contextlib
+import importlib
+
+import keras
+
+from keras_griffin.ops import time_axis
+
+
+def time_along(axis_name: str) -> contextlib.AbstractContextManager:
+    """Inside the `with` block, ops run over time that is divided along an axis of the mesh.
+
+    For a scan over devices k,
+
+        s_k = the last state of device k's steps from zero        P_k = the product of their decays
+        H_0 = h_0        H_{k+1} = P_k H_k + s_k, or s_k if there is a reset among the steps
+
+    Each device scans from zero, all exchange P, s and whether there is a reset, and each scans again from its H. The
+    gradient does the same backwards. A convolution's device gets the K - 1 steps before its own from the previous
+    device, and local attention the W - 1 keys and values; or from several devices if one has fewer steps.
+
+    `linear_scan`, `rg_lru`, `causal_conv` and `local_attention` of `keras_griffin.ops` have rules for divided time;
+    another op that reads along time raises an error. Every device along the axis has the same number of steps, the
+    first device the first ones. Arguments and results with a time axis are the device's own; all others are the same on
+    every device. The results, and their gradients, are those of the op over the whole sequence. Communication does not
+    grow with T. `causal_conv` and `local_attention` take no mask here.
+
+    `sequence_parallel` divides a whole model in this way.
+
+    Args:
+        axis_name: of the mesh of the enclosing `shard_map`. An op raises a `ValueError` if there is no such axis.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        ValueError: the backend is not JAX.
+
+    Reference: De et al. 2024 (arXiv 2402.19427), equations 1 to 4 and section 2.3.
+    """
+    require_jax("time_along")
+    # Registers the ops' rules.
+    importlib.import_module("keras_griffin.distribution.jax_divided_time")
+    return time_axis.time_along(axis_name)
+
+
+def require_jax(function_name: str):
+    """Check that the backend can divide time.
+
+    Raises:
+        ValueError: it is not JAX.
+    """
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise ValueError(
+            f"{function_name}: the backend must be jax, whose shard_map divides time over devices. Got {backend}."
+        )

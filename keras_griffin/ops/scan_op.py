@@ -1,0 +1,202 @@
+"""The contract of a scan, once: all that the ops share which run a recurrence along time.
+
+A scan is its docstring, its axes, its table of implementations and its one step.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.linear_scan.marks import marks_of_steps
+from keras_griffin.ops.linear_scan.numbers import accumulation_dtype, components_of, number_of
+from keras_griffin.ops.time_axis import divided_rule
+
+
+class ScanOp(Op):
+    """An op `(tensors, initial_state) -> (outputs, final_state)` along time, with resets and a mask.
+
+    An implementation is a module of the op's package with a function of the op's name,
+
+        name(*tensors, initial_state, marks, **options) -> (outputs, final_state)
+
+    and `supports(facts)`, which returns None, or why it can't serve such a call, in words that follow "It". The tensors
+    come in their original dtypes, the initial state in the accumulation dtype, and `Marks` with an axis for channels. T
+    is at least 2 and no size is 0 (unless it is known only when the model runs). The results may have either dtype.
+
+    Args:
+        name: the op's name.
+        package: the package that holds the implementations' modules.
+        axes: each argument with a letter for each axis, the initial state's after "|", and the argument whose shape and
+            dtype the outputs have after "->": `"inputs btd, rates dn | bdn -> inputs"`. b is the batch, t is time; an
+            argument with "?" may be None.
+        implementations: the rows of the table.
+        one_step: the function for a sequence of one step, called like an implementation.
+        node: the name of the op's node in a functional model, under which it is saved.
+        pairs: the arguments that may be pairs `(real, imaginary)`, all of them or none; implementations get tuples of
+            components for them.
+        pack: makes the tensors of an implementation from those of the call.
+        nothing: a state of nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        package: str,
+        axes: str,
+        implementations: list[Implementation],
+        *,
+        one_step: Callable,
+        node: str,
+        pairs: tuple[str, ...] = (),
+        pack: Callable[..., tuple] = lambda *tensors: tensors,
+        nothing: float = 0.0,
+    ):
+        super().__init__(name, package, implementations)
+        arguments, outputs = axes.split(" -> ")
+        arguments, state = arguments.split(" | ")
+        given = [argument.split() for argument in arguments.split(", ")]
+        self.optional = {name[:-1] for name, _ in given if name.endswith("?")} | {"initial_state"}
+        self.axes = {name.rstrip("?"): letters for name, letters in given} | {"initial_state": state}
+        self.like = outputs
+        self.one_step = one_step
+        self.node = _node(self, node)
+        self.pairs = pairs
+        self.pack = pack
+        self.nothing = nothing
+
+    def __call__(self, *tensors, initial_state=None, reset=None, mask=None, **options) -> tuple[Any, Any]:
+        """Outputs and final state: those of the chosen implementation, of the rule for divided time, or symbolic."""
+        named = zip(self.axes, (*tensors, initial_state), strict=True)
+        given = {name: components_of(x) if name in self.pairs else as_tensor(x) for name, x in named}
+        reset, mask = as_tensor(reset), as_tensor(mask)
+        self._check(given, reset, mask)
+        rule = divided_rule(self.name)
+        *numbers, start = given.values()
+        if is_symbolic(*self._parts(given), reset, mask):
+            results = self.node(**options)(*given.values(), reset, mask)
+        elif rule is not None:
+            results = rule(*self.pack(*numbers), start, marks=(reset, mask), **options)
+        else:
+            results = self.run(*given.values(), reset, mask, **options)
+        return (number_of(results[0]), number_of(results[1])) if self.pairs else tuple(results)
+
+    def run(self, *arguments, **options):
+        """The results for concrete tensors, which have been checked, initial state, reset and mask."""
+        *tensors, initial_state, reset, mask = arguments
+        given = dict(zip(self.axes, arguments, strict=False))
+        like = given[self.like]
+        first = _components(like)[0]
+        shape, dtype = tuple(first.shape), keras.backend.standardize_dtype(first.dtype)
+        accumulated = accumulation_dtype((first,))
+        implementation = self.choose(shape, dtype, self._parts(given))
+        marks = marks_of_steps(reset, mask)
+        start = self._start(given) if initial_state is None else initial_state
+        arguments = *self.pack(*tensors), _cast(start, accumulated), marks
+        if 0 in shape:
+            outputs, final_state = like, start
+        elif shape[1] == 1:
+            outputs, final_state = self.one_step(*arguments, **options)
+        else:
+            outputs, final_state = implementation(*arguments, **options)
+        return _cast(outputs, dtype), _cast(final_state, accumulated)
+
+    def results_spec(self, *arguments):
+        """The shapes and dtypes of outputs and final state, for the arguments of `run`."""
+        given = dict(zip(self.axes, arguments, strict=False))
+        sizes, like = self._sizes(given), given[self.like]
+        shape = tuple(sizes[letter] for letter in self.axes["initial_state"])
+        spec = keras.KerasTensor(shape, accumulation_dtype(_components(like)))
+        return _mapped(lambda x: keras.KerasTensor(x.shape, x.dtype), like), _mapped(lambda _: spec, like)
+
+    def _start(self, given):
+        """A state of nothing, on the outputs' device, of a batch size that may be unknown: the sum of no steps."""
+        letters, sizes = self.axes[self.like].replace("t", ""), self._sizes(given)
+        state = self.axes["initial_state"]
+
+        def start(x):
+            dtype = accumulation_dtype((x,))
+            rows = ops.cast(ops.sum(x[:, :0], axis=1), dtype) + self.nothing
+            if letters == state:
+                return rows
+            rows = ops.expand_dims(rows, [axis for axis, letter in enumerate(state) if letter not in letters])
+            return rows + ops.zeros([1 if letter in letters else sizes[letter] for letter in state], dtype)
+
+        return _mapped(start, given[self.like])
+
+    def _parts(self, given):
+        return [part for argument in given.values() if argument is not None for part in _components(argument)]
+
+    def _sizes(self, given):
+        """The size of each axis; those of the outputs first."""
+        sizes: dict[str, int | None] = {}
+        for name in (self.like, *self.axes):
+            if given[name] is not None:
+                for letter, size in zip(self.axes[name], _components(given[name])[0].shape, strict=True):
+                    sizes.setdefault(letter, size)
+        return sizes
+
+    def _check(self, given, reset, mask):
+        numbers = {name: len(given[name]) for name in self.pairs if given[name] is not None}
+        if numbers and set(numbers.values()) not in ({1}, {2}):
+            got = ", ".join(f"{name} of {number}" for name, number in numbers.items())
+            names = f"{', '.join(self.pairs[:-1])} and {self.pairs[-1]}"
+            raise ValueError(f"{self.name}: {names} must be all tensors or all pairs (real, imaginary). Got {got}.")
+        sizes: dict[str, int | None] = {}
+        for name in (self.like, *self.axes):
+            if given[name] is None and name in self.optional:
+                continue
+            for part in _components(given[name]):
+                check_floating(self.name, **{name: part})
+                self._check_shape(name, part, sizes)
+                for letter, size in zip(self.axes[name], part.shape, strict=True):
+                    sizes.setdefault(letter, size)
+        check_steps(self.name, (sizes["b"], sizes["t"]), reset=reset, mask=mask)
+
+    def _check_shape(self, name, part, sizes):
+        """Raise unless the shape has the sizes that are known; an axis that only this argument has is not empty."""
+        letters, shape = self.axes[name], tuple(part.shape)
+        free = [letter for letter in letters if sizes and letter not in sizes]
+        if shape_fits(part, tuple(map(sizes.get, letters))) and not any(
+            size == 0 for letter, size in zip(letters, shape, strict=True) if letter in free
+        ):
+            return
+        wanted = ", ".join(str(sizes[letter]) if letter in sizes else letter.upper() for letter in letters)
+        rule = f"({wanted},)" if len(letters) == 1 else f"({wanted})"
+        rule += "".join(f", {letter.upper()} at least 1," for letter in free)
+        like = f" for {self.like} {tuple(sizes[letter] for letter in self.axes[self.like])}" if sizes else ""
+        raise ValueError(f"{self.name}: {name} must have shape {rule}{like}. Got {shape}.")
+
+
+def _node(scan: ScanOp, class_name: str) -> type[keras.Operation]:
+    """The class of the op's nodes; its options are in the node's config."""
+
+    class Node(keras.Operation):
+        def __init__(self, *, name=None, **options):
+            super().__init__(name)
+            self.options = options
+
+        def call(self, *arguments):
+            return scan.run(*arguments, **self.options)
+
+        def compute_output_spec(self, *arguments):
+            return scan.results_spec(*arguments)
+
+    Node.__name__ = Node.__qualname__ = class_name
+    return keras.saving.register_keras_serializable("keras_griffin", class_name)(Node)
+
+
+def _components(argument):
+    return argument if isinstance(argument, tuple | list) else (argument,)
+
+
+def _mapped(function, argument):
+    """The function of a tensor, or of each component of a tuple."""
+    return tuple(map(function, argument)) if isinstance(argument, tuple | list) else function(argument)
+
+
+def _cast(argument, dtype):
+    return _mapped(lambda x: ops.convert_to_tensor(x, dtype), argument)
