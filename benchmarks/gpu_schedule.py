@@ -69,7 +69,7 @@ def main():
             for has_marks in (False, True):
                 for name, call in calls(shape, dtype, has_marks).items():
                     with pytest.MonkeyPatch.context() as patch:
-                        launches = recorded_launches(patch, [scans, units], call, TARGETS["sm90"])
+                        launches = recorded_launches(patch, call, TARGETS["sm90"])
                     title = f"{str(dtype).removeprefix('torch.')} | {'both' if has_marks else 'none'}"
                     programs = [disassemble(program_of(launch, TARGETS["sm90"]).asm["cubin"]) for launch in launches]
                     loops = [follow(loop_over_time(program.instructions)) for program in programs]
