@@ -32,7 +32,7 @@ from keras_griffin.ops.selective_scan.selection import Selection
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPS = ["linear_scan", "rg_lru", "selective_scan"]
 #: Dtype, components (for `selective_scan`, N), with marks.
-CALLS = [("float32", 1, False), ("bfloat16", 1, True), ("bfloat16", 2, False), ("float32", 2, True)]
+CALLS = [("float32", 1, False), ("bfloat16", 1, True), ("bfloat16", 2, False)]
 #: Prints what PyTorch launches for the calls of an op, forward and backward, in the words of `Launched`.
 PYTORCH = """
 import importlib, json, sys

@@ -29,7 +29,7 @@ def platform_version() -> str:
 
 def chip(array: jax.Array) -> tuple[int, int]:
     """The number of a GPU's multiprocessors, and of a warp's threads."""
-    return jax.devices("gpu")[0].core_count, 32
+    return jax.local_devices(backend="gpu")[0].core_count, 32
 
 
 def empty(array: jax.Array, shape=None) -> jax.ShapeDtypeStruct:
@@ -45,13 +45,13 @@ def launch(kernel, arguments: tuple, results: tuple, programs: int, **constants)
     options = {"out_type": wanted, "backend_options": OPTIONS}
     if jax_triton.__version_info__ < (0, 4):
         options = {"out_shape": wanted, **OPTIONS}
-    entry = _flat(kernel, jax.tree.structure(arguments), structure)
+    entry = _flat(kernel, jax.tree.structure((*arguments, *results)))
 
     @jax.custom_batching.sequential_vmap
     def call(*arrays):
         rest = iter(arrays)
-        given_now = [x if isinstance(x, int) else next(rest) for x in given]
-        return jax_triton.triton_call(*given_now, kernel=entry, grid=(programs,), **options, **constants)
+        operands = [x if isinstance(x, int) else next(rest) for x in given]
+        return jax_triton.triton_call(*operands, kernel=entry, grid=(programs,), **options, **constants)
 
     arrays = [x for x in given if not isinstance(x, int)]
     return jax.tree.unflatten(structure, _varying_with(arrays, call(*arrays)))
@@ -67,7 +67,7 @@ def _varying_with(arrays, results):
 
 
 @functools.cache
-def _flat(kernel, arguments, results):
+def _flat(kernel, structure):
     """The kernel with a parameter for each array and size: jax-triton 0.3 passes neither tuples nor None.
 
     Triton reads a function's source, so the function is made from one.
@@ -75,18 +75,13 @@ def _flat(kernel, arguments, results):
     import triton
     from triton import language
 
-    count = arguments.num_leaves + results.num_leaves
-    names = [f"x{i}" for i in range(count)]
-    nested = (
-        *jax.tree.unflatten(arguments, names[: arguments.num_leaves]),
-        *jax.tree.unflatten(results, names[arguments.num_leaves :]),
-    )
+    names = [f"x{i}" for i in range(structure.num_leaves)]
+    nested = jax.tree.unflatten(structure, names)
     constants = kernel.arg_names[len(nested) :]
     parameters = [*names, *(f"{name}: tl.constexpr" for name in constants)]
-    passed = ", ".join([*(str(value).replace("'", "") for value in nested), *constants])
-    name = kernel.fn.__name__
-    source = f"def {name}({', '.join(parameters)}):\n    kernel({passed})\n"
-    file = f"<{name} of {arguments} and {results}>"
+    passed = [*(str(value).replace("'", "") for value in nested), *constants]
+    name, file = kernel.fn.__name__, f"<{kernel.fn.__name__} of {structure}>"
+    source = f"def {name}({', '.join(parameters)}):\n    kernel({', '.join(passed)})\n"
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
     space = {"kernel": kernel, "tl": language, "__name__": __name__}
     exec(compile(source, file, "exec"), space)
