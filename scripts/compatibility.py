@@ -22,8 +22,8 @@ PACKAGES = ("keras", *BACKENDS)
 #: For each age, in order of preference. TensorFlow has wheels up to the last.
 PYTHONS = {"oldest": ("python3.11",), "newest": ("python3.13", "python3.12", "python3.11")}
 #: Files, and which of their tests: the scans, values and gradients; a small model's fit, file and decoding; for JAX
-#: also the kernels over devices, in the interpreter, those for GPUs as far as Triton, and those for TPUs, compiled
-#: only; for PyTorch its Triton's kernels for GPUs, compiled only, and where their warps wait.
+#: also the kernels over devices, in the interpreter, those for TPUs, compiled only, and, with the newest, those of
+#: PyTorch, compiled and compared; for PyTorch its Triton's kernels for GPUs, compiled only, and where their warps wait.
 FILES = (
     "tests/ops/test_rows.py",
     "tests/ops/test_division.py",
@@ -31,8 +31,7 @@ FILES = (
     "tests/ops/linear_scan/test_jax_pallas_tpu.py",
     "tests/ops/rg_lru/test_jax_pallas_tpu.py",
     "tests/ops/selective_scan/test_jax_pallas_tpu.py",
-    "tests/ops/linear_scan/test_jax_pallas_gpu.py",
-    "tests/ops/rg_lru/test_jax_pallas_gpu.py",
+    "tests/ops/test_jax_triton.py",
     "tests/ops/linear_scan/test_torch_triton.py",
     "tests/ops/rg_lru/test_torch_triton.py",
     "tests/ops/selective_scan/test_torch_triton.py",
@@ -43,7 +42,7 @@ TESTS = (
     "(linear_scan or rg_lru) and (B3-T5-D5 or B3-T65-D5 or B3-T2-D5)",
     "on_eight_devices",
     "decays_of_float64",
-    "becomes_a_program_of_triton",
+    "launch_the_same_programs",
     "the_compiler_of_tpus_takes and v5e",
     "compiled_ahead_of_time",
     "compiled_without_pieces",
@@ -82,9 +81,9 @@ def installed(age):
     command = [python_for(age), ROOT / "scripts/environment.py", "--into", environment.name, *names]
     subprocess.run(command, env=variables, check=True)
     if age == "newest":
-        # With the compiler of TPUs that belongs to it.
+        # With the compiler of TPUs that belongs to it, and jax-triton, which the oldest JAX is too old for.
         packages = ["jax[tpu]" if package == "jax" else package for package in PACKAGES]
-        upgrade = ["-m", "pip", "install", "-q", "--upgrade", *packages]
+        upgrade = ["-m", "pip", "install", "-q", "--upgrade", *packages, "jax-triton"]
         subprocess.run([interpreter(environment), *upgrade], check=True)
     return environment
 

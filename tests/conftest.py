@@ -38,8 +38,8 @@ import pytest
 BACKEND = keras.backend.backend()
 #: Above which a worker lets go of compiled programs.
 MOST_RESIDENT_BYTES = 5 << 29
-if BACKEND == "torch" and importlib.util.find_spec("triton") is not None:
-    # PyTorch's compiler imports it; once TensorFlow is loaded, which Keras does to save a model, that would crash.
+if BACKEND in ("jax", "torch") and importlib.util.find_spec("triton") is not None:
+    # PyTorch's compiler and jax-triton import it; once TensorFlow is loaded, to save a model, that would crash.
     import triton  # noqa: F401
 if BACKEND == "jax":
     import tests.one_context  # noqa: F401

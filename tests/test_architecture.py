@@ -37,7 +37,7 @@ LEVELS = {folder: level for level, folders in enumerate(LADDER) for folder in fo
 #: Where files named after a backend may import it.
 WITH_BACKENDS = ("backends", "ops", "generation", "models", "conversion", "training", "distribution")
 #: Packages beside Keras, NumPy and the backends that a function may import when it is called, each named by an extra.
-OPTIONAL = {"huggingface_hub", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
+OPTIONAL = {"huggingface_hub", "jax_triton", "matplotlib", "orbax", "sentencepiece", "tokenizers"}
 #: What every file may import. Keras itself needs ml_dtypes, and NumPy has no bfloat16 without it.
 NEEDED = {"keras", "ml_dtypes", "numpy", "safetensors"}
 
@@ -127,7 +127,7 @@ def tasks_are_numpy_only(source):
 
 
 def backends_are_imported_only_in_files_named_after_them(source):
-    legal = {source.backend, "triton" if source.backend == "torch" else None}
+    legal = {source.backend, "triton" if {"torch", "triton"} & set(source.name.split("_")) else None}
     legal = legal if source.folder in WITH_BACKENDS else {}
     for name, _ in source.imports:
         top = name.split(".")[0]
@@ -320,7 +320,7 @@ def is_kernel(source) -> bool:
 
 def is_kernel_name(name) -> bool:
     """Whether a kernel would be called so."""
-    return name in ("reference", "portable") or name.split("_")[0] in ("numpy", *BACKENDS)
+    return name in ("reference", "portable") or name.split("_")[0] in ("numpy", "triton", *BACKENDS)
 
 
 RULES = {

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import keras
+from jax import numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 
@@ -79,3 +80,16 @@ def on_each_device(function: Callable, division: Division | None, sizes: tuple[i
     # Pallas's interpreter doesn't follow over which devices an array varies, nor do Splash's kernels.
     options = {"mesh": division.mesh, "in_specs": specs(axes), "out_specs": specs(results), "check_vma": False}
     return jax.shard_map(function, **options)(*arguments)
+
+
+def varying_with(sequence, states, channels=None):
+    """Trees of `(B, D)` and of `(D,)`, unchanged except that they vary over the devices of `(B, T, D)`.
+
+    Inside `shard_map` JAX then sums their gradients over the devices that hold copies of them. Elsewhere nothing is to
+    be done.
+    """
+    if not inside_shard_map():
+        return states, channels
+    nothing = 0.0 * jnp.isnan(sequence[:, 0]).astype(jnp.float32)
+    states = jax.tree.map(lambda x: x + nothing.astype(x.dtype), states)
+    return states, jax.tree.map(lambda x: x + nothing[0].astype(x.dtype), channels)

@@ -1,7 +1,5 @@
 """Kernels under `keras.distribution`; run by `tests/ops/test_division.py` where there are eight devices."""
 
-import re
-
 import jax
 import keras
 import numpy as np
@@ -11,9 +9,13 @@ from jax import numpy as jnp
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.implementation import find_op, use_implementation
 from keras_griffin.ops.jax_division import active_division
+from keras_griffin.ops.linear_scan import jax_triton_launch
 from keras_griffin.ops.linear_scan.cases import ScanCase
+from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.local_attention.cases import AttentionCase
+from keras_griffin.ops.rg_lru import jax_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
+from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from tests.distribution.eight_devices import collectives
 from tests.ops.rows import check_gradients, check_values, interpret
@@ -23,7 +25,6 @@ MARKED = {"has_reset": True, "has_mask": True}
 CASES = [
     ("linear_scan", "jax_pallas_tpu", (8,), ScanCase(5, 16, 3, has_initial_state=False)),
     ("linear_scan", "jax_pallas_tpu", (2, 4), ScanCase(19, 2, 12, is_complex=True, reverse=True, **MARKED)),
-    ("linear_scan", "jax_pallas_gpu", (2, 4), ScanCase(71, 2, 12, **MARKED)),
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(19, 4, 12, is_complex=True, **MARKED)),
     ("rg_lru", "jax_pallas_tpu", (2, 4), UnitCase(5, 3, 8)),
     ("rg_lru", "jax_pallas_tpu", (4, 2), UnitCase(5, 4, 7, dtype="bfloat16", reverse=True)),
@@ -79,12 +80,20 @@ def test_what_is_sent(monkeypatch):
 
 
 def test_a_gpu_gets_a_part(monkeypatch):
-    monkeypatch.setattr("keras_griffin.backends.jax_backend.device_kind", lambda: "gpu")
-    x, channels = jax.ShapeDtypeStruct((4, 6, 64), "float32"), jax.ShapeDtypeStruct((64,), "float32")
+    inputs = []
+
+    def launch(kernel, arguments, results, programs, **constants):
+        inputs.append(arguments[0][0])
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), results)
+
+    monkeypatch.setattr(jax_triton_launch, "launch", launch)
+    monkeypatch.setattr(jax_triton_launch, "chip", lambda array: (0, 32))
+    x, channels = jnp.ones((4, 6, 64)), jnp.ones(64)
     with distribution_of((2, 4)).scope():
-        program = str(jax.make_jaxpr(rg_lru)(x, x, x, channels))
-    (results,) = re.findall(r"(?m)^ *(.*) = pallas_call\[", program)
-    assert "f32[2,6,16]" in results and "f32[4,6,64]" not in results
+        jax.eval_shape(
+            lambda x: jax_triton.rg_lru(Unit((x,), x, x, channels, None), (x[:, 0],), Marks(None, None), 8.0, False), x
+        )
+    assert [array.shape for array in inputs] == [(2, 6, 16)]
 
 
 def test_parts_inside_shard_map_are_not_divided_again():

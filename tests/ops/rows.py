@@ -73,11 +73,8 @@ def interpret(patch, op: Op, row: Implementation):
     elif BACKEND == "jax":
         from jax.experimental import pallas
 
-        from keras_griffin.ops.linear_scan import jax_pallas_gpu_blocks, jax_pallas_tpu_blocks
+        from keras_griffin.ops.linear_scan import jax_pallas_tpu_blocks
 
         patch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
         # Compiling what stands for the kernel takes longer than running it.
         patch.setattr(jax_pallas_tpu_blocks, "UNROLL", 1)
-        patch.setattr(jax_pallas_gpu_blocks, "ROWS", 1)
-        # The longer cases are cut.
-        patch.setattr(jax_pallas_gpu_blocks, "SHORTEST_PIECE", 32)

@@ -9,7 +9,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from keras_griffin.ops.linear_scan.torch_triton import OPTIONS
+from keras_griffin.ops.linear_scan import torch_triton_launch
+from keras_griffin.ops.linear_scan.triton_passes import OPTIONS
 from tests.ops.gpu_assembly import disassemble, follow, loop_over_time
 
 TARGETS = {
@@ -36,9 +37,8 @@ class Launch(NamedTuple):
     kernel: object
     arguments: tuple
     options: dict
-    #: How many programs, of a warp each, and how many steps each walks.
-    programs: int = 1
-    steps: int = 1
+    #: How many programs, of a warp each.
+    programs: int
 
     @property
     def name(self) -> str:
@@ -47,11 +47,21 @@ class Launch(NamedTuple):
     @property
     def rows(self) -> int:
         """How many rows a turn of its loop works on."""
-        return self.options["ROWS"]
+        return self.options.get("ROWS", 1)
 
     @property
     def has_marks(self) -> bool:
-        return dict(zip(self.kernel.arg_names, self.arguments, strict=False))["marks"] is not None
+        return self.values["marks"] is not None
+
+    @property
+    def steps(self) -> int:
+        """How many steps each program walks."""
+        return min(self.values["steps"], self.values["length"])
+
+    @property
+    def values(self) -> dict:
+        """Arguments and constants by name."""
+        return dict(zip(self.kernel.arg_names, self.arguments, strict=False)) | self.options
 
 
 class Compiled(NamedTuple):
@@ -68,28 +78,23 @@ class Compiled(NamedTuple):
     stops: int | None = None
 
 
-def recorded_launches(monkeypatch, modules, call, target, multiprocessors=132):
+def recorded_launches(monkeypatch, call, target, multiprocessors=132):
     """The launches that `call` would make on a GPU.
 
     Args:
         monkeypatch: pytest's.
-        modules: those that use `launch`; the first defines the plan.
         call: makes the launches; the numbers that it gets are whatever stood in memory.
         target: the GPU.
         multiprocessors: how many it has. With none, every sequence is one piece.
     """
     launches = []
 
-    def launch(kernel, array, plan, pieces, *arguments, **options):
-        batch_size, length, width = array.shape
-        constants = {**options, "BLOCK": plan.block, "ROWS": plan.rows}
-        programs = batch_size * pieces * -(-width // plan.block)
-        numbers = (*arguments, length, width, pieces, plan.steps)
-        launches.append(Launch(kernel, numbers, constants, programs, min(plan.steps, length)))
+    def launch(kernel, arguments, results, programs, **constants):
+        launches.append(Launch(kernel, (*arguments, *results), constants, programs))
+        return results
 
-    monkeypatch.setattr(modules[0], "chip", lambda device: (multiprocessors, target.warp_size))
-    for module in modules:
-        monkeypatch.setattr(module, "launch", launch)
+    monkeypatch.setattr(torch_triton_launch, "chip", lambda array: (multiprocessors, target.warp_size))
+    monkeypatch.setattr(torch_triton_launch, "launch", launch)
     call()
     return launches
 
@@ -102,10 +107,8 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
 
 def program_of(launch: Launch, target: GPUTarget):
     """What Triton makes of a launch."""
-    names = launch.kernel.arg_names
-    values = dict(zip(names, launch.arguments, strict=False)) | launch.options
-    signature, constants, attributes = {}, {}, {}
-    for place, name in enumerate(names):
+    values, signature, constants, attributes = launch.values, {}, {}, {}
+    for place, name in enumerate(launch.kernel.arg_names):
         is_constant = launch.kernel.params[place].is_constexpr
         signature[name] = _type_of(values[name], (place,), is_constant, constants, attributes)
     source = ASTSource(launch.kernel, signature=signature, constexprs=constants, attrs=attributes)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from keras_griffin.ops import explain, linear_scan
-from keras_griffin.ops.linear_scan import torch_triton
+from keras_griffin.ops.linear_scan import torch_triton, triton_passes
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.reference import definition
 from keras_griffin.testing.closeness import assert_close
@@ -34,8 +34,8 @@ CASES = [
 @pytest.fixture(autouse=True)
 def prepare(interpreted):  # noqa: F811
     """By default, pieces of eight steps, and channels that fill a block and begin another."""
-    interpreted([torch_triton], CUT, lanes=4)
-    return lambda *arguments: interpreted([torch_triton], *arguments)
+    interpreted(CUT, lanes=4)
+    return interpreted
 
 
 @pytest.mark.parametrize(("multiprocessors", "case"), CASES, ids=str)
@@ -50,8 +50,8 @@ def test_values_and_gradients(prepare, multiprocessors, case):
 def test_groups_of_rows(prepare, monkeypatch, multiprocessors, length):
     prepare(multiprocessors)
     # Four rows forward and two backward.
-    monkeypatch.setattr(torch_triton, "LOADS", 8)
-    check = surround(monkeypatch, [torch_triton])
+    monkeypatch.setattr(triton_passes, "LOADS", 8)
+    check = surround(monkeypatch)
     case = ScanCase(length, reverse=length % 2 == 0, **MARKED)
     check_values("linear_scan", "torch_triton", case)
     check_gradients("linear_scan", "torch_triton", case)

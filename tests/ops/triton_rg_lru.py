@@ -7,10 +7,10 @@ import triton
 from triton import language as tl
 
 from keras_griffin.ops import explain, rg_lru
-from keras_griffin.ops.linear_scan import torch_triton as scan
+from keras_griffin.ops.linear_scan import triton_passes
 from keras_griffin.ops.rg_lru import torch_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
-from keras_griffin.ops.rg_lru.torch_triton_kernels import cosine_and_sine, expm1
+from keras_griffin.ops.rg_lru.triton_kernels import cosine_and_sine, expm1
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rg_lru.test_torch_loop import arguments
 from tests.ops.rows import check_gradients, check_values
@@ -36,8 +36,8 @@ CASES = [
 @pytest.fixture(autouse=True)
 def prepare(interpreted):  # noqa: F811
     """By default, pieces of eight steps, and channels that fill a block and begin another."""
-    interpreted([scan, torch_triton], CUT, lanes=4)
-    return lambda *arguments: interpreted([scan, torch_triton], *arguments)
+    interpreted(CUT, lanes=4)
+    return interpreted
 
 
 @pytest.mark.parametrize(("multiprocessors", "case"), CASES, ids=str)
@@ -56,8 +56,8 @@ def test_several_blocks_of_channels():
 def test_groups_of_rows(prepare, monkeypatch, multiprocessors, length):
     prepare(multiprocessors)
     # Four rows forward and two backward.
-    monkeypatch.setattr(scan, "LOADS", 12)
-    check = surround(monkeypatch, [scan, torch_triton])
+    monkeypatch.setattr(triton_passes, "LOADS", 12)
+    check = surround(monkeypatch)
     case = UnitCase(length, reverse=length % 2 == 0, **MARKED)
     check_values("rg_lru", "torch_triton", case)
     check_gradients("rg_lru", "torch_triton", case)

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from keras_griffin.ops import explain, selective_scan
-from keras_griffin.ops.linear_scan import torch_triton as scan
-from keras_griffin.ops.selective_scan import torch_triton
+from keras_griffin.ops.selective_scan import torch_triton, triton_passes
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values
@@ -23,8 +22,8 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def prepare(interpreted, monkeypatch):  # noqa: F811
-    interpreted([scan, torch_triton], WHOLE, lanes=4)
-    monkeypatch.setattr(torch_triton, "CHUNK", 8)
+    interpreted(WHOLE, lanes=4)
+    monkeypatch.setattr(triton_passes, "CHUNK", 8)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

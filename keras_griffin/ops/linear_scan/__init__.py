@@ -25,7 +25,7 @@ SCAN = ScanOp(
     [
         Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
-        Implementation("jax_pallas_gpu", backend="jax", automatic=("gpu",), interpreted=True),
+        Implementation("jax_triton", backend="jax", automatic=("gpu",), interpreted=True),
         Implementation("jax_associative", backend="jax", automatic=("gpu",)),
         Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),

@@ -1,9 +1,51 @@
 """On JAX on a TPU: Pallas kernels that read each number once, keep the state on chip, and write each result once."""
 
-import functools
+from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.jax_pallas import differentiable, supports_on
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import scan, scan_gradient
+from keras_griffin.ops.linear_scan.jax_gradient import of_kernels
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import Operands, scan, scan_gradient
+from keras_griffin.ops.linear_scan.marks import effective
 
-supports = supports_on("tpu")
-linear_scan = differentiable(functools.partial(scan, cost=(2, 0)), functools.partial(scan_gradient, cost=(3, 0)))
+
+def supports(facts) -> str | None:
+    """All but float64."""
+    if facts.device != "tpu":
+        return "needs a TPU"
+    return "computes in float32" if facts.dtype == "float64" else None
+
+
+def _scan(decay, inputs, initial_state, marks, reverse):
+    def load(rows):
+        return effective(*rows.sequences, rows.marks, "float32")
+
+    operands = Operands((decay, inputs), None, marks)
+    return scan("linear_scan", load, operands, initial_state, reverse, inputs[0].dtype, cost=(2, 0))
+
+
+def _gradient(decay, states, initial_state, marks, gradients, reverse):
+    def load(rows):
+        return effective(rows.sequences, rows.sequences, rows.marks, "float32")[0]
+
+    def finish(rows, into_decay, into_inputs):
+        into_decay, into_inputs = _seen(into_decay, rows.marks.mask), _seen(into_inputs, rows.marks.mask)
+        return (_kept(into_decay, rows.marks.reset), into_inputs), None
+
+    operands, results = Operands(decay, None, marks), ((decay, states), None)
+    arguments = operands, states, initial_state, gradients, reverse, results
+    (into_decay, into_inputs), _, into_start = scan_gradient(
+        "linear_scan_gradient", load, finish, *arguments, cost=(3, 0)
+    )
+    return into_decay, into_inputs, into_start
+
+
+def _seen(gradient, mask):
+    """Zero where a step is masked."""
+    return gradient if mask is None else tuple(jnp.where(mask, g, 0.0) for g in gradient)
+
+
+def _kept(gradient, reset):
+    """Zero where a decay was replaced by zero."""
+    return gradient if reset is None else tuple(jnp.where(reset, 0.0, g) for g in gradient)
+
+
+linear_scan = of_kernels(_scan, _gradient)

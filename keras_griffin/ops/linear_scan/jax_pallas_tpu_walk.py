@@ -8,6 +8,7 @@ a group, and the final gradients, from rows of the operands as stored in memory.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 from jax import lax
@@ -16,14 +17,22 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.jax_pallas import Operands, divided_gradient, divided_scan, indices_of_32_bits
 from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP, Walk, tile
 from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 
 _RESET, _MASKED = 1, 2
 
 
-@divided_scan
+class Operands(NamedTuple):
+    """The arrays from which a kernel computes decay and inputs; inside the kernel, rows of them."""
+
+    #: Any tree of `(B, T, D)`.
+    sequences: object
+    #: Any tree of `(D,)`.
+    channels: object
+    marks: Marks
+
+
 def scan(
     name: str,
     load: Callable,
@@ -91,7 +100,6 @@ def scan(
     return tuple(states), tuple(h[:, 0] for h in final)
 
 
-@divided_gradient
 def scan_gradient(
     name: str,
     load: Callable,
@@ -207,6 +215,11 @@ def scan_gradient(
         cost,
     )
     return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
+
+
+def indices_of_32_bits():
+    """A context in which to call a kernel: with `jax_enable_x64`, it would mix indices of 32 and 64 bits."""
+    return jax.enable_x64(False)
 
 
 def _call(name, kernel, walk, arguments, results, scratch, cost):

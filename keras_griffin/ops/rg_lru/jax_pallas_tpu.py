@@ -1,12 +1,14 @@
 """On JAX on a TPU: Pallas kernels that compute the gates on chip, and again for the gradient."""
 
-import functools
-
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.jax_pallas import supports_on
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import scan, scan_gradient
-from keras_griffin.ops.rg_lru.jax_pallas import differentiable
+from keras_griffin.ops.linear_scan.jax_pallas_tpu import supports
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import Operands, scan, scan_gradient
+from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.jax_gradient import of_kernels
+from keras_griffin.ops.rg_lru.unit import Unit
+
+__all__ = ["rg_lru", "supports"]
 
 
 def expm1(x):
@@ -17,5 +19,31 @@ def expm1(x):
     return jnp.where(x > -0.5, series * x, jnp.exp(x) - 1.0)
 
 
-supports = supports_on("tpu")
-rg_lru = differentiable(functools.partial(scan, cost=(40, 5)), functools.partial(scan_gradient, cost=(80, 10)), expm1)
+def _made(rows, exponent):
+    return gates(Unit(*rows.sequences, *rows.channels), rows.marks, exponent, "float32", expm1=expm1)
+
+
+def _scan(unit, initial_state, marks, exponent, reverse):
+    def load(rows):
+        return _made(rows, exponent)
+
+    operands = Operands(unit[:3], unit[3:], marks)
+    return scan("rg_lru", load, operands, initial_state, reverse, unit.inputs[0].dtype, cost=(40, 5))
+
+
+def _gradient(unit, states, initial_state, marks, gradients, exponent, reverse):
+    def load(rows):
+        return _made(rows, exponent)[0]
+
+    def finish(rows, into_decay, into_inputs):
+        unit = Unit(*rows.sequences, *rows.channels)
+        into = gates_gradient(unit, rows.marks, exponent, "float32", into_decay, into_inputs, expm1=expm1)
+        return into[:3], into[3:]
+
+    operands, results = Operands(unit[:3], unit[3:], marks), (unit[:3], unit[3:])
+    arguments = operands, states, initial_state, gradients, reverse, results
+    sequences, channels, into_start = scan_gradient("rg_lru_gradient", load, finish, *arguments, cost=(80, 10))
+    return Unit(*sequences, *channels), into_start
+
+
+rg_lru = of_kernels(_scan, _gradient)

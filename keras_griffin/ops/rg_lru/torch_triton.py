@@ -1,34 +1,17 @@
-"""On PyTorch with a GPU: the gates inside the kernels of the scan, in Triton.
-
-Forward reads x and two logits and writes the states; backward reads those four and the gradient for the states, and
-writes three gradients. Decay, multiplier and gates are computed in registers and never stored. Programs and pieces of
-time are those of `linear_scan`, with the same passes: if time is cut, forward reads the three arrays twice, and
-backward reads two of its seven twice. Each program sums the gradients for Lambda and theta over its steps, and PyTorch
-sums over the programs, in a fixed order.
-"""
+"""On PyTorch with a GPU: the gates inside the kernels of the scan, in Triton; see `triton_passes.py`."""
 
 import torch
 from torch import Tensor
 
+from keras_griffin.ops.linear_scan import torch_triton_launch
 from keras_griffin.ops.linear_scan.components import Components
 from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.linear_scan.torch_triton import (
-    as_bytes,
-    empty,
-    in_order,
-    launch,
-    plan_of,
-    starts_of_pieces,
-    supports,
-)
+from keras_griffin.ops.linear_scan.torch_triton import supports
+from keras_griffin.ops.rg_lru import triton_passes
 from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
 from keras_griffin.ops.rg_lru.unit import Unit
 
 __all__ = ["rg_lru", "supports"]
-
-#: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
-#: longer than memory.
-ONE_CHANNEL = 1
 
 
 def rg_lru(
@@ -40,13 +23,6 @@ def rg_lru(
     )
     parts = len(initial_state)
     return tuple(results[:parts]), tuple(results[parts:])
-
-
-def _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent):
-    """The first arguments of every kernel. PyTorch, which has log1p, computes the softplus once per channel."""
-    softplus = torch.nn.functional.softplus(-decay_parameter.float())
-    logits = ((x.contiguous(),) for x in (input_gate_logits, recurrence_gate_logits))
-    return in_order(inputs), *logits, softplus, phase if phase is None else phase.contiguous(), exponent
 
 
 @torch.library.custom_op("keras_griffin::rg_lru_triton", mutates_args=())
@@ -62,14 +38,9 @@ def _rg_lru(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    from keras_griffin.ops.rg_lru.torch_triton_kernels import gated_piece_ends, gated_scan
-
-    unit = _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent)
-    x, start, marks = unit[0], in_order(initial_state), as_bytes(reset, mask)
-    plan = plan_of(x[0], len(x) + 2, ONE_CHANNEL)
-    states, final_state = tuple(map(empty, x)), tuple(map(empty, start))
-    ends = starts_of_pieces(gated_piece_ends, (*unit, *marks), start, x[0], plan, LAST_FIRST=reverse, GRADIENT=False)
-    launch(gated_scan, x[0], plan, plan.pieces, *unit, start, ends, states, final_state, *marks, REVERSE=reverse)
+    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    options = tuple(initial_state), Marks(reset, mask), exponent, reverse
+    states, final_state = triton_passes.scan(torch_triton_launch, unit, *options)
     return [*states, *final_state]
 
 
@@ -94,42 +65,11 @@ def _gradient(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    from keras_griffin.ops.rg_lru.torch_triton_kernels import gated_piece_ends, gated_scan_gradient
-
-    unit = _arguments(inputs, input_gate_logits, recurrence_gate_logits, decay_parameter, phase, exponent)
-    parts, x = len(inputs), unit[0]
-    numbers = (states, initial_state, gradients[:parts], gradients[parts:])
-    h, start, into_states, into_final = (in_order(number) for number in numbers)
-    marks, plan = as_bytes(reset, mask), plan_of(x[0], 3 * parts + 2, ONE_CHANNEL)
-    into_inputs, into_input_logits, into_recurrence_logits = (tuple(map(empty, number)) for number in unit[:3])
-    into_start = tuple(map(empty, start))
-    log_sums, *angle_sums = (
-        empty(start[0], (len(x[0]) * plan.pieces, x[0].shape[2])) for channel in unit[3:5] if channel is not None
-    )
-    ends = starts_of_pieces(
-        gated_piece_ends,
-        (into_states, *unit[1:], *marks),
-        into_final,
-        x[0],
-        plan,
-        LAST_FIRST=not reverse,
-        GRADIENT=True,
-    )
-    launch(
-        gated_scan_gradient,
-        x[0],
-        plan,
-        plan.pieces,
-        *(*unit, h, start, into_states, into_final, ends),
-        *(into_inputs, into_input_logits, into_recurrence_logits),
-        *((log_sums,), (*angle_sums,) or None, into_start, *marks),
-        REVERSE=reverse,
-    )
-    # Of each row, as from the loop.
-    log_sums, *angle_sums = (sums.unflatten(0, (-1, plan.pieces)).sum(1) for sums in (log_sums, *angle_sums))
-    into_decay_parameter = torch.sigmoid(-decay_parameter.float()) * log_sums
-    sequences = (*into_inputs, *into_input_logits, *into_recurrence_logits)
-    return [*sequences, into_decay_parameter, *angle_sums, *into_start]
+    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    given = tuple(gradients[: len(inputs)]), tuple(gradients[len(inputs) :])
+    options = tuple(states), tuple(initial_state), Marks(reset, mask), given, exponent, reverse
+    into_unit, into_start = triton_passes.scan_gradient(torch_triton_launch, unit, *options)
+    return [*into_unit.inputs, *(x for x in into_unit[1:] if x is not None), *into_start]
 
 
 #: The operator, which PyTorch differentiates.

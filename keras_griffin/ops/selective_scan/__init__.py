@@ -31,6 +31,7 @@ SCAN = ScanOp(
     [
         Implementation("jax_pallas_tpu", backend="jax", automatic=("tpu",), interpreted=True),
         Implementation("jax_loop", backend="jax", automatic=("cpu", "tpu")),
+        Implementation("jax_triton", backend="jax", automatic=("gpu",), interpreted=True),
         Implementation("torch_triton", backend="torch", automatic=("gpu",), interpreted=True),
         Implementation("torch_loop", backend="torch"),
         Implementation("tensorflow_loop", backend="tensorflow"),

@@ -4,7 +4,6 @@ The grid is batch by channels by time, with time innermost and in order. The sta
 in float32, and the one before each block is kept for the gradient, whose kernel computes the block's states again.
 """
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -14,53 +13,17 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.jax_division import active_division, inside_shard_map, on_each_device
-from keras_griffin.ops.linear_scan.jax_pallas import indices_of_32_bits, of_32_bits, supports_on
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.linear_scan.jax_pallas_tpu import supports
+from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import indices_of_32_bits
+from keras_griffin.ops.selective_scan.jax_gradient import differentiable
+
+__all__ = ["selective_scan", "supports"]
 
 #: Rows of a bfloat16 register, and channels of any.
 _ROWS, _LANES = 16, 128
 _LONGEST, _WIDEST = 64, 512
 #: On-chip memory for the states of a block.
 _STATES_BYTES = 4 * 2**20
-
-#: How the arrays are divided over devices; see `on_each_device`.
-_SELECTION = Selection("b-c", "b-c", "c-", "b--", "b--")
-_STARTS = "b--c"
-
-supports = supports_on("tpu")
-
-
-@on_hidden
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The outputs and the last state; see the package."""
-    return _compiled(selection, initial_state, reset, active_division())
-
-
-# Compiled once for each shape, even if the caller is not compiled.
-@functools.partial(jax.jit, static_argnums=(3,))
-def _compiled(selection, initial_state, reset, division):
-    selection, initial_state = of_32_bits((selection, initial_state))
-    if inside_shard_map():
-        # JAX then sums gradients over the devices that hold copies.
-        nothing = 0.0 * jnp.isnan(selection.inputs[:, 0]).astype("float32")[..., None]
-        rates = (selection.rates + nothing[0]).astype(selection.rates.dtype)
-        selection, initial_state = selection._replace(rates=rates), initial_state + nothing
-    return _differentiable(selection, initial_state, reset, division)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _differentiable(selection, initial_state, reset, division):
-    return _forward(selection, initial_state, reset, division)[0]
-
-
-def _forward(selection, initial_state, reset, division):
-    arguments, axes = (selection, initial_state, reset), (_SELECTION, "bc-", "b-")
-    sizes = initial_state.shape[:2]
-    outputs, final_state, starts = on_each_device(_scan, division, sizes, arguments, axes, ("b-c", "bc-", _STARTS))
-    return (outputs, final_state), (selection, starts, reset)
 
 
 def _scan(selection, initial_state, reset):
@@ -105,18 +68,6 @@ def _scan(selection, initial_state, reset):
         [(numbers, walk.lanes), *[(walk.steps, walk.lanes)] * 3, *[(walk.steps, numbers)] * 2],
     )
     return outputs, final_state.mT, starts
-
-
-def _backward(division, kept, gradients):
-    selection, starts, reset = kept
-    arguments, axes = (selection, starts, reset, gradients), (_SELECTION, _STARTS, "b-", ("b-c", "bc-"))
-    # Sums of a device's rows and channels, yet to be summed over all.
-    results = "b-c", "b-c", "bc-", "cb--", "cb--", "bc-"
-    sizes = gradients[1].shape[:2]
-    into_u, into_s, *parts, into_start = on_each_device(_gradient, division, sizes, arguments, axes, results)
-    sums = (jnp.sum(part, 0) for part in parts)
-    into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(sums, selection[2:], strict=True))
-    return Selection(into_u, into_s, into_rates, into_b, into_c), into_start, None
 
 
 def _gradient(selection, starts, reset, gradients):
@@ -195,7 +146,7 @@ def _gradient(selection, starts, reset, gradients):
     return into_u, into_s, into_rates.mT, into_b, into_c, into_start.mT
 
 
-_differentiable.defvjp(_forward, _backward)
+selective_scan = differentiable(_scan, _gradient)
 
 
 def _call(name, kernel, walk, arguments, in_specs, results, out_specs, scratch):

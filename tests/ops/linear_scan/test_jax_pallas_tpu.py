@@ -14,6 +14,7 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from keras_griffin.ops import linear_scan, use_implementation
+from keras_griffin.ops.implementation import Facts
 from keras_griffin.ops.linear_scan import jax_pallas_tpu
 from keras_griffin.ops.linear_scan.marks import Marks
 
@@ -72,6 +73,14 @@ def test_xla_cant_divide_it(topology):
     function = jax.jit(lambda a, x, h: jax_pallas_tpu.linear_scan((a,), (x,), (h,), Marks(None, None), False))
     with pytest.raises(NotImplementedError, match="shard_map"):
         function.lower(array(4, 64, 128), array(4, 64, 128), array(4, 128)).compile()
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "reason"),
+    [("tpu", "bfloat16", None), ("tpu", "float64", "computes in float32"), ("gpu", "float32", "needs a TPU")],
+)
+def test_what_it_serves(device, dtype, reason):
+    assert jax_pallas_tpu.supports(Facts("jax", device, (1, 7, 5), dtype)) == reason
 
 
 def test_asked_for_where_it_cant_run():

@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 import torch
 
 from keras_griffin.ops import explain
-from keras_griffin.ops.linear_scan import torch_triton
+from keras_griffin.ops.linear_scan import torch_triton, triton_passes
 from tests.ops.gpu_assembly import Instruction, cycles, follow
 from tests.ops.triton_compilation import STOPS, TARGETS, WHOLE, compile_launch, recorded_launches
 from tests.ops.triton_interpreter import pretend, run_tests
@@ -46,7 +46,7 @@ def forward_and_backward(parts, dtype, has_marks):
 @pytest.mark.slow
 def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
     call = lambda: forward_and_backward(parts, dtype, has_marks)  # noqa: E731
-    launches = recorded_launches(monkeypatch, [torch_triton], call, TARGETS[target])
+    launches = recorded_launches(monkeypatch, call, TARGETS[target])
     # Between a pass over pieces and the next stands the scan of their ends.
     assert [launch.name for launch in launches] == [
         *["piece_ends", "scan", "scan"],
@@ -60,9 +60,9 @@ def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
 @pytest.mark.slow
 def test_compiled_without_pieces_and_the_first_pass_over_pieces(monkeypatch, target, dtype, has_marks):
     call = lambda: forward_and_backward(1, dtype, has_marks)  # noqa: E731
-    launches = recorded_launches(monkeypatch, [torch_triton], call, TARGETS[target], 0)
+    launches = recorded_launches(monkeypatch, call, TARGETS[target], 0)
     assert [launch.name for launch in launches] == ["scan", "scan_gradient"]
-    of_pieces = recorded_launches(monkeypatch, [torch_triton], call, TARGETS[target])
+    of_pieces = recorded_launches(monkeypatch, call, TARGETS[target])
     for launch in [*launches, *(launch for launch in of_pieces if launch.name == "piece_ends")]:
         check(launch, 1, TARGETS[target])
 
@@ -120,21 +120,21 @@ def test_a_warp_stops_where_it_needs_what_is_being_loaded(loop, stops, on_the_wa
     ],
 )
 def test_time_is_cut_where_there_are_few_programs(batch_size, length, width, multiprocessors, expected):
-    assert torch_triton.steps_of_a_piece(batch_size, length, width, 32, multiprocessors) == expected
+    assert triton_passes.steps_of_a_piece(batch_size, length, width, 32, multiprocessors) == expected
 
 
 @pytest.mark.parametrize("length", [2, 64, 128, 1000, 1001, 16384])
 @pytest.mark.parametrize("width", [1, 500, 5000])
 def test_pieces_are_long_enough_and_all_but_the_last_whole(length, width):
-    steps = torch_triton.steps_of_a_piece(1, length, width, 32, 132)
-    assert steps == length or (steps >= torch_triton.SHORTEST_PIECE and steps % torch_triton.STEPS == 0)
+    steps = triton_passes.steps_of_a_piece(1, length, width, 32, 132)
+    assert steps == length or (steps >= triton_passes.SHORTEST_PIECE and steps % triton_passes.STEPS == 0)
 
 
 @pytest.mark.parametrize(
     ("steps", "numbers", "rows"), [(2048, 2, 24), (2048, 3, 16), (23, 2, 16), (5, 2, 4), (1, 8, 1), (100, 8, 4)]
 )
 def test_a_group_is_no_longer_than_a_piece_and_fits_the_registers(steps, numbers, rows):
-    assert torch_triton.rows_of(steps, numbers) == rows
+    assert triton_passes.rows_of(steps, numbers) == rows
 
 
 @pytest.mark.parametrize(

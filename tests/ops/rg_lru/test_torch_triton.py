@@ -9,7 +9,6 @@ pytest.importorskip("triton")
 
 import torch
 
-from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.rg_lru import torch_triton
 from tests.ops.triton_compilation import STOPS, TARGETS, WHOLE, compile_launch, recorded_launches
 from tests.ops.triton_interpreter import run_tests
@@ -47,7 +46,7 @@ def forward_and_backward(parts, dtype, has_marks):
 @pytest.mark.slow
 def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
     call = lambda: forward_and_backward(parts, dtype, has_marks)  # noqa: E731
-    launches = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target])
+    launches = recorded_launches(monkeypatch, call, TARGETS[target])
     # The scans of the ends of pieces are those of `linear_scan`.
     launches = [launch for launch in launches if launch.name != "scan"]
     keys = [(launch.name, launch.options.get("GRADIENT")) for launch in launches]
@@ -60,9 +59,9 @@ def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
 @pytest.mark.slow
 def test_compiled_without_pieces_and_the_first_pass_over_pieces(monkeypatch, target, dtype, has_marks):
     call = lambda: forward_and_backward(1, dtype, has_marks)  # noqa: E731
-    launches = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target], 0)
+    launches = recorded_launches(monkeypatch, call, TARGETS[target], 0)
     assert [launch.name for launch in launches] == ["gated_scan", "gated_scan_gradient"]
-    of_pieces = recorded_launches(monkeypatch, [scan, torch_triton], call, TARGETS[target])
+    of_pieces = recorded_launches(monkeypatch, call, TARGETS[target])
     for launch in [*launches, *(launch for launch in of_pieces if launch.name == "gated_piece_ends")]:
         check(launch, (launch.name, launch.options.get("GRADIENT")), 1, TARGETS[target])
 

@@ -9,9 +9,8 @@ pytest.importorskip("triton")
 
 import torch
 
-from keras_griffin.ops.linear_scan import torch_triton as scan
 from keras_griffin.ops.selective_scan import torch_triton
-from tests.ops.triton_compilation import TARGETS, Launch, compile_launch
+from tests.ops.triton_compilation import TARGETS, compile_launch, recorded_launches
 from tests.ops.triton_interpreter import run_tests
 
 
@@ -20,7 +19,7 @@ def test_in_the_interpreter():
     run_tests("tests/ops/triton_selective_scan.py")
 
 
-def forward_and_backward(dtype, has_reset, numbers=16):
+def forward_and_backward(numbers, dtype, has_reset):
     sequence, weights = torch.zeros(2, 1024, 128, dtype=dtype), torch.zeros(2, 1024, numbers, dtype=dtype)
     rates, state = torch.zeros(128, numbers), torch.zeros(2, 128, numbers)
     selection = sequence, sequence, rates, weights, weights
@@ -35,14 +34,8 @@ def forward_and_backward(dtype, has_reset, numbers=16):
 )
 @pytest.mark.slow
 def test_compiled_ahead_of_time(monkeypatch, target, dtype, has_reset):
-    launches = []
-
-    def record(kernel, programs, arguments, sizes):
-        launches.append(Launch(kernel, arguments, {**sizes, "ROWS": 1}))
-
-    monkeypatch.setattr(scan, "chip", lambda device: (132, TARGETS[target].warp_size))
-    monkeypatch.setattr(torch_triton, "_run", record)
-    forward_and_backward(dtype, has_reset)
+    call = lambda: forward_and_backward(16, dtype, has_reset)  # noqa: E731
+    launches = recorded_launches(monkeypatch, call, TARGETS[target])
     assert [launch.name for launch in launches] == ["selective_scan", "selective_scan_gradient"]
     for launch in launches:
         compiled = compile_launch(launch, TARGETS[target])

@@ -1,9 +1,9 @@
-"""The Triton kernels of `linear_scan`; see `torch_triton.py`."""
+"""The Triton kernels of `linear_scan`; see `triton_passes.py`."""
 
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.torch_triton_numbers import (
+from keras_griffin.ops.linear_scan.triton_numbers import (
     add,
     conjugate,
     constant,
@@ -13,7 +13,7 @@ from keras_griffin.ops.linear_scan.torch_triton_numbers import (
     store,
     widened,
 )
-from keras_griffin.ops.linear_scan.torch_triton_walk import place, start_of, walk
+from keras_griffin.ops.linear_scan.triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -22,14 +22,14 @@ def scan(
     inputs,
     initial_state,
     ends,
-    states,
-    final_state,
     marks,
-    meaning: tl.constexpr,
     length,
-    width: tl.constexpr,
     pieces,
     steps,
+    states,
+    final_state,
+    meaning: tl.constexpr,
+    width: tl.constexpr,
     REVERSE: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
@@ -86,14 +86,14 @@ def effective_decay(decay, kept, seen):
 def piece_ends(
     decay,
     inputs,
-    products,
-    ends,
     marks,
-    meaning: tl.constexpr,
     length,
-    width: tl.constexpr,
     pieces,
     steps,
+    products,
+    ends,
+    meaning: tl.constexpr,
+    width: tl.constexpr,
     LAST_FIRST: tl.constexpr,
     GRADIENT: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -172,15 +172,15 @@ def scan_gradient(
     states_gradient,
     final_gradient,
     ends,
+    marks,
+    length,
+    pieces,
+    steps,
     decay_gradient,
     inputs_gradient,
     initial_gradient,
-    marks,
     meaning: tl.constexpr,
-    length,
     width: tl.constexpr,
-    pieces,
-    steps,
     REVERSE: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,

@@ -1,4 +1,4 @@
-"""The Triton kernels of `rg_lru`; see `torch_triton.py`, and `gates.py` for the equations.
+"""The Triton kernels of `rg_lru`; see `triton_passes.py`, and `gates.py` for the equations.
 
 Arrays, pieces and walks are those of the kernels of `linear_scan`.
 """
@@ -6,9 +6,9 @@ Arrays, pieces and walks are those of the kernels of `linear_scan`.
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.torch_triton_kernels import extend, identity, update
-from keras_griffin.ops.linear_scan.torch_triton_numbers import add, conjugate, load, multiply, select, store, widened
-from keras_griffin.ops.linear_scan.torch_triton_walk import place, start_of, walk
+from keras_griffin.ops.linear_scan.triton_kernels import extend, identity, update
+from keras_griffin.ops.linear_scan.triton_numbers import add, conjugate, load, multiply, select, store, widened
+from keras_griffin.ops.linear_scan.triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -127,17 +127,17 @@ def gated_scan(
     recurrence_logits,
     softplus,
     phase,
-    exponent,
     initial_state,
     ends,
-    states,
-    final_state,
     marks,
-    meaning: tl.constexpr,
     length,
-    width: tl.constexpr,
     pieces,
     steps,
+    states,
+    final_state,
+    exponent: tl.constexpr,
+    meaning: tl.constexpr,
+    width: tl.constexpr,
     REVERSE: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
@@ -185,15 +185,15 @@ def gated_piece_ends(
     recurrence_logits,
     softplus,
     phase,
-    exponent,
-    products,
-    ends,
     marks,
-    meaning: tl.constexpr,
     length,
-    width: tl.constexpr,
     pieces,
     steps,
+    products,
+    ends,
+    exponent: tl.constexpr,
+    meaning: tl.constexpr,
+    width: tl.constexpr,
     LAST_FIRST: tl.constexpr,
     GRADIENT: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -250,24 +250,24 @@ def gated_scan_gradient(
     recurrence_logits,
     softplus,
     phase,
-    exponent,
     states,
     initial_state,
     states_gradient,
     final_gradient,
     ends,
+    marks,
+    length,
+    pieces,
+    steps,
     inputs_gradient,
     input_logits_gradient,
     recurrence_logits_gradient,
     log_sums,
     angle_sums,
     initial_gradient,
-    marks,
+    exponent: tl.constexpr,
     meaning: tl.constexpr,
-    length,
     width: tl.constexpr,
-    pieces,
-    steps,
     REVERSE: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,

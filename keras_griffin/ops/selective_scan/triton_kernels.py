@@ -1,4 +1,4 @@
-"""The Triton kernels of `selective_scan`; see `torch_triton.py`.
+"""The Triton kernels of `selective_scan`; see `triton_passes.py`.
 
 A program walks through time on `BLOCK` channels of one row of the batch. Its state is a tile `(NUMBERS, BLOCK)` of
 registers, where `NUMBERS` is N rounded up to a power of two: what is beyond N enters as zero and stays so. Arrays of
@@ -10,7 +10,7 @@ from triton import language as tl
 
 
 @triton.jit
-def place(width, count, NUMBERS: tl.constexpr, BLOCK: tl.constexpr):
+def place(width: tl.constexpr, count: tl.constexpr, NUMBERS: tl.constexpr, BLOCK: tl.constexpr):
     """The part of the arrays that a program works on.
 
     Returns:
@@ -51,13 +51,13 @@ def selective_scan(
     output_weights,
     initial_state,
     reset,
+    length,
+    chunks,
     outputs,
     final_state,
     starts,
-    length,
-    width,
-    count,
-    chunks,
+    width: tl.constexpr,
+    count: tl.constexpr,
     CHUNK: tl.constexpr,
     NUMBERS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -89,6 +89,8 @@ def selective_scan_gradient(
     reset,
     outputs_gradient,
     final_gradient,
+    length,
+    chunks,
     before,
     inputs_gradient,
     sizes_gradient,
@@ -96,10 +98,8 @@ def selective_scan_gradient(
     input_weights_sums,
     output_weights_sums,
     initial_gradient,
-    length,
-    width,
-    count,
-    chunks,
+    width: tl.constexpr,
+    count: tl.constexpr,
     CHUNK: tl.constexpr,
     NUMBERS: tl.constexpr,
     BLOCK: tl.constexpr,

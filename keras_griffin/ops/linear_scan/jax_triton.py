@@ -1,0 +1,12 @@
+"""On JAX with an NVIDIA GPU: PyTorch's kernels in Triton; see `triton_passes.py`."""
+
+import functools
+
+from keras_griffin.ops.linear_scan import jax_triton_launch, triton_passes
+from keras_griffin.ops.linear_scan.jax_gradient import of_kernels
+
+supports = jax_triton_launch.supports
+linear_scan = of_kernels(
+    functools.partial(triton_passes.scan, jax_triton_launch),
+    functools.partial(triton_passes.scan_gradient, jax_triton_launch),
+)

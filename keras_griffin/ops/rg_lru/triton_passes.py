@@ -1,0 +1,85 @@
+"""The passes of the Triton kernels of `rg_lru`, for PyTorch and JAX: the gates inside the kernels of the scan.
+
+Forward reads x and two logits and writes the states; backward reads those four and the gradient for the states, and
+writes three gradients. Decay, multiplier and gates are computed in registers and never stored. Programs and pieces of
+time are those of `linear_scan`, with the same passes: if time is cut, forward reads the three arrays twice, and
+backward reads two of its seven twice. Each program sums the gradients for Lambda and theta over its steps, and the
+sums over the programs follow, in a fixed order.
+"""
+
+from types import ModuleType
+
+from keras import ops
+
+from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.linear_scan.triton_passes import as_bytes, like, plan_of, run, starts_of_pieces
+from keras_griffin.ops.rg_lru.unit import Unit
+
+#: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
+#: longer than memory.
+ONE_CHANNEL = 1
+
+
+def scan(
+    gpu: ModuleType, unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one; see the package."""
+    from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan
+
+    arguments, flags, inputs = _arguments(unit), as_bytes(marks), unit.inputs
+    plan = plan_of(gpu, inputs[0], len(inputs) + 2, ONE_CHANNEL)
+    constants = {"exponent": exponent, "LAST_FIRST": reverse, "GRADIENT": False}
+    ends = starts_of_pieces(gpu, gated_piece_ends, plan, arguments, flags, initial_state, **constants)
+    results = like(gpu, inputs), like(gpu, initial_state)
+    arguments = *arguments, initial_state, ends
+    return run(gpu, gated_scan, plan, arguments, flags, results, exponent=exponent, REVERSE=reverse)
+
+
+def scan_gradient(
+    gpu: ModuleType,
+    unit: Unit,
+    states: Components,
+    initial_state: Components,
+    marks: Marks,
+    gradients: tuple[Components, Components],
+    exponent: float,
+    reverse: bool,
+) -> tuple[Unit, Components]:
+    """The gradients for unit and initial state; those for Lambda and theta are each row's, `(B, D)`, in float32."""
+    from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan_gradient
+
+    arguments, flags, inputs = _arguments(unit), as_bytes(marks), unit.inputs
+    plan = plan_of(gpu, inputs[0], 3 * len(inputs) + 2, ONE_CHANNEL)
+    into_states, into_final = gradients
+    constants = {"exponent": exponent, "LAST_FIRST": not reverse, "GRADIENT": True}
+    of_pieces = into_states, *arguments[1:]
+    ends = starts_of_pieces(gpu, gated_piece_ends, plan, of_pieces, flags, into_final, **constants)
+    batch_size, _, width = plan.shape
+    sequences = [like(gpu, number) for number in arguments[:3]]
+    sums = [
+        like(gpu, initial_state[:1], (batch_size * plan.pieces, width)) if channel is not None else None
+        for channel in unit[3:]
+    ]
+    results = *sequences, *sums, like(gpu, initial_state)
+    arguments = *arguments, states, initial_state, into_states, into_final, ends
+    constants = {"exponent": exponent, "REVERSE": reverse}
+    *sequences, log_sums, angle_sums, into_start = run(
+        gpu, gated_scan_gradient, plan, arguments, flags, results, **constants
+    )
+    into_inputs, (into_input_logits,), (into_recurrence_logits,) = sequences
+    slope = ops.sigmoid(-ops.cast(unit.decay_parameter, "float32"))
+    into_phase = None if angle_sums is None else _of_rows(angle_sums, plan)
+    channels = slope * _of_rows(log_sums, plan), into_phase
+    return Unit(into_inputs, into_input_logits, into_recurrence_logits, *channels), into_start
+
+
+def _arguments(unit):
+    """The first arguments of every kernel; the softplus here, once per channel, since Triton has no log1p."""
+    softplus = ops.softplus(-ops.cast(unit.decay_parameter, "float32"))
+    return unit.inputs, (unit.input_gate_logits,), (unit.recurrence_gate_logits,), softplus, unit.phase
+
+
+def _of_rows(sums, plan):
+    """The sums of all pieces of each row."""
+    return ops.sum(ops.reshape(sums[0], (-1, plan.pieces, plan.shape[2])), axis=1)
