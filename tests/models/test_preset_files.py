@@ -77,15 +77,6 @@ def test_the_layout_is_the_documented_one(folder):
 
 
 @pytest.mark.any_backend
-def test_a_preset_of_an_earlier_version(tmp_path):
-    model = Griffin(CONFIG)
-    save_to_preset(model, tmp_path / "preset")
-    change_config(tmp_path / "preset")
-    assert sorted(os.listdir(tmp_path / "preset")) == ["config.json", "model.safetensors"]
-    assert_same(Griffin.from_preset(tmp_path / "preset"), model)
-
-
-@pytest.mark.any_backend
 def test_another_dtype_and_another_name(folder):
     model = Griffin.from_preset(folder, dtype="bfloat16", name="other")
     assert (model.name, model.dtype_policy.name) == ("other", "bfloat16")
