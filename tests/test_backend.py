@@ -119,7 +119,7 @@ def test_import_works_where_only_the_active_backend_is_installed(tmp_path):
 
 @pytest.mark.parametrize("installed", ["all", "only the active backend"])
 @pytest.mark.slow
-def test_importing_every_module_loads_nothing_but_the_package(installed):
+def test_importing_every_module_loads_nothing_but_the_package_and_safetensors(installed):
     """And the active backend, which Keras loads; so do its NumPy backend and its Orbax callback, for JAX."""
     active = keras.backend.backend()
     others = set(BACKENDS) - {active}
@@ -138,4 +138,4 @@ for module in {modules!r}:
 print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} - sys.stdlib_module_names))
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert (run.returncode, run.stdout.strip()) == (0, "['keras_griffin']"), run.stderr
+    assert (run.returncode, run.stdout.strip()) == (0, "['keras_griffin', 'safetensors']"), run.stderr

@@ -30,7 +30,8 @@ def bounded_sqrt(x: Tensor) -> Tensor:
     smallest = ops.convert_to_tensor(SMALLEST_ROOT**2, x.dtype)
     is_bounded = x <= smallest
     # The last term is zero: it carries the derivative and adds nothing to the value.
-    below = ops.stop_gradient(ops.sqrt(x)) + (x - ops.stop_gradient(x)) * (0.5 / SMALLEST_ROOT)
+    slope = ops.convert_to_tensor(0.5 / SMALLEST_ROOT, x.dtype)
+    below = ops.stop_gradient(ops.sqrt(x)) + (x - ops.stop_gradient(x)) * slope
     return ops.where(is_bounded, below, ops.sqrt(ops.where(is_bounded, smallest, x)))
 
 
