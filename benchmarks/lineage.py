@@ -38,7 +38,8 @@ import keras
 import numpy as np
 from timing import BACKEND, least_seconds, peak_bytes_of_the_process
 
-from keras_griffin.inspection import match_parameters, measure_decoding
+from keras_griffin.inspection import measure_decoding
+from keras_griffin.inspection.match_parameters import match_parameters
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig
