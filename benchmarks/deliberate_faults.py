@@ -55,7 +55,7 @@ FAULTS = [
     ),
     Fault(
         "a scan's reset acts one step late",
-        "ops/linear_scan/marks.py",
+        "ops/recurrence/marks.py",
         "for mark in (reset, mask)))",
         "for mark in (reset if reset is None else ops.roll(reset, 1, axis=1), mask)))",
         "numpy",

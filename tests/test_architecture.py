@@ -60,9 +60,6 @@ LACKING = {
     *("signal.SIGALRM", "signal.SIGHUP", "signal.SIGKILL", "signal.SIGUSR1", "signal.pthread_kill", "time.tzset"),
 }
 
-#: An op whose kernels are built around those of another.
-BUILT_AROUND = dict.fromkeys(("log_scan", "rg_lru", "selective_scan"), "linear_scan")
-
 
 class Source:
     """One file of the package: its path below the root, and its text."""
@@ -233,8 +230,8 @@ def a_kernel_imports_no_kernel_of_another_op(source):
     for name, _ in source.imports:
         _, folder, op, inside, *_ = [*name.split("."), "", "", "", ""]
         if is_kernel(source) and folder == "ops" and is_kernel_name(inside):
-            own = source.package[2]
-            if op not in (own, BUILT_AROUND.get(own)):
+            definitions = (source.name, inside) == ("reference", "reference")
+            if op not in (source.package[2], "recurrence") and not definitions:
                 yield f"imports {name}"
 
 
@@ -247,7 +244,7 @@ def autograph_can_read_what_tensorflow_traces(source):
 def references_are_numpy(source):
     for name, _ in source.imports:
         # The package's other references, and its types, need nothing else either.
-        allowed = {"numpy", "shapes", "components", "marks", "selection", "unit", "reference", *sys.stdlib_module_names}
+        allowed = {"numpy", "shapes", "numbers", "marks", "selection", "unit", "reference", *sys.stdlib_module_names}
         if source.name == "reference" and not allowed & set(name.split(".")):
             yield f"imports {name}"
 
@@ -271,9 +268,12 @@ def every_file_has_its_tests(source):
     """Where a file defines anything, a test file of its own mirrors it, or the folder's tests name all that it defines.
 
     A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested on its
-    cases, by `tests/ops/test_rows.py`; the files `<backend>_x.py` are tested together, on every backend, as `x`.
+    cases, by `tests/ops/test_rows.py`, and so are the walks of `ops/recurrence/` that they are made of; the files
+    `<backend>_x.py` are tested together, on every backend, as `x`.
     """
     definitions = [node for node in source.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    if "recurrence" in source.package and source.name not in ("scan_op", "numbers", "marks", "gradient"):
+        return
     defined = [node.name for node in definitions if not is_named_tuple(node)]
     folder = ROOT.joinpath("tests", *source.package[1:])
     name = source.package[-1] if source.name == "__init__" else source.name.strip("_")
@@ -315,7 +315,8 @@ def is_named_tuple(node) -> bool:
 
 def is_kernel(source) -> bool:
     """Whether a file implements an op: it stands in the op's folder under a kernel's name."""
-    return source.folder == "ops" and len(source.package) == 3 and is_kernel_name(source.name)
+    is_of_an_op = source.folder == "ops" and len(source.package) == 3 and source.package[2] != "recurrence"
+    return is_of_an_op and is_kernel_name(source.name)
 
 
 def is_kernel_name(name) -> bool:

@@ -21,9 +21,8 @@ from keras_griffin.distribution.jax_exchange import (
     state_before,
     steps_before,
 )
-from keras_griffin.ops.linear_scan.components import add, conjugate
-from keras_griffin.ops.linear_scan.marks import effective, forgetting, marks_of_steps
-from keras_griffin.ops.linear_scan.numbers import components_of, number_of
+from keras_griffin.ops.recurrence.marks import effective, forgetting, marks_of_steps
+from keras_griffin.ops.recurrence.numbers import add, components_of, conjugate, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.time_axis import DIVIDED_RULES, time_along

@@ -7,8 +7,8 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.components import Components, add, multiply
-from keras_griffin.ops.linear_scan.marks import unless
+from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.numbers import Components, add, multiply
 from keras_griffin.shapes import Tensor
 
 

@@ -9,10 +9,10 @@ from jax import numpy as jnp
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.implementation import find_op, use_implementation
 from keras_griffin.ops.jax_division import active_division
-from keras_griffin.ops.linear_scan import jax_triton_launch
 from keras_griffin.ops.linear_scan.cases import ScanCase
-from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.local_attention.cases import AttentionCase
+from keras_griffin.ops.recurrence.kernels import jax_triton_launch
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.unit import Unit

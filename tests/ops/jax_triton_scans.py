@@ -8,7 +8,7 @@ from jax import numpy as jnp
 from keras_griffin.ops import explain
 from keras_griffin.ops.linear_scan import jax_triton
 from keras_griffin.ops.linear_scan.cases import ScanCase
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.selective_scan import triton_passes
 from keras_griffin.ops.selective_scan.cases import SelectiveCase

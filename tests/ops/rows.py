@@ -73,7 +73,7 @@ def interpret(patch, op: Op, row: Implementation):
     elif BACKEND == "jax":
         from jax.experimental import pallas
 
-        from keras_griffin.ops.linear_scan import jax_pallas_tpu_blocks
+        from keras_griffin.ops.recurrence.kernels import jax_pallas_tpu_blocks
 
         patch.setattr(pallas, "pallas_call", functools.partial(pallas.pallas_call, interpret=True))
         # Compiling what stands for the kernel takes longer than running it.

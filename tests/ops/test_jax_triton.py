@@ -22,8 +22,8 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from keras_griffin.ops import explain, linear_scan, use_implementation
 from keras_griffin.ops.linear_scan import jax_triton as scans
-from keras_griffin.ops.linear_scan import jax_triton_launch
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.kernels import jax_triton_launch
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton as units
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.selective_scan import jax_triton as selections

@@ -9,8 +9,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from keras_griffin.ops.linear_scan import torch_triton_launch
-from keras_griffin.ops.linear_scan.triton_passes import OPTIONS
+from keras_griffin.ops.recurrence.kernels import torch_triton_launch
+from keras_griffin.ops.recurrence.kernels.triton_passes import OPTIONS
 from tests.ops.gpu_assembly import disassemble, follow, loop_over_time
 
 TARGETS = {

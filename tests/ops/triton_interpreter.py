@@ -14,7 +14,7 @@ import torch
 from triton.runtime.interpreter import InterpretedFunction
 
 from keras_griffin import backends
-from keras_griffin.ops.linear_scan import torch_triton_launch, triton_passes
+from keras_griffin.ops.recurrence.kernels import torch_triton_launch, triton_passes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Multiprocessors of a GPU on which every sequence is one piece, and of one on which all are cut.

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from keras_griffin.ops import explain, linear_scan
-from keras_griffin.ops.linear_scan import torch_triton, triton_passes
+from keras_griffin.ops.linear_scan import torch_triton
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.linear_scan.reference import definition
+from keras_griffin.ops.recurrence.kernels import triton_passes
 from keras_griffin.testing.closeness import assert_close
 from tests.ops import test_transforms, test_unseen_steps
 from tests.ops.rows import check_gradients, check_values

@@ -7,7 +7,7 @@ import triton
 from triton import language as tl
 
 from keras_griffin.ops import explain, rg_lru
-from keras_griffin.ops.linear_scan import triton_passes
+from keras_griffin.ops.recurrence.kernels import triton_passes
 from keras_griffin.ops.rg_lru import torch_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.triton_kernels import cosine_and_sine, expm1

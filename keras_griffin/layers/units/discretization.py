@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.components import Components, multiply
+from keras_griffin.ops.recurrence.numbers import Components, multiply
 from keras_griffin.shapes import Tensor
 
 

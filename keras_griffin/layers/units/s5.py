@@ -17,7 +17,7 @@ from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUn
 from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, blocks_of_legs, input_matrix, output_matrix
 from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.ops.linear_scan.components import multiply
+from keras_griffin.ops.recurrence.numbers import multiply
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
 

@@ -5,18 +5,11 @@ decorator `on_effective` handles marks and dtypes for one that doesn't.
 """
 
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.linear_scan.components import Components, add, multiply
-from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, unless
-from keras_griffin.ops.linear_scan.numbers import Number
-from keras_griffin.ops.scan_op import ScanOp
+from keras_griffin.ops.recurrence.marks import effective
+from keras_griffin.ops.recurrence.numbers import Number
+from keras_griffin.ops.recurrence.one_step import one_step
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.shapes import Tensor
-
-
-def one_step(decay: Components, inputs: Components, initial_state: Components, marks: Marks) -> tuple:
-    """States `(B, 1, D)` and final state of a sequence of one step, from effective numbers and the state before it."""
-    states = add(multiply(decay, unless(forgetting(marks), tuple(h[:, None] for h in initial_state))), inputs)
-    return states, tuple(h[:, 0] for h in states)
-
 
 SCAN = ScanOp(
     "linear_scan",

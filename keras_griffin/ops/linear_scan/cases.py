@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_griffin.ops.case import Argument, Case, described, parts, rounded, whole
 from keras_griffin.ops.linear_scan import linear_scan, reference
-from keras_griffin.ops.linear_scan.numbers import components_of, number_of
+from keras_griffin.ops.recurrence.numbers import components_of, number_of
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,11 @@
 
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.jax_gradient import of_kernels
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import Operands, scan, scan_gradient
-from keras_griffin.ops.linear_scan.marks import effective
+from keras_griffin.ops.recurrence.jax_gradient import of_kernels
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
+from keras_griffin.ops.recurrence.marks import effective
 
-
-def supports(facts) -> str | None:
-    """All but float64."""
-    if facts.device != "tpu":
-        return "needs a TPU"
-    return "computes in float32" if facts.dtype == "float64" else None
+__all__ = ["linear_scan", "supports"]
 
 
 def _scan(decay, inputs, initial_state, marks, reverse):

@@ -2,8 +2,8 @@
 
 import functools
 
-from keras_griffin.ops.linear_scan import jax_triton_launch, triton_passes
-from keras_griffin.ops.linear_scan.jax_gradient import of_kernels
+from keras_griffin.ops.recurrence.jax_gradient import of_kernels
+from keras_griffin.ops.recurrence.kernels import jax_triton_launch, triton_passes
 
 supports = jax_triton_launch.supports
 linear_scan = of_kernels(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import on_effective
+from keras_griffin.ops.recurrence.marks import on_effective
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
 

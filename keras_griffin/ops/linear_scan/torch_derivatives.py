@@ -1,8 +1,8 @@
 """The derivatives of PyTorch's operators for `linear_scan`: the first by an operator, the others by scans."""
 
 from keras_griffin.ops.linear_scan import SCAN
-from keras_griffin.ops.linear_scan.gradient import gradient_by_scan
-from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting, unless
+from keras_griffin.ops.recurrence.gradient import gradient_by_scan
+from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting, unless
 from keras_griffin.ops.torch_second_derivatives import are_wanted
 
 

@@ -3,21 +3,20 @@
 The loop is inside its own operator, so that `torch.compile` does not unroll it.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
 from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
-from keras_griffin.ops.linear_scan.torch_marks import fill_, may_look, places
-
-#: A shorter sequence is one chunk: more chunks would cost more calls than they save.
-_SHORTEST_CUT = 64
-#: The size in bytes from which NumPy requests large pages from the system; PyTorch does not.
-_LARGE = 2**22
+from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting
+from keras_griffin.ops.recurrence.numbers import Components
+from keras_griffin.ops.recurrence.torch_loop import (
+    as_components,
+    as_number,
+    empty_like,
+    fill_,
+    scan_gradient,
+    scan_into,
+)
 
 
 def supports(facts) -> str | None:
@@ -77,138 +76,3 @@ scan_with_derivatives = with_derivatives(_linear_scan, _gradient)
 def _forgetful(decay, forgotten):
     """The decays, but 0 where the past is forgotten."""
     return decay if forgotten is None else fill_(decay.clone(), forgotten, 0.0)
-
-
-def scan_gradient(
-    decay: Tensor,
-    states: Tensor,
-    initial_state: Tensor,
-    states_gradient: Tensor,
-    final_gradient: Tensor,
-    forgotten: Tensor | None,
-    reverse: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
-
-    Every number is one tensor, real or complex, and may be a view; `forgotten` comes from `forgetting`.
-
-    Returns:
-        The gradients for decay, inputs and initial state.
-    """
-    decay, states, initial_state = (torch.conj_physical(x) for x in (decay, states, initial_state))
-    first, last = (-1, 0) if reverse else (0, -1)
-    later, earlier = slice(1, None), slice(None, -1)
-    if reverse:
-        later, earlier = earlier, later
-
-    inputs_gradient, decay_gradient = empty_like(states), empty_like(states)
-    newest = torch.add(states_gradient[:, last], final_gradient, out=inputs_gradient[:, last])
-    steps = (inputs_gradient[:, earlier], decay[:, later], states_gradient[:, earlier])
-    scan_into(*steps, newest, None if forgotten is None else forgotten[:, later], not reverse)
-    torch.mul(inputs_gradient[:, later], states[:, earlier], out=decay_gradient[:, later])
-    torch.mul(inputs_gradient[:, first], initial_state, out=decay_gradient[:, first])
-    into_start = decay[:, first] * inputs_gradient[:, first]
-    if forgotten is not None:
-        fill_(decay_gradient, forgotten, 0.0)
-        into_start.masked_fill_(forgotten[:, first], 0.0)
-    return decay_gradient, inputs_gradient, into_start
-
-
-def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool):
-    """Write the states, `(B, T, D)`.
-
-    On a CPU the first scan only multiplies by the decay of 0: selecting at every step would take half as long again,
-    and finite values do not need it. A value that is not finite shows in the states at the steps that should have
-    forgotten it, and then everything is scanned again. Other devices always select, since a check would synchronise
-    with them.
-
-    Args:
-        states: like the other numbers, one tensor, real or complex, and possibly a view.
-        decay: `(B, T, D)`.
-        inputs: `(B, T, D)`.
-        state: `(B, D)`.
-        forgotten: `(B, T, 1)` bool from `forgetting`, or None.
-        reverse: run from the last step to the first.
-    """
-    if forgotten is None or may_look(forgotten):
-        _scan_chunks(states, decay, inputs, state, None, reverse)
-        if forgotten is None or _are_finite(states, places(forgotten)):
-            return
-    _scan_chunks(states, decay.masked_fill(forgotten, 0.0), inputs, state, forgotten, reverse)
-
-
-def _are_finite(states, at):
-    # The sum may overflow, which only costs an unnecessary second scan.
-    return not len(at[0]) or bool(torch.isfinite(states[at].sum()))
-
-
-def _scan_chunks(states, decay, inputs, state, forgotten, reverse):
-    length = inputs.shape[1]
-    # About as many chunks as steps in each, since both are walked through sequentially.
-    chunks = 1 if length < _SHORTEST_CUT else 2 ** (length.bit_length() // 2)
-    rest = length % chunks
-    cut, left = (slice(rest, None), slice(rest)) if reverse else (slice(length - rest), slice(length - rest, None))
-    arrays = (decay, inputs, states, forgotten)
-    decay, inputs, states, forgotten = (_map(lambda x: x[:, cut].unflatten(1, (chunks, -1)), x) for x in arrays)
-    ends = _walk(decay, inputs, _starts(decay, inputs, state, forgotten, reverse), states, forgotten, reverse)
-    decay, inputs, states, forgotten = (_map(lambda x: x[:, left], x) for x in arrays)
-    _walk(decay, inputs, ends[:, 0 if reverse else -1], states, forgotten, reverse)
-
-
-def _map(function, array):
-    return None if array is None else function(array)
-
-
-def _starts(decay, inputs, state, forgotten, reverse):
-    """The state before each chunk, `(B, chunks, D)`: itself a linear scan, over the chunks."""
-    if decay.shape[1] == 1:
-        return state[:, None]
-    products, ends = torch.ones_like(decay[:, :, 0]), torch.zeros_like(inputs[:, :, 0])
-    for a, x, is_forgotten in _in_order(reverse, decay, inputs, forgotten):
-        torch.addcmul(x, a, ends if is_forgotten is None else _unless(is_forgotten, ends), out=ends)
-        products *= a
-    if forgotten is not None:
-        # The chunk forgets its initial state, and its decays before that may be anything.
-        forgotten = forgotten.any(2)
-        products.masked_fill_(forgotten, 0.0)
-    _walk(products, ends, state, ends, forgotten, reverse)
-    return torch.cat([ends[:, 1:], state[:, None]] if reverse else [state[:, None], ends[:, :-1]], dim=1)
-
-
-def _walk(decay, inputs, state, states, forgotten, reverse):
-    """Write every state, one step after the other along the second-to-last axis; returns the last."""
-    for a, x, h, is_forgotten in _in_order(reverse, decay, inputs, states, forgotten):
-        state = torch.addcmul(x, a, state if is_forgotten is None else _unless(is_forgotten, state), out=h)
-    return state
-
-
-def _unless(is_forgotten, state):
-    return state.masked_fill(is_forgotten, 0.0)
-
-
-def _in_order(reverse, *arrays):
-    length = arrays[0].shape[-2]
-    views = [[None] * length if array is None else array.unbind(-2) for array in arrays]
-    return zip(*(steps[::-1] if reverse else steps for steps in views), strict=True)
-
-
-def empty_like(array: Tensor) -> Tensor:
-    """An uninitialised array of the same shape and dtype."""
-    if array.device.type != "cpu" or array.nbytes < _LARGE:
-        return torch.empty_like(array, memory_format=torch.contiguous_format)
-    # Touching small pages for the first time takes longer than the scan. In bytes, because NumPy lacks bfloat16.
-    *shape, width = array.shape
-    return torch.from_numpy(np.empty((*shape, width * array.itemsize), "uint8")).view(array.dtype)
-
-
-def as_number(components: Sequence[Tensor]) -> Tensor:
-    """One tensor, real or complex."""
-    return components[0] if len(components) == 1 else torch.complex(*components)
-
-
-def as_components(number: Tensor) -> Components:
-    """`(real,)` or `(real, imaginary)`."""
-    if number.is_complex():
-        # Copies: where each is contiguous as it is, an operator's results would share memory.
-        return tuple(part.clone(memory_format=torch.contiguous_format) for part in (number.real, number.imag))
-    return (number,)

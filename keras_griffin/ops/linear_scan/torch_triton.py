@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan import torch_triton_launch, triton_passes
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
+from keras_griffin.ops.recurrence.kernels import torch_triton_launch, triton_passes
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 
 supports = torch_triton_launch.supports
 

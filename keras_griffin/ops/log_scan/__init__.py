@@ -5,9 +5,9 @@ the share of the past in L_t, a gradient is a `linear_scan` with the decays g_t 
 """
 
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.linear_scan.marks import forgetting, unless
 from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, effective
-from keras_griffin.ops.scan_op import ScanOp
+from keras_griffin.ops.recurrence.marks import forgetting, unless
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.shapes import Tensor
 
 

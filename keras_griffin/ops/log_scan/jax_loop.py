@@ -2,12 +2,15 @@
 
 import jax
 
-from keras_griffin.ops.linear_scan import jax_loop
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.recurrence import jax_in_place
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
 from keras_griffin.shapes import Tensor
 
-supports = jax_loop.supports
+
+def supports(facts) -> str | None:
+    """Everything on JAX."""
+    return None
 
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
@@ -27,7 +30,7 @@ def _differentiable(decay, inputs, initial_state, forgotten):
 
 
 def _forward(decay, inputs, initial_state, forgotten):
-    (states,), (final_state,) = jax_loop.scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
+    (states,), (final_state,) = jax_in_place.scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
     return (states, final_state), (decay, inputs, states, initial_state, forgotten)
 
 
@@ -35,8 +38,9 @@ def _backward(kept, gradients):
     decay, inputs, states, initial_state, forgotten = kept
     odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
     past = jax.nn.sigmoid(odds)
-    given = tuple((gradient,) for gradient in gradients)
-    _, (flow,), (into_start,) = jax_loop.scan_gradient((past,), (states,), (initial_state,), forgotten, given, False)
+    given = (gradients[0],), (gradients[1],)
+    numbers = (past,), (states,), (initial_state,)
+    _, (flow,), (into_start,) = jax_in_place.scan_gradient(*numbers, forgotten, given, False)
     (into_decay,) = unless(forgotten, (flow * past,))
     return into_decay, flow * jax.nn.sigmoid(-odds), into_start, None
 

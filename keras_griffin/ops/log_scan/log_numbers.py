@@ -2,9 +2,8 @@
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.components import Components, add
-from keras_griffin.ops.linear_scan.marks import Marks, unless
-from keras_griffin.ops.linear_scan.semiring import Semiring
+from keras_griffin.ops.recurrence.marks import Marks, unless
+from keras_griffin.ops.recurrence.numbers import Components, Semiring, add
 from keras_griffin.shapes import Tensor
 
 #: A state that holds nothing. Not -inf: the difference of two such states is 0, and that of infinities would be NaN.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.shapes import Tensor
 
 

@@ -1,17 +1,17 @@
 """On every backend: log T rounds over whole arrays with `keras.ops`, as in `linear_scan`, with sums for products."""
 
-from keras_griffin.ops.linear_scan import portable
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
 from keras_griffin.ops.log_scan.log_numbers import LOG, effective
+from keras_griffin.ops.recurrence import prefix
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.shapes import Tensor
 
-supports = portable.supports
+supports = prefix.supports
 
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
     decay, inputs = effective(decay, inputs, marks, initial_state.dtype)
-    (states,), (final_state,) = portable.scan(
+    (states,), (final_state,) = prefix.scan(
         (decay,), (inputs,), (initial_state,), forgetting(marks), reverse=False, semiring=LOG
     )
     return states, final_state

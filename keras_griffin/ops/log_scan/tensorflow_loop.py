@@ -1,13 +1,13 @@
 """On TensorFlow: one in-place while loop along time, and the loop of `linear_scan` backward for the gradients.
 
-Both are always compiled by XLA, as the loop itself must be; see `linear_scan.tensorflow_loop`.
+Both are always compiled by XLA, as the loop itself must be.
 """
 
 import tensorflow as tf
 
-from keras_griffin.ops.linear_scan import tensorflow_loop as linear
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
 from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.recurrence import tensorflow_in_place
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
 from keras_griffin.shapes import Tensor
 
 
@@ -43,7 +43,7 @@ def _compiled(function):
 
 @_compiled
 def _run(decay, inputs, initial_state, forgotten):
-    (states,), (final_state,) = linear.scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
+    (states,), (final_state,) = tensorflow_in_place.scan((decay,), (inputs,), (initial_state,), forgotten, False, LOG)
     return states, final_state
 
 
@@ -51,6 +51,8 @@ def _run(decay, inputs, initial_state, forgotten):
 def _run_back(decay, inputs, states, initial_state, forgotten, states_gradient, final_gradient):
     odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
     past, given = tf.sigmoid(odds), ((states_gradient,), (final_gradient,))
-    _, (flow,), (into_start,) = linear.scan_gradient((past,), (states,), (initial_state,), forgotten, *given, False)
+    _, (flow,), (into_start,) = tensorflow_in_place.scan_gradient(
+        (past,), (states,), (initial_state,), forgotten, given, False
+    )
     (into_decay,) = unless(forgotten, (flow * past,))
     return into_decay, flow * tf.sigmoid(-odds), into_start

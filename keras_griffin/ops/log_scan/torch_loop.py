@@ -6,11 +6,10 @@ The loops are inside their own operators, so that `torch.compile` does not unrol
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.portable import scan
-from keras_griffin.ops.linear_scan.torch_loop import empty_like, scan_into
-from keras_griffin.ops.linear_scan.torch_marks import fill_
 from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.prefix import scan
+from keras_griffin.ops.recurrence.torch_loop import empty_like, fill_, scan_into
 from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
 
 

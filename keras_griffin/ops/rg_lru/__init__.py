@@ -7,11 +7,11 @@ import math
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.linear_scan import one_step
-from keras_griffin.ops.linear_scan.numbers import Number
+from keras_griffin.ops.recurrence.numbers import Number
+from keras_griffin.ops.recurrence.one_step import one_step
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.scan_op import ScanOp
 from keras_griffin.shapes import Tensor
 
 

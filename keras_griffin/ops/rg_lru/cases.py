@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_griffin.ops.case import Argument, parts, rounded, whole
 from keras_griffin.ops.linear_scan import cases as scan
-from keras_griffin.ops.linear_scan.numbers import components_of, number_of
+from keras_griffin.ops.recurrence.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru import reference, rg_lru
 from keras_griffin.ops.rg_lru.unit import Unit
 

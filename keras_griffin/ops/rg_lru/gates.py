@@ -14,8 +14,8 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_griffin.ops.bounded_sqrt import bounded_slope
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.shapes import Tensor
 

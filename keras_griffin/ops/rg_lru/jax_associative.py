@@ -1,7 +1,8 @@
 """On JAX: like the loop, around a parallel prefix scan."""
 
-from keras_griffin.ops.linear_scan import jax_associative
-from keras_griffin.ops.rg_lru.jax_loop import recomputing
+from keras_griffin.ops.recurrence import jax_prefix
+from keras_griffin.ops.rg_lru.jax_loop import recomputing, supports
 
-supports = jax_associative.supports
-rg_lru = recomputing(jax_associative.scan, jax_associative.scan_gradient)
+__all__ = ["rg_lru", "supports"]
+
+rg_lru = recomputing(jax_prefix.scan, jax_prefix.scan_gradient)

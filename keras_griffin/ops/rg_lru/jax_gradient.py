@@ -7,9 +7,9 @@ import jax
 from jax import numpy as jnp
 
 from keras_griffin.ops.jax_division import active_division, on_each_device, varying_with
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.jax_gradient import MARKS, SEQUENCE, STATE, of_32_bits
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.jax_gradient import MARKS, SEQUENCE, STATE, of_32_bits
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.unit import Unit
 
 #: How the arrays are divided over devices; see `on_each_device`.

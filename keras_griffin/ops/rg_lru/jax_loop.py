@@ -4,13 +4,13 @@ import functools
 
 import jax
 
-from keras_griffin.ops.linear_scan import jax_loop
-from keras_griffin.ops.linear_scan.marks import forgetting
+from keras_griffin.ops.recurrence.jax_in_place import scan, scan_gradient
+from keras_griffin.ops.recurrence.marks import forgetting
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 
 
 def recomputing(scan, scan_gradient):
-    """The package's `rg_lru` around one way to scan: `scan` and `scan_gradient` of a module of `linear_scan`."""
+    """The package's `rg_lru` around one way to scan: its `scan` and `scan_gradient`."""
 
     # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -40,5 +40,9 @@ def recomputing(scan, scan_gradient):
     return rg_lru
 
 
-supports = jax_loop.supports
-rg_lru = recomputing(jax_loop.scan, jax_loop.scan_gradient)
+def supports(facts) -> str | None:
+    """Everything on JAX."""
+    return None
+
+
+rg_lru = recomputing(scan, scan_gradient)

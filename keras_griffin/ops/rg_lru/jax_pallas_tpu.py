@@ -2,8 +2,7 @@
 
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.jax_pallas_tpu import supports
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import Operands, scan, scan_gradient
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.jax_gradient import of_kernels
 from keras_griffin.ops.rg_lru.unit import Unit

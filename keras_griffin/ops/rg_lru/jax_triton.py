@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_griffin.ops.linear_scan import jax_triton_launch
+from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.rg_lru import triton_passes
 from keras_griffin.ops.rg_lru.jax_gradient import of_kernels
 

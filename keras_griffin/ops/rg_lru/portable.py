@@ -2,8 +2,8 @@
 
 from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.linear_scan import SCAN
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
 

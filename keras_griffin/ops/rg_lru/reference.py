@@ -8,7 +8,7 @@ rule multiplies it by conjugated factors.
 import numpy as np
 
 from keras_griffin.ops.linear_scan import reference as scan_reference
-from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.unit import Unit
 
 #: The upper bound of the square root's derivative.

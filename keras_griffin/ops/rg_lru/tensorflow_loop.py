@@ -1,15 +1,15 @@
 """On TensorFlow: the gates, then a loop; for the gradient the gates are recomputed instead of stored.
 
-Both are always compiled by XLA, as the loop itself must be; see `linear_scan.tensorflow_loop`.
+Both are always compiled by XLA, as the loop itself must be.
 """
 
 import functools
 
 import tensorflow as tf
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.tensorflow_loop import scan, scan_gradient
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.numbers import Components
+from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 
@@ -55,7 +55,7 @@ def _compiled(exponent, reverse):
         dtype = initial_state[0].dtype.name
         decay, _ = gates(unit, marks, exponent, dtype)
         into_decay, into_inputs, into_start = scan_gradient(
-            decay, states, initial_state, forgetting(marks), states_gradient, final_gradient, reverse
+            decay, states, initial_state, forgetting(marks), (states_gradient, final_gradient), reverse
         )
         gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
         pairs = zip(_flat(gradient, into_start), _flat(unit, initial_state), strict=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
-from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.linear_scan.torch_marks import fill_
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.torch_loop import fill_
 from keras_griffin.ops.rg_lru.unit import Unit
 
 

@@ -6,16 +6,16 @@ Forward and backward are inside their own operators, so that `torch.compile` doe
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
-from keras_griffin.ops.linear_scan.torch_loop import (
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.numbers import Components
+from keras_griffin.ops.recurrence.torch_loop import (
     as_components,
     as_number,
     empty_like,
+    may_look,
     scan_gradient,
     scan_into,
 )
-from keras_griffin.ops.linear_scan.torch_marks import may_look
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import with_derivatives

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import portable
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient

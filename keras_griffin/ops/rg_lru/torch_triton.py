@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan import torch_triton_launch
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.linear_scan.torch_triton import supports
+from keras_griffin.ops.recurrence.kernels import torch_triton_launch
+from keras_griffin.ops.recurrence.kernels.torch_triton_launch import supports
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru import triton_passes
 from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
 from keras_griffin.ops.rg_lru.unit import Unit

@@ -6,9 +6,9 @@ Arrays, pieces and walks are those of the kernels of `linear_scan`.
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.triton_kernels import extend, identity, update
-from keras_griffin.ops.linear_scan.triton_numbers import add, conjugate, load, multiply, select, store, widened
-from keras_griffin.ops.linear_scan.triton_walk import place, start_of, walk
+from keras_griffin.ops.recurrence.kernels.triton_kernels import extend, identity, update
+from keras_griffin.ops.recurrence.kernels.triton_numbers import add, conjugate, load, multiply, select, store, widened
+from keras_griffin.ops.recurrence.kernels.triton_walk import place, start_of, walk
 
 
 @triton.jit

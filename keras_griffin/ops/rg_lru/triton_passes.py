@@ -11,9 +11,9 @@ from types import ModuleType
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
-from keras_griffin.ops.linear_scan.triton_passes import as_bytes, like, plan_of, run, starts_of_pieces
+from keras_griffin.ops.recurrence.kernels.triton_passes import as_bytes, like, plan_of, run, starts_of_pieces
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.unit import Unit
 
 #: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from keras_griffin.ops.linear_scan.components import Components
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
 

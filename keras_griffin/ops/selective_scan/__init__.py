@@ -8,7 +8,7 @@ No implementation holds an array `(B, T, D, N)`, forward or backward.
 from keras import ops
 
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.scan_op import ScanOp
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.shapes import Tensor

@@ -4,7 +4,7 @@ import functools
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.shapes import Tensor
 

@@ -13,8 +13,7 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.linear_scan.jax_pallas_tpu import supports
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_walk import indices_of_32_bits
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import indices_of_32_bits, supports
 from keras_griffin.ops.selective_scan.jax_gradient import differentiable
 
 __all__ = ["selective_scan", "supports"]

@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_griffin.ops.linear_scan import jax_triton_launch
+from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.selective_scan import triton_passes
 from keras_griffin.ops.selective_scan.jax_gradient import differentiable
 

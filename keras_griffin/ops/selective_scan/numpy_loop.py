@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.selective_scan.selection import Selection
 
 

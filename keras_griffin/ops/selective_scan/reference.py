@@ -5,7 +5,7 @@ The other implementations are tested against it, and it is tested by finite diff
 
 import numpy as np
 
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.selective_scan.selection import Selection
 
 

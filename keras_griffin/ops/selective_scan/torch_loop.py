@@ -11,8 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.torch_loop import empty_like
-from keras_griffin.ops.linear_scan.torch_marks import may_look
+from keras_griffin.ops.recurrence.torch_loop import empty_like, may_look
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.ops.selective_scan.torch_operator import with_gradient

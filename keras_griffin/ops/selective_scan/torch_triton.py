@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan import torch_triton_launch
-from keras_griffin.ops.linear_scan.torch_triton_launch import supports
+from keras_griffin.ops.recurrence.kernels import torch_triton_launch
+from keras_griffin.ops.recurrence.kernels.torch_triton_launch import supports
 from keras_griffin.ops.selective_scan import triton_passes
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection

@@ -17,7 +17,7 @@ from jax import numpy as jnp
 
 from keras_griffin.ops import linear_scan, use_implementation
 from keras_griffin.ops.linear_scan import jax_loop
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.testing.closeness import assert_close
 
 B, T, D = 2, 80, 8

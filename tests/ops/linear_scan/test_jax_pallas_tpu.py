@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from keras_griffin.ops import linear_scan, use_implementation
 from keras_griffin.ops.implementation import Facts
 from keras_griffin.ops.linear_scan import jax_pallas_tpu
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 
 TPUS = ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2")
 #: Shape, reverse, with marks: whole blocks; blocks that are cut off at both ends; less than a register.

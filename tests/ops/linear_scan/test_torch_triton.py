@@ -12,7 +12,8 @@ pytest.importorskip("triton")
 import torch
 
 from keras_griffin.ops import explain
-from keras_griffin.ops.linear_scan import torch_triton, triton_passes
+from keras_griffin.ops.linear_scan import torch_triton
+from keras_griffin.ops.recurrence.kernels import triton_passes
 from tests.ops.gpu_assembly import Instruction, cycles, follow
 from tests.ops.triton_compilation import STOPS, TARGETS, WHOLE, compile_launch, recorded_launches
 from tests.ops.triton_interpreter import pretend, run_tests

@@ -13,8 +13,8 @@ import jax
 from jax import numpy as jnp
 
 from keras_griffin.ops import log_scan
-from keras_griffin.ops.linear_scan.marks import Marks
 from keras_griffin.ops.log_scan import jax_loop
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.testing.closeness import assert_close
 
 B, T, D = 2, 20, 8

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.linear_scan.marks import marks_of_steps
 from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, all_log_odds, effective, log_add, log_odds
+from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import bounded_sqrt
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.closeness import assert_close

@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from keras_griffin.ops import rg_lru, use_implementation
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu
 from keras_griffin.ops.rg_lru.unit import Unit
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.linear_scan.marks import Marks, marks_of_steps
+from keras_griffin.ops.recurrence.marks import Marks, marks_of_steps
 from keras_griffin.ops.selective_scan.hidden import hidden, on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.testing.arrays import as_array

@@ -13,7 +13,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import SingleDeviceSharding
 
 from keras_griffin.ops import selective_scan, use_implementation
-from keras_griffin.ops.linear_scan.marks import marks_of_steps
+from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.selective_scan import jax_pallas_tpu
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.selective_scan.selection import Selection

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops.implementation import Implementation, Op
-from keras_griffin.ops.scan_op import ScanOp
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 

@@ -14,10 +14,11 @@ import jax
 from jax import numpy as jnp
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.linear_scan import jax_pallas_tpu, jax_pallas_tpu_blocks
+from keras_griffin.ops.linear_scan import jax_pallas_tpu
 from keras_griffin.ops.linear_scan.cases import ScanCase
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.kernels import jax_pallas_tpu_blocks
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import GROUP
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.closeness import assert_close
@@ -96,7 +97,7 @@ from jax import numpy as jnp
 from jax.experimental import pallas
 from jax.sharding import NamedSharding, PartitionSpec
 from keras_griffin.ops.linear_scan import jax_pallas_tpu as scans
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as units
 from keras_griffin.ops.rg_lru.unit import Unit
 

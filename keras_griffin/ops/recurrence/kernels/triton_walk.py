@@ -22,7 +22,7 @@ machine code; nothing is measured.
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.triton_numbers import add, load, moved, stored, zeros
+from keras_griffin.ops.recurrence.kernels.triton_numbers import add, load, moved, stored, zeros
 
 
 @triton.jit

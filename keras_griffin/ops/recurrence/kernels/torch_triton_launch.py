@@ -5,7 +5,7 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.linear_scan.triton_passes import OPTIONS
+from keras_griffin.ops.recurrence.kernels.triton_passes import OPTIONS
 
 
 def supports(facts) -> str | None:

@@ -16,11 +16,18 @@ from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.linear_scan.components import Components, add, conjugate, multiply
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import GROUP, Walk, tile
-from keras_griffin.ops.linear_scan.marks import Marks, forgetting, unless
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import GROUP, Walk, tile
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
+from keras_griffin.ops.recurrence.numbers import Components, add, conjugate, multiply
 
 _RESET, _MASKED = 1, 2
+
+
+def supports(facts) -> str | None:
+    """All but float64."""
+    if facts.device != "tpu":
+        return "needs a TPU"
+    return "computes in float32" if facts.dtype == "float64" else None
 
 
 class Operands(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.ops.linear_scan.marks import effective, marks_of_steps, on_effective
+from keras_griffin.ops.recurrence.marks import effective, marks_of_steps, on_effective
 from keras_griffin.testing.arrays import as_array
 
 RESET, MASK = np.array([[True, False, True, False]]), np.array([[True, True, False, False]])

@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
-from keras_griffin.ops.linear_scan.marks import marks_of_steps
-from keras_griffin.ops.linear_scan.numbers import accumulation_dtype, components_of, number_of
+from keras_griffin.ops.recurrence.marks import marks_of_steps
+from keras_griffin.ops.recurrence.numbers import accumulation_dtype, components_of, number_of
 from keras_griffin.ops.time_axis import divided_rule
 
 

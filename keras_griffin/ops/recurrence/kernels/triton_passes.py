@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.components import Components
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
 #: How every kernel is compiled: for one warp, a product and its sum as one operation, the default of Triton until 3.9.
@@ -45,7 +45,7 @@ def scan(
     gpu: ModuleType, decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
-    from keras_griffin.ops.linear_scan.triton_kernels import piece_ends, scan
+    from keras_griffin.ops.recurrence.kernels.triton_kernels import piece_ends, scan
 
     flags, plan = as_bytes(marks), plan_of(gpu, inputs[0], 2 * len(inputs))
     constants = {"LAST_FIRST": reverse, "GRADIENT": False}
@@ -64,7 +64,7 @@ def scan_gradient(
     reverse: bool,
 ) -> tuple[Components, Components, Components]:
     """The gradients for decay, inputs and initial state, from those for the results of `scan`."""
-    from keras_griffin.ops.linear_scan.triton_kernels import piece_ends, scan_gradient
+    from keras_griffin.ops.recurrence.kernels.triton_kernels import piece_ends, scan_gradient
 
     flags, plan = as_bytes(marks), plan_of(gpu, states[0], 3 * len(states))
     into_states, into_final = gradients
@@ -169,7 +169,7 @@ def starts_of_pieces(
     """
     if plan.pieces == 1:
         return None
-    from keras_griffin.ops.linear_scan.triton_kernels import scan
+    from keras_griffin.ops.recurrence.kernels.triton_kernels import scan
 
     first, (batch_size, _, width) = plan._replace(pieces=plan.pieces - 1), plan.shape
     shape = batch_size, first.pieces, width

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_griffin.ops.linear_scan.components import Components, conjugate, multiply
-from keras_griffin.ops.linear_scan.marks import unless
+from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.numbers import Components, conjugate, multiply
 from keras_griffin.shapes import Tensor
 
 

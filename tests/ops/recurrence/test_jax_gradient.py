@@ -8,8 +8,8 @@ if keras.backend.backend() != "jax":
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.linear_scan.jax_gradient import differentiable
-from keras_griffin.ops.linear_scan.marks import Marks
+from keras_griffin.ops.recurrence.jax_gradient import differentiable
+from keras_griffin.ops.recurrence.marks import Marks
 
 
 def test_the_gradient_is_the_one_that_is_given():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.linear_scan import portable, reference
-from keras_griffin.ops.linear_scan.gradient import gradient_by_scan
-from keras_griffin.ops.linear_scan.marks import Marks, effective, forgetting
-from keras_griffin.ops.linear_scan.semiring import LINEAR
+from keras_griffin.ops.linear_scan import reference
+from keras_griffin.ops.recurrence import prefix
+from keras_griffin.ops.recurrence.gradient import gradient_by_scan
+from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting
+from keras_griffin.ops.recurrence.numbers import LINEAR
 from keras_griffin.testing.closeness import assert_close
 
 B, T, D = 2, 6, 3
@@ -28,7 +29,7 @@ def test_it_is_the_closed_form(parts, reverse):
     tensors = [tuple(ops.convert_to_tensor(x, "float32") for x in y) for y in arrays]
     decay, _ = effective(tensors[0], (), marks, "float32")
     states = tuple(ops.convert_to_tensor(x, "float32") for x in reference.components(states))
-    scan = lambda *arguments: portable.scan(*arguments, LINEAR)  # noqa: E731
+    scan = lambda *arguments: prefix.scan(*arguments, LINEAR)  # noqa: E731
     results = gradient_by_scan(scan, decay, states, tensors[2], forgetting(marks), tuple(tensors[3:]), reverse)
     for actual, wanted in zip(results, expected, strict=True):
         for part, of_part in zip(actual, reference.components(wanted), strict=True):

@@ -6,7 +6,7 @@ import pytest
 if keras.backend.backend() != "jax":
     pytest.skip("a kernel of JAX's", allow_module_level=True)
 
-from keras_griffin.ops.linear_scan.jax_pallas_tpu_blocks import BLOCK_BYTES, GROUP, LANES, tile
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import BLOCK_BYTES, GROUP, LANES, tile
 
 
 @pytest.mark.parametrize(

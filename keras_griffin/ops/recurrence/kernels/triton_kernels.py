@@ -3,7 +3,7 @@
 import triton
 from triton import language as tl
 
-from keras_griffin.ops.linear_scan.triton_numbers import (
+from keras_griffin.ops.recurrence.kernels.triton_numbers import (
     add,
     conjugate,
     constant,
@@ -13,7 +13,7 @@ from keras_griffin.ops.linear_scan.triton_numbers import (
     store,
     widened,
 )
-from keras_griffin.ops.linear_scan.triton_walk import place, start_of, walk
+from keras_griffin.ops.recurrence.kernels.triton_walk import place, start_of, walk
 
 
 @triton.jit

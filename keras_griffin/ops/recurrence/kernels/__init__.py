@@ -1,0 +1,1 @@
+"""Walks along time on GPUs and TPUs."""

@@ -1,0 +1,79 @@
+"""Numbers as tuples of real tensors, `(real,)` or `(real, imaginary)`: arithmetic, semirings, and conversion.
+
+The arithmetic uses plain operators only, which every backend's tensors have.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, overload
+
+import keras
+from keras import ops
+
+from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.shapes import Tensor
+
+Components = tuple[Tensor, ...]
+Number = Tensor | tuple[Tensor, Tensor]
+
+
+def add(first: Components, second: Components) -> Components:
+    """The sum."""
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def multiply(first: Components, second: Components) -> Components:
+    """The product."""
+    if len(first) == 1:
+        return (first[0] * second[0],)
+    (a, b), (c, d) = first, second
+    return a * c - b * d, a * d + b * c
+
+
+def conjugate(number: Components) -> Components:
+    """The complex conjugate; a real number is its own."""
+    return (*number[:1], *(-imaginary for imaginary in number[1:]))
+
+
+class Semiring(NamedTuple):
+    """Operations on components; `plus` and `times` are associative, and `times` distributes over `plus`."""
+
+    plus: Callable[[Components, Components], Components]
+    times: Callable[[Components, Components], Components]
+    #: The real number that `plus` ignores, a state without a past.
+    zero: float
+    #: The real number that `times` ignores.
+    one: float
+
+
+#: That of `linear_scan`.
+LINEAR = Semiring(add, multiply, 0.0, 1.0)
+
+
+@overload
+def components_of(number: None) -> None: ...
+
+
+@overload
+def components_of(number: Number) -> Components: ...
+
+
+def components_of(number: Number | None) -> Components | None:
+    """The tensors `(real,)` or `(real, imaginary)`; None stays None."""
+    if number is None:
+        return None
+    return tuple(as_tensor(part) for part in number) if isinstance(number, tuple | list) else (as_tensor(number),)
+
+
+def number_of(components: Components) -> Number:
+    """The inverse of `components_of`."""
+    return (components[0], components[1]) if len(components) == 2 else components[0]
+
+
+def cast(components: Sequence[Tensor], dtype: str) -> Components:
+    """The components in a dtype."""
+    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
+
+
+def accumulation_dtype(inputs: Components) -> str:
+    """The dtype in which a scan of such inputs accumulates."""
+    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
