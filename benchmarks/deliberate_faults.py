@@ -123,11 +123,11 @@ FAULTS = [
     ),
     Fault(
         "weight decay acts on biases that are matrices",
-        "models/optimizer.py",
+        "models/training/optimizer.py",
         '_SPARED_NAMES = {"bias", "scale"}',
         '_SPARED_NAMES = {"scale"}',
         "torch",
-        ("tests/models/test_optimizer.py",),
+        ("tests/models/training/test_optimizer.py",),
     ),
     Fault(
         "top-k keeps k + 1 tokens",
@@ -147,11 +147,11 @@ FAULTS = [
     ),
     Fault(
         "the packed loss counts what has no weight",
-        "models/loss_in_pieces.py",
+        "models/training/loss_in_pieces.py",
         "return weighted_mean(nats, weights)",
         "return weighted_mean(nats, None)",
         "torch",
-        ("tests/models/test_packed_model.py",),
+        ("tests/models/training/test_packed_model.py",),
     ),
     Fault(
         "a carried state goes on in a document that begins with a chunk",
@@ -159,15 +159,15 @@ FAULTS = [
         "ops.concatenate([ops.expand_dims(segment, 1), take_steps(",
         "ops.concatenate([ops.zeros_like(ops.expand_dims(segment, 1)), take_steps(",
         "numpy",
-        ("tests/models/test_documents.py", "tests/models/test_carried_model.py"),
+        ("tests/models/test_documents.py", "tests/models/training/test_carried_model.py"),
     ),
     Fault(
         "a preset's tensors are not compared with their checksums",
-        "models/checksums.py",
+        "models/saving/checksums.py",
         'if array_crc32(array) != sums["tensors"].get(name):',
         'if name not in sums["tensors"]:',
         "numpy",
-        ("tests/models/test_checksums.py",),
+        ("tests/models/saving/test_checksums.py",),
     ),
     Fault(
         "a resumed run begins its epoch again",
@@ -267,11 +267,11 @@ FAULTS = [
     ),
     Fault(
         "the embedding decays",
-        "models/optimizer.py",
+        "models/training/optimizer.py",
         '_SPARED_LAYERS = {"token_embedding"}',
         "_SPARED_LAYERS = set()",
         "numpy",
-        ("tests/models/test_every_mixer.py", "tests/models/test_optimizer.py"),
+        ("tests/models/test_every_mixer.py", "tests/models/training/test_optimizer.py"),
     ),
     Fault(
         "a text that follows another has no first word",

@@ -15,8 +15,8 @@ import keras
 
 from keras_griffin.generation import bits_per_byte
 from keras_griffin.models import Griffin
-from keras_griffin.models.checksums import CHECKSUMS
-from keras_griffin.models.preset_files import CONFIG
+from keras_griffin.models.saving.checksums import CHECKSUMS
+from keras_griffin.models.saving.preset_files import CONFIG
 from keras_griffin.tasks.text import load_corpus
 
 #: The largest weight file that the package may hold.

@@ -61,6 +61,10 @@ LACKING = {
 }
 
 
+#: Folders of `ops` that are no op.
+WITHOUT_OPS = ("recurrence", "shared")
+
+
 class Source:
     """One file of the package: its path below the root, and its text."""
 
@@ -231,7 +235,7 @@ def a_kernel_imports_no_kernel_of_another_op(source):
         _, folder, op, inside, *_ = [*name.split("."), "", "", "", ""]
         if is_kernel(source) and folder == "ops" and is_kernel_name(inside):
             definitions = (source.name, inside) == ("reference", "reference")
-            if op not in (source.package[2], "recurrence") and not definitions:
+            if op not in (source.package[2], *WITHOUT_OPS) and not definitions:
                 yield f"imports {name}"
 
 
@@ -315,7 +319,7 @@ def is_named_tuple(node) -> bool:
 
 def is_kernel(source) -> bool:
     """Whether a file implements an op: it stands in the op's folder under a kernel's name."""
-    is_of_an_op = source.folder == "ops" and len(source.package) == 3 and source.package[2] != "recurrence"
+    is_of_an_op = source.folder == "ops" and len(source.package) == 3 and source.package[2] not in WITHOUT_OPS
     return is_of_an_op and is_kernel_name(source.name)
 
 

@@ -21,7 +21,7 @@ from keras_griffin.conversion.checkpoint import open_checkpoint
 from keras_griffin.files.safetensors import write_safetensors
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.testing.arrays import as_array as values_of
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, load_tokenizer
 from keras_griffin.training import TokenFile, write_token_file

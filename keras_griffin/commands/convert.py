@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from keras_griffin.commands.load import load_model, refusals_of_the_tokenizer
     from keras_griffin.conversion import save_huggingface
-    from keras_griffin.models.preset_files import save_to_preset
+    from keras_griffin.models.saving.preset_files import save_to_preset
 
     started = time.perf_counter()
     if arguments.quantize and arguments.to != "preset":

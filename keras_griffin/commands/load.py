@@ -16,8 +16,8 @@ from keras_griffin.commands.errors import CommandError, refusals, refusals_of_th
 from keras_griffin.commands.runs import MODEL
 from keras_griffin.files.private_cache import private_cache
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel
-from keras_griffin.models.hub import SCHEME
 from keras_griffin.models.presets import TRAINED
+from keras_griffin.models.saving.hub import SCHEME
 from keras_griffin.names import did_you_mean
 from keras_griffin.program import is_command_line
 from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer

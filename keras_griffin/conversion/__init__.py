@@ -5,7 +5,7 @@ from keras_griffin.conversion.huggingface import save_huggingface
 from keras_griffin.conversion.mamba import load_mamba
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
 from keras_griffin.conversion.rwkv import load_rwkv
-from keras_griffin.models.preset_files import FORMATS
+from keras_griffin.models.saving.preset_files import FORMATS
 
 __all__ = ["load_mamba", "load_recurrentgemma", "load_rwkv", "save_huggingface"]
 __dir__ = __all__.copy

@@ -7,7 +7,7 @@ from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
 from keras_griffin.conversion.recurrentgemma import load_recurrentgemma
 from keras_griffin.conversion.rwkv import is_rwkv, load_rwkv_as
 from keras_griffin.models import Griffin, LanguageModel
-from keras_griffin.models.preset_files import PresetFormat
+from keras_griffin.models.saving.preset_files import PresetFormat
 
 
 def load_as_preset(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool) -> LanguageModel:

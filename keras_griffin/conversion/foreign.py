@@ -12,9 +12,9 @@ from keras_griffin.files.json_object import read_json_object
 from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.layers.initialization import without_initialization
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.models.preset_files import CONFIG, load_tokenizer_of
+from keras_griffin.models.saving.preset_files import CONFIG, load_tokenizer_of
+from keras_griffin.models.saving.weights import check_tensors, fill
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
-from keras_griffin.models.weights import check_tensors, fill
 
 Model = TypeVar("Model", bound=LanguageModel)
 #: Rows of the embedding that are compared at a time.

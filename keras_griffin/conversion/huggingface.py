@@ -12,8 +12,8 @@ from keras_griffin.conversion.rwkv_config import PATTERN, write_rwkv_config
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.files.safetensors import StoredTensor, write_safetensors
 from keras_griffin.models import GriffinConfig, LanguageModel
-from keras_griffin.models.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
-from keras_griffin.models.weights import stored
+from keras_griffin.models.saving.preset_files import CONFIG, FILES, WEIGHTS, check_saveable
+from keras_griffin.models.saving.weights import stored
 
 
 class Family(NamedTuple):

@@ -25,7 +25,7 @@ from keras_griffin.ops.recurrence.marks import effective, forgetting, marks_of_s
 from keras_griffin.ops.recurrence.numbers import add, components_of, conjugate, number_of
 from keras_griffin.ops.rg_lru.gates import gates
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.time_axis import DIVIDED_RULES, time_along
+from keras_griffin.ops.shared.time_axis import DIVIDED_RULES, time_along
 
 
 def linear_scan(decay, inputs, initial_state, *, marks, reverse, axis_name):
@@ -85,12 +85,12 @@ def local_attention(query, key, value, window, segment_ids, mask, *, axis_name):
 
 
 def positions(length, *, axis_name):
-    """The rule of `keras_griffin.ops.time_axis.positions`."""
+    """The rule of `keras_griffin.ops.shared.time_axis.positions`."""
     return lax.axis_index(axis_name) * length + jnp.arange(length, dtype="int32")
 
 
 def running_count(counted, *, axis_name):
-    """The rule of `keras_griffin.ops.time_axis.running_count`."""
+    """The rule of `keras_griffin.ops.shared.time_axis.running_count`."""
     ((totals,),) = gathered(((jnp.sum(counted, axis=1),),), axis_name)
     earlier = jnp.arange(lax.axis_size(axis_name)) < lax.axis_index(axis_name)
     return jnp.sum(jnp.where(earlier[:, None], totals, 0), axis=0)[:, None] + jnp.cumsum(counted, axis=1)

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from keras_griffin.distribution import jax_divided_time  # noqa: F401  Registers the rules of the ops.
 from keras_griffin.distribution.jax_exchange import gathered, on_the_same_devices, steps_before
 from keras_griffin.ops import linear_cross_entropy
-from keras_griffin.ops.time_axis import time_along
+from keras_griffin.ops.shared.time_axis import time_along
 from keras_griffin.shapes import Tensor
 
 

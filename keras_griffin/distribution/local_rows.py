@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_griffin.models.dataset_view import DatasetView
+from keras_griffin.models.training.dataset_view import DatasetView
 
 
 class LocalRows(DatasetView):

@@ -11,9 +11,9 @@ from keras import ops
 from keras_griffin.distribution.time_along import require_jax
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.documents import check_segment_ids
-from keras_griffin.models.loss_in_pieces import LossInPieces
-from keras_griffin.models.shared_model import SharedModel
 from keras_griffin.models.token_ids import check_token_ids
+from keras_griffin.models.training.loss_in_pieces import LossInPieces
+from keras_griffin.models.training.shared_model import SharedModel
 from keras_griffin.shapes import Tensor
 
 

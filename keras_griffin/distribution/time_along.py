@@ -5,7 +5,7 @@ import importlib
 
 import keras
 
-from keras_griffin.ops import time_axis
+from keras_griffin.ops.shared import time_axis
 
 
 def time_along(axis_name: str) -> contextlib.AbstractContextManager:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
-from keras_griffin.ops.padding import padded_steps
+from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import State, Tensor
 
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_griffin.ops.implementation import have_values
-from keras_griffin.ops.time_axis import is_divided
+from keras_griffin.ops.shared.time_axis import is_divided
 from keras_griffin.shapes import Tensor
 
 

@@ -12,9 +12,9 @@ from keras_griffin.layers.initialization import scaled
 from keras_griffin.layers.mixer import Mixer
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.weights import Weight, dense_weights
-from keras_griffin.ops import time_axis
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
-from keras_griffin.ops.time_axis import running_count
+from keras_griffin.ops.shared import time_axis
+from keras_griffin.ops.shared.time_axis import running_count
 from keras_griffin.shapes import LayerOptions, Tensor
 
 

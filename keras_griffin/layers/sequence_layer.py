@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_griffin.checks import Rule
 from keras_griffin.layers.configured import Configured
-from keras_griffin.ops.arguments import as_tensor, check_steps
+from keras_griffin.ops.shared.arguments import as_tensor, check_steps
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 

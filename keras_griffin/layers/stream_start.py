@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_griffin.ops.time_axis import positions
+from keras_griffin.ops.shared.time_axis import positions
 from keras_griffin.shapes import Tensor
 
 

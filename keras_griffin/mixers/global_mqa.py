@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
-from keras_griffin.ops.compaction import real_steps_last, take_steps
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
-from keras_griffin.ops.padding import padded_steps
 from keras_griffin.ops.rotary_embedding import rotated
+from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
+from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.step_attention import step_attention, write_place
 from keras_griffin.shapes import Tensor
 

@@ -8,9 +8,10 @@ from keras import ops
 from keras_griffin.checks import COUNT, Rule, checked
 from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
-from keras_griffin.ops import local_attention, time_axis
-from keras_griffin.ops.compaction import real_steps_last, take_steps
+from keras_griffin.ops import local_attention
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
+from keras_griffin.ops.shared import time_axis
+from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
 from keras_griffin.ops.step_attention import ring_attention, write_place
 from keras_griffin.shapes import LayerOptions, Tensor
 

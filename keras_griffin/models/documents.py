@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.arguments import shape_fits
-from keras_griffin.ops.compaction import real_steps_first, take_steps
+from keras_griffin.ops.shared.arguments import shape_fits
+from keras_griffin.ops.shared.compaction import real_steps_first, take_steps
 from keras_griffin.shapes import Tensor
 
 #: The largest segment id that int32 can hold.

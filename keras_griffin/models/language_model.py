@@ -13,24 +13,24 @@ from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
 from keras_griffin.layers import ResidualBlock
 from keras_griffin.layers.normalization import normalization
 from keras_griffin.layers.token_embedding import TokenEmbedding
-from keras_griffin.models.adapter_files import load_adapter, save_adapter
-from keras_griffin.models.carried_model import CarriedModel, CarriedWithoutLogits
-from keras_griffin.models.compile_config import CompiledAgain
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
-from keras_griffin.models.first_batch import BatchRules, FirstBatch, rules_of_loss
-from keras_griffin.models.from_preset import from_preset
 from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
-from keras_griffin.models.loss_in_pieces import LossInPieces
-from keras_griffin.models.next_token_loss import SparseCategoricalCrossentropy
-from keras_griffin.models.optimizer import AdamW, optimizer_groups
-from keras_griffin.models.packed_model import PackedWithoutLogits, packed_model
-from keras_griffin.models.preset_files import save_to_preset
-from keras_griffin.models.quantization import store_by_column
+from keras_griffin.models.saving.adapter_files import load_adapter, save_adapter
+from keras_griffin.models.saving.from_preset import from_preset
+from keras_griffin.models.saving.preset_files import save_to_preset
+from keras_griffin.models.saving.quantization import store_by_column
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.models.trace import trace
+from keras_griffin.models.training.carried_model import CarriedModel, CarriedWithoutLogits
+from keras_griffin.models.training.compile_config import CompiledAgain
+from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.training.loss_in_pieces import LossInPieces
+from keras_griffin.models.training.next_token_loss import SparseCategoricalCrossentropy
+from keras_griffin.models.training.optimizer import AdamW, optimizer_groups
+from keras_griffin.models.training.packed_model import PackedWithoutLogits, packed_model
 from keras_griffin.shapes import ModelOptions, Tensor
 from keras_griffin.tokenizers import Tokenizer
 from keras_griffin.tokenizers.checks import check_is_tokenizer
@@ -156,7 +156,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
         Args:
             logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
-                memory: see `keras_griffin.models.loss_in_pieces.LossInPieces`.
+                memory: see `keras_griffin.models.training.loss_in_pieces.LossInPieces`.
 
         Returns:
             A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
@@ -167,8 +167,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     def carried(self, batch_size: int, *, logits: bool = True) -> CarriedModel:
         """A model for truncated backpropagation through time that shares this model's weights.
 
-        See `keras_griffin.models.carried_model.CarriedModel`, and `keras_griffin.training.ConsecutiveChunks` for its
-        batches.
+        See `keras_griffin.models.training.carried_model.CarriedModel`; its batches come from
+        `keras_griffin.training.ConsecutiveChunks`.
 
         Args:
             batch_size: B, the rows of every batch.

@@ -11,7 +11,7 @@ from keras_griffin.layers.initialization import random_initializer
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.layers.sublayers import with_parts
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
-from keras_griffin.models.weights import as_array, assign
+from keras_griffin.models.saving.weights import as_array, assign
 
 #: The quantisations of a kernel that Keras combines with LoRA.
 QUANTIZED = (None, "int8", "int4")

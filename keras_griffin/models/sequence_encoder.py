@@ -20,7 +20,7 @@ from keras_griffin.layers.stateful_variables import StatefulVariables
 from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
-from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 #: The ways to pool a row's steps into one vector.

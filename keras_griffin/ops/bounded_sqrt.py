@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 #: sqrt of 2.5e-7, below which the derivative stays at 1 / (2 * 5e-4) = 1000.

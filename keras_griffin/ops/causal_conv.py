@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
-from keras_griffin.ops.compaction import real_steps_first, take_steps
-from keras_griffin.ops.padding import padded_steps
 from keras_griffin.ops.scale_channels import scale_channels
-from keras_griffin.ops.time_axis import divided_rule
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.shared.compaction import real_steps_first, take_steps
+from keras_griffin.ops.shared.padding import padded_steps
+from keras_griffin.ops.shared.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 #: Integer positions are written in this base, in so many digits. A digit times its weight is a small angle, of which

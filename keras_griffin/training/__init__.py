@@ -1,7 +1,7 @@
 """Everything but the model for training with `model.fit`: data, optimizer, metrics, callbacks."""
 
 from keras_griffin.files.folder_lock import FolderInUse
-from keras_griffin.models.optimizer import AdamW, optimizer_groups
+from keras_griffin.models.training.optimizer import AdamW, optimizer_groups
 from keras_griffin.training.checkpoint import BestCheckpoint
 from keras_griffin.training.data.byte_windows import HeldOutWindows, RandomWindows
 from keras_griffin.training.data.chats import read_chats

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.models.next_token_loss import for_each_target, next_token_losses
-from keras_griffin.ops.arguments import shape_fits
+from keras_griffin.models.training.next_token_loss import for_each_target, next_token_losses
+from keras_griffin.ops.shared.arguments import shape_fits
 from keras_griffin.tokenizers import Tokenizer
 
 #: One float32 counts up to this; on each overflow another one grows by one.

@@ -5,7 +5,7 @@ import math
 import keras
 
 from keras_griffin.checks import COUNT, NOT_NEGATIVE, checked
-from keras_griffin.models.optimizer import AdamW
+from keras_griffin.models.training.optimizer import AdamW
 from keras_griffin.training.schedule import warm_up_then_cosine
 
 #: The largest number of parameters for which the learning-rate rule holds.

@@ -8,8 +8,8 @@ from keras_griffin.__main__ import main
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.preset_files import save_to_preset
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.preset_files import save_to_preset
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 
 CONFIG = GriffinConfig(
@@ -110,7 +110,7 @@ def test_a_tokenizer_is_not_lost(tmp_path, model, monkeypatch, capsys):
         raise ImportError("Install something.")
 
     save_to_preset(model, tmp_path / "preset")
-    monkeypatch.setattr("keras_griffin.models.preset_files.load_tokenizer", missing)
+    monkeypatch.setattr("keras_griffin.models.saving.preset_files.load_tokenizer", missing)
     error = refusal([str(tmp_path / "preset"), str(tmp_path / "target")], capsys)
     assert error.startswith(
         "keras_griffin convert: SOURCE must come with a tokenizer that can be read. The model is loaded without "

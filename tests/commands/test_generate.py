@@ -10,7 +10,7 @@ from keras_griffin.commands.generate import continue_text, make_sampler, prompt_
 from keras_griffin.commands.load import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.preset_files import save_to_preset
+from keras_griffin.models.saving.preset_files import save_to_preset
 from keras_griffin.ops.implementation import find_op
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 from tests.commands.conftest import TINY

@@ -10,8 +10,8 @@ from keras_griffin.commands.errors import CommandError
 from keras_griffin.commands.load import load_model, load_text_model
 from keras_griffin.conversion import save_huggingface
 from keras_griffin.models import Griffin, GriffinConfig, Hawk
-from keras_griffin.models.preset_files import save_to_preset
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.preset_files import save_to_preset
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 
 CONFIG = GriffinConfig(vocabulary_size=256, width=16, num_layers=1, num_heads=2)
@@ -46,7 +46,7 @@ def test_a_model_comes_with_its_tokenizer_from_whatever_form(form, gemma_model, 
 def test_a_model_on_the_hub(gemma_model, tmp_path, monkeypatch):
     save_to_preset(gemma_model, tmp_path / "preset")
     folders = {"hf://owner/name": tmp_path / "preset"}
-    monkeypatch.setattr("keras_griffin.models.from_preset.download", folders.__getitem__)
+    monkeypatch.setattr("keras_griffin.models.saving.from_preset.download", folders.__getitem__)
     assert load_text_model("generate", "hf://owner/name").tokenizer == gemma_model.tokenizer
 
 

@@ -7,8 +7,8 @@ import pytest
 from keras_griffin.commands import COMMANDS, convert, find_command, tokenize, train
 from keras_griffin.commands.options import DTYPES, add_dtype, add_model, add_sampling
 from keras_griffin.commands.training import FAMILIES
-from keras_griffin.models.hub import SCHEME
-from keras_griffin.models.quantization import MODES
+from keras_griffin.models.saving.hub import SCHEME
+from keras_griffin.models.saving.quantization import MODES
 from keras_griffin.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer
 
 pytestmark = pytest.mark.any_backend

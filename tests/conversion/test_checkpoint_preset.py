@@ -3,7 +3,7 @@ import pytest
 from keras_griffin.conversion import load_recurrentgemma
 from keras_griffin.conversion.checkpoint_preset import CHECKPOINT, load_as_preset
 from keras_griffin.models import Griffin
-from keras_griffin.models.preset_files import FORMATS
+from keras_griffin.models.saving.preset_files import FORMATS
 
 pytestmark = pytest.mark.any_backend
 

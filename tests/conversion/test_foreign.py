@@ -16,8 +16,8 @@ from keras_griffin.conversion.mamba_config import read_mamba_config
 from keras_griffin.conversion.namings import HUGGING_FACE, MAMBA_HUGGING_FACE
 from keras_griffin.files.safetensors import StoredTensor
 from keras_griffin.models import Griffin
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.models.weight_shapes import weight_shapes
-from keras_griffin.models.weights import as_array
 
 pytestmark = pytest.mark.any_backend
 

@@ -9,7 +9,7 @@ from keras_griffin.conversion import load_mamba, save_huggingface
 from keras_griffin.conversion.mamba import is_mamba, load_mamba_as
 from keras_griffin.files.safetensors import SafeTensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 
 TOKEN_IDS = np.random.default_rng(1).integers(1, 260, 19)

@@ -11,7 +11,7 @@ from keras_griffin.conversion.rwkv import is_rwkv, load_rwkv_as
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, LanguageModel
 from keras_griffin.models.presets import rwkv4_config
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.tokenizers import ByteTokenizer
 from tests.models.tiny import strong

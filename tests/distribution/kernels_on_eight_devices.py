@@ -1,4 +1,4 @@
-"""Kernels under `keras.distribution`; run by `tests/ops/test_division.py` where there are eight devices."""
+"""Kernels under `keras.distribution`; run by `tests/ops/shared/test_division.py` where there are eight devices."""
 
 import jax
 import keras
@@ -8,7 +8,6 @@ from jax import numpy as jnp
 
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.implementation import find_op, use_implementation
-from keras_griffin.ops.jax_division import active_division
 from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention.cases import AttentionCase
 from keras_griffin.ops.recurrence.kernels import jax_triton_launch
@@ -17,6 +16,7 @@ from keras_griffin.ops.rg_lru import jax_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
 from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from keras_griffin.ops.shared.jax_division import active_division
 from tests.distribution.eight_devices import collectives
 from tests.ops.rows import check_gradients, check_values, interpret
 

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.layers.layout import with_layout
-from keras_griffin.ops.time_axis import time_along
+from keras_griffin.ops.shared.time_axis import time_along
 
 
 def test_without_a_distribution_a_tensor_stays_what_it_is():

@@ -8,7 +8,7 @@ from keras_griffin.generation.capacity import walk
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import GriffinConfig
-from keras_griffin.models.optimizer import decays
+from keras_griffin.models.training.optimizer import decays
 
 CONFIG = GriffinConfig(
     vocabulary_size=7,

@@ -6,7 +6,7 @@ import keras
 
 from keras_griffin.checks import COUNT
 from keras_griffin.names import did_you_mean, nearest
-from keras_griffin.ops.arguments import as_tensor, shape_fits
+from keras_griffin.ops.shared.arguments import as_tensor, shape_fits
 from keras_griffin.shapes import Tensor
 
 

@@ -7,8 +7,8 @@ An implementation is one file and one row below, with the function `block_produc
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating
 from keras_griffin.shapes import Tensor
 
 _OP = Op(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.block_product import portable
-from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 #: For fewer rows, as in decoding, a call for each block does not pay.
 FEWEST_ROWS = 64

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating, shape_fits
 from keras_griffin.shapes import Tensor
 
 _OP = Op(

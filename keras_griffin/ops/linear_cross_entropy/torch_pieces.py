@@ -4,7 +4,7 @@ import torch
 
 from keras_griffin.ops.linear_cross_entropy import portable
 from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
-from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def supports(facts) -> str | None:

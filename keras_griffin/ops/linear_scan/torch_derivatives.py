@@ -3,7 +3,7 @@
 from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.recurrence.gradient import gradient_by_scan
 from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting, unless
-from keras_griffin.ops.torch_second_derivatives import are_wanted
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted
 
 
 def with_derivatives(operator, gradient):

@@ -10,10 +10,10 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import is_integer
-from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.local_attention.marks import keep_gradients_apart, lost_in_window
-from keras_griffin.ops.time_axis import divided_rule
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.shared.time_axis import divided_rule
 from keras_griffin.shapes import Tensor
 
 _OP = Op(

@@ -5,9 +5,9 @@ import functools
 import keras
 from keras import ops
 
-from keras_griffin.ops.change_gradient import change_gradient
-from keras_griffin.ops.compaction import real_steps_first, real_steps_last, take_steps
-from keras_griffin.ops.padding import padded_steps
+from keras_griffin.ops.shared.change_gradient import change_gradient
+from keras_griffin.ops.shared.compaction import real_steps_first, real_steps_last, take_steps
+from keras_griffin.ops.shared.padding import padded_steps
 
 #: The norm limit of a step's heads together; the product of two such norms is below the 1e30 that hides a logit.
 LARGEST_NORM = 1e14

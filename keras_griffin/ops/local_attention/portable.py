@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_griffin.ops.local_attention.marks import finite_only, masked, nan_unless, past_masked_steps
-from keras_griffin.ops.padding import padded_steps
+from keras_griffin.ops.shared.padding import padded_steps
 
 #: Added to the logit of a key that a query does not see: its weight is then exactly zero.
 _HIDDEN = -1e30

@@ -10,7 +10,7 @@ from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
 from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.prefix import scan
 from keras_griffin.ops.recurrence.torch_loop import empty_like, fill_, scan_into
-from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def supports(facts) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.jax_division import active_division, on_each_device, varying_with
 from keras_griffin.ops.recurrence.marks import Marks, on_effective
 from keras_griffin.ops.recurrence.numbers import Components
+from keras_griffin.ops.shared.jax_division import active_division, on_each_device, varying_with
 from keras_griffin.shapes import Tensor
 
 #: How the arrays are divided over devices; see `on_each_device`.

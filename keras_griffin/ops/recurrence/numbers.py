@@ -9,7 +9,7 @@ from typing import NamedTuple, overload
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor
+from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
 Components = tuple[Tensor, ...]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from keras_griffin.ops.padding import padded_steps
 from keras_griffin.ops.recurrence.marks import unless
 from keras_griffin.ops.recurrence.numbers import Components, Semiring
+from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import Tensor
 
 

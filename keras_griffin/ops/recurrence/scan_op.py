@@ -9,11 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.recurrence.numbers import accumulation_dtype, components_of, number_of
-from keras_griffin.ops.time_axis import divided_rule
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.shared.time_axis import divided_rule
 
 
 class ScanOp(Op):

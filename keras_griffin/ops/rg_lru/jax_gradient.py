@@ -6,11 +6,11 @@ from collections.abc import Callable
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.jax_division import active_division, on_each_device, varying_with
 from keras_griffin.ops.recurrence.jax_gradient import MARKS, SEQUENCE, STATE, of_32_bits
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.shared.jax_division import active_division, on_each_device, varying_with
 
 #: How the arrays are divided over devices; see `on_each_device`.
 _UNIT, _INTO_UNIT = (Unit._make([*[SEQUENCE] * 3, *[channels] * 2]) for channels in ("c", STATE))

@@ -6,7 +6,7 @@ from torch import Tensor
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import portable
 from keras_griffin.ops.rg_lru.unit import Unit
-from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def with_derivatives(operator, gradient):

@@ -7,8 +7,8 @@ Its `supports(facts)` returns None, or why it can't serve such a call, in words 
 import keras
 from keras import ops
 
-from keras_griffin.ops.arguments import as_tensor, check_floating
 from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating
 from keras_griffin.shapes import Tensor
 
 _OP = Op(

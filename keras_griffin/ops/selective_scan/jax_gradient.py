@@ -6,10 +6,10 @@ from collections.abc import Callable
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.jax_division import active_division, inside_shard_map, on_each_device
 from keras_griffin.ops.recurrence.jax_gradient import of_32_bits
 from keras_griffin.ops.selective_scan.hidden import on_hidden
 from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.shared.jax_division import active_division, inside_shard_map, on_each_device
 from keras_griffin.shapes import Tensor
 
 #: How the arrays are divided over devices; see `on_each_device`.

@@ -4,7 +4,7 @@ import torch
 
 from keras_griffin.ops.selective_scan import portable
 from keras_griffin.ops.selective_scan.selection import Selection
-from keras_griffin.ops.torch_second_derivatives import are_wanted, differentiable_gradient
+from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
 def with_gradient(operator, gradient):

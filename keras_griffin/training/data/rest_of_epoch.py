@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_griffin.models.dataset_view import DatasetView
+from keras_griffin.models.training.dataset_view import DatasetView
 
 
 class RestOfEpoch(DatasetView):

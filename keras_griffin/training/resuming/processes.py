@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
-from keras_griffin.models.weights import as_array
+from keras_griffin.models.saving.weights import as_array
 from keras_griffin.training.resuming.run_file import RunFile, as_json, crc32
 
 #: Prefix of tensors that differ from the writer's, such as `process/1/metrics/0/loss/total`.

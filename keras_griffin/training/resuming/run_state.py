@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_griffin.files import atomic_file
-from keras_griffin.models.weights import as_array, assign
+from keras_griffin.models.saving.weights import as_array, assign
 from keras_griffin.training.resuming.run_description import check_same
 
 #: The attributes to save, by the callback's class.

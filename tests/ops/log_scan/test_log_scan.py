@@ -11,7 +11,7 @@ from keras_griffin.ops import linear_scan, log_scan
 from keras_griffin.ops.log_scan import SCAN
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.ops.log_scan.reference import log_scan_gradient
-from keras_griffin.ops.time_axis import time_along
+from keras_griffin.ops.shared.time_axis import time_along
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient

@@ -7,8 +7,8 @@ import linecache
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.jax_division import inside_shard_map
 from keras_griffin.ops.recurrence.kernels.triton_passes import OPTIONS
+from keras_griffin.ops.shared.jax_division import inside_shard_map
 
 
 def supports(facts) -> str | None:

@@ -1,0 +1,1 @@
+"""Weights, presets and adapters in files."""

@@ -1,0 +1,175 @@
+"""Truncated backpropagation through time: a language model whose state is carried from batch to batch."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_griffin.checks import COUNT, checked
+from keras_griffin.generation.capacity import grows
+from keras_griffin.models.training.carried_state import CarriedState
+from keras_griffin.models.training.loss_in_pieces import LossInPieces
+from keras_griffin.models.training.shared_model import SharedModel
+from keras_griffin.shapes import Tensor
+
+#: `fit` checks the order of the batches each time this many have passed.
+CHECK_EVERY = 100
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CarriedModel(SharedModel):
+    """A language model over chunks of texts: each row of a batch continues where that row of the previous batch ended.
+
+        logits_k, state_k = model.advance(tokens_k, stop_gradient(state_(k-1)))
+
+    Forward, chunks give the same as one pass over the whole text; backward, the gradient stops at the start of the
+    chunk. Row b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. Within a text, a new
+    segment id starts a document, as everywhere. Validation carries a separate state. Both states are variables: they
+    are saved with the weights, and an interrupted run resumes with them.
+
+    Args:
+        language_model: a `LanguageModel` whose state has a fixed size: any without global attention.
+        batch_size: B.
+        **kwargs: `name`.
+
+    Input shape: `{"token_ids": (B, T), "segment_ids": (B, T), "chunk": (B,)}`, int32; T may change.
+
+    Output shape: `(B, T, V)` logits, float32.
+
+    Raises:
+        ValueError: the batch size is not a positive integer; the model has global attention; a strategy of TensorFlow
+            would divide the rows; or, in a call, a batch does not have B rows.
+
+    Reference: Williams and Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories", Neural Computation 2(4), pages 490 to 501.
+    """
+
+    batch_names = ("token_ids", "segment_ids", "chunk")
+
+    def __init__(self, language_model: keras.Model, batch_size: int, **kwargs: Any):
+        super().__init__(language_model, **kwargs)
+        batch_size = checked(type(self).__name__, COUNT, batch_size=batch_size)
+        state = language_model.initial_state(batch_size)
+        if grows(state):
+            raise ValueError(
+                f"{type(self).__name__}: no mixer's state may grow. Got the block pattern "
+                f"{', '.join(language_model.config.block_pattern)}."
+            )
+        # Only on TensorFlow does a model have a strategy, which divides its batch before `call` sees it.
+        replicas = getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1)
+        if replicas > 1:
+            raise ValueError(
+                f"{type(self).__name__}: the rows whose state is carried must not be divided by a strategy of "
+                f"TensorFlow. Got one of {replicas} replicas."
+            )
+        self.batch_size = batch_size
+        self.carried = CarriedState(state, name="carried")
+        self.carried_in_validation = CarriedState(state, name="carried_in_validation")
+
+    def call(self, inputs, training=False):
+        """Continue from the carried state; see the class."""
+        token_ids, segment_ids, chunk = (
+            self._rows(name, inputs[name]) for name in ("token_ids", "segment_ids", "chunk")
+        )
+        model, carried = self.language_model, self.carried if training else self.carried_in_validation
+        state = carried.read(chunk, model.initial_state(self.batch_size))
+        x, state = model.advance_without_logits(
+            token_ids, state, segment_ids=segment_ids, rematerialize=training and model.rematerialize
+        )
+        carried.write(chunk, state)
+        return self.outputs_of(model.final_norm(x))
+
+    def _rows(self, name, tensor):
+        """An input as int32 with B rows, a number that TensorFlow may not know."""
+        tensor = ops.cast(tensor, "int32")
+        if tensor.shape[0] not in (None, self.batch_size):
+            raise ValueError(
+                f"{type(self).__name__}: every batch must have the {self.batch_size} rows whose state is carried. "
+                f"Got {tensor.shape[0]} in {name}."
+            )
+        return ops.reshape(tensor, (self.batch_size, *ops.shape(tensor)[1:]))
+
+    def outputs_of(self, vectors: Tensor) -> Tensor:
+        """Logits of the vectors `(B, T, D)`."""
+        return self.language_model.token_embedding(vectors, reverse=True)
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of the outputs of `call`."""
+        return self.logits_spec(inputs["token_ids"].shape)
+
+    def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
+        """Train on batches in order; see `keras.Model.fit`. The order is checked every 100 batches.
+
+        Raises:
+            ValueError: `x` is not a `keras.utils.PyDataset`, `shuffle` is true, a row's chunks came out of order, or
+                `x` has tokens of another vocabulary.
+        """
+        if shuffle or not isinstance(x, keras.utils.PyDataset):
+            raise ValueError(
+                "fit: a carried state needs its batches in order, from a keras.utils.PyDataset and without shuffle. "
+                f"Got {type(x).__name__} and shuffle={shuffle}."
+            )
+        self.carried.out_of_order.assign(0)
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        return super().fit(x, y, *args, shuffle=False, callbacks=[_OrderCheck(), *callbacks], **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluate on batches in order, as the validation of `fit` does too; see `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: a row's chunks came out of order, or `x` has tokens of another vocabulary.
+        """
+        self.carried_in_validation.out_of_order.assign(0)
+        result = super().evaluate(x, y, *args, **kwargs)
+        _check_order("evaluate", self.carried_in_validation)
+        return result
+
+    def predict(self, x, *args, **kwargs):
+        """The outputs of `call` for batches in order; see `keras.Model.predict`.
+
+        Raises:
+            ValueError: a row's chunks came out of order.
+        """
+        self.carried_in_validation.out_of_order.assign(0)
+        result = super().predict(x, *args, **kwargs)
+        _check_order("predict", self.carried_in_validation)
+        return result
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "batch_size": self.batch_size}
+
+
+@keras.saving.register_keras_serializable("keras_griffin")
+class CarriedWithoutLogits(CarriedModel, LossInPieces):
+    """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`."""
+
+    def outputs_of(self, vectors: Tensor) -> Tensor:
+        """The vectors, unchanged."""
+        return vectors
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of the outputs of `call`."""
+        return self.vectors_spec(inputs["token_ids"].shape)
+
+
+class _OrderCheck(keras.callbacks.Callback):
+    """Raise if the chunks of a row were not consecutive: checked every `CHECK_EVERY` batches and after each epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # Each check waits for the steps before it.
+        if batch % CHECK_EVERY == 0:
+            _check_order("fit", self.model.carried)
+
+    def on_epoch_end(self, epoch, logs=None):
+        _check_order("fit", self.model.carried)
+
+
+def _check_order(function_name, carried):
+    """Refuse rows that a carried state has counted as out of order."""
+    count = int(ops.convert_to_numpy(carried.out_of_order.value))
+    if count:
+        raise ValueError(
+            f"{function_name}: each row must be chunk 0 of its text, or the chunk after that of the previous batch. "
+            f"Got {count} rows that were not."
+        )
