@@ -123,9 +123,9 @@ def call_of(op_name, dtype, parts, marked):
     sequence, state = array((2, 1024, 128), dtype), (array((2, 128), "float32"),) * parts
     if op_name == "selective_scan":
         weights, rates = array((2, 1024, parts), dtype), array((128, parts), "float32")
-        reset = array((2, 1024), "bool") if marked else None
+        marks = Marks(array((2, 1024, 1), "bool") if marked else None, None)
         tensors = Selection(sequence, sequence, rates, weights, weights), array((2, 128, parts), "float32")
-        return functools.partial(selections.selective_scan, mask=None), tensors, {"reset": reset}
+        return selections.selective_scan, tensors, {"marks": marks}
     marks = {"marks": Marks(*[array((2, 1024, 1), "bool") if marked else None] * 2)}
     if op_name == "linear_scan":
         number = (sequence,) * parts
