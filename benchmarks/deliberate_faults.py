@@ -147,7 +147,7 @@ FAULTS = [
     ),
     Fault(
         "the packed loss counts what has no weight",
-        "models/training/loss_in_pieces.py",
+        "models/training/chunked_loss.py",
         "return weighted_mean(nats, weights)",
         "return weighted_mean(nats, None)",
         "torch",

@@ -21,10 +21,10 @@ from keras_griffin.distribution.jax_exchange import (
     state_before,
     steps_before,
 )
-from keras_griffin.ops.recurrence.marks import effective, forgetting, marks_of_steps
+from keras_griffin.ops.recurrence.marks import apply_marks, forgetting, marks_of_steps
 from keras_griffin.ops.recurrence.numbers import add, components_of, conjugate, number_of
 from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.shared.time_axis import DIVIDED_RULES, time_along
 
 
@@ -35,7 +35,7 @@ def linear_scan(decay, inputs, initial_state, *, marks, reverse, axis_name):
 
 
 def rg_lru(unit, initial_state, *, marks, exponent, reverse, axis_name):
-    """The rule of `keras_griffin.ops.rg_lru`; its numbers are a `Unit`, `marks` are reset and mask."""
+    """The rule of `keras_griffin.ops.rg_lru`; its numbers are a `GatedScanInputs`, `marks` are reset and mask."""
     num_devices("rg_lru", axis_name)
     run, product = (functools.partial(function, exponent=exponent) for function in (_unit, _product_of_gates))
     return _over_devices(run, product, tuple(unit), initial_state, marks, axis_name, reverse)
@@ -132,11 +132,11 @@ def _scan(tensors, start, marks, reverse):
 
 def _product_of_decays(tensors, marks, dtype):
     inputs, decay = tensors
-    return _product(effective(decay, inputs, marks_of_steps(*marks), dtype)[0])
+    return _product(apply_marks(decay, inputs, marks_of_steps(*marks), dtype)[0])
 
 
 def _unit(tensors, start, marks, reverse, *, exponent):
-    unit = Unit(*tensors)
+    unit = GatedScanInputs(*tensors)
     options = {"phase": unit.phase, "exponent": exponent, **_named(marks), "reverse": reverse}
     with time_along(None):
         results = ops.rg_lru(number_of(unit.inputs), *unit[1:4], number_of(start), **options)
@@ -144,7 +144,7 @@ def _unit(tensors, start, marks, reverse, *, exponent):
 
 
 def _product_of_gates(tensors, marks, dtype, *, exponent):
-    return _product(gates(Unit(*tensors), marks_of_steps(*marks), exponent, dtype)[0])
+    return _product(gates(GatedScanInputs(*tensors), marks_of_steps(*marks), exponent, dtype)[0])
 
 
 def _product(decay):

@@ -7,7 +7,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.marks import zero_where
 from keras_griffin.ops.recurrence.numbers import Components, add, multiply
 from keras_griffin.shapes import Tensor
 
@@ -87,7 +87,7 @@ def state_before(
     def further(place, state):
         device = devices - 1 - place if reverse else place
         forgets = None if forgotten is None else forgotten[device]
-        goes_on = unless(forgets, multiply(tuple(p[device] for p in products), state))
+        goes_on = zero_where(forgets, multiply(tuple(p[device] for p in products), state))
         return add(goes_on, tuple(s[device] for s in lasts))
 
     return lax.fori_loop(0, devices - 1 - here if reverse else here, further, first)

@@ -12,7 +12,7 @@ from keras_griffin.distribution.time_along import require_jax
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.models.token_ids import check_token_ids
-from keras_griffin.models.training.loss_in_pieces import LossInPieces
+from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.shared_model import SharedModel
 from keras_griffin.shapes import Tensor
 
@@ -180,8 +180,8 @@ class SequenceParallel(SharedModel):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
-    """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`.
+class SequenceParallelWithoutLogits(SequenceParallel, ChunkedLoss):
+    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`.
 
     The arguments are those of `SequenceParallel`.
     """
@@ -194,7 +194,7 @@ class SequenceParallelWithoutLogits(SequenceParallel, LossInPieces):
         self._cross_entropy = self._jax.divided_cross_entropy(*axes, language_model.token_embedding.soft_cap)
 
     def losses_of(self, vectors: Tensor, targets: Tensor) -> Tensor:
-        """As in `LossInPieces`; each device computes the logits of its own steps."""
+        """As in `ChunkedLoss`; each device computes the logits of its own steps."""
         table = ops.cast(self.language_model.token_embedding.output_table, vectors.dtype)
         return self._cross_entropy(vectors, ops.convert_to_tensor(table), ops.cast(targets, "int32"))
 

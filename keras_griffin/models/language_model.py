@@ -25,9 +25,9 @@ from keras_griffin.models.saving.quantization import store_by_column
 from keras_griffin.models.token_ids import check_inputs, check_token_ids
 from keras_griffin.models.trace import trace
 from keras_griffin.models.training.carried_model import CarriedModel, CarriedWithoutLogits
+from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.compile_config import CompiledAgain
 from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
-from keras_griffin.models.training.loss_in_pieces import LossInPieces
 from keras_griffin.models.training.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.training.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.training.packed_model import PackedWithoutLogits, packed_model
@@ -156,7 +156,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
         Args:
             logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
-                memory: see `keras_griffin.models.training.loss_in_pieces.LossInPieces`.
+                memory: see `keras_griffin.models.training.chunked_loss.LossInPieces`.
 
         Returns:
             A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
@@ -185,7 +185,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
     def _compiled(self, model: keras.Model) -> keras.Model:
         optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
-        model.compile(optimizer, **({} if isinstance(model, LossInPieces) else {"loss": self.loss}))
+        model.compile(optimizer, **({} if isinstance(model, ChunkedLoss) else {"loss": self.loss}))
         return model
 
     @property

@@ -12,7 +12,7 @@ from keras_griffin import ops
 from keras_griffin.distribution import time_along
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.eight_devices import mesh_of
 
@@ -107,7 +107,7 @@ def test_rg_lru(devices, marked, reverse, is_complex, check_vma):
     over = divided(unit, devices, (STEPS, STEPS, WHOLE, WHOLE, STEPS), (STEPS, WHOLE), check_vma)
     got = with_gradients(lambda *tensors: over(*tensors, flags), (inputs, logits, channels, start), weights)
 
-    unit = Unit(number(inputs), *logits, channels[0], channels[1] if is_complex else None)
+    unit = GatedScanInputs(number(inputs), *logits, channels[0], channels[1] if is_complex else None)
     start, options = number(start), {**flags, "reverse": reverse}
     states = unit_reference.definition(unit, start, 3.0, **options)
     into, into_start = unit_reference.rg_lru_gradient(unit, start, 3.0, tuple(map(number, weights)), **options)

@@ -14,7 +14,7 @@ from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.shared.jax_division import active_division
 from tests.distribution.eight_devices import collectives
@@ -91,7 +91,10 @@ def test_a_gpu_gets_a_part(monkeypatch):
     x, channels = jnp.ones((4, 6, 64)), jnp.ones(64)
     with distribution_of((2, 4)).scope():
         jax.eval_shape(
-            lambda x: jax_triton.rg_lru(Unit((x,), x, x, channels, None), (x[:, 0],), Marks(None, None), 8.0, False), x
+            lambda x: jax_triton.rg_lru(
+                GatedScanInputs((x,), x, x, channels, None), (x[:, 0],), Marks(None, None), 8.0, False
+            ),
+            x,
         )
     assert [array.shape for array in inputs] == [(2, 6, 16)]
 

@@ -25,9 +25,9 @@ from keras_griffin.ops.linear_scan import jax_triton as scans
 from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton as units
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.selective_scan import jax_triton as selections
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPS = ["linear_scan", "rg_lru", "selective_scan"]
@@ -124,14 +124,14 @@ def call_of(op_name, dtype, parts, marked):
     if op_name == "selective_scan":
         weights, rates = array((2, 1024, parts), dtype), array((128, parts), "float32")
         marks = Marks(array((2, 1024, 1), "bool") if marked else None, None)
-        tensors = Selection(sequence, sequence, rates, weights, weights), array((2, 128, parts), "float32")
+        tensors = SelectiveScanInputs(sequence, sequence, rates, weights, weights), array((2, 128, parts), "float32")
         return selections.selective_scan, tensors, {"marks": marks}
     marks = {"marks": Marks(*[array((2, 1024, 1), "bool") if marked else None] * 2)}
     if op_name == "linear_scan":
         number = (sequence,) * parts
         return functools.partial(scans.linear_scan, reverse=False), (number, number, state), marks
     channels = array((128,), "float32")
-    unit = Unit((sequence,) * parts, sequence, sequence, channels, channels if parts == 2 else None)
+    unit = GatedScanInputs((sequence,) * parts, sequence, sequence, channels, channels if parts == 2 else None)
     return functools.partial(units.rg_lru, exponent=8.0, reverse=False), (unit, state), marks
 
 
@@ -175,7 +175,7 @@ def test_devices_need_not_talk_but_of_the_parameters_gradient(with_parameter, la
 
     def gradients(x, input_logits, recurrence_logits, parameter, start, weights):
         def states(parameter, x, input_logits, recurrence_logits, start):
-            unit = Unit((x,), input_logits, recurrence_logits, parameter, None)
+            unit = GatedScanInputs((x,), input_logits, recurrence_logits, parameter, None)
             return units.rg_lru(unit, (start,), Marks(None, None), 8.0, False)[0][0]
 
         return jax.vjp(states, parameter, x, input_logits, recurrence_logits, start)[1](weights)[not with_parameter :]

@@ -25,9 +25,9 @@ from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.local_attention import reference as attention_reference
 from keras_griffin.ops.log_scan import reference as log_reference
 from keras_griffin.ops.rg_lru import reference as unit_reference
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.selective_scan import reference as selective_reference
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -227,7 +227,7 @@ def test_rg_lru(implementation, is_complex, reverse, share):
     logits, channels = [draw(rows, *shape) for _ in range(2)], [2.0 + draw(rows, WIDTH)]
     channels += [0.5 * draw(rows, WIDTH)] if is_complex else []
     flags = {"reset": rows.reset, "mask": rows.mask, "reverse": reverse}
-    unit = Unit(inputs, *logits, *(channels if is_complex else [*channels, None]))
+    unit = GatedScanInputs(inputs, *logits, *(channels if is_complex else [*channels, None]))
     states = unit_reference.definition(unit, start, 4.0, **flags)
     into, into_start = unit_reference.rg_lru_gradient(unit, start, 4.0, weights, **flags)
 
@@ -269,7 +269,7 @@ def test_selective_scan(implementation, share):
     start = draw(rows, BATCH, WIDTH, numbers)
     weights = draw(rows, *sizes.shape), draw(rows, *start.shape)
     flags = {"reset": rows.reset, "mask": rows.mask}
-    selection = Selection(inputs, sizes, rates, b, c)
+    selection = SelectiveScanInputs(inputs, sizes, rates, b, c)
     outputs, final_state = selective_reference.definition(selection, start, **flags)
     into, into_start = selective_reference.selective_scan_gradient(selection, start, weights, **flags)
 

@@ -8,7 +8,7 @@ from keras import ops
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.generation.capacity import grows
 from keras_griffin.models.training.carried_state import CarriedState
-from keras_griffin.models.training.loss_in_pieces import LossInPieces
+from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.shared_model import SharedModel
 from keras_griffin.shapes import Tensor
 
@@ -141,8 +141,8 @@ class CarriedModel(SharedModel):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class CarriedWithoutLogits(CarriedModel, LossInPieces):
-    """The same without logits: `(B, T, D)` vectors, and the loss of `LossInPieces`."""
+class CarriedWithoutLogits(CarriedModel, ChunkedLoss):
+    """The same without logits: `(B, T, D)` vectors, and the loss of `ChunkedLoss`."""
 
     def outputs_of(self, vectors: Tensor) -> Tensor:
         """The vectors, unchanged."""

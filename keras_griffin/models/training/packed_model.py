@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from keras_griffin.models.documents import PackedRows
+from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.compile_config import CompiledAgain
 from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
-from keras_griffin.models.training.loss_in_pieces import LossInPieces
 
 _NAMES = ("token_ids", "segment_ids")
 
@@ -46,7 +46,7 @@ def packed_model(language_model) -> PackedModel:
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class PackedWithoutLogits(LossInPieces):
+class PackedWithoutLogits(ChunkedLoss):
     """The same over packed rows, without logits; see `LanguageModel.packed`."""
 
     batch_names = _NAMES

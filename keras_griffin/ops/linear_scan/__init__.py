@@ -1,11 +1,11 @@
 """h_t = a_t * h_{t-1} + x_t: the contract, and the table of implementations.
 
 An implementation gets and returns numbers as tuples of components, `(real,)` or `(real, imaginary)`; see `ScanOp`. The
-decorator `on_effective` handles marks and dtypes for one that doesn't.
+decorator `with_marks_applied` handles marks and dtypes for one that doesn't.
 """
 
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.recurrence.marks import effective
+from keras_griffin.ops.recurrence.marks import apply_marks
 from keras_griffin.ops.recurrence.numbers import Number
 from keras_griffin.ops.recurrence.one_step import one_step
 from keras_griffin.ops.recurrence.scan_op import ScanOp
@@ -28,7 +28,7 @@ SCAN = ScanOp(
         Implementation("reference", automatic=(), needs_values=True),
     ],
     one_step=lambda decay, inputs, initial_state, marks, reverse: one_step(
-        *effective(decay, inputs, marks, initial_state[0].dtype), initial_state, marks
+        *apply_marks(decay, inputs, marks, initial_state[0].dtype), initial_state, marks
     ),
     node="LinearScan",
     pairs=("decay", "inputs", "initial_state"),

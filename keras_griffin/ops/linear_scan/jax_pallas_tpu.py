@@ -4,14 +4,14 @@ from jax import numpy as jnp
 
 from keras_griffin.ops.recurrence.jax_gradient import of_kernels
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
-from keras_griffin.ops.recurrence.marks import effective
+from keras_griffin.ops.recurrence.marks import apply_marks
 
 __all__ = ["linear_scan", "supports"]
 
 
 def _scan(decay, inputs, initial_state, marks, reverse):
     def load(rows):
-        return effective(*rows.sequences, rows.marks, "float32")
+        return apply_marks(*rows.sequences, rows.marks, "float32")
 
     operands = Operands((decay, inputs), None, marks)
     return scan("linear_scan", load, operands, initial_state, reverse, inputs[0].dtype, cost=(2, 0))
@@ -19,7 +19,7 @@ def _scan(decay, inputs, initial_state, marks, reverse):
 
 def _gradient(decay, states, initial_state, marks, gradients, reverse):
     def load(rows):
-        return effective(rows.sequences, rows.sequences, rows.marks, "float32")[0]
+        return apply_marks(rows.sequences, rows.sequences, rows.marks, "float32")[0]
 
     def finish(rows, into_decay, into_inputs):
         into_decay, into_inputs = _seen(into_decay, rows.marks.mask), _seen(into_inputs, rows.marks.mask)

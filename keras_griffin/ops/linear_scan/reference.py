@@ -24,7 +24,7 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reve
     Returns:
         (states, final_state): `(B, T, D)` and `(B, D)`, float64 or complex128.
     """
-    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
     states = np.empty_like(inputs)
     state = np.zeros_like(inputs, shape=(inputs.shape[0], inputs.shape[2]))
     if initial_state is not None:
@@ -60,7 +60,7 @@ def linear_scan_gradient(
         The gradients for decay, inputs and initial state, shaped as they are.
     """
     states, _ = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
-    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
     steps = _steps(inputs, reverse)
     before = dict(zip(steps[1:], steps, strict=False))
     first_state = 0.0 if initial_state is None else initial_state
@@ -106,7 +106,7 @@ def _number(components):
     return real + 1j * imaginary[0] if imaginary else real
 
 
-def _effective(decay, inputs, reset, mask):
+def _apply_marks(decay, inputs, reset, mask):
     """Decay and inputs in double precision with reset and mask applied, and where the past is forgotten."""
     dtype = np.result_type(decay, inputs, np.float64)
     decay, inputs = np.array(decay, dtype), np.array(inputs, dtype)

@@ -7,7 +7,7 @@ import functools
 
 import tensorflow as tf
 
-from keras_griffin.ops.recurrence.marks import on_effective
+from keras_griffin.ops.recurrence.marks import with_marks_applied
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
 from keras_griffin.shapes import Tensor
@@ -18,7 +18,7 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_effective
+@with_marks_applied
 def linear_scan(
     decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
 ) -> tuple[Components, Components]:

@@ -2,7 +2,7 @@
 
 from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.recurrence.gradient import gradient_by_scan
-from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting, unless
+from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting, zero_where
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted
 
 
@@ -35,7 +35,7 @@ def _gradient_by_scan(decay, states, initial_state, reset, *others):
     """What `gradient` computes, in operations that PyTorch differentiates."""
     *mask, gradients, reverse = others
     marks, parts, dtype = Marks(reset, *(mask or [None])), len(decay), initial_state[0].dtype
-    decay_in_full, _ = effective(tuple(decay), (), marks, dtype)
+    decay_in_full, _ = apply_marks(tuple(decay), (), marks, dtype)
     numbers = (states, gradients[:parts], gradients[parts:])
     states_in_full, into_states, into_final = (tuple(x.to(dtype) for x in number) for number in numbers)
 
@@ -46,7 +46,7 @@ def _gradient_by_scan(decay, states, initial_state, reset, *others):
     arguments = decay_in_full, states_in_full, tuple(initial_state), forgetting(marks), (into_states, into_final)
     into_decay, into_inputs, into_start = gradient_by_scan(scan, *arguments, reverse)
     masked = None if marks.mask is None else ~marks.mask
-    into = (*unless(masked, into_decay), *unless(masked, into_inputs), *into_start)
+    into = (*zero_where(masked, into_decay), *zero_where(masked, into_inputs), *into_start)
     return [x.to(like.dtype) for x, like in zip(into, (*decay, *states, *initial_state), strict=True)]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.linear_scan.torch_derivatives import with_derivatives
-from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting
+from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.torch_loop import (
     as_components,
@@ -29,7 +29,7 @@ def linear_scan(
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     # The operators handle resets themselves.
-    decay, inputs = effective(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)
+    decay, inputs = apply_marks(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)
     forgotten = forgetting(marks)
     results = scan_with_derivatives(list(decay), list(inputs), list(initial_state), forgotten, reverse)
     return tuple(results[: len(inputs)]), tuple(results[len(inputs) :])

@@ -5,16 +5,16 @@ the share of the past in L_t, a gradient is a `linear_scan` with the decays g_t 
 """
 
 from keras_griffin.ops.implementation import Implementation
-from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, effective
-from keras_griffin.ops.recurrence.marks import forgetting, unless
+from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, apply_marks
+from keras_griffin.ops.recurrence.marks import forgetting, zero_where
 from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.shapes import Tensor
 
 
 def _one_step(log_decay, inputs, initial_state, marks):
-    decay, inputs = effective(log_decay, inputs, marks, initial_state.dtype)
+    decay, inputs = apply_marks(log_decay, inputs, marks, initial_state.dtype)
     past = LOG.times((initial_state[:, None],), (decay,))
-    (states,) = LOG.plus(unless(forgetting(marks), past, LOG.zero), (inputs,))
+    (states,) = LOG.plus(zero_where(forgetting(marks), past, LOG.zero), (inputs,))
     return states, states[:, 0]
 
 

@@ -2,9 +2,9 @@
 
 import jax
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
 from keras_griffin.ops.recurrence import jax_in_place
-from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
 from keras_griffin.shapes import Tensor
 
 
@@ -15,7 +15,7 @@ def supports(facts) -> str | None:
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
-    return _scan(*effective(decay, inputs, marks, initial_state.dtype), initial_state, forgetting(marks))
+    return _scan(*apply_marks(decay, inputs, marks, initial_state.dtype), initial_state, forgetting(marks))
 
 
 # Compiled once for each shape, even if the caller is not compiled.
@@ -41,7 +41,7 @@ def _backward(kept, gradients):
     given = (gradients[0],), (gradients[1],)
     numbers = (past,), (states,), (initial_state,)
     _, (flow,), (into_start,) = jax_in_place.scan_gradient(*numbers, forgotten, given, False)
-    (into_decay,) = unless(forgotten, (flow * past,))
+    (into_decay,) = zero_where(forgotten, (flow * past,))
     return into_decay, flow * jax.nn.sigmoid(-odds), into_start, None
 
 

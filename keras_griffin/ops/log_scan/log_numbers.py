@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.marks import Marks, unless
+from keras_griffin.ops.recurrence.marks import Marks, zero_where
 from keras_griffin.ops.recurrence.numbers import Components, Semiring, add
 from keras_griffin.shapes import Tensor
 
@@ -30,7 +30,7 @@ def _plus(first: Components, second: Components) -> Components:
 LOG = Semiring(_plus, add, _ZERO, 0.0)
 
 
-def effective(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tuple[Tensor, Tensor]:
+def apply_marks(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tuple[Tensor, Tensor]:
     """Decay and inputs with the marks applied: -inf and x at a reset, 0 and -inf at a masked step.
 
     The state before a reset is nothing: x is at least that there.
@@ -76,5 +76,5 @@ def all_log_odds(
         forgotten: from `forgetting`.
     """
     before = ops.concatenate([initial_state[:, None], states], axis=1)[:, :-1]
-    (past,) = unless(forgotten, LOG.times((before,), (decay,)), LOG.zero)
+    (past,) = zero_where(forgotten, LOG.times((before,), (decay,)), LOG.zero)
     return log_odds(past, inputs)

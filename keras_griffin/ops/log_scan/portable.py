@@ -1,6 +1,6 @@
 """On every backend: log T rounds over whole arrays with `keras.ops`, as in `linear_scan`, with sums for products."""
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, effective
+from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks
 from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.shapes import Tensor
@@ -10,7 +10,7 @@ supports = prefix.supports
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
-    decay, inputs = effective(decay, inputs, marks, initial_state.dtype)
+    decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
     (states,), (final_state,) = prefix.scan(
         (decay,), (inputs,), (initial_state,), forgetting(marks), reverse=False, semiring=LOG
     )

@@ -24,7 +24,7 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None):
     Returns:
         (states, final_state): `(B, T, D)` and `(B, D)`, float64.
     """
-    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
     states = np.empty_like(inputs)
     state = _first(inputs, initial_state)
     for t in range(inputs.shape[1]):
@@ -57,7 +57,7 @@ def log_scan_gradient(decay, inputs, initial_state, states_gradient, final_gradi
         The gradients for decay, inputs and initial state, shaped as they are.
     """
     states, _ = definition(decay, inputs, initial_state, reset=reset, mask=mask)
-    decay, inputs, forgotten = _effective(decay, inputs, reset, mask)
+    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
     first = _first(inputs, initial_state)
     decay_gradient, inputs_gradient = np.empty_like(decay), np.empty_like(inputs)
     gradient = np.zeros_like(first) + final_gradient
@@ -80,7 +80,7 @@ def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: tuple)
     return definition(*numbers, reset=reset, mask=mask)
 
 
-def _effective(decay, inputs, reset, mask):
+def _apply_marks(decay, inputs, reset, mask):
     """Decay and inputs in double precision with reset and mask applied, and where the past is forgotten."""
     decay, inputs = np.array(decay, np.float64), np.array(inputs, np.float64)
     forgotten = np.zeros((*inputs.shape[:2], 1), bool)

@@ -5,9 +5,9 @@ Both are always compiled by XLA, as the loop itself must be.
 
 import tensorflow as tf
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
 from keras_griffin.ops.recurrence import tensorflow_in_place
-from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
 from keras_griffin.shapes import Tensor
 
 
@@ -18,7 +18,7 @@ def supports(facts) -> str | None:
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
-    decay, inputs = effective(decay, inputs, marks, initial_state.dtype)
+    decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
     forgotten = forgetting(marks)
 
     @tf.custom_gradient
@@ -54,5 +54,5 @@ def _run_back(decay, inputs, states, initial_state, forgotten, states_gradient, 
     _, (flow,), (into_start,) = tensorflow_in_place.scan_gradient(
         (past,), (states,), (initial_state,), forgotten, given, False
     )
-    (into_decay,) = unless(forgotten, (flow * past,))
+    (into_decay,) = zero_where(forgotten, (flow * past,))
     return into_decay, flow * tf.sigmoid(-odds), into_start

@@ -6,7 +6,7 @@ The loops are inside their own operators, so that `torch.compile` does not unrol
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, effective
+from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
 from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.prefix import scan
 from keras_griffin.ops.recurrence.torch_loop import empty_like, fill_, scan_into
@@ -20,7 +20,7 @@ def supports(facts) -> str | None:
 
 def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
     """Every state and the last one; see the package."""
-    numbers = effective(decay, inputs, marks, initial_state.dtype)
+    numbers = apply_marks(decay, inputs, marks, initial_state.dtype)
     return _log_scan(*numbers, initial_state, forgetting(marks))
 
 

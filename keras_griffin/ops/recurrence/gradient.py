@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.marks import zero_where
 from keras_griffin.ops.recurrence.numbers import Components, conjugate, multiply
 from keras_griffin.shapes import Tensor
 
@@ -44,9 +44,9 @@ def gradient_by_scan(
     if forgotten is not None:
         (forgets_next,) = _shifted((forgotten,), (ops.zeros_like(forgotten[:, :1]),), not reverse)
     inputs_gradient, _ = scan(following, states_gradient, final_gradient, forgets_next, not reverse)
-    before = unless(forgotten, _shifted(states, tuple(h[:, None] for h in initial_state), reverse))
+    before = zero_where(forgotten, _shifted(states, tuple(h[:, None] for h in initial_state), reverse))
     into_start = multiply(conjugate(_at(decay, first)), _at(inputs_gradient, first))
-    into_start = unless(None if forgotten is None else forgotten[:, first], into_start)
+    into_start = zero_where(None if forgotten is None else forgotten[:, first], into_start)
     return multiply(inputs_gradient, conjugate(before)), inputs_gradient, into_start
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.marks import zero_where
 from keras_griffin.ops.recurrence.numbers import LINEAR, Components, Semiring, add, conjugate, multiply
 from keras_griffin.shapes import Tensor
 
@@ -60,7 +60,7 @@ class InPlace:
 
         def entering(t, state):
             past = semiring.times(self._row(decay, at(t)), state)
-            return unless(self._mark(forgotten, at(t)), past, semiring.zero)
+            return zero_where(self._mark(forgotten, at(t)), past, semiring.zero)
 
         first = entering(0, _as_row(initial_state))
         states = self._write(inputs, at(0), lambda now: semiring.plus(first, self._row(now, at(0))))
@@ -92,7 +92,7 @@ class InPlace:
 
         def leaving(t, gradient):
             product = multiply(conjugate(self._row(decay, at(t))), self._row(gradient, at(t)))
-            return unless(self._mark(forgotten, at(t)), product)
+            return zero_where(self._mark(forgotten, at(t)), product)
 
         last = at(length - 1)
         gradient = self._write(states_gradient, last, lambda now: add(self._row(now, last), _as_row(final_gradient)))
@@ -100,7 +100,7 @@ class InPlace:
         pairs = zip(states, _as_row(initial_state), strict=True)
         join = self.arrays.join
         before = tuple(join(h[:, 1:], start) if reverse else join(start, h[:, :-1]) for h, start in pairs)
-        into_decay = multiply(gradient, conjugate(unless(forgotten, before)))
+        into_decay = multiply(gradient, conjugate(zero_where(forgotten, before)))
         return into_decay, gradient, tuple(ops.sum(row, axis=1) for row in leaving(0, gradient))
 
     def _row(self, arrays, place):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops.recurrence.marks import Marks, on_effective
+from keras_griffin.ops.recurrence.marks import Marks, with_marks_applied
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.shared.jax_division import active_division, on_each_device, varying_with
 from keras_griffin.shapes import Tensor
@@ -16,7 +16,7 @@ SEQUENCE, STATE, MARKS = "b-c", "bc", Marks("b--", "b--")
 
 
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
-    """The `linear_scan` of an implementation, with marks handled by `on_effective`.
+    """The `linear_scan` of an implementation, with marks handled by `with_marks_applied`.
 
     Args:
         scan: `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`, forward only.
@@ -37,7 +37,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
 
     whole.defvjp(forward, backward)
 
-    @on_effective
+    @with_marks_applied
     # Compiled once for each shape, even if the caller is not compiled.
     @functools.partial(jax.jit, static_argnums=(4,))
     def linear_scan(

@@ -23,7 +23,7 @@ def marks_of_steps(reset: Tensor | None, mask: Tensor | None) -> Marks:
     return Marks(*(None if mark is None else ops.expand_dims(mark, -1) for mark in (reset, mask)))
 
 
-def effective(decay: Components, inputs: Components, marks: Marks, dtype: str) -> tuple[Components, Components]:
+def apply_marks(decay: Components, inputs: Components, marks: Marks, dtype: str) -> tuple[Components, Components]:
     """`decay, inputs: (B, T, D)` in `dtype` with the marks applied: 0 and x at a reset, 1 and 0 at a masked step."""
     decay, inputs = (tuple(ops.convert_to_tensor(x, dtype) for x in number) for number in (decay, inputs))
     if marks.reset is not None:
@@ -45,12 +45,12 @@ def forgetting(marks: Marks) -> Tensor | None:
     return ops.logical_and(marks.reset, marks.mask)
 
 
-def unless(forgotten: Tensor | None, number: Components, zero: float = 0.0) -> Components:
+def zero_where(forgotten: Tensor | None, number: Components, zero: float = 0.0) -> Components:
     """The number, but zero where it is `forgotten`: 0 times NaN is NaN, so a decay of 0 is not enough."""
     return number if forgotten is None else tuple(ops.where(forgotten, zero, x) for x in number)
 
 
-def on_effective(scan):
+def with_marks_applied(scan):
     """The package's `linear_scan` around a scan of `(decay, inputs, initial_state, forgotten, reverse)` in one dtype.
 
     `forgotten` comes from `forgetting`; where it is True, the decay is 0.
@@ -58,7 +58,7 @@ def on_effective(scan):
 
     @functools.wraps(scan)
     def linear_scan(decay, inputs, initial_state, marks, reverse):
-        decay, inputs = effective(decay, inputs, marks, initial_state[0].dtype)
+        decay, inputs = apply_marks(decay, inputs, marks, initial_state[0].dtype)
         return scan(decay, inputs, initial_state, forgetting(marks), reverse)
 
     return linear_scan

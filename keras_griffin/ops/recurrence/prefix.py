@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.marks import unless
+from keras_griffin.ops.recurrence.marks import zero_where
 from keras_griffin.ops.recurrence.numbers import Components, Semiring
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import Tensor
@@ -34,8 +34,8 @@ def scan(
 
     def take_in(distance, decay, states, forgotten=None):
         # Select before multiplying, so that the gradients of both factors are selected too.
-        states = plus(states, times(decay, unless(forgotten, before(states, distance, zero, reverse), zero)))
-        decay = times(decay, unless(forgotten, before(decay, distance, one, reverse), zero))
+        states = plus(states, times(decay, zero_where(forgotten, before(states, distance, zero, reverse), zero)))
+        decay = times(decay, zero_where(forgotten, before(decay, distance, one, reverse), zero))
         if forgotten is None:
             return 2 * distance, decay, states
         return 2 * distance, decay, states, ops.logical_or(forgotten, before((forgotten,), distance, False, reverse)[0])
@@ -62,7 +62,7 @@ def _with_start(decay, inputs, initial_state, forgotten, reverse, semiring):
     """The inputs, with the initial state's contribution added to the first."""
     first, others = (slice(-1, None), slice(-1)) if reverse else (slice(1), slice(1, None))
     start = tuple(h[:, None] for h in initial_state)
-    start = unless(None if forgotten is None else forgotten[:, first], start, semiring.zero)
+    start = zero_where(None if forgotten is None else forgotten[:, first], start, semiring.zero)
     entering = semiring.times(tuple(a[:, first] for a in decay), start)
     firsts = semiring.plus(tuple(x[:, first] for x in inputs), entering)
     parts = [(x[:, others], row) if reverse else (row, x[:, others]) for x, row in zip(inputs, firsts, strict=True)]

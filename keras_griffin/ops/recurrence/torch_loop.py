@@ -100,7 +100,7 @@ def _starts(decay, inputs, state, forgotten, reverse):
         return state[:, None]
     products, ends = torch.ones_like(decay[:, :, 0]), torch.zeros_like(inputs[:, :, 0])
     for a, x, is_forgotten in _in_order(reverse, decay, inputs, forgotten):
-        torch.addcmul(x, a, ends if is_forgotten is None else _unless(is_forgotten, ends), out=ends)
+        torch.addcmul(x, a, ends if is_forgotten is None else _zero_where(is_forgotten, ends), out=ends)
         products *= a
     if forgotten is not None:
         # The chunk forgets its initial state, and its decays before that may be anything.
@@ -113,11 +113,11 @@ def _starts(decay, inputs, state, forgotten, reverse):
 def _walk(decay, inputs, state, states, forgotten, reverse):
     """Write every state, one step after the other along the second-to-last axis; returns the last."""
     for a, x, h, is_forgotten in _in_order(reverse, decay, inputs, states, forgotten):
-        state = torch.addcmul(x, a, state if is_forgotten is None else _unless(is_forgotten, state), out=h)
+        state = torch.addcmul(x, a, state if is_forgotten is None else _zero_where(is_forgotten, state), out=h)
     return state
 
 
-def _unless(is_forgotten, state):
+def _zero_where(is_forgotten, state):
     return state.masked_fill(is_forgotten, 0.0)
 
 

@@ -1,6 +1,6 @@
 """The whole RG-LRU, gates and scan, as one op: the contract, and the table of implementations.
 
-An implementation gets a `Unit`, and returns components in the accumulation dtype; see `ScanOp`.
+An implementation gets a `GatedScanInputs`, and returns components in the accumulation dtype; see `ScanOp`.
 """
 
 import math
@@ -11,7 +11,7 @@ from keras_griffin.ops.recurrence.numbers import Number
 from keras_griffin.ops.recurrence.one_step import one_step
 from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.shapes import Tensor
 
 
@@ -38,7 +38,7 @@ SCAN = ScanOp(
     one_step=_one_step,
     node="GatedScan",
     pairs=("inputs", "initial_state"),
-    pack=lambda *tensors: (Unit(*tensors),),
+    pack=lambda *tensors: (GatedScanInputs(*tensors),),
 )
 
 

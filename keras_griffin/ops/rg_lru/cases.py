@@ -10,7 +10,7 @@ from keras_griffin.ops.case import Argument, parts, rounded, whole
 from keras_griffin.ops.linear_scan import cases as scan
 from keras_griffin.ops.recurrence.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru import reference, rg_lru
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class UnitCase(scan.ScanCase):
         count = 1 + self.is_complex
         inputs, rest = arrays[:count], arrays[count:]
         unit, start = rest[: 2 + count], rest[2 + count :]
-        return Unit(inputs, *unit, *([] if self.is_complex else [None])), start
+        return GatedScanInputs(inputs, *unit, *([] if self.is_complex else [None])), start
 
     def _of_numbers(self, arrays):
         unit, start = self._split(arrays)

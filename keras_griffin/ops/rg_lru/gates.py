@@ -16,7 +16,7 @@ from keras import ops
 from keras_griffin.ops.bounded_sqrt import bounded_slope
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.shapes import Tensor
 
 
@@ -32,7 +32,7 @@ class _Parts(NamedTuple):
 
 
 def gates(
-    unit: Unit,
+    unit: GatedScanInputs,
     marks: Marks,
     exponent: float,
     dtype: str,
@@ -66,7 +66,7 @@ def gates(
 
 
 def gates_gradient(
-    unit: Unit,
+    unit: GatedScanInputs,
     marks: Marks,
     exponent: float,
     dtype: str,
@@ -74,7 +74,7 @@ def gates_gradient(
     gated_gradient: Components,
     expm1: Callable = ops.expm1,
     by_row: bool = False,
-) -> Unit:
+) -> GatedScanInputs:
     """The gradients of a loss for the unit's tensors, from those for decay and gated inputs.
 
     The derivative of the square root is bounded as in `bounded_sqrt`. With `by_row`, the gradients for decay parameter
@@ -107,7 +107,7 @@ def gates_gradient(
         power_gradient = power_gradient + angle_gradient * phase
 
     recurrence_gate = parts.recurrence_gate
-    return Unit(
+    return GatedScanInputs(
         inputs=tuple(g * (multiplier * input_gate) for g in gated_gradient),
         input_gate_logits=weight_gradient * multiplier * (input_gate * (1.0 - input_gate)),
         recurrence_gate_logits=exponent * power_gradient * (recurrence_gate * (1.0 - recurrence_gate)),

@@ -9,11 +9,11 @@ from jax import numpy as jnp
 from keras_griffin.ops.recurrence.jax_gradient import MARKS, SEQUENCE, STATE, of_32_bits
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.shared.jax_division import active_division, on_each_device, varying_with
 
 #: How the arrays are divided over devices; see `on_each_device`.
-_UNIT, _INTO_UNIT = (Unit._make([*[SEQUENCE] * 3, *[channels] * 2]) for channels in ("c", STATE))
+_UNIT, _INTO_UNIT = (GatedScanInputs._make([*[SEQUENCE] * 3, *[channels] * 2]) for channels in ("c", STATE))
 
 
 def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
@@ -27,7 +27,7 @@ def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
     """
 
     def rg_lru(
-        unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+        unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
     ) -> tuple[Components, Components]:
         """Every state and the last one; see the package."""
         return compiled(unit, initial_state, marks, exponent, reverse, active_division())
@@ -37,7 +37,7 @@ def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
     def compiled(unit, initial_state, marks, exponent, reverse, division):
         unit, initial_state = of_32_bits((unit, initial_state))
         initial_state, channels = varying_with(unit.inputs[0], initial_state, unit[3:])
-        return with_gradient(Unit(*unit[:3], *channels), initial_state, marks, exponent, reverse, division)
+        return with_gradient(GatedScanInputs(*unit[:3], *channels), initial_state, marks, exponent, reverse, division)
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
     def with_gradient(unit, initial_state, marks, exponent, reverse, division):
@@ -54,7 +54,7 @@ def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
         axes = _UNIT, SEQUENCE, STATE, MARKS, (SEQUENCE, STATE)
         into, into_start = on_each_device(run, division, sizes, (*kept, gradients), axes, (_INTO_UNIT, STATE))
         channels = jax.tree.map(lambda rows, like: jnp.sum(rows, axis=0).astype(like.dtype), into[3:], kept[0][3:])
-        return Unit(*into[:3], *channels), into_start, None
+        return GatedScanInputs(*into[:3], *channels), into_start, None
 
     with_gradient.defvjp(forward, backward)
     return rg_lru

@@ -4,8 +4,8 @@ from jax import numpy as jnp
 
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.rg_lru.jax_gradient import of_kernels
-from keras_griffin.ops.rg_lru.unit import Unit
 
 __all__ = ["rg_lru", "supports"]
 
@@ -19,7 +19,7 @@ def expm1(x):
 
 
 def _made(rows, exponent):
-    return gates(Unit(*rows.sequences, *rows.channels), rows.marks, exponent, "float32", expm1=expm1)
+    return gates(GatedScanInputs(*rows.sequences, *rows.channels), rows.marks, exponent, "float32", expm1=expm1)
 
 
 def _scan(unit, initial_state, marks, exponent, reverse):
@@ -35,14 +35,14 @@ def _gradient(unit, states, initial_state, marks, gradients, exponent, reverse):
         return _made(rows, exponent)[0]
 
     def finish(rows, into_decay, into_inputs):
-        unit = Unit(*rows.sequences, *rows.channels)
+        unit = GatedScanInputs(*rows.sequences, *rows.channels)
         into = gates_gradient(unit, rows.marks, exponent, "float32", into_decay, into_inputs, expm1=expm1)
         return into[:3], into[3:]
 
     operands, results = Operands(unit[:3], unit[3:], marks), (unit[:3], unit[3:])
     arguments = operands, states, initial_state, gradients, reverse, results
     sequences, channels, into_start = scan_gradient("rg_lru_gradient", load, finish, *arguments, cost=(80, 10))
-    return Unit(*sequences, *channels), into_start
+    return GatedScanInputs(*sequences, *channels), into_start
 
 
 rg_lru = of_kernels(_scan, _gradient)

@@ -5,7 +5,7 @@ from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 
 def supports(facts) -> str | None:
@@ -14,7 +14,7 @@ def supports(facts) -> str | None:
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     numbers = gates(unit, marks, exponent, initial_state[0].dtype, bounded_sqrt)

@@ -9,13 +9,13 @@ import numpy as np
 
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 #: The upper bound of the square root's derivative.
 LARGEST_SLOPE = 1000.0
 
 
-def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=None, reverse=False):
+def definition(unit: GatedScanInputs, initial_state, exponent: float, *, reset=None, mask=None, reverse=False):
     """Every state and the last one.
 
     Args:
@@ -35,7 +35,9 @@ def definition(unit: Unit, initial_state, exponent: float, *, reset=None, mask=N
     return scan_reference.definition(decay, gated_inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
 
 
-def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, reset=None, mask=None, reverse=False):
+def rg_lru_gradient(
+    unit: GatedScanInputs, initial_state, exponent: float, gradients, *, reset=None, mask=None, reverse=False
+):
     """The gradients of a loss, from those for states and final state.
 
     Args:
@@ -65,7 +67,7 @@ def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, re
     if unit.phase is not None:
         into_power = into_power + np.imag(into_log) * unit.phase
         into_phase = np.sum(np.imag(into_log) * exponent * recurrence_gate, axis=(0, 1))
-    gradient = Unit(
+    gradient = GatedScanInputs(
         inputs=into_gated * root * input_gate,
         input_gate_logits=into_product * root * input_gate * (1.0 - input_gate),
         recurrence_gate_logits=into_power * exponent * recurrence_gate * (1.0 - recurrence_gate),
@@ -77,11 +79,11 @@ def rg_lru_gradient(unit: Unit, initial_state, exponent: float, gradients, *, re
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: tuple, exponent: float, reverse: bool
+    unit: GatedScanInputs, initial_state: Components, marks: tuple, exponent: float, reverse: bool
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The definition, for tuples of components; see the package."""
     arrays = (x if x is None else np.asarray(x, "float64") for x in unit[1:])
-    unit, start = Unit(_number(unit.inputs), *arrays), _number(initial_state)
+    unit, start = GatedScanInputs(_number(unit.inputs), *arrays), _number(initial_state)
     reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
     states, final_state = definition(unit, start, exponent, reset=reset, mask=mask, reverse=reverse)
     return scan_reference.components(states), scan_reference.components(final_state)
@@ -103,7 +105,9 @@ def _seen(unit, mask):
     """The unit with zeros at masked steps."""
     if mask is None:
         return unit
-    return unit._replace(**{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in Unit._fields[:3]})
+    return unit._replace(
+        **{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in GatedScanInputs._fields[:3]}
+    )
 
 
 def _sigmoid(x):

@@ -11,7 +11,7 @@ from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 
 def supports(facts) -> str | None:
@@ -20,7 +20,7 @@ def supports(facts) -> str | None:
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     parts = len(initial_state)
@@ -74,4 +74,4 @@ def _packed(tensors, parts):
     """The inverse of `_flat`; a complex unit has a phase."""
     inputs, rest = tuple(tensors[:parts]), tensors[parts:]
     phase = rest[3] if parts == 2 else None
-    return Unit(inputs, *rest[:3], phase), tuple(rest[2 + parts :])
+    return GatedScanInputs(inputs, *rest[:3], phase), tuple(rest[2 + parts :])

@@ -13,7 +13,7 @@ from torch import Tensor
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.torch_loop import fill_
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 
 class Decay(NamedTuple):
@@ -24,7 +24,7 @@ class Decay(NamedTuple):
     recurrence_gate: Tensor
 
 
-def decay_of(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype) -> Decay:
+def decay_of(unit: GatedScanInputs, marks: Marks, exponent: float, dtype: torch.dtype) -> Decay:
     """Decay, multiplier and gate from the recurrence gate's logits."""
     recurrence_gate = _gate(unit.recurrence_gate_logits, marks, dtype)
     minus_one = (recurrence_gate * _log_decay(unit.decay_parameter.to(dtype), exponent)).expm1_()
@@ -35,7 +35,7 @@ def decay_of(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype) -> D
     return Decay(_seen(decay, marks, 1.0), multiplier, recurrence_gate)
 
 
-def gates_in_place(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def gates_in_place(unit: GatedScanInputs, marks: Marks, exponent: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Decay and gated inputs, `(B, T, D)`."""
     decay, multiplier, _ = decay_of(unit, marks, exponent, dtype)
     input_gate = _gate(unit.input_gate_logits, marks, dtype)
@@ -43,7 +43,7 @@ def gates_in_place(unit: Unit, marks: Marks, exponent: float, dtype: torch.dtype
 
 
 def gates_gradient_in_place(
-    unit: Unit, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
+    unit: GatedScanInputs, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
 ) -> Tensor:
     """Write the gradients for x and both logits, and return each row's for Lambda, `(B, D)`.
 

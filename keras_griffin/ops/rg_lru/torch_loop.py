@@ -17,9 +17,9 @@ from keras_griffin.ops.recurrence.torch_loop import (
     scan_into,
 )
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
 from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
-from keras_griffin.ops.rg_lru.unit import Unit
 
 #: Elements of each array in a piece: enough to make the overhead of PyTorch's calls small, and few enough for the
 #: cache.
@@ -32,7 +32,7 @@ def supports(facts) -> str | None:
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     results = rg_lru_with_derivatives(
@@ -55,7 +55,7 @@ def _rg_lru(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     marks, state = Marks(reset, mask), as_number(initial_state)
     states = empty_like(state[:, None].expand(-1, inputs[0].shape[1], -1))
     for piece in _pieces(inputs[0], reverse):
@@ -90,7 +90,7 @@ def _gradient(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     marks, parts, dtype = Marks(reset, mask), len(inputs), initial_state[0].dtype
     known, first_state = as_number(states), as_number(initial_state)
     states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
@@ -130,7 +130,7 @@ def _pieces(array, reverse) -> list[slice]:
 
 
 def _at(unit, piece):
-    return Unit(tuple(x[:, piece] for x in unit.inputs), *(x[:, piece] for x in unit[1:3]), *unit[3:])
+    return GatedScanInputs(tuple(x[:, piece] for x in unit.inputs), *(x[:, piece] for x in unit[1:3]), *unit[3:])
 
 
 def _marks_at(marks, piece):

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import portable
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
@@ -33,7 +33,7 @@ def with_derivatives(operator, gradient):
         inputs, unit, initial_state = tensors[:parts], tensors[parts:-parts], tensors[-parts:]
 
         def again(*tensors):
-            unit = Unit(tensors[:parts], *tensors[parts:-parts])
+            unit = GatedScanInputs(tensors[:parts], *tensors[parts:-parts])
             results = portable.rg_lru(unit, tensors[-parts:], Marks(reset, mask), *options)
             return [x for number in results for x in number]
 

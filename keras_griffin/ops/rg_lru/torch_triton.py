@@ -8,14 +8,14 @@ from keras_griffin.ops.recurrence.kernels.torch_triton_launch import supports
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.rg_lru import triton_passes
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
-from keras_griffin.ops.rg_lru.unit import Unit
 
 __all__ = ["rg_lru", "supports"]
 
 
 def rg_lru(
-    unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     results = rg_lru_with_derivatives(
@@ -38,7 +38,7 @@ def _rg_lru(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     options = tuple(initial_state), Marks(reset, mask), exponent, reverse
     states, final_state = triton_passes.scan(torch_triton_launch, unit, *options)
     return [*states, *final_state]
@@ -65,7 +65,7 @@ def _gradient(
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    unit = Unit(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
     given = tuple(gradients[: len(inputs)]), tuple(gradients[len(inputs) :])
     options = tuple(states), tuple(initial_state), Marks(reset, mask), given, exponent, reverse
     into_unit, into_start = triton_passes.scan_gradient(torch_triton_launch, unit, *options)

@@ -14,7 +14,7 @@ from keras import ops
 from keras_griffin.ops.recurrence.kernels.triton_passes import as_bytes, like, plan_of, run, starts_of_pieces
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 #: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
 #: longer than memory.
@@ -22,7 +22,7 @@ ONE_CHANNEL = 1
 
 
 def scan(
-    gpu: ModuleType, unit: Unit, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    gpu: ModuleType, unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
 ) -> tuple[Components, Components]:
     """Every state and the last one; see the package."""
     from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan
@@ -38,14 +38,14 @@ def scan(
 
 def scan_gradient(
     gpu: ModuleType,
-    unit: Unit,
+    unit: GatedScanInputs,
     states: Components,
     initial_state: Components,
     marks: Marks,
     gradients: tuple[Components, Components],
     exponent: float,
     reverse: bool,
-) -> tuple[Unit, Components]:
+) -> tuple[GatedScanInputs, Components]:
     """The gradients for unit and initial state; those for Lambda and theta are each row's, `(B, D)`, in float32."""
     from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan_gradient
 
@@ -71,7 +71,7 @@ def scan_gradient(
     slope = ops.sigmoid(-ops.cast(unit.decay_parameter, "float32"))
     into_phase = None if angle_sums is None else _of_rows(angle_sums, plan)
     channels = slope * _of_rows(log_sums, plan), into_phase
-    return Unit(into_inputs, into_input_logits, into_recurrence_logits, *channels), into_start
+    return GatedScanInputs(into_inputs, into_input_logits, into_recurrence_logits, *channels), into_start
 
 
 def _arguments(unit):

@@ -1,6 +1,7 @@
 """h_t = exp(s_t A) h_{t-1} + s_t b_t u_t, y_t = c_t h_t: the contract, and the table of implementations.
 
-An implementation gets a `Selection`; see `ScanOp`. The decorator `on_hidden` handles the mask for one that doesn't.
+An implementation gets a `SelectiveScanInputs`; see `ScanOp`. The decorator `with_mask_applied` handles the mask for one
+that doesn't.
 
 No implementation holds an array `(B, T, D, N)`, forward or backward.
 """
@@ -9,12 +10,12 @@ from keras import ops
 
 from keras_griffin.ops.implementation import Implementation
 from keras_griffin.ops.recurrence.scan_op import ScanOp
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.shapes import Tensor
 
 
-@on_hidden
+@with_mask_applied
 def _one_step(selection, initial_state, reset):
     """The equations."""
     inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
@@ -41,7 +42,7 @@ SCAN = ScanOp(
     ],
     one_step=_one_step,
     node="SelectiveScan",
-    pack=lambda *tensors: (Selection(*tensors),),
+    pack=lambda *tensors: (SelectiveScanInputs(*tensors),),
 )
 
 

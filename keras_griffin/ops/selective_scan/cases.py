@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_griffin.ops.case import Argument, Case, described, rounded
 from keras_griffin.ops.selective_scan import reference, selective_scan
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,14 @@ class SelectiveCase(Case):
 
     def definition(self, *arrays):
         """Outputs and final state."""
-        return list(reference.definition(Selection(*arrays[:5]), *arrays[5:], **self.options))
+        return list(reference.definition(SelectiveScanInputs(*arrays[:5]), *arrays[5:], **self.options))
 
     def gradients(self, weights, *arrays):
         """For every argument."""
         start = arrays[5] if self.has_initial_state else None
-        into, into_start = reference.selective_scan_gradient(Selection(*arrays[:5]), start, weights, **self.options)
+        into, into_start = reference.selective_scan_gradient(
+            SelectiveScanInputs(*arrays[:5]), start, weights, **self.options
+        )
         return [*into, *([into_start] if self.has_initial_state else [])]
 
 

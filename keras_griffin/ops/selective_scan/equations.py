@@ -5,11 +5,11 @@ A state is `(B, N, D)` here: sums over N then add whole rows of channels.
 
 from keras import ops
 
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.shapes import Tensor
 
 
-def advance(rates: Tensor, state: Tensor, step: Selection, forgets: Tensor | None) -> Tensor:
+def advance(rates: Tensor, state: Tensor, step: SelectiveScanInputs, forgets: Tensor | None) -> Tensor:
     """The state after a step.
 
     Args:
@@ -19,16 +19,21 @@ def advance(rates: Tensor, state: Tensor, step: Selection, forgets: Tensor | Non
         forgets: where the past is forgotten, `(B, 1, 1)`; None for nowhere.
     """
     entering = (step.step_sizes * step.inputs)[:, None] * step.input_weights[..., None]
-    return ops.exp(step.step_sizes[:, None] * rates) * _unless(forgets, state) + entering
+    return ops.exp(step.step_sizes[:, None] * rates) * _zero_where(forgets, state) + entering
 
 
-def output(state: Tensor, step: Selection) -> Tensor:
+def output(state: Tensor, step: SelectiveScanInputs) -> Tensor:
     """y_t, `(B, D)`, of the state after a step."""
     return ops.sum(state * step.output_weights[..., None], axis=1)
 
 
 def retreat(
-    rates: Tensor, gradient: Tensor, before: Tensor, step: Selection, forgets: Tensor | None, into_output: Tensor
+    rates: Tensor,
+    gradient: Tensor,
+    before: Tensor,
+    step: SelectiveScanInputs,
+    forgets: Tensor | None,
+    into_output: Tensor,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """The gradients of a step, from those for the state after it and for its output.
 
@@ -44,7 +49,7 @@ def retreat(
         The gradients for h_{t-1}, for A for each row of the batch, and for u, s, b and c.
     """
     inputs, sizes, _, b, c = step
-    decay, scaled, before = ops.exp(sizes[:, None] * rates), sizes * inputs, _unless(forgets, before)
+    decay, scaled, before = ops.exp(sizes[:, None] * rates), sizes * inputs, _zero_where(forgets, before)
     state = decay * before + scaled[:, None] * b[..., None]
     gradient = gradient + c[..., None] * into_output[:, None]
     into_entering = ops.sum(gradient * b[..., None], axis=1)
@@ -52,9 +57,9 @@ def retreat(
     into_sizes = ops.sum(into_power * rates, axis=1) + into_entering * inputs
     into_b, into_c = (ops.einsum("bnd,bd->bn", x, y) for x, y in ((gradient, scaled), (state, into_output)))
     into_step = into_entering * sizes, into_sizes, into_b, into_c
-    return _unless(forgets, decay * gradient), into_power * sizes[:, None], into_step
+    return _zero_where(forgets, decay * gradient), into_power * sizes[:, None], into_step
 
 
-def _unless(forgets, state):
+def _zero_where(forgets, state):
     """Zero where the past is forgotten: a decay of 0 times NaN would be NaN."""
     return state if forgets is None else ops.where(forgets, 0.0, state)

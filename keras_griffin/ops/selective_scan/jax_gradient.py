@@ -7,13 +7,13 @@ import jax
 from jax import numpy as jnp
 
 from keras_griffin.ops.recurrence.jax_gradient import of_32_bits
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.ops.shared.jax_division import active_division, inside_shard_map, on_each_device
 from keras_griffin.shapes import Tensor
 
 #: How the arrays are divided over devices; see `on_each_device`.
-_SELECTION = Selection("b-c", "b-c", "c-", "b--", "b--")
+_SELECTION = SelectiveScanInputs("b-c", "b-c", "c-", "b--", "b--")
 _STARTS = "b--c"
 
 
@@ -28,8 +28,10 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
             each row's, `(B, D, N)`; those for b and c are each block of channels', `(blocks, B, T, N)`.
     """
 
-    @on_hidden
-    def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+    @with_mask_applied
+    def selective_scan(
+        selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The outputs and the last state; see the package."""
         return compiled(selection, initial_state, reset, active_division())
 
@@ -63,7 +65,7 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
         into_u, into_s, *parts, into_start = on_each_device(scan_gradient, division, sizes, arguments, axes, results)
         sums = (jnp.sum(part, 0) for part in parts)
         into_rates, into_b, into_c = (x.astype(like.dtype) for x, like in zip(sums, selection[2:], strict=True))
-        return Selection(into_u, into_s, into_rates, into_b, into_c), into_start, None
+        return SelectiveScanInputs(into_u, into_s, into_rates, into_b, into_c), into_start, None
 
     with_gradient.defvjp(forward, backward)
     return selective_scan

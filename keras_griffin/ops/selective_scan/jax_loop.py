@@ -12,8 +12,8 @@ from jax import lax
 from jax import numpy as jnp
 
 from keras_griffin.ops.selective_scan.equations import advance, output, retreat
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.shapes import Tensor
 
 
@@ -22,10 +22,12 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_hidden
+@with_mask_applied
 # Compiled once for each shape, even if the caller is not compiled.
 @jax.jit
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+def selective_scan(
+    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     length = selection.inputs.shape[1]
     chunks = math.ceil(length / _steps_of_a_chunk(length))
@@ -33,7 +35,7 @@ def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | 
     # A step of size zero changes no state.
     padded = (x if x is selection.rates else _with_steps(x, beyond) for x in selection)
     reset = None if reset is None else _with_steps(reset, beyond)
-    outputs, final_state = _differentiable(Selection(*padded), initial_state, reset, chunks)
+    outputs, final_state = _differentiable(SelectiveScanInputs(*padded), initial_state, reset, chunks)
     return outputs[:, :length], final_state
 
 
@@ -101,7 +103,7 @@ def _backward(chunks, kept, gradients):
     carried = into_state, 0.0 * jnp.isnan(into_state), into_sequences
     into_state, into_rates, (inputs, sizes, b, c) = lax.fori_loop(0, chunks, chunk, carried)
     into_rates = jnp.sum(into_rates, 0).T.astype(selection.rates.dtype)
-    return Selection(inputs, sizes, into_rates, b, c), jnp.swapaxes(into_state, 1, 2), None
+    return SelectiveScanInputs(inputs, sizes, into_rates, b, c), jnp.swapaxes(into_state, 1, 2), None
 
 
 _differentiable.defvjp(_forward, _backward)
@@ -116,7 +118,7 @@ def _rows(selection, reset, i, chunks, dtype):
     inputs, sizes, _, b, c = selection
     inputs, sizes, b, c = _chunk_of((inputs, sizes, b, c), i, chunks, dtype)
     forgets = None if reset is None else _chunk_of((reset[..., None, None],), i, chunks, bool)[0]
-    return Selection(inputs, sizes, None, b, c), forgets
+    return SelectiveScanInputs(inputs, sizes, None, b, c), forgets
 
 
 def _chunk_of(arrays, i, chunks, dtype):

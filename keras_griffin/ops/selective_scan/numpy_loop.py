@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_griffin.ops.recurrence.marks import Marks
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 
 def supports(facts) -> str | None:
@@ -11,7 +11,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def selective_scan(selection: Selection, initial_state, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+def selective_scan(selection: SelectiveScanInputs, initial_state, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
     """The outputs and the last state; see the package."""
     reset, mask = marks
     dtype = initial_state.dtype

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.shapes import Tensor
 
 
@@ -18,8 +18,10 @@ def supports(facts) -> str | None:
     return "computes in float32" if (facts.backend, facts.dtype) == ("numpy", "float64") else None
 
 
-@on_hidden
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+@with_mask_applied
+def selective_scan(
+    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     inputs, sizes, rates, b, c = (ops.cast(x, initial_state.dtype) for x in selection)
     entering = sizes * inputs

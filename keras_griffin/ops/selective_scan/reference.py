@@ -6,10 +6,10 @@ The other implementations are tested against it, and it is tested by finite diff
 import numpy as np
 
 from keras_griffin.ops.recurrence.marks import Marks
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 
-def definition(selection: Selection, initial_state=None, *, reset=None, mask=None):
+def definition(selection: SelectiveScanInputs, initial_state=None, *, reset=None, mask=None):
     """Every output and the last state.
 
     Args:
@@ -27,7 +27,7 @@ def definition(selection: Selection, initial_state=None, *, reset=None, mask=Non
     return outputs if mask is None else np.where(mask[..., None], outputs, 0.0), states[-1]
 
 
-def selective_scan_gradient(selection: Selection, initial_state, gradients, *, reset=None, mask=None):
+def selective_scan_gradient(selection: SelectiveScanInputs, initial_state, gradients, *, reset=None, mask=None):
     """The gradients of a loss, from those for outputs and final state.
 
     With a_t = exp(s_t A), gy_t the gradient for y_t and g_t that for h_t, which in the last step includes the final
@@ -55,7 +55,7 @@ def selective_scan_gradient(selection: Selection, initial_state, gradients, *, r
         into_outputs = np.where(mask[..., None], into_outputs, 0.0)
     forgotten = _forgotten(inputs, reset, mask)
     states = _states(selection, initial_state, forgotten)
-    into = Selection(*(np.zeros_like(x) for x in selection))
+    into = SelectiveScanInputs(*(np.zeros_like(x) for x in selection))
     for t in reversed(range(inputs.shape[1])):
         u, s = inputs[:, t, :, None], sizes[:, t, :, None]
         before, decay = np.where(forgotten[:, t], 0.0, states[t]), np.exp(s * rates)
@@ -73,16 +73,16 @@ def selective_scan_gradient(selection: Selection, initial_state, gradients, *, r
     return into, gradient
 
 
-def selective_scan(selection: Selection, initial_state, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+def selective_scan(selection: SelectiveScanInputs, initial_state, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
     """The definition, for tensors; see the package."""
-    arrays = Selection(*(np.asarray(x) for x in selection))
+    arrays = SelectiveScanInputs(*(np.asarray(x) for x in selection))
     reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
     return definition(arrays, np.asarray(initial_state), reset=reset, mask=mask)
 
 
 def _hidden(selection, mask):
     """In double precision, with zeros at the masked steps, where the decay is then one and nothing enters or leaves."""
-    selection = Selection(*(np.array(x, "float64") for x in selection))
+    selection = SelectiveScanInputs(*(np.array(x, "float64") for x in selection))
     if mask is not None:
         for x in (selection.inputs, selection.step_sizes, selection.input_weights, selection.output_weights):
             x[~mask] = 0.0

@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_griffin.ops.selective_scan.equations import advance, output, retreat
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.shapes import Tensor
 
 #: The most steps of a chunk. At N = 16 the kept states are half as large as the inputs.
@@ -23,8 +23,10 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_hidden
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+@with_mask_applied
+def selective_scan(
+    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     run, run_back = _compiled()
 
@@ -117,7 +119,7 @@ def _padded(selection, reset, dtype):
     u, s, rates, b, c = (tf.cast(x, dtype) for x in selection)
     u, s, b, c = (_with_steps(x, chunks * steps) for x in (u, s, b, c))
     forgets = None if reset is None else _with_steps(reset, chunks * steps)[..., None, None]
-    return Selection(u, s, rates, b, c), forgets, chunks, steps
+    return SelectiveScanInputs(u, s, rates, b, c), forgets, chunks, steps
 
 
 def _with_steps(x, length):
@@ -134,7 +136,7 @@ def _at(selection, t):
     """The numbers of a step; without rates."""
     inputs, sizes, _, b, c = selection
     inputs, sizes, b, c = (_row(x, t) for x in (inputs, sizes, b, c))
-    return Selection(inputs, sizes, None, b, c)
+    return SelectiveScanInputs(inputs, sizes, None, b, c)
 
 
 def _row(x, t):

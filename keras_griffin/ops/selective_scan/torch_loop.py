@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.recurrence.torch_loop import empty_like, may_look
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.ops.selective_scan.torch_operator import with_gradient
 
 #: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
@@ -25,8 +25,10 @@ def supports(facts) -> str | None:
     return None
 
 
-@on_hidden
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+@with_mask_applied
+def selective_scan(
+    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     outputs, final_state, _ = selective_scan_with_gradient(*selection, initial_state, reset)
     return outputs, final_state
@@ -54,7 +56,7 @@ def _selective_scan(
     initial_state: Tensor,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
+    selection = SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights)
     rates, state = _rows_of_channels(rates, initial_state.dtype), _rows_of_channels(initial_state)
     outputs, starts = empty_like(inputs), _empty_starts(inputs, state)
     states = _empty_chunk(inputs, state)
@@ -87,10 +89,10 @@ def _gradient(
     outputs_gradient: Tensor,
     final_gradient: Tensor,
 ) -> list[Tensor]:
-    selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
+    selection = SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights)
     dtype, into_state = starts.dtype, _rows_of_channels(final_gradient)
     into_rates = torch.zeros_like(into_state)
-    into = Selection(*map(empty_like, selection))._replace(rates=into_rates.mT)
+    into = SelectiveScanInputs(*map(empty_like, selection))._replace(rates=into_rates.mT)
     rates = _rows_of_channels(rates, dtype)
     states, into_states = (_empty_chunk(inputs, into_state) for _ in range(2))
     pieces = _pieces(inputs)
@@ -157,7 +159,7 @@ def _at(selection, piece, dtype):
     inputs, sizes, _, b, c = selection
     steps = (x[:, piece].transpose(0, 1).to(dtype) for x in (inputs, sizes, b, c))
     u, s, b, c = steps
-    return Selection(u, s, None, b, c)
+    return SelectiveScanInputs(u, s, None, b, c)
 
 
 def _forgetting(reset, piece):

@@ -3,7 +3,7 @@
 import torch
 
 from keras_griffin.ops.selective_scan import portable
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
@@ -27,7 +27,7 @@ def with_gradient(operator, gradient):
         gradients = outputs_gradient, final_gradient
 
         def again(*tensors):
-            return portable.selective_scan(Selection(*tensors[:5]), tensors[5], reset, None)
+            return portable.selective_scan(SelectiveScanInputs(*tensors[:5]), tensors[5], reset, None)
 
         if are_wanted():
             return *differentiable_gradient(again, tensors, gradients), None

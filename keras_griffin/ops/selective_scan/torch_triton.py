@@ -6,15 +6,17 @@ from torch import Tensor
 from keras_griffin.ops.recurrence.kernels import torch_triton_launch
 from keras_griffin.ops.recurrence.kernels.torch_triton_launch import supports
 from keras_griffin.ops.selective_scan import triton_passes
-from keras_griffin.ops.selective_scan.hidden import on_hidden
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.selective_scan.masked import with_mask_applied
 from keras_griffin.ops.selective_scan.torch_operator import with_gradient
 
 __all__ = ["selective_scan", "supports"]
 
 
-@on_hidden
-def selective_scan(selection: Selection, initial_state: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
+@with_mask_applied
+def selective_scan(
+    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The outputs and the last state; see the package."""
     outputs, final_state, _ = selective_scan_with_gradient(*selection, initial_state, reset)
     return outputs, final_state
@@ -30,7 +32,7 @@ def _selective_scan(
     initial_state: Tensor,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    selection = Selection(inputs, step_sizes, rates, input_weights, output_weights)
+    selection = SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights)
     outputs, final_state, starts = triton_passes.scan(torch_triton_launch, selection, initial_state, reset)
     return outputs, final_state.contiguous(), starts
 
@@ -55,7 +57,7 @@ def _gradient(
     final_gradient: Tensor,
 ) -> list[Tensor]:
     selection, given = (
-        Selection(inputs, step_sizes, rates, input_weights, output_weights),
+        SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights),
         (outputs_gradient, final_gradient),
     )
     into_u, into_s, into_rates, *sums, into_start = triton_passes.scan_gradient(

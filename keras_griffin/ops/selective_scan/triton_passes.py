@@ -13,7 +13,7 @@ from types import ModuleType
 
 from keras import ops
 
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.shapes import Tensor
 
 #: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
@@ -21,7 +21,7 @@ CHUNK = 32
 
 
 def scan(
-    gpu: ModuleType, selection: Selection, initial_state: Tensor, reset: Tensor | None
+    gpu: ModuleType, selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The outputs, the last state, and the states before chunks of time, `(B, chunks, N, D)`."""
     from keras_griffin.ops.selective_scan.triton_kernels import selective_scan
@@ -34,7 +34,11 @@ def scan(
 
 
 def scan_gradient(
-    gpu: ModuleType, selection: Selection, starts: Tensor, reset: Tensor | None, gradients: tuple[Tensor, Tensor]
+    gpu: ModuleType,
+    selection: SelectiveScanInputs,
+    starts: Tensor,
+    reset: Tensor | None,
+    gradients: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, ...]:
     """The gradients for u, s, A, b, c and the initial state, from those for outputs and final state.
 

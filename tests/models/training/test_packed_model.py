@@ -1,4 +1,4 @@
-"""Packed rows, mostly without logits: `PackedWithoutLogits`, with `SharedModel`, `LossInPieces` and `packed_model`."""
+"""Packed rows, mostly without logits: `PackedWithoutLogits`, with `SharedModel`, `ChunkedLoss` and `packed_model`."""
 
 import keras
 import numpy as np

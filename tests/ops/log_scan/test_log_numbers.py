@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, all_log_odds, effective, log_add, log_odds
+from keras_griffin.ops.log_scan.log_numbers import LOG, NOTHING, all_log_odds, apply_marks, log_add, log_odds
 from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -35,7 +35,7 @@ def test_its_derivatives_are_shares_also_where_both_are_equal_or_one_is_infinite
 def test_marks_apply_to_whatever_is_there():
     steps = np.array([[[0.5], [np.nan], [np.nan], [np.nan]]], "float32")
     reset, mask = np.array([[False, True, False, True]]), np.array([[True, True, False, False]])
-    decay, inputs = effective(steps, np.nan_to_num(steps, nan=3.0), marks_of_steps(reset, mask), "float32")
+    decay, inputs = apply_marks(steps, np.nan_to_num(steps, nan=3.0), marks_of_steps(reset, mask), "float32")
     np.testing.assert_array_equal(as_array(decay).ravel(), [0.5, -np.inf, 0.0, 0.0])
     np.testing.assert_array_equal(as_array(inputs).ravel(), [0.5, 3.0, -np.inf, -np.inf])
 

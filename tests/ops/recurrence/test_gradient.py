@@ -7,7 +7,7 @@ from keras import ops
 from keras_griffin.ops.linear_scan import reference
 from keras_griffin.ops.recurrence import prefix
 from keras_griffin.ops.recurrence.gradient import gradient_by_scan
-from keras_griffin.ops.recurrence.marks import Marks, effective, forgetting
+from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting
 from keras_griffin.ops.recurrence.numbers import LINEAR
 from keras_griffin.testing.closeness import assert_close
 
@@ -27,7 +27,7 @@ def test_it_is_the_closed_form(parts, reverse):
 
     marks = Marks(ops.convert_to_tensor(reset[..., None]), None)
     tensors = [tuple(ops.convert_to_tensor(x, "float32") for x in y) for y in arrays]
-    decay, _ = effective(tensors[0], (), marks, "float32")
+    decay, _ = apply_marks(tensors[0], (), marks, "float32")
     states = tuple(ops.convert_to_tensor(x, "float32") for x in reference.components(states))
     scan = lambda *arguments: prefix.scan(*arguments, LINEAR)  # noqa: E731
     results = gradient_by_scan(scan, decay, states, tensors[2], forgetting(marks), tuple(tensors[3:]), reverse)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.ops.recurrence.marks import effective, marks_of_steps, on_effective
+from keras_griffin.ops.recurrence.marks import apply_marks, marks_of_steps, with_marks_applied
 from keras_griffin.testing.arrays import as_array
 
 RESET, MASK = np.array([[True, False, True, False]]), np.array([[True, True, False, False]])
@@ -18,7 +18,7 @@ def test_marks_of_steps():
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_masked_step_is_one_and_zero_whatever_else_it_is(parts):
-    decay, inputs = effective((DECAY,) * parts, (INPUTS,) * parts, marks_of_steps(RESET, MASK), "float32")
+    decay, inputs = apply_marks((DECAY,) * parts, (INPUTS,) * parts, marks_of_steps(RESET, MASK), "float32")
     np.testing.assert_array_equal(as_array(decay[0]).ravel(), [0.0, 0.5, 1.0, 1.0])
     np.testing.assert_array_equal(as_array(inputs[-1]).ravel(), [3.0, 3.0, 0.0, 0.0])
     if parts == 2:
@@ -26,7 +26,7 @@ def test_a_masked_step_is_one_and_zero_whatever_else_it_is(parts):
 
 
 def test_on_effective_casts_and_applies_the_marks():
-    @on_effective
+    @with_marks_applied
     def linear_scan(decay, inputs, initial_state, forgotten, reverse):
         return decay, inputs
 

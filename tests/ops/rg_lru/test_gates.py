@@ -7,7 +7,7 @@ from keras import ops
 from keras_griffin.ops import bounded_sqrt
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 
@@ -26,7 +26,7 @@ def test_gates_gradient(parts, marked):
     marks = Marks(*(generator.random((B, T, 1)) < share for share in (0.3, 0.7))) if marked else Marks(None, None)
 
     def unit_of(tensors):
-        return Unit(tuple(tensors[:parts]), *tensors[parts : parts + 3], tensors[-1] if parts == 2 else None)
+        return GatedScanInputs(tuple(tensors[:parts]), *tensors[parts : parts + 3], tensors[-1] if parts == 2 else None)
 
     def loss(*tensors):
         results = gates(unit_of(tensors), marks, EXPONENT, "float32", bounded_sqrt)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from keras_griffin.ops import rg_lru, use_implementation
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 TPUS = ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2")
 #: Shape, reverse, with marks: whole blocks, and blocks that are cut off at both ends.
@@ -41,7 +41,7 @@ def test_the_compiler_of_tpus_takes_it(topology, dtype, case, parts):
         return results, pull_back(weights)
 
     sequence, channels = array(shape, dtype), array(shape[2:], "float32")
-    unit = Unit((sequence,) * parts, sequence, sequence, channels, channels if parts == 2 else None)
+    unit = GatedScanInputs((sequence,) * parts, sequence, sequence, channels, channels if parts == 2 else None)
     state = (array((shape[0], shape[2]), "float32"),) * parts
     marks = Marks(*([array((*shape[:2], 1), "bool")] * 2 if marked else [None, None]))
     lowered = jax.jit(function).lower(unit, state, (unit.inputs, state), marks)
@@ -67,7 +67,7 @@ def test_four_chips_need_not_talk(topology):
     )
     def gradients(x, input_gate, recurrence_gate, decay_parameter, start, weights):
         def states(x, input_gate, recurrence_gate, start):
-            unit = Unit((x,), input_gate, recurrence_gate, decay_parameter, None)
+            unit = GatedScanInputs((x,), input_gate, recurrence_gate, decay_parameter, None)
             (states,), _ = jax_pallas_tpu.rg_lru(unit, (start,), Marks(None, None), 8.0, False)
             return states
 

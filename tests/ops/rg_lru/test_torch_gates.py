@@ -10,8 +10,8 @@ import torch
 
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
-from keras_griffin.ops.rg_lru.unit import Unit
 from keras_griffin.testing.closeness import assert_close
 
 SHAPE, EXPONENT = (2, 7, 5), 6.0
@@ -25,7 +25,7 @@ def arguments(marked, dtype):
     if marked:
         for array in (x, *logits):
             array.masked_fill_(~marks.mask, torch.nan)
-    unit = Unit((x,), *logits, torch.randn(5, generator=generator) + 3.0, None)
+    unit = GatedScanInputs((x,), *logits, torch.randn(5, generator=generator) + 3.0, None)
     gradients = [torch.randn(SHAPE, generator=generator) for _ in range(2)]
     return unit, marks if marked else Marks(None, None), gradients
 

@@ -4,15 +4,15 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.ops.selective_scan.equations import advance, output, retreat
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.selective_scan.reference import definition, selective_scan_gradient
-from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 
 B, D, N = 2, 3, 4
 GENERATOR = np.random.default_rng(0)
 SHAPES = (B, 1, D), (B, 1, D), (D, N), (B, 1, N), (B, 1, N)
-SELECTION = Selection(*(GENERATOR.uniform(-0.5, 0.5, shape).astype("float32") for shape in SHAPES))
+SELECTION = SelectiveScanInputs(*(GENERATOR.uniform(-0.5, 0.5, shape).astype("float32") for shape in SHAPES))
 START, INTO_STATE = GENERATOR.normal(size=(2, B, D, N)).astype("float32")
 INTO_OUTPUTS = GENERATOR.normal(size=(B, 1, D)).astype("float32")
 
@@ -25,7 +25,7 @@ def test_a_step_and_its_gradient():
     outputs, state = definition(SELECTION, start, reset=forgets[:, None])
     into, into_start = selective_scan_gradient(SELECTION, start, (INTO_OUTPUTS, INTO_STATE), reset=forgets[:, None])
     u, s, b, c = (ops.convert_to_tensor(x[:, 0]) for x in SELECTION if x is not SELECTION.rates)
-    step, rates = Selection(u, s, None, b, c), ops.transpose(SELECTION.rates)
+    step, rates = SelectiveScanInputs(u, s, None, b, c), ops.transpose(SELECTION.rates)
     forgets, into_output = ops.convert_to_tensor(forgets[:, None, None]), ops.convert_to_tensor(INTO_OUTPUTS[:, 0])
     before, gradient = (ops.swapaxes(x, 1, 2) for x in (start, INTO_STATE))
     now = advance(rates, before, step, forgets)

@@ -6,8 +6,8 @@ from keras import ops
 
 from keras_griffin.ops import selective_scan, use_implementation
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.selective_scan.reference import definition
-from keras_griffin.ops.selective_scan.selection import Selection
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from tests.ops.rows import runnable
@@ -19,7 +19,7 @@ IMPLEMENTATIONS = runnable("selective_scan")
 def test_outputs_do_not_depend_on_later_steps(implementation):
     case = SelectiveCase(65, has_initial_state=False)
     arrays = [argument.values.astype("float32") for argument in case.arguments()]
-    expected, _ = definition(Selection(*arrays))
+    expected, _ = definition(SelectiveScanInputs(*arrays))
     for array in arrays:
         if array.ndim == 3:
             array[:, 40:] = np.nan

@@ -16,7 +16,7 @@ from keras_griffin.ops import selective_scan, use_implementation
 from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.selective_scan import jax_pallas_tpu
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
-from keras_griffin.ops.selective_scan.selection import Selection
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.testing.closeness import assert_close
 from tests.ops.rows import weights_of
 
@@ -53,7 +53,7 @@ def compiled(topology, dtype, case):
 
     sequence, weights = array(shape, dtype), array((*shape[:2], numbers), dtype)
     rates, state = array((shape[2], numbers), "float32"), array((shape[0], shape[2], numbers), "float32")
-    selection = Selection(sequence, sequence, rates, weights, weights)
+    selection = SelectiveScanInputs(sequence, sequence, rates, weights, weights)
     reset = array(shape[:2], "bool") if has_reset else None
     return jax.jit(function).lower(selection, state, reset, (sequence, state)).compile()
 
@@ -68,7 +68,7 @@ def test_nothing_is_read_before_it_is_written_and_nothing_races(monkeypatch):
     reset = jnp.asarray(case.options["reset"])
     memory = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
     with pltpu.force_tpu_interpret_mode(memory):
-        call = lambda *x: jax_pallas_tpu.selective_scan(Selection(*x[:5]), x[5], marks_of_steps(reset, None))  # noqa: E731
+        call = lambda *x: jax_pallas_tpu.selective_scan(SelectiveScanInputs(*x[:5]), x[5], marks_of_steps(reset, None))  # noqa: E731
         results, pull_back = jax.vjp(call, *selection, start)
         gradients = pull_back(tuple(jnp.asarray(x, "float32") for x in weights))
     # No public name says it.

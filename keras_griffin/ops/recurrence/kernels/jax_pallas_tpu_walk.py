@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import GROUP, Walk, tile
-from keras_griffin.ops.recurrence.marks import Marks, forgetting, unless
+from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
 from keras_griffin.ops.recurrence.numbers import Components, add, conjugate, multiply
 
 _RESET, _MASKED = 1, 2
@@ -182,7 +182,7 @@ def scan_gradient(
 
             _write(carry, walk.through_rows(step, _read(carry)))
             into_inputs = _read(rows)
-            before = unless(forgetting(group.marks), _before(walk, states, beyond, start, at, steps))
+            before = zero_where(forgetting(group.marks), _before(walk, states, beyond, start, at, steps))
             into_decay = multiply(into_inputs, conjugate(before))
             into_sequences, into_channels = finish(group, into_decay, into_inputs)
             jax.tree.map(lambda ref, rows: _write((ref,), (rows,), here), written, into_sequences)

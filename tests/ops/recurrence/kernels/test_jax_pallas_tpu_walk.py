@@ -20,7 +20,7 @@ from keras_griffin.ops.recurrence.kernels import jax_pallas_tpu_blocks
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import GROUP
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as rg_lru_kernels
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.testing.closeness import assert_close
 from tests.distribution.processes import EIGHT_DEVICES
 from tests.ops.rows import weights_of
@@ -72,7 +72,7 @@ def test_what_moves_through_memory():
     pair = (array, array)
     assert moved(scan, pair, pair, start * 2) == [6 * sequence + 4 * state, 10 * sequence + 6 * state]
     # Lambda comes in, and its gradient goes out, a row for each of the batch.
-    made = moved(unit, Unit((array,), array, array, jnp.zeros(256), None), start)
+    made = moved(unit, GatedScanInputs((array,), array, array, jnp.zeros(256), None), start)
     assert made == [4 * sequence + 2 * state + channels, 8 * sequence + 4 * state + channels]
 
 
@@ -99,7 +99,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from keras_griffin.ops.linear_scan import jax_pallas_tpu as scans
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_pallas_tpu as units
-from keras_griffin.ops.rg_lru.unit import Unit
+from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 
 pallas.pallas_call = functools.partial(pallas.pallas_call, interpret=True)
 mesh = jax.make_mesh((2, 4), ("batch", "width"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
@@ -116,7 +116,8 @@ def scan(decay, inputs, start, weight):
 
 def unit(x, i, r, parameter, start, weight):
     # The sum over the batch of the parameter's gradient is the only thing that needs other devices.
-    kernel = lambda x, i, r, h: units.rg_lru(Unit((x,), i, r, parameter, None), (h,), Marks(None, None), 8.0, False)
+    marks = Marks(None, None)
+    kernel = lambda x, i, r, h: units.rg_lru(GatedScanInputs((x,), i, r, parameter, None), (h,), marks, 8.0, False)
     results, pull_back = jax.vjp(kernel, x, i, r, start)
     return results, pull_back(((weight,), results[1]))
 

@@ -6,8 +6,8 @@ from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
 
-class Unit(NamedTuple):
-    """The tensors that determine decay and gated inputs; their gradients are a `Unit` too."""
+class GatedScanInputs(NamedTuple):
+    """The tensors that determine decay and gated inputs; their gradients are a `GatedScanInputs` too."""
 
     #: x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`.
     inputs: Components

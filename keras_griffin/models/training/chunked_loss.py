@@ -14,7 +14,7 @@ from keras_griffin.ops import linear_cross_entropy
 from keras_griffin.shapes import Tensor
 
 
-class LossInPieces(SharedModel):
+class ChunkedLoss(SharedModel):
     """A model that returns, in place of logits, the vectors `(B, T, D)` from which the embedding would compute them.
 
     In `fit` and `evaluate` its loss is the cross-entropy of those logits, computed for a few steps at a time:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from keras_griffin.shapes import Tensor
 
 
-class Selection(NamedTuple):
-    """The tensors that determine decays, gated inputs and outputs; their gradients are a `Selection` too."""
+class SelectiveScanInputs(NamedTuple):
+    """The tensors that determine decays, gated inputs and outputs; their gradients are a `SelectiveScanInputs` too."""
 
     #: u, `(B, T, D)`.
     inputs: Tensor
