@@ -256,7 +256,7 @@ def references_are_numpy(source):
 def what_is_asked_for_by_name_is_in_the_table(source):
     for name, line in asked_for_by_name(source):
         if name not in FOREIGN and str(source.path).removeprefix("keras_griffin/") not in the_table().get(name, ()):
-            yield f"line {line} asks for {name!r}, which the table in docs/architecture.md does not say"
+            yield f"line {line} asks for {name!r}, which the table in docs/files.md does not say"
 
 
 def a_state_stands_just_above_its_owner(source):
@@ -306,8 +306,8 @@ def asked_for_by_name(source):
 
 @functools.cache
 def the_table() -> dict[str, list[str]]:
-    """By an attribute's name, the files that ask for it: the table of docs/architecture.md."""
-    page = (ROOT / "docs/architecture.md").read_text().split("## What is asked for by name\n")[1].split("\n## ")[0]
+    """By an attribute's name, the files that ask for it: the table of docs/files.md."""
+    page = (ROOT / "docs/files.md").read_text().split("## What is asked for by name\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", page, re.MULTILINE)
     return {name: re.findall(r"`([\w/]+\.py)`", files) for name, files in rows}
 

@@ -160,7 +160,7 @@ def test_a_file_that_a_tree_leaves_out_is_found():
 
 def test_the_tree_in_architecture_is_the_tree():
     """Each name is there, and each folder and file is named."""
-    named = named_in_the_tree((ROOT / "docs/architecture.md").read_text().split("## The tree\n\n")[1].split("\n\n")[0])
+    named = named_in_the_tree((ROOT / "docs/files.md").read_text().split("## The tree\n\n")[1].split("\n\n")[0])
     files = {str(path.relative_to(ROOT)) for path in ROOT.glob("keras_griffin/**/*.py")}
     folders = {f"{file.rpartition('/')[0]}/" for file in files}
     assert not [name for name in named if not (ROOT / name).exists()]
