@@ -156,7 +156,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
 
         Args:
             logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
-                memory: see `keras_griffin.models.training.chunked_loss.LossInPieces`.
+                memory: see `keras_griffin.models.training.chunked_loss.ChunkedLoss`.
 
         Returns:
             A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
