@@ -58,7 +58,7 @@ def interpreted(monkeypatch):
 
     monkeypatch.setattr(InterpretedFunction, "__call__", call)
 
-    launch = backends.imported(f"keras_griffin.ops.linear_scan.{keras.backend.backend()}_triton_launch")
+    launch = backends.imported(f"keras_griffin.ops.recurrence.kernels.{keras.backend.backend()}_triton_launch")
     if keras.backend.backend() == "torch":
         monkeypatch.setattr(launch, "empty", empty)
     else:

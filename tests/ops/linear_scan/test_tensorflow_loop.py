@@ -71,7 +71,7 @@ def test_no_step_of_a_loop_copies_an_array(forgets, parts, reverse):
     marks = (tf.zeros((B, T, 1), tf.bool),) if forgets else ()
     calls = {
         tensorflow_loop.scan: (number, number, start, *marks),
-        tensorflow_loop.scan_gradient: (number, number, start, *marks, number, start),
+        tensorflow_loop.scan_gradient: (number, number, start, *marks, (number, start)),
     }
     for function, arguments in calls.items():
         compiled = tensorflow_loop._compiled(function, parts, tf.float32, forgets, reverse)
