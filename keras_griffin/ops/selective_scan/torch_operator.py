@@ -2,6 +2,7 @@
 
 import torch
 
+from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.selective_scan import portable
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
@@ -27,7 +28,8 @@ def with_gradient(operator, gradient):
         gradients = outputs_gradient, final_gradient
 
         def again(*tensors):
-            return portable.selective_scan(SelectiveScanInputs(*tensors[:5]), tensors[5], reset, None)
+            inputs = SelectiveScanInputs(*tensors[:5])
+            return portable.selective_scan(inputs, tensors[5], marks_of_steps(reset, None))
 
         if are_wanted():
             return *differentiable_gradient(again, tensors, gradients), None
