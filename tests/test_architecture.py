@@ -248,7 +248,7 @@ def autograph_can_read_what_tensorflow_traces(source):
 def references_are_numpy(source):
     for name, _ in source.imports:
         # The package's other references, and its types, need nothing else either.
-        allowed = {"numpy", "shapes", "numbers", "marks", "selection", "unit", "reference", *sys.stdlib_module_names}
+        allowed = {"numpy", "shapes", "numbers", "marks", "inputs", "reference", *sys.stdlib_module_names}
         if source.name == "reference" and not allowed & set(name.split(".")):
             yield f"imports {name}"
 
