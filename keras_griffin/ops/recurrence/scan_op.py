@@ -62,6 +62,7 @@ class ScanOp(Op):
         self.optional = {name[:-1] for name, _ in given if name.endswith("?")} | {"initial_state"}
         self.axes = {name.rstrip("?"): letters for name, letters in given} | {"initial_state": state}
         self.like = outputs
+        self.order = (outputs, *(name for name in self.axes if name != outputs))
         self.one_step = one_step
         self.node = _node(self, node)
         self.pairs = pairs
@@ -114,14 +115,17 @@ class ScanOp(Op):
 
     def _start(self, given):
         """A state of nothing, on the outputs' device, of a batch size that may be unknown: the sum of no steps."""
-        letters, sizes = self.axes[self.like].replace("t", ""), self._sizes(given)
-        state = self.axes["initial_state"]
+        letters, state = self.axes[self.like].replace("t", ""), self.axes["initial_state"]
 
         def start(x):
+            rows = ops.sum(x[:, :0], axis=1)
+            if not self.nothing and letters == state:
+                return rows
             dtype = accumulation_dtype((x,))
-            rows = ops.cast(ops.sum(x[:, :0], axis=1), dtype) + self.nothing
+            rows = ops.cast(rows, dtype) + self.nothing
             if letters == state:
                 return rows
+            sizes = self._sizes(given)
             rows = ops.expand_dims(rows, [axis for axis, letter in enumerate(state) if letter not in letters])
             return rows + ops.zeros([1 if letter in letters else sizes[letter] for letter in state], dtype)
 
@@ -133,7 +137,7 @@ class ScanOp(Op):
     def _sizes(self, given):
         """The size of each axis; those of the outputs first."""
         sizes: dict[str, int | None] = {}
-        for name in (self.like, *self.axes):
+        for name in self.order:
             if given[name] is not None:
                 for letter, size in zip(self.axes[name], _components(given[name])[0].shape, strict=True):
                     sizes.setdefault(letter, size)
@@ -146,9 +150,11 @@ class ScanOp(Op):
             names = f"{', '.join(self.pairs[:-1])} and {self.pairs[-1]}"
             raise ValueError(f"{self.name}: {names} must be all tensors or all pairs (real, imaginary). Got {got}.")
         sizes: dict[str, int | None] = {}
-        for name in (self.like, *self.axes):
-            if given[name] is None and name in self.optional:
-                continue
+        for name in self.order:
+            if given[name] is None:
+                if name in self.optional:
+                    continue
+                raise ValueError(f"{self.name}: {name} must be given. Got None.")
             for part in _components(given[name]):
                 check_floating(self.name, **{name: part})
                 self._check_shape(name, part, sizes)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.implementation import Implementation, Op
+from keras_griffin.ops.implementation import Implementation, Op, find_op
 from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
@@ -84,3 +84,21 @@ def test_a_wrong_shape_gets_one_sentence(scan, wrong, rule):
     (shape,) = wrong.values()
     with pytest.raises(ValueError, match=f"^{re.escape(f'matrices: {rule}. Got {shape}.')}$"):
         scan(*given.values(), initial_state=state)
+
+
+def test_what_is_missing_is_named(scan):
+    query, _, value = arguments()
+    for given, name in ((query, None, value), "key"), ((query, value, None), "value"):
+        with pytest.raises(ValueError, match=f"^matrices: {name} must be given. Got None.$"):
+            scan(*given)
+
+
+def test_nodes_keep_the_names_under_which_files_have_them():
+    names = {
+        "linear_scan": "LinearScan",
+        "log_scan": "LogScan",
+        "rg_lru": "GatedScan",
+        "selective_scan": "SelectiveScan",
+    }
+    for op_name, name in names.items():
+        assert keras.saving.get_registered_name(find_op(op_name).node) == f"keras_griffin>{name}"
