@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python benchmarks/decode.py
 
 The model is that of model.py. Ours is `generate`, greedily. PyTorch is measured after the calls that trigger its
-compilation (`generation/torch_compile.py`).
+compilation (`generation/compilers/torch_compile.py`).
 
 A peer is measured if its package can be imported, whatever the backend, and also decodes greedily: transformers by
 `generate` on PyTorch, recurrentgemma by its compiled step in a Python loop on JAX. Each has a process of its own, since
@@ -38,7 +38,7 @@ def ours(batch_size):
 def warm_up(model, prompt):
     """Reach a steady pace: PyTorch compiles after some thousand steps."""
     if BACKEND == "torch":
-        from keras_griffin.generation.torch_compile import COMPILE_AFTER
+        from keras_griffin.generation.compilers.torch_compile import COMPILE_AFTER
 
         model.generate(prompt, COMPILE_AFTER + 1)
 

@@ -203,11 +203,11 @@ FAULTS = [
     ),
     Fault(
         "a cut answer is no line of its own in the next turn",
-        "commands/conversation.py",
+        "commands/shared/conversation.py",
         'return ("" if self.is_ended else "\\n") + message + "\\n"',
         'return message + "\\n"',
         "numpy",
-        ("tests/commands/test_conversation.py",),
+        ("tests/commands/shared/test_conversation.py",),
     ),
     Fault(
         "a row is packed beyond its capacity",

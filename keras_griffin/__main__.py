@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import keras_griffin
 from keras_griffin.backend import check_backend
 from keras_griffin.commands import COMMANDS, find_command
-from keras_griffin.commands.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
+from keras_griffin.commands.shared.errors import BROKEN_PIPE, INTERRUPTED, REFUSED, CommandError, disk_refusal, said
 from keras_griffin.names import did_you_mean
 from keras_griffin.program import restore_sigint
 

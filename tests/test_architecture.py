@@ -269,11 +269,11 @@ def a_state_stands_just_above_its_owner(source):
 
 
 def every_file_has_its_tests(source):
-    """Where a file defines anything, a test file of its own mirrors it, or the folder's tests name all that it defines.
+    """Where a file defines anything, a test file of its own mirrors it, or its folder's tests name all that it defines.
 
-    A package's contract, in `__init__.py`, is tested under the package's name; the kernels of an op are tested on its
-    cases, by `tests/ops/test_rows.py`, and so are the walks of `ops/recurrence/` that they are made of; the files
-    `<backend>_x.py` are tested together, on every backend, as `x`.
+    A room's tests may stand in the folder around it. A package's contract, in `__init__.py`, is tested under the
+    package's name; an op's kernels are tested on its cases, by `tests/ops/test_rows.py`, and so are the walks of
+    `ops/recurrence/` that they are made of; the files `<backend>_x.py` are tested together, on every backend, as `x`.
     """
     definitions = [node for node in source.tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     if "recurrence" in source.package and source.name not in ("scan_op", "numbers", "marks", "gradient"):
@@ -289,7 +289,8 @@ def every_file_has_its_tests(source):
         name = source.name.removeprefix(f"{source.backend}_") + "*"
     if not defined or any("def test_" in path.read_text() for path in folder.glob(f"test_{name}.py")):
         return
-    words = set(re.findall(r"\w+", "".join(path.read_text() for path in folder.glob("test_*.py"))))
+    around = [*folder.rglob("test_*.py"), *(folder.parent.glob("test_*.py") if len(source.package) > 2 else ())]
+    words = set(re.findall(r"\w+", "".join(path.read_text() for path in around)))
     unnamed = [name for name in defined if not name.startswith("_") and name not in words]
     if unnamed or source.backend:
         yield f"no test_{name}.py in {folder.relative_to(ROOT)}, where no test names {', '.join(unnamed)}"

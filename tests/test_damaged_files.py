@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.load import load_model
+from keras_griffin.commands.shared.errors import CommandError
+from keras_griffin.commands.shared.load import load_model
 from keras_griffin.conversion import load_rwkv, save_huggingface
 from keras_griffin.conversion.checkpoint import open_checkpoint
 from keras_griffin.files.safetensors import write_safetensors

@@ -10,7 +10,7 @@ import pytest
 from keras_griffin import __main__ as module
 from keras_griffin.__main__ import main
 from keras_griffin.commands import COMMANDS, explain, find_command
-from keras_griffin.commands.errors import CommandError
+from keras_griffin.commands.shared.errors import CommandError
 
 
 def exit_code(argv):

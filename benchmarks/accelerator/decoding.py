@@ -14,7 +14,7 @@ from timing import BACKEND, device, device_bandwidth, has_events, least_seconds
 
 from benchmarks.accelerator.hardware import is_small
 from benchmarks.accelerator.models import model_of, num_bytes
-from keras_griffin.generation.compile import forget
+from keras_griffin.generation.compilers.compile import forget
 
 PRESET = "recurrentgemma_2b"
 BATCH_SIZES = 1, 8, 64
@@ -67,7 +67,7 @@ def of_ours(model, batch_size, floor):
 
 def of_another(model, floor, options):
     """The cells with attributes of `torch_compile` replaced."""
-    from keras_griffin.generation import torch_compile
+    from keras_griffin.generation.compilers import torch_compile
 
     before = {name: getattr(torch_compile, name) for name in options}
     # A step that is already prepared would not see them.

@@ -9,7 +9,7 @@ from keras import ops
 from experiments.models.variants import Update, gru, mamba
 from keras_griffin.checks import COUNT, checked, one_of
 from keras_griffin.layers import UNITS, RecurrentUnit, RecurrentUnitState, Weight
-from keras_griffin.layers.decay_initializer import DECAY_RANGE, DecayInitializer
+from keras_griffin.layers.initializers.decay_initializer import DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.units.rg_lru import default_num_gate_blocks
 from keras_griffin.ops import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor

@@ -19,11 +19,11 @@ import os
 import signal
 import sys
 
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
 from keras_griffin.commands.explain import requests, tell_unused
 from keras_griffin.commands.generate import make_sampler
-from keras_griffin.commands.options import add_model, add_number, add_sampling, seed
-from keras_griffin.commands.terminal import show
+from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk, said
+from keras_griffin.commands.shared.options import add_model, add_number, add_sampling, seed
+from keras_griffin.commands.shared.terminal import show
 
 HELP = """\
 /state       show the model's state of the conversation
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and answer until the input ends."""
-    from keras_griffin.commands.conversation import Conversation
-    from keras_griffin.commands.load import keep_programs, load_text_model
+    from keras_griffin.commands.shared.conversation import Conversation
+    from keras_griffin.commands.shared.load import keep_programs, load_text_model
     from keras_griffin.ops.implementation import recorded_choices
 
     keep_programs("chat")

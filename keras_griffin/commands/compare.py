@@ -23,9 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.options import add_number, names, positive_int, seed
-from keras_griffin.commands.terminal import print_rows
+from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.options import add_number, names, positive_int, seed
+from keras_griffin.commands.shared.terminal import print_rows
 
 MIXERS = "recurrent,mamba,rwkv4+rwkv4_channel,lru"
 #: The width of a head of attention, where the width allows it, and the keys that local attention sees.
@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and measure a model of each mixer, and print the table."""
     import keras
 
-    from keras_griffin.commands.text import describe_text, describe_validation, read_text
-    from keras_griffin.commands.training import epoch_windows, prepare_training
+    from keras_griffin.commands.shared.text import describe_text, describe_validation, read_text
+    from keras_griffin.commands.shared.training import epoch_windows, prepare_training
     from keras_griffin.tasks.text import compressed_bits_per_byte
 
     prepare_training("compare")
@@ -204,7 +204,7 @@ def configs_of(arguments: argparse.Namespace, vocabulary_size: int) -> dict:
 
 def count_steps(configs: dict, text, held_out, arguments: argparse.Namespace) -> int:
     """The steps of each model that fit into `--minutes`, found by briefly training all of them."""
-    from keras_griffin.commands.training import TIMED_STEPS, compile_for_training, describe_division
+    from keras_griffin.commands.shared.training import TIMED_STEPS, compile_for_training, describe_division
     from keras_griffin.training import RandomWindows
     from keras_griffin.training.pace import measure_pace
 
@@ -254,7 +254,7 @@ def measure(mixers: str, config, steps: int, text, held_out, arguments: argparse
     """Train a model, validate it, and let it decode."""
     import keras
 
-    from keras_griffin.commands.training import compile_for_training, evaluate
+    from keras_griffin.commands.shared.training import compile_for_training, evaluate
     from keras_griffin.inspection import measure_decoding
     from keras_griffin.tasks.text import frequency_bits_per_byte
     from keras_griffin.training import RandomWindows, Stopwatch, warm_up_then_cosine

@@ -11,8 +11,8 @@ import os
 import time
 from pathlib import Path
 
-from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.options import DTYPES
+from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.options import DTYPES
 
 BITS = ("int8", "int4")
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Load the source and save the target, with a line of output for each."""
     import numpy as np
 
-    from keras_griffin.commands.load import load_model, refusals_of_the_tokenizer
+    from keras_griffin.commands.shared.load import load_model, refusals_of_the_tokenizer
     from keras_griffin.conversion import save_huggingface
     from keras_griffin.models.saving.preset_files import save_to_preset
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from keras_griffin.commands.errors import CommandError, refusals
+from keras_griffin.commands.shared.errors import CommandError, refusals
 from keras_griffin.names import did_you_mean
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")

@@ -19,9 +19,9 @@ import sys
 import time
 from pathlib import Path
 
-from keras_griffin.commands.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.options import add_dtype, add_number, positive_float, seed
-from keras_griffin.commands.terminal import print_rows
+from keras_griffin.commands.shared.errors import INTERRUPTED, CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.options import add_dtype, add_number, positive_float, seed
+from keras_griffin.commands.shared.terminal import print_rows
 
 ADAPTER, LOG, MERGED = "adapter.safetensors", "log.csv", "merged"
 
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train the adapters and save them."""
-    from keras_griffin.commands.load import load_text_model
-    from keras_griffin.commands.training import prepare_training
+    from keras_griffin.commands.shared.load import load_text_model
+    from keras_griffin.commands.shared.training import prepare_training
 
     prepare_training("fine-tune")
     started = time.perf_counter()

@@ -7,10 +7,10 @@ or Mamba in a folder or on the Hugging Face Hub.
 import argparse
 from pathlib import Path
 
-from keras_griffin.commands.errors import INTERRUPTED, refusals
 from keras_griffin.commands.explain import requests, tell_unused
-from keras_griffin.commands.options import add_model, add_number, add_sampling, positive_int, seed
-from keras_griffin.commands.terminal import show, shown
+from keras_griffin.commands.shared.errors import INTERRUPTED, refusals
+from keras_griffin.commands.shared.options import add_model, add_number, add_sampling, positive_int, seed
+from keras_griffin.commands.shared.terminal import show, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and print the prompt with its continuation."""
-    from keras_griffin.commands.load import keep_programs, load_text_model
+    from keras_griffin.commands.shared.load import keep_programs, load_text_model
     from keras_griffin.ops.implementation import recorded_choices
 
     keep_programs("generate")
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def prompt_of_run(name: str) -> str:
     """The prompt of the samples of a run's model; empty for other models."""
-    from keras_griffin.commands.runs import MODEL, PROMPT, holds_run
+    from keras_griffin.commands.shared.runs import MODEL, PROMPT, holds_run
 
     path = Path(name)
     folder = path if path.is_dir() else path.parent

@@ -10,8 +10,8 @@ import importlib.util
 import os
 from pathlib import Path
 
-from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.options import MODEL, add_dtype
+from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.options import MODEL, add_dtype
 
 #: The default, which each call replaces.
 PAGE = "inspect.html"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and print its path."""
-    from keras_griffin.commands.load import load_text_model
+    from keras_griffin.commands.shared.load import load_text_model
     from keras_griffin.files.atomic import atomic_file
     from keras_griffin.inspection.page import inspection_page
 

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from keras_griffin.commands.errors import CommandError, refusals, refusals_of_the_disk
-from keras_griffin.commands.terminal import bytes_of_files, print_rows
+from keras_griffin.commands.shared.errors import CommandError, refusals, refusals_of_the_disk
+from keras_griffin.commands.shared.terminal import bytes_of_files, print_rows
 
 #: How often the progress line is updated, in seconds.
 _PERIOD = 0.2
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file, showing progress on a terminal, and print a summary."""
-    from keras_griffin.commands.load import load_named_tokenizer
+    from keras_griffin.commands.shared.load import load_named_tokenizer
     from keras_griffin.tasks.text_files import LeftOut
     from keras_griffin.training import TokenFile, write_token_file
     from keras_griffin.training.interruption import noted_signals
@@ -84,7 +84,7 @@ def text_files(paths: Sequence[str], left_out, include_binary: bool) -> list[Pat
     Raises:
         CommandError: a path is neither a file nor a folder, or can't be read; or there is no text file.
     """
-    from keras_griffin.commands.runs import holds_run
+    from keras_griffin.commands.shared.runs import holds_run
     from keras_griffin.tasks.text_files import find_text_files
 
     for path in paths:

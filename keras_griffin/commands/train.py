@@ -23,9 +23,9 @@ import random
 import sys
 from pathlib import Path
 
-from keras_griffin.commands.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
 from keras_griffin.commands.generate import continue_text
-from keras_griffin.commands.options import (
+from keras_griffin.commands.shared.errors import INTERRUPTED, REFUSED, CommandError, disk_refusal, refusals, said
+from keras_griffin.commands.shared.options import (
     add_number,
     add_sampling,
     mark_defaults,
@@ -35,7 +35,7 @@ from keras_griffin.commands.options import (
     positive_int,
     seed,
 )
-from keras_griffin.commands.terminal import print_rows
+from keras_griffin.commands.shared.terminal import print_rows
 
 FAMILIES = ("griffin", "hawk", "mqa")
 
@@ -110,8 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, validate on the held-out text, and print a sample."""
     import keras
 
-    from keras_griffin.commands import runs
-    from keras_griffin.commands.text import (
+    from keras_griffin.commands.shared import runs
+    from keras_griffin.commands.shared.text import (
         describe_validation,
         has_tokenizer,
         keep_prompt,
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         own_prompt,
         read_text,
     )
-    from keras_griffin.commands.training import (
+    from keras_griffin.commands.shared.training import (
         Outlook,
         build_model,
         describe_result,

@@ -10,7 +10,7 @@ import numpy as np
 from keras_griffin.conversion.namings import Naming
 from keras_griffin.files.json_object import read_json_object
 from keras_griffin.files.safetensors import StoredTensor
-from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.models import GriffinConfig, LanguageModel
 from keras_griffin.models.saving.preset_files import CONFIG, load_tokenizer_of
 from keras_griffin.models.saving.weights import check_tensors, fill

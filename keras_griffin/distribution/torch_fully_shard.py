@@ -20,7 +20,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from keras_griffin.generation.compile import forget
+from keras_griffin.generation.compilers.compile import forget
 
 #: The methods of a block that compute with its variables.
 _METHODS = ("call", "advance")

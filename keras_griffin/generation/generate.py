@@ -10,7 +10,7 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.checks import is_integer
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
-from keras_griffin.generation.compile import compiles
+from keras_griffin.generation.compilers.compile import compiles
 from keras_griffin.generation.foreign_arguments import rejects_foreign_arguments
 from keras_griffin.generation.loop import consume, decode
 from keras_griffin.generation.prompt import (

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.generation.capacity import at_the_same_capacity
-from keras_griffin.generation.compile import compiles, prepared
+from keras_griffin.generation.compilers.compile import compiles, prepared
 from keras_griffin.generation.prompt import PAD_ID
 from keras_griffin.generation.samplers import Sampler
 from keras_griffin.shapes import State, Tensor

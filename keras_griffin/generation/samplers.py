@@ -16,7 +16,7 @@ import numpy as np
 from keras import backend, ops
 
 from keras_griffin.checks import is_integer, is_number
-from keras_griffin.generation.compile import tensors_alone
+from keras_griffin.generation.compilers.compile import tensors_alone
 from keras_griffin.shapes import Tensor
 
 

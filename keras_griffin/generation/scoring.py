@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
-from keras_griffin.generation.compile import compiles, prepared
+from keras_griffin.generation.compilers.compile import compiles, prepared
 from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt, tokenizer_of
 from keras_griffin.shapes import Tensor
 

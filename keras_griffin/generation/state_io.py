@@ -21,7 +21,7 @@ from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.generation.capacity import walk
 from keras_griffin.generation.state import LanguageModelState
 from keras_griffin.layers import UNITS
-from keras_griffin.layers.declared import Declared
+from keras_griffin.layers.base.declared import Declared
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.mixers import MIXERS, UnitBlock
 from keras_griffin.shapes import State

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.compilers.compile import prepared
 from keras_griffin.generation.prompt import Prompt
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 from keras_griffin.models.trace import one_text

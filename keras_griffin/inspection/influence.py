@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.checks import Rule, checked, is_integer
-from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.compilers.compile import prepared
 from keras_griffin.generation.prompt import Prompt
 from keras_griffin.models.trace import one_text
 

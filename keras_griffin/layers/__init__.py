@@ -1,21 +1,21 @@
 """The ops with weights: layers that every model shares."""
 
 from keras_griffin.layers import units
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.mixer import Mixer
+from keras_griffin.layers.base.sequence_layer import SequenceLayer
+from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
-from keras_griffin.layers.decay_initializer import DecayInitializer
-from keras_griffin.layers.declared import StateSpec
 from keras_griffin.layers.gated_mlp import GatedMLP
-from keras_griffin.layers.mixer import Mixer
+from keras_griffin.layers.initializers.decay_initializer import DecayInitializer
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.layers.residual_block import ResidualBlock
 from keras_griffin.layers.rms_norm import RMSNorm
-from keras_griffin.layers.sequence_layer import SequenceLayer
 from keras_griffin.layers.temporal_conv import TemporalConv1D
 from keras_griffin.layers.token_embedding import TokenEmbedding
 
 # A new unit is then a row of `units` alone.
 from keras_griffin.layers.units import *  # noqa: F403
-from keras_griffin.layers.weights import Weight, dense_weights
 
 __all__ = [
     "BlockDiagonalDense",

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked
-from keras_griffin.layers.configured import Configured
-from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.base.configured import Configured
+from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
 from keras_griffin.shapes import LayerOptions
 

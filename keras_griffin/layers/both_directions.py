@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import checked
-from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
+from keras_griffin.layers.base.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 

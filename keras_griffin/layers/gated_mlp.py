@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
-from keras_griffin.layers.configured import Configured
+from keras_griffin.layers.base.configured import Configured
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.shapes import LayerOptions
 

@@ -7,11 +7,11 @@ from typing import Any, Unpack
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
-from keras_griffin.layers.declared import StateSpec
-from keras_griffin.layers.initialization import scaled
-from keras_griffin.layers.mixer import Mixer
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.mixer import Mixer
+from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.projection import project
-from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.shared import time_axis
 from keras_griffin.ops.shared.time_axis import running_count

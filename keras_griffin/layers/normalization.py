@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from keras_griffin.checks import one_of
+from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.rms_norm import RMSNorm
-from keras_griffin.layers.weights import Weight
 
 #: The names of each kind's weights, `(D,)`.
 NORMS = {"rms": ("scale",), "layer": ("gamma", "beta")}

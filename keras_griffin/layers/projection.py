@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked
-from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.ops.row_product import row_product
 from keras_griffin.shapes import Tensor
 

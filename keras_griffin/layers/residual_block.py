@@ -5,10 +5,10 @@ from typing import Any, Unpack
 import keras
 
 from keras_griffin.checks import FLAG, FRACTION, POSITIVE, checked, integer_from
+from keras_griffin.layers.base.layout import with_layout
+from keras_griffin.layers.base.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.layers.gated_mlp import GatedMLP
-from keras_griffin.layers.layout import with_layout
 from keras_griffin.layers.normalization import NORM, normalization
-from keras_griffin.layers.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 

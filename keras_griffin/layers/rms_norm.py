@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
-from keras_griffin.layers.configured import Configured
+from keras_griffin.layers.base.configured import Configured
 from keras_griffin.shapes import LayerOptions
 
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.sequence_layer import SequenceLayer
+from keras_griffin.layers.base.initialization import random_initializer
+from keras_griffin.layers.base.sequence_layer import SequenceLayer
 from keras_griffin.ops.causal_conv import causal_conv
 from keras_griffin.shapes import LayerOptions, Tensor
 

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, checked
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.layout import with_layout
+from keras_griffin.layers.base.initialization import random_initializer
+from keras_griffin.layers.base.layout import with_layout
 from keras_griffin.layers.normalization import NORM, normalization
 from keras_griffin.layers.projection import project
 from keras_griffin.ops.row_product import row_product

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
 from keras_griffin.layers import Mixer, StateSpec, Weight, project
-from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.weights import dense_weights
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import RunningAverage, running_average
-from keras_griffin.layers.weights import dense_weights
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import LayerOptions, Tensor
 

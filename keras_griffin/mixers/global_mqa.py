@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
 from keras_griffin.ops.rotary_embedding import rotated

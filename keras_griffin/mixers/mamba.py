@@ -15,10 +15,10 @@ from keras_griffin.layers import (
     Weight,
     project,
 )
-from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.weights import dense_weights, within
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
-from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, Tensor
 
 

@@ -8,17 +8,17 @@ from keras import ops
 
 from keras_griffin.checks import checked, integer_from
 from keras_griffin.layers import Mixer, StateSpec, Weight, project
-from keras_griffin.layers.initialization import given
-from keras_griffin.layers.running_average import RunningAverage, running_average
-from keras_griffin.layers.rwkv_initializer import (
+from keras_griffin.layers.base.initialization import given
+from keras_griffin.layers.base.weights import dense_weights
+from keras_griffin.layers.initializers.rwkv_initializer import (
     decay_of_channels,
     first_of_channels,
     mix_of_channels,
     orthogonal,
     place_of,
 )
+from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.layers.token_shift import taps_of
-from keras_griffin.layers.weights import dense_weights
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import LayerOptions, Tensor
 

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, checked, integer_from
 from keras_griffin.layers import Mixer, StateSpec, Weight, project
-from keras_griffin.layers.initialization import given
-from keras_griffin.layers.rwkv_initializer import mix_of_channels, orthogonal, place_of
+from keras_griffin.layers.base.initialization import given
+from keras_griffin.layers.base.weights import dense_weights
+from keras_griffin.layers.initializers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
-from keras_griffin.layers.weights import dense_weights
 from keras_griffin.shapes import LayerOptions, Tensor
 
 

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked, one_of
 from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, project
-from keras_griffin.layers.initialization import scaled
-from keras_griffin.layers.stream_start import first_step
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.stream_start import first_step
+from keras_griffin.layers.base.weights import dense_weights, within
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
-from keras_griffin.layers.weights import dense_weights, within
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
 READOUTS = ("dense", "glu")

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_griffin.checks import COUNT, FLAG, FRACTION, POSITIVE, Rule, integer_from, plain
 from keras_griffin.layers import Mixer
-from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER
+from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER
 from keras_griffin.layers.normalization import NORM, NORMS
 from keras_griffin.mixers import find_mixer, mixer_names
 from keras_griffin.names import did_you_mean

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
-from keras_griffin.layers.initialization import random_initializer
+from keras_griffin.layers.base.initialization import random_initializer
+from keras_griffin.layers.base.sublayers import with_parts
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.layers.sublayers import with_parts
 from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.saving.weights import as_array, assign
 

@@ -12,11 +12,11 @@ from keras_griffin import backends
 from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation import register_state_type
 from keras_griffin.generation.capacity import grows
-from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.compilers.compile import prepared
 from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
+from keras_griffin.layers.base.initialization import random_initializer
+from keras_griffin.layers.base.stateful_variables import StatefulVariables
 from keras_griffin.layers.both_directions import BothDirections
-from keras_griffin.layers.initialization import random_initializer
-from keras_griffin.layers.stateful_variables import StatefulVariables
 from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step

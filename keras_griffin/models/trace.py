@@ -9,10 +9,10 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
-from keras_griffin.generation.compile import prepared
+from keras_griffin.generation.compilers.compile import prepared
 from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
-from keras_griffin.layers.sequence_layer import SequenceLayer
-from keras_griffin.layers.sublayers import observed, with_parts
+from keras_griffin.layers.base.sequence_layer import SequenceLayer
+from keras_griffin.layers.base.sublayers import observed, with_parts
 
 CHANNELS = Rule(
     "None, a number of channels or their indices",

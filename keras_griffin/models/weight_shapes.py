@@ -6,8 +6,8 @@ is built.
 
 from collections.abc import Mapping
 
+from keras_griffin.layers.base.weights import Weight, dense_weights, within
 from keras_griffin.layers.normalization import norm_weights
-from keras_griffin.layers.weights import Weight, dense_weights, within
 from keras_griffin.models.config import GriffinConfig
 
 Shapes = dict[str, tuple[int, ...]]

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from keras_griffin.commands import options as arguments
+from keras_griffin.commands.shared import options as arguments
 
 pytestmark = pytest.mark.any_backend
 

@@ -4,8 +4,9 @@ import signal
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import chat, load
-from keras_griffin.commands.conversation import find_end_of_turn
+from keras_griffin.commands import chat
+from keras_griffin.commands.shared import load
+from keras_griffin.commands.shared.conversation import find_end_of_turn
 from keras_griffin.models.saving.preset_files import save_to_preset
 
 pytestmark = pytest.mark.any_backend

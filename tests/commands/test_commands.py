@@ -23,5 +23,5 @@ def test_neither_keras_nor_a_backend_is_loaded_for_help_or_for_a_wrong_option(ar
     assert run.returncode == (0 if "--help" in arguments else 2)
     imported = {line.split("|")[-1].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
     # Commands are imported by name, which is not listed, but what they import is.
-    assert {"argparse", "keras_griffin.commands.options"} <= imported
+    assert {"argparse", "keras_griffin.commands.shared.options"} <= imported
     assert not imported & {"keras", "numpy", "jax", "torch", "tensorflow"}

@@ -102,7 +102,7 @@ def test_minutes_are_shared(monkeypatch, capsys):
     monkeypatch.setattr(compare, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     monkeypatch.setattr("keras_griffin.training.pace.measure_pace", measure)
     monkeypatch.setattr(compare, "build", lambda config, text, arguments: config)
-    monkeypatch.setattr("keras_griffin.commands.training.compile_for_training", lambda *arguments: None)
+    monkeypatch.setattr("keras_griffin.commands.shared.training.compile_for_training", lambda *arguments: None)
     # A batch of validation is timed, and there are two.
     few, held_out = SimpleNamespace(num_batches=1), SimpleNamespace(num_batches=2)
     text = SimpleNamespace(train=np.zeros(100, "uint8"), held_out=lambda arguments, windows: few)

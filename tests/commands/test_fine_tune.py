@@ -167,7 +167,7 @@ def test_merging_few_bits_and_a_loss_that_is_not_finite(model, chats, tmp_path, 
         loaded.quantized_to = "int8"
         return loaded
 
-    monkeypatch.setattr("keras_griffin.commands.load.load_text_model", load)
+    monkeypatch.setattr("keras_griffin.commands.shared.load.load_text_model", load)
     error = refusal([model, chats, "--output", tmp_path / "a", "--merge"], capsys)
     assert (
         error

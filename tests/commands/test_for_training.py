@@ -2,9 +2,9 @@ import keras
 import pytest
 
 from keras_griffin.backend import BACKENDS
-from keras_griffin.commands import training as for_training
-from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.training import prepare_training
+from keras_griffin.commands.shared import training as for_training
+from keras_griffin.commands.shared.errors import CommandError
+from keras_griffin.commands.shared.training import prepare_training
 
 pytestmark = pytest.mark.any_backend
 

@@ -5,9 +5,10 @@ import keras
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import generate, load
+from keras_griffin.commands import generate
 from keras_griffin.commands.generate import continue_text, make_sampler, prompt_of_run, stream_text
-from keras_griffin.commands.load import load_text_model
+from keras_griffin.commands.shared import load
+from keras_griffin.commands.shared.load import load_text_model
 from keras_griffin.generation import Greedy, TopP
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.saving.preset_files import save_to_preset
@@ -123,7 +124,7 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
     monkeypatch.setattr(generate, "show", show_and_stop)
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
     monkeypatch.setattr(
-        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
     )
     assert main(["generate", "--model", "any", "--prompt", "x", "--stream"]) == 130
     assert capsys.readouterr() == ("xaa\n", "")
@@ -133,7 +134,7 @@ def test_ctrl_c_ends_a_stream_and_its_line(byte_model, says, monkeypatch, capsys
 @pytest.mark.parametrize("words", [[], ["--stream"]])
 def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monkeypatch, capsys, words):
     monkeypatch.setattr(
-        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: gemma_model
+        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: gemma_model
     )
     assert main(["generate", "--model", "any", "--prompt", "a\udcff", *words]) == 2
     printed = capsys.readouterr()
@@ -146,7 +147,7 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_refused(gemma_model, monke
 @pytest.mark.parametrize("op_name", ["block_product", "linear_scan"])
 def test_an_implementation_that_is_not_there_is_told(byte_model, monkeypatch, capsys, op_name):
     monkeypatch.setattr(
-        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
     )
     monkeypatch.setenv(f"KERAS_GRIFFIN_{op_name.upper()}", "magic")
     assert main(["generate", "--model", "any"]) == 2
@@ -182,7 +183,7 @@ def test_an_implementation_that_can_not_serve_is_told(monkeypatch, capsys):
 @pytest.mark.any_backend
 def test_an_implementation_that_is_not_used_is_told(byte_model, says, monkeypatch, capsys):
     monkeypatch.setattr(
-        "keras_griffin.commands.load.load_text_model", lambda command, name, dtype, **options: byte_model
+        "keras_griffin.commands.shared.load.load_text_model", lambda command, name, dtype, **options: byte_model
     )
     monkeypatch.setattr(generate, "make_sampler", lambda arguments: says(97))
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_CROSS_ENTROPY", "portable")

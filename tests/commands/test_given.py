@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from keras_griffin.commands.options import mark_defaults, split_given
+from keras_griffin.commands.shared.options import mark_defaults, split_given
 
 pytestmark = pytest.mark.any_backend
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.errors import CommandError
 from keras_griffin.commands.explain import requests, tell_unused, training_kernels, unused
+from keras_griffin.commands.shared.errors import CommandError
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.ops.implementation import Choice, current_facts, recorded_choices
 

@@ -1,7 +1,7 @@
 import pytest
 
-from keras_griffin.commands.errors import CommandError
-from keras_griffin.commands.load import load_named_tokenizer
+from keras_griffin.commands.shared.errors import CommandError
+from keras_griffin.commands.shared.load import load_named_tokenizer
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 
 pytestmark = pytest.mark.any_backend

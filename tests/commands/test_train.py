@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from keras_griffin.__main__ import main
-from keras_griffin.commands import training as train_time
-from keras_griffin.commands.runs import describe_resume
+from keras_griffin.commands.shared import training as train_time
+from keras_griffin.commands.shared.runs import describe_resume
 from keras_griffin.models import LanguageModel
 from keras_griffin.training import HeldOutWindows
 from tests.commands.runs import TINY, press_ctrl_c
@@ -134,7 +134,7 @@ def test_a_run_that_was_stopped_and_terminated_goes_on_to_the_same_end(
     press_ctrl_c(monkeypatch, after_batches=2, number=signal.SIGTERM)
     # Now three steps are saved, and how many there will be; what the command's own numbers are no longer counts.
     monkeypatch.setattr(train_time, "EPOCHS", 10)
-    monkeypatch.setattr("keras_griffin.commands.training.make_plan", None)
+    monkeypatch.setattr("keras_griffin.commands.shared.training.make_plan", None)
     assert main(["train", "--resume", str(tmp_path)]) == 143
     assert capsys.readouterr().err.endswith(f"Terminated. {describe_resume(tmp_path)}\n")
     press_ctrl_c(monkeypatch, after_batches=-1)
@@ -183,7 +183,7 @@ def test_a_finished_run_is_replaced_only_if_that_is_asked_for(undisturbed, tmp_p
     again = ["train", str(text_file), *TINY, "--output", str(folder), "--steps", "1"]
     with monkeypatch.context() as patch:
         # Before the text is read.
-        patch.setattr("keras_griffin.commands.text.read_text", None)
+        patch.setattr("keras_griffin.commands.shared.text.read_text", None)
         assert main(again) == 2
         bits = json.loads(before["result.json"])["bits_per_byte"]
         day = time.strftime("%Y-%m-%d", time.localtime((folder / "result.json").stat().st_mtime))
@@ -247,7 +247,7 @@ def test_what_is_left_out_and_what_is_not_used_is_said(finished_run, text_file, 
         (folder / "runs" / name).write_bytes((finished_run[0] / name).read_bytes())
     monkeypatch.setenv("KERAS_GRIFFIN_LINEAR_SCAN", "reference")
     monkeypatch.setattr(
-        "keras_griffin.commands.training.fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
+        "keras_griffin.commands.shared.training.fit", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert (
         main(["train", str(folder), *TINY, "--model", "hawk", "--output", str(tmp_path / "out"), "--steps", "1"]) == 130

@@ -5,11 +5,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.commands.options import split_given
-from keras_griffin.commands.runs import family
-from keras_griffin.commands.text import TokenText
+from keras_griffin.commands.shared.options import split_given
+from keras_griffin.commands.shared.runs import family
+from keras_griffin.commands.shared.text import TokenText
+from keras_griffin.commands.shared.training import FAMILIES, build_model, compile_for_training, evaluate
 from keras_griffin.commands.train import add_arguments
-from keras_griffin.commands.training import FAMILIES, build_model, compile_for_training, evaluate
 from keras_griffin.models import LanguageModel
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe

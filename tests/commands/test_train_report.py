@@ -3,8 +3,8 @@ from argparse import Namespace
 import numpy as np
 import pytest
 
-from keras_griffin.commands.text import TokenText, describe_validation
-from keras_griffin.commands.training import describe_result, describe_stop
+from keras_griffin.commands.shared.text import TokenText, describe_validation
+from keras_griffin.commands.shared.training import describe_result, describe_stop
 from keras_griffin.tasks.text import Corpus
 from keras_griffin.tokenizers import ByteTokenizer
 from keras_griffin.training import BestCheckpoint

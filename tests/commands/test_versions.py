@@ -5,7 +5,7 @@ from importlib import metadata
 import keras
 import numpy
 
-from keras_griffin.commands.training import versions
+from keras_griffin.commands.shared.training import versions
 from keras_griffin.tokenizers import ByteTokenizer, train_bpe
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from keras_griffin import backends
-from keras_griffin.commands import load
-from keras_griffin.commands.load import keep_programs
+from keras_griffin.commands.shared import load
+from keras_griffin.commands.shared.load import keep_programs
 from keras_griffin.files import private_cache
 
 pytestmark = pytest.mark.any_backend

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation import TopP, generate, prefill, score, stream
-from keras_griffin.generation.compile import compiles
+from keras_griffin.generation.compilers.compile import compiles
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, SequenceEncoder
 from keras_griffin.testing.arrays import as_array
 
@@ -53,7 +53,7 @@ def impatient():
 def test_eight_threads_get_what_one_gets(fake, impatient, monkeypatch):
     if BACKEND == "torch":
         # So that every thread comes where it is recorded.
-        monkeypatch.setattr("keras_griffin.generation.torch_compile.RECORD_AFTER", 3)
+        monkeypatch.setattr("keras_griffin.generation.compilers.torch_compile.RECORD_AFTER", 3)
     jobs = [(ask, prompt) for prompt in PROMPTS for ask in (generated, streamed, read, scored)]
     expected = [ask(fake, prompt) for ask, prompt in jobs]
     cold, start = type(fake)(), threading.Barrier(THREADS)

@@ -8,10 +8,10 @@ from keras import ops
 from keras_griffin.checks import FRACTION, checked
 from keras_griffin.generation import register_state_type
 from keras_griffin.layers import Mixer, StateSpec, Weight
-from keras_griffin.layers.initialization import scaled
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.layers.base.sequence_layer import Decays
+from keras_griffin.layers.base.weights import dense_weights
 from keras_griffin.layers.projection import project
-from keras_griffin.layers.sequence_layer import Decays
-from keras_griffin.layers.weights import dense_weights
 from keras_griffin.models import GriffinConfig
 from keras_griffin.ops import linear_scan
 

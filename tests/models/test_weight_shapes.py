@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.mixers import mixer_names
 from keras_griffin.models import Griffin, GriffinConfig, presets
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes

@@ -8,12 +8,12 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
-from keras_griffin.layers.declared import StateSpec
-from keras_griffin.layers.initialization import scaled, seeded_when_called
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.initialization import scaled, seeded_when_called
+from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.initializers.state_space_initializer import log_of_uniform, ring
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
-from keras_griffin.layers.units.state_space_initializer import log_of_uniform, ring
-from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 

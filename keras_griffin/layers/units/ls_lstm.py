@@ -6,13 +6,13 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.weights import Weight, dense_weights, within
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
 from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
-from keras_griffin.layers.weights import Weight, dense_weights, within
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 

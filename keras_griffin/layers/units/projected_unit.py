@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Unpack
 
 from keras_griffin.checks import COUNT, checked
+from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
-from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.shapes import RecurrentOptions
 
 

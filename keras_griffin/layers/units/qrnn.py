@@ -6,11 +6,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, one_of
-from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.projected_unit import ProjectedUnit, projections
-from keras_griffin.layers.weights import Weight
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 

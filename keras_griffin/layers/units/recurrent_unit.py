@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.declared import Declared, StateSpec
-from keras_griffin.layers.stateful_variables import StatefulVariables
-from keras_griffin.layers.units.foreign_arguments import checked_state, reject_foreign_arguments
+from keras_griffin.layers.base.declared import Declared, StateSpec
+from keras_griffin.layers.base.foreign_arguments import checked_state, reject_foreign_arguments
+from keras_griffin.layers.base.stateful_variables import StatefulVariables
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import LayerOptions, State, Tensor
 

@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
-from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
-from keras_griffin.layers.sequence_layer import Decays
+from keras_griffin.layers.base.sequence_layer import Decays
+from keras_griffin.layers.base.weights import Weight, block_weights
+from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
-from keras_griffin.layers.weights import Weight, block_weights
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 from keras_griffin.shapes import RecurrentOptions, State, Tensor

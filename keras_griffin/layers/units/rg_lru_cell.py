@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, plain
-from keras_griffin.layers.configured import Configured
-from keras_griffin.layers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
+from keras_griffin.layers.base.configured import Configured
+from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
 from keras_griffin.layers.units.rg_lru import RGLRU
 from keras_griffin.shapes import LayerOptions, Tensor

@@ -9,13 +9,18 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
-from keras_griffin.layers.declared import StateSpec
-from keras_griffin.layers.initialization import given, seeded_when_called
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.initialization import given, seeded_when_called
+from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.initializers.state_space_initializer import (
+    STEP_RANGE,
+    blocks_of_legs,
+    input_matrix,
+    output_matrix,
+)
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.discretization import DISCRETIZATIONS
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
-from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, blocks_of_legs, input_matrix, output_matrix
-from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.ops.recurrence.numbers import multiply
 from keras_griffin.shapes import RecurrentOptions, State, Tensor

@@ -8,11 +8,11 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, plain
-from keras_griffin.layers.declared import StateSpec
+from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
-from keras_griffin.layers.units.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
-from keras_griffin.layers.weights import Weight, dense_weights
 from keras_griffin.ops.selective_scan import selective_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 

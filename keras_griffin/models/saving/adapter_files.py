@@ -20,7 +20,7 @@ import numpy as np
 
 from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
-from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.layers.projection import kernel_of
 from keras_griffin.models.lora import check_undivided, enable_lora, lora_of, target_layers
 from keras_griffin.models.saving.checksums import array_crc32

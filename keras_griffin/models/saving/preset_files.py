@@ -22,7 +22,7 @@ import keras
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.files.json_object import read_json_object
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
-from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
 from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, noted, verified, write_checksums

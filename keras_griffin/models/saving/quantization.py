@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_griffin import backends
 from keras_griffin.files.safetensors import StoredTensor
+from keras_griffin.layers.base.sublayers import with_parts
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.layers.sublayers import with_parts
 
 #: How the name of a kernel's scale differs from the kernel's.
 SCALE = "_scale"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_griffin.layers.sequence_layer import Decays
+from keras_griffin.layers.base.sequence_layer import Decays
 from keras_griffin.shapes import Tensor
 
 

@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.layers import ResidualBlock, RMSNorm
-from keras_griffin.layers.sequence_layer import SequenceLayer
-from keras_griffin.layers.sublayers import observed, with_parts
+from keras_griffin.layers.base.sequence_layer import SequenceLayer
+from keras_griffin.layers.base.sublayers import observed, with_parts
 from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.ops.implementation import have_values

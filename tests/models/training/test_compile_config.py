@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers.initialization import without_initialization
+from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.models.training.compile_config import compile_again
 from keras_griffin.testing.arrays import as_array

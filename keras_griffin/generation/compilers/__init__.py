@@ -1,0 +1,1 @@
+"""Compiles what runs repeatedly, for the active backend."""

@@ -1,0 +1,99 @@
+"""Prepare the functions of the generation loop for the active backend.
+
+JAX and TensorFlow compile a function once for each input shape. PyTorch runs it eagerly, and records a step that is
+run often: see `torch_compile.py`. NumPy runs it eagerly. OpenVINO would recompile each step, for minutes, and is
+refused.
+
+This is thread-safe. One thread at a time prepares; prepared functions run without a lock.
+"""
+
+import contextlib
+import functools
+import importlib
+import threading
+import weakref
+from collections.abc import Callable
+
+import keras
+
+from keras_griffin import backends
+
+#: The backends that compile for each shape: they need few shapes, and the loop inside the compiled function.
+COMPILING = ("jax", "tensorflow")
+#: For each live model: its variables and where their values are, and its prepared functions by key.
+_prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple, dict[tuple, Callable]]] = weakref.WeakKeyDictionary()
+#: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
+_table = threading.RLock()
+#: How many functions of one model are cached, those asked for last: there is one for each sampler.
+_CACHE_SIZE = 16
+
+
+def compiles() -> bool:
+    """Whether the active backend compiles for each shape."""
+    return keras.backend.backend() in COMPILING
+
+
+def tensors_alone(who: str):
+    """A `with` block that refuses to read the values of tensors, on backends that record functions.
+
+    Args:
+        who: what must compute with tensors alone: the beginning of the error message.
+    """
+    return _module().TensorsAlone(who) if keras.backend.backend() == "torch" else contextlib.nullcontext()
+
+
+def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
+    """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
+
+    The function is cached while the model lives and has the same variables, in the same memory where the backend
+    records functions; it holds the model weakly. It donates the buffers of its state, which must not be used again.
+
+    Args:
+        function: of a model, a state and tensors; returns tensors.
+        model: has `variables`.
+        is_step: whether it is called for every token, so that PyTorch records it. The reading of a prompt is not
+            recorded: its recurrence is a loop over time, which would be unrolled.
+        **fixed: hashable arguments that determine the computation.
+
+    Raises:
+        ValueError: the backend is OpenVINO.
+    """
+    if keras.backend.backend() == "openvino":
+        raise ValueError(
+            "generation: KERAS_BACKEND must be one of jax, torch, tensorflow, numpy, also for scores and `step`. Got "
+            "openvino, which supports calls and `predict` only."
+        )
+    # Different variables, as after `quantize` or `enable_lora`, need a different function, and so do values elsewhere:
+    # what is recorded reads them where they were.
+    variables = backends.active().places(model.variables)
+    key = (function, *sorted(fixed.items()))
+    with _table:
+        if model not in _prepared or _prepared[model][0] != variables:
+            _prepared[model] = variables, {}
+        functions = _prepared[model][1]
+        if key not in functions:
+            if len(functions) >= _CACHE_SIZE:
+                functions.pop(next(iter(functions)))
+            functions[key] = _prepare(functools.partial(function, **fixed), model, is_step)
+        # The newest stand at the end.
+        functions[key] = functions.pop(key)
+        return functions[key]
+
+
+def forget(model) -> None:
+    """Let go of the functions that are prepared for a model, and of the weights that recorded ones hold."""
+    with _table:
+        _prepared.pop(model, None)
+
+
+def _prepare(function, model, is_step):
+    backend = keras.backend.backend()
+    if backend not in (*COMPILING, "torch"):
+        reference = weakref.ref(model)
+        return lambda state, *arguments: function(reference(), state, *arguments)
+    record = backend == "torch" and is_step
+    return _module().record_for_model(function, model) if record else _module().compile_for_model(function, model)
+
+
+def _module():
+    return importlib.import_module(f"keras_griffin.generation.compilers.{keras.backend.backend()}_compile")

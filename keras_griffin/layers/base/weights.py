@@ -1,0 +1,88 @@
+"""The weights that a layer declares before it is built, and their creation."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_griffin.layers.base.initialization import random_initializer
+from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense, check_blocks
+from keras_griffin.layers.projection import projection
+
+
+class Weight(NamedTuple):
+    """A weight that a layer will have."""
+
+    shape: tuple[int, ...]
+    #: The axis along which a mesh may split the layer; None if every device computes with all of it.
+    split: int | None = None
+    #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
+    units: tuple[str, int] | None = None
+    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
+    must_split: bool = True
+    #: The other axes along which it may be sharded in storage: the first one that can be.
+    stored: tuple[int, ...] = ()
+    #: The layer that `build` makes for it: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
+    layer: str | None = None
+
+
+def dense_weights(
+    path: str,
+    inputs: int,
+    outputs: int,
+    split: int = 1,
+    units: tuple[str, int] | None = None,
+    bias: bool = True,
+    **kwargs: Any,
+) -> dict[str, Weight]:
+    """The weights of a `projection`, by path; a mesh splits axis `split` of the kernel between units or channels."""
+    units = units or ("units", (inputs, outputs)[split])
+    kernel = Weight((inputs, outputs), split, units, stored=(1 - split,), layer="dense", **kwargs)
+    weights = {f"{path}/kernel": kernel}
+    if bias:
+        # The bias of partial sums is added once.
+        weights[f"{path}/bias"] = Weight((outputs,), *((0, units) if split else (None, None)))._replace(layer="dense")
+    return weights
+
+
+def block_weights(path: str, inputs: int, outputs: int, units: tuple[str, int], bias: bool = True) -> dict[str, Weight]:
+    """The weights of a `BlockDiagonalDense`, by path; `units` names the argument that is its number of blocks."""
+    _, blocks = units
+    check_blocks(blocks, inputs, outputs)
+    shape = (blocks, inputs // blocks, outputs // blocks)
+    weights = {f"{path}/blocks/kernel": Weight(shape, 0, units, stored=(1,), layer="blocks")}
+    if bias:
+        weights[f"{path}/blocks/bias"] = Weight((blocks, 1, outputs // blocks), 0, units, layer="blocks")
+    return weights
+
+
+def within(name: str, weights: dict[str, Weight]) -> dict[str, Weight]:
+    """The weights of a sublayer, by path; the layer makes it and builds it."""
+    return {f"{name}/{path}": weight for path, weight in weights.items()}
+
+
+def create_weights(
+    layer: keras.Layer, declared: dict[str, Weight], initializers: dict[str, Callable]
+) -> Iterator[tuple[str, Any]]:
+    """Names and new weights of a layer, or new layers that hold weights, in the declared order; none of sublayers."""
+    for path, weight in declared.items():
+        name, _, rest = path.partition("/")
+        initializer = initializers.get(path)
+        if not rest:
+            initializer = random_initializer(initializer or keras.initializers.GlorotUniform())
+            yield name, layer.add_weight(weight.shape, initializer, name=name, autocast=False)
+        elif (weight.layer, rest) == ("dense", "kernel"):
+            inputs, outputs = weight.shape
+            bias = f"{name}/bias"
+            options = {"use_bias": bias in declared, "name": name, "dtype": layer.dtype_policy}
+            if bias in initializers:
+                options["bias_initializer"] = random_initializer(initializers[bias])
+            dense = projection(outputs, initializer=initializer, **options)
+            dense.build((None, inputs))
+            yield name, dense
+        elif (weight.layer, rest) == ("blocks", "blocks/kernel"):
+            blocks, inputs, outputs = weight.shape
+            options = {"use_bias": f"{name}/blocks/bias" in declared, "name": name, "dtype": layer.dtype_policy}
+            dense = BlockDiagonalDense(blocks, blocks * outputs, **options)
+            dense.build((None, None, blocks * inputs))
+            yield name, dense
