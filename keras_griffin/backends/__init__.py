@@ -1,5 +1,6 @@
 """Features of the backends for which Keras has no public API: one contract, which each backend's file fulfils.
 
+    DTYPE_NAMES                         the names of dtypes that Keras is slow to name
     device_kind()                       `"cpu"`, `"gpu"` or `"tpu"`
     has_values(tensors)                 whether NumPy can read them: not while compiling or differentiating
     is_transformed()                    whether a transform is active that follows only the backend's own operations

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_griffin.backends import numpy_backend
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
+    DTYPE_NAMES,
     before_config_is_written,
     before_first_step,
     has_strategy,

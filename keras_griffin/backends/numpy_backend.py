@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
+DTYPE_NAMES: dict = {}
+
 
 def device_kind() -> str:
     """The CPU."""

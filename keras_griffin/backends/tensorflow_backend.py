@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_griffin.backends.numpy_backend import (  # noqa: F401
+    DTYPE_NAMES,
     before_config_is_written,
     compiled,
     gathered,

@@ -18,10 +18,17 @@ from keras_griffin.backends.numpy_backend import (  # noqa: F401
     sync_variables,
 )
 
+DTYPE_NAMES = {
+    getattr(torch, name): name for name in ("float32", "float64", "bfloat16", "float16", "bool", "int32", "int64")
+}
+
+
+_HAS_ACCELERATOR = torch.accelerator.is_available()
+
 
 def device_kind() -> str:
     """The kind of the current device, which `keras.device` scopes change."""
-    return "cpu" if keras.ops.zeros(()).device.type == "cpu" else "gpu"
+    return "gpu" if _HAS_ACCELERATOR and keras.ops.zeros(()).device.type != "cpu" else "cpu"
 
 
 def has_values(tensors) -> bool:

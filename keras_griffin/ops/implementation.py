@@ -146,6 +146,8 @@ class Op:
         self.name = name
         self.package = package
         self.implementations = tuple(implementations)
+        #: The environment variable that requests an implementation.
+        self.variable = VARIABLE_PREFIX + name.upper()
         Op.registry[name] = self
 
     @property
@@ -178,11 +180,6 @@ class Op:
         """The name that the user requested: by `use_implementation`, else by the environment."""
         return _requests.names.get(self.name) or os.environ.get(self.variable) or None
 
-    @property
-    def variable(self) -> str:
-        """The environment variable that requests an implementation."""
-        return VARIABLE_PREFIX + self.name.upper()
-
     def choose(self, shape: tuple[int | None, ...] | None, dtype: str, tensors: Sequence = ()) -> Callable:
         """The function that will run for a call with such tensors."""
         facts = current_facts(shape, dtype)
@@ -213,9 +210,11 @@ class Op:
         raise ValueError(f"{self.name}: an implementation must be one of {', '.join(names)}. Got {received}")
 
     def _preferred(self, facts: Facts) -> Implementation:
-        for implementation in self.implementations:
-            if facts.device in implementation.automatic and self.rejection(implementation, facts) is None:
-                return implementation
+        for row in self.implementations:
+            # Most rows are another backend's, and a call of one step takes as long as ten questions.
+            is_candidate = row.backend in (None, facts.backend) and facts.device in row.automatic
+            if is_candidate and self.rejection(row, facts) is None:
+                return row
         raise ValueError(f"{self.name}: no implementation supports {facts}.")
 
     def _verdict(self, row: Implementation, chosen: Implementation, facts: Facts) -> Verdict:

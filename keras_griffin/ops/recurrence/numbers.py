@@ -6,10 +6,9 @@ The arithmetic uses plain operators only, which every backend's tensors have.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, overload
 
-import keras
 from keras import ops
 
-from keras_griffin.ops.shared.arguments import as_tensor
+from keras_griffin.ops.shared.arguments import as_tensor, dtype_of
 from keras_griffin.shapes import Tensor
 
 Components = tuple[Tensor, ...]
@@ -76,4 +75,4 @@ def cast(components: Sequence[Tensor], dtype: str) -> Components:
 
 def accumulation_dtype(inputs: Components) -> str:
     """The dtype in which a scan of such inputs accumulates."""
-    return "float64" if keras.backend.standardize_dtype(inputs[0].dtype) == "float64" else "float32"
+    return "float64" if dtype_of(inputs[0]) == "float64" else "float32"

@@ -12,7 +12,7 @@ from keras import ops
 from keras_griffin.ops.implementation import Implementation, Op
 from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.recurrence.numbers import accumulation_dtype, components_of, number_of
-from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, is_symbolic, shape_fits
+from keras_griffin.ops.shared.arguments import as_tensor, check_floating, check_steps, dtype_of, shape_fits
 from keras_griffin.ops.shared.time_axis import divided_rule
 
 
@@ -76,13 +76,14 @@ class ScanOp(Op):
         reset, mask = as_tensor(reset), as_tensor(mask)
         self._check(given, reset, mask)
         rule = divided_rule(self.name)
-        *numbers, start = given.values()
-        if is_symbolic(*self._parts(given), reset, mask):
-            results = self.node(**options)(*given.values(), reset, mask)
+        arguments = *given.values(), reset, mask
+        if any(isinstance(part, keras.KerasTensor) for part in _parts(arguments)):
+            results = self.node(**options)(*arguments)
         elif rule is not None:
+            *numbers, start = given.values()
             results = rule(*self.pack(*numbers), start, marks=(reset, mask), **options)
         else:
-            results = self.run(*given.values(), reset, mask, **options)
+            results = self.run(*arguments, **options)
         return (number_of(results[0]), number_of(results[1])) if self.pairs else tuple(results)
 
     def run(self, *arguments, **options):
@@ -91,12 +92,12 @@ class ScanOp(Op):
         given = dict(zip(self.axes, arguments, strict=False))
         like = given[self.like]
         first = _components(like)[0]
-        shape, dtype = tuple(first.shape), keras.backend.standardize_dtype(first.dtype)
+        shape, dtype = tuple(first.shape), dtype_of(first)
         accumulated = accumulation_dtype((first,))
-        implementation = self.choose(shape, dtype, self._parts(given))
-        marks = marks_of_steps(reset, mask)
+        implementation = self.choose(shape, dtype, _parts(given.values()))
         start = self._start(given) if initial_state is None else initial_state
-        arguments = *self.pack(*tensors), _cast(start, accumulated), marks
+        start = _mapped(lambda h: ops.convert_to_tensor(h, accumulated), start)
+        arguments = *self.pack(*tensors), start, marks_of_steps(reset, mask)
         if 0 in shape:
             outputs, final_state = like, start
         elif shape[1] == 1:
@@ -131,9 +132,6 @@ class ScanOp(Op):
 
         return _mapped(start, given[self.like])
 
-    def _parts(self, given):
-        return [part for argument in given.values() if argument is not None for part in _components(argument)]
-
     def _sizes(self, given):
         """The size of each axis; those of the outputs first."""
         sizes: dict[str, int | None] = {}
@@ -155,11 +153,13 @@ class ScanOp(Op):
                 if name in self.optional:
                     continue
                 raise ValueError(f"{self.name}: {name} must be given. Got None.")
+            letters = self.axes[name]
             for part in _components(given[name]):
                 check_floating(self.name, **{name: part})
-                self._check_shape(name, part, sizes)
-                for letter, size in zip(self.axes[name], part.shape, strict=True):
-                    sizes.setdefault(letter, size)
+                shape = tuple(part.shape)
+                if shape != tuple([sizes.get(letter, -1) for letter in letters]):
+                    self._check_shape(name, part, sizes)
+                    sizes = dict(zip(letters, shape, strict=True)) | sizes
         check_steps(self.name, (sizes["b"], sizes["t"]), reset=reset, mask=mask)
 
     def _check_shape(self, name, part, sizes):
@@ -204,5 +204,10 @@ def _mapped(function, argument):
     return tuple(map(function, argument)) if isinstance(argument, tuple | list) else function(argument)
 
 
+def _parts(arguments):
+    """The tensors among the arguments of `run`."""
+    return (part for argument in arguments if argument is not None for part in _components(argument))
+
+
 def _cast(argument, dtype):
-    return _mapped(lambda x: ops.convert_to_tensor(x, dtype), argument)
+    return _mapped(lambda x: x if dtype_of(x) == dtype else ops.cast(x, dtype), argument)

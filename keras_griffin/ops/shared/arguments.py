@@ -3,6 +3,16 @@
 import keras
 from keras import ops
 
+from keras_griffin import backends
+
+_DTYPE_NAMES = backends.active().DTYPE_NAMES
+
+
+def dtype_of(tensor) -> str:
+    """The name of a tensor's dtype."""
+    # Keras finds that of PyTorch's dtypes in their text, which takes as long as a small operation.
+    return _DTYPE_NAMES.get(tensor.dtype) or keras.backend.standardize_dtype(tensor.dtype)
+
 
 def as_tensor(argument):
     """A backend tensor from an array or a variable; a tensor, a KerasTensor or None unchanged."""
@@ -35,7 +45,7 @@ def check_floating(op_name: str, **tensors):
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        dtype = dtype_of(tensor)
         if not keras.backend.is_float_dtype(dtype):
             raise ValueError(f"{op_name}: {name} must have a real floating dtype. Got {dtype}.")
 
@@ -54,7 +64,7 @@ def check_steps(op_name: str, steps_shape: tuple[int | None, ...], **flags):
     for name, flag in flags.items():
         if flag is None:
             continue
-        dtype = keras.backend.standardize_dtype(flag.dtype)
+        dtype = dtype_of(flag)
         if dtype != "bool" or not shape_fits(flag, steps_shape):
             raise ValueError(
                 f"{op_name}: {name} must be boolean, one value for each step, shape {steps_shape}. "
