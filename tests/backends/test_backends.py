@@ -165,6 +165,7 @@ def as_if_on(kind, monkeypatch):
         import torch
 
         tensor = torch.zeros((), device="meta" if kind == "gpu" else kind)
+        monkeypatch.setattr(active(), "_HAS_ACCELERATOR", kind == "gpu")
         monkeypatch.setattr(keras.ops, "zeros", lambda shape: tensor)
 
 

@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops.implementation import Op, use_implementation
+from keras_griffin.ops.recurrence.scan_op import ScanOp
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from tests.ops.rows import (
@@ -44,7 +45,7 @@ def test_values(op_name, implementation, case):
 
 
 #: The tolerance for bfloat16 would hide a state that is rounded at every step.
-RECURRENCES = {"linear_scan", "log_scan", "rg_lru", "selective_scan"}
+RECURRENCES = {op.name for op in Op.registry.values() if isinstance(op, ScanOp)}
 HALF = [call for call in CALLS if call.values[0] in RECURRENCES and call.values[2].dtype == "bfloat16"]
 
 
