@@ -81,12 +81,10 @@ class BothDirections(SequenceLayer):
         return self.forward_layer(inputs, mask=mask) + ops.flip(backward, axis=1)
 
     def compute_output_shape(self, inputs_shape):
-        """That of both layers."""
         return self.forward_layer.compute_output_shape(inputs_shape)
 
     @classmethod
     def from_config(cls, config):
-        """Rebuild both layers too."""
         parts = {
             name: keras.saving.deserialize_keras_object(config[name]) for name in ("forward_layer", "backward_layer")
         }

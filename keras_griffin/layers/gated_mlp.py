@@ -46,7 +46,6 @@ class GatedMLP(Configured, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Create the three projections."""
         width = inputs_shape[-1]
         self.gate = projection(self.hidden_width, name="gate", dtype=self.dtype_policy)
         self.up = projection(self.hidden_width, name="up", dtype=self.dtype_policy)
@@ -61,5 +60,4 @@ class GatedMLP(Configured, keras.layers.Layer):
         return project(self.down, gate * project(self.up, inputs))
 
     def compute_output_shape(self, inputs_shape):
-        """The shape of the inputs."""
         return tuple(inputs_shape)

@@ -65,7 +65,6 @@ class MultiQueryAttention(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The arguments from a `GriffinConfig` that every kind of attention takes."""
         return {
             "num_heads": config.num_heads,
             "head_dim": config.head_dim,
@@ -79,7 +78,6 @@ class MultiQueryAttention(Mixer):
     def weights_of(
         cls, width: int, *, num_heads: int, head_dim: int | None = None, num_key_value_heads: int = 1, **others: Any
     ) -> dict[str, Weight]:
-        """Three projections to heads, and the output projection."""
         channels = width // num_heads if head_dim is None else head_dim
         heads = ("num_heads", num_heads)
         # If a mesh can't divide these heads, every device has all of them: they are the smallest weights.
@@ -107,11 +105,9 @@ class MultiQueryAttention(Mixer):
         return StateSpec((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
 
     def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
         return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def build(self, inputs_shape):
-        """Create the four projections."""
         width = inputs_shape[-1]
         if self.head_dim is None and width % self.num_heads:
             raise ValueError(

@@ -127,5 +127,4 @@ class ResidualBlock(SequenceLayer):
 
     @classmethod
     def from_config(cls, config):
-        """Rebuild the mixer too."""
         return cls(**{**config, "mixer": keras.saving.deserialize_keras_object(config["mixer"])})

@@ -57,5 +57,4 @@ class RMSNorm(Configured, keras.layers.Layer):
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape):
-        """The shape of the inputs."""
         return tuple(inputs_shape)

@@ -100,7 +100,6 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         self.norm = None if norm is None else normalization(norm, norm_epsilon, name="norm", dtype=self.dtype_policy)
 
     def build(self, inputs_shape=None):
-        """Create the tables, and build the norm."""
         super().build(inputs_shape)
         if self.norm is not None:
             self.norm.build((None, self.output_dim))

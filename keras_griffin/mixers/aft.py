@@ -69,12 +69,10 @@ class AFT(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The scale of the last kernel."""
         return {"output_variance_scale": 2.0 / config.num_layers}
 
     @classmethod
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
-        """Four projections."""
         groups = ("width", width)
         weights: dict[str, Weight] = {}
         for name in ("query", "key", "value", "output_projection"):
@@ -83,11 +81,9 @@ class AFT(Mixer):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
-        """The average and its weight."""
         return {"average": StateSpec((width,), "float32"), "log_weight": StateSpec((width,), "float32", NOTHING)}
 
     def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
         return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def advance(

@@ -95,7 +95,6 @@ class GlobalMQA(MultiQueryAttention):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, StateSpec]:
-        """Keys and values of every token."""
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 

@@ -96,7 +96,6 @@ class LocalMQA(MultiQueryAttention):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The arguments of every kind of attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
     @classmethod
@@ -107,7 +106,6 @@ class LocalMQA(MultiQueryAttention):
 
     @classmethod
     def reach_of(cls, *, window: int, **heads: Any) -> int:
-        """The keys before a query's own."""
         return window - 1
 
     def initial_state(self, batch_size: int) -> LocalMQAState:

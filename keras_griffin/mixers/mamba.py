@@ -105,7 +105,6 @@ class Mamba(Mixer):
         rank: int | None = None,
         **others: Any,
     ) -> dict[str, Weight]:
-        """Three projections, the convolution's taps, and the state space model's weights."""
         inner = expand * width
         groups = ("inner_width", inner)
         of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or default_rank(width))
@@ -129,17 +128,14 @@ class Mamba(Mixer):
         conv_kernel_size: int = 4,
         **others: Any,
     ) -> dict[str, StateSpec]:
-        """The inputs of the convolution's earlier taps, and h."""
         inner = expand * width
         return {"inputs": StateSpec((conv_kernel_size - 1, inner)), "hidden": StateSpec((inner, state_size), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
         return {f"{name}/kernel": scaled(scale, "uniform") for name, scale in scales.items()}
 
     def build(self, inputs_shape):
-        """Create the projections, and build the convolution and the state space model."""
         super().build(inputs_shape)
         self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
         self.ssm = SelectiveSSM(

@@ -107,7 +107,6 @@ class RecurrentBlock(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """Widths, blocks and taps of the config."""
         return {
             "recurrence_width": config.recurrence_width,
             "num_gate_blocks": config.num_gate_blocks,
@@ -120,7 +119,6 @@ class RecurrentBlock(Mixer):
     def weights_of(
         cls, width: int, *, recurrence_width: int, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any
     ) -> dict[str, Weight]:
-        """Three projections, the convolution's taps, and the recurrence's weights."""
         inner, arguments = recurrence_width, _unit_arguments(unit=unit, **others)
         groups = UNITS[unit].groups_of(inner, **arguments)
         of_unit = UNITS[unit].weights_of(inner, **arguments)
@@ -144,7 +142,6 @@ class RecurrentBlock(Mixer):
         unit: str = "rg_lru",
         **others: Any,
     ) -> dict[str, StateSpec]:
-        """The recurrence's state, and the inputs of the convolution's earlier taps."""
         of_unit = UNITS[unit].state_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
         return {
             "started": StateSpec((), "bool"),
@@ -154,16 +151,13 @@ class RecurrentBlock(Mixer):
 
     @classmethod
     def reach_of(cls, *, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any) -> int | None:
-        """The convolution's earlier taps, and what the unit reads beyond its state."""
         of_unit = UNITS[unit].divisible_reach_of(**_unit_arguments(unit=unit, **others))
         return None if of_unit is None else conv_kernel_size - 1 + of_unit
 
     def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
         return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def build(self, inputs_shape):
-        """Create the projections, and build the convolution and the recurrence."""
         super().build(inputs_shape)
         for layer in (self.conv, self._recurrence()):
             layer.build((*inputs_shape[:-1], self.recurrence_width))

@@ -87,17 +87,14 @@ class RWKV4(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """None but those of the layer."""
         return {}
 
     @classmethod
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
-        """The layer's place among those of its kind."""
         return place_of(config, index)
 
     @classmethod
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
-        """Four projections, and vectors."""
         groups = ("width", width)
         weights: dict[str, Weight] = {}
         for name in MIXED:
@@ -112,7 +109,6 @@ class RWKV4(Mixer):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
-        """The newest input, the average and its weight."""
         return {
             "inputs": StateSpec((1, width)),
             "average": StateSpec((width,), "float32"),
@@ -120,7 +116,6 @@ class RWKV4(Mixer):
         }
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         place, zeros = (self.layer, self.num_layers), keras.initializers.Zeros()
         return {
             **{f"{name}/kernel": zeros for name in (*MIXED, "output_projection")},

@@ -68,17 +68,14 @@ class RWKV4Channel(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """None but those of the layer."""
         return {}
 
     @classmethod
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
-        """The layer's place among those of its kind."""
         return place_of(config, index)
 
     @classmethod
     def weights_of(cls, width: int, *, expand: int = 4, **others: Any) -> dict[str, Weight]:
-        """Three projections, and two vectors."""
         inner = ("inner_width", expand * width)
         return {
             **dense_weights("key", width, expand * width, 1, inner, bias=False),
@@ -90,16 +87,13 @@ class RWKV4Channel(Mixer):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
-        """The newest input."""
         return {"inputs": StateSpec((1, width))}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> int:
-        """The step before."""
         return 1
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         zeros = keras.initializers.Zeros()
         # In this half of the block both mixtures start alike.
         mix = given(mix_of_channels("key", self.layer, self.num_layers, self.width))

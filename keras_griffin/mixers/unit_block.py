@@ -88,7 +88,6 @@ class UnitBlock(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The scale of the last kernel."""
         return {"output_variance_scale": 2.0 / config.num_layers}
 
     @classmethod
@@ -101,7 +100,6 @@ class UnitBlock(Mixer):
         unit_options: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> dict[str, Weight]:
-        """The unit's weights, and one projection or two."""
         options = unit_options or {}
         of_unit, groups = UNITS[unit].weights_of(width, **options), UNITS[unit].groups_of(width, **options)
         weights = within(unit, of_unit)
@@ -113,21 +111,17 @@ class UnitBlock(Mixer):
     def state_of(
         cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
     ) -> dict[str, StateSpec]:
-        """The unit's state."""
         of_unit = UNITS[unit].state_of(width, tokens, **(unit_options or {}))
         return {"started": StateSpec((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
     def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
-        """The unit's."""
         return UNITS[unit].divisible_reach_of(**(unit_options or {}))
 
     def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
         return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def build(self, inputs_shape):
-        """Build the unit, and create the projections."""
         self.recurrence.build(inputs_shape)
         super().build(inputs_shape)
 

@@ -54,28 +54,23 @@ class CGLRU(RGLRU):
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The gates' blocks, Lambda and theta."""
         weights = gate_weights(width, width // 2, num_gate_blocks)
         return {**weights, "phase": Weight((width // 2,), 0, cls.groups_of(width, num_gate_blocks=num_gate_blocks))}
 
     @classmethod
     def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
-        """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width // 2)
 
     def initializers(self) -> dict[str, Callable]:
-        """Those of Lambda and theta."""
         high = self.maximum_phase / self.exponent
         return {**super().initializers(), "phase": seeded_when_called(keras.initializers.RandomUniform, 0.0, high)}
 
     def build_weights(self, width: int) -> None:
-        """Create the weights, if R is even."""
         if width % 2:
             raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
         super().build_weights(width)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """Equations 8 to 14."""
         states, hidden = rg_lru(
             _halves(inputs),
             self.input_gate(inputs),

@@ -45,7 +45,6 @@ class GILR(ProjectedUnit):
         self.activation = checked(type(self).__name__, one_of(ACTIVATIONS), activation=activation)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         gate, impulse = projected(inputs, self.forget_gate, self.impulse)
         entering = ops.sigmoid(-gate) * ACTIVATIONS[self.activation](impulse)
         states, hidden = linear_scan(ops.sigmoid(gate), entering, state.hidden, reset=reset, mask=mask)

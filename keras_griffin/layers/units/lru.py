@@ -79,7 +79,6 @@ class LRU(RecurrentUnit):
     def weights_of(
         cls, width: int, *, state_size: int | None = None, trained_gamma: bool = True, **others: Any
     ) -> dict[str, Weight]:
-        """B and C as projections to and from pairs of real numbers, and vectors."""
         size = state_size or width
         groups = ("state_size", size)
         vectors = ("nu", "theta", *(("gamma",) if trained_gamma else ()))
@@ -92,11 +91,9 @@ class LRU(RecurrentUnit):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, StateSpec]:
-        """The real and the imaginary part of s."""
         return {"hidden": StateSpec((2 * (state_size or width),), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         return {
             # Parts of B have variance 1 / (2 D), and parts of C 1 / N, which the kernel's fan-in of 2 N halves.
             "input_projection/kernel": scaled(0.5),
@@ -111,7 +108,6 @@ class LRU(RecurrentUnit):
         return ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         nu, theta = ops.cast(self.nu, "float32"), ops.cast(self.theta, "float32")
         size, phase = ops.exp(-ops.exp(nu)), ops.exp(theta)
         gamma = _log_root(nu) if not self.trained_gamma else ops.cast(self.gamma, "float32")

@@ -74,7 +74,6 @@ class LSLSTM(ProjectedUnit):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, StateSpec]:
-        """s and c."""
         return {name: StateSpec((units or width,), "float32") for name in ("surrogate", "cell")}
 
     @classmethod
@@ -93,7 +92,6 @@ class LSLSTM(ProjectedUnit):
             self.of_input.append(parts[f"{gate}_of_input"])
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         surrogate, last = self.surrogate.advance(inputs, RecurrentUnitState(state.surrogate), reset=reset, mask=mask)
         seen = states_before(surrogate, state.surrogate, reset) if self.shift else surrogate
         forget, enter, output, candidate = (

@@ -49,7 +49,6 @@ class MinGRU(ProjectedUnit):
         self.activation = checked(type(self).__name__, one_of(ACTIVATIONS), activation=activation)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         gate, candidate = projected(inputs, self.update_gate, self.candidate)
         entering = ops.sigmoid(gate) * ACTIVATIONS[self.activation](candidate)
         states, hidden = linear_scan(ops.sigmoid(-gate), entering, state.hidden, reset=reset, mask=mask)

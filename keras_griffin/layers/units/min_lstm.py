@@ -40,7 +40,6 @@ class MinLSTM(ProjectedUnit):
         self.projections = [layer for _, layer in self.create_weights(width)]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         forget, enter, candidate = projected(inputs, *self.projections)
         # The logarithm of a sigmoid is -softplus of the negated logit.
         difference = ops.softplus(-enter) - ops.softplus(-forget)

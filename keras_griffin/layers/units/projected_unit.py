@@ -28,7 +28,6 @@ class ProjectedUnit(RecurrentUnit):
 
     @classmethod
     def weights_of(cls, width: int, *, units: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The projections."""
         return projections(cls.projections_of_inputs, width, units or width)
 
 

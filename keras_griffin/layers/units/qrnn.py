@@ -85,12 +85,10 @@ class QRNN(ProjectedUnit):
     def state_of(
         cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
     ) -> dict[str, StateSpec]:
-        """c, and the inputs of the earlier taps."""
         return {"cell": StateSpec((units or width,), "float32"), "inputs": StateSpec((taps - 1, width))}
 
     @classmethod
     def reach_of(cls, *, taps: int = 2, **others: Any) -> int:
-        """The earlier taps."""
         return taps - 1
 
     def build_weights(self, width: int) -> None:
@@ -98,7 +96,6 @@ class QRNN(ProjectedUnit):
         self.projections = [layer for _, layer in self.create_weights(width)]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         taps, newest = taps_of(inputs, state.inputs, reset, mask)
         seen = ops.concatenate(taps, axis=-1)
         candidate, forget, *others = projected(seen, *self.projections)

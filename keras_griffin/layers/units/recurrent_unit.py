@@ -90,7 +90,6 @@ class RecurrentUnit(Declared):
         return 0
 
     def build(self, inputs_shape):
-        """Create the weights, and the kept state of a stateful layer."""
         super().build(inputs_shape)
         if self.stateful:
             start = self.initial_arrays(StatefulVariables.batch_size_of(type(self).__name__, inputs_shape))

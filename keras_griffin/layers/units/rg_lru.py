@@ -89,20 +89,16 @@ class RGLRU(RecurrentUnit):
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The gates' blocks, and Lambda."""
         return gate_weights(width, width, num_gate_blocks)
 
     @classmethod
     def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
-        """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width)
 
     def initializers(self) -> dict[str, Callable]:
-        """Lambda's."""
         return {"decay_parameter": DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)}
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """Equations 1 to 4."""
         logits = self.input_gate(inputs), self.recurrence_gate(inputs)
         parameter, options = self.decay_parameter, {"exponent": self.exponent, "reset": reset, "mask": mask}
         outputs, hidden = rg_lru(inputs, *logits, parameter, state.hidden, **options)

@@ -88,7 +88,6 @@ class S5(RecurrentUnit):
     def weights_of(
         cls, width: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
     ) -> dict[str, Weight]:
-        """B and C as projections to and from pairs of real numbers, and vectors."""
         size = _states(width, state_size, conjugate_pairs)
         groups = ("state_size", size)
         return {
@@ -102,7 +101,6 @@ class S5(RecurrentUnit):
     def state_of(
         cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
     ) -> dict[str, StateSpec]:
-        """The real and the imaginary part of s."""
         return {"hidden": StateSpec((2 * _states(width, state_size, conjugate_pairs),), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
@@ -122,7 +120,6 @@ class S5(RecurrentUnit):
         }
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         log_rate, frequency, log_step = (
             ops.cast(weight, "float32") for weight in (self.log_rate, self.frequency, self.log_step)
         )

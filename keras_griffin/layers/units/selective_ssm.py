@@ -75,7 +75,6 @@ class SelectiveSSM(RecurrentUnit):
     def weights_of(
         cls, width: int, *, state_size: int = 16, rank: int | None = None, **others: Any
     ) -> dict[str, Weight]:
-        """W_x and W_s; log A, which a layer `dynamics` holds; and D."""
         groups, rank = ("width", width), rank or default_rank(width)
         return {
             **dense_weights("selection", width, rank + 2 * state_size, 0, groups, bias=False),
@@ -86,7 +85,6 @@ class SelectiveSSM(RecurrentUnit):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, StateSpec]:
-        """h."""
         return {"hidden": StateSpec((width, state_size), "float32")}
 
     @classmethod
@@ -104,13 +102,11 @@ class SelectiveSSM(RecurrentUnit):
         }
 
     def build_weights(self, width: int) -> None:
-        """Create the weights, log A within a layer."""
         super().build_weights(width)
         self.dynamics = LogRates(self.state_size, name="dynamics", dtype="float32")
         self.dynamics.build((None, width))
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         selected = project(self.selection, inputs)
         size, rank = self.state_size, selected.shape[-1] - 2 * self.state_size
         # Slices: on PyTorch, Keras's split at given places reads values, which a recorded step must not do.
