@@ -22,19 +22,7 @@ class MultiQueryAttention(Mixer):
     """Many query heads over few key and value heads, with rotary positions.
 
     A subclass decides which keys a query sees. Queries, keys and values have no bias; the output projection has one.
-
-    Args:
-        num_heads: N, the query heads.
-        head_dim: H, the channels of a head; None for D / N.
-        num_key_value_heads: K, dividing N; 1 is multi-query attention.
-        rotary_fraction: the fraction of each head's channels that is rotated.
-        rotary_base: the base of the rotation's wavelengths.
-        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, the heads do not divide the width, the key and value heads do
-            not divide the heads, or the number of rotated channels is not even.
+    The arguments are described in `LocalMQA`.
     """
 
     def __init__(
@@ -65,14 +53,8 @@ class MultiQueryAttention(Mixer):
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        return {
-            "num_heads": config.num_heads,
-            "head_dim": config.head_dim,
-            "num_key_value_heads": config.num_key_value_heads,
-            "rotary_fraction": config.rotary_fraction,
-            "rotary_base": config.rotary_base,
-            "output_variance_scale": 2.0 / config.num_layers,
-        }
+        names = ("num_heads", "head_dim", "num_key_value_heads", "rotary_fraction", "rotary_base")
+        return {**{name: getattr(config, name) for name in names}, "output_variance_scale": 2.0 / config.num_layers}
 
     @classmethod
     def weights_of(
@@ -128,36 +110,35 @@ class MultiQueryAttention(Mixer):
 
     def project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
-        batch_size, length = ops.shape(inputs)[:2]
-        query = ops.reshape(project(self.query, inputs), (batch_size, length, self.num_heads, self.channels))
-        key_shape = (batch_size, length, self.num_key_value_heads, self.channels)
-        return (
-            query,
-            ops.reshape(project(self.key, inputs), key_shape),
-            ops.reshape(project(self.value, inputs), key_shape),
-        )
 
-    def rotate(self, heads: Tensor, positions: Tensor) -> Tensor:
-        """Rotate heads `(B, T, N, H)` to their positions `(T,)` or `(B, T)`."""
-        return rotated(heads, self.rotation(positions))
+        def heads(layer, count):
+            return ops.reshape(project(layer, inputs), (*ops.shape(inputs)[:2], count, self.channels))
+
+        few = self.num_key_value_heads
+        return heads(self.query, self.num_heads), heads(self.key, few), heads(self.value, few)
+
+    def rotate(self, positions: Tensor, *heads: Tensor) -> list[Tensor]:
+        """Each of `heads`, `(B, T, N, H)`, rotated to the positions `(T,)` or `(B, T)`."""
+        rotation = self.rotation(positions)
+        return [rotated(each, rotation) for each in heads]
 
     def rotation(self, positions: Tensor) -> Rotation | None:
         """The rotation of queries and keys at positions `(T,)` or `(B, T)`."""
-        settings = {"fraction": self.rotary_fraction, "base": self.rotary_base}
-        return rotation(positions, self.channels, self.compute_dtype, **settings)
+        return rotation(
+            positions, self.channels, self.compute_dtype, fraction=self.rotary_fraction, base=self.rotary_base
+        )
 
     def join(self, heads: Tensor) -> Tensor:
         """Concatenate the heads' outputs `(B, T, N, H)` and project them to the width."""
         batch_size, length = ops.shape(heads)[:2]
-        joined = ops.reshape(heads, (batch_size, length, self.num_heads * self.channels))
-        return project(self.output_projection, joined)
+        return project(self.output_projection, ops.reshape(heads, (batch_size, length, self.num_heads * self.channels)))
 
     def attention_of(self, inputs: Tensor) -> Tensor:
         """The attention weights, `(B, N, T, T)` float32, within one document `(B, T, D)` from its first step."""
         inputs, *_ = self.prepare(inputs)
         query, key, _ = self.project(inputs)
         steps = time_axis.positions(ops.shape(inputs)[1])
-        query, key = (ops.cast(self.rotate(heads, steps), "float32") for heads in (query, key))
+        query, key = (ops.cast(heads, "float32") for heads in self.rotate(steps, query, key))
         key = ops.repeat(key, self.num_heads // self.num_key_value_heads, axis=2)
         scores = ops.einsum("btnh,bsnh->bnts", query, key) / math.sqrt(self.channels)
         seen = self.sees(ops.expand_dims(steps, 1) - ops.expand_dims(steps, 0))
@@ -169,11 +150,6 @@ class MultiQueryAttention(Mixer):
     def sees(self, distance: Tensor) -> Tensor:
         """Whether a query sees the key `distance` steps before it."""
         return distance >= 0
-
-    def empty_keys(self, batch_size: int, length: int) -> Tensor:
-        """Zeros in the shape of `length` keys."""
-        self.require_built("initial_state")
-        return ops.zeros((batch_size, length, self.num_key_value_heads, self.channels), self.compute_dtype)
 
 
 def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:

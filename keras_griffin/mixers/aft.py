@@ -7,9 +7,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked
-from keras_griffin.layers import Mixer, StateSpec, Weight, project
+from keras_griffin.layers import Mixer, StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.weights import dense_weights
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
@@ -38,19 +37,7 @@ class AFT(Mixer):
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `AFTState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value.
+    State: `AFTState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -8,7 +8,6 @@ from keras import ops
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
-from keras_griffin.ops.rotary_embedding import rotated
 from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.step_attention import step_attention, write_place
@@ -58,27 +57,11 @@ class GlobalMQA(MultiQueryAttention):
     Time is O(T^2), and the state grows with every step.
 
     Args:
-        num_heads: N, the query heads.
-        head_dim: H, the channels of a head; None for D / N.
-        num_key_value_heads: K, dividing N.
-        rotary_fraction: the fraction of each head's channels that is rotated.
-        rotary_base: the base of the rotation's wavelengths.
-        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
+        num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale: as for
+            `LocalMQA`.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is not seen.
-
-    State: `GlobalMQAState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
+    State: `GlobalMQAState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -98,20 +81,13 @@ class GlobalMQA(MultiQueryAttention):
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
 
-    def initial_state(self, batch_size: int) -> GlobalMQAState:
-        """No keys."""
-        keys, values = (self.empty_keys(batch_size, 0) for _ in range(2))
-        return GlobalMQAState(keys, values, ops.zeros((batch_size, 0), "bool"))
-
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
         mask = inputs_mask if mask is None else mask
         if reset is not None or mask is not None or inputs.shape[1] == 0:
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])
-        positions = ops.arange(ops.shape(query)[1], dtype="int32")
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(ops.arange(ops.shape(query)[1], dtype="int32"), query, key)
         return self.join(self._attend(query, key, value, is_causal=True))
 
     def advance(
@@ -140,9 +116,7 @@ class GlobalMQA(MultiQueryAttention):
         own = steps == query_steps
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         # A real step sees all of its document up to itself.
-        positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(ops.sum(ops.cast(sees, "int32"), axis=2) - 1, query, key)
         keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
         outputs = self.join(self._attend_apart(query, keys, values, sees, real))
         visible = ops.logical_and(visible, documents == documents[:, -1:])
@@ -158,8 +132,7 @@ class GlobalMQA(MultiQueryAttention):
     def _step(self, query, key, value, state):
         """`advance` by one step of every row: nothing is recomputed."""
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
-        rotation = self.rotation(position)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(position, query, key)
         if isinstance(state, GlobalMQARoom):
             places = ops.arange(state.visible.shape[1], dtype="int32")
             place = ops.subtract(state.visible.shape[1] - 1, position)

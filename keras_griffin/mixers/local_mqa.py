@@ -41,31 +41,19 @@ class LocalMQA(MultiQueryAttention):
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s = t - W + 1 .. t
 
     Only the distance of query and key matters, so positions are counted within the window: they never grow, and a
-    stream may be endless. Time and memory are O(T W).
+    stream may be endless. A masked step takes no place in the window. Time and memory are O(T W).
 
     Args:
         num_heads: N, the query heads.
         window: W, the number of keys that a query sees, including its own.
         head_dim: H, the channels of a head; None for D / N.
-        num_key_value_heads: K, dividing N.
-        rotary_fraction: the fraction of each head's channels that is rotated.
+        num_key_value_heads: K, dividing N; 1 is multi-query attention.
+        rotary_fraction: the fraction of each head's channels that is rotated, an even number of them.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is not seen and takes no place in the window.
-
-    State: `LocalMQAState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
+    State: `LocalMQAState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -100,7 +88,6 @@ class LocalMQA(MultiQueryAttention):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, StateSpec]:
-        """Keys and values of the newest W tokens; the ring has room for all W from the start."""
         keys = cls.keys_of(width, min(tokens, window), **heads)
         return {"keys": keys, "values": keys, "next_step": StateSpec((), "int32")}
 
@@ -108,10 +95,9 @@ class LocalMQA(MultiQueryAttention):
     def reach_of(cls, *, window: int, **heads: Any) -> int:
         return window - 1
 
-    def initial_state(self, batch_size: int) -> LocalMQAState:
-        """An empty ring."""
-        keys, values = (self.empty_keys(batch_size, self.window) for _ in range(2))
-        return LocalMQAState(keys, values, ops.zeros((batch_size,), "int32"))
+    def state_specs(self, width: int) -> dict[str, StateSpec]:
+        """The ring, with room for all W keys from the start."""
+        return self.state_of(width, self.window, **self.arguments())
 
     def sees(self, distance: Tensor) -> Tensor:
         """The newest W keys."""
@@ -122,9 +108,7 @@ class LocalMQA(MultiQueryAttention):
         inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
         query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
-        positions = _positions(ops.shape(inputs)[1], mask)
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(_positions(ops.shape(inputs)[1], mask), query, key)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
     def advance(
@@ -145,14 +129,10 @@ class LocalMQA(MultiQueryAttention):
         documents = document_numbers(new, mask)
         real = None if mask is None else ops.concatenate([seen, mask], axis=1)
         positions = _positions(self.window + length, real)
-        outputs = local_attention(
-            self.rotate(query, positions[..., self.window :]),
-            self.rotate(keys, positions),
-            values,
-            self.window,
-            segment_ids=ops.concatenate([ops.where(seen, 0, -1), documents], axis=1),
-            mask=real,
-        )
+        (query,) = self.rotate(positions[..., self.window :], query)
+        (keys,) = self.rotate(positions, keys)
+        segment_ids = ops.concatenate([ops.where(seen, 0, -1), documents], axis=1)
+        outputs = local_attention(query, keys, values, self.window, segment_ids=segment_ids, mask=real)
         return self.join(outputs), self._written(key, value, state, documents, mask)
 
     def _step(self, query, key, value, state):
@@ -172,7 +152,8 @@ class LocalMQA(MultiQueryAttention):
         """The ring in order of time: which places `(B, W)` hold a step, and keys, not rotated, and values."""
         steps = state.next_step[:, None] - self.window + ops.arange(self.window, dtype="int32")
         places = steps % self.window
-        return steps >= 0, self.rotate(take_steps(state.keys, places), -places), take_steps(state.values, places)
+        (keys,) = self.rotate(-places, take_steps(state.keys, places))
+        return steps >= 0, keys, take_steps(state.values, places)
 
     def _written(self, key, value, state, documents, mask) -> LocalMQAState:
         """The ring after a chunk: the last document's newest W steps, each in its place."""
@@ -190,7 +171,7 @@ class LocalMQA(MultiQueryAttention):
         written, kept = (x[..., None, None] for x in (step >= before, ops.logical_and(step >= 0, step < before)))
         source = ops.maximum(source, 0)
         key, value = take_steps(key, source), take_steps(value, source)
-        key = self.rotate(key, places)
+        (key,) = self.rotate(places, key)
         keys, values = (
             ops.where(written, new, ops.where(kept, old, ops.zeros((), old.dtype)))
             for new, old in ((key, state.keys), (value, state.values))

@@ -7,16 +7,9 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked
-from keras_griffin.layers import (
-    Mixer,
-    SelectiveSSM,
-    StateSpec,
-    TemporalConv1D,
-    Weight,
-    project,
-)
+from keras_griffin.layers import Mixer, SelectiveSSM, StateSpec, TemporalConv1D, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
 from keras_griffin.shapes import LayerOptions, Tensor
@@ -48,19 +41,7 @@ class Mamba(Mixer):
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `MambaState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value.
+    State: `MambaState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -138,13 +119,8 @@ class Mamba(Mixer):
     def build(self, inputs_shape):
         super().build(inputs_shape)
         self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        self.ssm = SelectiveSSM(
-            state_size=self.state_size,
-            rank=self.rank or default_rank(self.width),
-            return_sequences=True,
-            name="ssm",
-            dtype=self.dtype_policy,
-        )
+        sizes = {"state_size": self.state_size, "rank": self.rank or default_rank(self.width)}
+        self.ssm = SelectiveSSM(**sizes, return_sequences=True, name="ssm", dtype=self.dtype_policy)
         for layer in (self.conv, self.ssm):
             layer.build((None, None, self.expand * self.width))
 
@@ -153,10 +129,7 @@ class Mamba(Mixer):
     ) -> tuple[Tensor, MambaState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        marks = {"reset": reset, "mask": mask}
-        gate = ops.silu(project(self.gate, inputs))
-        mixed, conv = self.conv.advance(
-            project(self.input_projection, inputs), TemporalConvState(state.inputs), **marks
-        )
-        mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), **marks)
+        gate, entering = ops.silu(project(self.gate, inputs)), project(self.input_projection, inputs)
+        mixed, conv = self.conv.advance(entering, TemporalConvState(state.inputs), reset=reset, mask=mask)
+        mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), reset=reset, mask=mask)
         return project(self.output_projection, mixed * gate), MambaState(conv.inputs, ssm.hidden)

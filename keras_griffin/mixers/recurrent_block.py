@@ -7,14 +7,17 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, project
+from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.stream_start import first_step
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.layers.base.stream_start import start_stream
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import LayerOptions, State, Tensor
+
+#: The arguments of the block that a unit may have too.
+SHARED = ("num_gate_blocks", "decay_initializer", "decay_range")
 
 
 class RecurrentBlockState(NamedTuple):
@@ -48,19 +51,7 @@ class RecurrentBlock(Mixer):
         unit_options: other constructor arguments of the unit.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `RecurrentBlockState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the blocks do not divide the recurrence width.
+    State: `RecurrentBlockState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -96,24 +87,14 @@ class RecurrentBlock(Mixer):
         self.unit = checked(name, one_of(UNITS), unit=unit)
         self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        shared = {
-            "num_gate_blocks": num_gate_blocks,
-            "decay_initializer": decay_initializer,
-            "decay_range": decay_range,
-        }
-        options = _unit_arguments(unit, self.unit_options, **shared)
+        options = _unit_arguments(unit, self.unit_options, **{argument: getattr(self, argument) for argument in SHARED})
         # The attribute has the unit's name: Keras's files store a layer under it.
         setattr(self, unit, recurrence(name, unit, UNITS[unit], options, self.dtype_policy))
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        return {
-            "recurrence_width": config.recurrence_width,
-            "num_gate_blocks": config.num_gate_blocks,
-            "conv_kernel_size": config.conv_kernel_size,
-            "decay_initializer": config.decay_initializer,
-            "output_variance_scale": 2.0 / config.num_layers,
-        }
+        names = ("recurrence_width", "num_gate_blocks", "conv_kernel_size", "decay_initializer")
+        return {**{name: getattr(config, name) for name in names}, "output_variance_scale": 2.0 / config.num_layers}
 
     @classmethod
     def weights_of(
@@ -121,14 +102,13 @@ class RecurrentBlock(Mixer):
     ) -> dict[str, Weight]:
         inner, arguments = recurrence_width, _unit_arguments(unit=unit, **others)
         groups = UNITS[unit].groups_of(inner, **arguments)
-        of_unit = UNITS[unit].weights_of(inner, **arguments)
         return {
             **dense_weights("gate", width, inner, 1, groups),
             **dense_weights("input_projection", width, inner, 1, groups),
             **dense_weights("output_projection", inner, width, 0, groups),
             "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
-            **within(unit, of_unit),
+            **within(unit, UNITS[unit].weights_of(inner, **arguments)),
         }
 
     @classmethod
@@ -165,19 +145,17 @@ class RecurrentBlock(Mixer):
     def initial_state(self, batch_size: int) -> RecurrentBlockState:
         """Zeros, and no step seen."""
         self.require_built("initial_state")
-        started = ops.zeros((batch_size,), "bool")
-        conv, unit = self.conv.initial_state(batch_size), self._recurrence().initial_state(batch_size)
-        return RecurrentBlockState(started, conv, unit)
+        parts = (part.initial_state(batch_size) for part in (self.conv, self._recurrence()))
+        return RecurrentBlockState(ops.zeros((batch_size,), "bool"), *parts)
 
     def advance(
         self, inputs: Tensor, state: RecurrentBlockState, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, RecurrentBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        first, started = first_step(state.started, inputs, mask)
+        start, started = start_stream(state.started, inputs, reset, mask)
         gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
         mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
-        start = first if reset is None else ops.logical_or(first, reset)
         mixed, unit = self._recurrence().advance(mixed, state.unit, reset=start, mask=mask)
         return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, unit)
 
@@ -186,6 +164,6 @@ class RecurrentBlock(Mixer):
 
 
 def _unit_arguments(unit="rg_lru", unit_options=None, **of_block):
-    """The unit's arguments: its own, and those of the block that it has too."""
-    shared = {"num_gate_blocks", "decay_initializer", "decay_range"} & {*UNITS[unit].argument_names()}
-    return {**{name: of_block[name] for name in shared & {*of_block}}, **(unit_options or {})}
+    """The unit's arguments: its own, and the block's that it also has."""
+    taken = {*of_block}.intersection(SHARED, UNITS[unit].argument_names())
+    return {**{name: of_block[name] for name in taken}, **(unit_options or {})}

@@ -7,9 +7,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, checked, integer_from
-from keras_griffin.layers import Mixer, StateSpec, Weight, project
+from keras_griffin.layers import Mixer, StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import given
-from keras_griffin.layers.base.weights import dense_weights
 from keras_griffin.layers.initializers.rwkv_initializer import mix_of_channels, orthogonal, place_of
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.shapes import LayerOptions, Tensor
@@ -35,19 +34,7 @@ class RWKV4Channel(Mixer):
         num_layers: the number of such layers.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `RWKV4ChannelState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value.
+    State: `RWKV4ChannelState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

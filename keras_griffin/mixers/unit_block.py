@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import POSITIVE, checked, one_of
-from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, project
+from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.stream_start import first_step
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.layers.base.stream_start import start_stream
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -44,19 +44,7 @@ class UnitBlock(Mixer):
         unit_options: other constructor arguments of the unit.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `UnitBlockState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the unit refuses one of its own.
+    State: `UnitBlockState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -101,10 +89,10 @@ class UnitBlock(Mixer):
         **others: Any,
     ) -> dict[str, Weight]:
         options = unit_options or {}
-        of_unit, groups = UNITS[unit].weights_of(width, **options), UNITS[unit].groups_of(width, **options)
-        weights = within(unit, of_unit)
-        for name in _projections(unit, readout):
-            weights |= dense_weights(name, width, width, 0, groups)
+        weights = within(unit, UNITS[unit].weights_of(width, **options))
+        is_dense = (readout or UNITS[unit].published_readout) == "dense"
+        for name in ("output_projection",) if is_dense else ("output_projection", "gate"):
+            weights |= dense_weights(name, width, width, 0, UNITS[unit].groups_of(width, **options))
         return weights
 
     @classmethod
@@ -135,17 +123,10 @@ class UnitBlock(Mixer):
     ) -> tuple[Tensor, UnitBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        first, started = first_step(state.started, inputs, mask)
-        start = first if reset is None else ops.logical_or(first, reset)
+        start, started = start_stream(state.started, inputs, reset, mask)
         mixed, unit = self.recurrence.advance(inputs, state.unit, reset=start, mask=mask)
         state = UnitBlockState(started, unit)
         if (self.readout or self.recurrence.published_readout) == "dense":
             return project(self.output_projection, mixed), state
         mixed = keras.activations.gelu(mixed, approximate=True)
         return project(self.output_projection, mixed) * ops.sigmoid(project(self.gate, mixed)), state
-
-
-def _projections(unit, readout):
-    """The names of the projections."""
-    is_dense = (readout or UNITS[unit].published_readout) == "dense"
-    return ("output_projection",) if is_dense else ("output_projection", "gate")

@@ -26,8 +26,9 @@ class StateSpec(NamedTuple):
 class Declared(SequenceLayer):
     """A `SequenceLayer` whose class answers questions about an instance from its constructor arguments alone.
 
-    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Building it creates the
-    weights that it declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
+    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Their `width` is D, the
+    width of the inputs, and their `arguments` are the constructor's. Building a layer creates the weights that it
+    declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
 
     Attributes:
         state_type: a class attribute: the NamedTuple of its state, the parts that `state_of` declares in their order. A
@@ -46,23 +47,12 @@ class Declared(SequenceLayer):
 
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
-        """The weights of a layer with given constructor arguments, by their paths within it.
-
-        Args:
-            width: D, the width of its inputs.
-            **arguments: the constructor's.
-        """
+        """The weights, by their paths within the layer."""
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
-        """The parts of its state for one row after a number of tokens, by path, such as `conv.inputs`.
-
-        Args:
-            width: D, the width of its inputs.
-            tokens: the number read so far.
-            **arguments: the constructor's.
-        """
+        """The parts of the state of one row that has read `tokens`, by path, such as `conv.inputs`."""
         raise NotImplementedError(f"state_of: {cls.__name__} must define it.")
 
     @classmethod
@@ -91,13 +81,9 @@ class Declared(SequenceLayer):
 
     @classmethod
     def cache_bytes(cls, width: int, tokens: int, item_bytes: int, **arguments: Any) -> int:
-        """Bytes of the cached numbers of a row after a number of tokens; marks and counts are excluded.
+        """Bytes of the state of one row that has read `tokens`, without marks and counts.
 
-        Args:
-            width: D, the width of its inputs.
-            tokens: the number read so far.
-            item_bytes: the size of a number in the compute dtype.
-            **arguments: the constructor's.
+        A number in the compute dtype has `item_bytes`.
         """
         sizes = {None: item_bytes, "float32": 4}
         kept = cls.state_of(width, tokens, **arguments).values()
@@ -126,7 +112,7 @@ class Declared(SequenceLayer):
         return create_weights(self, self.weights_of(width, **self.arguments()), self.initializers())
 
     def build_weights(self, width: int) -> None:
-        """Create the declared weights, and the layers that they belong to, as the attributes of their names."""
+        """Store the declared weights, and the layers that hold them, as the attributes of their names."""
         for name, part in self.create_weights(width):
             if hasattr(type(self), name) or name in self.argument_names():
                 raise ValueError(
@@ -137,11 +123,10 @@ class Declared(SequenceLayer):
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""
         self.require_built("initial_state")
-        state = {}
-        for name, part in self.state_specs(self.width).items():
-            zeros = ops.zeros((batch_size, *part.shape), self.dtype_of(part))
-            state[name] = zeros + part.start if part.start else zeros
-        return self.state_type(**state)
+        parts = self.state_specs(self.width).values()
+        return self.state_type(
+            *(ops.full((batch_size, *part.shape), part.start, self.dtype_of(part)) for part in parts)
+        )
 
     def initial_arrays(self, batch_size: int) -> State:
         """`initial_state` as NumPy arrays, for a layer that is built while it is traced."""

@@ -8,13 +8,17 @@ from keras_griffin.layers.base.declared import Declared
 class Mixer(Declared):
     """A `SequenceLayer` that preserves the width and can be used in a `ResidualBlock` of a model.
 
-    The class answers questions about an instance from its constructor arguments alone. A subclass defines
-    `arguments_for_model`, `weights_of` and `state_of`, and `reach_of` if its reach is bounded.
+    A subclass defines `arguments_for_model`, `weights_of` and `state_of`, and `reach_of` if its reach is bounded.
 
-    Attributes:
-        undecayed: a class attribute: the names of the parts whose weights are excluded from weight decay.
-        blocks_nan: a class attribute: whether even NaN at steps that it may not see has no effect; if False, only
-            finite numbers have none.
+    Call arguments:
+        inputs: `(B, T, D)`.
+        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
+        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
+
+    Output shape: `(B, T, D)`.
+
+    Raises:
+        ValueError: an argument has a wrong type or value, or does not fit the width or another argument.
     """
 
     @classmethod

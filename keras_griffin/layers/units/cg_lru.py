@@ -71,17 +71,9 @@ class CGLRU(RGLRU):
         super().build_weights(width)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        states, hidden = rg_lru(
-            _halves(inputs),
-            self.input_gate(inputs),
-            self.recurrence_gate(inputs),
-            self.decay_parameter,
-            _halves(state.hidden),
-            phase=self.phase,
-            exponent=self.exponent,
-            reset=reset,
-            mask=mask,
-        )
+        logits = self.input_gate(inputs), self.recurrence_gate(inputs)
+        arguments = _halves(inputs), *logits, self.decay_parameter, _halves(state.hidden)
+        states, hidden = rg_lru(*arguments, phase=self.phase, exponent=self.exponent, reset=reset, mask=mask)
         return ops.concatenate(states, -1), RecurrentUnitState(ops.concatenate(hidden, -1))
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class LRU(RecurrentUnit):
     ) -> dict[str, Weight]:
         size = state_size or width
         groups = ("state_size", size)
-        vectors = ("nu", "theta", *(("gamma",) if trained_gamma else ()))
+        vectors = ("nu", "theta", "gamma") if trained_gamma else ("nu", "theta")
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
             **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),
@@ -100,12 +100,9 @@ class LRU(RecurrentUnit):
             "output_projection/kernel": scaled(2.0),
             "nu": ring(*self.ring),
             "theta": log_of_uniform(self.maximum_phase),
-            "gamma": self._first_gamma,
+            "gamma": lambda shape, dtype=None: ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype),
             "feedthrough": seeded_when_called(keras.initializers.RandomNormal, stddev=1.0),
         }
-
-    def _first_gamma(self, shape, dtype=None):
-        return ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         nu, theta = ops.cast(self.nu, "float32"), ops.cast(self.theta, "float32")
@@ -113,17 +110,13 @@ class LRU(RecurrentUnit):
         gamma = _log_root(nu) if not self.trained_gamma else ops.cast(self.gamma, "float32")
         entering = ops.cast(project(self.input_projection, inputs), "float32")
         entering = tuple(ops.exp(gamma) * part for part in ops.split(entering, 2, axis=-1))
-        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in _complex(size, phase))
+        decay = size * ops.cos(phase), size * ops.sin(phase)
+        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in decay)
         start = tuple(ops.split(state.hidden, 2, axis=-1))
         states, last = linear_scan(decay, entering, start, reset=reset, mask=mask)
         states = ops.cast(ops.concatenate(states, -1), self.compute_dtype)
         outputs = project(self.output_projection, states) + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, RecurrentUnitState(ops.concatenate(last, -1))
-
-
-def _complex(size, phase):
-    """A complex number as a pair of real ones."""
-    return size * ops.cos(phase), size * ops.sin(phase)
 
 
 def _log_root(nu):

@@ -62,12 +62,7 @@ class QRNN(ProjectedUnit):
     repeats_outputs = False
 
     def __init__(
-        self,
-        units: int | None = None,
-        *,
-        taps: int = 2,
-        pooling: str = "fo",
-        **kwargs: Unpack[RecurrentOptions],
+        self, units: int | None = None, *, taps: int = 2, pooling: str = "fo", **kwargs: Unpack[RecurrentOptions]
     ):
         super().__init__(units, **kwargs)
         name = type(self).__name__

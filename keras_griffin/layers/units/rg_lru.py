@@ -99,31 +99,28 @@ class RGLRU(RecurrentUnit):
         return {"decay_parameter": DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)}
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        logits = self.input_gate(inputs), self.recurrence_gate(inputs)
-        parameter, options = self.decay_parameter, {"exponent": self.exponent, "reset": reset, "mask": mask}
-        outputs, hidden = rg_lru(inputs, *logits, parameter, state.hidden, **options)
+        arguments = inputs, self.input_gate(inputs), self.recurrence_gate(inputs), self.decay_parameter, state.hidden
+        outputs, hidden = rg_lru(*arguments, exponent=self.exponent, reset=reset, mask=mask)
         return outputs, RecurrentUnitState(hidden)
 
     def decays_of(self, inputs: Tensor) -> Decays:
         """Equation 3, or its magnitude in a complex unit; the root is that of equation 4."""
-        gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
-        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
-        below_one = ops.expm1(-self.exponent * gate * speed)
+        _, log_decay = self._gate_and_log_decay(inputs)
+        below_one = ops.expm1(log_decay)
         root = ops.sqrt(-below_one * (2.0 + below_one))
         return Decays(below_one, root <= SMALLEST_ROOT)
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
         """Equations 1 to 4: both gates, ln a_t, and h_t."""
-        recurrence_gate, input_gate = (
-            ops.sigmoid(ops.cast(gate(inputs), "float32")) for gate in (self.recurrence_gate, self.input_gate)
-        )
-        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
-        return {
-            "recurrence_gate": recurrence_gate,
-            "input_gate": input_gate,
-            "log_decay": -self.exponent * recurrence_gate * speed,
-            "state": ops.cast(outputs, "float32"),
-        }
+        recurrence_gate, log_decay = self._gate_and_log_decay(inputs)
+        input_gate = ops.sigmoid(ops.cast(self.input_gate(inputs), "float32"))
+        gates = {"recurrence_gate": recurrence_gate, "input_gate": input_gate}
+        return {**gates, "log_decay": log_decay, "state": ops.cast(outputs, "float32")}
+
+    def _gate_and_log_decay(self, inputs):
+        """r_t and ln a_t, in float32."""
+        gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
+        return gate, -self.exponent * gate * ops.softplus(-ops.cast(self.decay_parameter, "float32"))
 
 
 def default_num_gate_blocks(units: int) -> int:

@@ -112,9 +112,8 @@ class SelectiveSSM(RecurrentUnit):
         # Slices: on PyTorch, Keras's split at given places reads values, which a recorded step must not do.
         low_rank, of_input, of_output = selected[..., :rank], selected[..., rank:-size], selected[..., -size:]
         steps = ops.softplus(ops.cast(project(self.step, low_rank), "float32"))
-        outputs, hidden = selective_scan(
-            *(inputs, steps, self.dynamics.rates(), of_input, of_output, state.hidden), reset=reset, mask=mask
-        )
+        arguments = inputs, steps, self.dynamics.rates(), of_input, of_output, state.hidden
+        outputs, hidden = selective_scan(*arguments, reset=reset, mask=mask)
         outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, SelectiveSSMState(hidden)
 
