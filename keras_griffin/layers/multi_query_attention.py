@@ -1,15 +1,13 @@
 """Shared by local and global multi-query attention: projections, heads and rotation."""
 
 import math
-from collections.abc import Callable
 from typing import Any, Unpack
 
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
 from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.mixer import Mixer
+from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.projection import project
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
@@ -18,7 +16,7 @@ from keras_griffin.ops.shared.time_axis import running_count
 from keras_griffin.shapes import LayerOptions, Tensor
 
 
-class MultiQueryAttention(Mixer):
+class MultiQueryAttention(ScaledMixer):
     """Many query heads over few key and value heads, with rotary positions.
 
     A subclass decides which keys a query sees. Queries, keys and values have no bias; the output projection has one.
@@ -35,14 +33,13 @@ class MultiQueryAttention(Mixer):
         output_variance_scale: float = 1.0,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(**kwargs)
+        super().__init__(output_variance_scale, **kwargs)
         name = type(self).__name__
         self.num_heads = checked(name, COUNT, num_heads=num_heads)
         self.head_dim = checked(name, COUNT.or_none(), head_dim=head_dim)
         self.num_key_value_heads = checked(name, COUNT, num_key_value_heads=num_key_value_heads)
         self.rotary_fraction = checked(name, FRACTION, rotary_fraction=rotary_fraction)
         self.rotary_base = checked(name, POSITIVE, rotary_base=rotary_base)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         if num_heads % num_key_value_heads:
             raise ValueError(
                 f"{name}: num_key_value_heads must divide num_heads. "
@@ -54,40 +51,27 @@ class MultiQueryAttention(Mixer):
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         names = ("num_heads", "head_dim", "num_key_value_heads", "rotary_fraction", "rotary_base")
-        return {**{name: getattr(config, name) for name in names}, "output_variance_scale": 2.0 / config.num_layers}
+        return {**super().arguments_for_model(config), **{name: getattr(config, name) for name in names}}
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, num_heads: int, head_dim: int | None = None, num_key_value_heads: int = 1, **others: Any
-    ) -> dict[str, Weight]:
-        channels = width // num_heads if head_dim is None else head_dim
-        heads = ("num_heads", num_heads)
-        # If a mesh can't divide these heads, every device has all of them: they are the smallest weights.
-        units = ("num_key_value_heads", num_key_value_heads)
-        few: dict[str, Any] = {"units": units, "bias": False, "must_split": False}
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        heads, few = ("num_heads", given.num_heads), ("num_key_value_heads", given.num_key_value_heads)
+        channels = given.head_dim or width // given.num_heads
+        # If a mesh can't divide the few heads, every device has all of them: they are the smallest weights.
+        options: dict[str, Any] = {"bias": False, "must_split": False}
         return {
-            **dense_weights("query", width, num_heads * channels, 1, heads, bias=False),
-            **dense_weights("key", width, num_key_value_heads * channels, 1, **few),
-            **dense_weights("value", width, num_key_value_heads * channels, 1, **few),
-            **dense_weights("output_projection", num_heads * channels, width, 0, heads),
+            **dense_weights("query", width, given.num_heads * channels, 1, heads, bias=False),
+            **dense_weights("key", width, given.num_key_value_heads * channels, 1, few, **options),
+            **dense_weights("value", width, given.num_key_value_heads * channels, 1, few, **options),
+            **dense_weights("output_projection", given.num_heads * channels, width, 0, heads),
         }
 
     @classmethod
-    def keys_of(
-        cls,
-        width: int,
-        length: int,
-        *,
-        num_heads: int,
-        head_dim: int | None = None,
-        num_key_value_heads: int = 1,
-        **others: Any,
-    ) -> StateSpec:
+    def keys_of(cls, width: int, length: int, **arguments: Any) -> StateSpec:
         """The keys, or the values, of `length` steps."""
-        return StateSpec((length, num_key_value_heads, width // num_heads if head_dim is None else head_dim))
-
-    def initializers(self) -> dict[str, Callable]:
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+        given = cls.with_defaults(arguments)
+        return StateSpec((length, given.num_key_value_heads, given.head_dim or width // given.num_heads))
 
     def build(self, inputs_shape):
         width = inputs_shape[-1]
@@ -96,7 +80,7 @@ class MultiQueryAttention(Mixer):
                 f"{type(self).__name__}: num_heads must divide the inputs' width when head_dim is not given. "
                 f"Got num_heads {self.num_heads} and width {width}."
             )
-        self.channels = width // self.num_heads if self.head_dim is None else self.head_dim
+        self.channels = self.head_dim or width // self.num_heads
         self._check_rotation(self.channels)
         super().build(inputs_shape)
 

@@ -88,7 +88,7 @@ class LocalMQA(MultiQueryAttention):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, StateSpec]:
-        keys = cls.keys_of(width, min(tokens, window), **heads)
+        keys = cls.keys_of(width, min(tokens, window), window=window, **heads)
         return {"keys": keys, "values": keys, "next_step": StateSpec((), "int32")}
 
     @classmethod

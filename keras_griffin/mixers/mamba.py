@@ -76,41 +76,28 @@ class Mamba(Mixer):
         return {"output_variance_scale": UNIFORM / (config.num_layers * (2 if config.mlp_width else 1))}
 
     @classmethod
-    def weights_of(
-        cls,
-        width: int,
-        *,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_kernel_size: int = 4,
-        rank: int | None = None,
-        **others: Any,
-    ) -> dict[str, Weight]:
-        inner = expand * width
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        inner, rank = given.expand * width, given.rank or default_rank(width)
         groups = ("inner_width", inner)
-        of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or default_rank(width))
+        of_ssm = SelectiveSSM.weights_of(inner, state_size=given.state_size, rank=rank)
         return {
             **dense_weights("input_projection", width, inner, 1, groups, bias=False),
             **dense_weights("gate", width, inner, 1, groups, bias=False),
             **dense_weights("output_projection", inner, width, 0, groups, bias=False),
-            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/kernel": Weight((given.conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
             **within("ssm", {path: weight._replace(units=groups) for path, weight in of_ssm.items()}),
         }
 
     @classmethod
-    def state_of(
-        cls,
-        width: int,
-        tokens: int,
-        *,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_kernel_size: int = 4,
-        **others: Any,
-    ) -> dict[str, StateSpec]:
-        inner = expand * width
-        return {"inputs": StateSpec((conv_kernel_size - 1, inner)), "hidden": StateSpec((inner, state_size), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        inner = given.expand * width
+        return {
+            "inputs": StateSpec((given.conv_kernel_size - 1, inner)),
+            "hidden": StateSpec((inner, given.state_size), "float32"),
+        }
 
     def initializers(self) -> dict[str, Callable]:
         scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}

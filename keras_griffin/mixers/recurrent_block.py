@@ -1,14 +1,14 @@
 """The recurrent block: a gated branch around a convolution and a recurrence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, dense_weights, project
-from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.checks import COUNT, checked, one_of, plain
+from keras_griffin.layers import UNITS, StateSpec, TemporalConv1D, Weight, dense_weights, project
+from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.stream_start import start_stream
 from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
@@ -31,7 +31,7 @@ class RecurrentBlockState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RecurrentBlock(Mixer):
+class RecurrentBlock(ScaledMixer):
     """Mix along time with an RG-LRU, or another recurrent unit in its place.
 
         y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
@@ -76,66 +76,54 @@ class RecurrentBlock(Mixer):
         unit_options: Mapping[str, Any] | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(**kwargs)
+        super().__init__(output_variance_scale, **kwargs)
         name = type(self).__name__
         self.recurrence_width = checked(name, COUNT, recurrence_width=recurrence_width)
         self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
         self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
         self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
         self.unit = checked(name, one_of(UNITS), unit=unit)
         self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        options = _unit_arguments(unit, self.unit_options, **{argument: getattr(self, argument) for argument in SHARED})
+        options = _unit_arguments(self)
         # The attribute has the unit's name: Keras's files store a layer under it.
         setattr(self, unit, recurrence(name, unit, UNITS[unit], options, self.dtype_policy))
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
         names = ("recurrence_width", "num_gate_blocks", "conv_kernel_size", "decay_initializer")
-        return {**{name: getattr(config, name) for name in names}, "output_variance_scale": 2.0 / config.num_layers}
+        return {**super().arguments_for_model(config), **{name: getattr(config, name) for name in names}}
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, recurrence_width: int, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any
-    ) -> dict[str, Weight]:
-        inner, arguments = recurrence_width, _unit_arguments(unit=unit, **others)
-        groups = UNITS[unit].groups_of(inner, **arguments)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        inner, unit, options = given.recurrence_width, UNITS[given.unit], _unit_arguments(given)
+        groups = unit.groups_of(inner, **options)
         return {
             **dense_weights("gate", width, inner, 1, groups),
             **dense_weights("input_projection", width, inner, 1, groups),
             **dense_weights("output_projection", inner, width, 0, groups),
-            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/kernel": Weight((given.conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
-            **within(unit, UNITS[unit].weights_of(inner, **arguments)),
+            **within(given.unit, unit.weights_of(inner, **options)),
         }
 
     @classmethod
-    def state_of(
-        cls,
-        width: int,
-        tokens: int,
-        *,
-        recurrence_width: int,
-        conv_kernel_size: int = 4,
-        unit: str = "rg_lru",
-        **others: Any,
-    ) -> dict[str, StateSpec]:
-        of_unit = UNITS[unit].state_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].state_of(given.recurrence_width, tokens, **_unit_arguments(given))
         return {
             "started": StateSpec((), "bool"),
-            "conv.inputs": StateSpec((conv_kernel_size - 1, recurrence_width)),
+            "conv.inputs": StateSpec((given.conv_kernel_size - 1, given.recurrence_width)),
             **{f"unit.{path}": part for path, part in of_unit.items()},
         }
 
     @classmethod
-    def reach_of(cls, *, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any) -> int | None:
-        of_unit = UNITS[unit].divisible_reach_of(**_unit_arguments(unit=unit, **others))
-        return None if of_unit is None else conv_kernel_size - 1 + of_unit
-
-    def initializers(self) -> dict[str, Callable]:
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+    def reach_of(cls, **arguments: Any) -> int | None:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].divisible_reach_of(**_unit_arguments(given))
+        return None if of_unit is None else given.conv_kernel_size - 1 + of_unit
 
     def build(self, inputs_shape):
         super().build(inputs_shape)
@@ -163,7 +151,7 @@ class RecurrentBlock(Mixer):
         return getattr(self, self.unit)
 
 
-def _unit_arguments(unit="rg_lru", unit_options=None, **of_block):
+def _unit_arguments(block):
     """The unit's arguments: its own, and the block's that it also has."""
-    taken = {*of_block}.intersection(SHARED, UNITS[unit].argument_names())
-    return {**{name: of_block[name] for name in taken}, **(unit_options or {})}
+    shared = [name for name in SHARED if name in UNITS[block.unit].argument_names()]
+    return {**{name: getattr(block, name) for name in shared}, **(block.unit_options or {})}

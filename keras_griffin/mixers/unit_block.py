@@ -1,14 +1,14 @@
 """A recurrent unit with an output projection: the block in which most of the papers use theirs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, checked, one_of
-from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, dense_weights, project
-from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.checks import checked, one_of
+from keras_griffin.layers import UNITS, StateSpec, Weight, dense_weights, project
+from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.stream_start import start_stream
 from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
@@ -27,7 +27,7 @@ class UnitBlockState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class UnitBlock(Mixer):
+class UnitBlock(ScaledMixer):
     """Mix along time with a recurrent unit, then along channels.
 
         y = W_out unit(x) + b_out                                               "dense"
@@ -66,48 +66,33 @@ class UnitBlock(Mixer):
         unit_options: Mapping[str, Any] | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(**kwargs)
+        super().__init__(output_variance_scale, **kwargs)
         name = type(self).__name__
         self.unit = checked(name, one_of(UNITS), unit=unit)
         self.readout = checked(name, one_of(READOUTS).or_none(), readout=readout)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
         self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.recurrence = recurrence(name, unit, UNITS[unit], self.unit_options, self.dtype_policy)
 
     @classmethod
-    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        return {"output_variance_scale": 2.0 / config.num_layers}
-
-    @classmethod
-    def weights_of(
-        cls,
-        width: int,
-        *,
-        unit: str,
-        readout: str | None = None,
-        unit_options: Mapping[str, Any] | None = None,
-        **others: Any,
-    ) -> dict[str, Weight]:
-        options = unit_options or {}
-        weights = within(unit, UNITS[unit].weights_of(width, **options))
-        is_dense = (readout or UNITS[unit].published_readout) == "dense"
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        unit, options = UNITS[given.unit], given.unit_options or {}
+        weights = within(given.unit, unit.weights_of(width, **options))
+        is_dense = (given.readout or unit.published_readout) == "dense"
         for name in ("output_projection",) if is_dense else ("output_projection", "gate"):
-            weights |= dense_weights(name, width, width, 0, UNITS[unit].groups_of(width, **options))
+            weights |= dense_weights(name, width, width, 0, unit.groups_of(width, **options))
         return weights
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
-    ) -> dict[str, StateSpec]:
-        of_unit = UNITS[unit].state_of(width, tokens, **(unit_options or {}))
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].state_of(width, tokens, **(given.unit_options or {}))
         return {"started": StateSpec((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
-    def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
-        return UNITS[unit].divisible_reach_of(**(unit_options or {}))
-
-    def initializers(self) -> dict[str, Callable]:
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+    def reach_of(cls, **arguments: Any) -> int | None:
+        given = cls.with_defaults(arguments)
+        return UNITS[given.unit].divisible_reach_of(**(given.unit_options or {}))
 
     def build(self, inputs_shape):
         self.recurrence.build(inputs_shape)

@@ -1,7 +1,9 @@
 """A layer's declarations, available before it is built: its weights, its state, and how far back in time it reads."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,6 +95,13 @@ class Declared(SequenceLayer):
     def argument_names(cls) -> tuple[str, ...]:
         """The names of the constructor's own arguments."""
         return argument_names(cls)
+
+    @classmethod
+    def with_defaults(cls, arguments: dict[str, Any]) -> SimpleNamespace:
+        """Constructor arguments as attributes, with the constructor's defaults for those that are not given."""
+        bound = inspect.signature(cls).bind(**arguments)
+        bound.apply_defaults()
+        return SimpleNamespace(**bound.arguments)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's own arguments, by name."""

@@ -1,8 +1,12 @@
 """The base of everything that a model can mix along time with."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
+from keras_griffin.checks import POSITIVE, checked
 from keras_griffin.layers.base.declared import Declared
+from keras_griffin.layers.base.initialization import scaled
+from keras_griffin.shapes import LayerOptions
 
 
 class Mixer(Declared):
@@ -30,3 +34,23 @@ class Mixer(Declared):
     def arguments_of_layer(cls, config: Any, index: int) -> dict[str, Any]:
         """Further arguments, for the residual block of an index: only such as set initial values, not shapes."""
         return {}
+
+
+class ScaledMixer(Mixer):
+    """A mixer with an argument for the initial variance of its last kernel, `output_projection`, as most have.
+
+    Args:
+        output_variance_scale: the variance in units of 1 / fan-in; in a model of n layers, 2 / n.
+    """
+
+    def __init__(self, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+
+    @classmethod
+    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
+        return {"output_variance_scale": 2.0 / config.num_layers}
+
+    def initializers(self) -> dict[str, Callable]:
+        return {"output_projection/kernel": scaled(self.output_variance_scale)}

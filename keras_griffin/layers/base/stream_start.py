@@ -7,7 +7,7 @@ from keras_griffin.shapes import Tensor
 
 
 def start_stream(started: Tensor, inputs: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The resets, `(B, T)`, with one at each stream's first step, and the rows, `(B,)`, that have started by the end."""
+    """Resets `(B, T)`, one of them at each stream's first step; and the rows `(B,)` that have started by the end."""
     fresh = ops.logical_not(ops.expand_dims(started, 1))
     if inputs.shape[1] == 0:
         first = ops.zeros(ops.shape(inputs)[:2], "bool")

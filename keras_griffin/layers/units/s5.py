@@ -114,10 +114,8 @@ class S5(RecurrentUnit):
         self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, Weight]:
-        size = _states(width, state_size, conjugate_pairs)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        size = cls._states(width, arguments)
         groups = ("state_size", size)
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
@@ -127,10 +125,14 @@ class S5(RecurrentUnit):
         }
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, StateSpec]:
-        return {"hidden": StateSpec((2 * _states(width, state_size, conjugate_pairs),), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        return {"hidden": StateSpec((2 * cls._states(width, arguments),), "float32")}
+
+    @classmethod
+    def _states(cls, width, arguments):
+        """P."""
+        arguments = cls.with_defaults(arguments)
+        return (arguments.state_size or width) // (2 if arguments.conjugate_pairs else 1)
 
     def initializers(self) -> dict[str, Callable]:
         """HiPPO-LegS for lambda, as log(-Re lambda) and Im lambda, in whose eigenvectors B and C are."""
@@ -162,8 +164,3 @@ class S5(RecurrentUnit):
         outputs = 2.0 * read if self.conjugate_pairs else read
         outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, RecurrentUnitState(ops.concatenate(last, -1))
-
-
-def _states(width, state_size, conjugate_pairs):
-    """P."""
-    return (state_size or width) // (2 if conjugate_pairs else 1)
