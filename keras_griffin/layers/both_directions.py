@@ -5,7 +5,6 @@ from typing import NoReturn, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked
 from keras_griffin.layers.base.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -44,9 +43,8 @@ class BothDirections(SequenceLayer):
 
     def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.forward_layer = checked(name, TEMPORAL, forward_layer=forward_layer)
-        self.backward_layer = checked(name, TEMPORAL, backward_layer=backward_layer)
+        self.forward_layer = self.checked(TEMPORAL, forward_layer=forward_layer)
+        self.backward_layer = self.checked(TEMPORAL, backward_layer=backward_layer)
 
     def build(self, inputs_shape):
         """Build both; a loaded layer is already built."""
@@ -85,7 +83,5 @@ class BothDirections(SequenceLayer):
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("forward_layer", "backward_layer")
-        }
-        return cls(**{**config, **parts})
+        names = ("forward_layer", "backward_layer")
+        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})

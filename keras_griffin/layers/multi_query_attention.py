@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from keras import ops
 
-from keras_griffin.checks import COUNT, FRACTION, POSITIVE, checked
+from keras_griffin.checks import COUNT, FRACTION, POSITIVE
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.weights import Weight, dense_weights
@@ -13,14 +13,14 @@ from keras_griffin.layers.projection import project
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.shared import time_axis
 from keras_griffin.ops.shared.time_axis import running_count
-from keras_griffin.shapes import LayerOptions, Tensor
+from keras_griffin.shapes import LayerOptions, State, Tensor
 
 
 class MultiQueryAttention(ScaledMixer):
     """Many query heads over few key and value heads, with rotary positions.
 
-    A subclass decides which keys a query sees. Queries, keys and values have no bias; the output projection has one.
-    The arguments are described in `LocalMQA`.
+    Queries, keys and values have no bias; the output projection has one. The arguments are described in `LocalMQA`. A
+    subclass decides which keys a query sees: in `sees`, in `step`, and in `steps`.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class MultiQueryAttention(ScaledMixer):
     ):
         super().__init__(output_variance_scale, **kwargs)
         name = type(self).__name__
-        self.num_heads = checked(name, COUNT, num_heads=num_heads)
-        self.head_dim = checked(name, COUNT.or_none(), head_dim=head_dim)
-        self.num_key_value_heads = checked(name, COUNT, num_key_value_heads=num_key_value_heads)
-        self.rotary_fraction = checked(name, FRACTION, rotary_fraction=rotary_fraction)
-        self.rotary_base = checked(name, POSITIVE, rotary_base=rotary_base)
+        self.num_heads = self.checked(COUNT, num_heads=num_heads)
+        self.head_dim = self.checked(COUNT.or_none(), head_dim=head_dim)
+        self.num_key_value_heads = self.checked(COUNT, num_key_value_heads=num_key_value_heads)
+        self.rotary_fraction = self.checked(FRACTION, rotary_fraction=rotary_fraction)
+        self.rotary_base = self.checked(POSITIVE, rotary_base=rotary_base)
         if num_heads % num_key_value_heads:
             raise ValueError(
                 f"{name}: num_key_value_heads must divide num_heads. "
@@ -92,6 +92,28 @@ class MultiQueryAttention(ScaledMixer):
                 f"Got rotary_fraction {self.rotary_fraction} and {channels} channels."
             )
 
+    def advance(
+        self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Continue from `state`; see `SequenceLayer.advance`."""
+        inputs, reset, mask = self.prepare(inputs, reset, mask)
+        if inputs.shape[1] == 0:
+            return inputs, state
+        query, key, value = self.project(inputs)
+        if inputs.shape[1] == 1 and reset is None and mask is None:
+            return self.step(query, key, value, state)
+        return self.steps(query, key, value, state, reset, mask)
+
+    def step(self, query: Tensor, key: Tensor, value: Tensor, state: State) -> tuple[Tensor, State]:
+        """`advance` by one step of every row, without marks, so that nothing is computed again."""
+        raise NotImplementedError(f"step: {type(self).__name__} must define it.")
+
+    def steps(
+        self, query: Tensor, key: Tensor, value: Tensor, state: State, reset: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """`advance` by any number of steps."""
+        raise NotImplementedError(f"steps: {type(self).__name__} must define it.")
+
     def project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""
 
@@ -138,5 +160,4 @@ class MultiQueryAttention(ScaledMixer):
 
 def document_numbers(reset: Tensor, mask: Tensor | None) -> Tensor:
     """Number the documents of a chunk: `(B, T)` int32, 0 until the first reset. Resets at masked steps do not count."""
-    starts = reset if mask is None else ops.logical_and(reset, mask)
-    return running_count(starts)
+    return running_count(reset if mask is None else ops.logical_and(reset, mask))

@@ -80,17 +80,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         tie_weights = checked(kind, FLAG, tie_weights=tie_weights)
         norm = checked(kind, NORM.or_none(), norm=norm)
         norm_epsilon = checked(kind, POSITIVE, norm_epsilon=norm_epsilon)
-        initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
-        super().__init__(
-            vocabulary_size,
-            width,
-            tie_weights=tie_weights,
-            embeddings_initializer=random_initializer(initializer),
-            name=name,
-            dtype=dtype,
-            trainable=trainable,
-            quantization_config=quantization_config,
-        )
+        initializer = random_initializer(keras.initializers.RandomNormal(stddev=width**-0.5))
+        of_table = {"tie_weights": tie_weights, "embeddings_initializer": initializer}
+        of_layer = {"name": name, "dtype": dtype, "trainable": trainable, "quantization_config": quantization_config}
+        super().__init__(vocabulary_size, width, **of_table, **of_layer)
         self.scale_by_sqrt_width = scale_by_sqrt_width
         self.soft_cap = logits_soft_cap
         # Rounded here, once: inside a traced call the number could not be read back.

@@ -12,8 +12,7 @@ from keras_griffin.mixers.global_mqa import GlobalMQA
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
-from keras_griffin.mixers.rwkv4 import RWKV4
-from keras_griffin.mixers.rwkv4_channel import RWKV4Channel
+from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
 from keras_griffin.mixers.unit_block import UnitBlock
 from keras_griffin.names import did_you_mean
 

@@ -90,16 +90,7 @@ class GlobalMQA(MultiQueryAttention):
         query, key = self.rotate(ops.arange(ops.shape(query)[1], dtype="int32"), query, key)
         return self.join(self._attend(query, key, value, is_causal=True))
 
-    def advance(
-        self, inputs: Tensor, state: GlobalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, GlobalMQAState]:
-        """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
-        if inputs.shape[1] == 0:
-            return inputs, state
-        query, key, value = self.project(inputs)
-        if inputs.shape[1] == 1 and reset is None and mask is None:
-            return self._step(query, key, value, state)
+    def steps(self, query, key, value, state, reset, mask):
         batch_size, length = ops.shape(query)[:2]
         real = ops.ones((batch_size, length), "bool") if mask is None else mask
         new = ops.zeros((batch_size, length), "bool") if reset is None else reset
@@ -129,8 +120,7 @@ class GlobalMQA(MultiQueryAttention):
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
         return outputs, type(state)(keys, values, visible)
 
-    def _step(self, query, key, value, state):
-        """`advance` by one step of every row: nothing is recomputed."""
+    def step(self, query, key, value, state):
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
         query, key = self.rotate(position, query, key)
         if isinstance(state, GlobalMQARoom):
@@ -139,11 +129,8 @@ class GlobalMQA(MultiQueryAttention):
             keys, values = (write_place(x, place[:, 0], new) for x, new in ((state.keys, key), (state.values, value)))
             state = GlobalMQARoom(keys, values, places >= place)
         else:
-            state = GlobalMQAState(
-                ops.concatenate([state.keys, key], axis=1),
-                ops.concatenate([state.values, value], axis=1),
-                ops.concatenate([state.visible, ops.ones_like(position, "bool")], axis=1),
-            )
+            new = key, value, ops.ones_like(position, "bool")
+            state = GlobalMQAState(*(ops.concatenate(both, axis=1) for both in zip(state, new, strict=True)))
         return self.join(step_attention(query, *state)), state
 
     def _attend_apart(self, query, keys, values, sees, real):
@@ -153,9 +140,8 @@ class GlobalMQA(MultiQueryAttention):
         """
         *finite, whole_query, whole_key = finite_only(query, keys, values)
         lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
-        outputs = nan_unless(
-            self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost))
-        )
+        outputs = self._attend(*finite, mask=sees[:, None])
+        outputs = nan_unless(outputs, ops.logical_and(whole_query, ops.logical_not(lost)))
         return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real))
 
     def _attend(self, query, key, value, **options):

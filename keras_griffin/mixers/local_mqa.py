@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, Rule, checked
+from keras_griffin.checks import COUNT, Rule
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
@@ -80,7 +80,7 @@ class LocalMQA(MultiQueryAttention):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
         )
-        self.window = checked(type(self).__name__, WINDOW, window=window)
+        self.window = self.checked(WINDOW, window=window)
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
@@ -111,16 +111,7 @@ class LocalMQA(MultiQueryAttention):
         query, key = self.rotate(_positions(ops.shape(inputs)[1], mask), query, key)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
-    def advance(
-        self, inputs: Tensor, state: LocalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, LocalMQAState]:
-        """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
-        if inputs.shape[1] == 0:
-            return inputs, state
-        query, key, value = self.project(inputs)
-        if inputs.shape[1] == 1 and reset is None and mask is None:
-            return self._step(query, key, value, state)
+    def steps(self, query, key, value, state, reset, mask):
         length = ops.shape(query)[1]
         seen, keys, values = self._oldest_first(state)
         keys, values = ops.concatenate([keys, key], axis=1), ops.concatenate([values, value], axis=1)
@@ -135,8 +126,8 @@ class LocalMQA(MultiQueryAttention):
         outputs = local_attention(query, keys, values, self.window, segment_ids=segment_ids, mask=real)
         return self.join(outputs), self._written(key, value, state, documents, mask)
 
-    def _step(self, query, key, value, state):
-        """`advance` by one step of every row: one place of the ring changes."""
+    def step(self, query, key, value, state):
+        # One place of the ring changes.
         place = state.next_step % self.window
         # For the keys of this lap, and for those of the previous lap.
         laps = self.rotation(ops.stack([place, place + self.window], axis=1))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers import Mixer, SelectiveSSM, StateSpec, TemporalConv1D, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
 from keras_griffin.layers.base.weights import within
@@ -63,12 +63,11 @@ class Mamba(Mixer):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT, state_size=state_size)
-        self.expand = checked(name, COUNT, expand=expand)
-        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
-        self.rank = checked(name, COUNT.or_none(), rank=rank)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.state_size = self.checked(COUNT, state_size=state_size)
+        self.expand = self.checked(COUNT, expand=expand)
+        self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
+        self.rank = self.checked(COUNT.or_none(), rank=rank)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked, one_of, plain
+from keras_griffin.checks import COUNT, one_of
 from keras_griffin.layers import UNITS, StateSpec, TemporalConv1D, Weight, dense_weights, project
 from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.stream_start import start_stream
@@ -77,18 +77,17 @@ class RecurrentBlock(ScaledMixer):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(output_variance_scale, **kwargs)
-        name = type(self).__name__
-        self.recurrence_width = checked(name, COUNT, recurrence_width=recurrence_width)
-        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
-        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
-        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.unit = checked(name, one_of(UNITS), unit=unit)
-        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
+        self.recurrence_width = self.checked(COUNT, recurrence_width=recurrence_width)
+        self.num_gate_blocks = self.checked(COUNT.or_none(), num_gate_blocks=num_gate_blocks)
+        self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
+        self.decay_initializer = self.checked(DECAY_INITIALIZER, decay_initializer=decay_initializer)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.unit = self.checked(one_of(UNITS), unit=unit)
+        self.unit_options = plain_options(self.checked(UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
         options = _unit_arguments(self)
         # The attribute has the unit's name: Keras's files store a layer under it.
-        setattr(self, unit, recurrence(name, unit, UNITS[unit], options, self.dtype_policy))
+        setattr(self, unit, recurrence(type(self).__name__, unit, UNITS[unit], options, self.dtype_policy))
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked, one_of
+from keras_griffin.checks import one_of
 from keras_griffin.layers import UNITS, StateSpec, Weight, dense_weights, project
 from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.base.stream_start import start_stream
@@ -67,11 +67,10 @@ class UnitBlock(ScaledMixer):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(output_variance_scale, **kwargs)
-        name = type(self).__name__
-        self.unit = checked(name, one_of(UNITS), unit=unit)
-        self.readout = checked(name, one_of(READOUTS).or_none(), readout=readout)
-        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
-        self.recurrence = recurrence(name, unit, UNITS[unit], self.unit_options, self.dtype_policy)
+        self.unit = self.checked(one_of(UNITS), unit=unit)
+        self.readout = self.checked(one_of(READOUTS).or_none(), readout=readout)
+        self.unit_options = plain_options(self.checked(UNIT_OPTIONS.or_none(), unit_options=unit_options))
+        self.recurrence = recurrence(type(self).__name__, unit, UNITS[unit], self.unit_options, self.dtype_policy)
 
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:

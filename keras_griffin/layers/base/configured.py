@@ -2,8 +2,11 @@
 
 import functools
 import inspect
+from typing import Any
 
 import keras
+
+from keras_griffin.checks import Rule, checked, plain
 
 _KEYWORD, _REST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, _KEYWORD)
@@ -27,6 +30,11 @@ class Configured:
     """
 
     __signature__ = _Signature()
+
+    def checked(self, rule: Rule, /, **argument: Any) -> Any:
+        """Check a constructor argument, and return it, with NumPy's numbers, and those of a pair, as Python's."""
+        value = checked(type(self).__name__, rule, **argument)
+        return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
     def get_config(self):
         """The constructor's arguments."""

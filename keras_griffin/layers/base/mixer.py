@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Unpack
 
-from keras_griffin.checks import POSITIVE, checked
+from keras_griffin.checks import POSITIVE
 from keras_griffin.layers.base.declared import Declared
 from keras_griffin.layers.base.initialization import scaled
 from keras_griffin.shapes import LayerOptions
@@ -45,8 +45,7 @@ class ScaledMixer(Mixer):
 
     def __init__(self, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:

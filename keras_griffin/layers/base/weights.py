@@ -22,7 +22,7 @@ class Weight(NamedTuple):
     must_split: bool = True
     #: The other axes along which it may be sharded in storage: the first one that can be.
     stored: tuple[int, ...] = ()
-    #: The layer that `build` makes for it: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
+    #: The layer that `build` makes for a kernel: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
     layer: str | None = None
 
 
@@ -41,24 +41,24 @@ def dense_weights(
     weights = {f"{path}/kernel": kernel}
     if bias:
         # The bias of partial sums is added once.
-        weights[f"{path}/bias"] = Weight((outputs,), *((0, units) if split else (None, None)))._replace(layer="dense")
+        weights[f"{path}/bias"] = Weight((outputs,), 0, units) if split else Weight((outputs,))
     return weights
 
 
-def block_weights(path: str, inputs: int, outputs: int, units: tuple[str, int], bias: bool = True) -> dict[str, Weight]:
+def block_weights(path: str, inputs: int, outputs: int, units: tuple[str, int]) -> dict[str, Weight]:
     """The weights of a `BlockDiagonalDense`, by path; `units` names the argument that is its number of blocks."""
     _, blocks = units
     check_blocks(blocks, inputs, outputs)
     shape = (blocks, inputs // blocks, outputs // blocks)
-    weights = {f"{path}/blocks/kernel": Weight(shape, 0, units, stored=(1,), layer="blocks")}
-    if bias:
-        weights[f"{path}/blocks/bias"] = Weight((blocks, 1, outputs // blocks), 0, units, layer="blocks")
-    return weights
+    return {
+        f"{path}/blocks/kernel": Weight(shape, 0, units, stored=(1,), layer="blocks"),
+        f"{path}/blocks/bias": Weight((blocks, 1, outputs // blocks), 0, units),
+    }
 
 
 def within(name: str, weights: dict[str, Weight]) -> dict[str, Weight]:
     """The weights of a sublayer, by path; the layer makes it and builds it."""
-    return {f"{name}/{path}": weight for path, weight in weights.items()}
+    return {f"{name}/{path}": weight._replace(layer=None) for path, weight in weights.items()}
 
 
 def create_weights(
@@ -66,23 +66,21 @@ def create_weights(
 ) -> Iterator[tuple[str, Any]]:
     """Names and new weights of a layer, or new layers that hold weights, in the declared order; none of sublayers."""
     for path, weight in declared.items():
-        name, _, rest = path.partition("/")
+        name, bias = path.partition("/")[0], f"{path.rpartition('/')[0]}/bias"
         initializer = initializers.get(path)
-        if not rest:
+        if "/" not in path:
             initializer = random_initializer(initializer or keras.initializers.GlorotUniform())
             yield name, layer.add_weight(weight.shape, initializer, name=name, autocast=False)
-        elif (weight.layer, rest) == ("dense", "kernel"):
-            inputs, outputs = weight.shape
-            bias = f"{name}/bias"
-            options = {"use_bias": bias in declared, "name": name, "dtype": layer.dtype_policy}
+        if weight.layer is None:
+            continue
+        options = {"use_bias": bias in declared, "name": name, "dtype": layer.dtype_policy}
+        *blocks, inputs, outputs = weight.shape
+        if weight.layer == "dense":
             if bias in initializers:
                 options["bias_initializer"] = random_initializer(initializers[bias])
             dense = projection(outputs, initializer=initializer, **options)
             dense.build((None, inputs))
-            yield name, dense
-        elif (weight.layer, rest) == ("blocks", "blocks/kernel"):
-            blocks, inputs, outputs = weight.shape
-            options = {"use_bias": f"{name}/blocks/bias" in declared, "name": name, "dtype": layer.dtype_policy}
-            dense = BlockDiagonalDense(blocks, blocks * outputs, **options)
-            dense.build((None, None, blocks * inputs))
-            yield name, dense
+        else:
+            dense = BlockDiagonalDense(*blocks, blocks[0] * outputs, **options)
+            dense.build((None, None, blocks[0] * inputs))
+        yield name, dense

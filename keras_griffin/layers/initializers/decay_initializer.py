@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, Rule, checked, one_of, plain
+from keras_griffin.checks import POSITIVE, Rule, one_of
 from keras_griffin.layers.base.configured import Configured
 
 RULES = ("paper", "ring")
@@ -56,10 +56,9 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
         exponent: float = 8.0,
         seed: int | keras.random.SeedGenerator | None = None,
     ):
-        name = type(self).__name__
-        self.rule = checked(name, DECAY_INITIALIZER, rule=rule)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.exponent = checked(name, POSITIVE, exponent=exponent)
+        self.rule = self.checked(DECAY_INITIALIZER, rule=rule)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.exponent = self.checked(POSITIVE, exponent=exponent)
         self.seed = seed
 
     def __call__(self, shape, dtype=None):

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import NOT_NEGATIVE, checked
+from keras_griffin.checks import NOT_NEGATIVE
 from keras_griffin.layers.base.initialization import seeded_when_called
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
@@ -50,7 +50,7 @@ class CGLRU(RGLRU):
 
     def __init__(self, *, maximum_phase: float = 0.1 * math.pi, **kwargs: Unpack[RGLRUOptions]):
         super().__init__(**kwargs)
-        self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
+        self.maximum_phase = self.checked(NOT_NEGATIVE, maximum_phase=maximum_phase)
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
+from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, is_number
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.initialization import scaled, seeded_when_called
 from keras_griffin.layers.base.weights import Weight, dense_weights
@@ -69,11 +69,10 @@ class LRU(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
-        self.ring = tuple(plain(bound) for bound in checked(name, RING, ring=ring))
-        self.maximum_phase = checked(name, POSITIVE, maximum_phase=maximum_phase)
-        self.trained_gamma = checked(name, FLAG, trained_gamma=trained_gamma)
+        self.state_size = self.checked(COUNT.or_none(), state_size=state_size)
+        self.ring = self.checked(RING, ring=ring)
+        self.maximum_phase = self.checked(POSITIVE, maximum_phase=maximum_phase)
+        self.trained_gamma = self.checked(FLAG, trained_gamma=trained_gamma)
 
     @classmethod
     def weights_of(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import FLAG, checked
+from keras_griffin.checks import FLAG
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.weights import Weight, dense_weights, within
 from keras_griffin.layers.projection import project
@@ -60,7 +60,7 @@ class LSLSTM(ProjectedUnit):
 
     def __init__(self, units: int | None = None, *, shift: bool = True, **kwargs: Unpack[RecurrentOptions]):
         super().__init__(units, **kwargs)
-        self.shift = checked(type(self).__name__, FLAG, shift=shift)
+        self.shift = self.checked(FLAG, shift=shift)
 
     @classmethod
     def weights_of(cls, width: int, *, units: int | None = None, **others: Any) -> dict[str, Weight]:
@@ -86,10 +86,8 @@ class LSLSTM(ProjectedUnit):
         self.surrogate = GILR(self.units, return_sequences=True, name="surrogate", dtype=self.dtype_policy)
         self.surrogate.build((None, None, width))
         parts = dict(self.create_weights(width))
-        self.of_surrogate, self.of_input = [], []
-        for gate in GATES:
-            self.of_surrogate.append(parts[f"{gate}_of_surrogate"])
-            self.of_input.append(parts[f"{gate}_of_input"])
+        self.of_surrogate = [parts[f"{gate}_of_surrogate"] for gate in GATES]
+        self.of_input = [parts[f"{gate}_of_input"] for gate in GATES]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         surrogate, last = self.surrogate.advance(inputs, RecurrentUnitState(state.surrogate), reset=reset, mask=mask)

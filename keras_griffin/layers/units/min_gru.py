@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked, one_of
+from keras_griffin.checks import one_of
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
@@ -46,7 +46,7 @@ class MinGRU(ProjectedUnit):
 
     def __init__(self, units: int | None = None, *, activation: str = "linear", **kwargs: Unpack[RecurrentOptions]):
         super().__init__(units, **kwargs)
-        self.activation = checked(type(self).__name__, one_of(ACTIVATIONS), activation=activation)
+        self.activation = self.checked(one_of(ACTIVATIONS), activation=activation)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         gate, candidate = projected(inputs, self.update_gate, self.candidate)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked, one_of
+from keras_griffin.checks import COUNT, one_of
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.projection import projected
@@ -65,9 +65,8 @@ class QRNN(ProjectedUnit):
         self, units: int | None = None, *, taps: int = 2, pooling: str = "fo", **kwargs: Unpack[RecurrentOptions]
     ):
         super().__init__(units, **kwargs)
-        name = type(self).__name__
-        self.taps = checked(name, COUNT, taps=taps)
-        self.pooling = checked(name, one_of(GATES), pooling=pooling)
+        self.taps = self.checked(COUNT, taps=taps)
+        self.pooling = self.checked(one_of(GATES), pooling=pooling)
 
     @classmethod
     def weights_of(

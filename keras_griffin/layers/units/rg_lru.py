@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, plain
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers.base.sequence_layer import Decays
 from keras_griffin.layers.base.weights import Weight, block_weights
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
@@ -81,11 +81,10 @@ class RGLRU(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
-        self.exponent = checked(name, POSITIVE, exponent=exponent)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
+        self.num_gate_blocks = self.checked(COUNT.or_none(), num_gate_blocks=num_gate_blocks)
+        self.exponent = self.checked(POSITIVE, exponent=exponent)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.decay_initializer = self.checked(DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:

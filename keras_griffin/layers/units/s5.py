@@ -8,16 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
+from keras_griffin.checks import COUNT, FLAG, one_of
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.initialization import given, seeded_when_called
 from keras_griffin.layers.base.weights import Weight, dense_weights
-from keras_griffin.layers.initializers.state_space_initializer import (
-    STEP_RANGE,
-    blocks_of_legs,
-    input_matrix,
-    output_matrix,
-)
+from keras_griffin.layers.initializers import state_space_initializer as initial
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
@@ -106,12 +101,11 @@ class S5(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
-        self.blocks = checked(name, COUNT, blocks=blocks)
-        self.conjugate_pairs = checked(name, FLAG, conjugate_pairs=conjugate_pairs)
-        self.discretization = checked(name, one_of(DISCRETIZATIONS), discretization=discretization)
-        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+        self.state_size = self.checked(COUNT.or_none(), state_size=state_size)
+        self.blocks = self.checked(COUNT, blocks=blocks)
+        self.conjugate_pairs = self.checked(FLAG, conjugate_pairs=conjugate_pairs)
+        self.discretization = self.checked(one_of(DISCRETIZATIONS), discretization=discretization)
+        self.step_range = self.checked(initial.STEP_RANGE, step_range=step_range)
 
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
@@ -140,10 +134,10 @@ class S5(RecurrentUnit):
         if size % self.blocks or (self.conjugate_pairs and size // self.blocks % 2):
             halves = ", each of an even size" if self.conjugate_pairs else ""
             raise ValueError(f"S5: blocks must divide state_size{halves}. Got {self.blocks} and {size}.")
-        eigenvalues, vectors = blocks_of_legs(size, self.blocks, self.conjugate_pairs)
+        eigenvalues, vectors = initial.blocks_of_legs(size, self.blocks, self.conjugate_pairs)
         return {
-            "input_projection/kernel": input_matrix(vectors),
-            "output_projection/kernel": output_matrix(vectors),
+            "input_projection/kernel": initial.input_matrix(vectors),
+            "output_projection/kernel": initial.output_matrix(vectors),
             "log_rate": given(np.log(-eigenvalues.real)),
             "frequency": given(eigenvalues.imag),
             "log_step": seeded_when_called(keras.initializers.RandomUniform, *map(math.log, self.step_range)),

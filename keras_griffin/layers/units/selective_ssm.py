@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked, plain
+from keras_griffin.checks import COUNT
 from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
@@ -66,10 +66,9 @@ class SelectiveSSM(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT, state_size=state_size)
-        self.rank = checked(name, COUNT.or_none(), rank=rank)
-        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+        self.state_size = self.checked(COUNT, state_size=state_size)
+        self.rank = self.checked(COUNT.or_none(), rank=rank)
+        self.step_range = self.checked(STEP_RANGE, step_range=step_range)
 
     @classmethod
     def weights_of(
