@@ -11,11 +11,7 @@ from keras_griffin import layers, mixers
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
+from tests.layers.units.definitions import gelu
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 6, 12)).astype("float32")
 LAYERS = {

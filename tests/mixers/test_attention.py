@@ -49,16 +49,21 @@ def made(mixer):
     return mixer
 
 
-@pytest.mark.parametrize("options", [{}, {"num_key_value_heads": 3}, {"head_dim": 6, "rotary_fraction": 1.0}])
+OPTIONS = pytest.mark.parametrize(
+    "options", [{}, {"num_heads": 6, "num_key_value_heads": 2, "head_dim": 4}, {"head_dim": 6, "rotary_fraction": 1.0}]
+)
+
+
+@OPTIONS
 @pytest.mark.parametrize("window", [1, 3, 50])
 def test_local(window, options):
-    mixer = made(LocalMQA(3, window, rotary_base=100.0, **options))
+    mixer = made(LocalMQA(**{"num_heads": 3, "window": window, "rotary_base": 100.0, **options}))
     assert_close(mixer(INPUTS), dense(mixer, INPUTS, window))
 
 
-@pytest.mark.parametrize("options", [{}, {"num_key_value_heads": 3}, {"head_dim": 6, "rotary_fraction": 1.0}])
+@OPTIONS
 def test_global(options):
-    mixer = made(GlobalMQA(3, rotary_base=100.0, **options))
+    mixer = made(GlobalMQA(**{"num_heads": 3, "rotary_base": 100.0, **options}))
     assert_close(mixer(INPUTS), dense(mixer, INPUTS, 9))
 
 
@@ -141,8 +146,8 @@ def test_a_stream_of_any_length_is_that_of_its_last_window(next_step):
 
 
 def test_messages():
-    with pytest.raises(ValueError, match=r"LocalMQA: window must be an integer from 1 to 1073741823\. Got 0\."):
-        LocalMQA(3, 0)
+    with pytest.raises(ValueError, match=r"LocalMQA: window must be an integer from 1 to 1073741823\. Got 10"):
+        LocalMQA(3, 2**30)
     with pytest.raises(
         ValueError, match=r"GlobalMQA: num_key_value_heads must divide num_heads\. Got .* 2 and num_heads 3"
     ):

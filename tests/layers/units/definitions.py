@@ -15,9 +15,13 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def built(layer, scale=0.5):
-    """The layer built for `WIDTH` channels, with weights large enough that every term matters."""
-    layer.build((None, None, WIDTH))
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def built(layer, scale=0.5, width=WIDTH):
+    """The layer with weights large enough that every term matters."""
+    layer.build((None, None, width))
     generator = np.random.default_rng(0)
     for weight in layer.weights:
         weight.assign(as_array(weight) + scale * generator.normal(size=weight.shape))
