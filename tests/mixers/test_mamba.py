@@ -1,10 +1,9 @@
 """Mamba against its equations in NumPy, and what its authors' code sets at the start."""
 
 import numpy as np
-import pytest
 
 from keras_griffin.mixers import Mamba
-from tests.layers.units.definitions import built, check_gradients, check_values, named, sigmoid
+from tests.layers.units.definitions import built, check_equations, named, sigmoid
 from tests.layers.units.test_selective_ssm import step as ssm
 
 OPTIONS = {"state_size": 3, "conv_kernel_size": 3}
@@ -26,12 +25,7 @@ def step(weights, x, state):
 
 
 def test_equations():
-    check_values(built(Mamba(**OPTIONS)), step)
-
-
-@pytest.mark.trainable
-def test_gradients():
-    check_gradients(built(Mamba(**OPTIONS)), step)
+    check_equations(built(Mamba(**OPTIONS)), step)
 
 
 def test_initial_kernels_are_uniform():
