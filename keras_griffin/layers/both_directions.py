@@ -15,30 +15,8 @@ class BothDirections(SequenceLayer):
 
         y = forward(x) + flip(backward(flip(x)))        flip: along time
 
-    Each step sees the whole sequence, so there is no state to resume from, and `advance` is refused. A masked step is
-    skipped in both directions, wherever it is.
-
-    Args:
-        forward_layer: a `SequenceLayer` that returns a vector for each step.
-        backward_layer: another such layer.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: that of both layers.
-
-    Raises:
-        ValueError: `advance` or `initial_state` is called, or a reset is given: it marks where the past ends, but not
-            where the future does.
-
-    Examples:
-        >>> import numpy as np, keras_griffin
-        >>> from keras_griffin.layers.both_directions import BothDirections
-        >>> both = [keras_griffin.mixers.RecurrentBlock(recurrence_width=16) for _ in range(2)]
-        >>> tuple(BothDirections(*both)(np.ones((2, 5, 8), "float32")).shape)
-        (2, 5, 8)
-
-    Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
+    Each step sees the whole sequence, so there is no state to resume from. A masked step is skipped in both directions,
+    wherever it is. Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
     """
 
     def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Unpack[LayerOptions]):
@@ -54,16 +32,16 @@ class BothDirections(SequenceLayer):
                 layer.build(inputs_shape)
 
     def initial_state(self, batch_size: int) -> NoReturn:
-        """Refused."""
-        self._refuse("initial_state")
+        """Raise: there is no state."""
+        self._raise("initial_state")
 
     def advance(
         self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> NoReturn:
-        """Refused."""
-        self._refuse("advance")
+        """Raise: there is no state."""
+        self._raise("advance")
 
-    def _refuse(self, function_name) -> NoReturn:
+    def _raise(self, function_name) -> NoReturn:
         raise ValueError(
             f"{function_name}: the layer must be causal to resume from a state. Got {type(self).__name__} "
             f"{self.name!r}, which reads the sequence from both ends."

@@ -6,9 +6,8 @@ from typing import Any, Unpack
 from keras import ops
 
 from keras_griffin.checks import COUNT, FRACTION, POSITIVE
-from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.mixer import ScaledMixer
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.projection import project
 from keras_griffin.ops.rotary_embedding import Rotation, rotated, rotation
 from keras_griffin.ops.shared import time_axis

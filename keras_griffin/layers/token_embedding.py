@@ -31,7 +31,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width: D.
         scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
         logits_soft_cap: the bound of the logits' magnitude, or None for no bound.
-        tie_weights: whether the logits' table is that of the lookup.
+        tie_weights: whether the logits and the lookup share one table.
         norm: `"rms"` or `"layer"` for a norm of the looked-up vectors, or None for none.
         norm_epsilon: its epsilon.
         name, dtype, trainable, quantization_config: as for every Keras layer.

@@ -29,10 +29,10 @@ MIXERS: dict[str, type[Mixer]] = {
 
 
 def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
-    """The mixer that a name in a pattern stands for, and the arguments that the name gives.
+    """The mixer for a name in a pattern, and the arguments that the name implies.
 
     Args:
-        name: of a mixer in `MIXERS`; or of a unit in `keras_griffin.layers.UNITS`, which stands for a `UnitBlock`.
+        name: of a mixer in `MIXERS`; or of a unit in `keras_griffin.layers.UNITS`, for a `UnitBlock`.
 
     Raises:
         ValueError: there is no such name.
@@ -51,7 +51,7 @@ def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
 
 
 def mixer_names() -> tuple[str, ...]:
-    """All names that `find_mixer` knows."""
+    """All names that `find_mixer` takes."""
     return *MIXERS, *UNITS
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
 from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
@@ -21,7 +21,7 @@ class GlobalMQAState(NamedTuple):
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.
     values: Tensor
-    #: `(B, steps)` bool: which of them a later query may see: those of the steps of its document.
+    #: `(B, steps)` bool: which of them a later query may see, the steps of its document.
     visible: Tensor
 
     @property
@@ -42,7 +42,7 @@ class GlobalMQARoom(GlobalMQAState):
     """A state with an empty place for each step to come: a step writes there and does not grow the state.
 
     Where a backend writes in place, as JAX does in a compiled loop, the other keys are not copied. A step takes the
-    last of a row's empty places, so that the newest key stands first. The order makes no difference to attention.
+    last of a row's empty places, so that the newest key is the first. The order makes no difference to attention.
     """
 
     __slots__ = ()

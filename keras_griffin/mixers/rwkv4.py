@@ -15,12 +15,12 @@ from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 from keras_griffin.shapes import LayerOptions, Tensor
 
-#: What is projected from a mixture of each input and the one before it.
+#: The projections of a mixture of each input and its predecessor.
 MIXED = ("key", "value", "receptance")
 
 
 class RWKVMixer(Mixer):
-    """A mixer of RWKV-4, whose initial values depend on its layer, and whose inputs are mixed with the ones before."""
+    """A mixer of RWKV-4, with initial values by layer, and inputs that are mixed with their predecessors."""
 
     def __init__(self, layer: int = 0, num_layers: int = 1, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)

@@ -4,25 +4,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_griffin.layers.base.configured import argument_names
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
-from keras_griffin.layers.base.weights import Weight, create_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, create_weights
 from keras_griffin.shapes import State
-
-
-class StateSpec(NamedTuple):
-    """The shape and dtype of a part of a layer's state, for one row."""
-
-    shape: tuple[int, ...]
-    #: None for the compute dtype.
-    dtype: str | None = None
-    #: Its value before the first step.
-    start: float = 0.0
 
 
 class Declared(SequenceLayer):

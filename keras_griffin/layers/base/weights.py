@@ -1,4 +1,4 @@
-"""The weights that a layer declares before it is built, and their creation."""
+"""The weights and the state that a layer declares before it is built, and the creation of the weights."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,12 +18,22 @@ class Weight(NamedTuple):
     split: int | None = None
     #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
     units: tuple[str, int] | None = None
-    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
+    #: Whether a mesh that does not divide the units is an error; if not, the weight is not split there.
     must_split: bool = True
     #: The other axes along which it may be sharded in storage: the first one that can be.
     stored: tuple[int, ...] = ()
     #: The layer that `build` makes for a kernel: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
     layer: str | None = None
+
+
+class StateSpec(NamedTuple):
+    """The shape and dtype of a part of a layer's state, for one row."""
+
+    shape: tuple[int, ...]
+    #: None for the compute dtype.
+    dtype: str | None = None
+    #: Its value before the first step.
+    start: float = 0.0
 
 
 def dense_weights(

@@ -24,7 +24,7 @@ class GILR(ProjectedUnit):
         h_t = g_t * h_{t-1} + (1 - g_t) * i_t             output
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         activation: tau: `"tanh"`, the paper's; `"elu"`, its authors' code's; or `"linear"`.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 

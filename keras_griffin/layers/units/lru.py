@@ -8,9 +8,8 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, is_number
-from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.initialization import scaled, seeded_when_called
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import log_of_uniform, ring
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
@@ -39,7 +38,7 @@ class LRU(RecurrentUnit):
     real ones throughout; the recurrence is in float32.
 
     Args:
-        state_size: N; None for the width.
+        state_size: N; None for the inputs' width.
         ring: the range of |lambda| at the start, uniform by area; (0.9, 0.999) for long memory.
         maximum_phase: the range of the phase of lambda at the start, from 0 (radians).
         trained_gamma: whether gamma is a weight; if not, it follows from lambda at every step.

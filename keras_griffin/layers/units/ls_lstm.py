@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight, dense_weights, within
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights, within
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
@@ -41,7 +40,7 @@ class LSLSTM(ProjectedUnit):
     So all steps run at once, in two scans.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         shift: whether the gates see s_{t-1}, as in the paper; if not, s_t, as in its authors' code.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 

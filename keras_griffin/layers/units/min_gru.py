@@ -27,7 +27,7 @@ class MinGRU(ProjectedUnit):
         h_t = (1 - z_t) * h_{t-1} + z_t * g(W_h x_t + b_h)        output
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         activation: g: `"linear"`; or `"positive"`, x + 1/2 for x >= 0 and sigmoid(x) below, as in the authors' version
             in logarithms.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.

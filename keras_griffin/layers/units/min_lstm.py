@@ -20,7 +20,7 @@ class MinLSTM(ProjectedUnit):
     The ratios are the sigmoids of a difference of logarithms, so they are exact where both gates are almost zero.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
     State: `RecurrentUnitState`, h as `(B, R)` float32.

@@ -13,7 +13,7 @@ class ProjectedUnit(RecurrentUnit):
     """A recurrent unit with `units`, as an LSTM has them.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         **kwargs: the options of `RecurrentUnit`.
 
     Attributes:

@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT, one_of
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight
+from keras_griffin.layers.base.weights import StateSpec, Weight
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.projected_unit import ProjectedUnit, projections
@@ -42,7 +41,7 @@ class QRNN(ProjectedUnit):
         "ifo":  c_t = f_t * c_{t-1} + i_t * z_t,          h_t = o_t * c_t
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         taps: the steps that the convolution sees, the current one among them.
         pooling: `"f"`, `"fo"` or `"ifo"`.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.

@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import FLAG
-from keras_griffin.layers.base.declared import Declared, StateSpec
+from keras_griffin.layers.base.declared import Declared
 from keras_griffin.layers.base.foreign_arguments import checked_state, reject_foreign_arguments
 from keras_griffin.layers.base.stateful_variables import StatefulVariables
+from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -43,7 +44,7 @@ class RecurrentUnit(Declared):
     """
 
     state_type: type = RecurrentUnitState
-    #: R, the width of the outputs; None for that of the inputs.
+    #: R, the width of the outputs; None for the width of the inputs.
     units: int | None = None
     #: Whether weight decay applies to its kernels.
     decays = True
@@ -53,7 +54,7 @@ class RecurrentUnit(Declared):
     published_readout = "dense"
 
     def __new__(cls, *positional, **options):
-        """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
+        """Raise for an LSTM's arguments that this layer lacks. `__init__` can't: its signature must not list them."""
         reject_foreign_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
@@ -133,7 +134,7 @@ class RecurrentUnit(Declared):
         if self.stateful:
             self.kept_state.write(state)
         if mask is not None and not self.repeats_outputs:
-            # It forgets all at each step, by resets: zero times NaN is NaN. A masked step copies what is before it.
+            # Masked steps repeat the output before them. Resets, not decays of 0, forget: zero times NaN is NaN.
             outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, reset=ops.ones_like(mask), mask=mask)
         if not self.return_sequences:
             outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)
@@ -189,6 +190,6 @@ class RecurrentUnit(Declared):
         return [(*steps, self.units or width), *state]
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Only a sequence of outputs has a mask: that of the inputs, also with `go_backwards`, as in Keras."""
+        """The inputs' mask for a sequence of outputs, also with `go_backwards`, as in Keras; otherwise None."""
         mask = previous_mask if self.return_sequences else None
         return [mask, *([None] * len(self.state_specs(self.width)))] if self.return_state else mask

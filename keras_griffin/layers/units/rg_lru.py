@@ -42,7 +42,7 @@ class RGLRU(RecurrentUnit):
     state and its computation are in float32; outputs are in the compute dtype. A reset sets a_t = 0, so that the state
     becomes the full input, i_t * x_t, without the past. The derivative of the square root is bounded by 1000.
 
-    It follows the conventions of `keras.layers.LSTM`, as `RecurrentUnit` says, but has no units: its output has the
+    It follows the conventions of `keras.layers.LSTM` (see `RecurrentUnit`), but has no units: its output has the
     width of its input, so put `Dense(32)` before it for the units of `LSTM(32)`. The state is h alone, without c:
     `return_state` gives `[outputs, h]`, and `initial_state` takes h or `[h]`.
 
@@ -103,7 +103,7 @@ class RGLRU(RecurrentUnit):
         return outputs, RecurrentUnitState(hidden)
 
     def decays_of(self, inputs: Tensor) -> Decays:
-        """Equation 3, or its magnitude in a complex unit; the root is that of equation 4."""
+        """Equation 3, or its magnitude in a complex unit; the root is from equation 4."""
         _, log_decay = self._gate_and_log_decay(inputs)
         below_one = ops.expm1(log_decay)
         root = ops.sqrt(-below_one * (2.0 + below_one))

@@ -9,9 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.checks import COUNT, FLAG, one_of
-from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.initialization import given, seeded_when_called
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers import state_space_initializer as initial
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
@@ -65,7 +64,7 @@ class S5(RecurrentUnit):
     number is a pair of real ones throughout; the recurrence is in float32.
 
     Args:
-        state_size: N; None for the width.
+        state_size: N; None for the inputs' width.
         blocks: systems of HiPPO-LegS at the start, each of N / blocks.
         conjugate_pairs: keep only one of each pair of conjugate states, so that P = N / 2; if not, P = N, and the
             output is Re(C s) without the 2.

@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from keras_griffin.checks import COUNT
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit

@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.mixer import Mixer, ScaledMixer
-from keras_griffin.layers.base.weights import Weight
+from keras_griffin.layers.base.weights import StateSpec, Weight
 from keras_griffin.testing.arrays import as_array
 
 
