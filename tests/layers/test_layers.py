@@ -1,4 +1,4 @@
-"""The small layers against NumPy, and what holds for every layer: shapes, saving, mixed precision."""
+"""The small layers against NumPy; and every layer: shapes, saving, training."""
 
 from functools import partial
 
@@ -56,15 +56,6 @@ def test_every_weight_is_trained(name):
     model.fit(INPUTS, np.ones((2, 6, 1), "float32"), epochs=2, verbose=0)
     for weight, old in zip(model.layers[0].trainable_variables, before, strict=True):
         assert np.isfinite(as_array(weight)).all() and np.abs(as_array(weight) - old).max() > 0, weight.path
-
-
-@EVERY_LAYER
-def test_mixed_precision(name):
-    half = LAYERS[name](dtype="mixed_bfloat16")
-    outputs = half(INPUTS)
-    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
-    assert {weight.dtype for weight in half.weights} == {"float32"}
-    assert np.isfinite(as_array(ops.cast(outputs, "float32"))).all()
 
 
 @pytest.mark.parametrize("kind", NORMS)

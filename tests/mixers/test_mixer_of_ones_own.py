@@ -1,4 +1,4 @@
-"""A mixer that is defined in the tests alone does what the package's own do, with nothing else touched."""
+"""A mixer that only the tests define works everywhere in the package."""
 
 import keras
 import numpy as np
