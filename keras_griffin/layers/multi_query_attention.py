@@ -33,7 +33,6 @@ class MultiQueryAttention(ScaledMixer):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(output_variance_scale, **kwargs)
-        name = type(self).__name__
         self.num_heads = self.checked(COUNT, num_heads=num_heads)
         self.head_dim = self.checked(COUNT.or_none(), head_dim=head_dim)
         self.num_key_value_heads = self.checked(COUNT, num_key_value_heads=num_key_value_heads)
@@ -41,7 +40,7 @@ class MultiQueryAttention(ScaledMixer):
         self.rotary_base = self.checked(POSITIVE, rotary_base=rotary_base)
         if num_heads % num_key_value_heads:
             raise ValueError(
-                f"{name}: num_key_value_heads must divide num_heads. "
+                f"{type(self).__name__}: num_key_value_heads must divide num_heads. "
                 f"Got num_key_value_heads {num_key_value_heads} and num_heads {num_heads}."
             )
         if head_dim is not None:

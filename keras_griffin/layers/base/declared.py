@@ -122,10 +122,10 @@ class Declared(SequenceLayer):
     def initial_state(self, batch_size: int) -> State:
         """The state before the first step."""
         self.require_built("initial_state")
-        parts = self.state_specs(self.width).values()
-        return self.state_type(
-            *(ops.full((batch_size, *part.shape), part.start, self.dtype_of(part)) for part in parts)
-        )
+        state = {}
+        for name, part in self.state_specs(self.width).items():
+            state[name] = ops.full((batch_size, *part.shape), part.start, self.dtype_of(part))
+        return self.state_type(**state)
 
     def initial_arrays(self, batch_size: int) -> State:
         """`initial_state` as NumPy arrays, for a layer that is built while it is traced."""
