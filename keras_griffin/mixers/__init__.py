@@ -29,19 +29,7 @@ MIXERS: dict[str, type[Mixer]] = {
 
 
 def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
-    """The mixer for a name in a pattern, and the arguments that the name implies.
-
-    Args:
-        name: of a mixer in `MIXERS`; or of a unit in `keras_griffin.layers.UNITS`, for a `UnitBlock`.
-
-    Raises:
-        ValueError: there is no such name.
-
-    Examples:
-        >>> from keras_griffin.mixers import find_mixer
-        >>> find_mixer("rg_lru")
-        (<class 'keras_griffin.mixers.unit_block.UnitBlock'>, {'unit': 'rg_lru'})
-    """
+    """The mixer for a name in a pattern, and the arguments it implies; a unit's name means a `UnitBlock`."""
     if name in MIXERS:
         return MIXERS[name], {}
     if name in UNITS:

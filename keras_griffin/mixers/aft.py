@@ -33,9 +33,8 @@ class AFT(ScaledMixer):
 
     Args:
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `AFTState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `AFTState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -59,9 +59,8 @@ class GlobalMQA(MultiQueryAttention):
     Args:
         num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale: as for
             `LocalMQA`.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `GlobalMQAState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `GlobalMQAState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -51,9 +51,8 @@ class LocalMQA(MultiQueryAttention):
         rotary_fraction: the fraction of each head's channels that is rotated, an even number of them.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `LocalMQAState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `LocalMQAState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -39,9 +39,8 @@ class Mamba(Mixer):
         conv_kernel_size: taps of the convolution.
         rank: R, of the map to the steps; None for D / 16, rounded up.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `MambaState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `MambaState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -49,9 +49,8 @@ class RecurrentBlock(ScaledMixer):
         unit: the recurrence, a name from `keras_griffin.layers.UNITS`. Units that have no argument `num_gate_blocks`,
             `decay_initializer` or `decay_range` ignore it.
         unit_options: other constructor arguments of the unit.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `RecurrentBlockState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `RecurrentBlockState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -68,9 +68,8 @@ class RWKV4(RWKVMixer):
     Args:
         layer: the index of the layer among those of its kind, which sets the initial values.
         num_layers: the number of such layers.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `RWKV4State`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `RWKV4State`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -150,9 +149,8 @@ class RWKV4Channel(RWKVMixer):
         expand: the width of k in units of D.
         layer: the index of the layer among those of its kind, which sets the initial values.
         num_layers: the number of such layers.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `RWKV4ChannelState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `RWKV4ChannelState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -42,9 +42,8 @@ class UnitBlock(ScaledMixer):
         readout: `"dense"` or `"glu"`; None for what the unit was published with.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         unit_options: other constructor arguments of the unit.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    State: `UnitBlockState`. Call arguments, shapes and errors: see `keras_griffin.layers.Mixer`.
+    State: `UnitBlockState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin

@@ -14,6 +14,9 @@ class Mixer(Declared):
 
     A subclass defines `arguments_for_model`, `weights_of` and `state_of`, and `reach_of` if its reach is bounded.
 
+    Args:
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
     Call arguments:
         inputs: `(B, T, D)`.
         reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
