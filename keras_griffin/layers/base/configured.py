@@ -1,12 +1,13 @@
-"""`get_config` and the whole signature of a layer, derived from its constructors' signatures."""
+"""`get_config` and the whole signature of a layer, from its constructors' signatures; checks of their arguments."""
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_griffin.checks import Rule, checked, plain
+from keras_griffin.checks import Rule, checked, is_number, plain
 
 _KEYWORD, _REST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, _KEYWORD)
@@ -43,6 +44,16 @@ class Configured:
         others = kinds[with_config[-1] + 1 :] if with_config else kinds
         names = argument_names(others[0]) if others else ()
         return {**super().get_config(), **{name: _plain(getattr(self, name)) for name in names}}
+
+
+def range_rule(words: str, holds: Callable[[Any, Any], bool]) -> Rule:
+    """The rule for an argument that is a pair of numbers `(low, high)`."""
+
+    def is_range(value):
+        is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+        return is_pair and bool(holds(*value))
+
+    return Rule(f"(low, high) with {words}", is_range)
 
 
 def argument_names(kind: type) -> tuple[str, ...]:

@@ -12,17 +12,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import Rule, is_number
+from keras_griffin.layers.base.configured import range_rule
 from keras_griffin.shapes import Tensor
 
-
-def _is_step_range(value) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-    return is_pair and 0.0 < value[0] <= value[1] < math.inf
-
-
 #: The rule for the range of a system's steps.
-STEP_RANGE = Rule("(low, high) with 0 < low <= high", _is_step_range)
+STEP_RANGE = range_rule("0 < low <= high", lambda low, high: 0.0 < low <= high < math.inf)
 
 
 def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, is_number
+from keras_griffin.checks import COUNT, FLAG, POSITIVE
+from keras_griffin.layers.base.configured import range_rule
 from keras_griffin.layers.base.initialization import scaled, seeded_when_called
 from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import log_of_uniform, ring
@@ -16,13 +17,7 @@ from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUn
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
-
-def _is_ring(value) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-    return is_pair and 0.0 <= value[0] < value[1] <= 1.0
-
-
-RING = Rule("(low, high) with 0 <= low < high <= 1", _is_ring)
+RING = range_rule("0 <= low < high <= 1", lambda low, high: 0.0 <= low < high <= 1.0)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
