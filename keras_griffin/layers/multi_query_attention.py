@@ -128,9 +128,8 @@ class MultiQueryAttention(ScaledMixer):
 
     def rotation(self, positions: Tensor) -> Rotation | None:
         """The rotation of queries and keys at positions `(T,)` or `(B, T)`."""
-        return rotation(
-            positions, self.channels, self.compute_dtype, fraction=self.rotary_fraction, base=self.rotary_base
-        )
+        options = {"fraction": self.rotary_fraction, "base": self.rotary_base}
+        return rotation(positions, self.channels, self.compute_dtype, **options)
 
     def join(self, heads: Tensor) -> Tensor:
         """Concatenate the heads' outputs `(B, T, N, H)` and project them to the width."""

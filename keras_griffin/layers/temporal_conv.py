@@ -62,15 +62,11 @@ class TemporalConv1D(SequenceLayer):
     def build(self, inputs_shape):
         """Create the kernel `(kernel_size, D)` and the bias `(D,)`."""
         super().build(inputs_shape)
-        self.kernel = self.add_weight(
-            shape=(self.kernel_size, self.width),
-            initializer=random_initializer(keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5)),
-            name="kernel",
-            autocast=False,
-        )
+        initializer = random_initializer(keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5))
+        self.kernel = self.add_weight((self.kernel_size, self.width), initializer, name="kernel", autocast=False)
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias", autocast=False)
+            self.bias = self.add_weight((self.width,), "zeros", name="bias", autocast=False)
 
     def initial_state(self, batch_size: int) -> TemporalConvState:
         """No input yet: zeros."""

@@ -167,11 +167,12 @@ class RWKV4Channel(RWKVMixer):
         self.expand = self.checked(COUNT, expand=expand)
 
     @classmethod
-    def weights_of(cls, width: int, *, expand: int = 4, **others: Any) -> dict[str, Weight]:
-        inner = ("inner_width", expand * width)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        inner = cls.with_defaults(arguments).expand * width
+        groups = ("inner_width", inner)
         return {
-            **dense_weights("key", width, expand * width, 1, inner, bias=False),
-            **dense_weights("value", expand * width, width, 0, inner, bias=False),
+            **dense_weights("key", width, inner, 1, groups, bias=False),
+            **dense_weights("value", inner, width, 0, groups, bias=False),
             "receptance/kernel": Weight((width, width), stored=(0, 1), layer="dense"),
             "mix_key": Weight((width,)),
             "mix_receptance": Weight((width,)),

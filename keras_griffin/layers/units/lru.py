@@ -69,12 +69,11 @@ class LRU(RecurrentUnit):
         self.trained_gamma = self.checked(FLAG, trained_gamma=trained_gamma)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int | None = None, trained_gamma: bool = True, **others: Any
-    ) -> dict[str, Weight]:
-        size = state_size or width
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        size = given.state_size or width
         groups = ("state_size", size)
-        vectors = ("nu", "theta", "gamma") if trained_gamma else ("nu", "theta")
+        vectors = ("nu", "theta", "gamma") if given.trained_gamma else ("nu", "theta")
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
             **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),

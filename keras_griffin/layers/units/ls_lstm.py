@@ -76,9 +76,9 @@ class LSLSTM(ProjectedUnit):
         return {name: StateSpec((units or width,), "float32") for name in ("surrogate", "cell")}
 
     @classmethod
-    def reach_of(cls, *, shift: bool = True, **others: Any) -> int | None:
+    def reach_of(cls, **arguments: Any) -> int | None:
         """With `shift` it moves s along time without an op that could be divided."""
-        return None if shift else 0
+        return None if cls.with_defaults(arguments).shift else 0
 
     def build_weights(self, width: int) -> None:
         """Create the surrogate, and the gates' projections as two attributes, as files have them."""

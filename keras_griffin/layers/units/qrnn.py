@@ -68,21 +68,19 @@ class QRNN(ProjectedUnit):
         self.pooling = self.checked(one_of(GATES), pooling=pooling)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, units: int | None = None, taps: int = 2, pooling: str = "fo", **others: Any
-    ) -> dict[str, Weight]:
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         """A projection of all taps' inputs, oldest first, for the candidate and for each gate."""
-        return projections(("candidate", *GATES[pooling]), taps * width, units or width)
+        given = cls.with_defaults(arguments)
+        return projections(("candidate", *GATES[given.pooling]), given.taps * width, given.units or width)
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
-    ) -> dict[str, StateSpec]:
-        return {"cell": StateSpec((units or width,), "float32"), "inputs": StateSpec((taps - 1, width))}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        return {"cell": StateSpec((given.units or width,), "float32"), "inputs": StateSpec((given.taps - 1, width))}
 
     @classmethod
-    def reach_of(cls, *, taps: int = 2, **others: Any) -> int:
-        return taps - 1
+    def reach_of(cls, **arguments: Any) -> int:
+        return cls.with_defaults(arguments).taps - 1
 
     def build_weights(self, width: int) -> None:
         """Create the projections as one attribute, as files have them."""

@@ -70,20 +70,19 @@ class SelectiveSSM(RecurrentUnit):
         self.step_range = self.checked(STEP_RANGE, step_range=step_range)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int = 16, rank: int | None = None, **others: Any
-    ) -> dict[str, Weight]:
-        groups, rank = ("width", width), rank or default_rank(width)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        groups, rank = ("width", width), given.rank or default_rank(width)
         return {
-            **dense_weights("selection", width, rank + 2 * state_size, 0, groups, bias=False),
+            **dense_weights("selection", width, rank + 2 * given.state_size, 0, groups, bias=False),
             **dense_weights("step", rank, width, 1, groups),
-            "dynamics/log_rates": Weight((width, state_size), 0, groups),
+            "dynamics/log_rates": Weight((width, given.state_size), 0, groups),
             "feedthrough": Weight((width,), 0, groups),
         }
 
     @classmethod
-    def state_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, StateSpec]:
-        return {"hidden": StateSpec((width, state_size), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        return {"hidden": StateSpec((width, cls.with_defaults(arguments).state_size), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> None:
