@@ -109,9 +109,8 @@ class LogRates(keras.layers.Layer):
 
     def build(self, inputs_shape):
         """Create the weight."""
-        self.log_rates = self.add_weight(
-            shape=(inputs_shape[-1], self.state_size), initializer=self._first, name="log_rates", autocast=False
-        )
+        shape = (inputs_shape[-1], self.state_size)
+        self.log_rates = self.add_weight(shape, self._first, name="log_rates", autocast=False)
 
     def _first(self, shape, dtype=None):
         # Not broadcast: on PyTorch the rows would share their memory.

@@ -82,17 +82,7 @@ def test_go_backwards_gives_outputs_in_processing_order(unit, plain):
 
 
 @SOME
-def test_stateful_goes_on_until_reset_state(unit, plain):
-    layer = sharing(unit, plain, stateful=True)
-    layer.reset_state()
-    pieces = [as_array(layer(INPUTS[:, :3])), as_array(layer(INPUTS[:, 3:]))]
-    assert_close(np.concatenate(pieces, 1), as_array(plain(INPUTS)))
-    layer.reset_states()
-    assert_close(layer(INPUTS), as_array(plain(INPUTS)))
-
-
-@SOME
-def test_a_stateful_layer_in_predict_and_in_a_file(unit, tmp_path):
+def test_a_stateful_layer_goes_on_until_reset_state_in_predict_too(unit, tmp_path):
     inputs = keras.Input(batch_shape=(3, 7, 8))
     layer = unit(return_sequences=True, stateful=True)
     model = keras.Model(inputs, layer(inputs))
@@ -100,7 +90,11 @@ def test_a_stateful_layer_in_predict_and_in_a_file(unit, tmp_path):
     twice = as_array(sharing(unit, layer)(np.concatenate([INPUTS, INPUTS], 1)))
     assert_close(first, twice[:, :7])
     assert_close(second, twice[:, 7:])
-    # A loaded model starts afresh.
+    layer.reset_state()
+    assert_close(np.concatenate([as_array(layer(INPUTS[:, :3])), as_array(layer(INPUTS[:, 3:]))], 1), first)
+    layer.reset_states()
+    assert_close(layer(INPUTS), first)
+    # A loaded model starts without a state.
     model.save(tmp_path / "model.keras")
     assert_close(keras.saving.load_model(tmp_path / "model.keras")(INPUTS), first)
 
