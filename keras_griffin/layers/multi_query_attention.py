@@ -19,7 +19,7 @@ class MultiQueryAttention(ScaledMixer):
     """Many query heads over few key and value heads, with rotary positions.
 
     Queries, keys and values have no bias; the output projection has one. The arguments are described in `LocalMQA`. A
-    subclass decides which keys a query sees: in `sees`, in `step`, and in `steps`.
+    subclass decides which keys a query sees: in `sees`, `_step` and `_steps`.
     """
 
     def __init__(
@@ -99,18 +99,16 @@ class MultiQueryAttention(ScaledMixer):
             return inputs, state
         query, key, value = self.project(inputs)
         if inputs.shape[1] == 1 and reset is None and mask is None:
-            return self.step(query, key, value, state)
-        return self.steps(query, key, value, state, reset, mask)
+            return self._step(query, key, value, state)
+        return self._steps(query, key, value, state, reset, mask)
 
-    def step(self, query: Tensor, key: Tensor, value: Tensor, state: State) -> tuple[Tensor, State]:
+    def _step(self, query, key, value, state):
         """`advance` by one step of every row, without marks, so that nothing is computed again."""
-        raise NotImplementedError(f"step: {type(self).__name__} must define it.")
+        raise NotImplementedError(f"_step: {type(self).__name__} must define it.")
 
-    def steps(
-        self, query: Tensor, key: Tensor, value: Tensor, state: State, reset: Tensor | None, mask: Tensor | None
-    ) -> tuple[Tensor, State]:
+    def _steps(self, query, key, value, state, reset, mask):
         """`advance` by any number of steps."""
-        raise NotImplementedError(f"steps: {type(self).__name__} must define it.")
+        raise NotImplementedError(f"_steps: {type(self).__name__} must define it.")
 
     def project(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `(B, T, N, H)`, and keys and values `(B, T, K, H)`, not rotated."""

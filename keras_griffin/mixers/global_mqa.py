@@ -89,7 +89,7 @@ class GlobalMQA(MultiQueryAttention):
         query, key = self.rotate(ops.arange(ops.shape(query)[1], dtype="int32"), query, key)
         return self.join(self._attend(query, key, value, is_causal=True))
 
-    def steps(self, query, key, value, state, reset, mask):
+    def _steps(self, query, key, value, state, reset, mask):
         batch_size, length = ops.shape(query)[:2]
         real = ops.ones((batch_size, length), "bool") if mask is None else mask
         new = ops.zeros((batch_size, length), "bool") if reset is None else reset
@@ -119,7 +119,7 @@ class GlobalMQA(MultiQueryAttention):
             keys, values = (ops.where(visible[..., None, None], x, ops.zeros((), x.dtype)) for x in (keys, values))
         return outputs, type(state)(keys, values, visible)
 
-    def step(self, query, key, value, state):
+    def _step(self, query, key, value, state):
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
         query, key = self.rotate(position, query, key)
         if isinstance(state, GlobalMQARoom):

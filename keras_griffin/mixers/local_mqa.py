@@ -110,7 +110,7 @@ class LocalMQA(MultiQueryAttention):
         query, key = self.rotate(_positions(ops.shape(inputs)[1], mask), query, key)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
-    def steps(self, query, key, value, state, reset, mask):
+    def _steps(self, query, key, value, state, reset, mask):
         length = ops.shape(query)[1]
         seen, keys, values = self._oldest_first(state)
         keys, values = ops.concatenate([keys, key], axis=1), ops.concatenate([values, value], axis=1)
@@ -125,7 +125,7 @@ class LocalMQA(MultiQueryAttention):
         outputs = local_attention(query, keys, values, self.window, segment_ids=segment_ids, mask=real)
         return self.join(outputs), self._written(key, value, state, documents, mask)
 
-    def step(self, query, key, value, state):
+    def _step(self, query, key, value, state):
         # One place of the ring changes.
         place = state.next_step % self.window
         # For the keys of this lap, and for those of the previous lap.

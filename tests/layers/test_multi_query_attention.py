@@ -13,7 +13,7 @@ def test_a_document_starts_at_each_reset_that_is_not_masked():
 
 
 def test_a_subclass_decides_which_keys_are_seen():
-    for name, arguments in (("step", 4), ("steps", 6)):
+    for name, arguments in (("_step", 4), ("_steps", 6)):
         with pytest.raises(NotImplementedError, match=rf"^{name}: MultiQueryAttention must define it\.$"):
             getattr(MultiQueryAttention(2), name)(*[None] * arguments)
 

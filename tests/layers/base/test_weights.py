@@ -4,6 +4,7 @@ import pytest
 
 from keras_griffin.layers import Mixer, TemporalConv1D
 from keras_griffin.layers.base.weights import Weight, block_weights, create_weights, dense_weights, within
+from keras_griffin.layers.block_diagonal_dense import check_blocks
 from keras_griffin.testing.arrays import as_array
 
 UNITS = ("num_heads", 3)
@@ -31,6 +32,7 @@ def test_blocks_must_divide_both_widths():
     for widths in ((4, 6), (6, 4)):
         with pytest.raises(ValueError, match=r"num_blocks must divide .* Got num_blocks 3, input width \d and"):
             block_weights("gate", *widths, UNITS)
+    check_blocks(3, 6, 12)
 
 
 class Declaring(Mixer):
