@@ -46,7 +46,7 @@ class Configured:
         return {**super().get_config(), **{name: _plain(getattr(self, name)) for name in names}}
 
 
-def range_rule(words: str, holds: Callable[[Any, Any], bool]) -> Rule:
+def range_rule(words: str, holds: Callable[[Any, Any], Any]) -> Rule:
     """The rule for an argument that is a pair of numbers `(low, high)`."""
 
     def is_range(value):

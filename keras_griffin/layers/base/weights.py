@@ -91,6 +91,6 @@ def create_weights(
             dense = projection(outputs, initializer=initializer, **options)
             dense.build((None, inputs))
         else:
-            dense = BlockDiagonalDense(*blocks, blocks[0] * outputs, **options)
+            dense = BlockDiagonalDense(blocks[0], blocks[0] * outputs, **options)
             dense.build((None, None, blocks[0] * inputs))
         yield name, dense
