@@ -49,9 +49,9 @@ def checked_state(name: str, initial_state, shapes: dict[str, tuple]) -> list[Te
     parts = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
     if len(parts) != len(shapes):
         got = f"a {type(initial_state).__name__} of {len(parts)}" if isinstance(initial_state, list | tuple) else "one"
-        alone = "h, (B, R), or a list of h alone: there is no c"
-        several = f"a list of {' and '.join(shapes)}"
-        raise ValueError(f"{name}: initial_state must be {alone if len(shapes) == 1 else several}. Got {got}.")
+        alone = f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c."
+        several = f"{name}: initial_state must be a list of {' and '.join(shapes)}."
+        raise ValueError(f"{alone if len(shapes) == 1 else several} Got {got}.")
     tensors = [as_tensor(part) for part in parts]
     for (part, shape), tensor in zip(shapes.items(), tensors, strict=True):
         if not shape_fits(tensor, shape):
