@@ -1,10 +1,9 @@
 """The ops with weights: layers that every model shares."""
 
 from keras_griffin.layers import units
-from keras_griffin.layers.base.declared import StateSpec
 from keras_griffin.layers.base.mixer import Mixer
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.block_diagonal_dense import BlockDiagonalDense
 from keras_griffin.layers.gated_mlp import GatedMLP
 from keras_griffin.layers.initializers.decay_initializer import DecayInitializer

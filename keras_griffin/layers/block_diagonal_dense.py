@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, checked
+from keras_griffin.checks import COUNT, FLAG
 from keras_griffin.layers.base.configured import Configured
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.ops.block_product import block_product
@@ -48,10 +48,9 @@ class BlockDiagonalDense(Configured, keras.layers.Layer):
         self, num_blocks: int, units: int | None = None, use_bias: bool = True, **kwargs: Unpack[LayerOptions]
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.num_blocks = checked(name, COUNT, num_blocks=num_blocks)
-        self.units = checked(name, COUNT.or_none(), units=units)
-        self.use_bias = checked(name, FLAG, use_bias=use_bias)
+        self.num_blocks = self.checked(COUNT, num_blocks=num_blocks)
+        self.units = self.checked(COUNT.or_none(), units=units)
+        self.use_bias = self.checked(FLAG, use_bias=use_bias)
         self.supports_masking = True
 
     def build(self, inputs_shape):

@@ -5,7 +5,6 @@ from typing import NoReturn, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked
 from keras_griffin.layers.base.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -16,37 +15,14 @@ class BothDirections(SequenceLayer):
 
         y = forward(x) + flip(backward(flip(x)))        flip: along time
 
-    Each step sees the whole sequence, so there is no state to resume from, and `advance` is refused. A masked step is
-    skipped in both directions, wherever it is.
-
-    Args:
-        forward_layer: a `SequenceLayer` that returns a vector for each step.
-        backward_layer: another such layer.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: that of both layers.
-
-    Raises:
-        ValueError: `advance` or `initial_state` is called, or a reset is given: it marks where the past ends, but not
-            where the future does.
-
-    Examples:
-        >>> import numpy as np, keras_griffin
-        >>> from keras_griffin.layers.both_directions import BothDirections
-        >>> both = [keras_griffin.mixers.RecurrentBlock(recurrence_width=16) for _ in range(2)]
-        >>> tuple(BothDirections(*both)(np.ones((2, 5, 8), "float32")).shape)
-        (2, 5, 8)
-
-    Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
+    Each step sees the whole sequence, so there is no state to resume from. A masked step is skipped in both directions,
+    wherever it is. Reference: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
     """
 
     def __init__(self, forward_layer: SequenceLayer, backward_layer: SequenceLayer, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.forward_layer = checked(name, TEMPORAL, forward_layer=forward_layer)
-        self.backward_layer = checked(name, TEMPORAL, backward_layer=backward_layer)
+        self.forward_layer = self.checked(TEMPORAL, forward_layer=forward_layer)
+        self.backward_layer = self.checked(TEMPORAL, backward_layer=backward_layer)
 
     def build(self, inputs_shape):
         """Build both; a loaded layer is already built."""
@@ -56,16 +32,16 @@ class BothDirections(SequenceLayer):
                 layer.build(inputs_shape)
 
     def initial_state(self, batch_size: int) -> NoReturn:
-        """Refused."""
-        self._refuse("initial_state")
+        """Raise: there is no state."""
+        self._raise("initial_state")
 
     def advance(
         self, inputs: Tensor, state: State, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> NoReturn:
-        """Refused."""
-        self._refuse("advance")
+        """Raise: there is no state."""
+        self._raise("advance")
 
-    def _refuse(self, function_name) -> NoReturn:
+    def _raise(self, function_name) -> NoReturn:
         raise ValueError(
             f"{function_name}: the layer must be causal to resume from a state. Got {type(self).__name__} "
             f"{self.name!r}, which reads the sequence from both ends."
@@ -81,13 +57,9 @@ class BothDirections(SequenceLayer):
         return self.forward_layer(inputs, mask=mask) + ops.flip(backward, axis=1)
 
     def compute_output_shape(self, inputs_shape):
-        """That of both layers."""
         return self.forward_layer.compute_output_shape(inputs_shape)
 
     @classmethod
     def from_config(cls, config):
-        """Rebuild both layers too."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("forward_layer", "backward_layer")
-        }
-        return cls(**{**config, **parts})
+        names = ("forward_layer", "backward_layer")
+        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in names}})

@@ -4,7 +4,7 @@ from typing import Unpack
 
 import keras
 
-from keras_griffin.checks import COUNT, POSITIVE, checked
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers.base.configured import Configured
 from keras_griffin.layers.projection import project, projection
 from keras_griffin.shapes import LayerOptions
@@ -23,9 +23,7 @@ class GatedMLP(Configured, keras.layers.Layer):
         output_variance_scale: the last kernel's variance is this over its fan-in; `2 / num_layers` in a deep model.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Input shape: `(..., D)`.
-
-    Output shape: `(..., D)`.
+    Input and output shape: `(..., D)`.
 
     Raises:
         ValueError: an argument has a wrong type or value.
@@ -40,13 +38,11 @@ class GatedMLP(Configured, keras.layers.Layer):
 
     def __init__(self, hidden_width: int, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.hidden_width = checked(name, COUNT, hidden_width=hidden_width)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.hidden_width = self.checked(COUNT, hidden_width=hidden_width)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
         self.supports_masking = True
 
     def build(self, inputs_shape):
-        """Create the three projections."""
         width = inputs_shape[-1]
         self.gate = projection(self.hidden_width, name="gate", dtype=self.dtype_policy)
         self.up = projection(self.hidden_width, name="up", dtype=self.dtype_policy)
@@ -61,5 +57,4 @@ class GatedMLP(Configured, keras.layers.Layer):
         return project(self.down, gate * project(self.up, inputs))
 
     def compute_output_shape(self, inputs_shape):
-        """The shape of the inputs."""
         return tuple(inputs_shape)

@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_griffin.checks import FLAG, FRACTION, POSITIVE, checked, integer_from
+from keras_griffin.checks import FLAG, FRACTION, POSITIVE, integer_from
 from keras_griffin.layers.base.layout import with_layout
 from keras_griffin.layers.base.sequence_layer import TEMPORAL, SequenceLayer
 from keras_griffin.layers.gated_mlp import GatedMLP
@@ -32,9 +32,7 @@ class ResidualBlock(SequenceLayer):
 
     State: the mixer's.
 
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
+    Input and output shape: `(B, T, D)`.
 
     Raises:
         ValueError: an argument has a wrong type or value, dropout is combined with `rematerialize`, or the mixer does
@@ -63,15 +61,15 @@ class ResidualBlock(SequenceLayer):
     ):
         super().__init__(**kwargs)
         name = type(self).__name__
-        self.mixer = checked(name, TEMPORAL, mixer=mixer)
-        self.hidden_width = checked(name, integer_from(0), hidden_width=hidden_width)
-        self.norm_epsilon = checked(name, POSITIVE, norm_epsilon=norm_epsilon)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
-        self.rematerialize = checked(name, FLAG, rematerialize=rematerialize)
-        self.dropout = checked(name, FRACTION, dropout=dropout)
+        self.mixer = self.checked(TEMPORAL, mixer=mixer)
+        self.hidden_width = self.checked(integer_from(0), hidden_width=hidden_width)
+        self.norm_epsilon = self.checked(POSITIVE, norm_epsilon=norm_epsilon)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
+        self.rematerialize = self.checked(FLAG, rematerialize=rematerialize)
+        self.dropout = self.checked(FRACTION, dropout=dropout)
         if rematerialize and dropout:
             raise ValueError(f"{name}: dropout must be 0 with rematerialize, which would draw twice. Got {dropout}.")
-        self.norm = checked(name, NORM, norm=norm)
+        self.norm = self.checked(NORM, norm=norm)
         self.mixer_norm = normalization(norm, norm_epsilon, name="mixer_norm", dtype=self.dtype_policy)
         self.mlp_norm: Any = None
         self.mlp: Any = None
@@ -127,5 +125,4 @@ class ResidualBlock(SequenceLayer):
 
     @classmethod
     def from_config(cls, config):
-        """Rebuild the mixer too."""
         return cls(**{**config, "mixer": keras.saving.deserialize_keras_object(config["mixer"])})

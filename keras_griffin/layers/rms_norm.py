@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, checked
+from keras_griffin.checks import POSITIVE
 from keras_griffin.layers.base.configured import Configured
 from keras_griffin.shapes import LayerOptions
 
@@ -23,9 +23,7 @@ class RMSNorm(Configured, keras.layers.Layer):
         epsilon: added to the mean square.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Input shape: `(..., D)`.
-
-    Output shape: `(..., D)`.
+    Input and output shape: `(..., D)`.
 
     Raises:
         ValueError: epsilon is not positive and finite.
@@ -40,7 +38,7 @@ class RMSNorm(Configured, keras.layers.Layer):
 
     def __init__(self, epsilon: float = 1e-6, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        self.epsilon = checked(type(self).__name__, POSITIVE, epsilon=epsilon)
+        self.epsilon = self.checked(POSITIVE, epsilon=epsilon)
         self.supports_masking = True
 
     def build(self, inputs_shape):
@@ -57,5 +55,4 @@ class RMSNorm(Configured, keras.layers.Layer):
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape):
-        """The shape of the inputs."""
         return tuple(inputs_shape)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, checked
+from keras_griffin.checks import COUNT, FLAG
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
 from keras_griffin.ops.causal_conv import causal_conv
@@ -40,9 +40,7 @@ class TemporalConv1D(SequenceLayer):
 
     State: `TemporalConvState`, the newest `kernel_size - 1` inputs.
 
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
+    Input and output shape: `(B, T, D)`.
 
     Raises:
         ValueError: an argument has a wrong type or value.
@@ -58,22 +56,17 @@ class TemporalConv1D(SequenceLayer):
 
     def __init__(self, kernel_size: int = 4, use_bias: bool = True, **kwargs: Unpack[LayerOptions]):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.kernel_size = checked(name, COUNT, kernel_size=kernel_size)
-        self.use_bias = checked(name, FLAG, use_bias=use_bias)
+        self.kernel_size = self.checked(COUNT, kernel_size=kernel_size)
+        self.use_bias = self.checked(FLAG, use_bias=use_bias)
 
     def build(self, inputs_shape):
         """Create the kernel `(kernel_size, D)` and the bias `(D,)`."""
         super().build(inputs_shape)
-        self.kernel = self.add_weight(
-            shape=(self.kernel_size, self.width),
-            initializer=random_initializer(keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5)),
-            name="kernel",
-            autocast=False,
-        )
+        initializer = random_initializer(keras.initializers.RandomNormal(stddev=(0.01 / self.kernel_size) ** 0.5))
+        self.kernel = self.add_weight((self.kernel_size, self.width), initializer, name="kernel", autocast=False)
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias", autocast=False)
+            self.bias = self.add_weight((self.width,), "zeros", name="bias", autocast=False)
 
     def initial_state(self, batch_size: int) -> TemporalConvState:
         """No input yet: zeros."""

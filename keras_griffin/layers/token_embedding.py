@@ -31,7 +31,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         width: D.
         scale_by_sqrt_width: multiply the looked-up vectors by sqrt(D), rounded to bfloat16 as RecurrentGemma does.
         logits_soft_cap: the bound of the logits' magnitude, or None for no bound.
-        tie_weights: whether the logits' table is that of the lookup.
+        tie_weights: whether the logits and the lookup share one table.
         norm: `"rms"` or `"layer"` for a norm of the looked-up vectors, or None for none.
         norm_epsilon: its epsilon.
         name, dtype, trainable, quantization_config: as for every Keras layer.
@@ -80,17 +80,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         tie_weights = checked(kind, FLAG, tie_weights=tie_weights)
         norm = checked(kind, NORM.or_none(), norm=norm)
         norm_epsilon = checked(kind, POSITIVE, norm_epsilon=norm_epsilon)
-        initializer = keras.initializers.RandomNormal(stddev=width**-0.5)
-        super().__init__(
-            vocabulary_size,
-            width,
-            tie_weights=tie_weights,
-            embeddings_initializer=random_initializer(initializer),
-            name=name,
-            dtype=dtype,
-            trainable=trainable,
-            quantization_config=quantization_config,
-        )
+        initializer = random_initializer(keras.initializers.RandomNormal(stddev=width**-0.5))
+        of_table = {"tie_weights": tie_weights, "embeddings_initializer": initializer}
+        of_layer = {"name": name, "dtype": dtype, "trainable": trainable, "quantization_config": quantization_config}
+        super().__init__(vocabulary_size, width, **of_table, **of_layer)
         self.scale_by_sqrt_width = scale_by_sqrt_width
         self.soft_cap = logits_soft_cap
         # Rounded here, once: inside a traced call the number could not be read back.
@@ -100,7 +93,6 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
         self.norm = None if norm is None else normalization(norm, norm_epsilon, name="norm", dtype=self.dtype_policy)
 
     def build(self, inputs_shape=None):
-        """Create the tables, and build the norm."""
         super().build(inputs_shape)
         if self.norm is not None:
             self.norm.build((None, self.output_dim))

@@ -12,8 +12,7 @@ from keras_griffin.mixers.global_mqa import GlobalMQA
 from keras_griffin.mixers.local_mqa import LocalMQA
 from keras_griffin.mixers.mamba import Mamba
 from keras_griffin.mixers.recurrent_block import RecurrentBlock
-from keras_griffin.mixers.rwkv4 import RWKV4
-from keras_griffin.mixers.rwkv4_channel import RWKV4Channel
+from keras_griffin.mixers.rwkv4 import RWKV4, RWKV4Channel
 from keras_griffin.mixers.unit_block import UnitBlock
 from keras_griffin.names import did_you_mean
 
@@ -30,19 +29,7 @@ MIXERS: dict[str, type[Mixer]] = {
 
 
 def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
-    """The mixer that a name in a pattern stands for, and the arguments that the name gives.
-
-    Args:
-        name: of a mixer in `MIXERS`; or of a unit in `keras_griffin.layers.UNITS`, which stands for a `UnitBlock`.
-
-    Raises:
-        ValueError: there is no such name.
-
-    Examples:
-        >>> from keras_griffin.mixers import find_mixer
-        >>> find_mixer("rg_lru")
-        (<class 'keras_griffin.mixers.unit_block.UnitBlock'>, {'unit': 'rg_lru'})
-    """
+    """The mixer for a name in a pattern, and the arguments it implies; a unit's name means a `UnitBlock`."""
     if name in MIXERS:
         return MIXERS[name], {}
     if name in UNITS:
@@ -52,7 +39,7 @@ def find_mixer(name: str) -> tuple[type[Mixer], dict[str, Any]]:
 
 
 def mixer_names() -> tuple[str, ...]:
-    """All names that `find_mixer` knows."""
+    """All names that `find_mixer` takes."""
     return *MIXERS, *UNITS
 
 

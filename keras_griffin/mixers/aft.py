@@ -1,19 +1,16 @@
 """The attention-free transformer's mixing."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, checked
-from keras_griffin.layers import Mixer, StateSpec, Weight, project
-from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.weights import dense_weights
+from keras_griffin.layers import StateSpec, Weight, dense_weights, project
+from keras_griffin.layers.base.mixer import ScaledMixer
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.running_average import RunningAverage, running_average
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
-from keras_griffin.shapes import LayerOptions, Tensor
+from keras_griffin.shapes import Tensor
 
 
 class AFTState(NamedTuple):
@@ -26,7 +23,7 @@ class AFTState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class AFT(Mixer):
+class AFT(ScaledMixer):
     """Mix along time as the attention-free transformer does (AFT-simple): a gated average of all values so far.
 
         q_t, k_t, v_t = W x_t, each its own
@@ -36,21 +33,8 @@ class AFT(Mixer):
 
     Args:
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `AFTState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value.
+    State: `AFTState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -62,19 +46,8 @@ class AFT(Mixer):
 
     state_type = AFTState
 
-    def __init__(self, output_variance_scale: float = 1.0, **kwargs: Unpack[LayerOptions]):
-        super().__init__(**kwargs)
-        name = type(self).__name__
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
-
-    @classmethod
-    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The scale of the last kernel."""
-        return {"output_variance_scale": 2.0 / config.num_layers}
-
     @classmethod
     def weights_of(cls, width: int, **others: Any) -> dict[str, Weight]:
-        """Four projections."""
         groups = ("width", width)
         weights: dict[str, Weight] = {}
         for name in ("query", "key", "value", "output_projection"):
@@ -83,12 +56,7 @@ class AFT(Mixer):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **others: Any) -> dict[str, StateSpec]:
-        """The average and its weight."""
         return {"average": StateSpec((width,), "float32"), "log_weight": StateSpec((width,), "float32", NOTHING)}
-
-    def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
 
     def advance(
         self, inputs: Tensor, state: AFTState, *, reset: Tensor | None = None, mask: Tensor | None = None

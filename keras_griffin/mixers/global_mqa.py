@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops.local_attention.marks import finite_only, keep_gradients_apart, nan_unless
-from keras_griffin.ops.rotary_embedding import rotated
 from keras_griffin.ops.shared.compaction import real_steps_last, take_steps
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.ops.step_attention import step_attention, write_place
@@ -22,7 +21,7 @@ class GlobalMQAState(NamedTuple):
     keys: Tensor
     #: `(B, steps, K, H)`, compute dtype.
     values: Tensor
-    #: `(B, steps)` bool: which of them a later query may see: those of the steps of its document.
+    #: `(B, steps)` bool: which of them a later query may see, the steps of its document.
     visible: Tensor
 
     @property
@@ -43,7 +42,7 @@ class GlobalMQARoom(GlobalMQAState):
     """A state with an empty place for each step to come: a step writes there and does not grow the state.
 
     Where a backend writes in place, as JAX does in a compiled loop, the other keys are not copied. A step takes the
-    last of a row's empty places, so that the newest key stands first. The order makes no difference to attention.
+    last of a row's empty places, so that the newest key is the first. The order makes no difference to attention.
     """
 
     __slots__ = ()
@@ -58,27 +57,10 @@ class GlobalMQA(MultiQueryAttention):
     Time is O(T^2), and the state grows with every step.
 
     Args:
-        num_heads: N, the query heads.
-        head_dim: H, the channels of a head; None for D / N.
-        num_key_value_heads: K, dividing N.
-        rotary_fraction: the fraction of each head's channels that is rotated.
-        rotary_base: the base of the rotation's wavelengths.
-        output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+        num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale: as for
+            `LocalMQA`.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is not seen.
-
-    State: `GlobalMQAState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
+    State: `GlobalMQAState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -95,14 +77,8 @@ class GlobalMQA(MultiQueryAttention):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **heads: Any) -> dict[str, StateSpec]:
-        """Keys and values of every token."""
         keys = cls.keys_of(width, tokens, **heads)
         return {"keys": keys, "values": keys, "visible": StateSpec((tokens,), "bool")}
-
-    def initial_state(self, batch_size: int) -> GlobalMQAState:
-        """No keys."""
-        keys, values = (self.empty_keys(batch_size, 0) for _ in range(2))
-        return GlobalMQAState(keys, values, ops.zeros((batch_size, 0), "bool"))
 
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """As in `SequenceLayer.call`; without resets and masks by the backend's causal attention."""
@@ -110,21 +86,10 @@ class GlobalMQA(MultiQueryAttention):
         if reset is not None or mask is not None or inputs.shape[1] == 0:
             return super().call(inputs, reset=reset, mask=mask)
         query, key, value = self.project(self.prepare(inputs)[0])
-        positions = ops.arange(ops.shape(query)[1], dtype="int32")
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(ops.arange(ops.shape(query)[1], dtype="int32"), query, key)
         return self.join(self._attend(query, key, value, is_causal=True))
 
-    def advance(
-        self, inputs: Tensor, state: GlobalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, GlobalMQAState]:
-        """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
-        if inputs.shape[1] == 0:
-            return inputs, state
-        query, key, value = self.project(inputs)
-        if inputs.shape[1] == 1 and reset is None and mask is None:
-            return self._step(query, key, value, state)
+    def _steps(self, query, key, value, state, reset, mask):
         batch_size, length = ops.shape(query)[:2]
         real = ops.ones((batch_size, length), "bool") if mask is None else mask
         new = ops.zeros((batch_size, length), "bool") if reset is None else reset
@@ -141,9 +106,7 @@ class GlobalMQA(MultiQueryAttention):
         own = steps == query_steps
         sees = ops.logical_or(ops.logical_and(causal & same_document, visible[:, None, :]), own)
         # A real step sees all of its document up to itself.
-        positions = ops.sum(ops.cast(sees, "int32"), axis=2) - 1
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(ops.sum(ops.cast(sees, "int32"), axis=2) - 1, query, key)
         keys, values = ops.concatenate([state.keys, key], axis=1), ops.concatenate([state.values, value], axis=1)
         outputs = self.join(self._attend_apart(query, keys, values, sees, real))
         visible = ops.logical_and(visible, documents == documents[:, -1:])
@@ -157,21 +120,16 @@ class GlobalMQA(MultiQueryAttention):
         return outputs, type(state)(keys, values, visible)
 
     def _step(self, query, key, value, state):
-        """`advance` by one step of every row: nothing is recomputed."""
         position = ops.sum(ops.cast(state.visible, "int32"), axis=1, keepdims=True)
-        rotation = self.rotation(position)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(position, query, key)
         if isinstance(state, GlobalMQARoom):
             places = ops.arange(state.visible.shape[1], dtype="int32")
             place = ops.subtract(state.visible.shape[1] - 1, position)
             keys, values = (write_place(x, place[:, 0], new) for x, new in ((state.keys, key), (state.values, value)))
             state = GlobalMQARoom(keys, values, places >= place)
         else:
-            state = GlobalMQAState(
-                ops.concatenate([state.keys, key], axis=1),
-                ops.concatenate([state.values, value], axis=1),
-                ops.concatenate([state.visible, ops.ones_like(position, "bool")], axis=1),
-            )
+            new = key, value, ops.ones_like(position, "bool")
+            state = GlobalMQAState(*(ops.concatenate(both, axis=1) for both in zip(state, new, strict=True)))
         return self.join(step_attention(query, *state)), state
 
     def _attend_apart(self, query, keys, values, sees, real):
@@ -181,9 +139,8 @@ class GlobalMQA(MultiQueryAttention):
         """
         *finite, whole_query, whole_key = finite_only(query, keys, values)
         lost = ops.any(ops.logical_and(sees, ops.logical_not(whole_key)[:, None, :]), axis=2)
-        outputs = nan_unless(
-            self._attend(*finite, mask=sees[:, None]), ops.logical_and(whole_query, ops.logical_not(lost))
-        )
+        outputs = self._attend(*finite, mask=sees[:, None])
+        outputs = nan_unless(outputs, ops.logical_and(whole_query, ops.logical_not(lost)))
         return keep_gradients_apart(outputs, query, keys, values, _lost_where_seen, (sees, real))
 
     def _attend(self, query, key, value, **options):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, Rule, checked
-from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.checks import COUNT, Rule
+from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.layers.multi_query_attention import MultiQueryAttention, document_numbers
 from keras_griffin.ops import local_attention
 from keras_griffin.ops.rotary_embedding import Rotation, rotated
@@ -41,31 +41,18 @@ class LocalMQA(MultiQueryAttention):
         y_t = W_out softmax_s(rotate(q_t) . rotate(k_s) / sqrt(H)) v_s        s = t - W + 1 .. t
 
     Only the distance of query and key matters, so positions are counted within the window: they never grow, and a
-    stream may be endless. Time and memory are O(T W).
+    stream may be endless. A masked step takes no place in the window. Time and memory are O(T W).
 
     Args:
         num_heads: N, the query heads.
         window: W, the number of keys that a query sees, including its own.
         head_dim: H, the channels of a head; None for D / N.
-        num_key_value_heads: K, dividing N.
-        rotary_fraction: the fraction of each head's channels that is rotated.
+        num_key_value_heads: K, dividing N; 1 is multi-query attention.
+        rotary_fraction: the fraction of each head's channels that is rotated, an even number of them.
         rotary_base: the base of the rotation's wavelengths.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step is not seen and takes no place in the window.
-
-    State: `LocalMQAState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the heads do not fit the width.
+    State: `LocalMQAState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -92,28 +79,24 @@ class LocalMQA(MultiQueryAttention):
         super().__init__(
             num_heads, head_dim, num_key_value_heads, rotary_fraction, rotary_base, output_variance_scale, **kwargs
         )
-        self.window = checked(type(self).__name__, WINDOW, window=window)
+        self.window = self.checked(WINDOW, window=window)
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The arguments of every kind of attention, and the window."""
         return {**super().arguments_for_model(config), "window": config.window}
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, window: int, **heads: Any) -> dict[str, StateSpec]:
-        """Keys and values of the newest W tokens; the ring has room for all W from the start."""
-        keys = cls.keys_of(width, min(tokens, window), **heads)
+        keys = cls.keys_of(width, min(tokens, window), window=window, **heads)
         return {"keys": keys, "values": keys, "next_step": StateSpec((), "int32")}
 
     @classmethod
     def reach_of(cls, *, window: int, **heads: Any) -> int:
-        """The keys before a query's own."""
         return window - 1
 
-    def initial_state(self, batch_size: int) -> LocalMQAState:
-        """An empty ring."""
-        keys, values = (self.empty_keys(batch_size, self.window) for _ in range(2))
-        return LocalMQAState(keys, values, ops.zeros((batch_size,), "int32"))
+    def state_specs(self, width: int) -> dict[str, StateSpec]:
+        """The ring, with room for all W keys from the start."""
+        return self.state_of(width, self.window, **self.arguments())
 
     def sees(self, distance: Tensor) -> Tensor:
         """The newest W keys."""
@@ -124,21 +107,10 @@ class LocalMQA(MultiQueryAttention):
         inputs, reset, mask = self.prepare(inputs, reset, inputs_mask if mask is None else mask)
         query, key, value = self.project(inputs)
         documents = None if reset is None else document_numbers(reset, mask)
-        positions = _positions(ops.shape(inputs)[1], mask)
-        rotation = self.rotation(positions)
-        query, key = rotated(query, rotation), rotated(key, rotation)
+        query, key = self.rotate(_positions(ops.shape(inputs)[1], mask), query, key)
         return self.join(local_attention(query, key, value, self.window, segment_ids=documents, mask=mask))
 
-    def advance(
-        self, inputs: Tensor, state: LocalMQAState, *, reset: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, LocalMQAState]:
-        """Continue from `state`; see `SequenceLayer.advance`."""
-        inputs, reset, mask = self.prepare(inputs, reset, mask)
-        if inputs.shape[1] == 0:
-            return inputs, state
-        query, key, value = self.project(inputs)
-        if inputs.shape[1] == 1 and reset is None and mask is None:
-            return self._step(query, key, value, state)
+    def _steps(self, query, key, value, state, reset, mask):
         length = ops.shape(query)[1]
         seen, keys, values = self._oldest_first(state)
         keys, values = ops.concatenate([keys, key], axis=1), ops.concatenate([values, value], axis=1)
@@ -147,18 +119,14 @@ class LocalMQA(MultiQueryAttention):
         documents = document_numbers(new, mask)
         real = None if mask is None else ops.concatenate([seen, mask], axis=1)
         positions = _positions(self.window + length, real)
-        outputs = local_attention(
-            self.rotate(query, positions[..., self.window :]),
-            self.rotate(keys, positions),
-            values,
-            self.window,
-            segment_ids=ops.concatenate([ops.where(seen, 0, -1), documents], axis=1),
-            mask=real,
-        )
+        (query,) = self.rotate(positions[..., self.window :], query)
+        (keys,) = self.rotate(positions, keys)
+        segment_ids = ops.concatenate([ops.where(seen, 0, -1), documents], axis=1)
+        outputs = local_attention(query, keys, values, self.window, segment_ids=segment_ids, mask=real)
         return self.join(outputs), self._written(key, value, state, documents, mask)
 
     def _step(self, query, key, value, state):
-        """`advance` by one step of every row: one place of the ring changes."""
+        # One place of the ring changes.
         place = state.next_step % self.window
         # For the keys of this lap, and for those of the previous lap.
         laps = self.rotation(ops.stack([place, place + self.window], axis=1))
@@ -174,7 +142,8 @@ class LocalMQA(MultiQueryAttention):
         """The ring in order of time: which places `(B, W)` hold a step, and keys, not rotated, and values."""
         steps = state.next_step[:, None] - self.window + ops.arange(self.window, dtype="int32")
         places = steps % self.window
-        return steps >= 0, self.rotate(take_steps(state.keys, places), -places), take_steps(state.values, places)
+        (keys,) = self.rotate(-places, take_steps(state.keys, places))
+        return steps >= 0, keys, take_steps(state.values, places)
 
     def _written(self, key, value, state, documents, mask) -> LocalMQAState:
         """The ring after a chunk: the last document's newest W steps, each in its place."""
@@ -192,7 +161,7 @@ class LocalMQA(MultiQueryAttention):
         written, kept = (x[..., None, None] for x in (step >= before, ops.logical_and(step >= 0, step < before)))
         source = ops.maximum(source, 0)
         key, value = take_steps(key, source), take_steps(value, source)
-        key = self.rotate(key, places)
+        (key,) = self.rotate(places, key)
         keys, values = (
             ops.where(written, new, ops.where(kept, old, ops.zeros((), old.dtype)))
             for new, old in ((key, state.keys), (value, state.values))

@@ -6,17 +6,10 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked
-from keras_griffin.layers import (
-    Mixer,
-    SelectiveSSM,
-    StateSpec,
-    TemporalConv1D,
-    Weight,
-    project,
-)
+from keras_griffin.checks import COUNT, POSITIVE
+from keras_griffin.layers import Mixer, SelectiveSSM, StateSpec, TemporalConv1D, Weight, dense_weights, project
 from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.selective_ssm import UNIFORM, SelectiveSSMState, default_rank
 from keras_griffin.shapes import LayerOptions, Tensor
@@ -46,21 +39,8 @@ class Mamba(Mixer):
         conv_kernel_size: taps of the convolution.
         rank: R, of the map to the steps; None for D / 16, rounded up.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `MambaState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value.
+    State: `MambaState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -82,12 +62,11 @@ class Mamba(Mixer):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT, state_size=state_size)
-        self.expand = checked(name, COUNT, expand=expand)
-        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
-        self.rank = checked(name, COUNT.or_none(), rank=rank)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
+        self.state_size = self.checked(COUNT, state_size=state_size)
+        self.expand = self.checked(COUNT, expand=expand)
+        self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
+        self.rank = self.checked(COUNT.or_none(), rank=rank)
+        self.output_variance_scale = self.checked(POSITIVE, output_variance_scale=output_variance_scale)
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
@@ -95,60 +74,38 @@ class Mamba(Mixer):
         return {"output_variance_scale": UNIFORM / (config.num_layers * (2 if config.mlp_width else 1))}
 
     @classmethod
-    def weights_of(
-        cls,
-        width: int,
-        *,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_kernel_size: int = 4,
-        rank: int | None = None,
-        **others: Any,
-    ) -> dict[str, Weight]:
-        """Three projections, the convolution's taps, and the state space model's weights."""
-        inner = expand * width
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        inner, rank = given.expand * width, given.rank or default_rank(width)
         groups = ("inner_width", inner)
-        of_ssm = SelectiveSSM.weights_of(inner, state_size=state_size, rank=rank or default_rank(width))
+        of_ssm = SelectiveSSM.weights_of(inner, state_size=given.state_size, rank=rank)
         return {
             **dense_weights("input_projection", width, inner, 1, groups, bias=False),
             **dense_weights("gate", width, inner, 1, groups, bias=False),
             **dense_weights("output_projection", inner, width, 0, groups, bias=False),
-            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/kernel": Weight((given.conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
             **within("ssm", {path: weight._replace(units=groups) for path, weight in of_ssm.items()}),
         }
 
     @classmethod
-    def state_of(
-        cls,
-        width: int,
-        tokens: int,
-        *,
-        state_size: int = 16,
-        expand: int = 2,
-        conv_kernel_size: int = 4,
-        **others: Any,
-    ) -> dict[str, StateSpec]:
-        """The inputs of the convolution's earlier taps, and h."""
-        inner = expand * width
-        return {"inputs": StateSpec((conv_kernel_size - 1, inner)), "hidden": StateSpec((inner, state_size), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        inner = given.expand * width
+        return {
+            "inputs": StateSpec((given.conv_kernel_size - 1, inner)),
+            "hidden": StateSpec((inner, given.state_size), "float32"),
+        }
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         scales = {"input_projection": UNIFORM, "gate": UNIFORM, "output_projection": self.output_variance_scale}
         return {f"{name}/kernel": scaled(scale, "uniform") for name, scale in scales.items()}
 
     def build(self, inputs_shape):
-        """Create the projections, and build the convolution and the state space model."""
         super().build(inputs_shape)
         self.conv = TemporalConv1D(self.conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        self.ssm = SelectiveSSM(
-            state_size=self.state_size,
-            rank=self.rank or default_rank(self.width),
-            return_sequences=True,
-            name="ssm",
-            dtype=self.dtype_policy,
-        )
+        sizes = {"state_size": self.state_size, "rank": self.rank or default_rank(self.width)}
+        self.ssm = SelectiveSSM(**sizes, return_sequences=True, name="ssm", dtype=self.dtype_policy)
         for layer in (self.conv, self.ssm):
             layer.build((None, None, self.expand * self.width))
 
@@ -157,10 +114,7 @@ class Mamba(Mixer):
     ) -> tuple[Tensor, MambaState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        marks = {"reset": reset, "mask": mask}
-        gate = ops.silu(project(self.gate, inputs))
-        mixed, conv = self.conv.advance(
-            project(self.input_projection, inputs), TemporalConvState(state.inputs), **marks
-        )
-        mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), **marks)
+        gate, entering = ops.silu(project(self.gate, inputs)), project(self.input_projection, inputs)
+        mixed, conv = self.conv.advance(entering, TemporalConvState(state.inputs), reset=reset, mask=mask)
+        mixed, ssm = self.ssm.advance(ops.silu(mixed), SelectiveSSMState(state.hidden), reset=reset, mask=mask)
         return project(self.output_projection, mixed * gate), MambaState(conv.inputs, ssm.hidden)

@@ -1,20 +1,23 @@
 """The recurrent block: a gated branch around a convolution and a recurrence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, one_of, plain
-from keras_griffin.layers import UNITS, Mixer, StateSpec, TemporalConv1D, Weight, project
-from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.stream_start import first_step
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.checks import COUNT, one_of
+from keras_griffin.layers import UNITS, StateSpec, TemporalConv1D, Weight, dense_weights, project
+from keras_griffin.layers.base.mixer import ScaledMixer
+from keras_griffin.layers.base.stream_start import start_stream
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE
 from keras_griffin.layers.temporal_conv import TemporalConvState
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import LayerOptions, State, Tensor
+
+#: The arguments of the block that a unit may have too.
+SHARED = ("num_gate_blocks", "decay_initializer", "decay_range")
 
 
 class RecurrentBlockState(NamedTuple):
@@ -28,7 +31,7 @@ class RecurrentBlockState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class RecurrentBlock(Mixer):
+class RecurrentBlock(ScaledMixer):
     """Mix along time with an RG-LRU, or another recurrent unit in its place.
 
         y = W_out (gelu(W_gate x + b_gate) * RGLRU(conv(W_in x + b_in))) + b_out
@@ -46,21 +49,8 @@ class RecurrentBlock(Mixer):
         unit: the recurrence, a name from `keras_griffin.layers.UNITS`. Units that have no argument `num_gate_blocks`,
             `decay_initializer` or `decay_range` ignore it.
         unit_options: other constructor arguments of the unit.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `RecurrentBlockState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the blocks do not divide the recurrence width.
+    State: `RecurrentBlockState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -85,85 +75,55 @@ class RecurrentBlock(Mixer):
         unit_options: Mapping[str, Any] | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(**kwargs)
-        name = type(self).__name__
-        self.recurrence_width = checked(name, COUNT, recurrence_width=recurrence_width)
-        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
-        self.conv_kernel_size = checked(name, COUNT, conv_kernel_size=conv_kernel_size)
-        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.unit = checked(name, one_of(UNITS), unit=unit)
-        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
+        super().__init__(output_variance_scale, **kwargs)
+        self.recurrence_width = self.checked(COUNT, recurrence_width=recurrence_width)
+        self.num_gate_blocks = self.checked(COUNT.or_none(), num_gate_blocks=num_gate_blocks)
+        self.conv_kernel_size = self.checked(COUNT, conv_kernel_size=conv_kernel_size)
+        self.decay_initializer = self.checked(DECAY_INITIALIZER, decay_initializer=decay_initializer)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.unit = self.checked(one_of(UNITS), unit=unit)
+        self.unit_options = plain_options(self.checked(UNIT_OPTIONS.or_none(), unit_options=unit_options))
         self.conv = TemporalConv1D(conv_kernel_size, name="conv", dtype=self.dtype_policy)
-        shared = {
-            "num_gate_blocks": num_gate_blocks,
-            "decay_initializer": decay_initializer,
-            "decay_range": decay_range,
-        }
-        options = _unit_arguments(unit, self.unit_options, **shared)
+        options = _unit_arguments(self)
         # The attribute has the unit's name: Keras's files store a layer under it.
-        setattr(self, unit, recurrence(name, unit, UNITS[unit], options, self.dtype_policy))
+        setattr(self, unit, recurrence(type(self).__name__, unit, UNITS[unit], options, self.dtype_policy))
 
     @classmethod
     def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """Widths, blocks and taps of the config."""
-        return {
-            "recurrence_width": config.recurrence_width,
-            "num_gate_blocks": config.num_gate_blocks,
-            "conv_kernel_size": config.conv_kernel_size,
-            "decay_initializer": config.decay_initializer,
-            "output_variance_scale": 2.0 / config.num_layers,
-        }
+        names = ("recurrence_width", "num_gate_blocks", "conv_kernel_size", "decay_initializer")
+        return {**super().arguments_for_model(config), **{name: getattr(config, name) for name in names}}
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, recurrence_width: int, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any
-    ) -> dict[str, Weight]:
-        """Three projections, the convolution's taps, and the recurrence's weights."""
-        inner, arguments = recurrence_width, _unit_arguments(unit=unit, **others)
-        groups = UNITS[unit].groups_of(inner, **arguments)
-        of_unit = UNITS[unit].weights_of(inner, **arguments)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        inner, unit, options = given.recurrence_width, UNITS[given.unit], _unit_arguments(given)
+        groups = unit.groups_of(inner, **options)
         return {
             **dense_weights("gate", width, inner, 1, groups),
             **dense_weights("input_projection", width, inner, 1, groups),
             **dense_weights("output_projection", inner, width, 0, groups),
-            "conv/kernel": Weight((conv_kernel_size, inner), 1, groups),
+            "conv/kernel": Weight((given.conv_kernel_size, inner), 1, groups),
             "conv/bias": Weight((inner,), 0, groups),
-            **within(unit, of_unit),
+            **within(given.unit, unit.weights_of(inner, **options)),
         }
 
     @classmethod
-    def state_of(
-        cls,
-        width: int,
-        tokens: int,
-        *,
-        recurrence_width: int,
-        conv_kernel_size: int = 4,
-        unit: str = "rg_lru",
-        **others: Any,
-    ) -> dict[str, StateSpec]:
-        """The recurrence's state, and the inputs of the convolution's earlier taps."""
-        of_unit = UNITS[unit].state_of(recurrence_width, tokens, **_unit_arguments(unit=unit, **others))
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].state_of(given.recurrence_width, tokens, **_unit_arguments(given))
         return {
             "started": StateSpec((), "bool"),
-            "conv.inputs": StateSpec((conv_kernel_size - 1, recurrence_width)),
+            "conv.inputs": StateSpec((given.conv_kernel_size - 1, given.recurrence_width)),
             **{f"unit.{path}": part for path, part in of_unit.items()},
         }
 
     @classmethod
-    def reach_of(cls, *, conv_kernel_size: int = 4, unit: str = "rg_lru", **others: Any) -> int | None:
-        """The convolution's earlier taps, and what the unit reads beyond its state."""
-        of_unit = UNITS[unit].divisible_reach_of(**_unit_arguments(unit=unit, **others))
-        return None if of_unit is None else conv_kernel_size - 1 + of_unit
-
-    def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+    def reach_of(cls, **arguments: Any) -> int | None:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].divisible_reach_of(**_unit_arguments(given))
+        return None if of_unit is None else given.conv_kernel_size - 1 + of_unit
 
     def build(self, inputs_shape):
-        """Create the projections, and build the convolution and the recurrence."""
         super().build(inputs_shape)
         for layer in (self.conv, self._recurrence()):
             layer.build((*inputs_shape[:-1], self.recurrence_width))
@@ -171,19 +131,17 @@ class RecurrentBlock(Mixer):
     def initial_state(self, batch_size: int) -> RecurrentBlockState:
         """Zeros, and no step seen."""
         self.require_built("initial_state")
-        started = ops.zeros((batch_size,), "bool")
-        conv, unit = self.conv.initial_state(batch_size), self._recurrence().initial_state(batch_size)
-        return RecurrentBlockState(started, conv, unit)
+        parts = (part.initial_state(batch_size) for part in (self.conv, self._recurrence()))
+        return RecurrentBlockState(ops.zeros((batch_size,), "bool"), *parts)
 
     def advance(
         self, inputs: Tensor, state: RecurrentBlockState, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, RecurrentBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        first, started = first_step(state.started, inputs, mask)
+        start, started = start_stream(state.started, inputs, reset, mask)
         gate = keras.activations.gelu(project(self.gate, inputs), approximate=True)
         mixed, conv = self.conv.advance(project(self.input_projection, inputs), state.conv, reset=reset, mask=mask)
-        start = first if reset is None else ops.logical_or(first, reset)
         mixed, unit = self._recurrence().advance(mixed, state.unit, reset=start, mask=mask)
         return project(self.output_projection, gate * mixed), RecurrentBlockState(started, conv, unit)
 
@@ -191,7 +149,7 @@ class RecurrentBlock(Mixer):
         return getattr(self, self.unit)
 
 
-def _unit_arguments(unit="rg_lru", unit_options=None, **of_block):
-    """The unit's arguments: its own, and those of the block that it has too."""
-    shared = {"num_gate_blocks", "decay_initializer", "decay_range"} & {*UNITS[unit].argument_names()}
-    return {**{name: of_block[name] for name in shared & {*of_block}}, **(unit_options or {})}
+def _unit_arguments(block):
+    """The unit's arguments: its own, and the block's that it also has."""
+    shared = [name for name in SHARED if name in UNITS[block.unit].argument_names()]
+    return {**{name: getattr(block, name) for name in shared}, **(block.unit_options or {})}

@@ -1,16 +1,16 @@
 """A recurrent unit with an output projection: the block in which most of the papers use theirs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, checked, one_of
-from keras_griffin.layers import UNITS, Mixer, StateSpec, Weight, project
-from keras_griffin.layers.base.initialization import scaled
-from keras_griffin.layers.base.stream_start import first_step
-from keras_griffin.layers.base.weights import dense_weights, within
+from keras_griffin.checks import one_of
+from keras_griffin.layers import UNITS, StateSpec, Weight, dense_weights, project
+from keras_griffin.layers.base.mixer import ScaledMixer
+from keras_griffin.layers.base.stream_start import start_stream
+from keras_griffin.layers.base.weights import within
 from keras_griffin.layers.units.recurrence import UNIT_OPTIONS, plain_options, recurrence
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -27,7 +27,7 @@ class UnitBlockState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class UnitBlock(Mixer):
+class UnitBlock(ScaledMixer):
     """Mix along time with a recurrent unit, then along channels.
 
         y = W_out unit(x) + b_out                                               "dense"
@@ -42,21 +42,8 @@ class UnitBlock(Mixer):
         readout: `"dense"` or `"glu"`; None for what the unit was published with.
         output_variance_scale: variance of the last kernel, in units of 1 / fan-in.
         unit_options: other constructor arguments of the unit.
-        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
-    Call arguments:
-        inputs: `(B, T, D)`.
-        reset: `(B, T)` bool, optional; at a True step everything before it is forgotten.
-        mask: `(B, T)` bool, optional; a False step leaves the state unchanged.
-
-    State: `UnitBlockState`.
-
-    Input shape: `(B, T, D)`.
-
-    Output shape: `(B, T, D)`.
-
-    Raises:
-        ValueError: an argument has a wrong type or value, or the unit refuses one of its own.
+    State: `UnitBlockState`. Call arguments, shapes, errors and `**kwargs`: see `keras_griffin.layers.Mixer`.
 
     Examples:
         >>> import numpy as np, keras_griffin
@@ -78,56 +65,34 @@ class UnitBlock(Mixer):
         unit_options: Mapping[str, Any] | None = None,
         **kwargs: Unpack[LayerOptions],
     ):
-        super().__init__(**kwargs)
-        name = type(self).__name__
-        self.unit = checked(name, one_of(UNITS), unit=unit)
-        self.readout = checked(name, one_of(READOUTS).or_none(), readout=readout)
-        self.output_variance_scale = checked(name, POSITIVE, output_variance_scale=output_variance_scale)
-        self.unit_options = plain_options(checked(name, UNIT_OPTIONS.or_none(), unit_options=unit_options))
-        self.recurrence = recurrence(name, unit, UNITS[unit], self.unit_options, self.dtype_policy)
+        super().__init__(output_variance_scale, **kwargs)
+        self.unit = self.checked(one_of(UNITS), unit=unit)
+        self.readout = self.checked(one_of(READOUTS).or_none(), readout=readout)
+        self.unit_options = plain_options(self.checked(UNIT_OPTIONS.or_none(), unit_options=unit_options))
+        self.recurrence = recurrence(type(self).__name__, unit, UNITS[unit], self.unit_options, self.dtype_policy)
 
     @classmethod
-    def arguments_for_model(cls, config: Any) -> dict[str, Any]:
-        """The scale of the last kernel."""
-        return {"output_variance_scale": 2.0 / config.num_layers}
-
-    @classmethod
-    def weights_of(
-        cls,
-        width: int,
-        *,
-        unit: str,
-        readout: str | None = None,
-        unit_options: Mapping[str, Any] | None = None,
-        **others: Any,
-    ) -> dict[str, Weight]:
-        """The unit's weights, and one projection or two."""
-        options = unit_options or {}
-        of_unit, groups = UNITS[unit].weights_of(width, **options), UNITS[unit].groups_of(width, **options)
-        weights = within(unit, of_unit)
-        for name in _projections(unit, readout):
-            weights |= dense_weights(name, width, width, 0, groups)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        unit, options = UNITS[given.unit], given.unit_options or {}
+        weights = within(given.unit, unit.weights_of(width, **options))
+        is_dense = (given.readout or unit.published_readout) == "dense"
+        for name in ("output_projection",) if is_dense else ("output_projection", "gate"):
+            weights |= dense_weights(name, width, width, 0, unit.groups_of(width, **options))
         return weights
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any
-    ) -> dict[str, StateSpec]:
-        """The unit's state."""
-        of_unit = UNITS[unit].state_of(width, tokens, **(unit_options or {}))
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        of_unit = UNITS[given.unit].state_of(width, tokens, **(given.unit_options or {}))
         return {"started": StateSpec((), "bool"), **{f"unit.{path}": part for path, part in of_unit.items()}}
 
     @classmethod
-    def reach_of(cls, *, unit: str, unit_options: Mapping[str, Any] | None = None, **others: Any) -> int | None:
-        """The unit's."""
-        return UNITS[unit].divisible_reach_of(**(unit_options or {}))
-
-    def initializers(self) -> dict[str, Callable]:
-        """The last kernel's."""
-        return {"output_projection/kernel": scaled(self.output_variance_scale)}
+    def reach_of(cls, **arguments: Any) -> int | None:
+        given = cls.with_defaults(arguments)
+        return UNITS[given.unit].divisible_reach_of(**(given.unit_options or {}))
 
     def build(self, inputs_shape):
-        """Build the unit, and create the projections."""
         self.recurrence.build(inputs_shape)
         super().build(inputs_shape)
 
@@ -141,17 +106,10 @@ class UnitBlock(Mixer):
     ) -> tuple[Tensor, UnitBlockState]:
         """Continue from `state`; see `SequenceLayer.advance`."""
         inputs, reset, mask = self.prepare(inputs, reset, mask)
-        first, started = first_step(state.started, inputs, mask)
-        start = first if reset is None else ops.logical_or(first, reset)
+        start, started = start_stream(state.started, inputs, reset, mask)
         mixed, unit = self.recurrence.advance(inputs, state.unit, reset=start, mask=mask)
         state = UnitBlockState(started, unit)
         if (self.readout or self.recurrence.published_readout) == "dense":
             return project(self.output_projection, mixed), state
         mixed = keras.activations.gelu(mixed, approximate=True)
         return project(self.output_projection, mixed) * ops.sigmoid(project(self.gate, mixed)), state
-
-
-def _projections(unit, readout):
-    """The names of the projections."""
-    is_dense = (readout or UNITS[unit].published_readout) == "dense"
-    return ("output_projection",) if is_dense else ("output_projection", "gate")

@@ -1,4 +1,4 @@
-"""The small layers against NumPy, and what holds for every layer: shapes, saving, mixed precision."""
+"""The small layers against NumPy; and every layer: shapes, saving, training."""
 
 from functools import partial
 
@@ -8,14 +8,12 @@ import pytest
 from keras import ops
 
 from keras_griffin import layers, mixers
+from keras_griffin.layers.normalization import NORM, NORMS, norm_weights, normalization
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
+from keras_griffin.testing.gradients import value_and_gradient
+from tests.layers.units.definitions import gelu
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 6, 12)).astype("float32")
 LAYERS = {
@@ -60,22 +58,19 @@ def test_every_weight_is_trained(name):
         assert np.isfinite(as_array(weight)).all() and np.abs(as_array(weight) - old).max() > 0, weight.path
 
 
-@EVERY_LAYER
-def test_mixed_precision(name):
-    half = LAYERS[name](dtype="mixed_bfloat16")
-    outputs = half(INPUTS)
-    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
-    assert {weight.dtype for weight in half.weights} == {"float32"}
-    assert np.isfinite(as_array(ops.cast(outputs, "float32"))).all()
-
-
-def test_rms_norm():
-    layer = layers.RMSNorm(epsilon=1e-3)
-    layer.build((None, 12))
-    scale = np.random.default_rng(1).normal(size=12)
-    layer.scale.assign(scale)
-    x = INPUTS.astype("float64")
-    assert_close(layer(INPUTS), x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-3) * (1 + scale))
+@pytest.mark.parametrize("kind", NORMS)
+def test_norms(kind):
+    layer = normalization(kind, 1e-3, name="norm")
+    layer.build((None, None, 12))
+    shapes = {weight.path: tuple(weight.shape) for weight in layer.weights}
+    assert shapes == {path: weight.shape for path, weight in norm_weights("norm", kind, 12).items()}
+    scale, *shift = weights = [np.random.default_rng(i).normal(size=shape) for i, shape in enumerate(shapes.values())]
+    layer.set_weights(weights)
+    x = INPUTS.astype("float64") + 2.0
+    centred = x if kind == "rms" else x - x.mean(-1, keepdims=True)
+    normal = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-3)
+    assert_close(layer(x.astype("float32")), normal * (1 + scale) if kind == "rms" else normal * scale + shift[0])
+    assert NORM.holds(kind) and not NORM.holds("batch")
 
 
 def test_a_norm_in_half_precision_keeps_small_scales():
@@ -111,12 +106,11 @@ def test_gated_mlp():
     assert_close(layer(INPUTS), hidden @ down + down_bias)
 
 
-def test_projections_start_with_the_variance_asked_for():
-    layer = layers.GatedMLP(3072, output_variance_scale=0.25)
-    layer.build((None, None, 1024))
-    np.testing.assert_allclose(as_array(layer.gate.kernel).std(), 1024**-0.5, rtol=0.02)
-    np.testing.assert_allclose(as_array(layer.down.kernel).std(), (0.25 / 3072) ** 0.5, rtol=0.02)
-    assert np.abs(as_array(layer.down.kernel)).max() > 3.5 * (0.25 / 3072) ** 0.5  # not truncated at two deviations
+def test_the_last_projection_starts_with_the_variance_asked_for():
+    layer = layers.GatedMLP(512, output_variance_scale=0.25)
+    layer.build((None, None, 256))
+    for kernel, variance in ((layer.gate.kernel, 1 / 256), (layer.down.kernel, 0.25 / 512)):
+        np.testing.assert_allclose(as_array(kernel).std(), variance**0.5, rtol=0.02)
 
 
 def test_token_embedding():
@@ -180,6 +174,33 @@ def test_dropout_acts_on_each_branch():
         np.testing.assert_allclose(dropped, np.where(is_zero, 0, 2 * branch), atol=1e-5)
 
 
+@pytest.mark.trainable
+@pytest.mark.parametrize("again", [False, True])
+def test_a_gradient_makes_the_block_again_where_that_is_asked_for(again, monkeypatch):
+    block = layers.ResidualBlock(mixers.RecurrentBlock(6, num_gate_blocks=2), 8, rematerialize=again)
+    block.build((None, None, 4))
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+
+    def loss(inputs):
+        return ops.sum(block(inputs) ** 2)
+
+    if keras.backend.backend() == "jax":
+        # JAX runs Python once; its program says what is computed again.
+        import jax
+
+        assert str(jax.make_jaxpr(jax.grad(loss))(inputs)).count("remat") == again
+        return
+    calls, mlp = [], layers.GatedMLP.call
+
+    def counted(layer, *arguments):
+        calls.append(layer)
+        return mlp(layer, *arguments)
+
+    monkeypatch.setattr(layers.GatedMLP, "call", counted)
+    value_and_gradient(loss, inputs)
+    assert len(calls) == 1 + again
+
+
 @pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
 def test_projections_take_lora_and_int8_from_keras():
     recurrent = layers.RGLRU(num_gate_blocks=3, return_sequences=True)
@@ -194,8 +215,6 @@ def test_projections_take_lora_and_int8_from_keras():
 
 
 def test_messages():
-    with pytest.raises(ValueError, match=r"TemporalConv1D: kernel_size must be an integer of at least 1\. Got 0\."):
-        layers.TemporalConv1D(0)
     with pytest.raises(
         ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
     ):

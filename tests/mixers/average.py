@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_griffin.checks import FRACTION, checked
+from keras_griffin.checks import FRACTION
 from keras_griffin.generation import register_state_type
 from keras_griffin.layers import Mixer, StateSpec, Weight
 from keras_griffin.layers.base.initialization import scaled
@@ -28,11 +28,12 @@ class AverageState(NamedTuple):
 class Average(Mixer):
     """y = W (sigma(a) * h), h_t = rate h_(t-1) + (1 - rate) x_t."""
 
-    undecayed = ("smoothing",)
+    state_type = AverageState
+    undecayed = ("map",)
 
     def __init__(self, rate: float, output_variance_scale: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        self.rate = checked("Average", FRACTION, rate=rate)
+        self.rate = self.checked(FRACTION, rate=rate)
         self.output_variance_scale = output_variance_scale
 
     @classmethod
@@ -55,9 +56,6 @@ class Average(Mixer):
     def initializers(self):
         return {"strength": keras.initializers.Ones(), "map/kernel": scaled(self.output_variance_scale)}
 
-    def initial_state(self, batch_size):
-        return AverageState(ops.zeros((batch_size, self.width), "float32"))
-
     def advance(self, inputs, state, *, reset=None, mask=None):
         inputs, reset, mask = self.prepare(inputs, reset, mask)
         decay = ops.full_like(inputs, self.rate)
@@ -67,10 +65,6 @@ class Average(Mixer):
 
     def decays_of(self, inputs):
         return Decays(ops.full_like(ops.cast(inputs, "float32"), self.rate - 1.0), ops.zeros_like(inputs, "bool"))
-
-    def get_config(self):
-        own = {"rate": self.rate, "output_variance_scale": self.output_variance_scale}
-        return {**super().get_config(), **own}
 
 
 def config_of_average() -> GriffinConfig:

@@ -1,13 +1,9 @@
 """Mamba against its equations in NumPy, and what its authors' code sets at the start."""
 
 import numpy as np
-import pytest
 
 from keras_griffin.mixers import Mamba
-from keras_griffin.mixers.mamba import MambaState
-from keras_griffin.testing.arrays import as_array
-from keras_griffin.testing.closeness import assert_close
-from tests.layers.units.definitions import built, check_gradients, check_values, named, sigmoid
+from tests.layers.units.definitions import built, check_equations, named, sigmoid
 from tests.layers.units.test_selective_ssm import step as ssm
 
 OPTIONS = {"state_size": 3, "conv_kernel_size": 3}
@@ -29,23 +25,7 @@ def step(weights, x, state):
 
 
 def test_equations():
-    check_values(built(Mamba(**OPTIONS)), step)
-
-
-@pytest.mark.trainable
-def test_gradients():
-    check_gradients(built(Mamba(**OPTIONS)), step)
-
-
-def test_cut_anywhere():
-    layer = built(Mamba(**OPTIONS))
-    inputs = np.random.default_rng(3).normal(size=(2, 9, 6)).astype("float32")
-    outputs, state, pieces = as_array(layer(inputs)), layer.initial_state(2), []
-    for start, stop in ((0, 4), (4, 5), (5, 9)):
-        piece, state = layer.advance(inputs[:, start:stop], state)
-        pieces.append(as_array(piece))
-    assert isinstance(state, MambaState)
-    assert_close(np.concatenate(pieces, 1), outputs)
+    check_equations(built(Mamba(**OPTIONS)), step)
 
 
 def test_initial_kernels_are_uniform():

@@ -34,12 +34,3 @@ def test_the_first_real_step_starts_the_stream_wherever_padding_stands():
     assert as_array(state.started).all()
     _, state = block.advance(INPUTS, block.initial_state(2), mask=np.zeros((2, 6), bool))
     assert not as_array(state.started).any()
-
-
-def test_paper_names_and_sizes():
-    block = RecurrentBlock(1024, num_gate_blocks=16)
-    block.build((None, None, 768))
-    shapes = {weight.path.split("/", 1)[-1]: tuple(weight.shape) for weight in block.weights}
-    assert shapes["rg_lru/decay_parameter"] == (1024,)
-    assert shapes["conv/kernel"] == (4, 1024)
-    assert np.prod(shapes["rg_lru/input_gate/blocks/kernel"]) == 1024**2 // 16

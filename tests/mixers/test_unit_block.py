@@ -10,16 +10,9 @@ from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
+from tests.layers.units.definitions import gelu, sigmoid
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def dense(layer, x):

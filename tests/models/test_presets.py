@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keras_griffin.generation import TopP, bits_per_byte
-from keras_griffin.layers import CGLRU, RGLRU, RGLRUCell
+from keras_griffin.layers import CGLRU, RGLRU
 from keras_griffin.mixers import RecurrentBlock
 from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, SequenceEncoder, presets
 
@@ -35,7 +35,7 @@ def test_table_2(size):
 @pytest.mark.any_backend
 def test_the_first_decays_are_those_of_the_released_code_and_in_the_papers_models_the_papers():
     config = GriffinConfig(vocabulary_size=8, width=16, num_layers=1, num_heads=1)
-    made = config, RGLRU(), CGLRU(), RGLRUCell(4), RecurrentBlock(4), presets()["recurrentgemma_2b"]
+    made = config, RGLRU(), CGLRU(), RecurrentBlock(4), presets()["recurrentgemma_2b"]
     assert {each.decay_initializer for each in made} == {"ring"}
     assert {presets()[name].decay_initializer for name in ("griffin_400m", "hawk_7b")} == {"paper"}
     assert SequenceEncoder(16).blocks[0].mixer.decay_initializer == "paper"

@@ -1,10 +1,13 @@
-"""`get_config` and the whole signature of a layer, derived from its constructors' signatures."""
+"""`get_config` and the whole signature of a layer, from its constructors' signatures; checks of their arguments."""
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import keras
+
+from keras_griffin.checks import Rule, checked, is_number, plain
 
 _KEYWORD, _REST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, _KEYWORD)
@@ -29,61 +32,55 @@ class Configured:
 
     __signature__ = _Signature()
 
+    def checked(self, rule: Rule, /, **argument: Any) -> Any:
+        """Check a constructor argument, and return it, with NumPy's numbers, and those of a pair, as Python's."""
+        value = checked(type(self).__name__, rule, **argument)
+        return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
+
     def get_config(self):
         """The constructor's arguments."""
-        kind: type = type(self)
-        values = {name: getattr(self, name) for name in _answered_names(kind)}
-        values = {name: _plain(value) for name, value in values.items()}
-        return {**super().get_config(), **values}
+        kinds = _ours(type(self))
+        with_config = [place for place, kind in enumerate(kinds) if "get_config" in vars(kind)]
+        others = kinds[with_config[-1] + 1 :] if with_config else kinds
+        names = argument_names(others[0]) if others else ()
+        return {**super().get_config(), **{name: _plain(getattr(self, name)) for name in names}}
 
 
-def argument_names(kind: type[Configured]) -> tuple[str, ...]:
-    """The names of a constructor's arguments, without Keras's; those of its bases, if it takes them, come first."""
-    return _names_of(_ours(kind))
+def range_rule(words: str, holds: Callable[[Any, Any], Any]) -> Rule:
+    """The rule for an argument that is a pair of numbers `(low, high)`."""
+
+    def is_range(value):
+        is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+        return is_pair and bool(holds(*value))
+
+    return Rule(f"(low, high) with {words}", is_range)
+
+
+def argument_names(kind: type) -> tuple[str, ...]:
+    """The names of a constructor's arguments, without Keras's; those of its bases, if it takes them, come last."""
+    return tuple(name for name, each in signature_of(kind).parameters.items() if each.kind in _NAMED)
 
 
 @functools.cache
-def signature_of(kind: type[Configured]) -> inspect.Signature:
+def signature_of(kind: type) -> inspect.Signature:
     """The constructor's signature; its bases' arguments, if it takes them, by keyword only."""
     parameters: dict[str, inspect.Parameter] = {}
-    for place, constructor in enumerate(_constructors(_ours(kind))):
+    constructors = [vars(each)["__init__"] for each in _ours(kind) if "__init__" in vars(each)]
+    for place, constructor in enumerate(constructors):
+        _, *own = inspect.signature(constructor).parameters.values()
         # The last `**kwargs` are those that remain.
         parameters = {name: each for name, each in parameters.items() if each.kind is not _REST}
-        for each in constructor:
+        for each in own:
             is_inherited = place > 0 and each.kind in _NAMED
             parameters.setdefault(each.name, each.replace(kind=_KEYWORD) if is_inherited else each)
+        if not any(each.kind is _REST for each in own):
+            break
     return inspect.Signature(sorted(parameters.values(), key=lambda each: each.kind))
 
 
 def _ours(kind) -> tuple[type, ...]:
     """A class and its bases that are not Keras's, from the class up."""
     return kind.__mro__[: kind.__mro__.index(Configured)]
-
-
-@functools.cache
-def _answered_names(kind) -> tuple[str, ...]:
-    """The names for which no class's own `get_config` is responsible."""
-    kinds = _ours(kind)
-    answering = [place for place, each in enumerate(kinds) if "get_config" in vars(each)]
-    return _names_of(kinds[answering[-1] + 1 if answering else 0 :])
-
-
-def _names_of(kinds) -> tuple[str, ...]:
-    names: list[str] = []
-    for constructor in _constructors(kinds):
-        names = [*(each.name for each in constructor if each.kind in _NAMED), *names]
-    return tuple(dict.fromkeys(names))
-
-
-def _constructors(kinds) -> Iterator[list[inspect.Parameter]]:
-    """The parameters of each constructor, from the class up to the first that has no `**kwargs`."""
-    for kind in kinds:
-        if "__init__" not in vars(kind):
-            continue
-        _, *parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
-        yield parameters
-        if not any(each.kind is _REST for each in parameters):
-            return
 
 
 def _plain(value):

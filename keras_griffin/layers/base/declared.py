@@ -1,33 +1,26 @@
 """A layer's declarations, available before it is built: its weights, its state, and how far back in time it reads."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_griffin.layers.base.configured import argument_names
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
-from keras_griffin.layers.base.weights import Weight, create_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, create_weights
 from keras_griffin.shapes import State
-
-
-class StateSpec(NamedTuple):
-    """The shape and dtype of a part of a layer's state, for one row."""
-
-    shape: tuple[int, ...]
-    #: None for the compute dtype.
-    dtype: str | None = None
-    #: Its value before the first step.
-    start: float = 0.0
 
 
 class Declared(SequenceLayer):
     """A `SequenceLayer` whose class answers questions about an instance from its constructor arguments alone.
 
-    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Building it creates the
-    weights that it declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
+    A subclass defines `weights_of` and `state_of`, and `reach_of` if its reach is bounded. Their `width` is D, the
+    width of the inputs, and their `arguments` are the constructor's. Building a layer creates the weights that it
+    declares; `initializers` gives those that do not start as a `projection` or as Keras's weights do.
 
     Attributes:
         state_type: a class attribute: the NamedTuple of its state, the parts that `state_of` declares in their order. A
@@ -46,23 +39,12 @@ class Declared(SequenceLayer):
 
     @classmethod
     def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
-        """The weights of a layer with given constructor arguments, by their paths within it.
-
-        Args:
-            width: D, the width of its inputs.
-            **arguments: the constructor's.
-        """
+        """The weights, by their paths within the layer."""
         raise NotImplementedError(f"weights_of: {cls.__name__} must define it.")
 
     @classmethod
     def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
-        """The parts of its state for one row after a number of tokens, by path, such as `conv.inputs`.
-
-        Args:
-            width: D, the width of its inputs.
-            tokens: the number read so far.
-            **arguments: the constructor's.
-        """
+        """The parts of the state of one row that has read `tokens`, by path, such as `conv.inputs`."""
         raise NotImplementedError(f"state_of: {cls.__name__} must define it.")
 
     @classmethod
@@ -91,13 +73,9 @@ class Declared(SequenceLayer):
 
     @classmethod
     def cache_bytes(cls, width: int, tokens: int, item_bytes: int, **arguments: Any) -> int:
-        """Bytes of the cached numbers of a row after a number of tokens; marks and counts are excluded.
+        """Bytes of the state of one row that has read `tokens`, without marks and counts.
 
-        Args:
-            width: D, the width of its inputs.
-            tokens: the number read so far.
-            item_bytes: the size of a number in the compute dtype.
-            **arguments: the constructor's.
+        A number in the compute dtype has `item_bytes`.
         """
         sizes = {None: item_bytes, "float32": 4}
         kept = cls.state_of(width, tokens, **arguments).values()
@@ -107,6 +85,13 @@ class Declared(SequenceLayer):
     def argument_names(cls) -> tuple[str, ...]:
         """The names of the constructor's own arguments."""
         return argument_names(cls)
+
+    @classmethod
+    def with_defaults(cls, arguments: dict[str, Any]) -> SimpleNamespace:
+        """Constructor arguments as attributes, with the constructor's defaults for those that are not given."""
+        bound = inspect.signature(cls).bind(**arguments)
+        bound.apply_defaults()
+        return SimpleNamespace(**bound.arguments)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's own arguments, by name."""
@@ -126,7 +111,7 @@ class Declared(SequenceLayer):
         return create_weights(self, self.weights_of(width, **self.arguments()), self.initializers())
 
     def build_weights(self, width: int) -> None:
-        """Create the declared weights, and the layers that they belong to, as the attributes of their names."""
+        """Store the declared weights, and the layers that hold them, as the attributes of their names."""
         for name, part in self.create_weights(width):
             if hasattr(type(self), name) or name in self.argument_names():
                 raise ValueError(
@@ -139,8 +124,7 @@ class Declared(SequenceLayer):
         self.require_built("initial_state")
         state = {}
         for name, part in self.state_specs(self.width).items():
-            zeros = ops.zeros((batch_size, *part.shape), self.dtype_of(part))
-            state[name] = zeros + part.start if part.start else zeros
+            state[name] = ops.full((batch_size, *part.shape), part.start, self.dtype_of(part))
         return self.state_type(**state)
 
     def initial_arrays(self, batch_size: int) -> State:

@@ -12,10 +12,11 @@ from keras_griffin.shapes import Tensor
 
 def reject_foreign_arguments(cls: type, positional: tuple, options: dict) -> None:
     """Raise for positional arguments that a class does not take, an LSTM's arguments, and misspelt ones."""
-    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
-    parameters = inspect.signature(constructors[0]).parameters.values()
-    takes_names_alone = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)] == ["self"]
+    takes_names_alone = all(
+        p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in inspect.signature(cls).parameters.values()
+    )
     # A subclass passes its bases' arguments on by `**kwargs`.
+    constructors = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
     own = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     given = positional if takes_names_alone else ()
     if "units" in options and "units" not in own:
@@ -37,9 +38,9 @@ def reject_foreign_arguments(cls: type, positional: tuple, options: dict) -> Non
         )
     known = own | of_every_layer
     misspelt = {name: value for name, value in options.items() if name not in known and nearest(name, known)}
-    for name in misspelt:
-        # As Keras says it, which refuses the others.
-        hint = did_you_mean(name, known)
+    if misspelt:
+        # In the words of Keras, which raises for the others.
+        hint = did_you_mean(next(iter(misspelt)), known)
         raise ValueError(f"Unrecognized keyword arguments passed to {cls.__name__}: {misspelt}{hint}")
 
 
@@ -48,11 +49,9 @@ def checked_state(name: str, initial_state, shapes: dict[str, tuple]) -> list[Te
     parts = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
     if len(parts) != len(shapes):
         got = f"a {type(initial_state).__name__} of {len(parts)}" if isinstance(initial_state, list | tuple) else "one"
-        if len(shapes) == 1:
-            raise ValueError(
-                f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c. Got {got}."
-            )
-        raise ValueError(f"{name}: initial_state must be a list of {' and '.join(shapes)}. Got {got}.")
+        alone = f"{name}: initial_state must be h, (B, R), or a list of h alone: there is no c."
+        several = f"{name}: initial_state must be a list of {' and '.join(shapes)}."
+        raise ValueError(f"{alone if len(shapes) == 1 else several} Got {got}.")
     tensors = [as_tensor(part) for part in parts]
     for (part, shape), tensor in zip(shapes.items(), tensors, strict=True):
         if not shape_fits(tensor, shape):

@@ -18,15 +18,6 @@ def without_initialization() -> Iterator[None]:
     """Inside the `with` block, layers of this package are built with zeros in place of random weights.
 
     For weights that are then read from a file: drawing a large model's weights takes longer than reading them.
-
-    Examples:
-        >>> import keras_griffin
-        >>> from keras_griffin.layers.base.initialization import without_initialization
-        >>> with without_initialization():
-        ...     layer = keras_griffin.layers.TemporalConv1D(kernel_size=2)
-        ...     layer.build((None, None, 3))
-        >>> layer.kernel.numpy().tolist()
-        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     token = _IS_LEFT_OUT.set(True)
     try:

@@ -11,9 +11,9 @@ from keras_griffin.shapes import Tensor
 def with_layout(x: Tensor, path: str) -> Tensor:
     """A tensor of a compiled function, in the layout of the active `keras.distribution` for a path.
 
-    XLA infers the layout of other tensors from those that have one. Keras sets that of outputs of `Layer.__call__`,
-    even outside compiled functions, where a batch of one row can't be divided. A no-op on tensors that have values or
-    can't be divided, and where time is divided: each device then computes with its own part.
+    XLA infers the layout of tensors that have none. (Keras sets the layout of a layer's outputs even outside compiled
+    functions, where a batch of one row can't be divided.) A no-op on tensors that have values or can't be divided, and
+    where time is divided: each device then computes with its own part.
     """
     distribution = keras.distribution.distribution()
     has_layouts = distribution is not None and not is_divided()

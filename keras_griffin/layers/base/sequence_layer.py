@@ -41,7 +41,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, inputs_shape):
-        """Record the width, so that Keras refuses inputs of another width. A subclass calls this first."""
+        """Record the width, so that Keras raises for another width. A subclass calls this first."""
         self.width = inputs_shape[-1]
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.width})
 
@@ -81,8 +81,8 @@ class SequenceLayer(Configured, keras.layers.Layer):
     def call(self, inputs, reset=None, mask=None, inputs_mask=None):
         """The whole sequence from the initial state. Arguments and outputs as in `advance`.
 
-        Keras passes the mask that the inputs carry, as those of `keras.layers.Masking`, as `mask`, or as `inputs_mask`
-        where there are marks too; a given `mask` takes its place.
+        Keras passes the mask that the inputs carry, for example from `keras.layers.Masking`, as `mask`, or as
+        `inputs_mask` where there are marks too; a given `mask` takes its place.
         """
         mask = inputs_mask if mask is None else mask
         outputs, _ = self.advance(inputs, self.initial_state(ops.shape(inputs)[0]), reset=reset, mask=mask)
@@ -127,7 +127,7 @@ class SequenceLayer(Configured, keras.layers.Layer):
         return inputs, reset, mask
 
     def require_built(self, function_name: str) -> None:
-        """Raise unless the layer knows its width."""
+        """Raise unless the layer is built."""
         if not self.built:
             raise ValueError(
                 f"{function_name}: the layer must be built first, by a call or by build((None, None, width)). "

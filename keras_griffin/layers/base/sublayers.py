@@ -15,10 +15,7 @@ _observing = threading.Lock()
 def observed(layers: Iterable[keras.Layer], **observers: Callable) -> Iterator[None]:
     """Inside the `with` block, observe calls of methods of layers, in this thread only; a second observer waits.
 
-    Args:
-        layers: the layers; one without a method is left alone.
-        **observers: by the method's name, a function that is called after it as `observer(layer, inputs, outputs,
-            reset)`; of several outputs, with the first.
+    After a method `name`, `observers[name](layer, inputs, outputs, reset)` is called, with the first of its outputs.
     """
     layers, thread = list(layers), threading.get_ident()
 
@@ -48,22 +45,12 @@ def observed(layers: Iterable[keras.Layer], **observers: Callable) -> Iterator[N
 
 
 def with_parts(layers: Iterable[keras.Layer]) -> list[keras.Layer]:
-    """Layers and their parts, recursively, each once.
-
-    Examples:
-        >>> import keras_griffin
-        >>> from keras_griffin.layers.base.sublayers import with_parts
-        >>> mlp = keras_griffin.layers.GatedMLP(hidden_width=24, name="mlp")
-        >>> mlp.build((None, 8))
-        >>> [layer.path for layer in with_parts([mlp])]
-        ['mlp', 'mlp/gate', 'mlp/up', 'mlp/down']
-    """
+    """Layers and their parts, recursively, each once."""
     found = {}
     for layer in layers:
         # A copy: another thread may be observing the layer.
         values = list(vars(layer).values())
+        values += [each for value in values if isinstance(value, (list, tuple)) for each in value]
         parts = [value for value in values if isinstance(value, keras.Layer)]
-        parts += [each for value in values if isinstance(value, (list, tuple)) for each in value]
-        parts = [part for part in parts if isinstance(part, keras.Layer)]
         found.update({id(part): part for part in (layer, *with_parts(parts))})
     return list(found.values())

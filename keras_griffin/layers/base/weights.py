@@ -1,4 +1,4 @@
-"""The weights that a layer declares before it is built, and their creation."""
+"""The weights and the state that a layer declares before it is built, and the creation of the weights."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,12 +18,22 @@ class Weight(NamedTuple):
     split: int | None = None
     #: The indivisible units of that axis and their number, such as `("num_heads", 8)`.
     units: tuple[str, int] | None = None
-    #: Whether a mesh that does not divide the units is refused; if not, the weight is not split there.
+    #: Whether a mesh that does not divide the units is an error; if not, the weight is not split there.
     must_split: bool = True
     #: The other axes along which it may be sharded in storage: the first one that can be.
     stored: tuple[int, ...] = ()
-    #: The layer that `build` makes for it: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
+    #: The layer that `build` makes for a kernel: `"dense"`, a `projection`, or `"blocks"`, a `BlockDiagonalDense`.
     layer: str | None = None
+
+
+class StateSpec(NamedTuple):
+    """The shape and dtype of a part of a layer's state, for one row."""
+
+    shape: tuple[int, ...]
+    #: None for the compute dtype.
+    dtype: str | None = None
+    #: Its value before the first step.
+    start: float = 0.0
 
 
 def dense_weights(
@@ -41,24 +51,24 @@ def dense_weights(
     weights = {f"{path}/kernel": kernel}
     if bias:
         # The bias of partial sums is added once.
-        weights[f"{path}/bias"] = Weight((outputs,), *((0, units) if split else (None, None)))._replace(layer="dense")
+        weights[f"{path}/bias"] = Weight((outputs,), 0, units) if split else Weight((outputs,))
     return weights
 
 
-def block_weights(path: str, inputs: int, outputs: int, units: tuple[str, int], bias: bool = True) -> dict[str, Weight]:
+def block_weights(path: str, inputs: int, outputs: int, units: tuple[str, int]) -> dict[str, Weight]:
     """The weights of a `BlockDiagonalDense`, by path; `units` names the argument that is its number of blocks."""
     _, blocks = units
     check_blocks(blocks, inputs, outputs)
     shape = (blocks, inputs // blocks, outputs // blocks)
-    weights = {f"{path}/blocks/kernel": Weight(shape, 0, units, stored=(1,), layer="blocks")}
-    if bias:
-        weights[f"{path}/blocks/bias"] = Weight((blocks, 1, outputs // blocks), 0, units, layer="blocks")
-    return weights
+    return {
+        f"{path}/blocks/kernel": Weight(shape, 0, units, stored=(1,), layer="blocks"),
+        f"{path}/blocks/bias": Weight((blocks, 1, outputs // blocks), 0, units),
+    }
 
 
 def within(name: str, weights: dict[str, Weight]) -> dict[str, Weight]:
     """The weights of a sublayer, by path; the layer makes it and builds it."""
-    return {f"{name}/{path}": weight for path, weight in weights.items()}
+    return {f"{name}/{path}": weight._replace(layer=None) for path, weight in weights.items()}
 
 
 def create_weights(
@@ -66,23 +76,21 @@ def create_weights(
 ) -> Iterator[tuple[str, Any]]:
     """Names and new weights of a layer, or new layers that hold weights, in the declared order; none of sublayers."""
     for path, weight in declared.items():
-        name, _, rest = path.partition("/")
+        name, bias = path.partition("/")[0], f"{path.rpartition('/')[0]}/bias"
         initializer = initializers.get(path)
-        if not rest:
+        if "/" not in path:
             initializer = random_initializer(initializer or keras.initializers.GlorotUniform())
             yield name, layer.add_weight(weight.shape, initializer, name=name, autocast=False)
-        elif (weight.layer, rest) == ("dense", "kernel"):
-            inputs, outputs = weight.shape
-            bias = f"{name}/bias"
-            options = {"use_bias": bias in declared, "name": name, "dtype": layer.dtype_policy}
+        if weight.layer is None:
+            continue
+        options = {"use_bias": bias in declared, "name": name, "dtype": layer.dtype_policy}
+        *blocks, inputs, outputs = weight.shape
+        if weight.layer == "dense":
             if bias in initializers:
                 options["bias_initializer"] = random_initializer(initializers[bias])
             dense = projection(outputs, initializer=initializer, **options)
             dense.build((None, inputs))
-            yield name, dense
-        elif (weight.layer, rest) == ("blocks", "blocks/kernel"):
-            blocks, inputs, outputs = weight.shape
-            options = {"use_bias": f"{name}/blocks/bias" in declared, "name": name, "dtype": layer.dtype_policy}
-            dense = BlockDiagonalDense(blocks, blocks * outputs, **options)
-            dense.build((None, None, blocks * inputs))
-            yield name, dense
+        else:
+            dense = BlockDiagonalDense(blocks[0], blocks[0] * outputs, **options)
+            dense.build((None, None, blocks[0] * inputs))
+        yield name, dense

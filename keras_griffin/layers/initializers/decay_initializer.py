@@ -1,28 +1,17 @@
 """The initial decays of an RG-LRU."""
 
-import numbers
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import POSITIVE, Rule, checked, one_of, plain
-from keras_griffin.layers.base.configured import Configured
-
-RULES = ("paper", "ring")
-
-
-def _is_range(value) -> bool:
-    """Whether a value is two numbers that are distinct and inside (0, 1) at the precision of the decays."""
-    is_pair = isinstance(value, list | tuple) and len(value) == 2
-    if not is_pair or not all(isinstance(bound, numbers.Real) for bound in value):
-        return False
-    return bool(0.0 < np.float32(value[0]) < np.float32(value[1]) < 1.0)
-
+from keras_griffin.checks import POSITIVE, one_of
+from keras_griffin.layers.base.configured import Configured, range_rule
 
 #: The options of a decay, as `DecayInitializer` and the layers that use it check them.
-DECAY_INITIALIZER = one_of(RULES)
-DECAY_RANGE = Rule("(low, high) with 0 < low < high < 1 in float32", _is_range)
+DECAY_INITIALIZER = one_of(("paper", "ring"))
+DECAY_RANGE = range_rule(
+    "0 < low < high < 1 in float32", lambda low, high: 0.0 < np.float32(low) < np.float32(high) < 1.0
+)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -56,10 +45,9 @@ class DecayInitializer(Configured, keras.initializers.Initializer):
         exponent: float = 8.0,
         seed: int | keras.random.SeedGenerator | None = None,
     ):
-        name = type(self).__name__
-        self.rule = checked(name, DECAY_INITIALIZER, rule=rule)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.exponent = checked(name, POSITIVE, exponent=exponent)
+        self.rule = self.checked(DECAY_INITIALIZER, rule=rule)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.exponent = self.checked(POSITIVE, exponent=exponent)
         self.seed = seed
 
     def __call__(self, shape, dtype=None):

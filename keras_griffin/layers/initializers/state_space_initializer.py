@@ -1,4 +1,9 @@
-"""Initial values of state space models: of the continuous system, and of decays on a ring."""
+"""Initial values of state space models: of the continuous system, and of decays on a ring.
+
+References: Gu et al. 2021 (arXiv 2111.00396), theorem 1, and Gu et al. 2022 (arXiv 2206.11893), section 3.3, for
+HiPPO-LegS; Smith et al. 2022 (arXiv 2208.04933), appendix B.1, for B and C in its eigenvectors; Orvieto et al. 2023
+(arXiv 2303.06349), lemma 3.2, for the ring.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,17 +12,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import Rule, is_number
+from keras_griffin.layers.base.configured import range_rule
 from keras_griffin.shapes import Tensor
 
-
-def _is_step_range(value) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-    return is_pair and 0.0 < value[0] <= value[1] < math.inf
-
-
 #: The rule for the range of a system's steps.
-STEP_RANGE = Rule("(low, high) with 0 < low <= high", _is_step_range)
+STEP_RANGE = range_rule("0 < low <= high", lambda low, high: 0.0 < low <= high < math.inf)
 
 
 def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,11 +25,9 @@ def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
         A_nk = -sqrt((2 n + 1) (2 k + 1)) for n > k, -(n + 1) for n = k, 0 otherwise
         A + P P^T = V diag(lambda) V*,  P_n = sqrt(n + 1/2)
 
-    Every eigenvalue has the real part -1/2; they are sorted by their imaginary part. (The eigenvectors of A itself have
-    a condition number of 1e19 at size 32, so A must not be diagonalised.) Both are complex128.
-
-    Reference: Gu et al. 2021 (arXiv 2111.00396), theorem 1; Gu et al. 2022 (arXiv 2206.11893), section 3.3.
+    Every eigenvalue has the real part -1/2; they are sorted by their imaginary part. Both are complex128.
     """
+    # The eigenvectors of A itself have a condition number of 1e19 at size 32.
     root = np.sqrt(np.arange(size) + 0.5)
     skew = np.tril(-np.outer(root, root), -1)
     skew = skew - skew.T
@@ -39,24 +36,16 @@ def hippo_legs(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blocks_of_legs(size: int, blocks: int, conjugate_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The eigenvalues, `(P,)`, and eigenvectors, `(N, P)`, of several systems of HiPPO-LegS, N numbers together.
-
-    With `conjugate_pairs` P is N / 2: the eigenvalues with a negative imaginary part.
-
-    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
-    """
+    """Eigenvalues `(P,)` and eigenvectors `(N, P)` of HiPPO-LegS, `blocks` systems side by side with N = `size`."""
     each = size // blocks
     eigenvalues, vectors = hippo_legs(each)
+    # The first half has the negative imaginary parts.
     kept = each // 2 if conjugate_pairs else each
-    joined = np.kron(np.eye(blocks), vectors[:, :kept])
-    return np.tile(eigenvalues[:kept], blocks), joined
+    return np.tile(eigenvalues[:kept], blocks), np.kron(np.eye(blocks), vectors[:, :kept])
 
 
 def ring(low: float, high: float) -> Callable:
-    """An initializer of nu: the sizes exp(-exp(nu)) of the decays are in a range, uniform by area of the complex plane.
-
-    Reference: Orvieto et al. 2023 (arXiv 2303.06349), lemma 3.2.
-    """
+    """An initializer of nu: the sizes exp(-exp(nu)) of the decays are in a range, uniform by area of the plane."""
 
     def draw(shape, dtype=None):
         squared = _uniform(shape) * (high**2 - low**2) + low**2
@@ -75,12 +64,7 @@ def log_of_uniform(high: float) -> Callable:
 
 
 def input_matrix(vectors: np.ndarray) -> Callable:
-    """An initializer of the kernel `(D, 2 P)` of x -> [Re B x; Im B x], with B = V* B'.
-
-    V is `(N, P)` complex, and B' `(N, D)` is normal with variance 1 / D.
-
-    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
-    """
+    """An initializer of the kernel `(D, 2 P)` of [Re B x; Im B x]: B = V* B', B' `(N, D)` of variance 1 / D."""
 
     def draw(shape, dtype=None):
         drawn = _normal((shape[0], len(vectors)), shape[0] ** -0.5)
@@ -90,21 +74,13 @@ def input_matrix(vectors: np.ndarray) -> Callable:
 
 
 def output_matrix(vectors: np.ndarray) -> Callable:
-    """An initializer of the kernel `(2 P, D)` of [Re s; Im s] -> Re C s, with C = C' V.
-
-    V is `(N, P)` complex, and the parts of C' `(D, N)` are normal with variance 1 / N.
-
-    Reference: Smith et al. 2022 (arXiv 2208.04933), appendix B.1.
-    """
+    """An initializer of the kernel `(2 P, D)` of Re C s: C = C' V, both parts of C' `(D, N)` of variance 1 / N."""
 
     def draw(shape, dtype=None):
         size = len(vectors)
-        real, imaginary = (_normal((shape[1], size), size**-0.5) for _ in range(2))
-        of_real, of_imaginary = vectors.real.astype("float32"), vectors.imag.astype("float32")
-        real, imaginary = (
-            ops.matmul(real, of_real) - ops.matmul(imaginary, of_imaginary),
-            ops.matmul(real, of_imaginary) + ops.matmul(imaginary, of_real),
-        )
+        a, b = (_normal((shape[1], size), size**-0.5) for _ in range(2))
+        c, d = vectors.real.astype("float32"), vectors.imag.astype("float32")
+        real, imaginary = ops.matmul(a, c) - ops.matmul(b, d), ops.matmul(a, d) + ops.matmul(b, c)
         return ops.cast(ops.transpose(ops.concatenate([real, -imaginary], axis=-1)), dtype)
 
     return draw
@@ -133,9 +109,8 @@ class LogRates(keras.layers.Layer):
 
     def build(self, inputs_shape):
         """Create the weight."""
-        self.log_rates = self.add_weight(
-            shape=(inputs_shape[-1], self.state_size), initializer=self._first, name="log_rates", autocast=False
-        )
+        shape = (inputs_shape[-1], self.state_size)
+        self.log_rates = self.add_weight(shape, self._first, name="log_rates", autocast=False)
 
     def _first(self, shape, dtype=None):
         # Not broadcast: on PyTorch the rows would share their memory.

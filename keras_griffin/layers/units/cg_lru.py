@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import NOT_NEGATIVE, checked
+from keras_griffin.checks import NOT_NEGATIVE
 from keras_griffin.layers.base.initialization import seeded_when_called
 from keras_griffin.layers.base.weights import Weight
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
@@ -50,43 +50,30 @@ class CGLRU(RGLRU):
 
     def __init__(self, *, maximum_phase: float = 0.1 * math.pi, **kwargs: Unpack[RGLRUOptions]):
         super().__init__(**kwargs)
-        self.maximum_phase = checked(type(self).__name__, NOT_NEGATIVE, maximum_phase=maximum_phase)
+        self.maximum_phase = self.checked(NOT_NEGATIVE, maximum_phase=maximum_phase)
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The gates' blocks, Lambda and theta."""
         weights = gate_weights(width, width // 2, num_gate_blocks)
         return {**weights, "phase": Weight((width // 2,), 0, cls.groups_of(width, num_gate_blocks=num_gate_blocks))}
 
     @classmethod
     def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
-        """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width // 2)
 
     def initializers(self) -> dict[str, Callable]:
-        """Those of Lambda and theta."""
         high = self.maximum_phase / self.exponent
         return {**super().initializers(), "phase": seeded_when_called(keras.initializers.RandomUniform, 0.0, high)}
 
     def build_weights(self, width: int) -> None:
-        """Create the weights, if R is even."""
         if width % 2:
             raise ValueError(f"CGLRU: the inputs' width must be even. Got {width}.")
         super().build_weights(width)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """Equations 8 to 14."""
-        states, hidden = rg_lru(
-            _halves(inputs),
-            self.input_gate(inputs),
-            self.recurrence_gate(inputs),
-            self.decay_parameter,
-            _halves(state.hidden),
-            phase=self.phase,
-            exponent=self.exponent,
-            reset=reset,
-            mask=mask,
-        )
+        logits = self.input_gate(inputs), self.recurrence_gate(inputs)
+        arguments = _halves(inputs), *logits, self.decay_parameter, _halves(state.hidden)
+        states, hidden = rg_lru(*arguments, phase=self.phase, exponent=self.exponent, reset=reset, mask=mask)
         return ops.concatenate(states, -1), RecurrentUnitState(ops.concatenate(hidden, -1))
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:

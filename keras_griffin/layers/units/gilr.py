@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked, one_of
+from keras_griffin.checks import one_of
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
@@ -24,7 +24,7 @@ class GILR(ProjectedUnit):
         h_t = g_t * h_{t-1} + (1 - g_t) * i_t             output
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         activation: tau: `"tanh"`, the paper's; `"elu"`, its authors' code's; or `"linear"`.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
@@ -42,10 +42,9 @@ class GILR(ProjectedUnit):
 
     def __init__(self, units: int | None = None, *, activation: str = "tanh", **kwargs: Unpack[RecurrentOptions]):
         super().__init__(units, **kwargs)
-        self.activation = checked(type(self).__name__, one_of(ACTIVATIONS), activation=activation)
+        self.activation = self.checked(one_of(ACTIVATIONS), activation=activation)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         gate, impulse = projected(inputs, self.forget_gate, self.impulse)
         entering = ops.sigmoid(-gate) * ACTIVATIONS[self.activation](impulse)
         states, hidden = linear_scan(ops.sigmoid(gate), entering, state.hidden, reset=reset, mask=mask)

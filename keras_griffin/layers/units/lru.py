@@ -7,23 +7,17 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, POSITIVE, Rule, checked, is_number, plain
-from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.checks import COUNT, FLAG, POSITIVE
+from keras_griffin.layers.base.configured import range_rule
 from keras_griffin.layers.base.initialization import scaled, seeded_when_called
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import log_of_uniform, ring
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
 
-
-def _is_ring(value) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
-    return is_pair and 0.0 <= value[0] < value[1] <= 1.0
-
-
-RING = Rule("(low, high) with 0 <= low < high <= 1", _is_ring)
+RING = range_rule("0 <= low < high <= 1", lambda low, high: 0.0 <= low < high <= 1.0)
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -39,7 +33,7 @@ class LRU(RecurrentUnit):
     real ones throughout; the recurrence is in float32.
 
     Args:
-        state_size: N; None for the width.
+        state_size: N; None for the inputs' width.
         ring: the range of |lambda| at the start, uniform by area; (0.9, 0.999) for long memory.
         maximum_phase: the range of the phase of lambda at the start, from 0 (radians).
         trained_gamma: whether gamma is a weight; if not, it follows from lambda at every step.
@@ -69,20 +63,17 @@ class LRU(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
-        self.ring = tuple(plain(bound) for bound in checked(name, RING, ring=ring))
-        self.maximum_phase = checked(name, POSITIVE, maximum_phase=maximum_phase)
-        self.trained_gamma = checked(name, FLAG, trained_gamma=trained_gamma)
+        self.state_size = self.checked(COUNT.or_none(), state_size=state_size)
+        self.ring = self.checked(RING, ring=ring)
+        self.maximum_phase = self.checked(POSITIVE, maximum_phase=maximum_phase)
+        self.trained_gamma = self.checked(FLAG, trained_gamma=trained_gamma)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int | None = None, trained_gamma: bool = True, **others: Any
-    ) -> dict[str, Weight]:
-        """B and C as projections to and from pairs of real numbers, and vectors."""
-        size = state_size or width
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        size = given.state_size or width
         groups = ("state_size", size)
-        vectors = ("nu", "theta", *(("gamma",) if trained_gamma else ()))
+        vectors = ("nu", "theta", "gamma") if given.trained_gamma else ("nu", "theta")
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
             **dense_weights("output_projection", 2 * size, width, 0, groups, bias=False),
@@ -92,42 +83,32 @@ class LRU(RecurrentUnit):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, state_size: int | None = None, **others: Any) -> dict[str, StateSpec]:
-        """The real and the imaginary part of s."""
         return {"hidden": StateSpec((2 * (state_size or width),), "float32")}
 
     def initializers(self) -> dict[str, Callable]:
-        """The authors'."""
         return {
             # Parts of B have variance 1 / (2 D), and parts of C 1 / N, which the kernel's fan-in of 2 N halves.
             "input_projection/kernel": scaled(0.5),
             "output_projection/kernel": scaled(2.0),
             "nu": ring(*self.ring),
             "theta": log_of_uniform(self.maximum_phase),
-            "gamma": self._first_gamma,
+            "gamma": lambda shape, dtype=None: ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype),
             "feedthrough": seeded_when_called(keras.initializers.RandomNormal, stddev=1.0),
         }
 
-    def _first_gamma(self, shape, dtype=None):
-        return ops.cast(_log_root(ops.cast(self.nu, "float32")), dtype)
-
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         nu, theta = ops.cast(self.nu, "float32"), ops.cast(self.theta, "float32")
         size, phase = ops.exp(-ops.exp(nu)), ops.exp(theta)
         gamma = _log_root(nu) if not self.trained_gamma else ops.cast(self.gamma, "float32")
         entering = ops.cast(project(self.input_projection, inputs), "float32")
         entering = tuple(ops.exp(gamma) * part for part in ops.split(entering, 2, axis=-1))
-        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in _complex(size, phase))
+        decay = size * ops.cos(phase), size * ops.sin(phase)
+        decay = tuple(ops.broadcast_to(part, ops.shape(entering[0])) for part in decay)
         start = tuple(ops.split(state.hidden, 2, axis=-1))
         states, last = linear_scan(decay, entering, start, reset=reset, mask=mask)
         states = ops.cast(ops.concatenate(states, -1), self.compute_dtype)
         outputs = project(self.output_projection, states) + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, RecurrentUnitState(ops.concatenate(last, -1))
-
-
-def _complex(size, phase):
-    """A complex number as a pair of real ones."""
-    return size * ops.cos(phase), size * ops.sin(phase)
 
 
 def _log_root(nu):

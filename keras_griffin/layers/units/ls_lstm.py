@@ -5,9 +5,8 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight, dense_weights, within
+from keras_griffin.checks import FLAG
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights, within
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.token_shift import states_before
 from keras_griffin.layers.units.gilr import GILR
@@ -41,7 +40,7 @@ class LSLSTM(ProjectedUnit):
     So all steps run at once, in two scans.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         shift: whether the gates see s_{t-1}, as in the paper; if not, s_t, as in its authors' code.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
@@ -60,7 +59,7 @@ class LSLSTM(ProjectedUnit):
 
     def __init__(self, units: int | None = None, *, shift: bool = True, **kwargs: Unpack[RecurrentOptions]):
         super().__init__(units, **kwargs)
-        self.shift = checked(type(self).__name__, FLAG, shift=shift)
+        self.shift = self.checked(FLAG, shift=shift)
 
     @classmethod
     def weights_of(cls, width: int, *, units: int | None = None, **others: Any) -> dict[str, Weight]:
@@ -74,26 +73,22 @@ class LSLSTM(ProjectedUnit):
 
     @classmethod
     def state_of(cls, width: int, tokens: int, *, units: int | None = None, **others: Any) -> dict[str, StateSpec]:
-        """s and c."""
         return {name: StateSpec((units or width,), "float32") for name in ("surrogate", "cell")}
 
     @classmethod
-    def reach_of(cls, *, shift: bool = True, **others: Any) -> int | None:
+    def reach_of(cls, **arguments: Any) -> int | None:
         """With `shift` it moves s along time without an op that could be divided."""
-        return None if shift else 0
+        return None if cls.with_defaults(arguments).shift else 0
 
     def build_weights(self, width: int) -> None:
         """Create the surrogate, and the gates' projections as two attributes, as files have them."""
         self.surrogate = GILR(self.units, return_sequences=True, name="surrogate", dtype=self.dtype_policy)
         self.surrogate.build((None, None, width))
         parts = dict(self.create_weights(width))
-        self.of_surrogate, self.of_input = [], []
-        for gate in GATES:
-            self.of_surrogate.append(parts[f"{gate}_of_surrogate"])
-            self.of_input.append(parts[f"{gate}_of_input"])
+        self.of_surrogate = [parts[f"{gate}_of_surrogate"] for gate in GATES]
+        self.of_input = [parts[f"{gate}_of_input"] for gate in GATES]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         surrogate, last = self.surrogate.advance(inputs, RecurrentUnitState(state.surrogate), reset=reset, mask=mask)
         seen = states_before(surrogate, state.surrogate, reset) if self.shift else surrogate
         forget, enter, output, candidate = (

@@ -5,7 +5,7 @@ from typing import Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import checked, one_of
+from keras_griffin.checks import one_of
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.units.projected_unit import ProjectedUnit
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnitState
@@ -27,7 +27,7 @@ class MinGRU(ProjectedUnit):
         h_t = (1 - z_t) * h_{t-1} + z_t * g(W_h x_t + b_h)        output
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         activation: g: `"linear"`; or `"positive"`, x + 1/2 for x >= 0 and sigmoid(x) below, as in the authors' version
             in logarithms.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
@@ -46,10 +46,9 @@ class MinGRU(ProjectedUnit):
 
     def __init__(self, units: int | None = None, *, activation: str = "linear", **kwargs: Unpack[RecurrentOptions]):
         super().__init__(units, **kwargs)
-        self.activation = checked(type(self).__name__, one_of(ACTIVATIONS), activation=activation)
+        self.activation = self.checked(one_of(ACTIVATIONS), activation=activation)
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         gate, candidate = projected(inputs, self.update_gate, self.candidate)
         entering = ops.sigmoid(gate) * ACTIVATIONS[self.activation](candidate)
         states, hidden = linear_scan(ops.sigmoid(-gate), entering, state.hidden, reset=reset, mask=mask)

@@ -20,7 +20,7 @@ class MinLSTM(ProjectedUnit):
     The ratios are the sigmoids of a difference of logarithms, so they are exact where both gates are almost zero.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
 
     State: `RecurrentUnitState`, h as `(B, R)` float32.
@@ -40,7 +40,6 @@ class MinLSTM(ProjectedUnit):
         self.projections = [layer for _, layer in self.create_weights(width)]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         forget, enter, candidate = projected(inputs, *self.projections)
         # The logarithm of a sigmoid is -softplus of the negated logit.
         difference = ops.softplus(-enter) - ops.softplus(-forget)

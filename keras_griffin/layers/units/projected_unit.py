@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Unpack
 
-from keras_griffin.checks import COUNT, checked
+from keras_griffin.checks import COUNT
 from keras_griffin.layers.base.weights import Weight, dense_weights
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
 from keras_griffin.shapes import RecurrentOptions
@@ -13,7 +13,7 @@ class ProjectedUnit(RecurrentUnit):
     """A recurrent unit with `units`, as an LSTM has them.
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         **kwargs: the options of `RecurrentUnit`.
 
     Attributes:
@@ -24,11 +24,10 @@ class ProjectedUnit(RecurrentUnit):
 
     def __init__(self, units: int | None = None, **kwargs: Unpack[RecurrentOptions]):
         super().__init__(**kwargs)
-        self.units = checked(type(self).__name__, COUNT.or_none(), units=units)
+        self.units = self.checked(COUNT.or_none(), units=units)
 
     @classmethod
     def weights_of(cls, width: int, *, units: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The projections."""
         return projections(cls.projections_of_inputs, width, units or width)
 
 

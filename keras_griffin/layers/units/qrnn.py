@@ -5,9 +5,8 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked, one_of
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight
+from keras_griffin.checks import COUNT, one_of
+from keras_griffin.layers.base.weights import StateSpec, Weight
 from keras_griffin.layers.projection import projected
 from keras_griffin.layers.token_shift import taps_of
 from keras_griffin.layers.units.projected_unit import ProjectedUnit, projections
@@ -42,7 +41,7 @@ class QRNN(ProjectedUnit):
         "ifo":  c_t = f_t * c_{t-1} + i_t * z_t,          h_t = o_t * c_t
 
     Args:
-        units: R, the width of the outputs; None for that of the inputs.
+        units: R, the width of the outputs; None for the width of the inputs.
         taps: the steps that the convolution sees, the current one among them.
         pooling: `"f"`, `"fo"` or `"ifo"`.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and others; see `RecurrentUnit`.
@@ -62,43 +61,32 @@ class QRNN(ProjectedUnit):
     repeats_outputs = False
 
     def __init__(
-        self,
-        units: int | None = None,
-        *,
-        taps: int = 2,
-        pooling: str = "fo",
-        **kwargs: Unpack[RecurrentOptions],
+        self, units: int | None = None, *, taps: int = 2, pooling: str = "fo", **kwargs: Unpack[RecurrentOptions]
     ):
         super().__init__(units, **kwargs)
-        name = type(self).__name__
-        self.taps = checked(name, COUNT, taps=taps)
-        self.pooling = checked(name, one_of(GATES), pooling=pooling)
+        self.taps = self.checked(COUNT, taps=taps)
+        self.pooling = self.checked(one_of(GATES), pooling=pooling)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, units: int | None = None, taps: int = 2, pooling: str = "fo", **others: Any
-    ) -> dict[str, Weight]:
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
         """A projection of all taps' inputs, oldest first, for the candidate and for each gate."""
-        return projections(("candidate", *GATES[pooling]), taps * width, units or width)
+        given = cls.with_defaults(arguments)
+        return projections(("candidate", *GATES[given.pooling]), given.taps * width, given.units or width)
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, units: int | None = None, taps: int = 2, **others: Any
-    ) -> dict[str, StateSpec]:
-        """c, and the inputs of the earlier taps."""
-        return {"cell": StateSpec((units or width,), "float32"), "inputs": StateSpec((taps - 1, width))}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        given = cls.with_defaults(arguments)
+        return {"cell": StateSpec((given.units or width,), "float32"), "inputs": StateSpec((given.taps - 1, width))}
 
     @classmethod
-    def reach_of(cls, *, taps: int = 2, **others: Any) -> int:
-        """The earlier taps."""
-        return taps - 1
+    def reach_of(cls, **arguments: Any) -> int:
+        return cls.with_defaults(arguments).taps - 1
 
     def build_weights(self, width: int) -> None:
         """Create the projections as one attribute, as files have them."""
         self.projections = [layer for _, layer in self.create_weights(width)]
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         taps, newest = taps_of(inputs, state.inputs, reset, mask)
         seen = ops.concatenate(taps, axis=-1)
         candidate, forget, *others = projected(seen, *self.projections)

@@ -28,7 +28,7 @@ def recurrence(
         names = f"must be among {', '.join(known)}" if known else "must be empty"
         hint = did_you_mean(unknown[0], known)
         raise ValueError(f"{owner}: unit_options of {name} {names}. Got {', '.join(unknown)}{hint}")
-    return kind(**plain_options(options), return_sequences=True, name=name, dtype=dtype)
+    return kind(**options, return_sequences=True, name=name, dtype=dtype)
 
 
 def plain_options(options: Mapping[str, Any] | None) -> dict[str, Any]:

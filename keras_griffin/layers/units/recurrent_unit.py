@@ -5,10 +5,11 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import FLAG, checked
-from keras_griffin.layers.base.declared import Declared, StateSpec
+from keras_griffin.checks import FLAG
+from keras_griffin.layers.base.declared import Declared
 from keras_griffin.layers.base.foreign_arguments import checked_state, reject_foreign_arguments
 from keras_griffin.layers.base.stateful_variables import StatefulVariables
+from keras_griffin.layers.base.weights import StateSpec
 from keras_griffin.ops.linear_scan import linear_scan
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -43,7 +44,7 @@ class RecurrentUnit(Declared):
     """
 
     state_type: type = RecurrentUnitState
-    #: R, the width of the outputs; None for that of the inputs.
+    #: R, the width of the outputs; None for the width of the inputs.
     units: int | None = None
     #: Whether weight decay applies to its kernels.
     decays = True
@@ -53,7 +54,7 @@ class RecurrentUnit(Declared):
     published_readout = "dense"
 
     def __new__(cls, *positional, **options):
-        """Refuse an LSTM's arguments that this layer lacks. Not in `__init__`, whose signature must not list them."""
+        """Raise for an LSTM's arguments that this layer lacks. `__init__` can't: its signature must not list them."""
         reject_foreign_arguments(cls, positional, options)
         return super().__new__(cls, *positional, **options)
 
@@ -67,11 +68,10 @@ class RecurrentUnit(Declared):
         **kwargs: Unpack[LayerOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.return_sequences = checked(name, FLAG, return_sequences=return_sequences)
-        self.return_state = checked(name, FLAG, return_state=return_state)
-        self.go_backwards = checked(name, FLAG, go_backwards=go_backwards)
-        self.stateful = checked(name, FLAG, stateful=stateful)
+        self.return_sequences = self.checked(FLAG, return_sequences=return_sequences)
+        self.return_state = self.checked(FLAG, return_state=return_state)
+        self.go_backwards = self.checked(FLAG, go_backwards=go_backwards)
+        self.stateful = self.checked(FLAG, stateful=stateful)
         self.zero_output_for_mask = False  # Bidirectional sets it, so that its directions' padding does not mix.
 
     @classmethod
@@ -90,7 +90,6 @@ class RecurrentUnit(Declared):
         return 0
 
     def build(self, inputs_shape):
-        """Create the weights, and the kept state of a stateful layer."""
         super().build(inputs_shape)
         if self.stateful:
             start = self.initial_arrays(StatefulVariables.batch_size_of(type(self).__name__, inputs_shape))
@@ -128,11 +127,14 @@ class RecurrentUnit(Declared):
         reset, mask = (mark if mark is None else ops.cast(mark, "bool") for mark in (reset, mask))
         if self.go_backwards:
             inputs, reset, mask = (x if x is None else ops.flip(x, axis=1) for x in (inputs, reset, mask))
-        outputs, state = self.advance(inputs, self._starting_state(inputs, initial_state), reset=reset, mask=mask)
+        state = self._checked_state(inputs, initial_state)
+        if state is None:
+            state = self.kept_state.read() if self.stateful else self.initial_state(ops.shape(inputs)[0])
+        outputs, state = self.advance(inputs, state, reset=reset, mask=mask)
         if self.stateful:
             self.kept_state.write(state)
         if mask is not None and not self.repeats_outputs:
-            # It forgets all at each step, by resets: zero times NaN is NaN. A masked step copies what is before it.
+            # Masked steps repeat the output before them. Resets, not decays of 0, forget: zero times NaN is NaN.
             outputs, _ = linear_scan(ops.zeros_like(outputs), outputs, reset=ops.ones_like(mask), mask=mask)
         if not self.return_sequences:
             outputs = ops.cast(state[0], outputs.dtype) if self.repeats_outputs else ops.sum(outputs[:, -1:], axis=1)
@@ -140,21 +142,17 @@ class RecurrentUnit(Declared):
             outputs = ops.where(ops.expand_dims(mask, -1), outputs, ops.zeros_like(outputs))
         return [outputs, *state] if self.return_state else outputs
 
-    def _starting_state(self, inputs, initial_state) -> State:
-        self._check_rows(inputs)
-        if initial_state is not None:
-            return self.state_type(*self._parts_of(initial_state, inputs))
-        return self.kept_state.read() if self.stateful else self.initial_state(ops.shape(inputs)[0])
-
-    def _parts_of(self, initial_state, inputs):
-        kept = self.state_specs(inputs.shape[-1])
-        shapes = {name: (inputs.shape[0], *part.shape) for name, part in kept.items()}
-        parts = checked_state(type(self).__name__, initial_state, shapes)
-        return [ops.cast(part, self.dtype_of(each)) for part, each in zip(parts, kept.values(), strict=True)]
-
-    def _check_rows(self, inputs):
+    def _checked_state(self, inputs, initial_state) -> State | None:
+        """The given initial state, or None, if it and the batch size of a stateful layer fit."""
+        name = type(self).__name__
         if self.stateful and self.built:
-            self.kept_state.check_rows(type(self).__name__, inputs)
+            self.kept_state.check_rows(name, inputs)
+        if initial_state is None:
+            return None
+        specs = self.state_specs(inputs.shape[-1])
+        shapes = {part: (inputs.shape[0], *spec.shape) for part, spec in specs.items()}
+        parts = checked_state(name, initial_state, shapes)
+        return self.state_type(*map(ops.cast, parts, map(self.dtype_of, specs.values())))
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """The initial state in the form of Keras's recurrent layers: a list."""
@@ -174,9 +172,7 @@ class RecurrentUnit(Declared):
 
     def compute_output_spec(self, inputs, initial_state=None, reset=None, mask=None, inputs_mask=None):
         """Shapes and dtypes of the outputs of `call`."""
-        self._check_rows(inputs)
-        if initial_state is not None:
-            self._parts_of(initial_state, inputs)
+        self._checked_state(inputs, initial_state)
         dtypes = [self.compute_dtype, *map(self.dtype_of, self.state_specs(inputs.shape[-1]).values())]
         specs = list(map(keras.KerasTensor, self._output_shapes(inputs.shape), dtypes))
         return specs if self.return_state else specs[0]
@@ -194,6 +190,6 @@ class RecurrentUnit(Declared):
         return [(*steps, self.units or width), *state]
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Only a sequence of outputs has a mask: that of the inputs, also with `go_backwards`, as in Keras."""
+        """The inputs' mask for a sequence of outputs, also with `go_backwards`, as in Keras; otherwise None."""
         mask = previous_mask if self.return_sequences else None
         return [mask, *([None] * len(self.state_specs(self.width)))] if self.return_state else mask

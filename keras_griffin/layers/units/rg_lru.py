@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, POSITIVE, checked, plain
+from keras_griffin.checks import COUNT, POSITIVE
 from keras_griffin.layers.base.sequence_layer import Decays
 from keras_griffin.layers.base.weights import Weight, block_weights
 from keras_griffin.layers.initializers.decay_initializer import DECAY_INITIALIZER, DECAY_RANGE, DecayInitializer
@@ -42,7 +42,7 @@ class RGLRU(RecurrentUnit):
     state and its computation are in float32; outputs are in the compute dtype. A reset sets a_t = 0, so that the state
     becomes the full input, i_t * x_t, without the past. The derivative of the square root is bounded by 1000.
 
-    It follows the conventions of `keras.layers.LSTM`, as `RecurrentUnit` says, but has no units: its output has the
+    It follows the conventions of `keras.layers.LSTM` (see `RecurrentUnit`), but has no units: its output has the
     width of its input, so put `Dense(32)` before it for the units of `LSTM(32)`. The state is h alone, without c:
     `return_state` gives `[outputs, h]`, and `initial_state` takes h or `[h]`.
 
@@ -81,53 +81,45 @@ class RGLRU(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.num_gate_blocks = checked(name, COUNT.or_none(), num_gate_blocks=num_gate_blocks)
-        self.exponent = checked(name, POSITIVE, exponent=exponent)
-        self.decay_range = tuple(plain(bound) for bound in checked(name, DECAY_RANGE, decay_range=decay_range))
-        self.decay_initializer = checked(name, DECAY_INITIALIZER, decay_initializer=decay_initializer)
+        self.num_gate_blocks = self.checked(COUNT.or_none(), num_gate_blocks=num_gate_blocks)
+        self.exponent = self.checked(POSITIVE, exponent=exponent)
+        self.decay_range = self.checked(DECAY_RANGE, decay_range=decay_range)
+        self.decay_initializer = self.checked(DECAY_INITIALIZER, decay_initializer=decay_initializer)
 
     @classmethod
     def weights_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> dict[str, Weight]:
-        """The gates' blocks, and Lambda."""
         return gate_weights(width, width, num_gate_blocks)
 
     @classmethod
     def groups_of(cls, width: int, *, num_gate_blocks: int | None = None, **others: Any) -> tuple[str, int]:
-        """The gates' blocks."""
         return "num_gate_blocks", num_gate_blocks or default_num_gate_blocks(width)
 
     def initializers(self) -> dict[str, Callable]:
-        """Lambda's."""
         return {"decay_parameter": DecayInitializer(self.decay_initializer, self.decay_range, self.exponent)}
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """Equations 1 to 4."""
-        logits = self.input_gate(inputs), self.recurrence_gate(inputs)
-        parameter, options = self.decay_parameter, {"exponent": self.exponent, "reset": reset, "mask": mask}
-        outputs, hidden = rg_lru(inputs, *logits, parameter, state.hidden, **options)
+        arguments = inputs, self.input_gate(inputs), self.recurrence_gate(inputs), self.decay_parameter, state.hidden
+        outputs, hidden = rg_lru(*arguments, exponent=self.exponent, reset=reset, mask=mask)
         return outputs, RecurrentUnitState(hidden)
 
     def decays_of(self, inputs: Tensor) -> Decays:
-        """Equation 3, or its magnitude in a complex unit; the root is that of equation 4."""
-        gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
-        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
-        below_one = ops.expm1(-self.exponent * gate * speed)
+        """Equation 3, or its magnitude in a complex unit; the root is from equation 4."""
+        _, log_decay = self._gate_and_log_decay(inputs)
+        below_one = ops.expm1(log_decay)
         root = ops.sqrt(-below_one * (2.0 + below_one))
         return Decays(below_one, root <= SMALLEST_ROOT)
 
     def trace_of(self, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
         """Equations 1 to 4: both gates, ln a_t, and h_t."""
-        recurrence_gate, input_gate = (
-            ops.sigmoid(ops.cast(gate(inputs), "float32")) for gate in (self.recurrence_gate, self.input_gate)
-        )
-        speed = ops.softplus(-ops.cast(self.decay_parameter, "float32"))
-        return {
-            "recurrence_gate": recurrence_gate,
-            "input_gate": input_gate,
-            "log_decay": -self.exponent * recurrence_gate * speed,
-            "state": ops.cast(outputs, "float32"),
-        }
+        recurrence_gate, log_decay = self._gate_and_log_decay(inputs)
+        input_gate = ops.sigmoid(ops.cast(self.input_gate(inputs), "float32"))
+        gates = {"recurrence_gate": recurrence_gate, "input_gate": input_gate}
+        return {**gates, "log_decay": log_decay, "state": ops.cast(outputs, "float32")}
+
+    def _gate_and_log_decay(self, inputs):
+        """r_t and ln a_t, in float32."""
+        gate = ops.sigmoid(ops.cast(self.recurrence_gate(inputs), "float32"))
+        return gate, -self.exponent * gate * ops.softplus(-ops.cast(self.decay_parameter, "float32"))
 
 
 def default_num_gate_blocks(units: int) -> int:

@@ -8,22 +8,45 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import COUNT, FLAG, checked, one_of, plain
-from keras_griffin.layers.base.declared import StateSpec
+from keras_griffin.checks import COUNT, FLAG, one_of
 from keras_griffin.layers.base.initialization import given, seeded_when_called
-from keras_griffin.layers.base.weights import Weight, dense_weights
-from keras_griffin.layers.initializers.state_space_initializer import (
-    STEP_RANGE,
-    blocks_of_legs,
-    input_matrix,
-    output_matrix,
-)
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
+from keras_griffin.layers.initializers import state_space_initializer as initial
 from keras_griffin.layers.projection import project
-from keras_griffin.layers.units.discretization import DISCRETIZATIONS
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit, RecurrentUnitState
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.ops.recurrence.numbers import multiply
+from keras_griffin.ops.recurrence.numbers import Components, multiply
 from keras_griffin.shapes import RecurrentOptions, State, Tensor
+
+
+def zoh(rate: Components, step: Tensor) -> tuple[Components, Components]:
+    """Zero-order hold, inputs constant over a step: a = exp(lambda d), b = (a - 1) / lambda, for Re lambda < 0."""
+    size, phase = rate[0] * step, rate[1] * step
+    # exp(lambda d) - 1 without cancellation where d is small.
+    less_one = ops.expm1(size) * ops.cos(phase) - 2.0 * ops.sin(0.5 * phase) ** 2, ops.exp(size) * ops.sin(phase)
+    return (less_one[0] + 1.0, less_one[1]), multiply(less_one, _reciprocal(rate))
+
+
+def bilinear(rate: Components, step: Tensor) -> tuple[Components, Components]:
+    """The trapezoidal rule: a = (1 + lambda d / 2) / (1 - lambda d / 2), b = d / (1 - lambda d / 2)."""
+    half = 0.5 * rate[0] * step, 0.5 * rate[1] * step
+    divisor = _reciprocal((1.0 - half[0], -half[1]))
+    return multiply((1.0 + half[0], half[1]), divisor), (step * divisor[0], step * divisor[1])
+
+
+def dirac(rate: Components, step: Tensor) -> tuple[Components, Components]:
+    """Inputs as impulses: a = exp(lambda d), b = 1."""
+    decay, _ = zoh(rate, step)
+    return decay, (ops.ones_like(step), ops.zeros_like(step))
+
+
+def _reciprocal(number):
+    square = number[0] ** 2 + number[1] ** 2
+    return number[0] / square, -number[1] / square
+
+
+#: By name.
+DISCRETIZATIONS: dict[str, Callable] = {"zoh": zoh, "bilinear": bilinear, "dirac": dirac}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -41,7 +64,7 @@ class S5(RecurrentUnit):
     number is a pair of real ones throughout; the recurrence is in float32.
 
     Args:
-        state_size: N; None for the width.
+        state_size: N; None for the inputs' width.
         blocks: systems of HiPPO-LegS at the start, each of N / blocks.
         conjugate_pairs: keep only one of each pair of conjugate states, so that P = N / 2; if not, P = N, and the
             output is Re(C s) without the 2.
@@ -77,19 +100,15 @@ class S5(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT.or_none(), state_size=state_size)
-        self.blocks = checked(name, COUNT, blocks=blocks)
-        self.conjugate_pairs = checked(name, FLAG, conjugate_pairs=conjugate_pairs)
-        self.discretization = checked(name, one_of(DISCRETIZATIONS), discretization=discretization)
-        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+        self.state_size = self.checked(COUNT.or_none(), state_size=state_size)
+        self.blocks = self.checked(COUNT, blocks=blocks)
+        self.conjugate_pairs = self.checked(FLAG, conjugate_pairs=conjugate_pairs)
+        self.discretization = self.checked(one_of(DISCRETIZATIONS), discretization=discretization)
+        self.step_range = self.checked(initial.STEP_RANGE, step_range=step_range)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, Weight]:
-        """B and C as projections to and from pairs of real numbers, and vectors."""
-        size = _states(width, state_size, conjugate_pairs)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        size = cls._states(width, arguments)
         groups = ("state_size", size)
         return {
             **dense_weights("input_projection", width, 2 * size, 1, groups, bias=False),
@@ -99,11 +118,14 @@ class S5(RecurrentUnit):
         }
 
     @classmethod
-    def state_of(
-        cls, width: int, tokens: int, *, state_size: int | None = None, conjugate_pairs: bool = True, **others: Any
-    ) -> dict[str, StateSpec]:
-        """The real and the imaginary part of s."""
-        return {"hidden": StateSpec((2 * _states(width, state_size, conjugate_pairs),), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        return {"hidden": StateSpec((2 * cls._states(width, arguments),), "float32")}
+
+    @classmethod
+    def _states(cls, width, arguments):
+        """P."""
+        arguments = cls.with_defaults(arguments)
+        return (arguments.state_size or width) // (2 if arguments.conjugate_pairs else 1)
 
     def initializers(self) -> dict[str, Callable]:
         """HiPPO-LegS for lambda, as log(-Re lambda) and Im lambda, in whose eigenvectors B and C are."""
@@ -111,10 +133,10 @@ class S5(RecurrentUnit):
         if size % self.blocks or (self.conjugate_pairs and size // self.blocks % 2):
             halves = ", each of an even size" if self.conjugate_pairs else ""
             raise ValueError(f"S5: blocks must divide state_size{halves}. Got {self.blocks} and {size}.")
-        eigenvalues, vectors = blocks_of_legs(size, self.blocks, self.conjugate_pairs)
+        eigenvalues, vectors = initial.blocks_of_legs(size, self.blocks, self.conjugate_pairs)
         return {
-            "input_projection/kernel": input_matrix(vectors),
-            "output_projection/kernel": output_matrix(vectors),
+            "input_projection/kernel": initial.input_matrix(vectors),
+            "output_projection/kernel": initial.output_matrix(vectors),
             "log_rate": given(np.log(-eigenvalues.real)),
             "frequency": given(eigenvalues.imag),
             "log_step": seeded_when_called(keras.initializers.RandomUniform, *map(math.log, self.step_range)),
@@ -122,7 +144,6 @@ class S5(RecurrentUnit):
         }
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         log_rate, frequency, log_step = (
             ops.cast(weight, "float32") for weight in (self.log_rate, self.frequency, self.log_step)
         )
@@ -136,8 +157,3 @@ class S5(RecurrentUnit):
         outputs = 2.0 * read if self.conjugate_pairs else read
         outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, RecurrentUnitState(ops.concatenate(last, -1))
-
-
-def _states(width, state_size, conjugate_pairs):
-    """P."""
-    return (state_size or width) // (2 if conjugate_pairs else 1)

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from keras_griffin.checks import COUNT, checked, plain
-from keras_griffin.layers.base.declared import StateSpec
-from keras_griffin.layers.base.weights import Weight, dense_weights
+from keras_griffin.checks import COUNT
+from keras_griffin.layers.base.weights import StateSpec, Weight, dense_weights
 from keras_griffin.layers.initializers.state_space_initializer import STEP_RANGE, LogRates, inverse_softplus_of_steps
 from keras_griffin.layers.projection import project
 from keras_griffin.layers.units.recurrent_unit import RecurrentUnit
@@ -66,28 +65,24 @@ class SelectiveSSM(RecurrentUnit):
         **kwargs: Unpack[RecurrentOptions],
     ):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        self.state_size = checked(name, COUNT, state_size=state_size)
-        self.rank = checked(name, COUNT.or_none(), rank=rank)
-        self.step_range = tuple(plain(bound) for bound in checked(name, STEP_RANGE, step_range=step_range))
+        self.state_size = self.checked(COUNT, state_size=state_size)
+        self.rank = self.checked(COUNT.or_none(), rank=rank)
+        self.step_range = self.checked(STEP_RANGE, step_range=step_range)
 
     @classmethod
-    def weights_of(
-        cls, width: int, *, state_size: int = 16, rank: int | None = None, **others: Any
-    ) -> dict[str, Weight]:
-        """W_x and W_s; log A, which a layer `dynamics` holds; and D."""
-        groups, rank = ("width", width), rank or default_rank(width)
+    def weights_of(cls, width: int, **arguments: Any) -> dict[str, Weight]:
+        given = cls.with_defaults(arguments)
+        groups, rank = ("width", width), given.rank or default_rank(width)
         return {
-            **dense_weights("selection", width, rank + 2 * state_size, 0, groups, bias=False),
+            **dense_weights("selection", width, rank + 2 * given.state_size, 0, groups, bias=False),
             **dense_weights("step", rank, width, 1, groups),
-            "dynamics/log_rates": Weight((width, state_size), 0, groups),
+            "dynamics/log_rates": Weight((width, given.state_size), 0, groups),
             "feedthrough": Weight((width,), 0, groups),
         }
 
     @classmethod
-    def state_of(cls, width: int, tokens: int, *, state_size: int = 16, **others: Any) -> dict[str, StateSpec]:
-        """h."""
-        return {"hidden": StateSpec((width, state_size), "float32")}
+    def state_of(cls, width: int, tokens: int, **arguments: Any) -> dict[str, StateSpec]:
+        return {"hidden": StateSpec((width, cls.with_defaults(arguments).state_size), "float32")}
 
     @classmethod
     def reach_of(cls, **arguments: Any) -> None:
@@ -104,21 +99,18 @@ class SelectiveSSM(RecurrentUnit):
         }
 
     def build_weights(self, width: int) -> None:
-        """Create the weights, log A within a layer."""
         super().build_weights(width)
         self.dynamics = LogRates(self.state_size, name="dynamics", dtype="float32")
         self.dynamics.build((None, width))
 
     def scan(self, inputs: Tensor, state: State, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        """The equations."""
         selected = project(self.selection, inputs)
         size, rank = self.state_size, selected.shape[-1] - 2 * self.state_size
         # Slices: on PyTorch, Keras's split at given places reads values, which a recorded step must not do.
         low_rank, of_input, of_output = selected[..., :rank], selected[..., rank:-size], selected[..., -size:]
         steps = ops.softplus(ops.cast(project(self.step, low_rank), "float32"))
-        outputs, hidden = selective_scan(
-            *(inputs, steps, self.dynamics.rates(), of_input, of_output, state.hidden), reset=reset, mask=mask
-        )
+        arguments = inputs, steps, self.dynamics.rates(), of_input, of_output, state.hidden
+        outputs, hidden = selective_scan(*arguments, reset=reset, mask=mask)
         outputs = outputs + ops.cast(self.feedthrough, self.compute_dtype) * inputs
         return outputs, SelectiveSSMState(hidden)
 

@@ -20,18 +20,17 @@ LAST = INPUTS[:, -1]
 
 @UNITS
 @pytest.mark.parametrize(
-    ("positional", "named", "end"),
+    ("positional", "named", "dense", "got"),
     [
-        ((32,), {}, r"put Dense\(32\) before it\. Got 32\."),
-        ((32,), {"return_sequences": True}, r"put Dense\(32\) before it\. Got 32\."),
-        ((32, "tanh"), {}, r"put Dense\(32\) before it\. Got 32, 'tanh'\."),
-        ((), {"units": 32}, r"put Dense\(32\) before it\. Got 32\."),
-        ((None,), {}, r"put Dense\(units\) before it\. Got None\."),
+        ((32,), {"return_sequences": True}, "32", "32"),
+        ((32, "tanh"), {}, "32", "32, 'tanh'"),
+        ((), {"units": 32}, "32", "32"),
+        ((None,), {}, "units", "None"),
     ],
 )
-def test_units(unit, positional, named, end):
-    name = unit.__name__
-    with pytest.raises(ValueError, match=rf"^{name} has no units: it keeps its input's width; {end}$"):
+def test_units(unit, positional, named, dense, got):
+    end = rf"put Dense\({dense}\) before it\. Got {got}\."
+    with pytest.raises(ValueError, match=rf"^{unit.__name__} has no units: it keeps its input's width; {end}$"):
         unit(*positional, **named)
 
 
@@ -53,9 +52,8 @@ def test_a_gru_has_one_more_and_every_layers_arguments_stay():
 @pytest.mark.parametrize("unit", layers.UNITS.values())
 def test_a_misspelt_option_is_refused_with_the_nearest(unit):
     for wrong, right in (("return_sequencess", "return_sequences"), ("go_backward", "go_backwards"), ("nam", "name")):
-        with pytest.raises(
-            ValueError, match=rf"passed to {unit.__name__}: {{'{wrong}': True}}; did you mean '{right}'\?$"
-        ):
+        message = rf"passed to {unit.__name__}: {{'{wrong}': True}}; did you mean '{right}'\?$"
+        with pytest.raises(ValueError, match=message):
             unit(**{wrong: True})
 
 
@@ -68,20 +66,13 @@ def test_a_subclass_may_have_units():
     assert Widened(32).units == Widened(units=32, exponent=4.0).units == 32
 
 
-@pytest.mark.trainable
-def test_the_model_of_the_readme_has_one_loss_a_row():
+def test_the_model_of_the_readme_has_one_output_a_row():
     """With every step's output, "mse" would broadcast (B, T, 1) against (B, 1) without a word."""
     readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
     (example,) = re.findall(r"```python\n(from keras_griffin\.layers import RGLRU\n.*?)```", readme, re.DOTALL)
     named = {}
     exec(example, named)
-    model, targets = named["model"], np.ones((3, 1), "float32")
-    outputs = as_array(model(INPUTS))
-    assert outputs.shape == (3, 1)
-    model.compile("adam", "mse")
-    history = model.fit(INPUTS, targets, epochs=3, verbose=0).history["loss"]
-    assert_close(np.float32(history[0]), ((outputs - targets) ** 2).mean())
-    assert history[-1] < history[0]
+    assert named["model"](INPUTS).shape == (3, 1)
 
 
 @UNITS
@@ -91,7 +82,6 @@ def test_stacked_as_an_lstm(unit):
     with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):
         keras.Sequential([unit(), unit()])(INPUTS)
     assert keras.layers.Bidirectional(unit())(INPUTS).shape == (3, 16)
-    assert keras.layers.TimeDistributed(unit())(INPUTS[:, None]).shape == (3, 1, 8)
 
 
 @UNITS
@@ -126,9 +116,7 @@ def test_marks_of_a_call_have_names():
     """An LSTM's third argument is a mask; where `reset` stood there, it would be taken for one."""
     with pytest.raises(TypeError, match="positional argument"):
         RGLRU()(INPUTS, LAST, np.ones((3, 7), bool))
-
-
-def test_training_is_an_argument_of_every_call():
+    # And `training` is an argument of every call.
     assert RGLRU()(INPUTS, training=True).shape == (3, 8)
 
 

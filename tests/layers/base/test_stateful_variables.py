@@ -16,22 +16,15 @@ class Outer(NamedTuple):
     parts: tuple[Inner, ...]
 
 
-def start():
-    return Outer((Inner(ops.zeros((2, 3)), ops.zeros((2,), "bool")), Inner(ops.ones((2, 1)), ops.ones((2,), "bool"))))
-
-
 def test_what_is_written_is_read_until_it_is_reset():
-    kept = StatefulVariables(start(), name="kept")
+    inner = Inner(ops.zeros((2, 3)), ops.zeros((2,), "bool")), Inner(ops.ones((2, 1)), ops.ones((2,), "bool"))
+    kept = StatefulVariables(Outer(inner), name="kept")
     state = kept.read()
     assert isinstance(state, Outer) and isinstance(state.parts[1], Inner)
     kept.write(Outer((Inner(ops.full((2, 3), 5.0), ops.ones((2,), "bool")), state.parts[1])))
     assert np.all(as_array(kept.read().parts[0].hidden) == 5.0) and np.all(as_array(kept.read().parts[0].started))
     kept.reset()
     assert not np.any(as_array(kept.read().parts[0].hidden)) and np.all(as_array(kept.read().parts[1].hidden) == 1.0)
-
-
-def test_its_variables_are_no_weights_and_have_the_names_of_the_fields():
-    kept = StatefulVariables(start(), name="kept")
     assert kept.weights == [] and len(kept.variables) == 4
     names = [variable.name for variable in kept.leaves]
     assert names == ["parts_0_hidden", "parts_0_started", "parts_1_hidden", "parts_1_started"]

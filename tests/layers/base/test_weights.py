@@ -14,12 +14,12 @@ DENSE = {"layer": "dense"}
 def test_the_weights_of_a_projection():
     assert dense_weights("up", 4, 6, 1, UNITS) == {
         "up/kernel": Weight((4, 6), 1, UNITS, stored=(0,), **DENSE),
-        "up/bias": Weight((6,), 0, UNITS, **DENSE),
+        "up/bias": Weight((6,), 0, UNITS),
     }
     # The bias of partial sums over devices is added once.
     assert dense_weights("down", 6, 4, 0, UNITS) == {
         "down/kernel": Weight((6, 4), 0, UNITS, stored=(1,), **DENSE),
-        "down/bias": Weight((4,), **DENSE),
+        "down/bias": Weight((4,)),
     }
     few = dense_weights("key", 4, 6, 1, UNITS, bias=False, must_split=False)
     assert few == {"key/kernel": Weight((4, 6), 1, UNITS, False, (0,), **DENSE)}
@@ -28,7 +28,7 @@ def test_the_weights_of_a_projection():
 
 
 def test_blocks_must_divide_both_widths():
-    assert list(block_weights("gate", 6, 12, UNITS, bias=False)) == ["gate/blocks/kernel"]
+    assert list(block_weights("gate", 6, 12, UNITS)) == ["gate/blocks/kernel", "gate/blocks/bias"]
     for widths in ((4, 6), (6, 4)):
         with pytest.raises(ValueError, match=r"num_blocks must divide .* Got num_blocks 3, input width \d and"):
             block_weights("gate", *widths, UNITS)
@@ -63,9 +63,8 @@ def test_build_creates_what_is_declared():
     layer.build((None, None, 6))
     declared = {path: weight.shape for path, weight in layer.weights_of(6).items()}
     assert {weight.path.removeprefix("x/"): tuple(weight.shape) for weight in layer.weights} == declared
-    assert [type(part).__name__ for part in (layer.up, layer.gate, layer.conv)] == [
-        *("Dense", "BlockDiagonalDense", "TemporalConv1D")
-    ]
+    kinds = [type(part).__name__ for part in (layer.up, layer.gate, layer.conv)]
+    assert kinds == ["Dense", "BlockDiagonalDense", "TemporalConv1D"]
     assert layer.down.bias is None and layer.up.dtype_policy.name == layer.gate.dtype_policy.name == "mixed_bfloat16"
     for weight, value in ((layer.up.kernel, 1), (layer.up.bias, 1), (layer.scale, 2)):
         np.testing.assert_array_equal(as_array(weight), value)

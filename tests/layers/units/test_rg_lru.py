@@ -1,4 +1,4 @@
-"""The RG-LRU against the paper's equations, written out in NumPy."""
+"""The RG-LRU and the CG-LRU against the paper's equations, written out in NumPy."""
 
 import numpy as np
 import pytest
@@ -9,10 +9,7 @@ from keras_griffin.layers.units.rg_lru import default_num_gate_blocks
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
-
-
-def sigmoid(x):
-    return 1.0 / (1.0 + np.exp(-x))
+from tests.layers.units.definitions import built, sigmoid
 
 
 def block_diagonal(layer, inputs):
@@ -21,39 +18,39 @@ def block_diagonal(layer, inputs):
     return np.concatenate([blocks[..., g, :] @ kernel[g] + bias[g] for g in range(kernel.shape[0])], axis=-1)
 
 
-def made(layer, width, seed=0):
-    """The layer built, with weights large enough that every term matters."""
-    layer.build((None, None, width))
-    generator = np.random.default_rng(seed)
-    for weight in layer.weights:
-        weight.assign(as_array(weight) + 0.5 * generator.normal(size=weight.shape))
-    return layer
+def as_complex(x):
+    return x[..., : x.shape[-1] // 2] + 1j * x[..., x.shape[-1] // 2 :]
 
 
-def paper(layer, inputs, hidden, reset=None):
-    """Equations 1 to 4, one step at a time."""
-    decay_parameter = np.asarray(as_array(layer.decay_parameter), "float64")
-    outputs = []
-    for t in range(inputs.shape[1]):
-        x = np.asarray(inputs[:, t], "float64")
+def paper(layer, inputs, hidden, reset):
+    """Equations 1 to 4, or 8 to 14 of a layer with a phase, one step at a time."""
+    number = as_complex if hasattr(layer, "phase") else np.asarray
+    decay = sigmoid(np.asarray(as_array(layer.decay_parameter), "float64"))
+    if number is as_complex:
+        decay = decay * np.exp(1j * np.asarray(as_array(layer.phase), "float64"))
+    hidden, outputs = number(hidden), []
+    for x, is_reset in zip(np.moveaxis(inputs.astype("float64"), 1, 0), reset.T, strict=True):
         recurrence_gate = sigmoid(block_diagonal(layer.recurrence_gate, x))
         input_gate = sigmoid(block_diagonal(layer.input_gate, x))
-        decay = sigmoid(decay_parameter) ** (layer.exponent * recurrence_gate)
-        if reset is not None:
-            decay = np.where(reset[:, t, None], 0.0, decay)
-        hidden = decay * hidden + np.sqrt(1.0 - decay**2) * (input_gate * x)
-        outputs.append(hidden)
+        power = np.where(is_reset[:, None], 0.0, decay ** (layer.exponent * recurrence_gate))
+        hidden = power * hidden + np.sqrt(1.0 - np.abs(power) ** 2) * (input_gate * number(x))
+        outputs.append(hidden if number is np.asarray else np.concatenate([hidden.real, hidden.imag], axis=-1))
     return np.stack(outputs, axis=1)
 
 
-def test_equations():
-    layer = made(RGLRU(num_gate_blocks=3, return_sequences=True), 12)
+def check_equations(unit):
+    layer = built(unit(num_gate_blocks=3, return_sequences=True), width=12)
     inputs = np.random.default_rng(1).normal(size=(2, 9, 12)).astype("float32")
     hidden = np.random.default_rng(2).normal(size=(2, 12)).astype("float32")
     reset = np.random.default_rng(3).random((2, 9)) < 0.3
-    assert_close(layer(inputs), paper(layer, inputs, np.zeros((2, 12))))
-    assert_close(layer(inputs, initial_state=hidden), paper(layer, inputs, hidden))
+    never = np.zeros((2, 9), bool)
+    assert_close(layer(inputs), paper(layer, inputs, np.zeros((2, 12)), never))
+    assert_close(layer(inputs, initial_state=hidden), paper(layer, inputs, hidden, never))
     assert_close(layer(inputs, initial_state=[hidden], reset=reset), paper(layer, inputs, hidden, reset))
+
+
+def test_equations():
+    check_equations(RGLRU)
 
 
 @pytest.mark.parametrize(("rule", "power", "spread"), [("paper", 8, 1), ("ring", 1, 2)])
@@ -78,7 +75,7 @@ def test_gates_start_with_the_fan_in_of_a_block():
 
 
 def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
-    layer = made(RGLRU(return_sequences=True), 8)
+    layer = built(RGLRU(return_sequences=True), width=8)
     kernel, bias = layer.recurrence_gate.get_weights()
     layer.recurrence_gate.set_weights([0 * kernel, 0 * bias - 80.0])
     hidden = np.random.default_rng(2).normal(size=(2, 8)).astype("float32")
@@ -88,7 +85,7 @@ def test_a_closed_recurrence_gate_keeps_the_state_and_ignores_the_input():
 
 @pytest.mark.trainable
 def test_gradients_are_finite_where_the_decay_is_one():
-    layer = made(RGLRU(return_sequences=True), 8)
+    layer = built(RGLRU(return_sequences=True), width=8)
     layer.decay_parameter.assign(np.full(8, 200.0))  # sigmoid(200) is 1 in float32
     inputs = np.random.default_rng(1).normal(size=(2, 7, 8)).astype("float32")
     _, (gradient,) = value_and_gradient(lambda x: ops.sum(layer(x) ** 2), inputs)
@@ -102,19 +99,3 @@ def test_at_most_sixteen_blocks_divide_the_width_and_have_at_least_sixteen_chann
     layer = RGLRU()
     layer.build((None, None, 32))
     assert layer.recurrence_gate.num_blocks == layer.input_gate.num_blocks == 2
-
-
-def test_messages():
-    with pytest.raises(
-        ValueError, match=r"BlockDiagonalDense: num_blocks must divide .* Got num_blocks 5, input width 12"
-    ):
-        RGLRU(num_gate_blocks=5).build((None, None, 12))
-    with pytest.raises(ValueError, match=r"RGLRU: decay_initializer must be one of paper, ring\. Got 'papre'"):
-        RGLRU(decay_initializer="papre")
-    with pytest.raises(ValueError, match=r"RGLRU: exponent must be a positive finite number\. Got 0\.0\."):
-        RGLRU(exponent=0.0)
-    with pytest.raises(
-        ValueError,
-        match=r"RGLRU: decay_range must be \(low, high\) with 0 < low < high < 1 in .* Got \(0\.9, 1\.2\)",
-    ):
-        RGLRU(decay_range=(0.9, 1.2))

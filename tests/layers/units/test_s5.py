@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_griffin.layers import S5
-from tests.layers.units.definitions import WIDTH, built, check_gradients, check_values, named
+from keras_griffin.layers.units.s5 import DISCRETIZATIONS
+from keras_griffin.testing.arrays import as_array
+from tests.layers.units.definitions import WIDTH, built, check_equations, named
 
 
 def step(discretization, conjugate_pairs):
@@ -29,13 +32,18 @@ CASES = [("zoh", True, 1), ("zoh", True, 2), ("zoh", False, 3), ("bilinear", Tru
 @pytest.mark.parametrize(("discretization", "conjugate_pairs", "blocks"), CASES)
 def test_equations(discretization, conjugate_pairs, blocks):
     options = {"discretization": discretization, "conjugate_pairs": conjugate_pairs, "blocks": blocks}
-    check_values(built(S5(state_size=12, **options), 0.2), step(discretization, conjugate_pairs))
+    check_equations(built(S5(state_size=12, **options), 0.2), step(discretization, conjugate_pairs))
 
 
-@pytest.mark.trainable
-@pytest.mark.parametrize("discretization", ["zoh", "bilinear", "dirac"])
-def test_gradients(discretization):
-    check_gradients(built(S5(state_size=8, discretization=discretization), 0.2), step(discretization, True))
+@pytest.mark.parametrize("name", DISCRETIZATIONS)
+def test_small_steps_follow_the_continuous_system(name):
+    """a is 1 + lambda d, and b is d (but for impulses, which are not scaled), to the next order."""
+    rate = np.array([-0.5 + 3.0j, -2.0])
+    real, imaginary, step = (ops.convert_to_tensor(x, "float32") for x in (rate.real, rate.imag, [1e-4, 1e-4]))
+    decay, factor = DISCRETIZATIONS[name]((real, imaginary), step)
+    decay, factor = (as_array(pair[0]) + 1j * as_array(pair[1]) for pair in (decay, factor))
+    np.testing.assert_allclose(decay, 1 + rate * 1e-4, atol=1e-6)
+    np.testing.assert_allclose(factor, 1.0 if name == "dirac" else 1e-4, rtol=1e-3)
 
 
 def test_blocks_that_do_not_fit():

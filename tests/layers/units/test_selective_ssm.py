@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import SelectiveSSM
-from tests.layers.units.definitions import built, check_gradients, check_values, named
+from tests.layers.units.definitions import built, check_equations, named
 
 
 def step(weights, x, state):
@@ -17,12 +17,7 @@ def step(weights, x, state):
 
 @pytest.mark.parametrize("options", [{}, {"state_size": 3, "rank": 2}])
 def test_equations(options):
-    check_values(built(SelectiveSSM(**options)), step)
-
-
-@pytest.mark.trainable
-def test_gradients():
-    check_gradients(built(SelectiveSSM(state_size=3, rank=2)), step)
+    check_equations(built(SelectiveSSM(**options)), step)
 
 
 def test_initial_values_are_the_authors():
