@@ -115,7 +115,7 @@ FAULTS = [
     ),
     Fault(
         "the gradient of the cross-entropy leaves out the soft cap",
-        "ops/linear_cross_entropy/torch_pieces.py",
+        "ops/linear_cross_entropy/torch_chunked.py",
         "slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2",
         "slope = None",
         "torch",
@@ -251,7 +251,7 @@ FAULTS = [
     ),
     Fault(
         "the gradient of the table is summed in bfloat16",
-        "ops/linear_cross_entropy/torch_pieces.py",
+        "ops/linear_cross_entropy/torch_chunked.py",
         "into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format",
         "into_table = torch.zeros_like(table, memory_format",
         "torch",

@@ -5,7 +5,7 @@ import importlib.util
 import keras
 import pytest
 
-from keras_griffin.ops.linear_cross_entropy import pieces
+from keras_griffin.ops.linear_cross_entropy import chunks
 from tests.ops.rows import interpret, interpreted_rows
 
 
@@ -47,6 +47,6 @@ def topology(request, monkeypatch):
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """An op that works in pieces has several, the last one shorter."""
-    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 200)
+def small_chunks(monkeypatch):
+    """An op that works in chunks has several, the last one shorter."""
+    monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 200)

@@ -34,7 +34,7 @@ DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[1] != "reference"]
 # PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
-    pytest.mark.usefixtures("small_pieces"),
+    pytest.mark.usefixtures("small_chunks"),
 ]
 
 

@@ -19,9 +19,9 @@ _OP = Op(
     "linear_cross_entropy",
     __name__,
     [
-        Implementation("jax_pieces", backend="jax"),
-        Implementation("torch_pieces", backend="torch"),
-        Implementation("tensorflow_pieces", backend="tensorflow"),
+        Implementation("jax_chunked", backend="jax"),
+        Implementation("torch_chunked", backend="torch"),
+        Implementation("tensorflow_chunked", backend="tensorflow"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],

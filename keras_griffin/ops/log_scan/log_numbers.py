@@ -1,5 +1,7 @@
 """Arithmetic on logarithms: times is a sum, plus the logarithm of a sum of exponentials, and zero is -inf."""
 
+from collections.abc import Callable
+
 from keras import ops
 
 from keras_griffin.ops.recurrence.marks import Marks, zero_where
@@ -31,19 +33,11 @@ LOG = Semiring(_plus, add, _ZERO, 0.0)
 
 
 def apply_marks(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tuple[Tensor, Tensor]:
-    """Decay and inputs with the marks applied: -inf and x at a reset, 0 and -inf at a masked step.
-
-    The state before a reset is nothing: x is at least that there.
-
-    Args:
-        decay: `(B, T, D)`.
-        inputs: `(B, T, D)`.
-        marks: resets and mask.
-        dtype: of the results.
-    """
+    """`decay, inputs: (B, T, D)` in `dtype` with the marks applied: -inf and x at a reset, 0 and -inf if masked."""
     decay, inputs = (ops.convert_to_tensor(x, dtype) for x in (decay, inputs))
     if marks.reset is not None:
         decay = ops.where(marks.reset, _ZERO, decay)
+        # The state before a reset is nothing: x is at least that.
         inputs = ops.where(ops.logical_and(marks.reset, inputs < NOTHING), NOTHING, inputs)
     if marks.mask is not None:
         decay = ops.where(marks.mask, decay, 0.0)
@@ -52,12 +46,7 @@ def apply_marks(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tupl
 
 
 def log_odds(past: Tensor, inputs: Tensor) -> Tensor:
-    """a - x. The sigmoid of it is the share of the past in log(exp(a) + exp(x)), its derivative by a.
-
-    Args:
-        past: a, the state before a step and its decay.
-        inputs: x; where it is -inf, the past is all there is.
-    """
+    """a - x, whose sigmoid is the share of the past a in log(exp(a) + exp(x)): its derivative by a."""
     adds = inputs > _ZERO
     # Infinity minus infinity is NaN.
     return ops.where(adds, past - ops.where(adds, inputs, 0.0), -_ZERO)
@@ -66,15 +55,24 @@ def log_odds(past: Tensor, inputs: Tensor) -> Tensor:
 def all_log_odds(
     decay: Tensor, inputs: Tensor, states: Tensor, initial_state: Tensor, forgotten: Tensor | None
 ) -> Tensor:
-    """`log_odds` of every step of a scan.
-
-    Args:
-        decay: with the marks applied, as all others.
-        inputs: see `decay`.
-        states: every L_t.
-        initial_state: L_0.
-        forgotten: from `forgetting`.
-    """
+    """`log_odds` of every step of a scan with the marks applied; `forgotten` comes from `forgetting`."""
     before = ops.concatenate([initial_state[:, None], states], axis=1)[:, :-1]
     (past,) = zero_where(forgotten, LOG.times((before,), (decay,)), LOG.zero)
     return log_odds(past, inputs)
+
+
+def gradient_by(
+    scan_gradient: Callable,
+    decay: Tensor,
+    inputs: Tensor,
+    states: Tensor,
+    initial_state: Tensor,
+    forgotten: Tensor | None,
+    gradients: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients for decay, inputs and initial state, by the gradient of `linear_scan` with the past's shares."""
+    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
+    past, given = ops.sigmoid(odds), tuple((gradient,) for gradient in gradients)
+    _, (flow,), (into_start,) = scan_gradient((past,), (states,), (initial_state,), forgotten, given, False)
+    (into_decay,) = zero_where(forgotten, (flow * past,))
+    return into_decay, flow * ops.sigmoid(-odds), into_start

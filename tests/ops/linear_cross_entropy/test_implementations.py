@@ -6,14 +6,14 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import linear_cross_entropy, use_implementation
-from keras_griffin.ops.linear_cross_entropy import pieces, reference
+from keras_griffin.ops.linear_cross_entropy import chunks, reference
 from keras_griffin.ops.linear_cross_entropy.cases import LossCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 from tests.ops.rows import BACKEND, runnable, weights_of
 
-pytestmark = pytest.mark.usefixtures("small_pieces")
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def arguments(*sizes):
@@ -88,9 +88,9 @@ def test_large_logits_stay_finite():
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("name", [name for name in runnable("linear_cross_entropy") if name != "reference"])
-def test_gradients_of_many_pieces_are_summed_in_float32(name, monkeypatch):
+def test_gradients_of_many_chunks_are_summed_in_float32(name, monkeypatch):
     """A sum of 320 that grows by 0.8 stays at 256 in bfloat16."""
-    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 5)
+    monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 5)
     inputs, table, targets = np.ones((1, 400, 4), "float32"), np.zeros((5, 4), "float32"), np.zeros((1, 400), "int32")
 
     def loss(inputs, table):
@@ -106,8 +106,8 @@ def test_gradients_of_many_pieces_are_summed_in_float32(name, monkeypatch):
     ("batch_size", "length", "vocabulary", "steps"),
     [(1, 1, 1, 1), (1, 100, 2, 100), (2, 100, 3, 25), (1, 101, 200, 1), (1, 10, 50, 4), (0, 5, 3, 5), (3, 0, 4, 1)],
 )
-def test_steps_in_a_piece(batch_size, length, vocabulary, steps):
-    assert pieces.steps_in_piece(batch_size, length, vocabulary) == steps
+def test_steps_in_a_chunk(batch_size, length, vocabulary, steps):
+    assert chunks.steps_in_chunk(batch_size, length, vocabulary) == steps
 
 
 @pytest.mark.parametrize(
