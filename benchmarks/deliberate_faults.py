@@ -43,7 +43,7 @@ FAULTS = [
         "into_start = decay[:, first] * inputs_gradient[:, first]",
         "into_start = -decay[:, first] * inputs_gradient[:, first]",
         "torch",
-        ("tests/ops/linear_scan/test_torch_loop.py", "tests/ops/test_rows.py"),
+        ("tests/ops/recurrence/test_torch_loops.py", "tests/ops/test_rows.py"),
     ),
     Fault(
         "a convolution's reset ignores the mask",

@@ -7,12 +7,6 @@ from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
 from keras_griffin.shapes import Tensor
 
-# Traced for few kinds of arguments, and compiled once for each shape.
-_scan, _scan_gradient = (
-    tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
-    for function in (scan, scan_gradient)
-)
-
 
 def supports(facts) -> str | None:
     """Everything on TensorFlow."""
@@ -42,3 +36,16 @@ def linear_scan(
     results = differentiable_scan(*decay, *inputs, *initial_state)
     results = [tf.ensure_shape(y, x.shape) for y, x in zip(results, (*inputs, *initial_state), strict=True)]
     return tuple(results[:parts]), tuple(results[parts:])
+
+
+def _compiled(function):
+    """Traced for few kinds of arguments, and compiled once for each shape."""
+    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
+@_compiled
+def _scan(decay, inputs, initial_state, forgotten, reverse):
+    return scan(decay, inputs, initial_state, forgotten, reverse)
+
+
+_scan_gradient = _compiled(scan_gradient)

@@ -1,8 +1,7 @@
 """Local attention on TPUs by JAX's Splash kernels, which never write logits to memory, forward or backward.
 
-Splash visits only the blocks of keys that the windows of a block of queries reach: O(T W). Segments and masked steps
-cost one more comparison in it. Lengths are padded to whole blocks with keys that no query sees, because they come after
-it.
+Splash visits only the blocks of keys that the windows of a block of queries reach: O(T W). Lengths are padded to whole
+blocks with keys that no query sees, because they come after it.
 """
 
 import functools

@@ -13,20 +13,15 @@ NOTHING = -1e30
 _ZERO = -float("inf")
 
 
-def log_add(first: Tensor, second: Tensor) -> Tensor:
-    """log(exp(first) + exp(second)) of numbers below infinity.
-
-    It selects instead of calling `maximum`, whose derivative differs between backends where both are equal.
-    """
-    is_first = first >= second
-    larger, smaller = ops.where(is_first, first, second), ops.where(is_first, second, first)
+def _plus(first: Components, second: Components) -> Components:
+    """log(exp(first) + exp(second)) of numbers below infinity."""
+    (a,), (b,) = first, second
+    # Not `maximum`, whose derivative differs between backends where both are equal.
+    is_first = a >= b
+    larger, smaller = ops.where(is_first, a, b), ops.where(is_first, b, a)
     # Infinity minus infinity is NaN.
     difference = smaller - ops.where(larger > _ZERO, larger, 0.0)
-    return larger + ops.log1p(ops.exp(difference))
-
-
-def _plus(first: Components, second: Components) -> Components:
-    return (log_add(first[0], second[0]),)
+    return (larger + ops.log1p(ops.exp(difference)),)
 
 
 LOG = Semiring(_plus, add, _ZERO, 0.0)
@@ -45,20 +40,13 @@ def apply_marks(decay: Tensor, inputs: Tensor, marks: Marks, dtype: str) -> tupl
     return decay, inputs
 
 
-def log_odds(past: Tensor, inputs: Tensor) -> Tensor:
-    """a - x, whose sigmoid is the share of the past a in log(exp(a) + exp(x)): its derivative by a."""
+def log_odds(decay: Tensor, inputs: Tensor, states: Tensor, initial_state: Tensor, forgotten: Tensor | None) -> Tensor:
+    """L_{t-1} + d_t - x_t of every step, whose sigmoid is the derivative of L_t by L_{t-1}, after the marks."""
+    before = ops.concatenate([initial_state[:, None], states], axis=1)[:, :-1]
+    (past,) = zero_where(forgotten, LOG.times((before,), (decay,)), LOG.zero)
     adds = inputs > _ZERO
     # Infinity minus infinity is NaN.
     return ops.where(adds, past - ops.where(adds, inputs, 0.0), -_ZERO)
-
-
-def all_log_odds(
-    decay: Tensor, inputs: Tensor, states: Tensor, initial_state: Tensor, forgotten: Tensor | None
-) -> Tensor:
-    """`log_odds` of every step of a scan with the marks applied; `forgotten` comes from `forgetting`."""
-    before = ops.concatenate([initial_state[:, None], states], axis=1)[:, :-1]
-    (past,) = zero_where(forgotten, LOG.times((before,), (decay,)), LOG.zero)
-    return log_odds(past, inputs)
 
 
 def gradient_by(
@@ -71,7 +59,7 @@ def gradient_by(
     gradients: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients for decay, inputs and initial state, by the gradient of `linear_scan` with the past's shares."""
-    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
+    odds = log_odds(decay, inputs, states, initial_state, forgotten)
     past, given = ops.sigmoid(odds), tuple((gradient,) for gradient in gradients)
     _, (flow,), (into_start,) = scan_gradient((past,), (states,), (initial_state,), forgotten, given, False)
     (into_decay,) = zero_where(forgotten, (flow * past,))

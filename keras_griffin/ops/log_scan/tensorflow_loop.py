@@ -1,4 +1,4 @@
-"""On TensorFlow: one in-place loop along time, always compiled by XLA, and `linear_scan`'s backward for the gradients."""
+"""On TensorFlow: an in-place loop, always compiled by XLA, and the loop of `linear_scan` backward for the gradients."""
 
 import tensorflow as tf
 

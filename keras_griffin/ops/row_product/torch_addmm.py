@@ -1,8 +1,7 @@
-"""On PyTorch: product and bias in one call, which adds the bias while it writes the product.
+"""On PyTorch: product and bias in one call.
 
-For one row and a large matrix MKL uses one core, except on Intel's processors. So there the matrix is divided into
-parts, whose products run side by side as those of a batch: into blocks of rows, whose products are added, or, if it is
-stored by column, into blocks of columns. Each block is contiguous.
+For one row and a large matrix MKL uses one core, except on Intel's processors. So there the products of contiguous
+blocks of the matrix run as a batch: blocks of rows, or of columns if it is stored by column.
 """
 
 import functools

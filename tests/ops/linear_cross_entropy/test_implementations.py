@@ -20,7 +20,8 @@ def arguments(*sizes):
     """Inputs and table, targets, and the weights of a sum of losses."""
     case = LossCase(*sizes)
     inputs, table = (argument.values.astype("float32") for argument in case.arguments())
-    return inputs, table, case.targets, weights_of([case.targets])[0].astype("float32")
+    targets = case.options["targets"]
+    return inputs, table, targets, weights_of([targets])[0].astype("float32")
 
 
 @pytest.mark.parametrize("cap", [None, 1.5])
