@@ -16,17 +16,18 @@ def steps_in_chunk(batch_size, length, vocabulary_size, largest=max):
     return largest(1, -(-length // chunks))
 
 
-def chunked(table, *arrays, largest=max):
+def split(table, *arrays, largest=max):
     """Each array `(B, T, ...)` as `(chunks, B, steps, ...)`, with zeros after the last step."""
     batch_size, length = ops.shape(arrays[0])[:2]
     steps = steps_in_chunk(batch_size, length, ops.shape(table)[0], largest)
-    count = -(-length // steps)
+    # TensorFlow can't map over no chunks.
+    count = largest(1, -(-length // steps))
 
-    def split(array):
+    def split_one(array):
         padded = padded_steps(array, after=count * steps - length)
         return ops.swapaxes(ops.reshape(padded, (batch_size, count, steps, *array.shape[2:])), 0, 1)
 
-    return tuple(map(split, arrays))
+    return tuple(map(split_one, arrays))
 
 
 def joined(chunks, length):
@@ -46,10 +47,10 @@ def capped(products, soft_cap):
 def gradient_of_logits(logits, slope, targets, log_sum, weight):
     """The gradient for the products, from the gradient for the losses; NaN for an unknown target."""
     wanted = ops.one_hot(targets, ops.shape(logits)[-1], dtype=logits.dtype)
-    return unless_unknown(targets, weight)[..., None] * (ops.exp(logits - log_sum[..., None]) - wanted) * slope
+    return nan_if_unknown(targets, weight)[..., None] * (ops.exp(logits - log_sum[..., None]) - wanted) * slope
 
 
-def unless_unknown(targets, numbers):
+def nan_if_unknown(targets, numbers):
     """The numbers, NaN where a target is not in the vocabulary."""
     return ops.where(targets < 0, float("nan"), numbers)
 

@@ -5,14 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from keras_griffin.ops.linear_cross_entropy.chunks import (
-    as_matrix,
-    capped,
-    chunked,
-    gradient_of_logits,
-    joined,
-    unless_unknown,
-)
+from keras_griffin.ops.linear_cross_entropy import chunks
 
 
 def supports(facts) -> str | None:
@@ -34,11 +27,11 @@ def _forward(inputs, table, targets, soft_cap):
         # A sum: a look-up would gather a vocabulary that is sharded over devices.
         is_target = jax.lax.broadcasted_iota("int32", logits.shape, 2) == y[..., None]
         losses = log_sum - jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
-        return unless_unknown(y, losses), log_sum
+        return chunks.nan_if_unknown(y, losses), log_sum
 
-    losses, log_sums = jax.lax.map(losses_of, chunked(table, inputs, targets))
+    losses, log_sums = jax.lax.map(losses_of, chunks.split(table, inputs, targets))
     length = inputs.shape[1]
-    return joined(losses, length), (inputs, table, targets, joined(log_sums, length))
+    return chunks.joined(losses, length), (inputs, table, targets, chunks.joined(log_sums, length))
 
 
 def _backward(soft_cap, kept, cotangent):
@@ -46,14 +39,14 @@ def _backward(soft_cap, kept, cotangent):
 
     def add_chunk(into_table, chunk):
         x, *others = chunk
-        into_logits = gradient_of_logits(*_logits(x, table, soft_cap), *others)
-        rows = as_matrix(into_logits.astype(x.dtype))
-        into_table += jnp.matmul(rows.T, as_matrix(x), preferred_element_type=into_table.dtype)
+        into_logits = chunks.gradient_of_logits(*_logits(x, table, soft_cap), *others)
+        rows = chunks.as_matrix(into_logits.astype(x.dtype))
+        into_table += jnp.matmul(rows.T, chunks.as_matrix(x), preferred_element_type=into_table.dtype)
         return into_table, (rows @ table).reshape(x.shape)
 
     zeros = jnp.zeros(table.shape, log_sums.dtype)
-    into_table, into_inputs = jax.lax.scan(add_chunk, zeros, chunked(table, inputs, targets, log_sums, cotangent))
-    return joined(into_inputs, inputs.shape[1]), into_table.astype(table.dtype), None
+    into_table, into_inputs = jax.lax.scan(add_chunk, zeros, chunks.split(table, inputs, targets, log_sums, cotangent))
+    return chunks.joined(into_inputs, inputs.shape[1]), into_table.astype(table.dtype), None
 
 
 linear_cross_entropy.defvjp(_forward, _backward)
@@ -63,5 +56,5 @@ def _logits(x, table, soft_cap):
     """The logits of a chunk, and their derivative by the uncapped products."""
     dtype = jnp.promote_types(x.dtype, "float32")
     # XLA on a CPU takes about twice as long for a product over two leading axes.
-    products = jnp.matmul(as_matrix(x), table.T, preferred_element_type=dtype)
-    return capped(products.reshape(*x.shape[:-1], len(table)), soft_cap)
+    products = jnp.matmul(chunks.as_matrix(x), table.T, preferred_element_type=dtype)
+    return chunks.capped(products.reshape(*x.shape[:-1], len(table)), soft_cap)

@@ -5,17 +5,10 @@ from functools import partial
 import tensorflow as tf
 from keras import ops
 
-from keras_griffin.ops.linear_cross_entropy.chunks import (
-    as_matrix,
-    capped,
-    chunked,
-    gradient_of_logits,
-    joined,
-    unless_unknown,
-)
+from keras_griffin.ops.linear_cross_entropy import chunks
 
 # Of sizes that may not be known yet.
-_chunked = partial(chunked, largest=tf.maximum)
+_split = partial(chunks.split, largest=tf.maximum)
 
 
 def supports(facts) -> str | None:
@@ -43,22 +36,22 @@ def _forward(inputs, table, targets, soft_cap):
         x, y = chunk
         logits, _ = _logits(x, table, soft_cap)
         log_sum = tf.reduce_logsumexp(logits, axis=-1)
-        return unless_unknown(y, log_sum - tf.gather(logits, tf.maximum(y, 0), axis=-1, batch_dims=2)), log_sum
+        return chunks.nan_if_unknown(y, log_sum - tf.gather(logits, tf.maximum(y, 0), axis=-1, batch_dims=2)), log_sum
 
     dtype, length = _wide(inputs.dtype), tf.shape(inputs)[1]
-    losses, log_sums = tf.map_fn(losses_of, _chunked(table, inputs, targets), fn_output_signature=(dtype, dtype))
-    return joined(losses, length), joined(log_sums, length)
+    losses, log_sums = tf.map_fn(losses_of, _split(table, inputs, targets), fn_output_signature=(dtype, dtype))
+    return chunks.joined(losses, length), chunks.joined(log_sums, length)
 
 
 def _backward(inputs, table, targets, log_sums, cotangent, soft_cap):
-    arrays = _chunked(table, inputs, targets, log_sums, cotangent)
+    arrays = _split(table, inputs, targets, log_sums, cotangent)
     count = tf.shape(arrays[0])[0]
 
     def add_chunk(index, into_table, into_inputs):
         x, *others = (array[index] for array in arrays)
-        into_logits = gradient_of_logits(*_logits(x, table, soft_cap), *others)
-        rows = as_matrix(tf.cast(into_logits, x.dtype))
-        into_table += tf.cast(tf.matmul(rows, as_matrix(x), transpose_a=True), into_table.dtype)
+        into_logits = chunks.gradient_of_logits(*_logits(x, table, soft_cap), *others)
+        rows = chunks.as_matrix(tf.cast(into_logits, x.dtype))
+        into_table += tf.cast(tf.matmul(rows, chunks.as_matrix(x), transpose_a=True), into_table.dtype)
         return index + 1, into_table, into_inputs.write(index, tf.reshape(tf.matmul(rows, table), tf.shape(x)))
 
     _, into_table, into_inputs = tf.while_loop(
@@ -69,14 +62,14 @@ def _backward(inputs, table, targets, log_sums, cotangent, soft_cap):
         maximum_iterations=count,
         parallel_iterations=1,
     )
-    return joined(into_inputs.stack(), tf.shape(inputs)[1]), tf.cast(into_table, table.dtype)
+    return chunks.joined(into_inputs.stack(), tf.shape(inputs)[1]), tf.cast(into_table, table.dtype)
 
 
 def _logits(x, table, soft_cap):
     """The logits of a chunk, and their derivative by the uncapped products."""
-    products = tf.matmul(as_matrix(x), table, transpose_b=True)
+    products = tf.matmul(chunks.as_matrix(x), table, transpose_b=True)
     products = tf.reshape(products, (*ops.shape(x)[:2], tf.shape(table)[0]))
-    return capped(tf.cast(products, _wide(x.dtype)), soft_cap)
+    return chunks.capped(tf.cast(products, _wide(x.dtype)), soft_cap)
 
 
 def _wide(dtype):

@@ -4,8 +4,6 @@ import numpy as np
 
 from keras_griffin.ops.linear_scan.reference import components
 from keras_griffin.ops.recurrence.marks import with_marks_applied
-from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -14,9 +12,7 @@ def supports(facts) -> str | None:
 
 
 @with_marks_applied
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
-) -> tuple[Components, Components]:
+def linear_scan(decay, inputs, initial_state, forgotten, reverse):
     """Every state and the last one; see the package."""
     a, x, state = (h[0] if len(h) == 1 else h[0] + 1j * h[1] for h in (decay, inputs, initial_state))
     states = np.empty_like(x)

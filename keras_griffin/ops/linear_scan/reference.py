@@ -58,9 +58,7 @@ def linear_scan_gradient(
     return decay_gradient, inputs_gradient, gradient
 
 
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, marks: tuple, reverse: bool
-) -> tuple[Components, Components]:
+def linear_scan(decay, inputs, initial_state, marks, reverse):
     """The definition, for tuples of components; see the package."""
     numbers = (number(x) for x in (decay, inputs, initial_state))
     states, final_state = definition(*numbers, **flags(marks), reverse=reverse)

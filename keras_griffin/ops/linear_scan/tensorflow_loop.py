@@ -3,9 +3,7 @@
 import tensorflow as tf
 
 from keras_griffin.ops.recurrence.marks import with_marks_applied
-from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
-from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -14,9 +12,7 @@ def supports(facts) -> str | None:
 
 
 @with_marks_applied
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, forgotten: Tensor | None, reverse: bool
-) -> tuple[Components, Components]:
+def linear_scan(decay, inputs, initial_state, forgotten, reverse):
     """Every state and the last one; see the package."""
     parts = len(inputs)
 

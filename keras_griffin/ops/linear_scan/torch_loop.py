@@ -3,7 +3,6 @@
 from keras_griffin.ops.linear_scan.torch_operator import call, operators
 from keras_griffin.ops.recurrence import torch_loop
 from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting
-from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.ops.recurrence.torch_loop import as_components, as_number, empty_like, fill_
 
 
@@ -12,9 +11,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def linear_scan(
-    decay: Components, inputs: Components, initial_state: Components, marks: Marks, reverse: bool
-) -> tuple[Components, Components]:
+def linear_scan(decay, inputs, initial_state, marks, reverse):
     """Every state and the last one; see the package."""
     # The operators handle resets themselves.
     decay, inputs = apply_marks(decay, inputs, Marks(None, marks.mask), initial_state[0].dtype)

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 from keras import ops
 
+from keras_griffin.ops.log_scan.reference import NOTHING
 from keras_griffin.ops.recurrence.marks import Marks, zero_where
 from keras_griffin.ops.recurrence.numbers import Components, Semiring, add
 from keras_griffin.shapes import Tensor
 
-#: A state that holds nothing. Not -inf: the difference of two such states is 0, and that of infinities would be NaN.
-NOTHING = -1e30
 _ZERO = -float("inf")
 
 

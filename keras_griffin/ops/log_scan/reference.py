@@ -3,9 +3,8 @@
 import numpy as np
 
 from keras_griffin.ops.linear_scan import reference as scan_reference
-from keras_griffin.shapes import Tensor
 
-#: The logarithm of zero.
+#: A state that holds nothing. Not -inf: the difference of two such states is 0, and of infinities NaN.
 NOTHING = -1e30
 
 
@@ -52,7 +51,7 @@ def log_scan_gradient(decay, inputs, initial_state, states_gradient, final_gradi
     return decay_gradient, inputs_gradient, gradient
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: tuple) -> tuple[np.ndarray, np.ndarray]:
+def log_scan(decay, inputs, initial_state, marks):
     """The definition, for an implementation's arguments; see the package."""
     numbers = (np.asarray(x, "float64") for x in (decay, inputs, initial_state))
     return definition(*numbers, **scan_reference.flags(marks))

@@ -4,8 +4,7 @@ import tensorflow as tf
 
 from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks, gradient_by
 from keras_griffin.ops.recurrence import tensorflow_in_place
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.recurrence.marks import forgetting
 
 
 def supports(facts) -> str | None:
@@ -13,7 +12,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
     forgotten = forgetting(marks)

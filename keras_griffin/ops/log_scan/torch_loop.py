@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks, log_odds
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import forgetting
 from keras_griffin.ops.recurrence.prefix import scan
 from keras_griffin.ops.recurrence.torch_loop import empty_like, fill_, scan_into
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
@@ -15,7 +15,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     numbers = apply_marks(decay, inputs, marks, initial_state.dtype)
     return _log_scan(*numbers, initial_state, forgetting(marks))

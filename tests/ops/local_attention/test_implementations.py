@@ -60,21 +60,6 @@ def test_a_later_step_that_is_not_finite_spoils_later_queries_alone(implementati
         assert_close(gradient, wanted, "float32")
 
 
-@pytest.mark.trainable
-def test_what_comes_back_to_a_query_touches_what_it_sees(implementation):
-    case = WIDE["blocks"]
-    arrays = case.seen()
-    weights = weights_of(case.definition(*arrays))[0]
-    wrong = weights.copy()
-    wrong[:, 30, 0, :2], weights[:, 30] = [np.nan, 3e38], 0
-    gradients = gradients_of(implementation, case, arrays, wrong)
-    touched = [slice(30, 31), *2 * [slice(31 - case.window, 31)]]
-    for gradient, wanted, seen in zip(gradients, case.gradients([weights], *arrays), touched, strict=True):
-        assert np.isnan(gradient[:, seen]).all()
-        gradient[:, seen] = wanted[:, seen] = 0
-        assert_close(gradient, wanted, "float32")
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_query_that_sees_what_is_not_finite_is_lost(implementation, place, bad):
