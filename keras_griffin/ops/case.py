@@ -18,6 +18,7 @@ from keras_griffin.shapes import Tensor
 LETTERS = {
     **{"rows": "n", "batch_size": "B", "length": "T", "span": "S", "window": "W", "width": "D", "numbers": "N"},
     **{"num_heads": "N", "num_key_heads": "K", "channels": "H", "blocks": "G", "units": "U", "vocabulary_size": "V"},
+    "soft_cap": "c",
     "dtype": "",
 }
 

@@ -28,8 +28,8 @@ def rotation(positions: Tensor, channels: int, dtype: str, *, fraction: float, b
         (y_j, y_{j+r/2}) = (x_j cos a - x_{j+r/2} sin a, x_{j+r/2} cos a + x_j sin a)        j = 0 .. r/2 - 1
         a = position * base^(-2 j / r)        r = fraction * H
 
-    `positions`: (T,) or (B, T), integers or floats. The first `fraction` of the channels, an even number, is rotated;
-    None if it is none. `dtype` is that of the heads.
+    `positions`: (T,) or (B, T), integers or floats; `dtype`: the heads'. The first `fraction` of the channels, an even
+    number, is rotated; None if that is none.
 
     Precision: angles and rotation in float32 (float64 for float64), rounded once to the dtype of the heads. Angles of
     integer positions up to 2,000,000 are off by less than 1e-4.

@@ -37,7 +37,7 @@ def topology(request, monkeypatch):
         pytest.skip("libtpu is not installed")
     from jax.experimental import topologies
 
-    # What the compiler asks the machine for; without them it looks for a TPU in the cloud.
+    # Without these the compiler looks for a TPU in the cloud.
     environment = {"SKIP_MDS_QUERY": "1", "WORKER_HOSTNAMES": "localhost", "ACCELERATOR_TYPE": "v5litepod-4"}
     for name, value in environment.items():
         monkeypatch.setenv(f"TPU_{name}", value)

@@ -31,7 +31,7 @@ CALLS = [
 #: NumPy's are not differentiated.
 DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[1] != "reference"]
 
-# PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
+# PyTorch's compiler, which FlexAttention uses even in eager mode, reads every attribute of its arguments.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
     pytest.mark.usefixtures("small_chunks"),

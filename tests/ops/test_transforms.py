@@ -209,7 +209,7 @@ def test_a_compiled_transform_is_the_transform(transform):
 
 
 def check_second_derivative(name, implementation):
-    """For kernels in an interpreter, which is slow: the derivative of the gradient is that of PyTorch's loop."""
+    """For kernels in an interpreter, which is slow: the derivative of the gradient is as by PyTorch's loop."""
     (tensors, marks), (along, _) = draw(name, 0), draw(name, 1)
 
     def product(implementation):

@@ -27,7 +27,7 @@ def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) ->
         y_ng = x_ng W_g + b_g        g = 1 .. G
 
     `inputs`: x, (n, D), block after block, n possibly unknown; `kernel`: W, (G, D / G, U / G); `bias`: b, (G, U / G),
-    or None; all of one float dtype. The result is (n, U). Precision: that of the backend's matrix product.
+    or None; all of one float dtype. The result is (n, U). Precision: the backend's matrix product.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.
     """

@@ -1,6 +1,6 @@
 """Local attention by blocks of queries, in `keras.ops`: every backend, every device.
 
-A block of Q queries attends to its own keys and to those of the earlier blocks that its windows reach, in time and
+A block of Q queries attends to its own keys and to the earlier blocks that its windows reach, in time and
 memory O(T (W + Q)), forward and backward. If there are few keys, all queries form one block.
 """
 

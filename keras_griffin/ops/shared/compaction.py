@@ -30,7 +30,7 @@ def take_steps(x: Tensor, sources: Tensor) -> Tensor:
     """The steps of each row in another order, `y[b, t] = x[b, sources[b, t]]`, for `x (B, S, ...)`."""
     batch_size, length, *rest = ops.shape(x)
     if 0 in x.shape:
-        # There is nothing to take, and some backends refuse it, or give it a wrong shape.
+        # Some backends reject an empty array, or give it a wrong shape.
         return ops.zeros((batch_size, ops.shape(sources)[1], *rest), x.dtype)
     # Whole rows of one matrix: on every backend this is faster, forward and backward, than a gather along an axis.
     first_rows = ops.arange(batch_size, dtype="int32")[:, None] * length

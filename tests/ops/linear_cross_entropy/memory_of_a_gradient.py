@@ -28,7 +28,7 @@ def main():
     table = generator.normal(size=(VOCABULARY, WIDTH)).astype("float32")
     targets = generator.integers(VOCABULARY, size=(1, STEPS), dtype="int32")
     for loss in map(traced, (in_chunks, at_once)):
-        # A few steps first: what is loaded and compiled once does not count.
+        # A few steps first: loading and compiling do not count.
         value_and_gradient(lambda x, y, loss=loss: loss(x, y, targets[:, :80]), inputs[:, :80], table)
         print(bytes_of_a_gradient(lambda x, y, loss=loss: loss(x, y, targets), inputs, table))
 

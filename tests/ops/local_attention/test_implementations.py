@@ -19,7 +19,7 @@ WIDE = {name: replace(PLAIN[name], channels=16) for name in ("one block", "block
 IMPLEMENTATIONS = [name for name in runnable("local_attention", (3, 65, 4, 16)) if name != "reference"]
 pytestmark = [
     pytest.mark.parametrize("implementation", IMPLEMENTATIONS),
-    # PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
+    # PyTorch's compiler, which FlexAttention uses even in eager mode, reads every attribute of its arguments.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
 ]
 
@@ -43,7 +43,7 @@ def gradients_of(implementation, case, arrays, weights):
 
 @pytest.mark.parametrize("name", WIDE)
 def test_a_later_step_that_is_not_finite_spoils_later_queries_alone(implementation, name):
-    """In values, and in the gradients of what is not spoiled."""
+    """In values, and in the gradients of clean queries."""
     case = with_marks(WIDE[name])
     arrays, mask = case.seen(), case.marks["mask"]
     unseen = ~mask | (np.arange(case.span) >= 2 * case.span // 3)

@@ -1,4 +1,4 @@
-"""What only JAX asks of a scan: its transformations, and loops that copy nothing."""
+"""Scans under JAX's transformations, and loops that copy nothing."""
 
 import os
 import re

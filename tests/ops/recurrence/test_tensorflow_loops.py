@@ -1,4 +1,4 @@
-"""What only TensorFlow asks of a scan: graphs with and without XLA, of known and of unknown shapes."""
+"""Scans in TensorFlow's graphs, with and without XLA, of known and unknown shapes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What only PyTorch asks of a scan: compilation, autocast, views, memory, and modes without gradients."""
+"""Scans on PyTorch: compilation, autocast, views, memory, and modes without gradients."""
 
 import keras
 import numpy as np
