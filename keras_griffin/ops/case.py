@@ -5,7 +5,6 @@ calls on which it is timed on a device; `explain` shows the choice for the first
 """
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,13 +54,13 @@ class Case(abc.ABC):
     def __str__(self) -> str:
         """Such as `T65-B3-D5-float32-mask`: the sizes, the dtype, and other fields that differ from their defaults."""
         words = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
+            differs = value != getattr(type(self), name, None)
             if isinstance(value, bool):
-                if value != field.default:
-                    words.append("no_" * (not value) + field.name.removeprefix("has_").removeprefix("is_"))
-            elif isinstance(value, int | str) or value != field.default:
-                words.append(f"{LETTERS.get(field.name, field.name)}{value}")
+                if differs:
+                    words.append("no_" * (not value) + name.removeprefix("has_").removeprefix("is_"))
+            elif isinstance(value, int | str) or differs:
+                words.append(f"{LETTERS.get(name, name)}{value}")
         return "-".join(words)
 
     @property

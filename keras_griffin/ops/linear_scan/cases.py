@@ -64,7 +64,8 @@ class ScanCase(RecurrenceCase):
     def gradients(self, weights, *arrays):
         decay, inputs, *start = map(whole, self._split(arrays))
         weights = map(whole, self._split(weights))
-        found = reference.linear_scan_gradient(decay, inputs, *(start or [None]), *weights, **self.options)
+        first = start[0] if start else None
+        found = reference.linear_scan_gradient(decay, inputs, first, *weights, **self.options)
         return [part for number in found[: 2 + len(start)] for part in parts(number)]
 
     def _split(self, arrays):

@@ -1,7 +1,7 @@
 """Numbers as tuples of real tensors, `(real,)` or `(real, imaginary)`: arithmetic by plain operators, conversion."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import keras
 
@@ -42,6 +42,14 @@ class Semiring(NamedTuple):
 
 
 LINEAR = Semiring(add, multiply, 0.0, 1.0)
+
+
+@overload
+def components_of(number: None) -> None: ...
+
+
+@overload
+def components_of(number: Number) -> Components: ...
 
 
 def components_of(number: Number | None) -> Components | None:

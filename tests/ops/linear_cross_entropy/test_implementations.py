@@ -104,14 +104,6 @@ def test_gradients_of_many_chunks_are_summed_in_float32(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "length", "vocabulary", "steps"),
-    [(1, 1, 1, 1), (1, 100, 2, 100), (2, 100, 3, 25), (1, 101, 200, 1), (1, 10, 50, 4), (0, 5, 3, 5), (3, 0, 4, 1)],
-)
-def test_steps_in_a_chunk(batch_size, length, vocabulary, steps):
-    assert chunks.steps_in_chunk(batch_size, length, vocabulary) == steps
-
-
-@pytest.mark.parametrize(
     ("changes", "rule"),
     [
         ({"table": np.ones((7, 5), "float32")}, "inputs must have shape .B, T, D. and the table .V, D.. Got .*7, 5"),
