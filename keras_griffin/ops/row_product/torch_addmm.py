@@ -37,13 +37,9 @@ def _parts(rows, matrix) -> int:
         return 1
     if _mkl_divides():
         return 1
-    size = matrix.shape[0] if _is_by_row(matrix) else matrix.shape[1]
+    size = matrix.shape[0 if matrix.stride(1) == 1 else 1]
     most = min(PARTS * torch.get_num_threads(), size // LEAST)
     return max((n for n in range(2, most + 1) if size % n == 0), default=1)
-
-
-def _is_by_row(matrix):
-    return matrix.stride(1) == 1
 
 
 @functools.cache
@@ -55,7 +51,7 @@ def _mkl_divides() -> bool:
 
 
 def _in_parts(rows, matrix, bias, parts):
-    if _is_by_row(matrix):
+    if matrix.stride(1) == 1:
         product = torch.bmm(rows.reshape(parts, 1, -1), matrix.unflatten(0, (parts, -1))).sum(0)
         return product if bias is None else product + bias
     rows = rows.expand(parts, *rows.shape)
