@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 FAULTS = [
     Fault(
         "a scan's gradient for its initial state has the wrong sign",
-        "ops/linear_scan/torch_loop.py",
+        "ops/recurrence/torch_loop.py",
         "into_start = decay[:, first] * inputs_gradient[:, first]",
         "into_start = -decay[:, first] * inputs_gradient[:, first]",
         "torch",
