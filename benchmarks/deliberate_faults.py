@@ -39,11 +39,11 @@ class Fault(NamedTuple):
 FAULTS = [
     Fault(
         "a scan's gradient for its initial state has the wrong sign",
-        "ops/linear_scan/torch_loop.py",
+        "ops/recurrence/torch_loop.py",
         "into_start = decay[:, first] * inputs_gradient[:, first]",
         "into_start = -decay[:, first] * inputs_gradient[:, first]",
         "torch",
-        ("tests/ops/linear_scan/test_torch_loop.py", "tests/ops/test_rows.py"),
+        ("tests/ops/recurrence/test_torch_loops.py", "tests/ops/test_rows.py"),
     ),
     Fault(
         "a convolution's reset ignores the mask",
@@ -115,7 +115,7 @@ FAULTS = [
     ),
     Fault(
         "the gradient of the cross-entropy leaves out the soft cap",
-        "ops/linear_cross_entropy/torch_pieces.py",
+        "ops/linear_cross_entropy/torch_chunked.py",
         "slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2",
         "slope = None",
         "torch",
@@ -251,7 +251,7 @@ FAULTS = [
     ),
     Fault(
         "the gradient of the table is summed in bfloat16",
-        "ops/linear_cross_entropy/torch_pieces.py",
+        "ops/linear_cross_entropy/torch_chunked.py",
         "into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format",
         "into_table = torch.zeros_like(table, memory_format",
         "torch",

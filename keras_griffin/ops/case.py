@@ -5,12 +5,21 @@ calls on which it is timed on a device; `explain` shows the choice for the first
 """
 
 import abc
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_griffin.shapes import Tensor
+
+#: What stands for a field in a case's name; otherwise its own name.
+LETTERS = {
+    **{"rows": "n", "batch_size": "B", "length": "T", "span": "S", "window": "W", "width": "D", "numbers": "N"},
+    **{"num_heads": "N", "num_key_heads": "K", "channels": "H", "blocks": "G", "units": "U", "vocabulary_size": "V"},
+    "soft_cap": "c",
+    "dtype": "",
+}
 
 
 class Argument(NamedTuple):
@@ -21,37 +30,64 @@ class Argument(NamedTuple):
     dtype: str
 
 
-class Case(abc.ABC):
-    """The specification of one call. Subclasses are frozen dataclasses, whose `str` is the case's name.
+class Functions(NamedTuple):
+    """An op and its definition, functions of `(*arrays, **options)`; the gradient's first arrays are the weights."""
 
-    A complex number is two arguments or two results.
+    op: Callable
+    definition: Callable
+    gradient: Callable
+
+
+class Case(abc.ABC):
+    """The specification of one call. Subclasses are frozen dataclasses.
+
+    A complex number is two arguments or two results. A subclass sets `functions`, or defines `call`, `definition` and
+    `gradients` itself.
     """
 
+    functions: ClassVar[Functions]
     #: The dtype of the op's first tensor.
     dtype: str
     #: How many arrays like the first tensor a call moves, forward and with its gradient; None for compute-bound ops.
     moved: ClassVar[tuple[int, int] | None] = None
+
+    def __str__(self) -> str:
+        """Such as `T65-B3-D5-float32-mask`: the sizes, the dtype, and other fields that differ from their defaults."""
+        words = []
+        for name, value in vars(self).items():
+            differs = value != getattr(type(self), name, None)
+            if isinstance(value, bool):
+                if differs:
+                    words.append("no_" * (not value) + name.removeprefix("has_").removeprefix("is_"))
+            elif isinstance(value, int | str) or differs:
+                words.append(f"{LETTERS.get(name, name)}{value}")
+        return "-".join(words)
 
     @property
     @abc.abstractmethod
     def shape(self) -> tuple[int, ...]:
         """The shape of the op's first tensor."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The op's other arguments."""
+        return {}
+
     @abc.abstractmethod
     def arguments(self) -> list[Argument]:
         """The input tensors, the same at every call."""
 
-    @abc.abstractmethod
     def call(self, *tensors: Tensor) -> list[Tensor]:
         """Call the op on tensors of the arguments' dtypes."""
+        return _listed(self.functions.op(*tensors, **self.options))
 
-    @abc.abstractmethod
     def definition(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """The results, by the op's reference."""
+        return _listed(self.functions.definition(*arrays, **self.options))
 
-    @abc.abstractmethod
     def gradients(self, weights: list[np.ndarray], *arrays: np.ndarray) -> list[np.ndarray]:
         """The gradients of sum(weights * results) for each argument, by the op's reference."""
+        return _listed(self.functions.gradient(*weights, *arrays, **self.options))
 
     @property
     def accumulation_dtype(self) -> str:
@@ -78,6 +114,15 @@ class Case(abc.ABC):
         dtypes = [argument.dtype for argument in self.arguments()]
         return self.call(*(ops.cast(x, dtype) for x, dtype in zip(tensors, dtypes, strict=True)))
 
+    def normal_arguments(self, *shapes: tuple[int, ...]) -> list[Argument]:
+        """Arguments of normal numbers, in the case's dtype."""
+        generator = np.random.default_rng(0)
+        return [Argument(rounded(generator.normal(size=shape), self.dtype), self.dtype) for shape in shapes]
+
+
+def _listed(results):
+    return list(results) if isinstance(results, tuple) else [results]
+
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
     """The array in float64, with no more bits than the dtype holds."""
@@ -95,8 +140,3 @@ def whole(components: list[np.ndarray]) -> np.ndarray:
     """The real or complex array with these components."""
     real, *imaginary = components
     return real + 1j * imaginary[0] if imaginary else real
-
-
-def described(**features: bool) -> list[str]:
-    """The features that a case has, for its name."""
-    return [name for name, has in features.items() if has]

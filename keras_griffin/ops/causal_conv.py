@@ -55,11 +55,9 @@ class CausalConv(keras.Operation):
     """`causal_conv` as a node of a functional model."""
 
     def call(self, inputs, kernel, bias, initial_state, reset, mask):
-        """The outputs and the final state."""
         return _causal_conv(inputs, kernel, bias, initial_state, reset, mask)
 
     def compute_output_spec(self, inputs, kernel, bias, initial_state, reset, mask):
-        """The shapes and dtypes of outputs and final state."""
         batch_size, _, width = inputs.shape
         state_dtype = inputs.dtype if initial_state is None else initial_state.dtype
         state_shape = (batch_size, kernel.shape[0] - 1, width)

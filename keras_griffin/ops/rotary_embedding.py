@@ -10,8 +10,8 @@ from keras import ops
 from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import Tensor
 
-#: Integer positions are written in this base, in so many digits. A digit times its weight is a small angle, of which
-#: float32 loses little, where it would lose 0.06 of the angle of position 1,000,000.
+#: Integer positions are written in this base, in so many digits: a digit times its weight is a small angle, where
+#: float32 would lose 0.06 of the angle of position 1,000,000.
 BASE, DIGITS = 128, 3
 
 
@@ -28,21 +28,11 @@ def rotation(positions: Tensor, channels: int, dtype: str, *, fraction: float, b
         (y_j, y_{j+r/2}) = (x_j cos a - x_{j+r/2} sin a, x_{j+r/2} cos a + x_j sin a)        j = 0 .. r/2 - 1
         a = position * base^(-2 j / r)        r = fraction * H
 
-    The other channels pass unchanged. The inner product of two rotated heads depends on the distance between their
-    positions, not on the positions themselves.
-
-    Args:
-        positions: `(T,)` or `(B, T)`, integers or floats.
-        channels: H.
-        dtype: of the heads.
-        fraction: the fraction of the channels that is rotated, the first ones; their number must be even.
-        base: roughly the ratio of the longest wavelength to the shortest.
-
-    Returns:
-        The rotation, or None if no channel is rotated.
+    `positions`: (T,) or (B, T), integers or floats; `dtype`: the heads'. The first `fraction` of the channels, an even
+    number, is rotated; None if that is none.
 
     Precision: angles and rotation in float32 (float64 for float64), rounded once to the dtype of the heads. Angles of
-        integer positions up to 2,000,000 are off by less than 1e-4.
+    integer positions up to 2,000,000 are off by less than 1e-4.
 
     Reference: Su et al. 2021 (arXiv 2104.09864); half of the channels: the released code of Griffin.
     """

@@ -12,16 +12,8 @@ def step_attention(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor)
 
         y = softmax_s(q . k_s / sqrt(H)) v_s        over the visible s
 
-    Args:
-        query: `(B, 1, N, H)` float.
-        keys: `(B, S, K, H)`, with K dividing N.
-        values: `(B, S, K, H)`.
-        visible: `(B, S)` bool, at least one in each row.
-
-    Returns:
-        `(B, 1, N, H)`, dtype of `values`.
-
-    Precision: logits and softmax in float32, or in float64 for a float64 `query`.
+    `query`: (B, 1, N, H); `keys`, `values`: (B, S, K, H), K dividing N; `visible`: (B, S) bool, one or more in each
+    row. The result is (B, 1, N, H) in the dtype of `values`; logits and softmax are at least float32.
 
     Reference: Shazeer 2019 (arXiv 1911.02150).
     """
@@ -39,17 +31,9 @@ def ring_attention(query: Tensor, keys: Tensor, values: Tensor, place: Tensor, c
     The keys are rotated by their places. So the keys of this lap, up to `place`, meet the query rotated by its own
     place, and the others, from the previous lap, meet the query rotated by W more.
 
-    Args:
-        query: `(B, 2, N, H)` float: for the keys of this lap, and for those of the previous lap.
-        keys: `(B, W, K, H)`, with K dividing N; they include the step's own.
-        values: `(B, W, K, H)`.
-        place: `(B,)` int32: the place of the newest key.
-        count: `(B,)` int32, at least 1: the number of steps so far; from W on, all places hold a key.
-
-    Returns:
-        `(B, 1, N, H)`, dtype of `values`.
-
-    Precision: logits and softmax in float32, or in float64 for a float64 `query`.
+    `query`: (B, 2, N, H), for the keys of this lap and of the previous lap; `keys`, `values`: (B, W, K, H), with the
+    step's own; `place`: (B,) int32, of the newest key; `count`: (B,) int32, at least 1, the steps so far, of which the
+    last W are held. The result is (B, 1, N, H) in the dtype of `values`; logits and softmax are at least float32.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.3.
     """

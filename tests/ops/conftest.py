@@ -5,7 +5,7 @@ import importlib.util
 import keras
 import pytest
 
-from keras_griffin.ops.linear_cross_entropy import pieces
+from keras_griffin.ops.linear_cross_entropy import chunks
 from tests.ops.rows import interpret, interpreted_rows
 
 
@@ -37,7 +37,7 @@ def topology(request, monkeypatch):
         pytest.skip("libtpu is not installed")
     from jax.experimental import topologies
 
-    # What the compiler asks the machine for; without them it looks for a TPU in the cloud.
+    # Without these the compiler looks for a TPU in the cloud.
     environment = {"SKIP_MDS_QUERY": "1", "WORKER_HOSTNAMES": "localhost", "ACCELERATOR_TYPE": "v5litepod-4"}
     for name, value in environment.items():
         monkeypatch.setenv(f"TPU_{name}", value)
@@ -47,6 +47,6 @@ def topology(request, monkeypatch):
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """An op that works in pieces has several, the last one shorter."""
-    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 200)
+def small_chunks(monkeypatch):
+    """An op that works in chunks has several, the last one shorter."""
+    monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 200)

@@ -70,7 +70,7 @@ def _compiled(module, capability):
 
 @contextlib.contextmanager
 def _pretended(capability):
-    """What PyTorch asks a GPU while it writes kernels."""
+    """A GPU's properties, as PyTorch reads them while it writes kernels."""
     major, minor = capability
     properties = DeviceProperties("cuda", 0, 100, 10 * major + minor, major, 2**16, 2048, 1024, 32)
     of_torch = SimpleNamespace(gcnArchName="", **properties._asdict())

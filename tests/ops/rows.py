@@ -63,7 +63,7 @@ def interpret(patch, op: Op, row: Implementation):
 
         module = op.module(row)
         patch.setattr(module, "compiled_attend", lambda: module.attend)
-        # On a CPU it warns that it is not compiled, and refuses gradients that it can compute.
+        # On a CPU it warns that it is not compiled, and rejects gradients that it can compute.
         patch.setattr(flex, "_warn_once", lambda *arguments, **options: None)
         patch.setattr(flex, "_validate_device", lambda *tensors: None)
     elif row.name == "jax_splash_tpu":

@@ -32,10 +32,10 @@ CALLS = [
 #: NumPy's are not differentiated.
 DIFFERENTIABLE_CALLS = [call for call in CALLS if call.values[1] != "reference"]
 
-# PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
+# PyTorch's compiler, which FlexAttention uses even in eager mode, reads every attribute of its arguments.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
-    pytest.mark.usefixtures("small_pieces"),
+    pytest.mark.usefixtures("small_chunks"),
 ]
 
 
@@ -59,6 +59,23 @@ def test_a_recurrence_in_half_precision_is_rounded_once(op_name, implementation,
 
 
 LONG = {call.values[:2]: call for call in DIFFERENTIABLE_CALLS if call.values[0] in RECURRENCES and "T65" in call.id}
+
+
+@pytest.mark.parametrize(("op_name", "implementation", "case"), LONG.values())
+def test_outputs_do_not_depend_on_later_steps(op_name, implementation, case):
+    arguments = case.arguments()
+    expected = case.definition(*(x.values for x in arguments))
+    seen = slice(25, None) if getattr(case, "reverse", False) else slice(40)
+    for argument in arguments:
+        if argument.values.shape[:2] == case.shape[:2]:
+            kept = argument.values[:, seen].copy()
+            argument.values[:] = np.nan
+            argument.values[:, seen] = kept
+    with use_implementation(op_name, implementation):
+        results = case.call(*(ops.convert_to_tensor(x.values, x.dtype) for x in arguments))
+    for result, wanted in zip(results, expected, strict=True):
+        if wanted.shape == case.shape:
+            assert_close(as_array(result)[:, seen], wanted[:, seen], "float32")
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone traces functions whose lengths it does not know")

@@ -1,7 +1,6 @@
 """Y = X W with a block-diagonal W: the contract, and the table of implementations.
 
-An implementation is one file and one row below, with the function `block_product(inputs, kernel, bias)`. Its
-`supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+An implementation has the function `block_product(inputs, kernel, bias)`, and `supports(facts)` as in `ScanOp`.
 """
 
 import keras
@@ -27,19 +26,8 @@ def block_product(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) ->
 
         y_ng = x_ng W_g + b_g        g = 1 .. G
 
-    Args:
-        inputs: x, `(n, D)` float, block after block; n may be unknown while a model is being built.
-        kernel: W, `(G, D / G, U / G)`, of the same dtype.
-        bias: b, `(G, U / G)`, of the same dtype; None for none.
-
-    Returns:
-        `(n, U)`, dtype of `inputs`. Differentiable in all arguments.
-
-    Precision: that of the backend's matrix product.
-
-    Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, or the requested implementation can't serve the
-            call.
+    `inputs`: x, (n, D), block after block, n possibly unknown; `kernel`: W, (G, D / G, U / G); `bias`: b, (G, U / G),
+    or None; all of one float dtype. The result is (n, U). Precision: the backend's matrix product.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.
     """

@@ -2,25 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from keras_griffin.ops.block_product import block_product, reference
-from keras_griffin.ops.case import Argument, Case, described, rounded
+from keras_griffin.ops.case import Case, Functions
 
 
 @dataclass(frozen=True)
 class BlockCase(Case):
-    """One call of `block_product`.
+    """One call of `block_product`: rows `(n, G width)` by `G` matrices `(width, units)`."""
 
-    Args:
-        rows: n.
-        blocks: G.
-        width: input channels of a block.
-        units: output channels of a block.
-        has_bias: whether there is a bias.
-        dtype: of all tensors.
-    """
-
+    functions = Functions(block_product, reference.block_product, reference.block_product_gradient)
     rows: int
     blocks: int
     width: int
@@ -28,33 +18,13 @@ class BlockCase(Case):
     has_bias: bool = False
     dtype: str = "float32"
 
-    def __str__(self) -> str:
-        sizes = f"n{self.rows}-{self.blocks}x{self.width}x{self.units}"
-        return "-".join([sizes, self.dtype, *described(bias=self.has_bias)])
-
     @property
     def shape(self):
-        """Of the inputs."""
         return self.rows, self.blocks * self.width
 
     def arguments(self):
-        """Inputs, kernel, and the bias where there is one."""
-        shapes = [self.shape, (self.blocks, self.width, self.units), (self.blocks, self.units)]
-        generator = np.random.default_rng(0)
-        arrays = [rounded(generator.normal(size=shape), self.dtype) for shape in shapes[: 2 + self.has_bias]]
-        return [Argument(array, self.dtype) for array in arrays]
-
-    def call(self, *tensors):
-        """The outputs."""
-        return [block_product(*tensors)]
-
-    def definition(self, *arrays):
-        """The outputs."""
-        return [reference.block_product(*arrays, *([] if self.has_bias else [None]))]
-
-    def gradients(self, weights, *arrays):
-        """For inputs, kernel and bias."""
-        return list(reference.block_product_gradient(*weights, *arrays[:2])[: len(arrays)])
+        shapes = self.shape, (self.blocks, self.width, self.units), (self.blocks, self.units)
+        return self.normal_arguments(*shapes[: 2 + self.has_bias])
 
 
 CASES = tuple(

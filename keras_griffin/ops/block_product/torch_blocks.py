@@ -1,7 +1,4 @@
-"""On PyTorch on a CPU: one product for each block, read and written in place among the channels.
-
-A batched product needs each block's channels to be contiguous: it copies inputs, outputs and both their gradients.
-"""
+"""On PyTorch on a CPU: one product for each block, in place among the channels, where a batched product would copy."""
 
 import torch
 from torch import Tensor

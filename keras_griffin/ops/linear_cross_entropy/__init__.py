@@ -1,8 +1,7 @@
 """Cross-entropy without the full logits in memory: the contract, and the table of implementations.
 
-An implementation is one file and one row below, with the function `linear_cross_entropy(inputs, table, targets,
-soft_cap)`; targets are int32, those outside the vocabulary -1. Its `supports(facts)` returns None, or why it can't
-serve such a call, in words that follow "It".
+An implementation has the function `linear_cross_entropy(inputs, table, targets, soft_cap)`, whose targets are int32, -1
+for each outside the vocabulary, and `supports(facts)` as in `ScanOp`.
 """
 
 import math
@@ -19,9 +18,9 @@ _OP = Op(
     "linear_cross_entropy",
     __name__,
     [
-        Implementation("jax_pieces", backend="jax"),
-        Implementation("torch_pieces", backend="torch"),
-        Implementation("tensorflow_pieces", backend="tensorflow"),
+        Implementation("jax_chunked", backend="jax"),
+        Implementation("torch_chunked", backend="torch"),
+        Implementation("tensorflow_chunked", backend="tensorflow"),
         Implementation("portable"),
         Implementation("reference", automatic=(), needs_values=True),
     ],

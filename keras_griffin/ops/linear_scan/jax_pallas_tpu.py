@@ -4,7 +4,7 @@ from jax import numpy as jnp
 
 from keras_griffin.ops.recurrence.jax_gradient import of_kernels
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
-from keras_griffin.ops.recurrence.marks import apply_marks
+from keras_griffin.ops.recurrence.marks import apply_marks, zero_where
 
 __all__ = ["linear_scan", "supports"]
 
@@ -23,7 +23,7 @@ def _gradient(decay, states, initial_state, marks, gradients, reverse):
 
     def finish(rows, into_decay, into_inputs):
         into_decay, into_inputs = _seen(into_decay, rows.marks.mask), _seen(into_inputs, rows.marks.mask)
-        return (_kept(into_decay, rows.marks.reset), into_inputs), None
+        return (zero_where(rows.marks.reset, into_decay), into_inputs), None
 
     operands, results = Operands(decay, None, marks), ((decay, states), None)
     arguments = operands, states, initial_state, gradients, reverse, results
@@ -36,11 +36,6 @@ def _gradient(decay, states, initial_state, marks, gradients, reverse):
 def _seen(gradient, mask):
     """Zero where a step is masked."""
     return gradient if mask is None else tuple(jnp.where(mask, g, 0.0) for g in gradient)
-
-
-def _kept(gradient, reset):
-    """Zero where a decay was replaced by zero."""
-    return gradient if reset is None else tuple(jnp.where(reset, 0.0, g) for g in gradient)
 
 
 linear_scan = of_kernels(_scan, _gradient)

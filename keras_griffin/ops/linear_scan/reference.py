@@ -1,30 +1,20 @@
 """The definition of `linear_scan` and of its gradient: NumPy in float64, one step after the other.
 
-The other implementations are tested against it, and it is tested by finite differences. Here numbers are NumPy's
-complex numbers; the other implementations use a pair of real tensors, whose gradients are the two parts of the
-gradients below.
+Numbers are NumPy's complex numbers; a pair of real tensors has the two parts of the gradients below.
 """
 
 import numpy as np
 
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.recurrence.numbers import Components
 
 
 def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reverse=False):
     """Every state of h_t = a_t h_{t-1} + x_t.
 
-    Args:
-        decay: `(B, T, D)`, real or complex.
-        inputs: `(B, T, D)`.
-        initial_state: `(B, D)`; None for zeros.
-        reset: `(B, T)` bool; at a True step the past is forgotten.
-        mask: `(B, T)` bool; a False step leaves the state unchanged.
-        reverse: run from the last step to the first.
-
-    Returns:
-        (states, final_state): `(B, T, D)` and `(B, D)`, float64 or complex128.
+    `decay`, `inputs`: (B, T, D), real or complex; `initial_state`: (B, D), None for zeros; `reset`, `mask`: (B, T). The
+    results are states and final state, float64 or complex128.
     """
-    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
+    decay, inputs, forgotten = apply_marks(decay, inputs, reset, mask)
     states = np.empty_like(inputs)
     state = np.zeros_like(inputs, shape=(inputs.shape[0], inputs.shape[2]))
     if initial_state is not None:
@@ -38,29 +28,16 @@ def definition(decay, inputs, initial_state=None, *, reset=None, mask=None, reve
 def linear_scan_gradient(
     decay, inputs, initial_state, states_gradient, final_gradient, *, reset=None, mask=None, reverse=False
 ):
-    """The gradients of a loss, from those for states and final state.
+    """The gradients for decay, inputs and initial state, from the gradients for states and final state.
 
     With g_t the gradient for h_t, the last of which includes the final state's,
 
         dx_t = g_t + conj(a_{t+1}) dx_{t+1}        da_t = dx_t conj(h_{t-1})        dh_0 = conj(a_1) dx_1
 
     A reset at step t makes da_t, and the gradient passed back from dx_t, zero even where they are not finite.
-
-    Args:
-        decay: as for `definition`, and so are `inputs`, `initial_state`, `reset`, `mask` and `reverse`.
-        inputs: see `decay`.
-        initial_state: see `decay`.
-        states_gradient: `(B, T, D)`.
-        final_gradient: `(B, D)`.
-        reset: see `decay`.
-        mask: see `decay`.
-        reverse: see `decay`.
-
-    Returns:
-        The gradients for decay, inputs and initial state, shaped as they are.
     """
     states, _ = definition(decay, inputs, initial_state, reset=reset, mask=mask, reverse=reverse)
-    decay, inputs, forgotten = _apply_marks(decay, inputs, reset, mask)
+    decay, inputs, forgotten = apply_marks(decay, inputs, reset, mask)
     steps = _steps(inputs, reverse)
     before = dict(zip(steps[1:], steps, strict=False))
     first_state = 0.0 if initial_state is None else initial_state
@@ -81,18 +58,17 @@ def linear_scan_gradient(
     return decay_gradient, inputs_gradient, gradient
 
 
-def linear_scan(
-    decay: tuple[Tensor, ...],
-    inputs: tuple[Tensor, ...],
-    initial_state: tuple[Tensor, ...],
-    marks: tuple,
-    reverse: bool,
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+def linear_scan(decay, inputs, initial_state, marks, reverse):
     """The definition, for tuples of components; see the package."""
-    numbers = (_number(x) for x in (decay, inputs, initial_state))
-    reset, mask = (mark if mark is None else np.asarray(mark)[..., 0] for mark in marks)
-    states, final_state = definition(*numbers, reset=reset, mask=mask, reverse=reverse)
+    numbers = (number(x) for x in (decay, inputs, initial_state))
+    states, final_state = definition(*numbers, **flags(marks), reverse=reverse)
     return components(states), components(final_state)
+
+
+def flags(marks: tuple) -> dict[str, np.ndarray | None]:
+    """Reset and mask, `(B, T)`, from an implementation's marks."""
+    pairs = zip(("reset", "mask"), marks, strict=True)
+    return {name: None if mark is None else np.asarray(mark)[..., 0] for name, mark in pairs}
 
 
 def components(array: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -100,21 +76,21 @@ def components(array: np.ndarray) -> tuple[np.ndarray, ...]:
     return (array.real, array.imag) if np.iscomplexobj(array) else (array,)
 
 
-def _number(components):
+def number(components: Components) -> np.ndarray:
     """The real or complex array with these components."""
     real, *imaginary = (np.asarray(component, "float64") for component in components)
     return real + 1j * imaginary[0] if imaginary else real
 
 
-def _apply_marks(decay, inputs, reset, mask):
+def apply_marks(decay, inputs, reset, mask, zero=0.0, one=1.0):
     """Decay and inputs in double precision with reset and mask applied, and where the past is forgotten."""
     dtype = np.result_type(decay, inputs, np.float64)
     decay, inputs = np.array(decay, dtype), np.array(inputs, dtype)
     forgotten = np.zeros((*inputs.shape[:2], 1), bool)
     if reset is not None:
-        decay[reset], forgotten[reset] = 0.0, True
+        decay[reset], forgotten[reset] = zero, True
     if mask is not None:
-        decay[~mask], inputs[~mask], forgotten[~mask] = 1.0, 0.0, False
+        decay[~mask], inputs[~mask], forgotten[~mask] = one, zero, False
     return decay, inputs, forgotten
 
 

@@ -1,7 +1,6 @@
 """Attention to a window of the newest keys: the contract, and the table of implementations.
 
-A decoding step is a separate op, `keras_griffin.ops.step_attention`, and has no kernel: each row's single query meets W
-keys in one product, and there are no logits of many queries to keep out of memory.
+A decoding step is a separate op, `step_attention`, without kernels: a row's single query meets W keys in one product.
 """
 
 import functools
@@ -78,23 +77,16 @@ def local_attention(
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class LocalAttention(keras.Operation):
-    """`local_attention` as a node of a functional model.
-
-    Args:
-        window: W.
-        name: the node's name.
-    """
+    """`local_attention` as a node of a functional model."""
 
     def __init__(self, window: int, *, name: str | None = None):
         super().__init__(name=name)
         self.window = window
 
     def call(self, query, key, value, segment_ids, mask):
-        """The values of concrete tensors."""
         return _attend(query, key, value, self.window, segment_ids, mask)
 
     def compute_output_spec(self, query, key, value, segment_ids, mask):
-        """The shape and dtype of the outputs."""
         return keras.KerasTensor(query.shape, query.dtype)
 
 

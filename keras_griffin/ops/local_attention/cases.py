@@ -4,27 +4,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_griffin.ops.case import Argument, Case, described, rounded
+from keras_griffin.ops.case import Argument, Case, Functions, rounded
 from keras_griffin.ops.local_attention import local_attention, reference
 
 
 @dataclass(frozen=True)
 class AttentionCase(Case):
-    """One call of `local_attention`.
+    """One call of `local_attention`: queries `(B, T, N, H)` and keys `(B, S, K, H)`.
 
-    Args:
-        length: T, queries.
-        span: S, keys.
-        window: W.
-        num_key_heads: K.
-        batch_size: B.
-        num_heads: N.
-        channels: H.
-        dtype: of query, key and value.
-        has_segments: keys have ids of two segments, in any order.
-        has_mask: some steps are masked and hold NaN: first, last and in between, and all of the last row.
+    Segments are two, in any order. Masked steps hold NaN: first, last and in between, and all of the last row.
     """
 
+    functions = Functions(local_attention, reference.local_attention, reference.local_attention_gradient)
     length: int
     span: int
     window: int
@@ -36,14 +27,8 @@ class AttentionCase(Case):
     has_segments: bool = False
     has_mask: bool = False
 
-    def __str__(self) -> str:
-        heads = f"N{self.num_heads}-K{self.num_key_heads}-H{self.channels}"
-        sizes = f"B{self.batch_size}-T{self.length}-S{self.span}-W{self.window}-{heads}"
-        return "-".join([sizes, self.dtype, *described(segments=self.has_segments, mask=self.has_mask)])
-
     @property
     def shape(self):
-        """Of the query."""
         return self.batch_size, self.length, self.num_heads, self.channels
 
     @property
@@ -58,8 +43,11 @@ class AttentionCase(Case):
             "mask": mask if self.has_mask else None,
         }
 
+    @property
+    def options(self):
+        return {"window": self.window, **self.marks}
+
     def arguments(self):
-        """Query, key and value."""
         arrays, mask = self.seen(), self.marks["mask"]
         for array in arrays:
             if mask is not None:
@@ -72,18 +60,6 @@ class AttentionCase(Case):
         generator = np.random.default_rng(0)
         keys = self.batch_size, self.span, self.num_key_heads, self.channels
         return [rounded(1.5 * generator.normal(size=shape), self.dtype) for shape in (self.shape, keys, keys)]
-
-    def call(self, *tensors):
-        """The outputs."""
-        return [local_attention(*tensors, self.window, **self.marks)]
-
-    def definition(self, *arrays):
-        """The outputs."""
-        return [reference.local_attention(*arrays, self.window, **self.marks)]
-
-    def gradients(self, weights, *arrays):
-        """For query, key and value."""
-        return list(reference.local_attention_gradient(*weights, *arrays, self.window, **self.marks))
 
 
 def with_marks(case: AttentionCase) -> AttentionCase:

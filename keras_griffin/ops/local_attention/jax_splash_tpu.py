@@ -1,8 +1,7 @@
 """Local attention on TPUs by JAX's Splash kernels, which never write logits to memory, forward or backward.
 
-Splash visits only the blocks of keys that the windows of a block of queries reach: O(T W). Segments and masked steps
-cost one more comparison in it. Lengths are padded to whole blocks with keys that no query sees, because they come after
-it.
+Splash visits only the blocks of keys that the windows of a block of queries reach: O(T W). Lengths are padded to whole
+blocks with keys that no query sees, because they come after it.
 """
 
 import functools
@@ -104,12 +103,9 @@ _splash.defvjp(_splash_forward, _splash_backward)
 
 
 def _kernel(mask, block):
-    return jax.vmap(splash.make_splash_mha_single_device(mask, block_sizes=_block_sizes(block)))
-
-
-def _block_sizes(block):
     names = ("block_q", "block_kv", "block_q_dkv", "block_kv_dkv", "block_q_dq", "block_kv_dq")
-    return splash.BlockSizes(**dict.fromkeys(names, block))
+    sizes = splash.BlockSizes(**dict.fromkeys(names, block))
+    return jax.vmap(splash.make_splash_mha_single_device(mask, block_sizes=sizes))
 
 
 def _filled(x, size):

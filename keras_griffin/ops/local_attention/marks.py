@@ -95,13 +95,9 @@ def lost_in_window(window, lost, keys, segment_ids, mask):
 
 
 def finite_only(query, key, value):
-    """Zero in place of values that are not finite, which would spoil matrix products even at weight zero.
+    """`(query, key, value, whole_query, whole_key)`: zero at steps that are not finite, and which steps are, bool.
 
-    Values that are practically infinite count too: a product of two of them could not be hidden, or not be finite.
-
-    Returns:
-        (query, key, value, whole_query, whole_key): the last two, `(B, T)` and `(B, S)` bool, say which steps were
-        finite throughout; a key's step in both key and value.
+    Zero, because even at a weight of zero they would spoil a matrix product.
     """
     whole_query = _is_finite(query)
     whole_key = ops.logical_and(_is_finite(key), _is_finite(value))

@@ -1,9 +1,7 @@
 """Local attention by blocks of queries, in `keras.ops`: every backend, every device.
 
-A block of Q queries attends to its own keys and to those of the earlier blocks that its windows reach. Blocks are an
-additional batch axis, so time and memory are O(T (W + Q)), forward and backward. The query heads of a group are further
-queries of the same keys: keys are not repeated for them. If there are few keys, all queries form one block and attend
-to all keys.
+A block of Q queries attends to its own keys and to the earlier blocks that its windows reach, in time and
+memory O(T (W + Q)), forward and backward. If there are few keys, all queries form one block.
 """
 
 import keras
@@ -121,17 +119,10 @@ def _in_blocks(query, key, value, whole_key, segment_ids, mask, window):
 
 
 def _softmax_attention(query, key, value, whole_key, visible):
-    """Attention within blocks.
+    """Outputs `(B, n, Q, N, H)` within blocks, and `(B, n, Q)` bool: whether everything the query sees was finite.
 
-    Args:
-        query: `(B, n, Q, N, H)`.
-        key: `(B, n, C, K, H)`.
-        value: `(B, n, C, K, H)`.
-        whole_key: `(B, n, C)` bool: whether key and value were finite.
-        visible: `(B or 1, n, Q, C)` bool: which keys each query sees.
-
-    Returns:
-        Outputs `(B, n, Q, N, H)`, and `(B, n, Q)` bool: whether everything the query sees was finite.
+    `query`: (B, n, Q, N, H); `key`, `value`: (B, n, C, K, H); `whole_key`: (B, n, C) bool, whether both were finite;
+    `visible`: (B or 1, n, Q, C) bool, which keys each query sees.
     """
     rows, blocks, block, num_heads, channels = ops.shape(query)
     keys, num_key_heads = ops.shape(key)[2:4]
@@ -140,7 +131,8 @@ def _softmax_attention(query, key, value, whole_key, visible):
     precise = "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
     grouped = (rows, num_key_heads, blocks, block * group)
     apart = (rows, num_key_heads, blocks, block, group)
-    # Queries (B, K, n, Q group, H), keys (B, K, n, C, H). `torch.func.vmap` has no rule for PyTorch's `moveaxis`.
+    # The heads of a group are further queries (B, K, n, Q group, H) of the same keys (B, K, n, C, H). `torch.func.vmap`
+    # has no rule for PyTorch's `moveaxis`.
     query = ops.reshape(query, (rows, blocks, block, num_key_heads, group, channels))
     query = ops.transpose(query, (0, 3, 1, 2, 4, 5))
     key, value = ops.transpose(key, (0, 3, 1, 2, 4)), ops.transpose(value, (0, 3, 1, 2, 4))

@@ -1,8 +1,7 @@
 """Local attention on GPUs by PyTorch's FlexAttention, compiled to one Triton kernel that never writes logits to memory.
 
-Which blocks of keys a block of queries needs follows from lengths and window alone. It is computed here, as a few small
-integers for each block: PyTorch's own search would visit every pair of a query and a key. Segments and masked steps are
-compared inside the kernel.
+Lengths and window alone say which blocks of keys a block of queries needs; PyTorch's own search would visit every pair
+of a query and a key. Segments and masked steps are compared inside the kernel.
 """
 
 import functools
@@ -123,12 +122,9 @@ def compiled_attend():
 
 
 def blocks_of(length, span, window, history, marked, device):
-    """Which blocks of keys each block of queries needs.
+    """How many blocks of keys each block of queries needs, `(1, 1, n)` int32, and which, `(1, 1, n, blocks of keys)`.
 
-    Returns:
-        How many, `(1, 1, blocks of queries)` int32, and which, `(1, 1, blocks of queries, blocks of keys)` int32 with
-        the needed ones first: for blocks whose pairs are compared one by one; and, unless there are marks to compare,
-        the same two for blocks that every query of a block sees entirely.
+    For blocks whose pairs are compared one by one; then, if not `marked`, for blocks that every query sees entirely.
     """
     own = history + _BLOCK * torch.arange(-(-length // _BLOCK), device=device)[:, None]
     key = _BLOCK * torch.arange(-(-span // _BLOCK), device=device)

@@ -1,7 +1,7 @@
 """L_t = log(exp(L_{t-1} + d_t) + exp(x_t)): the contract, and the table of implementations.
 
-It is `linear_scan` in another arithmetic, that of `log_numbers.py`, and implementations take it from there. With g_t
-the share of the past in L_t, a gradient is a `linear_scan` with the decays g_t in the other direction.
+It is `linear_scan` in the arithmetic of `log_numbers.py`. With g_t the share of the past in L_t, a gradient is a
+`linear_scan` with the decays g_t in the other direction.
 """
 
 from keras_griffin.ops.implementation import Implementation

@@ -2,10 +2,9 @@
 
 import jax
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
+from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks, gradient_by
 from keras_griffin.ops.recurrence import jax_in_place
-from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.recurrence.marks import forgetting
 
 
 def supports(facts) -> str | None:
@@ -13,19 +12,13 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
-    return _scan(*apply_marks(decay, inputs, marks, initial_state.dtype), initial_state, forgetting(marks))
-
-
-# Compiled once for each shape, even if the caller is not compiled.
-@jax.jit
-def _scan(decay, inputs, initial_state, forgotten):
-    return _differentiable(decay, inputs, initial_state, forgotten)
+    return _compiled(*apply_marks(decay, inputs, marks, initial_state.dtype), initial_state, forgetting(marks))
 
 
 @jax.custom_vjp
-def _differentiable(decay, inputs, initial_state, forgotten):
+def _scan(decay, inputs, initial_state, forgotten):
     return _forward(decay, inputs, initial_state, forgotten)[0]
 
 
@@ -35,14 +28,9 @@ def _forward(decay, inputs, initial_state, forgotten):
 
 
 def _backward(kept, gradients):
-    decay, inputs, states, initial_state, forgotten = kept
-    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
-    past = jax.nn.sigmoid(odds)
-    given = (gradients[0],), (gradients[1],)
-    numbers = (past,), (states,), (initial_state,)
-    _, (flow,), (into_start,) = jax_in_place.scan_gradient(*numbers, forgotten, given, False)
-    (into_decay,) = zero_where(forgotten, (flow * past,))
-    return into_decay, flow * jax.nn.sigmoid(-odds), into_start, None
+    return *gradient_by(jax_in_place.scan_gradient, *kept, gradients), None
 
 
-_differentiable.defvjp(_forward, _backward)
+_scan.defvjp(_forward, _backward)
+# Compiled once for each shape, even if the caller is not compiled.
+_compiled = jax.jit(_scan)

@@ -3,8 +3,6 @@
 import numpy as np
 
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
-from keras_griffin.ops.recurrence.marks import Marks
-from keras_griffin.shapes import Tensor
 
 
 def supports(facts) -> str | None:
@@ -12,7 +10,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     decay, inputs = (np.asarray(x, initial_state.dtype) for x in (decay, inputs))
     nothing, state = initial_state.dtype.type(NOTHING), initial_state

@@ -2,13 +2,12 @@
 
 from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks
 from keras_griffin.ops.recurrence import prefix
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.recurrence.marks import forgetting
 
 supports = prefix.supports
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
     (states,), (final_state,) = prefix.scan(

@@ -1,14 +1,10 @@
-"""On TensorFlow: one in-place while loop along time, and the loop of `linear_scan` backward for the gradients.
-
-Both are always compiled by XLA, as the loop itself must be.
-"""
+"""On TensorFlow: an in-place loop, always compiled by XLA, and the loop of `linear_scan` backward for the gradients."""
 
 import tensorflow as tf
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
+from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks, gradient_by
 from keras_griffin.ops.recurrence import tensorflow_in_place
-from keras_griffin.ops.recurrence.marks import Marks, forgetting, zero_where
-from keras_griffin.shapes import Tensor
+from keras_griffin.ops.recurrence.marks import forgetting
 
 
 def supports(facts) -> str | None:
@@ -16,7 +12,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     decay, inputs = apply_marks(decay, inputs, marks, initial_state.dtype)
     forgotten = forgetting(marks)
@@ -28,7 +24,7 @@ def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks)
         states, final_state = _run(decay, inputs, initial_state, forgotten)
 
         def gradient(*gradients):
-            return _run_back(decay, inputs, states, initial_state, forgotten, *gradients)
+            return _run_back(decay, inputs, states, initial_state, forgotten, gradients)
 
         return (states, final_state), gradient
 
@@ -48,11 +44,6 @@ def _run(decay, inputs, initial_state, forgotten):
 
 
 @_compiled
-def _run_back(decay, inputs, states, initial_state, forgotten, states_gradient, final_gradient):
-    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
-    past, given = tf.sigmoid(odds), ((states_gradient,), (final_gradient,))
-    _, (flow,), (into_start,) = tensorflow_in_place.scan_gradient(
-        (past,), (states,), (initial_state,), forgotten, given, False
-    )
-    (into_decay,) = zero_where(forgotten, (flow * past,))
-    return into_decay, flow * tf.sigmoid(-odds), into_start
+def _run_back(decay, inputs, states, initial_state, forgotten, gradients):
+    kept = decay, inputs, states, initial_state, forgotten
+    return gradient_by(tensorflow_in_place.scan_gradient, *kept, gradients)

@@ -1,13 +1,10 @@
-"""On PyTorch: a loop along time into the output, and the loop of `linear_scan` backward for the gradients.
-
-The loops are inside their own operators, so that `torch.compile` does not unroll them.
-"""
+"""On PyTorch: a loop along time into the output, and the loop of `linear_scan` backward, each inside an operator."""
 
 import torch
 from torch import Tensor
 
-from keras_griffin.ops.log_scan.log_numbers import LOG, all_log_odds, apply_marks
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.log_scan.log_numbers import LOG, apply_marks, log_odds
+from keras_griffin.ops.recurrence.marks import forgetting
 from keras_griffin.ops.recurrence.prefix import scan
 from keras_griffin.ops.recurrence.torch_loop import empty_like, fill_, scan_into
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
@@ -18,7 +15,7 @@ def supports(facts) -> str | None:
     return None
 
 
-def log_scan(decay: Tensor, inputs: Tensor, initial_state: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def log_scan(decay, inputs, initial_state, marks):
     """Every state and the last one; see the package."""
     numbers = apply_marks(decay, inputs, marks, initial_state.dtype)
     return _log_scan(*numbers, initial_state, forgetting(marks))
@@ -51,7 +48,7 @@ def _gradient(
     final_gradient: Tensor,
     forgotten: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    odds = all_log_odds(decay, inputs, states, initial_state, forgotten)
+    odds = log_odds(decay, inputs, states, initial_state, forgotten)
     past, flow, later = torch.sigmoid(odds), empty_like(inputs), slice(1, None)
     if forgotten is not None:
         fill_(past, forgotten, 0.0)

@@ -10,11 +10,9 @@ from keras_griffin.shapes import Tensor
 
 
 class Marks(NamedTuple):
-    """Resets and mask of a sequence."""
+    """Resets and mask of a sequence, each `(B, T, 1)` bool, or None."""
 
-    #: `(B, T, 1)` bool, or None.
     reset: Tensor | None
-    #: `(B, T, 1)` bool, or None.
     mask: Tensor | None
 
 
@@ -35,11 +33,8 @@ def apply_marks(decay: Components, inputs: Components, marks: Marks, dtype: str)
 
 
 def forgetting(marks: Marks) -> Tensor | None:
-    """Where the past is forgotten, shaped as in `Marks`: at resets that are not masked; None if there are no resets.
-
-    It can't be inferred from the decays. A decay may be 0 without a reset, or a product of many may underflow to 0, and
-    multiplying a value that is not finite must not make it finite, however the steps are grouped into products.
-    """
+    """Where the past is forgotten, shaped as in `Marks`: at resets that are not masked; None if there are no resets."""
+    # Not inferred from the decays: a decay of 0, or a product that underflows, keeps a value that is not finite.
     if marks.reset is None or marks.mask is None:
         return marks.reset
     return ops.logical_and(marks.reset, marks.mask)

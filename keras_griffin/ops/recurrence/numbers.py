@@ -1,12 +1,8 @@
-"""Numbers as tuples of real tensors, `(real,)` or `(real, imaginary)`: arithmetic, semirings, and conversion.
+"""Numbers as tuples of real tensors, `(real,)` or `(real, imaginary)`: arithmetic by plain operators, conversion."""
 
-The arithmetic uses plain operators only, which every backend's tensors have.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, overload
 
-from keras import ops
 
 from keras_griffin.ops.shared.arguments import as_tensor, dtype_of
 from keras_griffin.shapes import Tensor
@@ -44,7 +40,6 @@ class Semiring(NamedTuple):
     one: float
 
 
-#: That of `linear_scan`.
 LINEAR = Semiring(add, multiply, 0.0, 1.0)
 
 
@@ -66,11 +61,6 @@ def components_of(number: Number | None) -> Components | None:
 def number_of(components: Components) -> Number:
     """The inverse of `components_of`."""
     return (components[0], components[1]) if len(components) == 2 else components[0]
-
-
-def cast(components: Sequence[Tensor], dtype: str) -> Components:
-    """The components in a dtype."""
-    return tuple(ops.convert_to_tensor(component, dtype) for component in components)
 
 
 def accumulation_dtype(inputs: Components) -> str:

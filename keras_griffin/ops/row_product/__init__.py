@@ -1,7 +1,6 @@
 """Y = X W + b, as in a dense layer: the contract, and the table of implementations.
 
-An implementation is one file and one row below, with the function `row_product(rows, matrix, bias)` of the contract.
-Its `supports(facts)` returns None, or why it can't serve such a call, in words that follow "It".
+An implementation has the function `row_product(rows, matrix, bias)`, and `supports(facts)` as in `ScanOp`.
 """
 
 import keras
@@ -28,27 +27,15 @@ def row_product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Ten
 
         y_nj = sum_i x_ni w_ij + b_j
 
-    Args:
-        rows: `(n, D)` float; n may be unknown while a model is being built.
-        matrix: `(D, U)`, of the same dtype.
-        bias: `(U,)`, of the same dtype; None for none.
-
-    Returns:
-        `(n, U)`, dtype of `rows`.
-
-    Precision: products are summed in at least float32 and rounded once, as far as the backend does so.
-
-    Raises:
-        ValueError: the shapes do not fit, a dtype is not floating, or the requested implementation can't serve the
-            call.
+    `rows`: (n, D), n possibly unknown; `matrix`: (D, U); `bias`: (U,), or None; all of one float dtype. The result is
+    (n, U). Products are summed in at least float32 and rounded once, as far as the backend does so.
     """
-    rows, matrix = as_tensor(rows), as_tensor(matrix)
+    rows, matrix, bias = as_tensor(rows), as_tensor(matrix), as_tensor(bias)
     if len(rows.shape) != 2 or len(matrix.shape) != 2 or rows.shape[1] != matrix.shape[0]:
         raise ValueError(
             "row_product: rows must have shape (n, D) and the matrix (D, U). "
             f"Got {tuple(rows.shape)} and {tuple(matrix.shape)}."
         )
-    bias = None if bias is None else as_tensor(bias)
     if bias is not None and tuple(bias.shape) != (matrix.shape[1],):
         raise ValueError(
             f"row_product: bias must have shape {(matrix.shape[1],)} for a matrix {tuple(matrix.shape)}. "
@@ -56,6 +43,5 @@ def row_product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Ten
         )
     check_floating("row_product", rows=rows, matrix=matrix, bias=bias)
     dtype = keras.backend.standardize_dtype(rows.dtype)
-    given = (rows, matrix) if bias is None else (rows, matrix, bias)
-    implementation = _OP.choose(tuple(rows.shape), dtype, given)
+    implementation = _OP.choose(tuple(rows.shape), dtype, [x for x in (rows, matrix, bias) if x is not None])
     return ops.convert_to_tensor(implementation(rows, matrix, bias), dtype)

@@ -2,56 +2,27 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from keras_griffin.ops.case import Argument, Case, rounded
+from keras_griffin.ops.case import Case, Functions
 from keras_griffin.ops.row_product import reference, row_product
 
 
 @dataclass(frozen=True)
 class RowCase(Case):
-    """One call of `row_product`.
+    """One call of `row_product`: rows `(n, D)` by a matrix `(D, U)`."""
 
-    Args:
-        rows: n.
-        width: D.
-        units: U.
-        dtype: of all.
-        has_bias: whether there is b.
-    """
-
+    functions = Functions(row_product, reference.row_product, reference.row_product_gradient)
     rows: int
     width: int
     units: int
     dtype: str = "float32"
     has_bias: bool = True
 
-    def __str__(self) -> str:
-        return f"n{self.rows}-{self.width}x{self.units}{'-bias' * self.has_bias}-{self.dtype}"
-
     @property
     def shape(self):
-        """Of the rows."""
         return self.rows, self.width
 
     def arguments(self):
-        """Rows, matrix and bias."""
-        shapes = [self.shape, (self.width, self.units), (self.units,)][: 2 + self.has_bias]
-        generator = np.random.default_rng(0)
-        arrays = [generator.normal(size=shape) for shape in shapes]
-        return [Argument(rounded(array, self.dtype), self.dtype) for array in arrays]
-
-    def call(self, *tensors):
-        """The outputs."""
-        return [row_product(*tensors)]
-
-    def definition(self, *arrays):
-        """The outputs."""
-        return [reference.row_product(*arrays)]
-
-    def gradients(self, weights, *arrays):
-        """For every argument."""
-        return list(reference.row_product_gradient(*weights, *arrays))
+        return self.normal_arguments(self.shape, (self.width, self.units), *[(self.units,)] * self.has_bias)
 
 
 CASES = tuple(

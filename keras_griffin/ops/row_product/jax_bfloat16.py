@@ -1,8 +1,7 @@
 """Few rows by a matrix in bfloat16, for JAX on a CPU.
 
 XLA's CPU library reads bfloat16 if the sum is requested in float32 and there are at least two rows. Otherwise XLA makes
-a float32 copy of the matrix: in a decoding step a copy of all weights, ten times as slow, or three times the memory if
-the copies are made once before a loop.
+a float32 copy of the matrix, which makes a decoding step ten times as slow, or needs three times the memory.
 """
 
 import jax.numpy as jnp

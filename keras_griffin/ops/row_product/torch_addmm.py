@@ -1,8 +1,7 @@
-"""On PyTorch: product and bias in one call, which adds the bias while it writes the product.
+"""On PyTorch: product and bias in one call.
 
-For one row and a large matrix MKL uses one core, except on Intel's processors. So there the matrix is divided into
-parts, whose products run side by side as those of a batch: into blocks of rows, whose products are added, or, if it is
-stored by column, into blocks of columns. Each block is contiguous.
+For one row and a large matrix MKL uses one core, except on Intel's processors. So there the products of contiguous
+blocks of the matrix run as a batch: blocks of rows, or of columns if it is stored by column.
 """
 
 import functools
@@ -38,13 +37,9 @@ def _parts(rows, matrix) -> int:
         return 1
     if _mkl_divides():
         return 1
-    size = matrix.shape[0] if _is_by_row(matrix) else matrix.shape[1]
+    size = matrix.shape[0 if matrix.stride(1) == 1 else 1]
     most = min(PARTS * torch.get_num_threads(), size // LEAST)
     return max((n for n in range(2, most + 1) if size % n == 0), default=1)
-
-
-def _is_by_row(matrix):
-    return matrix.stride(1) == 1
 
 
 @functools.cache
@@ -56,7 +51,7 @@ def _mkl_divides() -> bool:
 
 
 def _in_parts(rows, matrix, bias, parts):
-    if _is_by_row(matrix):
+    if matrix.stride(1) == 1:
         product = torch.bmm(rows.reshape(parts, 1, -1), matrix.unflatten(0, (parts, -1))).sum(0)
         return product if bias is None else product + bias
     rows = rows.expand(parts, *rows.shape)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from keras_griffin.ops.case import Argument, Case, described, rounded
+from keras_griffin.ops.case import Argument, Case, rounded
 from keras_griffin.ops.selective_scan import reference, selective_scan
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
@@ -34,11 +34,6 @@ class SelectiveCase(Case):
     has_mask: bool = False
     has_initial_state: bool = True
     moved: ClassVar[tuple[int, int]] = (3, 8)
-
-    def __str__(self) -> str:
-        sizes = [f"B{self.batch_size}", f"T{self.length}", f"D{self.width}", f"N{self.numbers}"]
-        features = described(reset=self.has_reset, mask=self.has_mask, from_zeros=not self.has_initial_state)
-        return "-".join([*sizes, self.dtype, *features])
 
     @property
     def shape(self):

@@ -17,22 +17,10 @@ _IMPLEMENTATION = imported(f"keras_griffin.ops.shared.{_BACKEND}_change_gradient
 def change_gradient(
     rule: Callable, outputs: Tensor, tensors: Sequence[Tensor], marks: Sequence[Tensor | None]
 ) -> Tensor:
-    """The outputs unchanged, with a rule for their gradient.
+    """The outputs unchanged; backward, `rule(cotangent, shapes, *marks)` replaces their cotangent.
 
-        dy', dx_1, .., dx_n = rule(dy)
-
-    dy' is passed back through the outputs, and each dx_i is added to the gradient of the i-th tensor.
-
-    Args:
-        rule: a function of `(cotangent, shapes, *marks)` in `keras.ops`, where `shapes` are those of the tensors. It
-            returns the cotangent to pass back and, for each tensor, a gradient of its shape. It closes over no tensor.
-        outputs: any shape, any float dtype.
-        tensors: of the dtype of `outputs`.
-        marks: other arguments of the rule, not differentiated.
-
-    Returns:
-        `outputs`. On a backend without gradients, such as NumPy, nothing else happens, nor does it in PyTorch's forward
-        mode.
+    The rule, in `keras.ops`, closes over no tensor. It returns the cotangent to pass back through the outputs and, for
+    each of the tensors, whose shapes it gets, a gradient to add. In PyTorch's forward mode the rule does not apply.
     """
     if _IMPLEMENTATION is None:
         return outputs

@@ -6,14 +6,9 @@ from keras_griffin.shapes import Tensor
 
 
 def real_steps_first(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each step comes from and where it goes when the real ones move to the front.
+    """`(sources, places)`, each `(B, T)` int32, which move the True steps of `mask (B, T)` to the front, and back.
 
-    Args:
-        mask: `(B, T)` bool; a False step is not real.
-
-    Returns:
-        `(sources, places)`, each `(B, T)` int32: `take_steps(x, sources)` has the real steps of x first and the masked
-        ones after them, each kind in its original order; `take_steps(moved, places)` puts them back.
+    `take_steps(x, sources)` keeps the order of real steps and of masked steps; `take_steps(moved, places)` undoes it.
     """
     return _permutation(ops.logical_not(mask))
 
@@ -32,18 +27,10 @@ def _permutation(late):
 
 
 def take_steps(x: Tensor, sources: Tensor) -> Tensor:
-    """The steps of each row in another order, `y[b, t] = x[b, sources[b, t]]`.
-
-    Args:
-        x: `(B, S, ...)`.
-        sources: `(B, T)` int, from 0 to S - 1.
-
-    Returns:
-        `(B, T, ...)`, dtype of `x`.
-    """
+    """The steps of each row in another order, `y[b, t] = x[b, sources[b, t]]`, for `x (B, S, ...)`."""
     batch_size, length, *rest = ops.shape(x)
     if 0 in x.shape:
-        # There is nothing to take, and some backends refuse it, or give it a wrong shape.
+        # Some backends reject an empty array, or give it a wrong shape.
         return ops.zeros((batch_size, ops.shape(sources)[1], *rest), x.dtype)
     # Whole rows of one matrix: on every backend this is faster, forward and backward, than a gather along an axis.
     first_rows = ops.arange(batch_size, dtype="int32")[:, None] * length

@@ -5,13 +5,9 @@ import functools
 import jax
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def change_gradient(rule, shapes, outputs, tensors, marks):
     """The contract is `keras_griffin.ops.shared.change_gradient`."""
-    return _change(rule, shapes, outputs, tensors, marks)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _change(rule, shapes, outputs, tensors, marks):
     return outputs
 
 
@@ -24,4 +20,4 @@ def _backward(rule, shapes, marks, cotangent):
     return changed, tuple(gradients), None
 
 
-_change.defvjp(_forward, _backward)
+change_gradient.defvjp(_forward, _backward)

@@ -1,8 +1,7 @@
 """Kernels under `keras.distribution`: each device runs a kernel on its own rows of the batch and its own channels.
 
-XLA can't divide a kernel, so `shard_map` does, over the mesh of the active distribution. Neither rows nor channels
-depend on one another, so the devices exchange nothing while time passes; what a gradient sums over rows or channels,
-XLA adds up afterwards.
+XLA can't divide a kernel, so `shard_map` does. Rows and channels are independent, so devices exchange nothing inside a
+kernel; XLA adds up a gradient's sums over them afterwards.
 """
 
 import math
@@ -23,10 +22,7 @@ class Division(NamedTuple):
     batch_axis: str | None
 
     def axes(self, rows: int, channels: int) -> dict[str, tuple[str, ...]]:
-        """The mesh's axes over which rows (`b`) and channels (`c`) are divided.
-
-        An axis that doesn't divide the number leaves it whole: the devices along it all compute the same.
-        """
+        """The mesh's axes that divide rows (`b`) and channels (`c`): along others, all devices compute the same."""
         divided: dict[str, tuple[str, ...]] = {"b": (), "c": ()}
         for axis, size in self.mesh.shape.items():
             letter, number = ("b", rows) if axis == self.batch_axis else ("c", channels)
@@ -43,10 +39,8 @@ class Division(NamedTuple):
 
 
 def active_division() -> Division | None:
-    """That of the active `keras.distribution`; None if there is none.
-
-    None also inside `shard_map`, where each device has its own part of every array already.
-    """
+    """The division of the active `keras.distribution`, or None."""
+    # Inside `shard_map` each device has its own part of every array already.
     distribution = keras.distribution.distribution()
     if distribution is None or inside_shard_map():
         return None
@@ -61,14 +55,9 @@ def inside_shard_map() -> bool:
 def on_each_device(function: Callable, division: Division | None, sizes: tuple[int, int], arguments, axes, results):
     """The function's results, for which each device computes with its own parts of the arguments.
 
-    Args:
-        function: takes `arguments`, and no device's result depends on another's part.
-        division: from `active_division`; None to call the function.
-        sizes: the numbers of rows and of channels.
-        arguments: trees of arrays.
-        axes: for each argument a tree, or the beginning of one, of strings with a letter for each axis of an array: `b`
-            for rows, `c` for channels, `-` for what is not divided.
-        results: the same for the function's results.
+    `sizes` are the numbers of rows and channels. `axes` has for each argument, and `results` for the results, a tree,
+    or the beginning of one, of strings with a letter for each axis of an array: `b` for rows, `c` for channels, `-` for
+    an axis that is not divided.
     """
     if division is None:
         return function(*arguments)
@@ -83,11 +72,8 @@ def on_each_device(function: Callable, division: Division | None, sizes: tuple[i
 
 
 def varying_with(sequence, states, channels=None):
-    """Trees of `(B, D)` and of `(D,)`, unchanged except that they vary over the devices of `(B, T, D)`.
-
-    Inside `shard_map` JAX then sums their gradients over the devices that hold copies of them. Elsewhere nothing is to
-    be done.
-    """
+    """Trees of `(B, D)` and of `(D,)`, unchanged except that they vary over the devices of `(B, T, D)`."""
+    # Inside `shard_map` JAX then sums their gradients over the devices that hold copies of them.
     if not inside_shard_map():
         return states, channels
     nothing = 0.0 * jnp.isnan(sequence[:, 0]).astype(jnp.float32)

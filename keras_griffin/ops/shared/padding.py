@@ -6,20 +6,8 @@ from keras_griffin.shapes import Tensor
 
 
 def padded_steps(x: Tensor, before: int = 0, after: int = 0, filler: float = 0) -> Tensor:
-    """The sequence with steps of a constant before and after it.
-
-    `keras.ops.pad` creates an operation with a new name at each call, and PyTorch's compiler would recompile for each
-    name.
-
-    Args:
-        x: `(B, T, ...)`.
-        before: the number of steps before the first.
-        after: the number of steps after the last.
-        filler: the constant, which the dtype of `x` can hold.
-
-    Returns:
-        `(B, before + T + after, ...)`, dtype of `x`.
-    """
+    """`x (B, T, ...)` with so many steps of a constant before and after it."""
+    # `keras.ops.pad` creates an operation with a new name at each call, and PyTorch's compiler would recompile for it.
     batch_size, _, *rest = ops.shape(x)
 
     def steps(number):

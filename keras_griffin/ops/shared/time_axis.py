@@ -1,7 +1,7 @@
 """Positions in time, also where time is divided over devices, inside JAX's `shard_map`.
 
-Each op that looks along time has one rule for divided time, which `keras_griffin.distribution` registers. So a layer
-that looks along time only through ops and these functions needs no code for divided time.
+Each op that looks along time has one rule for divided time, which `keras_griffin.distribution` registers; layers need
+no code for it.
 """
 
 import contextlib
@@ -43,11 +43,7 @@ def is_divided() -> bool:
 
 
 def divided_rule(op_name: str) -> Callable | None:
-    """The op's rule for divided time, with its axis bound; None if time is whole.
-
-    Raises:
-        ValueError: time is divided, and the op has no rule for it.
-    """
+    """The op's rule for divided time, with its axis bound; None if time is whole; an error if there is no rule."""
     if not is_divided():
         return None
     if op_name not in DIVIDED_RULES:

@@ -1,7 +1,6 @@
-"""Gradients on PyTorch that are to be differentiated or transformed themselves.
+"""Gradients on PyTorch that are differentiated or transformed themselves.
 
-The gradient of an operator is an operator too, which has none. Where it needs one, it is computed in Keras's
-operations, which PyTorch differentiates any number of times.
+The gradient of an operator is an operator without one; Keras's operations have derivatives of every order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,16 +19,7 @@ def are_wanted() -> bool:
 def differentiable_gradient(
     function: Callable[..., Iterable[Tensor]], tensors: Sequence[Tensor | None], gradients: Iterable[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """The gradient of a function of Keras's operations.
-
-    Args:
-        function: a function of the tensors.
-        tensors: as saved for the backward pass.
-        gradients: those for the function's results.
-
-    Returns:
-        The gradient for each tensor; None for None.
-    """
+    """The gradient for each tensor, None for None, of a function of Keras's operations."""
     places = [i for i, x in enumerate(tensors) if x is not None]
 
     def of_tensors(*given):

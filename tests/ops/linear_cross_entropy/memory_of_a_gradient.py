@@ -1,4 +1,4 @@
-"""Print how many bytes a loss and its gradient need, over logits of all steps and over logits in pieces.
+"""Print how many bytes a loss and its gradient need, over logits of all steps and over logits in chunks.
 
 A process of its own, because TensorFlow keeps memory that it has had and uses it again. Linux only.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin.ops import linear_cross_entropy
-from keras_griffin.ops.linear_cross_entropy import pieces
+from keras_griffin.ops.linear_cross_entropy import chunks
 from keras_griffin.testing.gradients import value_and_gradient
 
 PROCESS = Path("/proc/self")
@@ -22,13 +22,13 @@ LOGITS_BYTES = 4 * STEPS * VOCABULARY
 
 
 def main():
-    pieces.LOGITS_AT_A_TIME = 40 * VOCABULARY
+    chunks.LOGITS_AT_A_TIME = 40 * VOCABULARY
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(1, STEPS, WIDTH)).astype("float32")
     table = generator.normal(size=(VOCABULARY, WIDTH)).astype("float32")
     targets = generator.integers(VOCABULARY, size=(1, STEPS), dtype="int32")
-    for loss in map(traced, (in_pieces, at_once)):
-        # A few steps first: what is loaded and compiled once does not count.
+    for loss in map(traced, (in_chunks, at_once)):
+        # A few steps first: loading and compiling do not count.
         value_and_gradient(lambda x, y, loss=loss: loss(x, y, targets[:, :80]), inputs[:, :80], table)
         print(bytes_of_a_gradient(lambda x, y, loss=loss: loss(x, y, targets), inputs, table))
 
@@ -42,7 +42,7 @@ def traced(loss):
     return tf.function(loss)
 
 
-def in_pieces(inputs, table, targets):
+def in_chunks(inputs, table, targets):
     return ops.sum(linear_cross_entropy(inputs, table, targets))
 
 

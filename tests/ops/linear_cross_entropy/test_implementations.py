@@ -6,21 +6,22 @@ import pytest
 from keras import ops
 
 from keras_griffin.ops import linear_cross_entropy, use_implementation
-from keras_griffin.ops.linear_cross_entropy import pieces, reference
+from keras_griffin.ops.linear_cross_entropy import chunks, reference
 from keras_griffin.ops.linear_cross_entropy.cases import LossCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 from tests.ops.rows import BACKEND, runnable, weights_of
 
-pytestmark = pytest.mark.usefixtures("small_pieces")
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def arguments(*sizes):
     """Inputs and table, targets, and the weights of a sum of losses."""
     case = LossCase(*sizes)
     inputs, table = (argument.values.astype("float32") for argument in case.arguments())
-    return inputs, table, case.targets, weights_of([case.targets])[0].astype("float32")
+    targets = case.options["targets"]
+    return inputs, table, targets, weights_of([targets])[0].astype("float32")
 
 
 @pytest.mark.parametrize("cap", [None, 1.5])
@@ -88,9 +89,9 @@ def test_large_logits_stay_finite():
 
 @pytest.mark.trainable
 @pytest.mark.parametrize("name", [name for name in runnable("linear_cross_entropy") if name != "reference"])
-def test_gradients_of_many_pieces_are_summed_in_float32(name, monkeypatch):
+def test_gradients_of_many_chunks_are_summed_in_float32(name, monkeypatch):
     """A sum of 320 that grows by 0.8 stays at 256 in bfloat16."""
-    monkeypatch.setattr(pieces, "LOGITS_AT_A_TIME", 5)
+    monkeypatch.setattr(chunks, "LOGITS_AT_A_TIME", 5)
     inputs, table, targets = np.ones((1, 400, 4), "float32"), np.zeros((5, 4), "float32"), np.zeros((1, 400), "int32")
 
     def loss(inputs, table):
@@ -100,14 +101,6 @@ def test_gradients_of_many_pieces_are_summed_in_float32(name, monkeypatch):
 
     _, (_, gradient) = value_and_gradient(loss, inputs, table)
     assert_close(gradient, np.repeat([[-320.0], [80.0], [80.0], [80.0], [80.0]], 4, axis=1), "bfloat16")
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "length", "vocabulary", "steps"),
-    [(1, 1, 1, 1), (1, 100, 2, 100), (2, 100, 3, 25), (1, 101, 200, 1), (1, 10, 50, 4), (0, 5, 3, 5), (3, 0, 4, 1)],
-)
-def test_steps_in_a_piece(batch_size, length, vocabulary, steps):
-    assert pieces.steps_in_piece(batch_size, length, vocabulary) == steps
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ def test_logits_of_all_steps_are_never_there():
     # On a busy machine TensorFlow may hold what it has freed; what a loss needs, it needs in every process.
     while not needed or (needed[-1][0] >= limit and len(needed) < 3):
         needed.append(bytes_in_a_process())
-    in_pieces, at_once = needed[-1]
-    assert in_pieces < limit, needed
+    in_chunks, at_once = needed[-1]
+    assert in_chunks < limit, needed
     assert at_once > limit, needed
 
 

@@ -1,4 +1,4 @@
-"""What only TPUs ask of the kernel. Its numbers are in `test_rows.py`."""
+"""Compilation for TPUs; `tests/ops/test_rows.py` has the values."""
 
 import re
 

@@ -20,7 +20,7 @@ from tests.ops.triton_interpreter import pretend, run_tests
 
 #: Arrays that each kernel reads and writes in each row. Only the first pass over pieces of time is beside the minimum.
 TRAFFIC = {"piece_ends": (2, 0), "scan": (2, 1), "scan_gradient": (3, 2)}
-#: Each target with the kernels that want most registers; real ones where there is time.
+#: Each target with the kernels that need most registers; real ones on a few.
 COMPILED = [
     *((target, 2, torch.bfloat16, True) for target in TARGETS),
     *((target, 1, torch.float32, False) for target in ("sm90", "gfx942")),

@@ -19,7 +19,7 @@ WIDE = {name: replace(PLAIN[name], channels=16) for name in ("one block", "block
 IMPLEMENTATIONS = [name for name in runnable("local_attention", (3, 65, 4, 16)) if name != "reference"]
 pytestmark = [
     pytest.mark.parametrize("implementation", IMPLEMENTATIONS),
-    # PyTorch's compiler, which FlexAttention asks even in eager mode, looks at every attribute of its arguments.
+    # PyTorch's compiler, which FlexAttention uses even in eager mode, reads every attribute of its arguments.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"),
 ]
 
@@ -43,7 +43,7 @@ def gradients_of(implementation, case, arrays, weights):
 
 @pytest.mark.parametrize("name", WIDE)
 def test_a_later_step_that_is_not_finite_spoils_later_queries_alone(implementation, name):
-    """In values, and in the gradients of what is not spoiled."""
+    """In values, and in the gradients of clean queries."""
     case = with_marks(WIDE[name])
     arrays, mask = case.seen(), case.marks["mask"]
     unseen = ~mask | (np.arange(case.span) >= 2 * case.span // 3)
@@ -57,21 +57,6 @@ def test_a_later_step_that_is_not_finite_spoils_later_queries_alone(implementati
     weights = np.where(unseen[:, -case.length :, None, None], 0, weights_of([expected])[0])
     gradients = gradients_of(implementation, case, bad, weights)
     for gradient, wanted in zip(gradients, case.gradients([weights], *arrays), strict=True):
-        assert_close(gradient, wanted, "float32")
-
-
-@pytest.mark.trainable
-def test_what_comes_back_to_a_query_touches_what_it_sees(implementation):
-    case = WIDE["blocks"]
-    arrays = case.seen()
-    weights = weights_of(case.definition(*arrays))[0]
-    wrong = weights.copy()
-    wrong[:, 30, 0, :2], weights[:, 30] = [np.nan, 3e38], 0
-    gradients = gradients_of(implementation, case, arrays, wrong)
-    touched = [slice(30, 31), *2 * [slice(31 - case.window, 31)]]
-    for gradient, wanted, seen in zip(gradients, case.gradients([weights], *arrays), touched, strict=True):
-        assert np.isnan(gradient[:, seen]).all()
-        gradient[:, seen] = wanted[:, seen] = 0
         assert_close(gradient, wanted, "float32")
 
 

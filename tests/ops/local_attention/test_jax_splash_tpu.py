@@ -1,4 +1,4 @@
-"""What only JAX asks of its kernel: that TPUs' own compiler takes it. Its numbers are in `tests/ops/test_rows.py`."""
+"""Compilation for TPUs; `tests/ops/test_rows.py` has the values."""
 
 import keras
 import pytest

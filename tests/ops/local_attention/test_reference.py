@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_griffin.ops.implementation import Facts, find_op
-from keras_griffin.ops.local_attention import local_attention, portable
+from keras_griffin.ops.local_attention import local_attention
 from keras_griffin.ops.local_attention.cases import CASES
 from keras_griffin.testing.arrays import as_array
 
@@ -34,17 +33,6 @@ def test_the_definition_is_dense_attention(case):
     np.testing.assert_allclose(case.definition(*arrays)[0], expected, rtol=1e-10, atol=1e-12)
     # What it must not see is NaN here.
     np.testing.assert_array_equal(case.definition(*(x.values for x in case.arguments())), case.definition(*arrays))
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "served"), [("cpu", "float32", 1), ("gpu", "float32", 0), ("cpu", "bfloat16", 0)]
-)
-def test_what_each_serves(device, dtype, served):
-    facts = Facts("numpy", device, (1, 7, 4, 4), dtype)
-    assert portable.supports(facts) is None
-    op = find_op("local_attention")
-    assert op.rejection(op._named("reference"), facts) == (None if served else "reads float32 and float64 on the CPU")
-    assert [row.name for row in op.implementations] == ["jax_splash_tpu", "torch_flex", "portable", "reference"]
 
 
 def test_large_finite_numbers_in_half_precision_are_finite():

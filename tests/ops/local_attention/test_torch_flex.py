@@ -1,4 +1,4 @@
-"""What only PyTorch asks of its kernel: which blocks it visits, and compilation."""
+"""The blocks that the kernel visits, its compilation, and its shared memory."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_it_is_a_part_of_a_compiled_function(implementation):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_compiled_as_it_can_be_on_a_cpu(monkeypatch):
-    """There is a kernel of the same plan for CPUs, forward only, and of one size: it visits blocks as that of GPUs."""
+    """PyTorch's kernel for CPUs, forward only, visits blocks by the same plan."""
     op, case = find_op("local_attention"), with_marks(PLAIN["blocks of a kernel"])
     pretend(monkeypatch, op, op._named("torch_flex"))
     torch._dynamo.reset()
@@ -171,7 +171,7 @@ def call_of(dtype, options, channels=256):
 def test_where_the_blocks_are_ours(channels, shared_memory, is_ours):
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         options = torch_flex.options_of(dtype, channels, shared_memory)
-        # In float32 heads of 128 channels need as much as those of 256 in bfloat16.
+        # In float32 heads of 128 channels need as much as heads of 256 in bfloat16.
         assert (options is not None) == (is_ours or (channels == 128 and dtype == torch.float32))
         assert all(128 % size == 0 for name, size in (options or {}).items() if "BLOCK" in name)
 

@@ -1,26 +1,23 @@
-"""The reference: its definition against worked numbers, its gradient against finite differences."""
+"""The definition against `linear_scan` of exponentials; its gradient is judged by `tests/ops/test_rows.py`."""
 
 import numpy as np
 import pytest
 
+from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.log_scan import reference
 from keras_griffin.ops.log_scan.log_numbers import NOTHING
 
 pytestmark = pytest.mark.any_backend
 
 
-def test_the_definition_on_worked_numbers():
-    decay, inputs = np.log([[[0.5], [0.5], [2.0]]]), np.log([[[1.0], [2.0], [3.0]]])
-    states, final_state = reference.definition(decay, inputs, np.log([[4.0]]))
-    np.testing.assert_allclose(np.exp(states).ravel(), [3.0, 3.5, 10.0])
-    np.testing.assert_allclose(np.exp(final_state), [[10.0]])
-
-
-def test_reset_and_mask_on_worked_numbers():
-    decay, inputs = np.zeros((1, 4, 1)), np.log([[[1.0], [2.0], [3.0], [4.0]]])
-    reset, mask = np.array([[False, True, True, False]]), np.array([[True, True, False, True]])
-    states, _ = reference.definition(decay, inputs, np.log([[10.0]]), reset=reset, mask=mask)
-    np.testing.assert_allclose(np.exp(states).ravel(), [11.0, 2.0, 2.0, 6.0])
+@pytest.mark.parametrize("marked", [False, True])
+def test_it_is_a_linear_scan_of_exponentials(marked):
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=shape) for shape in ((2, 6, 3), (2, 6, 3), (2, 3))]
+    marks = {"reset": generator.random((2, 6)) < 0.4, "mask": generator.random((2, 6)) < 0.7} if marked else {}
+    expected = scan_reference.definition(*map(np.exp, arrays), **marks)
+    for logarithm, number in zip(reference.definition(*arrays, **marks), expected, strict=True):
+        np.testing.assert_allclose(np.exp(logarithm), number)
 
 
 def test_no_initial_state_is_nothing_and_stays_so_while_nothing_comes():

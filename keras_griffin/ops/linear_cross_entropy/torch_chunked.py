@@ -3,7 +3,7 @@
 import torch
 
 from keras_griffin.ops.linear_cross_entropy import portable
-from keras_griffin.ops.linear_cross_entropy.pieces import steps_in_piece
+from keras_griffin.ops.linear_cross_entropy.chunks import steps_in_chunk
 from keras_griffin.ops.shared.torch_second_derivatives import are_wanted, differentiable_gradient
 
 
@@ -25,11 +25,11 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx, rows, table, targets, soft_cap):
         log_sums = rows.new_empty(len(rows), dtype=torch.promote_types(rows.dtype, torch.float32))
         losses = torch.empty_like(log_sums)
-        for piece in _pieces(rows, table):
-            logits = _logits(rows[piece], table, soft_cap)
-            wanted = logits.gather(1, _places(targets[piece]))[:, 0]
-            torch.logsumexp(logits, 1, out=log_sums[piece])
-            torch.sub(log_sums[piece], wanted, out=losses[piece])
+        for chunk in _chunks(rows, table):
+            logits = _logits(rows[chunk], table, soft_cap)
+            wanted = logits.gather(1, _places(targets[chunk]))[:, 0]
+            torch.logsumexp(logits, 1, out=log_sums[chunk])
+            torch.sub(log_sums[chunk], wanted, out=losses[chunk])
         ctx.soft_cap = soft_cap
         ctx.save_for_backward(rows, table, targets, log_sums)
         return losses.masked_fill_(targets < 0, torch.nan)
@@ -52,24 +52,24 @@ def _gradient(rows, table, targets, log_sums, cotangent, soft_cap, has_table):
     into_table = None
     if has_table:
         into_table = torch.zeros_like(table, dtype=log_sums.dtype, memory_format=torch.contiguous_format)
-    for piece in _pieces(rows, table):
-        logits = _logits(rows[piece], table, soft_cap)
+    for chunk in _chunks(rows, table):
+        logits = _logits(rows[chunk], table, soft_cap)
         # The derivative of c tanh(u / c) with respect to u, from its value.
         slope = None if soft_cap is None else 1.0 - (logits / soft_cap) ** 2
-        into_logits = logits.sub_(log_sums[piece, None]).exp_()
-        places = _places(targets[piece])
+        into_logits = logits.sub_(log_sums[chunk, None]).exp_()
+        places = _places(targets[chunk])
         into_logits.scatter_add_(1, places, -torch.ones_like(places, dtype=into_logits.dtype))
-        into_logits.mul_(cotangent[piece, None])
+        into_logits.mul_(cotangent[chunk, None])
         if slope is not None:
             into_logits.mul_(slope)
         into_logits = into_logits.to(rows.dtype)
-        torch.mm(into_logits, table, out=into_rows[piece])
+        torch.mm(into_logits, table, out=into_rows[chunk])
         if into_table is None:
             continue
         if into_table.dtype == rows.dtype:
-            into_table.addmm_(into_logits.T, rows[piece])
+            into_table.addmm_(into_logits.T, rows[chunk])
         else:
-            into_table.add_(into_logits.T @ rows[piece])
+            into_table.add_(into_logits.T @ rows[chunk])
     return into_rows, None if into_table is None else into_table.to(table.dtype)
 
 
@@ -83,7 +83,7 @@ def _logits(rows, table, soft_cap):
     return logits if soft_cap is None else logits.div_(soft_cap).tanh_().mul_(soft_cap)
 
 
-def _pieces(rows, table):
+def _chunks(rows, table):
     """The slices of the rows that are computed together."""
-    count = steps_in_piece(1, len(rows), len(table))
+    count = steps_in_chunk(1, len(rows), len(table))
     return (slice(start, start + count) for start in range(0, len(rows), count))

@@ -1,4 +1,4 @@
-"""What only JAX asks of its implementations: its transformations, and loops that copy nothing."""
+"""Scans under JAX's transformations, and loops that copy nothing."""
 
 import os
 import re
@@ -15,47 +15,40 @@ if keras.backend.backend() != "jax":
 import jax
 from jax import numpy as jnp
 
-from keras_griffin.ops import linear_scan, use_implementation
-from keras_griffin.ops.linear_scan import jax_loop
+from keras_griffin.ops import linear_scan, log_scan, use_implementation
+from keras_griffin.ops.implementation import find_op
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.testing.closeness import assert_close
 
 B, T, D = 2, 80, 8
 GENERATOR = np.random.default_rng(0)
 DECAY = GENERATOR.uniform(0.5, 1.0, (B, T, D)).astype("float32")
-INPUTS = GENERATOR.normal(size=(B, T, D)).astype("float32")
-WEIGHT = GENERATOR.normal(size=(B, T, D)).astype("float32")
+INPUTS, WEIGHT = GENERATOR.normal(size=(2, B, T, D)).astype("float32")
+SCANS = [(linear_scan, "jax_loop"), (linear_scan, "jax_associative"), (log_scan, "jax_loop")]
 
 
-@pytest.fixture(params=["jax_loop", "jax_associative"])
-def implementation(request):
-    with use_implementation("linear_scan", request.param):
-        yield request.param
+@pytest.fixture(params=SCANS, ids=lambda scan: f"{scan[0].__name__}-{scan[1]}")
+def loss(request):
+    scan, implementation = request.param
+
+    def loss(decay, inputs):
+        states, final_state = scan(decay, inputs)
+        return jnp.sum(states * WEIGHT[0]) + jnp.sum(jnp.square(final_state))
+
+    with use_implementation(scan.__name__, implementation):
+        yield loss
 
 
-def loss(decay, inputs):
-    states, final_state = linear_scan(decay, inputs)
-    return jnp.sum(states * WEIGHT[0]) + jnp.sum(jnp.square(final_state))
-
-
-def test_vmap_is_a_loop_over_calls(implementation):
+def test_vmap_is_a_loop_over_calls_and_checkpoint_changes_nothing(loss):
+    gradient = jax.jit(jax.value_and_grad(loss, (0, 1)))
     stacked = [np.stack([x, 0.5 * x, -x]) for x in (DECAY, INPUTS)]
-    for function in (loss, jax.grad(loss, (0, 1))):
-        together = jax.jit(jax.vmap(function))(*stacked)
-        apart = [jax.jit(function)(*pair) for pair in zip(*stacked, strict=True)]
-        for got, wanted in zip(
-            jax.tree.leaves(together), jax.tree.leaves(jax.tree.map(lambda *x: np.stack(x), *apart)), strict=True
-        ):
-            assert_close(got, np.asarray(wanted))
+    together = jax.jit(jax.vmap(jax.value_and_grad(jax.checkpoint(loss), (0, 1))))(*stacked)
+    apart = [jax.tree.leaves(gradient(*pair)) for pair in zip(*stacked, strict=True)]
+    for got, *wanted in zip(jax.tree.leaves(together), *apart, strict=True):
+        assert_close(got, np.stack(wanted))
 
 
-def test_checkpoint_changes_no_gradient(implementation):
-    gradients = jax.jit(jax.grad(jax.checkpoint(loss), (0, 1)))(DECAY, INPUTS)
-    for got, wanted in zip(gradients, jax.jit(jax.grad(loss, (0, 1)))(DECAY, INPUTS), strict=True):
-        assert_close(got, np.asarray(wanted))
-
-
-def test_a_gradient_is_differentiable_forward(implementation):
+def test_a_gradient_is_differentiable_forward(loss):
     """As for Hessian-vector products."""
 
     @jax.jit
@@ -68,19 +61,24 @@ def test_a_gradient_is_differentiable_forward(implementation):
     assert_close(product, np.asarray(difference), factor=300)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("parts", [1, 2])
-def test_no_step_of_a_loop_copies_an_array(parts, reverse):
+@pytest.mark.parametrize(
+    ("op_name", "parts", "options"),
+    [*(("linear_scan", parts, (reverse,)) for parts in (1, 2) for reverse in (False, True)), ("log_scan", 1, ())],
+)
+def test_no_step_of_a_loop_copies_an_array(op_name, parts, options):
     """A copy in each of T steps would cost T squared."""
+    op = find_op(op_name)
+    loop = getattr(op.module(op._named("jax_loop")), op_name)
 
-    def gradient(decay, inputs, start, weight):
-        (states, final_state), pull_back = jax.vjp(
-            lambda *numbers: jax_loop.linear_scan(*numbers, Marks(None, None), reverse), decay, inputs, start
-        )
+    def gradient(decay, inputs, start, weight, reset):
+        (_, final_state), pull_back = jax.vjp(lambda *x: loop(*x, Marks(reset, None), *options), decay, inputs, start)
         return pull_back((weight, final_state))
 
     number, start = (DECAY,) * parts, (DECAY[:, 0],) * parts
-    text = jax.jit(gradient).lower(number, number, start, number).compile().as_text()
+    if op_name == "log_scan":
+        number, start = DECAY, DECAY[:, 0]
+    arguments = number, number, start, number, np.zeros((B, T, 1), bool)
+    text = jax.jit(gradient).lower(*arguments).compile().as_text()
     loops = text[: text.index("\nENTRY")]
     assert "dynamic-update-slice" in loops
     assert not re.search(rf"= f32\[{B},{T},{D}\]\S* copy", loops)
