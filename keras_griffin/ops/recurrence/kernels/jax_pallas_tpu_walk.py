@@ -49,19 +49,12 @@ def scan(
     dtype,
     cost: tuple[int, int],
 ) -> tuple[Components, Components]:
-    """Every state, in `dtype`, and the last one.
+    """Every state, in `dtype`, and the last one; for `name` and `cost` see `call`.
 
-    Args:
-        name: the kernel's name in profiles.
-        load: returns decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
-        operands: the arrays to read.
-        initial_state: `(B, D)`, float32.
-        reverse: run from the last step to the first.
-        dtype: of the states.
-        cost: floating-point operations, and those of them that are transcendental, per element.
+    `load` returns decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
     """
     parts, sequences = len(initial_state), jax.tree.leaves(operands.sequences)
-    shape, kind = sequences[0].shape, _like(sequences[0])
+    shape, kind = sequences[0].shape, like(sequences[0])
     itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts
     walk = Walk(shape, tile(*shape[1:], sum(itemsizes)), reverse)
 
@@ -95,7 +88,7 @@ def scan(
 
     arguments, specs = _arguments(walk, operands)
     final_state = (kind((shape[0], 1, shape[2]), jnp.float32),) * parts
-    states, final = _call(
+    states, final = call(
         name,
         kernel,
         walk,
@@ -123,24 +116,12 @@ def scan_gradient(
 
         dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
 
-    Args:
-        name: the kernel's name in profiles.
-        load: returns the decay of a group from its `Operands`.
-        finish: returns, from `Operands`, da and dx of a group, the values to write: a tree of rows of sequences, and a
-            tree of `(D,)` that is summed over all steps.
-        operands: the arrays to read.
-        states: the states that `scan` returned.
-        initial_state: as for `scan`, and so is `reverse`.
-        gradients: those for the states and for the final state.
-        reverse: see `initial_state`.
-        results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
-        cost: as for `scan`.
-
-    Returns:
-        Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+    `load` returns the decay of a group from its `Operands`. `finish` returns, from `Operands`, da and dx of a group, a
+    tree of rows to write, and a tree of `(D,)` to sum over all steps; `results` are trees like both: sequences in the
+    wanted dtypes, and `(D,)`. Returned are these trees, of `(B, T, D)` and `(B, D)`, and the initial state's gradient.
     """
     parts, shape = len(gradients[0]), gradients[0][0].shape
-    kind = _like(states[0])
+    kind = like(states[0])
     read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
     walk = Walk(shape, tile(*shape[1:], sum(x.dtype.itemsize for x in read)), not reverse)
 
@@ -198,7 +179,7 @@ def scan_gradient(
     sequence, state = (walk.sequence(),) * parts, (walk.state(),) * parts
     row = kind((shape[0], 1, shape[2]), jnp.float32)
     wanted, channels = results
-    written, sums, into_start = _call(
+    written, sums, into_start = call(
         name,
         kernel,
         walk,
@@ -224,19 +205,20 @@ def scan_gradient(
     return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
 
 
-def indices_of_32_bits():
-    """A context in which to call a kernel: with `jax_enable_x64`, it would mix indices of 32 and 64 bits."""
-    return jax.enable_x64(False)
+def call(name, kernel, walk, arguments, results, scratch, cost=None):
+    """Run the kernel on pairs of trees and their blocks.
 
-
-def _call(name, kernel, walk, arguments, results, scratch, cost):
-    """Run the kernel on pairs of trees and their blocks."""
-    (arguments, in_specs), (results, out_specs) = arguments, results
-    elements = math.prod(walk.shape)
-    # The states are passed twice, but the second time little of them is read.
-    read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
-    moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
-    with indices_of_32_bits():
+    `cost` are floating-point operations, and those of them that are transcendental, per element.
+    """
+    (arguments, in_specs), (results, out_specs), estimate = arguments, results, None
+    if cost is not None:
+        elements = math.prod(walk.shape)
+        # The states are passed twice, but the second time little of them is read.
+        read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
+        moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
+        estimate = pl.CostEstimate(flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved)
+    # With `jax_enable_x64`, the kernel would mix indices of 32 and 64 bits.
+    with jax.enable_x64(False):
         return pl.pallas_call(
             kernel,
             grid=walk.grid,
@@ -245,9 +227,7 @@ def _call(name, kernel, walk, arguments, results, scratch, cost):
             out_shape=results,
             scratch_shapes=scratch,
             compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-            cost_estimate=pl.CostEstimate(
-                flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved
-            ),
+            cost_estimate=estimate,
             name=name,
         )(*arguments)
 
@@ -330,10 +310,6 @@ def _as_row(state):
     return tuple(h[:, None].astype(jnp.float32) for h in state)
 
 
-def _like(array):
+def like(array):
     """Shapes of results that vary over the same devices as an array does, inside `shard_map`."""
-
-    def shape_of_result(shape, dtype):
-        return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)
-
-    return shape_of_result
+    return lambda shape, dtype: jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)

@@ -1,22 +1,14 @@
 """How a program of the Triton kernels walks along time: it loads a group of rows while it uses the one before.
 
-Step u of a walk is row `origin + SIGN * u` of the arrays, which are `(B T, D)` here, and a group is `ROWS` steps. A
-warp issues its instructions in order and stops at the first that needs a number still being loaded; what is behind
-that waits too, loads included. So each turn of the loop first issues the loads of a whole group, into registers that
-are carried to the next turn, and then uses the group that the turn before has loaded. Three things let it issue them
-without delay:
+A warp issues its instructions in order and stops at the first that needs a number still being loaded; later loads wait
+too. So each turn of the loop first issues the loads of a whole group, into registers carried to the next turn, and then
+uses the group of the turn before. Nothing delays the loads:
 
-- The loads have no masks. Every group lies within the sequence: the last ends where the walk does, so its first rows
-  may be those of the group before it, and only their use is left out.
+- They have no masks: the last group ends where the walk does, and rows that the group before has used are left out.
 - The width is a constant of the program, so a row's address is that of its group's first row plus a constant.
 - Marks are bytes, loaded with their row and interpreted when it is used.
 
-Asynchronous copies into shared memory (`tl.range(..., num_stages=...)`) would need no registers, but they are of four
-bytes per thread, two channels in bfloat16. Half as many programs would then do the gates of `rg_lru`, in some 100
-instructions per row; at (8, 2048, 2560), an H100's memory moves a program's row in 91 cycles. In `linear_scan` they
-could save the traffic of cutting time into pieces. But a row takes 39 instructions with them, so at (1, 2048, 2560)
-the 80 programs of float32 would reach 44 % of a copy's speed, and pieces reach 50 %. All of this is computed from
-machine code; nothing is measured.
+Step u of a walk is row `origin + SIGN * u` of the arrays, here `(B T, D)`, and a group is `ROWS` steps.
 """
 
 import triton
@@ -26,12 +18,11 @@ from keras_griffin.ops.recurrence.kernels.triton_numbers import add, load, moved
 
 
 @triton.jit
-def place(length, WIDTH: tl.constexpr, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
-    """The part of the arrays that a program works on.
+def place(length, WIDTH: tl.constexpr, pieces, steps, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    """The sequence, piece and channels that a program works on, and the span of its walk.
 
-    Returns:
-        (batch, piece, channels, origin): which sequence, which piece of its walk, which channels, and the row at which
-        the sequence's walk begins. Rows are int64: an array may have more elements than int32 can count.
+    A span is the row at which the walk of the sequence begins, the first step, the one after the last, T and channels.
+    Rows are int64: an array may have more elements than int32 can count.
     """
     program = tl.program_id(0)
     blocks = tl.cdiv(WIDTH, BLOCK)
@@ -40,7 +31,14 @@ def place(length, WIDTH: tl.constexpr, pieces, LAST_FIRST: tl.constexpr, BLOCK: 
     origin = batch * length
     if LAST_FIRST:
         origin += length - 1
-    return batch, piece, channels, origin
+    return batch, piece, channels, (origin, piece * steps, tl.minimum((piece + 1) * steps, length), length, channels)
+
+
+@triton.jit
+def from_its_end(span, piece, steps, LAST_FIRST: tl.constexpr):
+    """The span of a whole piece that is walked from its end."""
+    origin, _, _, length, channels = span
+    return origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels
 
 
 @triton.jit
@@ -60,45 +58,42 @@ def walk(
     carried,
     constants,
     arrays,
-    following,
-    after_last,
     written,
     marks,
     meaning: tl.constexpr,
-    origin,
-    begin,
-    stop,
-    length,
-    channels,
+    span,
     SIGN: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
+    following=None,
+    after_last=None,
 ):
-    """`carried`, a tuple of tensors, after the steps from `begin` to `stop`, of which there is at least one.
+    """`carried`, a tuple of tensors, after the steps of a span, of which there is at least one.
 
     Args:
         step: a function (carried, constants, numbers, kept, seen, written, offset, inside) -> carried. It stores what
             it computes in the arrays `written`, at the offset, where `inside` says so.
         carried: before the first step.
         constants: for the steps.
-        arrays: those of which a step reads the number in its row, as it is in memory.
-        following: one of which it reads, after those, the number in the next step's row; or None.
-        after_last: the number that it gets there at step `length - 1`.
+        arrays: a step reads the number in its row of each, as it is in memory.
         written: arrays of the numbers that a step writes.
         marks: one byte per row, or None.
         meaning: that of the marks; see `as_bytes`.
+        span: see `place`.
+        following: an array of which a step reads, after those, the number in the next step's row; or None.
+        after_last: the number that it gets there at step T - 1.
     """
+    origin, begin, stop, length, channels = span
     # The last group ends where the walk does: its first rows were used with the group before it.
     last = stop - ROWS
     group = nothing_loaded(arrays, following, marks, BLOCK, ROWS)
     for first in range(begin - ROWS, stop, ROWS):
         present = group
-        group = load_group(
-            arrays, following, marks, origin, tl.minimum(first + ROWS, last), length, channels, SIGN, WIDTH, BLOCK, ROWS
-        )
+        group = load_group(arrays, following, marks, span, tl.minimum(first + ROWS, last), SIGN, WIDTH, BLOCK, ROWS)
         # The compiler moves arithmetic to before the loads, but not out of a branch.
         if first >= begin:
+            at = tl.minimum(first, last)
             carried = use_group(
                 step,
                 carried,
@@ -107,11 +102,9 @@ def walk(
                 after_last,
                 written,
                 meaning,
-                origin,
-                tl.minimum(first, last),
+                span,
+                at,
                 first,
-                length,
-                channels,
                 SIGN,
                 WIDTH,
                 BLOCK,
@@ -159,16 +152,15 @@ def load_group(
     arrays,
     following,
     marks,
-    origin,
+    span,
     first,
-    length,
-    channels,
     SIGN: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     """Numbers and marks of every step from `first` on, as they are in memory."""
+    origin, _, _, length, channels = span
     row, where = origin + SIGN * first, within(channels, WIDTH, BLOCK)
     at = ()
     for k in tl.static_range(len(arrays)):
@@ -202,17 +194,16 @@ def use_group(
     after_last,
     written,
     meaning: tl.constexpr,
-    origin,
+    span,
     first,
     begin,
-    length,
-    channels,
     SIGN: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     """`carried` after a group; steps before `begin` are left out."""
+    origin, _, _, length, channels = span
     offset, inside = (origin + SIGN * first) * WIDTH + channels, within(channels, WIDTH, BLOCK)
     at = ()
     for k in tl.static_range(len(written)):
