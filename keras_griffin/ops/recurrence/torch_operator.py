@@ -13,13 +13,12 @@ def with_derivatives(
 ) -> Callable:
     """The operator with derivatives of every order: the first by `gradient`, the others those of `again`.
 
-    A tensor with fewer axes than the initial state, the last of them, has none for the batch; `gradient` returns such a
-    tensor's gradient for each row, in the state's dtype.
-
     Args:
-        operator: a `torch.library.custom_op` of `(tensors, *marks, *options)`; it returns a list.
-        gradient: one of `(tensors, kept, gradients, *marks, *options)`; it returns the tensors' gradients. `kept` are
-            the first half of the operator's results, or the extra ones.
+        operator: a `torch.library.custom_op` of `(tensors, *marks, *options)`, the last tensor the initial state; it
+            returns a list.
+        gradient: one of `(tensors, kept, gradients, *marks, *options)`, where `kept` are the extra results, or the
+            first half; it returns the tensors' gradients. A tensor with fewer axes than the state has none for the
+            batch; its gradient is each row's, in the state's dtype.
         again: the operator in Keras's operations.
         extra: how many of the operator's results, the last ones, are for the gradient alone.
     """

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from keras_griffin.ops.bounded_sqrt import bounded_slope
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
 from keras_griffin.shapes import Tensor
 
@@ -73,11 +73,7 @@ def gates(
         angle = parts.power * ops.cast(unit.phase, dtype)
         decay = (parts.magnitude * ops.cos(angle), parts.magnitude * ops.sin(angle))
     weight = parts.multiplier * parts.input_gate
-    gated_inputs = tuple(weight * x for x in parts.inputs)
-    if marks.mask is not None:
-        decay = tuple(ops.where(marks.mask, a, neutral) for a, neutral in zip(decay, (1.0, 0.0), strict=False))
-        gated_inputs = tuple(ops.where(marks.mask, x, 0.0) for x in gated_inputs)
-    return decay, gated_inputs
+    return apply_marks(decay, tuple(weight * x for x in parts.inputs), Marks(None, marks.mask), dtype)
 
 
 def gates_gradient(
@@ -92,10 +88,9 @@ def gates_gradient(
 ) -> GatedScanInputs:
     """The gradients for the unit's tensors; with `by_row`, for decay parameter and phase each row's, `(B, D)`."""
     parts = _parts(unit, marks, exponent, dtype, ops.sqrt, expm1)
-    if marks.mask is not None:
-        decay_gradient, gated_gradient = (
-            tuple(ops.where(marks.mask, g, 0.0) for g in gradient) for gradient in (decay_gradient, gated_gradient)
-        )
+    decay_gradient, gated_gradient = (
+        tuple(_seen(g, marks.mask) for g in gradient) for gradient in (decay_gradient, gated_gradient)
+    )
     input_gate, power, magnitude, multiplier = parts.input_gate, parts.power, parts.magnitude, parts.multiplier
     decay_parameter = ops.cast(unit.decay_parameter, dtype)
 

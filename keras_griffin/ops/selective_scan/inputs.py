@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import forgetting
 from keras_griffin.shapes import Tensor
 
 
@@ -28,24 +28,21 @@ class SelectiveScanInputs(NamedTuple):
         return SelectiveScanInputs(*(x if x is self.rates else function(x) for x in self))
 
 
-def apply_mask(selection: SelectiveScanInputs, marks: Marks) -> tuple[SelectiveScanInputs, Tensor | None]:
-    """The selection with zeros at masked steps, where the decay is then one, and where the state is reset, `(B, T)`."""
-    reset = forgetting(marks)
-    if marks.mask is not None:
-        selection = selection.map_sequences(lambda x: ops.where(marks.mask, x, ops.zeros_like(x)))
-    return selection, None if reset is None else ops.squeeze(reset, -1)
-
-
 def with_mask_applied(scan):
-    """The package's `selective_scan` around a scan of `(selection, initial_state, reset)` without a mask."""
+    """The package's `selective_scan` around a scan of `(selection, initial_state, reset)`, `(B, T)`, without a mask.
+
+    Masked steps are zeros in every sequence, so the decay is one there and nothing enters.
+    """
 
     @functools.wraps(scan)
     def selective_scan(selection, initial_state, marks):
-        selection, reset = apply_mask(selection, marks)
-        outputs, final_state = scan(selection, initial_state, reset)
-        if marks.mask is None:
-            return outputs, final_state
+        def shown(x):
+            return x if marks.mask is None else ops.where(marks.mask, x, ops.zeros_like(x))
+
+        reset = forgetting(marks)
+        reset = None if reset is None else ops.squeeze(reset, -1)
+        outputs, final_state = scan(selection.map_sequences(shown), initial_state, reset)
         # Zero times a state that is not finite is not zero, nor is it for a gradient.
-        return ops.where(marks.mask, outputs, ops.zeros_like(outputs)), final_state
+        return shown(outputs), final_state
 
     return selective_scan

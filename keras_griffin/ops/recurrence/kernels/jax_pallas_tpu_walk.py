@@ -125,23 +125,9 @@ def scan_gradient(
     read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
     walk = Walk(shape, tile(*shape[1:], sum(x.dtype.itemsize for x in read)), not reverse)
 
-    def kernel(
-        sequences,
-        channels,
-        flags,
-        start,
-        states,
-        beyond,
-        gradient,
-        final,
-        written,
-        sums,
-        into_start,
-        carry,
-        kept,
-        decay,
-        rows,
-    ):
+    def kernel(sequences, channels, flags, start, states, beyond, gradient, final, written, sums, into_start, *memory):
+        carry, kept, decay, rows = memory
+
         @pl.when(pl.program_id(2) == 0)
         def _():
             _write(carry, _read(final))
