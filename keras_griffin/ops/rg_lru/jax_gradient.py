@@ -14,8 +14,9 @@ _UNIT, _INTO_UNIT = (GatedScanInputs._make([*[SEQUENCE] * 3, *[channels] * 2]) f
 
 def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
     """The package's `rg_lru` around kernels, as in `triton_passes.py`; for the arguments see `on_devices`."""
-    arguments, into = (_UNIT, STATE, MARKS), (_INTO_UNIT, STATE)
-    call = on_devices(scan, scan_gradient, _kept, arguments, (SEQUENCE, STATE), into)
+    arguments, results, into = (_UNIT, STATE, MARKS), (SEQUENCE, STATE), (_INTO_UNIT, STATE)
+    keep = lambda tensors, results: (tensors[0], results[0], *tensors[1:])  # noqa: E731
+    call = on_devices(scan, scan_gradient, keep, arguments, results, into)
 
     def rg_lru(
         unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
@@ -25,7 +26,3 @@ def of_kernels(scan: Callable, scan_gradient: Callable) -> Callable:
         return call((GatedScanInputs(*unit[:3], *channels), initial_state, marks), (exponent, reverse))
 
     return rg_lru
-
-
-def _kept(tensors, results):
-    return tensors[0], results[0], *tensors[1:]

@@ -17,7 +17,8 @@ _INTO = SelectiveScanInputs("b-c", "b-c", "bc-", "cb--", "cb--"), "bc-"
 
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
     """The package's `selective_scan` around kernels, as in `triton_passes.py`; for the arguments see `on_devices`."""
-    call = on_devices(scan, scan_gradient, _kept, _ARGUMENTS, _RESULTS, _INTO)
+    keep = lambda tensors, results: (tensors[0], results[2], tensors[2])  # noqa: E731
+    call = on_devices(scan, scan_gradient, keep, _ARGUMENTS, _RESULTS, _INTO)
 
     @with_mask_applied
     def selective_scan(
@@ -32,7 +33,3 @@ def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
         return call((selection, initial_state, reset), ())
 
     return selective_scan
-
-
-def _kept(tensors, results):
-    return tensors[0], results[2], tensors[2]

@@ -51,18 +51,19 @@ def _scan(selection, initial_state, reset):
         final[...] = state[...]
 
     batch_size, _, width = walk.shape
-    kind, state = like(selection.inputs), (batch_size, numbers, width)
+    kind = like(selection.inputs)
+    state = kind((batch_size, numbers, width), "float32")
     starts = kind((batch_size, walk.grid[2], numbers, width), "float32")
-    operands, specs = _operands(walk, numbers, selection, reset)
     outputs, final_state, starts = call(
         "selective_scan",
         kernel,
         walk,
-        ((*operands, initial_state.mT), (*specs, walk.state(numbers))),
-        (
-            (kind(walk.shape, selection.inputs.dtype), kind(state, "float32"), starts),
-            (walk.sequence(), walk.state(numbers), _starts(walk, numbers)),
-        ),
+        [*_operands(walk, numbers, selection, reset), (initial_state.mT, walk.state(numbers))],
+        [
+            (kind(walk.shape, selection.inputs.dtype), walk.sequence()),
+            (state, walk.state(numbers)),
+            (starts, _starts(walk, numbers)),
+        ],
         _memory((numbers, walk.tile.width), *[walk.tile] * 3, *[(walk.tile.length, numbers)] * 2),
     )
     return outputs, final_state.mT, starts
@@ -120,23 +121,20 @@ def _gradient(selection, starts, reset, gradients):
 
     batch_size, length, width = walk.shape
     kind = like(selection.inputs)
-    sequences = [kind(walk.shape, x.dtype) for x in selection[:2]]
-    state = kind((batch_size, numbers, width), "float32")
-    sums = kind((walk.grid[1], batch_size, length, numbers), "float32")
-    operands, specs = _operands(walk, numbers, selection, reset)
-    states_spec, sums_spec = walk.state(numbers), _sums(walk, numbers)
+    sequences = [(kind(walk.shape, x.dtype), walk.sequence()) for x in selection[:2]]
+    state = kind((batch_size, numbers, width), "float32"), walk.state(numbers)
+    sums = kind((walk.grid[1], batch_size, length, numbers), "float32"), _sums(walk, numbers)
     into_u, into_s, into_rates, into_b, into_c, into_start = call(
         "selective_scan_gradient",
         kernel,
         walk,
-        (
-            (*operands, starts, gradients[0], gradients[1].mT),
-            (*specs, _starts(walk, numbers), walk.sequence(), states_spec),
-        ),
-        (
-            (*sequences, state, sums, sums, state),
-            (walk.sequence(), walk.sequence(), states_spec, sums_spec, sums_spec, states_spec),
-        ),
+        [
+            *_operands(walk, numbers, selection, reset),
+            (starts, _starts(walk, numbers)),
+            (gradients[0], walk.sequence()),
+            (gradients[1].mT, walk.state(numbers)),
+        ],
+        [*sequences, state, sums, sums, state],
         _memory(
             (numbers, walk.tile.width),
             (walk.tile.length, numbers, walk.tile.width),
@@ -195,15 +193,14 @@ def _walk_through(selection, reverse):
 
 
 def _operands(walk, numbers, selection, reset):
-    """A kernel's first arguments, the small ones in float32 and resets as flags of four bytes; and their blocks."""
+    """A kernel's first arguments, each with its block: the small ones in float32, resets as flags of four bytes."""
     u, s, rates, b, c = selection
     # Memory beyond the last step is undefined, and must not say that it forgets.
     beyond = walk.grid[2] * walk.tile.length - walk.shape[1]
     flags = None if reset is None else jnp.pad(reset.astype(jnp.int32), ((0, 0), (0, beyond)))[..., None]
-    weights = walk.sequence(numbers)
-    specs = walk.sequence(), walk.sequence(), walk.channels(numbers), weights, weights
-    arrays = u, s, rates.T.astype("float32"), b.astype("float32"), c.astype("float32"), flags
-    return arrays, (*specs, None if reset is None else walk.sequence(1))
+    weights = [(x.astype("float32"), walk.sequence(numbers)) for x in (b, c)]
+    rates = rates.T.astype("float32"), walk.channels(numbers)
+    return (u, walk.sequence()), (s, walk.sequence()), rates, *weights, (flags, walk.sequence(1))
 
 
 def _starts(walk, numbers):

@@ -86,14 +86,13 @@ def scan(
         def _():
             _write(final, _read(carry))
 
-    arguments, specs = _arguments(walk, operands)
     final_state = (kind((shape[0], 1, shape[2]), jnp.float32),) * parts
     states, final = call(
         name,
         kernel,
         walk,
-        ((*arguments, _as_row(initial_state)), (*specs, (walk.state(),) * parts)),
-        (((kind(shape, dtype),) * parts, final_state), ((walk.sequence(),) * parts, (walk.state(),) * parts)),
+        [*_arguments(walk, operands), (_as_row(initial_state), walk.state())],
+        [((kind(shape, dtype),) * parts, walk.sequence()), (final_state, walk.state())],
         _scratch(walk, parts, operands.marks),
         cost,
     )
@@ -161,42 +160,31 @@ def scan_gradient(
         def _():
             _write(into_start, _read(carry))
 
-    arguments, specs = _arguments(walk, operands)
-    sequence, state = (walk.sequence(),) * parts, (walk.state(),) * parts
-    row = kind((shape[0], 1, shape[2]), jnp.float32)
-    wanted, channels = results
-    written, sums, into_start = call(
-        name,
-        kernel,
-        walk,
-        (
-            (*arguments, _as_row(initial_state), states, states, gradients[0], _as_row(gradients[1])),
-            (*specs, state, sequence, (walk.beyond(),) * parts, sequence, state),
-        ),
-        (
-            (
-                jax.tree.map(lambda x: kind(shape, x.dtype), wanted),
-                jax.tree.map(lambda _: row, channels),
-                (row,) * parts,
-            ),
-            (
-                jax.tree.map(lambda _: walk.sequence(), wanted),
-                jax.tree.map(lambda _: walk.state(), channels),
-                state,
-            ),
-        ),
-        _scratch(walk, parts, operands.marks),
-        cost,
-    )
+    row, (wanted, channels) = kind((shape[0], 1, shape[2]), jnp.float32), results
+    arguments = [
+        *_arguments(walk, operands),
+        (_as_row(initial_state), walk.state()),
+        (states, walk.sequence()),
+        (states, walk.beyond()),
+        (gradients[0], walk.sequence()),
+        (_as_row(gradients[1]), walk.state()),
+    ]
+    into = [
+        (jax.tree.map(lambda x: kind(shape, x.dtype), wanted), walk.sequence()),
+        (jax.tree.map(lambda _: row, channels), walk.state()),
+        ((row,) * parts, walk.state()),
+    ]
+    scratch = _scratch(walk, parts, operands.marks)
+    written, sums, into_start = call(name, kernel, walk, arguments, into, scratch, cost)
     return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
 
 
 def call(name, kernel, walk, arguments, results, scratch, cost=None):
-    """Run the kernel on pairs of trees and their blocks.
+    """Run the kernel on pairs `(tree, block)`, and return the trees of the results' pairs.
 
     `cost` are floating-point operations, and those of them that are transcendental, per element.
     """
-    (arguments, in_specs), (results, out_specs), estimate = arguments, results, None
+    (arguments, in_specs), (results, out_specs), estimate = _with_specs(arguments), _with_specs(results), None
     if cost is not None:
         elements = math.prod(walk.shape)
         # The states are passed twice, but the second time little of them is read.
@@ -218,20 +206,21 @@ def call(name, kernel, walk, arguments, results, scratch, cost=None):
         )(*arguments)
 
 
+def _with_specs(pairs):
+    """The trees of some pairs, and trees of blocks."""
+    specs = (jax.tree.map(lambda _, block=block: block, tree) for tree, block in pairs)
+    return tuple(tree for tree, _ in pairs), tuple(specs)
+
+
 def _arguments(walk, operands):
-    """The operands as a kernel's arguments, and their blocks."""
+    """The operands as a kernel's arguments, each with its block."""
     sequences, channels, (reset, mask) = operands
     channels = jax.tree.map(lambda x: x[None], channels)
     flags = None
     if (reset, mask) != (None, None):
         flags = jnp.int32(0) if reset is None else jnp.where(reset, _RESET, 0)
         flags = (flags if mask is None else jnp.where(mask, flags, _MASKED)).astype(jnp.int32)
-    specs = (
-        jax.tree.map(lambda _: walk.sequence(), sequences),
-        jax.tree.map(lambda _: walk.channels(), channels),
-        None if flags is None else walk.sequence(width=1),
-    )
-    return (sequences, channels, flags), specs
+    return (sequences, walk.sequence()), (channels, walk.channels()), (flags, walk.sequence(width=1))
 
 
 def _group(walk, sequences, channels, flags, here, steps):

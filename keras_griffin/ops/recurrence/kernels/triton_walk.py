@@ -8,7 +8,8 @@ uses the group of the turn before. Nothing delays the loads:
 - The width is a constant of the program, so a row's address is that of its group's first row plus a constant.
 - Marks are bytes, loaded with their row and interpreted when it is used.
 
-Step u of a walk is row `origin + SIGN * u` of the arrays, here `(B T, D)`, and a group is `ROWS` steps.
+Step u of a walk is row `origin + SIGN * u` of the arrays, here `(B T, D)`, and a group is `ROWS` steps. Names in
+capitals are constants of the program, as are `step` and `meaning`.
 """
 
 import triton
@@ -54,20 +55,7 @@ def start_of(piece, pieces, batch, channels, WIDTH: tl.constexpr, initial, ends)
 
 @triton.jit
 def walk(
-    step: tl.constexpr,
-    carried,
-    constants,
-    arrays,
-    written,
-    marks,
-    meaning: tl.constexpr,
-    span,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    following=None,
-    after_last=None,
+    step, carried, constants, arrays, written, marks, meaning, span, SIGN, WIDTH, BLOCK, ROWS, ahead=None, beyond=None
 ):
     """`carried`, a tuple of tensors, after the steps of a span, of which there is at least one.
 
@@ -81,46 +69,33 @@ def walk(
         marks: one byte per row, or None.
         meaning: that of the marks; see `as_bytes`.
         span: see `place`.
-        following: an array of which a step reads, after those, the number in the next step's row; or None.
-        after_last: the number that it gets there at step T - 1.
+        ahead: an array of which a step reads, after those, the number in the next step's row; or None.
+        beyond: the number that it gets there at step T - 1.
     """
     origin, begin, stop, length, channels = span
     # The last group ends where the walk does: its first rows were used with the group before it.
     last = stop - ROWS
-    group = nothing_loaded(arrays, following, marks, BLOCK, ROWS)
+    group = nothing_loaded(arrays, ahead, marks, BLOCK, ROWS)
     for first in range(begin - ROWS, stop, ROWS):
-        present = group
-        group = load_group(arrays, following, marks, span, tl.minimum(first + ROWS, last), SIGN, WIDTH, BLOCK, ROWS)
+        now = group
+        group = load_group(arrays, ahead, marks, span, tl.minimum(first + ROWS, last), SIGN, WIDTH, BLOCK, ROWS)
         # The compiler moves arithmetic to before the loads, but not out of a branch.
         if first >= begin:
             at = tl.minimum(first, last)
             carried = use_group(
-                step,
-                carried,
-                constants,
-                present,
-                after_last,
-                written,
-                meaning,
-                span,
-                at,
-                first,
-                SIGN,
-                WIDTH,
-                BLOCK,
-                ROWS,
+                step, carried, constants, now, beyond, written, meaning, span, at, first, SIGN, WIDTH, BLOCK, ROWS
             )
     return carried
 
 
 @triton.jit
-def nothing_loaded(arrays, following, marks, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+def nothing_loaded(arrays, ahead, marks, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     """A group of zeros."""
     numbers, read = (), ()
     for k in tl.static_range(len(arrays)):
         numbers += (zeros(arrays[k], BLOCK),)
-    if following is not None:
-        numbers += (zeros(following, BLOCK),)
+    if ahead is not None:
+        numbers += (zeros(ahead, BLOCK),)
     if marks is not None:
         read = (tl.full((), 0, tl.uint8),)
     group = ()
@@ -148,37 +123,27 @@ def both(condition, conditions):
 
 
 @triton.jit
-def load_group(
-    arrays,
-    following,
-    marks,
-    span,
-    first,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-):
+def load_group(arrays, ahead, marks, span, first, SIGN, WIDTH, BLOCK, ROWS):
     """Numbers and marks of every step from `first` on, as they are in memory."""
     origin, _, _, length, channels = span
     row, where = origin + SIGN * first, within(channels, WIDTH, BLOCK)
     at = ()
     for k in tl.static_range(len(arrays)):
         at += (moved(arrays[k], row * WIDTH + channels),)
-    if following is not None:
-        following = moved(following, row * WIDTH + channels)
+    if ahead is not None:
+        ahead = moved(ahead, row * WIDTH + channels)
     group = ()
     for i in tl.static_range(ROWS):
         numbers, read = (), ()
         for k in tl.static_range(len(at)):
             numbers += (stored(at[k], SIGN * WIDTH * i, where),)
-        if following is not None:
+        if ahead is not None:
             if i < ROWS - 1:
-                numbers += (stored(following, SIGN * WIDTH * (i + 1), where),)
+                numbers += (stored(ahead, SIGN * WIDTH * (i + 1), where),)
             else:
                 # There is no row after the last.
-                ahead = tl.where(first + ROWS < length, SIGN * WIDTH, 0)
-                numbers += (stored(moved(following, ahead), SIGN * WIDTH * i, where),)
+                shift = tl.where(first + ROWS < length, SIGN * WIDTH, 0)
+                numbers += (stored(moved(ahead, shift), SIGN * WIDTH * i, where),)
         if marks is not None:
             read = (tl.load(marks + row + SIGN * i),)
         group += ((numbers, read),)
@@ -186,22 +151,7 @@ def load_group(
 
 
 @triton.jit
-def use_group(
-    step: tl.constexpr,
-    carried,
-    constants,
-    group,
-    after_last,
-    written,
-    meaning: tl.constexpr,
-    span,
-    first,
-    begin,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-):
+def use_group(step, carried, constants, group, beyond, written, meaning, span, first, begin, SIGN, WIDTH, BLOCK, ROWS):
     """`carried` after a group; steps before `begin` are left out."""
     origin, _, _, length, channels = span
     offset, inside = (origin + SIGN * first) * WIDTH + channels, within(channels, WIDTH, BLOCK)
@@ -211,9 +161,9 @@ def use_group(
     for i in tl.static_range(ROWS):
         numbers, read = group[i]
         kept, seen = read_mark(read, meaning)
-        if after_last is not None:
+        if beyond is not None:
             if i == ROWS - 1:
-                numbers = numbers[:-1] + (instead(first + ROWS == length, after_last, numbers[-1]),)
+                numbers = numbers[:-1] + (instead(first + ROWS == length, beyond, numbers[-1]),)
         is_new = first + i >= begin
         after = step(carried, constants, numbers, kept, seen, at, SIGN * WIDTH * i, both(is_new, inside))
         carried = instead(is_new, after, carried)
