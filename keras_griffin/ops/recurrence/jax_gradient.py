@@ -36,13 +36,7 @@ def with_gradient(forward: Callable, backward: Callable) -> Callable:
 
 
 def differentiable(scan: Callable, scan_gradient: Callable) -> Callable:
-    """The `linear_scan` of an implementation, with marks handled by `with_marks_applied`.
-
-    Args:
-        scan: `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`, forward only.
-        scan_gradient: `(decay, states, initial_state, forgotten, gradients, reverse)`, where the gradients are for the
-            results of `scan`; returns the gradients for decay, inputs and initial state.
-    """
+    """The `linear_scan` of an implementation, with marks handled by `with_marks_applied`; see `InPlace` for both."""
 
     def forward(tensors, reverse):
         results = scan(*tensors, reverse)

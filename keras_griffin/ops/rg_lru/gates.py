@@ -23,16 +23,11 @@ from keras_griffin.shapes import Tensor
 class GatedScanInputs(NamedTuple):
     """The tensors that determine decay and gated inputs; their gradients are a `GatedScanInputs` too."""
 
-    #: x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`.
-    inputs: Components
-    #: `(B, T, D)`.
-    input_gate_logits: Tensor
-    #: `(B, T, D)`.
-    recurrence_gate_logits: Tensor
-    #: Lambda, `(D,)`.
-    decay_parameter: Tensor
-    #: theta, `(D,)`, if x is complex; otherwise None.
-    phase: Tensor | None
+    inputs: Components  # x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`
+    input_gate_logits: Tensor  # `(B, T, D)`
+    recurrence_gate_logits: Tensor  # `(B, T, D)`
+    decay_parameter: Tensor  # Lambda, `(D,)`
+    phase: Tensor | None  # theta, `(D,)`, if x is complex; otherwise None
 
 
 def flat(unit: GatedScanInputs, initial_state: Components) -> list[Tensor]:

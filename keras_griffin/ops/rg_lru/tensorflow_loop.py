@@ -1,7 +1,4 @@
-"""On TensorFlow: the gates, then a loop; for the gradient the gates are recomputed instead of stored.
-
-Both are always compiled by XLA, as the loop itself must be.
-"""
+"""On TensorFlow: the gates, then a loop, compiled by XLA; for the gradient the gates are recomputed, not stored."""
 
 import functools
 

@@ -1,8 +1,4 @@
-"""The gates of a real unit in PyTorch: the computation of `gates.py`, done in place.
-
-Uncompiled, every operation passes over whole arrays. In place there are so few arrays that they stay in the processor's
-cache.
-"""
+"""The gates of a real unit in PyTorch: those of `gates.py` in place, in so few arrays that they stay in the cache."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

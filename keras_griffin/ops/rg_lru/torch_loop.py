@@ -32,7 +32,7 @@ def supports(facts) -> str | None:
 
 
 def of_operators(operator, gradient):
-    """The package's `rg_lru` around a `torch.library.custom_op` and that of its gradient; see `with_derivatives`."""
+    """The package's `rg_lru` around custom operators, as in `with_derivatives`."""
 
     def again(tensors, reset, mask, exponent, reverse):
         results = portable.rg_lru(*packed(tensors), Marks(reset, mask), exponent, reverse)

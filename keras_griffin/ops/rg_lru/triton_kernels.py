@@ -8,7 +8,7 @@ from triton import language as tl
 
 from keras_griffin.ops.recurrence.kernels.triton_kernels import extend, identity, update
 from keras_griffin.ops.recurrence.kernels.triton_numbers import add, conjugate, load, multiply, select, store, widened
-from keras_griffin.ops.recurrence.kernels.triton_walk import from_its_end, place, start_of, walk
+from keras_griffin.ops.recurrence.kernels.triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -143,12 +143,14 @@ def gated_scan(
     ROWS: tl.constexpr,
 ):
     """Every state of each piece, and the last piece's last state."""
-    batch, piece, channels, span = place(length, width, pieces, steps, REVERSE, BLOCK)
+    batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
+    stop = tl.minimum((piece + 1) * steps, length)
     state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
     unit, arrays = load_unit(softplus, phase, exponent, channels, width), (inputs, input_logits, recurrence_logits)
+    span = (origin, piece * steps, stop, length, channels)
     SIGN: tl.constexpr = 1 - 2 * REVERSE
     state = walk(gated_step, state, unit, arrays, (states,), marks, meaning, span, SIGN, width, BLOCK, ROWS)
-    store(final_state, batch * width + channels, state, (channels < width) & (span[2] == length))
+    store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
 
 
 @triton.jit
@@ -186,12 +188,12 @@ def gated_piece_ends(
 
     With `GRADIENT`, `inputs` are the gradients for the states, and the input gate isn't read.
     """
-    batch, piece, channels, span = place(length, width, pieces, steps, LAST_FIRST, BLOCK)
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
     arrays = (inputs, recurrence_logits)
     if not GRADIENT:
         arrays += (input_logits,)
-    start, span = identity(inputs, BLOCK), from_its_end(span, piece, steps, LAST_FIRST)
-    unit = load_unit(softplus, phase, exponent, channels, width)
+    start, unit = identity(inputs, BLOCK), load_unit(softplus, phase, exponent, channels, width)
+    span = (origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels)
     SIGN: tl.constexpr = 2 * LAST_FIRST - 1
     carried = walk(gated_ends_step, start, unit, arrays, (), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     offset = (batch * pieces + piece) * width + channels
@@ -243,8 +245,9 @@ def gated_scan_gradient(
 
     `log_sums` are of the gradient for log|a| times c r, and `angle_sums` of that for the angle times c r.
     """
-    batch, piece, channels, span = place(length, width, pieces, steps, not REVERSE, BLOCK)
-    ends_here = (channels < width) & (span[2] == length)
+    batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
+    stop = tl.minimum((piece + 1) * steps, length)
+    ends_here = (channels < width) & (stop == length)
     carried = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
     carried += (tl.zeros((BLOCK,), tl.float32),)
     if phase is not None:
@@ -253,6 +256,7 @@ def gated_scan_gradient(
     start = load(initial_state, batch * width + channels, ends_here)
     arrays = (inputs, input_logits, recurrence_logits, states_gradient)
     written = (inputs_gradient, input_logits_gradient, recurrence_logits_gradient)
+    span = (origin, piece * steps, stop, length, channels)
     SIGN: tl.constexpr = 2 * REVERSE - 1
     carried = walk(
         gated_gradient_step,

@@ -43,13 +43,13 @@ class InPlace:
         self, selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs, the last state, and the states before the chunks, `(chunks, B, N, D)`."""
-        loop, dtype = self.arrays.loop, initial_state.dtype
-        padded, reset, chunks, steps = self._padded(selection, reset)
-        rates = ops.transpose(ops.cast(selection.rates, dtype))
+        loop = self.arrays.loop
+        padded, reset, chunks, steps = self._padded(selection, reset, initial_state.dtype)
+        rates = ops.transpose(padded.rates)
 
         def chunk(i, state, starts, outputs):
             def step(k, state, outputs):
-                here = self._step(padded, reset, i * steps + k, dtype)
+                here = self._step(padded, reset, i * steps + k)
                 state = advance(rates, state, *here)
                 return state, _written(outputs, i * steps + k, output(state, here[0]))
 
@@ -58,33 +58,31 @@ class InPlace:
             return state, starts, outputs
 
         state = ops.swapaxes(initial_state, 1, 2)
-        # Every output is overwritten. Like all that is carried, they vary over the devices of the arguments.
+        # Every output is overwritten; like all that is carried, they vary over the devices of the arguments.
         carried = state, self.arrays.stacked(state, chunks), padded.inputs
         state, starts, outputs = loop(chunks, chunk, carried)
-        return _first_steps(outputs, selection.inputs), ops.swapaxes(state, 1, 2), starts
+        return _like(selection.inputs, outputs), ops.swapaxes(state, 1, 2), starts
 
     def scan_gradient(
         self, selection: SelectiveScanInputs, starts: Tensor, reset: Tensor | None, gradients: tuple[Tensor, Tensor]
     ) -> tuple[SelectiveScanInputs, Tensor]:
         """The gradients for selection and initial state, from those for outputs and last state."""
         loop, at, dtype = self.arrays.loop, self.arrays.at, starts.dtype
-        padded, reset, chunks, steps = self._padded(selection, reset)
-        rates = ops.transpose(ops.cast(selection.rates, dtype))
-        into_outputs = self.arrays.padded(gradients[0], chunks * steps)
+        padded, reset, chunks, steps = self._padded(selection, reset, dtype)
+        rates = ops.transpose(padded.rates)
+        into_outputs = self.arrays.padded(ops.cast(gradients[0], dtype), chunks * steps)
 
         def chunk(i, gradient, into_rates, *into_sequences):
             first = (chunks - 1 - i) * steps
 
             def step(k, state, before):
                 before = ops.slice_update(before, (k, 0, 0, 0), state[None])
-                return advance(rates, state, *self._step(padded, reset, first + k, dtype)), before
+                return advance(rates, state, *self._step(padded, reset, first + k)), before
 
             def step_back(k, gradient, into_rates, *into_sequences):
                 k = steps - 1 - k
-                here, into_output = self._step(padded, reset, first + k, dtype), at(into_outputs, first + k, 1)
-                gradient, into_rates_here, into_step = retreat(
-                    rates, gradient, at(before, k, 0), *here, ops.cast(into_output, dtype)
-                )
+                here, into_output = self._step(padded, reset, first + k), at(into_outputs, first + k, 1)
+                gradient, into_rates_here, into_step = retreat(rates, gradient, at(before, k, 0), *here, into_output)
                 pairs = zip(into_sequences, into_step, strict=True)
                 return gradient, into_rates + into_rates_here, *(_written(x, first + k, row) for x, row in pairs)
 
@@ -96,20 +94,24 @@ class InPlace:
         zeros = 0.0 * ops.cast(ops.isnan(gradient), dtype)
         sequences = (x for x in padded if x is not padded.rates)
         gradient, into_rates, *into = loop(chunks, chunk, (gradient, zeros, *sequences))
-        u, s, b, c = (_first_steps(x, selection.inputs) for x in into)
+        u, s, b, c = (_like(x, part) for x, part in zip((*selection[:2], *selection[3:]), into, strict=True))
         into_rates = ops.cast(ops.transpose(ops.sum(into_rates, axis=0)), selection.rates.dtype)
         return SelectiveScanInputs(u, s, into_rates, b, c), ops.swapaxes(gradient, 1, 2)
 
-    def _padded(self, selection, reset):
-        """Selection and resets for a whole number of chunks, this number, and the steps of each."""
+    def _padded(self, selection, reset, dtype):
+        """Selection and resets for a whole number of chunks, this number, and the steps of each.
+
+        The sequences are in the dtype of accumulation: XLA writes no row of bfloat16 in place on a CPU.
+        """
         chunks, steps = self.arrays.chunks_of(selection.inputs)
+        selection = SelectiveScanInputs(*(ops.cast(x, dtype) for x in selection))
         # A step of size zero changes no state.
         padded = selection.map_sequences(lambda x: self.arrays.padded(x, chunks * steps))
         return padded, None if reset is None else self.arrays.padded(reset, chunks * steps), chunks, steps
 
-    def _step(self, selection, reset, t, dtype):
+    def _step(self, selection, reset, t):
         """The numbers of a step, the rates aside, and where it forgets, `(B, 1, 1)`."""
-        step = selection.map_sequences(lambda x: ops.cast(self.arrays.at(x, t, 1), dtype))
+        step = selection.map_sequences(lambda x: self.arrays.at(x, t, 1))
         return step, None if reset is None else self.arrays.at(reset, t, 1)[:, None, None]
 
 
@@ -151,9 +153,9 @@ def _zero_where(forgets, state):
 
 
 def _written(array, t, row):
-    return ops.slice_update(array, (0, t, 0), ops.cast(row, array.dtype)[:, None])
+    return ops.slice_update(array, (0, t, 0), row[:, None])
 
 
-def _first_steps(array, like):
-    """As many steps as `like` has."""
-    return array[:, : ops.shape(like)[1]]
+def _like(array, padded):
+    """As many steps as an array has, in its dtype."""
+    return ops.cast(padded[:, : ops.shape(array)[1]], array.dtype)

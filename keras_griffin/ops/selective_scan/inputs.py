@@ -12,16 +12,11 @@ from keras_griffin.shapes import Tensor
 class SelectiveScanInputs(NamedTuple):
     """The tensors that determine decays, gated inputs and outputs; their gradients are a `SelectiveScanInputs` too."""
 
-    #: u, `(B, T, D)`.
-    inputs: Tensor
-    #: s, `(B, T, D)`.
-    step_sizes: Tensor
-    #: A, `(D, N)`.
-    rates: Tensor
-    #: b, `(B, T, N)`.
-    input_weights: Tensor
-    #: c, `(B, T, N)`.
-    output_weights: Tensor
+    inputs: Tensor  # u, `(B, T, D)`
+    step_sizes: Tensor  # s, `(B, T, D)`
+    rates: Tensor  # A, `(D, N)`
+    input_weights: Tensor  # b, `(B, T, N)`
+    output_weights: Tensor  # c, `(B, T, N)`
 
     def map_sequences(self, function) -> "SelectiveScanInputs":
         """A function of each sequence; the rates are as they were."""

@@ -1,7 +1,4 @@
-"""On JAX: one compiled loop over chunks of time, and one back; see `in_place.py`.
-
-What is in memory beside the arguments and their gradients is some sqrt(T) states.
-"""
+"""On JAX: one compiled loop over chunks of time, and one back, with some sqrt(T) states kept; see `in_place.py`."""
 
 import math
 import sys

@@ -1,7 +1,7 @@
 """On JAX on a TPU: Pallas kernels that read each sequence once, and compute the states of a block of time on chip.
 
-The grid is batch by channels by time, with time innermost and in order. The state, `(N, D)`, passes from block to block
-in float32, and the one before each block is kept for the gradient, whose kernel computes the block's states again.
+The state, `(N, D)`, passes from block to block in float32, and the one before each is kept for the gradient, whose
+kernel computes the block's states again.
 """
 
 from jax import lax

@@ -1,9 +1,7 @@
 """On PyTorch: one chunk of time after another, whose states are in memory only while it is computed.
 
-The states before the chunks are kept for the gradient, which computes each chunk's states again. What enters, outputs
-and gradients are computed for a whole chunk; decays and the recurrence go step by step, in place, over views of it.
-Inside, a chunk is `(steps, B, N, D)`. Forward and backward are inside their own operators, so that
-`torch.compile` does not unroll their loops.
+What enters, outputs and gradients are computed for a whole chunk, `(steps, B, N, D)`; decays and the recurrence go step
+by step, in place. The loops are inside their own operators, so that `torch.compile` does not unroll them.
 """
 
 import functools
@@ -27,10 +25,9 @@ def supports(facts) -> str | None:
 
 
 def of_operators(operator, gradient):
-    """The package's `selective_scan` around a `torch.library.custom_op` and that of its gradient.
+    """The package's `selective_scan` around custom operators, as in `with_derivatives`.
 
-    The first, of `(tensors, reset)`, returns outputs, final state, and the states before chunks of time, for the
-    second, of `(tensors, [starts], gradients, reset)`; see `with_derivatives`.
+    The first returns outputs, final state, and the states before chunks of time, which the second needs.
     """
 
     def again(tensors, reset):
@@ -128,10 +125,7 @@ def _scan_chunk(there, rates, state, forgets, states):
 
 
 def _scan_back(there, rates, states, start, into_states, into_state, forgets):
-    """Write g_t + a_{t+1} g_{t+1} over g_t, and the gradients for the powers s_t A over the states.
-
-    Returned are the gradient for the state before the chunk, and the powers' gradients.
-    """
+    """Write g_t + a_{t+1} g_{t+1} over g_t, and the gradients for the powers s_t A, returned last, over the states."""
     decay, into_state = torch.empty_like(start), into_state.clone()
     steps = zip(there.step_sizes[:, :, None].unbind(), states.unbind(), into_states.unbind(), strict=True)
     for t, (sizes, h, g) in reversed(list(enumerate(steps))):

@@ -37,10 +37,9 @@ def scan_gradient(
     reset: Tensor | None,
     gradients: tuple[Tensor, Tensor],
 ) -> tuple[SelectiveScanInputs, Tensor]:
-    """The gradients for selection and initial state, from those for outputs and final state.
+    """The gradients for selection and initial state.
 
-    That for A is each row's, `(B, D, N)`, and those for b and c are each block of channels', `(blocks, B, T, N)`, all
-    three in float32.
+    For A each row's, `(B, D, N)`, and for b and c each block of channels', `(blocks, B, T, N)`, all three in float32.
     """
     from keras_griffin.ops.selective_scan.triton_kernels import selective_scan_gradient
 

@@ -13,7 +13,7 @@ from keras_griffin.ops.recurrence.kernels.triton_numbers import (
     store,
     widened,
 )
-from keras_griffin.ops.recurrence.kernels.triton_walk import from_its_end, place, start_of, walk
+from keras_griffin.ops.recurrence.kernels.triton_walk import place, start_of, walk
 
 
 @triton.jit
@@ -35,12 +35,14 @@ def scan(
     ROWS: tl.constexpr,
 ):
     """Every state of each piece, and the last piece's last state if wanted."""
-    batch, piece, channels, span = place(length, width, pieces, steps, REVERSE, BLOCK)
+    batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
+    stop = tl.minimum((piece + 1) * steps, length)
     state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    span = (origin, piece * steps, stop, length, channels)
     SIGN: tl.constexpr = 1 - 2 * REVERSE
     state = walk(scan_step, state, (), (decay, inputs), (states,), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     if final_state is not None:
-        store(final_state, batch * width + channels, state, (channels < width) & (span[2] == length))
+        store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
 
 
 @triton.jit
@@ -86,8 +88,9 @@ def piece_ends(
     With `GRADIENT`, that of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from
     its end, so that the steps read last, which are still in the cache, are read first when the piece is scanned.
     """
-    batch, piece, channels, span = place(length, width, pieces, steps, LAST_FIRST, BLOCK)
-    start, arrays, span = identity(decay, BLOCK), (decay, inputs), from_its_end(span, piece, steps, LAST_FIRST)
+    batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
+    start, arrays = identity(decay, BLOCK), (decay, inputs)
+    span = (origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels)
     SIGN: tl.constexpr = 2 * LAST_FIRST - 1
     carried = walk(ends_step, start, (GRADIENT,), arrays, (), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     offset = (batch * pieces + piece) * width + channels
@@ -154,11 +157,13 @@ def scan_gradient(
 
     `REVERSE` is that of the scan.
     """
-    batch, piece, channels, span = place(length, width, pieces, steps, not REVERSE, BLOCK)
-    ends_here = (channels < width) & (span[2] == length)
+    batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
+    stop = tl.minimum((piece + 1) * steps, length)
+    ends_here = (channels < width) & (stop == length)
     into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
     start = load(initial_state, batch * width + channels, ends_here)
     arrays, written = (decay, states_gradient), (decay_gradient, inputs_gradient)
+    span = (origin, piece * steps, stop, length, channels)
     SIGN: tl.constexpr = 2 * REVERSE - 1
     into_state = walk(
         gradient_step, into_state, (), arrays, written, marks, meaning, span, SIGN, width, BLOCK, ROWS, states, start

@@ -68,16 +68,11 @@ def scan_gradient(
 class Plan(NamedTuple):
     """How the work is divided among a kernel's programs."""
 
-    #: B, T and D of the arrays.
-    shape: tuple[int, int, int]
-    #: Channels of a program.
-    block: int
-    #: Pieces of time.
-    pieces: int
-    #: Steps of a piece.
-    steps: int
-    #: Rows that a program loads at once, at most as many as any piece has steps before its end.
-    rows: int
+    shape: tuple[int, int, int]  # B, T and D of the arrays
+    block: int  # channels of a program
+    pieces: int  # of time
+    steps: int  # of a piece
+    rows: int  # that a program loads at once, at most as many as any piece has steps before its end
 
 
 def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multiprocessors: int) -> int:
@@ -119,16 +114,9 @@ def in_pieces(
 ) -> tuple:
     """The results of a kernel that walks through every piece of a plan, after a kernel for the ends of pieces.
 
-    Args:
-        gpu: see above.
-        first: the kernel that writes products and ends of pieces, and its arguments.
-        last: the kernel of the results, and its arguments; the state before the first piece is the last of them.
-        plan: the plan.
-        marks: resets and mask.
-        results: from `gpu.empty`.
-        reverse: the direction of the scan.
-        gradient: whether the kernels walk through the gradient, against it.
-        **constants: for both kernels.
+    `first` is the kernel that writes products and ends of pieces, and its arguments; `last` the kernel of the results,
+    and its arguments, the last of which is the state before the first piece. With `gradient` both walk against the
+    scan, whose direction is `reverse`. `results` are from `gpu.empty`.
     """
     flags, (kernel, arguments), ends = as_bytes(marks), last, None
     if plan.pieces > 1:

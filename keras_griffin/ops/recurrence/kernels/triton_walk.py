@@ -19,10 +19,9 @@ from keras_griffin.ops.recurrence.kernels.triton_numbers import add, load, moved
 
 
 @triton.jit
-def place(length, WIDTH: tl.constexpr, pieces, steps, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
-    """The sequence, piece and channels that a program works on, and the span of its walk.
+def place(length, WIDTH: tl.constexpr, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
+    """The sequence, piece and channels that a program works on, and the row at which the sequence's walk begins.
 
-    A span is the row at which the walk of the sequence begins, the first step, the one after the last, T and channels.
     Rows are int64: an array may have more elements than int32 can count.
     """
     program = tl.program_id(0)
@@ -32,14 +31,7 @@ def place(length, WIDTH: tl.constexpr, pieces, steps, LAST_FIRST: tl.constexpr, 
     origin = batch * length
     if LAST_FIRST:
         origin += length - 1
-    return batch, piece, channels, (origin, piece * steps, tl.minimum((piece + 1) * steps, length), length, channels)
-
-
-@triton.jit
-def from_its_end(span, piece, steps, LAST_FIRST: tl.constexpr):
-    """The span of a whole piece that is walked from its end."""
-    origin, _, _, length, channels = span
-    return origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels
+    return batch, piece, channels, origin
 
 
 @triton.jit
@@ -68,7 +60,7 @@ def walk(
         written: arrays of the numbers that a step writes.
         marks: one byte per row, or None.
         meaning: that of the marks; see `as_bytes`.
-        span: see `place`.
+        span: the row of step 0, the first step, the one after the last, T, and the program's channels.
         ahead: an array of which a step reads, after those, the number in the next step's row; or None.
         beyond: the number that it gets there at step T - 1.
     """
