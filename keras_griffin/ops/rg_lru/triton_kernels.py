@@ -1,7 +1,4 @@
-"""The Triton kernels of `rg_lru`; see `triton_passes.py`, and `gates.py` for the equations.
-
-Arrays, pieces and walks are those of the kernels of `linear_scan`.
-"""
+"""The Triton kernels of `rg_lru`: those of `linear_scan` with the equations of `gates.py`; see `triton_passes.py`."""
 
 import triton
 from triton import language as tl

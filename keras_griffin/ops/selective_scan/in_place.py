@@ -99,11 +99,9 @@ class InPlace:
         return SelectiveScanInputs(u, s, into_rates, b, c), ops.swapaxes(gradient, 1, 2)
 
     def _padded(self, selection, reset, dtype):
-        """Selection and resets for a whole number of chunks, this number, and the steps of each.
-
-        The sequences are in the dtype of accumulation: XLA writes no row of bfloat16 in place on a CPU.
-        """
+        """Selection and resets for a whole number of chunks, this number, and the steps of each."""
         chunks, steps = self.arrays.chunks_of(selection.inputs)
+        # On a CPU, XLA writes no row of bfloat16 in place.
         selection = SelectiveScanInputs(*(ops.cast(x, dtype) for x in selection))
         # A step of size zero changes no state.
         padded = selection.map_sequences(lambda x: self.arrays.padded(x, chunks * steps))

@@ -1,9 +1,8 @@
 """How a Pallas kernel walks through time on a TPU, for every recurrence h_t = a_t h_(t-1) + x_t.
 
-The grid is batch by channels by time, with time innermost and in order. A block of time is in on-chip memory while the
-next one is fetched. Within a block, a group of rows is prepared as whole registers, then walked through row by row; the
-state passes from row to row and from block to block in float32. Callers pass functions that compute decay and inputs of
-a group, and the final gradients, from rows of the operands as stored in memory.
+The grid is batch by channels by time, innermost and in order. Within a block of time, a group of rows is prepared as
+whole registers, then walked through row by row; the state passes on in float32. Callers pass functions that compute
+decay and inputs of a group, and the final gradients, from rows of the operands as stored in memory.
 """
 
 import math

@@ -83,10 +83,9 @@ def piece_ends(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """The map of each piece but the last from its start: `product * start + end`.
+    """The map of each piece but the last from its start: `product * start + end`; with `GRADIENT`, `inputs` are g.
 
-    With `GRADIENT`, that of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from
-    its end, so that the steps read last, which are still in the cache, are read first when the piece is scanned.
+    It walks from the piece's end, so the steps read last, still in the cache, are read first when the piece is scanned.
     """
     batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
     start, arrays = identity(decay, BLOCK), (decay, inputs)
@@ -115,10 +114,9 @@ def identity(number, BLOCK: tl.constexpr):
 
 @triton.jit
 def extend(carried, decay, value, kept, GRADIENT: tl.constexpr):
-    """Product and end of a piece extended by one step at its start; see `piece_ends`.
+    """Product and end of a piece extended by a step at its start; with `GRADIENT` of dh_t = conj(a_t) (dh_{t+1} + g_t).
 
-    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a
-    number because registers for conditions are few.
+    The last of `carried` is 0 once a step has forgotten those before it; a number, as registers for conditions are few.
     """
     product, end, open = carried[: len(decay)], carried[len(decay) : -1], carried[-1]
     if GRADIENT:
@@ -153,10 +151,7 @@ def scan_gradient(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """dx_t = g_t + dh_{t+1}, da_t = dx_t conj(h_{t-1}), dh_t = conj(a_t) dx_t, from the last step to the first.
-
-    `REVERSE` is that of the scan.
-    """
+    """dx_t = g_t + dh_{t+1}, da_t = dx_t conj(h_{t-1}), dh_t = conj(a_t) dx_t; `REVERSE` is the scan's direction."""
     batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
     ends_here = (channels < width) & (stop == length)
