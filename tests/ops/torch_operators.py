@@ -13,7 +13,7 @@ def check_operators(op_name, module):
         return
     marks = [torch.tensor([True, False, True]).expand(2, 3)[..., None]] * 2
     for is_complex in (False, True):
-        tensors = tensors_of(UnitCase(3, is_complex=is_complex))
+        tensors = tensors_of(UnitCase(3, 2, is_complex=is_complex))
         check(module._rg_lru, module._gradient, tensors, slice(1 + is_complex), (*marks, 8.0, False))
 
 
