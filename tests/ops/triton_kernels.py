@@ -107,7 +107,7 @@ def test_several_blocks_of_channels(op_name):
 
 def arguments(op_name):
     """Short sequences and a state, for a call without options."""
-    case = {"linear_scan": ScanCase(17), "rg_lru": UnitCase(17), "selective_scan": SelectiveCase(9)}[op_name]
+    case = {"linear_scan": ScanCase(17, 2), "rg_lru": UnitCase(17, 2), "selective_scan": SelectiveCase(9)}[op_name]
     return [torch.tensor(x.values, dtype=torch.float32, requires_grad=True) for x in case.arguments()]
 
 
