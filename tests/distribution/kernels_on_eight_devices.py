@@ -14,7 +14,7 @@ from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton
 from keras_griffin.ops.rg_lru.cases import UnitCase
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.ops.shared.jax_division import active_division
 from tests.distribution.eight_devices import collectives

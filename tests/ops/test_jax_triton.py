@@ -1,7 +1,6 @@
 """JAX's kernels for NVIDIA's GPUs: run by Triton's interpreter, and compiled for a GPU that isn't there."""
 
 import functools
-import importlib
 import importlib.util
 import json
 import os
@@ -25,7 +24,7 @@ from keras_griffin.ops.linear_scan import jax_triton as scans
 from keras_griffin.ops.recurrence.kernels import jax_triton_launch
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.rg_lru import jax_triton as units
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.ops.selective_scan import jax_triton as selections
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
@@ -35,19 +34,19 @@ OPS = ["linear_scan", "rg_lru", "selective_scan"]
 CALLS = [("float32", 1, False), ("bfloat16", 1, True), ("bfloat16", 2, False)]
 #: Prints what PyTorch launches for the calls of an op, forward and backward, in the words of `Launched`.
 PYTORCH = """
-import importlib, json, sys
+import json, sys
 import pytest, torch
-from tests.ops.triton_compilation import TARGETS, program_of, recorded_launches
+from tests.ops.triton_compilation import TARGETS, forward_and_backward, program_of, recorded_launches
 
 def parameters(value):
     if isinstance(value, tuple):
         return [parameter for part in value for parameter in parameters(part)]
     return [None] if isinstance(value, torch.Tensor) else [] if value in (None, 1) else [value]
 
-call = importlib.import_module(f"tests.ops.{sys.argv[1]}.test_torch_triton").forward_and_backward
 for dtype, parts, marked in json.loads(sys.argv[2]):
     with pytest.MonkeyPatch.context() as patch:
-        launches = recorded_launches(patch, lambda: call(parts, getattr(torch, dtype), marked), TARGETS["sm90"])
+        call = lambda: forward_and_backward(sys.argv[1], parts, getattr(torch, dtype), marked)
+        launches = recorded_launches(patch, call, TARGETS["sm90"])
     programs = [program_of(launch, TARGETS["sm90"]) for launch in launches]
     print(json.dumps([
         (program.asm["ptx"], 1, program.metadata.shared, launch.programs, parameters(launch.arguments))

@@ -18,16 +18,13 @@ from keras_griffin.ops import (
     local_attention,
     log_scan,
     rg_lru,
-    selective_scan,
     use_implementation,
 )
-from keras_griffin.ops.linear_scan import reference as scan_reference
+from keras_griffin.ops.linear_scan.cases import ScanCase
 from keras_griffin.ops.local_attention import reference as attention_reference
-from keras_griffin.ops.log_scan import reference as log_reference
-from keras_griffin.ops.rg_lru import reference as unit_reference
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
-from keras_griffin.ops.selective_scan import reference as selective_reference
-from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
+from keras_griffin.ops.log_scan.cases import LogCase
+from keras_griffin.ops.rg_lru.cases import UnitCase
+from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
@@ -79,215 +76,78 @@ def random_rows(reverse=False, share=0.5):
     return Rows(reset, mask, documents, spoiled, is_spoiled[:, 0], spoiled[:, 0 if reverse else -1], generator)
 
 
-def draw(rows, *shape, is_complex=False):
-    number = rows.generator.normal(size=shape).astype("float32")
-    return number + 1j * draw(rows, *shape) if is_complex else number
-
-
-def parts(number):
-    return [number.real, number.imag] if np.iscomplexobj(number) else [number]
-
-
-def spoil(function, number):
-    """A function that spoils, at every part of a number."""
-    return [function(part.astype("float32")) for part in parts(number)]
-
-
-def pair(tensors):
-    return tuple(tensors) if len(tensors) == 2 else tensors[0]
-
-
-def as_number(tensors):
-    """A real or complex array in double precision. Not by a sum: infinity times i is NaN in NumPy."""
-    tensors = tensors if isinstance(tensors, (tuple, list)) else [tensors]
-    stacked = np.stack([as_array(x).astype("float64") for x in tensors], axis=-1)
-    return (stacked.view("complex128") if len(tensors) == 2 else stacked)[..., 0]
+def draw(rows, *shape):
+    return rows.generator.normal(size=shape).astype("float32")
 
 
 def assert_clean(actual, expected, spoiled):
     """Fail unless they are close where nothing is spoiled, `(B,)` or `(B, T)`."""
     clean = ~spoiled.reshape(spoiled.shape + (1,) * (expected.ndim - spoiled.ndim))
-    for one, other in zip(parts(actual), parts(expected), strict=True):
-        assert_close(np.where(clean, one, 0.0), np.where(clean, other, 0.0), "float32", factor=3)
+    assert_close(np.where(clean, actual, 0.0), np.where(clean, expected, 0.0), "float32", factor=3)
 
 
 def weighted(results, weights):
     """A scalar loss."""
-    total = 0.0
-    for result, weight in zip(results, weights, strict=True):
-        tensors = result if isinstance(result, tuple) else [result]
-        for tensor, factor in zip(tensors, weight, strict=True):
-            total = total + ops.sum(tensor * ops.convert_to_tensor(factor))
-    return total
+    return sum(ops.sum(x * ops.convert_to_tensor(weight)) for x, weight in zip(results, weights, strict=True))
 
 
-def split(tensors, like):
-    """Flat tensors as lists of parts, as `like` has them."""
-    tensors = iter(tensors)
-    return [[next(tensors) for _ in number] for number in like]
+SCANS = {"linear_scan": ScanCase, "log_scan": LogCase, "rg_lru": UnitCase, "selective_scan": SelectiveCase}
+COMPLEX = {"is_complex": True, "reverse": True}
+CALLS = [
+    *(("linear_scan", name, COMPLEX) for name in runnable("linear_scan")),
+    ("linear_scan", explain("linear_scan").chosen, {}),
+    *((op_name, name, {}) for op_name in ("log_scan", "rg_lru", "selective_scan") for name in runnable(op_name)),
+    ("rg_lru", explain("rg_lru").chosen, COMPLEX),
+    # No document is spoiled, only what none sees: the gradients for parameters are to be right as well.
+    ("rg_lru", explain("rg_lru").chosen, {"is_complex": True, "share": 0.0}),
+    ("selective_scan", explain("selective_scan").chosen, {"share": 0.0}),
+]
 
 
-def judge(implementation, op_name, rows, call, numbers, weights, expected):
-    """Compare a scan's results and its gradients for `numbers` with those on clean data.
-
-    Args:
-        implementation: its name.
-        op_name: `linear_scan`, `log_scan` or `rg_lru`.
-        rows: marks and documents.
-        call: results from lists of parts, one list for each of the numbers.
-        numbers: lists of parts, spoiled.
-        weights: the gradients for states and final state, spoiled where documents are.
-        expected: states, final state, and the gradients for the numbers; each with `(B,)` or `(B, T)`, what of it is
-            spoiled.
-    """
-    with use_implementation(op_name, implementation):
-        results = call(*split(map(ops.convert_to_tensor, sum(numbers, [])), numbers))
-        assert_clean(as_number(results[0]), *expected[0])
-        assert_clean(as_number(results[1]), *expected[1])
-        if not CAN_TRAIN or implementation == "reference":
-            return results
-        loss = lambda *tensors: weighted(call(*split(tensors, numbers)), weights)  # noqa: E731
-        _, gradients = value_and_gradient(loss, *sum(numbers, []))
-    for got, (wanted, spoiled) in zip(split(gradients, numbers), expected[2:], strict=True):
-        assert_clean(as_number(got), wanted, spoiled)
-    return results
-
-
-@pytest.mark.parametrize(
-    ("implementation", "is_complex", "reverse"),
-    [*((name, True, True) for name in runnable("linear_scan")), (explain("linear_scan").chosen, False, False)],
-)
-def test_linear_scan(implementation, is_complex, reverse):
-    rows = random_rows(reverse)
-    shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
-    decay = rows.generator.uniform(0.3, 0.9, shape).astype("float32") * (np.exp(1j) if is_complex else 1.0)
-    inputs, start = draw(rows, *shape, **options), draw(rows, BATCH, WIDTH, **options)
-    weights = draw(rows, *shape, **options), draw(rows, BATCH, WIDTH, **options)
-    flags = {"reset": rows.reset, "mask": rows.mask, "reverse": reverse}
-    states = scan_reference.definition(decay, inputs, start, **flags)
-    gradients = scan_reference.linear_scan_gradient(decay, inputs, start, *weights, **flags)
-
-    seen = rows.spoiled & rows.mask
-    start_gradient_spoiled = rows.spoiled_start & ~rows.reset[:, -1 if reverse else 0]
-    spoiled = [spoil(rows.spoil_steps, decay), spoil(rows.spoil_steps, inputs)]
-    spoiled.append(spoil(lambda x: rows.spoil(x, rows.spoiled_start), start))
-    spoiled_weights = (
-        spoil(lambda x: rows.spoil(x, rows.spoiled), weights[0]),
-        spoil(lambda x: rows.spoil(x, rows.spoiled_end), weights[1]),
-    )
-    expected = [
-        *zip(states, (rows.spoiled, rows.spoiled_end), strict=True),
-        *zip(gradients, (seen, seen, start_gradient_spoiled), strict=True),
-    ]
-    call = lambda *numbers: linear_scan(*map(pair, numbers), **flags)  # noqa: E731
-    results = judge(implementation, "linear_scan", rows, call, spoiled, spoiled_weights, expected)
-    # What is not finite by the definition is not finite: only a reset forgets it.
-    definition = scan_reference.definition(*map(as_number, spoiled), **flags)[0]
-    assert not np.any(np.isfinite(as_number(results[0])) & ~np.isfinite(definition))
-
-
-@pytest.mark.parametrize("implementation", runnable("log_scan"))
-def test_log_scan(implementation):
-    rows = random_rows()
-    shape = BATCH, LENGTH, WIDTH
-    decay, inputs = rows.generator.uniform(-1.0, 0.0, shape).astype("float32"), draw(rows, *shape)
-    start, weights = draw(rows, BATCH, WIDTH), (draw(rows, *shape), draw(rows, BATCH, WIDTH))
-    flags = {"reset": rows.reset, "mask": rows.mask}
-    states = log_reference.definition(decay, inputs, start, **flags)
-    gradients = log_reference.log_scan_gradient(decay, inputs, start, *weights, **flags)
-
-    seen = rows.spoiled & rows.mask
-    spoiled = [[rows.spoil_steps(decay)], [rows.spoil_steps(inputs)], [rows.spoil(start, rows.spoiled_start)]]
-    spoiled_weights = [rows.spoil(weights[0], rows.spoiled)], [rows.spoil(weights[1], rows.spoiled_end)]
-    expected = [
-        *zip(states, (rows.spoiled, rows.spoiled_end), strict=True),
-        *zip(gradients, (seen, seen, rows.spoiled_start & ~rows.reset[:, 0]), strict=True),
-    ]
-    call = lambda *numbers: log_scan(*(x for (x,) in numbers), **flags)  # noqa: E731
-    results = judge(implementation, "log_scan", rows, call, spoiled, spoiled_weights, expected)
-    # NaN stays until a reset forgets it.
-    definition = log_reference.definition(*(as_number(x) for (x,) in spoiled), **flags)[0]
-    assert not np.any(np.isfinite(as_number(results[0])) & np.isnan(definition))
-
-
-@pytest.mark.parametrize(
-    ("implementation", "is_complex", "reverse", "share"),
-    [
-        *((name, False, False, 0.5) for name in runnable("rg_lru")),
-        (explain("rg_lru").chosen, True, True, 0.5),
-        # No document is spoiled, only what none sees: the gradients for weights are to be right as well.
-        (explain("rg_lru").chosen, True, False, 0.0),
-    ],
-)
-def test_rg_lru(implementation, is_complex, reverse, share):
+@pytest.mark.parametrize(("op_name", "implementation", "options"), CALLS)
+def test_scan(op_name, implementation, options):
+    share, reverse = options.get("share", 0.5), options.get("reverse", False)
     rows = random_rows(reverse, share)
-    shape, options = (BATCH, LENGTH, WIDTH), {"is_complex": is_complex}
-    inputs, start = draw(rows, *shape, **options), draw(rows, BATCH, WIDTH, **options)
-    weights = draw(rows, *shape, **options), draw(rows, BATCH, WIDTH, **options)
-    logits, channels = [draw(rows, *shape) for _ in range(2)], [2.0 + draw(rows, WIDTH)]
-    channels += [0.5 * draw(rows, WIDTH)] if is_complex else []
-    flags = {"reset": rows.reset, "mask": rows.mask, "reverse": reverse}
-    unit = GatedScanInputs(inputs, *logits, *(channels if is_complex else [*channels, None]))
-    states = unit_reference.definition(unit, start, 4.0, **flags)
-    into, into_start = unit_reference.rg_lru_gradient(unit, start, 4.0, weights, **flags)
 
-    seen, weights_spoiled = rows.spoiled & rows.mask, np.full(WIDTH, share > 0.0)
-    start_gradient_spoiled = rows.spoiled_start & ~rows.reset[:, -1 if reverse else 0]
-    spoiled = [spoil(rows.spoil_steps, inputs), *(spoil(rows.spoil_steps, x) for x in logits)]
-    spoiled += [[x] for x in channels] + [spoil(lambda x: rows.spoil(x, rows.spoiled_start), start)]
-    spoiled_weights = (
-        spoil(lambda x: rows.spoil(x, rows.spoiled), weights[0]),
-        spoil(lambda x: rows.spoil(x, rows.spoiled_end), weights[1]),
-    )
-    expected = [
-        *zip(states, (rows.spoiled, rows.spoiled_end), strict=True),
-        *((gradient, seen) for gradient in into[:3]),
-        *((gradient, weights_spoiled) for gradient in into[3 : 3 + len(channels)]),
-        (into_start, start_gradient_spoiled),
-    ]
+    class Marked(SCANS[op_name]):
+        @property
+        def options(self):
+            return {**super().options, "reset": rows.reset, "mask": rows.mask}
 
-    def call(inputs, first, second, *rest, flags=flags):
-        *channels, start = rest
-        phase = channels[1][0] if len(channels) == 2 else None
-        return rg_lru(
-            pair(inputs), first[0], second[0], channels[0][0], pair(start), phase=phase, exponent=4.0, **flags
-        )
+    case = Marked(LENGTH, BATCH, WIDTH, **{name: value for name, value in options.items() if name != "share"})
+    arrays = [argument.values for argument in case.arguments()]
+    results = case.definition(*arrays)
+    weights = [draw(rows, *result.shape) for result in results]
+    expected = case.gradients(weights, *arrays)
 
-    judge(implementation, "rg_lru", rows, call, spoiled, spoiled_weights, expected)
+    def at(array, steps, state, parameter=False):
+        """Which of these an array has: steps, rows of the batch, or neither."""
+        if array.shape[:2] == (BATCH, LENGTH):
+            return steps
+        return state if array.shape[0] == BATCH else np.full(len(array), parameter)
 
-
-@pytest.mark.parametrize(
-    ("implementation", "share"),
-    # With no document spoiled, the gradient for the rates is to be right as well.
-    [*((name, 0.5) for name in runnable("selective_scan")), (explain("selective_scan").chosen, 0.0)],
-)
-def test_selective_scan(implementation, share):
-    rows, numbers = random_rows(share=share), 2
-    sizes = rows.generator.uniform(0.1, 0.9, (BATCH, LENGTH, WIDTH)).astype("float32")
-    rates = -rows.generator.uniform(0.3, 2.0, (WIDTH, numbers)).astype("float32")
-    inputs, b, c = draw(rows, *sizes.shape), *(draw(rows, BATCH, LENGTH, numbers) for _ in range(2))
-    start = draw(rows, BATCH, WIDTH, numbers)
-    weights = draw(rows, *sizes.shape), draw(rows, *start.shape)
-    flags = {"reset": rows.reset, "mask": rows.mask}
-    selection = SelectiveScanInputs(inputs, sizes, rates, b, c)
-    outputs, final_state = selective_reference.definition(selection, start, **flags)
-    into, into_start = selective_reference.selective_scan_gradient(selection, start, weights, **flags)
-
-    seen, rates_spoiled = rows.spoiled & rows.mask, np.full(WIDTH, share > 0.0)
-    start_gradient_spoiled = rows.spoiled_start & ~rows.reset[:, 0]
-    spoiled = [[x if x is rates else rows.spoil_steps(x)] for x in selection]
-    spoiled += [[rows.spoil(start, rows.spoiled_start)]]
-    spoiled_weights = [rows.spoil_steps(weights[0])], [rows.spoil(weights[1], rows.spoiled_end)]
-    expected = [
-        *((outputs, seen), (final_state, rows.spoiled_end)),
-        *((gradient, rates_spoiled if gradient is into.rates else seen) for gradient in into),
-        (into_start, start_gradient_spoiled),
-    ]
-
-    def call(*numbers):
-        return selective_scan(*(number[0] for number in numbers), **flags)
-
-    judge(implementation, "selective_scan", rows, call, spoiled, spoiled_weights, expected)
+    seen = rows.spoiled & rows.mask
+    spoiled = [rows.spoil(x, at(x, rows.spoiled | ~rows.mask, rows.spoiled_start)) for x in arrays]
+    # A masked step of `selective_scan` outputs zero.
+    hides = op_name == "selective_scan"
+    weights_spoiled = rows.spoiled | ~rows.mask if hides else rows.spoiled
+    weights = [rows.spoil(x, at(x, weights_spoiled, rows.spoiled_end)) for x in weights]
+    with use_implementation(op_name, implementation):
+        outputs = [as_array(x) for x in case.call(*map(ops.convert_to_tensor, spoiled))]
+        for got, wanted in zip(outputs, results, strict=True):
+            assert_clean(got, wanted, at(wanted, seen if hides else rows.spoiled, rows.spoiled_end))
+        if CAN_TRAIN and implementation != "reference":
+            _, gradients = value_and_gradient(lambda *tensors: weighted(case.call(*tensors), weights), *spoiled)
+            start_spoiled = rows.spoiled_start & ~rows.reset[:, -1 if reverse else 0]
+            for got, wanted in zip(gradients, expected, strict=True):
+                assert_clean(got, wanted, at(wanted, seen, start_spoiled, share > 0.0))
+    if op_name in ("linear_scan", "log_scan"):
+        # What is not finite by the definition is not finite: only a reset forgets it. Infinite logarithms are numbers.
+        if op_name == "log_scan":
+            spoiled = [np.where(np.isnan(x), x, clean) for x, clean in zip(spoiled, arrays, strict=True)]
+        states = case.definition(*(x.astype("float64") for x in spoiled))[: len(outputs) // 2]
+        finite, by_definition = (np.all(np.isfinite(x), axis=0) for x in (outputs[: len(states)], states))
+        assert not np.any(finite & ~by_definition)
 
 
 @pytest.mark.parametrize("op_name", ["linear_scan", "log_scan", "rg_lru"])
@@ -337,7 +197,7 @@ def test_causal_conv():
     weights = draw(rows, *inputs.shape), draw(rows, *start.shape)
     results, gradients = definition_of_causal_conv(inputs, kernel, start, rows, weights)
     spoiled = [rows.spoil_steps(inputs), rows.spoil(start, rows.spoiled_start)]
-    weights = [rows.spoil(weights[0], rows.spoiled | ~rows.mask)], [rows.spoil(weights[1], rows.spoiled_end)]
+    weights = rows.spoil_steps(weights[0]), rows.spoil(weights[1], rows.spoiled_end)
     call = lambda inputs, start: causal_conv(inputs, kernel, None, start, reset=rows.reset, mask=rows.mask)  # noqa: E731
     for got, wanted, where in zip(call(*spoiled), results, (rows.spoiled & rows.mask, rows.spoiled_end), strict=True):
         assert_clean(as_array(got), wanted, where)
@@ -372,7 +232,7 @@ def test_local_attention(window):
         return
     gradients = attention_reference.local_attention_gradient(weights, *arrays, window, **marks)
     spoiled_weights = rows.spoil_steps(weights)
-    _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [[spoiled_weights]]), *spoiled)
+    _, into = value_and_gradient(lambda *tensors: weighted([call(*tensors)], [spoiled_weights]), *spoiled)
     for got, wanted in zip(into, gradients, strict=True):
         assert_clean(got, wanted, seen)
 
@@ -398,7 +258,7 @@ def test_what_comes_back_to_attention_touches_what_a_query_sees(marks, window, l
     lost = np.zeros((BATCH, LENGTH), bool)
     lost[:, -length:] = (wrong != weights).any(axis=(2, 3))
     touched = what_lost_queries_see(lost, window, ids, real)
-    _, into = value_and_gradient(lambda *x: weighted([local_attention(*x, window, **options)], [[wrong]]), *arrays)
+    _, into = value_and_gradient(lambda *x: weighted([local_attention(*x, window, **options)], [wrong]), *arrays)
     clean_weights = np.where(lost[:, -length:, None, None], 0.0, weights)
     expected = attention_reference.local_attention_gradient(clean_weights, *arrays, window, **options)
     for got, wanted, where in zip(into, expected, ((lost & real)[:, -length:], touched, touched), strict=True):

@@ -1,6 +1,5 @@
 """Kernels compiled for GPUs that aren't there: exactly as the launching code would launch them."""
 
-import itertools
 import re
 from typing import NamedTuple
 
@@ -25,10 +24,6 @@ POINTERS = {
     torch.float16: "*fp16",
     torch.uint8: "*u8",
 }
-#: NVIDIA's targets with dtype and marks, on which the walk's machine code depends.
-WHOLE = list(itertools.product(("sm80", "sm90", "sm100"), (torch.float32, torch.bfloat16), (False, True)))
-#: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
-STOPS = 1, 2
 
 
 class Launch(NamedTuple):
@@ -78,15 +73,32 @@ class Compiled(NamedTuple):
     stops: int | None = None
 
 
-def recorded_launches(monkeypatch, call, target, multiprocessors=132):
-    """The launches that `call` would make on a GPU.
+def forward_and_backward(op_name, parts, dtype, has_marks):
+    """Call both operators of an op, on numbers of so many components; for `selective_scan`, on states of so many."""
+    from keras_griffin.ops.linear_scan import torch_triton as scans
+    from keras_griffin.ops.rg_lru import torch_triton as units
+    from keras_griffin.ops.selective_scan import torch_triton as selections
 
-    Args:
-        monkeypatch: pytest's.
-        call: makes the launches; the numbers that it gets are whatever stood in memory.
-        target: the GPU.
-        multiprocessors: how many it has. With none, every sequence is one piece.
-    """
+    sequence, state, channels = torch.zeros(2, 1024, 128, dtype=dtype), torch.zeros(2, 128), torch.zeros(128)
+    marks = [torch.zeros(2, 1024, 1, dtype=torch.bool) if has_marks else None] * 2
+    number, start = [sequence] * parts, [state] * parts
+    if op_name == "linear_scan":
+        scans._linear_scan(number, number, start, *marks, False)
+        scans._gradient(number, number, start, *marks, [*number, *start], False)
+    elif op_name == "rg_lru":
+        tensors = [*number, sequence, sequence, *[channels] * parts, *start]
+        units._rg_lru(tensors, *marks, 8.0, False)
+        units._gradient(tensors, number, [*number, *start], *marks, 8.0, False)
+    else:
+        weights, start = torch.zeros(2, 1024, parts, dtype=dtype), torch.zeros(2, 128, parts)
+        tensors = [sequence, sequence, torch.zeros(128, parts), weights, weights, start]
+        reset = marks[0][..., 0] if has_marks else None
+        selections._selective_scan(tensors, reset)
+        selections._gradient(tensors, [torch.zeros(2, 32, parts, 128)], [sequence, start], reset)
+
+
+def recorded_launches(monkeypatch, call, target, multiprocessors=132):
+    """The launches that `call` would make on a GPU; without multiprocessors, every sequence is one piece."""
     launches = []
 
     def launch(kernel, arguments, results, programs, **constants):

@@ -27,9 +27,9 @@ MARGIN = 200
 LENGTHS = [2, 3, 4, 5, 8, 9, 21]
 
 
-def run_tests(path: str):
+def run_tests(path: str, *options: str):
     """Run a file of tests below the interpreter, on the active backend."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / path), *options]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "KERAS_BACKEND": keras.backend.backend()}
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -25,16 +25,10 @@ def gradient_by_scan(
     gradients: tuple[Components, Components],
     reverse: bool,
 ) -> tuple[Components, Components, Components]:
-    """The gradients for decay, inputs and initial state.
+    """The gradients for decay, inputs and initial state, from those for states and final state.
 
-    Args:
-        scan: `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`.
-        decay: `(B, T, D)`; 0 where the past is forgotten.
-        states: every state.
-        initial_state: `(B, D)`.
-        forgotten: from `forgetting`.
-        gradients: those for the states and for the final state.
-        reverse: the direction of the scan whose gradient it is.
+    `scan` is `(decay, inputs, initial_state, forgotten, reverse) -> (states, final_state)`; where the past is
+    forgotten, `decay` is 0. `reverse` is the direction of the scan whose gradient it is.
     """
     states_gradient, final_gradient = gradients
     first = -1 if reverse else 0

@@ -23,14 +23,8 @@ class Arrays(Protocol):
     def row(self, array: Tensor, place) -> Tensor:
         """The row `(B, 1, D)` at a step; none of an empty array."""
 
-    def write(self, array: Tensor, row: Tensor, place) -> Tensor:
-        """The array with another row at a step."""
-
     def loop(self, stop, step, arrays: Components) -> Components:
         """The arrays after `arrays = step(t, arrays)` for t = 1 .. stop - 1."""
-
-    def join(self, first: Tensor, second: Tensor) -> Tensor:
-        """The two, one after the other in time."""
 
 
 class InPlace:
@@ -67,7 +61,7 @@ class InPlace:
         states = self.arrays.loop(length, step, states)
         # Joined, since an empty sequence has no last row.
         rows = zip(_as_row(initial_state), self._row(states, at(length - 1)), strict=True)
-        return states, tuple(self.arrays.join(start, row)[:, -1] for start, row in rows)
+        return states, tuple(_join(start, row)[:, -1] for start, row in rows)
 
     def scan_gradient(
         self,
@@ -98,8 +92,7 @@ class InPlace:
         gradient = self._write(states_gradient, last, lambda now: add(self._row(now, last), _as_row(final_gradient)))
         gradient = self.arrays.loop(length, step, gradient)
         pairs = zip(states, _as_row(initial_state), strict=True)
-        join = self.arrays.join
-        before = tuple(join(h[:, 1:], start) if reverse else join(start, h[:, :-1]) for h, start in pairs)
+        before = tuple(_join(h[:, 1:], start) if reverse else _join(start, h[:, :-1]) for h, start in pairs)
         into_decay = multiply(gradient, conjugate(zero_where(forgotten, before)))
         return into_decay, gradient, tuple(ops.sum(row, axis=1) for row in leaving(0, gradient))
 
@@ -112,7 +105,7 @@ class InPlace:
     def _write(self, arrays, place, compute):
         """Write the row that `compute` derives from the arrays, one component after the other."""
         for index in range(len(arrays)):
-            written = self.arrays.write(arrays[index], compute(arrays)[index], place)
+            written = ops.slice_update(arrays[index], (0, place, 0), compute(arrays)[index])
             arrays = (*arrays[:index], written, *arrays[index + 1 :])
         return arrays
 
@@ -120,6 +113,10 @@ class InPlace:
 def _order(length, reverse):
     """The index of the t-th step to be computed."""
     return lambda t: length - 1 - t if reverse else t
+
+
+def _join(first, second):
+    return ops.concatenate([first, second], axis=1)
 
 
 def _as_row(state):

@@ -6,7 +6,6 @@ Uncompiled, a step of TensorFlow's loops costs several times its arithmetic.
 import sys
 
 import tensorflow as tf
-from keras import ops
 
 from keras_griffin.ops.recurrence.in_place import InPlace
 
@@ -22,19 +21,9 @@ def row(array, place):
     return tf.slice(array, [0, place, 0], [batch_size, tf.minimum(length, 1), width])
 
 
-def write(array, row, place):
-    """In place, where XLA can."""
-    return ops.slice_update(array, (0, place, 0), row)
-
-
 def loop(stop, step, arrays):
     """A while loop, of a number of steps that may be unknown."""
     return tf.while_loop(lambda t, _: t < stop, lambda t, arrays: (t + 1, step(t, arrays)), (1, arrays))[1]
-
-
-def join(first, second):
-    """A copy."""
-    return tf.concat([first, second], 1)
 
 
 _LOOPS = InPlace(sys.modules[__name__])

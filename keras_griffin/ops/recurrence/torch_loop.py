@@ -23,12 +23,9 @@ def scan_gradient(
     forgotten: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
+    """The gradients for decay, inputs and initial state. Every number is one tensor, real or complex, or a view.
 
-    Every number is one tensor, real or complex, and may be a view; `forgotten` comes from `forgetting`.
-
-    Returns:
-        The gradients for decay, inputs and initial state.
+    dx_t = g_t + conj(a_{t+1}) dx_{t+1}, da_t = dx_t conj(h_{t-1}), dh_0 = conj(a_1) dx_1.
     """
     decay, states, initial_state = (torch.conj_physical(x) for x in (decay, states, initial_state))
     first, last = (-1, 0) if reverse else (0, -1)
@@ -50,21 +47,10 @@ def scan_gradient(
 
 
 def scan_into(states: Tensor, decay: Tensor, inputs: Tensor, state: Tensor, forgotten: Tensor | None, reverse: bool):
-    """Write the states, `(B, T, D)`.
-
-    On a CPU the first scan only multiplies by the decay of 0: selecting at every step would take half as long again,
-    and finite values do not need it. A value that is not finite shows in the states at the steps that should have
-    forgotten it, and then everything is scanned again. Other devices always select, since a check would synchronise
-    with them.
-
-    Args:
-        states: like the other numbers, one tensor, real or complex, and possibly a view.
-        decay: `(B, T, D)`.
-        inputs: `(B, T, D)`.
-        state: `(B, D)`.
-        forgotten: `(B, T, 1)` bool from `forgetting`, or None.
-        reverse: run from the last step to the first.
-    """
+    """Write the states. `states`, `decay`, `inputs`: (B, T, D), as for `scan_gradient`; `forgotten`: (B, T, 1) bool."""
+    # On a CPU the first scan only multiplies by the decay of 0: selecting at every step would take half as long again.
+    # A value that is not finite shows in the states at the steps that should have forgotten it, and then everything is
+    # scanned again. Other devices always select, since a check would synchronise with them.
     if forgotten is None or may_look(forgotten):
         _scan_chunks(states, decay, inputs, state, None, reverse)
         if forgotten is None or _are_finite(states, places(forgotten)):

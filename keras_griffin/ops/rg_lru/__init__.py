@@ -10,8 +10,7 @@ from keras_griffin.ops.implementation import Implementation
 from keras_griffin.ops.recurrence.numbers import Number
 from keras_griffin.ops.recurrence.one_step import one_step
 from keras_griffin.ops.recurrence.scan_op import ScanOp
-from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates
 from keras_griffin.shapes import Tensor
 
 

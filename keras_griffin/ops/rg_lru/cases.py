@@ -10,7 +10,7 @@ from keras_griffin.ops.case import Argument, parts, rounded, whole
 from keras_griffin.ops.linear_scan import cases as scan
 from keras_griffin.ops.recurrence.numbers import components_of, number_of
 from keras_griffin.ops.rg_lru import reference, rg_lru
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,38 @@ the decay is a = |a|, or a = |a| exp(i c r theta) in a complex unit, and the sca
 digits where |a| is close to 1. All of it can be recomputed for the gradient, and none of it need be stored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import keras
 from keras import ops
 
 from keras_griffin.ops.bounded_sqrt import bounded_slope
-from keras_griffin.ops.recurrence.marks import Marks
+from keras_griffin.ops.recurrence.marks import Marks, apply_marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
 from keras_griffin.shapes import Tensor
+
+
+class GatedScanInputs(NamedTuple):
+    """The tensors that determine decay and gated inputs; their gradients are a `GatedScanInputs` too."""
+
+    inputs: Components  # x: `(real,)` or `(real, imaginary)`, each `(B, T, D)`
+    input_gate_logits: Tensor  # `(B, T, D)`
+    recurrence_gate_logits: Tensor  # `(B, T, D)`
+    decay_parameter: Tensor  # Lambda, `(D,)`
+    phase: Tensor | None  # theta, `(D,)`, if x is complex; otherwise None
+
+
+def flat(unit: GatedScanInputs, initial_state: Components) -> list[Tensor]:
+    """The tensors of both in a list, without None."""
+    return [x for x in (*unit.inputs, *unit[1:], *initial_state) if x is not None]
+
+
+def packed(tensors: Sequence[Tensor]) -> tuple[GatedScanInputs, Components]:
+    """The inverse of `flat`: of five tensors, or of eight with a phase."""
+    parts = len(tensors) // 4
+    phase = tensors[parts + 3] if parts == 2 else None
+    return GatedScanInputs(tuple(tensors[:parts]), *tensors[parts : parts + 3], phase), tuple(tensors[-parts:])
 
 
 class _Parts(NamedTuple):
@@ -39,30 +61,14 @@ def gates(
     square_root: Callable = ops.sqrt,
     expm1: Callable = ops.expm1,
 ) -> tuple[Components, Components]:
-    """Decay and gated inputs, the scan's arguments.
-
-    Args:
-        unit: the tensors.
-        marks: resets and mask.
-        exponent: c.
-        dtype: of accumulation, and of the results.
-        square_root: `bounded_sqrt` if the backend differentiates this function itself.
-        expm1: exp(x) - 1 for x <= 0, where Keras's can't be used.
-
-    Returns:
-        `(decay, gated_inputs)`, components of shape `(B, T, D)`.
-    """
+    """Decay and gated inputs, `(B, T, D)`, in `dtype`; with `bounded_sqrt` where the backend differentiates this."""
     parts = _parts(unit, marks, exponent, dtype, square_root, expm1)
     decay: Components = (parts.magnitude,)
     if unit.phase is not None:
         angle = parts.power * ops.cast(unit.phase, dtype)
         decay = (parts.magnitude * ops.cos(angle), parts.magnitude * ops.sin(angle))
     weight = parts.multiplier * parts.input_gate
-    gated_inputs = tuple(weight * x for x in parts.inputs)
-    if marks.mask is not None:
-        decay = tuple(ops.where(marks.mask, a, neutral) for a, neutral in zip(decay, (1.0, 0.0), strict=False))
-        gated_inputs = tuple(ops.where(marks.mask, x, 0.0) for x in gated_inputs)
-    return decay, gated_inputs
+    return apply_marks(decay, tuple(weight * x for x in parts.inputs), Marks(None, marks.mask), dtype)
 
 
 def gates_gradient(
@@ -75,16 +81,11 @@ def gates_gradient(
     expm1: Callable = ops.expm1,
     by_row: bool = False,
 ) -> GatedScanInputs:
-    """The gradients of a loss for the unit's tensors, from those for decay and gated inputs.
-
-    The derivative of the square root is bounded as in `bounded_sqrt`. With `by_row`, the gradients for decay parameter
-    and phase are each row's, `(B, D)`.
-    """
+    """The gradients for the unit's tensors; with `by_row`, for decay parameter and phase each row's, `(B, D)`."""
     parts = _parts(unit, marks, exponent, dtype, ops.sqrt, expm1)
-    if marks.mask is not None:
-        decay_gradient, gated_gradient = (
-            tuple(ops.where(marks.mask, g, 0.0) for g in gradient) for gradient in (decay_gradient, gated_gradient)
-        )
+    decay_gradient, gated_gradient = (
+        tuple(_seen(g, marks.mask) for g in gradient) for gradient in (decay_gradient, gated_gradient)
+    )
     input_gate, power, magnitude, multiplier = parts.input_gate, parts.power, parts.magnitude, parts.multiplier
     decay_parameter = ops.cast(unit.decay_parameter, dtype)
 
@@ -114,6 +115,37 @@ def gates_gradient(
         decay_parameter=ops.sigmoid(-decay_parameter) * _sum_over_steps(log_gradient * power, by_row),
         phase=None if angle_gradient is None else _sum_over_steps(angle_gradient * power, by_row),
     )
+
+
+def gated_scan(
+    scan: Callable, unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+) -> tuple[Components, Components]:
+    """Every state and the last one, by a `scan` that is not differentiated."""
+    numbers = gates(unit, marks, exponent, _dtype(initial_state))
+    return scan(*numbers, initial_state, forgetting(marks), reverse)
+
+
+def gated_scan_gradient(
+    scan_gradient: Callable,
+    unit: GatedScanInputs,
+    states: Components,
+    initial_state: Components,
+    marks: Marks,
+    gradients: tuple[Components, Components],
+    exponent: float,
+    reverse: bool,
+) -> tuple[GatedScanInputs, Components]:
+    """The gradients for unit and initial state; the gates are recomputed, not stored."""
+    dtype, forgotten = _dtype(initial_state), forgetting(marks)
+    decay, _ = gates(unit, marks, exponent, dtype)
+    *into, into_start = scan_gradient(decay, states, initial_state, forgotten, gradients, reverse)
+    into_unit = gates_gradient(unit, marks, exponent, dtype, *into)
+    pairs = zip(flat(into_unit, into_start), flat(unit, initial_state), strict=True)
+    return packed([ops.cast(x, like.dtype) for x, like in pairs])
+
+
+def _dtype(state):
+    return keras.backend.standardize_dtype(state[0].dtype)
 
 
 def _parts(unit, marks, exponent, dtype, square_root, expm1):

@@ -3,8 +3,7 @@
 from jax import numpy as jnp
 
 from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import Operands, scan, scan_gradient, supports
-from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates, gates_gradient
 from keras_griffin.ops.rg_lru.jax_gradient import of_kernels
 
 __all__ = ["rg_lru", "supports"]

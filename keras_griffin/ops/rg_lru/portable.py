@@ -4,8 +4,7 @@ from keras_griffin.ops.bounded_sqrt import bounded_sqrt
 from keras_griffin.ops.linear_scan import SCAN
 from keras_griffin.ops.recurrence.marks import Marks, forgetting
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.gates import gates
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates
 
 
 def supports(facts) -> str | None:

@@ -9,26 +9,14 @@ import numpy as np
 
 from keras_griffin.ops.linear_scan import reference as scan_reference
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 
 #: The upper bound of the square root's derivative.
 LARGEST_SLOPE = 1000.0
 
 
 def definition(unit: GatedScanInputs, initial_state, exponent: float, *, reset=None, mask=None, reverse=False):
-    """Every state and the last one.
-
-    Args:
-        unit: of arrays; its inputs are one array, real or complex.
-        initial_state: `(B, D)`, or None for zeros.
-        exponent: c.
-        reset: `(B, T)` bool; at a True step a_t = 0.
-        mask: `(B, T)` bool; a False step leaves the state unchanged.
-        reverse: run from the last step to the first.
-
-    Returns:
-        (states, final_state): `(B, T, D)` and `(B, D)`, float64 or complex128.
-    """
+    """Every state and the last one; `reset`, `mask`: (B, T) bool. The inputs are one array, real or complex."""
     unit = _seen(unit, mask)
     decay, root, _, input_gate = _gates(unit, reset, exponent)
     gated_inputs = root * input_gate * unit.inputs
@@ -38,20 +26,7 @@ def definition(unit: GatedScanInputs, initial_state, exponent: float, *, reset=N
 def rg_lru_gradient(
     unit: GatedScanInputs, initial_state, exponent: float, gradients, *, reset=None, mask=None, reverse=False
 ):
-    """The gradients of a loss, from those for states and final state.
-
-    Args:
-        unit: as for `definition`, and so are all arguments but `gradients`.
-        initial_state: see `unit`.
-        exponent: see `unit`.
-        gradients: `(B, T, D)` and `(B, D)`.
-        reset: see `unit`.
-        mask: see `unit`.
-        reverse: see `unit`.
-
-    Returns:
-        `(unit, initial_state)` of gradients.
-    """
+    """The gradients for unit and initial state, from those for states and final state."""
     unit = _seen(unit, mask)
     decay, root, recurrence_gate, input_gate = _gates(unit, reset, exponent)
     into_decay, into_gated, into_start = scan_reference.linear_scan_gradient(
@@ -105,9 +80,7 @@ def _seen(unit, mask):
     """The unit with zeros at masked steps."""
     if mask is None:
         return unit
-    return unit._replace(
-        **{name: np.where(mask[..., None], getattr(unit, name), 0.0) for name in GatedScanInputs._fields[:3]}
-    )
+    return GatedScanInputs(*(np.where(mask[..., None], x, 0.0) for x in unit[:3]), *unit[3:])
 
 
 def _sigmoid(x):

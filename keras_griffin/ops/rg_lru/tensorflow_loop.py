@@ -1,17 +1,12 @@
-"""On TensorFlow: the gates, then a loop; for the gradient the gates are recomputed instead of stored.
-
-Both are always compiled by XLA, as the loop itself must be.
-"""
+"""On TensorFlow: the gates, then a loop, compiled by XLA; for the gradient the gates are recomputed, not stored."""
 
 import functools
 
-import tensorflow as tf
-
-from keras_griffin.ops.recurrence.marks import Marks, forgetting
+from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
+from keras_griffin.ops.recurrence.tensorflow_gradient import compiled, with_gradient
 from keras_griffin.ops.recurrence.tensorflow_in_place import scan, scan_gradient
-from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, flat, gated_scan, gated_scan_gradient, packed
 
 
 def supports(facts) -> str | None:
@@ -26,52 +21,24 @@ def rg_lru(
     parts = len(initial_state)
     run, run_back = _compiled(exponent, reverse)
 
-    @tf.custom_gradient
-    def differentiable(*tensors):
-        # Hidden from tapes, which would turn the compiled function into another one that stores every step's arrays.
-        unit, initial_state = _packed([tf.stop_gradient(tensor) for tensor in tensors], parts)
+    def forward(tensors):
+        unit, initial_state = packed(tensors)
         states, final_state = run(unit, initial_state, marks)
+        return (*states, *final_state), (unit, states, initial_state)
 
-        def gradient(*gradients):
-            return run_back(unit, states, initial_state, marks, gradients[:parts], gradients[parts:])
+    def backward(kept, gradients):
+        return flat(*run_back(*kept, marks, (gradients[:parts], gradients[parts:])))
 
-        return (*states, *final_state), gradient
-
-    results = differentiable(*_flat(unit, initial_state))
-    shapes = [x.shape for x in (*unit.inputs, *initial_state)]
-    results = [tf.ensure_shape(y, shape) for y, shape in zip(results, shapes, strict=True)]
+    like = *unit.inputs, *initial_state
+    results = with_gradient(forward, backward, flat(unit, initial_state), like)
     return tuple(results[:parts]), tuple(results[parts:])
 
 
 @functools.cache
 def _compiled(exponent, reverse):
-    """Forward and backward, each traced for few kinds of arguments and compiled once for each shape."""
-
-    def run(unit, initial_state, marks):
-        numbers = gates(unit, marks, exponent, initial_state[0].dtype.name)
-        return scan(*numbers, initial_state, forgetting(marks), reverse)
-
-    def run_back(unit, states, initial_state, marks, states_gradient, final_gradient):
-        dtype = initial_state[0].dtype.name
-        decay, _ = gates(unit, marks, exponent, dtype)
-        into_decay, into_inputs, into_start = scan_gradient(
-            decay, states, initial_state, forgetting(marks), (states_gradient, final_gradient), reverse
-        )
-        gradient = gates_gradient(unit, marks, exponent, dtype, into_decay, into_inputs)
-        pairs = zip(_flat(gradient, into_start), _flat(unit, initial_state), strict=True)
-        return [tf.cast(x, like.dtype) for x, like in pairs]
-
-    return tuple(
-        tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) for function in (run, run_back)
+    """Forward and backward."""
+    options = {"exponent": exponent, "reverse": reverse}
+    return (
+        compiled(functools.partial(gated_scan, scan, **options)),
+        compiled(functools.partial(gated_scan_gradient, scan_gradient, **options)),
     )
-
-
-def _flat(unit, initial_state):
-    return [x for x in (*unit.inputs, *unit[1:], *initial_state) if x is not None]
-
-
-def _packed(tensors, parts):
-    """The inverse of `_flat`; a complex unit has a phase."""
-    inputs, rest = tuple(tensors[:parts]), tensors[parts:]
-    phase = rest[3] if parts == 2 else None
-    return GatedScanInputs(inputs, *rest[:3], phase), tuple(rest[2 + parts :])

@@ -1,8 +1,4 @@
-"""The gates of a real unit in PyTorch: the computation of `gates.py`, done in place.
-
-Uncompiled, every operation passes over whole arrays. In place there are so few arrays that they stay in the processor's
-cache.
-"""
+"""The gates of a real unit in PyTorch: those of `gates.py` in place, in so few arrays that they stay in the cache."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +9,7 @@ from torch import Tensor
 from keras_griffin.ops.bounded_sqrt import SMALLEST_ROOT
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.torch_loop import fill_
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 
 
 class Decay(NamedTuple):
@@ -45,16 +41,7 @@ def gates_in_place(unit: GatedScanInputs, marks: Marks, exponent: float, dtype: 
 def gates_gradient_in_place(
     unit: GatedScanInputs, made: Decay, marks: Marks, exponent: float, gradients: Sequence[Tensor], into: list[Tensor]
 ) -> Tensor:
-    """Write the gradients for x and both logits, and return each row's for Lambda, `(B, D)`.
-
-    Args:
-        unit: the tensors.
-        made: what `decay_of` returned for them; overwritten.
-        marks: resets and mask.
-        exponent: c.
-        gradients: those for decay and gated inputs, `(B, T, D)`; overwritten.
-        into: three arrays, `(B, T, D)`.
-    """
+    """Write the gradients for x and both logits, and return each row's for Lambda; `made` and `gradients` are lost."""
     decay, multiplier, recurrence_gate = made
     into_decay, into_gated = (_seen(gradient, marks, 0.0) for gradient in gradients)
     input_gate = _gate(unit.input_gate_logits, marks, decay.dtype)

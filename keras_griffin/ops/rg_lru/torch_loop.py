@@ -16,10 +16,10 @@ from keras_griffin.ops.recurrence.torch_loop import (
     scan_gradient,
     scan_into,
 )
-from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.recurrence.torch_operator import with_derivatives
+from keras_griffin.ops.rg_lru import portable
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, flat, gates, gates_gradient, packed
 from keras_griffin.ops.rg_lru.torch_gates import decay_of, gates_gradient_in_place, gates_in_place
-from keras_griffin.ops.rg_lru.torch_operator import with_derivatives
 
 #: Elements of each array in a piece: enough to make the overhead of PyTorch's calls small, and few enough for the
 #: cache.
@@ -31,36 +31,36 @@ def supports(facts) -> str | None:
     return None
 
 
-def rg_lru(
-    unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
-) -> tuple[Components, Components]:
-    """Every state and the last one; see the package."""
-    results = rg_lru_with_derivatives(
-        list(unit.inputs), *unit[1:], list(initial_state), *marks, float(exponent), reverse
-    )
-    parts = len(initial_state)
-    return tuple(results[:parts]), tuple(results[parts:])
+def of_operators(operator, gradient):
+    """The package's `rg_lru` around custom operators, as in `with_derivatives`."""
+
+    def again(tensors, reset, mask, exponent, reverse):
+        results = portable.rg_lru(*packed(tensors), Marks(reset, mask), exponent, reverse)
+        return [part for number in results for part in number]
+
+    differentiable = with_derivatives(operator, gradient, again)
+
+    def rg_lru(
+        unit: GatedScanInputs, initial_state: Components, marks: Marks, exponent: float, reverse: bool
+    ) -> tuple[Components, Components]:
+        """Every state and the last one; see the package."""
+        results = differentiable(flat(unit, initial_state), *marks, float(exponent), reverse)
+        parts = len(initial_state)
+        return tuple(results[:parts]), tuple(results[parts:])
+
+    return rg_lru
 
 
 @torch.library.custom_op("keras_griffin::rg_lru", mutates_args=())
 def _rg_lru(
-    inputs: list[Tensor],
-    input_gate_logits: Tensor,
-    recurrence_gate_logits: Tensor,
-    decay_parameter: Tensor,
-    phase: Tensor | None,
-    initial_state: list[Tensor],
-    reset: Tensor | None,
-    mask: Tensor | None,
-    exponent: float,
-    reverse: bool,
+    tensors: list[Tensor], reset: Tensor | None, mask: Tensor | None, exponent: float, reverse: bool
 ) -> list[Tensor]:
-    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
+    unit, initial_state = packed(tensors)
     marks, state = Marks(reset, mask), as_number(initial_state)
-    states = empty_like(state[:, None].expand(-1, inputs[0].shape[1], -1))
-    for piece in _pieces(inputs[0], reverse):
+    states = empty_like(state[:, None].expand(-1, unit.inputs[0].shape[1], -1))
+    for piece in _pieces(unit.inputs[0], reverse):
         there, marked = _at(unit, piece), _marks_at(marks, piece)
-        if phase is None:
+        if unit.phase is None:
             decay, gated_inputs = gates_in_place(there, marked, exponent, state.dtype)
         else:
             decay, gated_inputs = map(as_number, gates(there, marked, exponent, initial_state[0].dtype))
@@ -70,35 +70,30 @@ def _rg_lru(
 
 
 @_rg_lru.register_fake
-def _(inputs, *others):
-    initial_state = others[4]
-    return [h.new_empty(inputs[0].shape) for h in initial_state] + [torch.empty_like(h) for h in initial_state]
+def _(tensors, *others):
+    unit, initial_state = packed(tensors)
+    return [h.new_empty(unit.inputs[0].shape) for h in initial_state] + [torch.empty_like(h) for h in initial_state]
 
 
 @torch.library.custom_op("keras_griffin::rg_lru_gradient", mutates_args=())
 def _gradient(
-    inputs: list[Tensor],
-    input_gate_logits: Tensor,
-    recurrence_gate_logits: Tensor,
-    decay_parameter: Tensor,
-    phase: Tensor | None,
+    tensors: list[Tensor],
     states: list[Tensor],
-    initial_state: list[Tensor],
+    gradients: list[Tensor],
     reset: Tensor | None,
     mask: Tensor | None,
-    gradients: list[Tensor],
     exponent: float,
     reverse: bool,
 ) -> list[Tensor]:
-    unit = GatedScanInputs(tuple(inputs), input_gate_logits, recurrence_gate_logits, decay_parameter, phase)
-    marks, parts, dtype = Marks(reset, mask), len(inputs), initial_state[0].dtype
+    unit, initial_state = packed(tensors)
+    marks, parts, dtype = Marks(reset, mask), len(initial_state), initial_state[0].dtype
     known, first_state = as_number(states), as_number(initial_state)
     states_gradient, into_state = as_number(gradients[:parts]), as_number(gradients[parts:])
-    sequences = [empty_like(x) for x in (*inputs, input_gate_logits, recurrence_gate_logits)]
-    channels = [torch.zeros_like(into_state.real) for x in (decay_parameter, phase) if x is not None]
-    for piece in reversed(_pieces(inputs[0], reverse)):
+    sequences = [empty_like(x) for x in tensors[: parts + 2]]
+    channels = [torch.zeros_like(into_state.real) for _ in range(parts)]
+    for piece in reversed(_pieces(unit.inputs[0], reverse)):
         there, marked = _at(unit, piece), _marks_at(marks, piece)
-        made = decay_of(there, marked, exponent, dtype) if phase is None else None
+        made = decay_of(there, marked, exponent, dtype) if unit.phase is None else None
         decay = as_number(gates(there, marked, exponent, dtype)[0]) if made is None else made.decay
         before = piece.stop if reverse else piece.start - 1
         state = known[:, before] if 0 <= before < known.shape[1] else first_state
@@ -117,8 +112,7 @@ def _gradient(
     return [*sequences, *channels, *as_components(into_state)]
 
 
-#: The operator, which PyTorch differentiates.
-rg_lru_with_derivatives = with_derivatives(_rg_lru, _gradient)
+rg_lru = of_operators(_rg_lru, _gradient)
 
 
 def _pieces(array, reverse) -> list[slice]:

@@ -1,7 +1,4 @@
-"""The Triton kernels of `rg_lru`; see `triton_passes.py`, and `gates.py` for the equations.
-
-Arrays, pieces and walks are those of the kernels of `linear_scan`.
-"""
+"""The Triton kernels of `rg_lru`: those of `linear_scan` with the equations of `gates.py`; see `triton_passes.py`."""
 
 import triton
 from triton import language as tl
@@ -145,26 +142,11 @@ def gated_scan(
     """Every state of each piece, and the last piece's last state."""
     batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    state = walk(
-        gated_step,
-        start_of(piece, pieces, batch, channels, width, initial_state, ends),
-        load_unit(softplus, phase, exponent, channels, width),
-        (inputs, input_logits, recurrence_logits),
-        None,
-        None,
-        (states,),
-        marks,
-        meaning,
-        origin,
-        piece * steps,
-        stop,
-        length,
-        channels,
-        1 - 2 * REVERSE,
-        width,
-        BLOCK,
-        ROWS,
-    )
+    state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    unit, arrays = load_unit(softplus, phase, exponent, channels, width), (inputs, input_logits, recurrence_logits)
+    span = (origin, piece * steps, stop, length, channels)
+    SIGN: tl.constexpr = 1 - 2 * REVERSE
+    state = walk(gated_step, state, unit, arrays, (states,), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
 
 
@@ -207,26 +189,10 @@ def gated_piece_ends(
     arrays = (inputs, recurrence_logits)
     if not GRADIENT:
         arrays += (input_logits,)
-    carried = walk(
-        gated_ends_step,
-        identity(inputs, BLOCK),
-        load_unit(softplus, phase, exponent, channels, width),
-        arrays,
-        None,
-        None,
-        (),
-        marks,
-        meaning,
-        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
-        0,
-        steps,
-        length,
-        channels,
-        2 * LAST_FIRST - 1,
-        width,
-        BLOCK,
-        ROWS,
-    )
+    start, unit = identity(inputs, BLOCK), load_unit(softplus, phase, exponent, channels, width)
+    span = (origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels)
+    SIGN: tl.constexpr = 2 * LAST_FIRST - 1
+    carried = walk(gated_ends_step, start, unit, arrays, (), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     offset = (batch * pieces + piece) * width + channels
     store(products, offset, carried[: len(inputs)], channels < width)
     store(ends, offset, carried[len(inputs) : -1], channels < width)
@@ -279,29 +245,31 @@ def gated_scan_gradient(
     batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
     ends_here = (channels < width) & (stop == length)
-    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
-    sums = (tl.zeros((BLOCK,), tl.float32),)
+    carried = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    carried += (tl.zeros((BLOCK,), tl.float32),)
     if phase is not None:
-        sums += (tl.zeros((BLOCK,), tl.float32),)
+        carried += (tl.zeros((BLOCK,), tl.float32),)
+    unit = load_unit(softplus, phase, exponent, channels, width)
+    start = load(initial_state, batch * width + channels, ends_here)
+    arrays = (inputs, input_logits, recurrence_logits, states_gradient)
+    written = (inputs_gradient, input_logits_gradient, recurrence_logits_gradient)
+    span = (origin, piece * steps, stop, length, channels)
+    SIGN: tl.constexpr = 2 * REVERSE - 1
     carried = walk(
         gated_gradient_step,
-        into_state + sums,
-        load_unit(softplus, phase, exponent, channels, width),
-        (inputs, input_logits, recurrence_logits, states_gradient),
-        states,
-        load(initial_state, batch * width + channels, ends_here),
-        (inputs_gradient, input_logits_gradient, recurrence_logits_gradient),
+        carried,
+        unit,
+        arrays,
+        written,
         marks,
         meaning,
-        origin,
-        piece * steps,
-        stop,
-        length,
-        channels,
-        2 * REVERSE - 1,
+        span,
+        SIGN,
         width,
         BLOCK,
         ROWS,
+        states,
+        start,
     )
     store(initial_gradient, batch * width + channels, carried[: len(inputs)], ends_here)
     offset = (batch * pieces + piece) * width + channels

@@ -1,20 +1,18 @@
 """The passes of the Triton kernels of `rg_lru`, for PyTorch and JAX: the gates inside the kernels of the scan.
 
-Forward reads x and two logits and writes the states; backward reads those four and the gradient for the states, and
-writes three gradients. Decay, multiplier and gates are computed in registers and never stored. Programs and pieces of
-time are those of `linear_scan`, with the same passes: if time is cut, forward reads the three arrays twice, and
-backward reads two of its seven twice. Each program sums the gradients for Lambda and theta over its steps, and the
-sums over the programs follow, in a fixed order.
+Decay, multiplier and gates are computed in registers and never stored. Programs and pieces of time are those of
+`linear_scan`. Each program sums the gradients for Lambda and theta over its steps; the sums over the programs follow,
+in a fixed order.
 """
 
 from types import ModuleType
 
 from keras import ops
 
-from keras_griffin.ops.recurrence.kernels.triton_passes import as_bytes, like, plan_of, run, starts_of_pieces
+from keras_griffin.ops.recurrence.kernels.triton_passes import in_pieces, like, plan_of
 from keras_griffin.ops.recurrence.marks import Marks
 from keras_griffin.ops.recurrence.numbers import Components
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 
 #: A thread computes one channel, whatever its dtype: with two, half as many programs do the arithmetic, and it takes
 #: longer than memory.
@@ -27,13 +25,11 @@ def scan(
     """Every state and the last one; see the package."""
     from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan
 
-    arguments, flags, inputs = _arguments(unit), as_bytes(marks), unit.inputs
+    arguments, inputs = _arguments(unit), unit.inputs
     plan = plan_of(gpu, inputs[0], len(inputs) + 2, ONE_CHANNEL)
-    constants = {"exponent": exponent, "LAST_FIRST": reverse, "GRADIENT": False}
-    ends = starts_of_pieces(gpu, gated_piece_ends, plan, arguments, flags, initial_state, **constants)
+    kernels = (gated_piece_ends, arguments), (gated_scan, (*arguments, initial_state))
     results = like(gpu, inputs), like(gpu, initial_state)
-    arguments = *arguments, initial_state, ends
-    return run(gpu, gated_scan, plan, arguments, flags, results, exponent=exponent, REVERSE=reverse)
+    return in_pieces(gpu, *kernels, plan, marks, results, reverse, False, exponent=exponent)
 
 
 def scan_gradient(
@@ -49,12 +45,8 @@ def scan_gradient(
     """The gradients for unit and initial state; those for Lambda and theta are each row's, `(B, D)`, in float32."""
     from keras_griffin.ops.rg_lru.triton_kernels import gated_piece_ends, gated_scan_gradient
 
-    arguments, flags, inputs = _arguments(unit), as_bytes(marks), unit.inputs
+    arguments, inputs = _arguments(unit), unit.inputs
     plan = plan_of(gpu, inputs[0], 3 * len(inputs) + 2, ONE_CHANNEL)
-    into_states, into_final = gradients
-    constants = {"exponent": exponent, "LAST_FIRST": not reverse, "GRADIENT": True}
-    of_pieces = into_states, *arguments[1:]
-    ends = starts_of_pieces(gpu, gated_piece_ends, plan, of_pieces, flags, into_final, **constants)
     batch_size, _, width = plan.shape
     sequences = [like(gpu, number) for number in arguments[:3]]
     sums = [
@@ -62,10 +54,10 @@ def scan_gradient(
         for channel in unit[3:]
     ]
     results = *sequences, *sums, like(gpu, initial_state)
-    arguments = *arguments, states, initial_state, into_states, into_final, ends
-    constants = {"exponent": exponent, "REVERSE": reverse}
-    *sequences, log_sums, angle_sums, into_start = run(
-        gpu, gated_scan_gradient, plan, arguments, flags, results, **constants
+    first = gated_piece_ends, (gradients[0], *arguments[1:])
+    last = gated_scan_gradient, (*arguments, states, initial_state, *gradients)
+    *sequences, log_sums, angle_sums, into_start = in_pieces(
+        gpu, first, last, plan, marks, results, reverse, True, exponent=exponent
     )
     into_inputs, (into_input_logits,), (into_recurrence_logits,) = sequences
     slope = ops.sigmoid(-ops.cast(unit.decay_parameter, "float32"))

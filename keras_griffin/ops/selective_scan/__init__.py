@@ -10,8 +10,7 @@ from keras import ops
 
 from keras_griffin.ops.implementation import Implementation
 from keras_griffin.ops.recurrence.scan_op import ScanOp
-from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
-from keras_griffin.ops.selective_scan.masked import with_mask_applied
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs, with_mask_applied
 from keras_griffin.shapes import Tensor
 
 

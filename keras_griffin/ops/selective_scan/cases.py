@@ -12,24 +12,13 @@ from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 @dataclass(frozen=True)
 class SelectiveCase(Case):
-    """One call of `selective_scan`.
+    """One call of `selective_scan`; masked steps hold NaN."""
 
-    Args:
-        length: T.
-        batch_size: B.
-        width: D.
-        numbers: N.
-        dtype: of all sequences.
-        has_reset: some steps forget the past.
-        has_mask: some steps are masked and hold NaN.
-        has_initial_state: whether the initial state is given.
-    """
-
-    length: int
-    batch_size: int = 2
-    width: int = 5
-    numbers: int = 3
-    dtype: str = "float32"
+    length: int  # T
+    batch_size: int = 2  # B
+    width: int = 5  # D
+    numbers: int = 3  # N
+    dtype: str = "float32"  # of all sequences
     has_reset: bool = False
     has_mask: bool = False
     has_initial_state: bool = True

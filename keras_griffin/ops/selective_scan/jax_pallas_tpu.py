@@ -1,25 +1,21 @@
 """On JAX on a TPU: Pallas kernels that read each sequence once, and compute the states of a block of time on chip.
 
-The grid is batch by channels by time, with time innermost and in order. The state, `(N, D)`, passes from block to block
-in float32, and the one before each block is kept for the gradient, whose kernel computes the block's states again.
+The state, `(N, D)`, passes from block to block in float32, and the one before each is kept for the gradient, whose
+kernel computes the block's states again.
 """
 
-import math
-from typing import NamedTuple
-
-import jax
 from jax import lax
 from jax import numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import indices_of_32_bits, supports
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_blocks import GROUP, LANES, Tile, Walk, lanes_of, steps_of
+from keras_griffin.ops.recurrence.kernels.jax_pallas_tpu_walk import call, like, supports
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.selective_scan.jax_gradient import differentiable
 
 __all__ = ["selective_scan", "supports"]
 
-#: Rows of a bfloat16 register, and channels of any.
-_ROWS, _LANES = 16, 128
 _LONGEST, _WIDEST = 64, 512
 #: On-chip memory for the states of a block.
 _STATES_BYTES = 4 * 2**20
@@ -27,80 +23,81 @@ _STATES_BYTES = 4 * 2**20
 
 def _scan(selection, initial_state, reset):
     """The outputs, the last state, and the state before each block, `(B, blocks, N, D)`."""
-    walk = _walk_through(selection)
+    walk, numbers = _walk_through(selection, False)
 
     def kernel(u, s, rates, b, c, flags, start, outputs, final, starts, *memory):
         state, sizes, scaled, rows, b_rows, c_rows = memory
 
-        first = walk.clean(start[...])
+        first = _clean(walk, start[...])
 
         @pl.when(pl.program_id(2) == 0)
         def _():
             state[...] = first
 
         starts[...] = state[...]
-        sizes[...] = walk.rows(s)
-        scaled[...] = walk.rows(u) * sizes[...]
-        b_rows[...], c_rows[...] = walk.until_the_last(b[...]), walk.until_the_last(c[...])
-        rate = walk.clean(rates[...])
+        sizes[...] = _rows(walk, s)
+        scaled[...] = _rows(walk, u) * sizes[...]
+        b_rows[...], c_rows[...] = _until_the_last(walk, b[...]), _until_the_last(walk, c[...])
+        rate = _clean(walk, rates[...])
 
         def step(i, h):
             h = _advance(rate, h, sizes, scaled, b_rows, flags, i)
             rows[pl.ds(i, 1), :] = jnp.sum(h * _column(c_rows, i), axis=0, keepdims=True)
             return h
 
-        state[...] = lax.fori_loop(0, walk.steps, step, state[...])
+        state[...] = lax.fori_loop(0, walk.tile.length, step, state[...])
         outputs[...] = rows[...].astype(outputs.dtype)
         # The last block's remains.
         final[...] = state[...]
 
-    batch_size, length, width, numbers = walk.shape
-    shapes = [(batch_size, length, width), (batch_size, numbers, width), (batch_size, walk.grid[2], numbers, width)]
-    outputs, final_state, starts = _call(
+    batch_size, _, width = walk.shape
+    kind = like(selection.inputs)
+    state = kind((batch_size, numbers, width), "float32")
+    starts = kind((batch_size, walk.grid[2], numbers, width), "float32")
+    outputs, final_state, starts = call(
         "selective_scan",
         kernel,
         walk,
-        (*walk.operands(selection, reset), initial_state.mT),
-        (*walk.operand_specs(reset), walk.state()),
-        zip(shapes, (selection.inputs.dtype, "float32", "float32"), strict=True),
-        (walk.sequence(), walk.state(), walk.starts()),
-        [(numbers, walk.lanes), *[(walk.steps, walk.lanes)] * 3, *[(walk.steps, numbers)] * 2],
+        [*_operands(walk, numbers, selection, reset), (initial_state.mT, walk.state(numbers))],
+        [
+            (kind(walk.shape, selection.inputs.dtype), walk.sequence()),
+            (state, walk.state(numbers)),
+            (starts, _starts(walk, numbers)),
+        ],
+        _memory((numbers, walk.tile.width), *[walk.tile] * 3, *[(walk.tile.length, numbers)] * 2),
     )
     return outputs, final_state.mT, starts
 
 
 def _gradient(selection, starts, reset, gradients):
-    """The gradients for u, s, rates, b, c and the initial state.
-
-    That of the rates, `(B, D, N)`, is for each row; those of b and c, `(blocks, B, T, N)`, are for blocks of channels.
-    """
-    walk = _walk_through(selection)._replace(reverse=True)
+    """The gradients for selection and initial state; for A each row's, and for b and c each block of channels'."""
+    walk, numbers = _walk_through(selection, True)
 
     def kernel(u, s, rates, b, c, flags, starts, into_outputs, into_final, *results):
         into_u, into_s, into_rates, into_b, into_c, into_start, *memory = results
         gradient, before, sizes, inputs, scaled, given, b_rows, c_rows = memory
 
-        last = walk.clean(into_final[...])
+        last = _clean(walk, into_final[...])
 
         @pl.when(pl.program_id(2) == 0)
         def _():
             gradient[...] = last
             into_rates[...] = jnp.zeros(into_rates.shape, "float32")
 
-        sizes[...], inputs[...], given[...] = walk.rows(s), walk.rows(u), walk.rows(into_outputs)
+        sizes[...], inputs[...], given[...] = _rows(walk, s), _rows(walk, u), _rows(walk, into_outputs)
         scaled[...] = sizes[...] * inputs[...]
-        b_rows[...], c_rows[...] = walk.until_the_last(b[...]), walk.until_the_last(c[...])
-        rate = walk.clean(rates[...])
+        b_rows[...], c_rows[...] = _until_the_last(walk, b[...]), _until_the_last(walk, c[...])
+        rate = _clean(walk, rates[...])
 
         def step(i, h):
             before[i] = h
             return _advance(rate, h, sizes, scaled, b_rows, flags, i)
 
-        lax.fori_loop(0, walk.steps, step, walk.clean(starts[...]))
+        lax.fori_loop(0, walk.tile.length, step, _clean(walk, starts[...]))
 
         def step_back(k, carried):
             g, into_rate = carried
-            i = walk.steps - 1 - k
+            i = walk.tile.length - 1 - k
             row = pl.ds(i, 1)
             size, entering, into_output = sizes[row, :], scaled[row, :], given[row, :]
             b_here, c_here = _column(b_rows, i), _column(c_rows, i)
@@ -117,55 +114,42 @@ def _gradient(selection, starts, reset, gradients):
             return _kept(flags, i, decay * g), into_rate + into_power * size
 
         carried = gradient[...], jnp.zeros(into_rates.shape, "float32")
-        gradient[...], into_rate = lax.fori_loop(0, walk.steps, step_back, carried)
+        gradient[...], into_rate = lax.fori_loop(0, walk.tile.length, step_back, carried)
         into_rates[...] += into_rate
         into_u[...], into_s[...] = scaled[...].astype(into_u.dtype), given[...].astype(into_s.dtype)
         into_start[...] = gradient[...]
 
-    batch_size, length, width, numbers = walk.shape
-    sequence, state = (batch_size, length, width), (batch_size, numbers, width)
-    sums = (walk.grid[1], batch_size, length, numbers)
-    dtypes = (selection.inputs.dtype, selection.step_sizes.dtype, *["float32"] * 4)
-    into_outputs, into_final = gradients
-    into_u, into_s, into_rates, into_b, into_c, into_start = _call(
+    batch_size, length, width = walk.shape
+    kind = like(selection.inputs)
+    sequences = [(kind(walk.shape, x.dtype), walk.sequence()) for x in selection[:2]]
+    state = kind((batch_size, numbers, width), "float32"), walk.state(numbers)
+    sums = kind((walk.grid[1], batch_size, length, numbers), "float32"), _sums(walk, numbers)
+    into_u, into_s, into_rates, into_b, into_c, into_start = call(
         "selective_scan_gradient",
         kernel,
         walk,
-        (*walk.operands(selection, reset), starts, into_outputs, into_final.mT),
-        (*walk.operand_specs(reset), walk.starts(), walk.sequence(), walk.state()),
-        zip((sequence, sequence, state, sums, sums, state), dtypes, strict=True),
-        (walk.sequence(), walk.sequence(), walk.state(), walk.sums(), walk.sums(), walk.state()),
         [
-            (numbers, walk.lanes),
-            (walk.steps, numbers, walk.lanes),
-            *[(walk.steps, walk.lanes)] * 4,
-            *[(walk.steps, numbers)] * 2,
+            *_operands(walk, numbers, selection, reset),
+            (starts, _starts(walk, numbers)),
+            (gradients[0], walk.sequence()),
+            (gradients[1].mT, walk.state(numbers)),
         ],
+        [*sequences, state, sums, sums, state],
+        _memory(
+            (numbers, walk.tile.width),
+            (walk.tile.length, numbers, walk.tile.width),
+            *[walk.tile] * 4,
+            *[(walk.tile.length, numbers)] * 2,
+        ),
     )
-    return into_u, into_s, into_rates.mT, into_b, into_c, into_start.mT
+    return SelectiveScanInputs(into_u, into_s, into_rates.mT, into_b, into_c), into_start.mT
 
 
 selective_scan = differentiable(_scan, _gradient)
 
 
-def _call(name, kernel, walk, arguments, in_specs, results, out_specs, scratch):
-    """Run the kernel, whose results vary over the same devices as its arguments, inside `shard_map`."""
-    like = arguments[0]
-
-    def result(shape, dtype):
-        return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), like)
-
-    with indices_of_32_bits():
-        return pl.pallas_call(
-            kernel,
-            grid=walk.grid,
-            in_specs=list(in_specs),
-            out_specs=list(out_specs),
-            out_shape=[result(*shape_and_dtype) for shape_and_dtype in results],
-            scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
-            compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-            name=name,
-        )(*arguments)
+def _memory(*shapes):
+    return [pltpu.VMEM(tuple(shape), jnp.float32) for shape in shapes]
 
 
 def _advance(rate, state, sizes, scaled, b_rows, flags, i):
@@ -200,90 +184,53 @@ def _write_row(ref, i, column):
     ref[pl.ds(i, 1), :] = jnp.sum(jnp.where(_diagonal(count), column, 0.0), axis=0, keepdims=True)
 
 
-def _walk_through(selection):
-    batch_size, length, width = selection.inputs.shape
-    numbers = selection.rates.shape[1]
-    widest = max(_LANES, min(_WIDEST, _STATES_BYTES // (4 * _LONGEST * numbers) // _LANES * _LANES))
-    lanes = min(range(_LANES, widest + 1, _LANES), key=lambda lanes: (math.ceil(width / lanes) * lanes, -lanes))
-    room = max(_ROWS, _STATES_BYTES // (4 * numbers * lanes) // _ROWS * _ROWS)
-    blocks = math.ceil(length / min(_LONGEST, room))
-    steps = math.ceil(length / blocks / _ROWS) * _ROWS
-    return _Walk((batch_size, length, width, numbers), steps, lanes)
+def _walk_through(selection, reverse):
+    """The path of a kernel, and N."""
+    (_, length, width), numbers = selection.inputs.shape, selection.rates.shape[1]
+    lanes = lanes_of(width, max(LANES, min(_WIDEST, _STATES_BYTES // (4 * _LONGEST * numbers) // LANES * LANES)))
+    room = _STATES_BYTES // (4 * numbers * lanes) // GROUP * GROUP
+    return Walk(selection.inputs.shape, Tile(steps_of(length, min(_LONGEST, room)), lanes), reverse), numbers
 
 
-class _Walk(NamedTuple):
-    """The path of a kernel through arrays of one size."""
+def _operands(walk, numbers, selection, reset):
+    """A kernel's first arguments, each with its block: the small ones in float32, resets as flags of four bytes."""
+    u, s, rates, b, c = selection
+    # Memory beyond the last step is undefined, and must not say that it forgets.
+    beyond = walk.grid[2] * walk.tile.length - walk.shape[1]
+    flags = None if reset is None else jnp.pad(reset.astype(jnp.int32), ((0, 0), (0, beyond)))[..., None]
+    weights = [(x.astype("float32"), walk.sequence(numbers)) for x in (b, c)]
+    rates = rates.T.astype("float32"), walk.channels(numbers)
+    return (u, walk.sequence()), (s, walk.sequence()), rates, *weights, (flags, walk.sequence(1))
 
-    #: B, T, D, N.
-    shape: tuple[int, int, int, int]
-    #: Of a block.
-    steps: int
-    lanes: int
-    #: From the last block to the first.
-    reverse: bool = False
 
-    @property
-    def grid(self):
-        """Rows of the batch, blocks of channels, blocks of time."""
-        batch_size, length, width, _ = self.shape
-        return batch_size, math.ceil(width / self.lanes), math.ceil(length / self.steps)
+def _starts(walk, numbers):
+    """For the states before the blocks, `(B, blocks, N, D)`."""
+    return pl.BlockSpec((None, None, numbers, walk.tile.width), lambda b, d, t: (b, walk.block(t), 0, d))
 
-    def block(self, t):
-        """The index of the t-th block of time."""
-        return self.grid[2] - 1 - t if self.reverse else t
 
-    def operands(self, selection, reset):
-        """A kernel's first arguments: what is small in float32, and flags of four bytes for the resets."""
-        u, s, rates, b, c = selection
-        # Memory beyond the last step is undefined, and must not say that it forgets.
-        beyond = self.grid[2] * self.steps - self.shape[1]
-        flags = None if reset is None else jnp.pad(reset.astype(jnp.int32), ((0, 0), (0, beyond)))[..., None]
-        return u, s, rates.T.astype("float32"), b.astype("float32"), c.astype("float32"), flags
+def _sums(walk, numbers):
+    """For sums over each block of channels, `(blocks, B, T, N)`."""
+    return pl.BlockSpec((None, None, walk.tile.length, numbers), lambda b, d, t: (d, b, walk.block(t), 0))
 
-    def operand_specs(self, reset):
-        """Their blocks."""
-        rates = pl.BlockSpec((self.shape[3], self.lanes), lambda b, d, t: (0, d))
-        weights, flags = (self._steps(count) for count in (self.shape[3], 1))
-        return self.sequence(), self.sequence(), rates, weights, weights, None if reset is None else flags
 
-    def sequence(self):
-        """For `(B, T, D)`."""
-        return pl.BlockSpec((None, self.steps, self.lanes), lambda b, d, t: (b, self.block(t), d))
+def _clean(walk, tile):
+    """The tile with zeros beyond the last channel, where memory is undefined."""
+    width = walk.shape[2]
+    if width % walk.tile.width == 0:
+        return tile
+    channels = pl.program_id(1) * walk.tile.width + lax.broadcasted_iota(jnp.int32, tile.shape, tile.ndim - 1)
+    return jnp.where(channels < width, tile, 0.0)
 
-    def _steps(self, count):
-        """For `(B, T, count)`."""
-        return pl.BlockSpec((None, self.steps, count), lambda b, d, t: (b, self.block(t), 0))
 
-    def state(self):
-        """For `(B, N, D)`: constant in time."""
-        return pl.BlockSpec((None, self.shape[3], self.lanes), lambda b, d, t: (b, 0, d))
+def _rows(walk, ref):
+    """A block of a sequence in float32, with zeros beyond the last step and channel: nothing changes there."""
+    return _clean(walk, _until_the_last(walk, ref[...].astype(jnp.float32)))
 
-    def starts(self):
-        """For the states before the blocks, `(B, blocks, N, D)`."""
-        shape = None, None, self.shape[3], self.lanes
-        return pl.BlockSpec(shape, lambda b, d, t: (b, self.block(t), 0, d))
 
-    def sums(self):
-        """For sums over each block of channels, `(blocks, B, T, N)`."""
-        shape = None, None, self.steps, self.shape[3]
-        return pl.BlockSpec(shape, lambda b, d, t: (d, b, self.block(t), 0))
-
-    def clean(self, tile):
-        """The tile with zeros beyond the last channel, where memory is undefined."""
-        width = self.shape[2]
-        if width % self.lanes == 0:
-            return tile
-        channels = pl.program_id(1) * self.lanes + lax.broadcasted_iota(jnp.int32, tile.shape, tile.ndim - 1)
-        return jnp.where(channels < width, tile, 0.0)
-
-    def rows(self, ref):
-        """A block of a sequence in float32, with zeros beyond the last step and channel: nothing changes there."""
-        return self.clean(self.until_the_last(ref[...].astype(jnp.float32)))
-
-    def until_the_last(self, rows):
-        """A block's rows with zeros beyond the last step, where memory is undefined."""
-        length = self.shape[1]
-        if length % self.steps == 0:
-            return rows
-        first = self.block(pl.program_id(2)) * self.steps
-        return jnp.where(first + lax.broadcasted_iota(jnp.int32, rows.shape, 0) < length, rows, 0.0)
+def _until_the_last(walk, rows):
+    """A block's rows with zeros beyond the last step, where memory is undefined."""
+    length = walk.shape[1]
+    if length % walk.tile.length == 0:
+        return rows
+    first = walk.block(pl.program_id(2)) * walk.tile.length
+    return jnp.where(first + lax.broadcasted_iota(jnp.int32, rows.shape, 0) < length, rows, 0.0)

@@ -21,10 +21,6 @@ def selective_scan(selection: SelectiveScanInputs, initial_state, marks: Marks) 
         u, s, b, c = (x[:, t].astype(dtype) for x in selection if x is not selection.rates)
         past = state if reset is None else np.where(reset[:, t, None], 0.0, state)
         new = np.exp(s[..., None] * rates) * past + (s * u)[..., None] * b[:, None]
-        step = np.einsum("bdn,bn->bd", new, c)
-        if mask is None:
-            state, outputs[:, t] = new, step
-        else:
-            seen = mask[:, t]
-            state, outputs[:, t] = np.where(seen[..., None], new, state), np.where(seen, step, 0.0)
-    return outputs, state.astype(dtype)
+        state = new if mask is None else np.where(mask[:, t, None], new, state)
+        outputs[:, t] = np.einsum("bdn,bn->bd", new, c)
+    return outputs if mask is None else np.where(mask, outputs, 0.0), state.astype(dtype)

@@ -8,8 +8,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.ops.linear_scan import linear_scan
-from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
-from keras_griffin.ops.selective_scan.masked import with_mask_applied
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs, with_mask_applied
 from keras_griffin.shapes import Tensor
 
 

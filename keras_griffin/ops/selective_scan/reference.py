@@ -10,17 +10,7 @@ from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 
 
 def definition(selection: SelectiveScanInputs, initial_state=None, *, reset=None, mask=None):
-    """Every output and the last state.
-
-    Args:
-        selection: of arrays.
-        initial_state: `(B, D, N)`; None for zeros.
-        reset: `(B, T)` bool; the state is zero before a True step.
-        mask: `(B, T)` bool; a False step leaves the state unchanged and outputs zero.
-
-    Returns:
-        (outputs, final_state): `(B, T, D)` and `(B, D, N)`, float64.
-    """
+    """Every output and the last state, in float64; `reset`, `mask`: (B, T) bool."""
     inputs, _, _, _, c = selection = _hidden(selection, mask)
     states = _states(selection, initial_state, _forgotten(inputs, reset, mask))
     outputs = np.einsum("tbdn,btn->btd", states[1:], c)
@@ -38,16 +28,7 @@ def selective_scan_gradient(selection: SelectiveScanInputs, initial_state, gradi
         ds_t[d] = sum_n g_t (A a_t h_{t-1} + b_t u_t)     dA[d,n] = sum_{b,t} g_t s_t a_t h_{t-1}
 
     A reset at step t makes h_{t-1} there, and the gradient passed back from g_t, zero even where they are not finite.
-
-    Args:
-        selection: as for `definition`, and so are `initial_state`, `reset` and `mask`.
-        initial_state: see `selection`.
-        gradients: `(B, T, D)` and `(B, D, N)`.
-        reset: see `selection`.
-        mask: see `selection`.
-
-    Returns:
-        The gradients for the selection and for the initial state.
+    Returned are the gradients for selection and initial state.
     """
     inputs, sizes, rates, b, c = selection = _hidden(selection, mask)
     into_outputs, gradient = (np.asarray(x, "float64") for x in gradients)
@@ -68,8 +49,7 @@ def selective_scan_gradient(selection: SelectiveScanInputs, initial_state, gradi
         into.output_weights[:, t] = np.sum(into_outputs[:, t, :, None] * states[t + 1], 1)
         gradient = decay * np.where(forgotten[:, t], 0.0, gradient)
     if mask is not None:
-        for array in (into.inputs, into.step_sizes, into.input_weights, into.output_weights):
-            array[~mask] = 0.0
+        into = into.map_sequences(lambda x: np.where(mask[..., None], x, 0.0))
     return into, gradient
 
 
@@ -83,10 +63,7 @@ def selective_scan(selection: SelectiveScanInputs, initial_state, marks: Marks) 
 def _hidden(selection, mask):
     """In double precision, with zeros at the masked steps, where the decay is then one and nothing enters or leaves."""
     selection = SelectiveScanInputs(*(np.array(x, "float64") for x in selection))
-    if mask is not None:
-        for x in (selection.inputs, selection.step_sizes, selection.input_weights, selection.output_weights):
-            x[~mask] = 0.0
-    return selection
+    return selection if mask is None else selection.map_sequences(lambda x: np.where(mask[..., None], x, 0.0))
 
 
 def _forgotten(inputs, reset, mask):

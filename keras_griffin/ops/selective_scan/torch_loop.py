@@ -1,9 +1,7 @@
 """On PyTorch: one chunk of time after another, whose states are in memory only while it is computed.
 
-The states before the chunks are kept for the gradient, which computes each chunk's states again. What enters, outputs
-and gradients are computed for a whole chunk; decays and the recurrence go step by step, in place, over views of it.
-Inside, a chunk is `(steps, B, N, D)`. Forward and backward are inside their own operators, so that
-`torch.compile` does not unroll their loops.
+What enters, outputs and gradients are computed for a whole chunk, `(steps, B, N, D)`; decays and the recurrence go step
+by step, in place. The loops are inside their own operators, so that `torch.compile` does not unroll them.
 """
 
 import functools
@@ -11,10 +9,11 @@ import functools
 import torch
 from torch import Tensor
 
+from keras_griffin.ops.recurrence.marks import marks_of_steps
 from keras_griffin.ops.recurrence.torch_loop import empty_like, may_look
-from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
-from keras_griffin.ops.selective_scan.masked import with_mask_applied
-from keras_griffin.ops.selective_scan.torch_operator import with_gradient
+from keras_griffin.ops.recurrence.torch_operator import contiguous_like, with_derivatives
+from keras_griffin.ops.selective_scan import portable
+from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs, with_mask_applied
 
 #: Steps of a chunk. At N = 16 the kept states are half as large as the inputs.
 CHUNK = 32
@@ -25,39 +24,45 @@ def supports(facts) -> str | None:
     return None
 
 
-@with_mask_applied
-def selective_scan(
-    selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The outputs and the last state; see the package."""
-    outputs, final_state, _ = selective_scan_with_gradient(*selection, initial_state, reset)
-    return outputs, final_state
+def of_operators(operator, gradient):
+    """The package's `selective_scan` around custom operators, as in `with_derivatives`.
+
+    The first returns outputs, final state, and the states before chunks of time, which the second needs.
+    """
+
+    def again(tensors, reset):
+        return portable.selective_scan(SelectiveScanInputs(*tensors[:5]), tensors[5], marks_of_steps(reset, None))
+
+    differentiable = with_derivatives(operator, gradient, again, extra=1)
+
+    @with_mask_applied
+    def selective_scan(
+        selection: SelectiveScanInputs, initial_state: Tensor, reset: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs and the last state; see the package."""
+        outputs, final_state, _ = differentiable([*selection, initial_state], reset)
+        return outputs, final_state
+
+    return selective_scan
 
 
 def _in_full_precision(function):
     """The function with its products of matrices in their own dtype, also under autocast."""
 
     @functools.wraps(function)
-    def run(inputs, *others):
-        with torch.autocast(inputs.device.type, enabled=False):
-            return function(inputs, *others)
+    def run(tensors, *others):
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return function(tensors, *others)
 
     return run
 
 
 @torch.library.custom_op("keras_griffin::selective_scan", mutates_args=())
 @_in_full_precision
-def _selective_scan(
-    inputs: Tensor,
-    step_sizes: Tensor,
-    rates: Tensor,
-    input_weights: Tensor,
-    output_weights: Tensor,
-    initial_state: Tensor,
-    reset: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    selection = SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights)
-    rates, state = _rows_of_channels(rates, initial_state.dtype), _rows_of_channels(initial_state)
+def _selective_scan(tensors: list[Tensor], reset: Tensor | None) -> list[Tensor]:
+    selection, initial_state = SelectiveScanInputs(*tensors[:5]), tensors[5]
+    inputs = selection.inputs
+    rates, state = _rows_of_channels(selection.rates, initial_state.dtype), _rows_of_channels(initial_state)
     outputs, starts = empty_like(inputs), _empty_starts(inputs, state)
     states = _empty_chunk(inputs, state)
     for i, piece in enumerate(_pieces(inputs)):
@@ -66,34 +71,24 @@ def _selective_scan(
         there_states = _scan_chunk(there, rates, starts[i], forgets, states)
         state = there_states[-1]
         outputs[:, piece] = torch.matmul(there.output_weights[:, :, None], there_states)[:, :, 0].transpose(0, 1)
-    return outputs, state.transpose(1, 2).clone(memory_format=torch.contiguous_format), starts
+    return [outputs, state.transpose(1, 2).clone(memory_format=torch.contiguous_format), starts]
 
 
 @_selective_scan.register_fake
-def _(inputs, step_sizes, rates, input_weights, output_weights, initial_state, reset):
-    starts = _empty_starts(inputs, initial_state.transpose(1, 2))
-    contiguous = {"memory_format": torch.contiguous_format}
-    return torch.empty_like(inputs, **contiguous), torch.empty_like(initial_state, **contiguous), starts
+def _(tensors, reset):
+    inputs, state = tensors[0], tensors[5]
+    return [contiguous_like(inputs), contiguous_like(state), _empty_starts(inputs, state.transpose(1, 2))]
 
 
 @torch.library.custom_op("keras_griffin::selective_scan_gradient", mutates_args=())
 @_in_full_precision
-def _gradient(
-    inputs: Tensor,
-    step_sizes: Tensor,
-    rates: Tensor,
-    input_weights: Tensor,
-    output_weights: Tensor,
-    starts: Tensor,
-    reset: Tensor | None,
-    outputs_gradient: Tensor,
-    final_gradient: Tensor,
-) -> list[Tensor]:
-    selection = SelectiveScanInputs(inputs, step_sizes, rates, input_weights, output_weights)
+def _gradient(tensors: list[Tensor], kept: list[Tensor], gradients: list[Tensor], reset: Tensor | None) -> list[Tensor]:
+    selection, (starts,), (outputs_gradient, final_gradient) = SelectiveScanInputs(*tensors[:5]), kept, gradients
+    inputs = selection.inputs
     dtype, into_state = starts.dtype, _rows_of_channels(final_gradient)
     into_rates = torch.zeros_like(into_state)
     into = SelectiveScanInputs(*map(empty_like, selection))._replace(rates=into_rates.mT)
-    rates = _rows_of_channels(rates, dtype)
+    rates = _rows_of_channels(selection.rates, dtype)
     states, into_states = (_empty_chunk(inputs, into_state) for _ in range(2))
     pieces = _pieces(inputs)
     for i in reversed(range(len(pieces))):
@@ -114,8 +109,7 @@ def _gradient(
     return [*(x.contiguous() for x in into), into_state.transpose(1, 2).clone(memory_format=torch.contiguous_format)]
 
 
-#: The operator, which PyTorch differentiates.
-selective_scan_with_gradient = with_gradient(_selective_scan, _gradient)
+selective_scan = of_operators(_selective_scan, _gradient)
 
 
 def _scan_chunk(there, rates, state, forgets, states):
@@ -131,11 +125,7 @@ def _scan_chunk(there, rates, state, forgets, states):
 
 
 def _scan_back(there, rates, states, start, into_states, into_state, forgets):
-    """Write g_t + a_{t+1} g_{t+1} over g_t, and the gradients for the powers s_t A over the states.
-
-    Returns:
-        The gradient for the state before the chunk, and the array of those for the powers.
-    """
+    """Write g_t + a_{t+1} g_{t+1} over g_t, and the gradients for the powers s_t A, returned last, over the states."""
     decay, into_state = torch.empty_like(start), into_state.clone()
     steps = zip(there.step_sizes[:, :, None].unbind(), states.unbind(), into_states.unbind(), strict=True)
     for t, (sizes, h, g) in reversed(list(enumerate(steps))):
@@ -155,11 +145,8 @@ def _pieces(inputs) -> list[slice]:
 
 
 def _at(selection, piece, dtype):
-    """The steps of a chunk, time first; without rates."""
-    inputs, sizes, _, b, c = selection
-    steps = (x[:, piece].transpose(0, 1).to(dtype) for x in (inputs, sizes, b, c))
-    u, s, b, c = steps
-    return SelectiveScanInputs(u, s, None, b, c)
+    """The steps of a chunk, time first."""
+    return selection.map_sequences(lambda x: x[:, piece].transpose(0, 1).to(dtype))
 
 
 def _forgetting(reset, piece):

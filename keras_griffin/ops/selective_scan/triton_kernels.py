@@ -11,12 +11,9 @@ from triton import language as tl
 
 @triton.jit
 def place(width: tl.constexpr, count: tl.constexpr, NUMBERS: tl.constexpr, BLOCK: tl.constexpr):
-    """The part of the arrays that a program works on.
+    """A program's row of the batch and block of channels; its channels, numbers, and places of its tile in `(N, D)`.
 
-    Returns:
-        (batch, block, channels, inside, numbers, within, tile, tile_inside): the row of the batch, the program's block
-        of channels, the channels and which exist, the numbers of a state and which exist, and the places of the tile
-        in an array `(N, D)` and which exist. The row is int64: an array may have more elements than int32 can count.
+    Each of these three is followed by which of them exist. The row is int64, as an array may be that large.
     """
     program = tl.program_id(0)
     blocks = tl.cdiv(width, BLOCK)

@@ -2,11 +2,8 @@
 
 Each program walks along the whole time of one row on its own channels, and reads and writes every sequence once. The
 states before chunks of time are kept for the gradient, which computes the states of one chunk at a time again. Sums
-over channels and over rows are written for each program and added afterwards: nothing is atomic, and results are
-bitwise reproducible.
-
-Everything is computed in float32; sequences and gradients keep their dtypes in memory. `gpu` is as in
-`linear_scan/triton_passes.py`.
+over channels and over rows are written for each program and added afterwards, so results are bitwise reproducible.
+Everything is computed in float32. `gpu` is as in `recurrence/kernels/triton_passes.py`.
 """
 
 from types import ModuleType
@@ -39,11 +36,10 @@ def scan_gradient(
     starts: Tensor,
     reset: Tensor | None,
     gradients: tuple[Tensor, Tensor],
-) -> tuple[Tensor, ...]:
-    """The gradients for u, s, A, b, c and the initial state, from those for outputs and final state.
+) -> tuple[SelectiveScanInputs, Tensor]:
+    """The gradients for selection and initial state.
 
-    That for A is each row's, `(B, D, N)`, and those for b and c are each block of channels', `(blocks, B, T, N)`, all
-    three in float32.
+    For A each row's, `(B, D, N)`, and for b and c each block of channels', `(blocks, B, T, N)`, all three in float32.
     """
     from keras_griffin.ops.selective_scan.triton_kernels import selective_scan_gradient
 
@@ -62,7 +58,7 @@ def scan_gradient(
     _, into_u, into_s, into_rates, into_b, into_c, into_start = _run(
         gpu, selective_scan_gradient, selection, arguments, results
     )
-    return into_u, into_s, into_rates.mT, into_b, into_c, into_start.mT
+    return SelectiveScanInputs(into_u, into_s, into_rates.mT, into_b, into_c), into_start.mT
 
 
 def shape_of_starts(inputs: tuple[int, ...], state: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,8 +6,7 @@ from keras import ops
 
 from keras_griffin.ops import bounded_sqrt
 from keras_griffin.ops.recurrence.marks import Marks
-from keras_griffin.ops.rg_lru.gates import gates, gates_gradient
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs, gates, gates_gradient
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.gradients import value_and_gradient
 

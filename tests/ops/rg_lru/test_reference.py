@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_griffin.ops.rg_lru.inputs import GatedScanInputs
+from keras_griffin.ops.rg_lru.gates import GatedScanInputs
 from keras_griffin.ops.rg_lru.reference import definition
 
 pytestmark = pytest.mark.any_backend

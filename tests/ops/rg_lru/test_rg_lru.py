@@ -95,38 +95,21 @@ def test_numpy_in_double_precision_has_the_reference_alone():
     assert explain("rg_lru").chosen != "reference"
 
 
+PAIRS = "inputs must be a pair (real, imaginary) with a phase, and a tensor without. Got inputs of"
+STEPS = "mask must be boolean, one value for each step, shape (2, 6). Got dtype int32 and shape (2, 6)."
+LIKE = "for inputs (2, 6, 3). Got"
+#: Shapes of one kind each; all are judged in `recurrence/test_scan_op.py`.
 WRONG = [
-    (
-        (PAIR, *UNIT[1:]),
-        {},
-        "inputs must be a pair (real, imaginary) with a phase, and a tensor without. Got inputs of 2 and no phase.",
-    ),
-    (
-        UNIT,
-        {"phase": PHASE},
-        "inputs must be a pair (real, imaginary) with a phase, and a tensor without. Got inputs of 1 and a phase.",
-    ),
+    ((PAIR, *UNIT[1:]), {}, f"{PAIRS} 2 and no phase."),
+    (UNIT, {"phase": PHASE}, f"{PAIRS} 1 and a phase."),
     (UNIT, {"exponent": 0.0}, "exponent must be positive and finite. Got 0.0."),
     (UNIT, {"exponent": float("inf")}, "exponent must be positive and finite. Got inf."),
     ((INPUTS[0], *UNIT[1:]), {}, "inputs must have shape (B, T, D). Got (6, 3)."),
-    (
-        (INPUTS, INPUT_GATE[:, :5], *UNIT[2:]),
-        {},
-        "input_gate_logits must have shape (2, 6, 3) for inputs (2, 6, 3). Got (2, 5, 3).",
-    ),
-    ((*UNIT[:3], DECAY[:2]), {}, "decay_parameter must have shape (3,) for inputs (2, 6, 3). Got (2,)."),
-    ((*UNIT, START[:1]), {}, "initial_state must have shape (2, 3) for inputs (2, 6, 3). Got (1, 3)."),
-    (
-        (PAIR, *UNIT[1:], (START[:1], START)),
-        {"phase": PHASE},
-        "initial_state must have shape (2, 3) for inputs (2, 6, 3). Got (1, 3).",
-    ),
+    ((INPUTS, INPUT_GATE[:, :5], *UNIT[2:]), {}, f"input_gate_logits must have shape (2, 6, 3) {LIKE} (2, 5, 3)."),
+    ((*UNIT[:3], DECAY[:2]), {}, f"decay_parameter must have shape (3,) {LIKE} (2,)."),
+    ((PAIR, *UNIT[1:], (START[:1], START)), {"phase": PHASE}, f"initial_state must have shape (2, 3) {LIKE} (1, 3)."),
     ((*UNIT[:3], DECAY.astype("int32")), {}, "decay_parameter must have a real floating dtype. Got int32."),
-    (
-        UNIT,
-        {"mask": flags().astype("int32")},
-        "mask must be boolean, one value for each step, shape (2, 6). Got dtype int32 and shape (2, 6).",
-    ),
+    (UNIT, {"mask": flags().astype("int32")}, STEPS),
 ]
 
 

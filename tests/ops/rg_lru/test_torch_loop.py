@@ -12,6 +12,7 @@ import torch
 from keras_griffin.ops import rg_lru
 from keras_griffin.ops.rg_lru import torch_loop
 from keras_griffin.testing.closeness import assert_close
+from tests.ops.torch_operators import check_operators
 
 B, T, D = 2, 23, 4
 
@@ -46,15 +47,24 @@ def test_pieces_change_nothing(monkeypatch, steps, is_complex, reverse):
         assert_close(actual.detach(), wanted.detach().numpy())
 
 
+def test_the_operators_are_registered_as_pytorch_wants_them():
+    check_operators("rg_lru", torch_loop)
+
+
 @pytest.mark.parametrize("is_complex", [False, True])
-def test_the_operator_is_registered_as_pytorch_wants_it(is_complex):
-    torch.library.opcheck(torch_loop._rg_lru, (*arguments(is_complex), 8.0, False))
-    inputs, *unit, start, reset, mask = arguments(is_complex)
-    inputs, start = ([x.detach() for x in number] for number in (inputs, start))
-    unit = [None if x is None else x.detach() for x in unit]
-    torch.library.opcheck(
-        torch_loop._gradient, (inputs, *unit, inputs, start, reset, mask, [*inputs, *start], 8.0, False)
-    )
+def test_arguments_are_left_as_they_are(is_complex):
+    inputs, *unit, phase, start, reset, mask = arguments(is_complex)
+    with torch.no_grad():
+        for x in (*inputs, *unit[:2]):
+            x.masked_fill_(~mask, torch.nan)
+    tensors = [*inputs, *unit, *([phase] if is_complex else []), *start]
+    kept = [x.detach().clone() for x in tensors]
+    given = [x.detach() for x in tensors]
+    results = torch_loop._rg_lru(given, reset, mask, 8.0, False)
+    cotangents = [torch.ones_like(x) for x in results]
+    torch_loop._gradient(given, results[: len(start)], cotangents, reset, mask, 8.0, False)
+    assert all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(tensors, kept, strict=True))
+    assert all(torch.all(x == 1.0) for x in cotangents)
 
 
 def test_nothing_is_read_from_memory_before_it_is_written(monkeypatch):

@@ -132,48 +132,20 @@ def test_a_functional_model_survives_its_config():
         assert_close(actual, as_array(wanted))
 
 
+STEPS = "mask must be boolean, one value for each step, shape (2, 6). Got dtype int32 and shape (2, 6)."
+LIKE = "for inputs (2, 6, 3). Got"
+RULE = f"rates must have shape (3, N), N at least 1, {LIKE}"
+#: Shapes of one kind each; all are judged in `recurrence/test_scan_op.py`.
 WRONG = [
     ((INPUTS[0], *SELECTION[1:]), {}, "inputs must have shape (B, T, D). Got (6, 3)."),
-    (
-        (INPUTS, SIZES, RATES[:2], IN, OUT),
-        {},
-        "rates must have shape (3, N), N at least 1, for inputs (2, 6, 3). Got (2, 2).",
-    ),
-    (
-        (INPUTS, SIZES, RATES[:, :0], IN, OUT),
-        {},
-        "rates must have shape (3, N), N at least 1, for inputs (2, 6, 3). Got (3, 0).",
-    ),
-    (
-        (INPUTS, SIZES[:, :5], *SELECTION[2:]),
-        {},
-        "step_sizes must have shape (2, 6, 3) for inputs (2, 6, 3). Got (2, 5, 3).",
-    ),
-    (
-        (*SELECTION[:3], INPUTS, OUT),
-        {},
-        "input_weights must have shape (2, 6, 2) for inputs (2, 6, 3). Got (2, 6, 3).",
-    ),
-    (
-        (*SELECTION[:4], OUT[:1]),
-        {},
-        "output_weights must have shape (2, 6, 2) for inputs (2, 6, 3). Got (1, 6, 2).",
-    ),
-    (
-        (*SELECTION, START[..., 0]),
-        {},
-        "initial_state must have shape (2, 3, 2) for inputs (2, 6, 3). Got (2, 3).",
-    ),
-    (
-        (INPUTS, SIZES, RATES.astype("int32"), IN, OUT),
-        {},
-        "rates must have a real floating dtype. Got int32.",
-    ),
-    (
-        SELECTION,
-        {"mask": flags().astype("int32")},
-        "mask must be boolean, one value for each step, shape (2, 6). Got dtype int32 and shape (2, 6).",
-    ),
+    ((INPUTS, SIZES, RATES[:2], IN, OUT), {}, f"{RULE} (2, 2)."),
+    ((INPUTS, SIZES, RATES[:, :0], IN, OUT), {}, f"{RULE} (3, 0)."),
+    ((INPUTS, SIZES[:, :5], *SELECTION[2:]), {}, f"step_sizes must have shape (2, 6, 3) {LIKE} (2, 5, 3)."),
+    ((*SELECTION[:3], INPUTS, OUT), {}, f"input_weights must have shape (2, 6, 2) {LIKE} (2, 6, 3)."),
+    ((*SELECTION[:4], OUT[:1]), {}, f"output_weights must have shape (2, 6, 2) {LIKE} (1, 6, 2)."),
+    ((*SELECTION, START[..., 0]), {}, f"initial_state must have shape (2, 3, 2) {LIKE} (2, 3)."),
+    ((INPUTS, SIZES, RATES.astype("int32"), IN, OUT), {}, "rates must have a real floating dtype. Got int32."),
+    (SELECTION, {"mask": flags().astype("int32")}, STEPS),
 ]
 
 

@@ -13,6 +13,7 @@ from keras_griffin.ops import selective_scan
 from keras_griffin.ops.selective_scan import torch_loop
 from keras_griffin.ops.selective_scan.cases import SelectiveCase
 from keras_griffin.testing.closeness import assert_close
+from tests.ops.torch_operators import check_operators
 
 #: Two chunks, the second shorter.
 CASE = SelectiveCase(40)
@@ -39,10 +40,7 @@ def test_compilation_holds_the_scan_as_one_operator_and_changes_no_gradient():
 
 
 def test_the_operators_are_registered_as_pytorch_wants_them():
-    torch.library.opcheck(torch_loop._selective_scan, (*arguments(), None))
-    *selection, start = (x.detach() for x in arguments())
-    outputs, state, starts = torch_loop._selective_scan(*selection, start, None)
-    torch.library.opcheck(torch_loop._gradient, (*selection, starts, None, outputs, state))
+    check_operators("selective_scan", torch_loop)
 
 
 def test_one_result_alone_has_a_gradient():

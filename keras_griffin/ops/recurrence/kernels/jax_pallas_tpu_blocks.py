@@ -26,21 +26,24 @@ class Tile(NamedTuple):
 
 
 def tile(length: int, width: int, bytes_per_element: int) -> Tile:
-    """The largest block that fits, among those that waste least at the arrays' ends.
+    """The largest block that fits, among those that waste least at the arrays' ends; in multiples of 16 and of 128.
 
-    Args:
-        length: T.
-        width: D.
-        bytes_per_element: of all input and output sequences together. Each block is in memory twice.
-
-    Returns:
-        The block's length, a multiple of 16, and its width, a multiple of 128.
+    `bytes_per_element` are of all input and output sequences together. Each block is in memory twice.
     """
-    widths = range(LANES, _WIDEST + 1, LANES)
-    channels = min(widths, key=lambda lanes: (math.ceil(width / lanes) * lanes, -lanes))
+    channels = lanes_of(width, _WIDEST)
     room = BLOCK_BYTES // (2 * bytes_per_element * channels) // GROUP * GROUP
-    blocks = math.ceil(length / max(GROUP, min(_LONGEST, room)))
-    return Tile(math.ceil(length / blocks / GROUP) * GROUP, channels)
+    return Tile(steps_of(length, min(_LONGEST, room)), channels)
+
+
+def lanes_of(width: int, widest: int) -> int:
+    """The channels of a block, a multiple of 128, of which the fewest are wasted."""
+    return min(range(LANES, widest + 1, LANES), key=lambda lanes: (math.ceil(width / lanes) * lanes, -lanes))
+
+
+def steps_of(length: int, longest: int) -> int:
+    """The steps of a block, a multiple of 16, at most `longest` or 16."""
+    blocks = math.ceil(length / max(GROUP, longest))
+    return math.ceil(length / blocks / GROUP) * GROUP
 
 
 class Walk(NamedTuple):
@@ -62,18 +65,18 @@ class Walk(NamedTuple):
         return self.grid[2] - 1 - t if self.reverse else t
 
     def sequence(self, width=None):
-        """For `(B, T, D)`, or `(B, T, 1)`."""
-        if width == 1:
-            return pl.BlockSpec((None, self.tile.length, 1), lambda b, d, t: (b, self.block(t), 0))
+        """For `(B, T, D)`, or `(B, T, width)` where every block of channels reads all."""
+        if width is not None:
+            return pl.BlockSpec((None, self.tile.length, width), lambda b, d, t: (b, self.block(t), 0))
         return pl.BlockSpec((None, *self.tile), lambda b, d, t: (b, self.block(t), d))
 
-    def state(self):
-        """For `(B, 1, D)`: constant in time."""
-        return pl.BlockSpec((None, 1, self.tile.width), lambda b, d, t: (b, 0, d))
+    def state(self, numbers=1):
+        """For `(B, numbers, D)`: constant in time."""
+        return pl.BlockSpec((None, numbers, self.tile.width), lambda b, d, t: (b, 0, d))
 
-    def channels(self):
-        """For `(1, D)`."""
-        return pl.BlockSpec((1, self.tile.width), lambda b, d, t: (0, d))
+    def channels(self, numbers=1):
+        """For `(numbers, D)`."""
+        return pl.BlockSpec((numbers, self.tile.width), lambda b, d, t: (0, d))
 
     def beyond(self):
         """For `(B, T, D)`: the group of rows that follows a block on the path."""

@@ -1,9 +1,8 @@
 """How a Pallas kernel walks through time on a TPU, for every recurrence h_t = a_t h_(t-1) + x_t.
 
-The grid is batch by channels by time, with time innermost and in order. A block of time is in on-chip memory while the
-next one is fetched. Within a block, a group of rows is prepared as whole registers, then walked through row by row; the
-state passes from row to row and from block to block in float32. Callers pass functions that compute decay and inputs of
-a group, and the final gradients, from rows of the operands as stored in memory.
+The grid is batch by channels by time, innermost and in order. Within a block of time, a group of rows is prepared as
+whole registers, then walked through row by row; the state passes on in float32. Callers pass functions that compute
+decay and inputs of a group, and the final gradients, from rows of the operands as stored in memory.
 """
 
 import math
@@ -49,19 +48,12 @@ def scan(
     dtype,
     cost: tuple[int, int],
 ) -> tuple[Components, Components]:
-    """Every state, in `dtype`, and the last one.
+    """Every state, in `dtype`, and the last one; for `name` and `cost` see `call`.
 
-    Args:
-        name: the kernel's name in profiles.
-        load: returns decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
-        operands: the arrays to read.
-        initial_state: `(B, D)`, float32.
-        reverse: run from the last step to the first.
-        dtype: of the states.
-        cost: floating-point operations, and those of them that are transcendental, per element.
+    `load` returns decay and inputs of a group, components of `(GROUP, D)` in float32, from its `Operands`.
     """
     parts, sequences = len(initial_state), jax.tree.leaves(operands.sequences)
-    shape, kind = sequences[0].shape, _like(sequences[0])
+    shape, kind = sequences[0].shape, like(sequences[0])
     itemsizes = [x.dtype.itemsize for x in sequences] + [jnp.dtype(dtype).itemsize] * parts
     walk = Walk(shape, tile(*shape[1:], sum(itemsizes)), reverse)
 
@@ -93,14 +85,13 @@ def scan(
         def _():
             _write(final, _read(carry))
 
-    arguments, specs = _arguments(walk, operands)
     final_state = (kind((shape[0], 1, shape[2]), jnp.float32),) * parts
-    states, final = _call(
+    states, final = call(
         name,
         kernel,
         walk,
-        ((*arguments, _as_row(initial_state)), (*specs, (walk.state(),) * parts)),
-        (((kind(shape, dtype),) * parts, final_state), ((walk.sequence(),) * parts, (walk.state(),) * parts)),
+        [*_arguments(walk, operands), (_as_row(initial_state), walk.state())],
+        [((kind(shape, dtype),) * parts, walk.sequence()), (final_state, walk.state())],
         _scratch(walk, parts, operands.marks),
         cost,
     )
@@ -123,44 +114,18 @@ def scan_gradient(
 
         dx_t = g_t + c_{t+1}        c_t = conj(a_t) dx_t        da_t = dx_t conj(h_{t-1})        dh_0 = c_1
 
-    Args:
-        name: the kernel's name in profiles.
-        load: returns the decay of a group from its `Operands`.
-        finish: returns, from `Operands`, da and dx of a group, the values to write: a tree of rows of sequences, and a
-            tree of `(D,)` that is summed over all steps.
-        operands: the arrays to read.
-        states: the states that `scan` returned.
-        initial_state: as for `scan`, and so is `reverse`.
-        gradients: those for the states and for the final state.
-        reverse: see `initial_state`.
-        results: trees like those of `finish`: sequences in the wanted dtypes, and `(D,)`.
-        cost: as for `scan`.
-
-    Returns:
-        Two trees like those of `finish`, of `(B, T, D)` and of `(B, D)`, and the initial state's gradient.
+    `load` returns the decay of a group from its `Operands`. `finish` returns, from `Operands`, da and dx of a group, a
+    tree of rows to write, and a tree of `(D,)` to sum over all steps; `results` are trees like both: sequences in the
+    wanted dtypes, and `(D,)`. Returned are these trees, of `(B, T, D)` and `(B, D)`, and the initial state's gradient.
     """
     parts, shape = len(gradients[0]), gradients[0][0].shape
-    kind = _like(states[0])
+    kind = like(states[0])
     read = jax.tree.leaves((operands.sequences, states, gradients[0], results[0]))
     walk = Walk(shape, tile(*shape[1:], sum(x.dtype.itemsize for x in read)), not reverse)
 
-    def kernel(
-        sequences,
-        channels,
-        flags,
-        start,
-        states,
-        beyond,
-        gradient,
-        final,
-        written,
-        sums,
-        into_start,
-        carry,
-        kept,
-        decay,
-        rows,
-    ):
+    def kernel(sequences, channels, flags, start, states, beyond, gradient, final, written, sums, into_start, *memory):
+        carry, kept, decay, rows = memory
+
         @pl.when(pl.program_id(2) == 0)
         def _():
             _write(carry, _read(final))
@@ -194,49 +159,39 @@ def scan_gradient(
         def _():
             _write(into_start, _read(carry))
 
-    arguments, specs = _arguments(walk, operands)
-    sequence, state = (walk.sequence(),) * parts, (walk.state(),) * parts
-    row = kind((shape[0], 1, shape[2]), jnp.float32)
-    wanted, channels = results
-    written, sums, into_start = _call(
-        name,
-        kernel,
-        walk,
-        (
-            (*arguments, _as_row(initial_state), states, states, gradients[0], _as_row(gradients[1])),
-            (*specs, state, sequence, (walk.beyond(),) * parts, sequence, state),
-        ),
-        (
-            (
-                jax.tree.map(lambda x: kind(shape, x.dtype), wanted),
-                jax.tree.map(lambda _: row, channels),
-                (row,) * parts,
-            ),
-            (
-                jax.tree.map(lambda _: walk.sequence(), wanted),
-                jax.tree.map(lambda _: walk.state(), channels),
-                state,
-            ),
-        ),
-        _scratch(walk, parts, operands.marks),
-        cost,
-    )
+    row, (wanted, channels) = kind((shape[0], 1, shape[2]), jnp.float32), results
+    arguments = [
+        *_arguments(walk, operands),
+        (_as_row(initial_state), walk.state()),
+        (states, walk.sequence()),
+        (states, walk.beyond()),
+        (gradients[0], walk.sequence()),
+        (_as_row(gradients[1]), walk.state()),
+    ]
+    into = [
+        (jax.tree.map(lambda x: kind(shape, x.dtype), wanted), walk.sequence()),
+        (jax.tree.map(lambda _: row, channels), walk.state()),
+        ((row,) * parts, walk.state()),
+    ]
+    scratch = _scratch(walk, parts, operands.marks)
+    written, sums, into_start = call(name, kernel, walk, arguments, into, scratch, cost)
     return written, jax.tree.map(lambda x: x[:, 0], sums), tuple(h[:, 0] for h in into_start)
 
 
-def indices_of_32_bits():
-    """A context in which to call a kernel: with `jax_enable_x64`, it would mix indices of 32 and 64 bits."""
-    return jax.enable_x64(False)
+def call(name, kernel, walk, arguments, results, scratch, cost=None):
+    """Run the kernel on pairs `(tree, block)`, and return the trees of the results' pairs.
 
-
-def _call(name, kernel, walk, arguments, results, scratch, cost):
-    """Run the kernel on pairs of trees and their blocks."""
-    (arguments, in_specs), (results, out_specs) = arguments, results
-    elements = math.prod(walk.shape)
-    # The states are passed twice, but the second time little of them is read.
-    read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
-    moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
-    with indices_of_32_bits():
+    `cost` are floating-point operations, and those of them that are transcendental, per element.
+    """
+    (arguments, in_specs), (results, out_specs), estimate = _with_specs(arguments), _with_specs(results), None
+    if cost is not None:
+        elements = math.prod(walk.shape)
+        # The states are passed twice, but the second time little of them is read.
+        read = {id(x): x for x in jax.tree.leaves(arguments)}.values()
+        moved = sum(x.dtype.itemsize * math.prod(x.shape) for x in (*read, *jax.tree.leaves(results)))
+        estimate = pl.CostEstimate(flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved)
+    # With `jax_enable_x64`, the kernel would mix indices of 32 and 64 bits.
+    with jax.enable_x64(False):
         return pl.pallas_call(
             kernel,
             grid=walk.grid,
@@ -245,27 +200,26 @@ def _call(name, kernel, walk, arguments, results, scratch, cost):
             out_shape=results,
             scratch_shapes=scratch,
             compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-            cost_estimate=pl.CostEstimate(
-                flops=cost[0] * elements, transcendentals=cost[1] * elements, bytes_accessed=moved
-            ),
+            cost_estimate=estimate,
             name=name,
         )(*arguments)
 
 
+def _with_specs(pairs):
+    """The trees of some pairs, and trees of blocks."""
+    specs = (jax.tree.map(lambda _, block=block: block, tree) for tree, block in pairs)
+    return tuple(tree for tree, _ in pairs), tuple(specs)
+
+
 def _arguments(walk, operands):
-    """The operands as a kernel's arguments, and their blocks."""
+    """The operands as a kernel's arguments, each with its block."""
     sequences, channels, (reset, mask) = operands
     channels = jax.tree.map(lambda x: x[None], channels)
     flags = None
     if (reset, mask) != (None, None):
         flags = jnp.int32(0) if reset is None else jnp.where(reset, _RESET, 0)
         flags = (flags if mask is None else jnp.where(mask, flags, _MASKED)).astype(jnp.int32)
-    specs = (
-        jax.tree.map(lambda _: walk.sequence(), sequences),
-        jax.tree.map(lambda _: walk.channels(), channels),
-        None if flags is None else walk.sequence(width=1),
-    )
-    return (sequences, channels, flags), specs
+    return (sequences, walk.sequence()), (channels, walk.channels()), (flags, walk.sequence(width=1))
 
 
 def _group(walk, sequences, channels, flags, here, steps):
@@ -330,10 +284,6 @@ def _as_row(state):
     return tuple(h[:, None].astype(jnp.float32) for h in state)
 
 
-def _like(array):
+def like(array):
     """Shapes of results that vary over the same devices as an array does, inside `shard_map`."""
-
-    def shape_of_result(shape, dtype):
-        return jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)
-
-    return shape_of_result
+    return lambda shape, dtype: jax.eval_shape(lambda x: jnp.broadcast_to(x[:1, :1, :1], shape).astype(dtype), array)

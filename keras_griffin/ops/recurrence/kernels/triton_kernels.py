@@ -37,26 +37,10 @@ def scan(
     """Every state of each piece, and the last piece's last state if wanted."""
     batch, piece, channels, origin = place(length, width, pieces, REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
-    state = walk(
-        scan_step,
-        start_of(piece, pieces, batch, channels, width, initial_state, ends),
-        (),
-        (decay, inputs),
-        None,
-        None,
-        (states,),
-        marks,
-        meaning,
-        origin,
-        piece * steps,
-        stop,
-        length,
-        channels,
-        1 - 2 * REVERSE,
-        width,
-        BLOCK,
-        ROWS,
-    )
+    state = start_of(piece, pieces, batch, channels, width, initial_state, ends)
+    span = (origin, piece * steps, stop, length, channels)
+    SIGN: tl.constexpr = 1 - 2 * REVERSE
+    state = walk(scan_step, state, (), (decay, inputs), (states,), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     if final_state is not None:
         store(final_state, batch * width + channels, state, (channels < width) & (stop == length))
 
@@ -99,32 +83,15 @@ def piece_ends(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """The map of each piece but the last from its start: `product * start + end`.
+    """The map of each piece but the last from its start: `product * start + end`; with `GRADIENT`, `inputs` are g.
 
-    With `GRADIENT`, that of dh_t = conj(a_t) (dh_{t+1} + g_t), where `inputs` are g. It walks through the piece from
-    its end, so that the steps read last, which are still in the cache, are read first when the piece is scanned.
+    It walks from the piece's end, so the steps read last, still in the cache, are read first when the piece is scanned.
     """
     batch, piece, channels, origin = place(length, width, pieces, LAST_FIRST, BLOCK)
-    carried = walk(
-        ends_step,
-        identity(decay, BLOCK),
-        (GRADIENT,),
-        (decay, inputs),
-        None,
-        None,
-        (),
-        marks,
-        meaning,
-        origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1),
-        0,
-        steps,
-        length,
-        channels,
-        2 * LAST_FIRST - 1,
-        width,
-        BLOCK,
-        ROWS,
-    )
+    start, arrays = identity(decay, BLOCK), (decay, inputs)
+    span = (origin + (1 - 2 * LAST_FIRST) * (piece * steps + steps - 1), 0, steps, length, channels)
+    SIGN: tl.constexpr = 2 * LAST_FIRST - 1
+    carried = walk(ends_step, start, (GRADIENT,), arrays, (), marks, meaning, span, SIGN, width, BLOCK, ROWS)
     offset = (batch * pieces + piece) * width + channels
     store(products, offset, carried[: len(decay)], channels < width)
     store(ends, offset, carried[len(decay) : -1], channels < width)
@@ -147,10 +114,9 @@ def identity(number, BLOCK: tl.constexpr):
 
 @triton.jit
 def extend(carried, decay, value, kept, GRADIENT: tl.constexpr):
-    """Product and end of a piece extended by one step at its start; see `piece_ends`.
+    """Product and end of a piece extended by a step at its start; with `GRADIENT` of dh_t = conj(a_t) (dh_{t+1} + g_t).
 
-    The last of `carried` is 0 once a step has forgotten the ones before it, which may then hold anything. It is a
-    number because registers for conditions are few.
+    The last of `carried` is 0 once a step has forgotten those before it; a number, as registers for conditions are few.
     """
     product, end, open = carried[: len(decay)], carried[len(decay) : -1], carried[-1]
     if GRADIENT:
@@ -185,32 +151,17 @@ def scan_gradient(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """dx_t = g_t + dh_{t+1}, da_t = dx_t conj(h_{t-1}), dh_t = conj(a_t) dx_t, from the last step to the first.
-
-    `REVERSE` is that of the scan.
-    """
+    """dx_t = g_t + dh_{t+1}, da_t = dx_t conj(h_{t-1}), dh_t = conj(a_t) dx_t; `REVERSE` is the scan's direction."""
     batch, piece, channels, origin = place(length, width, pieces, not REVERSE, BLOCK)
     stop = tl.minimum((piece + 1) * steps, length)
     ends_here = (channels < width) & (stop == length)
+    into_state = start_of(piece, pieces, batch, channels, width, final_gradient, ends)
+    start = load(initial_state, batch * width + channels, ends_here)
+    arrays, written = (decay, states_gradient), (decay_gradient, inputs_gradient)
+    span = (origin, piece * steps, stop, length, channels)
+    SIGN: tl.constexpr = 2 * REVERSE - 1
     into_state = walk(
-        gradient_step,
-        start_of(piece, pieces, batch, channels, width, final_gradient, ends),
-        (),
-        (decay, states_gradient),
-        states,
-        load(initial_state, batch * width + channels, ends_here),
-        (decay_gradient, inputs_gradient),
-        marks,
-        meaning,
-        origin,
-        piece * steps,
-        stop,
-        length,
-        channels,
-        2 * REVERSE - 1,
-        width,
-        BLOCK,
-        ROWS,
+        gradient_step, into_state, (), arrays, written, marks, meaning, span, SIGN, width, BLOCK, ROWS, states, start
     )
     store(initial_gradient, batch * width + channels, into_state, ends_here)
 

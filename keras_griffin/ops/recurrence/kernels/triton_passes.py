@@ -1,14 +1,9 @@
 """The passes of the Triton kernels of `linear_scan`, for PyTorch and JAX.
 
-Each program walks along time on its own channels, with the state in registers. A step waits for the one before it, so
-what keeps memory busy is many programs, and groups of rows that each of them loads ahead (`triton_walk.py`). If
-sequences and channels give too few programs, time is cut into pieces: a first pass computes, for each piece, the
-product of its decays and its final state from zero, a small scan of those gives the state before each piece, and a last
-pass scans the pieces from there. The price is that decay and inputs are read twice: five arrays are moved instead of
-three, and for the gradient seven instead of five, less what is still in the cache. The alternative, one pass in which
-each piece waits for the one before it, moves the minimum, but needs programs that make progress together and memory
-that is read while another program writes it. With separate passes nothing waits, nothing is atomic, and results are
-bitwise reproducible.
+Each program walks along time on its own channels, with the state in registers. If sequences and channels give too few
+programs to keep memory busy, time is cut into pieces: a first pass computes the map of each piece, a small scan of
+those gives the state before each, and a last pass scans the pieces from there. Nothing waits for another program and
+nothing is atomic, so results are bitwise reproducible.
 
 Everything is computed in float32; decay, inputs, states and gradients keep their dtypes in memory.
 
@@ -47,11 +42,9 @@ def scan(
     """Every state and the last one; see the package."""
     from keras_griffin.ops.recurrence.kernels.triton_kernels import piece_ends, scan
 
-    flags, plan = as_bytes(marks), plan_of(gpu, inputs[0], 2 * len(inputs))
-    constants = {"LAST_FIRST": reverse, "GRADIENT": False}
-    ends = starts_of_pieces(gpu, piece_ends, plan, (decay, inputs), flags, initial_state, **constants)
-    results = like(gpu, inputs), like(gpu, initial_state)
-    return run(gpu, scan, plan, (decay, inputs, initial_state, ends), flags, results, REVERSE=reverse)
+    plan, results = plan_of(gpu, inputs[0], 2 * len(inputs)), (like(gpu, inputs), like(gpu, initial_state))
+    numbers, arguments = (decay, inputs), (decay, inputs, initial_state)
+    return in_pieces(gpu, (piece_ends, numbers), (scan, arguments), plan, marks, results, reverse, False)
 
 
 def scan_gradient(
@@ -63,46 +56,27 @@ def scan_gradient(
     gradients: tuple[Components, Components],
     reverse: bool,
 ) -> tuple[Components, Components, Components]:
-    """The gradients for decay, inputs and initial state, from those for the results of `scan`."""
+    """The gradients for decay, inputs and initial state."""
     from keras_griffin.ops.recurrence.kernels.triton_kernels import piece_ends, scan_gradient
 
-    flags, plan = as_bytes(marks), plan_of(gpu, states[0], 3 * len(states))
-    into_states, into_final = gradients
-    constants = {"LAST_FIRST": not reverse, "GRADIENT": True}
-    ends = starts_of_pieces(gpu, piece_ends, plan, (decay, into_states), flags, into_final, **constants)
-    results = tuple(like(gpu, number) for number in (decay, states, initial_state))
-    arguments = decay, states, initial_state, into_states, into_final, ends
-    return run(gpu, scan_gradient, plan, arguments, flags, results, REVERSE=reverse)
+    plan = plan_of(gpu, states[0], 3 * len(states))
+    results = like(gpu, decay), like(gpu, states), like(gpu, initial_state)
+    numbers, arguments = (decay, gradients[0]), (decay, states, initial_state, *gradients)
+    return in_pieces(gpu, (piece_ends, numbers), (scan_gradient, arguments), plan, marks, results, reverse, True)
 
 
 class Plan(NamedTuple):
     """How the work is divided among a kernel's programs."""
 
-    #: B, T and D of the arrays.
-    shape: tuple[int, int, int]
-    #: Channels of a program.
-    block: int
-    #: Pieces of time.
-    pieces: int
-    #: Steps of a piece.
-    steps: int
-    #: Rows that a program loads at once, at most as many as any piece has steps before its end.
-    rows: int
+    shape: tuple[int, int, int]  # B, T and D of the arrays
+    block: int  # channels of a program
+    pieces: int  # of time
+    steps: int  # of a piece
+    rows: int  # that a program loads at once, at most as many as any piece has steps before its end
 
 
 def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multiprocessors: int) -> int:
-    """How many steps a program walks: all of them if sequences and channels alone keep the GPU's memory busy.
-
-    Args:
-        batch_size: B.
-        length: T.
-        width: D.
-        block: channels of a program.
-        multiprocessors: the GPU's number of them.
-
-    Returns:
-        `length`, or a multiple of `STEPS`.
-    """
+    """How many steps a program walks: all if sequences and blocks of channels keep the GPU's memory busy."""
     programs = max(1, batch_size * -(-width // block))
     # Pieces cost up to three quarters more memory traffic.
     if programs >= ENOUGH * multiprocessors:
@@ -112,14 +86,7 @@ def steps_of_a_piece(batch_size: int, length: int, width: int, block: int, multi
 
 
 def plan_of(gpu: ModuleType, array: Tensor, numbers: int, bytes_of_a_thread: int = 4) -> Plan:
-    """The plan for a kernel.
-
-    Args:
-        gpu: see above.
-        array: one that it reads, `(B, T, D)`.
-        numbers: how many arrays it reads.
-        bytes_of_a_thread: what a thread reads of a row of each, at least; an item, at least.
-    """
+    """The plan for a kernel that reads so many arrays `(B, T, D)`, of each row so many bytes per thread, or an item."""
     batch_size, length, width = array.shape
     multiprocessors, lanes = gpu.chip(array)
     block = max(1, bytes_of_a_thread // array.dtype.itemsize) * lanes
@@ -134,51 +101,54 @@ def rows_of(steps: int, numbers: int) -> int:
     return next(rows for rows in (24, 16, 8, 4, 2, 1) if rows <= steps and rows * numbers <= LOADS)
 
 
-def run(gpu: ModuleType, kernel, plan: Plan, arguments: tuple, flags: tuple, results: tuple, **constants) -> tuple:
-    """The results of a kernel that walks through every piece of a plan.
+def in_pieces(
+    gpu: ModuleType,
+    first: tuple,
+    last: tuple,
+    plan: Plan,
+    marks: Marks,
+    results: tuple,
+    reverse: bool,
+    gradient: bool,
+    **constants,
+) -> tuple:
+    """The results of a kernel that walks through every piece of a plan, after a kernel for the ends of pieces.
 
-    Args:
-        gpu: see above.
-        kernel: the kernel.
-        plan: the plan.
-        arguments: what precedes the marks.
-        flags: from `as_bytes`.
-        results: from `gpu.empty`.
-        **constants: those of the kernel alone.
+    `first` is the kernel that writes products and ends of pieces, and its arguments; `last` the kernel of the results,
+    and its arguments, the last of which is the state before the first piece. With `gradient` both walk against the
+    scan, whose direction is `reverse`. `results` are from `gpu.empty`.
     """
+    flags, (kernel, arguments), ends = as_bytes(marks), last, None
+    if plan.pieces > 1:
+        last_first = reverse != gradient
+        options = {"LAST_FIRST": last_first, "GRADIENT": gradient, **constants}
+        ends = ends_of_pieces(gpu, first, plan, flags, arguments[-1], last_first, options)
+    return run(gpu, kernel, plan, (*arguments, ends), flags, results, REVERSE=reverse, **constants)
+
+
+def ends_of_pieces(
+    gpu: ModuleType, first: tuple, plan: Plan, flags: tuple, start: Components, last_first: bool, options: dict
+) -> Components:
+    """The end of every piece but the last, `(B, pieces - 1, D)`, by a scan of the map from each piece's start."""
+    from keras_griffin.ops.recurrence.kernels.triton_kernels import scan
+
+    plan = plan._replace(pieces=plan.pieces - 1)
+    shape = plan.shape[0], plan.pieces, plan.shape[2]
+    results = like(gpu, start, shape), like(gpu, start, shape)
+    products, ends = run(gpu, first[0], plan, first[1], flags, results, **options)
+    whole = Plan(shape, plan.block, 1, plan.pieces, rows_of(plan.pieces, 2 * len(start)))
+    forgetting, states = forgetting_pieces(flags, plan, last_first), like(gpu, start, shape)
+    states, _ = run(gpu, scan, whole, (products, ends, start, None), forgetting, (states, None), REVERSE=False)
+    return states
+
+
+def run(gpu: ModuleType, kernel, plan: Plan, arguments: tuple, flags: tuple, results: tuple, **constants) -> tuple:
+    """The results of a kernel; `arguments` precede the marks, and `flags` are from `as_bytes`."""
     marks, meaning = flags
     batch_size, length, width = plan.shape
     programs = batch_size * plan.pieces * -(-width // plan.block)
     constants |= {"meaning": meaning, "width": width, "BLOCK": plan.block, "ROWS": plan.rows}
     return gpu.launch(kernel, (*arguments, marks, length, plan.pieces, plan.steps), results, programs, **constants)
-
-
-def starts_of_pieces(
-    gpu: ModuleType, ends_kernel, plan: Plan, arguments: tuple, flags: tuple, start: Components, **constants
-) -> Components | None:
-    """The end of every piece but the last, `(B, pieces - 1, D)`; None for a single piece.
-
-    Args:
-        gpu: see above.
-        ends_kernel: the kernel that writes products and ends of pieces.
-        plan: of the whole scan.
-        arguments: as for `run`, and so are `flags` and `constants`.
-        flags: see `arguments`.
-        start: `(B, D)`, the state before the first piece.
-        **constants: see `arguments`.
-    """
-    if plan.pieces == 1:
-        return None
-    from keras_griffin.ops.recurrence.kernels.triton_kernels import scan
-
-    first, (batch_size, _, width) = plan._replace(pieces=plan.pieces - 1), plan.shape
-    shape = batch_size, first.pieces, width
-    results = like(gpu, start, shape), like(gpu, start, shape)
-    products, ends = run(gpu, ends_kernel, first, arguments, flags, results, **constants)
-    whole = Plan(shape, plan.block, 1, first.pieces, rows_of(first.pieces, 2 * len(start)))
-    forgetting, states = forgetting_pieces(flags, first, constants["LAST_FIRST"]), like(gpu, start, shape)
-    states, _ = run(gpu, scan, whole, (products, ends, start, None), forgetting, (states, None), REVERSE=False)
-    return states
 
 
 def forgetting_pieces(flags: tuple, plan: Plan, last_first: bool) -> tuple[Tensor | None, str | None]:

@@ -1,22 +1,15 @@
 """How a program of the Triton kernels walks along time: it loads a group of rows while it uses the one before.
 
-Step u of a walk is row `origin + SIGN * u` of the arrays, which are `(B T, D)` here, and a group is `ROWS` steps. A
-warp issues its instructions in order and stops at the first that needs a number still being loaded; what is behind
-that waits too, loads included. So each turn of the loop first issues the loads of a whole group, into registers that
-are carried to the next turn, and then uses the group that the turn before has loaded. Three things let it issue them
-without delay:
+A warp issues its instructions in order and stops at the first that needs a number still being loaded; later loads wait
+too. So each turn of the loop first issues the loads of a whole group, into registers carried to the next turn, and then
+uses the group of the turn before. Nothing delays the loads:
 
-- The loads have no masks. Every group lies within the sequence: the last ends where the walk does, so its first rows
-  may be those of the group before it, and only their use is left out.
+- They have no masks: the last group ends where the walk does, and rows that the group before has used are left out.
 - The width is a constant of the program, so a row's address is that of its group's first row plus a constant.
 - Marks are bytes, loaded with their row and interpreted when it is used.
 
-Asynchronous copies into shared memory (`tl.range(..., num_stages=...)`) would need no registers, but they are of four
-bytes per thread, two channels in bfloat16. Half as many programs would then do the gates of `rg_lru`, in some 100
-instructions per row; at (8, 2048, 2560), an H100's memory moves a program's row in 91 cycles. In `linear_scan` they
-could save the traffic of cutting time into pieces. But a row takes 39 instructions with them, so at (1, 2048, 2560)
-the 80 programs of float32 would reach 44 % of a copy's speed, and pieces reach 50 %. All of this is computed from
-machine code; nothing is measured.
+Step u of a walk is row `origin + SIGN * u` of the arrays, here `(B T, D)`, and a group is `ROWS` steps. Names in
+capitals are constants of the program, as are `step` and `meaning`.
 """
 
 import triton
@@ -27,11 +20,9 @@ from keras_griffin.ops.recurrence.kernels.triton_numbers import add, load, moved
 
 @triton.jit
 def place(length, WIDTH: tl.constexpr, pieces, LAST_FIRST: tl.constexpr, BLOCK: tl.constexpr):
-    """The part of the arrays that a program works on.
+    """The sequence, piece and channels that a program works on, and the row at which the sequence's walk begins.
 
-    Returns:
-        (batch, piece, channels, origin): which sequence, which piece of its walk, which channels, and the row at which
-        the sequence's walk begins. Rows are int64: an array may have more elements than int32 can count.
+    Rows are int64: an array may have more elements than int32 can count.
     """
     program = tl.program_id(0)
     blocks = tl.cdiv(WIDTH, BLOCK)
@@ -56,78 +47,47 @@ def start_of(piece, pieces, batch, channels, WIDTH: tl.constexpr, initial, ends)
 
 @triton.jit
 def walk(
-    step: tl.constexpr,
-    carried,
-    constants,
-    arrays,
-    following,
-    after_last,
-    written,
-    marks,
-    meaning: tl.constexpr,
-    origin,
-    begin,
-    stop,
-    length,
-    channels,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
+    step, carried, constants, arrays, written, marks, meaning, span, SIGN, WIDTH, BLOCK, ROWS, ahead=None, beyond=None
 ):
-    """`carried`, a tuple of tensors, after the steps from `begin` to `stop`, of which there is at least one.
+    """`carried`, a tuple of tensors, after the steps of a span, of which there is at least one.
 
     Args:
         step: a function (carried, constants, numbers, kept, seen, written, offset, inside) -> carried. It stores what
             it computes in the arrays `written`, at the offset, where `inside` says so.
         carried: before the first step.
         constants: for the steps.
-        arrays: those of which a step reads the number in its row, as it is in memory.
-        following: one of which it reads, after those, the number in the next step's row; or None.
-        after_last: the number that it gets there at step `length - 1`.
+        arrays: a step reads the number in its row of each, as it is in memory.
         written: arrays of the numbers that a step writes.
         marks: one byte per row, or None.
         meaning: that of the marks; see `as_bytes`.
+        span: the row of step 0, the first step, the one after the last, T, and the program's channels.
+        ahead: an array of which a step reads, after those, the number in the next step's row; or None.
+        beyond: the number that it gets there at step T - 1.
     """
+    origin, begin, stop, length, channels = span
     # The last group ends where the walk does: its first rows were used with the group before it.
     last = stop - ROWS
-    group = nothing_loaded(arrays, following, marks, BLOCK, ROWS)
+    group = nothing_loaded(arrays, ahead, marks, BLOCK, ROWS)
     for first in range(begin - ROWS, stop, ROWS):
-        present = group
-        group = load_group(
-            arrays, following, marks, origin, tl.minimum(first + ROWS, last), length, channels, SIGN, WIDTH, BLOCK, ROWS
-        )
+        now = group
+        group = load_group(arrays, ahead, marks, span, tl.minimum(first + ROWS, last), SIGN, WIDTH, BLOCK, ROWS)
         # The compiler moves arithmetic to before the loads, but not out of a branch.
         if first >= begin:
+            at = tl.minimum(first, last)
             carried = use_group(
-                step,
-                carried,
-                constants,
-                present,
-                after_last,
-                written,
-                meaning,
-                origin,
-                tl.minimum(first, last),
-                first,
-                length,
-                channels,
-                SIGN,
-                WIDTH,
-                BLOCK,
-                ROWS,
+                step, carried, constants, now, beyond, written, meaning, span, at, first, SIGN, WIDTH, BLOCK, ROWS
             )
     return carried
 
 
 @triton.jit
-def nothing_loaded(arrays, following, marks, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+def nothing_loaded(arrays, ahead, marks, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     """A group of zeros."""
     numbers, read = (), ()
     for k in tl.static_range(len(arrays)):
         numbers += (zeros(arrays[k], BLOCK),)
-    if following is not None:
-        numbers += (zeros(following, BLOCK),)
+    if ahead is not None:
+        numbers += (zeros(ahead, BLOCK),)
     if marks is not None:
         read = (tl.full((), 0, tl.uint8),)
     group = ()
@@ -155,38 +115,27 @@ def both(condition, conditions):
 
 
 @triton.jit
-def load_group(
-    arrays,
-    following,
-    marks,
-    origin,
-    first,
-    length,
-    channels,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-):
+def load_group(arrays, ahead, marks, span, first, SIGN, WIDTH, BLOCK, ROWS):
     """Numbers and marks of every step from `first` on, as they are in memory."""
+    origin, _, _, length, channels = span
     row, where = origin + SIGN * first, within(channels, WIDTH, BLOCK)
     at = ()
     for k in tl.static_range(len(arrays)):
         at += (moved(arrays[k], row * WIDTH + channels),)
-    if following is not None:
-        following = moved(following, row * WIDTH + channels)
+    if ahead is not None:
+        ahead = moved(ahead, row * WIDTH + channels)
     group = ()
     for i in tl.static_range(ROWS):
         numbers, read = (), ()
         for k in tl.static_range(len(at)):
             numbers += (stored(at[k], SIGN * WIDTH * i, where),)
-        if following is not None:
+        if ahead is not None:
             if i < ROWS - 1:
-                numbers += (stored(following, SIGN * WIDTH * (i + 1), where),)
+                numbers += (stored(ahead, SIGN * WIDTH * (i + 1), where),)
             else:
                 # There is no row after the last.
-                ahead = tl.where(first + ROWS < length, SIGN * WIDTH, 0)
-                numbers += (stored(moved(following, ahead), SIGN * WIDTH * i, where),)
+                shift = tl.where(first + ROWS < length, SIGN * WIDTH, 0)
+                numbers += (stored(moved(ahead, shift), SIGN * WIDTH * i, where),)
         if marks is not None:
             read = (tl.load(marks + row + SIGN * i),)
         group += ((numbers, read),)
@@ -194,25 +143,9 @@ def load_group(
 
 
 @triton.jit
-def use_group(
-    step: tl.constexpr,
-    carried,
-    constants,
-    group,
-    after_last,
-    written,
-    meaning: tl.constexpr,
-    origin,
-    first,
-    begin,
-    length,
-    channels,
-    SIGN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-):
+def use_group(step, carried, constants, group, beyond, written, meaning, span, first, begin, SIGN, WIDTH, BLOCK, ROWS):
     """`carried` after a group; steps before `begin` are left out."""
+    origin, _, _, length, channels = span
     offset, inside = (origin + SIGN * first) * WIDTH + channels, within(channels, WIDTH, BLOCK)
     at = ()
     for k in tl.static_range(len(written)):
@@ -220,9 +153,9 @@ def use_group(
     for i in tl.static_range(ROWS):
         numbers, read = group[i]
         kept, seen = read_mark(read, meaning)
-        if after_last is not None:
+        if beyond is not None:
             if i == ROWS - 1:
-                numbers = numbers[:-1] + (instead(first + ROWS == length, after_last, numbers[-1]),)
+                numbers = numbers[:-1] + (instead(first + ROWS == length, beyond, numbers[-1]),)
         is_new = first + i >= begin
         after = step(carried, constants, numbers, kept, seen, at, SIGN * WIDTH * i, both(is_new, inside))
         carried = instead(is_new, after, carried)

@@ -12,70 +12,101 @@ pytest.importorskip("triton")
 import torch
 
 from keras_griffin.ops import explain
-from keras_griffin.ops.linear_scan import torch_triton
 from keras_griffin.ops.recurrence.kernels import triton_passes
 from tests.ops.gpu_assembly import Instruction, cycles, follow
-from tests.ops.triton_compilation import STOPS, TARGETS, WHOLE, compile_launch, recorded_launches
+from tests.ops.triton_compilation import TARGETS, compile_launch, forward_and_backward, recorded_launches
 from tests.ops.triton_interpreter import pretend, run_tests
 
-#: Arrays that each kernel reads and writes in each row. Only the first pass over pieces of time is beside the minimum.
-TRAFFIC = {"piece_ends": (2, 0), "scan": (2, 1), "scan_gradient": (3, 2)}
-#: Each target with the kernels that need most registers; real ones on a few.
+OPS = ["linear_scan", "rg_lru", "selective_scan"]
+#: What each kernel reads and writes in each row: numbers, of one or two components, and logits. Only the first pass
+#: over pieces of time, forward and backward, is beside the minimum.
+TRAFFIC = {
+    "linear_scan": {
+        ("piece_ends", False): ((2, 0), (0, 0)),
+        ("scan", None): ((2, 0), (1, 0)),
+        ("piece_ends", True): ((2, 0), (0, 0)),
+        ("scan_gradient", None): ((3, 0), (2, 0)),
+    },
+    "rg_lru": {
+        ("gated_piece_ends", False): ((1, 2), (0, 0)),
+        ("gated_scan", None): ((1, 2), (1, 0)),
+        ("gated_piece_ends", True): ((1, 1), (0, 0)),
+        ("gated_scan_gradient", None): ((3, 2), (1, 2)),
+    },
+}
+#: How often a warp may stop for memory in a group of rows: forward, and for a gradient.
+STOPS = 1, 2
+#: Each target with the kernels that want most registers; real ones where there is time.
 COMPILED = [
-    *((target, 2, torch.bfloat16, True) for target in TARGETS),
-    *((target, 1, torch.float32, False) for target in ("sm90", "gfx942")),
-    *(("sm90", 1, dtype, False) for dtype in (torch.bfloat16, torch.float16)),
+    *((op_name, target, 2, torch.bfloat16, True) for op_name in TRAFFIC for target in TARGETS),
+    *((op_name, "sm90", 1, dtype, False) for op_name in TRAFFIC for dtype in (torch.float32, torch.bfloat16)),
+    ("linear_scan", "gfx942", 1, torch.float32, False),
+    ("linear_scan", "sm90", 1, torch.float16, False),
 ]
+NVIDIA = ("sm80", "sm90", "sm100")
 
 
 @pytest.mark.slow
-def test_in_the_interpreter():
-    run_tests("tests/ops/triton_linear_scan.py")
+@pytest.mark.parametrize("op_name", OPS)
+def test_in_the_interpreter(op_name):
+    run_tests("tests/ops/triton_kernels.py", "-k", op_name)
 
 
-def forward_and_backward(parts, dtype, has_marks):
-    def number(*shape, dtype=torch.float32):
-        return [torch.zeros(shape, dtype=dtype)] * parts
-
-    sequence, state = number(2, 1024, 128, dtype=dtype), number(2, 128)
-    marks = [torch.zeros(2, 1024, 1, dtype=torch.bool) if has_marks else None] * 2
-    torch_triton._linear_scan(sequence, sequence, state, *marks, False)
-    torch_triton._gradient(sequence, sequence, state, *marks, [*sequence, *state], False)
-
-
-@pytest.mark.parametrize(("target", "parts", "dtype", "has_marks"), COMPILED)
+@pytest.mark.parametrize(("op_name", "target", "parts", "dtype", "has_marks"), COMPILED)
 @pytest.mark.slow
-def test_compiled_ahead_of_time(monkeypatch, target, parts, dtype, has_marks):
-    call = lambda: forward_and_backward(parts, dtype, has_marks)  # noqa: E731
+def test_compiled_ahead_of_time(monkeypatch, op_name, target, parts, dtype, has_marks):
+    call = lambda: forward_and_backward(op_name, parts, dtype, has_marks)  # noqa: E731
     launches = recorded_launches(monkeypatch, call, TARGETS[target])
     # Between a pass over pieces and the next stands the scan of their ends.
-    assert [launch.name for launch in launches] == [
-        *["piece_ends", "scan", "scan"],
-        *["piece_ends", "scan", "scan_gradient"],
-    ]
+    ends, last, ends_back, last_back = TRAFFIC[op_name]
+    between = "scan", None
+    assert [key_of(launch) for launch in launches] == [ends, between, last, ends_back, between, last_back]
     for launch in launches:
-        check(launch, parts, TARGETS[target])
+        if op_name == "linear_scan" or key_of(launch) != between:
+            check(launch, TRAFFIC[op_name][key_of(launch)], parts, TARGETS[target])
 
 
-@pytest.mark.parametrize(("target", "dtype", "has_marks"), WHOLE)
+@pytest.mark.parametrize("op_name", TRAFFIC)
+@pytest.mark.parametrize("target", NVIDIA)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("has_marks", [False, True])
 @pytest.mark.slow
-def test_compiled_without_pieces_and_the_first_pass_over_pieces(monkeypatch, target, dtype, has_marks):
-    call = lambda: forward_and_backward(1, dtype, has_marks)  # noqa: E731
+def test_compiled_without_pieces_and_the_first_pass_over_pieces(monkeypatch, op_name, target, dtype, has_marks):
+    call = lambda: forward_and_backward(op_name, 1, dtype, has_marks)  # noqa: E731
     launches = recorded_launches(monkeypatch, call, TARGETS[target], 0)
-    assert [launch.name for launch in launches] == ["scan", "scan_gradient"]
+    ends, last, ends_back, last_back = TRAFFIC[op_name]
+    assert [key_of(launch) for launch in launches] == [last, last_back]
     of_pieces = recorded_launches(monkeypatch, call, TARGETS[target])
-    for launch in [*launches, *(launch for launch in of_pieces if launch.name == "piece_ends")]:
-        check(launch, 1, TARGETS[target])
+    for launch in [*launches, *(launch for launch in of_pieces if key_of(launch) in (ends, ends_back))]:
+        check(launch, TRAFFIC[op_name][key_of(launch)], 1, TARGETS[target])
 
 
-def check(launch, parts, target):
+def key_of(launch):
+    return launch.name, launch.options.get("GRADIENT")
+
+
+def check(launch, traffic, parts, target):
     """No register is spilled; on NVIDIA, no array is read twice, and a warp seldom stops for memory."""
     compiled = compile_launch(launch, target)
     assert (compiled.spills, compiled.stack) == (0, 0)
     if compiled.loads is not None:
-        loads, stores = (parts * arrays for arrays in TRAFFIC[launch.name])
+        loads, stores = (parts * numbers + logits for numbers, logits in traffic)
         assert (compiled.loads, compiled.stores) == (loads + launch.has_marks, stores)
-        assert compiled.stops <= STOPS[launch.name == "scan_gradient"]
+        assert compiled.stops <= STOPS[launch.name.endswith("scan_gradient")]
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype", "has_reset"),
+    [*((target, torch.bfloat16, True) for target in TARGETS), ("sm90", torch.float32, False)],
+)
+@pytest.mark.slow
+def test_a_state_of_sixteen_numbers_stays_in_registers(monkeypatch, target, dtype, has_reset):
+    call = lambda: forward_and_backward("selective_scan", 16, dtype, has_reset)  # noqa: E731
+    launches = recorded_launches(monkeypatch, call, TARGETS[target])
+    assert [launch.name for launch in launches] == ["selective_scan", "selective_scan_gradient"]
+    for launch in launches:
+        compiled = compile_launch(launch, TARGETS[target])
+        assert (compiled.spills, compiled.stack) == (0, 0)
 
 
 def load(scoreboard):
@@ -148,7 +179,7 @@ def test_a_group_is_no_longer_than_a_piece_and_fits_the_registers(steps, numbers
         ("gpu", "13.0", True, "bfloat16", "chosen: the first in order of preference"),
     ],
 )
-@pytest.mark.parametrize("op_name", ["linear_scan", "rg_lru"])
+@pytest.mark.parametrize("op_name", OPS)
 def test_it_says_why_it_can_not_serve_a_call(monkeypatch, op_name, device, cuda, spec, dtype, reason):
     pretend(monkeypatch, device)
     monkeypatch.setattr(torch.version, "cuda", cuda)

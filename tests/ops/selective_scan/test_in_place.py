@@ -1,9 +1,9 @@
-"""One step of the recurrence and of its gradient, against the reference."""
+"""A step of the loops and of their gradient, against the reference; the loops are rows of `test_rows.py`."""
 
 import numpy as np
 from keras import ops
 
-from keras_griffin.ops.selective_scan.equations import advance, output, retreat
+from keras_griffin.ops.selective_scan.in_place import advance, output, retreat
 from keras_griffin.ops.selective_scan.inputs import SelectiveScanInputs
 from keras_griffin.ops.selective_scan.reference import definition, selective_scan_gradient
 from keras_griffin.testing.arrays import as_array
