@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers.projection import kernel_of, project, projection
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.lora import (
     Lora,
     check_no_lora,
@@ -19,17 +19,10 @@ from keras_griffin.models.lora import (
 )
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from tests.models.tiny import TINY
 
 RNG = np.random.default_rng(0)
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=2,
-    block_pattern=("recurrent", "local_mqa"),
-)
+CONFIG = TINY.replace(num_gate_blocks=2)
 TOKENS = RNG.integers(0, 13, (4, 8)).astype("int32")
 TARGETS = RNG.integers(0, 13, (4, 8)).astype("int32")
 #: The projections of CONFIG: three of each mixer and three of each MLP, and the attention's fourth.

@@ -80,23 +80,13 @@ def test_inputs_of_another_kind_of_model(model):
             model(x)
         with pytest.raises(ValueError, match=rf"^evaluate: {alone} {got}\.$"):
             model.evaluate(x, TOKENS)
-    for kind, x, name, sentence in (
-        (
-            packed,
-            three,
-            "PackedModel",
-            r"token_ids and segment_ids\. Got .*, which are for model\.carried\(\)\.$",
-        ),
-        (packed, TOKENS, "PackedModel", r"token_ids and segment_ids\. Got a ndarray\.$"),
-        (
-            carried,
-            two,
-            "CarriedModel",
-            r"token_ids, segment_ids and chunk\. Got .*, which are for model\.packed",
-        ),
-        (carried, {}, "CarriedModel", r"token_ids, segment_ids and chunk\. Got a dict of nothing\.$"),
+    for kind, x, sentence in (
+        (packed, three, r"token_ids and segment_ids\. Got .*, which are for model\.carried\(\)\.$"),
+        (packed, TOKENS, r"token_ids and segment_ids\. Got a ndarray\.$"),
+        (carried, two, r"token_ids, segment_ids and chunk\. Got .*, which are for model\.packed"),
+        (carried, {}, r"token_ids, segment_ids and chunk\. Got a dict of nothing\.$"),
     ):
-        with pytest.raises(ValueError, match=f"^{name}: inputs must be a dict of {sentence}"):
+        with pytest.raises(ValueError, match=f"^{type(kind).__name__}: inputs must be a dict of {sentence}"):
             kind(x)
         with pytest.raises(ValueError, match=f"^predict: inputs must be a dict of {sentence}"):
             kind.predict(x)

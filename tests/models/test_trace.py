@@ -6,21 +6,14 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers import CGLRU, RGLRU
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
+from tests.models.tiny import TINY
 
-CONFIG = GriffinConfig(
-    vocabulary_size=256,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=4,
-    num_gate_blocks=2,
-    block_pattern=("recurrent", "local_mqa"),
-)
+CONFIG = TINY.replace(vocabulary_size=256, num_gate_blocks=2)
 TOKENS = np.random.default_rng(0).integers(256, size=12)
 PATH = "block_0/mixer/rg_lru"
 

@@ -31,6 +31,7 @@ def test_they_are_those_of_a_model_that_is_built():
         model = Griffin(CONFIG)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     assert weight_shapes(CONFIG) == expected
+    assert model.count_params() == CONFIG.parameter_count()
 
 
 def test_more_layers_than_tensors_are_refused():

@@ -24,7 +24,9 @@ class ChunkedLoss(SharedModel):
     Under a strategy of TensorFlow with several replicas it is the mean of the replicas' losses, as with Keras's own
     losses. Besides `loss`, in nats per token, the logs have `bits`, the same in bits: for a byte model, bits per byte.
 
-    The arguments are those of `SharedModel`.
+    Args:
+        language_model: a `LanguageModel`.
+        **kwargs: `name`.
 
     Raises:
         ValueError: the embedding has LoRA or is quantised, so that its table is not one matrix.
@@ -66,6 +68,11 @@ class ChunkedLoss(SharedModel):
             return linear_cross_entropy(vectors, table, targets, soft_cap=head.soft_cap)
 
         return with_whole_weights(self, compute)
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of the outputs of `call`, vectors."""
+        shape = super().compute_output_spec(inputs, **kwargs).shape[:-1]
+        return keras.KerasTensor((*shape, self.language_model.config.width), self.dtype_policy.compute_dtype)
 
     def batch_rules(self) -> BatchRules:
         """The model's rules for its batches."""

@@ -49,17 +49,10 @@ def change_config(folder, **changes):
 )
 def test_a_saved_model_comes_back_bit_by_bit(tmp_path, cls, dtype):
     model = cls(CONFIG, dtype=dtype)
-    save_to_preset(model, tmp_path / "preset")
+    model.save_to_preset(tmp_path / "preset")
     assert_same(Griffin.from_preset(tmp_path / "preset"), model)
     assert_same(cls.from_preset(str(tmp_path / "preset")), model)
     assert_same(load_path(tmp_path / "preset", LanguageModel, None, None, {}), model)
-
-
-@pytest.mark.any_backend
-def test_a_model_saves_itself(tmp_path):
-    model = Griffin(CONFIG)
-    model.save_to_preset(tmp_path / "preset")
-    assert_same(Griffin.from_preset(tmp_path / "preset"), model)
 
 
 @pytest.mark.any_backend
@@ -122,7 +115,6 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     ("changes", "sentence"),
     [
         ({"format_version": 2}, r"format_version must be 1 .* Got 2 in '.*'"),
-        ({"format_version": [1]}, r"format_version must be 1 .* Got \[1\] in '.*'"),
         ({"quantized_to": "int2"}, r"quantized_to must be one of int8, int4, if it is given\. Got 'int2' in '.*'"),
         ({"quantized_to": ["int8"]}, r"quantized_to must be one of int8, int4, .* Got \['int8'\] in '.*'"),
         ({"dtype": "float5"}, r"the dtype must be the name of a policy\. Got 'float5' in '.*'"),
@@ -133,8 +125,6 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
             {"config": {**CONFIG.to_dict(), "width": "16"}},
             r"the config must .*: GriffinConfig: width .* Got width '16'",
         ),
-        ({"config": {**CONFIG.to_dict(), "block_pattern": 3}}, r"the config must be a GriffinConfig\. Got '.*': .*"),
-        ({"config": None}, r"the config must be a GriffinConfig\. Got '.*': .*"),
         ({"config": [16]}, r"the config must be a GriffinConfig\. Got '.*': .*"),
     ],
 )
@@ -149,11 +139,9 @@ def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
     ("changes", "sentence"),
     [
         ({"width": 2**20, "head_dim": 8}, r"token_embedding/embeddings of shape \(256, 16\), .* \(256, 1048576\);.*"),
-        ({"vocabulary_size": 2**26}, r"token_embedding/embeddings of shape \(256, 16\), .* be \(67108864, 16\)"),
         ({"recurrence_width": 2**30}, r"block_0/mixer/gate/kernel of shape .*"),
         ({"num_layers": 4}, r"no block_3/.*"),
         ({"num_layers": 2}, r"block_2/.*, which is unknown; .*"),
-        ({"num_layers": 100_000}, r"num_layers 100000 and \d+ tensors"),
         ({"num_layers": 2**60}, r"num_layers \d+ and \d+ tensors"),
     ],
 )
@@ -252,11 +240,7 @@ def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
     ("text", "sentence"),
     [
         (b"{", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"\xff\xfe", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"[" * 100_000, r"must be JSON\. Got '.*config\.json': .*"),
         (b"[]", r"must be a JSON object\. Got '.*config\.json' with a list"),
-        (b"null", r"must be a JSON object\. Got '.*config\.json' with a NoneType"),
     ],
 )
 def test_a_config_that_is_no_json_object(folder, text, sentence):

@@ -127,30 +127,15 @@ def test_the_gradient_ends_where_the_chunk_begins(logits, rematerialize):
     assert abs(whole + size) > 5e-3 * size
 
 
-@pytest.mark.trainable
-def test_a_saved_state_goes_on(tmp_path):
-    model, chunks = made(), Chunks()
-    carried = model.carried(2)
-    carried.optimizer.learning_rate = 0.0
-    losses = [float(carried.train_on_batch(*chunks[k])) for k in range(CHUNKS)]
-    carried.train_on_batch(*chunks[0])
-    carried.train_on_batch(*chunks[1])
-    carried.save_weights(tmp_path / "carried.weights.h5")
-    other = made().carried(2)
-    other.optimizer.learning_rate = 0.0
-    other.optimizer.build(other.trainable_variables)
-    other.load_weights(tmp_path / "carried.weights.h5")
-    np.testing.assert_allclose(float(other.train_on_batch(*chunks[2])), losses[2], rtol=1e-6)
-    assert int(as_array(other.carried.out_of_order)) == 0
-
-
 @LOGITS
 def test_a_saved_model_is_rebuilt_with_its_state(tmp_path, logits):
     chunks = Chunks()
     carried = made().carried(2, logits=logits)
     carried.predict_on_batch(chunks[0][0])
+    carried.carried.chunk.assign([5, 7])
     carried.save(tmp_path / "carried.keras")
     other = keras.saving.load_model(tmp_path / "carried.keras")
+    assert as_array(other.carried.chunk).tolist() == [5, 7]
     for x in (chunks[1][0], chunks[2][0]):
         np.testing.assert_array_equal(carried.predict_on_batch(x), other.predict_on_batch(x))
     assert type(other) is type(carried)
