@@ -11,12 +11,6 @@ class Griffin(LanguageModel):
 
     The arguments are those of `LanguageModel`.
 
-    Examples:
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> model.count_params() == model.config.parameter_count()
-        True
-
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
 

@@ -48,11 +48,6 @@ def without_looking_for_garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
-def whole(tensor):
-    """A tensor that may be divided, such as a function of divided gradients, as a whole on each process."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
 def check_parameters(model: keras.Model) -> None:
     """Refuse a built model whose parameters PyTorch alone has divided, as `torch.distributed.fsdp.fully_shard` does."""
     # Keras computes with its variables, which would be neither divided nor trained: an optimizer of the parameters

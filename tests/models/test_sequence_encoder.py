@@ -48,11 +48,7 @@ def test_a_pool_sees_the_steps_that_are_not_masked(pool):
     mask[0, 5:], mask[1, :3] = False, False
     poisoned = np.where(mask[..., None], INPUTS, np.nan)
     whole = encoder()
-    expected = {
-        "last": lambda x: x[-1],
-        "mean": lambda x: x.mean(axis=0),
-        "max": lambda x: x.max(axis=0),
-    }[pool]
+    expected = {"last": lambda x: x[-1], "mean": lambda x: x.mean(axis=0), "max": lambda x: x.max(axis=0)}[pool]
     layer = encoder(pool=pool)
     layer.set_weights(whole.get_weights())
     alone = [expected(as_array(whole(INPUTS[row : row + 1, mask[row]]))[0]) for row in range(3)]
@@ -102,6 +98,16 @@ def test_a_state_is_saved_and_continues(tmp_path):
     save_state(state, tmp_path / "state.safetensors")
     outputs, _ = layer.advance(INPUTS[:, 5:], load_state(tmp_path / "state.safetensors"))
     assert_close(outputs, as_array(layer(INPUTS))[:, 5:])
+
+
+def test_layers_of_a_name_may_share_one_block():
+    """Of those that `residual_blocks` makes; each has its own state."""
+    options = {"block_pattern": ("recurrent", "local_mqa"), "mixer_options": {"local_mqa": {"share": True}}}
+    layer = SequenceEncoder(WIDTH, 4, **options)
+    expected = as_array(layer(INPUTS))
+    assert layer.blocks[1] is layer.blocks[3] and layer.blocks[0] is not layer.blocks[2]
+    _, state = layer.advance(INPUTS[:, :5], layer.initial_state(3))
+    assert_close(layer.advance(INPUTS[:, 5:], state)[0], expected[:, 5:])
 
 
 @pytest.mark.trainable

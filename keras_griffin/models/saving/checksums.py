@@ -16,7 +16,7 @@ from keras_griffin.files.safetensors import SafeTensors, StoredTensor
 CHECKSUMS = "keras_griffin_checksums.json"
 
 
-def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
+def recorded(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
     """The tensors, each of which records its checksum under its name when it is read."""
 
     def read(name, tensor):

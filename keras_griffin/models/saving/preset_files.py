@@ -25,7 +25,7 @@ from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
+from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, recorded, verified, write_checksums
 from keras_griffin.models.saving.quantization import MODES, check_quantization, check_quantized_tensors, dequantized
 from keras_griffin.models.saving.weights import check_tensors, fill, stored
 from keras_griffin.models.training.first_batch import FirstBatch
@@ -80,7 +80,7 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
         config["quantized_to"] = model.quantized_to
     with atomic_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
         sums: dict[str, int] = {}
-        write_safetensors(folder / WEIGHTS, noted({each.path: stored(each) for each in model.weights}, sums))
+        write_safetensors(folder / WEIGHTS, recorded({each.path: stored(each) for each in model.weights}, sums))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         if model.tokenizer is not None:
             model.tokenizer.save(folder)
@@ -181,7 +181,11 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     weights = SafeTensors(path / WEIGHTS)
     # Before anything is built, since a config may require any amount of memory.
     check_num_layers("from_preset", config, weights)
-    fixed = [name for name, value in overrides.items() if not _has_the_same_weights(config, {name: value})]
+    fixed = []
+    for field, value in overrides.items():
+        changed = config.replace(**{field: value})
+        if changed.num_layers != config.num_layers or weight_shapes(changed) != weight_shapes(config):
+            fixed.append(field)
     if fixed:
         raise ValueError(
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
@@ -201,11 +205,6 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     fill("from_preset", model, tensors)
     load_tokenizer_of(model, path)
     return model
-
-
-def _has_the_same_weights(config, overrides):
-    changed = config.replace(**overrides)
-    return changed.num_layers == config.num_layers and weight_shapes(changed) == weight_shapes(config)
 
 
 def _saved_config(content, path) -> GriffinConfig:

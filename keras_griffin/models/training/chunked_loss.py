@@ -43,11 +43,7 @@ class ChunkedLoss(SharedModel):
         self._bits = keras.metrics.Mean(name="bits")
 
     def compile(self, optimizer="rmsprop", loss=None, *, weighted_metrics=None, **kwargs):
-        """Compile; see `keras.Model.compile`. The loss is fixed, and metrics see no logits.
-
-        Raises:
-            ValueError: a loss is given, or a metric that reads predictions (all but `training.Tokens`).
-        """
+        """Compile; see `keras.Model.compile`. A loss, or a metric that reads predictions, is an error."""
         given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "loss_weights")}}
         if any(getattr(metric, "reads_predictions", True) for metric in weighted_metrics or ()):
             given["weighted_metrics"] = weighted_metrics

@@ -14,8 +14,6 @@ _OF_PROBABILITIES = (
     *(keras.metrics.KLDivergence, keras.metrics.Poisson),
     *(keras.losses.categorical_generalized_cross_entropy, keras.losses.kl_divergence, keras.losses.poisson),
 )
-#: Where Keras keeps the classes that only one backend has, such as PyTorch's optimizers.
-_BACKENDS = "keras.src.backend."
 
 
 class CompiledAgain:
@@ -62,7 +60,7 @@ def _without_backends(config):
         return config
     config = {key: _without_backends(part) for key, part in config.items()}
     module, class_name = config.get("module"), config.get("class_name")
-    if not isinstance(module, str) or not module.startswith(_BACKENDS):
+    if not isinstance(module, str) or not module.startswith("keras.src.backend."):
         return config
     if not isinstance(getattr(keras.optimizers, str(class_name), None), type):
         raise ValueError(
@@ -74,16 +72,13 @@ def _without_backends(config):
 def _check_reads_logits(**given) -> None:
     """Refuse a loss or a metric, as given to `compile`, that would take logits for probabilities."""
     for name, values in given.items():
+        what, hint = ("the loss", "leave it out to keep model.loss, or use") if name == "loss" else ("a metric", "use")
         for each in keras.tree.flatten(values):
-            if each is None or not _is_of_probabilities(name, each):
-                continue
-            rule = "a metric must read logits, which are this model's outputs: use one with from_logits=True"
-            if name == "loss":
-                rule = (
-                    "the loss must read logits, which are this model's outputs: leave it out to keep model.loss, "
-                    "or use one with from_logits=True"
+            if each is not None and _is_of_probabilities(name, each):
+                raise ValueError(
+                    f"compile: {what} must read logits, which are this model's outputs: {hint} one with "
+                    f"from_logits=True. Got {each!r}."
                 )
-            raise ValueError(f"compile: {rule}. Got {each!r}.")
 
 
 def _is_of_probabilities(name, given) -> bool:

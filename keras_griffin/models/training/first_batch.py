@@ -71,8 +71,7 @@ class FirstBatch:
     def __call__(self, inputs, *args, **kwargs):
         """The outputs of `call`, unless the inputs are known to be wrong."""
         backends.check_not_forked(type(self).__name__)
-        rules = self.batch_rules()
-        inputs = check_inputs(type(self).__name__, inputs, *rules[:3])
+        inputs = check_inputs(type(self).__name__, inputs, *self.batch_rules()[:3])
         return with_whole_weights(self, super().__call__, inputs, *args, **kwargs)
 
     def fit(self, *args, **kwargs):

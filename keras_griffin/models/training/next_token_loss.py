@@ -19,16 +19,14 @@ def next_token_losses(targets: Tensor, logits: Tensor) -> Tensor:
         targets = ops.cast(targets, "int32")
     inside = ops.logical_and(targets >= 0, targets < logits.shape[-1])
     known = ops.cast(ops.where(inside, targets, ops.zeros_like(targets)), "int32")
+    logits = ops.convert_to_tensor(logits)
     if keras.backend.backend() == "torch":
         from keras_griffin.models.training.torch_cross_entropy import cross_entropy
+
+        nats = cross_entropy(logits, known)
     else:
-        cross_entropy = _cross_entropy
-    nats = cross_entropy(ops.convert_to_tensor(logits), known)
+        nats = keras.losses.sparse_categorical_crossentropy(known, logits, from_logits=True)
     return ops.where(inside, nats, ops.full_like(nats, float("nan")))
-
-
-def _cross_entropy(logits, targets):
-    return keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
 
 
 def for_each_target(sample_weight: Tensor, targets: Tensor) -> Tensor:

@@ -11,14 +11,6 @@ from keras import ops
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import MIXERS
-from keras_griffin.models.parameters import whole
-
-#: Parts of a variable's path that exclude everything below them from weight decay, besides those that units and mixers
-#: declare, and the dynamics.
-_SPARED_LAYERS = {"token_embedding"}
-_SPARED_NAMES = {"bias", "scale"}
-#: The layer that holds those dynamics of a recurrence that are matrices.
-_DYNAMICS = "dynamics"
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -131,7 +123,9 @@ class AdamW(keras.optimizers.AdamW):
             return grads
         # Keras clips by the same sum, so a compiler computes it once.
         squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
-        finite = whole(ops.isfinite(sum(squares)))
+        finite = ops.isfinite(sum(squares))
+        # Of divided gradients, it is divided too.
+        finite = finite.full_tensor() if hasattr(finite, "full_tensor") else finite
         self._count(finite)
         kept = grads if clipped is None else clipped
         return [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in kept]
@@ -204,14 +198,15 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
     """
     groups: dict[str, list[keras.Variable]] = {"decay": [], "no_decay": [], "dynamics": []}
     units = (name for name, unit in UNITS.items() if not unit.decays)
-    spared = _SPARED_LAYERS.union(units, *(mixer.undecayed for mixer in MIXERS.values()))
+    # Layers without weight decay.
+    spared = {"token_embedding"}.union(units, *(mixer.undecayed for mixer in MIXERS.values()))
     for variable in variables:
         *layers, name = variable.path.split("/")
         # Keras numbers the default names of a second layer and further ones.
         unit = UNITS.get(re.sub(r"_\d+$", "", layers[-1])) if layers else None
-        if _DYNAMICS in layers or (unit is not None and name in unit.dynamics_weights):
+        if "dynamics" in layers or (unit is not None and name in unit.dynamics_weights):
             group = "dynamics"
-        elif len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers):
+        elif len(variable.shape) > 1 and name not in ("bias", "scale") and spared.isdisjoint(layers):
             group = "decay"
         else:
             group = "no_decay"

@@ -46,9 +46,7 @@ def _are_alike(variables) -> bool:
 
 
 @torch.no_grad()
-def without_nonfinite(
-    gradients: Sequence[Tensor | None], norm: Tensor | None = None
-) -> tuple[list[Tensor | None], Tensor]:
+def without_nonfinite(gradients: Sequence[Tensor | None], norm: Tensor | None = None):
     """The gradients, or zeros if their norm, here or given, is not finite; and whether it is."""
     finite = torch.isfinite(global_norm([g for g in gradients if g is not None]) if norm is None else norm)
     if finite.device.type == "cpu":

@@ -154,26 +154,27 @@ def test_the_state_keeps_its_dtypes_in_mixed_precision():
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-@pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
-def test_chunks_out_of_order(order):
+def test_chunks_out_of_order():
     carried = shared()
-    with pytest.raises(ValueError, match=r"fit: each row must be chunk 0 .* Got 2 rows that were not\.$"):
-        carried.fit(Chunks(order), verbose=0)
-    # What came before is forgotten.
-    carried.fit(Chunks(), verbose=0)
-
-
-@pytest.mark.trainable
-def test_chunks_out_of_order_in_validation():
-    carried = shared()
+    for order in ((0, 2), (0, 1, 1)):
+        with pytest.raises(ValueError, match=r"fit: each row must be chunk 0 .* Got 2 rows that were not\.$"):
+            carried.fit(Chunks(order), verbose=0)
     with pytest.raises(ValueError, match="evaluate: each row must be chunk 0 .* Got 2 rows that were not"):
         carried.fit(Chunks(), validation_data=Chunks((0, 2)), verbose=0)
+    # What came before is forgotten.
     carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
 
 
-def test_a_state_that_grows():
+@pytest.mark.any_backend
+def test_messages():
     with pytest.raises(ValueError, match="CarriedModel: no mixer's state may grow. Got the block pattern global_mqa"):
         MQATransformer(TINY).carried(2)
+    for batch_size in (0, True, 2.0, "8", None):
+        with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
+            shared().language_model.carried(batch_size)
+    x = {name: array[:1] for name, array in Chunks()[0][0].items()}
+    with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
+        shared()(x)
 
 
 def test_rows_that_a_strategy_would_divide(monkeypatch):
@@ -182,15 +183,3 @@ def test_rows_that_a_strategy_would_divide(monkeypatch):
     monkeypatch.setattr(carried_model.CarriedModel, "distribute_strategy", strategy, raising=False)
     with pytest.raises(ValueError, match="CarriedModel: the rows whose state .* TensorFlow. Got one of 2 replicas."):
         made().carried(2)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, True, 2.0, "8", None])
-def test_a_batch_size_that_is_none(batch_size):
-    with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
-        made().carried(batch_size)
-
-
-def test_a_batch_of_another_size():
-    x = {name: array[:1] for name, array in Chunks()[0][0].items()}
-    with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
-        made().carried(2).predict_on_batch(x)
