@@ -54,13 +54,7 @@ def test_names_of_presets_and_unknown_options_are_told_from_sizes():
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"clone_function": lambda layer: layer},
-        {"input_tensors": keras.Input((None,), dtype="int32")},
-        {"call_function": lambda layer, *args, **kwargs: layer(*args, **kwargs)},
-    ],
+    "options", [{}, {"clone_function": lambda layer: layer}, {"input_tensors": keras.Input((None,), dtype="int32")}]
 )
 def test_clone_model_is_refused(model, options):
     """It would make a plain functional model, without `generate`."""

@@ -28,7 +28,6 @@ def inputs(segment_ids, token_ids=TOKENS):
     ("segment_ids", "sentence"),
     [
         (SEGMENTS[:, :9], r"integers, one for each token, shape \(4, 10\)\. Got dtype int32 and shape \(4, 9\)\.$"),
-        (SEGMENTS[:, :1], r"integers, one for each token, shape \(4, 10\)\. Got dtype int32 and shape \(4, 1\)\.$"),
         (SEGMENTS[0], r"integers, one for each token, shape \(4, 10\)\. Got dtype int32 and shape \(10,\)\.$"),
         (SEGMENTS * 1.0, r"integers, one for each token, .* Got dtype float64 and shape \(4, 10\)\.$"),
         (SEGMENTS > 0, r"integers, one for each token, .* Got dtype bool and shape \(4, 10\)\.$"),

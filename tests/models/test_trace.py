@@ -78,7 +78,6 @@ def test_a_unit_traces_its_equations(kind):
         (([],), {}, "trace: there must be one text of at least one token. Got 1 rows."),
         ((np.zeros((2, 3), "int32"),), {}, "trace: there must be one text of at least one token. Got 2 rows."),
         (([256],), {}, "trace: the ids of the prompt must be at least 0 and below the vocabulary's size 256. Got 256."),
-        ((TOKENS,), {"channels": 0}, "trace: channels must be None, a number of channels or their indices. Got 0."),
         ((TOKENS,), {"channels": [-1]}, "trace: channels must be None, a number of channels or .* Got \\[-1\\]."),
         ((TOKENS,), {"channels": [99]}, "trace: channels must be below the .* Got 99."),
         ((TOKENS,), {"chunk": 0}, "trace: chunk must be an integer of at least 1. Got 0."),

@@ -9,18 +9,10 @@ from keras_griffin.models import Griffin
 from keras_griffin.models.saving.adapter_files import fingerprint, load_adapter, save_adapter, sum_of
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.testing.closeness import assert_close
-from tests.models.tiny import TINY
+from tests.models.tiny import TINY, adapted
 
 CONFIG = TINY.replace(num_gate_blocks=2)
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 8)).astype("int32")
-
-
-def adapted(model, rank=2, **kwargs):
-    """A model with adapters that matter, as after training."""
-    model.enable_lora(rank, **kwargs)
-    for index, variable in enumerate(model.lora.variables.values()):
-        variable.assign(0.2 * np.random.default_rng(index).normal(size=variable.shape))
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +61,7 @@ def test_another_base_is_refused_unless_it_is_asked_for(saved):
     other.load_adapter(folder / "adapter.safetensors", verify=False)
     assert other.lora.rank == 2
     for config in (CONFIG.replace(width=32, recurrence_width=22), CONFIG.replace(num_layers=1)):
-        with pytest.raises(
-            ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got .*\.$"
-        ):
+        with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be exactly those of the .* Got .*\.$"):
             Griffin(config).load_adapter(folder / "adapter.safetensors", verify=False)
 
 
@@ -130,9 +120,7 @@ def test_a_damaged_file_leaves_the_model_as_it_was(saved):
             other.load_adapter(path)
     path.write_bytes(whole)
     rewrite(folder, lambda arrays: {name: array * np.float32("nan") for name, array in arrays.items()})
-    with pytest.raises(
-        ValueError, match=r"^load_adapter: the adapters must be finite numbers\. Got NaN or infinity in "
-    ):
+    with pytest.raises(ValueError, match=r"^load_adapter: the adapters must be finite .* Got NaN or infinity in "):
         other.load_adapter(folder / "other.safetensors")
     rewrite(folder, rank=str(2**40))
     with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got block_"):

@@ -1,14 +1,12 @@
-"""Truncated backpropagation through time: `CarriedModel`, `CarriedWithoutLogits` and their `CarriedState`."""
+"""Truncated backpropagation through time; a strategy of TensorFlow is tried in `tests/distribution`."""
 
 import functools
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, MQATransformer
-from keras_griffin.models.training import carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -31,8 +29,7 @@ class Chunks(keras.utils.PyDataset):
         self.segments[1, 9:] = 0
         self.order = tuple(order)
 
-    @property
-    def num_batches(self):
+    def __len__(self):
         return len(self.order)
 
     def __getitem__(self, index):
@@ -175,11 +172,3 @@ def test_messages():
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
         shared()(x)
-
-
-def test_rows_that_a_strategy_would_divide(monkeypatch):
-    """A real strategy is tried in `tests/distribution/mirrored.py`, in a process of its own."""
-    strategy = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(carried_model.CarriedModel, "distribute_strategy", strategy, raising=False)
-    with pytest.raises(ValueError, match="CarriedModel: the rows whose state .* TensorFlow. Got one of 2 replicas."):
-        made().carried(2)

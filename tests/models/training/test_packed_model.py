@@ -124,9 +124,7 @@ def test_tokens_of_another_tokenizer(tmp_path):
 def test_an_embedding_that_is_no_single_table():
     model = made()
     model.token_embedding.enable_lora(2)
-    with pytest.raises(
-        ValueError, match="PackedWithoutLogits: the embedding must have neither LoRA nor quantised weights. Got L"
-    ):
+    with pytest.raises(ValueError, match="PackedWithoutLogits: the embedding must have neither LoRA nor .* Got LoRA"):
         model.packed(logits=False)
 
 
