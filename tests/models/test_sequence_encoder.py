@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.models import SequenceEncoder
@@ -55,29 +56,27 @@ def test_a_pool_sees_the_steps_that_are_not_masked(pool):
     assert_close(layer(poisoned, mask=mask), np.stack(alone))
 
 
-def test_a_row_without_steps_has_a_pool_of_zeros():
-    x, mask = np.full((1, 4, 2), np.nan, "float32"), np.zeros((1, 4), bool)
-    for pool in ("last", "mean", "max"):
-        assert not np.any(as_array(pooled(pool, keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(mask))))
-
-
 @pytest.mark.parametrize("pool", ["last", "mean", "max"])
 @pytest.mark.parametrize("shape", [(2, 0), (0, 3), (0, 0)])
 def test_a_pool_of_nothing(pool, shape):
     layer, x, mask = encoder(pool=pool), np.zeros((*shape, 3), "float32"), np.ones(shape, bool)
     for marks in ({}, {"mask": mask}, {"mask": mask, "reset": mask}):
         np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
+    # A row without unmasked steps.
+    x, mask = ops.full((1, 4, 2), np.nan), ops.zeros((1, 4), "bool")
+    assert not np.any(as_array(pooled(pool, x, mask)))
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("pattern", [("recurrent",), ("recurrent", "local_mqa")])
 def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     layer = encoder(block_pattern=pattern)
-    state, steps = layer.initial_state(3), []
-    for sample in np.moveaxis(INPUTS, 1, 0):
-        features, state = layer.step(sample, state)
+    state, steps, reset = layer.initial_state(3), [], np.zeros((3, 12), bool)
+    reset[1, 5] = True
+    for t, sample in enumerate(np.moveaxis(INPUTS, 1, 0)):
+        features, state = layer.step(sample, state, reset=reset[:, t] if t % 2 else None)
         steps.append(as_array(features).copy())
-    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
+    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS, reset=reset)), "float32")
 
 
 @pytest.mark.any_backend
