@@ -16,7 +16,7 @@ from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
-from keras_griffin.models.parameters import without_looking_for_garbage
+from keras_griffin.models.parameters import without_garbage_collection
 from keras_griffin.models.residual_blocks import residual_blocks
 from keras_griffin.models.saving.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.saving.from_preset import from_preset
@@ -315,7 +315,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         with warnings.catch_warnings():
             # From layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
-            with without_looking_for_garbage():
+            with without_garbage_collection():
                 super().quantize(mode, config=config, filters=filters, **kwargs)
         store_by_column(self)
         self.quantized_to = getattr(config, "mode", mode)

@@ -10,7 +10,7 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.sublayers import with_parts
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.models.parameters import without_looking_for_garbage
+from keras_griffin.models.parameters import without_garbage_collection
 from keras_griffin.models.saving.quantization import MODES
 from keras_griffin.models.saving.weights import as_array, assign
 
@@ -122,7 +122,7 @@ def merge_lora(model: keras.Model) -> None:
             "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; use "
             f"load_adapter(..., verify=False) on the unquantised model instead. Got {model.quantized_to!r}."
         )
-    with without_looking_for_garbage():
+    with without_garbage_collection():
         for layer in lora.layers:
             a, b = as_array(layer.lora_kernel_a), as_array(layer.lora_kernel_b)
             kernel = kernel_of(layer)

@@ -37,7 +37,7 @@ def divided_parameters_of(model):
 
 
 @contextlib.contextmanager
-def without_looking_for_garbage() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Inside the `with` block, Keras's garbage collection for each deleted variable takes no time."""
     # It would visit every object of the process: 100 s for the kernels of 26 blocks. A variable's memory is freed
     # without it, as soon as nothing refers to the variable.
@@ -54,12 +54,12 @@ def check_parameters(model: keras.Model) -> None:
     # would update tensors that no output depends on.
     if keras.backend.backend() != "torch":
         return
-    from keras_griffin.models.torch_parameters import strange_parameter
+    from keras_griffin.models.torch_parameters import replaced_parameter_type
 
-    strange = strange_parameter(model)
-    if strange is not None:
+    replaced = replaced_parameter_type(model)
+    if replaced is not None:
         raise ValueError(
             f"{type(model).__name__}: a model's parameters must be its variables' values; "
             "keras_griffin.distribution.fully_shard divides both, and DistributedDataParallel keeps them. "
-            f"Got a {strange}, as created by torch.distributed.fsdp.fully_shard."
+            f"Got a {replaced}, as created by torch.distributed.fsdp.fully_shard."
         )

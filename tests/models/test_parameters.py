@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.parameters import check_parameters, without_looking_for_garbage
+from keras_griffin.models.parameters import check_parameters, without_garbage_collection
 
 CONFIG = GriffinConfig(vocabulary_size=16, width=8, num_layers=1, num_heads=2, window=4, num_gate_blocks=2)
 TOKENS = np.arange(8).reshape(1, 8)
@@ -24,7 +24,7 @@ def test_deleted_variables_cost_no_search_for_garbage(monkeypatch):
     monkeypatch.setattr(keras.Model, "quantize", lambda *_, **__: frozen.append(gc.get_freeze_count()))
     Griffin(CONFIG).quantize("int8")
     assert frozen[0] > 0 and gc.get_freeze_count() == 0
-    with pytest.raises(KeyError), without_looking_for_garbage():
+    with pytest.raises(KeyError), without_garbage_collection():
         raise KeyError
     assert gc.get_freeze_count() == 0
 

@@ -35,12 +35,12 @@ class CarriedState(keras.layers.Layer):
     def read(self, chunk: Tensor, initial_state: State) -> State:
         """The state from which each row continues with its `chunk (B,)`: the carried one, or else the initial one."""
         follows = chunk == self.chunk.value
-        goes_on = ops.logical_and(chunk > 0, follows)
+        continues = ops.logical_and(chunk > 0, follows)
         is_wrong = ops.logical_and(chunk > 0, ops.logical_not(follows))
         self.out_of_order.assign(self.out_of_order.value + ops.sum(ops.cast(is_wrong, "int32")))
 
         def pick(carried, initial):
-            rows = ops.reshape(goes_on, (-1, *[1] * (len(initial.shape) - 1)))
+            rows = ops.reshape(continues, (-1, *[1] * (len(initial.shape) - 1)))
             # A copy: PyTorch would find that a tensor needed for the gradient has been overwritten.
             return ops.where(rows, ops.copy(carried.value), initial)
 

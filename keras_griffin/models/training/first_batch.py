@@ -84,15 +84,15 @@ class FirstBatch:
         backends.check_not_forked("fit")
         check_trainable("fit", self)
         backends.active().before_first_step(self)
-        return self._look_first(super().fit, *args, **kwargs)
+        return self._checked_first(super().fit, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        """Evaluate; see `keras.Model.evaluate`, and `fit` for what is an error."""
-        return self._look_first(super().evaluate, *args, **kwargs)
+        """Evaluate; see `keras.Model.evaluate`, and `fit` for errors."""
+        return self._checked_first(super().evaluate, *args, **kwargs)
 
     def predict(self, *args, **kwargs):
-        """The outputs of `call` for many batches; see `keras.Model.predict`, and `fit` for what is an error."""
-        return self._look_first(super().predict, *args, **kwargs)
+        """The outputs of `call` for many batches; see `keras.Model.predict`, and `fit` for errors."""
+        return self._checked_first(super().predict, *args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
@@ -122,7 +122,7 @@ class FirstBatch:
         check_no_lora("load_own_variables", self.known_language_model())
         super().load_own_variables(store)
 
-    def _look_first(self, method, *args, **kwargs):
+    def _checked_first(self, method, *args, **kwargs):
         # Keras passes this for the validation of `fit`, whose data have been checked.
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
@@ -135,13 +135,13 @@ class FirstBatch:
         check_no_text(name, given.get("x"))
         check_tokens(self.known_language_model(), given.get("x"), given.get("validation_data"))
         if given.get("x") is not None:
-            looked_at = _looked_at(name, rules, *map(given.get, _DATA))
-            given.update((part, data) for part, data in zip(_DATA, looked_at, strict=True) if part in given)
+            checked_data = _checked_data(name, rules, *map(given.get, _DATA))
+            given.update((part, data) for part, data in zip(_DATA, checked_data, strict=True) if part in given)
         validation = given.get("validation_data")
         if validation is not None:
-            looked_at = _looked_at(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
-            given["validation_data"] = looked_at if isinstance(validation, (list, tuple)) else looked_at[0]
-        with _kept_where_a_first_step_fails(self), reset_on_error(self):
+            checked_data = _checked_data(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
+            given["validation_data"] = checked_data if isinstance(validation, (list, tuple)) else checked_data[0]
+        with _weights_restored_on_error(self), reset_on_error(self):
             return method(*bound.args, **bound.kwargs)
 
 
@@ -171,7 +171,7 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
 
 
 @contextlib.contextmanager
-def _kept_where_a_first_step_fails(model):
+def _weights_restored_on_error(model):
     """Restore weights that Keras, on JAX, has moved out of their variables for a step that never ran."""
     # Variables without a value return random ones. Values that a step has consumed are lost.
     variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
@@ -208,7 +208,7 @@ def _bound(method, args, kwargs) -> inspect.BoundArguments:
     return bound
 
 
-def _looked_at(function_name, rules, x, y, weights):
+def _checked_data(function_name, rules, x, y, weights):
     """The same data after the check: lists as arrays, and a generator as a new one that yields the same batches."""
     if isinstance(x, (dict, list, tuple)) or _is_array(x):
         data = (

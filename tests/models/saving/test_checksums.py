@@ -41,7 +41,7 @@ def test_what_is_whole_is_read(folder):
     ]
 
 
-def test_no_file_elsewhere_is_looked_at(folder):
+def test_no_file_elsewhere_is_read(folder):
     (folder.parent / "secret").write_text("")
     content = {"files": {"../secret": zlib.crc32(b"")}, "header": 0, "tensors": {}}
     (folder / CHECKSUMS).write_text(json.dumps(content))
