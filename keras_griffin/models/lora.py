@@ -55,9 +55,8 @@ def enable_lora(
         alpha: None for the rank, which gives a scale of 1.
 
     Raises:
-        ValueError: an argument has a wrong type or value; no projection has such a name, or all are narrower than the
-            rank; the model already has LoRA, is quantised to anything else, or is divided by
-            `keras_griffin.distribution.fully_shard`.
+        ValueError: an argument is wrong; no projection has such a name, or all are narrower than the rank; the model
+            already has LoRA, is quantised to anything else, or is divided by `keras_griffin.distribution.fully_shard`.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig

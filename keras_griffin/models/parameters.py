@@ -9,9 +9,8 @@ import keras
 
 
 class Divided(keras.Variable):
-    """The base of variables of which each process holds a part; their values are read and written as a whole."""
+    """The base of variables of which each process holds `parts`, a `DTensor`; their values are read as a whole."""
 
-    #: A `DTensor`.
     parts: Any
 
 

@@ -103,7 +103,7 @@ def _alone(function_name, inputs):
 
 
 def _kind(inputs) -> str:
-    what = _listed(sorted(map(str, inputs))) if isinstance(inputs, dict) else None
+    what: object = _listed(sorted(map(str, inputs))) if isinstance(inputs, dict) else None
     what = len(inputs) if isinstance(inputs, (list, tuple)) else what
     return f"a {type(inputs).__name__}{'' if what is None else f' of {what}'}"
 

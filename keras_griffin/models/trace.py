@@ -69,7 +69,7 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
     """Read a text from the start, and record the gates, decays and states of each recurrence at each token.
 
     Device memory is that of a chunk and the state: no more for a longer text, unless attention is global. The result
-    has four numbers for each token, layer and channel; use `channels` to record fewer channels of a wide model.
+    has four numbers for each token, layer and channel.
 
     Args:
         text: a text, or its ids, `(T,)` or `(1, T)`.

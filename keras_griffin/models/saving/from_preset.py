@@ -28,8 +28,7 @@ def from_preset(
             `keras_griffin.conversion` reads; or `"hf://owner/name"`, either of those two from the Hugging Face Hub.
         dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
         name: the model's name.
-        verify: whether to compare the files of a folder written by `save_to_preset` with their checksums as they
-            are read.
+        verify: whether to compare the files that `save_to_preset` wrote with their checksums as they are read.
         **overrides: `GriffinConfig` fields that replace the preset's. With saved weights, only fields that don't
             change a variable's shape, such as `window`.
 

@@ -100,7 +100,8 @@ def check_saveable(function_name: str, model) -> None:
 def check_is_whole(function_name: str, model: keras.Model) -> None:
     """Refuse anything but a language model with the variables of its config."""
     # Models that share a language model's layers know it too.
-    if not isinstance(model, FirstBatch) or model.known_language_model() is not model:
+    is_language_model = isinstance(model, FirstBatch) and model.known_language_model() is model
+    if not is_language_model:
         raise ValueError(f"{function_name}: the model must be a LanguageModel. Got {model!r}.")
     check_no_lora(function_name, model)
     if model.quantized_to is None and model.count_params() != model.config.parameter_count():

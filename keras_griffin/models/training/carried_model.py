@@ -71,8 +71,7 @@ class CarriedModel(SharedModel):
 
     Forward, chunks give the same as one pass over the whole text; backward, the gradient stops at the start of the
     chunk. Row b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. Within a text, a new
-    segment id starts a document, as everywhere. Validation carries a separate state. Both states are variables: they
-    are saved with the weights, and an interrupted run resumes with them.
+    segment id starts a document. Validation carries a separate state. Both are saved with the weights.
 
     Args:
         language_model: a `LanguageModel` without global attention, whose state would grow.

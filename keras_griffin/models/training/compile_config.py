@@ -5,6 +5,7 @@ and on PyTorch saves most optimizers under the backend's class name, for which a
 """
 
 import inspect
+from typing import Any
 
 import keras
 
@@ -18,6 +19,9 @@ _OF_PROBABILITIES = (
 
 class CompiledAgain:
     """A base, placed before `keras.Model`, for models that any backend compiles again as they were saved."""
+
+    optimizer: Any
+    trainable_variables: Any
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None, **kwargs):
         """Compile; see `keras.Model.compile`. Without a loss, the model keeps the one that it has.

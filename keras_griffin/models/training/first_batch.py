@@ -6,7 +6,7 @@ import itertools
 import reprlib
 import types
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -50,14 +50,14 @@ def rules_of_loss(loss) -> dict:
 class FirstBatch:
     """A base, placed before `keras.Model`, for models that check their data before the first step.
 
-    Arrays are checked entirely. The first batch of a generator is taken and put back. A `keras.utils.PyDataset` is
-    asked for its first batch, and a loader for a new iterator, as Keras itself does before a first `fit`.
+    Arrays are checked entirely; of a generator, a `keras.utils.PyDataset` or a loader, the first batch.
     """
 
     #: The names of a batch's inputs; empty for token ids alone.
     batch_names: tuple[str, ...] = ()
     #: Whether token ids alone are accepted although there are names.
     may_come_alone = False
+    output_shape: Any
 
     def batch_rules(self) -> BatchRules:
         """The model's rules for its batches."""
@@ -221,7 +221,7 @@ def _checked_data(function_name, rules, x, y, weights):
     first = None
     if isinstance(x, types.GeneratorType):
         taken = list(itertools.islice(x, 1))
-        # Keras takes no other kind of iterator than a generator.
+        # The batch is put back. Keras takes no other kind of iterator than a generator.
         first, x = (taken or [None])[0], (batch for batch in itertools.chain(taken, x))
     elif isinstance(x, keras.utils.PyDataset):
         first = None if x.num_batches == 0 else x[0]

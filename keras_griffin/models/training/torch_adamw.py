@@ -98,15 +98,14 @@ def _in_one_pass(optimizer, slots, scale, n, rate, decay):
     # PyTorch divides the second moment by its bias before it adds epsilon, Keras afterwards.
     epsilon = optimizer.epsilon / (1 - optimizer.beta_2**n) ** 0.5
     betas = {"beta1": optimizer.beta_1, "beta2": optimizer.beta_2}
-    numbers = {**betas, "weight_decay": decay, "lr": float(rate), "eps": epsilon}
+    numbers = {**betas, "weight_decay": decay, "lr": float(rate), "eps": epsilon, "amsgrad": False, "maximize": False}
     # PyTorch counts from 1, in a tensor for each weight.
     step = torch.tensor(n)
     for pieces in _in_cache(slots):
         weights, gradients, firsts, seconds = map(list, zip(*pieces, strict=True))
         if scale is not None:
             gradients = torch._foreach_mul(gradients, scale)
-        tensors = weights, gradients, firsts, seconds, [], [step] * len(weights)
-        torch._fused_adamw_(*tensors, **numbers, amsgrad=False, maximize=False)
+        torch._fused_adamw_(weights, gradients, firsts, seconds, [], [step] * len(weights), **numbers)
 
 
 def _in_cache(slots) -> Iterator[list[Slots]]:
