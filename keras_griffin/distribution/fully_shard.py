@@ -8,6 +8,7 @@ import keras
 
 from keras_griffin.models import LanguageModel
 from keras_griffin.models.parameters import divided_parameters_of
+from keras_griffin.models.training.first_batch import FirstBatch
 
 
 def fully_shard(model: LanguageModel, mesh: Any = None, *, reshard_after_forward: bool | int | None = None) -> None:
@@ -69,7 +70,7 @@ def gathered(model: keras.Model) -> contextlib.AbstractContextManager:
     Raises:
         ValueError: the model is not sharded.
     """
-    divided = divided_parameters_of(model)
+    divided = divided_parameters_of(model) if isinstance(model, FirstBatch) else None
     if divided is None:
         raise ValueError(f"gathered: the model must be sharded by fully_shard. Got {model!r}.")
     return divided.gathered(model)

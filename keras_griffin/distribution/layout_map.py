@@ -60,7 +60,7 @@ def layout_map(
     Reference: De et al. 2024 (arXiv 2402.19427), section 4.1; Shoeybi et al. 2019 (arXiv 1909.08053); Rajbhandari et
     al. 2020 (arXiv 1910.02054).
     """
-    config = model if isinstance(model, GriffinConfig) else getattr(model, "config", None)
+    config = model.config if isinstance(model, LanguageModel) else model
     if not isinstance(config, GriffinConfig):
         raise ValueError(f"layout_map: model must be a GriffinConfig or a LanguageModel. Got {model!r}.")
     backend = keras.backend.backend()

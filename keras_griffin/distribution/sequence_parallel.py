@@ -139,11 +139,6 @@ class SequenceParallel(SharedModel):
         values = [variable.value for variable in self.language_model.variables]
         return self._divided(values, ops.cast(token_ids, "int32"), ops.cast(segment_ids, "int32"))
 
-    def compute_output_spec(self, inputs, **kwargs):
-        """The shapes and dtypes of the outputs of `call`."""
-        shape = tuple(_parts(inputs)[0].shape)
-        return self.logits_spec(shape) if self.gives_logits else self.vectors_spec(shape)
-
     def get_config(self):
         """The constructor's arguments; of the mesh only shape and axes, for the devices present when it is loaded."""
         mesh = {"shape": list(self.device_mesh.shape), "axis_names": list(self.device_mesh.axis_names)}

@@ -21,6 +21,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from keras_griffin.generation.compilers.compile import forget
+from keras_griffin.models.parameters import Divided
 
 #: The methods of a block that compute with its variables.
 _METHODS = ("call", "advance")
@@ -28,11 +29,10 @@ _METHODS = ("call", "advance")
 warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module \(FSDPParameterGroup\) returned a view tensor")
 
 
-class DividedVariable(keras.Variable):
+class DividedVariable(Divided):
     """A variable of which each process holds a part.
 
     Attributes:
-        parts: a `DTensor`.
         whole: the whole value while the model is gathered, otherwise None.
     """
 

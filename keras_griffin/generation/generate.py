@@ -22,7 +22,6 @@ from keras_griffin.generation.prompt import (
     read_prompt,
     read_stop_ids,
     start_empty_rows,
-    tokenizer_of,
 )
 from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
 from keras_griffin.generation.state import LanguageModelState, fitted
@@ -134,10 +133,11 @@ class Continuation:
             raise ValueError(
                 f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
             )
-        self.tokenizer = tokenizer_of(model)
+        self.tokenizer = model.tokenizer
         state, self.seen = _start(function_name, model, count_rows(function_name, prompt), state)
         rows = read_prompt(function_name, prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
-        self.rows = start_empty_rows(function_name, rows, self.seen, getattr(self.tokenizer, "start_id", None))
+        start_id = None if self.tokenizer is None else self.tokenizer.start_id
+        self.rows = start_empty_rows(function_name, rows, self.seen, start_id)
         self.stop_ids = read_stop_ids(function_name, stop_ids, model.config.vocabulary_size)
         if is_text(prompt):
             self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")

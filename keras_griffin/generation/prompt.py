@@ -1,7 +1,6 @@
 """Convert a user's prompt to the arrays that a model reads."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -64,11 +63,6 @@ def count_rows(function_name: str, prompt) -> int:
     if not (isinstance(prompt, list | tuple) or len(getattr(prompt, "shape", ()))):
         raise ValueError(f"{function_name}: the prompt must be (B, T) ids or a list of rows of ids. Got {prompt!r}.")
     return len(prompt)
-
-
-def tokenizer_of(model: keras.Model) -> Any:
-    """The model's tokenizer, or None."""
-    return getattr(model, "tokenizer", None)
 
 
 def is_text(prompt) -> bool:

@@ -6,13 +6,5 @@ from keras_griffin.models.language_model import LanguageModel
 from keras_griffin.models.presets import presets
 from keras_griffin.models.sequence_encoder import SequenceEncoder
 
-__all__ = [
-    "Griffin",
-    "GriffinConfig",
-    "Hawk",
-    "LanguageModel",
-    "MQATransformer",
-    "SequenceEncoder",
-    "presets",
-]
+__all__ = ["Griffin", "GriffinConfig", "Hawk", "LanguageModel", "MQATransformer", "SequenceEncoder", "presets"]
 __dir__ = __all__.copy

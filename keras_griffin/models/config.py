@@ -124,7 +124,8 @@ class GriffinConfig:
             self._check(rule.holds(value), f"{name} must be {rule.words}", name, ending=did_you_mean(value, rule.names))
             fill(self, name, plain(value))
         self._check(OPTIONS.holds(self.mixer_options), f"mixer_options must be {OPTIONS.words}", "mixer_options")
-        unknown = self._unknown_mixers()
+        kinds = [self.mixer_options.get(name, {}).get(MIXER, name) for name in self.block_pattern]
+        unknown = [kind for kind in kinds if not isinstance(kind, str) or kind not in mixer_names()]
         ending = did_you_mean(unknown[0], mixer_names()) if unknown else "."
         self._check(not unknown, f"block_pattern must be {PATTERN.words}", "block_pattern", ending=ending)
         fill(self, "block_pattern", tuple(map(str, self.block_pattern)))
@@ -133,32 +134,14 @@ class GriffinConfig:
         if self.recurrence_width is None:
             fill(self, "recurrence_width", _recurrence_width(self.width, self.num_gate_blocks))
         if self.head_dim is None:
-            self._check(
-                self.width % self.num_heads == 0,
-                "num_heads must divide width when head_dim is not given",
-                "num_heads",
-                "width",
-            )
+            self._check_divides("num_heads", "width", " when head_dim is not given")
             fill(self, "head_dim", self.width // self.num_heads)
-        self._check(
-            self.recurrence_width % self.num_gate_blocks == 0,
-            "num_gate_blocks must divide recurrence_width",
-            "num_gate_blocks",
-            "recurrence_width",
-        )
-        self._check(
-            self.num_heads % self.num_key_value_heads == 0,
-            "num_key_value_heads must divide num_heads",
-            "num_key_value_heads",
-            "num_heads",
-        )
-
+        self._check_divides("num_gate_blocks", "recurrence_width")
+        self._check_divides("num_key_value_heads", "num_heads")
         fill(self, "mixer_options", self._checked_options())
-        self._check_mixers()
-
-    def _unknown_mixers(self) -> list:
-        kinds = [self.mixer_options.get(name, {}).get(MIXER, name) for name in self.block_pattern]
-        return [kind for kind in kinds if not isinstance(kind, str) or kind not in mixer_names()]
+        # The mixers that have options check them, before a model is built.
+        for name in self.mixer_options:
+            self.mixer_class(name)(**self.mixer_arguments(name), name="checked")
 
     def _checked_options(self) -> dict[str, dict]:
         options = self.mixer_options
@@ -180,15 +163,14 @@ class GriffinConfig:
                 )
         return {name: {argument: plain(value) for argument, value in given.items()} for name, given in options.items()}
 
-    def _check_mixers(self):
-        """Let the mixers that have options check them, before a model is built."""
-        for name in self.mixer_options:
-            self.mixer_class(name)(**self.mixer_arguments(name), name="checked")
-
     def _check(self, holds: bool, rule: str, *fields: str, ending: str = "."):
         if not holds:
             received = " and ".join(f"{field} {getattr(self, field)!r}" for field in fields)
             raise ValueError(f"GriffinConfig: {rule}. Got {received}{ending}")
+
+    def _check_divides(self, part: str, total: str, condition: str = ""):
+        divides = getattr(self, total) % getattr(self, part) == 0
+        self._check(divides, f"{part} must divide {total}{condition}", part, total)
 
     @property
     def mixer_names(self) -> tuple[str, ...]:
@@ -253,7 +235,7 @@ class GriffinConfig:
     def to_dict(self) -> dict:
         """The fields in a form that JSON can hold."""
         fields = {**dataclasses.asdict(self), "block_pattern": list(self.block_pattern)}
-        # Left out as in earlier versions, because a run that was started by one compares them.
+        # Left out while they have their defaults, as in the files of saved models.
         defaults = {"mixer_options": {}, "norm": "rms", "embedding_norm": False, "tie_embeddings": True}
         return {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
 

@@ -26,15 +26,7 @@ class Boundaries(NamedTuple):
 
 
 def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
-    """Find the steps at which a row's document changes.
-
-    Args:
-        segment_ids: `(B, T)` integers: 0 is padding, equal positive ids are one document.
-        segment: `(B,)` int32: the id of the document that each row is in, 0 for none.
-
-    Returns:
-        `Boundaries`.
-    """
+    """Where the documents of `segment_ids (B, T)` start, in rows whose last document so far is `segment (B,)`, or 0."""
     segment_ids = ops.cast(segment_ids, "int32")
     mask = segment_ids > 0
     # The previous id of each step, skipping padding: real ids are moved to the front and looked up by their count.
@@ -48,13 +40,7 @@ def document_boundaries(segment_ids: Tensor, segment: Tensor) -> Boundaries:
 
 
 def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
-    """The last real step `(B, D)` of each row of `x (B, T, D)`; `before (B, D)` if there is none.
-
-    Args:
-        x: `(B, T, D)`.
-        mask: `(B, T)` bool, False at padding; None for no padding.
-        before: `(B, D)`.
-    """
+    """The last step `(B, D)` of each row of `x (B, T, D)` where `mask (B, T)` is True; without any, `before (B, D)`."""
     if 0 in x.shape[:2]:
         return before
     if mask is None:
@@ -65,16 +51,7 @@ def newest_step(x: Tensor, mask: Tensor | None, before: Tensor) -> Tensor:
 
 
 def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor):
-    """Refuse segment ids that are known to be wrong; the values of tensors are not checked.
-
-    Args:
-        function_name: the function's name, for error messages.
-        segment_ids: `(B, T)`, an array, a tensor, or a list of rows.
-        token_ids: `(B, T)`, the ids to which they belong: an array or a tensor.
-
-    Raises:
-        ValueError: they are not integers, not one for each token, negative, or too large for int32.
-    """
+    """Refuse segment ids `(B, T)` that are known not to fit their tokens; the values of tensors are not checked."""
     segment_ids = np.asarray(segment_ids) if isinstance(segment_ids, (list, tuple)) else segment_ids
     if None in (getattr(ids.shape, "rank", 2) for ids in (token_ids, segment_ids)):
         # TensorFlow may not know the number of axes.
@@ -96,12 +73,8 @@ def check_segment_ids(function_name: str, segment_ids: Tensor, token_ids: Tensor
 
 
 def without_padding(token_ids: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Token ids with 0 at padding, where any id is allowed, and segment ids of the same known shape.
-
-    Args:
-        token_ids: `(B, T)`.
-        segment_ids: `(B, T)`; TensorFlow may discover only here that their number differs.
-    """
+    """Token ids `(B, T)` with 0 at padding, where any id is allowed, and segment ids of the same known shape."""
+    # TensorFlow may discover only here that their number differs.
     segment_ids = ops.reshape(segment_ids, ops.shape(token_ids))
     return ops.where(segment_ids > 0, token_ids, ops.zeros_like(token_ids)), segment_ids
 
@@ -111,21 +84,10 @@ class PackedRows(keras.layers.Layer):
     """Move the real tokens of packed rows to the front, and mark where their documents start.
 
     Every layer of a model is causal: padding after all real tokens needs no mask at all.
-
-    Call arguments:
-        token_ids: `(B, T)` integers; those at padding are ignored.
-        segment_ids: `(B, T)` integers: 0 is padding, equal positive ids are one document.
-
-    Raises:
-        ValueError: the segment ids are not one for each token.
-
-    Returns:
-        `(token_ids, reset, places)`, each `(B, T)`: the tokens, real ones first; a bool, True where one document
-        follows another; and where each step has moved, so that `take_steps(y, places)` puts outputs back.
     """
 
     def call(self, token_ids, segment_ids):
-        """See the class."""
+        """`(token_ids, reset, places)`, each `(B, T)`; `take_steps(y, places)` moves outputs back."""
         check_segment_ids("packed", segment_ids, token_ids)
         token_ids, segment_ids = without_padding(token_ids, ops.cast(segment_ids, "int32"))
         sources, places = real_steps_first(segment_ids > 0)

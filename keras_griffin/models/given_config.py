@@ -23,17 +23,7 @@ class GivenConfig:
 
 
 def config_of(kind: type, config, others: tuple, options: Mapping[str, object]) -> GriffinConfig:
-    """The config with which a model is created.
-
-    Args:
-        kind: the model's class.
-        config: its first argument: a `GriffinConfig`, or a dict of its fields; None if there is none.
-        others: its other positional arguments.
-        options: its options of Keras's.
-
-    Raises:
-        ValueError: the config is missing or not one, or there are other arguments.
-    """
+    """The config of a model of class `kind`; its other arguments, positional and by name, must be Keras's options."""
     name = kind.__name__
     if any(isinstance(each, keras.KerasTensor) for each in keras.tree.flatten(config)):
         raise ValueError(

@@ -9,13 +9,7 @@ from keras_griffin.models.language_model import LanguageModel
 class Griffin(LanguageModel):
     """Recurrent blocks and local attention, in the config's pattern.
 
-    The arguments are those of `LanguageModel`.
-
-    Examples:
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> model.count_params() == model.config.parameter_count()
-        True
+    Arguments: as for `LanguageModel`.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
@@ -25,7 +19,7 @@ class Griffin(LanguageModel):
 class Hawk(Griffin):
     """Recurrent blocks only; the config's pattern is replaced.
 
-    The arguments are those of `LanguageModel`.
+    Arguments: as for `LanguageModel`.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 2.
     """
@@ -37,7 +31,7 @@ class Hawk(Griffin):
 class MQATransformer(Griffin):
     """Global multi-query attention only, the paper's baseline; the config's pattern is replaced.
 
-    The arguments are those of `LanguageModel`.
+    Arguments: as for `LanguageModel`.
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 3.1.
     """

@@ -10,14 +10,14 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.generation import LanguageModelState, generate, prefill, score, stream
 from keras_griffin.generation.state import MOST_TOKENS, fitted, rows_for
-from keras_griffin.layers import ResidualBlock
 from keras_griffin.layers.normalization import normalization
 from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.config import GriffinConfig
-from keras_griffin.models.deleted_variables import without_looking_for_garbage
 from keras_griffin.models.documents import document_boundaries, newest_step, without_padding
 from keras_griffin.models.given_config import GivenConfig, config_of
 from keras_griffin.models.lora import Lora, check_no_lora, check_undivided, enable_lora, merge_lora
+from keras_griffin.models.parameters import without_garbage_collection
+from keras_griffin.models.residual_blocks import residual_blocks
 from keras_griffin.models.saving.adapter_files import load_adapter, save_adapter
 from keras_griffin.models.saving.from_preset import from_preset
 from keras_griffin.models.saving.preset_files import save_to_preset
@@ -27,7 +27,7 @@ from keras_griffin.models.trace import trace
 from keras_griffin.models.training.carried_model import CarriedModel, CarriedWithoutLogits
 from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.compile_config import CompiledAgain
-from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.training.first_batch import FirstBatch
 from keras_griffin.models.training.next_token_loss import SparseCategoricalCrossentropy
 from keras_griffin.models.training.optimizer import AdamW, optimizer_groups
 from keras_griffin.models.training.packed_model import PackedWithoutLogits, packed_model
@@ -46,8 +46,8 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     `keras_griffin.training.AdamW`, so that `model.fit(token_ids, targets)` works at once. `compile` replaces the
     optimizer, and the loss if one is given.
 
-    `copy.deepcopy(model)` is a copy with its weights, and `type(model).from_config(model.get_config())` one with fresh
-    weights. `keras.models.clone_model` is refused: it would lose the config, and with it `generate`.
+    `copy.deepcopy(model)` copies the weights too, `type(model).from_config(model.get_config())` has fresh ones, and
+    `keras.models.clone_model` is refused: it would lose the config.
 
     Args:
         config: a `GriffinConfig`.
@@ -107,8 +107,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
             dtype=policy,
             name="token_embedding",
         )
-        own = {index: _residual_block(config, index, policy) for index in dict.fromkeys(config.block_indices)}
-        blocks = [own[index] for index in config.block_indices]
+        blocks = residual_blocks(config, policy)
         norm = normalization(config.norm, config.norm_epsilon, dtype=policy, name="final_norm")
 
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
@@ -126,10 +125,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         self.blocks = blocks
         self.final_norm = norm
         self.rematerialize = rematerialize
-        self.compile(
-            optimizer=AdamW(),
-            loss=SparseCategoricalCrossentropy(),
-        )
+        self.compile(optimizer=AdamW(), loss=SparseCategoricalCrossentropy())
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -148,19 +144,19 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         self._tokenizer = tokenizer
 
     def packed(self, *, logits: bool = True) -> keras.Model:
-        """A model over packed rows that shares this model's weights, to fit and call.
+        """A model over packed rows with this model's weights, to fit and call.
 
         Its inputs are `{"token_ids": (B, T), "segment_ids": (B, T)}`: 0 is padding, anywhere, and a positive id that
         differs from the previous one starts a new document, which sees nothing of the others. Outputs at padding are
         undefined; give `fit` a `sample_weight` of 0 there.
 
         Args:
-            logits: whether its outputs are logits; if not, its loss is computed in pieces, and `(B, T, V)` is never in
-                memory: see `keras_griffin.models.training.chunked_loss.ChunkedLoss`.
+            logits: whether its outputs are logits; if not, `(B, T, V)` is never in memory: see
+                `keras_griffin.models.training.chunked_loss.ChunkedLoss`.
 
         Returns:
             A `keras.Model`, functional if it has logits, compiled with a fresh optimizer of this model's settings and
-            with this model's loss, or the loss in pieces.
+            with this model's loss, or that of `ChunkedLoss`.
         """
         return self._compiled(packed_model(self) if logits else PackedWithoutLogits(self, name=f"{self.name}_packed"))
 
@@ -297,10 +293,6 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     trace = trace
     from_preset: Any = classmethod(from_preset)
 
-    def batch_rules(self) -> BatchRules:
-        """The model's rules for its batches."""
-        return BatchRules((), self.config.vocabulary_size, **rules_of_loss(getattr(self, "loss", None)))
-
     def known_language_model(self) -> Self:
         """This model."""
         return self
@@ -323,7 +315,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         with warnings.catch_warnings():
             # From layers around the projections, which have nothing to quantise themselves.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
-            with without_looking_for_garbage():
+            with without_garbage_collection():
                 super().quantize(mode, config=config, filters=filters, **kwargs)
         store_by_column(self)
         self.quantized_to = getattr(config, "mode", mode)
@@ -334,9 +326,7 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
     def get_config(self):
         """The config from which the model is rebuilt."""
         lora = self.lora
-        adapters: dict[str, Any] = {}
-        if lora is not None:
-            adapters["lora"] = {"rank": lora.rank, "targets": lora.targets, "alpha": lora.alpha}
+        adapters = {} if lora is None else {"lora": {"rank": lora.rank, "targets": lora.targets, "alpha": lora.alpha}}
         return {
             **adapters,
             "name": self.name,
@@ -359,17 +349,3 @@ class LanguageModel(FirstBatch, CompiledAgain, GivenConfig, keras.Model):
         if lora is not None:
             model.enable_lora(**lora)
         return model
-
-
-def _residual_block(config: GriffinConfig, index: int, policy) -> ResidualBlock:
-    kind = config.mixer_names[index]
-    mixer = config.mixer_class(kind)(**config.mixer_arguments(kind, index), name="mixer", dtype=policy)
-    return ResidualBlock(
-        mixer,
-        config.mlp_width,
-        norm_epsilon=config.norm_epsilon,
-        norm=config.norm,
-        output_variance_scale=2.0 / config.num_layers,
-        dtype=policy,
-        name=f"block_{index}",
-    )

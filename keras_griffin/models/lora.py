@@ -10,11 +10,9 @@ from keras_griffin.checks import COUNT, POSITIVE, checked
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.sublayers import with_parts
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.models.deleted_variables import without_looking_for_garbage
+from keras_griffin.models.parameters import without_garbage_collection
+from keras_griffin.models.saving.quantization import MODES
 from keras_griffin.models.saving.weights import as_array, assign
-
-#: The quantisations of a kernel that Keras combines with LoRA.
-QUANTIZED = (None, "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,9 @@ def enable_lora(
         y = x W + alpha / rank (x A) B + b        A: (D, rank), he-uniform;   B: (rank, U), zero
 
     So at first the model computes the same as before. A and B are float32 and used in the compute dtype; only they are
-    trained, also in `packed()` and `carried()` models, which share the layers. The base may already be quantised to
-    `"int8"` or `"int4"`. The optimizer starts afresh, with the same settings.
-
-    `save_adapter` saves A and B; `merge_lora` adds them to the kernels. `save` and `save_weights` are refused until
-    then, because Keras would write merged kernels, and load them together with adapters that can't learn.
+    trained, also in `packed()` and `carried()` models. The base may be quantised to `"int8"` or `"int4"`. The optimizer
+    starts afresh, with the same settings. `save_adapter` saves A and B; `merge_lora` adds them to the kernels; until
+    then `save` and `save_weights` are refused, because Keras would write merged kernels.
 
     Args:
         model: a `LanguageModel`.
@@ -59,9 +55,8 @@ def enable_lora(
         alpha: None for the rank, which gives a scale of 1.
 
     Raises:
-        ValueError: an argument has a wrong type or value; no projection has such a name, or all are narrower than the
-            rank; the model already has LoRA, is quantised to anything else, or is divided by
-            `keras_griffin.distribution.fully_shard`.
+        ValueError: an argument is wrong; no projection has such a name, or all are narrower than the rank; the model
+            already has LoRA, is quantised to anything else, or is divided by `keras_griffin.distribution.fully_shard`.
 
     Examples:
         >>> from keras_griffin.models import Griffin, GriffinConfig
@@ -81,7 +76,7 @@ def enable_lora(
         raise ValueError(
             f"enable_lora: the model must not have LoRA yet. Got {len(taken)} layers with LoRA, such as {taken[0]}."
         )
-    if model.quantized_to not in QUANTIZED:
+    if model.quantized_to not in (None, *MODES):
         raise ValueError(
             f"enable_lora: a quantised model must be quantised to int8 or int4. Got {model.quantized_to!r}."
         )
@@ -126,7 +121,7 @@ def merge_lora(model: keras.Model) -> None:
             "merge_lora: the kernels must not be quantised, since rounding would lose what was learned; use "
             f"load_adapter(..., verify=False) on the unquantised model instead. Got {model.quantized_to!r}."
         )
-    with without_looking_for_garbage():
+    with without_garbage_collection():
         for layer in lora.layers:
             a, b = as_array(layer.lora_kernel_a), as_array(layer.lora_kernel_b)
             kernel = kernel_of(layer)
@@ -141,40 +136,23 @@ def merge_lora(model: keras.Model) -> None:
 
 
 def lora_of(function_name: str, model: keras.Model) -> Lora:
-    """A model's adapters.
-
-    Raises:
-        ValueError: it has none.
-    """
+    """A model's adapters, which it must have."""
     if model.lora is None:
         raise ValueError(f"{function_name}: the model must have LoRA, by enable_lora or load_adapter. Got one without.")
     return model.lora
 
 
 def check_no_lora(function_name: str, model: keras.Model | None) -> None:
-    """Refuse a model with adapters where they would be lost or cause errors.
-
-    Args:
-        function_name: the function's name, for error messages.
-        model: a `LanguageModel`; None if unknown.
-
-    Raises:
-        ValueError: it has LoRA.
-    """
-    lora = getattr(model, "lora", None)
-    if lora is not None:
+    """Refuse a language model, if it is known, with adapters, where they would be lost or cause errors."""
+    if model is not None and model.lora is not None:
         raise ValueError(
             f"{function_name}: the model must have no LoRA: merge_lora adds it to the kernels, save_adapter saves it "
-            f"separately. Got LoRA of rank {lora.rank}."
+            f"separately. Got LoRA of rank {model.lora.rank}."
         )
 
 
 def check_undivided(function_name: str, model: keras.Model) -> None:
-    """Refuse a model whose weights `keras_griffin.distribution.fully_shard` has divided.
-
-    Raises:
-        ValueError: they are divided.
-    """
+    """Refuse a model whose weights `keras_griffin.distribution.fully_shard` has divided."""
     if model.divided_parameters is not None:
         raise ValueError(f"{function_name}: the weights must not be divided. Got a model that fully_shard has divided.")
 
@@ -182,11 +160,7 @@ def check_undivided(function_name: str, model: keras.Model) -> None:
 def target_layers(
     function_name: str, model: keras.Model, targets: Sequence[str] | None
 ) -> tuple[keras.layers.Dense, ...]:
-    """The projections of a model that match one of some names; see `enable_lora`.
-
-    Raises:
-        ValueError: there are no names, or a name matches no projection.
-    """
+    """The projections of a model that match one of some names; see `enable_lora`."""
     layers = {layer.path: layer for layer in with_parts(model.blocks) if type(layer) is keras.layers.Dense}
     known = f"names of projections, such as {', '.join(dict.fromkeys(path.split('/')[-1] for path in layers))}"
     if targets is None:

@@ -18,11 +18,7 @@ PAPER_SIZES = {
     "14b": (5120, 8192, 40, 40),
 }
 #: The pattern of mixers of each family. Only Griffin was trained at 14b.
-FAMILIES = {
-    "griffin": ("recurrent", "recurrent", "local_mqa"),
-    "hawk": ("recurrent",),
-    "mqa": ("global_mqa",),
-}
+FAMILIES = {"griffin": ("recurrent", "recurrent", "local_mqa"), "hawk": ("recurrent",), "mqa": ("global_mqa",)}
 #: RecurrentGemma: width (also D_RNN), layers, heads of 256 channels (also the blocks of the gates).
 RECURRENT_GEMMA_SIZES = {"2b": (2560, 26, 10), "9b": (4096, 38, 16)}
 #: Mamba: width, layers.
@@ -61,15 +57,15 @@ def presets() -> dict[str, GriffinConfig]:
     """
     configs = {}
     for family, pattern in FAMILIES.items():
-        for size, (width, recurrence_width, num_layers, num_heads) in PAPER_SIZES.items():
+        for size, (width, recurrence, layers, heads) in PAPER_SIZES.items():
             if size == "14b" and family != "griffin":
                 continue
             configs[f"{family}_{size}"] = GriffinConfig(
                 256_000,
                 width,
-                num_layers,
-                num_heads,
-                recurrence_width=recurrence_width,
+                layers,
+                heads,
+                recurrence_width=recurrence,
                 block_pattern=pattern,
                 decay_initializer="paper",
             )
@@ -88,13 +84,7 @@ def presets() -> dict[str, GriffinConfig]:
         )
     for size, (width, num_layers) in MAMBA_SIZES.items():
         configs[f"mamba_{size}"] = GriffinConfig(
-            50_280,
-            width,
-            num_layers,
-            num_heads=1,
-            block_pattern=("mamba",),
-            mlp_width=0,
-            norm_epsilon=1e-5,
+            50_280, width, num_layers, num_heads=1, block_pattern=("mamba",), mlp_width=0, norm_epsilon=1e-5
         )
     for size, (width, num_layers) in RWKV4_SIZES.items():
         configs[f"rwkv4_{size}"] = rwkv4_config(50_277, width, num_layers)
@@ -104,14 +94,7 @@ def presets() -> dict[str, GriffinConfig]:
 
 
 def rwkv4_config(vocabulary_size: int, width: int, num_layers: int, expand: int = 4) -> GriffinConfig:
-    """An RWKV-4.
-
-    Args:
-        vocabulary_size: V.
-        width: D.
-        num_layers: of its authors: a residual block with `rwkv4` and one with `rwkv4_channel`.
-        expand: the width inside of `rwkv4_channel`, in units of D.
-    """
+    """An RWKV-4; each of its authors' layers is two residual blocks, and `expand` D the width of `rwkv4_channel`."""
     return GriffinConfig(
         vocabulary_size,
         width,
@@ -128,11 +111,7 @@ def rwkv4_config(vocabulary_size: int, width: int, num_layers: int, expand: int 
 
 
 def find_preset(name: str) -> GriffinConfig:
-    """The preset of that name.
-
-    Raises:
-        ValueError: there is none; the message names the nearest.
-    """
+    """The preset of that name."""
     configs = presets()
     if name not in configs and "/" in name:
         on_the_hub = (

@@ -13,13 +13,13 @@ from keras_griffin.checks import COUNT, FLAG, FRACTION, checked, one_of
 from keras_griffin.generation import register_state_type
 from keras_griffin.generation.capacity import grows
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.layers import ResidualBlock, RMSNorm, SequenceLayer, project, projection
+from keras_griffin.layers import RMSNorm, SequenceLayer, project, projection
 from keras_griffin.layers.base.initialization import random_initializer
 from keras_griffin.layers.base.stateful_variables import StatefulVariables
-from keras_griffin.layers.both_directions import BothDirections
 from keras_griffin.layers.units.rg_lru import GATE_WIDTH, MOST_GATE_BLOCKS, default_num_gate_blocks
 from keras_griffin.models.config import OPTIONS, GriffinConfig
 from keras_griffin.models.documents import newest_step
+from keras_griffin.models.residual_blocks import residual_blocks
 from keras_griffin.ops.shared.arguments import as_tensor
 from keras_griffin.shapes import LayerOptions, State, Tensor
 
@@ -49,9 +49,8 @@ class SequenceEncoder(SequenceLayer):
     W is initially normal with variance 1 / F, and b with variance 1. A norm follows: with b at zero it would preserve
     only the sign of a single feature.
 
-    It is for time series, sensor data or audio features, and follows the conventions of Keras's recurrent layers: Keras
-    masks, `stateful` with `reset_state`, and no head, which the user adds. Features should have about unit variance;
-    use `keras.layers.Normalization` for that.
+    It follows the conventions of Keras's recurrent layers: Keras masks, `stateful` with `reset_state`, and no head.
+    Features should have about unit variance, as from `keras.layers.Normalization`.
 
     Unless `bidirectional`, it is causal and can stop and resume anywhere: `advance` takes any number of steps from a
     state, and `step` one sample at a time, compiled.
@@ -86,8 +85,8 @@ class SequenceEncoder(SequenceLayer):
     Output shape: `(B, T, D)`; `(B, D)` with a pool.
 
     Raises:
-        ValueError: an argument has a wrong type or value; a bidirectional layer is stateful, or is asked to resume from
-            a state; or a stateful layer does not know its batch size, or has a mixer whose state grows.
+        ValueError: an argument has a wrong type or value; a bidirectional layer is stateful or gets a state; or a
+            stateful layer does not know its batch size, or has a mixer whose state grows.
 
     Examples:
         >>> import numpy as np, keras, keras_griffin
@@ -140,7 +139,7 @@ class SequenceEncoder(SequenceLayer):
         self.input_projection = projection(
             width, bias_initializer=first_bias, name="input_projection", dtype=self.dtype_policy
         )
-        self.blocks = [self._block(config, index) for index in range(num_layers)]
+        self.blocks = residual_blocks(config, self.dtype_policy, dropout=dropout, bidirectional=bidirectional)
         self.final_norm = RMSNorm(config.norm_epsilon, name="final_norm", dtype=self.dtype_policy)
 
     def _config(self, num_layers, num_heads, window, conv_kernel_size, block_pattern):
@@ -165,43 +164,25 @@ class SequenceEncoder(SequenceLayer):
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: {str(error).removeprefix('GriffinConfig: ')}") from None
 
-    def _block(self, config, index):
-        kind, policy = config.mixer_names[index], self.dtype_policy
-
-        def mixer(name):
-            return config.mixer_class(kind)(**config.mixer_arguments(kind, index), name=name, dtype=policy)
-
-        both = (mixer("forward"), mixer("backward")) if self.bidirectional else None
-        return ResidualBlock(
-            mixer("mixer") if both is None else BothDirections(*both, name="mixer", dtype=policy),
-            config.mlp_width,
-            norm_epsilon=config.norm_epsilon,
-            output_variance_scale=2.0 / config.num_layers,
-            dropout=self.dropout,
-            dtype=policy,
-            name=f"block_{index}",
-        )
-
     def build(self, inputs_shape):
         """Build the parts, and create the kept state of a stateful layer."""
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: inputs_shape[-1]})
         stream_shape = (*inputs_shape[:-1], self.width)
         self.input_projection.build((None, inputs_shape[-1]))
-        for part in (*self.blocks, self.final_norm):
+        # Blocks may share their weights.
+        for part in (*dict.fromkeys(self.blocks), self.final_norm):
             part.build(stream_shape)
         if self.stateful:
-            state = self._first_state(StatefulVariables.batch_size_of(type(self).__name__, inputs_shape))
-            self._check_size(state)
+            name = type(self).__name__
+            state = self._first_state(StatefulVariables.batch_size_of(name, inputs_shape))
+            blocks = zip(itertools.cycle(self.block_pattern), state.blocks, strict=False)
+            growing = dict.fromkeys(kind for kind, block in blocks if grows(block))
+            if growing:
+                raise ValueError(
+                    f"{name}: a stateful layer's mixers must have a state of a fixed size, as local_mqa has; advance "
+                    f"takes one that grows. Got {', '.join(growing)}."
+                )
             self.kept_state = StatefulVariables(state, name="kept_state")
-
-    def _check_size(self, state):
-        names = itertools.cycle(self.block_pattern)
-        growing = {name: None for name, block in zip(names, state.blocks, strict=False) if grows(block)}
-        if growing:
-            raise ValueError(
-                f"{type(self).__name__}: a stateful layer's mixers must have a state of a fixed size, as local_mqa "
-                f"has; advance takes one that grows. Got {', '.join(growing)}."
-            )
 
     def initial_state(self, batch_size: int) -> SequenceEncoderState:
         """The initial states of the blocks."""
@@ -265,12 +246,10 @@ class SequenceEncoder(SequenceLayer):
                 f"step: a sample must have shape (B, {self.input_spec.axes[-1]}). Got {tuple(sample.shape)}."
             )
         self._check_state("step", state, sample.shape[0])
-        if reset is None:
-            return prepared(_step, self, is_step=True)(state, sample)
-        reset = ops.cast(as_tensor(reset), "bool")
-        if tuple(reset.shape) != tuple(sample.shape[:1]):
-            raise ValueError(f"step: a reset must have shape {tuple(sample.shape[:1])}. Got {tuple(reset.shape)}.")
-        return prepared(_step_with_reset, self, is_step=True)(state, sample, reset)
+        marks = [] if reset is None else [ops.cast(as_tensor(reset), "bool")]
+        if marks and tuple(marks[0].shape) != tuple(sample.shape[:1]):
+            raise ValueError(f"step: a reset must have shape {tuple(sample.shape[:1])}. Got {tuple(marks[0].shape)}.")
+        return prepared(_step, self, is_step=True)(state, sample, *marks)
 
     def _check_state(self, function_name, state, rows):
         received = None
@@ -304,24 +283,14 @@ class SequenceEncoder(SequenceLayer):
         return previous_mask if self.pool is None else None
 
 
-def _step(encoder, state, sample):
-    outputs, state = encoder.advance(ops.expand_dims(sample, 1), state)
-    return outputs[:, 0], state
-
-
-def _step_with_reset(encoder, state, sample, reset):
-    outputs, state = encoder.advance(ops.expand_dims(sample, 1), state, reset=ops.expand_dims(reset, 1))
+def _step(encoder, state, sample, reset=None):
+    reset = None if reset is None else ops.expand_dims(reset, 1)
+    outputs, state = encoder.advance(ops.expand_dims(sample, 1), state, reset=reset)
     return outputs[:, 0], state
 
 
 def pooled(pool: str, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """One vector `(B, D)` from each row's unmasked steps; zeros for a row without any, as where T is 0.
-
-    Args:
-        pool: one of `POOLS`.
-        x: `(B, T, D)`.
-        mask: `(B, T)` bool, or None.
-    """
+    """One vector `(B, D)` from the unmasked steps of each row of `x (B, T, D)`; zeros for a row without any."""
     if pool == "last":
         return newest_step(x, mask, ops.sum(x[:, :0], axis=1))
     if 0 in x.shape[:2]:

@@ -10,33 +10,11 @@ from keras import ops
 from keras_griffin.models.documents import check_segment_ids
 from keras_griffin.ops.implementation import builds_from_means
 
-#: Asked if ids are outside the vocabulary.
-_QUESTION = "Does the tokenizer belong to this model?"
-
 
 def check_token_ids(
-    function_name: str,
-    token_ids,
-    vocabulary_size: int,
-    *,
-    what: str = "token ids",
-    counts: np.ndarray | None = None,
+    function_name: str, token_ids, vocabulary_size: int, *, what: str = "token ids", counts: np.ndarray | None = None
 ):
-    """Refuse ids that are known to be wrong; the values of tensors are not checked.
-
-    Args:
-        function_name: the function's name, for error messages.
-        token_ids: an array, a tensor, or a list of rows; other types are not checked.
-        vocabulary_size: V.
-        what: the ids' name in error messages.
-        counts: `(B, T)` bool: where it is False, any integer is allowed.
-
-    Returns:
-        The ids, a list as an array.
-
-    Raises:
-        ValueError: the ids are text, not integers, not rows of one length, or not in the vocabulary.
-    """
+    """The ids `(B, T)`, a list as an array, unless they are known to be wrong where `counts (B, T)` is not False."""
     check_no_text(function_name, token_ids)
     token_ids = as_rows(function_name, token_ids, what)
     is_array = isinstance(token_ids, np.ndarray)
@@ -44,6 +22,7 @@ def check_token_ids(
         return token_ids
     if not is_array and builds_from_means():
         return token_ids
+    # The values of tensors are not checked.
     dtype = keras.backend.standardize_dtype(token_ids.dtype)
     if "int" not in dtype:
         hint = '; put keras.Input((None,), dtype="int32") before it' if isinstance(token_ids, keras.KerasTensor) else ""
@@ -57,17 +36,13 @@ def check_token_ids(
             received = "targets" if what == "targets" else "ids"
             raise ValueError(
                 f"{function_name}: {what} must be from 0 to {vocabulary_size - 1}. "
-                f"Got {received} from {counted.min()} to {counted.max()}. {_QUESTION}"
+                f"Got {received} from {counted.min()} to {counted.max()}. Does the tokenizer belong to this model?"
             )
     return token_ids
 
 
 def check_no_text(function_name: str, values) -> None:
-    """Refuse text, alone or in lists and arrays, and show what reads it.
-
-    Raises:
-        ValueError: it is text.
-    """
+    """Refuse text, alone or in lists and arrays, and show what reads it."""
     first = values
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -83,11 +58,7 @@ def check_no_text(function_name: str, values) -> None:
 
 
 def as_rows(function_name: str, values, what: str = "token ids"):
-    """A list of rows as an array; anything else unchanged.
-
-    Raises:
-        ValueError: the rows have different lengths.
-    """
+    """A list of rows as an array; anything else unchanged."""
     if not isinstance(values, (list, tuple)):
         return values
     try:
@@ -97,21 +68,8 @@ def as_rows(function_name: str, values, what: str = "token ids"):
 
 
 def check_inputs(function_name: str, inputs, names: Sequence[str], vocabulary_size: int, may_come_alone: bool = False):
-    """Refuse inputs of another kind of model, and ids that are known to be wrong.
-
-    Args:
-        function_name: the function's name, for error messages.
-        inputs: token ids alone, or a dict with `names`.
-        names: empty if the model takes token ids alone; else `token_ids`, `segment_ids` and possibly `chunk`.
-        vocabulary_size: V.
-        may_come_alone: whether token ids alone are accepted too.
-
-    Returns:
-        The inputs, lists as arrays.
-
-    Raises:
-        ValueError: they are for another kind of model, or ids are wrong.
-    """
+    """The inputs, lists as arrays, unless they are for another kind of model or ids are known to be wrong."""
+    # Without names a model takes token ids alone.
     check_no_text(function_name, inputs)
     if not names or (may_come_alone and not isinstance(inputs, dict)):
         return check_token_ids(function_name, _alone(function_name, inputs), vocabulary_size)
@@ -145,11 +103,9 @@ def _alone(function_name, inputs):
 
 
 def _kind(inputs) -> str:
-    if isinstance(inputs, dict):
-        return f"a dict of {_listed(sorted(map(str, inputs)))}"
-    if isinstance(inputs, (list, tuple)):
-        return f"a {type(inputs).__name__} of {len(inputs)}"
-    return f"a {type(inputs).__name__}"
+    what: object = _listed(sorted(map(str, inputs))) if isinstance(inputs, dict) else None
+    what = len(inputs) if isinstance(inputs, (list, tuple)) else what
+    return f"a {type(inputs).__name__}{'' if what is None else f' of {what}'}"
 
 
 def _listed(names) -> str:

@@ -3,7 +3,7 @@
 import torch
 
 
-def strange_parameter(model: torch.nn.Module) -> str | None:
+def replaced_parameter_type(model: torch.nn.Module) -> str | None:
     """The type of a parameter that has replaced a Keras variable's, such as `DTensor`, or None."""
     # Dividing parameters over processes requires a process group; without one there is nothing to look for.
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

@@ -10,14 +10,18 @@ from keras import ops
 from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
+from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
 from keras_griffin.layers.base.sublayers import observed, with_parts
 
-CHANNELS = Rule(
-    "None, a number of channels or their indices",
-    lambda value: value is None or COUNT.holds(value) or (isinstance(value, (list, tuple)) and _are_indices(value)),
-)
+
+def _are_channels(value) -> bool:
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    are_indices = is_list and all(is_integer(index) and index >= 0 for index in value)
+    return value is None or COUNT.holds(value) or are_indices
+
+
+CHANNELS = Rule("None, a number of channels or their indices", _are_channels)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
     """Read a text from the start, and record the gates, decays and states of each recurrence at each token.
 
     Device memory is that of a chunk and the state: no more for a longer text, unless attention is global. The result
-    has four numbers for each token, layer and channel; use `channels` to record fewer channels of a wide model.
+    has four numbers for each token, layer and channel.
 
     Args:
         text: a text, or its ids, `(T,)` or `(1, T)`.
@@ -99,30 +103,26 @@ def trace(self: keras.Model, text: Prompt, *, channels: int | Iterable[int] | No
     if grows(state):
         state = with_capacity(state, len(token_ids))
     for start in range(0, len(token_ids), chunk):
-        state, noted = prepared(_read_chunk, self)(state, token_ids[None, start : start + chunk])
-        for path, (values, norm) in noted.items():
+        state, found = prepared(_read_chunk, self)(state, token_ids[None, start : start + chunk])
+        for path, (values, norm) in found.items():
             chosen = _chosen(path, channels, values["state"].shape[-1])
             piece = {name: _row(value)[:, chosen] for name, value in values.items()}
             pieces.setdefault(path, []).append((chosen, piece, _row(norm)))
     # JAX sorts what a compiled function returns by name, block_10 before block_2.
     paths = [layer.path for layer in with_parts(self.blocks) if layer.path in pieces]
-    return Trace(token_ids, {path: _joined(path, *zip(*pieces[path], strict=True)) for path in paths})
+    layers = {}
+    for path in paths:
+        (chosen, *_), values, norms = zip(*pieces[path], strict=True)
+        joined = {name: np.concatenate([piece[name] for piece in values]) for name in sorted(values[0])}
+        layers[path] = LayerTrace(path, chosen, joined, np.concatenate(norms))
+    return Trace(token_ids, layers)
 
 
 def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray:
-    """The ids `(T,)` int32 of a text, T at least 1.
-
-    Args:
-        function_name: the function's name, for error messages.
-        model: a `LanguageModel`.
-        text: a text, or its ids, `(T,)` or `(1, T)`.
-
-    Raises:
-        ValueError: there is no text, there are several, or the model can't read it.
-    """
+    """The ids `(T,)` int32 of one text, given as a text or as ids `(T,)` or `(1, T)`."""
     if not isinstance(text, str) and np.ndim(text) == 1:
         text = np.asarray(text)[None]
-    rows = read_prompt(function_name, text, model.config.vocabulary_size, tokenizer_of(model))
+    rows = read_prompt(function_name, text, model.config.vocabulary_size, model.tokenizer)
     if len(rows) != 1 or not rows[0].size:
         raise ValueError(f"{function_name}: there must be one text of at least one token. Got {len(rows)} rows.")
     return rows[0]
@@ -130,22 +130,18 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
 
 def _read_chunk(model, state, token_ids):
     """The state after a chunk, and by path each recurrence's values at its tokens, with the norm of its state."""
-    noted = {}
+    found = {}
 
-    def note(layer, inputs, outputs, reset):
+    def record(layer, inputs, outputs, reset):
         values = layer.trace_of(inputs, outputs)
         if values:
             if reset is not None:
                 values["log_decay"] = ops.where(ops.expand_dims(reset, -1), -np.inf, values["log_decay"])
-            noted[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
+            found[layer.path] = values, ops.sqrt(ops.mean(values["state"] ** 2, axis=-1))
 
-    with observed([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=note):
+    with observed([part for part in with_parts(model.blocks) if isinstance(part, SequenceLayer)], advance=record):
         _, after = model.advance_without_logits(token_ids, state)
-    return at_the_same_capacity(after, state), noted
-
-
-def _are_indices(values):
-    return len(values) > 0 and all(is_integer(index) and index >= 0 for index in values)
+    return at_the_same_capacity(after, state), found
 
 
 def _chosen(path, channels, width):
@@ -157,12 +153,6 @@ def _chosen(path, channels, width):
     if max(channels) >= width:
         raise ValueError(f"trace: channels must be below the {width} channels of {path}. Got {max(channels)}.")
     return np.asarray(channels)
-
-
-def _joined(path, chosen, values, norms):
-    """The pieces of a layer, concatenated."""
-    joined = {name: np.concatenate([piece[name] for piece in values]) for name in sorted(values[0])}
-    return LayerTrace(path, chosen[0], joined, np.concatenate(norms))
 
 
 def _row(x) -> np.ndarray:

@@ -1,8 +1,4 @@
-"""The names and shapes of a model's weights from its config alone, without building anything.
-
-With this a file is compared with its config before memory is allocated for it, and a mesh is laid out before the model
-is built.
-"""
+"""The names and shapes of a model's weights from its config alone, for checks of files and layouts of meshes."""
 
 from collections.abc import Mapping
 
@@ -14,20 +10,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def weight_shapes(config: GriffinConfig) -> Shapes:
-    """The shape of each variable of a model, by its path.
-
-    Args:
-        config: the model's config.
-
-    Returns:
-        For example `{"block_0/mlp/up/kernel": (D, M), ...}`.
-
-    Examples:
-        >>> from keras_griffin.models import GriffinConfig
-        >>> from keras_griffin.models.weight_shapes import weight_shapes
-        >>> weight_shapes(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2))["final_norm/scale"]
-        (32,)
-    """
+    """The shape of each variable of a model, by its path: `{"block_0/mlp/up/kernel": (D, M), ...}`."""
     return {path: weight.shape for path, weight in model_weights(config).items()}
 
 
@@ -58,16 +41,7 @@ def model_weights(config: GriffinConfig) -> dict[str, Weight]:
 
 
 def check_num_layers(function_name: str, config: GriffinConfig, tensors: Mapping) -> None:
-    """Refuse a config with more layers than there are tensors, whose names alone could exhaust memory.
-
-    Args:
-        function_name: the function's name, for error messages.
-        config: the model's config.
-        tensors: the file's tensors, by name.
-
-    Raises:
-        ValueError: it has more layers.
-    """
+    """Refuse a config with more layers than a file has tensors, whose names alone could exhaust memory."""
     if config.num_layers > len(tensors):
         raise ValueError(
             f"{function_name}: each of the config's layers must have its own tensors. "

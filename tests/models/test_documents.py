@@ -1,10 +1,9 @@
 """Resets and masks from segment ids, against a loop."""
 
 import numpy as np
-import pytest
 from keras import ops
 
-from keras_griffin.models.documents import PackedRows, check_segment_ids, document_boundaries
+from keras_griffin.models.documents import PackedRows, document_boundaries
 from keras_griffin.testing.arrays import as_array
 
 
@@ -35,16 +34,3 @@ def test_packed_rows_puts_real_tokens_first_and_says_where_they_went():
     np.testing.assert_array_equal(as_array(tokens), [[1, 2, 3, 0, 0]])
     np.testing.assert_array_equal(as_array(reset), [[False, False, True, False, False]])
     np.testing.assert_array_equal(as_array(tokens)[0, as_array(places)[0]], np.where(segment_ids > 0, token_ids, 0)[0])
-
-
-def test_messages():
-    tokens = np.zeros((2, 3), "int32")
-    with pytest.raises(
-        ValueError,
-        match=r"advance: segment_ids must be integers, one for each token, shape \(2, 3\)\. Got .* shape \(2, 2\)",
-    ):
-        check_segment_ids("advance", tokens[:, :2], tokens)
-    with pytest.raises(ValueError, match=r"segment_ids must be integers, .* Got dtype float32"):
-        check_segment_ids("advance", tokens.astype("float32"), tokens)
-    with pytest.raises(ValueError, match=r"advance: segment_ids must be at least 0\. Got -1\."):
-        check_segment_ids("advance", tokens - 1, tokens)

@@ -43,14 +43,10 @@ def test_sizes_outside_of_a_config_are_refused(family, positional, options, got)
 
 
 @pytest.mark.any_backend
-def test_the_name_of_a_preset_is_told_from_sizes():
+def test_names_of_presets_and_unknown_options_are_told_from_sizes():
     with pytest.raises(ValueError, match=r"or Griffin\.from_preset\('griffin_1b'\) for a preset. Got 'griffin_1b'.$"):
         Griffin("griffin_1b")
-
-
-@pytest.mark.any_backend
-def test_an_unknown_option_is_refused():
-    """Keras would drop it."""
+    # Keras would drop it.
     with pytest.raises(ValueError, match=r"^Hawk: an option must be one of dtype, .* Got droput=0\.1\.$"):
         Hawk(CONFIG, droput=0.1)
     assert not Griffin(CONFIG, trainable=False).trainable_variables
@@ -58,13 +54,7 @@ def test_an_unknown_option_is_refused():
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"clone_function": lambda layer: layer},
-        {"input_tensors": keras.Input((None,), dtype="int32")},
-        {"call_function": lambda layer, *args, **kwargs: layer(*args, **kwargs)},
-    ],
+    "options", [{}, {"clone_function": lambda layer: layer}, {"input_tensors": keras.Input((None,), dtype="int32")}]
 )
 def test_clone_model_is_refused(model, options):
     """It would make a plain functional model, without `generate`."""

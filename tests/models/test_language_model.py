@@ -10,18 +10,9 @@ from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
 from keras_griffin.tokenizers import ByteTokenizer
-from tests.models.tiny import strong
+from tests.models.tiny import TINY, strong
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=32,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=4,
-    block_pattern=("recurrent", "local_mqa"),
-    logits_soft_cap=5.0,
-)
+CONFIG = TINY.replace(width=32, logits_soft_cap=5.0)
 #: With recurrences and local attention, and with global attention; Hawk has a part of the first.
 FAMILIES = pytest.mark.parametrize("family", [Griffin, MQATransformer])
 TOKENS = np.random.default_rng(0).integers(0, 13, (3, 14)).astype("int32")
@@ -29,15 +20,6 @@ TOKENS = np.random.default_rng(0).integers(0, 13, (3, 14)).astype("int32")
 
 def made(family, config=CONFIG, **kwargs):
     return strong(family(config, **kwargs))
-
-
-@FAMILIES
-def test_parameter_count(family):
-    model = family(CONFIG)
-    assert model.count_params() == model.config.parameter_count()
-    assert model.count_params() - 13 * 32 == model.config.parameter_count(embedding=False)
-    uneven = family(CONFIG.replace(num_key_value_heads=2, head_dim=20, mlp_width=50, recurrence_width=36))
-    assert uneven.count_params() == uneven.config.parameter_count()
 
 
 def test_families_differ_in_the_mixer_alone():
@@ -56,19 +38,6 @@ def test_section_2(family):
         x = u + block.mlp(block.mlp_norm(u))
     logits = as_array(model.final_norm(x)) @ as_array(model.token_embedding.embeddings).T
     assert_close(model(TOKENS), 5.0 * np.tanh(logits / 5.0))
-
-
-@FAMILIES
-def test_advance_in_any_cuts_equals_one_pass(family):
-    model = made(family)
-    advance = compiled(model.advance)
-    expected = as_array(model(TOKENS))
-    for cuts in ((6, 7, 13), (6, *range(7, 14))):
-        state, pieces = model.initial_state(3), []
-        for start, stop in zip((0, *cuts), (*cuts, 14), strict=True):
-            logits, state = advance(TOKENS[:, start:stop], state)
-            pieces.append(as_array(logits))
-        assert_close(np.concatenate(pieces, 1), expected)
 
 
 def packed_row():
@@ -128,7 +97,7 @@ def test_padding_alone_leaves_the_state_as_it_was():
 def test_fit_needs_nothing_else(family):
     model = family(CONFIG)
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
-    history = model.fit(inputs, targets, epochs=15, verbose=0).history["loss"]
+    history = model.fit(inputs, targets, epochs=4, verbose=0).history["loss"]
     assert history[-1] < history[0]
     assert abs(history[0] - np.log(13)) < 1.0
 
@@ -156,24 +125,12 @@ def test_fit_with_rows_of_any_length(jit_compile):
 
 
 @pytest.mark.trainable
-def test_a_packed_model_trains_the_same_weights():
-    model = Griffin(CONFIG)
-    token_ids, segment_ids, _, _ = packed_row()
-    before = as_array(model.blocks[0].mixer.rg_lru.decay_parameter)
-    inputs = {"token_ids": token_ids, "segment_ids": segment_ids}
-    history = model.packed().fit(inputs, token_ids, sample_weight=segment_ids > 0, epochs=3, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    assert np.abs(as_array(model.blocks[0].mixer.rg_lru.decay_parameter) - before).max() > 0
-
-
-@pytest.mark.trainable
 @pytest.mark.slow
-def test_mixed_bfloat16_trains_200_steps():
+def test_mixed_bfloat16_trains():
     model = Griffin(CONFIG, dtype="mixed_bfloat16")
-    model.compile(keras.optimizers.Adam(3e-3), model.loss)
+    model.compile(keras.optimizers.Adam(1e-2), model.loss)
     inputs, targets = TOKENS[:, :-1], TOKENS[:, 1:]
-    fifty_steps = np.tile(inputs, (50, 1)), np.tile(targets, (50, 1))
-    history = model.fit(*fifty_steps, batch_size=3, shuffle=False, epochs=4, verbose=0).history["loss"]
+    history = model.fit(inputs, targets, epochs=50, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < 0.5 * history[0]
     logits, state = compiled(model.advance)(inputs, model.initial_state(3))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
@@ -221,60 +178,24 @@ def test_nothing_is_compiled_for_a_shape_that_has_been_seen():
         monitoring.unregister_event_duration_listener(note)
 
 
+@pytest.mark.any_backend
 def test_bad_token_ids():
     model = Griffin(CONFIG)
     with pytest.raises(ValueError, match=r"Griffin: token ids must be integers\. Got dtype float32\."):
         model(TOKENS.astype("float32"))
     with pytest.raises(ValueError, match=r"Griffin: token ids must be from 0 to 12\. Got ids from 0 to 13\."):
         model(np.array([[0, 13]]))
-    with pytest.raises(ValueError, match=r"fit: targets must be from 0 to 12\. Got targets from -1 to 11\."):
-        model.fit(TOKENS, TOKENS - 1)
-    with pytest.raises(ValueError, match=r"fit: targets must be from 0 to 12\. Got targets from 13 to 13\."):
-        model.fit(TOKENS, TOKENS, validation_data=(TOKENS, np.full_like(TOKENS, 13)))
-    for name, refused in (("evaluate", TOKENS + 1), ("predict", TOKENS + 1), ("predict", TOKENS - 1)):
-        with pytest.raises(ValueError, match=rf"{name}: token ids must be from 0 to 12\. Got ids from "):
-            getattr(model, name)(refused)
+    with pytest.raises(ValueError, match=r"Griffin: token ids must be rows of one length\. Got \[\[1, 2\], \[3\]\]\."):
+        model([[1, 2], [3]])
     with pytest.raises(ValueError, match=r"advance: token ids must be from 0 to 12\. Got ids from 1 to 13\."):
         model.advance(np.array([[1, 13]]), model.initial_state(1))
     with pytest.raises(ValueError, match=r"advance: token ids must be integers\. Got dtype float32\."):
         model.advance(keras.ops.ones((1, 2)), model.initial_state(1))
-    with pytest.raises(ValueError, match=r"Griffin: token ids must be rows of one length\. Got \[\[1, 2\], \[3\]\]\."):
-        model([[1, 2], [3]])
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("tokenizer", ["bytes", ByteTokenizer, 256, [1, 2]])
 def test_what_is_no_tokenizer(tokenizer):
     match = r"^Griffin: a tokenizer must be one of keras_griffin\.tokenizers, such as ByteTokenizer\(\) or load_tokeni"
     with pytest.raises(ValueError, match=match):
         Griffin(CONFIG, tokenizer=tokenizer)
-
-
-def test_layers_are_named_for_lora_and_layout():
-    names = {weight.path for weight in Griffin(CONFIG).weights}
-    assert any(name.endswith("block_0/mixer/rg_lru/recurrence_gate/blocks/kernel") for name in names)
-    assert any(name.endswith("block_1/mixer/query/kernel") for name in names)
-
-
-def test_a_packed_model_is_saved_and_loaded(tmp_path):
-    token_ids, segment_ids, _, _ = packed_row()
-    packed = made(Griffin).packed()
-    packed.save(tmp_path / "packed.keras")
-    loaded = keras.saving.load_model(tmp_path / "packed.keras", compile=False)
-    inputs = {"token_ids": token_ids, "segment_ids": segment_ids}
-    np.testing.assert_array_equal(as_array(compiled(loaded)(inputs)), as_array(compiled(packed)(inputs)))
-
-
-@pytest.mark.trainable  # Keras's NumPy backend warns of what its int8 layers need for gradients
-@pytest.mark.slow
-def test_a_quantised_model_is_saved_and_loaded(tmp_path):
-    # The paper's decays, since long memories average the rounding of many steps.
-    model = made(Griffin, CONFIG.replace(num_layers=1, decay_initializer="paper"))
-    expected = as_array(compiled(model)(TOKENS))
-    model.quantize("int8")
-    (block,) = model.blocks
-    assert {block.mlp.up.quantization_mode, block.mixer.rg_lru.input_gate.blocks.quantization_mode} == {"int8"}
-    quantised = as_array(compiled(model)(TOKENS))
-    assert_close(quantised, expected, "bfloat16", factor=5)  # eight bits carry about as much as bfloat16
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(as_array(compiled(loaded)(TOKENS)), quantised)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.layers.projection import kernel_of, project, projection
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.lora import (
     Lora,
     check_no_lora,
@@ -19,30 +19,14 @@ from keras_griffin.models.lora import (
 )
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
+from tests.models.tiny import TINY, adapted
 
 RNG = np.random.default_rng(0)
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=2,
-    block_pattern=("recurrent", "local_mqa"),
-)
+CONFIG = TINY.replace(num_gate_blocks=2)
 TOKENS = RNG.integers(0, 13, (4, 8)).astype("int32")
 TARGETS = RNG.integers(0, 13, (4, 8)).astype("int32")
 #: The projections of CONFIG: three of each mixer and three of each MLP, and the attention's fourth.
 NUM_PROJECTIONS = 13
-
-
-def adapted(model=None, rank=2, *, alpha=3.0, **kwargs):
-    """A model with adapters that matter, as after training."""
-    model = Griffin(CONFIG) if model is None else model
-    model.enable_lora(rank, alpha=alpha, **kwargs)
-    for index, variable in enumerate(model.lora.variables.values()):
-        variable.assign(0.2 * np.random.default_rng(index).normal(size=variable.shape))
-    return model
 
 
 def values(variables):
@@ -119,7 +103,7 @@ def test_every_way_to_train_moves_the_same_adapters_and_nothing_else():
 def test_the_gradient_is_that_of_the_merged_kernel():
     """dA = s dW B^T and dB = s A^T dW, of a gradient descent in the kernels."""
     loss = functools.partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True)
-    model = adapted(targets=["mlp/up"])
+    model = adapted(Griffin(CONFIG), alpha=3, targets=["mlp/up"])
     plain = Griffin(CONFIG)
     plain.set_weights([as_array(weight) for weight in model.weights if weight.path not in model.lora.variables])
     (layer, *_), scale = model.lora.layers, model.lora.alpha / model.lora.rank
@@ -141,7 +125,7 @@ def test_the_gradient_is_that_of_the_merged_kernel():
 def test_merged_is_unmerged_and_everything_is_as_before(dtype):
     model = Griffin(CONFIG, dtype=dtype)
     names, trained = [w.path for w in model.weights], [w.path for w in model.trainable_variables]
-    adapted(model)
+    adapted(model, alpha=3)
     generated = model.generate([[1, 2, 3]], 4)[0] if dtype == "float32" else None
     expected = as_array(model(TOKENS))
     model.merge_lora()
@@ -158,7 +142,7 @@ def test_merged_is_unmerged_and_everything_is_as_before(dtype):
 
 @pytest.mark.any_backend
 def test_a_config_brings_adapters_of_the_same_kind():
-    model = adapted(targets=("value",))
+    model = adapted(Griffin(CONFIG), alpha=3, targets=("value",))
     other = Griffin.from_config(model.get_config())
     assert other.get_config()["lora"] == {"rank": 2, "alpha": 3.0, "targets": ("value",)}
     assert list(other.lora.variables) == ["block_1/mixer/value/lora_kernel_a", "block_1/mixer/value/lora_kernel_b"]
@@ -170,20 +154,14 @@ def test_a_config_brings_adapters_of_the_same_kind():
     ("arguments", "sentence"),
     [
         ({"rank": 0}, r"rank must be an integer of at least 1\. Got 0"),
-        ({"rank": "8"}, r"rank must be an integer of at least 1\. Got '8'"),
-        (
-            {"rank": 10**6},
-            r"rank must be at most 16, .* widest target, block_0/mixer/gate \(16, 22\)\. Got 1000000",
-        ),
+        ({"rank": 10**6}, r"rank must be at most 16, .* widest target, block_0/mixer/gate \(16, 22\)\. Got 1000000"),
         (
             {"rank": 9, "targets": ["value", "key"]},
-            r"rank must be at most 8, the smaller side of the widest target, block_1/mixer/\w+ \(16, 8\)\. Got 9",
+            r"rank must be at most 8, .* target, block_1/mixer/\w+ \(16, 8\)\. Got 9",
         ),
         ({"alpha": 0}, r"alpha must be a positive finite number, or None\. Got 0"),
         ({"targets": ["up", "wq"]}, r"targets must be names of projections, such as gate, .*query.*\. Got 'wq'"),
         ({"targets": ["lru/gate"]}, r"targets must be names of projections, .* Got 'lru/gate'"),
-        ({"targets": [""]}, r"targets must be names of projections, .* Got ''"),
-        ({"targets": [3]}, r"targets must be names of projections, .* Got 3"),
         ({"targets": "up"}, r"targets must be a list of names of projections, .*; None means all\. Got 'up'"),
         ({"targets": []}, r"targets must be a list of names of projections, .*; None means all\. Got \[\]"),
     ],

@@ -130,13 +130,8 @@ def backward(layers):
 
 
 @pytest.mark.trainable
-@pytest.mark.parametrize("name", ["recurrent", "attention"])
-def test_later_documents_backward(model, name):
+def test_later_documents_backward(model):
+    """An earlier step of a block with attention may have finite keys, and yet get a gradient that is not finite."""
     blocks = model.blocks
-    backward([blocks[0], blocks[2]] if name == "recurrent" else [blocks[1].mixer])
-
-
-@pytest.mark.trainable
-def test_later_documents_backward_through_attention(model):
-    """A step of the earlier document may have finite keys, and yet a gradient that is not finite comes back to it."""
-    backward(model.blocks[1:])
+    for layers in ([blocks[0], blocks[2]], [blocks[1].mixer], blocks[1:]):
+        backward(layers)

@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_griffin.generation import load_state, save_state
 from keras_griffin.models import SequenceEncoder
@@ -48,21 +49,11 @@ def test_a_pool_sees_the_steps_that_are_not_masked(pool):
     mask[0, 5:], mask[1, :3] = False, False
     poisoned = np.where(mask[..., None], INPUTS, np.nan)
     whole = encoder()
-    expected = {
-        "last": lambda x: x[-1],
-        "mean": lambda x: x.mean(axis=0),
-        "max": lambda x: x.max(axis=0),
-    }[pool]
+    expected = {"last": lambda x: x[-1], "mean": lambda x: x.mean(axis=0), "max": lambda x: x.max(axis=0)}[pool]
     layer = encoder(pool=pool)
     layer.set_weights(whole.get_weights())
     alone = [expected(as_array(whole(INPUTS[row : row + 1, mask[row]]))[0]) for row in range(3)]
     assert_close(layer(poisoned, mask=mask), np.stack(alone))
-
-
-def test_a_row_without_steps_has_a_pool_of_zeros():
-    x, mask = np.full((1, 4, 2), np.nan, "float32"), np.zeros((1, 4), bool)
-    for pool in ("last", "mean", "max"):
-        assert not np.any(as_array(pooled(pool, keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(mask))))
 
 
 @pytest.mark.parametrize("pool", ["last", "mean", "max"])
@@ -71,17 +62,21 @@ def test_a_pool_of_nothing(pool, shape):
     layer, x, mask = encoder(pool=pool), np.zeros((*shape, 3), "float32"), np.ones(shape, bool)
     for marks in ({}, {"mask": mask}, {"mask": mask, "reset": mask}):
         np.testing.assert_array_equal(as_array(layer(x, **marks)), np.zeros((shape[0], WIDTH)))
+    # A row without unmasked steps.
+    x, mask = ops.full((1, 4, 2), np.nan), ops.zeros((1, 4), "bool")
+    assert not np.any(as_array(pooled(pool, x, mask)))
 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("pattern", [("recurrent",), ("recurrent", "local_mqa")])
 def test_one_sample_after_another_gives_what_the_whole_sequence_gives(pattern):
     layer = encoder(block_pattern=pattern)
-    state, steps = layer.initial_state(3), []
-    for sample in np.moveaxis(INPUTS, 1, 0):
-        features, state = layer.step(sample, state)
+    state, steps, reset = layer.initial_state(3), [], np.zeros((3, 12), bool)
+    reset[1, 5] = True
+    for t, sample in enumerate(np.moveaxis(INPUTS, 1, 0)):
+        features, state = layer.step(sample, state, reset=reset[:, t] if t % 2 else None)
         steps.append(as_array(features).copy())
-    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS)), "float32")
+    assert_close(np.stack(steps, axis=1), as_array(layer(INPUTS, reset=reset)), "float32")
 
 
 @pytest.mark.any_backend
@@ -102,6 +97,16 @@ def test_a_state_is_saved_and_continues(tmp_path):
     save_state(state, tmp_path / "state.safetensors")
     outputs, _ = layer.advance(INPUTS[:, 5:], load_state(tmp_path / "state.safetensors"))
     assert_close(outputs, as_array(layer(INPUTS))[:, 5:])
+
+
+def test_layers_of_a_name_may_share_one_block():
+    """Of those that `residual_blocks` makes; each has its own state."""
+    options = {"block_pattern": ("recurrent", "local_mqa"), "mixer_options": {"local_mqa": {"share": True}}}
+    layer = SequenceEncoder(WIDTH, 4, **options)
+    expected = as_array(layer(INPUTS))
+    assert layer.blocks[1] is layer.blocks[3] and layer.blocks[0] is not layer.blocks[2]
+    _, state = layer.advance(INPUTS[:, :5], layer.initial_state(3))
+    assert_close(layer.advance(INPUTS[:, 5:], state)[0], expected[:, 5:])
 
 
 @pytest.mark.trainable
@@ -152,9 +157,7 @@ def test_messages():
     with pytest.raises(ValueError, match="^SequenceEncoder: a stateful layer must know its batch size. Got inputs"):
         SequenceEncoder(8, stateful=True).build((None, None, 3))
     growing = SequenceEncoder(8, 3, stateful=True, block_pattern=("recurrent", "global_mqa"))
-    with pytest.raises(
-        ValueError, match="^SequenceEncoder: a stateful layer's .* of a fixed size, .* Got global_mqa.$"
-    ):
+    with pytest.raises(ValueError, match="^SequenceEncoder: a stateful layer's .* Got global_mqa.$"):
         growing(INPUTS)
     with pytest.raises(ValueError, match="^SequenceEncoder: num_heads must divide width .* Got num_heads 3"):
         SequenceEncoder(8, num_heads=3)

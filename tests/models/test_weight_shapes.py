@@ -10,19 +10,10 @@ from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 
 pytestmark = pytest.mark.any_backend
 
+PATTERN = mixer_names()
 CONFIG = GriffinConfig(
-    vocabulary_size=7,
-    width=12,
-    num_layers=len(mixer_names()),
-    num_heads=4,
-    mlp_width=20,
-    recurrence_width=24,
-    head_dim=8,
-    num_key_value_heads=2,
-    conv_kernel_size=3,
-    block_pattern=mixer_names(),
-    num_gate_blocks=6,
-)
+    7, 12, len(PATTERN), 4, block_pattern=PATTERN, recurrence_width=24, num_gate_blocks=6, mlp_width=20
+).replace(head_dim=8, num_key_value_heads=2, conv_kernel_size=3)
 
 
 def test_they_are_those_of_a_model_that_is_built():
@@ -31,13 +22,12 @@ def test_they_are_those_of_a_model_that_is_built():
         model = Griffin(CONFIG)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     assert weight_shapes(CONFIG) == expected
+    assert model.count_params() == CONFIG.parameter_count()
 
 
 def test_more_layers_than_tensors_are_refused():
     check_num_layers("load", CONFIG, dict.fromkeys(range(CONFIG.num_layers)))
-    with pytest.raises(
-        ValueError, match=r"^load: each of the config's layers must .* Got num_layers \d+ and 3 tensors\.$"
-    ):
+    with pytest.raises(ValueError, match=r"^load: each of the config's .* Got num_layers \d+ and 3 tensors\.$"):
         check_num_layers("load", CONFIG, dict.fromkeys("abc"))
 
 

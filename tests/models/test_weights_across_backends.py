@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.testing.arrays import as_array
+from keras_griffin.models import Griffin
 from keras_griffin.testing.closeness import assert_close
+from tests.models.tiny import TINY, strong
 from tests.next_backend import next_backend
 
-CONFIG = GriffinConfig(vocabulary_size=13, width=32, num_layers=3, num_heads=2, window=5, scale_embeddings=True)
+CONFIG = TINY.replace(scale_embeddings=True)
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 20)).astype("int32")
 ELSEWHERE = """
 import sys
@@ -25,9 +25,7 @@ numpy.save(sys.argv[3], keras.ops.convert_to_numpy(model(numpy.load(sys.argv[2])
 @pytest.mark.slow
 def test_the_next_backend_gives_the_same_logits(tmp_path):
     other = next_backend()
-    model = Griffin(CONFIG)
-    for i, weight in enumerate(model.weights):
-        weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
+    model = strong(Griffin(CONFIG))
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "tokens.npy", TOKENS)
     paths = [str(tmp_path / name) for name in ("model.keras", "tokens.npy", "logits.npy")]

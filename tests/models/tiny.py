@@ -22,3 +22,11 @@ def strong(model):
     for i, weight in enumerate(model.weights):
         weight.assign(as_array(weight) + 0.2 * np.random.default_rng(i).normal(size=weight.shape))
     return model
+
+
+def adapted(model, rank=2, **kwargs):
+    """A model with adapters that matter, as after training."""
+    model.enable_lora(rank, **kwargs)
+    for index, variable in enumerate(model.lora.variables.values()):
+        variable.assign(0.2 * np.random.default_rng(index).normal(size=variable.shape))
+    return model

@@ -1,12 +1,6 @@
-"""Checksums of a preset's files.
+"""CRC-32 checksums of a preset's files, so that each tensor is checked as it is read, and nothing is read twice.
 
-`keras_griffin_checksums.json` holds CRC-32 sums:
-
-    files       of each small file, by name
-    header      of the header of the weight file
-    tensors     of each tensor's bytes, by name
-
-so that each tensor is checked as it is read for the model, and nothing is read twice.
+The file has `files`, of each small file by name; `header`, of that of the weight file; and `tensors`, by name.
 """
 
 import json
@@ -22,7 +16,7 @@ from keras_griffin.files.safetensors import SafeTensors, StoredTensor
 CHECKSUMS = "keras_griffin_checksums.json"
 
 
-def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
+def recorded(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str, StoredTensor]:
     """The tensors, each of which records its checksum under its name when it is read."""
 
     def read(name, tensor):
@@ -34,13 +28,7 @@ def noted(tensors: Mapping[str, StoredTensor], sums: dict[str, int]) -> dict[str
 
 
 def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int]) -> None:
-    """Write the checksums of a folder's files.
-
-    Args:
-        folder: the folder, with all its files.
-        weights: the weight file.
-        sums: the checksums of its tensors.
-    """
+    """Write the checksums of a folder with all its files; `sums` are those of the tensors of its weight file."""
     names = sorted(path.name for path in folder.iterdir() if path.name != weights.path.name)
     files = {name: zlib.crc32((folder / name).read_bytes()) for name in names}
     content = {"files": files, "header": weights.header_crc32, "tensors": dict(sums)}
@@ -48,11 +36,7 @@ def write_checksums(folder: Path, weights: SafeTensors, sums: Mapping[str, int])
 
 
 def check_files(folder: Path) -> None:
-    """Compare the small files of a folder with their checksums.
-
-    Raises:
-        ValueError: one is missing or changed, or there are no checksums.
-    """
+    """Compare the small files of a folder with their checksums."""
     for name, expected in _read(folder)["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
@@ -62,11 +46,7 @@ def check_files(folder: Path) -> None:
 
 
 def verified(folder: Path, weights: SafeTensors) -> dict[str, StoredTensor]:
-    """The tensors of a weight file, each of which is compared with its checksum when it is read.
-
-    Raises:
-        ValueError: the header has changed; or, when it is read, a tensor has.
-    """
+    """The tensors of a weight file, each of which is compared with its checksum when it is read."""
     sums = _read(folder)
     if weights.header_crc32 != sums["header"]:
         _refuse(folder, f"a changed header of {weights.path.name}")

@@ -24,13 +24,11 @@ def from_preset(
 
     Args:
         preset: a name from `keras_griffin.models.presets()`: `"python_tiny"` is a trained model, the other sizes have
-            random weights; or a folder written by `save_to_preset`; or a
-            checkpoint that `load_recurrentgemma` or `load_mamba` of `keras_griffin.conversion` reads; or
-            `"hf://owner/name"`, either of those two, downloaded from the Hugging Face Hub.
+            random weights; or a folder written by `save_to_preset`; or a checkpoint that a loader of
+            `keras_griffin.conversion` reads; or `"hf://owner/name"`, either of those two from the Hugging Face Hub.
         dtype: a dtype or a policy for every layer; None for the saved one, or else Keras's.
         name: the model's name.
-        verify: whether to compare the files of a folder written by `save_to_preset` with their checksums as they
-            are read.
+        verify: whether to compare the files that `save_to_preset` wrote with their checksums as they are read.
         **overrides: `GriffinConfig` fields that replace the preset's. With saved weights, only fields that don't
             change a variable's shape, such as `window`.
 
@@ -48,10 +46,12 @@ def from_preset(
         raise ValueError(f"from_preset: a preset must be a name, a path or hf://owner/name. Got {preset!r}.")
     text = os.fspath(preset)
     if text.startswith(SCHEME):
-        return load_path(download(text), cls, dtype, name, overrides, verify)
-    if text in TRAINED:
-        return load_path(TRAINED[text], cls, dtype, name, overrides, verify)
-    # Also a broken link.
-    if text not in presets() and os.path.lexists(text):
-        return load_path(Path(text), cls, dtype, name, overrides, verify)
-    return cls(find_preset(text).replace(**overrides), dtype=dtype, name=name)
+        path = download(text)
+    elif text in TRAINED:
+        path = TRAINED[text]
+    elif text not in presets() and os.path.lexists(text):
+        # Also a broken link.
+        path = Path(text)
+    else:
+        return cls(find_preset(text).replace(**overrides), dtype=dtype, name=name)
+    return load_path(path, cls, dtype, name, overrides, verify)

@@ -12,19 +12,7 @@ _NAME = r"\w(?:[\w.-]*\w)?"
 
 
 def download(address: str) -> Path:
-    """The local folder of a repository on the Hub, downloaded at most once.
-
-    Args:
-        address: `"hf://owner/name"`.
-
-    Returns:
-        The folder, in the cache of `huggingface_hub`.
-
-    Raises:
-        ImportError: `huggingface_hub` is not installed.
-        OSError: the repository can't be downloaded.
-        ValueError: the address is not that of a repository.
-    """
+    """The folder of the repository `hf://owner/name`, downloaded at most once, in the cache of `huggingface_hub`."""
     repository = address.removeprefix(SCHEME)
     # The Hub's rule for names, so that a typing error does not look like a network failure.
     if not re.fullmatch(rf"{_NAME}/{_NAME}", repository, re.ASCII):

@@ -25,9 +25,10 @@ from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.base.initialization import without_initialization
 from keras_griffin.models.config import GriffinConfig
 from keras_griffin.models.lora import check_no_lora
-from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
+from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, recorded, verified, write_checksums
 from keras_griffin.models.saving.quantization import MODES, check_quantization, check_quantized_tensors, dequantized
 from keras_griffin.models.saving.weights import check_tensors, fill, stored
+from keras_griffin.models.training.first_batch import FirstBatch
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
 from keras_griffin.tokenizers import load_tokenizer
 
@@ -77,13 +78,12 @@ def save_to_preset(model: keras.Model, directory: str | os.PathLike) -> None:
     }
     if model.quantized_to is not None:
         config["quantized_to"] = model.quantized_to
-    tokenizer = model.tokenizer
     with atomic_folder(directory, replaces=FILES, function_name="save_to_preset") as folder:
         sums: dict[str, int] = {}
-        write_safetensors(folder / WEIGHTS, noted({each.path: stored(each) for each in model.weights}, sums))
+        write_safetensors(folder / WEIGHTS, recorded({each.path: stored(each) for each in model.weights}, sums))
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        if tokenizer is not None:
-            tokenizer.save(folder)
+        if model.tokenizer is not None:
+            model.tokenizer.save(folder)
         write_checksums(folder, SafeTensors(folder / WEIGHTS), sums)
 
 
@@ -100,8 +100,8 @@ def check_saveable(function_name: str, model) -> None:
 def check_is_whole(function_name: str, model: keras.Model) -> None:
     """Refuse anything but a language model with the variables of its config."""
     # Models that share a language model's layers know it too.
-    known: keras.Model = getattr(model, "known_language_model", lambda: None)()
-    if known is not model:
+    is_language_model = isinstance(model, FirstBatch) and model.known_language_model() is model
+    if not is_language_model:
         raise ValueError(f"{function_name}: the model must be a LanguageModel. Got {model!r}.")
     check_no_lora(function_name, model)
     if model.quantized_to is None and model.count_params() != model.config.parameter_count():
@@ -112,11 +112,7 @@ def check_is_whole(function_name: str, model: keras.Model) -> None:
 
 
 def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, verify: bool = True) -> keras.Model:
-    """The model in a folder or a file, by the first format of `FORMATS` that recognises it.
-
-    Raises:
-        ValueError: none does, or the model is not a `cls`.
-    """
+    """The model in a folder or a file, by the first format of `FORMATS` that recognises it."""
     # In every format config.json is JSON; if it is not, the intended format is unknown.
     if (path / CONFIG).is_file() and not (path / CHECKSUMS).is_file():
         read_json_object("from_preset", path / CONFIG)
@@ -136,10 +132,7 @@ def load_path(path: Path, cls: type, dtype, name: str | None, overrides: dict, v
 
 
 def load_tokenizer_of(model: keras.Model, folder: Path) -> None:
-    """Set a model's tokenizer from its files in a folder, if there are any.
-
-    If the tokenizer's package is missing, a warning says what to install: the model works without it.
-    """
+    """Set a model's tokenizer from its files in a folder, if there are any; warn if the package for it is missing."""
     try:
         model.tokenizer = load_tokenizer(folder)
     except ImportError as error:
@@ -180,11 +173,20 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
             f"from_preset: the saved model must be a {cls.__name__}. Got {str(path)!r} with a {content.get('class')}."
         )
     config = _saved_config(content, path)
-    policy, quantized_to = dtype or _saved_policy(content, path), _saved_mode(content, path)
+    policy, quantized_to = dtype or _saved_policy(content, path), content.get("quantized_to")
+    if quantized_to not in (None, *MODES):
+        raise ValueError(
+            f"from_preset: quantized_to must be one of {', '.join(MODES)}, if it is given. "
+            f"Got {quantized_to!r} in {str(path)!r}."
+        )
     weights = SafeTensors(path / WEIGHTS)
     # Before anything is built, since a config may require any amount of memory.
     check_num_layers("from_preset", config, weights)
-    fixed = [name for name, value in overrides.items() if not _has_the_same_weights(config, {name: value})]
+    fixed = []
+    for field, value in overrides.items():
+        changed = config.replace(**{field: value})
+        if changed.num_layers != config.num_layers or weight_shapes(changed) != weight_shapes(config):
+            fixed.append(field)
     if fixed:
         raise ValueError(
             "from_preset: with saved weights, an override must keep the name and shape of every weight. "
@@ -206,11 +208,6 @@ def _load_ours(path, cls, dtype, name, overrides, verify) -> keras.Model:
     return model
 
 
-def _has_the_same_weights(config, overrides):
-    changed = config.replace(**overrides)
-    return changed.num_layers == config.num_layers and weight_shapes(changed) == weight_shapes(config)
-
-
 def _saved_config(content, path) -> GriffinConfig:
     try:
         return GriffinConfig(**content["config"])
@@ -229,16 +226,6 @@ def _saved_policy(content, path) -> str | None:
             f"from_preset: the dtype must be the name of a policy. Got {name!r} in {str(path)!r}."
         ) from error
     return name
-
-
-def _saved_mode(content, path) -> str | None:
-    mode = content.get("quantized_to")
-    if mode is not None and mode not in MODES:
-        raise ValueError(
-            f"from_preset: quantized_to must be one of {', '.join(MODES)}, if it is given. "
-            f"Got {mode!r} in {str(path)!r}."
-        )
-    return mode
 
 
 def _find_class(cls, class_name) -> type | None:

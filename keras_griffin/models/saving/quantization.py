@@ -19,15 +19,7 @@ MODES = ("int8", "int4")
 
 
 def check_quantization(function_name: str, model: keras.Model) -> None:
-    """Refuse to save a model that its mode alone does not reproduce.
-
-    Args:
-        function_name: the function's name, for error messages.
-        model: a `LanguageModel`.
-
-    Raises:
-        ValueError: it is quantised to something else, or by a config or filters.
-    """
+    """Refuse to save a quantised model that its mode alone does not reproduce."""
     if model.quantized_to is None or (model.quantized_to in MODES and model.quantized_by_mode):
         return
     how = "" if model.quantized_by_mode else " by a config or filters"
@@ -38,11 +30,7 @@ def check_quantization(function_name: str, model: keras.Model) -> None:
 
 
 def store_by_column(model: keras.Model) -> None:
-    """Store the int8 kernels of projections as the backend multiplies by them fastest.
-
-    Args:
-        model: a quantised model.
-    """
+    """Store the int8 kernels of projections as the backend multiplies by them fastest."""
     for layer in with_parts(model.layers):
         if type(layer) is keras.layers.Dense and layer.quantization_mode == "int8":
             backends.active().store_by_column(kernel_of(layer))
@@ -51,23 +39,13 @@ def store_by_column(model: keras.Model) -> None:
 def check_quantized_tensors(
     function_name: str, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, StoredTensor]
 ) -> None:
-    """Refuse a file that contains less than a config requires, before memory is allocated for it.
-
-    An int8 kernel holds one number, or two of four bits, in each byte. The built model then checks its exact shape, and
-    its scales.
-
-    Args:
-        function_name: the function's name, for error messages.
-        shapes: the shapes of the model's weights before quantisation.
-        tensors: the file's tensors.
-
-    Raises:
-        ValueError: a weight is missing, or too small.
-    """
+    """Refuse a file with less than the weights of those shapes, before quantisation, before memory is allocated."""
+    # The built model then checks the exact shapes, and the scales.
     for name, shape in shapes.items():
         tensor = tensors.get(name)
         if tensor is None:
             raise ValueError(f"{function_name}: the tensors must be those of the model. Got no {name}, {shape}.")
+        # One number, or two of four bits.
         per_byte = 2 if tensor.dtype == "int8" else 1
         if per_byte * math.prod(tensor.shape) < math.prod(shape):
             raise ValueError(
@@ -77,15 +55,7 @@ def check_quantized_tensors(
 
 
 def dequantized(function_name: str, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """The tensors with each int8 kernel divided by its scale, in float32, so that a model in floating point takes them.
-
-    Args:
-        function_name: the function's name, for error messages.
-        tensors: of an int8 model: `<name>` and `<name>_scale`.
-
-    Raises:
-        ValueError: a kernel has no scale that broadcasts to its shape.
-    """
+    """The tensors with each int8 kernel divided by its scale, in float32."""
 
     def read(name):
         return tensors[name].read().astype("float32") / tensors[name + SCALE].read()

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_griffin import backends
 from keras_griffin.files.safetensors import StoredTensor
-from keras_griffin.models.parameters import is_divided
+from keras_griffin.models.parameters import Divided
 
 #: How much is copied to PyTorch at a time.
 PIECE_BYTES = 2**26
@@ -18,16 +18,7 @@ NAMED_MISTAKES = 8
 
 
 def fill(function_name: str, model: keras.Model, tensors: Mapping[str, StoredTensor]) -> None:
-    """Read every variable of a model, one at a time, each rounded once to the variable's dtype.
-
-    Args:
-        function_name: the function's name, for error messages.
-        model: the model whose variables are overwritten.
-        tensors: by the variables' paths, such as `"block_0/mlp/up/kernel"`.
-
-    Raises:
-        ValueError: as for `check_tensors`.
-    """
+    """Read every variable of a model, by its path, one at a time, each rounded once to the variable's dtype."""
     variables = {variable.path: variable for variable in model.weights}
     shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
     check_tensors(function_name, shapes, tensors, {path for path, each in variables.items() if each.dtype == "int8"})
@@ -41,17 +32,7 @@ def check_tensors(
     tensors: Mapping[str, StoredTensor],
     quantized: Collection[str] = (),
 ) -> None:
-    """Refuse tensors that are missing, unknown, misshapen or not floating point, all in one sentence.
-
-    Args:
-        function_name: the function's name, for error messages.
-        expected: the shape of each required tensor.
-        tensors: the tensors of the file.
-        quantized: which of them must be int8 instead.
-
-    Raises:
-        ValueError: they differ from the expected ones.
-    """
+    """Refuse tensors without the expected names and shapes, or not int8 if `quantized`, or else not floating point."""
     mistakes = []
     for name, shape in expected.items():
         if name not in tensors:
@@ -71,32 +52,23 @@ def check_tensors(
 
 
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
-    """Assign an array to a variable, rounded to its dtype.
-
-    No wider copy is made in between, and the array's memory, which may be a mapped file, is not referenced afterwards.
-    On PyTorch it is written into the variable piece by piece. On JAX the old value, which must not be shared, is freed
-    first. On TensorFlow the whole value is assigned: a variable that was once partially written is copied at every
-    read.
-    """
+    """Assign an array to a variable, rounded to its dtype, without a wider copy or a reference to its memory."""
+    # On JAX the old value, which must not be shared, is freed first. TensorFlow copies a variable that was once
+    # partially written at every read, so only PyTorch is written piece by piece.
     dtype, backend = np.dtype(variable.dtype), keras.backend.backend()
     fits = array.shape == tuple(variable.shape)
-    if fits and array.ndim and backend == "torch" and not is_divided(variable):
+    if fits and array.ndim and backend == "torch" and not isinstance(variable, Divided):
         step = max(1, PIECE_BYTES // max(1, array[:1].size * dtype.itemsize))
         for start in range(0, len(array), step):
-            _write_rows(variable.value, start, np.array(array[start : start + step], dtype, order="C"))
+            rows = np.array(array[start : start + step], dtype, order="C")
+            # Of a bfloat16 array Keras would make a float32 copy.
+            is_half = dtype == ml_dtypes.bfloat16
+            rows = ops.view(ops.convert_to_tensor(rows.view("int16")), "bfloat16") if is_half else rows
+            variable.value.detach()[start : start + step].copy_(ops.convert_to_tensor(rows))
         return
     if fits and backend == "jax":
         variable.value.delete()
     variable.assign(backends.active().owned_copy(array, dtype))
-
-
-def _write_rows(value, start, rows):
-    if rows.dtype == ml_dtypes.bfloat16:
-        # Keras would make a float32 copy of it.
-        rows = ops.view(ops.convert_to_tensor(rows.view("int16")), "bfloat16")
-    else:
-        rows = ops.convert_to_tensor(rows)
-    value.detach()[start : start + len(rows)].copy_(rows)
 
 
 def stored(variable: keras.Variable) -> StoredTensor:
@@ -106,7 +78,7 @@ def stored(variable: keras.Variable) -> StoredTensor:
 
 def as_array(variable: keras.Variable) -> np.ndarray:
     """A variable's exact value, in its own dtype."""
-    if keras.backend.backend() == "torch" and variable.dtype == "bfloat16" and not is_divided(variable):
+    if keras.backend.backend() == "torch" and variable.dtype == "bfloat16" and not isinstance(variable, Divided):
         return ops.convert_to_numpy(ops.view(variable.value, "int16")).view(ml_dtypes.bfloat16)
     return np.asarray(ops.convert_to_numpy(variable))
 

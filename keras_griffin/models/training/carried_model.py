@@ -7,13 +7,60 @@ from keras import ops
 
 from keras_griffin.checks import COUNT, checked
 from keras_griffin.generation.capacity import grows
-from keras_griffin.models.training.carried_state import CarriedState
 from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.shared_model import SharedModel
-from keras_griffin.shapes import Tensor
+from keras_griffin.shapes import State, Tensor
 
 #: `fit` checks the order of the batches each time this many have passed.
 CHECK_EVERY = 100
+
+
+class CarriedState(keras.layers.Layer):
+    """A state of B rows in variables, which are saved with the model that owns them."""
+
+    def __init__(self, state: State, **kwargs):
+        super().__init__(**kwargs)
+        leaves = enumerate(keras.tree.flatten(state))
+        self._leaves = [self._zeros(f"leaf_{index}", leaf.shape, leaf.dtype) for index, leaf in leaves]
+        # The chunk that each row expects, and how many rows so far were neither it nor chunk 0.
+        self.chunk = self._zeros("chunk", state.segment.shape, "int32")
+        self.out_of_order = self._zeros("out_of_order", (), "int32")
+        self.built = True
+
+    def _zeros(self, name, shape, dtype):
+        dtype = keras.backend.standardize_dtype(dtype)
+        # Not cast: a recurrent state is float32 whatever the compute dtype.
+        return self.add_weight(tuple(shape), "zeros", dtype, trainable=False, autocast=False, name=name)
+
+    def read(self, chunk: Tensor, initial_state: State) -> State:
+        """The state from which each row continues with its `chunk (B,)`: the carried one, or else the initial one."""
+        follows = chunk == self.chunk.value
+        continues = ops.logical_and(chunk > 0, follows)
+        is_wrong = ops.logical_and(chunk > 0, ops.logical_not(follows))
+        self.out_of_order.assign(self.out_of_order.value + ops.sum(ops.cast(is_wrong, "int32")))
+
+        def pick(carried, initial):
+            rows = ops.reshape(continues, (-1, *[1] * (len(initial.shape) - 1)))
+            # A copy: PyTorch would find that a tensor needed for the gradient has been overwritten.
+            return ops.where(rows, ops.copy(carried.value), initial)
+
+        leaves = [pick(*pair) for pair in zip(self._leaves, keras.tree.flatten(initial_state), strict=True)]
+        return keras.tree.pack_sequence_as(initial_state, leaves)
+
+    def write(self, chunk: Tensor, state: State) -> None:
+        """Store the state after each row's `chunk (B,)`; no gradient flows back from later batches."""
+        for variable, leaf in zip(self._leaves, keras.tree.flatten(state), strict=True):
+            variable.assign(ops.stop_gradient(leaf))
+        self.chunk.assign(chunk + 1)
+
+    def check_order(self, function_name: str) -> None:
+        """Refuse rows that were out of order."""
+        count = int(ops.convert_to_numpy(self.out_of_order.value))
+        if count:
+            raise ValueError(
+                f"{function_name}: each row must be chunk 0 of its text, or the chunk after that of the previous "
+                f"batch. Got {count} rows that were not."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -24,11 +71,10 @@ class CarriedModel(SharedModel):
 
     Forward, chunks give the same as one pass over the whole text; backward, the gradient stops at the start of the
     chunk. Row b of a batch is chunk `chunk[b]` of its text; chunk 0 starts from the initial state. Within a text, a new
-    segment id starts a document, as everywhere. Validation carries a separate state. Both states are variables: they
-    are saved with the weights, and an interrupted run resumes with them.
+    segment id starts a document. Validation carries a separate state. Both are saved with the weights.
 
     Args:
-        language_model: a `LanguageModel` whose state has a fixed size: any without global attention.
+        language_model: a `LanguageModel` without global attention, whose state would grow.
         batch_size: B.
         **kwargs: `name`.
 
@@ -68,9 +114,7 @@ class CarriedModel(SharedModel):
 
     def call(self, inputs, training=False):
         """Continue from the carried state; see the class."""
-        token_ids, segment_ids, chunk = (
-            self._rows(name, inputs[name]) for name in ("token_ids", "segment_ids", "chunk")
-        )
+        token_ids, segment_ids, chunk = (self._rows(name, inputs[name]) for name in self.batch_names)
         model, carried = self.language_model, self.carried if training else self.carried_in_validation
         state = carried.read(chunk, model.initial_state(self.batch_size))
         x, state = model.advance_without_logits(
@@ -93,10 +137,6 @@ class CarriedModel(SharedModel):
         """Logits of the vectors `(B, T, D)`."""
         return self.language_model.token_embedding(vectors, reverse=True)
 
-    def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of the outputs of `call`."""
-        return self.logits_spec(inputs["token_ids"].shape)
-
     def fit(self, x=None, y=None, *args, shuffle=False, callbacks=None, **kwargs):
         """Train on batches in order; see `keras.Model.fit`. The order is checked every 100 batches.
 
@@ -114,25 +154,17 @@ class CarriedModel(SharedModel):
         return super().fit(x, y, *args, shuffle=False, callbacks=[_OrderCheck(), *callbacks], **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Evaluate on batches in order, as the validation of `fit` does too; see `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: a row's chunks came out of order, or `x` has tokens of another vocabulary.
-        """
+        """Evaluate on batches in order, as the validation of `fit` does too; other orders are an error, as in `fit`."""
         self.carried_in_validation.out_of_order.assign(0)
         result = super().evaluate(x, y, *args, **kwargs)
-        _check_order("evaluate", self.carried_in_validation)
+        self.carried_in_validation.check_order("evaluate")
         return result
 
     def predict(self, x, *args, **kwargs):
-        """The outputs of `call` for batches in order; see `keras.Model.predict`.
-
-        Raises:
-            ValueError: a row's chunks came out of order.
-        """
+        """The outputs of `call` for batches in order; other orders are an error, as in `fit`."""
         self.carried_in_validation.out_of_order.assign(0)
         result = super().predict(x, *args, **kwargs)
-        _check_order("predict", self.carried_in_validation)
+        self.carried_in_validation.check_order("predict")
         return result
 
     def get_config(self):
@@ -148,10 +180,6 @@ class CarriedWithoutLogits(CarriedModel, ChunkedLoss):
         """The vectors, unchanged."""
         return vectors
 
-    def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of the outputs of `call`."""
-        return self.vectors_spec(inputs["token_ids"].shape)
-
 
 class _OrderCheck(keras.callbacks.Callback):
     """Raise if the chunks of a row were not consecutive: checked every `CHECK_EVERY` batches and after each epoch."""
@@ -159,17 +187,7 @@ class _OrderCheck(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         # Each check waits for the steps before it.
         if batch % CHECK_EVERY == 0:
-            _check_order("fit", self.model.carried)
+            self.model.carried.check_order("fit")
 
     def on_epoch_end(self, epoch, logs=None):
-        _check_order("fit", self.model.carried)
-
-
-def _check_order(function_name, carried):
-    """Refuse rows that a carried state has counted as out of order."""
-    count = int(ops.convert_to_numpy(carried.out_of_order.value))
-    if count:
-        raise ValueError(
-            f"{function_name}: each row must be chunk 0 of its text, or the chunk after that of the previous batch. "
-            f"Got {count} rows that were not."
-        )
+        self.model.carried.check_order("fit")

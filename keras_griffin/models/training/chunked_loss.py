@@ -24,7 +24,9 @@ class ChunkedLoss(SharedModel):
     Under a strategy of TensorFlow with several replicas it is the mean of the replicas' losses, as with Keras's own
     losses. Besides `loss`, in nats per token, the logs have `bits`, the same in bits: for a byte model, bits per byte.
 
-    The arguments are those of `SharedModel`.
+    Args:
+        language_model: a `LanguageModel`.
+        **kwargs: `name`.
 
     Raises:
         ValueError: the embedding has LoRA or is quantised, so that its table is not one matrix.
@@ -41,11 +43,7 @@ class ChunkedLoss(SharedModel):
         self._bits = keras.metrics.Mean(name="bits")
 
     def compile(self, optimizer="rmsprop", loss=None, *, weighted_metrics=None, **kwargs):
-        """Compile; see `keras.Model.compile`. The loss is fixed, and metrics see no logits.
-
-        Raises:
-            ValueError: a loss is given, or a metric that reads predictions (all but `training.Tokens`).
-        """
+        """Compile; see `keras.Model.compile`. A loss, or a metric that reads predictions, is an error."""
         given = {"loss": loss, **{name: kwargs.get(name) for name in ("metrics", "loss_weights")}}
         if any(getattr(metric, "reads_predictions", True) for metric in weighted_metrics or ()):
             given["weighted_metrics"] = weighted_metrics
@@ -66,6 +64,11 @@ class ChunkedLoss(SharedModel):
             return linear_cross_entropy(vectors, table, targets, soft_cap=head.soft_cap)
 
         return with_whole_weights(self, compute)
+
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of the outputs of `call`, vectors."""
+        shape = super().compute_output_spec(inputs, **kwargs).shape[:-1]
+        return keras.KerasTensor((*shape, self.language_model.config.width), self.dtype_policy.compute_dtype)
 
     def batch_rules(self) -> BatchRules:
         """The model's rules for its batches."""

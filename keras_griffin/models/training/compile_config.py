@@ -1,12 +1,11 @@
 """How a model with logits is compiled, and compiled again when it is loaded.
 
-When loading, Keras alone would look for the variables of an optimizer that has none yet, does not compile a model that
-overrides `compile`, and on PyTorch saves most optimizers under the backend's class name, for which another backend
-would import PyTorch.
+Keras alone would load variables of an optimizer that has none yet, would not compile a model that overrides `compile`,
+and on PyTorch saves most optimizers under the backend's class name, for which another backend would import PyTorch.
 """
 
 import inspect
-import warnings
+from typing import Any
 
 import keras
 
@@ -16,86 +15,56 @@ _OF_PROBABILITIES = (
     *(keras.metrics.KLDivergence, keras.metrics.Poisson),
     *(keras.losses.categorical_generalized_cross_entropy, keras.losses.kl_divergence, keras.losses.poisson),
 )
-#: Where Keras keeps the classes that only one backend has, such as PyTorch's optimizers.
-_BACKENDS = "keras.src.backend."
 
 
 class CompiledAgain:
     """A base, placed before `keras.Model`, for models that any backend compiles again as they were saved."""
 
+    optimizer: Any
+    trainable_variables: Any
+
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None, **kwargs):
         """Compile; see `keras.Model.compile`. Without a loss, the model keeps the one that it has.
 
-        Raises:
-            ValueError: a loss or a metric would take the logits for probabilities.
+        A loss or a metric that would take the logits for probabilities is an error.
         """
-        fault = _fault_of(loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
-        if fault is not None:
-            raise ValueError(f"compile: {fault}")
+        _check_reads_logits(loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
         loss = getattr(self, "loss", None) if loss is None else loss
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
 
     def get_compile_config(self):
-        """The compile arguments, independent of the backend."""
-        return compile_config(self, super().get_compile_config())
+        """The compile arguments, independent of the backend, and whether the optimizer has variables yet."""
+        config = super().get_compile_config()
+        if not config:
+            return config
+        if "optimizer" not in config:
+            # Keras takes it out when it writes HDF5.
+            config = {**config, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
+        config = _without_backends(config)
+        # What "auto" gives depends on the backend.
+        if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
+            config["jit_compile"] = "auto"
+        if config["optimizer"] is not None:
+            config["optimizer"]["built"] = self.optimizer.built
+        return config
 
     def compile_from_config(self, config):
         """Compile as saved."""
-        compile_again(self, config)
+        is_built = config["optimizer"] is not None and config["optimizer"]["built"]
+        self.compile(**keras.saving.deserialize_keras_object(_without_backends(config)))
+        if is_built:
+            self.optimizer.build(self.trainable_variables)
 
 
-def compile_config(model: keras.Model, config: dict) -> dict:
-    """Keras's config of a model's compilation, independent of the backend.
-
-    It also records whether the optimizer has variables yet. `jit_compile` is "auto" if it has the value that "auto"
-    gives, which depends on the backend.
-    """
-    if not config:
-        return config
-    if "optimizer" not in config:
-        # Keras takes it out when it writes HDF5.
-        config = {**config, "optimizer": keras.saving.serialize_keras_object(model.optimizer)}
-    config = without_backends(config)
-    if config["jit_compile"] == keras.Sequential(name="any").jit_compile:
-        config["jit_compile"] = "auto"
-    if config["optimizer"] is not None:
-        config["optimizer"]["built"] = model.optimizer.built
-    return config
-
-
-def compile_again(model: keras.Model, config: dict) -> None:
-    """Compile a model from `compile_config`, also with a loss that `compile` would refuse, which it warns of."""
-    is_built = config["optimizer"] is not None and config["optimizer"].get("built", True)
-    arguments = keras.saving.deserialize_keras_object(without_backends(config))
-    fault = _fault_of(**{name: arguments.get(name) for name in ("loss", "metrics", "weighted_metrics")})
-    if fault is None:
-        model.compile(**arguments)
-    else:
-        # An earlier version took it, and the file's weights are as good as they are.
-        warnings.warn(f"compile_from_config: {fault} Compile the model again.", stacklevel=2)
-        keras.Model.compile(model, **arguments)
-    if is_built:
-        model.optimizer.build(model.trainable_variables)
-
-
-def without_backends(config):
-    """A Keras config with every backend-specific optimizer under the name that all backends share.
-
-    Deserialising one by Keras's name for it on PyTorch imports PyTorch, which crashes a TensorFlow process.
-
-    Args:
-        config: a config, or a part of one: dictionaries, lists and their contents.
-
-    Raises:
-        ValueError: a backend-specific class is not a Keras optimizer.
-    """
+def _without_backends(config):
+    """A Keras config, or a part of one, with optimizers of one backend under the name that all backends share."""
     if isinstance(config, (list, tuple)):
-        return type(config)(without_backends(part) for part in config)
+        return type(config)(_without_backends(part) for part in config)
     if not isinstance(config, dict):
         return config
-    config = {key: without_backends(part) for key, part in config.items()}
+    config = {key: _without_backends(part) for key, part in config.items()}
     module, class_name = config.get("module"), config.get("class_name")
-    if not isinstance(module, str) or not module.startswith(_BACKENDS):
+    if not isinstance(module, str) or not module.startswith("keras.src.backend."):
         return config
     if not isinstance(getattr(keras.optimizers, str(class_name), None), type):
         raise ValueError(
@@ -104,20 +73,16 @@ def without_backends(config):
     return {**config, "module": "keras.optimizers", "registered_name": None}
 
 
-def _fault_of(**given) -> str | None:
-    """The rule that a loss or a metric, as given to `compile`, breaks by taking logits for probabilities; or None."""
+def _check_reads_logits(**given) -> None:
+    """Refuse a loss or a metric, as given to `compile`, that would take logits for probabilities."""
     for name, values in given.items():
+        what, hint = ("the loss", "leave it out to keep model.loss, or use") if name == "loss" else ("a metric", "use")
         for each in keras.tree.flatten(values):
-            if each is None or not _is_of_probabilities(name, each):
-                continue
-            rule = "a metric must read logits, which are this model's outputs: use one with from_logits=True"
-            if name == "loss":
-                rule = (
-                    "the loss must read logits, which are this model's outputs: leave it out to keep model.loss, "
-                    "or use one with from_logits=True"
+            if each is not None and _is_of_probabilities(name, each):
+                raise ValueError(
+                    f"compile: {what} must read logits, which are this model's outputs: {hint} one with "
+                    f"from_logits=True. Got {each!r}."
                 )
-            return f"{rule}. Got {each!r}."
-    return None
 
 
 def _is_of_probabilities(name, given) -> bool:

@@ -4,17 +4,7 @@ import keras
 
 
 class DatasetView(keras.utils.PyDataset):
-    """A dataset whose batches are derived from those of another one, with the same epochs.
-
-    A subclass defines `__getitem__`. Code that inspects datasets finds the other one as `data`.
-
-    Args:
-        data: the other dataset.
-        **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of `keras.utils.PyDataset`.
-
-    Attributes:
-        epoch: that of `data`; absent if `data` has none.
-    """
+    """A dataset whose batches a subclass's `__getitem__` derives from those of `data`, with the same epochs, if any."""
 
     def __init__(self, data: keras.utils.PyDataset, **kwargs):
         super().__init__(**kwargs)

@@ -1,17 +1,12 @@
-"""Checks of the data of `fit`, `evaluate` and `predict`, before the first step.
-
-An error inside a step is too late: on JAX the step holds the weights, which may be lost with it. And wrong data that
-raise no error would be trained on.
-"""
+"""Checks of the data of `fit`, `evaluate` and `predict`, before the first step, which on JAX may lose the weights."""
 
 import contextlib
-import copy
 import inspect
 import itertools
 import reprlib
 import types
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,11 +24,9 @@ _DATA = ("x", "y", "sample_weight")
 class BatchRules(NamedTuple):
     """A model's rules for its batches."""
 
-    #: The inputs' names; empty if token ids are the only input.
+    #: As in `FirstBatch`.
     names: tuple[str, ...]
-    #: V.
     vocabulary_size: int
-    #: Whether token ids may be the only input although there are names.
     may_come_alone: bool = False
     #: Whether there is a loss, which needs targets.
     wants_targets: bool = False
@@ -57,21 +50,28 @@ def rules_of_loss(loss) -> dict:
 class FirstBatch:
     """A base, placed before `keras.Model`, for models that check their data before the first step.
 
-    Arrays are checked entirely. The first batch of a generator is taken and put back. A `keras.utils.PyDataset` is
-    asked for its first batch, and a loader for a new iterator, as Keras itself does before a first `fit`.
-
-    A subclass defines `batch_rules`.
+    Arrays are checked entirely; of a generator, a `keras.utils.PyDataset` or a loader, the first batch.
     """
+
+    #: The names of a batch's inputs; empty for token ids alone.
+    batch_names: tuple[str, ...] = ()
+    #: Whether token ids alone are accepted although there are names.
+    may_come_alone = False
+    output_shape: Any
 
     def batch_rules(self) -> BatchRules:
         """The model's rules for its batches."""
-        raise NotImplementedError(f"batch_rules: {type(self).__name__} must define it.")
+        rules = rules_of_loss(getattr(self, "loss", None))
+        return BatchRules(self.batch_names, self.vocabulary_size_of_batches(), self.may_come_alone, **rules)
+
+    def vocabulary_size_of_batches(self) -> int:
+        """V, of the logits of a functional model."""
+        return self.output_shape[-1]
 
     def __call__(self, inputs, *args, **kwargs):
         """The outputs of `call`, unless the inputs are known to be wrong."""
         backends.check_not_forked(type(self).__name__)
-        rules = self.batch_rules()
-        inputs = check_inputs(type(self).__name__, inputs, *rules[:3])
+        inputs = check_inputs(type(self).__name__, inputs, *self.batch_rules()[:3])
         return with_whole_weights(self, super().__call__, inputs, *args, **kwargs)
 
     def fit(self, *args, **kwargs):
@@ -84,23 +84,15 @@ class FirstBatch:
         backends.check_not_forked("fit")
         check_trainable("fit", self)
         backends.active().before_first_step(self)
-        return self._look_first(super().fit, *args, **kwargs)
+        return self._checked_first(super().fit, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        """Evaluate; see `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        return self._look_first(super().evaluate, *args, **kwargs)
+        """Evaluate; see `keras.Model.evaluate`, and `fit` for errors."""
+        return self._checked_first(super().evaluate, *args, **kwargs)
 
     def predict(self, *args, **kwargs):
-        """The outputs of `call` for many batches; see `keras.Model.predict`.
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        return self._look_first(super().predict, *args, **kwargs)
+        """The outputs of `call` for many batches; see `keras.Model.predict`, and `fit` for errors."""
+        return self._checked_first(super().predict, *args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """One step; see `keras.Model.train_on_batch`."""
@@ -113,7 +105,7 @@ class FirstBatch:
 
     def known_language_model(self) -> keras.Model | None:
         """The language model that is trained; None if unknown."""
-        return getattr(self, "language_model", None)
+        return None
 
     def save_own_variables(self, store):
         """Called by Keras, which would write merged kernels for a model with adapters."""
@@ -121,11 +113,7 @@ class FirstBatch:
         super().save_own_variables(store)
 
     def load_weights(self, *args, **kwargs):
-        """Read weights from a file; see `keras.Model.load_weights`.
-
-        Raises:
-            ValueError: the language model has LoRA.
-        """
+        """Read weights from a file; see `keras.Model.load_weights`. A model with LoRA is an error."""
         check_no_lora("load_weights", self.known_language_model())
         super().load_weights(*args, **kwargs)
 
@@ -134,7 +122,7 @@ class FirstBatch:
         check_no_lora("load_own_variables", self.known_language_model())
         super().load_own_variables(store)
 
-    def _look_first(self, method, *args, **kwargs):
+    def _checked_first(self, method, *args, **kwargs):
         # Keras passes this for the validation of `fit`, whose data have been checked.
         if "_use_cached_eval_dataset" in kwargs:
             return method(*args, **kwargs)
@@ -147,29 +135,20 @@ class FirstBatch:
         check_no_text(name, given.get("x"))
         check_tokens(self.known_language_model(), given.get("x"), given.get("validation_data"))
         if given.get("x") is not None:
-            looked_at = _looked_at(name, rules, *map(given.get, _DATA))
-            given.update((part, data) for part, data in zip(_DATA, looked_at, strict=True) if part in given)
+            checked_data = _checked_data(name, rules, *map(given.get, _DATA))
+            given.update((part, data) for part, data in zip(_DATA, checked_data, strict=True) if part in given)
         validation = given.get("validation_data")
         if validation is not None:
-            looked_at = _looked_at(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
-            given["validation_data"] = looked_at if isinstance(validation, (list, tuple)) else looked_at[0]
-        with _kept_where_a_first_step_fails(self), reset_on_error(self):
+            checked_data = _checked_data(name, rules, *keras.utils.unpack_x_y_sample_weight(validation))
+            given["validation_data"] = checked_data if isinstance(validation, (list, tuple)) else checked_data[0]
+        with _weights_restored_on_error(self), reset_on_error(self):
             return method(*bound.args, **bound.kwargs)
 
 
 def check_trainable(function_name: str, model: keras.Model) -> None:
-    """Refuse a model with nothing to train, or with an optimizer that was built for other variables.
-
-    Args:
-        function_name: the function's name, for error messages.
-        model: a model, compiled or not.
-
-    Raises:
-        ValueError: no weight is trainable; the model is quantised and has no adapters; or the optimizer does not know
-            a trainable weight.
-    """
+    """Refuse a `FirstBatch` with nothing to train, or with an optimizer that was built for other variables."""
     trainable = model.trainable_variables
-    language_model = getattr(model, "known_language_model", lambda: None)()
+    language_model = model.known_language_model()
     if language_model is not None and language_model.quantized_to is not None and language_model.lora is None:
         raise ValueError(
             f"{function_name}: a quantised model must have adapters, since its kernels can't be trained: "
@@ -180,8 +159,7 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     # Divided weights have their own check.
-    is_divided = divided_parameters_of(model) is not None
-    if optimizer is None or not optimizer.built or is_divided:
+    if optimizer is None or not optimizer.built or divided_parameters_of(model) is not None:
         return
     known = {id(variable) for variable in optimizer._trainable_variables}
     unknown = [variable.path for variable in trainable if id(variable) not in known]
@@ -193,11 +171,9 @@ def check_trainable(function_name: str, model: keras.Model) -> None:
 
 
 @contextlib.contextmanager
-def _kept_where_a_first_step_fails(model):
-    """Restore weights that Keras, on JAX, has moved out of their variables for a step that never ran.
-
-    It leaves variables without a value, which then return random ones. Values that a step has consumed are lost.
-    """
+def _weights_restored_on_error(model):
+    """Restore weights that Keras, on JAX, has moved out of their variables for a step that never ran."""
+    # Variables without a value return random ones. Values that a step has consumed are lost.
     variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
     is_jax = keras.backend.backend() == "jax"
     values = [(variable, variable._value) for variable in variables if is_jax and variable._value is not None]
@@ -210,18 +186,7 @@ def _kept_where_a_first_step_fails(model):
 
 
 def check_tokens(language_model: keras.Model, *data) -> None:
-    """Refuse a dataset whose documents declare, by a method `check_model`, that they are for another model.
-
-    Those of a `keras_griffin.training.TokenFile` do, as they know their vocabulary and tokenizer. Only a
-    `keras.utils.PyDataset` that has `documents`, or another dataset as `data`, is checked.
-
-    Args:
-        language_model: a `LanguageModel`; None if unknown.
-        *data: anything that `fit` takes.
-
-    Raises:
-        ValueError: the documents are for another model.
-    """
+    """Refuse a dataset whose documents declare, by a method `check_model`, that they are for another model."""
     for dataset in data:
         while isinstance(dataset, keras.utils.PyDataset):
             # Looked up by name: modules that know about files are above the models.
@@ -232,11 +197,9 @@ def check_tokens(language_model: keras.Model, *data) -> None:
 
 
 def _bound(method, args, kwargs) -> inspect.BoundArguments:
-    """The arguments of one of Keras's methods, which must have no class weights.
-
-    Keras would take the argmax of a row of targets for the row's only class.
-    """
+    """The arguments of one of Keras's methods, which must have no class weights."""
     bound = inspect.signature(method).bind(*args, **kwargs)
+    # Keras would take the argmax of a row of targets for the row's only class.
     if bound.arguments.get("class_weight") is not None:
         raise ValueError(
             f"{method.__name__}: class weights must be left out, as each token is a class: give tokens their weights "
@@ -245,7 +208,7 @@ def _bound(method, args, kwargs) -> inspect.BoundArguments:
     return bound
 
 
-def _looked_at(function_name, rules, x, y, weights):
+def _checked_data(function_name, rules, x, y, weights):
     """The same data after the check: lists as arrays, and a generator as a new one that yields the same batches."""
     if isinstance(x, (dict, list, tuple)) or _is_array(x):
         data = (
@@ -258,34 +221,20 @@ def _looked_at(function_name, rules, x, y, weights):
     first = None
     if isinstance(x, types.GeneratorType):
         taken = list(itertools.islice(x, 1))
-        first, x = (taken or [None])[0], _put_back(taken, x)
+        # The batch is put back. Keras takes no other kind of iterator than a generator.
+        first, x = (taken or [None])[0], (batch for batch in itertools.chain(taken, x))
     elif isinstance(x, keras.utils.PyDataset):
         first = None if x.num_batches == 0 else x[0]
     elif isinstance(x, Iterable):
-        first = next(iter(_in_this_process(x)), None)
+        first = next(iter(x), None)
     if first is not None:
         check_batch(function_name, rules, *keras.utils.unpack_x_y_sample_weight(first))
     return x, y, weights
 
 
 def check_batch(function_name: str, rules: BatchRules, x, y=None, weights=None) -> None:
-    """Refuse a batch that breaks a rule; the values of tensors are checked too.
-
-    Args:
-        function_name: the function's name, for error messages.
-        rules: the model's rules.
-        x: the inputs, of any type, like `y` and `weights`.
-        y: the targets, or None.
-        weights: the sample weights, or None.
-
-    Raises:
-        ValueError: it breaks a rule.
-    """
-    inputs = x
-    if isinstance(x, dict):
-        inputs = {name: _known(values) for name, values in x.items()}
-    elif not isinstance(x, (list, tuple)):
-        inputs = _known(x)
+    """Refuse a batch that breaks a rule; the values of tensors are checked too."""
+    inputs = {name: _known(values) for name, values in x.items()} if isinstance(x, dict) else _known(x)
     inputs = check_inputs(function_name, inputs, *rules[:3])
     if rules.wants_targets and y is None:
         raise ValueError(
@@ -333,17 +282,3 @@ def _known(values):
 def _is_array(values) -> bool:
     """Whether it is an array, a tensor of any package, or a table."""
     return ops.is_tensor(values) or hasattr(values, "__array__")
-
-
-def _put_back(taken, rest):
-    """A generator, the only kind of iterator that Keras takes."""
-    yield from taken
-    yield from rest
-
-
-def _in_this_process(loader):
-    """A `DataLoader` without workers, which would be started for one batch; anything else unchanged."""
-    if getattr(loader, "num_workers", 0) and getattr(loader, "worker_init_fn", None) is None:
-        loader = copy.copy(loader)
-        loader.num_workers = 0
-    return loader

@@ -10,36 +10,23 @@ _NARROW = {"bool", "int8", "int16", "uint8", "uint16"}
 
 
 def next_token_losses(targets: Tensor, logits: Tensor) -> Tensor:
-    r"""The cross-entropy of each target.
-
-        l_t = log sum_v exp(z_tv) - z_t[y_t];   NaN where y_t is not from 0 to V - 1
-
-    Backends disagree about a target outside the vocabulary: JAX gives 0, PyTorch raises an error, or gives 0 for -100.
-    Such a target has no loss and must not look like a perfect prediction. It contributes no gradient.
-
-    Args:
-        targets: y, `(B, T)` numbers.
-        logits: z, `(B, T, V)` float.
-
-    Returns:
-        l in nats, `(B, T)`, dtype of the logits.
-    """
+    """The cross-entropy `(B, T)` in nats of targets `(B, T)` and logits `(B, T, V)`; NaN for a target outside of V."""
+    # Backends disagree about such a target: JAX gives 0, PyTorch raises an error, or gives 0 for -100. It must not look
+    # like a perfect prediction. It contributes no gradient.
     if len(targets.shape) == len(logits.shape):
         targets = ops.squeeze(targets, axis=-1)
     if keras.backend.standardize_dtype(targets.dtype) in _NARROW:
         targets = ops.cast(targets, "int32")
     inside = ops.logical_and(targets >= 0, targets < logits.shape[-1])
     known = ops.cast(ops.where(inside, targets, ops.zeros_like(targets)), "int32")
+    logits = ops.convert_to_tensor(logits)
     if keras.backend.backend() == "torch":
         from keras_griffin.models.training.torch_cross_entropy import cross_entropy
+
+        nats = cross_entropy(logits, known)
     else:
-        cross_entropy = _cross_entropy
-    nats = cross_entropy(ops.convert_to_tensor(logits), known)
+        nats = keras.losses.sparse_categorical_crossentropy(known, logits, from_logits=True)
     return ops.where(inside, nats, ops.full_like(nats, float("nan")))
-
-
-def _cross_entropy(logits, targets):
-    return keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
 
 
 def for_each_target(sample_weight: Tensor, targets: Tensor) -> Tensor:
@@ -51,25 +38,17 @@ def for_each_target(sample_weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None, reduction: str = "mean_with_sample_weight") -> Tensor:
-    """The weighted mean of losses; a loss of weight 0 may be anything, even NaN.
-
-    Args:
-        losses: `(B, T)`.
-        weights: `(B, T)`, or None.
-        reduction: as for `keras.losses.Loss`.
-    """
+    """The weighted mean of losses, `(B, T)` as their weights; a loss of weight 0 may be anything, even NaN."""
     if weights is not None:
         losses = ops.where(weights != 0, losses, ops.zeros_like(losses))
     return _Reduction(name="nats", reduction=reduction, dtype="float32")(losses, losses, weights)
 
 
 class _Reduction(keras.losses.Loss):
-    """Keras's reduction of losses that are already computed: 0 if nothing has weight.
+    """Keras's reduction of losses that are already computed: 0 if nothing has weight."""
 
-    A `Loss`, because under a strategy of TensorFlow Keras divides each replica's loss by the number of replicas, before
-    gradients are summed and the logged loss is multiplied again; there is no public API for that alone.
-    """
-
+    # A `Loss`, because under a strategy of TensorFlow Keras divides each replica's loss by the number of replicas,
+    # before gradients are summed and the logged loss is multiplied again; there is no public API for that alone.
     def call(self, y_true, y_pred):
         """The losses."""
         return y_pred
@@ -78,25 +57,12 @@ class _Reduction(keras.losses.Loss):
 # It has the name of Keras's loss, so that a run that started with that one can resume with this one.
 @keras.saving.register_keras_serializable("keras_griffin")
 class SparseCategoricalCrossentropy(keras.losses.SparseCategoricalCrossentropy):
-    """Keras's loss of that name, for logits, with two additional rules.
+    """Keras's loss of that name, for logits: NaN for a target outside the vocabulary, unless its weight is 0.
 
-    A target outside the vocabulary has a loss of NaN, unless its weight is 0; and where the weight is 0, target and
-    prediction may be anything. Weights of rows, `(B,)`, apply to each target of the row.
-
-    Args:
-        reduction: as for `keras.losses.Loss`; the default is a weighted mean, whereas Keras's default would count
-            padding as predictions without loss.
-        name: as for `keras.losses.Loss`.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.models.training.next_token_loss import SparseCategoricalCrossentropy
-        >>> loss = SparseCategoricalCrossentropy()
-        >>> targets, logits = np.array([[3, 256]]), np.zeros((1, 2, 256), "float32")
-        >>> [f"{float(loss(targets, logits, weights)):.3f}" for weights in (None, np.array([[1.0, 0.0]]))]
-        ['nan', '5.545']
+    Where the weight is 0, target and prediction may be anything. Weights of rows, `(B,)`, apply to each target.
     """
 
+    # Keras's default reduction would count padding as predictions without loss.
     def __init__(self, reduction="mean_with_sample_weight", name="sparse_categorical_crossentropy"):
         super().__init__(from_logits=True, reduction=reduction, name=name, dtype="float32")
 

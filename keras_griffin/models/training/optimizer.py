@@ -11,14 +11,6 @@ from keras import ops
 from keras_griffin.checks import FLAG, FRACTION, NOT_NEGATIVE, POSITIVE, checked
 from keras_griffin.layers import UNITS
 from keras_griffin.mixers import MIXERS
-from keras_griffin.models.parameters import whole
-
-#: Parts of a variable's path that exclude everything below them from weight decay, besides those that units and mixers
-#: declare, and the dynamics.
-_SPARED_LAYERS = {"token_embedding"}
-_SPARED_NAMES = {"bias", "scale"}
-#: The layer that holds those dynamics of a recurrence that are matrices.
-_DYNAMICS = "dynamics"
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
@@ -30,14 +22,12 @@ class AdamW(keras.optimizers.AdamW):
         w -= learning_rate (weight_decay w + sqrt(1 - beta_2^n) / (1 - beta_1^n) m / (sqrt(v) + epsilon))
 
     Neither does it apply to the dynamics of a recurrence (see `optimizer_groups`), whose steps are multiplied by
-    `dynamics_scale`: the authors of S4, S5 and the LRU train them with a learning rate of at most 1e-3.
-
-    Both use the variables' paths and ranks when the optimizer is built, so they also apply to an optimizer that was
-    loaded with its model.
+    `dynamics_scale`: the authors of S4, S5 and the LRU train them with a learning rate of at most 1e-3. The variables'
+    paths and ranks decide, when the optimizer is built.
 
     With gradient accumulation, clipping, weight decay and the moments apply once per update, and n counts updates; a
-    learning rate schedule counts batches. Every batch has the same share in the mean, however many targets with weight
-    it has. Gradients accumulated for the next update are among `variables`, so they are saved.
+    learning rate schedule counts batches. Every batch has the same share in the mean. Gradients accumulated for the
+    next update are saved.
 
     Args:
         learning_rate: a float or a schedule.
@@ -133,7 +123,9 @@ class AdamW(keras.optimizers.AdamW):
             return grads
         # Keras clips by the same sum, so a compiler computes it once.
         squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
-        finite = whole(ops.isfinite(sum(squares)))
+        finite = ops.isfinite(sum(squares))
+        # Of divided gradients, it is divided too.
+        finite = finite.full_tensor() if hasattr(finite, "full_tensor") else finite
         self._count(finite)
         kept = grads if clipped is None else clipped
         return [g if g is None else ops.where(finite, g, ops.zeros_like(g)) for g in kept]
@@ -176,9 +168,8 @@ class AdamW(keras.optimizers.AdamW):
 
     def get_config(self):
         """The constructor's arguments."""
-        config = {**super().get_config(), "drop_nonfinite": self.drop_nonfinite}
-        # Left out as in earlier versions, because a run that was started by one compares them.
-        return config if self.dynamics_scale == 1.0 else {**config, "dynamics_scale": self.dynamics_scale}
+        ours = {"drop_nonfinite": self.drop_nonfinite, "dynamics_scale": self.dynamics_scale}
+        return {**super().get_config(), **ours}
 
 
 def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[keras.Variable]]:
@@ -187,9 +178,8 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
     - `"decay"`: weight decay applies: matrices outside the recurrence and the embedding.
     - `"no_decay"`: it does not.
     - `"dynamics"`: it does not, and a smaller learning rate may be right: the weights that set how a recurrence's state
-      evolves. They are those below a layer named `dynamics`, as in Mamba, and those that a unit of
-      `keras_griffin.layers.UNITS` lists in `dynamics_weights`, such as nu, theta and gamma of the LRU, in a layer with
-      the unit's default name. An RG-LRU has none: its authors train all its weights alike.
+      evolves. They stand below a layer named `dynamics`, as in Mamba, or in `dynamics_weights` of a unit of
+      `keras_griffin.layers.UNITS` with its default name, as nu, theta and gamma of the LRU. An RG-LRU has none.
 
     Args:
         variables: the `trainable_variables` of any model with layers of this package.
@@ -207,25 +197,18 @@ def optimizer_groups(variables: Iterable[keras.Variable]) -> dict[str, list[kera
         ['mlp/gate/bias', 'mlp/up/bias', 'mlp/down/bias']
     """
     groups: dict[str, list[keras.Variable]] = {"decay": [], "no_decay": [], "dynamics": []}
-    for variable in variables:
-        other = "dynamics" if are_dynamics(variable) else "no_decay"
-        groups["decay" if decays(variable) else other].append(variable)
-    return groups
-
-
-def decays(variable: keras.Variable) -> bool:
-    """Whether weight decay applies to a variable: to matrices outside the recurrence and the embedding."""
-    if are_dynamics(variable):
-        return False
-    *layers, name = variable.path.split("/")
     units = (name for name, unit in UNITS.items() if not unit.decays)
-    spared = _SPARED_LAYERS.union(units, *(mixer.undecayed for mixer in MIXERS.values()))
-    return len(variable.shape) > 1 and name not in _SPARED_NAMES and spared.isdisjoint(layers)
-
-
-def are_dynamics(variable: keras.Variable) -> bool:
-    """Whether a variable sets how the state of a recurrence evolves: see `optimizer_groups`."""
-    *layers, name = variable.path.split("/")
-    # Keras numbers the default names of a second layer and further ones.
-    unit = UNITS.get(re.sub(r"_\d+$", "", layers[-1])) if layers else None
-    return _DYNAMICS in layers or (unit is not None and name in unit.dynamics_weights)
+    # Layers without weight decay.
+    spared = {"token_embedding"}.union(units, *(mixer.undecayed for mixer in MIXERS.values()))
+    for variable in variables:
+        *layers, name = variable.path.split("/")
+        # Keras numbers the default names of a second layer and further ones.
+        unit = UNITS.get(re.sub(r"_\d+$", "", layers[-1])) if layers else None
+        if "dynamics" in layers or (unit is not None and name in unit.dynamics_weights):
+            group = "dynamics"
+        elif len(variable.shape) > 1 and name not in ("bias", "scale") and spared.isdisjoint(layers):
+            group = "decay"
+        else:
+            group = "no_decay"
+        groups[group].append(variable)
+    return groups

@@ -9,25 +9,18 @@ from keras import ops
 from keras_griffin.models.documents import PackedRows
 from keras_griffin.models.training.chunked_loss import ChunkedLoss
 from keras_griffin.models.training.compile_config import CompiledAgain
-from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.training.first_batch import FirstBatch
 
 _NAMES = ("token_ids", "segment_ids")
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
 class PackedModel(FirstBatch, CompiledAgain, keras.Model):
-    """The functional model that `LanguageModel.packed` describes, with checks of its data.
+    """The functional model that `LanguageModel.packed` describes, with checks of its data."""
 
-    Attributes:
-        language_model_of: a function that returns the language model; None if the model is loaded from a file, which
-            has only the layers, so that no data is refused for its tokenizer.
-    """
-
+    batch_names = _NAMES
+    #: Returns the language model; None if the model is loaded from a file, which has only the layers.
     language_model_of: Callable[[], keras.Model] | None = None
-
-    def batch_rules(self) -> BatchRules:
-        """The model's rules for its batches."""
-        return BatchRules(_NAMES, self.output_shape[-1], **rules_of_loss(getattr(self, "loss", None)))
 
     def known_language_model(self) -> keras.Model | None:
         """See `FirstBatch`."""
@@ -59,10 +52,6 @@ class PackedWithoutLogits(ChunkedLoss):
     def call(self, inputs):
         """The vectors `(B, T, D)` of `{"token_ids": (B, T), "segment_ids": (B, T)}`."""
         return _vectors(self.language_model, self._rows, inputs["token_ids"], inputs["segment_ids"])
-
-    def compute_output_spec(self, inputs, **kwargs):
-        """Shape and dtype of the outputs of `call`."""
-        return self.vectors_spec(inputs["token_ids"].shape)
 
 
 def _vectors(language_model, rows, token_ids, segment_ids):

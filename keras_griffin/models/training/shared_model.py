@@ -5,23 +5,11 @@ from typing import Any
 import keras
 
 from keras_griffin.models.training.compile_config import CompiledAgain
-from keras_griffin.models.training.first_batch import BatchRules, FirstBatch, rules_of_loss
+from keras_griffin.models.training.first_batch import FirstBatch
 
 
 class SharedModel(FirstBatch, CompiledAgain, keras.Model):
-    """A model that owns no weights: it trains those of a language model.
-
-    Args:
-        language_model: a `LanguageModel`.
-        **kwargs: `name`.
-
-    Attributes:
-        batch_names: a class attribute: the names of a batch's inputs.
-        may_come_alone: a class attribute: whether token ids alone are accepted too.
-    """
-
-    batch_names: tuple[str, ...] = ()
-    may_come_alone = False
+    """A model that owns no weights: it trains those of a `LanguageModel`."""
 
     def __init__(self, language_model: keras.Model, **kwargs: Any):
         super().__init__(**kwargs)
@@ -30,19 +18,18 @@ class SharedModel(FirstBatch, CompiledAgain, keras.Model):
         self.language_model = language_model
         self.built = True
 
-    def batch_rules(self) -> BatchRules:
-        """The model's rules for its batches."""
-        vocabulary_size = self.language_model.config.vocabulary_size
-        rules = rules_of_loss(getattr(self, "loss", None))
-        return BatchRules(self.batch_names, vocabulary_size, self.may_come_alone, **rules)
+    def known_language_model(self) -> keras.Model:
+        """The language model whose weights are trained."""
+        return self.language_model
 
-    def vectors_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
-        """Shape and dtype of the head's inputs, for token ids of a shape `(B, T)`."""
-        return keras.KerasTensor((*shape, self.language_model.config.width), self.dtype_policy.compute_dtype)
+    def vocabulary_size_of_batches(self) -> int:
+        """V."""
+        return self.language_model.config.vocabulary_size
 
-    def logits_spec(self, shape: tuple[int | None, int | None]) -> keras.KerasTensor:
-        """Shape and dtype of the logits of token ids of a shape `(B, T)`."""
-        return keras.KerasTensor((*shape, self.language_model.config.vocabulary_size), "float32")
+    def compute_output_spec(self, inputs, **kwargs):
+        """Shape and dtype of the outputs of `call`, logits."""
+        token_ids = inputs["token_ids"] if isinstance(inputs, dict) else inputs
+        return keras.KerasTensor((*token_ids.shape, self.vocabulary_size_of_batches()), "float32")
 
     def get_config(self):
         """The complete language model."""

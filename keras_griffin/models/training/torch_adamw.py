@@ -1,7 +1,4 @@
-"""AdamW's update on PyTorch in one pass over memory on a CPU, and in few launches on a GPU.
-
-Keras updates one variable after another, in some fifteen operations, each of which reads and writes whole arrays.
-"""
+"""AdamW's update on PyTorch in one pass over memory on a CPU, and in few launches on a GPU; Keras's takes fifteen."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -23,24 +20,9 @@ class Slots(NamedTuple):
     second: Tensor
 
 
-class Rule(NamedTuple):
-    """The numbers of an update."""
-
-    #: Counts updates from 1.
-    n: Tensor
-    rate: Tensor
-    #: A share of the rate.
-    decay: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-
-
 def serves(optimizer) -> bool:
-    """Whether an `AdamW` can be updated here: not what Inductor compiles, nor a `keras.StatelessScope`.
-
-    Every weight must be a tensor of PyTorch's own, dense and in order, on one device, and its moments alike.
-    """
+    """Whether an `AdamW` can be updated here: its tensors are PyTorch's own, dense and in order, and on one device."""
+    # Not while Inductor compiles, nor in a `keras.StatelessScope`.
     if torch.compiler.is_compiling() or optimizer.amsgrad or optimizer.clipnorm or optimizer.clipvalue:
         return False
     # In a scope Keras puts off the creation of variables.
@@ -64,9 +46,7 @@ def _are_alike(variables) -> bool:
 
 
 @torch.no_grad()
-def without_nonfinite(
-    gradients: Sequence[Tensor | None], norm: Tensor | None = None
-) -> tuple[list[Tensor | None], Tensor]:
+def without_nonfinite(gradients: Sequence[Tensor | None], norm: Tensor | None = None):
     """The gradients, or zeros if their norm, here or given, is not finite; and whether it is."""
     finite = torch.isfinite(global_norm([g for g in gradients if g is not None]) if norm is None else norm)
     if finite.device.type == "cpu":
@@ -86,16 +66,7 @@ def global_norm(gradients: Sequence[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def update(optimizer, gradients: Sequence[Tensor], variables, learning_rate) -> None:
-    """Clip by the global norm, decay the weights and update them, in place; the gradients stay as they are.
-
-    If the optimizer drops in its updates, gradients whose norm is not finite count as zeros.
-
-    Args:
-        optimizer: a built `AdamW`.
-        gradients: one for each variable.
-        variables: Keras's.
-        learning_rate: of those that are not scaled.
-    """
+    """Clip by the global norm, decay the weights and update them, in place; the gradients stay as they are."""
     limit, drops = optimizer.global_clipnorm, optimizer._drops_in_updates
     # One norm for both: it reads every gradient.
     norm = global_norm(gradients) if limit or drops else None
@@ -114,36 +85,27 @@ def update(optimizer, gradients: Sequence[Tensor], variables, learning_rate) -> 
         groups.setdefault(kind, []).append(Slots(weight, gradient.to(weight.dtype).contiguous(), *moments))
     n, rate = (torch.as_tensor(x) for x in (optimizer.iterations + 1, keras.ops.convert_to_tensor(learning_rate)))
     for (share, decay), slots in groups.items():
-        rule = Rule(n, share * rate, decay, optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)
         if slots[0].weight.device.type == "cpu":
-            _in_one_pass(slots, None if scale is None or scale == 1.0 else scale, rule)
+            scale = None if scale is None or scale == 1.0 else scale
+            _in_one_pass(optimizer, slots, scale, n, share * rate, decay)
         else:
-            _in_few_launches(slots, scale, rule)
+            _in_few_launches(optimizer, slots, scale, n, share * rate, decay)
 
 
-def _in_one_pass(slots, scale, rule):
-    n, rate = float(rule.n), float(rule.rate)
-    numbers = {"beta1": rule.beta_1, "beta2": rule.beta_2, "weight_decay": rule.decay, "lr": rate}
+def _in_one_pass(optimizer, slots, scale, n, rate, decay):
+    """Update weights that share a rate and a decay; `n` counts updates from 1."""
+    n = float(n)
     # PyTorch divides the second moment by its bias before it adds epsilon, Keras afterwards.
-    epsilon = rule.epsilon / (1 - rule.beta_2**n) ** 0.5
+    epsilon = optimizer.epsilon / (1 - optimizer.beta_2**n) ** 0.5
+    betas = {"beta1": optimizer.beta_1, "beta2": optimizer.beta_2}
+    numbers = {**betas, "weight_decay": decay, "lr": float(rate), "eps": epsilon, "amsgrad": False, "maximize": False}
     # PyTorch counts from 1, in a tensor for each weight.
     step = torch.tensor(n)
     for pieces in _in_cache(slots):
         weights, gradients, firsts, seconds = map(list, zip(*pieces, strict=True))
         if scale is not None:
             gradients = torch._foreach_mul(gradients, scale)
-        torch._fused_adamw_(
-            weights,
-            gradients,
-            firsts,
-            seconds,
-            [],
-            [step] * len(weights),
-            eps=epsilon,
-            amsgrad=False,
-            maximize=False,
-            **numbers,
-        )
+        torch._fused_adamw_(weights, gradients, firsts, seconds, [], [step] * len(weights), **numbers)
 
 
 def _in_cache(slots) -> Iterator[list[Slots]]:
@@ -163,19 +125,19 @@ def _in_cache(slots) -> Iterator[list[Slots]]:
         yield group
 
 
-def _in_few_launches(slots, scale, rule):
-    """Keras's formula on lists of tensors; nothing is read back from the device."""
+def _in_few_launches(optimizer, slots, scale, n, rate, decay):
+    """The same by Keras's formula on lists of tensors; nothing is read back from the device."""
     weights, gradients, firsts, seconds = map(list, zip(*slots, strict=True))
     if scale is not None:
         gradients = torch._foreach_mul(gradients, scale)
-    torch._foreach_lerp_(firsts, gradients, 1 - rule.beta_1)
-    torch._foreach_mul_(seconds, rule.beta_2)
-    torch._foreach_addcmul_(seconds, gradients, gradients, 1 - rule.beta_2)
+    torch._foreach_lerp_(firsts, gradients, 1 - optimizer.beta_1)
+    torch._foreach_mul_(seconds, optimizer.beta_2)
+    torch._foreach_addcmul_(seconds, gradients, gradients, 1 - optimizer.beta_2)
     denominators = torch._foreach_sqrt(seconds)
-    torch._foreach_add_(denominators, rule.epsilon)
+    torch._foreach_add_(denominators, optimizer.epsilon)
     steps = torch._foreach_div(firsts, denominators)
-    n = rule.n.double()
-    torch._foreach_mul_(steps, rule.rate * torch.sqrt(1 - rule.beta_2**n) / (1 - rule.beta_1**n))
-    if rule.decay:
-        torch._foreach_mul_(weights, 1 - rule.rate * rule.decay)
+    n = n.double()
+    torch._foreach_mul_(steps, rate * torch.sqrt(1 - optimizer.beta_2**n) / (1 - optimizer.beta_1**n))
+    if decay:
+        torch._foreach_mul_(weights, 1 - rate * decay)
     torch._foreach_sub_(weights, steps)

@@ -1,8 +1,4 @@
-"""The cross-entropy of logits on PyTorch, a few rows at a time.
-
-PyTorch's own keeps the logarithms of all probabilities for the gradient, an array as large as the logits, and fills one
-more. Of a large vocabulary the logits are the largest array of a training step.
-"""
+"""The cross-entropy of logits on PyTorch, a few rows at a time: PyTorch's own fills two more arrays of their size."""
 
 import torch
 from torch import Tensor

@@ -13,6 +13,7 @@ from keras_griffin.layers.base.sequence_layer import SequenceLayer
 from keras_griffin.layers.base.sublayers import observed, with_parts
 from keras_griffin.layers.token_embedding import TokenEmbedding
 from keras_griffin.models.documents import PackedRows
+from keras_griffin.models.training.shared_model import SharedModel
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import Tensor
 from keras_griffin.training.numerics.decay_report import DecayReport, decay_sums, report_of
@@ -102,7 +103,7 @@ def walk_layers(model: keras.Model, token_ids, segment_ids=None, threshold: floa
 
 def language_model_layers(model: keras.Model) -> tuple[TokenEmbedding, list[ResidualBlock], RMSNorm]:
     """The embedding, the blocks and the last norm of a model; see `walk_layers`."""
-    layers = getattr(model, "language_model", model).layers
+    layers = (model.language_model if isinstance(model, SharedModel) else model).layers
     kinds = [
         [layer for layer in layers if isinstance(layer, kind)] for kind in (TokenEmbedding, ResidualBlock, RMSNorm)
     ]

@@ -5,46 +5,23 @@ import numpy as np
 import pytest
 
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
-from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.saving.adapter_files import fingerprint, load_adapter, save_adapter
+from keras_griffin.models import Griffin
+from keras_griffin.models.saving.adapter_files import fingerprint, load_adapter, save_adapter, sum_of
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.testing.closeness import assert_close
+from tests.models.tiny import TINY, adapted
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=2,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=2,
-    block_pattern=("recurrent", "local_mqa"),
-)
+CONFIG = TINY.replace(num_gate_blocks=2)
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 8)).astype("int32")
-ELSEWHERE = """
-import sys
-import keras_griffin, keras, numpy
-from keras_griffin.models import Griffin
-model = Griffin.from_preset(sys.argv[1] + "/preset")
-model.load_adapter(sys.argv[1] + "/adapter.safetensors")
-numpy.save(sys.argv[1] + "/logits.npy", keras.ops.convert_to_numpy(model(numpy.load(sys.argv[1] + "/tokens.npy"))))
-"""
 
 
-def adapted(model, rank=2, **kwargs):
-    """A model with adapters that matter, as after training."""
-    model.enable_lora(rank, **kwargs)
-    for index, variable in enumerate(model.lora.variables.values()):
-        variable.assign(0.2 * np.random.default_rng(index).normal(size=variable.shape))
-    return model
-
-
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
     """A folder with the preset of a base and the adapters of a model, and the model."""
-    base = Griffin(CONFIG)
-    base.save_to_preset(tmp_path / "preset")
-    save_adapter(adapted(base, alpha=3, targets=["up", "mixer/output_projection"]), tmp_path / "adapter.safetensors")
-    return tmp_path, base
+    base, folder = Griffin(CONFIG), tmp_path_factory.mktemp("saved")
+    base.save_to_preset(folder / "preset")
+    save_adapter(adapted(base, alpha=3, targets=["up", "mixer/output_projection"]), folder / "adapter.safetensors")
+    return folder, base
 
 
 def test_adapters_come_back_beside_their_base(saved):
@@ -84,9 +61,7 @@ def test_another_base_is_refused_unless_it_is_asked_for(saved):
     other.load_adapter(folder / "adapter.safetensors", verify=False)
     assert other.lora.rank == 2
     for config in (CONFIG.replace(width=32, recurrence_width=22), CONFIG.replace(num_layers=1)):
-        with pytest.raises(
-            ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got .*\.$"
-        ):
+        with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be exactly those of the .* Got .*\.$"):
             Griffin(config).load_adapter(folder / "adapter.safetensors", verify=False)
 
 
@@ -109,43 +84,28 @@ def test_adapters_of_a_quantised_base_go_to_the_model_before(tmp_path):
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
-    ("changes", "ours", "theirs"),
+    ("changes", "ours"),
     [
-        ({"rank": 4, "alpha": 3}, "rank 4, alpha 3.0, layers 4", "rank 2, alpha 3.0, layers 4"),
-        ({"rank": 2}, "rank 2, alpha 2.0, layers 4", "rank 2, alpha 3.0, layers 4"),
-        ({"rank": 2, "alpha": 3, "targets": ["up"]}, "rank 2, alpha 3.0, layers 2", "rank 2, alpha 3.0, layers 4"),
-        (
-            {"rank": 2, "alpha": 3, "targets": ["up", "down"]},
-            "rank 2, alpha 3.0, layers 4",
-            "rank 2, alpha 3.0, layers 4",
-        ),
+        ({"rank": 4}, "rank 4, alpha 3.0, layers 4"),
+        ({"alpha": 2}, "rank 2, alpha 2.0, layers 4"),
+        ({"targets": ["up"]}, "rank 2, alpha 3.0, layers 2"),
+        ({"targets": ["up", "down"]}, "rank 2, alpha 3.0, layers 4"),
     ],
 )
-def test_adapters_of_another_kind_are_refused(saved, changes, ours, theirs):
+def test_adapters_of_another_kind_are_refused(saved, changes, ours):
     folder, _ = saved
     other = Griffin.from_preset(folder / "preset")
-    other.enable_lora(**{"targets": ["up", "mixer/output_projection"], **changes})
-    match = rf"^load_adapter: a model's adapters must have the file's rank, .* Got {ours} and '.*' of {theirs}\.$"
-    with pytest.raises(ValueError, match=match):
+    other.enable_lora(**{"rank": 2, "alpha": 3, "targets": ["up", "mixer/output_projection"], **changes})
+    match = r"^load_adapter: a model's adapters must have the file's rank, .* Got {} and '.*' of rank 2, alpha 3.0, la"
+    with pytest.raises(ValueError, match=match.format(ours)):
         other.load_adapter(folder / "adapter.safetensors")
 
 
 def rewrite(folder, change=lambda arrays: arrays, **metadata):
-    """The adapters as `other.safetensors`, of version 1, which has no checksum."""
+    """The adapters as `other.safetensors`, changed, with a checksum that matches."""
     file = SafeTensors(folder / "adapter.safetensors")
-    metadata = {**file.metadata, "format_version": "1", **metadata}
-    metadata.pop("sum")
-    write_safetensors(folder / "other.safetensors", change(dict(file)), metadata)
-
-
-@pytest.mark.any_backend
-def test_a_file_of_the_first_version_is_read(saved):
-    folder, model = saved
-    rewrite(folder)
-    other = Griffin.from_preset(folder / "preset")
-    other.load_adapter(folder / "other.safetensors")
-    for name, variable in model.lora.variables.items():
-        np.testing.assert_array_equal(as_array(other.lora.variables[name]), as_array(variable))
+    metadata, arrays = {**file.metadata, **metadata}, change(dict(file))
+    write_safetensors(folder / "other.safetensors", arrays, {**metadata, "sum": sum_of(metadata, arrays)})
 
 
 @pytest.mark.any_backend
@@ -160,9 +120,7 @@ def test_a_damaged_file_leaves_the_model_as_it_was(saved):
             other.load_adapter(path)
     path.write_bytes(whole)
     rewrite(folder, lambda arrays: {name: array * np.float32("nan") for name, array in arrays.items()})
-    with pytest.raises(
-        ValueError, match=r"^load_adapter: the adapters must be finite numbers\. Got NaN or infinity in "
-    ):
+    with pytest.raises(ValueError, match=r"^load_adapter: the adapters must be finite .* Got NaN or infinity in "):
         other.load_adapter(folder / "other.safetensors")
     rewrite(folder, rank=str(2**40))
     with pytest.raises(ValueError, match=r"^load_adapter: the tensors must be exactly those of the model\. Got block_"):
@@ -171,22 +129,13 @@ def test_a_damaged_file_leaves_the_model_as_it_was(saved):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        (
-            {"format": "keras_griffin"},
-            r"be written by save_adapter, in format keras_griffin_adapter 2\. Got '.*' of format keras",
-        ),
-        ({"format_version": "3"}, r"be written by save_adapter, .* Got '.*' of format keras_griffin_adapter 3"),
-        ({"rank": "0"}, r"state its rank, alpha and targets\. Got rank 0, alpha 3\.0, targets .* in '.*'"),
-        ({"rank": "eight"}, r"state its rank, alpha and targets\. Got rank eight, "),
-        ({"alpha": "NaN"}, r"state its rank, alpha and targets\. Got rank 2, alpha NaN, "),
-        ({"targets": '"up"'}, r"state its rank, alpha and targets\. Got rank 2, alpha 3\.0, targets \"up\" in "),
-    ],
-)
-def test_a_file_that_is_no_adapter_is_refused(saved, changes, sentence):
+def test_a_file_of_another_format_is_refused(saved):
     folder, model = saved
-    rewrite(folder, **changes)
-    with pytest.raises(ValueError, match=rf"^load_adapter: the file must {sentence}"):
-        model.load_adapter(folder / "other.safetensors")
+    rule = r"the file must be written by save_adapter, in format keras_griffin_adapter 2\. Got '.*' of format"
+    for changes, got in (
+        ({"format": "keras_griffin"}, "keras_griffin 2"),
+        ({"format_version": "3"}, "keras_griffin_adapter 3"),
+    ):
+        rewrite(folder, **changes)
+        with pytest.raises(ValueError, match=rf"^load_adapter: {rule} {got}\.$"):
+            model.load_adapter(folder / "other.safetensors")

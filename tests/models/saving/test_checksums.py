@@ -6,7 +6,7 @@ import pytest
 
 from keras_griffin.files.safetensors import SafeTensors, StoredTensor, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, noted, verified, write_checksums
+from keras_griffin.models.saving.checksums import CHECKSUMS, check_files, recorded, verified, write_checksums
 from keras_griffin.models.saving.preset_files import save_to_preset
 from keras_griffin.tokenizers import ByteTokenizer
 
@@ -22,7 +22,7 @@ def folder(tmp_path):
     arrays = {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.float16(2.0), "c": np.zeros((0, 2))}
     sums = {}
     stored = {name: StoredTensor(x.shape, x.dtype, lambda x=x: x) for name, x in arrays.items()}
-    write_safetensors(tmp_path / "model.safetensors", noted(stored, sums))
+    write_safetensors(tmp_path / "model.safetensors", recorded(stored, sums))
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / name).write_text(json.dumps({"name": name}))
     write_checksums(tmp_path, SafeTensors(tmp_path / "model.safetensors"), sums)
@@ -41,19 +41,7 @@ def test_what_is_whole_is_read(folder):
     ]
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_every_byte_counts(folder, name):
-    whole = (folder / name).read_bytes()
-    for place in range(len(whole)):
-        bits = (1, 0x20, 0x80)[place % 3]
-        (folder / name).write_bytes(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
-        with pytest.raises(ValueError, match=rf"{RULE}|^SafeTensors: "):
-            read_all(folder)
-    (folder / name).write_bytes(whole)
-    read_all(folder)
-
-
-def test_no_file_elsewhere_is_looked_at(folder):
+def test_no_file_elsewhere_is_read(folder):
     (folder.parent / "secret").write_text("")
     content = {"files": {"../secret": zlib.crc32(b"")}, "header": 0, "tensors": {}}
     (folder / CHECKSUMS).write_text(json.dumps(content))

@@ -1,5 +1,5 @@
 import sys
-import types
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,49 +15,34 @@ ADDRESS = "hf://owner/name"
 
 
 @pytest.fixture
-def answer_with(monkeypatch):
-    """Put a function in the place of the Hub's download."""
-
-    def install(snapshot_download):
-        module = types.SimpleNamespace(snapshot_download=snapshot_download)
-        monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-
-    return install
+def download_of_the_hub(monkeypatch):
+    """What stands in the place of the Hub's `snapshot_download`."""
+    hub = Mock()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    return hub.snapshot_download
 
 
-def test_a_preset_on_the_hub(tmp_path, answer_with):
-    model, asked = Griffin(CONFIG), []
+def test_a_preset_on_the_hub(tmp_path, download_of_the_hub):
+    model = Griffin(CONFIG)
     save_to_preset(model, tmp_path / "preset")
-
-    def snapshot_download(repository, allow_patterns):
-        asked.append((repository, allow_patterns))
-        return str(tmp_path / "preset")
-
-    answer_with(snapshot_download)
+    download_of_the_hub.return_value = str(tmp_path / "preset")
     loaded = Griffin.from_preset(ADDRESS, window=2)
     assert loaded.config == CONFIG.replace(window=2)
     assert as_array(loaded.weights[0]).tobytes() == as_array(model.weights[0]).tobytes()
-    assert asked == [("owner/name", ["*.safetensors", "*.json", "tokenizer.model"])]
+    patterns = ["*.safetensors", "*.json", "tokenizer.model"]
+    download_of_the_hub.assert_called_once_with("owner/name", allow_patterns=patterns)
 
 
-def test_weights_of_pytorch_where_there_are_no_others(tmp_path, answer_with):
-    asked = []
-
-    def snapshot_download(repository, allow_patterns):
-        asked.append(allow_patterns)
-        return str(tmp_path)
-
-    answer_with(snapshot_download)
+def test_weights_of_pytorch_where_there_are_no_others(tmp_path, download_of_the_hub):
+    download_of_the_hub.return_value = str(tmp_path)
     assert download(ADDRESS) == tmp_path
-    assert [patterns[3:] for patterns in asked] == [[], ["pytorch_model*.bin"]]
+    asked = [call.kwargs["allow_patterns"][3:] for call in download_of_the_hub.call_args_list]
+    assert asked == [[], ["pytorch_model*.bin"]]
 
 
 @pytest.mark.parametrize("error", [OSError("No network.\nAnd so on."), ValueError("No such name."), ConnectionError()])
-def test_what_cannot_be_had_is_said_in_a_sentence(answer_with, error):
-    def snapshot_download(repository, allow_patterns):
-        raise error
-
-    answer_with(snapshot_download)
+def test_what_cannot_be_had_is_said_in_a_sentence(download_of_the_hub, error):
+    download_of_the_hub.side_effect = error
     with pytest.raises(OSError) as caught:
         download(ADDRESS)
     reason = str(error).splitlines()[0] if str(error) else "ConnectionError"

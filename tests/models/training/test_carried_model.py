@@ -1,14 +1,12 @@
-"""Truncated backpropagation through time: `CarriedModel`, `CarriedWithoutLogits` and their `CarriedState`."""
+"""Truncated backpropagation through time; a strategy of TensorFlow is tried in `tests/distribution`."""
 
 import functools
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from keras_griffin.models import Griffin, MQATransformer
-from keras_griffin.models.training import carried_model
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -31,8 +29,7 @@ class Chunks(keras.utils.PyDataset):
         self.segments[1, 9:] = 0
         self.order = tuple(order)
 
-    @property
-    def num_batches(self):
+    def __len__(self):
         return len(self.order)
 
     def __getitem__(self, index):
@@ -127,30 +124,15 @@ def test_the_gradient_ends_where_the_chunk_begins(logits, rematerialize):
     assert abs(whole + size) > 5e-3 * size
 
 
-@pytest.mark.trainable
-def test_a_saved_state_goes_on(tmp_path):
-    model, chunks = made(), Chunks()
-    carried = model.carried(2)
-    carried.optimizer.learning_rate = 0.0
-    losses = [float(carried.train_on_batch(*chunks[k])) for k in range(CHUNKS)]
-    carried.train_on_batch(*chunks[0])
-    carried.train_on_batch(*chunks[1])
-    carried.save_weights(tmp_path / "carried.weights.h5")
-    other = made().carried(2)
-    other.optimizer.learning_rate = 0.0
-    other.optimizer.build(other.trainable_variables)
-    other.load_weights(tmp_path / "carried.weights.h5")
-    np.testing.assert_allclose(float(other.train_on_batch(*chunks[2])), losses[2], rtol=1e-6)
-    assert int(as_array(other.carried.out_of_order)) == 0
-
-
 @LOGITS
 def test_a_saved_model_is_rebuilt_with_its_state(tmp_path, logits):
     chunks = Chunks()
     carried = made().carried(2, logits=logits)
     carried.predict_on_batch(chunks[0][0])
+    carried.carried.chunk.assign([5, 7])
     carried.save(tmp_path / "carried.keras")
     other = keras.saving.load_model(tmp_path / "carried.keras")
+    assert as_array(other.carried.chunk).tolist() == [5, 7]
     for x in (chunks[1][0], chunks[2][0]):
         np.testing.assert_array_equal(carried.predict_on_batch(x), other.predict_on_batch(x))
     assert type(other) is type(carried)
@@ -169,43 +151,24 @@ def test_the_state_keeps_its_dtypes_in_mixed_precision():
 
 @pytest.mark.any_backend
 @pytest.mark.trainable
-@pytest.mark.parametrize("order", [(0, 2), (0, 1, 1)])
-def test_chunks_out_of_order(order):
+def test_chunks_out_of_order():
     carried = shared()
-    with pytest.raises(ValueError, match=r"fit: each row must be chunk 0 .* Got 2 rows that were not\.$"):
-        carried.fit(Chunks(order), verbose=0)
-    # What came before is forgotten.
-    carried.fit(Chunks(), verbose=0)
-
-
-@pytest.mark.trainable
-def test_chunks_out_of_order_in_validation():
-    carried = shared()
+    for order in ((0, 2), (0, 1, 1)):
+        with pytest.raises(ValueError, match=r"fit: each row must be chunk 0 .* Got 2 rows that were not\.$"):
+            carried.fit(Chunks(order), verbose=0)
     with pytest.raises(ValueError, match="evaluate: each row must be chunk 0 .* Got 2 rows that were not"):
         carried.fit(Chunks(), validation_data=Chunks((0, 2)), verbose=0)
+    # What came before is forgotten.
     carried.fit(Chunks(), validation_data=Chunks(), verbose=0)
 
 
-def test_a_state_that_grows():
+@pytest.mark.any_backend
+def test_messages():
     with pytest.raises(ValueError, match="CarriedModel: no mixer's state may grow. Got the block pattern global_mqa"):
         MQATransformer(TINY).carried(2)
-
-
-def test_rows_that_a_strategy_would_divide(monkeypatch):
-    """A real strategy is tried in `tests/distribution/mirrored.py`, in a process of its own."""
-    strategy = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(carried_model.CarriedModel, "distribute_strategy", strategy, raising=False)
-    with pytest.raises(ValueError, match="CarriedModel: the rows whose state .* TensorFlow. Got one of 2 replicas."):
-        made().carried(2)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, True, 2.0, "8", None])
-def test_a_batch_size_that_is_none(batch_size):
-    with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
-        made().carried(batch_size)
-
-
-def test_a_batch_of_another_size():
+    for batch_size in (0, True, 2.0, "8", None):
+        with pytest.raises(ValueError, match=rf"^CarriedModel: batch_size must be an integer .* Got {batch_size!r}\.$"):
+            shared().language_model.carried(batch_size)
     x = {name: array[:1] for name, array in Chunks()[0][0].items()}
     with pytest.raises(ValueError, match="CarriedModel: every batch must have the 2 rows whose .* Got 1 in token_ids"):
-        made().carried(2).predict_on_batch(x)
+        shared()(x)

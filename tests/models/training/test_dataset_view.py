@@ -9,13 +9,12 @@ pytestmark = pytest.mark.any_backend
 class Counted(keras.utils.PyDataset):
     num_batches = 3
     epoch = 0
-    begun = 0
 
     def on_epoch_begin(self):
-        self.begun += 1
+        self.epoch += 1
 
     def on_epoch_end(self):
-        self.epoch += 1
+        self.epoch += 10
 
 
 def test_epochs_are_those_of_the_data():
@@ -23,10 +22,7 @@ def test_epochs_are_those_of_the_data():
     view = DatasetView(DatasetView(data))
     view.on_epoch_begin()
     view.on_epoch_end()
-    assert (view.num_batches, view.epoch, data.epoch, data.begun) == (3, 1, 1, 1)
+    assert (view.num_batches, view.epoch, data.epoch) == (3, 11, 11)
     view.epoch = 5
     assert data.epoch == 5
-
-
-def test_a_view_of_data_without_epochs_has_none():
     assert not hasattr(DatasetView(keras.utils.PyDataset()), "epoch")

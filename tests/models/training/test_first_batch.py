@@ -7,7 +7,6 @@ import pytest
 from keras_griffin.models import Griffin
 from keras_griffin.models.training.first_batch import BatchRules, check_batch, rules_of_loss
 from keras_griffin.testing.arrays import as_array
-from keras_griffin.training import PackedDocuments, PackedStream
 from tests.models.tiny import TINY, strong
 
 CONFIG = TINY.replace(num_layers=1)
@@ -22,13 +21,11 @@ QUESTION = r" Does the tokenizer belong to this model\?$"
 class Rows(keras.utils.PyDataset):
     """One batch again and again, which is counted."""
 
-    def __init__(self, *batch, num_batches=2):
-        super().__init__()
-        self.batch, self._num_batches, self.given = batch, num_batches, 0
+    num_batches = 2
 
-    @property
-    def num_batches(self):
-        return self._num_batches
+    def __init__(self, *batch):
+        super().__init__()
+        self.batch, self.given = batch, 0
 
     def __getitem__(self, index):
         self.given += 1
@@ -62,14 +59,11 @@ def test_ids_outside_in_the_first_batch_of_a_dataset(models, kind):
     model, inputs = models[kind]
     before = model.get_weights()
     for method in METHODS:
-        with pytest.raises(
-            ValueError, match=rf"^{method}: token ids must be from 0 to 12\. Got ids from -1 to 13\.{QUESTION}"
-        ):
+        match = rf"^{method}: {{}} must be from 0 to 12\. Got {{}} from -1 to 13\.{QUESTION}"
+        with pytest.raises(ValueError, match=match.format("token ids", "ids")):
             call(model, method, Rows(inputs(OUTSIDE), TOKENS))
         if method != "predict":
-            with pytest.raises(
-                ValueError, match=rf"^{method}: targets must be from 0 to 12\. Got targets from -1 to 13\.{QUESTION}"
-            ):
+            with pytest.raises(ValueError, match=match.format("targets", "targets")):
                 call(model, method, Rows(inputs(TOKENS), OUTSIDE))
     if "fit" in METHODS:
         with pytest.raises(ValueError, match=r"^fit: targets must be from 0 to 12\. Got targets from -1 to 13\."):
@@ -82,20 +76,12 @@ def generator(batch):
     yield from [batch] * 3
 
 
-def tf_data(batch):
-    return pytest.importorskip("tensorflow").data.Dataset.from_tensors(batch)
-
-
 def loader(batch):
     data = pytest.importorskip("torch").utils.data
     return data.DataLoader(list(zip(*batch, strict=True)), batch_size=2)
 
 
-def grain_data(batch):
-    return pytest.importorskip("grain").MapDataset.source([batch]).to_iter_dataset()
-
-
-@pytest.mark.parametrize("made", [generator, tf_data, loader, grain_data])
+@pytest.mark.parametrize("made", [generator, loader])
 def test_ids_outside_in_any_loader(models, made):
     model, _ = models["plain"]
     for method in METHODS:
@@ -104,22 +90,14 @@ def test_ids_outside_in_any_loader(models, made):
     model.evaluate(made((TOKENS, TOKENS)), steps=1, verbose=0)
 
 
-def test_ids_outside_of_documents_without_a_size(models):
-    model, _ = models["packed"]
-    documents = [np.arange(9, 15)] * 4
-    for data in (PackedDocuments(documents, 6, 2), iter(PackedStream(documents, 6, 2))):
-        with pytest.raises(ValueError, match=r"^evaluate: token ids must be from 0 to 12\. Got ids from 9 to 14\."):
-            model.evaluate(data)
-
-
 def test_no_batch_is_lost(models):
     """A generator's first batch is put back, and a dataset is asked for its first batch once more."""
     model, _ = models["plain"]
     given = model.predict(((TOKENS + n,) for n in range(2)), steps=2, verbose=0)
     expected = [as_array(model.predict_on_batch(TOKENS + n)) for n in range(2)]
     np.testing.assert_array_equal(given, np.concatenate(expected))
-    rows = Rows(TOKENS, TOKENS, num_batches=3)
-    keras_alone = {"tensorflow": 5}.get(keras.backend.backend(), 3)
+    rows = Rows(TOKENS, TOKENS)
+    keras_alone = {"tensorflow": 4}.get(keras.backend.backend(), 2)
     for _ in range(2):
         model.evaluate(rows, verbose=0)
     # Keras's own first look is in the first call alone.
@@ -189,9 +167,7 @@ def test_other_losses_ask_for_other_targets():
 def test_class_weights_are_refused(models, method):
     """Keras would weight a row by the class that is the place of its largest target."""
     model, _ = models["plain"]
-    with pytest.raises(
-        ValueError, match=rf"^{method}: class weights must be left out, .* Got class_weight=\{{0: 2\.0\}}\.$"
-    ):
+    with pytest.raises(ValueError, match=rf"^{method}: class weights must .* Got class_weight=\{{0: 2\.0\}}\.$"):
         getattr(model, method)(TOKENS, TOKENS, class_weight={0: 2.0})
 
 
@@ -203,20 +179,3 @@ def test_lists_are_taken_for_arrays(models):
     np.testing.assert_array_equal(plain.predict(TOKENS.tolist(), verbose=0), plain.predict(TOKENS, verbose=0))
     with pytest.raises(ValueError, match=r"^predict: token ids must be rows of one length\. Got \[\[1, 2\], "):
         plain.predict([[1, 2], [3]])
-
-
-def test_workers_are_not_started_for_a_look():
-    torch = pytest.importorskip("torch")
-
-    class Documents(torch.utils.data.Dataset):
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            assert torch.utils.data.get_worker_info() is None
-            return OUTSIDE[index], TOKENS[index]
-
-    data = torch.utils.data.DataLoader(Documents(), batch_size=2, num_workers=1)
-    with pytest.raises(ValueError, match="predict: token ids must be from 0 to 12"):
-        Griffin(CONFIG).predict(data)
-    assert data.num_workers == 1

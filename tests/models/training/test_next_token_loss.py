@@ -6,10 +6,7 @@ import pytest
 from keras import ops
 
 from keras_griffin.models import Griffin, GriffinConfig
-from keras_griffin.models.training.next_token_loss import (
-    SparseCategoricalCrossentropy,
-    next_token_losses,
-)
+from keras_griffin.models.training.next_token_loss import SparseCategoricalCrossentropy, next_token_losses
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.training import BitsPerByte
 
