@@ -9,7 +9,7 @@ from keras import ops
 from keras_griffin import backends
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compilers.compile import compiles, prepared
-from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt, tokenizer_of
+from keras_griffin.generation.prompt import CHUNK, PAD_ID, Prompt, is_text, read_prompt
 from keras_griffin.shapes import Tensor
 
 #: The maximum number of logits in memory at once, 256 MB.
@@ -45,7 +45,7 @@ def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = No
         (1, 4)
     """
     backends.check_not_forked("score")
-    rows = read_prompt("score", token_ids, model.config.vocabulary_size, tokenizer_of(model))
+    rows = read_prompt("score", token_ids, model.config.vocabulary_size, model.tokenizer)
     is_array = not isinstance(token_ids, str | list | tuple)
     if segment_ids is not None:
         segment_ids = np.asarray(ops.convert_to_numpy(segment_ids))
@@ -117,7 +117,7 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
         >>> 7 < bits_per_byte(model, "All happy families are alike.") < 12
         True
     """
-    tokenizer = tokenizer_of(model)
+    tokenizer = model.tokenizer
     texts = [texts] if isinstance(texts, str) else texts
     if not is_text(texts) or not any(texts):
         raise ValueError(f"bits_per_byte: texts must be a text or a list of texts, not all empty. Got {texts!r}.")
@@ -125,9 +125,8 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
         raise ValueError("bits_per_byte: the model must have a tokenizer. Got None.")
     rows = [tokenizer.encode(text, start=False) for text in texts]
     num_bytes = sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
-    start_id = getattr(tokenizer, "start_id", None)
-    if start_id is not None:
-        rows = [[start_id, *row] for row in rows]
+    if tokenizer.start_id is not None:
+        rows = [[tokenizer.start_id, *row] for row in rows]
     elif any(len(row) > 1 for row in rows):
         num_bytes -= sum(len(tokenizer.token_bytes(row[0], True)) for row in rows if row)
     else:

@@ -103,7 +103,7 @@ def measure_decoding(
 
 
 def _seconds(model, state, steps):
-    """Seconds of `steps` steps from a state with capacity for them, which stays unchanged."""
+    """Seconds of `steps` steps from a state with capacity for them."""
     # The loop donates its buffers. Reading the copies waits until they are made.
     own = keras.tree.map_structure(ops.copy, state)
     for leaf in keras.tree.flatten(own):

@@ -10,7 +10,7 @@ from keras import ops
 from keras_griffin.checks import COUNT, Rule, checked, is_integer
 from keras_griffin.generation.capacity import at_the_same_capacity, grows, with_capacity
 from keras_griffin.generation.compilers.compile import prepared
-from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt, tokenizer_of
+from keras_griffin.generation.prompt import CHUNK, Prompt, read_prompt
 from keras_griffin.layers.base.sequence_layer import SequenceLayer
 from keras_griffin.layers.base.sublayers import observed, with_parts
 
@@ -122,7 +122,7 @@ def one_text(function_name: str, model: keras.Model, text: Prompt) -> np.ndarray
     """
     if not isinstance(text, str) and np.ndim(text) == 1:
         text = np.asarray(text)[None]
-    rows = read_prompt(function_name, text, model.config.vocabulary_size, tokenizer_of(model))
+    rows = read_prompt(function_name, text, model.config.vocabulary_size, model.tokenizer)
     if len(rows) != 1 or not rows[0].size:
         raise ValueError(f"{function_name}: there must be one text of at least one token. Got {len(rows)} rows.")
     return rows[0]

@@ -29,6 +29,8 @@ class FakeModel:
     `runs` counts runs of `advance` in Python: calls where nothing is compiled, traces where it is.
     """
 
+    tokenizer = None
+
     def __init__(self):
         generator = np.random.default_rng(0)
         self.config = SimpleNamespace(vocabulary_size=VOCABULARY_SIZE)
@@ -74,6 +76,7 @@ def scripted(rows):
     class Script:
         config = SimpleNamespace(vocabulary_size=11)
         variables = []
+        tokenizer = None
 
         def initial_state(self, batch_size):
             return FakeState(*(ops.zeros((batch_size,), "int32") for _ in range(3)))

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
+from keras_griffin.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.any_backend
 
@@ -97,7 +98,11 @@ def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
 
 def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     rows = [np.array([3]), np.zeros(0, "int32"), np.zeros(0, "int32")]
-    assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
+    assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), ByteTokenizer())] == [
+        [3],
+        [10],
+        [],
+    ]
     with pytest.raises(ValueError) as error:
         start_empty_rows("generate", rows, np.array([0, 0, 5]), None)
     assert str(error.value) == (

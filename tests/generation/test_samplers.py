@@ -148,11 +148,11 @@ def test_a_sampler_is_found_by_name_or_is_itself():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Temperature(0), "Temperature: the temperature must be a finite number above 0. Got 0."),
-        (lambda: TopK(3, -1.0), "TopK: the temperature must be a finite number above 0. Got -1.0."),
-        (lambda: TopP(0.5, float("inf")), "TopP: the temperature must be a finite number above 0. Got inf."),
-        (lambda: Temperature("hot"), "Temperature: the temperature must be a finite number above 0. Got 'hot'."),
-        (lambda: Temperature(float("nan")), "Temperature: the temperature must be a finite number above 0. Got nan."),
+        (lambda: Temperature(0), "Temperature: temperature must be a finite number above 0. Got 0."),
+        (lambda: TopK(3, -1.0), "TopK: temperature must be a finite number above 0. Got -1.0."),
+        (lambda: TopP(0.5, float("inf")), "TopP: temperature must be a finite number above 0. Got inf."),
+        (lambda: Temperature("hot"), "Temperature: temperature must be a finite number above 0. Got 'hot'."),
+        (lambda: Temperature(float("nan")), "Temperature: temperature must be a finite number above 0. Got nan."),
         (lambda: TopK(0), "TopK: k must be an integer of at least 1. Got 0."),
         (lambda: TopK(True), "TopK: k must be an integer of at least 1. Got True."),
         (lambda: TopK(2.5), "TopK: k must be an integer of at least 1. Got 2.5."),
@@ -200,5 +200,5 @@ def test_a_penalty_below_1_is_refused(wrong):
 
 
 def test_a_penalty_of_a_penalty_is_refused():
-    with pytest.raises(ValueError, match="^RepetitionPenalty: the sampler must not read `met` itself. Got Rep"):
+    with pytest.raises(ValueError, match="^RepetitionPenalty: the sampler must not use the history itself. Got Rep"):
         RepetitionPenalty(2.0, RepetitionPenalty(2.0))

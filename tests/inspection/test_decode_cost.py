@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin.generation.capacity import grows
 from keras_griffin.inspection import Device, cache_bytes, decode_cost
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
@@ -59,7 +60,7 @@ def test_caches_are_what_a_state_holds(mixer_name, dtype):
     mixer = config.mixer_class(mixer_name)(**config.mixer_arguments(mixer_name), dtype=dtype)
     mixer.build((None, None, config.width))
     state = mixer.initial_state(3)
-    if getattr(state, "grows", False):
+    if grows(state):
         assert held_bytes(state) == 3 * cache_bytes(config, 0, dtype) == 0
         _, state = compiled(mixer.advance)(np.ones((3, 7, config.width), "float32"), state)
         assert held_bytes(state) == 3 * cache_bytes(config, 7, dtype)
