@@ -36,13 +36,6 @@ def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = No
 
     Raises:
         ValueError: the ids are invalid, or do not match the segment ids.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> model.score(np.array([[1, 2, 3, 4]])).shape
-        (1, 4)
     """
     backends.check_not_forked("score")
     rows = read_prompt("score", token_ids, model.config.vocabulary_size, model.tokenizer)
@@ -74,13 +67,6 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
 
     Raises:
         ValueError: as for `score`; or no document has two tokens.
-
-    Examples:
-        >>> from keras_griffin.generation import perplexity
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> 100 < perplexity(model, [[1, 2, 3, 4], [5, 6]]) < 1000
-        True
     """
     logarithms = score(model, token_ids, segment_ids)
     rows = [logarithms] if isinstance(token_ids, str) else logarithms

@@ -28,14 +28,6 @@ def attention_map(model: keras.Model, text: Prompt, block: int | None = None) ->
 
     Raises:
         ValueError: the text is empty, too long, or more than one; or that block has no attention.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.inspection import attention_map
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> attention_map(model, np.arange(20)).shape
-        (2, 20, 20)
     """
     token_ids = one_text("attention_map", model, text)
     if len(token_ids) > LONGEST:

@@ -10,7 +10,7 @@ from keras_griffin.models import GriffinConfig
 def match_parameters(config: GriffinConfig, count: int, *, tolerance: float = 0.01) -> GriffinConfig:
     """A copy of a config whose `mlp_width` gives a model about `count` parameters, so that mixers compare fairly.
 
-    The width is that of the nearest count, embedding included; `tolerance` limits the difference, as a share of `count`.
+    The width is that of the nearest count, embedding included. `tolerance` limits the difference, as a share of it.
 
     Examples:
         >>> from keras_griffin.inspection.match_parameters import match_parameters

@@ -83,13 +83,10 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "state"
     save_state(Griffin(CONFIG).prefill(ROWS), path)
     whole = path.read_bytes()
-    for length in (0, 4, 100, len(whole) - 1):
-        path.write_bytes(whole[:length])
+    for damaged in (b"", whole[:4], whole[:100], whole[:-1], whole + b"x"):
+        path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"^load_state: the file must be a valid safetensors file\. Got "):
             load_state(path)
-    path.write_bytes(whole + b"x")
-    with pytest.raises(ValueError, match=r"^load_state: the file must be a valid safetensors file\. Got "):
-        load_state(path)
     # One bit of the numbers; a kind's name, a shape, and what stands where.
     flipped = bytearray(whole)
     flipped[-1] ^= 64
@@ -116,14 +113,13 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     [
         ('{"type": "TemporalConvState", "parts": {"inputs": "cell"}}', "'cell'"),
         ('["hidden"]', "its kinds omit other"),
-        ('["hidden", "other", "other"]', "'other'"),
         ('"hidden"', "its kinds omit other"),
         ("[" * 40 + '"hidden"' + "]" * 40, "its kinds have more than 32 levels"),
         ("[" * 100_000 + '"hidden"' + "]" * 100_000, "maximum recursion depth exceeded"),
         ('{"type": "TemporalConvState", "parts": ["hidden"]}', "'list' object has no attribute"),
         ("3", "'int' object is not subscriptable"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_kinds_that_fit_no_state_are_refused(tmp_path, kinds, reason):
     arrays = {"hidden": np.ones(3, "float32"), "other": np.ones(2, "float32")}

@@ -26,14 +26,10 @@ def reader():
     return model
 
 
-def bytes_of(text):
-    return list(text.encode())
-
-
 @pytest.mark.any_backend
-def test_a_text_gives_a_text_and_texts_a_list(reader):
+def test_a_text_gives_a_text_and_texts_a_list(reader, tmp_path):
     texts = ["né", "", "a longer text"]
-    rows = [bytes_of("né"), [10], bytes_of("a longer text")]
+    rows = [list("né".encode()), [10], list(b"a longer text")]
     made = generate(reader, rows, 9)
     expected = [
         text + bytes(new[len(row) :].tolist()).decode(errors="replace")
@@ -41,6 +37,9 @@ def test_a_text_gives_a_text_and_texts_a_list(reader):
     ]
     assert generate(reader, texts, 9) == reader.generate(texts, 9) == expected
     assert [generate(reader, text, 9) for text in texts] == expected
+    # Its tokenizer is in a .keras file.
+    reader.save(tmp_path / "reader.keras")
+    assert keras.saving.load_model(tmp_path / "reader.keras").generate("né", 9) == expected[0]
 
 
 class Script:
@@ -107,10 +106,3 @@ def test_a_tokenizer_must_fit_the_model(griffin):
     assert str(error.value) == (
         "Griffin: the tokenizer's ids must be in the model's vocabulary. Got 256 ids and a vocabulary of 11."
     )
-
-
-@pytest.mark.any_backend
-def test_a_tokenizer_is_kept_in_a_keras_file(reader, tmp_path):
-    reader.save(tmp_path / "reader.keras")
-    loaded = keras.saving.load_model(tmp_path / "reader.keras")
-    assert loaded.generate("né", 9) == reader.generate("né", 9)

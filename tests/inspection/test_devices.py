@@ -22,11 +22,6 @@ def test_numbers_are_positive(field):
         Device("a", **numbers)
 
 
-def test_an_unknown_device_names_the_nearest():
-    message = (
-        r"^decode_table: device must be a Device or one of the names tpu_v3, .* Got 'tpu_v4'; did you mean 'tpu_v3'\?$"
-    )
-    with pytest.raises(ValueError, match=message):
-        decode_table("tpu_v4")
+def test_an_unknown_device_is_refused():
     with pytest.raises(ValueError, match=r"^decode_table: device must be .* Got None\.$"):
         decode_table(None)

@@ -36,19 +36,16 @@ def test_nothing_is_compiled_again_while_the_prompt_stays_in_its_bucket(fake):
     assert fake.runs == 5, "and so is one that looks for a stop id"
 
 
-def test_new_weights_take_effect(fake):
+@pytest.mark.parametrize("new_variables", [False, True])
+def test_new_weights_take_effect(fake, new_variables):
+    """As `fit` assigns them, and as `quantize` and `enable_lora` make new ones."""
     first = generate(fake, PROMPT, 5)
-    for variable in fake.variables:
-        variable.assign(-2 * ops.flip(variable.value, axis=0))
-    assert np.any(generate(fake, PROMPT, 5) != first)
-    np.testing.assert_array_equal(generate(fake, PROMPT, 5), generate(copy.copy(fake), PROMPT, 5))
-
-
-def test_new_variables_take_effect(fake):
-    """As `quantize` and `enable_lora` make them."""
-    first = generate(fake, PROMPT, 5)
-    fake.embedding = keras.Variable(-2 * ops.flip(fake.embedding.value, axis=0))
-    fake.variables = [fake.embedding, fake.unembedding]
+    if new_variables:
+        fake.embedding = keras.Variable(-2 * ops.flip(fake.embedding.value, axis=0))
+        fake.variables = [fake.embedding, fake.unembedding]
+    else:
+        for variable in fake.variables:
+            variable.assign(-2 * ops.flip(variable.value, axis=0))
     assert np.any(generate(fake, PROMPT, 5) != first)
     np.testing.assert_array_equal(generate(fake, PROMPT, 5), generate(copy.copy(fake), PROMPT, 5))
 
