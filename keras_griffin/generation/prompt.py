@@ -22,7 +22,16 @@ def read_prompt(
     """The rows of a prompt, each a vector of ids; a text gets a start token in a row that has `seen (B,)` nothing."""
     count_rows(function_name, prompt)
     if is_text(prompt):
-        rows = _encoded(function_name, [prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        if tokenizer is None:
+            raise ValueError(
+                f"{function_name}: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
+                f"Got {texts[0][:40]!r}."
+            )
+        is_new = [True] * len(texts) if seen is None else [not before for before in seen]
+        rows = [
+            np.array(tokenizer.encode(text, start=start), "int32") for text, start in zip(texts, is_new, strict=True)
+        ]
     elif isinstance(prompt, list | tuple):
         rows = [_as_array(function_name, "a row of the prompt", row) for row in prompt]
     else:
@@ -111,18 +120,6 @@ def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray,
     for start in range(first, length, CHUNK):
         piece = slice(start, start + CHUNK)
         yield token_ids[:, piece], None if mask[:, piece].all() else mask[:, piece]
-
-
-def _encoded(function_name, texts, tokenizer, seen):
-    if tokenizer is None:
-        raise ValueError(
-            f"{function_name}: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
-            f"Got {texts[0][:40]!r}."
-        )
-    seen = np.zeros(len(texts)) if seen is None else seen
-    return [
-        np.array(tokenizer.encode(text, start=not before), "int32") for text, before in zip(texts, seen, strict=True)
-    ]
 
 
 def _as_array(function_name, what, ids):

@@ -74,7 +74,8 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
         count = sum(max(len(row) - 1, 0) for row in rows)
     else:
         # The first token of each document is not predicted.
-        count = sum(np.sum(row > 0) - len(_runs(row[row > 0])) for row in ops.convert_to_numpy(segment_ids))
+        segments = [row[row > 0] for row in ops.convert_to_numpy(segment_ids)]
+        count = sum(row.size - np.count_nonzero(np.diff(row, prepend=-1)) for row in segments)
     if not count:
         raise ValueError("perplexity: at least one document must have two tokens. Got none.")
     return math.exp(-sum(float(np.sum(row, dtype="float64")) for row in rows) / count)
@@ -133,7 +134,8 @@ def _score(model, token_ids, segment_ids):
     predicted = np.zeros(token_ids.shape, bool)
     predicted[:, 1:] = (segment_ids[:, 1:] == segment_ids[:, :-1]) & (segment_ids[:, 1:] > 0)
 
-    chunk = _chunk_length(num_rows * model.config.vocabulary_size)
+    # A power of two.
+    chunk = min(CHUNK, 1 << max(MOST_LOGITS // (num_rows * model.config.vocabulary_size), 1).bit_length() - 1)
     if compiles() and length < chunk:
         chunk = 1 << max(length - 1, 0).bit_length()
     padding = -length % chunk if compiles() else 0
@@ -160,13 +162,3 @@ def _score_chunk(model, state, token_ids, segment_ids):
     logits = model.logits(before)
     chosen = ops.take_along_axis(logits, ops.convert_to_tensor(token_ids)[..., None], axis=-1)[..., 0]
     return chosen - ops.logsumexp(logits, axis=-1), at_the_same_capacity(after, state)
-
-
-def _chunk_length(logits_per_step):
-    """How many steps are read at once: a power of two."""
-    return min(CHUNK, 1 << max(MOST_LOGITS // logits_per_step, 1).bit_length() - 1)
-
-
-def _runs(values):
-    """The first of each run of equal values."""
-    return values[np.diff(values, prepend=-1) != 0]

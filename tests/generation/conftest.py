@@ -99,22 +99,24 @@ def script():
     return scripted
 
 
-def tiny_griffin():
-    """A Griffin whose text varies: its weights are larger than those of a model to be trained."""
+def varied_model(family=Griffin, **changes):
+    """A model whose text varies: its weights are larger than those of a model to be trained."""
     random.seed(0)
-    pattern = ("recurrent", "local_mqa")
-    model = Griffin(
-        GriffinConfig(
-            vocabulary_size=VOCABULARY_SIZE, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern
-        )
-    )
+    arguments = {"vocabulary_size": VOCABULARY_SIZE, "width": 32, "num_layers": 2, "num_heads": 2, "window": 4}
+    model = family(GriffinConfig(**{**arguments, "block_pattern": ("recurrent", "local_mqa"), **changes}))
     generator = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
     return model
 
 
-MAKERS = {"fake": FakeModel, "griffin": tiny_griffin}
+MAKERS = {"fake": FakeModel, "griffin": varied_model}
+
+
+@pytest.fixture(scope="session")
+def varied():
+    """Makes models whose text varies."""
+    return varied_model
 
 
 @pytest.fixture(params=MAKERS)
@@ -124,7 +126,7 @@ def make_model(request):
 
 @pytest.fixture(scope="session")
 def griffin():
-    return tiny_griffin()
+    return varied_model()
 
 
 @pytest.fixture(scope="session", params=MAKERS)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation import TopP, generate, prefill, stream
-from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -13,15 +12,9 @@ from keras_griffin.tokenizers import ByteTokenizer
 
 
 @pytest.fixture(scope="module")
-def reader():
+def reader(varied):
     """A model that writes any bytes, few of them UTF-8."""
-    pattern = ("recurrent", "local_mqa")
-    model = Griffin(
-        GriffinConfig(vocabulary_size=256, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern)
-    )
-    generator = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
+    model = varied(vocabulary_size=256)
     model.tokenizer = ByteTokenizer()
     return model
 

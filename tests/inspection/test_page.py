@@ -20,14 +20,12 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.sources, self.open, self.titles, self.text, self.bits = [], [], [], "", []
+        self.sources, self.open, self.titles = [], [], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.sources += [attributes[name] for name in ("src", "href") if name in attributes]
-        if self.open and self.open[-1] == "pre":
-            self.bits.append(float(attributes["title"].removesuffix(" bits")))
         if tag not in ("img", "meta"):
             self.open.append(tag)
 
@@ -37,8 +35,6 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] in ("title", "h1"):
             self.titles.append(data)
-        if "pre" in self.open:
-            self.text += data
 
 
 def test_a_page_of_ten_pictures():
