@@ -1,12 +1,15 @@
-"""The contract in `tokenizers/__init__.py`, for every kind of tokenizer."""
+"""The contract in `tokenizers/__init__.py`, for every kind of tokenizer; bytes, and the checks of all."""
 
 import copy
+import json
 import pickle
 
 import keras
 import numpy as np
 import pytest
 
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer
 from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES, load_tokenizer
 
 pytestmark = pytest.mark.any_backend
@@ -83,3 +86,42 @@ def test_copies_are_the_same(tokenizer, through):
     }[through]()
     assert copied is not tokenizer and copied == tokenizer and hash(copied) == hash(tokenizer)
     assert copied.encode("the cat 😀") == tokenizer.encode("the cat 😀")
+
+
+def test_the_ids_are_the_bytes():
+    tokenizer = ByteTokenizer()
+    assert tokenizer.encode("né€😀") == list("né€😀".encode())
+    assert (tokenizer.vocabulary_size, tokenizer.start_id, tokenizer.stop_ids, tokenizer.pad_id) == (256, 10, (), 0)
+    # Of a command line, too.
+    data = bytes(range(256))
+    assert tokenizer.encode(data.decode("utf-8", "surrogateescape")) == list(data)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"a\xe2\x82b", b"\xf0\x9f\x98", b"\x80\x80", bytes(range(256))])
+def test_bytes_that_are_not_utf8_are_replaced(data):
+    assert ByteTokenizer().decode(list(data)) == data.decode("utf-8", "replace")
+
+
+def test_its_file_has_a_name_of_its_own(tmp_path):
+    ByteTokenizer().save(tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.name == "byte_tokenizer.json" and json.loads(file.read_text()) == {"tokenizer": "bytes"}
+
+
+def test_ids_and_characters():
+    check_id(0, 2)
+    check_id(1, 2)
+    for token_id in (-1, 2):
+        message = f"decode: an id must be at least 0 and below the vocabulary's size 2. Got {token_id}."
+        with pytest.raises(ValueError, match=message):
+            check_id(token_id, 2)
+    check_characters("né€😀\ufffd")
+    with pytest.raises(ValueError, match=r"encode: the text must be characters only. Got the surrogate '\\udcff' at 2"):
+        check_characters("ab\udcff")
+
+
+def test_what_is_no_tokenizer_is_refused():
+    check_is_tokenizer("f", ByteTokenizer())
+    for nothing in ("bytes", ByteTokenizer, None):
+        with pytest.raises(ValueError, match=r"^f: a tokenizer must be one of keras_griffin\.tokenizers, such as "):
+            check_is_tokenizer("f", nothing)
