@@ -1,16 +1,16 @@
 """The base of tokenizers that are saved as files, which `load_tokenizer` finds by name.
 
-A subclass sets `file_name`, the others where they differ, and defines `contents`; `load`, if its file alone does not
-make it. `TOKENIZERS` in `load_tokenizer.py` has a row for it.
+A subclass defines `contents` and `load`, and sets the attributes. `TOKENIZERS` in `load_tokenizer.py` has a row for it.
 """
 
 import importlib
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from keras_griffin.files import atomic_file
 from keras_griffin.shapes import Tensor
+from keras_griffin.tokenizers.contract import Tokenizer
 from keras_griffin.tokenizers.incremental_decoder import decode
 
 
@@ -33,7 +33,7 @@ class FileTokenizer:
 
     def decode(self, token_ids: Tensor) -> str:
         """The text of `(T,)` ids, without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        return decode(self, token_ids)
+        return decode(cast(Tokenizer, self), token_ids)
 
     def save(self, directory: str | os.PathLike) -> None:
         """Write the tokenizer's files to a folder."""
@@ -45,12 +45,8 @@ class FileTokenizer:
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> Self:
-        """The tokenizer of a folder that has its files.
-
-        Raises:
-            ValueError: a file is damaged, or the files don't fit each other.
-        """
-        return cls(Path(directory) / cls.file_name)
+        """The tokenizer of a folder that has its files."""
+        raise NotImplementedError(f"load: {cls.__name__} must define it.")
 
 
 def import_package(owner: str, package: str) -> Any:

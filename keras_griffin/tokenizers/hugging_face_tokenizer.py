@@ -159,7 +159,7 @@ class HuggingFaceTokenizer(FileTokenizer):
         self.pad_id = checked("HuggingFaceTokenizer", an_id, pad_id=pad_id)
 
     def _ids_of_text(self, text) -> list[int]:
-        with _naming_the_rule("encode: the tokenizer must have a token for every part of the text"):
+        with _NamingTheRule("encode: the tokenizer must have a token for every part of the text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(getattr(encoding, "ids", encoding))
 
@@ -232,20 +232,23 @@ def _parse(text: Any):
         raise ValueError(f"{rule}. Got {error}.") from error
     if not isinstance(text, str):
         raise ValueError(f"{rule}. Got {text!r}.")
-    with _naming_the_rule(rule):
+    with _NamingTheRule(rule):
         return tokenizers.Tokenizer.from_str(text)
 
 
-@contextlib.contextmanager
-def _naming_the_rule(rule: str):
+class _NamingTheRule:
     """Inside the `with` block, an error of the package `tokenizers` breaks a rule."""
-    try:
-        yield
-    except BaseException as error:
+
+    def __init__(self, rule: str):
+        self._rule = rule
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
         # It raises plain `Exception`s, and those of a panic of Rust, whose class can't be imported.
-        if type(error) is Exception or type(error).__name__ == "PanicException":
-            raise ValueError(f"{rule}. Got {str(error).strip()}.") from error
-        raise
+        if kind is Exception or getattr(kind, "__name__", None) == "PanicException":
+            raise ValueError(f"{self._rule}. Got {str(error).strip()}.") from error
 
 
 def _checked_names(special_ids: dict) -> dict:
@@ -261,7 +264,7 @@ def _copy(tokenizer):
     """An independent copy without truncation and padding; or the object itself, if it is of neither package."""
     # A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     if hasattr(tokenizer, "to_str"):
-        with _naming_the_rule("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
+        with _NamingTheRule("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
             tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()

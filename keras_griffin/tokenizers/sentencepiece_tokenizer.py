@@ -96,6 +96,11 @@ class SentencePieceTokenizer(FileTokenizer):
         """`tokenizer.model`, the original bytes of the model."""
         return {self.file_name: self._proto}
 
+    @classmethod
+    def load(cls, directory: str | os.PathLike) -> "SentencePieceTokenizer":
+        """The tokenizer of a folder's `tokenizer.model`."""
+        return cls(Path(directory) / cls.file_name)
+
     def get_config(self) -> dict:
         """The whole model, as base64."""
         return {"proto": base64.b64encode(self._proto).decode("ascii")}

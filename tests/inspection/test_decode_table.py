@@ -7,6 +7,7 @@ import pytest
 
 from keras_griffin.inspection import Device, decode_cost, decode_table
 from keras_griffin.inspection.decode_table import cache_table
+from keras_griffin.inspection.devices import DEVICES, find_device
 from keras_griffin.models import presets
 
 pytestmark = pytest.mark.any_backend
@@ -96,5 +97,6 @@ def test_numbers_are_positive(field):
 
 
 def test_an_unknown_device_is_refused():
+    assert find_device("decode_table", "tpu_v3") is DEVICES["tpu_v3"]
     with pytest.raises(ValueError, match=r"^decode_table: device must be .* Got None\.$"):
         decode_table(None)

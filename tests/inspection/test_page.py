@@ -7,7 +7,7 @@ import pytest
 
 from keras_griffin import backends
 from keras_griffin.inspection.page import inspection_page, pictures_of
-from keras_griffin.inspection.svg import INK, LIGHT_INK, svg_of
+from keras_griffin.inspection.svg import INK, LIGHT_INK, in_ink, svg_of
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.tokenizers import ByteTokenizer
 
@@ -65,7 +65,7 @@ def figure():
 
 def test_black_is_the_page_s_ink_and_the_background_the_page_s():
     svg = svg_of(figure())
-    assert svg == svg_of(figure()) and "<dc:date>" not in svg
+    assert svg == svg_of(figure()) == in_ink(svg) and "<dc:date>" not in svg
     ElementTree.fromstring(svg)
     assert "#000000" not in svg and svg.count("<style>") == 1 and INK in svg and LIGHT_INK in svg
     # The text keeps its white, which stands on a colour.

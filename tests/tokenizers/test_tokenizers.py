@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.tokenizers import ByteTokenizer
-from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer
+from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer, naming
 from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES, load_tokenizer
 
 pytestmark = pytest.mark.any_backend
@@ -109,6 +109,8 @@ def test_its_file_has_a_name_of_its_own(tmp_path):
 
 
 def test_ids_and_characters():
+    with pytest.raises(ValueError, match="^a rule. Got 3, in 'file'.$"), naming("file"):
+        raise ValueError("a rule. Got 3.")
     check_id(0, 2)
     check_id(1, 2)
     for token_id in (-1, 2):
