@@ -34,7 +34,7 @@ class Greedy:
 
 
 class _Drawn:
-    """Draws from softmax(logits / temperature) among the tokens that `kept` leaves above minus infinity."""
+    """Draws from softmax(logits / temperature) among the tokens that `_kept` leaves above minus infinity."""
 
     temperature: float
 
@@ -45,9 +45,9 @@ class _Drawn:
         """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
         logits = ops.cast(logits, "float32")
         # The largest becomes 0, so no temperature overflows.
-        return _draw(self.kept((logits - ops.max(logits, axis=-1, keepdims=True)) / self.temperature), uniform)
+        return _draw(self._kept((logits - ops.max(logits, axis=-1, keepdims=True)) / self.temperature), uniform)
 
-    def kept(self, logits: Tensor) -> Tensor:
+    def _kept(self, logits: Tensor) -> Tensor:
         """The logits, at minus infinity for the tokens to exclude."""
         return logits
 
@@ -85,7 +85,7 @@ class TopK(_Drawn):
         checked("TopK", COUNT, k=self.k)
         super().__post_init__()
 
-    def kept(self, logits: Tensor) -> Tensor:
+    def _kept(self, logits: Tensor) -> Tensor:
         """The logits from the k-th largest on."""
         largest, _ = ops.top_k(logits, min(int(self.k), logits.shape[-1]))
         return _keep_from(logits, largest[:, -1:])
@@ -114,7 +114,7 @@ class TopP(_Drawn):
         checked("TopP", _SHARE, p=self.p)
         super().__post_init__()
 
-    def kept(self, logits: Tensor) -> Tensor:
+    def _kept(self, logits: Tensor) -> Tensor:
         """The logits from the last one on before which the probabilities stay below p."""
         descending = -ops.sort(-logits, axis=-1)
         probabilities = ops.softmax(descending, axis=-1)
@@ -146,7 +146,7 @@ class MinP(_Drawn):
         checked("MinP", _SHARE, p=self.p)
         super().__post_init__()
 
-    def kept(self, logits: Tensor) -> Tensor:
+    def _kept(self, logits: Tensor) -> Tensor:
         """The logits from log p on; the largest is 0."""
         return _keep_from(logits, math.log(self.p))
 
