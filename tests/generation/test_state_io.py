@@ -1,4 +1,3 @@
-import functools
 import json
 import os
 import subprocess
@@ -62,15 +61,10 @@ save_state(load_state(sys.argv[1]), sys.argv[2])
 """
 
 
-@functools.cache
-def half_precise_state():
-    return Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
-
-
 @pytest.mark.slow
 def test_the_next_backend_reads_and_writes_the_same(tmp_path):
     """To the last byte, and so all four."""
-    state = half_precise_state()
+    state = Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
     save_state(state, tmp_path / "ours")
     command = [sys.executable, "-c", OTHER_BACKEND, tmp_path / "ours", tmp_path / "theirs"]
     environment = {"KERAS_BACKEND": next_backend(), "PYTHONPATH": ":".join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -131,22 +125,17 @@ def test_kinds_that_fit_no_state_are_refused(tmp_path, kinds, reason):
         load_state(tmp_path / "state")
 
 
-@pytest.mark.parametrize("state", [[1], None, {"a": 1}, 5, ()])
-def test_what_is_no_state_is_not_saved(tmp_path, state):
-    with pytest.raises(ValueError) as error:
-        save_state(state, tmp_path / "state")
-    assert str(error.value) == (
-        f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}."
-    )
+def test_what_is_no_state_is_neither_saved_nor_loaded(tmp_path):
+    for state in ([1], None, {"a": 1}, 5, ()):
+        with pytest.raises(ValueError) as error:
+            save_state(state, tmp_path / "state")
+        assert str(error.value) == (
+            f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}."
+        )
     with pytest.raises(ValueError, match=r"^save_state: the state's parts must be tensors\. Got None at 0\.$"):
         save_state((None,), tmp_path / "state")
-
-
-def test_what_is_no_state_is_refused(tmp_path):
     write_safetensors(tmp_path / "tensors", {"a": np.ones(3)})
-    with pytest.raises(
-        ValueError, match=r"^load_state: the file must hold a '.*'\. Got 'tensors that are not a state' in "
-    ):
+    with pytest.raises(ValueError, match=r"^load_state: .* must hold a '.*'\. Got 'tensors that are not a state' in "):
         load_state(tmp_path / "tensors")
     with pytest.raises(FileNotFoundError):
         load_state(tmp_path / "nothing")
