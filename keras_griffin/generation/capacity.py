@@ -1,17 +1,28 @@
 """The capacity of a state that grows, such as that of global attention: its empty places.
 
 A function compiled for one shape of the state serves many steps if the state has empty places before its first token: a
-single step writes to one of them, and several steps push as many out. A part of the state whose tensors grow has
-`grows` = True, and gives itself empty places and takes them away by `with_room` and `without_room`.
+single step writes to one of them, and several steps push as many out.
 """
 
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import keras
 from keras import ops
 
 from keras_griffin.ops.shared.padding import padded_steps
 from keras_griffin.shapes import State, Tensor
+
+
+@runtime_checkable
+class GrowingState(Protocol):
+    """A state, or a part of one, whose tensors' second axis grows with the stream."""
+
+    def with_room(self, places: int) -> State:
+        """The state with `places` more empty places before its first token."""
+
+    def without_room(self, places: int) -> State:
+        """The state without its first `places` places, which must be empty."""
 
 
 def walk(
@@ -22,7 +33,7 @@ def walk(
         yield path, state, grows
         return
     for name, part in zip(getattr(state, "_fields", range(len(state))), state, strict=True):
-        yield from walk(part, (*path, str(name)), getattr(state, "grows", False))
+        yield from walk(part, (*path, str(name)), isinstance(state, GrowingState))
 
 
 def grows(state: State) -> bool:
@@ -57,7 +68,7 @@ def joined_rows(states: list[State]) -> State:
 
 def _in_growing_parts(function, state):
     """Apply `function` to the parts of a state that grow."""
-    if getattr(state, "grows", False):
+    if isinstance(state, GrowingState):
         return function(state)
     if not isinstance(state, tuple):
         return state

@@ -28,10 +28,11 @@ def rejects_foreign_arguments(function: Callable[_Arguments, _Result]) -> Callab
 
     @functools.wraps(function)
     def refusing(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        for name in (name for name in EQUIVALENTS if name in kwargs):
-            raise TypeError(
-                f"{function.__name__}: {name} must be written as {EQUIVALENTS[name]}. Got {name}={kwargs[name]!r}."
-            )
+        for name, equivalent in EQUIVALENTS.items():
+            if name in kwargs:
+                raise TypeError(
+                    f"{function.__name__}: {name} must be written as {equivalent}. Got {name}={kwargs[name]!r}."
+                )
         return function(*args, **kwargs)
 
     return refusing

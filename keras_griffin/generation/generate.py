@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_griffin import backends
-from keras_griffin.checks import is_integer
+from keras_griffin.checks import checked, integer_from
 from keras_griffin.generation.capacity import grows, with_capacity, without_capacity
 from keras_griffin.generation.compilers.compile import compiles
 from keras_griffin.generation.foreign_arguments import rejects_foreign_arguments
@@ -23,7 +23,7 @@ from keras_griffin.generation.prompt import (
     read_stop_ids,
     start_empty_rows,
 )
-from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, tokens_met
+from keras_griffin.generation.samplers import Sampler, check_chosen, check_sampler, get_sampler, history_of
 from keras_griffin.generation.state import LanguageModelState, fitted
 from keras_griffin.generation.uniform import uniform_numbers
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
@@ -129,31 +129,27 @@ class Continuation:
 
     def __init__(self, function_name, model, prompt, max_new_tokens, sampler, seed, stop_ids, state):
         backends.check_not_forked(function_name)
-        if not is_integer(max_new_tokens) or max_new_tokens < 0:
-            raise ValueError(
-                f"{function_name}: max_new_tokens must be an integer of at least 0. Got {max_new_tokens!r}."
-            )
-        self.tokenizer = model.tokenizer
-        state, self.seen = _start(function_name, model, count_rows(function_name, prompt), state)
-        rows = read_prompt(function_name, prompt, model.config.vocabulary_size, self.tokenizer, self.seen)
-        start_id = None if self.tokenizer is None else self.tokenizer.start_id
-        self.rows = start_empty_rows(function_name, rows, self.seen, start_id)
-        self.stop_ids = read_stop_ids(function_name, stop_ids, model.config.vocabulary_size)
-        if is_text(prompt):
-            self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")
-        self.uniform = uniform_numbers(function_name, seed, len(rows))
-        self.sampler = get_sampler(function_name, sampler)
-        check_sampler(function_name, self.sampler, len(rows), model.config.vocabulary_size)
-        self.met = tokens_met(self.sampler, self.rows, model.config.vocabulary_size)
         self.function_name = function_name
         # The compiled functions hold the model weakly, and a stream may hold the last reference to it.
-        self.model = model
-        self.steps_left = max_new_tokens
+        self.model, self.tokenizer = model, model.tokenizer
+        self.steps_left = checked(function_name, integer_from(0), max_new_tokens=max_new_tokens)
+
+        self.working_state, self.seen = _start(function_name, model, count_rows(function_name, prompt), state)
+
+        vocabulary_size = model.config.vocabulary_size
+        rows = read_prompt(function_name, prompt, vocabulary_size, self.tokenizer, self.seen)
+        self.rows = start_empty_rows(function_name, rows, self.seen, self.tokenizer)
+        self.stop_ids = read_stop_ids(function_name, stop_ids, vocabulary_size)
+        if is_text(prompt):
+            self.stop_ids = np.union1d(self.stop_ids, np.array(self.tokenizer.stop_ids, "int32")).astype("int32")
         self.alive = np.ones(len(rows), bool)
+
+        self.uniform = uniform_numbers(function_name, seed, len(rows))
+        self.sampler = get_sampler(function_name, sampler)
+        check_sampler(function_name, self.sampler, len(rows), vocabulary_size)
+        self.history = history_of(self.sampler, self.rows, vocabulary_size)
+
         self.free_places = self._places_made = self._steps_taken = 0
-        # The compiled functions donate the buffers of their state, and the caller's must stay valid. Gradients stop
-        # here, even if the prompt is empty.
-        self.working_state = keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), state)
         for token_ids, mask in chunks(self.rows, bucketed=compiles()):
             self.make_places(token_ids.shape[1])
             # Masked steps use up no empty places.
@@ -172,8 +168,8 @@ class Continuation:
             uniform = np.zeros((steps, len(self.rows)), "float32")
             uniform[:wanted] = [next(self.uniform) for _ in range(wanted)]
             self.make_places(wanted)
-            token_ids, self.working_state, self.alive, self.met = decode(
-                self.model, self.sampler, self.working_state, self.alive, uniform, wanted, self.stop_ids, self.met
+            token_ids, self.working_state, self.alive, self.history = decode(
+                self.model, self.sampler, self.working_state, self.alive, uniform, wanted, self.stop_ids, self.history
             )
             check_chosen(self.function_name, self.sampler, token_ids, self.model.config.vocabulary_size)
             self.free_places -= token_ids.shape[1]
@@ -248,18 +244,21 @@ def _texts(steps, continuation) -> Iterator[list[str]]:
 
 
 def _start(function_name, model, num_rows, state) -> tuple[LanguageModelState, np.ndarray]:
-    """The state that the rows continue from, a new one by default, and how many tokens each row has seen."""
+    """A copy of the state that the rows continue from, a new one by default; how many tokens each row has seen."""
     initial_state = model.initial_state(num_rows)
-    if state is None:
-        # Not read from a tensor: while a step is recorded, tensors have no values.
-        return initial_state, np.zeros(num_rows, "int32")
-    state = fitted(function_name, state, initial_state)
-    if state.tokens.shape[0] != num_rows:
-        raise ValueError(
-            f"{function_name}: the state must have one row for each row of the prompt. "
-            f"Got a state of {state.tokens.shape[0]} and a prompt of {num_rows}."
-        )
-    return state, ops.convert_to_numpy(state.tokens)
+    # Not read from a tensor: while a step is recorded, tensors have no values.
+    seen = np.zeros(num_rows, "int32")
+    if state is not None:
+        initial_state = fitted(function_name, state, initial_state)
+        seen = ops.convert_to_numpy(initial_state.tokens)
+        if len(seen) != num_rows:
+            raise ValueError(
+                f"{function_name}: the state must have one row for each row of the prompt. "
+                f"Got a state of {len(seen)} and a prompt of {num_rows}."
+            )
+    # The compiled functions donate the buffers of their state, and the caller's must stay valid. Gradients stop here,
+    # even if the prompt is empty.
+    return keras.tree.map_structure(lambda leaf: ops.copy(ops.stop_gradient(leaf)), initial_state), seen
 
 
 def _as_the_prompt(prompt, continuation, made, max_new_tokens):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_griffin.shapes import Tensor
+from keras_griffin.tokenizers import Tokenizer
 
 #: A user's prompt: ids `(B, T)`, rows of ids, a text, or texts.
 Prompt = str | Sequence | Tensor
@@ -18,23 +19,19 @@ CHUNK = 512
 def read_prompt(
     function_name: str, prompt, vocabulary_size: int, tokenizer=None, seen: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """The rows of a prompt, each a vector of ids.
-
-    Args:
-        function_name: name for error messages, as everywhere here.
-        prompt: `(B, T)` ids, a list of B rows of any lengths, a text, or a list of B texts.
-        vocabulary_size: V.
-        tokenizer: of the model, or None.
-        seen: `(B,)`, how many tokens the state of each row has seen; None for a new state. A text gets the tokenizer's
-            start token only in a row that has seen nothing.
-
-    Raises:
-        ValueError: no rows, a wrong number of axes, ids that are not integers or not in the vocabulary, or text for a
-            model without a tokenizer.
-    """
+    """The rows of a prompt, each a vector of ids; a text gets a start token in a row that has `seen (B,)` nothing."""
     count_rows(function_name, prompt)
     if is_text(prompt):
-        rows = _encoded(function_name, [prompt] if isinstance(prompt, str) else prompt, tokenizer, seen)
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        if tokenizer is None:
+            raise ValueError(
+                f"{function_name}: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
+                f"Got {texts[0][:40]!r}."
+            )
+        is_new = [True] * len(texts) if seen is None else [not before for before in seen]
+        rows = [
+            np.array(tokenizer.encode(text, start=start), "int32") for text, start in zip(texts, is_new, strict=True)
+        ]
     elif isinstance(prompt, list | tuple):
         rows = [_as_array(function_name, "a row of the prompt", row) for row in prompt]
     else:
@@ -53,11 +50,7 @@ def read_prompt(
 
 
 def count_rows(function_name: str, prompt) -> int:
-    """The number of rows, B.
-
-    Raises:
-        ValueError: the prompt has no rows.
-    """
+    """The number of rows, B."""
     if isinstance(prompt, str):
         return 1
     if not (isinstance(prompt, list | tuple) or len(getattr(prompt, "shape", ()))):
@@ -72,30 +65,24 @@ def is_text(prompt) -> bool:
 
 
 def start_empty_rows(
-    function_name: str, rows: list[np.ndarray], seen: np.ndarray, start_id: int | None
+    function_name: str, rows: list[np.ndarray], seen: np.ndarray, tokenizer: Tokenizer | None
 ) -> list[np.ndarray]:
-    """The rows, with the start token in those that are empty and have seen nothing.
-
-    Raises:
-        ValueError: there is such a row but no start token.
-    """
+    """The rows, with the start token in those that are empty and have seen nothing."""
+    started = []
     for index, row in enumerate(rows):
-        if not row.size and not seen[index] and start_id is None:
-            raise ValueError(
-                f"{function_name}: an empty row must begin with a start token, and the model has no tokenizer with "
-                f"one: put its id into the row. Got none in row {index}."
-            )
-    return [
-        row if row.size or before else np.array([start_id], "int32") for row, before in zip(rows, seen, strict=True)
-    ]
+        if not row.size and not seen[index]:
+            if tokenizer is None or tokenizer.start_id is None:
+                raise ValueError(
+                    f"{function_name}: an empty row must begin with a start token, and the model has no tokenizer with "
+                    f"one: put its id into the row. Got none in row {index}."
+                )
+            row = np.array([tokenizer.start_id], "int32")
+        started.append(row)
+    return started
 
 
 def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndarray:
-    """The stop ids as a vector.
-
-    Raises:
-        ValueError: not a collection, or ids that are not integers or not in the vocabulary.
-    """
+    """The stop ids, any collection, as a vector."""
     # An array without axes passes for a collection by its type.
     if (
         not isinstance(stop_ids, Collection)
@@ -113,21 +100,16 @@ def read_stop_ids(function_name: str, stop_ids, vocabulary_size: int) -> np.ndar
 
 
 def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """The rows aligned at their ends, as consecutive chunks of time.
+    """The rows aligned at their ends, as consecutive chunks `(token_ids, mask)`, `(B, t)` int32 and bool.
 
-    Args:
-        rows: vectors of ids.
-        bucketed: round the length up, to a power of two up to one chunk and to a multiple of `CHUNK` beyond, so that a
-            function compiled for one length serves others.
-
-    Returns:
-        `(token_ids, mask)` for each chunk, `(B, t)` int32 and bool, the mask False before a row's first token. After
-        the first chunk it is None where nothing is masked.
+    The mask is False before a row's first token; after the first chunk it is None where nothing is masked. If
+    `bucketed`, the length is rounded up, so that a function compiled for one length serves others.
     """
     length = max(row.size for row in rows)
     if not length:
         return
     if bucketed:
+        # A power of two up to one chunk, and a multiple of chunks beyond.
         length = 1 << (length - 1).bit_length() if length <= CHUNK else -(-length // CHUNK) * CHUNK
     token_ids = np.full((len(rows), length), PAD_ID, "int32")
     for row, place in zip(rows, token_ids, strict=True):
@@ -138,18 +120,6 @@ def chunks(rows: list[np.ndarray], bucketed: bool) -> Iterator[tuple[np.ndarray,
     for start in range(first, length, CHUNK):
         piece = slice(start, start + CHUNK)
         yield token_ids[:, piece], None if mask[:, piece].all() else mask[:, piece]
-
-
-def _encoded(function_name, texts, tokenizer, seen):
-    if tokenizer is None:
-        raise ValueError(
-            f"{function_name}: a model must have a tokenizer to take text; set model.tokenizer, or give token ids. "
-            f"Got {texts[0][:40]!r}."
-        )
-    seen = np.zeros(len(texts)) if seen is None else seen
-    return [
-        np.array(tokenizer.encode(text, start=not before), "int32") for text, before in zip(texts, seen, strict=True)
-    ]
 
 
 def _as_array(function_name, what, ids):

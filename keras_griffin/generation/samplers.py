@@ -2,41 +2,58 @@
 
 A sampler is a pure function `(logits (B, V), uniform (B,)) -> ids (B,)`, float32 to int32. All of its randomness is in
 `uniform`, one number in [0, 1) for each row, so the same numbers choose the same tokens on every backend. Sums are
-float32: like the numbers themselves, they don't resolve probabilities below 2**-24. A sampler with `reads_met = True`
-also takes `met (B, V)` bool: the tokens that each row has met.
+float32: like the numbers themselves, they don't resolve probabilities below 2**-24. A sampler with the attribute
+`uses_history = True` also takes `history (B, V)` bool: the tokens that each row has met (see `HistorySampler`).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from keras import backend, ops
 
-from keras_griffin.checks import is_integer, is_number
+from keras_griffin.checks import COUNT, Rule, checked, is_number
 from keras_griffin.generation.compilers.compile import tensors_alone
 from keras_griffin.shapes import Tensor
+
+_TEMPERATURE = Rule("a finite number above 0", lambda value: is_number(value) and 0 < value < math.inf)
+_SHARE = Rule("above 0 and at most 1", lambda value: is_number(value) and 0 < value <= 1)
+_PENALTY = Rule("a finite number of at least 1", lambda value: is_number(value) and 1 <= value < math.inf)
 
 
 @dataclass(frozen=True)
 class Greedy:
-    """The token with the largest logit; among equals, the one with the smallest id.
-
-    Examples:
-        >>> from keras_griffin.generation import Greedy
-        >>> Greedy()
-        Greedy()
-    """
+    """The token with the largest logit; among equals, the one with the smallest id."""
 
     def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
         """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
+class _Drawn:
+    """Draws from softmax(logits / temperature) among the tokens that `_kept` leaves above minus infinity."""
+
+    temperature: float
+
+    def __post_init__(self):
+        checked(type(self).__name__, _TEMPERATURE, temperature=self.temperature)
+
+    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
+        logits = ops.cast(logits, "float32")
+        # The largest becomes 0, so no temperature overflows.
+        return _draw(self._kept((logits - ops.max(logits, axis=-1, keepdims=True)) / self.temperature), uniform)
+
+    def _kept(self, logits: Tensor) -> Tensor:
+        """The logits, at minus infinity for the tokens to exclude."""
+        return logits
+
+
 @dataclass(frozen=True)
-class Temperature:
+class Temperature(_Drawn):
     """A draw from softmax(logits / temperature): sharper below 1, flatter above 1.
 
     Args:
@@ -44,25 +61,13 @@ class Temperature:
 
     Raises:
         ValueError: the temperature is not a finite number above 0.
-
-    Examples:
-        >>> from keras_griffin.generation import Temperature
-        >>> Temperature(0.8)
-        Temperature(temperature=0.8)
     """
 
     temperature: float = 1.0
 
-    def __post_init__(self):
-        _check_temperature(self)
-
-    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
-        return _draw(_temper(logits, self.temperature), uniform)
-
 
 @dataclass(frozen=True)
-class TopK:
+class TopK(_Drawn):
     """A draw from softmax(logits / temperature) among the k largest logits, and those equal to the k-th.
 
     Args:
@@ -71,30 +76,23 @@ class TopK:
 
     Raises:
         ValueError: k is not an integer of at least 1, or the temperature is not a finite number above 0.
-
-    Examples:
-        >>> from keras_griffin.generation import TopK
-        >>> TopK(40)
-        TopK(k=40, temperature=1.0)
     """
 
     k: int
     temperature: float = 1.0
 
     def __post_init__(self):
-        if not is_integer(self.k) or self.k < 1:
-            raise ValueError(f"TopK: k must be an integer of at least 1. Got {self.k!r}.")
-        _check_temperature(self)
+        checked("TopK", COUNT, k=self.k)
+        super().__post_init__()
 
-    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
-        logits = _temper(logits, self.temperature)
+    def _kept(self, logits: Tensor) -> Tensor:
+        """The logits from the k-th largest on."""
         largest, _ = ops.top_k(logits, min(int(self.k), logits.shape[-1]))
-        return _draw(_keep_from(logits, largest[:, -1:]), uniform)
+        return _keep_from(logits, largest[:, -1:])
 
 
 @dataclass(frozen=True)
-class TopP:
+class TopP(_Drawn):
     """A draw from softmax(logits / temperature) among the fewest likeliest tokens whose probabilities reach p.
 
     The token that brings the sum to p is included, and so are those exactly as likely as it.
@@ -106,11 +104,6 @@ class TopP:
     Raises:
         ValueError: p is not above 0 and at most 1, or the temperature is not a finite number above 0.
 
-    Examples:
-        >>> from keras_griffin.generation import TopP
-        >>> TopP(0.9, temperature=0.7)
-        TopP(p=0.9, temperature=0.7)
-
     Reference: Holtzman et al., The Curious Case of Neural Text Degeneration, arXiv 1904.09751, section 3.1.
     """
 
@@ -118,21 +111,20 @@ class TopP:
     temperature: float = 1.0
 
     def __post_init__(self):
-        _check_share(self)
-        _check_temperature(self)
+        checked("TopP", _SHARE, p=self.p)
+        super().__post_init__()
 
-    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
-        logits = _temper(logits, self.temperature)
+    def _kept(self, logits: Tensor) -> Tensor:
+        """The logits from the last one on before which the probabilities stay below p."""
         descending = -ops.sort(-logits, axis=-1)
         probabilities = ops.softmax(descending, axis=-1)
         likelier = ops.cumsum(probabilities, axis=-1) - probabilities
         smallest = ops.min(ops.where(likelier < self.p, descending, np.inf), axis=-1, keepdims=True)
-        return _draw(_keep_from(logits, smallest), uniform)
+        return _keep_from(logits, smallest)
 
 
 @dataclass(frozen=True)
-class MinP:
+class MinP(_Drawn):
     """A draw from softmax(logits / temperature) among the tokens at least p times as likely as the likeliest.
 
     If the model is confident few tokens remain, otherwise many.
@@ -144,11 +136,6 @@ class MinP:
     Raises:
         ValueError: p is not above 0 and at most 1, or the temperature is not a finite number above 0.
 
-    Examples:
-        >>> from keras_griffin.generation import MinP
-        >>> MinP(0.1, temperature=1.5)
-        MinP(p=0.1, temperature=1.5)
-
     Reference: Nguyen et al., Turning Up the Heat: Min-p Sampling, arXiv 2407.01082, section 3.
     """
 
@@ -156,12 +143,12 @@ class MinP:
     temperature: float = 1.0
 
     def __post_init__(self):
-        _check_share(self)
-        _check_temperature(self)
+        checked("MinP", _SHARE, p=self.p)
+        super().__post_init__()
 
-    def __call__(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """`(B, V)` and `(B,)` to the chosen ids `(B,)`."""
-        return _draw(_keep_from(_temper(logits, self.temperature), math.log(self.p)), uniform)
+    def _kept(self, logits: Tensor) -> Tensor:
+        """The logits from log p on; the largest is 0."""
+        return _keep_from(logits, math.log(self.p))
 
 
 @dataclass(frozen=True)
@@ -178,7 +165,7 @@ class RepetitionPenalty:
         sampler: chooses from the changed logits: a name or a sampler.
 
     Raises:
-        ValueError: the penalty is not a finite number of at least 1, or the sampler is invalid or reads `met` itself.
+        ValueError: the penalty is not a finite number of at least 1, or the sampler is invalid or uses the history.
 
     Examples:
         >>> from keras_griffin.generation import RepetitionPenalty, TopP
@@ -190,22 +177,31 @@ class RepetitionPenalty:
 
     penalty: float
     sampler: "str | Sampler" = "greedy"
-    reads_met: ClassVar[bool] = True
+    uses_history: ClassVar[bool] = True
 
     def __post_init__(self):
-        if not is_number(self.penalty) or not 1 <= self.penalty < math.inf:
-            raise ValueError(f"RepetitionPenalty: penalty must be a finite number of at least 1. Got {self.penalty!r}.")
+        checked("RepetitionPenalty", _PENALTY, penalty=self.penalty)
         sampler = get_sampler("RepetitionPenalty", self.sampler)
-        if getattr(sampler, "reads_met", False):
-            raise ValueError(f"RepetitionPenalty: the sampler must not read `met` itself. Got {sampler!r}.")
+        if _uses_history(sampler):
+            raise ValueError(f"RepetitionPenalty: the sampler must not use the history itself. Got {sampler!r}.")
         object.__setattr__(self, "sampler", sampler)
 
-    def __call__(self, logits: Tensor, uniform: Tensor, met: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, uniform: Tensor, history: Tensor) -> Tensor:
         """`(B, V)`, `(B,)` and `(B, V)` bool to the chosen ids `(B,)`."""
         logits = ops.cast(logits, "float32")
         lowered = ops.where(logits > 0, logits / self.penalty, logits * self.penalty)
         sampler = cast(Sampler, self.sampler)
-        return sampler(ops.where(met, lowered, logits), uniform)
+        return sampler(ops.where(history, lowered, logits), uniform)
+
+
+@runtime_checkable
+class HistorySampler(Protocol):
+    """A sampler that reads, if `uses_history`, which tokens each row has met: in the prompt, and generated since."""
+
+    @property
+    def uses_history(self) -> bool: ...
+
+    def __call__(self, logits: Tensor, uniform: Tensor, history: Tensor) -> Tensor: ...
 
 
 Sampler = Callable[..., Tensor]
@@ -220,11 +216,7 @@ SAMPLERS: dict[str, Callable[[], Sampler]] = {
 
 
 def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
-    """The sampler itself, or the one of that name.
-
-    Raises:
-        ValueError: the name is unknown, or the sampler is not a callable object or not hashable.
-    """
+    """The sampler itself, which must be a hashable callable object, or the one of that name."""
     if isinstance(sampler, str) and sampler in SAMPLERS:
         return SAMPLERS[sampler]()
     if not callable(sampler) or isinstance(sampler, type):
@@ -239,16 +231,12 @@ def get_sampler(function_name: str, sampler: str | Sampler) -> Sampler:
 
 
 def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabulary_size: int) -> None:
-    """Call a custom sampler once, before it is compiled or recorded.
-
-    Raises:
-        ValueError: it does not return one integer for each row, or reads the values of tensors where it is recorded.
-    """
+    """Call a custom sampler once, before it is compiled or recorded, and check what it returns."""
     if type(sampler) in (Greedy, Temperature, TopK, TopP, MinP):
         return
-    met = [ops.convert_to_tensor(x) for x in tokens_met(sampler, [()] * num_rows, vocabulary_size)]
+    history = [ops.convert_to_tensor(x) for x in history_of(sampler, [()] * num_rows, vocabulary_size)]
     with tensors_alone(f"{function_name}: a sampler"):
-        ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)), *met)
+        ids = sampler(ops.zeros((num_rows, vocabulary_size)), ops.zeros((num_rows,)), *history)
     found = f"{type(ids).__name__}"
     if ops.is_tensor(ids):
         found = f"{backend.standardize_dtype(ids.dtype)} of shape {tuple(ids.shape)}"
@@ -260,22 +248,22 @@ def check_sampler(function_name: str, sampler: Sampler, num_rows: int, vocabular
     )
 
 
-def tokens_met(sampler: Sampler, rows, vocabulary_size: int) -> tuple[np.ndarray, ...]:
-    """`(B, V)` bool, the tokens in each of B rows, for a sampler that reads it; otherwise empty."""
-    if not getattr(sampler, "reads_met", False):
+def history_of(sampler: Sampler, rows, vocabulary_size: int) -> tuple[np.ndarray, ...]:
+    """`(B, V)` bool, the tokens in each of B rows, for a sampler that uses it; otherwise empty."""
+    if not _uses_history(sampler):
         return ()
-    met = np.zeros((len(rows), vocabulary_size), bool)
-    for row, token_ids in zip(met, rows, strict=True):
-        row[np.asarray(token_ids, int)] = True
-    return (met,)
+    history = np.zeros((len(rows), vocabulary_size), bool)
+    for met, token_ids in zip(history, rows, strict=True):
+        met[np.asarray(token_ids, int)] = True
+    return (history,)
+
+
+def _uses_history(sampler):
+    return isinstance(sampler, HistorySampler) and sampler.uses_history
 
 
 def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vocabulary_size: int) -> None:
-    """Check that the ids that a sampler chose are in the vocabulary.
-
-    Raises:
-        ValueError: one is not.
-    """
+    """Check that the ids that a sampler chose are in the vocabulary."""
     outside = token_ids[(token_ids < 0) | (token_ids >= vocabulary_size)]
     if outside.size:
         raise ValueError(
@@ -285,12 +273,10 @@ def check_chosen(function_name: str, sampler: Sampler, token_ids: np.ndarray, vo
 
 
 def _draw(logits, uniform):
-    """The id at which the cumulative distribution of softmax(logits) passes `uniform`.
-
-    Token v owns the interval [start_v, end_v) of the running sum of weights. The result is the last token of positive
-    weight that starts at or before the number: the first such token starts at exactly 0, so there is one, and a token
-    of weight 0 is never chosen, however a backend rounds its running sum.
-    """
+    """The id at which the cumulative distribution of softmax(logits) passes `uniform`."""
+    # Token v owns the interval [start_v, end_v) of the running sum of weights. The last token of positive weight that
+    # starts at or before the number is chosen: the first such token starts at exactly 0, so there is one, and a token
+    # of weight 0 is never chosen, however a backend rounds its running sum.
     weights = ops.exp(logits)
     ends = ops.cumsum(weights, axis=-1)
     reached = ends - weights <= ops.expand_dims(uniform, 1) * ends[:, -1:]
@@ -298,24 +284,6 @@ def _draw(logits, uniform):
     return ops.max(ops.where(ops.logical_and(reached, weights > 0), vocabulary, 0), axis=-1)
 
 
-def _temper(logits, temperature):
-    """`logits / temperature`, shifted so that the largest is 0 and no temperature overflows."""
-    logits = ops.cast(logits, "float32")
-    return (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
-
-
 def _keep_from(logits, smallest):
     """The logits, with those below `smallest`, `(B, 1)` or a number, at minus infinity."""
     return ops.where(logits >= smallest, logits, -np.inf)
-
-
-def _check_share(sampler):
-    if not is_number(sampler.p) or not 0 < sampler.p <= 1:
-        raise ValueError(f"{type(sampler).__name__}: p must be above 0 and at most 1. Got {sampler.p!r}.")
-
-
-def _check_temperature(sampler):
-    temperature = sampler.temperature
-    if not is_number(temperature) or not 0 < temperature < math.inf:
-        name = type(sampler).__name__
-        raise ValueError(f"{name}: the temperature must be a finite number above 0. Got {temperature!r}.")

@@ -36,13 +36,6 @@ def score(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None = No
 
     Raises:
         ValueError: the ids are invalid, or do not match the segment ids.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> model.score(np.array([[1, 2, 3, 4]])).shape
-        (1, 4)
     """
     backends.check_not_forked("score")
     rows = read_prompt("score", token_ids, model.config.vocabulary_size, model.tokenizer)
@@ -74,13 +67,6 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
 
     Raises:
         ValueError: as for `score`; or no document has two tokens.
-
-    Examples:
-        >>> from keras_griffin.generation import perplexity
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> 100 < perplexity(model, [[1, 2, 3, 4], [5, 6]]) < 1000
-        True
     """
     logarithms = score(model, token_ids, segment_ids)
     rows = [logarithms] if isinstance(token_ids, str) else logarithms
@@ -88,7 +74,8 @@ def perplexity(model: keras.Model, token_ids: Prompt, segment_ids: Tensor | None
         count = sum(max(len(row) - 1, 0) for row in rows)
     else:
         # The first token of each document is not predicted.
-        count = sum(np.sum(row > 0) - len(_runs(row[row > 0])) for row in ops.convert_to_numpy(segment_ids))
+        segments = [row[row > 0] for row in ops.convert_to_numpy(segment_ids)]
+        count = sum(row.size - np.count_nonzero(np.diff(row, prepend=-1)) for row in segments)
     if not count:
         raise ValueError("perplexity: at least one document must have two tokens. Got none.")
     return math.exp(-sum(float(np.sum(row, dtype="float64")) for row in rows) / count)
@@ -125,9 +112,8 @@ def bits_per_byte(model: keras.Model, texts: str | list[str]) -> float:
         raise ValueError("bits_per_byte: the model must have a tokenizer. Got None.")
     rows = [tokenizer.encode(text, start=False) for text in texts]
     num_bytes = sum(len(text.encode("utf-8", "surrogateescape")) for text in texts)
-    start_id = tokenizer.start_id
-    if start_id is not None:
-        rows = [[start_id, *row] for row in rows]
+    if tokenizer.start_id is not None:
+        rows = [[tokenizer.start_id, *row] for row in rows]
     elif any(len(row) > 1 for row in rows):
         num_bytes -= sum(len(tokenizer.token_bytes(row[0], True)) for row in rows if row)
     else:
@@ -148,7 +134,8 @@ def _score(model, token_ids, segment_ids):
     predicted = np.zeros(token_ids.shape, bool)
     predicted[:, 1:] = (segment_ids[:, 1:] == segment_ids[:, :-1]) & (segment_ids[:, 1:] > 0)
 
-    chunk = _chunk_length(num_rows * model.config.vocabulary_size)
+    # A power of two.
+    chunk = min(CHUNK, 1 << max(MOST_LOGITS // (num_rows * model.config.vocabulary_size), 1).bit_length() - 1)
     if compiles() and length < chunk:
         chunk = 1 << max(length - 1, 0).bit_length()
     padding = -length % chunk if compiles() else 0
@@ -175,13 +162,3 @@ def _score_chunk(model, state, token_ids, segment_ids):
     logits = model.logits(before)
     chosen = ops.take_along_axis(logits, ops.convert_to_tensor(token_ids)[..., None], axis=-1)[..., 0]
     return chosen - ops.logsumexp(logits, axis=-1), at_the_same_capacity(after, state)
-
-
-def _chunk_length(logits_per_step):
-    """How many steps are read at once: a power of two."""
-    return min(CHUNK, 1 << max(MOST_LOGITS // logits_per_step, 1).bit_length() - 1)
-
-
-def _runs(values):
-    """The first of each run of equal values."""
-    return values[np.diff(values, prepend=-1) != 0]

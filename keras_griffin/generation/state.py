@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_griffin.checks import is_integer
+from keras_griffin.checks import COUNT, checked
 from keras_griffin.generation.capacity import joined_rows, walk
 from keras_griffin.ops.implementation import have_values
 from keras_griffin.shapes import State, Tensor
@@ -77,13 +77,16 @@ class LanguageModelState(NamedTuple):
         Raises:
             ValueError: `times` is not an integer of at least 1.
         """
-        if not is_integer(times) or times < 1:
-            raise ValueError(f"repeat: times must be an integer of at least 1. Got {times!r}.")
+        checked("repeat", COUNT, times=times)
         return self.select(np.repeat(np.arange(self.num_rows), times))
 
     def __repr__(self) -> str:
+        seen = "not known while compiling"
+        if have_values([self.tokens]):
+            counts = [f"{count:,}" for count in ops.convert_to_numpy(self.tokens)]
+            seen = ", ".join(counts if len(counts) <= 8 else [*counts[:7], f"... {counts[-1]}"])
         head = f"{self.num_rows} rows, {len(self.blocks)} layers, {self.num_bytes:,} bytes"
-        return f"{type(self).__name__}: {head}; tokens seen: {_tokens_seen(self.tokens)}"
+        return f"{type(self).__name__}: {head}; tokens seen: {seen}"
 
 
 def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
@@ -111,15 +114,7 @@ def concatenate(states: Iterable[LanguageModelState]) -> LanguageModelState:
 
 
 def why_not_like(state: State, other: State) -> str | None:
-    """Why a state can't be of the same model as another one; the number of rows and grown axes may differ.
-
-    Args:
-        state: anything.
-        other: a state, of which only the shapes matter.
-
-    Returns:
-        None, or a text that follows "a state whose".
-    """
+    """Why two states can't be of one model, as a text that follows "a state whose"; None if they can."""
     found, wanted = list(walk(state)), list(walk(other))
     if _kinds(state) != _kinds(other):
         return f"{len(found)} tensors do not match the {len(wanted)} of this model's {type(other).__name__}"
@@ -138,11 +133,7 @@ def why_not_like(state: State, other: State) -> str | None:
 
 
 def fitted(function_name: str, state: State, initial_state: State) -> State:
-    """A state, cast to the dtypes of a model's initial state.
-
-    Raises:
-        ValueError: it is not a state of that model.
-    """
+    """A state of the model with that initial state, cast to its dtypes."""
     reason = why_not_like(state, initial_state)
     if reason is not None:
         raise ValueError(f"{function_name}: the state must be one of this model. Got one whose {reason}.")
@@ -150,11 +141,7 @@ def fitted(function_name: str, state: State, initial_state: State) -> State:
 
 
 def rows_for(state: State, function_name: str, token_ids) -> Tensor:
-    """Check the tokens `(B, T)`, an array or a tensor, that continue the rows of a state.
-
-    Raises:
-        ValueError: T is 0, B is not that of the state, or the axes are different ones.
-    """
+    """Check the tokens `(B, T)`, an array or a tensor, that continue the rows of a state."""
     shape = tuple(getattr(token_ids, "shape", ()))
     if len(shape) != 2 or shape[1] == 0:
         raise ValueError(f"{function_name}: token ids must be of shape (B, T), with T at least 1. Got shape {shape}.")
@@ -170,10 +157,3 @@ def rows_for(state: State, function_name: str, token_ids) -> Tensor:
 def _kinds(state):
     """The types of a state and all its parts."""
     return (type(state), *map(_kinds, state)) if isinstance(state, tuple) else None
-
-
-def _tokens_seen(tokens) -> str:
-    if not have_values([tokens]):
-        return "not known while compiling"
-    counts = [f"{count:,}" for count in ops.convert_to_numpy(tokens)]
-    return ", ".join(counts if len(counts) <= 8 else [*counts[:7], f"... {counts[-1]}"])

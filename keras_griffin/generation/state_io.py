@@ -65,13 +65,13 @@ def save_state(state: State, path: str | os.PathLike) -> None:
     """
     if not isinstance(state, tuple) or not state:
         raise ValueError(f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}.")
-    for path_in_state, leaf, _ in walk(state):
+    arrays = {}
+    for steps, leaf, _ in walk(state):
         if not hasattr(leaf, "dtype"):
-            raise ValueError(
-                f"save_state: the state's parts must be tensors. Got {leaf!r} at {'.'.join(path_in_state)}."
-            )
+            raise ValueError(f"save_state: the state's parts must be tensors. Got {leaf!r} at {'.'.join(steps)}.")
+        dtype = np.dtype(keras.backend.standardize_dtype(leaf.dtype))
+        arrays[".".join(steps)] = np.ascontiguousarray(ops.convert_to_numpy(leaf)).astype(dtype, copy=False)
     kinds = _kinds(state, ())
-    arrays = {".".join(path): _as_array(leaf) for path, leaf, _ in walk(state)}
     sums = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
     metadata = {"format": FORMAT, "kinds": json.dumps(kinds), "crc32": json.dumps(sums)}
     metadata["sum"] = _sum(metadata, {name: (array.dtype, array.shape) for name, array in arrays.items()})
@@ -109,11 +109,21 @@ def load_state(path: str | os.PathLike) -> State:
     if tensors.metadata.get("format") != FORMAT:
         found = tensors.metadata.get("format", "tensors that are not a state")
         raise ValueError(f"load_state: the file must hold a {FORMAT!r}. Got {found!r} in {str(path)!r}.")
+    unread = set(tensors)
+
+    def read(name):
+        unread.remove(name)
+        array = tensors[name]
+        if zlib.crc32(array.tobytes()) != sums[name]:
+            raise ValueError(f"the checksum of {name} does not match its bytes")
+        return array
+
     try:
-        _check_sum(tensors)
-        kinds, sums = json.loads(tensors.metadata["kinds"]), json.loads(tensors.metadata["crc32"])
-        unread = set(tensors)
-        state = _build(kinds, lambda name: _checked(tensors, name, sums, unread))
+        described = {name: (tensors.dtype(name), tensors.shape(name)) for name in tensors}
+        if _sum(tensors.metadata, described) != tensors.metadata["sum"]:
+            raise ValueError("the checksum of its metadata does not match")
+        sums = json.loads(tensors.metadata["crc32"])
+        state = _build(json.loads(tensors.metadata["kinds"]), read)
         if unread or not isinstance(state, tuple):
             raise ValueError(f"its kinds omit {', '.join(sorted(unread)) or 'everything'}")
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -148,25 +158,5 @@ def _build(kinds, read, levels=MOST_LEVELS):
 def _sum(metadata, tensors):
     """A checksum of the metadata, and of each tensor's name, dtype and shape."""
     described = sorted((name, str(dtype), list(shape)) for name, (dtype, shape) in tensors.items())
-    noted = [metadata[name] for name in ("format", "kinds", "crc32")]
-    return str(zlib.crc32(json.dumps([noted, described]).encode()))
-
-
-def _check_sum(tensors):
-    described = {name: (tensors.dtype(name), tensors.shape(name)) for name in tensors}
-    if _sum(tensors.metadata, described) != tensors.metadata["sum"]:
-        raise ValueError("the checksum of its metadata does not match")
-
-
-def _checked(tensors, name, sums, unread):
-    unread.remove(name)
-    array = tensors[name]
-    if zlib.crc32(array.tobytes()) != sums[name]:
-        raise ValueError(f"the checksum of {name} does not match its bytes")
-    return array
-
-
-def _as_array(leaf):
-    """A tensor's value in its own dtype."""
-    dtype = keras.backend.standardize_dtype(leaf.dtype)
-    return np.ascontiguousarray(ops.convert_to_numpy(leaf)).astype(np.dtype(dtype), copy=False)
+    signed = [metadata[name] for name in ("format", "kinds", "crc32")]
+    return str(zlib.crc32(json.dumps([signed, described]).encode()))

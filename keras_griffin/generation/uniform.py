@@ -10,17 +10,9 @@ from keras_griffin.checks import is_integer
 
 
 def uniform_numbers(function_name: str, seed: int | None, batch_size: int) -> Iterator[np.ndarray]:
-    """Random numbers `(B,)` float32 in [0, 1) for each step; those of a row depend only on the seed and its index.
-
-    Args:
-        function_name: name for error messages.
-        seed: from 0 to 2**64 - 1; None draws one from Python's `random`, which `keras.utils.set_random_seed` seeds.
-        batch_size: B.
-
-    Raises:
-        ValueError: the seed is not such an integer.
-    """
+    """Random numbers `(B,)` float32 in [0, 1) for each step; a row's depend only on the seed and its index."""
     if seed is None:
+        # `keras.utils.set_random_seed` seeds Python's `random`.
         seed = random.getrandbits(64)
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(f"{function_name}: the seed must be None or an integer from 0 to 2**64 - 1. Got {seed!r}.")

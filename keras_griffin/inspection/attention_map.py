@@ -28,23 +28,20 @@ def attention_map(model: keras.Model, text: Prompt, block: int | None = None) ->
 
     Raises:
         ValueError: the text is empty, too long, or more than one; or that block has no attention.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.inspection import attention_map
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> attention_map(model, np.arange(20)).shape
-        (2, 20, 20)
     """
     token_ids = one_text("attention_map", model, text)
     if len(token_ids) > LONGEST:
         raise ValueError(f"attention_map: a text must have at most {LONGEST} tokens. Got {len(token_ids)}.")
-    places = [place for place, each in enumerate(model.blocks) if isinstance(each.mixer, MultiQueryAttention)]
+    places = places_of_attention(model)
     place = next(iter(places), None) if block is None else block
     if place not in places:
         raise ValueError(f"attention_map: block must be one of {places}, whose mixers are attention. Got {block!r}.")
     return np.asarray(ops.convert_to_numpy(prepared(_attention, model, place=place)((), token_ids[None])))[0]
+
+
+def places_of_attention(model: keras.Model) -> list[int]:
+    """The indices of the blocks whose mixers are attention."""
+    return [place for place, block in enumerate(model.blocks) if isinstance(block.mixer, MultiQueryAttention)]
 
 
 def _attention(model, state, token_ids, place):

@@ -4,7 +4,7 @@ import bisect
 import warnings
 from dataclasses import dataclass
 
-from keras_griffin.checks import COUNT, checked, integer_from
+from keras_griffin.checks import COUNT, checked, integer_from, one_of
 from keras_griffin.inspection.devices import Device, find_device
 from keras_griffin.models import GriffinConfig
 
@@ -99,11 +99,11 @@ def decode_cost(
 
     Reference: De et al. 2024 (arXiv 2402.19427), section 5.1, equation 5, and appendix F.4.
     """
-    _check("decode_cost", config)
+    check_config("decode_cost", config)
     device = find_device("decode_cost", device)
-    for name, value in {"batch_size": batch_size, "context_length": context_length}.items():
-        checked("decode_cost", COUNT, **{name: value})
-    item_bytes = _item_bytes("decode_cost", dtype)
+    checked("decode_cost", COUNT, batch_size=batch_size)
+    checked("decode_cost", COUNT, context_length=context_length)
+    item_bytes = ITEM_BYTES[checked("decode_cost", one_of(ITEM_BYTES), dtype=dtype)]
     row_bytes = cache_bytes(config, context_length, dtype)
     parameter_bytes = config.parameter_count() * item_bytes
     seconds = (parameter_bytes + batch_size * row_bytes) / device.bytes_per_second
@@ -145,9 +145,9 @@ def cache_bytes(config: GriffinConfig, context_length: int, dtype: str = "bfloat
         >>> [cache_bytes(presets()["griffin_1.3b"], tokens) for tokens in (512, 1024, 1_000_000)]
         [2506752, 4603904, 4603904]
     """
-    _check("cache_bytes", config)
+    check_config("cache_bytes", config)
     checked("cache_bytes", integer_from(0), context_length=context_length)
-    item_bytes = _item_bytes("cache_bytes", dtype)
+    item_bytes = ITEM_BYTES[checked("cache_bytes", one_of(ITEM_BYTES), dtype=dtype)]
     return sum(
         config.mixer_class(name).cache_bytes(config.width, context_length, item_bytes, **config.mixer_arguments(name))
         for name in config.mixer_names
@@ -160,12 +160,7 @@ def _crossover(config, num_bytes, dtype):
     return context if context < LONGEST else None
 
 
-def _item_bytes(function_name, dtype):
-    if dtype not in ITEM_BYTES:
-        raise ValueError(f"{function_name}: dtype must be one of {', '.join(ITEM_BYTES)}. Got {dtype!r}.")
-    return ITEM_BYTES[dtype]
-
-
-def _check(function_name, config):
+def check_config(function_name: str, config) -> None:
+    """Check that an argument is a config, not, for example, the name of one."""
     if not isinstance(config, GriffinConfig):
         raise ValueError(f"{function_name}: config must be a GriffinConfig. Got {config!r}.")

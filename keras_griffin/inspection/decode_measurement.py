@@ -68,14 +68,6 @@ def measure_decoding(
     Raises:
         ValueError: the model is not a `LanguageModel`; there is no context; a number is not an integer of at least 1;
             or the backend is OpenVINO, which does not generate.
-
-    Examples:
-        >>> from keras_griffin.inspection import measure_decoding
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> measured = measure_decoding(model, (16, 64), steps=4, runs=2)
-        >>> measured.state_bytes.tolist(), bool(measured.seconds_per_step.min() > 0)
-        ([2702, 2702], True)
     """
     owner = "measure_decoding"
     if not isinstance(model, LanguageModel):
@@ -103,7 +95,7 @@ def measure_decoding(
 
 
 def _seconds(model, state, steps):
-    """Seconds of `steps` steps from a state with capacity for them, which stays unchanged."""
+    """Seconds of `steps` steps from a state with capacity for them."""
     # The loop donates its buffers. Reading the copies waits until they are made.
     own = keras.tree.map_structure(ops.copy, state)
     for leaf in keras.tree.flatten(own):

@@ -12,24 +12,7 @@ def cache_table(
     context_lengths: tuple[int, ...] = CONTEXT_LENGTHS,
     dtype: str = "bfloat16",
 ) -> str:
-    """The parameters of each model, and the cache of one row, by `cache_bytes`.
-
-    Args:
-        configs: `GriffinConfig` by name; None for `keras_griffin.models.presets()`.
-        context_lengths: tokens, one column each.
-        dtype: of parameters and caches; see `decode_cost`.
-
-    Returns:
-        A Markdown table: billions of parameters, gigabytes (10^9) of parameters and megabytes (10^6) of cache.
-
-    Examples:
-        >>> from keras_griffin.inspection.decode_table import cache_table
-        >>> from keras_griffin.models import presets
-        >>> print(cache_table({"griffin_7b": presets()["griffin_7b"]}, (2048,)))
-        | model | parameters, billions | GB | MB a row at 2,048 |
-        |---|---|---|---|
-        | griffin_7b | 7.84 | 15.7 | 6.48 |
-    """
+    """The parameters of each model, in 10^9 and in GB, and the cache of one row, in MB, for each context length."""
     head = ["model", "parameters, billions", "GB", *(f"MB a row at {length:,}" for length in context_lengths)]
     rows = []
     for name, config in (presets() if configs is None else configs).items():

@@ -66,15 +66,7 @@ DEVICES = {
 
 
 def find_device(function_name: str, device: str | Device) -> Device:
-    """A device, or the one of that name.
-
-    Args:
-        function_name: name for error messages.
-        device: a `Device`, or a name from `DEVICES`.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """A device, or the one of that name in `DEVICES`."""
     if isinstance(device, Device):
         return device
     if device not in DEVICES:

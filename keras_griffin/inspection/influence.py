@@ -30,14 +30,6 @@ def influence(model: keras.Model, text: Prompt, token: int | None = None) -> np.
     Raises:
         ValueError: the text is empty, or more than one; the token is outside the vocabulary; or the active backend has
             no gradients.
-
-    Examples:
-        >>> import numpy as np
-        >>> from keras_griffin.inspection import influence
-        >>> from keras_griffin.models import Griffin, GriffinConfig
-        >>> model = Griffin(GriffinConfig(vocabulary_size=256, width=32, num_layers=3, num_heads=2, window=8))
-        >>> influence(model, np.arange(20)).shape
-        (20,)
     """
     token_ids = one_text("influence", model, text)
     size = model.config.vocabulary_size

@@ -3,24 +3,14 @@
 import dataclasses
 
 from keras_griffin.checks import COUNT, NOT_NEGATIVE, checked
+from keras_griffin.inspection.decode_cost import check_config
 from keras_griffin.models import GriffinConfig
 
 
 def match_parameters(config: GriffinConfig, count: int, *, tolerance: float = 0.01) -> GriffinConfig:
     """A copy of a config whose `mlp_width` gives a model about `count` parameters, so that mixers compare fairly.
 
-    A unit of `mlp_width` adds 3 D + 2 parameters to each layer. The width is the one whose count is nearest.
-
-    Args:
-        config: any `GriffinConfig`; all its other fields stay.
-        count: the number of parameters, with the embedding, as of `config.parameter_count()`.
-        tolerance: the largest difference from `count`, as a share of it.
-
-    Returns:
-        A `GriffinConfig`.
-
-    Raises:
-        ValueError: no `mlp_width` of at least 1 comes that near, or an argument is out of range.
+    The width is that of the nearest count, embedding included. `tolerance` limits the difference, as a share of it.
 
     Examples:
         >>> from keras_griffin.inspection.match_parameters import match_parameters
@@ -31,8 +21,7 @@ def match_parameters(config: GriffinConfig, count: int, *, tolerance: float = 0.
         (384, 368, 896640, 896000)
     """
     owner = "match_parameters"
-    if not isinstance(config, GriffinConfig):
-        raise ValueError(f"{owner}: config must be a GriffinConfig. Got {config!r}.")
+    check_config(owner, config)
     count, tolerance = checked(owner, COUNT, count=count), checked(owner, NOT_NEGATIVE, tolerance=tolerance)
     first = dataclasses.replace(config, mlp_width=1)
     each = dataclasses.replace(config, mlp_width=2).parameter_count() - first.parameter_count()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_griffin import backends
-from keras_griffin.inspection.attention_map import attention_map
+from keras_griffin.inspection.attention_map import attention_map, places_of_attention
 from keras_griffin.inspection.decode_measurement import measure_decoding
 from keras_griffin.inspection.influence import influence
 from keras_griffin.inspection.plots import (
@@ -23,7 +23,6 @@ from keras_griffin.inspection.plots import (
     plot_state_norm,
 )
 from keras_griffin.inspection.svg import svg_of
-from keras_griffin.layers.multi_query_attention import MultiQueryAttention
 from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
 
 #: Channels recorded for each layer, tokens shown in gates and attention maps, and tokens of the gradient.
@@ -39,23 +38,7 @@ figcaption { font-size: .9rem; } pre { white-space: pre-wrap; } h1, pre { overfl
 
 
 def inspection_page(model: keras.Model, text: str, title: str | None = None) -> str:
-    """Read a text with a model, colour its characters by their surprise, and plot how the model remembers.
-
-    Surprise is shown over the first 2,048 tokens, gates and attention over the last 64, and the influence on the
-    prediction over the last 2,048, on a backend with gradients.
-
-    Args:
-        model: a `LanguageModel` with a tokenizer.
-        text: the text to read.
-        title: the page's title; None for the model's name.
-
-    Returns:
-        One HTML page with embedded images.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-        ValueError: the text is empty, or the model has no tokenizer.
-    """
+    """HTML with embedded images: a text's characters, coloured by their surprise, and how the model remembers it."""
     title = html.escape(model.name if title is None else title)
     trace = model.trace(text, channels=CHANNELS)
     config, count = model.config, len(trace.token_ids)
@@ -94,8 +77,7 @@ def pictures_of(model, trace) -> Iterator[tuple[Axes, str]]:
         }.items():
             for layer in dict.fromkeys((next(iter(trace.layers)), list(trace.layers)[-1])):
                 yield plot_gate(_tail(trace), layer, gate, words), f"{meaning} {layer}."
-    places = [place for place, block in enumerate(model.blocks) if isinstance(block.mixer, MultiQueryAttention)]
-    for place in places[:1]:
+    for place in places_of_attention(model)[:1]:
         yield (
             plot_attention(attention_map(model, last, place), words),
             f"The attention weights of block_{place} within its window, averaged over heads, if the text began at the "

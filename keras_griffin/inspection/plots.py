@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_griffin.checks import Rule, checked, one_of
 from keras_griffin.inspection.decode_cost import decode_cost
 from keras_griffin.inspection.decode_measurement import DecodingMeasurement
 from keras_griffin.inspection.devices import Device
@@ -30,13 +31,9 @@ FAMILY_COLOURS = {
 _SIGNS = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "$": r"\$"})
 #: The contexts of a cost plot.
 CONTEXTS = tuple(2**n for n in range(8, 18))
-#: Quantities that `decode_cost` predicts as a number for every context.
-PREDICTED = (
-    *("seconds_per_step", "tokens_per_second", "cache_bytes"),
-    *("parameter_bytes", "largest_batch", "memory_bound_batch"),
-)
-#: Quantities that are both predicted and measured.
+#: Quantities that are both predicted and measured, and all that `decode_cost` predicts as a number for every context.
 MEASURED = ("seconds_per_step", "tokens_per_second", "cache_bytes")
+PREDICTED = (*MEASURED, "parameter_bytes", "largest_batch", "memory_bound_batch")
 #: The largest number of tokens whose texts label an axis.
 MOST_LABELS = 80
 
@@ -50,9 +47,6 @@ def plot_half_lives(trace: Trace, axes: Axes | None = None) -> Axes:
         trace: of `model.trace`.
         axes: where to draw; None for a new figure.
 
-    Returns:
-        The axes.
-
     Raises:
         ImportError: matplotlib is not installed.
     """
@@ -61,9 +55,8 @@ def plot_half_lives(trace: Trace, axes: Axes | None = None) -> Axes:
         lives = np.sort(layer.half_lives)
         axes.plot((np.arange(len(lives)) + 0.5) / len(lives), lives, color=colour, label=_short(path))
     axes.axhline(len(trace.token_ids), color="gray", linestyle=":", label="length of the text")
-    axes.set(
-        yscale="log", xlabel="share of the channels", ylabel="half-life, tokens", title="How long channels remember"
-    )
+    axes.set(yscale="log", xlabel="share of the channels", ylabel="half-life, tokens")
+    axes.set_title("How long channels remember")
     axes.legend(fontsize="small")
     return axes
 
@@ -84,20 +77,13 @@ def plot_gate(
         tokens: the text of each token, for the axis if there are few.
         axes: where to draw; None for a new figure.
 
-    Returns:
-        The axes.
-
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: there is no such layer or gate.
     """
     path = next(iter(trace.layers), None) if layer is None else layer
-    if path not in trace.layers:
-        raise ValueError(f"plot_gate: layer must be one of {', '.join(trace.layers)}. Got {layer!r}.")
-    values = trace.layers[path].values
-    gates = [name for name in values if name.endswith("_gate")]
-    if gate not in gates:
-        raise ValueError(f"plot_gate: gate must be one of {', '.join(gates)}. Got {gate!r}.")
+    values = trace.layers[checked("plot_gate", one_of(trace.layers), layer=path)].values
+    checked("plot_gate", one_of([name for name in values if name.endswith("_gate")]), gate=gate)
     axes = _axes("plot_gate", axes)
     rows = values[gate].T
     image = axes.imshow(
@@ -115,9 +101,6 @@ def plot_state_norm(trace: Trace, axes: Axes | None = None) -> Axes:
     Args:
         trace: of `model.trace`.
         axes: where to draw; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -137,9 +120,6 @@ def plot_attention(weights: np.ndarray, tokens: Sequence[str] | None = None, axe
         weights: `(N, T, T)`, from `attention_map`, or `(T, T)`, one head.
         tokens: the text of each token, for the axes if there are few.
         axes: where to draw; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -166,9 +146,6 @@ def plot_influence(influences: np.ndarray, tokens: Sequence[str] | None = None, 
         influences: `(T,)`, from `influence`.
         tokens: the text of each token, for the axis if there are few.
         axes: where to draw; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -205,9 +182,6 @@ def plot_decode_cost(
         measured: results of `measure_decoding`, by the name in the legend; drawn dashed, in the colour of the config
             with that name, if any. A family's name has its colour.
 
-    Returns:
-        The axes.
-
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: as for `decode_cost`; configs or measured is not a dict by name; the quantity is not one of those
@@ -215,18 +189,15 @@ def plot_decode_cost(
     """
     axes, contexts = _axes("plot_decode_cost", axes), list(contexts)
     measured = {} if measured is None else measured
-    _check_by_name("configs", configs, GriffinConfig)
-    _check_by_name("measured", measured, DecodingMeasurement)
-    allowed = MEASURED if measured else PREDICTED
-    if quantity not in allowed:
-        kind = "measured" if measured else "predicted"
-        raise ValueError(
-            f"plot_decode_cost: quantity must be one of the {kind} {', '.join(allowed)}. Got {quantity!r}."
-        )
+    checked("plot_decode_cost", _by_name(GriffinConfig), configs=configs)
+    checked("plot_decode_cost", _by_name(DecodingMeasurement), measured=measured)
+    kind, allowed = ("measured", MEASURED) if measured else ("predicted", PREDICTED)
+    rule = Rule(f"one of the {kind} {', '.join(allowed)}", lambda value: value in allowed)
+    checked("plot_decode_cost", rule, quantity=quantity)
     for name, measurement in measured.items():
         if measurement.batch_size != batch_size:
             raise ValueError(
-                "plot_decode_cost: batch_size must be that of what was measured. "
+                "plot_decode_cost: batch_size must be that of the measurement. "
                 f"Got {batch_size}, and {measurement.batch_size} of {name!r}."
             )
     names = list(dict.fromkeys([*configs, *measured]))
@@ -239,21 +210,20 @@ def plot_decode_cost(
             label = f"{name}, predicted" if name in measured else name
             axes.plot(contexts, [getattr(cost, quantity) for cost in costs], color=colour, marker=".", label=label)
         if name in measured:
-            numbers = getattr(measured[name], quantity)
-            style = {"color": colour, "marker": "o", "linestyle": "--", "label": f"{name}, measured"}
-            axes.plot(measured[name].contexts, numbers, **style)
+            x, y = measured[name].contexts, getattr(measured[name], quantity)
+            axes.plot(x, y, color=colour, marker="o", linestyle="--", label=f"{name}, measured")
     axes.set(xscale="log", yscale="log", xlabel="context, tokens", ylabel=quantity.replace("_", " "))
     axes.set_title("What a longer context costs")
     axes.legend(fontsize="small")
     return axes
 
 
-def _check_by_name(argument, values, kind):
-    """Refuse what is not a dict of `kind` by name, such as one of them alone."""
-    if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
-        raise ValueError(
-            f"plot_decode_cost: {argument} must be a dict from names to values of {kind.__name__}. Got {values!r}."
-        )
+def _by_name(kind):
+    """The rule for a dict of `kind` by name: one of them alone is an easy mistake."""
+    return Rule(
+        f"a dict from names to values of {kind.__name__}",
+        lambda values: isinstance(values, dict) and all(isinstance(value, kind) for value in values.values()),
+    )
 
 
 def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | None = None) -> Axes:
@@ -271,9 +241,6 @@ def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | 
         exponent: c.
         axes: where to draw; None for a new figure.
 
-    Returns:
-        The axes.
-
     Raises:
         ImportError: matplotlib is not installed.
 
@@ -281,22 +248,17 @@ def plot_gate_behaviour(decay: float = 0.9, exponent: float = 8.0, axes: Axes | 
     """
     axes = _axes("plot_gate_behaviour", axes)
     gate = np.linspace(0.0, 1.0, 201)
-    kept = {
-        "RG-LRU": decay ** (exponent * gate),
-        "GRU": 1 - gate,
-        "Mamba": (1 - gate) ** decay,
-        "LRU": np.full_like(gate, decay),
+    rg_lru, mamba, lru = decay ** (exponent * gate), (1 - gate) ** decay, np.full_like(gate, decay)
+    factors = {
+        "RG-LRU": (rg_lru, np.sqrt(1 - rg_lru**2)),
+        "GRU": (1 - gate, gate),
+        "Mamba": (mamba, (1 - mamba) / decay),
+        "LRU": (lru, np.sqrt(1 - lru**2)),
     }
-    let_in = {
-        "RG-LRU": np.sqrt(1 - kept["RG-LRU"] ** 2),
-        "GRU": gate,
-        "Mamba": (1 - kept["Mamba"]) / decay,
-        "LRU": np.sqrt(1 - kept["LRU"] ** 2),
-    }
-    for name in kept:
+    for name, (past, new) in factors.items():
         colour = FAMILY_COLOURS[name.replace("-", "")]
-        axes.plot(gate, kept[name], color=colour, label=f"{name}: the past")
-        axes.plot(gate, let_in[name], color=colour, linestyle="--", label=f"{name}: the input")
+        axes.plot(gate, past, color=colour, label=f"{name}: the past")
+        axes.plot(gate, new, color=colour, linestyle="--", label=f"{name}: the input")
     axes.set(xlabel="gate r", ylabel="factor", title=f"What a gate does, a = {decay:g}")
     axes.legend(fontsize="small", ncols=2)
     return axes
@@ -315,7 +277,7 @@ def _axes(function_name, axes):
 
 
 def _shades(number):
-    """`number` colours: distinct ones if there are enough, otherwise from dark to light in the order of layers."""
+    """`number` colours: distinct ones if there are enough, otherwise from dark to light."""
     if number <= len(COLOURS):
         return COLOURS[:number]
     from matplotlib import colormaps

@@ -12,14 +12,7 @@ _STYLE = (
 
 
 def svg_of(figure: Any) -> str:
-    """A figure without a background, whose black is the page's ink; the same figure gives the same text.
-
-    Args:
-        figure: a `matplotlib.figure.Figure`.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """A figure without a background, whose black is the page's ink; the same figure gives the same text."""
     import matplotlib
 
     file = io.BytesIO()
@@ -31,12 +24,10 @@ def svg_of(figure: Any) -> str:
 
 
 def in_ink(svg: str) -> str:
-    """An SVG of matplotlib's without its white background, and with the page's ink in place of black.
-
-    matplotlib leaves text in the default colour, and writes black strokes as #000000.
-    """
+    """An SVG of matplotlib's without its white background, and with the page's ink in place of black."""
     if _STYLE in svg:
         return svg
+    # matplotlib leaves text in the default colour, and writes black strokes as #000000.
     svg = svg.replace('style="fill: #ffffff"/>', 'style="fill: none"/>')
     lines = (line.rstrip() for line in svg.replace("#000000", "currentColor").splitlines())
     return "\n".join(lines).replace("<defs>", f"{_STYLE}<defs>", 1) + "\n"

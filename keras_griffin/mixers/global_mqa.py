@@ -24,11 +24,6 @@ class GlobalMQAState(NamedTuple):
     #: `(B, steps)` bool: which of them a later query may see, the steps of its document.
     visible: Tensor
 
-    @property
-    def grows(self) -> bool:
-        """Yes."""
-        return True
-
     def with_room(self, places: int) -> "GlobalMQARoom":
         """The state with so many more empty places before its first key, for steps to write to."""
         return GlobalMQARoom(*(padded_steps(leaf, places) for leaf in self))

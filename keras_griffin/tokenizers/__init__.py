@@ -18,7 +18,8 @@ A text is the concatenation of its tokens' bytes, decoded as UTF-8: invalid byte
 part of a character, in the same way for every tokenizer. So `IncrementalDecoder` gives the same text, piece by piece,
 at a constant cost per token.
 
-Each class here can be serialised in a Keras config, so a `.keras` file includes a model's tokenizer.
+Each class here can be serialised in a Keras config, so a `.keras` file includes a model's tokenizer. A new one is a
+subclass of `FileTokenizer`, which says what it needs beyond the contract, and a row of `TOKENIZERS`.
 """
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import atomic_file
 from keras_griffin.files.json_object import read_json_object
-from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_id
-from keras_griffin.tokenizers.incremental_decoder import decode
+from keras_griffin.tokenizers.file_tokenizer import FileTokenizer
 
 _CONTENT = {"tokenizer": "bytes"}
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class ByteTokenizer:
+class ByteTokenizer(FileTokenizer):
     """Text as its UTF-8 bytes: 256 ids, none of them special.
 
-    Bytes escaped as surrogates, such as command-line bytes that are not UTF-8, are encoded as the original bytes.
+    Bytes escaped as surrogates, such as command-line bytes that are not UTF-8, are encoded as the original bytes. The
+    file `byte_tokenizer.json`, which `save` writes, only identifies this tokenizer.
 
     Examples:
         >>> from keras_griffin.tokenizers import ByteTokenizer
@@ -30,7 +29,6 @@ class ByteTokenizer:
         'né'
     """
 
-    #: The file that `save` writes.
     file_name = "byte_tokenizer.json"
     vocabulary_size = 256
     #: A line break, from which a model of bytes starts if it has no prompt.
@@ -52,20 +50,14 @@ class ByteTokenizer:
                 f"Got {text[error.start]!r} at {error.start}."
             ) from error
 
-    def decode(self, token_ids: Tensor) -> str:
-        """The text of `(T,)` ids; bytes that are not UTF-8 become U+FFFD."""
-        return decode(self, token_ids)
-
     def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
         """The byte itself."""
         check_id(token_id, self.vocabulary_size)
         return bytes([token_id])
 
-    def save(self, directory: str | os.PathLike) -> None:
-        """Write `byte_tokenizer.json`, which only identifies this tokenizer."""
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        with atomic_file(Path(directory) / self.file_name) as path:
-            path.write_text(json.dumps(_CONTENT) + "\n", "utf-8")
+    def contents(self) -> dict[str, bytes]:
+        """`byte_tokenizer.json`."""
+        return {self.file_name: json.dumps(_CONTENT).encode() + b"\n"}
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "ByteTokenizer":

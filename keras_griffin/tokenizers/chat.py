@@ -38,12 +38,7 @@ def chat_prompt(turns: str | Sequence[tuple[str, str]]) -> str:
     Reference: Gemma's documentation, "Gemma formatting and system instructions".
     """
     turns = [("user", turns)] if isinstance(turns, str) else list(turns)
-    roles = [role for role, _ in turns]
-    if len(turns) % 2 == 0 or roles != [ROLES[index % 2] for index in range(len(turns))]:
-        raise ValueError(
-            "chat_prompt: the roles must alternate between 'user' and 'model', and begin and end with 'user'. "
-            f"Got {', '.join(map(repr, roles)) or 'none'}."
-        )
+    _check_roles("chat_prompt", turns, len(turns) % 2 == 1, "and begin and end with 'user'")
     return "".join(_turn("chat_prompt", role, message) for role, message in turns) + _opened("model")
 
 
@@ -73,36 +68,21 @@ def chat_tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]]) -> tuple
 
     They are the ids that `python -m keras_griffin chat` would have read and written. If the tokenizer has the turn
     markers as tokens, the model ends its turns with `<end_of_turn>`. Otherwise each message and each answer is a line.
-
-    Args:
-        tokenizer: see `keras_griffin.tokenizers`.
-        turns: `(role, message)` for each turn; the roles "user" and "model" alternate, the first is the user's and the
-            last the model's.
-
-    Raises:
-        ValueError: the roles are different; a message is empty, contains a turn marker or, if the tokenizer has none, a
-            line break; or the tokenizer does not accept it.
-
-    Examples:
-        >>> from keras_griffin.tokenizers import ByteTokenizer
-        >>> from keras_griffin.tokenizers.chat import chat_tokens
-        >>> turns = [("user", "Knock knock."), ("model", "Who is there?")]
-        >>> token_ids, is_answer = chat_tokens(ByteTokenizer(), turns)
-        >>> bytes(token for token, answered in zip(token_ids, is_answer) if answered)
-        b'Who is there?\\n'
     """
-    roles = [role for role, _ in turns]
-    if not roles or len(roles) % 2 or roles != [ROLES[index % 2] for index in range(len(roles))]:
-        raise ValueError(
-            "chat_tokens: the roles must alternate between 'user' and 'model', beginning with 'user' and ending with "
-            "'model'. "
-            f"Got {', '.join(map(repr, roles)) or 'none'}."
-        )
+    is_answered = len(turns) > 0 and len(turns) % 2 == 0
+    _check_roles("chat_tokens", turns, is_answered, "beginning with 'user' and ending with 'model'")
     end_of_turn = find_end_of_turn(tokenizer)
     token_ids: list[int] = []
     is_answer: list[bool] = []
     for index, (role, message) in enumerate(turns):
-        _check_message("chat_tokens", role, message, is_line=end_of_turn is None)
+        if not message.strip():
+            raise ValueError(f"chat_tokens: a message must not be empty. Got {message!r} from {role!r}.")
+        _check_marks("chat_tokens", role, message)
+        if end_of_turn is None and "\n" in message.strip():
+            raise ValueError(
+                "chat_tokens: a message must be one line if the tokenizer has no turn markers. "
+                f"Got {message!r} from {role!r}."
+            )
         if role == "model":
             end = tokenizer.encode("\n", start=False) if end_of_turn is None else [end_of_turn]
             part = tokenizer.encode(message.strip(), start=False) + end
@@ -126,23 +106,23 @@ def find_end_of_turn(tokenizer: Tokenizer) -> int | None:
     return None if start == end else end
 
 
-def _check_message(function, role, message, is_line):
-    if not message.strip():
-        raise ValueError(f"{function}: a message must not be empty. Got {message!r} from {role!r}.")
-    for mark in TURN_MARKS:
-        if mark in message:
-            raise ValueError(f"{function}: a message must not contain {mark}. Got {message!r} from {role!r}.")
-    if is_line and "\n" in message.strip():
+def _check_roles(function, turns, fits, ends):
+    roles = [role for role, _ in turns]
+    if not fits or roles != [ROLES[index % 2] for index in range(len(roles))]:
         raise ValueError(
-            f"{function}: a message must be one line if the tokenizer has no turn markers. "
-            f"Got {message!r} from {role!r}."
+            f"{function}: the roles must alternate between 'user' and 'model', {ends}. "
+            f"Got {', '.join(map(repr, roles)) or 'none'}."
         )
 
 
-def _turn(function, role, message):
+def _check_marks(function, role, message):
     for mark in TURN_MARKS:
         if mark in message:
             raise ValueError(f"{function}: a message must not contain {mark}. Got {message!r} from {role!r}.")
+
+
+def _turn(function, role, message):
+    _check_marks(function, role, message)
     return f"{_opened(role)}{message.strip()}{END_OF_TURN}\n"
 
 

@@ -12,11 +12,7 @@ MOST_TOKENS = 2**20
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Inside the `with` block, let a refusal also name the file that is read.
-
-    Raises:
-        ValueError: the block does.
-    """
+    """Inside the `with` block, a ValueError also names the file that is read."""
     try:
         yield
     except ValueError as error:
@@ -24,11 +20,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 
 def check_id(token_id: int, vocabulary_size: int) -> None:
-    """Check that an id is in the vocabulary.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Check that an id is in the vocabulary."""
     if not 0 <= token_id < vocabulary_size:
         raise ValueError(
             f"decode: an id must be at least 0 and below the vocabulary's size {vocabulary_size}. Got {token_id}."
@@ -36,15 +28,7 @@ def check_id(token_id: int, vocabulary_size: int) -> None:
 
 
 def check_characters(text: str, owner: str = "encode") -> None:
-    """Check that a text has characters only, and no surrogates such as those of a command line's bytes.
-
-    Args:
-        text: any text.
-        owner: name for error messages.
-
-    Raises:
-        ValueError: it has a surrogate.
-    """
+    """Check that a text has characters only, and no surrogates, as for a command line's bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -54,18 +38,12 @@ def check_characters(text: str, owner: str = "encode") -> None:
 
 
 def check_is_tokenizer(owner: str, tokenizer) -> None:
-    """Check that an object is a tokenizer, not, for example, the name of one.
-
-    Args:
-        owner: name for error messages.
-        tokenizer: see `keras_griffin.tokenizers`.
-
-    Raises:
-        ValueError: it has no `vocabulary_size`, `encode` or `decode`.
-    """
-    methods = all(callable(getattr(tokenizer, name, None)) for name in ("encode", "decode"))
-    size = getattr(tokenizer, "vocabulary_size", None)
-    if isinstance(tokenizer, type) or not methods or not is_integer(size):
+    """Check that an object is a tokenizer, not, for example, the name of one."""
+    try:
+        fits = callable(tokenizer.encode) and callable(tokenizer.decode) and is_integer(tokenizer.vocabulary_size)
+    except AttributeError:
+        fits = False
+    if isinstance(tokenizer, type) or not fits:
         raise ValueError(
             f"{owner}: a tokenizer must be one of keras_griffin.tokenizers, such as ByteTokenizer() or "
             f"load_tokenizer(folder). Got {tokenizer!r}."

@@ -10,12 +10,10 @@ from typing import Any, Literal
 
 import keras
 
-from keras_griffin.checks import is_integer
-from keras_griffin.files import atomic_file
+from keras_griffin.checks import Rule, checked, is_integer
 from keras_griffin.files.json_object import read_json_object
-from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters, check_id, naming
-from keras_griffin.tokenizers.incremental_decoder import decode
+from keras_griffin.tokenizers.file_tokenizer import FileTokenizer, import_package
 from keras_griffin.tokenizers.special_tokens import PAD_NAMES, START_NAMES, STOP_NAMES, TURN_MARKS
 
 #: The name of a token for a single byte, in vocabularies of characters.
@@ -25,7 +23,7 @@ _SAMPLE = "The cat, it's said, sat on 3 mats. So did a dog! É 本 😀"
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class HuggingFaceTokenizer:
+class HuggingFaceTokenizer(FileTokenizer):
     """A tokenizer of the packages `tokenizers` or `transformers`.
 
     A text begins with the start token, if there is one. Special tokens in a text become their ids, as always with these
@@ -56,9 +54,10 @@ class HuggingFaceTokenizer:
         'a cab'
     """
 
-    #: The files that `save` writes.
     file_name = "tokenizer.json"
     ids_file_name = "special_ids.json"
+    more_files = (ids_file_name,)
+    package = "tokenizers"
 
     def __init__(
         self,
@@ -92,10 +91,6 @@ class HuggingFaceTokenizer:
         ids = [] if self.start_id is None or not start else [self.start_id]
         return ids + self._ids_of_text(text)
 
-    def decode(self, token_ids: Tensor) -> str:
-        """The text of `(T,)` ids, without special tokens."""
-        return decode(self, token_ids)
-
     def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
         """The bytes of a token."""
         check_id(token_id, self.vocabulary_size)
@@ -104,17 +99,13 @@ class HuggingFaceTokenizer:
             self._known_bytes[key] = self._find_bytes(*key)
         return self._known_bytes[key]
 
-    def save(self, directory: str | os.PathLike) -> None:
-        """Write `tokenizer.json`, and `special_ids.json` with the special ids, which it lacks.
+    def contents(self) -> dict[str, bytes]:
+        """`tokenizer.json`, and `special_ids.json` with the special ids, which it lacks.
 
         Raises:
             ValueError: the tokenizer can't be serialised as JSON.
         """
-        files = {self.file_name: self._json, self.ids_file_name: json.dumps(self._ids()) + "\n"}
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            with atomic_file(Path(directory) / name) as path:
-                path.write_text(text, encoding="utf-8")
+        return {self.file_name: self._json.encode(), self.ids_file_name: json.dumps(self._ids()).encode() + b"\n"}
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "HuggingFaceTokenizer":
@@ -157,22 +148,18 @@ class HuggingFaceTokenizer:
         start_id = next(iter(self._ids_of(START_NAMES)), None) if start_id == "by name" else start_id
         stop_ids = self._ids_of(STOP_NAMES) if stop_ids == "by name" else stop_ids
         pad_id = next(iter(self._ids_of(PAD_NAMES)), 0) if pad_id == "by name" else pad_id
-        ids = f"from 0 to {self.vocabulary_size - 1}"
-        are_ids = isinstance(stop_ids, list | tuple) and all(map(self._is_id, stop_ids))
-        for name, value, holds, rule in (
-            ("start_id", start_id, start_id is None or self._is_id(start_id), f"an id {ids}, or None"),
-            ("stop_ids", stop_ids, are_ids, f"a list or tuple of ids {ids}"),
-            ("pad_id", pad_id, self._is_id(pad_id), f"an id {ids}"),
-        ):
-            if not holds:
-                raise ValueError(f"HuggingFaceTokenizer: {name} must be {rule}. Got {value!r}.")
-        self.start_id, self.stop_ids, self.pad_id = start_id, tuple(stop_ids), pad_id
-
-    def _is_id(self, value) -> bool:
-        return is_integer(value) and 0 <= value < self.vocabulary_size
+        ids, size = f"from 0 to {self.vocabulary_size - 1}", self.vocabulary_size
+        an_id = Rule(f"an id {ids}", lambda value: is_integer(value) and 0 <= value < size)
+        some_ids = Rule(
+            f"a list or tuple of ids {ids}",
+            lambda value: isinstance(value, list | tuple) and all(map(an_id.holds, value)),
+        )
+        self.start_id = checked("HuggingFaceTokenizer", an_id.or_none(), start_id=start_id)
+        self.stop_ids = tuple(checked("HuggingFaceTokenizer", some_ids, stop_ids=stop_ids))
+        self.pad_id = checked("HuggingFaceTokenizer", an_id, pad_id=pad_id)
 
     def _ids_of_text(self, text) -> list[int]:
-        with _Refusals("encode: the tokenizer must have a token for every part of the text"):
+        with _NamingTheRule("encode: the tokenizer must have a token for every part of the text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(getattr(encoding, "ids", encoding))
 
@@ -237,13 +224,7 @@ class HuggingFaceTokenizer:
 
 
 def _parse(text: Any):
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise ImportError(
-            "HuggingFaceTokenizer: the package tokenizers must be installed, "
-            "for instance with pip install 'keras-griffin[tokenizers]'."
-        ) from error
+    tokenizers = import_package("HuggingFaceTokenizer", "tokenizers")
     rule = "HuggingFaceTokenizer: the file must be a tokenizer of the package tokenizers, in JSON"
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -251,15 +232,12 @@ def _parse(text: Any):
         raise ValueError(f"{rule}. Got {error}.") from error
     if not isinstance(text, str):
         raise ValueError(f"{rule}. Got {text!r}.")
-    with _Refusals(rule):
-        return Tokenizer.from_str(text)
+    with _NamingTheRule(rule):
+        return tokenizers.Tokenizer.from_str(text)
 
 
-class _Refusals:
-    """Inside the `with` block, an error of the package `tokenizers` breaks a rule.
-
-    It raises plain `Exception`s, and those of a panic of Rust, whose class can't be imported.
-    """
+class _NamingTheRule:
+    """Inside the `with` block, an error of the package `tokenizers` breaks a rule."""
 
     def __init__(self, rule: str):
         self._rule = rule
@@ -268,6 +246,7 @@ class _Refusals:
         return self
 
     def __exit__(self, kind, error, traceback):
+        # It raises plain `Exception`s, and those of a panic of Rust, whose class can't be imported.
         if kind is Exception or getattr(kind, "__name__", None) == "PanicException":
             raise ValueError(f"{self._rule}. Got {str(error).strip()}.") from error
 
@@ -282,12 +261,10 @@ def _checked_names(special_ids: dict) -> dict:
 
 
 def _copy(tokenizer):
-    """An independent copy without truncation and padding; or the object itself, if it is of neither package.
-
-    A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
-    """
+    """An independent copy without truncation and padding; or the object itself, if it is of neither package."""
+    # A tokenizer of `transformers` wraps one of `tokenizers`, and sets its truncation and padding at each call.
     if hasattr(tokenizer, "to_str"):
-        with _Refusals("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
+        with _NamingTheRule("HuggingFaceTokenizer: a tokenizer must be the same after it is saved"):
             tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -295,11 +272,7 @@ def _copy(tokenizer):
 
 
 def _vocabulary_size(tokenizer) -> int:
-    """One more than the last id: some ids may have no token.
-
-    Raises:
-        ValueError: it is 0, or above the limit.
-    """
+    """One more than the last id: some ids may have no token."""
     size = max(tokenizer.get_vocab().values(), default=-1) + 1
     if not 1 <= size <= MOST_TOKENS:
         raise ValueError(

@@ -13,18 +13,7 @@ class IncrementalDecoder:
     """The text of a stream of tokens, piece by piece.
 
     The pieces together are exactly `tokenizer.decode` of all ids. A character is emitted with its last byte, and U+FFFD
-    as soon as the bytes can't become a character. At most three bytes are buffered between tokens.
-
-    Args:
-        tokenizer: see `keras_griffin.tokenizers`; only `token_bytes` is used.
-        is_first: whether the text begins here; False if it continues other text.
-
-    Examples:
-        >>> from keras_griffin.tokenizers import ByteTokenizer
-        >>> from keras_griffin.tokenizers.incremental_decoder import IncrementalDecoder
-        >>> decoder = IncrementalDecoder(ByteTokenizer())
-        >>> [decoder.push(byte) for byte in "né".encode()], decoder.flush()
-        (['n', '', 'é'], '')
+    as soon as the bytes can't become a character. `is_first` is False if the text continues other text.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, is_first: bool = True):
@@ -33,11 +22,7 @@ class IncrementalDecoder:
         self._is_first = is_first
 
     def push(self, token_id: int) -> str:
-        """The text that this token completes, possibly empty.
-
-        Raises:
-            ValueError: the id is not in the vocabulary.
-        """
+        """The text that this token completes, possibly empty."""
         written = self._tokenizer.token_bytes(token_id)
         if written and self._is_first:
             written = self._tokenizer.token_bytes(token_id, is_first=True)
@@ -56,11 +41,7 @@ class IncrementalDecoder:
 
 
 def decode(tokenizer: Tokenizer, token_ids: Tensor) -> str:
-    """The text of `token_ids (T,)`, a list or an array of integers: `decode` of each tokenizer of this package.
-
-    Raises:
-        ValueError: the ids are not a vector of integers, or one is not in the vocabulary.
-    """
+    """The text of `token_ids (T,)`, a list or an array of integers: `decode` of each tokenizer of this package."""
     array = keras.ops.convert_to_numpy(token_ids)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"decode: token_ids must be integers (T,). Got {array.dtype} {array.shape}.")

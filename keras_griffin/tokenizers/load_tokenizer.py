@@ -3,15 +3,21 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import cast
 
 from keras_griffin.tokenizers.byte_tokenizer import ByteTokenizer
+from keras_griffin.tokenizers.contract import Tokenizer
+from keras_griffin.tokenizers.file_tokenizer import FileTokenizer
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 
+#: The tokenizers of this package, in the order in which `load_tokenizer` prefers them.
+TOKENIZERS: tuple[type[FileTokenizer], ...] = (ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer)
+#: All files that tokenizers save.
+TOKENIZER_FILES = [name for cls in TOKENIZERS for name in (cls.file_name, *cls.more_files)]
 
-def load_tokenizer(
-    directory: str | os.PathLike,
-) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer | None:
+
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
     """The tokenizer in a folder, found by its files, or None.
 
     The files are `byte_tokenizer.json`, `tokenizer.json` (Hugging Face) and `tokenizer.model` (SentencePiece), in this
@@ -34,13 +40,7 @@ def load_tokenizer(
         ByteTokenizer()
     """
     directory = Path(directory)
-    if (directory / ByteTokenizer.file_name).is_file():
-        return ByteTokenizer.load(directory)
-    packages: dict[type[HuggingFaceTokenizer | SentencePieceTokenizer], str] = {
-        HuggingFaceTokenizer: "tokenizers",
-        SentencePieceTokenizer: "sentencepiece",
-    }
-    there = [cls for cls in packages if (directory / cls.file_name).is_file()]
+    there = [cls for cls in TOKENIZERS if (directory / cls.file_name).is_file()]
     # Sorting is stable. If no package is installed, the first class reports which one is missing.
-    there.sort(key=lambda cls: importlib.util.find_spec(packages[cls]) is None)
-    return there[0].load(directory) if there else None
+    there.sort(key=lambda cls: cls.package is not None and importlib.util.find_spec(cls.package) is None)
+    return cast(Tokenizer, there[0].load(directory)) if there else None

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import keras
 
-from keras_griffin.files import atomic_file
-from keras_griffin.shapes import Tensor
 from keras_griffin.tokenizers.checks import check_characters, check_id
-from keras_griffin.tokenizers.incremental_decoder import decode
+from keras_griffin.tokenizers.file_tokenizer import FileTokenizer, import_package
 from keras_griffin.tokenizers.special_tokens import END_OF_TURN, TURN_MARKS
 
 
 @keras.saving.register_keras_serializable("keras_griffin")
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(FileTokenizer):
     """A SentencePiece model; needs the package `sentencepiece`, which the extra `tokenizers` installs.
 
     Start, end and padding are the model's own: for Gemma `<bos>` 2, `<eos>` 1 and `<pad>` 0. Every text begins with the
@@ -44,20 +42,14 @@ class SentencePieceTokenizer:
         'to be'
     """
 
-    #: The file that `save` writes.
     file_name = "tokenizer.model"
+    package = "sentencepiece"
 
     def __init__(self, proto: bytes | str | os.PathLike):
-        try:
-            from sentencepiece import SentencePieceProcessor
-        except ImportError as error:
-            raise ImportError(
-                "SentencePieceTokenizer: the package sentencepiece must be installed, "
-                "for instance with pip install 'keras-griffin[tokenizers]'."
-            ) from error
+        sentencepiece = import_package("SentencePieceTokenizer", self.package)
         source = f"{len(proto)} bytes" if isinstance(proto, bytes) else repr(str(proto))
         self._proto = proto if isinstance(proto, bytes) else Path(proto).read_bytes()
-        self._processor = SentencePieceProcessor()
+        self._processor = sentencepiece.SentencePieceProcessor()
         if not _is_loaded(self._processor, self._proto):
             raise ValueError(
                 f"SentencePieceTokenizer: proto must be a SentencePiece model. Got {source}, which is not one."
@@ -87,10 +79,6 @@ class SentencePieceTokenizer:
             ids += self._processor.encode(part) if mark is None else [mark]
         return ids
 
-    def decode(self, token_ids: Tensor) -> str:
-        """The text of `(T,)` ids, without control pieces and turn markers."""
-        return decode(self, token_ids)
-
     def token_bytes(self, token_id: int, is_first: bool = False) -> bytes:
         """The bytes of a piece: its characters with spaces for `▁`, or the byte that it represents."""
         check_id(token_id, self.vocabulary_size)
@@ -104,11 +92,9 @@ class SentencePieceTokenizer:
             return self._processor.decode([token_id]).encode()
         return piece.replace("▁", " ").encode()
 
-    def save(self, directory: str | os.PathLike) -> None:
-        """Write `tokenizer.model`, the original bytes of the model."""
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        with atomic_file(Path(directory) / self.file_name) as path:
-            path.write_bytes(self._proto)
+    def contents(self) -> dict[str, bytes]:
+        """`tokenizer.model`, the original bytes of the model."""
+        return {self.file_name: self._proto}
 
     @classmethod
     def load(cls, directory: str | os.PathLike) -> "SentencePieceTokenizer":

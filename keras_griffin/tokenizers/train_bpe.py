@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from keras_griffin.checks import Rule, checked, is_integer
 from keras_griffin.tokenizers.checks import MOST_TOKENS, check_characters
+from keras_griffin.tokenizers.file_tokenizer import import_package
 from keras_griffin.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from keras_griffin.tokenizers.special_tokens import END_OF_TEXT
 
@@ -54,19 +55,14 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
     vocabulary_size = checked("train_bpe", _SIZE, vocabulary_size=vocabulary_size)
     if isinstance(texts, str):
         raise ValueError(f"train_bpe: texts must be several texts, or a list of one. Got the text {texts[:20]!r}.")
-    try:
-        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    except ImportError as error:
-        raise ImportError(
-            "train_bpe: the package tokenizers must be installed, "
-            "for instance with pip install 'keras-griffin[tokenizers]'."
-        ) from error
-    tokenizer = Tokenizer(models.BPE())
+    package = import_package("train_bpe", "tokenizers")
+    pre_tokenizers = package.pre_tokenizers
+    tokenizer = package.Tokenizer(package.models.BPE())
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    parts = pre_tokenizers.Split(Regex(f".{{1,{_LONGEST_WORD}}}"), "isolated")
+    parts = pre_tokenizers.Split(package.Regex(f".{{1,{_LONGEST_WORD}}}"), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
+    tokenizer.decoder = package.decoders.ByteLevel()
+    trainer = package.trainers.BpeTrainer(
         vocab_size=vocabulary_size,
         min_frequency=2,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -78,15 +74,11 @@ def train_bpe(texts: Iterable[str], vocabulary_size: int) -> HuggingFaceTokenize
     trained = json.loads(tokenizer.to_str())
     # An added token would be matched in texts. The vocabulary keeps its name, which no merge produces.
     trained["added_tokens"] = []
-    return HuggingFaceTokenizer(Tokenizer.from_str(json.dumps(trained)))
+    return HuggingFaceTokenizer(package.Tokenizer.from_str(json.dumps(trained)))
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, checked as they are read.
-
-    Raises:
-        ValueError: one is not a text, or all are empty.
-    """
+    """The texts, checked as they are read; at least one must have a character."""
     count = length = 0
     for text in texts:
         if not isinstance(text, str):

@@ -29,6 +29,8 @@ class FakeModel:
     `runs` counts runs of `advance` in Python: calls where nothing is compiled, traces where it is.
     """
 
+    tokenizer = None
+
     def __init__(self):
         generator = np.random.default_rng(0)
         self.config = SimpleNamespace(vocabulary_size=VOCABULARY_SIZE)
@@ -74,6 +76,7 @@ def scripted(rows):
     class Script:
         config = SimpleNamespace(vocabulary_size=11)
         variables = []
+        tokenizer = None
 
         def initial_state(self, batch_size):
             return FakeState(*(ops.zeros((batch_size,), "int32") for _ in range(3)))
@@ -96,22 +99,24 @@ def script():
     return scripted
 
 
-def tiny_griffin():
-    """A Griffin whose text varies: its weights are larger than those of a model to be trained."""
+def varied_model(family=Griffin, **changes):
+    """A model whose text varies: its weights are larger than those of a model to be trained."""
     random.seed(0)
-    pattern = ("recurrent", "local_mqa")
-    model = Griffin(
-        GriffinConfig(
-            vocabulary_size=VOCABULARY_SIZE, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern
-        )
-    )
+    arguments = {"vocabulary_size": VOCABULARY_SIZE, "width": 32, "num_layers": 2, "num_heads": 2, "window": 4}
+    model = family(GriffinConfig(**{**arguments, "block_pattern": ("recurrent", "local_mqa"), **changes}))
     generator = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
     return model
 
 
-MAKERS = {"fake": FakeModel, "griffin": tiny_griffin}
+MAKERS = {"fake": FakeModel, "griffin": varied_model}
+
+
+@pytest.fixture(scope="session")
+def varied():
+    """Makes models whose text varies."""
+    return varied_model
 
 
 @pytest.fixture(params=MAKERS)
@@ -121,7 +126,7 @@ def make_model(request):
 
 @pytest.fixture(scope="session")
 def griffin():
-    return tiny_griffin()
+    return varied_model()
 
 
 @pytest.fixture(scope="session", params=MAKERS)

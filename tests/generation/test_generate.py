@@ -118,24 +118,12 @@ def test_a_stream_gives_the_tokens_of_generate(fake):
     [
         ({"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0. Got -1."),
         ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer of at least 0. Got 2.0."),
-        (
-            {"prompt": [[1], []]},
-            "an empty row must begin with a start token, and the model has no tokenizer with one: put its id into the "
-            "row. Got none in row 1.",
-        ),
         ({"prompt": [[11]]}, "the ids of the prompt must be at least 0 and below the vocabulary's size 11. Got 11."),
         ({"max_new_tokens": True}, "max_new_tokens must be an integer of at least 0. Got True."),
         ({"prompt": None}, "the prompt must be (B, T) ids or a list of rows of ids. Got None."),
         ({"prompt": {1: 2}}, "the prompt must be (B, T) ids or a list of rows of ids. Got {1: 2}."),
         ({"seed": True}, "the seed must be None or an integer from 0 to 2**64 - 1. Got True."),
         ({"stop_ids": [11]}, "stop_ids must be at least 0 and below the vocabulary's size 11. Got 11."),
-        ({"seed": -1}, "the seed must be None or an integer from 0 to 2**64 - 1. Got -1."),
-        (
-            {"sampler": "best"},
-            "the sampler must be one of 'greedy', 'temperature', 'top_k', 'top_p', 'min_p', or a "
-            "sampler such as TopP(0.95) from "
-            "keras_griffin.generation. Got 'best'.",
-        ),
         (
             {"state": lambda state: type(state)(*(leaf[:2] for leaf in state))},
             "the state must have one row for each row of the prompt. Got a state of 2 and a prompt of 3.",
@@ -144,10 +132,6 @@ def test_a_stream_gives_the_tokens_of_generate(fake):
             {"state": lambda state: (1, 2, 3)},
             "the state must be one of this model. Got one whose 3 tensors do not match the 3 of this model's "
             "FakeState.",
-        ),
-        (
-            {"state": lambda state: state._replace(last=state.last[:, :7])},
-            "the state must be one of this model. Got one whose last has shape (3, 7) instead of (3, 8).",
         ),
         (
             {"state": lambda state: state._replace(last=None)},
@@ -166,28 +150,19 @@ def test_a_wrong_argument_gets_one_sentence_at_the_call(fake, function, change, 
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
-    ("sampler", "sentence"),
+    ("sampler", "found"),
     [
-        (
-            lambda logits, uniform: ops.argmax(logits, axis=-1)[:, None],
-            "a sampler must return one integer for each row, shape (3,). Got int32 of shape (3, 1) from ",
-        ),
-        (
-            lambda logits, uniform: uniform,
-            "a sampler must return one integer for each row, shape (3,). Got float32 of shape (3,) from ",
-        ),
-        (
-            lambda logits, uniform: [1, 2, 3],
-            "a sampler must return one integer for each row, shape (3,). Got list from ",
-        ),
+        (lambda logits, uniform: ops.argmax(logits, axis=-1)[:, None], "int32 of shape (3, 1)"),
+        (lambda logits, uniform: uniform, "float32 of shape (3,)"),
+        (lambda logits, uniform: [1, 2, 3], "list"),
     ],
 )
 @pytest.mark.parametrize("function", [generate, stream])
-def test_a_sampler_that_gives_no_ids_is_refused_at_the_call(fake, function, sampler, sentence):
+def test_a_sampler_that_gives_no_ids_is_refused_at_the_call(fake, function, sampler, found):
     with pytest.raises(ValueError) as error:
         function(fake, PROMPT, 2, sampler=sampler)
-    said = str(error.value).replace("int64", "int32")
-    assert said == f"{function.__name__}: {sentence}{sampler!r}."
+    rule = f"{function.__name__}: a sampler must return one integer for each row, shape (3,)."
+    assert str(error.value).replace("int64", "int32") == f"{rule} Got {found} from {sampler!r}."
 
 
 @pytest.mark.parametrize("chosen", [99, -1])

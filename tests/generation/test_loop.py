@@ -30,15 +30,6 @@ def test_what_is_consumed_is_as_in_advance(griffin):
     np.testing.assert_array_equal(as_array(after.tokens), [3, 1])
 
 
-def test_what_is_decoded_is_consumed(griffin):
-    state = consume(griffin, begun(griffin), TOKENS, None)
-    uniform, alive = np.zeros((4, 2), "float32"), np.ones(2, bool)
-    token_ids, state, alive, _ = decode(griffin, Greedy(), state, alive, uniform, 3, np.zeros(0, "int32"))
-    expected = consume(griffin, begun(griffin), np.concatenate([TOKENS, token_ids], axis=1), None)
-    assert token_ids.shape == (2, 3) and as_array(alive).all()
-    assert_same(state, expected)
-
-
 def test_a_row_that_has_met_a_stop_id_stays_as_it_is(griffin):
     state = consume(griffin, begun(griffin), TOKENS, None)
     everything = np.arange(griffin.config.vocabulary_size, dtype="int32")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation.prompt import CHUNK, chunks, is_text, read_prompt, read_stop_ids, start_empty_rows
+from keras_griffin.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.any_backend
 
@@ -14,17 +15,13 @@ pytestmark = pytest.mark.any_backend
         ([1, 2, 3], (4,)),
         [np.array([1, 2, 3]), np.array([4], "uint8")],
         [keras.ops.convert_to_tensor([1, 2, 3]), [4]],
+        np.array([[1, 2], [3, 4]]),
+        keras.ops.convert_to_tensor([[1, 2], [3, 4]]),
     ],
 )
 def test_rows_come_from_lists_arrays_and_tensors(prompt):
-    rows = read_prompt("generate", prompt, 5)
-    assert [row.tolist() for row in rows] == [[1, 2, 3], [4]]
-
-
-def test_an_array_is_its_rows():
-    array = np.array([[1, 2], [3, 4]])
-    for prompt in (array, keras.ops.convert_to_tensor(array), array.astype("int64")):
-        assert [row.tolist() for row in read_prompt("generate", prompt, 5)] == [[1, 2], [3, 4]]
+    rows = [row.tolist() for row in read_prompt("generate", prompt, 5)]
+    assert rows == ([[1, 2], [3, 4]] if hasattr(prompt, "shape") else [[1, 2, 3], [4]])
 
 
 OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
@@ -35,7 +32,6 @@ OUTSIDE = "must be at least 0 and below the vocabulary's size 5"
     [
         ([], "the prompt must have at least one row. Got none."),
         (np.zeros((0, 3), "int32"), "the prompt must have at least one row. Got none."),
-        ([1, 2], "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape ()."),
         (np.array([1, 2]), "the prompt must be (B, T) ids or a list of rows of ids. Got row 0 of shape ()."),
         (
             "def ",
@@ -74,8 +70,6 @@ def test_stop_ids_are_any_collection_of_ids():
         ([[1], [2, 3]], "stop_ids must be integers. Got [[1], [2, 3]]."),
         ([True], "stop_ids must be integers. Got bool."),
         ([5], f"stop_ids {OUTSIDE}. Got 5."),
-        ([-1], f"stop_ids {OUTSIDE}. Got -1."),
-        ([0.5], "stop_ids must be integers. Got float64."),
     ],
 )
 def test_wrong_stop_ids_get_one_sentence(stop_ids, sentence):
@@ -97,7 +91,11 @@ def test_text_is_encoded_with_a_start_token_where_it_is_the_first():
 
 def test_an_empty_row_begins_with_the_start_token_unless_it_goes_on():
     rows = [np.array([3]), np.zeros(0, "int32"), np.zeros(0, "int32")]
-    assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), 2)] == [[3], [2], []]
+    assert [row.tolist() for row in start_empty_rows("generate", rows, np.array([0, 0, 5]), ByteTokenizer())] == [
+        [3],
+        [10],
+        [],
+    ]
     with pytest.raises(ValueError) as error:
         start_empty_rows("generate", rows, np.array([0, 0, 5]), None)
     assert str(error.value) == (

@@ -5,7 +5,6 @@ import pytest
 from keras import ops
 
 from keras_griffin.generation import bits_per_byte, perplexity, score
-from keras_griffin.generation import score as score_function
 from keras_griffin.generation.prompt import CHUNK
 from keras_griffin.models import Griffin, GriffinConfig, MQATransformer
 from keras_griffin.testing.arrays import as_array
@@ -115,11 +114,11 @@ def test_bits_per_byte_without_a_start_token(griffin):
 
 def test_messages(griffin, reader):
     with pytest.raises(ValueError, match=r"^score: the prompt must have at least one row\. Got none\.$"):
-        score_function(griffin, [])
+        score(griffin, [])
     with pytest.raises(ValueError, match=r"^score: segment_ids must be integers .* Got int64 \(3, 12\)\.$"):
-        score_function(griffin, TOKENS, np.ones((3, 12), "int64"))
+        score(griffin, TOKENS, np.ones((3, 12), "int64"))
     with pytest.raises(ValueError, match=r"^score: segment_ids must be integers of at least 0"):
-        score_function(griffin, TOKENS, -np.ones((3, 13), "int64"))
+        score(griffin, TOKENS, -np.ones((3, 13), "int64"))
     with pytest.raises(ValueError, match=r"^bits_per_byte: the model must have a tokenizer\. Got None\.$"):
         bits_per_byte(griffin, "a")
     with pytest.raises(ValueError, match=r"^bits_per_byte: texts must be a text or a list of texts.* Got \[''\]\.$"):

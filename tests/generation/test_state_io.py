@@ -1,4 +1,3 @@
-import functools
 import json
 import os
 import subprocess
@@ -62,15 +61,10 @@ save_state(load_state(sys.argv[1]), sys.argv[2])
 """
 
 
-@functools.cache
-def half_precise_state():
-    return Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
-
-
 @pytest.mark.slow
 def test_the_next_backend_reads_and_writes_the_same(tmp_path):
     """To the last byte, and so all four."""
-    state = half_precise_state()
+    state = Griffin(CONFIG, dtype="mixed_bfloat16").prefill(ROWS)
     save_state(state, tmp_path / "ours")
     command = [sys.executable, "-c", OTHER_BACKEND, tmp_path / "ours", tmp_path / "theirs"]
     environment = {"KERAS_BACKEND": next_backend(), "PYTHONPATH": ":".join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -83,13 +77,10 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "state"
     save_state(Griffin(CONFIG).prefill(ROWS), path)
     whole = path.read_bytes()
-    for length in (0, 4, 100, len(whole) - 1):
-        path.write_bytes(whole[:length])
+    for damaged in (b"", whole[:4], whole[:100], whole[:-1], whole + b"x"):
+        path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"^load_state: the file must be a valid safetensors file\. Got "):
             load_state(path)
-    path.write_bytes(whole + b"x")
-    with pytest.raises(ValueError, match=r"^load_state: the file must be a valid safetensors file\. Got "):
-        load_state(path)
     # One bit of the numbers; a kind's name, a shape, and what stands where.
     flipped = bytearray(whole)
     flipped[-1] ^= 64
@@ -116,14 +107,13 @@ def test_a_damaged_file_is_refused_with_the_reason(tmp_path):
     [
         ('{"type": "TemporalConvState", "parts": {"inputs": "cell"}}', "'cell'"),
         ('["hidden"]', "its kinds omit other"),
-        ('["hidden", "other", "other"]', "'other'"),
         ('"hidden"', "its kinds omit other"),
         ("[" * 40 + '"hidden"' + "]" * 40, "its kinds have more than 32 levels"),
         ("[" * 100_000 + '"hidden"' + "]" * 100_000, "maximum recursion depth exceeded"),
         ('{"type": "TemporalConvState", "parts": ["hidden"]}', "'list' object has no attribute"),
         ("3", "'int' object is not subscriptable"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_kinds_that_fit_no_state_are_refused(tmp_path, kinds, reason):
     arrays = {"hidden": np.ones(3, "float32"), "other": np.ones(2, "float32")}
@@ -135,37 +125,20 @@ def test_kinds_that_fit_no_state_are_refused(tmp_path, kinds, reason):
         load_state(tmp_path / "state")
 
 
-@pytest.mark.parametrize("state", [[1], None, {"a": 1}, 5, ()])
-def test_what_is_no_state_is_not_saved(tmp_path, state):
-    with pytest.raises(ValueError) as error:
-        save_state(state, tmp_path / "state")
-    assert str(error.value) == (
-        f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}."
-    )
+def test_what_is_no_state_is_neither_saved_nor_loaded(tmp_path):
+    for state in ([1], None, {"a": 1}, 5, ()):
+        with pytest.raises(ValueError) as error:
+            save_state(state, tmp_path / "state")
+        assert str(error.value) == (
+            f"save_state: the state must be a LanguageModelState, or that of a layer. Got {state!r}."
+        )
     with pytest.raises(ValueError, match=r"^save_state: the state's parts must be tensors\. Got None at 0\.$"):
         save_state((None,), tmp_path / "state")
-
-
-def test_what_is_no_state_is_refused(tmp_path):
     write_safetensors(tmp_path / "tensors", {"a": np.ones(3)})
-    with pytest.raises(
-        ValueError, match=r"^load_state: the file must hold a '.*'\. Got 'tensors that are not a state' in "
-    ):
+    with pytest.raises(ValueError, match=r"^load_state: .* must hold a '.*'\. Got 'tensors that are not a state' in "):
         load_state(tmp_path / "tensors")
     with pytest.raises(FileNotFoundError):
         load_state(tmp_path / "nothing")
-
-
-@pytest.mark.any_backend
-def test_a_save_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
-    path = tmp_path / "state"
-    model = Griffin(CONFIG)
-    save_state(model.prefill(ROWS), path)
-    before = path.read_bytes()
-    monkeypatch.setattr("keras_griffin.files.safetensors._bytes_of", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        save_state(model.prefill([[1]]), path)
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["state"]
 
 
 class OwnState(NamedTuple):

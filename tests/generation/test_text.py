@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from keras_griffin.generation import TopP, generate, prefill, stream
-from keras_griffin.models import Griffin, GriffinConfig
 from keras_griffin.testing.arrays import as_array
 from keras_griffin.testing.closeness import assert_close
 from keras_griffin.testing.compiled import compiled
@@ -13,27 +12,17 @@ from keras_griffin.tokenizers import ByteTokenizer
 
 
 @pytest.fixture(scope="module")
-def reader():
+def reader(varied):
     """A model that writes any bytes, few of them UTF-8."""
-    pattern = ("recurrent", "local_mqa")
-    model = Griffin(
-        GriffinConfig(vocabulary_size=256, width=32, num_layers=2, num_heads=2, window=4, block_pattern=pattern)
-    )
-    generator = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign_add(generator.normal(scale=0.3, size=variable.shape).astype("float32"))
+    model = varied(vocabulary_size=256)
     model.tokenizer = ByteTokenizer()
     return model
 
 
-def bytes_of(text):
-    return list(text.encode())
-
-
 @pytest.mark.any_backend
-def test_a_text_gives_a_text_and_texts_a_list(reader):
+def test_a_text_gives_a_text_and_texts_a_list(reader, tmp_path):
     texts = ["né", "", "a longer text"]
-    rows = [bytes_of("né"), [10], bytes_of("a longer text")]
+    rows = [list("né".encode()), [10], list(b"a longer text")]
     made = generate(reader, rows, 9)
     expected = [
         text + bytes(new[len(row) :].tolist()).decode(errors="replace")
@@ -41,6 +30,9 @@ def test_a_text_gives_a_text_and_texts_a_list(reader):
     ]
     assert generate(reader, texts, 9) == reader.generate(texts, 9) == expected
     assert [generate(reader, text, 9) for text in texts] == expected
+    # Its tokenizer is in a .keras file.
+    reader.save(tmp_path / "reader.keras")
+    assert keras.saving.load_model(tmp_path / "reader.keras").generate("né", 9) == expected[0]
 
 
 class Script:
@@ -107,10 +99,3 @@ def test_a_tokenizer_must_fit_the_model(griffin):
     assert str(error.value) == (
         "Griffin: the tokenizer's ids must be in the model's vocabulary. Got 256 ids and a vocabulary of 11."
     )
-
-
-@pytest.mark.any_backend
-def test_a_tokenizer_is_kept_in_a_keras_file(reader, tmp_path):
-    reader.save(tmp_path / "reader.keras")
-    loaded = keras.saving.load_model(tmp_path / "reader.keras")
-    assert loaded.generate("né", 9) == reader.generate("né", 9)

@@ -18,6 +18,8 @@ from keras_griffin.models import Griffin, GriffinConfig, LanguageModel, Sequence
 from keras_griffin.testing.arrays import as_array
 
 BACKEND = keras.backend.backend()
+if BACKEND == "torch":
+    import torch
 THREADS = 8
 #: Batches of one to three rows, of different lengths.
 PROMPTS = [[[(7 * row + step + index) % 11 for step in range(1 + (index + row) % 5)] for row in range(1 + index % 3)]
@@ -118,28 +120,26 @@ def test_a_forked_process_is_refused_instead_of_waiting_for_threads_that_it_lack
         try:
             ask()
         except RuntimeError as error:
-            rule = (
+            return str(error) == (
                 f"{name}: a process must not compute if it was forked from one that did, because it lacks the threads "
-            )
-            return (
-                str(error) == f"{rule}of {BACKEND}; start it by multiprocessing's 'spawn'. Got process {os.getpid()}, "
-                f"forked from {os.getppid()}."
+                f"of {BACKEND}; start it by multiprocessing's 'spawn'. Got process {os.getpid()}, forked from "
+                f"{os.getppid()}."
             )
 
     def act():
-        if BACKEND == "torch":
-            import torch
-
-            torch.set_num_threads(2)
         if BACKEND == "numpy":
             return 0 if generated(fake, [[1, 2]]) == rows else 2
+        if BACKEND == "torch":
+            torch.set_num_threads(2)
         ways = [
             refused(lambda: generated(fake, [[1, 2]]), "generate"),
             refused(lambda: scored(fake, [[1, 2]]), "score"),
+            refused(lambda: read(fake, [[1, 2]]), "prefill"),
+            refused(lambda: encoder.step(None, None), "step"),
+            refused(lambda: LanguageModel(None), "LanguageModel"),
+            refused(lambda: model(ids), "Griffin"),
+            refused(lambda: model.advance(ids, state), "advance"),
         ]
-        ways += [refused(lambda: read(fake, [[1, 2]]), "prefill"), refused(lambda: encoder.step(None, None), "step")]
-        ways += [refused(lambda: LanguageModel(None), "LanguageModel"), refused(lambda: model(ids), "Griffin")]
-        ways += [refused(lambda: model.advance(ids, state), "advance")]
         if BACKEND == "torch":
             torch.set_num_threads(1)
             ways += [generated(fake, [[1, 2]]) == rows]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_griffin.generation.capacity import grows
 from keras_griffin.inspection import Device, cache_bytes, decode_cost
 from keras_griffin.mixers import MIXERS
 from keras_griffin.models import GriffinConfig, LanguageModel, presets
@@ -59,7 +60,7 @@ def test_caches_are_what_a_state_holds(mixer_name, dtype):
     mixer = config.mixer_class(mixer_name)(**config.mixer_arguments(mixer_name), dtype=dtype)
     mixer.build((None, None, config.width))
     state = mixer.initial_state(3)
-    if getattr(state, "grows", False):
+    if grows(state):
         assert held_bytes(state) == 3 * cache_bytes(config, 0, dtype) == 0
         _, state = compiled(mixer.advance)(np.ones((3, 7, config.width), "float32"), state)
         assert held_bytes(state) == 3 * cache_bytes(config, 7, dtype)
@@ -120,32 +121,19 @@ def test_appendix_f_at_the_paper_s_sizes():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("function", "arguments", "message"),
     [
-        ({"config": "griffin_7b"}, r"decode_cost: config must be a GriffinConfig\. Got 'griffin_7b'\."),
-        ({"batch_size": 0}, r"decode_cost: batch_size must be an integer of at least 1\. Got 0\."),
-        ({"batch_size": 1.5}, r"decode_cost: batch_size must be an integer of at least 1\. Got 1\.5\."),
-        ({"context_length": 0}, r"decode_cost: context_length must be an integer of at least 1\. Got 0\."),
-        ({"dtype": "int8"}, r"decode_cost: dtype must be one of bfloat16, float16, float32\. Got 'int8'\."),
-        (
-            {"device": "tpu"},
-            r"decode_cost: device must be a Device or one of the names .* Got 'tpu'; did you mean 'tpu_v3'\?",
-        ),
+        (decode_cost, {"config": "griffin_7b"}, r"config must be a GriffinConfig\. Got 'griffin_7b'\."),
+        (decode_cost, {"batch_size": 0}, r"batch_size must be an integer of at least 1\. Got 0\."),
+        (decode_cost, {"context_length": 0}, r"context_length must be an integer of at least 1\. Got 0\."),
+        (decode_cost, {"dtype": "int8"}, r"dtype must be one of bfloat16, float16, float32\. Got 'int8'.*"),
+        (decode_cost, {"device": "tpu"}, r"device must be a Device or one of .* Got 'tpu'; did you mean 'tpu_v3'\?"),
+        (cache_bytes, {"config": None}, r"config must be a GriffinConfig\. Got None\."),
+        (cache_bytes, {"context_length": -1}, r"context_length must be an integer of at least 0\. Got -1\."),
+        (cache_bytes, {"dtype": "float8"}, r"dtype must be one of bfloat16, float16, float32\. Got 'float8'.*"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        decode_cost(**{"config": SMALL, "batch_size": 1, "context_length": 1, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((None, 1), r"cache_bytes: config must be a GriffinConfig\. Got None\."),
-        ((SMALL, -1), r"cache_bytes: context_length must be an integer of at least 0\. Got -1\."),
-        ((SMALL, 1, "float8"), r"cache_bytes: dtype must be one of bfloat16, float16, float32\. Got 'float8'\."),
-    ],
-)
-def test_wrong_arguments_of_cache_bytes_are_named(arguments, message):
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        cache_bytes(*arguments)
+def test_wrong_arguments_are_named(function, arguments, message):
+    batch = {"batch_size": 1} if function is decode_cost else {}
+    with pytest.raises(ValueError, match=f"^{function.__name__}: {message}$"):
+        function(**{"config": SMALL, "context_length": 1, **batch, **arguments})

@@ -1,4 +1,4 @@
-"""Tables of what decoding costs, and those in the documentation."""
+"""Tables of what decoding costs, and those in the documentation; devices, and what their numbers say."""
 
 import importlib.util
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from keras_griffin.inspection import Device, decode_cost, decode_table
 from keras_griffin.inspection.decode_table import cache_table
+from keras_griffin.inspection.devices import DEVICES, find_device
 from keras_griffin.models import presets
 
 pytestmark = pytest.mark.any_backend
@@ -78,3 +79,24 @@ def test_measurements_are_read_from_the_results(scaling_tables):
     assert "Not measured yet." in scaling_tables.filled(page, "")
     expected = decode_table(Device("A Processor, 2 cores", 25.3e9, 20e9, 100e9))
     assert expected in scaling_tables.filled("<!-- machine -->\n<!-- end -->", RESULTS)
+
+
+def test_the_batch_at_which_arithmetic_takes_as_long_as_memory():
+    # 3 bytes a second and 12 operations: a parameter of 2 bytes takes 2 / 3 s to read and 2 / 12 s for each row.
+    assert Device("a", 1, 3, 12).memory_bound_batch(2) == 4
+    assert Device("a", 1, 3, 11.9).memory_bound_batch(2) == 3
+    assert Device("a", 1, 3, 12).memory_bound_batch(4) == 8
+    assert Device("a", 1, 3).memory_bound_batch(2) == 128
+
+
+@pytest.mark.parametrize("field", ["memory_bytes", "bytes_per_second", "operations_per_second"])
+def test_numbers_are_positive(field):
+    numbers = {"memory_bytes": 1, "bytes_per_second": 1, "operations_per_second": 1, field: 0}
+    with pytest.raises(ValueError, match=rf"^Device: {field} must be positive\. Got 0 for 'a'\.$"):
+        Device("a", **numbers)
+
+
+def test_an_unknown_device_is_refused():
+    assert find_device("decode_table", "tpu_v3") is DEVICES["tpu_v3"]
+    with pytest.raises(ValueError, match=r"^decode_table: device must be .* Got None\.$"):
+        decode_table(None)

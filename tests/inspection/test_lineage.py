@@ -48,11 +48,7 @@ def test_a_finished_part_is_not_repeated_and_stands_in_the_table(lineage, monkey
     head, _, row = lineage.table(values, few).splitlines()
     # What no row has measured has no column.
     assert (head, row) == ("|  | bits per byte |", "| griffin | 2.050 (2.000 to 2.100) |")
-
-
-def test_a_file_of_other_columns_is_left_alone(lineage, tmp_path):
-    file = tmp_path / "notes.csv"
     file.write_text("row,bits\n")
-    with pytest.raises(SystemExit, match=r"^lineage: .*notes\.csv must have the columns .* Got \['row', 'bits'\]\.$"):
-        lineage.finish(file, lineage.Settings(), "griffin", "text", 0)
+    with pytest.raises(SystemExit, match=r"^lineage: .*parts\.csv must have the columns .* Got \['row', 'bits'\]\.$"):
+        lineage.finish(file, few, "griffin", "text", 0)
     assert file.read_text() == "row,bits\n"

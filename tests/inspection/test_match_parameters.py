@@ -20,37 +20,29 @@ def test_every_mixer_matches_and_no_other_width_is_nearer(name, count):
         assert abs(other - count) >= abs(matched.parameter_count() - count)
 
 
-def test_widths_that_are_too_coarse_for_a_tolerance():
-    least = GRIFFIN.replace(mlp_width=1).parameter_count()
-    with pytest.raises(ValueError) as error:
-        match_parameters(GRIFFIN, least + 100, tolerance=1e-4)
-    assert str(error.value) == (
-        "match_parameters: count must be within 0.01 % of what an mlp_width of at least 1 gives. "
-        f"Got {least + 100:,}, and the nearest is {least:,}, with an mlp_width of 1."
-    )
+LEAST = GRIFFIN.replace(mlp_width=1).parameter_count()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
-            (GRIFFIN, 10_000),
-            "match_parameters: count must be within 1 % of what an mlp_width of at least 1 gives. "
-            f"Got 10,000, and the nearest is {GRIFFIN.replace(mlp_width=1).parameter_count():,}, "
-            "with an mlp_width of 1.",
+            (GRIFFIN, LEAST + 100, 1e-4),
+            "count must be within 0.01 % of what an mlp_width of at least 1 gives. "
+            f"Got {LEAST + 100:,}, and the nearest is {LEAST:,}, with an mlp_width of 1.",
         ),
-        ((GRIFFIN, 0), "match_parameters: count must be an integer of at least 1. Got 0."),
-        ((GRIFFIN, 1e6), "match_parameters: count must be an integer of at least 1. Got 1000000.0."),
-        (("griffin", 1), "match_parameters: config must be a GriffinConfig. Got 'griffin'."),
+        (
+            (GRIFFIN, 10_000, 0.01),
+            "count must be within 1 % of what an mlp_width of at least 1 gives. "
+            f"Got 10,000, and the nearest is {LEAST:,}, with an mlp_width of 1.",
+        ),
+        ((GRIFFIN, 0, 0.01), "count must be an integer of at least 1. Got 0."),
+        (("griffin", 1, 0.01), "config must be a GriffinConfig. Got 'griffin'."),
+        ((GRIFFIN, 10**6, -1), "tolerance must be a finite number of at least 0. Got -1."),
     ],
 )
 def test_wrong_arguments(arguments, message):
+    config, count, tolerance = arguments
     with pytest.raises(ValueError) as error:
-        match_parameters(*arguments)
-    assert str(error.value) == message
-
-
-def test_a_wrong_tolerance():
-    with pytest.raises(ValueError) as error:
-        match_parameters(GRIFFIN, 10**6, tolerance=-1)
-    assert str(error.value) == "match_parameters: tolerance must be a finite number of at least 0. Got -1."
+        match_parameters(config, count, tolerance=tolerance)
+    assert str(error.value) == f"match_parameters: {message}"

@@ -6,7 +6,7 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer
+from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
 
 SENTENCES = ["the cat sat on the mat", "hello world, hello all", "ça et là, où ils étaient", "これは本です"] * 5
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>"]
@@ -107,6 +107,7 @@ KINDS = {
     "gemma_json": from_json("gemma_json"),
     "llama_json": from_json("llama_json"),
     "byte_level_json": from_json("byte_level_json"),
+    "train_bpe": lambda request: train_bpe(SENTENCES, 300),
 }
 
 

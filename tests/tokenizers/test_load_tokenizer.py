@@ -39,14 +39,6 @@ def test_of_two_files_the_one_is_taken_whose_package_is_installed(released, monk
     assert isinstance(load_tokenizer(released), kind)
 
 
-@pytest.mark.parametrize(("file", "package"), [("tokenizer.json", "tokenizers"), ("tokenizer.model", "sentencepiece")])
-def test_a_missing_package_is_named(released, monkeypatch, file, package):
-    (released / ({"tokenizer.json", "tokenizer.model"} - {file}).pop()).unlink()
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"the package {package} must be installed, .*keras-griffin\[tokenizers\]"):
-        load_tokenizer(released)
-
-
 def bpe(**changes):
     """A tokenizer of one letter."""
     return json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], **changes}})
@@ -60,7 +52,6 @@ def bpe(**changes):
         ("tokenizer.json", b"{", r"HuggingFaceTokenizer: the file must be .* Got EOF while parsing .*, in '{path}'"),
         ("tokenizer.json", b"\xff", r"HuggingFaceTokenizer: the file must be .* Got 'utf-8' codec .*, in '{path}'"),
         ("tokenizer.json", b"[" * 10**5, r"HuggingFaceTokenizer: the file must be .* Got .*, in '{path}'"),
-        ("tokenizer.json", bpe(vocab=3), r"HuggingFaceTokenizer: the file must be .* Got .*, in '{path}'"),
         ("tokenizer.json", bpe(vocab={}), r"HuggingFaceTokenizer: the ids must be .* Got none, in '{path}'"),
         (
             "tokenizer.json",
@@ -79,12 +70,6 @@ def bpe(**changes):
             b'{"start_id": "x"}',
             r"HuggingFaceTokenizer: start_id must be an id from 0 to \d+, or None\. Got 'x', in '{path}'",
         ),
-        (
-            "special_ids.json",
-            b'{"start_id": 1000000000}',
-            r"HuggingFaceTokenizer: start_id .* Got 1000000000, in '{path}'",
-        ),
-        ("special_ids.json", b'{"start_id": true}', r"HuggingFaceTokenizer: start_id .* Got True, in '{path}'"),
         (
             "special_ids.json",
             b'{"stop_ids": [1, -1]}',

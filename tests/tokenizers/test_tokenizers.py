@@ -1,13 +1,16 @@
-"""The contract in `tokenizers/__init__.py`, for every kind of tokenizer."""
+"""The contract in `tokenizers/__init__.py`, for every kind of tokenizer; bytes, and the checks of all."""
 
 import copy
+import json
 import pickle
 
 import keras
 import numpy as np
 import pytest
 
-from keras_griffin.tokenizers import load_tokenizer
+from keras_griffin.tokenizers import ByteTokenizer
+from keras_griffin.tokenizers.checks import check_characters, check_id, check_is_tokenizer, naming
+from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES, load_tokenizer
 
 pytestmark = pytest.mark.any_backend
 
@@ -30,13 +33,9 @@ def normalised(tokenizer, text):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_text_comes_back(tokenizer, text):
-    assert tokenizer.decode(tokenizer.encode(text)) == normalised(tokenizer, text)
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_ids_are_integers_of_the_vocabulary(tokenizer, text):
+def test_a_text_comes_back_from_integers_of_the_vocabulary(tokenizer, text):
     ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == normalised(tokenizer, text)
     assert all(type(token_id) is int and 0 <= token_id < tokenizer.vocabulary_size for token_id in ids)
     special = [tokenizer.pad_id, *tokenizer.stop_ids, *([] if tokenizer.start_id is None else [tokenizer.start_id])]
     assert all(type(token_id) is int and 0 <= token_id < tokenizer.vocabulary_size for token_id in special)
@@ -54,20 +53,13 @@ def test_all_kinds_of_ids_are_decoded(tokenizer):
     assert tokenizer.decode([]) == tokenizer.decode(np.array([], "int32")) == ""
 
 
-@pytest.mark.parametrize("ids", [[[1, 2]], 3, [1.5]])
-def test_other_ids_are_refused(tokenizer, ids):
-    with pytest.raises(ValueError, match=r"decode: token_ids must be integers \(T,\). Got "):
-        tokenizer.decode(ids)
-
-
-@pytest.mark.parametrize("beyond", [-1, 0])
-def test_an_id_outside_the_vocabulary_is_refused(tokenizer, beyond):
-    token_id = beyond if beyond else tokenizer.vocabulary_size
-    with pytest.raises(ValueError, match=f"decode: an id must be at least 0 and below .* Got {token_id}."):
-        tokenizer.decode([token_id])
-
-
-def test_a_lone_surrogate_is_refused(tokenizer):
+def test_wrong_ids_and_half_characters_are_refused(tokenizer):
+    for ids in ([[1, 2]], 3, [1.5]):
+        with pytest.raises(ValueError, match=r"decode: token_ids must be integers \(T,\). Got "):
+            tokenizer.decode(ids)
+    for token_id in (-1, tokenizer.vocabulary_size):
+        with pytest.raises(ValueError, match=f"decode: an id must be at least 0 and below .* Got {token_id}."):
+            tokenizer.decode([token_id])
     with pytest.raises(ValueError, match=r"encode: the text must be characters.*Got .*'\\ud800' at 1."):
         tokenizer.encode("a\ud800")
 
@@ -75,6 +67,7 @@ def test_a_lone_surrogate_is_refused(tokenizer):
 def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "new" / "folder")
     loaded = load_tokenizer(tmp_path / "new" / "folder")
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} <= set(TOKENIZER_FILES)
     assert loaded == tokenizer and hash(loaded) == hash(tokenizer)
     assert loaded.encode("the cat") == tokenizer.encode("the cat")
     assert (loaded.start_id, loaded.stop_ids, loaded.pad_id) == (
@@ -95,26 +88,42 @@ def test_copies_are_the_same(tokenizer, through):
     assert copied.encode("the cat 😀") == tokenizer.encode("the cat 😀")
 
 
-@keras.saving.register_keras_serializable("tests.tokenizers")
-class Keeper(keras.layers.Layer):
-    """A layer with a tokenizer in its config, as a model may keep one."""
-
-    def __init__(self, text_from, **kwargs):
-        super().__init__(**kwargs)
-        self.text_from = text_from
-
-    def call(self, inputs):
-        return inputs
-
-    def get_config(self):
-        return {**super().get_config(), "text_from": keras.saving.serialize_keras_object(self.text_from)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "text_from": keras.saving.deserialize_keras_object(config["text_from"])})
+def test_the_ids_are_the_bytes():
+    tokenizer = ByteTokenizer()
+    assert tokenizer.encode("né€😀") == list("né€😀".encode())
+    assert (tokenizer.vocabulary_size, tokenizer.start_id, tokenizer.stop_ids, tokenizer.pad_id) == (256, 10, (), 0)
+    # Of a command line, too.
+    data = bytes(range(256))
+    assert tokenizer.encode(data.decode("utf-8", "surrogateescape")) == list(data)
 
 
-def test_a_keras_file_keeps_it(tokenizer, tmp_path):
-    inputs = keras.Input((2,))
-    keras.Model(inputs, Keeper(tokenizer, name="keeper")(inputs)).save(tmp_path / "model.keras")
-    assert keras.saving.load_model(tmp_path / "model.keras").get_layer("keeper").text_from == tokenizer
+@pytest.mark.parametrize("data", [b"\xff", b"a\xe2\x82b", b"\xf0\x9f\x98", b"\x80\x80", bytes(range(256))])
+def test_bytes_that_are_not_utf8_are_replaced(data):
+    assert ByteTokenizer().decode(list(data)) == data.decode("utf-8", "replace")
+
+
+def test_its_file_has_a_name_of_its_own(tmp_path):
+    ByteTokenizer().save(tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.name == "byte_tokenizer.json" and json.loads(file.read_text()) == {"tokenizer": "bytes"}
+
+
+def test_ids_and_characters():
+    with pytest.raises(ValueError, match="^a rule. Got 3, in 'file'.$"), naming("file"):
+        raise ValueError("a rule. Got 3.")
+    check_id(0, 2)
+    check_id(1, 2)
+    for token_id in (-1, 2):
+        message = f"decode: an id must be at least 0 and below the vocabulary's size 2. Got {token_id}."
+        with pytest.raises(ValueError, match=message):
+            check_id(token_id, 2)
+    check_characters("né€😀\ufffd")
+    with pytest.raises(ValueError, match=r"encode: the text must be characters only. Got the surrogate '\\udcff' at 2"):
+        check_characters("ab\udcff")
+
+
+def test_what_is_no_tokenizer_is_refused():
+    check_is_tokenizer("f", ByteTokenizer())
+    for nothing in ("bytes", ByteTokenizer, None):
+        with pytest.raises(ValueError, match=r"^f: a tokenizer must be one of keras_griffin\.tokenizers, such as "):
+            check_is_tokenizer("f", nothing)

@@ -1,10 +1,8 @@
 import random
-import sys
 
-import keras
 import pytest
 
-from keras_griffin.tokenizers import HuggingFaceTokenizer, load_tokenizer, train_bpe
+from keras_griffin.tokenizers import train_bpe
 
 pytestmark = pytest.mark.any_backend
 
@@ -54,14 +52,6 @@ def test_the_same_texts_give_the_same_tokenizer(tokenizer):
     assert train_bpe(iter(TEXTS), 301) != tokenizer
 
 
-def test_it_is_kept_in_files_and_in_configs(tokenizer, tmp_path):
-    tokenizer.save(tmp_path)
-    kept = keras.saving.serialize_keras_object(tokenizer)
-    for same in (load_tokenizer(tmp_path), keras.saving.deserialize_keras_object(kept)):
-        assert isinstance(same, HuggingFaceTokenizer) and same == tokenizer
-        assert same.encode("<|endoftext|> là") == tokenizer.encode("<|endoftext|> là")
-
-
 @pytest.mark.parametrize(
     ("texts", "size", "sentence"),
     [
@@ -79,9 +69,3 @@ def test_what_can_not_be_learnt_from_is_refused(texts, size, sentence):
     with pytest.raises(ValueError) as error:
         train_bpe(texts, size)
     assert str(error.value) == f"train_bpe: {sentence}"
-
-
-def test_without_the_package_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ImportError, match=r"train_bpe: .* pip install 'keras-griffin\[tokenizers\]'"):
-        train_bpe(TEXTS, 300)

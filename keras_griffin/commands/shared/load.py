@@ -6,8 +6,10 @@ import os
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -20,10 +22,11 @@ from keras_griffin.models.presets import TRAINED
 from keras_griffin.models.saving.hub import SCHEME
 from keras_griffin.names import did_you_mean
 from keras_griffin.program import is_command_line
-from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, load_tokenizer
+from keras_griffin.tokenizers import ByteTokenizer, Tokenizer, load_tokenizer
+from keras_griffin.tokenizers.load_tokenizer import TOKENIZERS
 
-#: Tokenizers that are a single file, by file name.
-_FILES = {cls.file_name: cls for cls in (HuggingFaceTokenizer, SentencePieceTokenizer)}
+#: Tokenizers that are made from the path of their file, by its name.
+_FILES: dict[str, Callable[[str], Any]] = {cls.file_name: cls for cls in TOKENIZERS if cls is not ByteTokenizer}
 
 
 def load_text_model(
@@ -94,9 +97,7 @@ def refusals_of_the_tokenizer(rule: str):
             raise CommandError(f"{rule} {warning}") from warning
 
 
-def load_named_tokenizer(
-    command: str, path: str | None, option: str = "--tokenizer"
-) -> ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer:
+def load_named_tokenizer(command: str, path: str | None, option: str = "--tokenizer") -> Tokenizer:
     """The tokenizer in a folder or a file; the byte tokenizer if no path is given.
 
     `command` and `option` are the names in error messages.
@@ -114,7 +115,7 @@ def load_named_tokenizer(
         raise CommandError(str(error).splitlines()[0]) from error
     if tokenizer is None:
         raise CommandError(
-            f"{command}: {option} must be a folder with one of {', '.join([ByteTokenizer.file_name, *_FILES])}. "
+            f"{command}: {option} must be a folder with one of {', '.join(cls.file_name for cls in TOKENIZERS)}. "
             f"Got {path!r}."
         )
     return tokenizer

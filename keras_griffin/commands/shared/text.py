@@ -15,7 +15,8 @@ from keras_griffin.commands.shared.terminal import bytes_of_files
 from keras_griffin.files import atomic_file
 from keras_griffin.files.atomic import atomic_folder
 from keras_griffin.tasks.text import Corpus, load_corpus
-from keras_griffin.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, train_bpe
+from keras_griffin.tokenizers import ByteTokenizer, Tokenizer, train_bpe
+from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES
 from keras_griffin.training import HeldOutWindows, ResumableRun, token_byte_counts
 
 #: How many characters are encoded at a time: a tokenizer needs many times the memory of the text.
@@ -29,7 +30,7 @@ class TokenText:
     """A corpus and its tokens."""
 
     corpus: Corpus
-    tokenizer: ByteTokenizer | HuggingFaceTokenizer | SentencePieceTokenizer
+    tokenizer: Tokenizer
     #: `(T,)` ids.
     train: np.ndarray
     validation: np.ndarray
@@ -84,9 +85,7 @@ def read_text(arguments: argparse.Namespace, resumed: ResumableRun | None) -> To
 
 def keep_tokenizer(text: TokenText, folder: Path) -> None:
     """Write the tokenizer into the folder of a run, which then always resumes with it."""
-    names = {ByteTokenizer.file_name, SentencePieceTokenizer.file_name}
-    names |= {HuggingFaceTokenizer.file_name, HuggingFaceTokenizer.ids_file_name}
-    with refusals(), atomic_folder(folder / TOKENIZER, names, function_name="train") as new:
+    with refusals(), atomic_folder(folder / TOKENIZER, set(TOKENIZER_FILES), function_name="train") as new:
         text.tokenizer.save(new)
 
 
@@ -172,7 +171,7 @@ def _find_tokenizer(arguments, is_resumed):
     return None if arguments.tokenizer is None else load_named_tokenizer("train", arguments.tokenizer)
 
 
-def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> HuggingFaceTokenizer:
+def _learn_tokenizer(train: np.ndarray, vocabulary_size: int) -> Tokenizer:
     """Train on the training text alone, so that the vocabulary reveals nothing of the held-out text."""
     try:
         with refusals():

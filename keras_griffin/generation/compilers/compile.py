@@ -1,10 +1,7 @@
-"""Prepare the functions of the generation loop for the active backend.
+"""Prepare the functions of the generation loop for the active backend; safe for threads.
 
-JAX and TensorFlow compile a function once for each input shape. PyTorch runs it eagerly, and records a step that is
-run often: see `torch_compile.py`. NumPy runs it eagerly. OpenVINO would recompile each step, for minutes, and is
-refused.
-
-This is thread-safe. One thread at a time prepares; prepared functions run without a lock.
+JAX and TensorFlow compile a function once for each input shape. PyTorch and NumPy run it eagerly; PyTorch records a
+step that runs often. OpenVINO would recompile each step, for minutes, and is refused.
 """
 
 import contextlib
@@ -22,7 +19,7 @@ from keras_griffin import backends
 COMPILING = ("jax", "tensorflow")
 #: For each live model: its variables and where their values are, and its prepared functions by key.
 _prepared: weakref.WeakKeyDictionary[keras.Model, tuple[tuple, dict[tuple, Callable]]] = weakref.WeakKeyDictionary()
-#: Held while the table is read and changed. Reentrant, because looking up a sampler may call its own `__eq__`.
+#: Prepared functions run without it. Reentrant, because looking up a sampler may call its own `__eq__`.
 _table = threading.RLock()
 #: How many functions of one model are cached, those asked for last: there is one for each sampler.
 _CACHE_SIZE = 16
@@ -34,29 +31,16 @@ def compiles() -> bool:
 
 
 def tensors_alone(who: str):
-    """A `with` block that refuses to read the values of tensors, on backends that record functions.
-
-    Args:
-        who: what must compute with tensors alone: the beginning of the error message.
-    """
+    """A `with` block in which reading a tensor's values raises, if the backend records; `who` begins the message."""
     return _module().TensorsAlone(who) if keras.backend.backend() == "torch" else contextlib.nullcontext()
 
 
 def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Callable:
     """`function(model, state, ..., **fixed)` as a function of `(state, ...)`, prepared for the backend.
 
-    The function is cached while the model lives and has the same variables, in the same memory where the backend
-    records functions; it holds the model weakly. It donates the buffers of its state, which must not be used again.
-
-    Args:
-        function: of a model, a state and tensors; returns tensors.
-        model: has `variables`.
-        is_step: whether it is called for every token, so that PyTorch records it. The reading of a prompt is not
-            recorded: its recurrence is a loop over time, which would be unrolled.
-        **fixed: hashable arguments that determine the computation.
-
-    Raises:
-        ValueError: the backend is OpenVINO.
+    The function is cached while the model lives and has the same variables, and holds the model weakly. It donates the
+    buffers of its state. PyTorch records it if it `is_step`, called for every token; the recurrence of a prompt is a
+    loop over time, which would be unrolled. The arguments in `fixed` are hashable.
     """
     if keras.backend.backend() == "openvino":
         raise ValueError(
@@ -81,7 +65,7 @@ def prepared(function: Callable, model, *, is_step: bool = False, **fixed) -> Ca
 
 
 def forget(model) -> None:
-    """Let go of the functions that are prepared for a model, and of the weights that recorded ones hold."""
+    """Drop the functions that are prepared for a model, and the weights that recorded ones hold."""
     with _table:
         _prepared.pop(model, None)
 

@@ -12,11 +12,7 @@ from keras_griffin.backends.jax_backend import device_kind
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument, compiled for each input shape.
-
-    The weights are arguments of the compiled function, read at every call; as constants they would be frozen into it.
-    The state's buffers are donated to the result, so a state can be passed only once. The model is held weakly.
-    """
+    """`function(model, state, ...)` as one of `(state, ...)`, compiled for each input shape; holds the model weakly."""
     reference: Callable[[], keras.Model] = weakref.ref(model)
 
     @functools.partial(jax.jit, donate_argnames="state", compiler_options=_options(model))
@@ -29,6 +25,7 @@ def compile_for_model(function, model):
     known, compiling = set(), threading.RLock()
 
     def run(state, *arguments):
+        # Arguments, because constants would be frozen into the compiled function.
         values = [variable.value for variable in reference().variables]
         shapes = tuple([(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves((state, arguments))])
         if shapes not in known:
@@ -42,11 +39,9 @@ def compile_for_model(function, model):
 
 
 def _options(model) -> dict[str, str]:
-    """The options for XLA.
-
-    On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, as for a lookup in the embedding, and would hoist
-    float32 copies of such weights out of a loop, for three times the model's memory.
-    """
+    """The options for XLA."""
+    # On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, as for a lookup in the embedding, and would
+    # hoist float32 copies of such weights out of a loop, for three times the model's memory.
     if device_kind() == "cpu" and any(variable.dtype == "bfloat16" for variable in model.variables):
         return {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
     return {}

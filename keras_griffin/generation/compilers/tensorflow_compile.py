@@ -10,10 +10,7 @@ from keras_griffin.backends.tensorflow_backend import device_kind
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument, compiled for each input shape.
-
-    The graph reads the weights' variables at every call. The model is held weakly.
-    """
+    """`function(model, state, ...)` as one of `(state, ...)`, compiled for each input shape; holds the model weakly."""
     reference = weakref.ref(model)
     by_shapes, tracing = {}, threading.RLock()
 
@@ -35,10 +32,7 @@ def compile_for_model(function, model):
 
 
 class _Unconverted:
-    """A model whose methods AutoGraph does not convert; it would rewrite the Python of each layer for nothing.
-
-    A user's sampler is still converted: it may call `len(logits)`.
-    """
+    """A model whose methods AutoGraph does not convert; a user's sampler, which may call `len(logits)`, still is."""
 
     def __init__(self, model):
         self._model = model
@@ -49,9 +43,6 @@ class _Unconverted:
 
 
 def _pays_with_xla(model) -> bool:
-    """Whether XLA compiles it; otherwise it runs as a graph.
-
-    On a CPU, XLA computes in float32 where it lacks bfloat16 kernels, and would hoist float32 copies of all such
-    weights out of a loop, for three times the model's memory.
-    """
+    """Whether XLA compiles it; otherwise it runs as a graph."""
+    # As on JAX, XLA would hoist float32 copies of bfloat16 weights out of a loop on a CPU.
     return device_kind() != "cpu" or not any(variable.dtype == "bfloat16" for variable in model.variables)

@@ -1,13 +1,9 @@
 """Run the functions of the generation loop, on PyTorch, without gradients.
 
 A decoding step is a thousand small operations, and dispatching them through Keras takes ten times as long as running
-them. So a step that is called more than a few times with one set of shapes is recorded, as its operations on tensors,
-and then replayed (see `torch_recording.py`); one that is called very often is traced for PyTorch's Inductor, which
-compiles it. Each happens once the time lost without it is about its cost. On a GPU either is replayed as a CUDA graph
-(see `torch_cuda_graph.py`).
-
-PyTorch traces for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
-`torch.compile` refuse to run in any thread. See `_Recorder`.
+them. So a step that is called again with one set of shapes is recorded and replayed (`torch_recording.py`), and one
+that is called very often is compiled by PyTorch's Inductor: each once the time lost without it is about its cost. On a
+GPU either is replayed as a CUDA graph (`torch_cuda_graph.py`).
 """
 
 import contextlib
@@ -27,8 +23,8 @@ from keras_griffin.generation.compilers.torch_cuda_graph import captured
 from keras_griffin.generation.compilers.torch_one_row import ONE_ROW_AS_SUM
 from keras_griffin.generation.compilers.torch_recording import record
 
-#: Calls with one set of shapes before it is recorded, which takes as long as a few calls: who decodes a second token
-#: mostly decodes a hundred. And before it is compiled, which takes half a minute and saves a millisecond or two a call.
+#: Calls with one set of shapes before it is recorded, which takes as long as a few calls: a second token usually means
+#: a hundred more. And before it is compiled, which takes half a minute and saves a millisecond or two a call.
 RECORD_AFTER = 1
 COMPILE_AFTER = 2**14
 #: For how many sets of shapes a function is recorded, the newest: each holds constants, and on a GPU its tensors.
@@ -36,12 +32,10 @@ CACHE_SIZE = 16
 
 
 def compile_for_model(function, model):
-    """`function(model, state, ...)` without its first argument. The model is held weakly.
-
-    `no_grad` rather than `inference_mode`, so that training can continue from a state that generation returned.
-    """
+    """`function(model, state, ...)` without its first argument; holds the model weakly."""
     reference = weakref.ref(model)
 
+    # Not `inference_mode`, so that training can continue from a state that generation returned.
     @torch.no_grad()
     def run(state, *arguments):
         with _recorder.kept_waiting():
@@ -51,10 +45,7 @@ def compile_for_model(function, model):
 
 
 def record_for_model(function, model):
-    """Like `compile_for_model`, but recorded and compiled for each set of shapes and dtypes that is used often.
-
-    The recorded function reads the weights' tensors at every call, and holds no reference to the model.
-    """
+    """Like `compile_for_model`, but recorded and compiled for each set of shapes and dtypes that is used often."""
     reference = weakref.ref(model)
     by_kinds: dict[tuple, _Tiers] = {}
 
@@ -77,10 +68,7 @@ def record_for_model(function, model):
 
 
 class _Tiers:
-    """A function of tensors of fixed shapes and dtypes, which becomes faster the more it is called.
-
-    While one thread records or compiles, the others use the current version.
-    """
+    """A function of tensors of fixed shapes and dtypes, which becomes faster the more it is called."""
 
     def __init__(self, function, arguments):
         self.function = function
@@ -95,6 +83,7 @@ class _Tiers:
         wants_more = self.ready is None if call <= COMPILE_AFTER else not self.is_compiled and can_compile(leaves[0])
         if call > RECORD_AFTER and wants_more:
             with _recorder.alone() as is_free:
+                # Otherwise another thread is at it, and the current version serves meanwhile.
                 if is_free:
                     self._become_faster(call, leaves)
         if self.ready is None:
@@ -110,7 +99,7 @@ class _Tiers:
             self.is_compiled = True
 
     def _traced(self, make, leaves):
-        """What `make` makes of the function of leaves, and the structure of the results."""
+        """What `make` returns for the function of leaves, and the structure of the results."""
         found = []
 
         def on_leaves(*leaves):
@@ -132,7 +121,9 @@ def _compiled(function, leaves):
     # Not `torch.compile`, whose guards would check every tensor before every step.
     from torch._inductor import compile as compile_graph
 
-    return captured(compile_graph(make_fx(function, decomposition_table=ONE_ROW_AS_SUM)(*leaves), leaves), leaves)
+    # PyTorch's own checks, as of `one_hot`, read values.
+    trace = make_fx(function, decomposition_table=ONE_ROW_AS_SUM, _error_on_data_dependent_ops=False)
+    return captured(compile_graph(trace(*leaves), leaves), leaves)
 
 
 class _Own(threading.local):
@@ -144,7 +135,9 @@ class _Own(threading.local):
 class _Recorder:
     """Lets one thread at a time record; code that may run functions of `torch.compile` waits meanwhile.
 
-    No lock is held while anything runs, so a sampler is free to do anything.
+    PyTorch traces for one thread at a time: it patches `torch.nn.Module`, and a global flag makes functions of
+    `torch.compile` refuse to run in any thread. No lock is held while anything runs, so a sampler is free to do
+    anything.
     """
 
     def __init__(self):
@@ -191,11 +184,7 @@ _recorder = _Recorder()
 
 
 class TensorsAlone(TorchFunctionMode):
-    """Refuses to read the values of tensors: what NumPy computes from them would be recorded as constants.
-
-    Args:
-        who: what must compute with tensors alone: the beginning of the error message.
-    """
+    """Refuses to read the values of tensors: what NumPy computes from them would be recorded as constants."""
 
     _READERS = tuple(
         getattr(torch.Tensor, name)
@@ -207,7 +196,7 @@ class TensorsAlone(TorchFunctionMode):
         self.who = who
 
     def __torch_function__(self, function, types, arguments=(), options=None):
-        """Call the function, unless it reads values."""
+        """Calls the function, unless it reads values."""
         if function in self._READERS:
             raise ValueError(
                 f"{self.who} must compute with tensors alone, as keras.ops do, so that it can be recorded. "

@@ -18,16 +18,10 @@ WARM_UP = 3
 
 
 def captured(run: Function, inputs: Sequence[Tensor]) -> Function:
-    """`run` as a CUDA graph, for inputs of the same shapes and dtypes; `run` itself if they are not on one GPU.
+    """`run`, called a few times, as a CUDA graph for such inputs; `run` itself if they are not on one GPU.
 
     Whatever `run` decides or computes on the CPU is fixed. Tensors from elsewhere, such as weights, are read where they
-    are at every call.
-
-    If no graph can be captured, or if it does not give what `run` gives, this warns and returns `run`.
-
-    Args:
-        run: the function; it is called a few times.
-        inputs: an example.
+    are at every call. If no graph can be captured, or if it does not give what `run` gives, this warns.
     """
     if not _are_on_one_gpu(inputs):
         return run
@@ -117,10 +111,8 @@ def _back_in_the_same_stream() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_workspaces() -> Iterator[None]:
-    """A capture whose products have their workspace in the memory of the graph.
-
-    One of before would be shared with other graphs of the stream, and freed with the first of them.
-    """
+    """A capture whose products have their workspace in the memory of the graph."""
+    # An earlier workspace would be shared with other graphs of the stream, and freed with the first of them.
     clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)
     clear()
     try:

@@ -1,8 +1,7 @@
 """A function of tensors as the list of PyTorch's operations in one of its calls, and their replay without the function.
 
-The operations are noted as they run, and what every replay would repeat is left out: constants, and views of weights.
-TorchScript makes a program of the rest: its interpreter, in C++, spends a microsecond on an operation where Python
-spends several.
+What every replay would repeat is left out: constants, and views of weights. TorchScript runs the rest: its interpreter,
+in C++, spends a microsecond on an operation where Python spends several.
 """
 
 import warnings
@@ -29,34 +28,32 @@ class _Step:
     operation: Any
     arguments: list
     options: dict
-    #: Those of its results; None for a result that is no tensor.
+    #: One for each result; None if that is no tensor.
     places: Sequence[int | None]
 
     @property
     def read(self) -> list[int]:
-        """The places of the tensors among its arguments."""
         return [x.place for x in _leaves([self.arguments, *self.options.values()]) if isinstance(x, _Place)]
 
     @property
     def made(self) -> list[int]:
-        """The places of the tensors among its results."""
         return [place for place in self.places if place is not None]
 
     @property
     def is_view(self) -> bool:
-        """Whether its results lie in the memory of its arguments, which it leaves as they are."""
+        """Whether its results lie in the memory of its arguments, which it does not change."""
         aliases = [result.alias_info for result in self.operation._schema.returns]
         return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
     @property
     def is_fixed(self) -> bool:
-        """Whether its results follow from its arguments, which it leaves as they are."""
+        """Whether its results follow from its arguments, which it does not change."""
         is_random = torch.Tag.nondeterministic_seeded in self.operation.tags
         return not self.operation._schema.is_mutable and not is_random
 
 
 class _Recording(TorchDispatchMode):
-    """Notes the operations on tensors that run in the `with` block, but for those that only name known numbers anew."""
+    """Records the operations on tensors in the `with` block, except new views of known tensors."""
 
     def __init__(self, inputs):
         super().__init__()
@@ -64,33 +61,30 @@ class _Recording(TorchDispatchMode):
         #: Tensors by place: inputs, then others as they appear. All are kept, so no two share memory by chance.
         self.tensors = list(inputs)
         self.places = {_memory(tensor): place for place, tensor in enumerate(inputs)}
-        #: The places of those that are neither inputs nor results, such as weights.
+        #: The places of tensors from elsewhere, such as weights, and among them those of Python's and NumPy's numbers.
         self.outside = []
-        #: Those among them that hold Python's and NumPy's numbers, as they were given.
         self.numbers = set()
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-        """Run an operation, and note it."""
+        """Run an operation and record it."""
         options = options or {}
         if operation is torch.ops.aten.lift_fresh.default:
-            return self._fresh(*arguments)
-        noted = _mapped(self.place_of, arguments)
-        noted_options = dict(zip(options, _mapped(self.place_of, options.values()), strict=True))
+            # Given numbers may be changed, so each replay has a copy of its own.
+            (tensor,) = arguments
+            numbers = self.place_of(tensor.clone())
+            self.numbers.add(numbers.place)
+            self.steps.append(_Step(torch.ops.aten.clone.default, [numbers], {}, [self._add(tensor)]))
+            return tensor
+        recorded = _mapped(self.place_of, arguments)
+        recorded_options = dict(zip(options, _mapped(self.place_of, options.values()), strict=True))
         results = operation(*arguments, **options)
         made = list(_leaves(results))
         tensors = [x for x in made if isinstance(x, Tensor)]
         if tensors and not operation._schema.is_mutable and all(_memory(x) in self.places for x in tensors):
             return results
         places = [self._add(x) if isinstance(x, Tensor) else None for x in made]
-        self.steps.append(_Step(operation, noted, noted_options, places))
+        self.steps.append(_Step(operation, recorded, recorded_options, places))
         return results
-
-    def _fresh(self, tensor):
-        """A tensor of given numbers: it may be changed, so each replay has a copy of its own."""
-        numbers = self.place_of(tensor.clone())
-        self.numbers.add(numbers.place)
-        self.steps.append(_Step(torch.ops.aten.clone.default, [numbers], {}, [self._add(tensor)]))
-        return tensor
 
     def place_of(self, x):
         """The place of a tensor; anything else as it is."""
@@ -108,20 +102,23 @@ class _Recording(TorchDispatchMode):
         return len(self.tensors) - 1
 
     def needed(self, results: Sequence[int]) -> tuple[list[_Step], list[int]]:
-        """The steps of a replay, and the places of all tensors that it finds ready.
-
-        Args:
-            results: the places of the function's results, which its caller may change.
-        """
-        # If a step changes a tensor's shape in place, views are no longer what they were when they were made.
+        """The steps of a replay that returns the places `results`, and the places of tensors that it finds ready."""
+        # If a step changes a tensor's shape in place, earlier views of it have another shape now.
         keeps_shapes = not any(torch.Tag.inplace_view in step.operation.tags for step in self.steps)
         steps, ready = self._without_ready(results, keeps_shapes)
-        steps = _with_readers(self._with_short_views(steps) if keeps_shapes else steps, results)
-        read = {place for step in steps for place in step.read}.union(results)
-        return steps, [place for place in ready if place in read]
+        if keeps_shapes:
+            steps = self._with_short_views(steps)
+        read = set(results)
+        kept = []
+        for step in reversed(steps):
+            if not step.is_fixed or not read.isdisjoint(step.made):
+                kept.append(step)
+                read.update(step.read)
+        return kept[::-1], [place for place in ready if place in read]
 
     def _without_ready(self, results, keeps_shapes):
         """Without steps that depend on neither inputs nor weights, and without views of weights."""
+        # The caller may change the results.
         changed = [place for step in self.steps if not step.is_fixed for place in (*step.read, *step.made)]
         memory = {_storage(self.tensors[place]) for place in (*changed, *results)}
         constants = set(self.numbers)
@@ -157,19 +154,8 @@ class _Recording(TorchDispatchMode):
         return short
 
 
-def _with_readers(steps, results):
-    """The steps whose results are read, and those that change tensors."""
-    read = set(results)
-    kept = []
-    for step in reversed(steps):
-        if not step.is_fixed or not read.isdisjoint(step.made):
-            kept.append(step)
-            read.update(step.read)
-    return kept[::-1]
-
-
 def _beginning(tensor):
-    """What two tensors have in common if only shape and strides distinguish them."""
+    """Equal for two tensors that only shape and strides distinguish."""
     return _storage(tensor), tensor.storage_offset(), tensor.dtype, tensor.is_conj(), tensor.is_neg()
 
 
@@ -178,9 +164,8 @@ def _storage(tensor):
 
 
 def _memory(tensor):
-    """What two tensors have in common if they are the same numbers in the same place. (PyTorch makes new objects.)"""
-    place = _storage(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()
-    return *place, tensor.dtype, tensor.is_conj(), tensor.is_neg()
+    """Equal for two tensors that are the same numbers in the same place, even if PyTorch has made a new object."""
+    return *_beginning(tensor), tensor.shape, tensor.stride()
 
 
 def _mapped(function, structure):
@@ -200,15 +185,9 @@ def _leaves(structure) -> Iterator:
 def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """A function that does to contiguous inputs of the same shapes and dtypes what `function` does to these.
 
-    Whatever `function` decides or computes without tensors is fixed, and its assertions are not repeated. Tensors from
-    elsewhere, such as weights, are read at every call, where they are now. No gradients are recorded.
-
-    Args:
-        function: of tensors, which returns a list of tensors; it is called once.
-        inputs: an example.
-
-    Returns:
-        The function. It must run without gradients.
+    `function` is called once. Whatever it decides or computes without tensors is fixed, and its assertions are not
+    repeated. Tensors from elsewhere, such as weights, are read at every call, where they are now. No gradients are
+    recorded, and the result must run without.
     """
     # Two inputs that are one tensor here may be two in another call.
     inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
@@ -236,7 +215,11 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
                     tensors[place] = result
         return tuple(tensors[place] for place in results)
 
-    program = _as_program(replay, (*inputs, *outside))
+    with warnings.catch_warnings():
+        # TorchScript is deprecated, but what PyTorch prefers takes half a minute to compile. The second from 2.15 on.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        program = torch.jit.trace(replay, (*inputs, *outside), check_trace=False)
 
     def run(*given):
         # Optimising takes longer than it saves in some thousand calls.
@@ -244,12 +227,3 @@ def record(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) 
             return program(*given, *outside)
 
     return run
-
-
-def _as_program(replay, example):
-    """TorchScript's program of the operations; PyTorch prefers others, which take half a minute to compile."""
-    with warnings.catch_warnings():
-        # The second from PyTorch 2.15 on.
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.simplefilter("ignore", category)
-        return torch.jit.trace(replay, example, check_trace=False)

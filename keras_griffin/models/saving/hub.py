@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES
+
 SCHEME = "hf://"
 #: Weights in a format that can't run code, configs, and tokenizers.
-PATTERNS = ["*.safetensors", "*.json", "tokenizer.model"]
+PATTERNS = ["*.safetensors", "*.json", *(name for name in TOKENIZER_FILES if not name.endswith(".json"))]
 #: PyTorch's format, which is read without running code, for repositories that have no other.
 TORCH_PATTERN = "pytorch_model*.bin"
 _NAME = r"\w(?:[\w.-]*\w)?"

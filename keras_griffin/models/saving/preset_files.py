@@ -30,14 +30,12 @@ from keras_griffin.models.saving.quantization import MODES, check_quantization, 
 from keras_griffin.models.saving.weights import check_tensors, fill, stored
 from keras_griffin.models.training.first_batch import FirstBatch
 from keras_griffin.models.weight_shapes import check_num_layers, weight_shapes
-from keras_griffin.tokenizers import load_tokenizer
+from keras_griffin.tokenizers.load_tokenizer import TOKENIZER_FILES, load_tokenizer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FORMAT = "keras_griffin"
 VERSION = 1
-#: The files that tokenizers save.
-TOKENIZER_FILES = {"byte_tokenizer.json", "special_ids.json", "tokenizer.json", "tokenizer.model"}
 #: The only names that an existing folder may contain when a preset is saved to it.
 FILES = {CONFIG, WEIGHTS, CHECKSUMS, *TOKENIZER_FILES}
 
